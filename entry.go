@@ -1,0 +1,314 @@
+package pingline
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"unsafe"
+)
+
+// Verdict is what became of a ping.
+type Verdict uint8
+
+// The verdicts. Only Accepted, Held and Redundant reach the log.
+const (
+	Accepted  Verdict = iota + 1 // stored as it is
+	Held                         // in the log; the next ping of its track decides
+	Redundant                    // within the bound of what is stored
+	Duplicate                    // seen before
+	Shed                         // valid, dropped on purpose
+	Rejected                     // invalid
+
+	Verdicts = int(Rejected) + 1 // size of an array indexed by Verdict
+)
+
+var verdictNames = [Verdicts]string{"none", "accepted", "held", "redundant", "duplicate", "shed", "rejected"}
+
+func (v Verdict) String() string {
+	if int(v) < len(verdictNames) {
+		return verdictNames[v]
+	}
+	return fmt.Sprintf("verdict %d", uint8(v))
+}
+
+// Entry is a ping in the log, with all that was decided about it when it was
+// judged. What a reader does with it is a function of the entry alone.
+type Entry struct {
+	Ping
+	Cell     uint64  // H3 cell that becomes the tag; 0 if none
+	Skipped  uint32  // pings of the track dropped since its last stored one
+	SubKey   uint16  // part of the partition key; 0 unless the cell is hot
+	Verdict  Verdict // Accepted, Held or Redundant
+	Promoted bool    // a ping held earlier, now stored (Verdict is Accepted)
+	Late     bool    // stored out of order: readers do not interpolate by it
+	State    uint8   // the filter's note of which of its states took the ping
+}
+
+// Stored reports whether the entry is to be written to the store.
+func (e *Entry) Stored() bool { return e.Verdict == Accepted }
+
+// CommitHeader says what all entries of one commit share.
+type CommitHeader struct {
+	Node        string  // who wrote it, at most 255 bytes
+	At          int64   // ms since 1970, writer's clock
+	MaxError    float32 // bound in force, metres
+	AccuracyCap float32 // cap on a fix's own accuracy as its bound, metres
+	Entries     uint32  // how many entries follow
+}
+
+// A commit is, little endian:
+//
+//	u8  version (1)
+//	u32 number of entries
+//	i64 At
+//	f32 MaxError
+//	f32 AccuracyCap
+//	u8  length of Node, then Node
+//	entries
+//
+// and an entry:
+//
+//	u8  bits 0–1 verdict, 2 promoted, 3 late, 4 device, 5 event, 6 trip, 7 extra
+//	u8  bits 0–4 known numbers, 5 cell
+//	u8  state
+//	u8  length, rider; then, if flagged, device, event, trip in the same form
+//	varint (zigzag) commit's At − At
+//	i32 latitude, i32 longitude, 1e-7 degree
+//	f32 each known number, in the order of their bits
+//	uvarint cell without what its resolution makes constant, if flagged
+//	uvarint sub-key, uvarint skipped, if extra
+//
+// Number and checksum of a commit are the log's business.
+const (
+	commitVersion    = 1
+	commitHeaderSize = 1 + 4 + 8 + 4 + 4 + 1
+
+	flagPromoted = 1 << 2
+	flagLate     = 1 << 3
+	flagDevice   = 1 << 4
+	flagEvent    = 1 << 5
+	flagTrip     = 1 << 6
+	flagExtra    = 1 << 7
+
+	flagCell = 1 << 5
+)
+
+// MaxEntrySize bounds the encoded size of one valid entry, in bytes.
+const MaxEntrySize = 3 + 3*(1+MaxName) + 1 + MaxEvent + 10 + 8 + 5*4 + 10 + 3 + 5
+
+// AppendCommitHeader appends h's binary form to dst. SetCommitEntries writes
+// the number of entries once it is known.
+func AppendCommitHeader(dst []byte, h *CommitHeader) []byte {
+	node := h.Node[:min(len(h.Node), 255)]
+	dst = append(dst, commitVersion)
+	dst = binary.LittleEndian.AppendUint32(dst, h.Entries)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.At))
+	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(h.MaxError))
+	dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(h.AccuracyCap))
+	dst = append(dst, byte(len(node)))
+	return append(dst, node...)
+}
+
+// SetCommitEntries sets the number of entries in a commit that starts at b[0].
+func SetCommitEntries(b []byte, n uint32) { binary.LittleEndian.PutUint32(b[1:], n) }
+
+// AppendEntry appends e's binary form to dst; at is the At of its commit. The
+// entry's names must be valid; what SetOptional and SetPosition accept is.
+func AppendEntry(dst []byte, e *Entry, at int64) []byte {
+	flags, more := byte(e.Verdict&3), byte(e.Known&knownMask)
+	for _, f := range [...]struct {
+		on  bool
+		bit byte
+	}{
+		{e.Promoted, flagPromoted},
+		{e.Late, flagLate},
+		{e.Device != "", flagDevice},
+		{e.Event != "", flagEvent},
+		{e.Trip != "", flagTrip},
+		{e.SubKey != 0 || e.Skipped != 0, flagExtra},
+	} {
+		if f.on {
+			flags |= f.bit
+		}
+	}
+	if e.Cell != 0 {
+		more |= flagCell
+	}
+	dst = append(dst, flags, more, e.State)
+	dst = appendName(dst, e.Rider)
+	for _, s := range [...]string{e.Device, e.Event, e.Trip} {
+		if s != "" {
+			dst = appendName(dst, s)
+		}
+	}
+	dst = binary.AppendVarint(dst, at-e.At)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.LatE7))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.LonE7))
+	for i, v := range [...]float32{e.Speed, e.Heading, e.Accuracy, e.Altitude, e.Battery} {
+		if e.Known&(1<<i) != 0 {
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+		}
+	}
+	if e.Cell != 0 {
+		dst = binary.AppendUvarint(dst, packCell(e.Cell))
+	}
+	if flags&flagExtra != 0 {
+		dst = binary.AppendUvarint(dst, uint64(e.SubKey))
+		dst = binary.AppendUvarint(dst, uint64(e.Skipped))
+	}
+	return dst
+}
+
+func appendName(dst []byte, s string) []byte {
+	return append(append(dst, byte(len(s))), s...)
+}
+
+// An H3 cell index is 64 bits: 1 reserved, 4 mode (1), 3 reserved, 4
+// resolution, 7 base cell, 15 digits of 3 bits, those beyond the resolution 7.
+// Packed it is base cell and used digits, then 4 bits of resolution, so that a
+// cell of resolution 5 takes four bytes; an index of any other form keeps its
+// 64 bits behind the resolution 15, where no digit is unused.
+func packCell(c uint64) uint64 {
+	res := c >> 52 & 15
+	unused := 45 - 3*res
+	if c>>56 != 8 || res == 15 || c&(1<<unused-1) != 1<<unused-1 {
+		return c<<4 | 15
+	}
+	return c&(1<<52-1)>>unused<<4 | res
+}
+
+func unpackCell(p uint64) uint64 {
+	res := p & 15
+	if res == 15 {
+		return p>>4 | 8<<56
+	}
+	unused := 45 - 3*res
+	return 8<<56 | res<<52 | p>>4<<unused&(1<<52-1) | 1<<unused - 1
+}
+
+// Entries reads the entries of a commit in order.
+type Entries struct {
+	b    []byte
+	at   int64
+	left uint32
+}
+
+// DecodeCommit returns a commit's header and its entries. The header's and the
+// entries' strings share b's memory: b must not change while they are in use.
+// It returns an error wrapping ErrCorrupt.
+func DecodeCommit(b []byte) (CommitHeader, Entries, error) {
+	if len(b) < commitHeaderSize {
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of %d bytes: %w", len(b), ErrCorrupt)
+	}
+	if b[0] != commitVersion {
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, not %d: %w", b[0], commitVersion, ErrCorrupt)
+	}
+	h := CommitHeader{
+		Entries:     binary.LittleEndian.Uint32(b[1:]),
+		At:          int64(binary.LittleEndian.Uint64(b[5:])),
+		MaxError:    math.Float32frombits(binary.LittleEndian.Uint32(b[13:])),
+		AccuracyCap: math.Float32frombits(binary.LittleEndian.Uint32(b[17:])),
+	}
+	d := decoder{b: b[commitHeaderSize-1:]}
+	h.Node = d.name()
+	if d.bad {
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit header: %w", ErrCorrupt)
+	}
+	return h, Entries{b: d.b, at: h.At, left: h.Entries}, nil
+}
+
+// Len returns how many entries are left.
+func (r *Entries) Len() int { return int(r.left) }
+
+// Next decodes the next entry into e and reports whether there was one. After
+// the last it returns false and nil, or an error wrapping ErrCorrupt if bytes
+// are left over.
+func (r *Entries) Next(e *Entry) (bool, error) {
+	if r.left == 0 {
+		if len(r.b) != 0 {
+			return false, fmt.Errorf("%d bytes behind the last entry: %w", len(r.b), ErrCorrupt)
+		}
+		return false, nil
+	}
+	d := decoder{b: r.b}
+	d.entry(e, r.at)
+	if d.bad {
+		return false, fmt.Errorf("entry, %d before the end: %w", r.left, ErrCorrupt)
+	}
+	r.b = d.b
+	r.left--
+	return true, nil
+}
+
+// decoder takes values off the front of b; once bad, it gives zeros.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) take(n int) []byte {
+	if len(d.b) < n {
+		d.b, d.bad = nil, true
+		return make([]byte, n)
+	}
+	v := d.b[:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) u8() byte     { return d.take(1)[0] }
+func (d *decoder) u32() uint32  { return binary.LittleEndian.Uint32(d.take(4)) }
+func (d *decoder) f32() float32 { return math.Float32frombits(d.u32()) }
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.b, d.bad = nil, true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) name() string {
+	b := d.take(int(d.u8()))
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+func (d *decoder) entry(e *Entry, at int64) {
+	*e = Entry{}
+	flags, more := d.u8(), d.u8()
+	e.State = d.u8()
+	e.Verdict = Verdict(flags & 3)
+	e.Promoted, e.Late = flags&flagPromoted != 0, flags&flagLate != 0
+	d.bad = d.bad || e.Verdict == 0 || more&^(flagCell|knownMask) != 0
+	e.Rider = d.name()
+	for _, s := range [...]struct {
+		flag byte
+		dst  *string
+	}{{flagDevice, &e.Device}, {flagEvent, &e.Event}, {flagTrip, &e.Trip}} {
+		if flags&s.flag != 0 {
+			*s.dst = d.name()
+			d.bad = d.bad || *s.dst == ""
+		}
+	}
+	behind := d.uvarint()
+	e.At = at - (int64(behind>>1) ^ -int64(behind&1))
+	e.LatE7, e.LonE7 = int32(d.u32()), int32(d.u32())
+	e.Known = Known(more & knownMask)
+	for i, dst := range [...]*float32{&e.Speed, &e.Heading, &e.Accuracy, &e.Altitude, &e.Battery} {
+		if e.Known&(1<<i) != 0 {
+			*dst = d.f32()
+		}
+	}
+	if more&flagCell != 0 {
+		e.Cell = unpackCell(d.uvarint())
+		d.bad = d.bad || e.Cell == 0
+	}
+	if flags&flagExtra != 0 {
+		sub, skipped := d.uvarint(), d.uvarint()
+		d.bad = d.bad || sub > math.MaxUint16 || skipped > math.MaxUint32 || sub|skipped == 0
+		e.SubKey, e.Skipped = uint16(sub), uint32(skipped)
+	}
+	d.bad = d.bad || e.Rider == ""
+}
