@@ -1,0 +1,207 @@
+// Package dedupe tells which pings of a track say nothing new.
+//
+// A track is a rider's device. Every ping the filter drops lies within its own
+// bound of the line between the stored ones around it, as a reader draws it:
+// linear in time, latitude and longitude, distances on the great circle. The
+// bound holds for each ping by itself, whatever arrives later, in whatever
+// order, and however the bound in force changes.
+//
+// The state is held in memory only, and it is a function of the entries that
+// Judge, Idle and Flush hand out: a caller that logs them rebuilds it with
+// Replay, or with Load and Replay of what came after. What a ping says besides
+// its position is not looked at: speed, heading and battery of a dropped ping
+// are lost.
+package dedupe
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math"
+	"time"
+
+	"pingline"
+)
+
+// Config sets up a Filter. DefaultConfig fills it; New defaults nothing,
+// because 0 is a setting.
+type Config struct {
+	LiveGap     time.Duration // a moving rider's newest stored ping is at most this old; 0: no limit
+	MaxGap      time.Duration // longest a line over dropped pings may get; 0: no limit
+	IdleFlush   time.Duration // a held ping is stored after waiting this long; 0: it waits for the next
+	MaxRiders   int           // tracks known at once; beyond, the longest silent is forgotten
+	RecentBytes int           // memory for what is remembered of a track beyond its last 8 stored pings
+}
+
+// DefaultConfig returns the defaults of pingline serve.
+func DefaultConfig() Config {
+	return Config{
+		LiveGap:     30 * time.Second,
+		MaxGap:      300 * time.Second,
+		IdleFlush:   60 * time.Second,
+		MaxRiders:   1_000_000,
+		RecentBytes: 64 << 20,
+	}
+}
+
+// Bound says how far off a dropped ping may be: the larger of MaxError and the
+// fix's own accuracy, the latter up to AccuracyCap. Metres. It is used as
+// float32, the precision of the log.
+type Bound struct {
+	MaxError    float64 // 0 drops duplicates only, unless a fix's accuracy allows more
+	AccuracyCap float64 // 0 leaves accuracy aside
+}
+
+// Of returns the bound of one fix, in metres.
+func (b Bound) Of(f *pingline.Fix) float64 {
+	e := float64(float32(b.MaxError))
+	if f.Has(pingline.HasAccuracy) {
+		e = max(e, min(float64(f.Accuracy), float64(float32(b.AccuracyCap))))
+	}
+	if !(e > 0) {
+		return 0
+	}
+	return min(e, maxBound)
+}
+
+// maxBound is half the way round the globe: nothing is further off.
+const maxBound = 2.1e7
+
+// Batch takes what the filter puts out. The filter appends to it; the caller
+// logs the entries in their order and resets it.
+type Batch struct {
+	Entries []pingline.Entry
+	Settled []Settlement
+}
+
+// Settlement is the fate of a ping that was held before.
+type Settlement struct {
+	Token  uint64 // as given to Judge; 0 if it was held before a Replay
+	Stored bool   // its entry is in the batch; otherwise it is redundant for good
+}
+
+func (b *Batch) settle(token uint64, stored bool) {
+	b.Settled = append(b.Settled, Settlement{token, stored})
+}
+
+// Kinds of entries: what Entry.State says about where a ping went.
+const (
+	aside uint8 = iota // on no open line: redundant, late, or stored again
+	first              // the first vertex of a track, known before or not
+	next               // the newest of its track; a ping still held there is covered by it
+	back               // between two stored pings; a ping still held there is covered
+)
+
+// Counts are totals since New.
+type Counts struct {
+	Late      uint64 // stored out of order
+	Conflicts uint64 // another position at an instant already known
+	Evicted   uint64 // tracks forgotten for lack of room
+}
+
+// Filter judges pings, track by track. It is for one goroutine.
+//
+// A vertex is a stored ping that readers draw lines between: every one but the
+// late. Each track has an open line, from its newest vertex to the ping it
+// holds, and may have a second one in an old segment (a backlog).
+type Filter struct {
+	cfg     Config
+	liveGap int64 // ms; the largest int64 if off
+	maxGap  int64 // ms; the largest int64 if off
+
+	seed   maphash.Seed
+	index  index
+	tracks slab[track]
+	names  slab[name]
+	order  order
+	free   []uint32 // tracks to use again, last first
+	riders int
+
+	blocks   blockPool
+	backlogs slab[backlog]
+	noBack   []uint32 // backlogs to use again, last first
+
+	holding int
+	forgot  int64 // a first vertex must be later than this, ms
+	damaged bool
+	wheel   wheel
+	flushed uint32 // where Flush goes on
+	loading *loading
+	counts  Counts
+}
+
+// New returns an empty filter, or an error if a setting is out of range.
+func New(cfg Config) (*Filter, error) {
+	if cfg.LiveGap < 0 || cfg.MaxGap < 0 || cfg.IdleFlush < 0 || cfg.RecentBytes < 0 {
+		return nil, fmt.Errorf("dedupe: negative setting in %+v", cfg)
+	}
+	if cfg.MaxRiders < 1 || cfg.MaxRiders > math.MaxInt32 {
+		return nil, fmt.Errorf("dedupe: limit of %d riders not in [1, %d]", cfg.MaxRiders, math.MaxInt32)
+	}
+	f := &Filter{
+		cfg:     cfg,
+		liveGap: orNever(cfg.LiveGap),
+		maxGap:  orNever(cfg.MaxGap),
+		seed:    maphash.MakeSeed(),
+		forgot:  math.MinInt64,
+		wheel:   newWheel(cfg.IdleFlush),
+	}
+	f.blocks.limit = uint32(min(cfg.RecentBytes/blockBytes, math.MaxInt32))
+	f.blocks.tracks = &f.tracks
+	return f, nil
+}
+
+func orNever(d time.Duration) int64 {
+	if d == 0 {
+		return math.MaxInt64
+	}
+	return d.Milliseconds()
+}
+
+// Judge decides what becomes of e, whose Ping, Cell and SubKey are set. It
+// appends to b what must be logged: pings held earlier that are stored now, as
+// promoted entries, and then e itself with Verdict, Late, State and Skipped set,
+// unless it is a duplicate. Token names this ping in a later Settlement.
+//
+// now is monotonic. Names must be valid (pingline.CheckName); e's strings may
+// change after the call. At most three entries are appended. Conflict tells that
+// e was stored although, or because, another position is known for its instant.
+func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, now time.Duration) (v pingline.Verdict, conflict bool) {
+	f.endLoad()
+	h := hold{token: token, since: f.wheel.tick(now)}
+	eps := bound.Of(&e.Fix)
+	e.Promoted, e.Late, e.State, e.Skipped = false, false, aside, 0
+	hash := f.hash(e.Rider, e.Device)
+	i := f.lookup(hash, e.Rider, e.Device)
+	if i == 0 {
+		i = f.judgeUnknown(b, hash, e)
+	} else {
+		conflict = f.judgeKnown(b, i, e, eps)
+	}
+	if e.Verdict == pingline.Duplicate {
+		return e.Verdict, false
+	}
+	if e.Late {
+		f.counts.Late++
+	}
+	if conflict {
+		f.counts.Conflicts++
+	}
+	e.Skipped = f.apply(i, e, eps, h)
+	b.Entries = append(b.Entries, *e)
+	return e.Verdict, conflict
+}
+
+// Forgot tells the filter that there may have been tracks it does not know,
+// with pings up to ts (ms): a track's first vertex must be later, because a
+// vertex put into an old segment moves the line that dropped pings rely on.
+// A caller that rebuilds the state from less than all there was calls it.
+func (f *Filter) Forgot(ts int64) { f.forgot = max(f.forgot, ts) }
+
+// Holding returns how many pings are held.
+func (f *Filter) Holding() int { return f.holding }
+
+// Riders returns how many tracks are known.
+func (f *Filter) Riders() int { return f.riders }
+
+// Counts returns totals since New; Replay adds nothing to them.
+func (f *Filter) Counts() Counts { return f.counts }

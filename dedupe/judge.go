@@ -1,0 +1,282 @@
+package dedupe
+
+import "pingline"
+
+// judgeUnknown judges a ping of a track that is not known: its first vertex,
+// or late if it may lie before a ping of the track that was forgotten. It
+// returns the track, or 0.
+func (f *Filter) judgeUnknown(b *Batch, hash uint32, e *pingline.Entry) uint32 {
+	e.Verdict = pingline.Accepted
+	if e.At <= f.forgot {
+		e.Late = true
+		return 0
+	}
+	if f.riders >= f.cfg.MaxRiders {
+		f.evict(b, f.order.oldest())
+	}
+	e.State = first
+	return f.create(hash, e.Rider, e.Device)
+}
+
+// evict stores what a track holds and forgets it.
+func (f *Filter) evict(b *Batch, i uint32) {
+	f.promoteAll(b, i)
+	f.forget(i)
+	f.counts.Evicted++
+}
+
+// judgeKnown sets e's verdict, late mark and state. It promotes what must be
+// stored before e, and says what e covers, but changes nothing else.
+func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	switch {
+	case p.at > t.newest():
+		f.judgeNext(b, i, e, eps)
+		return false
+	case e.Event != "":
+		return f.judgePastEvent(b, t, e, eps)
+	case t.marks != 0 && f.blocks.remembers(t, newMark(p, "")):
+		e.Verdict = pingline.Duplicate
+		return false
+	case t.broken:
+		f.judgeBroken(t, e)
+		return false
+	}
+	return f.judgePast(b, i, e, eps)
+}
+
+// judgeNext judges a ping newer than all of its track: it settles the one held
+// and then either stores or holds the new one.
+func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	if t.holds {
+		if t.broken || f.leaves(t.frame, t.last(), p) || !t.passes(t.last(), p) {
+			f.promote(b, i, next)
+		} else {
+			b.settle(t.token, false)
+		}
+	}
+	e.State, e.Verdict = next, pingline.Held
+	if e.Event != "" || eps == 0 || t.broken || f.leaves(t.frame, t.last(), p) || f.stale(t, p, eps) {
+		e.Verdict = pingline.Accepted
+	}
+}
+
+// leaves reports whether a line from vertex v must not go as far as p: the
+// plane does not carry it, or it would be longer than MaxGap.
+func (f *Filter) leaves(fr frame, v, p spot) bool {
+	return p.at-v.at > f.maxGap || !fr.carries(v, p)
+}
+
+// stale reports whether the newest vertex misleads those who look at it now: a
+// rider who moves has p more than LiveGap later.
+func (f *Filter) stale(t *track, p spot, eps float64) bool {
+	v := t.last()
+	if p.at-v.at <= f.liveGap {
+		return false
+	}
+	d := t.frame.offset(v, p)
+	r := margin * eps
+	return d.x*d.x+d.y*d.y > r*r
+}
+
+// judgePastEvent judges a ping with an event that is not the newest. It is
+// stored, unless it was: late, or as the newest vertex if that is its own fix.
+func (f *Filter) judgePastEvent(b *Batch, t *track, e *pingline.Entry, eps float64) (conflict bool) {
+	p := spotOf(&e.Fix)
+	if t.marks != 0 && f.blocks.remembers(t, newMark(p, e.Event)) {
+		e.Verdict = pingline.Duplicate
+		return false
+	}
+	e.Verdict = pingline.Accepted
+	switch {
+	case t.holds && spotOf(&t.fix) == p:
+		b.settle(t.token, false) // the chord to it is the chord to e
+		e.State = next
+	case !t.holds && t.n > 0 && t.last() == p:
+		// The same point again, now with its event.
+	default:
+		e.Late = true
+		known, ok := f.known(t, p.at)
+		return ok && !known.samePlace(p) && !near(known, p, eps)
+	}
+	return false
+}
+
+// known returns the ping, held or vertex, known for an instant.
+func (f *Filter) known(t *track, ts int64) (spot, bool) {
+	if t.holds && t.fix.At == ts {
+		return spotOf(&t.fix), true
+	}
+	if t.backlog != 0 {
+		if s := f.backlogs.at(t.backlog); s.fix.At == ts {
+			return spotOf(&s.fix), true
+		}
+	}
+	if at, ok := f.blocks.find(&t.recent, ts); ok {
+		s := t.spot(*f.blocks.point(&t.recent, at))
+		return s, s.at == ts
+	}
+	return spot{}, false
+}
+
+// judgeBroken judges a past ping of a track of which no line is known.
+func (f *Filter) judgeBroken(t *track, e *pingline.Entry) {
+	if t.holds && spotOf(&t.fix) == spotOf(&e.Fix) {
+		e.Verdict = pingline.Duplicate
+		return
+	}
+	e.Verdict, e.Late = pingline.Accepted, true
+}
+
+// judgePast judges a ping without event that is not newer than all of its
+// track, by the segment it falls into.
+func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	if t.backlog != 0 {
+		if s := f.backlogs.at(t.backlog); s.covers(p.at) {
+			if p.at <= s.fix.At {
+				return f.judgeBetween(b, i, e, &s.line, s.start, back, eps)
+			}
+			return f.judgeBacklog(b, i, e, eps)
+		}
+	}
+	if t.holds && p.at > t.last().at {
+		return f.judgeBetween(b, i, e, &t.line, t.last(), next, eps)
+	}
+	at, ok := f.blocks.find(&t.recent, p.at)
+	if !ok {
+		e.Verdict, e.Late = pingline.Accepted, true // before all that is known
+		return false
+	}
+	from := t.spot(*f.blocks.point(&t.recent, at))
+	if from.at == p.at {
+		return judgeInstant(e, from, eps)
+	}
+	at, _ = f.blocks.after(&t.recent, at)
+	end := f.blocks.point(&t.recent, at)
+	to := t.spot(*end)
+	if end.crowded() || t.backlog == 0 && f.backlogsFull() {
+		judgeFit(e, from, to, eps)
+		return false
+	}
+	return f.judgeEmpty(b, i, e, from, eps)
+}
+
+// judgeInstant judges a ping of a vertex's instant.
+func judgeInstant(e *pingline.Entry, vertex spot, eps float64) (conflict bool) {
+	p := spotOf(&e.Fix)
+	switch {
+	case p.samePlace(vertex):
+		e.Verdict = pingline.Duplicate
+	case near(vertex, p, eps):
+		e.Verdict = pingline.Redundant
+	default:
+		e.Verdict, e.Late = pingline.Accepted, true
+		return true
+	}
+	return false
+}
+
+// judgeFit judges a ping by a segment that will not change any more.
+func judgeFit(e *pingline.Entry, from, to spot, eps float64) {
+	if onLine(from, to, spotOf(&e.Fix), eps) {
+		e.Verdict = pingline.Redundant
+		return
+	}
+	e.Verdict, e.Late = pingline.Accepted, true
+}
+
+// judgeBetween judges a ping after the vertex of an open line and not after
+// the ping held there. A ping that fits narrows the polygon; if the held one is
+// then outside, it is stored: the ping does fit the chord to it.
+func (f *Filter) judgeBetween(b *Batch, i uint32, e *pingline.Entry, l *line, vertex spot, kind uint8, eps float64) (conflict bool) {
+	p, held := spotOf(&e.Fix), spotOf(&l.fix)
+	if p == held {
+		e.Verdict = pingline.Duplicate
+		return false
+	}
+	judgeFit(e, vertex, held, eps)
+	if e.Late {
+		return p.at == held.at
+	}
+	poly := openPolygon
+	if l.frame.carries(vertex, p) {
+		poly.narrow(l.frame.velocity(vertex, p), eps, p.at-vertex.at)
+		if poly.contains(l.frame.velocity(vertex, held)) {
+			return false
+		}
+	}
+	f.promote(b, i, kind)
+	return false
+}
+
+// judgeEmpty judges a ping in a segment after vertex in which nothing was
+// dropped: it starts a backlog. One that is open elsewhere is settled first: its
+// held ping is covered if the whole segment passes all that was dropped in it.
+func (f *Filter) judgeEmpty(b *Batch, i uint32, e *pingline.Entry, vertex spot, eps float64) (conflict bool) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	if t.backlog != 0 {
+		s := f.backlogs.at(t.backlog)
+		if s.start == s.end || f.leaves(s.frame, s.start, s.end) || !s.passes(s.start, s.end) {
+			f.promote(b, i, back) // the new vertex may push out the oldest
+			return f.judgePast(b, i, e, eps)
+		}
+		b.settle(s.token, false)
+	}
+	e.State, e.Verdict = back, pingline.Held
+	if eps == 0 || f.leaves(frameAt(vertex.lat), vertex, p) {
+		e.Verdict = pingline.Accepted
+	}
+	return false
+}
+
+// judgeBacklog judges the next ping of a backlog, as judgeNext does for the
+// newest; how old the newest vertex is does not matter here.
+func (f *Filter) judgeBacklog(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	s := f.backlogs.at(t.backlog)
+	if f.leaves(s.frame, s.start, p) || !s.passes(s.start, p) {
+		f.promote(b, i, back)
+		return f.judgePast(b, i, e, eps) // from the new vertex on
+	}
+	b.settle(s.token, false)
+	e.State, e.Verdict = back, pingline.Held
+	if eps == 0 {
+		e.Verdict = pingline.Accepted
+	}
+	return false
+}
+
+// promote stores the ping held on the track's open line, or in its backlog.
+func (f *Filter) promote(b *Batch, i uint32, kind uint8) {
+	t, n := f.tracks.at(i), f.names.at(i)
+	l, trip := &t.line, n.trip
+	if kind == back {
+		s := f.backlogs.at(t.backlog)
+		l, trip = &s.line, s.trip
+	}
+	rider, device := n.split()
+	b.settle(l.token, true)
+	b.Entries = append(b.Entries, pingline.Entry{
+		Ping:     pingline.Ping{Rider: rider, Device: device, Trip: trip, Fix: l.fix},
+		Cell:     l.cell,
+		SubKey:   l.subKey,
+		Verdict:  pingline.Accepted,
+		Promoted: true,
+		State:    kind,
+	})
+	e := &b.Entries[len(b.Entries)-1]
+	e.Skipped = f.apply(i, e, 0, hold{})
+}
+
+// promoteAll stores all that a track holds.
+func (f *Filter) promoteAll(b *Batch, i uint32) {
+	t := f.tracks.at(i)
+	if t.backlog != 0 {
+		f.promote(b, i, back)
+	}
+	if t.holds {
+		f.promote(b, i, next)
+	}
+}

@@ -1,0 +1,174 @@
+package dedupe
+
+import (
+	"math"
+
+	"pingline"
+)
+
+// spot is a place at a time: ms since 1970, 1e-7 degree.
+type spot struct {
+	at       int64
+	lat, lon int32
+}
+
+func spotOf(f *pingline.Fix) spot { return spot{f.At, f.LatE7, f.LonE7} }
+
+func (s spot) samePlace(o spot) bool { return s.lat == o.lat && s.lon == o.lon }
+
+const (
+	earth    = 6371008.8 // mean radius, metres
+	radian   = math.Pi / 180 / pingline.E7
+	unit     = earth * radian // metres in 1e-7 degree of latitude
+	halfTurn = 180 * pingline.E7
+)
+
+// lonBetween returns the way from one longitude to another, the short way
+// round.
+func lonBetween(from, to int32) int64 {
+	d := int64(to) - int64(from)
+	if d > halfTurn {
+		d -= 2 * halfTurn
+	} else if d < -halfTurn {
+		d += 2 * halfTurn
+	}
+	return d
+}
+
+// margin is the part of a bound that discs use. It leaves room for what a plane
+// cannot carry: within the limits of a frame, a metre of it is at most 1.003
+// metres on the ground.
+const margin = 0.995
+
+// fitMargin is the part of a bound that tests on the sphere use: more than a
+// disc lets pass, so that a dropped ping sent again fits again.
+const fitMargin = 0.999
+
+// frame is the plane around a vertex in which velocities are compared.
+type frame struct {
+	cos   float32 // of the vertex's latitude: metres of east in a metre along the equator
+	reach int32   // how far in latitude the plane carries, 1e-7 degree; negative: nowhere
+}
+
+const (
+	maxLat    = 85 * pingline.E7                          // no plane beyond
+	maxNorth  = 0.1 * pingline.E7                         // no further than this in latitude
+	maxEast   = 90 * pingline.E7                          // far from where the short way round turns over
+	maxShrink = 0.003 - maxNorth*maxNorth*radian*radian/2 // by how much cos may differ
+)
+
+func frameAt(lat int32) frame {
+	if lat > maxLat || lat < -maxLat {
+		return frame{reach: -1}
+	}
+	sin, cos := math.Sincos(float64(lat) * radian)
+	// cos(lat+d)/cos(lat) = cos d - tan(lat) sin d
+	reach := maxShrink * cos / (math.Abs(sin) + 1e-9) / radian
+	return frame{cos: float32(cos), reach: int32(min(reach, maxNorth))}
+}
+
+// carries reports whether the plane around from holds to.
+func (fr frame) carries(from, to spot) bool {
+	north := int64(to.lat) - int64(from.lat)
+	east := lonBetween(from.lon, to.lon)
+	return max(north, -north) <= int64(fr.reach) && to.lat <= maxLat && to.lat >= -maxLat &&
+		max(east, -east) <= maxEast
+}
+
+// vec is a velocity, or an offset, east and north, in metres (a ms).
+type vec struct{ x, y float64 }
+
+func (fr frame) offset(from, to spot) vec {
+	return vec{
+		x: float64(lonBetween(from.lon, to.lon)) * (unit * float64(fr.cos)),
+		y: float64(int64(to.lat)-int64(from.lat)) * unit,
+	}
+}
+
+// velocity returns the velocity of the chord between two spots of different
+// times.
+func (fr frame) velocity(from, to spot) vec {
+	v := fr.offset(from, to)
+	perMs := 1 / float64(to.at-from.at)
+	return vec{v.x * perMs, v.y * perMs}
+}
+
+// A disc around a ping's velocity is replaced by the regular 16-gon inscribed in
+// it. Its edges lie in eight directions, for every disc the same, so that the
+// intersection of any number of them is eight intervals.
+const directions = 8
+
+var normals = func() (n [directions]vec) {
+	for k := range n {
+		n[k].y, n[k].x = math.Sincos(float64(k) * math.Pi / directions)
+	}
+	return n
+}()
+
+// apothem is how far the edges of a 16-gon are from its centre, as a part of
+// the radius of the disc around it.
+var apothem = math.Cos(math.Pi / (2 * directions))
+
+// polygon holds, for each direction, the interval of velocities left. The
+// polygon of a line without dropped pings is open on all sides.
+type polygon struct{ lo, hi [directions]float32 }
+
+var openPolygon = func() (p polygon) {
+	for k := range directions {
+		p.lo[k], p.hi[k] = float32(math.Inf(-1)), float32(math.Inf(1))
+	}
+	return p
+}()
+
+// narrow intersects p with the 16-gon for velocities that pass within eps
+// metres of a ping seen dt ms after the vertex and with velocity v from it.
+// Rounding to float32 goes inwards.
+func (p *polygon) narrow(v vec, eps float64, dt int64) {
+	const inward = 1.0 / (1 << 23)
+	r := margin * apothem * eps / float64(dt)
+	for k := range directions {
+		s := v.x*normals[k].x + v.y*normals[k].y
+		lo, hi := s-r, s+r
+		p.lo[k] = max(p.lo[k], float32(lo+math.Abs(lo)*inward))
+		p.hi[k] = min(p.hi[k], float32(hi-math.Abs(hi)*inward))
+	}
+}
+
+// contains reports whether a chord of velocity v is within the bound of every
+// ping p was narrowed by.
+func (p *polygon) contains(v vec) bool {
+	for k := range directions {
+		s := v.x*normals[k].x + v.y*normals[k].y
+		if !(s >= float64(p.lo[k]) && s <= float64(p.hi[k])) {
+			return false
+		}
+	}
+	return true
+}
+
+// onLine reports whether p, not before from and not after to, lies within eps
+// metres of where a reader puts the track at its time.
+func onLine(from, to, p spot, eps float64) bool {
+	part := float64(p.at-from.at) / float64(to.at-from.at)
+	east := lonBetween(from.lon, to.lon)
+	if max(east, -east) > halfTurn-1000 {
+		return false // readers may go either way round
+	}
+	lat := float64(from.lat) + part*float64(int64(to.lat)-int64(from.lat))
+	lon := float64(from.lon) + part*float64(east)
+	return eps > 0 && distance(lat, lon, float64(p.lat), float64(p.lon)) <= fitMargin*eps
+}
+
+// near reports whether two spots lie within eps metres.
+func near(a, b spot, eps float64) bool {
+	return eps > 0 && distance(float64(a.lat), float64(a.lon), float64(b.lat), float64(b.lon)) <= fitMargin*eps
+}
+
+// distance returns the great-circle distance in metres between positions in
+// 1e-7 degree.
+func distance(lat1, lon1, lat2, lon2 float64) float64 {
+	north := math.Sin((lat2 - lat1) * (radian / 2))
+	east := math.Sin((lon2 - lon1) * (radian / 2))
+	h := north*north + math.Cos(lat1*radian)*math.Cos(lat2*radian)*east*east
+	return 2 * earth * math.Asin(math.Sqrt(min(h, 1)))
+}

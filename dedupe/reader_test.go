@@ -1,0 +1,130 @@
+package dedupe
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"pingline"
+)
+
+// A reader knows nothing of the filter: it has the log's entries, draws lines
+// between the stored points of a track that are not late, and measures how far
+// off they are from every ping that was answered.
+type reader struct {
+	stored  map[string][]pingline.Entry // by track, those not late
+	late    map[string]map[spot]bool
+	answers []answer
+}
+
+type answer struct {
+	track   string
+	ping    pingline.Fix
+	eps     float64
+	verdict pingline.Verdict
+}
+
+func newReader() *reader {
+	return &reader{stored: map[string][]pingline.Entry{}, late: map[string]map[spot]bool{}}
+}
+
+func trackOf(p *pingline.Ping) string { return p.Rider + "/" + p.Device }
+
+// log takes the entries of a batch.
+func (r *reader) log(entries []pingline.Entry) {
+	for _, e := range entries {
+		if !e.Stored() {
+			continue
+		}
+		tr := trackOf(&e.Ping)
+		if e.Late {
+			if r.late[tr] == nil {
+				r.late[tr] = map[spot]bool{}
+			}
+			r.late[tr][spotOf(&e.Fix)] = true
+			continue
+		}
+		r.stored[tr] = append(r.stored[tr], e)
+	}
+}
+
+// answered takes a verdict that was given to a client.
+func (r *reader) answered(p *pingline.Ping, eps float64, v pingline.Verdict) {
+	r.answers = append(r.answers, answer{trackOf(p), p.Fix, eps, v})
+}
+
+// kept returns how many points are stored, those written twice counted once.
+func (r *reader) kept() (vertices, late int) {
+	for _, s := range r.stored {
+		at := map[int64]bool{}
+		for _, e := range s {
+			at[e.At] = true
+		}
+		vertices += len(at)
+	}
+	for _, l := range r.late {
+		late += len(l)
+	}
+	return vertices, late
+}
+
+// check returns an error for the first answer that does not hold, and the
+// largest error of a dropped ping in parts of its bound.
+func (r *reader) check() (worst float64, err error) {
+	for tr, s := range r.stored {
+		slices.SortStableFunc(s, func(a, b pingline.Entry) int { return cmp.Compare(a.At, b.At) })
+		for i := 1; i < len(s); i++ {
+			if s[i].At == s[i-1].At && !s[i].SamePlace(&s[i-1].Fix) {
+				return 0, fmt.Errorf("%s: two places stored for %d", tr, s[i].At)
+			}
+		}
+	}
+	for _, a := range r.answers {
+		off := r.off(a)
+		switch a.verdict {
+		case pingline.Accepted:
+			if off > 0 && !r.late[a.track][spotOf(&a.ping)] {
+				return worst, fmt.Errorf("%s: accepted ping at %d is not stored (%.1f m off)", a.track, a.ping.At, off)
+			}
+			continue
+		case pingline.Duplicate:
+			continue // its first copy has an answer of its own
+		}
+		if off > a.eps {
+			return worst, fmt.Errorf("%s: %v ping at %d is %.3f m off, bound %.3f", a.track, a.verdict, a.ping.At, off, a.eps)
+		}
+		if a.eps > 0 {
+			worst = max(worst, off/a.eps)
+		}
+	}
+	return worst, nil
+}
+
+// off returns the distance in metres between a ping and the line at its time.
+func (r *reader) off(a answer) float64 {
+	s := r.stored[a.track]
+	i, _ := slices.BinarySearchFunc(s, a.ping.At, func(e pingline.Entry, at int64) int { return cmp.Compare(e.At, at) })
+	if i < len(s) && s[i].At == a.ping.At {
+		return haversine(s[i].Lat(), s[i].Lon(), a.ping.Lat(), a.ping.Lon())
+	}
+	if i == 0 || i == len(s) {
+		return math.Inf(1)
+	}
+	p, q := s[i-1], s[i]
+	part := float64(a.ping.At-p.At) / float64(q.At-p.At)
+	dlon := q.Lon() - p.Lon()
+	if dlon > 180 {
+		dlon -= 360
+	} else if dlon < -180 {
+		dlon += 360
+	}
+	return haversine(p.Lat()+part*(q.Lat()-p.Lat()), p.Lon()+part*dlon, a.ping.Lat(), a.ping.Lon())
+}
+
+func haversine(lat1, lon1, lat2, lon2 float64) float64 {
+	const rad = math.Pi / 180
+	u, v := math.Sin((lat2-lat1)*rad/2), math.Sin((lon2-lon1)*rad/2)
+	h := u*u + math.Cos(lat1*rad)*math.Cos(lat2*rad)*v*v
+	return 2 * 6371008.8 * math.Asin(math.Sqrt(math.Min(h, 1)))
+}

@@ -1,0 +1,243 @@
+package dedupe
+
+import "math"
+
+// The recent points of a track are its newest vertices, without a hole between
+// the oldest known and the newest: what is forgotten is always the oldest. The
+// newest few lie in the track itself, those before in blocks, while there is
+// memory for blocks.
+const (
+	inTrack   = 8
+	inBlock   = 20
+	maxRecent = 1024
+)
+
+// point is a vertex in 12 bytes.
+type point struct {
+	since uint32 // ms since the track's base
+	lat   uint32 // latitude from the south pole, times 2, plus 1 if crowded
+	lon   int32
+}
+
+// A point is crowded if a ping between it and the vertex before it was dropped:
+// the line between the two must stay.
+func newPoint(base int64, s spot, crowded bool) point {
+	p := point{since: uint32(s.at - base), lat: uint32(s.lat+poleE7) << 1, lon: s.lon}
+	if crowded {
+		p.lat |= 1
+	}
+	return p
+}
+
+const poleE7 = 90 * 1e7
+
+func (p point) crowded() bool { return p.lat&1 != 0 }
+
+func (p *point) setCrowded() { p.lat |= 1 }
+
+// recent is what a track knows of its vertices.
+type recent struct {
+	base   int64 // ms since 1970; no point is before it
+	points [inTrack]point
+	n      uint8
+	beyond uint16 // points in blocks
+	top    uint32 // newest block, 0 if none
+}
+
+func (r *recent) spot(p point) spot {
+	return spot{at: r.base + int64(p.since), lat: int32(p.lat>>1) - poleE7, lon: p.lon}
+}
+
+// last returns the newest vertex. There must be one.
+func (r *recent) last() spot { return r.spot(r.points[r.n-1]) }
+
+// place names a point: an index into a block, or into the track (block 0).
+type place struct {
+	block uint32
+	i     int
+}
+
+func (p *blockPool) point(r *recent, at place) *point {
+	if at.block == 0 {
+		return &r.points[at.i]
+	}
+	return &p.at(at.block).points[at.i]
+}
+
+// find returns the newest point not after ts, or false if the track's oldest
+// known vertex is.
+func (p *blockPool) find(r *recent, ts int64) (place, bool) {
+	if at, ok := search(r.points[:r.n], r.base, ts); ok {
+		return place{0, at}, true
+	}
+	for k := r.top; k != 0; k = p.at(k).older {
+		b := p.at(k)
+		if at, ok := search(b.points[:b.n], r.base, ts); ok {
+			return place{k, at}, true
+		}
+	}
+	return place{}, false
+}
+
+func search(points []point, base, ts int64) (int, bool) {
+	for i := len(points) - 1; i >= 0; i-- {
+		if base+int64(points[i].since) <= ts {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// after returns the point that follows, or false after the newest.
+func (p *blockPool) after(r *recent, at place) (place, bool) {
+	switch {
+	case at.block == 0:
+		return place{0, at.i + 1}, at.i+1 < int(r.n)
+	case at.i+1 < int(p.at(at.block).n):
+		return place{at.block, at.i + 1}, true
+	case at.block == r.top:
+		return place{}, r.n > 0
+	}
+	return place{p.at(at.block).newer, 0}, true
+}
+
+// add makes s a vertex of track i. One older than all that are known is left
+// out; so is one of an instant that has its vertex.
+func (p *blockPool) add(i uint32, r *recent, s spot, crowded bool) {
+	if r.n == 0 {
+		r.base = s.at
+	} else if s.at > r.last().at {
+		p.rebase(r, s.at)
+	} else if at, ok := p.find(r, s.at); !ok || r.spot(*p.point(r, at)).at == s.at {
+		return
+	} else if at.block != 0 && !(at.block == r.top && at.i == int(p.at(at.block).n)-1) {
+		p.insert(i, r, s, crowded)
+		return
+	}
+	pt := newPoint(r.base, s, crowded)
+	at := int(r.n)
+	for at > 0 && r.points[at-1].since > pt.since {
+		at--
+	}
+	if r.n < inTrack {
+		copy(r.points[at+1:], r.points[at:r.n])
+		r.points[at] = pt
+		r.n++
+		return
+	}
+	oldest := pt
+	if at > 0 {
+		oldest = r.points[0]
+		copy(r.points[:at-1], r.points[1:at])
+		r.points[at-1] = pt
+	}
+	p.push(i, r, oldest)
+}
+
+// push moves a point out of the track: it follows the newest in blocks.
+func (p *blockPool) push(i uint32, r *recent, pt point) {
+	if r.top == 0 || p.at(r.top).n == inBlock {
+		k := p.take(i)
+		if k == 0 {
+			return // no memory for blocks at all: the point is forgotten
+		}
+		p.link(&r.top, k)
+	}
+	b := p.at(r.top)
+	b.points[b.n] = pt
+	b.n++
+	r.beyond++
+	if r.beyond > maxRecent-inTrack {
+		p.dropOldest(r)
+	}
+}
+
+// insert puts a vertex among those in blocks.
+func (p *blockPool) insert(i uint32, r *recent, s spot, crowded bool) {
+	at, _ := p.find(r, s.at)
+	if p.at(at.block).n == inBlock {
+		k := p.take(i) // may have forgotten the oldest of this track
+		if at, _ = p.find(r, s.at); at.block == 0 {
+			p.give(k)
+			return
+		}
+		p.split(r, at.block, k)
+		at, _ = p.find(r, s.at)
+	}
+	b := p.at(at.block)
+	copy(b.points[at.i+2:], b.points[at.i+1:b.n])
+	b.points[at.i+1] = newPoint(r.base, s, crowded)
+	b.n++
+	r.beyond++
+	if r.beyond > maxRecent-inTrack {
+		p.dropOldest(r)
+	}
+}
+
+// split moves the newer half of block k to the empty block fresh.
+func (p *blockPool) split(r *recent, k, fresh uint32) {
+	b, nb := p.at(k), p.at(fresh)
+	nb.n = uint8(copy(nb.points[:], b.points[inBlock/2:b.n]))
+	b.n = inBlock / 2
+	nb.older, nb.newer = k, b.newer
+	if k == r.top {
+		r.top = fresh // whose newer is the oldest block
+	} else {
+		p.at(b.newer).older = fresh
+	}
+	b.newer = fresh
+}
+
+// dropOldest forgets the oldest block's points.
+func (p *blockPool) dropOldest(r *recent) {
+	k := p.unlinkOldest(&r.top)
+	r.beyond -= uint16(p.at(k).n)
+	p.give(k)
+}
+
+// clear forgets all vertices.
+func (p *blockPool) clear(r *recent) {
+	for r.top != 0 {
+		p.dropOldest(r)
+	}
+	r.n = 0
+}
+
+// rebase makes room for times up to ts: points more than 49 days before it are
+// forgotten.
+func (p *blockPool) rebase(r *recent, ts int64) {
+	if ts-r.base <= math.MaxUint32 {
+		return
+	}
+	cut := ts - math.MaxUint32
+	for r.top != 0 && r.base+int64(p.at(p.at(r.top).newer).points[0].since) < cut {
+		p.dropOldest(r)
+	}
+	gone := uint8(0)
+	for gone < r.n && r.base+int64(r.points[gone].since) < cut {
+		gone++
+	}
+	if gone > 0 {
+		for r.top != 0 {
+			p.dropOldest(r)
+		}
+		r.n = uint8(copy(r.points[:], r.points[gone:r.n]))
+	}
+	base := ts
+	if r.top != 0 {
+		base = r.base + int64(p.at(p.at(r.top).newer).points[0].since)
+	} else if r.n > 0 {
+		base = r.base + int64(r.points[0].since)
+	}
+	shift := uint32(base - r.base)
+	r.base = base
+	for k := range r.n {
+		r.points[k].since -= shift
+	}
+	for k := r.top; k != 0; k = p.at(k).older {
+		b := p.at(k)
+		for i := range b.n {
+			b.points[i].since -= shift
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package dedupe
+
+import "pingline"
+
+// apply changes the state by an entry that was judged, now or when it was
+// logged; every change of a track's state is made here, so that it is a function
+// of the log. It returns how many pings were dropped since the last stored one,
+// if e is stored. Track 0 stands for one that is not known.
+func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skipped uint32) {
+	if i == 0 {
+		f.order.stamp++
+		return 0
+	}
+	if !e.Promoted {
+		f.order.touch(i, f.loading == nil)
+	}
+	t := f.tracks.at(i)
+	switch {
+	case e.State == first, e.State == next:
+		f.applyNext(i, e, eps, h)
+	case e.State == back:
+		f.applyBacklog(i, e, eps, h)
+	case e.Verdict == pingline.Redundant:
+		f.applyRedundant(t, spotOf(&e.Fix), eps)
+		t.skip()
+	}
+	if !e.Stored() {
+		return 0
+	}
+	if e.Late {
+		f.blocks.remember(i, newMark(spotOf(&e.Fix), ""))
+	}
+	if e.Event != "" {
+		f.blocks.remember(i, newMark(spotOf(&e.Fix), e.Event))
+	}
+	skipped, t.skipped = t.skipped, 0
+	return skipped
+}
+
+// skip counts a dropped ping.
+func (t *track) skip() {
+	if t.skipped++; t.skipped == 0 {
+		t.skipped--
+	}
+}
+
+// applyNext moves the end of the track's open line to e.
+func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	if t.holds {
+		t.holds = false
+		f.holding--
+		if !e.Promoted { // covered
+			t.crowded = true
+			t.skip()
+		}
+	}
+	if e.Verdict == pingline.Held {
+		if t.n > 0 {
+			t.narrow(t.last(), p, eps)
+		}
+		f.hold(i, &t.line, &f.names.at(i).trip, e, h)
+		return
+	}
+	if t.broken {
+		f.blocks.clear(&t.recent)
+		t.broken = e.Promoted
+	}
+	f.blocks.add(i, &t.recent, p, t.crowded)
+	t.open(p)
+}
+
+// hold makes e the ping held on a line.
+func (f *Filter) hold(i uint32, l *line, trip *string, e *pingline.Entry, h hold) {
+	l.fix, l.cell, l.subKey = e.Fix, e.Cell, e.SubKey
+	l.token, l.since = h.token, h.since
+	l.holds = true
+	f.holding++
+	if *trip != e.Trip {
+		*trip = string(append([]byte(nil), e.Trip...))
+	}
+	f.watch(i, h.since)
+}
+
+// applyBacklog opens a backlog, goes on with it, or makes e a vertex there.
+func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	if e.Promoted {
+		crowded := false
+		if t.backlog != 0 {
+			crowded = f.backlogs.at(t.backlog).crowded
+			f.closeBacklog(t)
+		}
+		f.blocks.add(i, &t.recent, p, crowded)
+		return
+	}
+	if t.backlog != 0 {
+		f.coverBacklog(t, p)
+	}
+	var s *backlog
+	if t.backlog != 0 {
+		s = f.backlogs.at(t.backlog)
+	} else {
+		start, end := f.segment(t, p.at)
+		s = f.openBacklog(t, start, end)
+	}
+	if e.Verdict == pingline.Accepted {
+		f.blocks.add(i, &t.recent, p, s.crowded)
+		f.closeBacklog(t)
+		return
+	}
+	if s.start != s.end {
+		s.narrow(s.start, p, eps)
+	}
+	f.hold(i, &s.line, &s.trip, e, h)
+}
+
+// coverBacklog drops the ping held in the backlog: p, further on in the
+// segment, goes by it, or else the whole segment does.
+func (f *Filter) coverBacklog(t *track, p spot) {
+	s := f.backlogs.at(t.backlog)
+	t.skip()
+	if s.covers(p.at) {
+		s.crowded, s.holds = true, false
+		f.holding--
+		return
+	}
+	if at, ok := f.blocks.find(&t.recent, s.end.at); ok {
+		f.blocks.point(&t.recent, at).setCrowded()
+	}
+	f.closeBacklog(t)
+}
+
+// segment returns the vertices around an instant, or nothing.
+func (f *Filter) segment(t *track, ts int64) (start, end spot) {
+	from, ok := f.blocks.find(&t.recent, ts)
+	if !ok {
+		return spot{}, spot{}
+	}
+	to, ok := f.blocks.after(&t.recent, from)
+	if !ok {
+		return spot{}, spot{}
+	}
+	return t.spot(*f.blocks.point(&t.recent, from)), t.spot(*f.blocks.point(&t.recent, to))
+}
+
+// applyRedundant notes a dropped ping that is not the newest where the line it
+// relies on could still move.
+func (f *Filter) applyRedundant(t *track, p spot, eps float64) {
+	if t.backlog != 0 {
+		if s := f.backlogs.at(t.backlog); s.covers(p.at) && p.at <= s.fix.At {
+			s.narrow(s.start, p, eps)
+			s.crowded = true
+			return
+		}
+	}
+	if t.n == 0 {
+		return
+	}
+	if p.at > t.last().at {
+		if t.holds {
+			t.narrow(t.last(), p, eps)
+			t.crowded = true
+		}
+		return
+	}
+	at, ok := f.blocks.find(&t.recent, p.at)
+	if !ok || t.spot(*f.blocks.point(&t.recent, at)).at == p.at {
+		return
+	}
+	if at, ok = f.blocks.after(&t.recent, at); ok {
+		f.blocks.point(&t.recent, at).setCrowded()
+	}
+}
+
+// Replay changes the state by an entry of the log's commit of that number, as
+// Judge did when it was logged: the entry and the bound in its commit decide,
+// not this filter's settings. Entries must come in the log's order, all of them
+// after those that Load has restored.
+func (f *Filter) Replay(number uint64, bound Bound, e *pingline.Entry) {
+	if f.loading != nil && number > f.loading.highest {
+		f.endLoad()
+	}
+	hash := f.hash(e.Rider, e.Device)
+	i := f.lookup(hash, e.Rider, e.Device)
+	switch {
+	case i != 0 && f.loading.has(i, number):
+		if !e.Promoted {
+			f.order.stamp++
+		}
+		return
+	case e.State == first:
+		i = f.replayFirst(i, hash, e)
+	case i == 0 && f.damaged && !e.Late && e.Verdict != pingline.Redundant && !e.Promoted:
+		i = f.create(hash, e.Rider, e.Device)
+		f.tracks.at(i).broken = true
+	case i == 0 && e.Promoted:
+		return
+	}
+	f.apply(i, e, bound.Of(&e.Fix), hold{})
+}
+
+// replayFirst makes room for a new track as Judge did, and forgets what is
+// known of one of that name: when e was judged it had been forgotten. A track
+// that holds a ping stays, because nothing is logged about its end.
+func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
+	if i != 0 {
+		f.forget(i)
+	} else if f.loading == nil && f.riders >= f.cfg.MaxRiders {
+		if t := f.tracks.at(f.order.oldest()); !t.holds && t.backlog == 0 {
+			f.forget(f.order.oldest())
+		}
+	}
+	return f.create(hash, e.Rider, e.Device)
+}
+
+// Damaged tells the filter that commits are missing from the log it replays.
+// Of no track it is then known what line a dropped ping relies on: each starts
+// anew with its next ping, which is stored, as is what it holds, and everything
+// older is late. As with Forgot, a new track's first vertex must be later than
+// ts.
+func (f *Filter) Damaged(ts int64) {
+	f.endLoad()
+	f.Forgot(ts)
+	f.damaged = true
+	for i := f.order.oldest(); i != 0; i = f.order.at(i).newer {
+		f.tracks.at(i).broken = true
+	}
+}

@@ -1,0 +1,301 @@
+package dedupe
+
+import (
+	"hash/maphash"
+	"math"
+	"strings"
+
+	"pingline"
+)
+
+// hold is what the filter notes of a held ping besides what is logged.
+type hold struct {
+	token uint64
+	since uint32 // tick of the idle wheel
+}
+
+// line is the open end of a track: from a vertex to the held ping, if any. The
+// chord to it passes every ping dropped between within that ping's bound.
+type line struct {
+	poly    polygon
+	fix     pingline.Fix // held
+	cell    uint64
+	token   uint64
+	since   uint32
+	subKey  uint16
+	holds   bool
+	crowded bool  // a ping was dropped since the vertex
+	frame   frame // around the vertex
+}
+
+// open starts a line at vertex v.
+func (l *line) open(v spot) {
+	l.poly, l.frame, l.crowded = openPolygon, frameAt(v.lat), false
+}
+
+// passes reports whether the chord from the line's vertex to s passes all that
+// was dropped.
+func (l *line) passes(vertex, s spot) bool { return l.poly.contains(l.frame.velocity(vertex, s)) }
+
+// narrow makes every later chord pass s.
+func (l *line) narrow(vertex, s spot, eps float64) {
+	l.poly.narrow(l.frame.velocity(vertex, s), eps, s.at-vertex.at)
+}
+
+// track is the state of one rider's device. It has no pointers.
+type track struct {
+	line   // from the newest vertex on
+	recent // vertices; the last starts the line
+
+	marks   uint32 // newest block of marks, 0 if none
+	backlog uint32 // 0 if none is open
+	skipped uint32 // pings dropped since the last stored one
+	waiting uint32 // next track in the same slot of the idle wheel
+	hash    uint32
+	used    bool
+	inWheel bool
+	broken  bool // what is known may have holes: the next ping starts anew
+}
+
+// newest returns the time of the newest ping that is not late.
+func (t *track) newest() int64 {
+	switch {
+	case t.holds:
+		return t.fix.At
+	case t.n > 0:
+		return t.last().at
+	}
+	return math.MinInt64
+}
+
+// backlog is an open line in an old segment, with a ping held. Both ends are
+// vertices; nothing was dropped between the held ping and the end.
+type backlog struct {
+	line
+	start, end spot // both zero if unknown
+	trip       string
+}
+
+// covers reports whether ts lies in the backlog's segment.
+func (s *backlog) covers(ts int64) bool { return s.start.at < ts && ts < s.end.at }
+
+// name holds a track's strings.
+type name struct {
+	key  string // rider, or rider, keySep, device
+	trip string // of the ping held, or held last
+}
+
+// keySep is in no name.
+const keySep = "\x00"
+
+func (n *name) split() (rider, device string) {
+	rider, device, _ = strings.Cut(n.key, keySep)
+	return rider, device
+}
+
+func (n *name) is(rider, device string) bool {
+	if device == "" {
+		return n.key == rider
+	}
+	r := len(rider)
+	return len(n.key) == r+len(keySep)+len(device) && n.key[:r] == rider &&
+		n.key[r:r+len(keySep)] == keySep && n.key[r+len(keySep):] == device
+}
+
+// hash is of this process only: strangers choose names.
+func (f *Filter) hash(rider, device string) uint32 {
+	h := maphash.String(f.seed, rider)
+	if device != "" {
+		h = h*0x9e3779b97f4a7c15 ^ maphash.String(f.seed, device)
+	}
+	return uint32(h >> 32)
+}
+
+// index finds a track by the hash of its name. It is a table of hash and track
+// number (0 if free) with linear probing.
+type index []uint64
+
+func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
+	if len(f.index) == 0 {
+		return 0
+	}
+	mask := uint32(len(f.index) - 1)
+	for at := hash & mask; ; at = (at + 1) & mask {
+		switch slot := f.index[at]; {
+		case slot == 0:
+			return 0
+		case uint32(slot>>32) == hash && f.names.at(uint32(slot)).is(rider, device):
+			return uint32(slot)
+		}
+	}
+}
+
+func (x index) put(hash, i uint32) {
+	mask := uint32(len(x) - 1)
+	at := hash & mask
+	for x[at] != 0 {
+		at = (at + 1) & mask
+	}
+	x[at] = uint64(hash)<<32 | uint64(i)
+}
+
+// remove takes track i out and moves those behind it up, so that no probe ends
+// too early.
+func (x index) remove(hash, i uint32) {
+	mask := uint32(len(x) - 1)
+	at := hash & mask
+	for uint32(x[at]) != i {
+		at = (at + 1) & mask
+	}
+	for to := (at + 1) & mask; x[to] != 0; to = (to + 1) & mask {
+		home := uint32(x[to]>>32) & mask
+		if (to-home)&mask >= (to-at)&mask {
+			x[at] = x[to]
+			at = to
+		}
+	}
+	x[at] = 0
+}
+
+// create returns a new track without vertices.
+func (f *Filter) create(hash uint32, rider, device string) uint32 {
+	if 4*(f.riders+1) > 3*len(f.index) {
+		bigger := make(index, max(64, 2*len(f.index)))
+		for _, slot := range f.index {
+			if slot != 0 {
+				bigger.put(uint32(slot>>32), uint32(slot))
+			}
+		}
+		f.index = bigger
+	}
+	var i uint32
+	if n := len(f.free); n > 0 {
+		i = f.free[n-1]
+		f.free = f.free[:n-1]
+	} else {
+		i = f.tracks.grow()
+		f.names.grow()
+		f.order.grow()
+	}
+	t := f.tracks.at(i)
+	*t = track{hash: hash, used: true, inWheel: t.inWheel, waiting: t.waiting}
+	key := strings.Clone(rider)
+	if device != "" {
+		key = rider + keySep + device
+	}
+	*f.names.at(i) = name{key: key}
+	f.index.put(hash, i)
+	if f.loading == nil {
+		f.order.pushFront(i)
+	}
+	f.riders++
+	return i
+}
+
+// forget drops a track with all that is known of it. What it holds must have
+// been promoted.
+func (f *Filter) forget(i uint32) {
+	t := f.tracks.at(i)
+	if t.n > 0 {
+		f.forgot = max(f.forgot, t.last().at)
+	}
+	f.drop(i)
+}
+
+// drop is forget for a track that is known elsewhere.
+func (f *Filter) drop(i uint32) {
+	t := f.tracks.at(i)
+	if t.holds {
+		f.holding--
+	}
+	if t.backlog != 0 {
+		f.closeBacklog(t)
+	}
+	f.blocks.clear(&t.recent)
+	for t.marks != 0 {
+		f.blocks.give(f.blocks.unlinkOldest(&t.marks))
+	}
+	f.index.remove(t.hash, i)
+	if f.loading == nil {
+		f.order.unlink(i)
+	}
+	*f.names.at(i) = name{}
+	// The idle wheel finds out by itself that the track is gone.
+	*t = track{inWheel: t.inWheel, waiting: t.waiting}
+	f.free = append(f.free, i)
+	f.riders--
+}
+
+// openBacklog gives the track a backlog between two vertices.
+func (f *Filter) openBacklog(t *track, start, end spot) *backlog {
+	if n := len(f.noBack); n > 0 {
+		t.backlog = f.noBack[n-1]
+		f.noBack = f.noBack[:n-1]
+	} else {
+		t.backlog = f.backlogs.grow()
+	}
+	s := f.backlogs.at(t.backlog)
+	*s = backlog{start: start, end: end}
+	s.open(start)
+	return s
+}
+
+func (f *Filter) closeBacklog(t *track) {
+	s := f.backlogs.at(t.backlog)
+	if s.holds {
+		f.holding--
+	}
+	*s = backlog{}
+	f.noBack = append(f.noBack, t.backlog)
+	t.backlog = 0
+}
+
+// backlogsFull reports whether no further track can have a backlog.
+func (f *Filter) backlogsFull() bool {
+	open := int(f.backlogs.last) - len(f.noBack)
+	return open >= max(f.cfg.MaxRiders/8, min(f.cfg.MaxRiders, 1024))
+}
+
+// order lists the tracks by when they last had a ping that was logged, newest
+// first. Stamps count those pings.
+type order struct {
+	slab[ordered]
+	stamp uint64
+}
+
+type ordered struct {
+	newer, older uint32 // of number 0: the oldest and the newest
+	stamp        uint64
+}
+
+func (o *order) ends() *ordered {
+	if o.chunks == nil {
+		o.chunks = append(o.chunks, new([chunk]ordered))
+	}
+	return o.at(0)
+}
+
+func (o *order) oldest() uint32 { return o.ends().newer }
+
+func (o *order) pushFront(i uint32) {
+	ends := o.ends()
+	e := o.at(i)
+	e.newer, e.older = 0, ends.older
+	o.at(ends.older).newer = i // number 0 if there was none: the oldest
+	ends.older = i
+}
+
+func (o *order) unlink(i uint32) {
+	e := o.at(i)
+	o.at(e.newer).older, o.at(e.older).newer = e.older, e.newer
+}
+
+// touch makes i the newest.
+func (o *order) touch(i uint32, listed bool) {
+	o.stamp++
+	o.at(i).stamp = o.stamp
+	if listed && o.ends().older != i {
+		o.unlink(i)
+		o.pushFront(i)
+	}
+}
