@@ -1,0 +1,129 @@
+package track
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"compress/gzip"
+
+	"pingline"
+)
+
+// AppendPing appends p in the JSON form of POST /v1/pings, without a newline.
+// Unknown numbers and empty names are left out; the names must be valid. What
+// a reader makes of it equals p.
+func AppendPing(dst []byte, p *pingline.Ping) []byte {
+	dst = append(append(append(dst, `{"rider_id":"`...), p.Rider...), '"')
+	if p.Device != "" {
+		dst = append(append(append(dst, `,"device_id":"`...), p.Device...), '"')
+	}
+	dst = strconv.AppendInt(append(dst, `,"ts":`...), p.At, 10)
+	dst = appendFixed(append(dst, `,"lat":`...), int64(p.LatE7), 7)
+	dst = appendFixed(append(dst, `,"lon":`...), int64(p.LonE7), 7)
+	if p.Known&pingline.HasSpeed != 0 {
+		dst = appendNumber(append(dst, `,"speed":`...), p.Speed)
+	}
+	if p.Known&pingline.HasHeading != 0 {
+		dst = appendNumber(append(dst, `,"heading":`...), p.Heading)
+	}
+	if p.Known&pingline.HasAccuracy != 0 {
+		dst = appendNumber(append(dst, `,"accuracy":`...), p.Accuracy)
+	}
+	if p.Known&pingline.HasAltitude != 0 {
+		dst = appendNumber(append(dst, `,"altitude":`...), p.Altitude)
+	}
+	if p.Known&pingline.HasBattery != 0 {
+		dst = appendNumber(append(dst, `,"battery":`...), p.Battery)
+	}
+	if p.Event != "" {
+		dst = append(append(append(dst, `,"event":"`...), p.Event...), '"')
+	}
+	if p.Trip != "" {
+		dst = append(append(append(dst, `,"trip_id":"`...), p.Trip...), '"')
+	}
+	return append(dst, '}')
+}
+
+// appendNumber appends the shortest decimal that reads back as v. Receivers
+// send few decimals, and those need no search for the shortest.
+func appendNumber(dst []byte, v float32) []byte {
+	if n := math.Round(float64(v) * 100); math.Abs(n) < 1e7 && float32(n/100) == v {
+		return appendFixed(dst, int64(n), 2)
+	}
+	return strconv.AppendFloat(dst, float64(v), 'f', -1, 32)
+}
+
+// appendFixed appends v × 10^-decimals without trailing zeros; decimals is at
+// most 7.
+func appendFixed(dst []byte, v int64, decimals int) []byte {
+	if v < 0 {
+		dst, v = append(dst, '-'), -v
+	}
+	var digits [20]byte
+	n, end := len(digits), len(digits)
+	for i := 0; v > 0 || i <= decimals; i++ {
+		if i == decimals && n < end {
+			n--
+			digits[n] = '.'
+		}
+		digit := byte('0' + v%10)
+		v /= 10
+		if i < decimals && n == end && digit == '0' {
+			end--
+			n--
+			continue
+		}
+		n--
+		digits[n] = digit
+	}
+	return append(dst, digits[n:end]...)
+}
+
+// Writer writes pings as NDJSON. It is not safe for concurrent use.
+type Writer struct {
+	file *os.File
+	zip  *gzip.Writer // nil if the file is not compressed
+	w    *bufio.Writer
+	line []byte
+}
+
+// Create creates the file path, or empties it, for pings as NDJSON, compressed
+// if the name ends in ".gz".
+func Create(path string) (*Writer, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{file: f}
+	var out io.Writer = f
+	if strings.HasSuffix(path, ".gz") {
+		w.zip = gzip.NewWriter(f)
+		out = w.zip
+	}
+	w.w = bufio.NewWriterSize(out, 64<<10)
+	return w, nil
+}
+
+// Write writes p, whose names must be valid, as one line.
+func (w *Writer) Write(p *pingline.Ping) error {
+	w.line = append(AppendPing(w.line[:0], p), '\n')
+	if _, err := w.w.Write(w.line); err != nil {
+		return fmt.Errorf("write track: %w", err)
+	}
+	return nil
+}
+
+// Close writes what is buffered and closes the file; it does not sync it.
+func (w *Writer) Close() error {
+	err := w.w.Flush()
+	if w.zip != nil {
+		err = errors.Join(err, w.zip.Close())
+	}
+	return errors.Join(err, w.file.Close())
+}
