@@ -1,0 +1,327 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"pingline"
+)
+
+// Points calls each for every stored point whose ts is in [from, to), ms since
+// 1970, in any order and until each fails. The entry is good for one call.
+type Points func(ctx context.Context, from, to int64, each func(e *pingline.Entry) error) error
+
+// Report is what an audit found.
+type Report struct {
+	Sent       uint64 `json:"sent"` // pings in the ledger, by what was answered:
+	Accepted   uint64 `json:"accepted"`
+	Held       uint64 `json:"held"`
+	Redundant  uint64 `json:"redundant"`
+	Duplicate  uint64 `json:"duplicate"`
+	Shed       uint64 `json:"shed"`
+	Rejected   uint64 `json:"rejected"`
+	Unanswered uint64 `json:"unanswered"`
+
+	Written    uint64  `json:"written"`      // left to the caller: points the sink wrote
+	Stored     uint64  `json:"stored"`       // pings found in the store
+	Kept       float64 `json:"kept"`         // stored ÷ sent
+	Lost       uint64  `json:"lost"`         // accepted and not stored; duplicates of nothing
+	Wrong      uint64  `json:"wrong"`        // points that say something else than what was sent
+	OutOfBound uint64  `json:"out_of_bound"` // held or redundant, and neither stored nor within the bound
+	Foreign    uint64  `json:"foreign"`      // points that were never sent
+	WorstError float64 `json:"worst_error"`  // metres, of a ping that is not stored
+
+	Examples []string `json:"examples,omitempty"` // of what is not right, at most 10
+}
+
+// OK reports whether all that was acknowledged was found.
+func (r *Report) OK() bool { return r.Lost+r.Wrong+r.OutOfBound+r.Foreign == 0 }
+
+const (
+	maxExamples = 10
+	// A ping's neighbours may have been sent before the ledger was begun.
+	auditMargin = time.Hour
+	// What arithmetic may add to an error, metres.
+	tolerance = 0.001
+)
+
+// Audit holds what was acknowledged against what is stored:
+//
+//   - Every point stored within the ledger's time was sent, and says what was
+//     sent: position, numbers, event.
+//   - Every accepted ping is stored.
+//   - Every held or redundant ping is stored, or lies within its bound of the
+//     straight line, linear in time, between the track's stored points before
+//     and after it that are not late.
+//   - Every duplicate was acknowledged before, by an answer to this ledger or
+//     by one that was lost: then it is stored, or within the widest bound of
+//     any answer.
+//
+// Of pings of one track and moment that differ, one that is stored stands for
+// all that were accepted: the store keeps one point. The ledger must be
+// complete and the store at rest; both are held in memory together, 48 bytes a
+// point. The error is the source's, or ctx's.
+func Audit(ctx context.Context, l *Ledger, points Points) (Report, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := audit{Ledger: l}
+	a.first, a.last = l.pings.span()
+	v := &l.verdicts
+	a.report = Report{
+		Sent: uint64(l.pings.len()), Unanswered: v[0],
+		Accepted: v[pingline.Accepted], Held: v[pingline.Held], Redundant: v[pingline.Redundant],
+		Duplicate: v[pingline.Duplicate], Shed: v[pingline.Shed], Rejected: v[pingline.Rejected],
+	}
+	if a.report.Sent == 0 {
+		return a.report, nil
+	}
+	if err := a.read(ctx, points); err != nil {
+		return Report{}, fmt.Errorf("audit %d pings: %w", a.report.Sent, err)
+	}
+	if err := a.compare(ctx); err != nil {
+		return Report{}, fmt.Errorf("audit %d pings: %w", a.report.Sent, err)
+	}
+	a.report.Kept = float64(a.report.Stored) / float64(a.report.Sent)
+	return a.report, nil
+}
+
+type audit struct {
+	*Ledger
+	first, last int64 // ts of the ledger
+	stored      records
+	report      Report
+}
+
+// read takes in the points of the ledger's tracks and counts those of others.
+func (a *audit) read(ctx context.Context, points Points) error {
+	margin := auditMargin.Milliseconds()
+	return points(ctx, a.first-margin, a.last+1+margin, func(e *pingline.Entry) error {
+		track, ok := a.tracks[trackName{e.Rider, e.Device}]
+		if !ok {
+			if e.At >= a.first && e.At <= a.last {
+				a.report.Foreign++
+				a.example("foreign", trackName{e.Rider, e.Device}, e.At, "no such track was sent")
+			}
+			return nil
+		}
+		p := a.recordOf(&e.Ping)
+		p.track = track
+		if e.Late {
+			p.verdict = latePoint
+		}
+		a.stored.add(p)
+		return nil
+	})
+}
+
+func (a *audit) compare(ctx context.Context) error {
+	names := make([]trackName, len(a.tracks))
+	for name, i := range a.tracks {
+		names[i] = name
+	}
+	pings, points := a.pings.byTrack(len(names)), a.stored.byTrack(len(names))
+	t := auditTrack{audit: a}
+	for i, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		t.name = name
+		t.pings, t.points = pings.track(t.pings, i), points.track(t.points, i)
+		t.vertices = t.vertices[:0]
+		for _, p := range t.points {
+			if p.verdict != latePoint {
+				t.vertices = append(t.vertices, p)
+			}
+		}
+		t.checkPoints()
+		t.checkPings()
+	}
+	return nil
+}
+
+func (a *audit) example(kind string, name trackName, at int64, reason string) {
+	if len(a.report.Examples) == maxExamples {
+		return
+	}
+	who := name.rider
+	if name.device != "" {
+		who += " device " + name.device
+	}
+	a.report.Examples = append(a.report.Examples, fmt.Sprintf("%s: %s at %d: %s", kind, who, at, reason))
+}
+
+// auditTrack is one track's pings and points, each in order of time.
+type auditTrack struct {
+	*audit
+	name          trackName
+	pings, points []record
+	vertices      []record // the points that are not late
+}
+
+// moment returns where the records of one time start and end, at or after i.
+func moment(r []record, i int, at int64) (start, end int) {
+	for i < len(r) && r[i].at < at {
+		i++
+	}
+	start = i
+	for i < len(r) && r[i].at == at {
+		i++
+	}
+	return start, i
+}
+
+// checkPoints finds points that were not sent, or otherwise.
+func (t *auditTrack) checkPoints() {
+	start, end, counted := 0, 0, int64(math.MinInt64)
+	for i := range t.points {
+		p := &t.points[i]
+		if p.at < t.first || p.at > t.last {
+			continue
+		}
+		start, end = moment(t.pings, start, p.at)
+		sent := t.pings[start:end]
+		if len(sent) == 0 {
+			t.report.Foreign++
+			t.example("foreign", t.name, p.at, "no such ping was sent")
+			continue
+		}
+		if p.at != counted {
+			counted = p.at
+			t.report.Stored++
+		}
+		if !contains(sent, p.same) {
+			t.report.Wrong++
+			t.example("wrong", t.name, p.at, difference(&sent[0], p))
+		}
+	}
+}
+
+// checkPings finds pings that are neither stored nor covered.
+func (t *auditTrack) checkPings() {
+	var ping, point, vertex, pingEnd, pointEnd int
+	for i := range t.pings {
+		p := &t.pings[i]
+		ping, pingEnd = moment(t.pings, ping, p.at)
+		point, pointEnd = moment(t.points, point, p.at)
+		vertex, _ = moment(t.vertices, vertex, p.at)
+		stored := t.points[point:pointEnd]
+		switch p.verdict {
+		case pingline.Accepted:
+			if len(stored) == 0 {
+				t.lose(p, "accepted and not stored")
+			}
+		case pingline.Held, pingline.Redundant:
+			if !contains(stored, p.samePlace) {
+				t.checkBound(p, vertex)
+			}
+		case pingline.Duplicate:
+			if !contains(stored, p.samePlace) && !contains(t.pings[ping:pingEnd], p.acknowledgedBy) {
+				t.checkDuplicate(p, vertex)
+			}
+		}
+	}
+}
+
+func contains(list []record, is func(*record) bool) bool {
+	for i := range list {
+		if is(&list[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// acknowledgedBy reports whether q was answered such that p is a duplicate.
+func (p *record) acknowledgedBy(q *record) bool {
+	v := q.verdict
+	return p.samePlace(q) && (v == pingline.Accepted || v == pingline.Held || v == pingline.Redundant)
+}
+
+// checkBound holds a dropped ping against the line between its neighbours;
+// next is the first vertex at or after it.
+func (t *auditTrack) checkBound(p *record, next int) {
+	d, ok := t.distance(p, next)
+	if !ok {
+		t.exceed(p, fmt.Sprintf("%v and not stored, nor a point before and after it", p.verdict))
+		return
+	}
+	t.report.WorstError = max(t.report.WorstError, d)
+	if d > float64(p.bound)+tolerance {
+		t.exceed(p, fmt.Sprintf("%v with a bound of %g m, and %.3f m off", p.verdict, p.bound, d))
+	}
+}
+
+func (t *auditTrack) checkDuplicate(p *record, next int) {
+	d, ok := t.distance(p, next)
+	if !ok || d > float64(max(p.bound, t.widest))+tolerance {
+		t.lose(p, "a duplicate of nothing that was acknowledged or is stored")
+		return
+	}
+	t.report.WorstError = max(t.report.WorstError, d)
+}
+
+func (t *auditTrack) lose(p *record, reason string) {
+	t.report.Lost++
+	t.example("lost", t.name, p.at, reason)
+}
+
+func (t *auditTrack) exceed(p *record, reason string) {
+	t.report.OutOfBound++
+	t.example("out of bound", t.name, p.at, reason)
+}
+
+// distance returns how far p is from where a reader of the stored points takes
+// it to be, in metres, and false if there is none before or after it. Vertex
+// next is the first at or after p.
+func (t *auditTrack) distance(p *record, next int) (float64, bool) {
+	switch {
+	case next == len(t.vertices):
+		return 0, false
+	case t.vertices[next].at == p.at:
+		return between(p, &t.vertices[next], &t.vertices[next]), true
+	case next == 0:
+		return 0, false
+	}
+	return between(p, &t.vertices[next-1], &t.vertices[next]), true
+}
+
+// between returns the distance of p from the line between two points of
+// different times, or from the one if both are the same.
+func between(p, a, b *record) float64 {
+	share := 0.0
+	if b.at != a.at {
+		share = float64(p.at-a.at) / float64(b.at-a.at)
+	}
+	// In 1e-7 degree; 64 bits, for the way round may be 360 degrees long.
+	turn := int64(b.lon) - int64(a.lon)
+	if turn > 180*pingline.E7 {
+		turn -= 360 * pingline.E7
+	} else if turn < -180*pingline.E7 {
+		turn += 360 * pingline.E7
+	}
+	lat := float64(a.lat) + share*float64(int64(b.lat)-int64(a.lat))
+	lon := float64(a.lon) + share*float64(turn)
+	return greatCircle(lat, lon, float64(p.lat), float64(p.lon))
+}
+
+// greatCircle returns the distance in metres between two positions in 1e-7
+// degree on a sphere (haversine formula).
+func greatCircle(lat1, lon1, lat2, lon2 float64) float64 {
+	const radius, rad = 6371008.8, math.Pi / 180 / pingline.E7
+	s, c := math.Sin((lat2-lat1)*rad/2), math.Sin((lon2-lon1)*rad/2)
+	h := s*s + math.Cos(lat1*rad)*math.Cos(lat2*rad)*c*c
+	return 2 * radius * math.Asin(math.Sqrt(min(1, h)))
+}
+
+// difference says what of a ping is stored otherwise.
+func difference(sent, stored *record) string {
+	switch {
+	case !sent.samePlace(stored):
+		return fmt.Sprintf("sent at %d,%d and stored at %d,%d (1e-7 degree)", sent.lat, sent.lon, stored.lat, stored.lon)
+	case sent.known != stored.known || sent.numbers != stored.numbers:
+		return fmt.Sprintf("sent with %v (known %05b) and stored with %v (known %05b)", sent.numbers, sent.known, stored.numbers, stored.known)
+	}
+	return fmt.Sprintf("sent with event number %d and stored with %d", sent.event, stored.event)
+}

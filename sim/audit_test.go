@@ -1,0 +1,422 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pingline"
+)
+
+// store is what a source of points reads.
+type store []pingline.Entry
+
+func (s store) points(_ context.Context, from, to int64, each func(*pingline.Entry) error) error {
+	for i := range s {
+		if e := s[i]; e.At >= from && e.At < to { // a copy: it is good for one call
+			if err := each(&e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func stored(p pingline.Ping) pingline.Entry {
+	return pingline.Entry{Ping: p, Verdict: pingline.Accepted}
+}
+
+// straight returns the n-th ping of a drive to the east at 10 m/s, one ping a
+// second, with the bound of 10 m.
+func straight(n int) pingline.Ping {
+	p := pingline.Ping{Rider: "r-1", Fix: pingline.Fix{At: monday + int64(n)*1000}}
+	if err := p.SetPosition(0.5, 10+float64(n)*10/metresADeg); err != nil {
+		panic(err)
+	}
+	p.SetOptional(pingline.HasSpeed, 10)
+	p.SetOptional(pingline.HasAccuracy, 4)
+	return p
+}
+
+// aside returns p, some metres to the north.
+func aside(p pingline.Ping, metres float64) pingline.Ping {
+	p.LatE7 += int32(metres / metresADeg * pingline.E7)
+	return p
+}
+
+type answeredPing struct {
+	pingline.Ping
+	verdict pingline.Verdict
+}
+
+func TestAudit(t *testing.T) {
+	const accepted, held, redundant, duplicate = pingline.Accepted, pingline.Held, pingline.Redundant, pingline.Duplicate
+	with := func(p pingline.Ping, change func(*pingline.Ping)) pingline.Ping { change(&p); return p }
+	sos := func(p *pingline.Ping) { p.Event = "sos" }
+	lateEntry := func(p pingline.Ping) pingline.Entry { e := stored(p); e.Late = true; return e }
+
+	for _, tt := range []struct {
+		name   string
+		pings  []answeredPing
+		points store
+		want   Report // of the findings
+		say    string // part of the first example
+	}{
+		{
+			name:   "an accepted ping is stored",
+			pings:  []answeredPing{{straight(0), accepted}},
+			points: store{stored(straight(0))},
+			want:   Report{Stored: 1},
+		}, {
+			name:   "an accepted ping is lost",
+			pings:  []answeredPing{{straight(0), accepted}, {straight(1), accepted}},
+			points: store{stored(straight(1))},
+			want:   Report{Stored: 1, Lost: 1}, say: "lost: r-1 at 1767600000000",
+		}, {
+			name:   "an accepted ping between its neighbours is lost all the same",
+			pings:  []answeredPing{{straight(0), accepted}, {straight(1), accepted}, {straight(2), accepted}},
+			points: store{stored(straight(0)), stored(straight(2))},
+			want:   Report{Stored: 2, Lost: 1}, say: "accepted and not stored",
+		}, {
+			name:   "a position was changed",
+			pings:  []answeredPing{{straight(0), accepted}},
+			points: store{stored(aside(straight(0), 0.02))},
+			want:   Report{Stored: 1, Wrong: 1}, say: "wrong: r-1",
+		}, {
+			name:   "a number was changed",
+			pings:  []answeredPing{{straight(0), accepted}},
+			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Speed = 10.01 }))},
+			want:   Report{Stored: 1, Wrong: 1}, say: "sent with [10 0 4 0 0]",
+		}, {
+			name:   "an unknown number became zero",
+			pings:  []answeredPing{{straight(0), accepted}},
+			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Known |= pingline.HasBattery }))},
+			want:   Report{Stored: 1, Wrong: 1}, say: "known",
+		}, {
+			name:   "an event was lost",
+			pings:  []answeredPing{{with(straight(0), sos), accepted}},
+			points: store{stored(straight(0))},
+			want:   Report{Stored: 1, Wrong: 1}, say: "event",
+		}, {
+			name:   "an event nobody sent",
+			pings:  []answeredPing{{straight(0), accepted}},
+			points: store{stored(with(straight(0), sos))},
+			want:   Report{Stored: 1, Wrong: 1}, say: "event",
+		}, {
+			name:   "a promoted ping was changed",
+			pings:  []answeredPing{{straight(0), held}},
+			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Speed = 3 }))},
+			want:   Report{Stored: 1, Wrong: 1},
+		}, {
+			name:   "a point of a rider who never sent",
+			pings:  []answeredPing{{straight(0), accepted}},
+			points: store{stored(straight(0)), stored(with(straight(0), func(p *pingline.Ping) { p.Rider = "r-2" }))},
+			want:   Report{Stored: 1, Foreign: 1}, say: "foreign: r-2",
+		}, {
+			name:   "a point of another device",
+			pings:  []answeredPing{{straight(0), accepted}},
+			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Device = "watch" }))},
+			want:   Report{Lost: 1, Foreign: 1}, say: "foreign: r-1 device watch",
+		}, {
+			name:   "a point of another moment",
+			pings:  []answeredPing{{straight(0), accepted}, {straight(2), accepted}},
+			points: store{stored(straight(0)), stored(straight(1)), stored(straight(2))},
+			want:   Report{Stored: 2, Foreign: 1},
+		}, {
+			name:   "points from before the ledger and after it",
+			pings:  []answeredPing{{straight(2), accepted}},
+			points: store{stored(straight(0)), stored(straight(2)), stored(straight(3))},
+			want:   Report{Stored: 1},
+		}, {
+			name:   "a ping that was not answered may be stored",
+			pings:  []answeredPing{{straight(0), 0}, {straight(1), 0}},
+			points: store{stored(straight(1))},
+			want:   Report{Stored: 1},
+		}, {
+			name:   "what was not answered is stored otherwise",
+			pings:  []answeredPing{{straight(0), 0}},
+			points: store{stored(aside(straight(0), 1))},
+			want:   Report{Stored: 1, Wrong: 1},
+		}, {
+			name:   "shed and rejected pings need not be stored",
+			pings:  []answeredPing{{straight(0), pingline.Shed}, {straight(1), pingline.Rejected}},
+			points: nil,
+		}, {
+			name: "dropped pings on the line",
+			pings: []answeredPing{
+				{straight(0), accepted}, {straight(1), held}, {aside(straight(2), 9.9), redundant}, {straight(3), held},
+			},
+			points: store{stored(straight(3)), stored(straight(0))},
+			want:   Report{Stored: 2, WorstError: 9.9},
+		}, {
+			name: "a dropped ping too far off the line",
+			pings: []answeredPing{
+				{straight(0), accepted}, {aside(straight(1), 10.1), redundant}, {straight(2), accepted},
+			},
+			points: store{stored(straight(0)), stored(straight(2))},
+			want:   Report{Stored: 2, OutOfBound: 1, WorstError: 10.1}, say: "with a bound of 10 m",
+		}, {
+			name: "a dropped ping on the line at the wrong time",
+			pings: []answeredPing{
+				{straight(0), accepted},
+				{with(straight(1), func(p *pingline.Ping) { p.At += 1500 }), held},
+				{straight(3), accepted},
+			},
+			points: store{stored(straight(0)), stored(straight(3))},
+			want:   Report{Stored: 2, OutOfBound: 1, WorstError: 15},
+		}, {
+			name: "a bad fix has a wider bound",
+			pings: []answeredPing{
+				{straight(0), accepted},
+				{with(aside(straight(1), 29), func(p *pingline.Ping) { p.Accuracy = 30 }), redundant},
+				{straight(2), accepted},
+			},
+			points: store{stored(straight(0)), stored(straight(2))},
+			want:   Report{Stored: 2, WorstError: 29},
+		}, {
+			name: "late points are no part of the line",
+			pings: []answeredPing{
+				{straight(0), accepted}, {aside(straight(1), 40), accepted}, {straight(2), redundant}, {straight(4), accepted},
+			},
+			points: store{stored(straight(0)), lateEntry(aside(straight(1), 40)), stored(straight(4))},
+			want:   Report{Stored: 3},
+		}, {
+			name: "a vertex that should have been late",
+			pings: []answeredPing{
+				{straight(0), accepted}, {aside(straight(1), 40), accepted}, {straight(2), redundant}, {straight(4), accepted},
+			},
+			points: store{stored(straight(0)), stored(aside(straight(1), 40)), stored(straight(4))},
+			want:   Report{Stored: 3, OutOfBound: 1, WorstError: 40 * 2.0 / 3},
+		}, {
+			name:   "a held ping was never settled",
+			pings:  []answeredPing{{straight(0), accepted}, {straight(1), held}},
+			points: store{stored(straight(0))},
+			want:   Report{Stored: 1, OutOfBound: 1}, say: "nor a point before and after",
+		}, {
+			name:   "the first point is gone",
+			pings:  []answeredPing{{straight(0), accepted}, {straight(1), redundant}, {straight(2), held}},
+			points: store{stored(straight(2))},
+			want:   Report{Stored: 1, Lost: 1, OutOfBound: 1},
+		}, {
+			name: "one moment, two positions: the second is late",
+			pings: []answeredPing{
+				{straight(0), accepted}, {aside(straight(0), 50), accepted}, {aside(straight(0), 5), redundant},
+			},
+			points: store{lateEntry(aside(straight(0), 50)), stored(straight(0))},
+			want:   Report{Stored: 1, WorstError: 5},
+		}, {
+			name:   "one moment, two positions: too far from the first",
+			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 12), redundant}},
+			points: store{stored(straight(0))},
+			want:   Report{Stored: 1, OutOfBound: 1, WorstError: 12},
+		}, {
+			name:   "an SOS on a fix that was sent before",
+			pings:  []answeredPing{{straight(0), accepted}, {with(straight(0), sos), accepted}},
+			points: store{stored(with(straight(0), sos))},
+			want:   Report{Stored: 1},
+		}, {
+			name: "duplicates of pings acknowledged before",
+			pings: []answeredPing{
+				{straight(0), accepted}, {straight(0), duplicate},
+				{straight(1), redundant}, {straight(1), duplicate}, {straight(2), accepted},
+			},
+			points: store{stored(straight(0)), stored(straight(2))},
+			want:   Report{Stored: 2},
+		}, {
+			name:   "a duplicate of a ping whose answer was lost",
+			pings:  []answeredPing{{straight(0), duplicate}, {straight(1), duplicate}, {straight(2), accepted}},
+			points: store{stored(straight(0)), stored(straight(2))},
+			want:   Report{Stored: 2},
+		}, {
+			name:   "a duplicate of nothing",
+			pings:  []answeredPing{{straight(0), accepted}, {straight(1), duplicate}},
+			points: store{stored(straight(0))},
+			want:   Report{Stored: 1, Lost: 1}, say: "duplicate of nothing",
+		}, {
+			name:   "a duplicate of what was acknowledged elsewhere",
+			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 30), duplicate}},
+			points: store{stored(straight(0))},
+			want:   Report{Stored: 1, Lost: 1},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ledger := new(Ledger)
+			for i := range tt.pings {
+				ledger.Add(&tt.pings[i].Ping, tt.pings[i].verdict, 10, 50)
+			}
+			got, err := Audit(t.Context(), ledger, tt.points.points)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkFindings(t, got, tt.want)
+			if tt.say != "" && (len(got.Examples) == 0 || !strings.Contains(got.Examples[0], tt.say)) {
+				t.Errorf("examples %q do not say %q", got.Examples, tt.say)
+			}
+			if got.OK() != (len(got.Examples) == 0) {
+				t.Errorf("OK() = %v with examples %q", got.OK(), got.Examples)
+			}
+		})
+	}
+}
+
+func checkFindings(t *testing.T, got, want Report) {
+	t.Helper()
+	if got.Stored != want.Stored || got.Lost != want.Lost || got.Wrong != want.Wrong ||
+		got.OutOfBound != want.OutOfBound || got.Foreign != want.Foreign {
+		t.Errorf("stored %d lost %d wrong %d out of bound %d foreign %d,\nwant   %d      %d       %d              %d         %d\n%s",
+			got.Stored, got.Lost, got.Wrong, got.OutOfBound, got.Foreign,
+			want.Stored, want.Lost, want.Wrong, want.OutOfBound, want.Foreign, strings.Join(got.Examples, "\n"))
+	}
+	if math.Abs(got.WorstError-want.WorstError) > 0.05 {
+		t.Errorf("worst error %.3f m, want %.3f", got.WorstError, want.WorstError)
+	}
+}
+
+func TestAuditCrossesTheAntimeridian(t *testing.T) {
+	ledger, points := new(Ledger), store{}
+	for i, lon := range []float64{179.9999, 180, -179.9999} {
+		p := pingline.Ping{Rider: "r-1", Fix: pingline.Fix{At: monday + int64(i)*1000}}
+		if err := p.SetPosition(-17, lon); err != nil {
+			t.Fatal(err)
+		}
+		verdict := pingline.Redundant
+		if i != 1 {
+			points, verdict = append(points, stored(p)), pingline.Accepted
+		}
+		ledger.Add(&p, verdict, 1, 50)
+	}
+	got, err := Audit(t.Context(), ledger, points.points)
+	if err != nil || !got.OK() || got.WorstError > 0.1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestAuditOfACity sends a city through a filter that keeps what a line does
+// not say, and then breaks each stored point in turn.
+func TestAuditOfACity(t *testing.T) {
+	ledger, points := filteredCity(t, 40, 300)
+	got, err := Audit(t.Context(), ledger, points.points)
+	if err != nil || !got.OK() {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if got.Sent != 40*300 || got.Stored != uint64(len(points)) || got.Kept < 0.05 || got.Kept > 0.3 || got.WorstError < 9 {
+		t.Errorf("%+v", got)
+	}
+	if sum := got.Accepted + got.Redundant; sum != got.Sent {
+		t.Errorf("%d pings sent, %d answered", got.Sent, sum)
+	}
+	for i := range 100 {
+		broken := slices.Clone(points)
+		broken[i].LonE7 += 2000
+		if got, err := Audit(t.Context(), ledger, broken.points); err != nil || got.Wrong != 1 {
+			t.Fatalf("point %d moved by 20 m: %+v, %v", i, got, err)
+		}
+		missing := slices.Delete(slices.Clone(points), i, i+1)
+		if got, err := Audit(t.Context(), ledger, missing.points); err != nil || got.Lost != 1 {
+			t.Fatalf("point %d removed: %+v, %v", i, got, err)
+		}
+	}
+}
+
+// filteredCity returns what n pings of each of so many riders leave behind.
+func filteredCity(t testing.TB, riders, n int) (*Ledger, store) {
+	c := newCity(t, CityConfig{})
+	ledger, points := new(Ledger), store(nil)
+	keep := func(p pingline.Ping) {
+		ledger.Add(&p, pingline.Accepted, 10, 50)
+		points = append(points, stored(p))
+	}
+	for i := range riders {
+		var last pingline.Ping
+		var open []pingline.Ping
+		for s := range int64(n) {
+			p := c.Ping(i, monday+(s-1)*5000, monday+s*5000)
+			switch {
+			case s == 0:
+				keep(p)
+				last = p
+			case p.Event != "" || !fits(&last, &p, open) || s == int64(n)-1:
+				for j := range open {
+					if j < len(open)-1 {
+						ledger.Add(&open[j], pingline.Redundant, 10, 50)
+					} else {
+						keep(open[j])
+					}
+				}
+				keep(p)
+				last, open = p, open[:0]
+			default:
+				open = append(open, p)
+			}
+		}
+	}
+	return ledger, points
+}
+
+func TestAuditReportsOneOfEachKindAtMostTen(t *testing.T) {
+	ledger := new(Ledger)
+	for i := range 30 {
+		p := straight(i)
+		ledger.Add(&p, pingline.Accepted, 10, 50)
+	}
+	got, err := Audit(t.Context(), ledger, store{}.points)
+	if err != nil || got.Lost != 30 || len(got.Examples) != 10 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestAuditOfNothing(t *testing.T) {
+	got, err := Audit(t.Context(), new(Ledger), func(context.Context, int64, int64, func(*pingline.Entry) error) error {
+		t.Error("the source was asked")
+		return nil
+	})
+	if err != nil || !got.OK() || got.Sent != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestAuditFailsWithItsSource(t *testing.T) {
+	ledger := new(Ledger)
+	p := straight(0)
+	ledger.Add(&p, pingline.Accepted, 10, 50)
+	gone := errors.New("connection refused")
+	_, err := Audit(t.Context(), ledger, func(context.Context, int64, int64, func(*pingline.Entry) error) error { return gone })
+	if !errors.Is(err, gone) {
+		t.Errorf("error %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = Audit(ctx, ledger, store{}.points); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v after it was cancelled", err)
+	}
+}
+
+func TestReportHasTheKeysOfTheDemo(t *testing.T) {
+	b, err := json.Marshal(Report{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{
+		"sent", "accepted", "held", "redundant", "duplicate", "shed", "rejected",
+		"written", "stored", "lost", "wrong", "out_of_bound", "foreign",
+	} {
+		if !strings.Contains(string(b), `"`+key+`":0`) {
+			t.Errorf("%s is not in %s", key, b)
+		}
+	}
+}
+
+func BenchmarkAudit(b *testing.B) {
+	ledger, points := filteredCity(b, 1000, 200)
+	b.ReportAllocs()
+	for b.Loop() {
+		if got, err := Audit(b.Context(), ledger, points.points); err != nil || !got.OK() {
+			b.Fatalf("%+v, %v", got, err)
+		}
+	}
+	b.ReportMetric(float64(b.N*ledger.Len())/b.Elapsed().Seconds(), "pings/s")
+}

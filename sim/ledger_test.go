@@ -1,0 +1,103 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"unsafe"
+
+	"pingline"
+)
+
+func TestLedgerIsCompact(t *testing.T) {
+	if n := unsafe.Sizeof(record{}); n > 48 {
+		t.Errorf("a ping takes %d bytes", n)
+	}
+}
+
+func TestEmptyLedger(t *testing.T) {
+	var l Ledger
+	if first, last := l.Span(); l.Len() != 0 || first <= last {
+		t.Errorf("%d pings from %d to %d", l.Len(), first, last)
+	}
+}
+
+func TestLedgerGrowsPastItsChunks(t *testing.T) {
+	var l Ledger
+	const n = 3*recordsChunk + 5
+	p := pingline.Ping{Rider: "r-1"}
+	for i := range n {
+		p.At = int64(i * 7 % n)
+		p.LatE7 = int32(i)
+		l.Add(&p, pingline.Accepted, 10, 50)
+	}
+	if first, last := l.Span(); l.Len() != n || first != 0 || last != n-1 {
+		t.Errorf("%d pings from %d to %d, added %d", l.Len(), first, last, n)
+	}
+	for _, i := range []uint32{0, recordsChunk - 1, recordsChunk, n - 1} {
+		if got := l.pings.at(i).lat; got != int32(i) {
+			t.Errorf("ping %d is ping %d", i, got)
+		}
+	}
+}
+
+func TestLedgerTakesTheLargerBound(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		accuracy      float32
+		known         pingline.Known
+		maxError, cap float32
+		want          float32
+	}{
+		{"accuracy unknown", 0, 0, 10, 50, 10},
+		{"a good fix", 4, pingline.HasAccuracy, 10, 50, 10},
+		{"a bad fix", 30, pingline.HasAccuracy, 10, 50, 30},
+		{"a fix beyond the cap", 300, pingline.HasAccuracy, 10, 50, 50},
+		{"no cap", 300, pingline.HasAccuracy, 10, 0, 10},
+		{"an overloaded ingester", 30, pingline.HasAccuracy, 40, 50, 40},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var l Ledger
+			p := pingline.Ping{Rider: "r-1", Fix: pingline.Fix{Accuracy: tt.accuracy, Known: tt.known}}
+			l.Add(&p, pingline.Held, tt.maxError, tt.cap)
+			if got := l.pings.at(0).bound; got != tt.want {
+				t.Errorf("bound %g, not %g", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestLedgerTellsEventsApart(t *testing.T) {
+	var l Ledger
+	l.Add(&pingline.Ping{Rider: "r-1"}, pingline.Accepted, 10, 50)
+	seen := map[uint16]string{}
+	for i := range 70_000 {
+		name := fmt.Sprint("e", i)
+		id := l.eventID(name)
+		if other, ok := seen[id]; ok && id != maxEvents || id == 0 {
+			t.Fatalf("events %s and %s are both %d", name, other, id)
+		}
+		seen[id] = name
+		if l.eventID(name) != id {
+			t.Fatalf("event %s has two numbers", name)
+		}
+	}
+}
+
+func BenchmarkLedger(b *testing.B) {
+	c := newCity(b, CityConfig{})
+	pings := make([]pingline.Ping, 100_000)
+	verdicts := make([]pingline.Verdict, len(pings))
+	for i := range pings {
+		pings[i] = c.Ping(i%10_000, 0, monday+int64(i/10_000)*5000)
+		verdicts[i] = pingline.Accepted
+	}
+	var l Ledger
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i := n % len(pings)
+		l.record(pings[i:i+100], verdicts[i:i+100], 10, 50)
+		n += 100
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "pings/s")
+}

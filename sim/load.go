@@ -1,0 +1,120 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// LoadConfig says what to send where. URL and City are required.
+type LoadConfig struct {
+	URL         string        // of the ingester, such as http://localhost:8080
+	City        *City         // whose pings to send
+	Rate        float64       // pings/s over all connections; 0 means as fast as it goes
+	Batch       int           // pings in a request; 0 means 100, at most 20,000
+	Connections int           // 0 means 8; a connection has one request under way
+	MaxRiders   int           // phones a fast load may add up to; 0 means 4,000,000
+	For         time.Duration // no new pings after this; 0 means until cancelled
+	Gzip        bool          // compress bodies
+	Ledger      *Ledger       // records each ping's answer; nil means none does
+
+	Timeout time.Duration // for one request; 0 means 15 s
+	Grace   time.Duration // for what is under way when it stops; 0 means 10 s
+
+	Transport http.RoundTripper // nil means one of its own
+}
+
+const (
+	maxBatch  = 20_000
+	patience  = time.Second // a ping waits no longer for its batch to fill
+	maxAnswer = 8 << 20     // bytes
+)
+
+// Load sends the pings of a city as phones do: pings of one rider in order of
+// time, on one connection; what was not answered is sent again until it is. Its
+// memory grows with the phones in use, not with time or with what the ingester
+// refuses: pings still owed are not made yet.
+type Load struct {
+	cfg    LoadConfig
+	url    string
+	client *http.Client
+	count  counters
+}
+
+// NewLoad returns a load that is not running, or an error if cfg cannot work.
+func NewLoad(cfg LoadConfig) (*Load, error) {
+	cfg.Batch = cmp.Or(cfg.Batch, 100)
+	cfg.Connections = cmp.Or(cfg.Connections, 8)
+	cfg.MaxRiders = cmp.Or(cfg.MaxRiders, 4_000_000)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
+	cfg.Grace = cmp.Or(cfg.Grace, 10*time.Second)
+	u, err := url.Parse(cfg.URL)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("load: %w", err)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, fmt.Errorf("load of %q: not an http address", cfg.URL)
+	case cfg.City == nil:
+		return nil, fmt.Errorf("load of %s: no city", cfg.URL)
+	case !(cfg.Rate >= 0 && cfg.Rate <= 1e9):
+		return nil, fmt.Errorf("load of %s: rate %g not in [0, 1e9]", cfg.URL, cfg.Rate)
+	case cfg.Batch < 1 || cfg.Batch > maxBatch:
+		return nil, fmt.Errorf("load of %s: batch %d not in [1, %d]", cfg.URL, cfg.Batch, maxBatch)
+	case cfg.Connections < 1 || cfg.MaxRiders < 1 || cfg.For < 0 || cfg.Timeout < 0 || cfg.Grace < 0:
+		return nil, fmt.Errorf("load of %s: negative limit", cfg.URL)
+	}
+	if cfg.Transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConns, t.MaxIdleConnsPerHost = cfg.Connections, cfg.Connections
+		t.DisableCompression = true
+		cfg.Transport = t
+	}
+	u = u.JoinPath("v1/pings")
+	if cfg.Ledger != nil {
+		u.RawQuery = "verdicts=1"
+	}
+	return &Load{cfg: cfg, url: u.String(), client: &http.Client{Transport: cfg.Transport}}, nil
+}
+
+// Run sends until ctx is cancelled or the load's time is over, then waits up
+// to Grace until all that was sent is answered, and returns nil. It fails at
+// an answer that sending again cannot mend: one that is not the ingester's, or
+// that refuses this client altogether.
+func (l *Load) Run(ctx context.Context) error {
+	making, stop := context.WithCancel(ctx)
+	defer stop()
+	if l.cfg.For > 0 {
+		making, stop = context.WithTimeout(ctx, l.cfg.For)
+		defer stop()
+	}
+	sending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer l.client.CloseIdleConnections()
+
+	start, ended := time.Now(), make(chan error, l.cfg.Connections)
+	for conn := range l.cfg.Connections {
+		go func() { ended <- newSender(l, conn, start).run(making, sending) }()
+	}
+	var failure error
+	var grace <-chan time.Time
+	stopped := making.Done()
+	for left := l.cfg.Connections; left > 0; {
+		select {
+		case err := <-ended:
+			left--
+			if err != nil {
+				failure = cmp.Or(failure, err)
+				stop()
+				giveUp()
+			}
+		case <-stopped:
+			stopped, grace = nil, time.After(l.cfg.Grace)
+		case <-grace:
+			giveUp()
+		}
+	}
+	return failure
+}

@@ -1,0 +1,121 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+
+	"pingline"
+)
+
+// record is a ping of a ledger, or a point read back to be compared with it:
+// what must be stored as it was sent, and what was answered. 48 bytes.
+type record struct {
+	at       int64 // ms since 1970
+	lat, lon int32 // 1e-7 degree
+	numbers  [5]float32
+	bound    float32 // metres: the larger of max_error and min(accuracy, accuracy_cap)
+	track    uint32
+	event    uint16 // 0: none
+	known    pingline.Known
+	verdict  pingline.Verdict // 0: not answered; latePoint for a point that is late
+}
+
+const latePoint = pingline.Verdict(0xff)
+
+func (r *record) samePlace(q *record) bool { return r.lat == q.lat && r.lon == q.lon }
+
+// same reports whether both say the same of a moment.
+func (r *record) same(q *record) bool {
+	return r.samePlace(q) && r.known == q.known && r.numbers == q.numbers && r.event == q.event
+}
+
+const recordsChunk = 1 << 13
+
+// records is a list that grows without being copied.
+type records struct {
+	chunks [][]record // all but the last hold recordsChunk
+}
+
+func (r *records) add(v record) {
+	if r.len()%recordsChunk == 0 {
+		r.chunks = append(r.chunks, make([]record, 0, recordsChunk))
+	}
+	last := &r.chunks[len(r.chunks)-1]
+	*last = append(*last, v)
+}
+
+func (r *records) len() int {
+	if len(r.chunks) == 0 {
+		return 0
+	}
+	return (len(r.chunks)-1)*recordsChunk + len(r.chunks[len(r.chunks)-1])
+}
+
+func (r *records) at(i uint32) *record { return &r.chunks[i/recordsChunk][i%recordsChunk] }
+
+func (r *records) span() (first, last int64) {
+	if len(r.chunks) == 0 {
+		return 0, -1
+	}
+	first, last = r.chunks[0][0].at, r.chunks[0][0].at
+	for _, c := range r.chunks {
+		for i := range c {
+			first, last = min(first, c[i].at), max(last, c[i].at)
+		}
+	}
+	return first, last
+}
+
+// byTrack is an index of records: those of each track in order of time, late
+// points behind others, and otherwise in the order in which they were added.
+type byTrack struct {
+	*records
+	index []uint32
+	ends  []uint32 // of each track's part of the index
+}
+
+func (r *records) byTrack(tracks int) byTrack {
+	b := byTrack{r, make([]uint32, r.len()), make([]uint32, tracks)}
+	for _, c := range r.chunks {
+		for i := range c {
+			b.ends[c[i].track]++
+		}
+	}
+	var sum uint32
+	for t, n := range b.ends {
+		b.ends[t] = sum // its start for now
+		sum += n
+	}
+	for i := range uint32(r.len()) {
+		t := r.at(i).track
+		b.index[b.ends[t]] = i
+		b.ends[t]++
+	}
+	return b
+}
+
+// track returns copies of the records of a track, in order, in dst's memory.
+func (b *byTrack) track(dst []record, t int) []record {
+	start := uint32(0)
+	if t > 0 {
+		start = b.ends[t-1]
+	}
+	dst = dst[:0]
+	for _, i := range b.index[start:b.ends[t]] {
+		dst = append(dst, *b.at(i))
+	}
+	slices.SortStableFunc(dst, func(a, b record) int {
+		if a.at != b.at {
+			return cmp.Compare(a.at, b.at)
+		}
+		return cmp.Compare(late(&a), late(&b))
+	})
+	return dst
+}
+
+func late(r *record) int {
+	if r.verdict == latePoint {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,184 @@
+package sim
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"pingline"
+	"pingline/track"
+)
+
+// sender is one connection.
+type sender struct {
+	*Load
+	conn  int
+	fleet *fleet
+	batch int // pings in a request; less than configured after a 413
+	rng   *rand.Rand
+	body  []byte
+	zip   *gzip.Writer
+}
+
+func newSender(l *Load, conn int, start time.Time) *sender {
+	return &sender{
+		Load: l, conn: conn, batch: l.cfg.Batch,
+		fleet: newFleet(l.cfg.City, conn, l.cfg.Connections, l.cfg.MaxRiders, l.cfg.Rate, start),
+		rng:   rand.New(rand.NewPCG(l.cfg.City.cfg.Seed, uint64(conn))),
+	}
+}
+
+// run makes pings until making is done and sends them until sending is.
+func (s *sender) run(making, sending context.Context) error {
+	// First batches differ in size, or all connections would send at once.
+	n := max(1, s.batch*(s.conn+1)/s.cfg.Connections)
+	l, f := s.Load, s.fleet
+	pings := make([]pingline.Ping, 0, s.batch)
+	riders, skipped := 0, uint64(0)
+	for pause(making, f.wait(time.Now(), n, patience)) {
+		pings = f.collect(pings[:0], time.Now(), n)
+		l.count.riders.Add(int64(len(f.phones) - riders))
+		l.count.skipped.Add(f.skipped - skipped)
+		riders, skipped = len(f.phones), f.skipped
+		if len(pings) == 0 {
+			continue
+		}
+		l.count.sent.Add(uint64(len(pings)))
+		if err := s.deliver(sending, pings); err != nil {
+			return err
+		}
+		n = s.batch
+	}
+	return nil
+}
+
+// deliver sends pings until they are answered for good or ctx is done.
+func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
+	if err := s.encode(pings); err != nil {
+		return err
+	}
+	for try := 0; ; try++ {
+		if try > 0 {
+			s.count.retries.Add(1)
+		}
+		a := s.post(ctx)
+		switch a.fate() {
+		case answered:
+			return s.settle(pings, a)
+		case tooLarge:
+			if len(pings) == 1 {
+				s.forget(pings)
+				return nil
+			}
+			half := len(pings) / 2
+			s.batch = max(1, min(s.batch, half))
+			if err := s.deliver(ctx, pings[:half]); err != nil {
+				return err
+			}
+			return s.deliver(ctx, pings[half:])
+		case refused:
+			s.forget(pings)
+			return nil
+		case hopeless:
+			s.forget(pings)
+			return fmt.Errorf("send to %s: answered %d %s", s.url, a.status, bytes.TrimSpace(a.body[:min(len(a.body), 200)]))
+		}
+		if !pause(ctx, s.backoff(a.retryAfter, try)) {
+			s.giveUp(pings)
+			return nil
+		}
+	}
+}
+
+// encode makes pings the body of the next request.
+func (s *sender) encode(pings []pingline.Ping) error {
+	b := append(s.body[:0], '[')
+	for i := range pings {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = track.AppendPing(b, &pings[i])
+	}
+	s.body = append(b, ']')
+	if !s.cfg.Gzip {
+		return nil
+	}
+	var buf bytes.Buffer
+	if s.zip == nil {
+		s.zip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	}
+	s.zip.Reset(&buf)
+	if _, err := s.zip.Write(s.body); err != nil {
+		return fmt.Errorf("compress a body: %w", err)
+	}
+	if err := s.zip.Close(); err != nil {
+		return fmt.Errorf("compress a body: %w", err)
+	}
+	s.body = buf.Bytes()
+	return nil
+}
+
+// post sends the body once.
+func (s *sender) post(ctx context.Context) answer {
+	s.count.requests.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(s.body))
+	if err != nil {
+		return answer{}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if s.cfg.Gzip {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	a := s.do(req)
+	if a.status != http.StatusOK {
+		s.count.refuse(a.status)
+		// The transport may not be done with the body: it is not ours to reuse.
+		s.body = bytes.Clone(s.body)
+	}
+	return a
+}
+
+func (s *sender) do(req *http.Request) answer {
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return answer{}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return answer{}
+	}
+	return answer{resp.StatusCode, body, resp.Header.Get("Retry-After")}
+}
+
+// backoff returns how long to wait after the try-th refusal: what the answer
+// says and up to half as much again, or twice as long each time.
+func (s *sender) backoff(retryAfter string, try int) time.Duration {
+	if d, ok := parseRetryAfter(retryAfter, time.Now()); ok {
+		return d + time.Duration(s.rng.Float64()*float64(d/2))
+	}
+	limit := min(5*time.Second, 100*time.Millisecond<<min(try, 10))
+	return limit/4 + time.Duration(s.rng.Float64()*float64(limit))
+}
+
+// pause waits and reports whether ctx is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
