@@ -1,8 +1,199 @@
 package dedupe
 
-// loading is the state between Load and the end of the overlap: tracks were
-// restored as of different commits.
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+
+	"pingline"
+)
+
+// A checkpoint is the filter's state in pieces, taken one at a time between
+// commits, so that judging never stops for longer than one piece takes. Each
+// stands at the commit that was the last when it was taken; Replay of the log
+// from the first piece's commit on brings all to the same state.
+//
+// A piece is, little endian:
+//
+//	u8  version (1)
+//	u32 number of the piece, from 0
+//	u8  1 in the last piece
+//	u64 commit it stands at
+//	i64 a first vertex must be later than this, ms
+//	u64 stamp of the last logged ping
+//	u32 number of tracks, then the tracks
+//	u32 CRC-32C of all before
+//
+// and a track:
+//
+//	name: rider, device, trip of the ping held, each u8 length and bytes
+//	u8  flags: 1 broken, 2 a ping is held, 4 a backlog is open
+//	u64 stamp, u32 skipped
+//	i64 base of the points; points: u8 number, then u32, u32, i32 each
+//	u16 number of blocks; each: points, from the oldest block on
+//	u16 number of blocks of marks; each: points
+//	line, if a ping is held
+//	backlog, if open: start and end (i64, i32, i32 each), trip, line
+//
+// and a line: u8 1 if crowded, the fix held (i64, 2 i32, 5 f32, u8 known), u64
+// cell, u16 sub-key, 16 f32 polygon.
+const (
+	pieceVersion = 1
+	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 4
+	pieceTracks  = 1024
+
+	flagBroken  = 1
+	flagHolds   = 2
+	flagBacklog = 4
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Snapshot is a checkpoint being taken.
+type Snapshot struct {
+	f      *Filter
+	piece  uint32
+	track  uint32 // last one taken
+	tracks uint32 // most in a piece
+}
+
+// Snapshot begins a checkpoint of f. It holds no memory, and may be dropped
+// unfinished.
+func (f *Filter) Snapshot() *Snapshot {
+	f.endLoad()
+	return &Snapshot{f: f, tracks: pieceTracks}
+}
+
+// Next appends the next piece to dst and reports whether more are to come.
+// number is that of the last commit the filter has judged; no entry may be in
+// a batch that is not in the log.
+func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
+	f, start := s.f, len(dst)
+	dst = append(dst, make([]byte, pieceHeader)...)
+	tracks := uint32(0)
+	end := min(s.track+s.tracks, f.tracks.last)
+	for ; s.track < end; s.track++ {
+		if f.tracks.at(s.track + 1).used {
+			dst = f.appendTrack(dst, s.track+1)
+			tracks++
+		}
+	}
+	more = s.track < f.tracks.last
+	h := dst[start:]
+	h[0] = pieceVersion
+	binary.LittleEndian.PutUint32(h[1:], s.piece)
+	if !more {
+		h[5] = 1
+	}
+	binary.LittleEndian.PutUint64(h[6:], number)
+	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot))
+	binary.LittleEndian.PutUint64(h[22:], f.order.stamp)
+	binary.LittleEndian.PutUint32(h[30:], tracks)
+	s.piece++
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(h, castagnoli)), more
+}
+
+func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
+	t, n := f.tracks.at(i), f.names.at(i)
+	rider, device := n.split()
+	flags := byte(0)
+	trip := ""
+	if t.broken {
+		flags |= flagBroken
+	}
+	if t.holds {
+		flags |= flagHolds
+		trip = n.trip
+	}
+	if t.backlog != 0 {
+		flags |= flagBacklog
+	}
+	for _, s := range [...]string{rider, device, trip} {
+		dst = append(append(dst, byte(len(s))), s...)
+	}
+	dst = append(dst, flags)
+	dst = binary.LittleEndian.AppendUint64(dst, f.order.at(i).stamp)
+	dst = binary.LittleEndian.AppendUint32(dst, t.skipped)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(t.base))
+	dst = appendPoints(dst, t.points[:t.n])
+	dst = f.blocks.appendChain(dst, t.top)
+	dst = f.blocks.appendChain(dst, t.marks)
+	if t.holds {
+		dst = appendLine(dst, &t.line)
+	}
+	if t.backlog != 0 {
+		s := f.backlogs.at(t.backlog)
+		dst = appendSpot(appendSpot(dst, s.start), s.end)
+		dst = append(append(dst, byte(len(s.trip))), s.trip...)
+		dst = appendLine(dst, &s.line)
+	}
+	return dst
+}
+
+func (p *blockPool) appendChain(dst []byte, top uint32) []byte {
+	at := len(dst)
+	dst = append(dst, 0, 0)
+	if top == 0 {
+		return dst
+	}
+	blocks := uint16(0)
+	for k := p.at(top).newer; ; k = p.at(k).newer {
+		b := p.at(k)
+		dst = appendPoints(dst, b.points[:b.n])
+		blocks++
+		if k == top {
+			break
+		}
+	}
+	binary.LittleEndian.PutUint16(dst[at:], blocks)
+	return dst
+}
+
+func appendPoints(dst []byte, points []point) []byte {
+	dst = append(dst, byte(len(points)))
+	for _, p := range points {
+		dst = binary.LittleEndian.AppendUint32(dst, p.since)
+		dst = binary.LittleEndian.AppendUint32(dst, p.lat)
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(p.lon))
+	}
+	return dst
+}
+
+func appendSpot(dst []byte, s spot) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.at))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(s.lat))
+	return binary.LittleEndian.AppendUint32(dst, uint32(s.lon))
+}
+
+func appendLine(dst []byte, l *line) []byte {
+	crowded := byte(0)
+	if l.crowded {
+		crowded = 1
+	}
+	dst = appendSpot(append(dst, crowded), spotOf(&l.fix))
+	for _, v := range [...]float32{l.fix.Speed, l.fix.Heading, l.fix.Accuracy, l.fix.Altitude, l.fix.Battery} {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+	}
+	dst = append(dst, byte(l.fix.Known))
+	dst = binary.LittleEndian.AppendUint64(dst, l.cell)
+	dst = binary.LittleEndian.AppendUint16(dst, l.subKey)
+	for _, side := range [...]*[directions]float32{&l.poly.lo, &l.poly.hi} {
+		for _, v := range side {
+			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+		}
+	}
+	return dst
+}
+
+// loading is the state between the first Load and the end of the overlap:
+// tracks were restored as of different commits, and nothing is forgotten for
+// lack of room.
 type loading struct {
+	pieces  uint32
+	last    bool // the last piece was seen
 	highest uint64
 	at      []uint64 // by track: the commit its state stands at
 }
@@ -12,4 +203,150 @@ func (l *loading) has(i uint32, number uint64) bool {
 	return l != nil && int(i) < len(l.at) && l.at[i] >= number
 }
 
-func (f *Filter) endLoad() {}
+// endLoad puts the tracks in order, and forgets those that had been when the
+// last piece was taken: the longest silent ones, which hold nothing.
+func (f *Filter) endLoad() {
+	if f.loading == nil {
+		return
+	}
+	f.loading = nil
+	tracks := make([]uint32, 0, f.riders)
+	for i := uint32(1); i <= f.tracks.last; i++ {
+		if f.tracks.at(i).used {
+			tracks = append(tracks, i)
+		}
+	}
+	slices.SortFunc(tracks, func(a, b uint32) int { return cmp.Compare(f.order.at(a).stamp, f.order.at(b).stamp) })
+	for _, i := range tracks {
+		f.order.pushFront(i)
+	}
+	for _, i := range tracks {
+		if f.riders <= f.cfg.MaxRiders || f.holds(i) {
+			break
+		}
+		f.forget(i)
+	}
+}
+
+// Load restores a piece of a checkpoint. An empty filter takes all pieces of
+// one, in their order, before anything else, then by Replay every entry of the
+// commits after the one at which the first piece stood. It returns an error
+// wrapping pingline.ErrCorrupt; the filter is then of no use.
+func (f *Filter) Load(piece []byte) error {
+	if len(piece) < pieceHeader+4 || piece[0] != pieceVersion {
+		return fmt.Errorf("dedupe: no piece of a checkpoint of version %d: %w", pieceVersion, pingline.ErrCorrupt)
+	}
+	body, sum := piece[:len(piece)-4], binary.LittleEndian.Uint32(piece[len(piece)-4:])
+	if crc32.Checksum(body, castagnoli) != sum {
+		return fmt.Errorf("dedupe: checksum of a checkpoint's piece: %w", pingline.ErrCorrupt)
+	}
+	if f.loading == nil {
+		if f.order.stamp != 0 {
+			return fmt.Errorf("dedupe: a checkpoint loaded into a filter in use")
+		}
+		f.loading = &loading{}
+	}
+	l, d := f.loading, &decoder{b: body[1:]}
+	n, last, number := d.u32(), d.u8(), d.u64()
+	if n != l.pieces || l.last || number < l.highest {
+		return fmt.Errorf("dedupe: piece %d of a checkpoint in place of piece %d: %w", n, l.pieces, pingline.ErrCorrupt)
+	}
+	l.pieces, l.last, l.highest = n+1, last == 1, number
+	f.forgot = max(f.forgot, int64(d.u64()))
+	if stamp := d.u64(); n == 0 {
+		f.order.stamp = stamp
+	}
+	for range d.u32() {
+		if f.loadTrack(d, number); d.bad {
+			break
+		}
+	}
+	if d.bad || len(d.b) != 0 {
+		return fmt.Errorf("dedupe: piece %d of a checkpoint: %w", n, pingline.ErrCorrupt)
+	}
+	return nil
+}
+
+// loadTrack restores one track, in place of an older state of it.
+func (f *Filter) loadTrack(d *decoder, number uint64) {
+	rider, device, trip := d.name(), d.name(), d.name()
+	d.bad = d.bad || rider == ""
+	if d.bad {
+		return
+	}
+	hash := f.hash(rider, device)
+	if i := f.lookup(hash, rider, device); i != 0 {
+		f.drop(i)
+	}
+	i := f.create(hash, rider, device)
+	l := f.loading
+	for int(i) >= len(l.at) {
+		l.at = append(l.at, 0)
+	}
+	l.at[i] = number
+	t := f.tracks.at(i)
+	f.names.at(i).trip = trip
+	flags := d.u8()
+	t.broken = flags&flagBroken != 0
+	f.order.at(i).stamp = d.u64()
+	t.skipped = d.u32()
+	t.base = int64(d.u64())
+	t.n = uint8(d.points(t.points[:]))
+	f.loadChain(d, i, &t.top, false)
+	f.loadChain(d, i, &t.marks, true)
+	if t.n > 0 {
+		t.open(t.last())
+	}
+	d.bad = d.bad || t.n == 0 && (!t.broken || t.top != 0) || !f.blocks.inOrder(&t.recent)
+	if flags&flagHolds != 0 {
+		f.loadLine(d, i, &t.line)
+		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().at
+	}
+	if flags&flagBacklog != 0 {
+		s := f.openBacklog(t, d.spot(), d.spot())
+		s.trip = d.name()
+		f.loadLine(d, i, &s.line)
+		d.bad = d.bad || s.start != s.end && !s.covers(s.fix.At)
+	}
+}
+
+// loadChain restores a chain of blocks: all of it if there is room.
+func (f *Filter) loadChain(d *decoder, i uint32, top *uint32, marks bool) {
+	t := f.tracks.at(i)
+	for range d.u16() {
+		var b block
+		if b.n = uint8(d.points(b.points[:])); d.bad || b.n == 0 || t.beyond > maxRecent {
+			d.bad = true
+			return
+		}
+		k := f.blocks.take(i)
+		if k == 0 {
+			continue
+		}
+		f.blocks.link(top, k)
+		at := f.blocks.at(k)
+		at.points, at.n, at.marks = b.points, b.n, marks
+		if !marks {
+			t.beyond += uint16(b.n)
+		}
+	}
+}
+
+func (f *Filter) loadLine(d *decoder, i uint32, l *line) {
+	l.crowded = d.u8() == 1
+	s := d.spot()
+	l.fix = pingline.Fix{At: s.at, LatE7: s.lat, LonE7: s.lon}
+	for _, v := range [...]*float32{&l.fix.Speed, &l.fix.Heading, &l.fix.Accuracy, &l.fix.Altitude, &l.fix.Battery} {
+		*v = d.f32()
+	}
+	l.fix.Known = pingline.Known(d.u8())
+	l.cell, l.subKey = d.u64(), d.u16()
+	for _, side := range [...]*[directions]float32{&l.poly.lo, &l.poly.hi} {
+		for k := range side {
+			side[k] = d.f32()
+		}
+	}
+	l.holds = true
+	f.holding++
+	f.watch(i, 0)
+}

@@ -85,10 +85,11 @@ func (b *Batch) settle(token uint64, stored bool) {
 
 // Kinds of entries: what Entry.State says about where a ping went.
 const (
-	aside uint8 = iota // on no open line: redundant, late, or stored again
-	first              // the first vertex of a track, known before or not
-	next               // the newest of its track; a ping still held there is covered by it
-	back               // between two stored pings; a ping still held there is covered
+	aside    uint8 = iota // on no open line: redundant, late, or stored again
+	first                 // the first vertex of a track, known before or not
+	next                  // the newest of its track; a ping still held there is covered by it
+	back                  // between two stored pings; a ping still held there is covered
+	stranger              // late, of a track that was not known, and still is not
 )
 
 // Counts are totals since New.

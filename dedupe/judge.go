@@ -8,7 +8,7 @@ import "pingline"
 func (f *Filter) judgeUnknown(b *Batch, hash uint32, e *pingline.Entry) uint32 {
 	e.Verdict = pingline.Accepted
 	if e.At <= f.forgot {
-		e.Late = true
+		e.Late, e.State = true, stranger
 		return 0
 	}
 	if f.riders >= f.cfg.MaxRiders {

@@ -203,6 +203,29 @@ func (p *blockPool) clear(r *recent) {
 	r.n = 0
 }
 
+// inOrder reports whether each point is later than the one before.
+func (p *blockPool) inOrder(r *recent) bool {
+	later := uint64(1 << 32)
+	check := func(points []point) bool {
+		for i := len(points) - 1; i >= 0; i-- {
+			if uint64(points[i].since) >= later {
+				return false
+			}
+			later = uint64(points[i].since)
+		}
+		return true
+	}
+	if !check(r.points[:r.n]) {
+		return false
+	}
+	for k := r.top; k != 0; k = p.at(k).older {
+		if b := p.at(k); !check(b.points[:b.n]) {
+			return false
+		}
+	}
+	return true
+}
+
 // rebase makes room for times up to ts: points more than 49 days before it are
 // forgotten.
 func (p *blockPool) rebase(r *recent, ts int64) {

@@ -191,6 +191,11 @@ func (f *Filter) Replay(number uint64, bound Bound, e *pingline.Entry) {
 		return
 	case e.State == first:
 		i = f.replayFirst(i, hash, e)
+	case e.State == stranger:
+		if i != 0 && !f.holds(i) {
+			f.forget(i) // it had been forgotten when e was judged
+		}
+		i = 0
 	case i == 0 && f.damaged && !e.Late && e.Verdict != pingline.Redundant && !e.Promoted:
 		i = f.create(hash, e.Rider, e.Device)
 		f.tracks.at(i).broken = true
@@ -207,11 +212,17 @@ func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 	if i != 0 {
 		f.forget(i)
 	} else if f.loading == nil && f.riders >= f.cfg.MaxRiders {
-		if t := f.tracks.at(f.order.oldest()); !t.holds && t.backlog == 0 {
-			f.forget(f.order.oldest())
+		if oldest := f.order.oldest(); !f.holds(oldest) {
+			f.forget(oldest)
 		}
 	}
 	return f.create(hash, e.Rider, e.Device)
+}
+
+// holds reports whether track i holds a ping.
+func (f *Filter) holds(i uint32) bool {
+	t := f.tracks.at(i)
+	return t.holds || t.backlog != 0
 }
 
 // Damaged tells the filter that commits are missing from the log it replays.

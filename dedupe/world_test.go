@@ -1,0 +1,345 @@
+package dedupe
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"pingline"
+)
+
+var worlds = flag.Int("worlds", 0, "seeded worlds of 20,000 pings to run; 0 means 60, or 4 with -short")
+
+// A walker makes the pings of one track, with all that phones and networks do
+// to them.
+type walker struct {
+	rng           *rand.Rand
+	rider, device string
+	lat, lon      float64
+	speed, course float64 // m/s, radians
+	noise         float64 // metres
+	at            int64
+	every         int64 // ms
+	ahead         int64 // ms its clock is off
+	sent          []pingline.Ping
+	delayed       []pingline.Ping
+	hole          []pingline.Ping
+	inHole        int
+	holeDue       int
+}
+
+var homes = [][2]float64{{0.01, 0.02}, {41.15, -8.62}, {48.1, 11.5}, {-33.9, 151.2}, {-17.5, 179.9995}, {65.1, -179.9998},
+	{84.998, 20}, {-84.9, 60}, {89.9995, 170}, {-89.99, 0}, {70, 25}}
+
+func newWalker(rng *rand.Rand, n int) *walker {
+	home := homes[rng.IntN(len(homes))]
+	w := &walker{
+		rng:   rng,
+		rider: fmt.Sprintf("r-%d", n/2),
+		lat:   home[0] + rng.Float64()*0.01,
+		lon:   home[1] + rng.Float64()*0.001,
+		at:    1_760_000_000_000 + rng.Int64N(600_000),
+		every: []int64{1000, 1000, 5000, 20_000, 1 + rng.Int64N(500)}[rng.IntN(5)],
+		noise: []float64{0, 0.5, 3, 10}[rng.IntN(4)],
+	}
+	if n%2 == 1 {
+		w.device = "phone-2"
+	}
+	return w
+}
+
+func (w *walker) chance(p float64) bool { return w.rng.Float64() < p }
+
+// move goes on for dt ms.
+func (w *walker) move(dt int64) {
+	const metre = 180 / math.Pi / 6371008.8
+	d := w.speed * float64(dt) / 1000
+	w.lat += d * math.Cos(w.course) * metre
+	w.lon += d * math.Sin(w.course) * metre / max(math.Cos(w.lat*math.Pi/180), 1e-4)
+	switch {
+	case w.chance(0.0005): // teleported
+		w.lat += w.rng.NormFloat64()
+		w.lon += 90 * w.rng.NormFloat64()
+	case w.chance(0.02):
+		w.speed = []float64{0, 0, 1.5, 12, 30, 250, 900}[w.rng.IntN(7)]
+	case w.chance(0.1):
+		w.course += w.rng.NormFloat64()
+	}
+	w.lat = min(max(w.lat, -90), 90)
+	for w.lon > 180 {
+		w.lon -= 360
+	}
+	for w.lon < -180 {
+		w.lon += 360
+	}
+}
+
+// ping is the next one the receiver makes.
+func (w *walker) ping() pingline.Ping {
+	dt := w.every
+	switch {
+	case w.chance(0.003):
+		dt = w.rng.Int64N(3_600_000)
+	case w.chance(0.1):
+		dt += w.rng.Int64N(w.every)
+	}
+	w.move(dt)
+	w.at += dt
+	switch {
+	case w.chance(0.002):
+		w.ahead = w.rng.Int64N(120_000)
+	case w.chance(0.1):
+		w.ahead = 0
+	}
+	p := pingline.Ping{Rider: w.rider, Device: w.device}
+	p.At = w.at + w.ahead
+	w.place(&p, w.noise)
+	if w.chance(0.3) {
+		p.SetOptional(pingline.HasAccuracy, w.rng.Float64()*100)
+	}
+	if w.chance(0.01) {
+		p.Event = []string{"sos", "trip_start", "trip_end"}[w.rng.IntN(3)]
+	}
+	if w.chance(0.5) {
+		p.Trip = fmt.Sprintf("trip-%d", w.at/600_000)
+	}
+	return p
+}
+
+// place sets p's position to where w is, within about so many metres.
+func (w *walker) place(p *pingline.Ping, noise float64) {
+	lat := min(max(w.lat+w.rng.NormFloat64()*noise/111e3, -90), 90)
+	lon := w.lon + w.rng.NormFloat64()*noise/111e3
+	if lon > 180 {
+		lon -= 360
+	} else if lon < -180 {
+		lon += 360
+	}
+	if err := p.SetPosition(lat, lon); err != nil {
+		panic(err)
+	}
+}
+
+// arrivals returns what arrives next: mostly one ping.
+func (w *walker) arrivals() (out []pingline.Ping) {
+	p := w.ping()
+	switch {
+	case w.inHole > 0:
+		w.inHole--
+		w.hole = append(w.hole, p)
+		return nil
+	case w.chance(0.03):
+		w.delayed = append(w.delayed, p)
+		return nil
+	case w.chance(0.002) && len(w.hole) == 0:
+		w.inHole, w.holeDue = 10+w.rng.IntN(200), 1+w.rng.IntN(40)
+	}
+	out = append(out, p)
+	w.sent = append(w.sent, p)
+	if w.chance(0.01) { // an event on a cached fix, or on one seen before
+		q := w.sent[len(w.sent)-1-w.rng.IntN(min(len(w.sent), 5))]
+		q.Event = "sos"
+		out = append(out, q)
+	}
+	if w.chance(0.01) { // the same instant elsewhere
+		q := w.sent[len(w.sent)-1-w.rng.IntN(min(len(w.sent), 3))]
+		w.place(&q, 20)
+		out = append(out, q)
+	}
+	if len(w.delayed) > 0 && w.chance(0.2) {
+		out = append(out, w.delayed...)
+		w.delayed = w.delayed[:0]
+	}
+	if len(w.hole) > 0 && w.inHole == 0 {
+		if w.holeDue--; w.holeDue < 0 {
+			n := min(len(w.hole), 1+w.rng.IntN(60))
+			out = append(out, w.hole[:n]...)
+			w.hole = w.hole[n:]
+		}
+	}
+	if w.chance(0.003) { // a batch sent again
+		out = append(out, w.sent[max(0, len(w.sent)-w.rng.IntN(100)):]...)
+	}
+	if len(w.sent) > 500 {
+		w.sent = w.sent[300:]
+	}
+	return out
+}
+
+// commit is what a log holds.
+type commit struct {
+	bound   Bound
+	entries []pingline.Entry
+}
+
+// world is a run whose filter is thrown away now and then.
+type world struct {
+	*run
+	rng     *rand.Rand
+	cfg     Config
+	walkers []*walker
+	commits []commit // number is index + 1
+	settled int
+	evicted uint64
+	exact   bool // memory for blocks suffices: a rebuilt filter is the same
+}
+
+func newWorld(t testing.TB, seed uint64) *world {
+	rng := rand.New(rand.NewPCG(seed, 12))
+	cfg := Config{
+		LiveGap:     []time.Duration{0, 30 * time.Second}[rng.IntN(2)],
+		MaxGap:      []time.Duration{0, 300 * time.Second}[rng.IntN(2)],
+		IdleFlush:   []time.Duration{0, 60 * time.Second}[rng.IntN(2)],
+		MaxRiders:   2 + rng.IntN(40),
+		RecentBytes: []int{0, 4 * blockBytes, 1 << 20, 1 << 20}[rng.IntN(4)],
+	}
+	w := &world{run: newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50}), rng: rng, cfg: cfg, exact: cfg.RecentBytes != 4*blockBytes}
+	for n := range 2 + rng.IntN(60) {
+		w.walkers = append(w.walkers, newWalker(rng, n))
+	}
+	return w
+}
+
+// commit logs what some walkers send, all under one bound.
+func (w *world) commit() (pings int) {
+	c := commit{bound: w.bound}
+	if w.rng.IntN(50) == 0 {
+		w.bound.MaxError = []float64{0, 0.1, 5, 10, 20, 40, 10, 10}[w.rng.IntN(8)]
+		w.bound.AccuracyCap = []float64{0, 50, 50, 20}[w.rng.IntN(4)]
+		c.bound = w.bound
+	}
+	take := func() {
+		c.entries = append(c.entries, w.batch.Entries...)
+		w.settled += len(w.batch.Settled)
+		w.drain()
+	}
+	active := 1 + w.rng.IntN(len(w.walkers)) // the others are silent
+	if w.rng.IntN(30) == 0 {
+		w.rng.Shuffle(len(w.walkers), func(i, j int) { w.walkers[i], w.walkers[j] = w.walkers[j], w.walkers[i] })
+	}
+	for range 1 + w.rng.IntN(30) {
+		for _, p := range w.walkers[w.rng.IntN(active)].arrivals() {
+			e := pingline.Entry{Ping: p, Cell: uint64(p.At), SubKey: uint16(p.LatE7)}
+			v, _ := w.Judge(&w.batch, &e, w.bound, uint64(len(w.tokens)+1), w.now)
+			w.tokens = append(w.tokens, v)
+			w.verdict[v]++
+			w.reader.answered(&p, w.bound.Of(&p.Fix), v)
+			take()
+			pings++
+		}
+		w.now += time.Duration(w.rng.IntN(1000)) * time.Millisecond
+		if w.rng.IntN(20) == 0 {
+			w.now += time.Duration(w.rng.IntN(40)) * time.Second
+			w.Idle(&w.batch, w.now, w.rng.IntN(5))
+			take()
+		}
+	}
+	w.commits = append(w.commits, c)
+	return pings
+}
+
+func (w *world) number() uint64 { return uint64(len(w.commits)) }
+
+func (w *world) replay(f *Filter, from uint64) {
+	for n := from; n < w.number(); n++ {
+		c := &w.commits[n]
+		for i := range c.entries {
+			f.Replay(n+1, c.bound, &c.entries[i])
+		}
+	}
+	f.endLoad()
+}
+
+func (w *world) fresh() *Filter {
+	f, err := New(w.cfg)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return f
+}
+
+// rebuild replaces the filter by one made from the log, or from a checkpoint
+// taken in pieces while pings go on, and the log behind it.
+func (w *world) rebuild() (pings int) {
+	f := w.fresh()
+	if w.rng.IntN(3) == 0 {
+		w.replay(f, 0)
+	} else {
+		s := w.Snapshot()
+		s.tracks = 1 + uint32(w.rng.IntN(8))
+		first := w.number()
+		for more := true; more; {
+			var piece []byte
+			piece, more = s.Next(nil, w.number())
+			if err := f.Load(piece); err != nil {
+				w.Fatal(err)
+			}
+			for range w.rng.IntN(3) {
+				pings += w.commit()
+			}
+		}
+		w.replay(f, first)
+	}
+	if w.exact {
+		if err := sameState(w.Filter, f); err != nil {
+			w.Fatalf("%d commits: %v", w.number(), err)
+		}
+	}
+	if f.Holding() != w.Holding() {
+		w.Fatalf("%d pings are held, %d by the rebuilt filter", w.Holding(), f.Holding())
+	}
+	w.evicted += w.Counts().Evicted
+	w.Filter = f
+	w.now = 0
+	return pings
+}
+
+// sameState compares all that two filters know, but not where it lies.
+func sameState(a, b *Filter) error {
+	if a.riders != b.riders || a.holding != b.holding || a.forgot != b.forgot || a.order.stamp != b.order.stamp {
+		return fmt.Errorf("riders %d and %d, holding %d and %d, forgot %d and %d, stamp %d and %d",
+			a.riders, b.riders, a.holding, b.holding, a.forgot, b.forgot, a.order.stamp, b.order.stamp)
+	}
+	j := b.order.oldest()
+	for i := a.order.oldest(); i != 0; i, j = a.order.at(i).newer, b.order.at(j).newer {
+		if !bytes.Equal(a.appendTrack(nil, i), b.appendTrack(nil, j)) {
+			return fmt.Errorf("track %q and %q differ:\n%+v\n%+v", a.names.at(i).key, b.names.at(j).key, *a.tracks.at(i), *b.tracks.at(j))
+		}
+	}
+	return nil
+}
+
+// Whatever phones and networks do, and however often the filter is thrown away
+// and rebuilt, no answer is off by more than its bound.
+func TestEveryAnswerHolds(t *testing.T) {
+	n := *worlds
+	if n == 0 {
+		n = 60
+		if testing.Short() {
+			n = 4
+		}
+	}
+	for seed := range n {
+		t.Run(fmt.Sprintf("world %d", seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, uint64(seed))
+			for pings := 0; pings < 20_000; {
+				pings += w.commit()
+				if w.rng.IntN(200) == 0 {
+					pings += w.rebuild()
+				}
+			}
+			w.rebuild()
+			held := w.verdict[pingline.Held]
+			if held != w.settled+w.Holding() {
+				t.Errorf("%d held, but %d settled and %d holding", held, w.settled, w.Holding())
+			}
+			vertices, late, worst := w.finish()
+			t.Logf("%+v: %v, %d vertices, %d late, %d evicted, worst %.4f", w.cfg, w.verdict, vertices, late, w.evicted+w.Counts().Evicted, worst)
+		})
+	}
+}
