@@ -1,0 +1,101 @@
+package track
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+
+	"pingline"
+)
+
+// table reads CSV: a header that names the fields of POST /v1/pings, among
+// others, then a ping a line. An empty value is an unknown one. Values may be
+// quoted, but do not go over lines.
+type table struct {
+	lines
+	head    []byte
+	columns []field
+	values  [][]byte
+	names   names
+}
+
+// newCSV reads the header. A file without a line has no pings.
+func newCSV(in *bufio.Reader) (*table, error) {
+	t := &table{lines: lines{in: in}}
+	line, err := t.lines.next()
+	if err == io.EOF {
+		return t, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.head = bytes.Clone(line)
+	if t.values, err = split(nil, t.head); err != nil {
+		return nil, err
+	}
+	var has [fields]bool
+	for _, name := range t.values {
+		f := fieldOf(name)
+		t.columns = append(t.columns, f)
+		if f == unknown {
+			continue
+		}
+		if has[f] {
+			return nil, &pingline.FieldError{Field: fieldNames[f], Reason: "twice in the header"}
+		}
+		has[f] = true
+	}
+	for f := rider; f <= lon; f++ {
+		if !has[f] {
+			return nil, &pingline.FieldError{Field: fieldNames[f], Reason: "not in the header"}
+		}
+	}
+	return t, nil
+}
+
+func (t *table) header() []byte { return t.head }
+
+func (t *table) next(p *pingline.Ping) (raw []byte, line int, err error) {
+	for len(bytes.TrimSpace(raw)) == 0 {
+		if raw, err = t.lines.next(); err != nil {
+			return nil, t.line, err
+		}
+	}
+	if t.values, err = split(t.values[:0], raw); err != nil {
+		return raw, t.line, err
+	}
+	if len(t.values) != len(t.columns) {
+		return raw, t.line, refusal(fmt.Sprintf("%d values, the header has %d", len(t.values), len(t.columns)))
+	}
+	var r row
+	for i, f := range t.columns {
+		if f != unknown && len(t.values[i]) > 0 {
+			r[f] = t.values[i]
+		}
+	}
+	return raw, t.line, r.ping(p, &t.names)
+}
+
+// split appends the values of a line, without white space around them, to dst.
+func split(dst [][]byte, line []byte) ([][]byte, error) {
+	if bytes.IndexByte(line, '"') < 0 {
+		for more := true; more; {
+			var v []byte
+			v, line, more = bytes.Cut(line, []byte(","))
+			dst = append(dst, bytes.TrimSpace(v))
+		}
+		return dst, nil
+	}
+	r := csv.NewReader(bytes.NewReader(line))
+	r.TrimLeadingSpace = true
+	values, err := r.Read()
+	if err != nil {
+		return dst, refusal("not CSV: " + err.Error())
+	}
+	for _, v := range values {
+		dst = append(dst, bytes.TrimSpace([]byte(v)))
+	}
+	return dst, nil
+}

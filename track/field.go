@@ -1,0 +1,164 @@
+package track
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"pingline"
+)
+
+// field is one of the fields of POST /v1/pings.
+type field int
+
+const (
+	rider field = iota
+	ts
+	lat
+	lon
+	speed // from here to battery as the bits of pingline.Known
+	heading
+	accuracy
+	altitude
+	battery
+	device
+	event
+	trip
+
+	fields
+	unknown field = -1
+)
+
+var fieldNames = [fields]string{
+	"rider_id", "ts", "lat", "lon", "speed", "heading", "accuracy", "altitude", "battery", "device_id", "event", "trip_id",
+}
+
+func fieldOf(name []byte) field {
+	for f, s := range fieldNames {
+		if string(name) == s {
+			return field(f)
+		}
+	}
+	return unknown
+}
+
+// row is the values of one ping as text: nil if absent.
+type row [fields][]byte
+
+// names keeps one copy of each name, as long as they are few and may be valid.
+type names map[string]string
+
+const maxNames = 4096
+
+func (n *names) of(b []byte) string {
+	if s, ok := (*n)[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(s) > pingline.MaxName {
+		return s
+	}
+	if len(*n) >= maxNames || *n == nil {
+		*n = make(names)
+	}
+	(*n)[s] = s
+	return s
+}
+
+// ping makes r a ping. The values must be of their fields' types, as JSON has
+// them or, in tables, without quotes.
+func (r *row) ping(p *pingline.Ping, n *names) error {
+	for f := rider; f <= lon; f++ {
+		if r[f] == nil {
+			return &pingline.FieldError{Field: fieldNames[f], Reason: "missing"}
+		}
+	}
+	if err := r.setNames(p, n); err != nil {
+		return err
+	}
+	at, err := parseTime(string(r[ts]))
+	if err != nil {
+		return err
+	}
+	p.At = at
+	var number [battery + 1]float64
+	for f := lat; f <= battery; f++ {
+		if r[f] == nil {
+			continue
+		}
+		v, err := strconv.ParseFloat(string(r[f]), 64)
+		if err != nil && math.Abs(v) <= math.MaxFloat64 { // too large is out of range, not wrong
+			return wrongType(f)
+		}
+		number[f] = v
+	}
+	if err := p.SetPosition(number[lat], number[lon]); err != nil {
+		return err
+	}
+	for f := speed; f <= battery; f++ {
+		if r[f] != nil {
+			p.SetOptional(pingline.HasSpeed<<(f-speed), number[f]) // out of range is unknown
+		}
+	}
+	return nil
+}
+
+func (r *row) setNames(p *pingline.Ping, n *names) error {
+	p.Rider = n.of(r[rider])
+	if err := pingline.CheckName(fieldNames[rider], p.Rider); err != nil {
+		return err
+	}
+	if r[device] != nil {
+		p.Device = n.of(r[device])
+		if err := pingline.CheckName(fieldNames[device], p.Device); err != nil {
+			return err
+		}
+	}
+	if r[event] != nil {
+		p.Event = n.of(r[event])
+		if err := pingline.CheckEvent(p.Event); err != nil {
+			return err
+		}
+	}
+	if r[trip] != nil {
+		p.Trip = n.of(r[trip])
+		return pingline.CheckName(fieldNames[trip], p.Trip)
+	}
+	return nil
+}
+
+func wrongType(f field) error {
+	reason := "not a number"
+	if f == rider || f >= device {
+		reason = "not a string"
+	}
+	return &pingline.FieldError{Field: fieldNames[f], Reason: reason}
+}
+
+var errTime = &pingline.FieldError{Field: fieldNames[ts], Reason: "neither whole ms since 1970 nor an RFC 3339 time"}
+
+// Times are those that RFC 3339 can tell, ms since 1970.
+const (
+	firstTime = -62_167_219_200_000 // year 0
+	lastTime  = 253_402_300_799_999 // year 9999
+)
+
+// parseTime reads ms since 1970, or an RFC 3339 time, which it cuts to ms.
+func parseTime(s string) (int64, error) {
+	ms, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		var t time.Time
+		if v, err := strconv.ParseFloat(s, 64); err == nil && v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			ms = int64(v)
+		} else if t.UnmarshalText([]byte(s)) == nil {
+			ms = t.UnixMilli()
+		} else {
+			return 0, errTime
+		}
+	}
+	if ms < firstTime || ms > lastTime {
+		return 0, &pingline.FieldError{Field: fieldNames[ts], Reason: fmt.Sprintf("%d ms since 1970 is not in the years 0 to 9999", ms)}
+	}
+	return ms, nil
+}

@@ -1,0 +1,210 @@
+package track
+
+import (
+	"bufio"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"pingline"
+)
+
+// gpx reads the track points of a GPX file, 1.0 or 1.1. The rider is the name
+// of the track, in the characters that a rider id may have, or that of the
+// file. Elevation, and the speed (m/s), course and accuracy that receivers add
+// in extensions of many makes, are taken where they are; routes and waypoints
+// are not tracks.
+type gpx struct {
+	in    *tokenReader
+	xml   *xml.Decoder
+	file  string // rider of a track without a name
+	rider string
+	path  []string // local names of the open elements
+	point row      // of the open track point
+	line  int      // where it starts
+	text  []byte   // of the innermost element
+	names names
+}
+
+const (
+	maxDepth = 100
+	maxText  = 256 // of an element that is read; more is cut
+)
+
+func newGPX(in *bufio.Reader, file string) *gpx {
+	r := &gpx{in: &tokenReader{in: in}}
+	r.xml = xml.NewDecoder(r.in)
+	// Other character sets extend ASCII, and no more than that is of use here.
+	r.xml.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return asciiReader{in}, nil }
+	name := filepath.Base(file)
+	name = strings.TrimSuffix(name, ".gz")
+	name = strings.TrimSuffix(name, filepath.Ext(name))
+	if r.file = nameOf(name); r.file == "" {
+		r.file = "track"
+	}
+	return r
+}
+
+func (r *gpx) header() []byte { return nil }
+
+func (r *gpx) next(p *pingline.Ping) ([]byte, int, error) {
+	for {
+		r.in.left = maxLine
+		token, err := r.xml.Token()
+		if err == io.EOF {
+			return nil, r.line, io.EOF
+		}
+		if err != nil {
+			line, _ := r.xml.InputPos()
+			return nil, line, fmt.Errorf("read GPX: %w", err)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			if err := r.open(token); err != nil {
+				line, _ := r.xml.InputPos()
+				return nil, line, err
+			}
+		case xml.CharData:
+			r.text = append(r.text, token[:min(len(token), maxText-len(r.text))]...)
+		case xml.EndElement:
+			if !r.end(token.Name.Local) {
+				continue
+			}
+			if r.point[ts] == nil {
+				return nil, r.line, &pingline.FieldError{Field: "time", Reason: "missing"}
+			}
+			return nil, r.line, r.point.ping(p, &r.names)
+		}
+	}
+}
+
+func (r *gpx) open(e xml.StartElement) error {
+	if len(r.path) == maxDepth {
+		return fmt.Errorf("read GPX: more than %d elements within each other", maxDepth)
+	}
+	name := e.Name.Local
+	r.path = append(r.path, name)
+	r.text = r.text[:0]
+	switch name {
+	case "trk":
+		r.rider = r.file
+	case "trkpt":
+		r.line, _ = r.xml.InputPos()
+		r.point = row{rider: []byte(r.rider)}
+		for _, a := range e.Attr {
+			if f := fieldOf([]byte(a.Name.Local)); f == lat || f == lon {
+				r.point[f] = []byte(strings.TrimSpace(a.Value))
+			}
+		}
+	}
+	return nil
+}
+
+// end closes an element and reports whether a track point is complete.
+func (r *gpx) end(name string) bool {
+	r.path = r.path[:len(r.path)-1]
+	text := strings.TrimSpace(string(r.text))
+	r.text = r.text[:0]
+	parent := ""
+	if len(r.path) > 0 {
+		parent = r.path[len(r.path)-1]
+	}
+	if name == "trkpt" {
+		return true
+	}
+	if name == "name" && parent == "trk" {
+		if s := nameOf(text); s != "" {
+			r.rider = s
+		}
+		return false
+	}
+	f := gpxField(name)
+	if f == ts && zoneless(text) {
+		text += "Z"
+	}
+	if f != unknown && text != "" {
+		r.point[f] = []byte(text)
+	}
+	return false
+}
+
+// zoneless reports whether a time lacks a zone: it is UTC then, as all times of
+// GPX are.
+func zoneless(s string) bool {
+	_, clock, ok := strings.Cut(s, "T")
+	return ok && !strings.ContainsAny(clock, "Zz+-")
+}
+
+// gpxField returns the field that an element within a track point has.
+func gpxField(name string) field {
+	switch name {
+	case "time":
+		return ts
+	case "ele":
+		return altitude
+	case "speed":
+		return speed
+	case "course", "bearing", "heading":
+		return heading
+	case "accuracy":
+		return accuracy
+	}
+	return unknown
+}
+
+// nameOf returns s as a name that a rider may have: runs of other characters
+// become a hyphen. It is empty if nothing is left.
+func nameOf(s string) string {
+	var b []byte
+	for i := 0; i < len(s) && len(b) < pingline.MaxName; i++ {
+		c := s[i : i+1]
+		if pingline.CheckName("", c) != nil {
+			c = "-"
+		}
+		if c == "-" && (len(b) == 0 || b[len(b)-1] == '-') {
+			continue
+		}
+		b = append(b, c...)
+	}
+	return strings.TrimRight(string(b), "-")
+}
+
+// tokenReader ends a token that is too long to be one of a GPX file.
+type tokenReader struct {
+	in   *bufio.Reader
+	left int // bytes that the token may still have
+}
+
+func (r *tokenReader) ReadByte() (byte, error) {
+	if r.left--; r.left < 0 {
+		return 0, fmt.Errorf("a tag or text of more than %d bytes", maxLine)
+	}
+	return r.in.ReadByte()
+}
+
+func (r *tokenReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c, err := r.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	p[0] = c
+	return 1, nil
+}
+
+// asciiReader replaces each byte that is not ASCII.
+type asciiReader struct{ in io.Reader }
+
+func (r asciiReader) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
+	for i, c := range p[:n] {
+		if c >= 0x80 {
+			p[i] = '-'
+		}
+	}
+	return n, err
+}
