@@ -75,9 +75,10 @@ type CommitHeader struct {
 //	varint (zigzag) commit's At − At
 //	i32 latitude, i32 longitude, 1e-7 degree
 //	f32 each known number, in the order of their bits
-//	uvarint cell without what its resolution makes constant, if flagged
+//	uvarint packed cell, if flagged; u64 cell behind it if it could not be packed
 //	uvarint sub-key, uvarint skipped, if extra
 //
+// Each varint takes as few bytes as it can, so that an entry has one form only.
 // Number and checksum of a commit are the log's business.
 const (
 	commitVersion    = 1
@@ -95,6 +96,9 @@ const (
 
 // MaxEntrySize bounds the encoded size of one valid entry, in bytes.
 const MaxEntrySize = 3 + 3*(1+MaxName) + 1 + MaxEvent + 10 + 8 + 5*4 + 10 + 3 + 5
+
+// minEntrySize is the size of an entry that says as little as one can.
+const minEntrySize = 3 + 1 + 1 + 1 + 8
 
 // AppendCommitHeader appends h's binary form to dst. SetCommitEntries writes
 // the number of entries once it is known.
@@ -150,7 +154,7 @@ func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 		}
 	}
 	if e.Cell != 0 {
-		dst = binary.AppendUvarint(dst, packCell(e.Cell))
+		dst = appendCell(dst, e.Cell)
 	}
 	if flags&flagExtra != 0 {
 		dst = binary.AppendUvarint(dst, uint64(e.SubKey))
@@ -166,24 +170,32 @@ func appendName(dst []byte, s string) []byte {
 // An H3 cell index is 64 bits: 1 reserved, 4 mode (1), 3 reserved, 4
 // resolution, 7 base cell, 15 digits of 3 bits, those beyond the resolution 7.
 // Packed it is base cell and used digits, then 4 bits of resolution, so that a
-// cell of resolution 5 takes four bytes; an index of any other form keeps its
-// 64 bits behind the resolution 15, where no digit is unused.
+// cell of resolution 5 takes four bytes. Resolution 15, where no digit is unused,
+// is not packed, and neither is what has another form: they are unpackable.
+const unpackable = 15
+
 func packCell(c uint64) uint64 {
 	res := c >> 52 & 15
 	unused := 45 - 3*res
 	if c>>56 != 8 || res == 15 || c&(1<<unused-1) != 1<<unused-1 {
-		return c<<4 | 15
+		return unpackable
 	}
 	return c&(1<<52-1)>>unused<<4 | res
 }
 
 func unpackCell(p uint64) uint64 {
 	res := p & 15
-	if res == 15 {
-		return p>>4 | 8<<56
-	}
 	unused := 45 - 3*res
-	return 8<<56 | res<<52 | p>>4<<unused&(1<<52-1) | 1<<unused - 1
+	return 8<<56 | res<<52 | p>>4<<unused&(1<<52-1) | (1<<unused - 1)
+}
+
+func appendCell(dst []byte, c uint64) []byte {
+	p := packCell(c)
+	dst = binary.AppendUvarint(dst, p)
+	if p == unpackable {
+		dst = binary.LittleEndian.AppendUint64(dst, c)
+	}
+	return dst
 }
 
 // Entries reads the entries of a commit in order.
@@ -214,10 +226,14 @@ func DecodeCommit(b []byte) (CommitHeader, Entries, error) {
 	if d.bad {
 		return CommitHeader{}, Entries{}, fmt.Errorf("commit header: %w", ErrCorrupt)
 	}
+	if uint64(h.Entries)*minEntrySize > uint64(len(d.b)) {
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of %d entries in %d bytes: %w", h.Entries, len(d.b), ErrCorrupt)
+	}
 	return h, Entries{b: d.b, at: h.At, left: h.Entries}, nil
 }
 
-// Len returns how many entries are left.
+// Len returns how many entries are left. It is never more than the commit's
+// bytes have room for.
 func (r *Entries) Len() int { return int(r.left) }
 
 // Next decodes the next entry into e and reports whether there was one. After
@@ -262,12 +278,24 @@ func (d *decoder) f32() float32 { return math.Float32frombits(d.u32()) }
 
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
+	if n <= 0 || n > 1 && d.b[n-1] == 0 { // cut off, too large, or longer than need be
 		d.b, d.bad = nil, true
 		return 0
 	}
 	d.b = d.b[n:]
 	return v
+}
+
+func (d *decoder) cell() uint64 {
+	p := d.uvarint()
+	var c uint64
+	if p == unpackable {
+		c = binary.LittleEndian.Uint64(d.take(8))
+	} else {
+		c = unpackCell(p)
+	}
+	d.bad = d.bad || c == 0 || packCell(c) != p
+	return c
 }
 
 func (d *decoder) name() string {
@@ -302,8 +330,7 @@ func (d *decoder) entry(e *Entry, at int64) {
 		}
 	}
 	if more&flagCell != 0 {
-		e.Cell = unpackCell(d.uvarint())
-		d.bad = d.bad || e.Cell == 0
+		e.Cell = d.cell()
 	}
 	if flags&flagExtra != 0 {
 		sub, skipped := d.uvarint(), d.uvarint()
@@ -312,3 +339,9 @@ func (d *decoder) entry(e *Entry, at int64) {
 	}
 	d.bad = d.bad || e.Rider == ""
 }
+
+// Which of a commit's running totals counts what.
+const (
+	TotalStored = 0 // entries that are Stored: what is to reach the store
+	TotalPings  = 1 // pings judged accepted, held or redundant: entries but promotions
+)

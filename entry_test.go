@@ -1,0 +1,411 @@
+package pingline
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// everything is an entry that uses all there is, at the ends of the ranges.
+var everything = Entry{
+	Ping: Ping{Rider: "r:1", Device: "d@2", Event: "trip_start", Trip: "t.3", Fix: Fix{
+		At: 1_759_999_999_000, LatE7: -1, LonE7: 1800000000,
+		Speed: 0.1, Heading: 360, Accuracy: 1e6, Altitude: -1e5, Battery: 1, Known: knownMask,
+	}},
+	Cell: 0x8539220ffffffff, Skipped: math.MaxUint32, SubKey: math.MaxUint16,
+	Verdict: Accepted, Promoted: true, Late: true, State: 255,
+}
+
+const commitAt = 1_760_000_000_123
+
+// encode returns a commit of entries.
+func encode(h CommitHeader, entries ...Entry) []byte {
+	b := AppendCommitHeader(nil, &h)
+	for i := range entries {
+		b = AppendEntry(b, &entries[i], h.At)
+	}
+	SetCommitEntries(b, uint32(len(entries)))
+	return b
+}
+
+// decode returns what a commit holds.
+func decode(b []byte) (CommitHeader, []Entry, error) {
+	h, r, err := DecodeCommit(b)
+	if err != nil {
+		return h, nil, err
+	}
+	entries := make([]Entry, 0, r.Len())
+	for {
+		var e Entry
+		ok, err := r.Next(&e)
+		if !ok {
+			return h, entries, err
+		}
+		entries = append(entries, e)
+	}
+}
+
+func TestCommitRoundTrip(t *testing.T) {
+	h := CommitHeader{Node: "node-1", At: commitAt, MaxError: 10, AccuracyCap: 50}
+	var want []Entry
+	for bits := range 1 << 8 { // what an entry may leave out or set
+		for known := range Known(knownMask + 1) {
+			e := Entry{Ping: Ping{Rider: "r-1", Fix: Fix{At: commitAt - int64(bits), LatE7: 1, LonE7: -1, Known: known}}}
+			e.Verdict = Verdict(1 + bits%3)
+			on := func(bit int) bool { return bits&(1<<bit) != 0 }
+			e.Promoted, e.Late = on(0), on(1)
+			for bit, s := range []*string{&e.Device, &e.Event, &e.Trip} {
+				if on(2 + bit) {
+					*s = fmt.Sprintf("name_%d", bit)
+				}
+			}
+			if on(5) {
+				e.Cell = 0x8539220ffffffff
+			}
+			if on(6) {
+				e.SubKey = uint16(bits)
+			}
+			if on(7) {
+				e.Skipped = uint32(bits)
+			}
+			e.State = uint8(bits)
+			for i, v := range []*float32{&e.Speed, &e.Heading, &e.Accuracy, &e.Altitude, &e.Battery} {
+				if known&(1<<i) != 0 {
+					*v = float32(i) / 3
+				}
+			}
+			want = append(want, e)
+		}
+	}
+	got, entries, err := decode(encode(h, want...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Entries = uint32(len(want)); got != h {
+		t.Errorf("header = %+v, want %+v", got, h)
+	}
+	for i := range want {
+		if entries[i] != want[i] {
+			t.Fatalf("entry %d = %+v, want %+v", i, entries[i], want[i])
+		}
+	}
+}
+
+func TestEntryRoundTripAtTheEnds(t *testing.T) {
+	long := strings.Repeat("r", MaxName)
+	for _, tt := range []struct {
+		name string
+		edit func(e *Entry)
+	}{
+		{"everything", func(*Entry) {}},
+		{"the earliest", func(e *Entry) { e.At = math.MinInt64 }},
+		{"the latest", func(e *Entry) { e.At = math.MaxInt64 }},
+		{"ahead of the commit", func(e *Entry) { e.At = commitAt + 120_000 }},
+		{"the south-west corner", func(e *Entry) { e.LatE7, e.LonE7 = -900000000, -1800000000 }},
+		{"any position", func(e *Entry) { e.LatE7, e.LonE7 = math.MinInt32, math.MaxInt32 }},
+		{"the longest names", func(e *Entry) {
+			e.Rider, e.Device, e.Trip, e.Event = long, long, long, long[:MaxEvent]
+			e.At, e.Cell = math.MinInt64, math.MaxUint64
+		}},
+		{"the smallest number", func(e *Entry) { e.Speed = math.SmallestNonzeroFloat32 }},
+		{"skipped but not hot", func(e *Entry) { e.SubKey, e.Skipped = 0, 1 }},
+		{"hot but not skipped", func(e *Entry) { e.SubKey, e.Skipped = 1, 0 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := everything
+			tt.edit(&e)
+			size := len(AppendEntry(nil, &e, commitAt))
+			if size > MaxEntrySize {
+				t.Errorf("%d bytes, want at most %d", size, MaxEntrySize)
+			}
+			_, entries, err := decode(encode(CommitHeader{At: commitAt}, e))
+			if err != nil || len(entries) != 1 || entries[0] != e {
+				t.Errorf("decoded %+v, %v, want %+v", entries, err, e)
+			}
+		})
+	}
+	least := Entry{Ping: Ping{Rider: "r", Fix: Fix{At: commitAt}}, Verdict: Held}
+	if size := len(AppendEntry(nil, &least, commitAt)); size != minEntrySize {
+		t.Errorf("the least entry has %d bytes, want %d", size, minEntrySize)
+	}
+}
+
+func TestCommitHeaderRoundTrip(t *testing.T) {
+	for _, h := range []CommitHeader{
+		{},
+		{Node: "a", At: math.MinInt64, MaxError: 0.5, AccuracyCap: math.MaxFloat32},
+		{Node: strings.Repeat("n", 255), At: math.MaxInt64},
+	} {
+		got, entries, err := decode(encode(h))
+		if err != nil || len(entries) != 0 || got != h {
+			t.Errorf("decoded %+v, %d entries, %v, want %+v", got, len(entries), err, h)
+		}
+	}
+	h, _, err := DecodeCommit(encode(CommitHeader{Node: strings.Repeat("n", 300)}))
+	if err != nil || len(h.Node) != 255 {
+		t.Errorf("a node of 300 bytes has %d afterwards, %v, want 255", len(h.Node), err)
+	}
+}
+
+// h3 returns the cell of a resolution and base cell whose digits d gives.
+func h3(res, base int, d func() int) uint64 {
+	c := uint64(1)<<59 | uint64(res)<<52 | uint64(base)<<45
+	for i := range 15 {
+		digit := 7
+		if i < res {
+			digit = d()
+		}
+		c |= uint64(digit) << (42 - 3*i)
+	}
+	return c
+}
+
+func TestPackCellOfEveryResolution(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	if got := h3(0, 4, nil); got != 0x8009fffffffffff {
+		t.Fatalf("h3 gives %x", got)
+	}
+	for res := range 16 {
+		for i := range 1000 {
+			base := i % 122
+			digits := []func() int{func() int { return 0 }, func() int { return 6 }, func() int { return rng.IntN(7) }}
+			cell := h3(res, base, digits[i%3])
+			e := Entry{Ping: Ping{Rider: "r"}, Verdict: Accepted, Cell: cell}
+			_, entries, err := decode(encode(CommitHeader{}, e))
+			if err != nil || entries[0] != e {
+				t.Fatalf("cell %x comes back as %+v, %v", cell, entries, err)
+			}
+			size := len(appendCell(nil, cell))
+			if most := (4 + 7 + 3*res + 6) / 7; res < 15 && size > most || size > 9 {
+				t.Errorf("cell %x takes %d bytes, want at most %d", cell, size, most)
+			}
+		}
+	}
+	if size := len(appendCell(nil, 0x8539220ffffffff)); size != 4 {
+		t.Errorf("a cell of resolution 5 takes %d bytes, want 4", size)
+	}
+}
+
+func TestPackCellKeepsWhatIsNoCell(t *testing.T) {
+	for _, cell := range []uint64{
+		1, 15, 0xff, math.MaxUint64, 1 << 63, 1 << 59, 8 << 56,
+		0x1539220ffffffff, 0x8539220fffffffe, 0x8539220fffff000, 0xf539220ffffffff, 0x88539220ffffffff, 0x8f2834782b9261c,
+	} {
+		e := Entry{Ping: Ping{Rider: "r"}, Verdict: Accepted, Cell: cell}
+		_, entries, err := decode(encode(CommitHeader{}, e))
+		if err != nil || entries[0] != e {
+			t.Errorf("cell %x comes back as %+v, %v", cell, entries, err)
+		}
+	}
+}
+
+func TestDecodeCommitRefuses(t *testing.T) {
+	least := Entry{Ping: Ping{Rider: "r", Fix: Fix{At: commitAt}}, Verdict: Held}
+	whole := encode(CommitHeader{Node: "n", At: commitAt}, everything, least)
+	const header = commitHeaderSize + 1 // and the node's name
+	// edit returns a commit of least whose bytes from i on are others.
+	edit := func(i int, b ...byte) []byte {
+		c := encode(CommitHeader{Node: "n", At: commitAt}, least)
+		copy(c[i:], b)
+		return c
+	}
+	// entry returns a commit of one entry of these bytes.
+	entry := func(b ...byte) []byte {
+		c := append(AppendCommitHeader(nil, &CommitHeader{Node: "n"}), b...)
+		SetCommitEntries(c, 1)
+		return c
+	}
+	fix := []byte{0, 1, 0, 0, 0, 2, 0, 0, 0} // behind a name: time and position
+	for _, tt := range []struct {
+		name string
+		b    []byte
+		want string
+	}{
+		{"nothing", nil, "commit of 0 bytes"},
+		{"another version", append([]byte{2}, whole[1:]...), "commit of version 2, not 1"},
+		{"a name that is longer than the commit", encode(CommitHeader{Node: "node"})[:commitHeaderSize+3], "commit header"},
+		{"more entries than there is room for", edit(1, 255, 255, 255, 255), "commit of 4294967295 entries in 14 bytes"},
+		{"an entry too many", edit(1, 2), "commit of 2 entries in 14 bytes"},
+		{"an entry too few", edit(1, 0), "14 bytes behind the last entry"},
+		{"something behind the last entry", append(slices.Clone(whole), 0), "1 bytes behind the last entry"},
+		{"no verdict", edit(header, 0), "entry, 1 before the end"},
+		{"a flag that means nothing", edit(header+1, 1<<6), "entry, 1 before the end"},
+		{"no rider", entry(slices.Concat([]byte{1, 0, 0, 0}, fix, []byte{0})...), "entry, 1 before the end"},
+		{"an empty device", entry(slices.Concat([]byte{1 | flagDevice, 0, 0, 1, 'r', 0}, fix)...), "entry, 1 before the end"},
+		{"a time that is longer than need be", entry(slices.Concat([]byte{1, 0, 0, 1, 'r', 0x80, 0}, fix[1:])...), "entry, 1 before the end"},
+		{"a time of more than 64 bits", entry(slices.Concat([]byte{1, 0, 0, 1, 'r'}, bytes.Repeat([]byte{0xff}, 10), fix)...), "entry, 1 before the end"},
+		{"no cell where one is flagged", entry(slices.Concat([]byte{1, flagCell, 0, 1, 'r'}, fix, []byte{15, 0, 0, 0, 0, 0, 0, 0, 0})...), "entry, 1 before the end"},
+		{"a packed cell that is too large", entry(slices.Concat([]byte{1, flagCell, 0, 1, 'r'}, fix, binary.AppendUvarint(nil, 1<<62))...), "entry, 1 before the end"},
+		{"a cell that was not packed", entry(slices.Concat([]byte{1, flagCell, 0, 1, 'r'}, fix, []byte{15}, binary.LittleEndian.AppendUint64(nil, 0x8539220ffffffff))...), "entry, 1 before the end"},
+		{"nothing where more is flagged", entry(slices.Concat([]byte{1 | flagExtra, 0, 0, 1, 'r'}, fix, []byte{0, 0})...), "entry, 1 before the end"},
+		{"a sub-key of more than 16 bits", entry(slices.Concat([]byte{1 | flagExtra, 0, 0, 1, 'r'}, fix, binary.AppendUvarint(nil, 1<<16), []byte{0})...), "entry, 1 before the end"},
+		{"skipped of more than 32 bits", entry(slices.Concat([]byte{1 | flagExtra, 0, 0, 1, 'r'}, fix, []byte{0}, binary.AppendUvarint(nil, 1<<32))...), "entry, 1 before the end"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := decode(tt.b)
+			if want := tt.want + ": " + ErrCorrupt.Error(); !errors.Is(err, ErrCorrupt) || err.Error() != want {
+				t.Errorf("error = %v, want %s", err, want)
+			}
+		})
+	}
+	for n := range whole {
+		if _, _, err := decode(whole[:n]); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut off at %d of %d bytes: error %v", n, len(whole), err)
+		}
+	}
+}
+
+// The form of version 1, byte by byte: logs on disk are written in it, so that a
+// difference needs another version. One line for the header, one for each entry.
+func TestCommitGolden(t *testing.T) {
+	const golden = "testdata/commit-v1.golden"
+	h := CommitHeader{Node: "node-1", At: commitAt, MaxError: 10, AccuracyCap: 50, Entries: 5}
+	usual := Entry{Ping: Ping{Rider: "r-000123", Fix: Fix{
+		At: commitAt - 250, LatE7: 411578120, LonE7: -86291050, Speed: 7.42, Heading: 183.5, Accuracy: 5, Battery: 0.81,
+		Known: HasSpeed | HasHeading | HasAccuracy | HasBattery,
+	}}, Cell: 0x8539220ffffffff, Skipped: 7, Verdict: Accepted}
+	held, redundant, ahead := usual, usual, everything
+	held.Verdict, held.Skipped, held.State = Held, 0, 1
+	redundant.Verdict, redundant.Known, redundant.Cell = Redundant, 0, 0
+	redundant.Speed, redundant.Heading, redundant.Accuracy, redundant.Battery = 0, 0, 0, 0
+	ahead.At, ahead.Cell = commitAt+1000, 0x8f2834782b9261c
+	want := []Entry{usual, held, redundant, everything, ahead}
+
+	lines := []string{hex.EncodeToString(AppendCommitHeader(nil, &h))}
+	for i := range want {
+		lines = append(lines, hex.EncodeToString(AppendEntry(nil, &want[i], h.At)))
+	}
+	text := strings.Join(lines, "\n") + "\n"
+	if *update {
+		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(b) != text {
+		t.Errorf("encoded:\n%swant:\n%s", text, b)
+	}
+	commit, err := hex.DecodeString(strings.ReplaceAll(string(b), "\n", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, entries, err := decode(commit)
+	if err != nil || got != h || !slices.Equal(entries, want) {
+		t.Errorf("decoded %+v %+v, %v, want %+v %+v", got, entries, err, h, want)
+	}
+}
+
+func FuzzDecodeCommit(f *testing.F) {
+	f.Add(encode(CommitHeader{}))
+	f.Add(encode(CommitHeader{Node: "n", At: commitAt, MaxError: 10}, everything, sampleEntries(1)[0]))
+	f.Add(encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r"}, Verdict: Held, Cell: 0x8f2834782b9261c}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, r, err := DecodeCommit(b)
+		if err != nil {
+			return
+		}
+		if r.Len() > len(b) {
+			t.Fatalf("%d entries in %d bytes", r.Len(), len(b))
+		}
+		again := AppendCommitHeader(nil, &h)
+		for {
+			var e Entry
+			ok, err := r.Next(&e)
+			if err != nil {
+				return
+			}
+			if !ok {
+				break
+			}
+			again = AppendEntry(again, &e, h.At)
+		}
+		if !bytes.Equal(again, b) {
+			t.Errorf("encoded again: %x, want %x", again, b)
+		}
+	})
+}
+
+func TestVerdictString(t *testing.T) {
+	var got []string
+	for v := range Verdict(Verdicts + 1) {
+		got = append(got, v.String())
+	}
+	if want := "none accepted held redundant duplicate shed rejected verdict 7"; strings.Join(got, " ") != want {
+		t.Errorf("verdicts = %q, want %s", got, want)
+	}
+}
+
+func TestEntryStored(t *testing.T) {
+	for v, want := range map[Verdict]bool{Accepted: true, Held: false, Redundant: false} {
+		if e := (Entry{Verdict: v}); e.Stored() != want {
+			t.Errorf("%v is stored = %v, want %v", v, e.Stored(), want)
+		}
+	}
+}
+
+// sampleEntries returns n entries as a city makes them.
+func sampleEntries(n int) []Entry {
+	entries := make([]Entry, n)
+	for i := range entries {
+		e := &entries[i]
+		e.Rider = fmt.Sprintf("r-%06d", i*977%1_000_000)
+		e.Fix = Fix{
+			At: commitAt - int64(i%5000), LatE7: 411578120 + int32(i*1373), LonE7: -86291050 - int32(i*2111),
+			Speed: float32(i%191) / 10, Heading: float32(i%3600) / 10, Accuracy: float32(3 + i%20), Battery: float32(i%100) / 100,
+			Known: HasSpeed | HasHeading | HasAccuracy | HasBattery,
+		}
+		e.Cell, e.Verdict, e.Skipped = 0x8539220ffffffff, Verdict(1+i%3), uint32(i%12)
+	}
+	return entries
+}
+
+// reportPings adds what a benchmark that did n pings in each turn took for one.
+func reportPings(b *testing.B, n, bytes int) {
+	pings := float64(b.N * n)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/pings, "ns/ping")
+	b.ReportMetric(pings/b.Elapsed().Seconds(), "pings/s")
+	b.ReportMetric(float64(bytes)/float64(n), "bytes/ping")
+}
+
+func BenchmarkAppendEntry(b *testing.B) {
+	entries, buf := sampleEntries(1000), []byte(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = buf[:0]
+		for i := range entries {
+			buf = AppendEntry(buf, &entries[i], commitAt)
+		}
+	}
+	reportPings(b, len(entries), len(buf))
+}
+
+func BenchmarkDecodeCommit(b *testing.B) {
+	entries := sampleEntries(1000)
+	commit := encode(CommitHeader{Node: "node-1", At: commitAt}, entries...)
+	b.ReportAllocs()
+	var e Entry
+	for b.Loop() {
+		_, r, err := DecodeCommit(commit)
+		for ok := true; ok && err == nil; {
+			ok, err = r.Next(&e)
+		}
+		if err != nil || r.Len() > 0 {
+			b.Fatal(err)
+		}
+	}
+	reportPings(b, len(entries), len(commit))
+}
