@@ -1,0 +1,72 @@
+package main
+
+import (
+	"time"
+
+	"pingline"
+	"pingline/ingest"
+	"pingline/sink"
+)
+
+// books are the accounts of one moment: what came in and what became of it.
+type books struct {
+	server  ingest.ServerStats
+	writer  ingest.WriterStats
+	sink    sink.Stats
+	damaged uint64 // commits
+	uptime  time.Duration
+}
+
+// books reads the sink first and the server last: what moves on meanwhile then
+// shows as not yet written rather than as written without having been received.
+func (s *service) books() books {
+	b := books{sink: s.sink.Stats()[0], writer: s.writer.Stats(), server: s.server.Stats(), uptime: time.Since(s.began)}
+	for _, d := range s.log.Damage() {
+		b.damaged += d.To - d.From + 1
+	}
+	return b
+}
+
+// verdict returns how many pings were answered v.
+func (b *books) verdict(v pingline.Verdict) uint64 {
+	if v == pingline.Rejected {
+		return b.server.Rejected
+	}
+	return b.writer.Verdicts[v]
+}
+
+// gaps returns what each equation of the accounts lacks; each is 0 when no
+// request is in work:
+//
+//	verdicts: received = accepted + held + redundant + duplicate + shed + rejected
+//	held:     holding at start + held = promoted + covered + holding
+//	stored:   queued at start + accepted + promoted = written + dead-lettered + damaged + queued
+func (b *books) gaps() map[string]int64 {
+	verdicts := int64(b.server.Received)
+	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
+		verdicts -= int64(b.verdict(v))
+	}
+	w := &b.writer
+	held := w.StartHolding + int64(w.Verdicts[pingline.Held]) - int64(w.Promoted) - int64(w.Covered) - int64(w.Holding)
+	queuedAtStart := int64(w.StartTotals[pingline.TotalStored]) - int64(b.sink.StartTotals[pingline.TotalStored])
+	stored := queuedAtStart + int64(w.Verdicts[pingline.Accepted]) + int64(w.Promoted) -
+		int64(b.sink.Written) - int64(b.deadLettered()) - int64(b.sink.Damaged) - int64(b.sink.Queued)
+	return map[string]int64{"verdicts": verdicts, "held": held, "stored": stored}
+}
+
+// deadLettered returns how many pings the store refused.
+func (b *books) deadLettered() (n uint64) {
+	for _, k := range b.sink.DeadLetters {
+		n += k
+	}
+	return n
+}
+
+// kept returns which part of the valid pings is stored, so far.
+func (b *books) kept() float64 {
+	valid := b.server.Received - b.server.Rejected
+	if valid == 0 {
+		return 0
+	}
+	return float64(b.verdict(pingline.Accepted)+b.writer.Promoted) / float64(valid)
+}

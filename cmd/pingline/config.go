@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/dustin/go-humanize"
+	"go.yaml.in/yaml/v3"
+
+	"pingline/dedupe"
+)
+
+// serveConfig is every setting of the ingester. A flag beats its environment
+// variables, in the order given, and those beat the file.
+type serveConfig struct {
+	Config    configFile `placeholder:"FILE" help:"YAML file with these settings, by flag name."`
+	Listen    string     `default:":8080" help:"Address for pings."`
+	OpsListen string     `default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
+	DataDir   string     `default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
+	Node      string     `help:"Name of this node in its log and metrics (default: the host's name)."`
+
+	Queue         string   `default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
+	QueueMaxBytes byteSize `default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
+
+	Influx influxConfig `embed:"" prefix:"influx-"`
+
+	CellRes     int     `default:"5" help:"H3 resolution of the cell tag, 0 to 15."`
+	MaxError    float64 `default:"10" help:"Metres that a dropped ping may lie off the stored track; 0 drops only duplicates."`
+	AccuracyCap float64 `default:"50" help:"Metres up to which a fix's own accuracy widens its bound; 0 leaves accuracy aside."`
+
+	Filter filterConfig `embed:""`
+
+	MaxAge        time.Duration `default:"720h" help:"How far behind now a ping's ts may be."`
+	MaxAhead      time.Duration `default:"2m" help:"How far ahead of now a ping's ts may be."`
+	MaxBody       byteSize      `default:"4MiB" help:"Size of a request's body as sent."`
+	MaxInflated   byteSize      `default:"16MiB" help:"Size of a request's body decompressed."`
+	MaxPings      int           `default:"20000" help:"Pings in a request."`
+	MaxInProgress byteSize      `default:"256MiB" help:"Bodies in work at once; beyond it requests get 503."`
+
+	BatchLines         int           `default:"5000" help:"Lines in a write to InfluxDB."`
+	BatchBytes         byteSize      `default:"4MiB" help:"Bytes in a write to InfluxDB, before compression."`
+	BatchWait          time.Duration `default:"1s" help:"How long a line may wait for its batch to fill."`
+	DeadletterMaxBytes byteSize      `default:"1GiB" help:"Size of refused rows at which writing stops."`
+
+	LogLevel  slog.Level `default:"info" help:"debug, info, warn or error."`
+	LogFormat string     `default:"text" enum:"text,json" help:"text or json."`
+}
+
+// filterConfig is what the filter is set up with, wherever it runs.
+type filterConfig struct {
+	LiveGap   time.Duration `default:"30s" help:"Age at most of a moving rider's newest stored ping; 0: no limit."`
+	MaxGap    time.Duration `default:"300s" help:"Longest time between a track's stored pings with dropped ones between them; 0: no limit."`
+	IdleFlush time.Duration `default:"60s" help:"How long a held ping waits for the next one; 0: until it comes."`
+	MaxRiders int           `default:"1000000" help:"Tracks the filter knows at once; beyond, the longest silent is forgotten."`
+}
+
+func (c *filterConfig) config() dedupe.Config {
+	cfg := dedupe.DefaultConfig()
+	cfg.LiveGap, cfg.MaxGap, cfg.IdleFlush, cfg.MaxRiders = c.LiveGap, c.MaxGap, c.IdleFlush, c.MaxRiders
+	return cfg
+}
+
+// Validate is called by kong; the error names the flag and the limit.
+func (c *filterConfig) Validate() error {
+	if c.LiveGap < 0 || c.MaxGap < 0 || c.IdleFlush < 0 {
+		return fmt.Errorf("--live-gap, --max-gap, --idle-flush: %v, %v, %v: none may be below 0", c.LiveGap, c.MaxGap, c.IdleFlush)
+	}
+	if c.MaxRiders < 1 || c.MaxRiders > math.MaxInt32 {
+		return fmt.Errorf("--max-riders: %d is not in [1, %d]", c.MaxRiders, math.MaxInt32)
+	}
+	return nil
+}
+
+type influxConfig struct {
+	Host      string        `default:"http://localhost:8086" env:"PINGLINE_INFLUX_HOST,INFLUX_HOST" help:"URL of InfluxDB."`
+	Token     string        `env:"PINGLINE_INFLUX_TOKEN,INFLUX_TOKEN" help:"Token; user:password on 1.8."`
+	TokenFile string        `help:"File that holds the token, read again when it changes."`
+	Org       string        `env:"PINGLINE_INFLUX_ORG,INFLUX_ORG" help:"Organization; not on 1.8."`
+	Bucket    string        `default:"pingline" env:"PINGLINE_INFLUX_BUCKET,INFLUX_BUCKET_NAME" help:"Bucket; database/retention-policy on 1.8."`
+	Timeout   time.Duration `default:"10s" help:"How long a write may take."`
+}
+
+// Validate is called by kong; the error names the flag and the limit.
+func (c *serveConfig) Validate() error {
+	for _, f := range []struct {
+		flag   string
+		v      float64
+		lo, hi float64
+	}{
+		{"cell-res", float64(c.CellRes), 0, 15},
+		{"max-error", c.MaxError, 0, 100_000},
+		{"accuracy-cap", c.AccuracyCap, 0, 100_000},
+		{"max-pings", float64(c.MaxPings), 1, 65_536},
+		{"max-body", float64(c.MaxBody), 1 << 10, 1 << 30},
+		{"max-inflated", float64(c.MaxInflated), 1 << 10, 1 << 30},
+		{"max-in-progress", float64(c.MaxInProgress), 1 << 20, math.MaxInt64},
+		{"queue-max-bytes", float64(c.QueueMaxBytes), 4 << 20, math.MaxInt64},
+		{"batch-lines", float64(c.BatchLines), 1, 1_000_000},
+		{"batch-bytes", float64(c.BatchBytes), 1 << 10, 1 << 30},
+		{"deadletter-max-bytes", float64(c.DeadletterMaxBytes), 1 << 10, math.MaxInt64},
+	} {
+		if !(f.v >= f.lo && f.v <= f.hi) {
+			return fmt.Errorf("--%s: %v is not in [%v, %v]", f.flag, f.v, f.lo, f.hi)
+		}
+	}
+	for _, f := range []struct {
+		flag string
+		v    time.Duration
+	}{
+		{"max-age", c.MaxAge}, {"max-ahead", c.MaxAhead}, {"batch-wait", c.BatchWait}, {"influx-timeout", c.Influx.Timeout},
+	} {
+		if f.v <= 0 {
+			return fmt.Errorf("--%s: %v is not above 0", f.flag, f.v)
+		}
+	}
+	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
+		return fmt.Errorf("--influx-token and --influx-token-file: give one of them")
+	}
+	return nil
+}
+
+// byteSize is a number of bytes, written 512MiB.
+type byteSize int64
+
+func (b *byteSize) UnmarshalText(text []byte) error {
+	n, err := humanize.ParseBytes(string(text))
+	if err != nil || n > math.MaxInt64 {
+		return fmt.Errorf("%q is not a size such as 512MiB", text)
+	}
+	*b = byteSize(n)
+	return nil
+}
+
+func (b byteSize) String() string { return humanize.IBytes(uint64(b)) }
+
+// configFile is the path of a YAML file whose keys are flags without dashes.
+type configFile string
+
+// BeforeResolve is called by kong before it looks for values that no flag gave.
+func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
+	path := string(ctx.FlagValue(trace.Flag).(configFile))
+	if path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		return fmt.Errorf("--config: %s: %s", path, strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	if err := checkKeys(ctx, values); err != nil {
+		return fmt.Errorf("--config: %s: %w", path, err)
+	}
+	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		for _, env := range flag.Envs {
+			if _, set := os.LookupEnv(env); set {
+				return nil, nil // the environment beats the file
+			}
+		}
+		v, ok := values[flag.Name]
+		if !ok || v == nil {
+			return nil, nil
+		}
+		return fmt.Sprint(v), nil
+	}))
+	return nil
+}
+
+// checkKeys refuses a key that is no flag of the command, or has no plain value.
+func checkKeys(ctx *kong.Context, values map[string]any) error {
+	var known []string
+	for _, group := range ctx.Selected().AllFlags(true) {
+		for _, flag := range group {
+			known = append(known, flag.Name)
+		}
+	}
+	for key, v := range values {
+		if !slices.Contains(known, key) || key == "config" || key == "help" {
+			return fmt.Errorf("unknown key %q", key)
+		}
+		switch v.(type) {
+		case map[string]any, []any:
+			return fmt.Errorf("key %q takes one value", key)
+		}
+	}
+	return nil
+}

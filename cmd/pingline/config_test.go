@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// parse returns the settings that serve would run with.
+func parse(t *testing.T, args ...string) (*serveConfig, error) {
+	t.Helper()
+	var cmd struct{ serveConfig }
+	parser, err := newParser(&cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(args)
+	return &cmd.serveConfig, err
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "pingline.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestDefaults(t *testing.T) {
+	cfg, err := parse(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Listen != ":8080" || cfg.QueueMaxBytes != 8<<30 || cfg.MaxBody != 4<<20 || cfg.MaxAge != 720*time.Hour ||
+		cfg.Influx.Host != "http://localhost:8086" || cfg.Influx.Bucket != "pingline" || cfg.BatchLines != 5000 {
+		t.Errorf("defaults are %+v", cfg)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	file := writeFile(t, "influx-host: http://file:1\nmax-pings: 7\nqueue-max-bytes: 16MiB\nbatch-wait: 250ms\n")
+	steps := []struct {
+		name string
+		env  string
+		args []string
+		want string
+	}{
+		{"the file beats the default", "", nil, "http://file:1"},
+		{"INFLUX_HOST beats the file", "INFLUX_HOST=http://influx:1", nil, "http://influx:1"},
+		{"PINGLINE_INFLUX_HOST beats INFLUX_HOST", "PINGLINE_INFLUX_HOST=http://pingline:1", nil, "http://pingline:1"},
+		{"a flag beats all", "", []string{"--influx-host=http://flag:1"}, "http://flag:1"},
+	}
+	for _, s := range steps { // each step adds to the ones before
+		if key, value, ok := strings.Cut(s.env, "="); ok {
+			t.Setenv(key, value)
+		}
+		cfg, err := parse(t, append(s.args, "--config="+file)...)
+		if err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		if cfg.Influx.Host != s.want {
+			t.Errorf("%s: host is %s, want %s", s.name, cfg.Influx.Host, s.want)
+		}
+		if cfg.MaxPings != 7 || cfg.QueueMaxBytes != 16<<20 || cfg.BatchWait != 250*time.Millisecond {
+			t.Errorf("%s: other keys of the file: %d, %v, %v", s.name, cfg.MaxPings, cfg.QueueMaxBytes, cfg.BatchWait)
+		}
+	}
+}
+
+func TestConfigFileFromEnvironment(t *testing.T) {
+	t.Setenv("PINGLINE_CONFIG", writeFile(t, "max-pings: 9\n"))
+	cfg, err := parse(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.MaxPings != 9 {
+		t.Errorf("max-pings is %d, want 9 from the file", cfg.MaxPings)
+	}
+}
+
+// A wrong setting is one clear line that names it, and exit status 2.
+func TestWrongSettings(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string // in the message
+	}{
+		{"unknown flag", []string{"--nonsense"}, "--nonsense"},
+		{"no command", []string{"frobnicate"}, "frobnicate"},
+		{"not a size", []string{"serve", "--max-body=lots"}, "max-body"},
+		{"negative size", []string{"serve", "--max-body=-1"}, "max-body"},
+		{"not a duration", []string{"serve", "--max-age=30x"}, "max-age"},
+		{"resolution out of range", []string{"serve", "--cell-res=16"}, "--cell-res: 16 is not in [0, 15]"},
+		{"negative error", []string{"serve", "--max-error=-1"}, "--max-error"},
+		{"two tokens", []string{"serve", "--influx-token=a", "--influx-token-file=b"}, "--influx-token"},
+		{"log format", []string{"serve", "--log-format=xml"}, "log-format"},
+		{"no such file", []string{"serve", "--config=/nonexistent.yaml"}, "/nonexistent.yaml"},
+		{"broken file", []string{"serve", "--config=" + writeFile(t, "a: [b")}, "pingline.yaml"},
+		{"unknown key", []string{"serve", "--config=" + writeFile(t, "max-pins: 3")}, `unknown key "max-pins"`},
+		{"wrong value in the file", []string{"serve", "--config=" + writeFile(t, "max-pings: many")}, "max-pings"},
+		{"negative demo", []string{"demo", "--rate=-5"}, "--rate"},
+		{"data directory that is a file", []string{"serve", "--listen=127.0.0.1:0", "--ops-listen=", "--data-dir=" + writeFile(t, "")}, "--data-dir"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			status := run(t.Context(), tt.args, &stdout, &stderr)
+			message := strings.TrimSuffix(stderr.String(), "\n")
+			if status != exitUsage {
+				t.Errorf("exit status %d, want %d", status, exitUsage)
+			}
+			if !strings.Contains(message, tt.want) || strings.Contains(message, "\n") || !strings.HasPrefix(message, "pingline: ") {
+				t.Errorf("message %q, want one line that names %q", message, tt.want)
+			}
+		})
+	}
+}
+
+func TestCheckConfig(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	dir := filepath.Join(t.TempDir(), "never-made")
+	if status := run(t.Context(), []string{"serve", "--check-config", "--data-dir=" + dir}, &stdout, &stderr); status != exitOK {
+		t.Fatalf("exit status %d: %s", status, &stderr)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("checking made the data directory: %v", err)
+	}
+}
+
+func TestHelpGivesDefaultsAndEnvironment(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"serve", "--help"}, &stdout, &stderr); status != exitOK {
+		t.Fatalf("exit status %d: %s", status, &stderr)
+	}
+	for _, want := range []string{"--max-body=4MiB", "$PINGLINE_MAX_BODY", "$INFLUX_HOST", "8GiB"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("help does not say %q:\n%s", want, &stdout)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"version"}, &stdout, &stderr); status != exitOK || !strings.HasPrefix(stdout.String(), "pingline ") {
+		t.Errorf("exit status %d, printed %q", status, &stdout)
+	}
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Whatever moment the process is killed at, what it acknowledged is stored.
+func TestKilledFiveTimes(t *testing.T) {
+	influx := startInflux(t)
+	dir, listen := t.TempDir(), freePort(t)
+	rng := rand.New(rand.NewPCG(11, 12))
+	p := serve(t, dir, influx.URL(), "--listen="+listen)
+	tr := drive(t, p.url, 5000)
+	for range 5 {
+		tr.more(1000 + rng.Uint64N(8000))
+		p.kill()
+		p = serve(t, dir, influx.URL(), "--listen="+listen)
+	}
+	tr.more(2000)
+	tr.stop()
+	restartAndAudit(t, p, tr, dir, influx.URL())
+}
+
+// restartAndAudit stops p cleanly, which stores what is held, lets another
+// process bring all of it to InfluxDB, and audits.
+func restartAndAudit(t *testing.T, p *process, tr *traffic, dir, influxURL string, args ...string) {
+	t.Helper()
+	if status := p.terminate(); status != exitOK {
+		t.Errorf("exit status %d after SIGTERM", status)
+	}
+	p = serve(t, dir, influxURL, args...)
+	p.settled()
+	tr.audit(influxURL)
+}
+
+// InfluxDB is killed for ten seconds, then frozen for ten: pings stay accepted,
+// memory stays small, nothing is lost.
+func TestInfluxDies(t *testing.T) {
+	influx := startInflux(t)
+	dir := t.TempDir()
+	p := serve(t, dir, influx.URL())
+	tr := drive(t, p.url, 5000)
+	most := 0
+	watch := func(d time.Duration) {
+		second := time.NewTicker(time.Second)
+		defer second.Stop()
+		for end := time.Now().Add(d); time.Now().Before(end); <-second.C {
+			most = max(most, p.rss())
+		}
+	}
+	tr.more(5000)
+	influx.Kill()
+	watch(10 * time.Second)
+	if err := influx.Restart(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	tr.more(5000)
+	if err := influx.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	watch(10 * time.Second)
+	if err := influx.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	tr.more(5000)
+	watch(time.Second)
+	tr.stop()
+	if c := tr.load.Counters(); len(c.Refused) > 0 {
+		t.Errorf("requests were refused while InfluxDB was away: %v", c.Refused)
+	}
+	t.Logf("most memory in use: %d MiB", most)
+	if most >= 300 {
+		t.Errorf("memory rose to %d MiB, want less than 300", most)
+	}
+	p.settled()
+	restartAndAudit(t, p, tr, dir, influx.URL())
+}
+
+// With InfluxDB away a small log fills: requests are refused whole and told when
+// to come back; once InfluxDB is back, all is stored and pings are taken again.
+func TestQueueFull(t *testing.T) {
+	influx := startInflux(t)
+	influx.Kill()
+	dir := t.TempDir()
+	p := serve(t, dir, influx.URL(), "--queue-max-bytes=4MiB", "--max-error=0")
+	tr := drive(t, p.url, 20_000)
+	eventually(t, "requests are refused", func() bool { return tr.load.Counters().Refused[http.StatusServiceUnavailable] > 0 })
+	status, body := p.readyz()
+	if status != http.StatusServiceUnavailable || !strings.Contains(body, "full") {
+		t.Errorf("readyz with a full log: %d %s", status, body)
+	}
+	resp := post(t, p.url, []byte(fmt.Sprintf(`{"rider_id":"r","ts":%d,"lat":1,"lon":2}`, time.Now().UnixMilli())))
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("a ping with a full log: %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
+	}
+	before := tr.answered()
+	if err := influx.Restart(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "pings are taken again", func() bool { return tr.answered() > before+20_000 })
+	tr.stop()
+	p.settled()
+	restartAndAudit(t, p, tr, dir, influx.URL())
+}
+
+// The disk fills under the process and is freed again: the same, and the
+// process goes on by itself.
+func TestDiskFull(t *testing.T) {
+	influx := startInflux(t)
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("needs to mount a small tmpfs: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
+	p := serve(t, filepath.Join(dir, "data"), influx.URL())
+	tr := drive(t, p.url, 2000)
+	tr.more(2000)
+	ballast := filepath.Join(dir, "ballast")
+	fill(t, ballast)
+	eventually(t, "requests are refused", func() bool { return tr.load.Counters().Refused[http.StatusServiceUnavailable] > 0 })
+	before := tr.answered()
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "pings are taken again", func() bool { return tr.answered() > before+2000 })
+	if status, body := p.readyz(); status != http.StatusOK {
+		t.Errorf("readyz after space was freed: %d %s", status, body)
+	}
+	tr.stop()
+	p.settled()
+	restartAndAudit(t, p, tr, filepath.Join(dir, "data"), influx.URL())
+}
+
+// fill writes to path until its disk is full.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size >= 1; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+}
+
+func TestTerminatedUnderLoad(t *testing.T) {
+	influx := startInflux(t)
+	dir, listen := t.TempDir(), freePort(t)
+	p := serve(t, dir, influx.URL(), "--listen="+listen)
+	tr := drive(t, p.url, 10_000)
+	tr.more(10_000)
+	if status := p.terminate(); status != exitOK {
+		t.Errorf("exit status %d after SIGTERM under load", status)
+	}
+	p = serve(t, dir, influx.URL(), "--listen="+listen)
+	tr.more(10_000)
+	tr.stop()
+	restartAndAudit(t, p, tr, dir, influx.URL())
+}
+
+func TestSecondProcess(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir, "http://127.0.0.1:1")
+	status, message := exits(t, "serve", "--data-dir="+dir, "--listen=127.0.0.1:0", "--ops-listen=")
+	if status != exitUsage || strings.Count(message, "\n") != 1 {
+		t.Errorf("a second process on the same directory: exit status %d, said %q; want %d and one line", status, message, exitUsage)
+	}
+}
+
+func TestBusyPort(t *testing.T) {
+	p := serve(t, t.TempDir(), "http://127.0.0.1:1")
+	status, message := exits(t, "serve", "--data-dir="+t.TempDir(), "--listen="+strings.TrimPrefix(p.url, "http://"), "--ops-listen=")
+	if status != exitUsage || !strings.Contains(message, "address already in use") || strings.Count(message, "\n") != 1 {
+		t.Errorf("a busy port: exit status %d, said %q", status, message)
+	}
+}
+
+// A mebibyte that inflates to a gibibyte is refused at little cost.
+func TestGzipBomb(t *testing.T) {
+	p := serve(t, t.TempDir(), "http://127.0.0.1:1")
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	for zeros := make([]byte, 1<<20); bomb.Len() < 1<<20; {
+		if _, err := z.Write(zeros); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	for range 20 {
+		req, err := http.NewRequest(http.MethodPost, p.url+"/v1/pings", bytes.NewReader(bomb.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Encoding", "gzip")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Fatalf("a bomb: %s, want 413", resp.Status)
+		}
+		most = max(most, p.rss())
+	}
+	t.Logf("most memory in use: %d MiB", most)
+	if most >= 200 {
+		t.Errorf("memory rose to %d MiB, want less than 200", most)
+	}
+}
+
+// Without InfluxDB the process starts, accepts and waits.
+func TestStartsWithoutInflux(t *testing.T) {
+	p := serve(t, t.TempDir(), "http://127.0.0.1:1")
+	body := fmt.Sprintf(`[{"rider_id":"r","ts":%d,"lat":1,"lon":2}]`, time.Now().UnixMilli())
+	if resp := post(t, p.url, []byte(body)); resp.StatusCode != http.StatusOK {
+		t.Errorf("a ping without InfluxDB: %s", resp.Status)
+	}
+	if status, body := p.readyz(); status != http.StatusOK {
+		t.Errorf("readyz without InfluxDB: %d %s", status, body)
+	}
+	if n, err := p.metric(`pingline_queue_pings{lane="live",shard="a"}`); err != nil || n != 1 {
+		t.Errorf("%v pings are queued (%v), want 1", n, err)
+	}
+}
+
+func post(t *testing.T, url string, body []byte) *http.Response {
+	t.Helper()
+	resp, err := http.Post(url+"/v1/pings", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}

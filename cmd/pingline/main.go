@@ -1,0 +1,111 @@
+// Command pingline takes location pings in over HTTP, makes them durable, drops
+// those that say nothing new, and lands the rest in InfluxDB in batches.
+//
+// It exits with 0 when done or told to stop, with 1 when something failed, and
+// with 2 when it cannot start as asked: a wrong flag, file or directory.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set when linking.
+var version = "development"
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError marks what the user asked for and cannot have.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Take pings in and write them to InfluxDB."`
+	Demo    demoCmd    `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// program is what commands share: where to print, and when to stop.
+type program struct {
+	context.Context
+	stdout, stderr io.Writer
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(p *program) error {
+	_, err := fmt.Fprintf(p.stdout, "pingline %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal, while stopping, ends the process at once.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run parses args, runs the command and returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	exited := false
+	parser, err := newParser(new(cli),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = true; panic(exitPanic(code)) }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "pingline:", err)
+		return exitFailed
+	}
+	defer func() { // kong exits after --help
+		if p := recover(); exited {
+			status = int(p.(exitPanic))
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	cmd, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "pingline: %v (see pingline --help)\n", err)
+		return exitUsage
+	}
+	p := &program{Context: ctx, stdout: stdout, stderr: stderr}
+	err = cmd.Run(p)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, "pingline:", err)
+	if errors.As(err, new(usageError)) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+type exitPanic int
+
+func newParser(commands any, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(commands, append(options,
+		kong.Name("pingline"),
+		kong.Description("Location pings in, few and durable points out."),
+		kong.DefaultEnvars("PINGLINE"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
+	)...)
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"pingline"
+)
+
+// metrics are what cannot be read from the parts' counts afterwards: times.
+type metrics struct {
+	commit      prometheus.Histogram
+	commitPings prometheus.Histogram
+	request     *prometheus.HistogramVec
+	write       *prometheus.HistogramVec
+	freshness   prometheus.Histogram
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "pingline_commit_seconds",
+			Help:    "Time an append to the log took.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 17),
+		}),
+		commitPings: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "pingline_commit_pings",
+			Help:    "Pings answered for by one append.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 10),
+		}),
+		request: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "pingline_request_seconds",
+			Help:    "Time from a request's arrival to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
+		}, []string{"route", "status"}),
+		write: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "pingline_write_seconds",
+			Help:    "Time a write to the store took.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
+		}, []string{"shard"}),
+		freshness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "pingline_freshness_seconds",
+			Help:    "Age of a ping when it was stored: now − ts.",
+			Buckets: prometheus.ExponentialBuckets(0.05, 2, 18),
+		}),
+	}
+}
+
+func (m *metrics) observeCommit(took time.Duration, pings int) {
+	m.commit.Observe(took.Seconds())
+	m.commitPings.Observe(float64(pings))
+}
+
+func (m *metrics) observeRequest(route string, status int, took time.Duration) {
+	m.request.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+func (m *metrics) observeWrite(shard string, seconds float64) {
+	m.write.WithLabelValues(shard).Observe(seconds)
+}
+
+func (m *metrics) observeFreshness(_ string, seconds float64) { m.freshness.Observe(seconds) }
+
+// handler serves the metrics of s in Prometheus' format.
+func (m *metrics) handler(s *service) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(m.commit, m.commitPings, m.request, m.write, m.freshness, counts{s},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// counts reads the counts of all parts when asked.
+type counts struct{ s *service }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("pingline_"+name, help, labels, nil)
+}
+
+var (
+	descPings       = desc("pings_total", "Pings by verdict, as of the end of their request.", "verdict")
+	descHeld        = desc("held_total", "Held pings by what became of them.", "fate")
+	descHolding     = desc("holding", "Pings held now.")
+	descKept        = desc("kept_ratio", "Stored pings ÷ valid pings since the start.")
+	descRejected    = desc("rejected_total", "Invalid pings by field.", "reason")
+	descOutOfRange  = desc("out_of_range_total", "Optional numbers out of range, taken as unknown, by field.", "field")
+	descWritten     = desc("written_total", "Pings stored.", "shard")
+	descDead        = desc("dead_letters_total", "Pings the store refused, kept as dead letters.", "shard", "reason")
+	descQueueBytes  = desc("queue_bytes", "Size of the log.")
+	descQueuePings  = desc("queue_pings", "Pings in the log that wait for the store.", "shard", "lane")
+	descQueueOldest = desc("queue_oldest_seconds", "Age of the oldest commit that waits.", "shard", "lane")
+	descDamage      = desc("queue_damage_total", "Commits of the log that are damaged or missing.")
+	descBreaker     = desc("breaker_state", "0 closed, 1 half-open, 2 open.", "shard")
+	descBusy        = desc("writer_busy_ratio", "Share of its life the writer spent on commits.")
+	descFilter      = desc("filter_riders", "Tracks the filter knows.")
+	descEvicted     = desc("filter_evicted_total", "Tracks forgotten for lack of room.")
+	descLate        = desc("late_total", "Pings stored out of order.")
+	descConflicts   = desc("conflicts_total", "Pings at an instant known with another position.")
+	descReloads     = desc("reloads_total", "Times the state was read from the log anew.")
+	descGap         = desc("conservation_gap", "What an equation of the accounts lacks; 0 when no request is in work.", "equation")
+)
+
+func (c counts) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+func (c counts) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	b := c.s.books()
+	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
+		counter(descPings, b.verdict(v), v.String())
+	}
+	counter(descHeld, b.writer.Promoted, "promoted")
+	counter(descHeld, b.writer.Covered, "covered")
+	gauge(descKept, b.kept())
+	gauge(descHolding, float64(b.writer.Holding))
+	for field, n := range b.server.Reasons {
+		counter(descRejected, n, field)
+	}
+	for field, n := range b.server.OutOfRange {
+		counter(descOutOfRange, n, field)
+	}
+	shard := b.sink.Shard
+	counter(descWritten, b.sink.Written, shard)
+	for reason, n := range b.sink.DeadLetters {
+		counter(descDead, n, shard, reason)
+	}
+	gauge(descQueueBytes, float64(c.s.log.Bytes()))
+	gauge(descQueuePings, float64(b.sink.Queued), shard, "live")
+	gauge(descQueueOldest, b.sink.Oldest.Seconds(), shard, "live")
+	counter(descDamage, b.damaged)
+	gauge(descBreaker, float64(b.sink.Breaker), shard)
+	gauge(descBusy, b.writer.Busy.Seconds()/b.uptime.Seconds())
+	gauge(descFilter, float64(b.writer.Riders))
+	counter(descEvicted, b.writer.Evicted)
+	counter(descLate, b.writer.Late)
+	counter(descConflicts, b.writer.Conflicts)
+	counter(descReloads, b.writer.Reloads)
+	for equation, gap := range b.gaps() {
+		gauge(descGap, float64(gap), equation)
+	}
+}

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pingline/internal/influxd"
+	"pingline/sim"
+	"pingline/sink"
+)
+
+// asProgram makes the test binary the program itself, so that tests can start
+// real processes of it.
+const asProgram = "PINGLINE_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// patience bounds every wait for something that must happen; it says nothing
+// about how fast.
+const patience = 2 * time.Minute
+
+// process is a running `pingline serve`.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	url    string // of the public listener
+	ops    string // of the metrics
+	exited chan struct{}
+	err    error // of Wait, once exited
+
+	mu   sync.Mutex
+	logs bytes.Buffer
+}
+
+// command returns a command that runs pingline with args.
+func command(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
+
+// freePort returns an address that was free a moment ago, so that a process can
+// come back where it was.
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// serve starts a process on dir and waits until it takes pings.
+func serve(t *testing.T, dir, influxURL string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, exited: make(chan struct{})}
+	p.cmd = command(append([]string{
+		"serve", "--data-dir=" + dir, "--influx-host=" + influxURL, "--log-format=json",
+		"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0",
+	}, args...)...)
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	up := make(chan struct{})
+	go func() {
+		p.read(stderr, up)
+		p.err = p.cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("process %d said:\n%s", p.cmd.Process.Pid, p.said())
+		}
+	})
+	select {
+	case <-up:
+	case <-p.exited:
+		t.Fatalf("the process ended at once: %v", p.err)
+	case <-time.After(patience):
+		t.Fatal("the process does not take pings")
+	}
+	return p
+}
+
+// read keeps what the process logs, and closes up once it takes pings.
+func (p *process) read(stderr io.Reader, up chan<- struct{}) {
+	lines := bufio.NewScanner(stderr)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		p.mu.Lock()
+		p.logs.Write(append(lines.Bytes(), '\n'))
+		p.mu.Unlock()
+		var line struct{ Msg, URL, Ops string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "taking pings" {
+			p.url, p.ops = strings.TrimSuffix(line.URL, "/v1/pings"), line.Ops
+			close(up)
+		}
+	}
+}
+
+func (p *process) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.logs.String()
+}
+
+// kill ends the process as power loss would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// terminate asks the process to end and returns its exit status.
+func (p *process) terminate() int {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		p.t.Fatal("the process does not end on SIGTERM")
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// rss returns the memory the process has in use, in MiB.
+func (p *process) rss() int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0 // it has just ended
+	}
+	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(status)
+	if m == nil {
+		return 0
+	}
+	kb, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		p.t.Error(err)
+	}
+	return kb >> 10
+}
+
+// metric returns the value of a metric, labels included in its name.
+func (p *process) metric(name string) (float64, error) {
+	resp, err := http.Get(p.ops)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, fmt.Errorf("no metric %s", name)
+}
+
+// readyz returns the status and body of /readyz.
+func (p *process) readyz() (status int, body string) {
+	p.t.Helper()
+	resp, err := http.Get(p.url + "/readyz")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// eventually waits until done holds.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(patience); !done(); {
+		if time.Now().After(limit) {
+			t.Fatalf("never: %s", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// settled waits until everything taken in is in InfluxDB, and checks that the
+// accounts add up.
+func (p *process) settled() {
+	p.t.Helper()
+	eventually(p.t, "everything queued is written", func() bool {
+		n, err := p.metric(`pingline_queue_pings{lane="live",shard="a"}`)
+		return err == nil && n == 0
+	})
+	for _, equation := range []string{"verdicts", "held", "stored"} {
+		gap, err := p.metric(`pingline_conservation_gap{equation="` + equation + `"}`)
+		if err != nil || gap != 0 {
+			p.t.Errorf("equation %s lacks %v (%v)", equation, gap, err)
+		}
+	}
+}
+
+// traffic is a city that sends until stopped.
+type traffic struct {
+	t      *testing.T
+	load   *sim.Load
+	ledger *sim.Ledger
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// drive starts a city that sends rate pings a second to url.
+func drive(t *testing.T, url string, rate float64) *traffic {
+	t.Helper()
+	city, err := sim.NewCity(sim.CityConfig{Seed: 7, Riders: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &traffic{t: t, ledger: sim.NewLedger(), done: make(chan error, 1)}
+	tr.load, err = sim.NewLoad(sim.LoadConfig{
+		URL: url, City: city, Rate: rate, Batch: 50, Ledger: tr.ledger, Grace: patience,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, tr.cancel = context.WithCancel(context.Background())
+	go func() { tr.done <- tr.load.Run(ctx) }()
+	t.Cleanup(tr.cancel)
+	return tr
+}
+
+// answered returns how many pings have been answered for.
+func (tr *traffic) answered() uint64 {
+	c := tr.load.Counters()
+	return c.Accepted + c.Held + c.Redundant + c.Duplicate + c.Shed + c.Rejected
+}
+
+// more waits until n more pings have been answered for.
+func (tr *traffic) more(n uint64) {
+	tr.t.Helper()
+	goal := tr.answered() + n
+	eventually(tr.t, "pings are answered", func() bool { return tr.answered() >= goal })
+}
+
+func (tr *traffic) stop() {
+	tr.t.Helper()
+	tr.cancel()
+	select {
+	case err := <-tr.done:
+		if err != nil {
+			tr.t.Fatalf("the load failed: %v", err)
+		}
+	case <-time.After(2 * patience):
+		tr.t.Fatal("the load does not end")
+	}
+}
+
+// audit compares what was acknowledged with what InfluxDB holds.
+func (tr *traffic) audit(influxURL string) sim.Report {
+	tr.t.Helper()
+	influx, err := sink.NewInflux(sink.InfluxConfig{URL: influxURL, Bucket: "pingline", Timeout: time.Minute})
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	report, err := sim.Audit(context.Background(), tr.ledger, influx.Points)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	if err := report.Err(); err != nil {
+		tr.t.Error(err)
+	}
+	if report.Accepted == 0 {
+		tr.t.Error("nothing was accepted: the audit shows nothing")
+	}
+	text, err := json.Marshal(report)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	tr.t.Logf("audit: %s", text)
+	return report
+}
+
+// exits runs pingline with args to its end.
+func exits(t *testing.T, args ...string) (status int, stderr string) {
+	t.Helper()
+	cmd := command(args...)
+	var out bytes.Buffer
+	cmd.Stderr = &out
+	err := cmd.Run()
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+func startInflux(t *testing.T) *influxd.Server {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a run against a real InfluxDB takes longer than -short allows")
+	}
+	return influxd.RunTest(t)
+}

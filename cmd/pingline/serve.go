@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/ingest"
+	"pingline/partition"
+	"pingline/queue"
+	"pingline/sink"
+)
+
+type serveCmd struct {
+	CheckConfig bool `help:"Check the settings, and exit."`
+	serveConfig `embed:""`
+}
+
+func (c *serveCmd) Run(p *program) error {
+	if c.CheckConfig {
+		_, err := fmt.Fprintln(p.stdout, "configuration is fine")
+		return err
+	}
+	logger := c.logger(p)
+	s, err := open(p, &c.serveConfig, logger)
+	if err != nil {
+		return usageError{err}
+	}
+	logger.Info("taking pings", "url", "http://"+s.server.Addr().String()+"/v1/pings", "ops", s.opsURL(), "influx", c.Influx.Host, "version", version)
+	err = s.run(p)
+	if err == nil {
+		logger.Info("stopped", "queued", s.queued())
+	}
+	return err
+}
+
+func (c *serveConfig) logger(p *program) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(p.stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(p.stderr, opts))
+}
+
+// service is the ingester: the parts a ping passes, in that order.
+type service struct {
+	cfg     *serveConfig
+	logger  *slog.Logger
+	metrics *metrics
+	server  *ingest.Server
+	writer  *ingest.Writer
+	log     *queue.Log
+	sink    *sink.Sink
+	ops     *opsServer
+	began   time.Time
+	drain   time.Duration // how long run may wait, once told to stop, until all is written; 0 leaves it queued
+}
+
+// open brings up all parts; those already open are closed when one fails.
+func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *service, err error) {
+	s := &service{cfg: cfg, logger: logger, metrics: newMetrics(), began: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	node := cfg.Node
+	if node == "" {
+		if node, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("--node is needed: %w", err)
+		}
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	s.log, err = queue.Open(ctx, queue.Config{
+		Dir:      filepath.Join(cfg.DataDir, "log"),
+		URL:      cfg.Queue,
+		MaxBytes: int64(cfg.QueueMaxBytes),
+		Logger:   logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.writer, err = ingest.OpenWriter(ctx, ingest.WriterConfig{
+		Log:           s.log,
+		Filter:        cfg.Filter.config(),
+		Bound:         dedupe.Bound{MaxError: cfg.MaxError, AccuracyCap: cfg.AccuracyCap},
+		MaxAhead:      cfg.MaxAhead,
+		Node:          node,
+		Dir:           filepath.Join(cfg.DataDir, "filter"),
+		Logger:        logger,
+		ObserveCommit: s.metrics.observeCommit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.sink, err = s.openSink(); err != nil {
+		return nil, err
+	}
+	if s.server, err = s.openServer(); err != nil {
+		return nil, err
+	}
+	if cfg.OpsListen != "" {
+		if s.ops, err = newOpsServer(cfg.OpsListen, s.metrics.handler(s)); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *service) openSink() (*sink.Sink, error) {
+	c := s.cfg
+	influx, err := sink.NewInflux(sink.InfluxConfig{
+		URL:       c.Influx.Host,
+		Token:     c.Influx.Token,
+		TokenFile: c.Influx.TokenFile,
+		Org:       c.Influx.Org,
+		Bucket:    c.Influx.Bucket,
+		Timeout:   c.Influx.Timeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sink.New(sink.Config{
+		Log:                s.log,
+		Shards:             []sink.Shard{{Name: "a", Influx: influx}},
+		BatchLines:         c.BatchLines,
+		BatchBytes:         int(c.BatchBytes),
+		BatchWait:          c.BatchWait,
+		DeadLetterDir:      filepath.Join(c.DataDir, "deadletter"),
+		DeadLetterMaxBytes: int64(c.DeadletterMaxBytes),
+		Logger:             s.logger,
+		ObserveWrite:       s.metrics.observeWrite,
+		ObserveFreshness:   s.metrics.observeFreshness,
+	})
+}
+
+func (s *service) openServer() (*ingest.Server, error) {
+	c := s.cfg
+	cells, err := partition.NewCells(c.CellRes)
+	if err != nil {
+		return nil, err
+	}
+	return ingest.New(ingest.Config{
+		Listen: c.Listen,
+		Writer: s.writer,
+		Cells:  cells,
+		Limits: ingest.Limits{
+			MaxBody:     int(c.MaxBody),
+			MaxInflated: int(c.MaxInflated),
+			MaxPings:    c.MaxPings,
+			Times:       pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},
+		},
+		MaxInProgress:  int64(c.MaxInProgress),
+		Notes:          s.notes,
+		ObserveRequest: s.metrics.observeRequest,
+	})
+}
+
+// run serves until ctx is cancelled or a part fails, then stops the parts in
+// the order a ping passes them, so that each has taken in all that the one
+// before gave it, and closes the log.
+func (s *service) run(ctx context.Context) error {
+	g, failed := errgroup.WithContext(ctx)
+	later := context.WithoutCancel(ctx)
+	writing, stopWriting := context.WithCancel(later)
+	sinking, stopSinking := context.WithCancel(later)
+	g.Go(func() error {
+		defer stopWriting()
+		return s.server.Run(failed)
+	})
+	g.Go(func() error {
+		defer stopSinking()
+		if err := s.writer.Run(writing); err != nil {
+			return err
+		}
+		return s.drained(sinking)
+	})
+	g.Go(func() error { return s.sink.Run(sinking) })
+	g.Go(func() error { return s.trim(sinking) })
+	if s.ops != nil {
+		g.Go(func() error { return s.ops.run(sinking) })
+	}
+	// Whichever part fails, the first in the order must hear of it.
+	return errors.Join(g.Wait(), s.close())
+}
+
+// drained waits until all that was taken in is written, at most s.drain.
+func (s *service) drained(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.drain)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for s.drain > 0 && s.queued() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d pings were not written within %v", s.queued(), s.drain)
+		}
+	}
+	return nil
+}
+
+// trim frees what every reader of the log has passed, until ctx is cancelled.
+func (s *service) trim(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := s.log.TrimKept(); err != nil {
+			s.logger.Warn("trimming waits", "error", err)
+		}
+	}
+}
+
+func (s *service) close() error {
+	if s.log == nil {
+		return nil
+	}
+	return s.log.Close()
+}
+
+// queued is how many stored pings have not yet reached InfluxDB.
+func (s *service) queued() uint64 { return s.sink.Stats()[0].Queued }
+
+// notes tell what an operator must know.
+func (s *service) notes() []string {
+	var notes []string
+	for _, d := range s.log.Damage() {
+		notes = append(notes, d.Error())
+	}
+	return append(notes, s.sink.Notes()...)
+}
+
+func (s *service) opsURL() string {
+	if s.ops == nil {
+		return "off"
+	}
+	return "http://" + s.ops.ln.Addr().String() + "/metrics"
+}

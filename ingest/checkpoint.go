@@ -1,0 +1,301 @@
+package ingest
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/queue"
+)
+
+// A checkpoint is the filter's state in a file, so that a start need read only
+// the tail of the log behind it. It is taken in pieces between commits, each
+// with the number of the commit it stands at, and written by a goroutine of its
+// own, so that the writer never stops for longer than one piece takes.
+//
+//	magic
+//	u32 length, piece; …
+//	u32 0
+//
+// A file is written aside, synced and renamed; the one before is kept. The
+// pieces carry their own checksums.
+const (
+	checkpointMagic  = "pingline filter 1\n"
+	checkpointSuffix = ".checkpoint"
+	checkpointsKept  = 2
+
+	maxPiece = 64 << 20 // bytes; a longer length is damage
+)
+
+// FilterCursor is the name under which the log keeps how far back the filter
+// needs it.
+const FilterCursor = "filter"
+
+// checkpointer saves the filter's state. Its methods are the writer's alone.
+type checkpointer struct {
+	cfg *WriterConfig
+
+	due     time.Time // when the next one is to begin
+	entries int       // logged since the last one began
+
+	snapshot *dedupe.Snapshot // being taken; nil if none is
+	at       queue.Cursor     // what the oldest of its pieces leaves to read
+	pieces   chan []byte      // to the goroutine that writes them
+	saved    chan error       // its result
+}
+
+func newCheckpointer(cfg *WriterConfig) *checkpointer {
+	return &checkpointer{cfg: cfg, due: time.Now().Add(cfg.CheckpointEvery)}
+}
+
+// active reports whether pieces are left to take.
+func (c *checkpointer) active() bool { return c.snapshot != nil }
+
+// step takes the next piece, begins a checkpoint that is due, or takes note of
+// one that was saved. The filter must stand at the log's last commit.
+func (c *checkpointer) step(f *dedupe.Filter, log *queue.Log, entries int) {
+	if c.cfg.Dir == "" {
+		return
+	}
+	c.entries += entries
+	select {
+	case err := <-c.saved:
+		c.finished(log, err)
+	default:
+	}
+	switch {
+	case c.snapshot != nil:
+		c.take(log)
+	case c.saved == nil && c.isDue(log):
+		c.begin(f, log)
+	}
+}
+
+func (c *checkpointer) isDue(log *queue.Log) bool {
+	if c.entries == 0 {
+		return false
+	}
+	cursor, ok := log.Cursor(FilterCursor)
+	tail := ok && log.Limit() > 0 && log.BytesSince(cursor.Next) > log.Limit()/4
+	return tail || c.entries >= c.cfg.CheckpointEntries || !time.Now().Before(c.due)
+}
+
+func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
+	c.due, c.entries = time.Now().Add(c.cfg.CheckpointEvery), 0
+	c.at = queue.Cursor{Next: log.Last() + 1, Totals: log.LastTotals()}
+	c.snapshot = f.Snapshot()
+	c.pieces, c.saved = make(chan []byte, 4), make(chan error, 1)
+	go func(path string, pieces <-chan []byte, saved chan<- error) {
+		saved <- saveCheckpoint(path, pieces)
+	}(filepath.Join(c.cfg.Dir, fmt.Sprintf("%020d%s", c.at.Next, checkpointSuffix)), c.pieces, c.saved)
+}
+
+// take hands one piece to be written, unless the disk lags behind.
+func (c *checkpointer) take(log *queue.Log) {
+	if len(c.pieces) == cap(c.pieces) {
+		return
+	}
+	piece, more := c.snapshot.Next(nil, log.Last())
+	c.pieces <- piece
+	if !more {
+		c.snapshot = nil
+		close(c.pieces)
+	}
+}
+
+func (c *checkpointer) finished(log *queue.Log, err error) {
+	c.saved = nil
+	if err != nil {
+		if !errors.Is(err, errAbandoned) {
+			c.cfg.Logger.Warn("the filter's state was not saved; the last one saved stays in use", "error", err)
+		}
+		return
+	}
+	log.SetCursor(FilterCursor, c.at)
+}
+
+// abandon drops a checkpoint that is being taken.
+func (c *checkpointer) abandon() {
+	if c.snapshot != nil {
+		c.snapshot = nil
+		c.pieces <- nil // no piece is empty: the writer takes it as a refusal
+		close(c.pieces)
+	}
+	if c.saved != nil {
+		<-c.saved
+		c.saved = nil
+	}
+}
+
+// finish saves the state as it is now, to the end.
+func (c *checkpointer) finish(f *dedupe.Filter, log *queue.Log) {
+	if c.cfg.Dir == "" {
+		return
+	}
+	c.abandon()
+	c.begin(f, log)
+	for c.snapshot != nil {
+		piece, more := c.snapshot.Next(nil, log.Last())
+		c.pieces <- piece
+		if !more {
+			c.snapshot = nil
+			close(c.pieces)
+		}
+	}
+	c.finished(log, <-c.saved)
+}
+
+var errAbandoned = errors.New("abandoned")
+
+// saveCheckpoint writes pieces to path until they are closed. It always takes
+// all of them, so that who sends never waits for a disk that fails.
+func saveCheckpoint(path string, pieces <-chan []byte) (err error) {
+	defer func() {
+		for range pieces { // drained whatever happened
+		}
+	}()
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(dir, "*.tmp")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(file.Name()))
+		}
+	}()
+	if err := errors.Join(writePieces(file, pieces), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	return removeOld(dir)
+}
+
+func writePieces(file *os.File, pieces <-chan []byte) error {
+	w := bufio.NewWriterSize(file, 1<<20)
+	if _, err := w.WriteString(checkpointMagic); err != nil {
+		return err
+	}
+	var length [4]byte
+	for piece := range pieces {
+		if len(piece) == 0 {
+			return errAbandoned
+		}
+		binary.LittleEndian.PutUint32(length[:], uint32(len(piece)))
+		if _, err := w.Write(length[:]); err != nil {
+			return err
+		}
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+	}
+	if _, err := w.Write(make([]byte, 4)); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// checkpoints lists the complete checkpoints in dir, newest first.
+func checkpoints(dir string) ([]string, error) {
+	list, err := filepath.Glob(filepath.Join(dir, "*"+checkpointSuffix))
+	slices.Sort(list)
+	slices.Reverse(list)
+	return list, err
+}
+
+// removeOld removes all but the newest checkpoints, and what was left half
+// written.
+func removeOld(dir string) error {
+	list, err := checkpoints(dir)
+	if err != nil {
+		return err
+	}
+	stale, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+	if err != nil {
+		return err
+	}
+	for _, path := range append(stale, list[min(len(list), checkpointsKept):]...) {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadCheckpoint reads path into a filter and returns the number of the first
+// commit that is not in all of its pieces.
+func loadCheckpoint(path string, f *dedupe.Filter) (next uint64, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = file.Close() }()
+	r := bufio.NewReaderSize(file, 1<<20)
+	magic := make([]byte, len(checkpointMagic))
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != checkpointMagic {
+		return 0, fmt.Errorf("%s is no checkpoint: %w", path, pingline.ErrCorrupt)
+	}
+	if _, err := fmt.Sscanf(strings.TrimSuffix(filepath.Base(path), checkpointSuffix), "%d", &next); err != nil {
+		return 0, fmt.Errorf("name of %s: %w", path, err)
+	}
+	for {
+		piece, err := readPiece(r)
+		if err != nil {
+			return 0, fmt.Errorf("read %s: %w", path, err)
+		}
+		if piece == nil {
+			return next, nil
+		}
+		if err := f.Load(piece); err != nil {
+			return 0, fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+}
+
+// readPiece returns the next piece, or nil behind the last.
+func readPiece(r io.Reader) ([]byte, error) {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, pingline.ErrCorrupt)
+	}
+	n := binary.LittleEndian.Uint32(length[:])
+	if n == 0 {
+		return nil, nil
+	}
+	if n > maxPiece {
+		return nil, fmt.Errorf("a piece of %d bytes: %w", n, pingline.ErrCorrupt)
+	}
+	piece := make([]byte, n)
+	if _, err := io.ReadFull(r, piece); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, pingline.ErrCorrupt)
+	}
+	return piece, nil
+}

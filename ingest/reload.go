@@ -1,0 +1,115 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/queue"
+)
+
+// reload makes the filter anew from the last complete checkpoint and the log
+// behind it: the only source of what was promised. It does not judge again, so
+// that neither a changed setting nor a newer binary rewrites history.
+func (w *Writer) reload(ctx context.Context) error {
+	filter, next, saved, err := w.restore()
+	if err != nil {
+		return err
+	}
+	// Without a checkpoint, what was trimmed is forgotten.
+	if err := w.replay(ctx, filter, next, !saved && next > 1); err != nil {
+		return fmt.Errorf("replay the log from commit %d: %w", next, err)
+	}
+	if w.filter != nil {
+		w.evicted += w.filter.Counts().Evicted
+	}
+	w.filter = filter
+	w.rebase()
+	return nil
+}
+
+// restore returns a filter with the newest checkpoint that can be read, and the
+// number of the first commit to replay. Without any, all that the log still
+// holds is replayed, and nothing older than that is taken for new.
+func (w *Writer) restore() (f *dedupe.Filter, next uint64, saved bool, err error) {
+	list, err := checkpoints(w.cfg.Dir)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	for _, path := range list {
+		filter, err := dedupe.New(w.cfg.Filter)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		next, err := loadCheckpoint(path, filter)
+		if err == nil && next >= w.log.First() && next <= w.log.Last()+1 {
+			return filter, next, true, nil
+		}
+		w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
+	}
+	filter, err := dedupe.New(w.cfg.Filter)
+	w.log.SetCursor(FilterCursor, queue.Cursor{Next: w.log.First()})
+	return filter, w.log.First(), false, err
+}
+
+// replay applies the log from commit next to its end. What is missing before
+// it, or in it, held pings up to MaxAhead ahead of the commit that follows.
+func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64, missing bool) error {
+	last := w.log.Last()
+	r := w.log.Read(next)
+	defer r.Close()
+	var e pingline.Entry
+	for next <= last {
+		rec, err := r.Next(ctx)
+		if damage := new(queue.DamageError); errors.As(err, &damage) {
+			missing, next = true, damage.To+1
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		h, entries, err := pingline.DecodeCommit(rec.Payload)
+		if err != nil {
+			return fmt.Errorf("commit %d: %w", rec.Number, err)
+		}
+		if missing {
+			filter.Damaged(h.At + w.cfg.MaxAhead.Milliseconds())
+			missing = false
+		}
+		if err := replayCommit(filter, rec.Number, &h, &entries, &e); err != nil {
+			return fmt.Errorf("commit %d: %w", rec.Number, err)
+		}
+		next = rec.Number + 1
+	}
+	if missing {
+		filter.Damaged(time.Now().Add(w.cfg.MaxAhead).UnixMilli())
+	}
+	return nil
+}
+
+func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, e *pingline.Entry) error {
+	bound := dedupe.Bound{MaxError: float64(h.MaxError), AccuracyCap: float64(h.AccuracyCap)}
+	for {
+		ok, err := entries.Next(e)
+		if !ok {
+			return err
+		}
+		filter.Replay(number, bound, e)
+	}
+}
+
+// rebase makes the equations of the accounts start from what the log and the
+// filter say now: an append of unknown fate may have landed uncounted.
+func (w *Writer) rebase() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := &w.stats
+	s.Totals = w.log.LastTotals()
+	s.StartTotals = s.Totals
+	s.StartTotals[pingline.TotalStored] -= s.Verdicts[pingline.Accepted] + s.Promoted
+	s.Holding, s.Riders = w.filter.Holding(), w.filter.Riders()
+	s.StartHolding = int64(s.Holding) - int64(s.Verdicts[pingline.Held]) + int64(s.Promoted) + int64(s.Covered)
+}

@@ -1,0 +1,509 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/queue"
+)
+
+// ErrUnavailable is wrapped by the answer to a request of which nothing was
+// kept and that should be sent again: the log is full, or its disk is failing
+// or slower than Patience.
+var ErrUnavailable = errors.New("not stored, send again")
+
+// ErrTooLarge is the answer to a request that no commit can hold.
+var ErrTooLarge = errors.New("request is too large for one commit: send it in parts")
+
+// WriterConfig sets up a Writer. Log is required.
+type WriterConfig struct {
+	Log       *queue.Log
+	Filter    dedupe.Config
+	Bound     dedupe.Bound  // in force for every ping
+	MaxAhead  time.Duration // how far ahead of our clock a ping may have been; 0 means 2 m
+	Node      string        // written into each commit
+	Dir       string        // where checkpoints of the filter live; "" keeps none
+	MaxCommit int           // bytes after which a commit takes no more requests; 0 means 1 MiB
+	Patience  time.Duration // how long a request may wait to be judged; 0 means 10 s
+	Logger    *slog.Logger  // nil means slog.Default()
+
+	// ObserveCommit, if set, is told of each commit: how long the append took
+	// and how many pings it answered for.
+	ObserveCommit func(took time.Duration, pings int)
+
+	// CheckpointEvery and CheckpointEntries say how often the filter's state is
+	// saved; 0 means 5 minutes and 10 million entries.
+	CheckpointEvery   time.Duration
+	CheckpointEntries int
+}
+
+// Writer judges every ping, in one order, and that order is the log's. Submit
+// is safe for concurrent use; everything else happens on Run's goroutine, so
+// the filter needs no locks.
+//
+// One commit is on its way at a time: the writer takes the requests that wait,
+// judges them, appends, answers them, and only then looks at the next. Requests
+// that arrive meanwhile wait unjudged and make up the next commit, so that its
+// size follows the load with no timer.
+type Writer struct {
+	cfg    WriterConfig
+	log    *queue.Log
+	filter *dedupe.Filter
+	start  time.Time // of the monotonic clock the filter sees
+
+	jobs    chan *Job
+	stopped chan struct{} // closed when Run returns
+	failing atomic.Bool   // between a failed append and the end of the reload
+	busy    atomic.Int64  // nanoseconds spent judging and appending
+
+	// What the commit being built holds.
+	buf     []byte
+	at      int64
+	entries uint32
+	totals  queue.Totals
+	batch   dedupe.Batch
+	taken   []*Job
+	counts  Counts
+	putOff  *Job // did not fit the last commit
+	lastJob uint64
+
+	idleMore bool   // held pings are left that have waited long enough
+	evicted  uint64 // by filters before the last reload
+
+	checkpoint *checkpointer
+
+	mu    sync.Mutex
+	stats WriterStats
+}
+
+// Counts are numbers of pings.
+type Counts struct {
+	Verdicts  [pingline.Verdicts]uint64 // by verdict, as of the end of their request
+	Promoted  uint64                    // held by an earlier request, now stored
+	Covered   uint64                    // held by an earlier request, now within the bound
+	Late      uint64                    // stored out of order
+	Conflicts uint64                    // another position at an instant already known
+}
+
+func (c *Counts) add(d *Counts) {
+	for i := range c.Verdicts {
+		c.Verdicts[i] += d.Verdicts[i]
+	}
+	c.Promoted += d.Promoted
+	c.Covered += d.Covered
+	c.Late += d.Late
+	c.Conflicts += d.Conflicts
+}
+
+// WriterStats says what the writer has done since the start of the process.
+type WriterStats struct {
+	Counts
+	Commits uint64
+	Holding int           // pings held now
+	Riders  int           // tracks the filter knows
+	Evicted uint64        // tracks forgotten for lack of room
+	Reloads uint64        // times the state was read from the log anew
+	Busy    time.Duration // time spent on commits
+
+	// StartHolding and StartTotals are what the log held at the start, plus what
+	// a reload found that no answer had counted.
+	StartHolding int64
+	StartTotals  queue.Totals
+	Totals       queue.Totals // as of the last commit
+}
+
+// Job is one request's pings on their way through the writer. After Submit
+// returned nil, or an error other than one wrapping errWithdrawn, it may be
+// used again.
+type Job struct {
+	Pings []pingline.Ping // in: valid; their strings are the caller's until Submit returns
+	Cells []uint64        // in: the cell of each
+
+	Verdicts []pingline.Verdict // out: one for each ping
+	Bound    dedupe.Bound       // out: in force when they were judged
+
+	id    uint64
+	size  int // most bytes its entries can take in a commit
+	state atomic.Uint32
+	done  chan error
+}
+
+// States of a Job: the writer takes what waits, the one who waits withdraws it.
+const (
+	jobWaiting = iota
+	jobTaken
+	jobWithdrawn
+)
+
+// maxJobPings is how many pings a token can number.
+const maxJobPings = 1 << 16
+
+// errWithdrawn marks a job the writer may still look at.
+var errWithdrawn = fmt.Errorf("waited too long for the log: %w", ErrUnavailable)
+
+// OpenWriter returns a writer whose filter knows all that the log and the last
+// checkpoint tell, so that every bound answered so far still holds.
+func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
+	cfg.MaxCommit = cmp.Or(cfg.MaxCommit, 1<<20)
+	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
+	cfg.MaxAhead = cmp.Or(cfg.MaxAhead, 2*time.Minute)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	cfg.CheckpointEvery = cmp.Or(cfg.CheckpointEvery, 5*time.Minute)
+	cfg.CheckpointEntries = cmp.Or(cfg.CheckpointEntries, 10_000_000)
+	w := &Writer{
+		cfg:     cfg,
+		log:     cfg.Log,
+		start:   time.Now(),
+		jobs:    make(chan *Job, 1024),
+		stopped: make(chan struct{}),
+	}
+	w.checkpoint = newCheckpointer(&w.cfg)
+	if err := w.reload(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Submit hands j to the writer and waits until its verdicts are durable, or the
+// request is refused with an error wrapping ErrUnavailable or ErrTooLarge.
+func (w *Writer) Submit(j *Job) error {
+	j.Bound = w.cfg.Bound
+	if len(j.Pings) == 0 {
+		return nil
+	}
+	if err := w.prepare(j); err != nil {
+		return err
+	}
+	patience := time.NewTimer(w.cfg.Patience)
+	defer patience.Stop()
+	select {
+	case w.jobs <- j:
+	case <-patience.C:
+		return fmt.Errorf("too many requests wait for the log: %w", ErrUnavailable)
+	case <-w.stopped:
+		return fmt.Errorf("shutting down: %w", ErrUnavailable)
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-patience.C:
+	case <-w.stopped:
+	}
+	if j.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
+		return errWithdrawn
+	}
+	return <-j.done // it is being written: its fate is known within the append's limit
+}
+
+func (w *Writer) prepare(j *Job) error {
+	j.size = 0
+	for i := range j.Pings {
+		j.size += maxLogged(&j.Pings[i])
+	}
+	if len(j.Pings) > maxJobPings || j.size > w.log.MaxPayload()-commitSlack {
+		return ErrTooLarge
+	}
+	if j.done == nil {
+		j.done = make(chan error, 1)
+	}
+	j.Verdicts = append(j.Verdicts[:0], make([]pingline.Verdict, len(j.Pings))...)
+	j.state.Store(jobWaiting)
+	return nil
+}
+
+// commitSlack is room for a commit's header and the log's own.
+const commitSlack = 1024
+
+// maxLogged bounds the bytes that judging p can add to a commit: itself, what
+// is held in the two states of its track, or a ping of a track it displaces.
+func maxLogged(p *pingline.Ping) int {
+	const fixed = pingline.MaxEntrySize - 3*pingline.MaxName - pingline.MaxEvent
+	names := len(p.Rider) + len(p.Device)
+	return 3*(fixed+names) + len(p.Trip) + len(p.Event) + 2*pingline.MaxName
+}
+
+// idleEvery is how often held pings are looked at, and how far a checkpoint may
+// lag behind when no requests come.
+const idleEvery = time.Second
+
+// Run judges and appends until ctx is cancelled; then it stores what is held,
+// saves the filter's state and returns nil. Stop whatever submits before.
+func (w *Writer) Run(ctx context.Context) error {
+	defer close(w.stopped)
+	idle := time.NewTicker(idleEvery)
+	defer idle.Stop()
+	for {
+		job, flush, stop := w.wait(ctx, idle.C)
+		if stop {
+			return w.shutdown(context.WithoutCancel(ctx))
+		}
+		began := time.Now()
+		err := w.commit(ctx, job, flush)
+		if err != nil {
+			err = w.recover(ctx, err)
+		}
+		w.busy.Add(int64(time.Since(began)))
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// wait returns when there is something to do: a job, held pings to look at, a
+// piece of a checkpoint to take, or ctx to obey.
+func (w *Writer) wait(ctx context.Context, idle <-chan time.Time) (job *Job, flush, stop bool) {
+	if job, w.putOff = w.putOff, nil; job != nil {
+		return job, false, false
+	}
+	if w.idleMore {
+		return w.nextJob(), true, false
+	}
+	var piece <-chan time.Time
+	if w.checkpoint.active() {
+		piece = time.After(time.Millisecond)
+	}
+	select {
+	case job = <-w.jobs:
+	case <-idle:
+		flush = true
+	case <-piece:
+	case <-ctx.Done():
+		stop = true
+	}
+	return job, flush, stop
+}
+
+// commit judges job and all that wait behind it, appends their entries, and
+// answers them. An error means that the fate of the append is unclear.
+func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
+	w.begin()
+	for ; job != nil; job = w.nextJob() {
+		if job.state.Load() == jobWithdrawn {
+			continue
+		}
+		if len(w.taken) > 0 && len(w.buf)+job.size > w.log.MaxPayload()-commitSlack {
+			w.putOff = job // still waiting: it can be withdrawn
+			break
+		}
+		if int64(len(w.buf)+job.size) > w.log.Room() {
+			if job.state.CompareAndSwap(jobWaiting, jobTaken) {
+				job.done <- fmt.Errorf("the log is full: %w", ErrUnavailable)
+			}
+			continue
+		}
+		if !job.state.CompareAndSwap(jobWaiting, jobTaken) {
+			continue
+		}
+		w.judge(job)
+		if len(w.buf) >= w.cfg.MaxCommit {
+			break
+		}
+	}
+	if flush {
+		w.idleMore = w.filter.Idle(&w.batch, w.now(), flushPings)
+		w.logBatch(0, nil)
+	}
+	if err := w.append(ctx, flush); err != nil {
+		return err
+	}
+	w.answer(nil)
+	w.checkpoint.step(w.filter, w.log, int(w.entries))
+	return nil
+}
+
+func (w *Writer) nextJob() *Job {
+	select {
+	case j := <-w.jobs:
+		return j
+	default:
+		return nil
+	}
+}
+
+func (w *Writer) now() time.Duration { return time.Since(w.start) }
+
+func (w *Writer) begin() {
+	w.at = time.Now().UnixMilli()
+	w.buf = pingline.AppendCommitHeader(w.buf[:0], &pingline.CommitHeader{
+		Node:        w.cfg.Node,
+		At:          w.at,
+		MaxError:    float32(w.cfg.Bound.MaxError),
+		AccuracyCap: float32(w.cfg.Bound.AccuracyCap),
+	})
+	w.entries, w.counts = 0, Counts{}
+	w.totals = w.log.LastTotals()
+	clear(w.taken)
+	w.taken = w.taken[:0]
+}
+
+// judge asks the filter about each of the job's pings and encodes what goes to
+// the log. A ping held and then settled by a later one of the same request is
+// answered with what became of it.
+func (w *Writer) judge(j *Job) {
+	w.taken = append(w.taken, j)
+	w.lastJob++
+	j.id, j.Bound = w.lastJob, w.cfg.Bound
+	now := w.now()
+	var e pingline.Entry
+	for i := range j.Pings {
+		e = pingline.Entry{Ping: j.Pings[i], Cell: j.Cells[i]}
+		verdict, conflict := w.filter.Judge(&w.batch, &e, j.Bound, j.id*maxJobPings+uint64(i), now)
+		j.Verdicts[i] = verdict
+		if conflict {
+			w.counts.Conflicts++
+		}
+		w.logBatch(j.id, j)
+	}
+	for _, v := range j.Verdicts {
+		w.counts.Verdicts[v]++
+	}
+}
+
+// logBatch encodes the filter's entries and takes note of what was settled: for
+// pings of job j (numbered id) in their verdicts, for others in the counts.
+func (w *Writer) logBatch(id uint64, j *Job) {
+	for i := range w.batch.Entries {
+		e := &w.batch.Entries[i]
+		w.buf = pingline.AppendEntry(w.buf, e, w.at)
+		w.entries++
+		if e.Stored() {
+			w.totals[pingline.TotalStored]++
+		}
+		if !e.Promoted {
+			w.totals[pingline.TotalPings]++
+		}
+		if e.Late {
+			w.counts.Late++
+		}
+	}
+	for _, s := range w.batch.Settled {
+		switch own := j != nil && s.Token/maxJobPings == id; {
+		case own && s.Stored:
+			j.Verdicts[s.Token%maxJobPings] = pingline.Accepted
+		case own:
+			j.Verdicts[s.Token%maxJobPings] = pingline.Redundant
+		case s.Stored:
+			w.counts.Promoted++
+		default:
+			w.counts.Covered++
+		}
+	}
+	w.batch.Entries, w.batch.Settled = w.batch.Entries[:0], w.batch.Settled[:0]
+}
+
+// append makes the commit durable; one without entries is not appended. What
+// only settles what is held may use the log's reserve.
+func (w *Writer) append(ctx context.Context, reserve bool) error {
+	if w.entries > 0 {
+		pingline.SetCommitEntries(w.buf, w.entries)
+		began := time.Now()
+		// The append has a limit of its own: being told to stop does not make
+		// its fate known any sooner.
+		if _, err := w.log.Append(context.WithoutCancel(ctx), w.buf, w.totals, reserve); err != nil {
+			return fmt.Errorf("append a commit of %d entries, %d bytes: %w", w.entries, len(w.buf), err)
+		}
+		if w.cfg.ObserveCommit != nil {
+			pings := 0
+			for _, j := range w.taken {
+				pings += len(j.Pings)
+			}
+			w.cfg.ObserveCommit(time.Since(began), pings)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := &w.stats
+	s.add(&w.counts)
+	if w.entries > 0 {
+		s.Commits++
+	}
+	s.Totals, s.Holding, s.Riders, s.Evicted = w.totals, w.filter.Holding(), w.filter.Riders(), w.evicted+w.filter.Counts().Evicted
+	return nil
+}
+
+func (w *Writer) answer(err error) {
+	for _, j := range w.taken {
+		j.done <- err
+	}
+	clear(w.taken)
+	w.taken = w.taken[:0]
+}
+
+// recover is what follows an append whose fate is unclear: the requests in it
+// are refused, the log is brought to a state in which no straggler can land,
+// and the filter is read from it anew. Requests that wait meanwhile are
+// withdrawn by those who wait.
+func (w *Writer) recover(ctx context.Context, cause error) error {
+	w.failing.Store(true)
+	defer w.failing.Store(false)
+	w.cfg.Logger.Error("append failed; reading the state from the log anew", "error", cause)
+	w.answer(fmt.Errorf("the log does not answer: %w", ErrUnavailable))
+	w.checkpoint.abandon()
+	w.begin()
+	if _, _, err := w.log.Settle(ctx, w.buf); err != nil {
+		return fmt.Errorf("settle the log after %w: %w", cause, err)
+	}
+	if err := w.reload(ctx); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.stats.Reloads++
+	w.mu.Unlock()
+	w.cfg.Logger.Info("the log answers again", "last", w.log.Last())
+	return nil
+}
+
+// shutdown stores what is held, a commit at a time, and saves the filter's
+// state. What cannot be stored stays held in the log.
+func (w *Writer) shutdown(ctx context.Context) error {
+	for job := w.nextJob(); job != nil; job = w.nextJob() {
+		if job.state.CompareAndSwap(jobWaiting, jobTaken) {
+			job.done <- fmt.Errorf("shutting down: %w", ErrUnavailable)
+		}
+	}
+	for more := true; more; {
+		w.begin()
+		more = w.filter.Flush(&w.batch, flushPings)
+		w.logBatch(0, nil)
+		if err := w.append(ctx, true); err != nil {
+			w.cfg.Logger.Error("held pings stay in the log until the next start", "holding", w.filter.Holding(), "error", err)
+			return nil
+		}
+	}
+	w.checkpoint.finish(w.filter, w.log)
+	return nil
+}
+
+// flushPings is about how many held pings one commit stores.
+const flushPings = 3000
+
+// Failing reports whether the log has stopped taking commits.
+func (w *Writer) Failing() bool { return w.failing.Load() }
+
+// Stats returns the counts as of the last commit.
+func (w *Writer) Stats() WriterStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.stats
+	s.Busy = time.Duration(w.busy.Load())
+	return s
+}
+
+// Unready says why pings are not being accepted, or "" if they are.
+func (w *Writer) Unready() string {
+	switch {
+	case w.failing.Load():
+		return "the log does not answer"
+	case w.log.Room() < int64(w.cfg.MaxCommit):
+		return "the log is full"
+	}
+	return ""
+}

@@ -1,0 +1,414 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/partition"
+	"pingline/queue"
+)
+
+// testLog opens a log that lives as long as the test.
+func testLog(t testing.TB, cfg queue.Config) *queue.Log {
+	t.Helper()
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	log, err := queue.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Errorf("close the log: %v", err)
+		}
+	})
+	return log
+}
+
+// testWriter opens and runs a writer until the test ends or stop is called.
+func testWriter(t testing.TB, cfg WriterConfig) (w *Writer, stop func()) {
+	t.Helper()
+	if cfg.Filter == (dedupe.Config{}) {
+		cfg.Filter = dedupe.DefaultConfig()
+	}
+	w, err := OpenWriter(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the writer failed: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return w, stop
+}
+
+var testCells, _ = partition.NewCells(5)
+
+// job is pings of rider, one a second from at, each far from the one before.
+func job(rider string, at int64, n int) *Job {
+	j := new(Job)
+	for i := range n {
+		p := pingline.Ping{Rider: rider, Fix: pingline.Fix{At: at + int64(i)*1000}}
+		if err := p.SetPosition(41+float64(i%2)/1000, -8-float64(i)/1000); err != nil {
+			panic(err)
+		}
+		j.Pings = append(j.Pings, p)
+		j.Cells = append(j.Cells, testCells.Of(&p.Fix))
+	}
+	return j
+}
+
+func submit(t testing.TB, w *Writer, j *Job) {
+	t.Helper()
+	if err := w.Submit(j); err != nil {
+		t.Fatalf("Submit(%d pings): %v", len(j.Pings), err)
+	}
+}
+
+// entries reads the whole log.
+func entries(t testing.TB, log *queue.Log) (list []pingline.Entry) {
+	t.Helper()
+	if log.Last() < log.First() || log.Last() == 0 {
+		return nil
+	}
+	r := log.Read(log.First())
+	defer r.Close()
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		rec, err := r.Next(ctx)
+		cancel()
+		if err != nil {
+			t.Fatalf("read the log: %v", err)
+		}
+		_, es, err := pingline.DecodeCommit(rec.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			var e pingline.Entry
+			ok, err := es.Next(&e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			list = append(list, e)
+		}
+		if rec.Number >= log.Last() {
+			return list
+		}
+	}
+}
+
+func stored(list []pingline.Entry) (n int) {
+	for i := range list {
+		if list[i].Stored() {
+			n++
+		}
+	}
+	return n
+}
+
+const t0 = 1_760_000_000_000
+
+func TestVerdictsAreOnDiskWhenAnswered(t *testing.T) {
+	log := testLog(t, queue.Config{})
+	w, _ := testWriter(t, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
+	j := job("r-1", t0, 50)
+	submit(t, w, j)
+	var want, got [pingline.Verdicts]int
+	for _, v := range j.Verdicts {
+		want[v]++
+	}
+	if want[pingline.Held] != 1 || want[pingline.Accepted] != 49 {
+		t.Errorf("verdicts %v of a zigzag, want 49 accepted and the last one held", j.Verdicts)
+	}
+	list := entries(t, log)
+	for i := range list {
+		if !list[i].Promoted {
+			got[list[i].Verdict]++
+		}
+		if list[i].Cell == 0 {
+			t.Errorf("entry %d has no cell", i)
+		}
+	}
+	if n := got[pingline.Accepted] + got[pingline.Held] + got[pingline.Redundant]; n != 50 {
+		t.Errorf("the log holds %d of 50 pings", n)
+	}
+	if n := stored(list); n != want[pingline.Accepted] {
+		t.Errorf("the log stores %d pings, the answer says %d", n, want[pingline.Accepted])
+	}
+}
+
+func TestResentRequestAddsNothing(t *testing.T) {
+	log := testLog(t, queue.Config{})
+	w, _ := testWriter(t, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
+	submit(t, w, job("r-1", t0, 50))
+	last := log.Last()
+	again := job("r-1", t0, 50)
+	submit(t, w, again)
+	for i, v := range again.Verdicts {
+		if v != pingline.Duplicate && v != pingline.Redundant {
+			t.Errorf("ping %d sent again is %v", i, v)
+		}
+	}
+	if n := stored(entries(t, log)); n != 49 {
+		t.Errorf("%d pings are stored after the same 50 were sent twice, want 49", n)
+	}
+	if log.Last() > last+1 {
+		t.Errorf("the second request took %d commits", log.Last()-last)
+	}
+}
+
+// Many send at once; what each is told is in the log, and the counts agree.
+func TestConcurrentRequests(t *testing.T) {
+	log := testLog(t, queue.Config{})
+	w, stop := testWriter(t, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
+	const senders, requests, pings = 16, 20, 25
+	var wg sync.WaitGroup
+	for s := range senders {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for r := range requests {
+				j := job(fmt.Sprint("r-", s), t0+int64(r)*pings*1000, pings)
+				if err := w.Submit(j); err != nil {
+					t.Errorf("sender %d, request %d: %v", s, r, err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	stop()
+	st := w.Stats()
+	total := uint64(0)
+	for _, n := range st.Verdicts {
+		total += n
+	}
+	if total != senders*requests*pings {
+		t.Errorf("%d verdicts for %d pings", total, senders*requests*pings)
+	}
+	if st.Holding != 0 {
+		t.Errorf("%d pings are held after the writer stopped", st.Holding)
+	}
+	if got, want := uint64(stored(entries(t, log))), st.Verdicts[pingline.Accepted]+st.Promoted; got != want {
+		t.Errorf("the log stores %d pings, the counts say %d", got, want)
+	}
+	if got, want := log.LastTotals()[pingline.TotalStored], st.Verdicts[pingline.Accepted]+st.Promoted; got != want {
+		t.Errorf("the log's running total is %d, the counts say %d", got, want)
+	}
+}
+
+func TestRestartRemembers(t *testing.T) {
+	dir := t.TempDir()
+	log := testLog(t, queue.Config{})
+	cfg := WriterConfig{Log: log, Dir: dir, Bound: dedupe.Bound{MaxError: 10}}
+	w, stop := testWriter(t, cfg)
+	submit(t, w, job("r-1", t0, 50))
+	stop()
+	list, err := checkpoints(dir)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("checkpoints after a clean stop: %v, %v", list, err)
+	}
+	before := stored(entries(t, log))
+	w, _ = testWriter(t, cfg)
+	again := job("r-1", t0, 50)
+	submit(t, w, again)
+	for i, v := range again.Verdicts {
+		if v != pingline.Duplicate && v != pingline.Redundant {
+			t.Errorf("ping %d sent again after the restart is %v", i, v)
+		}
+	}
+	if after := stored(entries(t, log)); after != before {
+		t.Errorf("%d pings stored before the restart, %d after the same were sent again", before, after)
+	}
+}
+
+func TestFullLogRefusesAndKeepsNothing(t *testing.T) {
+	log := testLog(t, queue.Config{MaxBytes: 4 << 20})
+	w, _ := testWriter(t, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 0}})
+	var err error
+	sent := 0
+	for ; err == nil && sent < 1000; sent++ {
+		err = w.Submit(job("r-1", t0+int64(sent)*1_000_000, 1000))
+	}
+	if !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("after %d requests: %v, want ErrUnavailable", sent, err)
+	}
+	if w.Unready() == "" {
+		t.Error("ready with a full log")
+	}
+	if n := w.Stats().Reloads; n != 0 {
+		t.Errorf("a full log made the writer reload %d times", n)
+	}
+	last := log.Last()
+	log.SetCursor("reader", queue.Cursor{Next: last + 1, Totals: log.LastTotals()})
+	log.SetCursor(FilterCursor, queue.Cursor{Next: last + 1, Totals: log.LastTotals()})
+	if err := log.KeepCursors(); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.TrimKept(); err != nil {
+		t.Fatal(err)
+	}
+	j := job("r-1", t0+int64(sent)*1_000_000, 1000)
+	submit(t, w, j)
+	for i, v := range j.Verdicts {
+		if v == pingline.Duplicate {
+			t.Fatalf("ping %d is called a duplicate though it was refused before", i)
+		}
+	}
+}
+
+// An append whose answer is late: the request is refused, and whether it landed
+// or not, there is one history afterwards.
+func TestUnclearAppend(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		landed bool
+	}{
+		{"it landed, its answer was lost", true},
+		{"it was on its way all the time", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newProxy(t, natsServer(t))
+			log := testLog(t, queue.Config{URL: p.url(), AppendTimeout: time.Second})
+			w, _ := testWriter(t, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
+			submit(t, w, job("r-1", t0, 10))
+			if tt.landed {
+				p.holdAnswers(true)
+			} else {
+				p.holdRequests(true)
+			}
+			if err := w.Submit(job("r-1", t0+10_000, 10)); !errors.Is(err, ErrUnavailable) {
+				t.Fatalf("Submit with no answer from the log: %v, want ErrUnavailable", err)
+			}
+			if w.Unready() == "" {
+				t.Error("ready while the log does not answer")
+			}
+			p.holdAnswers(false)
+			p.holdRequests(false)
+			again := job("r-1", t0+10_000, 10)
+			for {
+				err := w.Submit(again)
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, ErrUnavailable) {
+					t.Fatal(err)
+				}
+			}
+			if w.Stats().Reloads == 0 {
+				t.Error("the state was not read anew")
+			}
+			// What stands in the log is one history: every ping once, each number once.
+			seen := map[int64]int{}
+			list := entries(t, log)
+			for i := range list {
+				if !list[i].Promoted {
+					seen[list[i].At]++
+				}
+			}
+			for i := range 20 {
+				if n := seen[t0+int64(i)*1000]; n != 1 && !(n == 2 && tt.landed) {
+					t.Errorf("ping %d is %d times in the log", i, n)
+				}
+			}
+			st := w.Stats()
+			if got, want := log.LastTotals()[pingline.TotalStored], st.StartTotals[pingline.TotalStored]+st.Verdicts[pingline.Accepted]+st.Promoted; got != want {
+				t.Errorf("the log's running total is %d, the accounts say %d", got, want)
+			}
+		})
+	}
+}
+
+// A duplicate that races its original is answered after the original is durable.
+func TestDuplicateWaitsForItsOriginal(t *testing.T) {
+	p := newProxy(t, natsServer(t))
+	log := testLog(t, queue.Config{URL: p.url(), AppendTimeout: time.Minute})
+	w, _ := testWriter(t, WriterConfig{Log: log, Patience: time.Minute, Bound: dedupe.Bound{MaxError: 10}})
+	submit(t, w, job("r-0", t0, 1))
+	p.holdRequests(true)
+	answers := make(chan string, 2)
+	for _, name := range []string{"one", "other"} {
+		go func() {
+			if err := w.Submit(job("r-1", t0, 1)); err != nil {
+				t.Error(err)
+			}
+			answers <- name
+		}()
+	}
+	select {
+	case name := <-answers:
+		t.Fatalf("%s was answered while nothing can be durable", name)
+	case <-time.After(200 * time.Millisecond):
+	}
+	p.holdRequests(false)
+	<-answers
+	<-answers
+	st := w.Stats()
+	if st.Verdicts[pingline.Duplicate] != 1 {
+		t.Errorf("verdicts %v, want one duplicate", st.Verdicts)
+	}
+}
+
+func TestRequestThatFitsNoCommit(t *testing.T) {
+	log := testLog(t, queue.Config{})
+	w, _ := testWriter(t, WriterConfig{Log: log})
+	if err := w.Submit(job("r-1", t0, maxJobPings+1)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("Submit of %d pings: %v, want ErrTooLarge", maxJobPings+1, err)
+	}
+}
+
+// BenchmarkSubmit is the accept path: decoded pings until they are durable.
+func BenchmarkSubmit(b *testing.B) {
+	for _, pings := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprint(pings), func(b *testing.B) {
+			log := testLog(b, queue.Config{MaxBytes: 64 << 30})
+			w, stop := testWriter(b, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
+			const riders = 10_000
+			names := make([]string, riders)
+			for i := range names {
+				names[i] = fmt.Sprintf("r-%06d", i)
+			}
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			var next sync.Mutex
+			round := int64(0)
+			b.RunParallel(func(pb *testing.PB) {
+				j := job("", t0, pings)
+				for pb.Next() {
+					next.Lock()
+					round++
+					r := round
+					next.Unlock()
+					for i := range j.Pings {
+						k := r*int64(pings) + int64(i)
+						j.Pings[i].Rider = names[k%riders]
+						j.Pings[i].At = t0 + k/riders*5000
+					}
+					if err := w.Submit(j); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			stop()
+			b.ReportMetric(float64(b.N*pings)/b.Elapsed().Seconds(), "pings/s")
+			b.ReportMetric(float64(b.N)/float64(w.Stats().Commits), "requests/commit")
+		})
+	}
+}
