@@ -47,6 +47,24 @@ func (e *bodyError) Error() string { return e.text }
 
 func (e *bodyError) Unwrap() error { return e.kind }
 
+// syntaxError says where in a body, or a line of it, the JSON is broken.
+type syntaxError struct {
+	offset int
+	want   string
+	got    byte
+	atEnd  bool // got nothing
+}
+
+func (e *syntaxError) Error() string {
+	got := "the end"
+	if !e.atEnd {
+		got = strconv.Quote(string([]byte{e.got}))
+	}
+	return fmt.Sprintf("syntax error at offset %d: want %s, got %s", e.offset, e.want, got)
+}
+
+func (e *syntaxError) Unwrap() error { return errMalformed }
+
 // Decoded is a body of pings, read and checked. It is meant to be used again:
 // the pings of one body take the memory of those before.
 type Decoded struct {
@@ -153,15 +171,18 @@ func fieldOf(key []byte) field {
 // strings of the pings may share the body's memory.
 //
 // A body has one of four forms, told by its first bytes; white space and a
-// UTF-8 byte order mark before them are skipped. One that starts with [ is an
-// array. One that starts with { is one object, if all of it is: a list if it
-// has the key "pings" (where null is an empty list), else a ping. These forms
-// are kept whole or, at an error of syntax, not at all. Any other body is lines,
-// each for itself, if its second line that is not blank starts with {, or if its
-// first is an object on its own; one that names "pings" in a broken first line
-// is a broken list. A ping that is printed over several lines is therefore one
-// object, and so is a broken one, unless a line break before { follows its
-// first line; no JSON printer does that to an object of plain values.
+// UTF-8 byte order mark before them are skipped.
+//
+//   - [ starts an array of pings.
+//   - { starts an object, on one line or many, if all of the body is one. With
+//     the key "pings" it is a list, empty if its value is null; else it is a ping.
+//   - Any other body is lines, if the second line that is not blank starts with {
+//     or the first is an object on its own. Otherwise it is broken.
+//
+// Lines stand each for itself; the other forms are kept whole or, at an error of
+// syntax, not at all. What tells lines from a broken object is thus that an
+// object is printed without a line break before {, except in a list; so a broken
+// first line that names "pings" makes the body a broken list.
 //
 // A body without pings is no error. Decode returns an error wrapping
 // errMalformed for a body of which nothing can be kept, one wrapping ErrTooLarge
@@ -186,7 +207,8 @@ type parser struct {
 	out    *Decoded
 	lim    Limits
 	now    time.Time
-	listed bool // the key "pings" was met
+	listed bool    // the key "pings" was met
+	last   decimal // the number read last
 
 	// The ping being read. What is neither given nor wrong is absent or null.
 	given  uint16 // bit f: field f has a value of its type
@@ -354,24 +376,23 @@ func (p *parser) value(f field) bool {
 		if !ok {
 			return false
 		}
+		if escaped {
+			raw = unescape(nil, raw)
+		}
 		if f == fieldTS {
 			p.at, valid = parseTime(raw)
 			break
 		}
-		if escaped {
-			raw = unescape(nil, raw)
-		}
 		p.name[f], valid = unsafe.String(unsafe.SliceData(raw), len(raw)), true
 	case isNumber(c) && bit&(numbers|1<<fieldTS) != 0:
-		n, ok := p.decimal()
-		if !ok {
+		if !p.decimal() {
 			return false
 		}
 		if f == fieldTS {
-			p.at, valid = n.integer()
+			p.at, valid = p.last.integer()
 			break
 		}
-		p.number[f], valid = n.float(), true
+		p.number[f], valid = p.last.float(), true
 	default:
 		if !p.skip(0) {
 			return false
@@ -486,15 +507,20 @@ func wrongType(f field) error {
 // reject counts the ping that was read as invalid.
 func (p *parser) reject(err error) {
 	d := p.out
-	r := Rejection{Index: d.Received, Reason: err.Error()}
-	f := noField
-	if fe, ok := errors.AsType[*pingline.FieldError](err); ok {
-		r.Field, r.Reason = fe.Field, fe.Reason
-		f = fieldOf([]byte(fe.Field))
+	var name string
+	var f field
+	fe, ok := errors.AsType[*pingline.FieldError](err)
+	if ok {
+		name = fe.Field
+		f = fieldOf([]byte(name))
 	}
 	d.reasons[f]++
 	if len(d.Rejected) < maxRejections {
-		d.Rejected = append(d.Rejected, r)
+		reason := err.Error()
+		if ok {
+			reason = fe.Reason
+		}
+		d.Rejected = append(d.Rejected, Rejection{d.Received, name, reason})
 	}
 	d.Received++
 }
@@ -514,11 +540,11 @@ func (p *parser) peek() byte {
 
 // fail says what should be where something else is.
 func (p *parser) fail(want string) bool {
-	got := "the end"
-	if p.i < len(p.b) {
-		got = strconv.Quote(string(p.b[p.i : p.i+1]))
+	err := &syntaxError{offset: p.i, want: want, atEnd: p.i == len(p.b)}
+	if !err.atEnd {
+		err.got = p.b[p.i]
 	}
-	p.err = &bodyError{errMalformed, fmt.Sprintf("syntax error at offset %d: want %s, got %s", p.i, want, got)}
+	p.err = err
 	return false
 }
 
@@ -588,8 +614,7 @@ func (p *parser) skip(depth int) bool {
 		if !isNumber(c) {
 			return p.fail("a value")
 		}
-		_, ok := p.decimal()
-		return ok
+		return p.decimal()
 	}
 }
 
@@ -631,29 +656,27 @@ func init() {
 // str reads a string and returns what is between its quotes.
 func (p *parser) str() (raw []byte, escaped, ok bool) {
 	b, start := p.b, p.i+1
-	for i := start; i < len(b); {
-		c := b[i]
-		switch {
-		case plain[c]:
+	for i := start; ; {
+		for i < len(b) && plain[b[i]] {
 			i++
-		case c == '"':
-			p.i = i + 1
+		}
+		p.i = i
+		switch {
+		case i == len(b):
+			return nil, false, p.fail("a quote")
+		case b[i] == '"':
+			p.i++
 			return b[start:i], escaped, true
-		case c == '\\':
-			escaped = true
-			n := escapeLen(b[i:])
-			if n == 0 {
-				p.i = i
-				return nil, false, p.fail("a valid escape")
-			}
-			i += n
-		default:
-			p.i = i
+		case b[i] != '\\':
 			return nil, false, p.fail("no control character in a string")
 		}
+		n := escapeLen(b[i:])
+		if n == 0 {
+			return nil, false, p.fail("a valid escape")
+		}
+		i += n
+		escaped = true
 	}
-	p.i = len(b)
-	return nil, false, p.fail(`"`)
 }
 
 // What may follow a backslash, but for u, and what it means.
@@ -728,61 +751,65 @@ type decimal struct {
 	more bool
 }
 
-// decimal reads a number.
-func (p *parser) decimal() (d decimal, ok bool) {
+// decimal reads a number into p.last.
+func (p *parser) decimal() bool {
 	b, i := p.b, p.i
-	if b[i] == '-' {
-		d.neg = true
+	d := &p.last
+	d.neg = b[i] == '-'
+	if d.neg {
 		i++
 	}
-	n := d.digits(b[i:], 0)
+	end, mant, exp, more := digits(b, i, 0)
 	switch {
-	case n == 0:
+	case end == i:
 		p.i = i
-		return d, p.fail("a digit")
-	case n > 1 && b[i] == '0':
+		return p.fail("a digit")
+	case end > i+1 && b[i] == '0':
 		p.i = i + 1
-		return d, p.fail("no digit behind a leading zero")
+		return p.fail("no digit behind a leading zero")
 	}
-	i += n
-	if i < len(b) && b[i] == '.' {
-		i++
-		if n = d.digits(b[i:], 1); n == 0 {
+	if end < len(b) && b[end] == '.' {
+		i = end + 1
+		var left int
+		var tail bool
+		end, mant, left, tail = digits(b, i, mant)
+		if end == i {
 			p.i = i
-			return d, p.fail("a digit")
+			return p.fail("a digit")
 		}
-		i += n
+		exp -= end - i - left
+		more = more || tail
 	}
-	if i < len(b) && b[i]|0x20 == 'e' {
-		exp, end := exponent(b, i+1)
+	if end < len(b) && b[end]|0x20 == 'e' {
+		var e int
+		e, end = exponent(b, end+1)
 		if b[end-1]-'0' > 9 {
 			p.i = end
-			return d, p.fail("a digit")
+			return p.fail("a digit")
 		}
-		i = end
-		d.exp += exp
+		exp += e
 	}
-	d.text, p.i = b[p.i:i], i
-	return d, true
+	d.text, d.mant, d.exp, d.more = b[p.i:end], mant, exp, more
+	p.i = end
+	return true
 }
 
-// digits adds the digits that b starts with to d and returns how many they are;
-// scale is 1 behind the decimal point, else 0.
-func (d *decimal) digits(b []byte, scale int) int {
-	for i, c := range b {
-		c -= '0'
+// digits appends the digits at b[i:] to those of mant. It returns where they
+// end, how many were left out for want of room, and whether any of these is not 0.
+func digits(b []byte, i int, mant uint64) (end int, sum uint64, left int, more bool) {
+	for ; i < len(b); i++ {
+		c := b[i] - '0'
 		switch {
 		case c > 9:
-			return i
-		case d.mant < 1e18:
-			d.mant = d.mant*10 + uint64(c)
-			d.exp -= scale
+			return i, mant, left, more
+		case mant < 1e18:
+			mant = mant*10 + uint64(c)
 		default:
-			d.exp += 1 - scale
-			d.more = d.more || c != 0
+			left++
+			more = more || c != 0
 		}
 	}
-	return len(b)
+	return i, mant, left, more
 }
 
 // exponent reads the exponent at b[i:] and returns where it ends; it ends in a
