@@ -31,7 +31,7 @@ const (
 
 func (a answer) fate() fate {
 	switch {
-	case a.status == 0, a.status == http.StatusTooManyRequests, a.status >= 500:
+	case a.status == 0, a.status == http.StatusRequestTimeout, a.status == http.StatusTooManyRequests, a.status >= 500:
 		return again
 	case a.status == http.StatusOK, a.status == http.StatusBadRequest:
 		return answered
@@ -144,15 +144,16 @@ func verdictOf(name string) pingline.Verdict {
 // maxRetryAfter is the longest that a load lets an ingester send it away for.
 const maxRetryAfter = time.Minute
 
-// parseRetryAfter reads a Retry-After header, in seconds or as a date.
-func parseRetryAfter(s string, now time.Time) (time.Duration, bool) {
+// parseRetryAfter reads a Retry-After header, in seconds or as a date. It
+// returns 0 for one that says nothing.
+func parseRetryAfter(s string, now time.Time) time.Duration {
 	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, maxRetryAfter), true
+		return min(time.Duration(n)*time.Second, maxRetryAfter)
 	}
 	if at, err := http.ParseTime(s); err == nil {
-		return min(max(0, at.Sub(now)), maxRetryAfter), true
+		return min(at.Sub(now), maxRetryAfter)
 	}
-	return 0, false
+	return 0
 }
 
 // forget gives up pings that the ingester will never take.
@@ -161,7 +162,7 @@ func (s *sender) forget(pings []pingline.Ping) {
 	s.cfg.Ledger.record(pings, nil, 0, 0)
 }
 
-// giveUp leaves pings unanswered: they may be stored, or not.
+// giveUp leaves pings without an answer: they may be stored, or not.
 func (s *sender) giveUp(pings []pingline.Ping) {
 	s.count.unanswered.Add(uint64(len(pings)))
 	s.cfg.Ledger.record(pings, nil, 0, 0)

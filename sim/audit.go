@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sink"
 )
 
-// Points calls each for every stored point whose ts is in [from, to), ms since
-// 1970, in any order and until each fails. The entry is good for one call.
-type Points func(ctx context.Context, from, to int64, each func(e *pingline.Entry) error) error
+// Points calls each for every stored point that q selects, in any order and
+// until each fails; the entry is good for one call. (*sink.Influx).Points is
+// one.
+type Points func(ctx context.Context, q sink.Query, each func(e *pingline.Entry) error) error
 
 // Report is what an audit found.
 type Report struct {
@@ -36,8 +38,19 @@ type Report struct {
 	Examples []string `json:"examples,omitempty"` // of what is not right, at most 10
 }
 
-// OK reports whether all that was acknowledged was found.
-func (r *Report) OK() bool { return r.Lost+r.Wrong+r.OutOfBound+r.Foreign == 0 }
+// Err returns nil if all that was acknowledged was found and nothing else, or
+// an error that says what was not.
+func (r Report) Err() error {
+	if r.Lost+r.Wrong+r.OutOfBound+r.Foreign == 0 {
+		return nil
+	}
+	err := fmt.Errorf("audit of %d pings: %d lost, %d wrong, %d out of bound, %d foreign",
+		r.Sent, r.Lost, r.Wrong, r.OutOfBound, r.Foreign)
+	if len(r.Examples) > 0 {
+		err = fmt.Errorf("%w; such as %s", err, r.Examples[0])
+	}
+	return err
+}
 
 const (
 	maxExamples = 10
@@ -97,7 +110,8 @@ type audit struct {
 // read takes in the points of the ledger's tracks and counts those of others.
 func (a *audit) read(ctx context.Context, points Points) error {
 	margin := auditMargin.Milliseconds()
-	return points(ctx, a.first-margin, a.last+1+margin, func(e *pingline.Entry) error {
+	span := sink.Query{From: a.first - margin, To: a.last + 1 + margin}
+	return points(ctx, span, func(e *pingline.Entry) error {
 		track, ok := a.tracks[trackName{e.Rider, e.Device}]
 		if !ok {
 			if e.At >= a.first && e.At <= a.last {
@@ -285,34 +299,6 @@ func (t *auditTrack) distance(p *record, next int) (float64, bool) {
 		return 0, false
 	}
 	return between(p, &t.vertices[next-1], &t.vertices[next]), true
-}
-
-// between returns the distance of p from the line between two points of
-// different times, or from the one if both are the same.
-func between(p, a, b *record) float64 {
-	share := 0.0
-	if b.at != a.at {
-		share = float64(p.at-a.at) / float64(b.at-a.at)
-	}
-	// In 1e-7 degree; 64 bits, for the way round may be 360 degrees long.
-	turn := int64(b.lon) - int64(a.lon)
-	if turn > 180*pingline.E7 {
-		turn -= 360 * pingline.E7
-	} else if turn < -180*pingline.E7 {
-		turn += 360 * pingline.E7
-	}
-	lat := float64(a.lat) + share*float64(int64(b.lat)-int64(a.lat))
-	lon := float64(a.lon) + share*float64(turn)
-	return greatCircle(lat, lon, float64(p.lat), float64(p.lon))
-}
-
-// greatCircle returns the distance in metres between two positions in 1e-7
-// degree on a sphere (haversine formula).
-func greatCircle(lat1, lon1, lat2, lon2 float64) float64 {
-	const radius, rad = 6371008.8, math.Pi / 180 / pingline.E7
-	s, c := math.Sin((lat2-lat1)*rad/2), math.Sin((lon2-lon1)*rad/2)
-	h := s*s + math.Cos(lat1*rad)*math.Cos(lat2*rad)*c*c
-	return 2 * radius * math.Asin(math.Sqrt(min(1, h)))
 }
 
 // difference says what of a ping is stored otherwise.

@@ -10,14 +10,15 @@ import (
 	"testing"
 
 	"pingline"
+	"pingline/sink"
 )
 
 // store is what a source of points reads.
 type store []pingline.Entry
 
-func (s store) points(_ context.Context, from, to int64, each func(*pingline.Entry) error) error {
+func (s store) points(_ context.Context, q sink.Query, each func(*pingline.Entry) error) error {
 	for i := range s {
-		if e := s[i]; e.At >= from && e.At < to { // a copy: it is good for one call
+		if e := s[i]; e.At >= q.From && e.At < q.To { // a copy: it is good for one call
 			if err := each(&e); err != nil {
 				return err
 			}
@@ -244,7 +245,7 @@ func TestAudit(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ledger := new(Ledger)
+			ledger := NewLedger()
 			for i := range tt.pings {
 				ledger.Add(&tt.pings[i].Ping, tt.pings[i].verdict, 10, 50)
 			}
@@ -256,8 +257,8 @@ func TestAudit(t *testing.T) {
 			if tt.say != "" && (len(got.Examples) == 0 || !strings.Contains(got.Examples[0], tt.say)) {
 				t.Errorf("examples %q do not say %q", got.Examples, tt.say)
 			}
-			if got.OK() != (len(got.Examples) == 0) {
-				t.Errorf("OK() = %v with examples %q", got.OK(), got.Examples)
+			if (got.Err() == nil) != (len(got.Examples) == 0) {
+				t.Errorf("Err() = %v with examples %q", got.Err(), got.Examples)
 			}
 		})
 	}
@@ -277,7 +278,7 @@ func checkFindings(t *testing.T, got, want Report) {
 }
 
 func TestAuditCrossesTheAntimeridian(t *testing.T) {
-	ledger, points := new(Ledger), store{}
+	ledger, points := NewLedger(), store{}
 	for i, lon := range []float64{179.9999, 180, -179.9999} {
 		p := pingline.Ping{Rider: "r-1", Fix: pingline.Fix{At: monday + int64(i)*1000}}
 		if err := p.SetPosition(-17, lon); err != nil {
@@ -290,7 +291,7 @@ func TestAuditCrossesTheAntimeridian(t *testing.T) {
 		ledger.Add(&p, verdict, 1, 50)
 	}
 	got, err := Audit(t.Context(), ledger, points.points)
-	if err != nil || !got.OK() || got.WorstError > 0.1 {
+	if err != nil || got.Err() != nil || got.WorstError > 0.1 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -300,7 +301,7 @@ func TestAuditCrossesTheAntimeridian(t *testing.T) {
 func TestAuditOfACity(t *testing.T) {
 	ledger, points := filteredCity(t, 40, 300)
 	got, err := Audit(t.Context(), ledger, points.points)
-	if err != nil || !got.OK() {
+	if err != nil || got.Err() != nil {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if got.Sent != 40*300 || got.Stored != uint64(len(points)) || got.Kept < 0.05 || got.Kept > 0.3 || got.WorstError < 9 {
@@ -325,7 +326,7 @@ func TestAuditOfACity(t *testing.T) {
 // filteredCity returns what n pings of each of so many riders leave behind.
 func filteredCity(t testing.TB, riders, n int) (*Ledger, store) {
 	c := newCity(t, CityConfig{})
-	ledger, points := new(Ledger), store(nil)
+	ledger, points := NewLedger(), store(nil)
 	keep := func(p pingline.Ping) {
 		ledger.Add(&p, pingline.Accepted, 10, 50)
 		points = append(points, stored(p))
@@ -358,7 +359,7 @@ func filteredCity(t testing.TB, riders, n int) (*Ledger, store) {
 }
 
 func TestAuditReportsOneOfEachKindAtMostTen(t *testing.T) {
-	ledger := new(Ledger)
+	ledger := NewLedger()
 	for i := range 30 {
 		p := straight(i)
 		ledger.Add(&p, pingline.Accepted, 10, 50)
@@ -370,21 +371,21 @@ func TestAuditReportsOneOfEachKindAtMostTen(t *testing.T) {
 }
 
 func TestAuditOfNothing(t *testing.T) {
-	got, err := Audit(t.Context(), new(Ledger), func(context.Context, int64, int64, func(*pingline.Entry) error) error {
+	got, err := Audit(t.Context(), NewLedger(), func(context.Context, sink.Query, func(*pingline.Entry) error) error {
 		t.Error("the source was asked")
 		return nil
 	})
-	if err != nil || !got.OK() || got.Sent != 0 {
+	if err != nil || got.Err() != nil || got.Sent != 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
 
 func TestAuditFailsWithItsSource(t *testing.T) {
-	ledger := new(Ledger)
+	ledger := NewLedger()
 	p := straight(0)
 	ledger.Add(&p, pingline.Accepted, 10, 50)
 	gone := errors.New("connection refused")
-	_, err := Audit(t.Context(), ledger, func(context.Context, int64, int64, func(*pingline.Entry) error) error { return gone })
+	_, err := Audit(t.Context(), ledger, func(context.Context, sink.Query, func(*pingline.Entry) error) error { return gone })
 	if !errors.Is(err, gone) {
 		t.Errorf("error %v", err)
 	}
@@ -414,7 +415,7 @@ func BenchmarkAudit(b *testing.B) {
 	ledger, points := filteredCity(b, 1000, 200)
 	b.ReportAllocs()
 	for b.Loop() {
-		if got, err := Audit(b.Context(), ledger, points.points); err != nil || !got.OK() {
+		if got, err := Audit(b.Context(), ledger, points.points); err != nil || got.Err() != nil {
 			b.Fatalf("%+v, %v", got, err)
 		}
 	}

@@ -43,7 +43,7 @@ type CityConfig struct {
 // night cars) nine tenths of the time, the others a fifth of it.
 //
 // Receivers err as receivers do (see receiver): by metres, slowly changing,
-// by more where they say so. A battery lasts ten to fourteen hours.
+// by more where they say so. A battery lasts ten to thirteen hours.
 //
 // One phone in fifty is a rider's second device: it moves with the phone
 // before it, errs by itself, and has a device id.

@@ -7,8 +7,8 @@ import (
 )
 
 // Ledger remembers every ping sent and what was answered for it: what an
-// ingester owes. It takes 48 bytes a ping and about 200 bytes a track. The zero
-// value is empty and ready; safe for concurrent use.
+// ingester owes. It takes 48 bytes a ping and about 200 bytes a track. Safe for
+// concurrent use.
 //
 // A ping answered more than once is recorded once, with the first verdict
 // that reached its sender; one that was never answered may be stored or not.
@@ -25,6 +25,11 @@ type Ledger struct {
 type trackName struct{ rider, device string }
 
 const maxEvents = 1<<16 - 1
+
+// NewLedger returns an empty ledger.
+func NewLedger() *Ledger {
+	return &Ledger{tracks: make(map[trackName]uint32), events: make(map[string]uint16)}
+}
 
 // Add records that p was sent and answered by v, with the bound that was in
 // force, in metres; v is 0 if no answer came.
@@ -52,9 +57,6 @@ func (l *Ledger) record(pings []pingline.Ping, verdicts []pingline.Verdict, maxE
 }
 
 func (l *Ledger) add(p *pingline.Ping, v pingline.Verdict, maxError, accuracyCap float32) {
-	if l.tracks == nil {
-		l.tracks, l.events = make(map[trackName]uint32), make(map[string]uint16)
-	}
 	name := trackName{p.Rider, p.Device}
 	track, ok := l.tracks[name]
 	if !ok {

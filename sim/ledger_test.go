@@ -15,14 +15,14 @@ func TestLedgerIsCompact(t *testing.T) {
 }
 
 func TestEmptyLedger(t *testing.T) {
-	var l Ledger
+	l := NewLedger()
 	if first, last := l.Span(); l.Len() != 0 || first <= last {
 		t.Errorf("%d pings from %d to %d", l.Len(), first, last)
 	}
 }
 
 func TestLedgerGrowsPastItsChunks(t *testing.T) {
-	var l Ledger
+	l := NewLedger()
 	const n = 3*recordsChunk + 5
 	p := pingline.Ping{Rider: "r-1"}
 	for i := range n {
@@ -56,7 +56,7 @@ func TestLedgerTakesTheLargerBound(t *testing.T) {
 		{"an overloaded ingester", 30, pingline.HasAccuracy, 40, 50, 40},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var l Ledger
+			l := NewLedger()
 			p := pingline.Ping{Rider: "r-1", Fix: pingline.Fix{Accuracy: tt.accuracy, Known: tt.known}}
 			l.Add(&p, pingline.Held, tt.maxError, tt.cap)
 			if got := l.pings.at(0).bound; got != tt.want {
@@ -67,7 +67,7 @@ func TestLedgerTakesTheLargerBound(t *testing.T) {
 }
 
 func TestLedgerTellsEventsApart(t *testing.T) {
-	var l Ledger
+	l := NewLedger()
 	l.Add(&pingline.Ping{Rider: "r-1"}, pingline.Accepted, 10, 50)
 	seen := map[uint16]string{}
 	for i := range 70_000 {
@@ -91,7 +91,7 @@ func BenchmarkLedger(b *testing.B) {
 		pings[i] = c.Ping(i%10_000, 0, monday+int64(i/10_000)*5000)
 		verdicts[i] = pingline.Accepted
 	}
-	var l Ledger
+	l := NewLedger()
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {

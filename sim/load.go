@@ -67,10 +67,11 @@ func NewLoad(cfg LoadConfig) (*Load, error) {
 		return nil, fmt.Errorf("load of %s: negative limit", cfg.URL)
 	}
 	if cfg.Transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxIdleConns, t.MaxIdleConnsPerHost = cfg.Connections, cfg.Connections
-		t.DisableCompression = true
-		cfg.Transport = t
+		cfg.Transport = &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			MaxIdleConnsPerHost: cfg.Connections,
+			DisableCompression:  true,
+		}
 	}
 	u = u.JoinPath("v1/pings")
 	if cfg.Ledger != nil {

@@ -59,7 +59,7 @@ func BenchmarkLoad(b *testing.B) {
 	city := newCity(b, CityConfig{Interval: time.Second})
 	var sent uint64
 	for b.Loop() {
-		l, err := NewLoad(LoadConfig{URL: server.URL, City: city, For: time.Second, Ledger: new(Ledger)})
+		l, err := NewLoad(LoadConfig{URL: server.URL, City: city, For: time.Second, Ledger: NewLedger()})
 		if err != nil {
 			b.Fatal(err)
 		}

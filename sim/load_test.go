@@ -61,7 +61,7 @@ func TestLoadDeliversEveryPingThroughFaults(t *testing.T) {
 					}
 					return fault{}
 				})
-				ledger := new(Ledger)
+				ledger := NewLedger()
 				l := newLoad(t, LoadConfig{
 					Rate: 200, Batch: 64, Connections: 4, For: 2 * time.Minute, Grace: time.Hour,
 					Gzip: zip, Ledger: ledger, Transport: transport,
@@ -95,7 +95,8 @@ func TestLoadHonoursRetryAfter(t *testing.T) {
 		least, most time.Duration
 	}{
 		{"7", 7 * time.Second, 10500 * time.Millisecond},
-		{"0", 0, 0},
+		{"0", 25 * time.Millisecond, 125 * time.Millisecond},
+		{"Fri, 31 Dec 1999 00:00:00 GMT", 25 * time.Millisecond, 125 * time.Millisecond},
 		{"86400", time.Minute, 90 * time.Second},
 		{"Sat, 01 Jan 2000 00:00:30 GMT", 20 * time.Second, 45 * time.Second}, // a bubble's clock starts at 00:00:00
 		{"", 25 * time.Millisecond, 125 * time.Millisecond},
@@ -172,7 +173,7 @@ func TestLoadStopsResendingWhatIsABug(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			in, transport := serve(t, func(int, []wirePing) fault { return fault{status: tt.status} })
-			ledger := new(Ledger)
+			ledger := NewLedger()
 			c := run(t, newLoad(t, LoadConfig{Rate: 100, For: 5 * time.Second, Ledger: ledger, Transport: transport}))
 			if c.Retries != 0 || c.Rejected == c.Sent != tt.rejected || c.Forgotten == c.Sent != tt.forgotten {
 				t.Errorf("status %d: %+v", tt.status, c)
@@ -208,7 +209,7 @@ func TestLoadFailsAtAnAnswerThatDoesNotAddUp(t *testing.T) {
 		`{"accepted":3,"verdicts":7}`,
 		`{"accepted":3}`,
 	} {
-		l := newLoad(t, LoadConfig{Ledger: new(Ledger)})
+		l := newLoad(t, LoadConfig{Ledger: NewLedger()})
 		s := newSender(l, 0, time.Now())
 		err := s.settle(make([]pingline.Ping, 3), answer{status: 200, body: []byte(body)})
 		if err == nil {
@@ -218,6 +219,28 @@ func TestLoadFailsAtAnAnswerThatDoesNotAddUp(t *testing.T) {
 			t.Errorf("%s was counted", body)
 		}
 	}
+}
+
+func TestPingsOfABrokenAnswerStayUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, transport := serve(t, func(n int, pings []wirePing) fault {
+			switch {
+			case len(pings) > 10:
+				return fault{status: http.StatusRequestEntityTooLarge}
+			case n > 20:
+				return fault{status: http.StatusNoContent}
+			}
+			return fault{status: http.StatusOK} // without verdicts
+		})
+		ledger := NewLedger()
+		l := newLoad(t, LoadConfig{Rate: 1000, Ledger: ledger, Transport: transport})
+		if err := l.Run(t.Context()); err == nil {
+			t.Error("Run of a load whose answers do not add up: nil")
+		}
+		if c := l.Counters(); c.Unanswered != c.Sent || ledger.Len() != int(c.Sent) {
+			t.Errorf("%+v, %d in the ledger", c, ledger.Len())
+		}
+	})
 }
 
 func TestLoadEndsWithinItsGrace(t *testing.T) {
@@ -230,7 +253,7 @@ func TestLoadEndsWithinItsGrace(t *testing.T) {
 			return fault{}
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		ledger := new(Ledger)
+		ledger := NewLedger()
 		l := newLoad(t, LoadConfig{Rate: 1000, Grace: 10 * time.Second, Ledger: ledger, Transport: transport})
 		ended := make(chan error)
 		go func() { ended <- l.Run(ctx) }()
@@ -319,6 +342,19 @@ func TestFastLoadWaitsForItsRiders(t *testing.T) {
 		}
 		if c.Sent < 4000 || c.Sent > 6000 {
 			t.Errorf("%d pings of 1,000 riders in 21 s", c.Sent)
+		}
+	})
+}
+
+func TestLoadOfTooFewRidersSkips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, transport := serve(t, nil)
+		c := run(t, newLoad(t, LoadConfig{
+			City: newCity(t, CityConfig{Riders: 100}),
+			Rate: 1000, Connections: 2, MaxRiders: 100, For: 21 * time.Second, Transport: transport,
+		}))
+		if c.Riders != 100 || c.Sent < 400 || c.Sent > 500 || c.Skipped < 19_000 || len(in.order) != 100 {
+			t.Errorf("100 riders at 1,000 pings/s: %+v", c)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -21,16 +22,21 @@ type sender struct {
 	fleet *fleet
 	batch int // pings in a request; less than configured after a 413
 	rng   *rand.Rand
-	body  []byte
-	zip   *gzip.Writer
+	body  []byte       // of the request, as it is sent
+	zip   *gzip.Writer // nil if bodies are not compressed
+	plain []byte       // the body before it was compressed
 }
 
 func newSender(l *Load, conn int, start time.Time) *sender {
-	return &sender{
+	s := &sender{
 		Load: l, conn: conn, batch: l.cfg.Batch,
 		fleet: newFleet(l.cfg.City, conn, l.cfg.Connections, l.cfg.MaxRiders, l.cfg.Rate, start),
 		rng:   rand.New(rand.NewPCG(l.cfg.City.cfg.Seed, uint64(conn))),
 	}
+	if l.cfg.Gzip {
+		s.zip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
+	}
+	return s
 }
 
 // run makes pings until making is done and sends them until sending is.
@@ -69,7 +75,11 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
 		a := s.post(ctx)
 		switch a.fate() {
 		case answered:
-			return s.settle(pings, a)
+			err := s.settle(pings, a)
+			if err != nil {
+				s.giveUp(pings)
+			}
+			return err
 		case tooLarge:
 			if len(pings) == 1 {
 				s.forget(pings)
@@ -78,6 +88,7 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
 			half := len(pings) / 2
 			s.batch = max(1, min(s.batch, half))
 			if err := s.deliver(ctx, pings[:half]); err != nil {
+				s.giveUp(pings[half:])
 				return err
 			}
 			return s.deliver(ctx, pings[half:])
@@ -97,30 +108,30 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
 
 // encode makes pings the body of the next request.
 func (s *sender) encode(pings []pingline.Ping) error {
-	b := append(s.body[:0], '[')
-	for i := range pings {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = track.AppendPing(b, &pings[i])
-	}
-	s.body = append(b, ']')
-	if !s.cfg.Gzip {
+	if s.zip == nil {
+		s.body = appendBatch(s.body[:0], pings)
 		return nil
 	}
-	var buf bytes.Buffer
-	if s.zip == nil {
-		s.zip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed)
-	}
-	s.zip.Reset(&buf)
-	if _, err := s.zip.Write(s.body); err != nil {
-		return fmt.Errorf("compress a body: %w", err)
-	}
-	if err := s.zip.Close(); err != nil {
+	s.plain = appendBatch(s.plain[:0], pings)
+	buf := bytes.NewBuffer(s.body[:0])
+	s.zip.Reset(buf)
+	_, err := s.zip.Write(s.plain)
+	if err = errors.Join(err, s.zip.Close()); err != nil {
 		return fmt.Errorf("compress a body: %w", err)
 	}
 	s.body = buf.Bytes()
 	return nil
+}
+
+func appendBatch(dst []byte, pings []pingline.Ping) []byte {
+	dst = append(dst, '[')
+	for i := range pings {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = track.AppendPing(dst, &pings[i])
+	}
+	return append(dst, ']')
 }
 
 // post sends the body once.
@@ -161,7 +172,7 @@ func (s *sender) do(req *http.Request) answer {
 // backoff returns how long to wait after the try-th refusal: what the answer
 // says and up to half as much again, or twice as long each time.
 func (s *sender) backoff(retryAfter string, try int) time.Duration {
-	if d, ok := parseRetryAfter(retryAfter, time.Now()); ok {
+	if d := parseRetryAfter(retryAfter, time.Now()); d > 0 {
 		return d + time.Duration(s.rng.Float64()*float64(d/2))
 	}
 	limit := min(5*time.Second, 100*time.Millisecond<<min(try, 10))
