@@ -157,3 +157,148 @@ func TestRecordedTracksKeepLittle(t *testing.T) {
 		})
 	}
 }
+
+// At every bound, nothing is off by more.
+func TestRecordedTracksHoldAtEveryBound(t *testing.T) {
+	for _, file := range recordedFiles {
+		pings := recorded(t, file)
+		for _, eps := range []float64{0, 5, 10, 25, 50, 1000} {
+			for _, accuracyCap := range []float64{0, 50} {
+				r := newRun(t, bare(), Bound{MaxError: eps, AccuracyCap: accuracyCap})
+				r.judgeAll(pings)
+				vertices, late, worst := r.finish()
+				t.Logf("%s at %v m, accuracy up to %v: kept %.2f %%, worst %.4f of the bound", file, eps, accuracyCap, 100*float64(vertices+late)/float64(len(pings)), worst)
+			}
+		}
+	}
+}
+
+// A rider's newest stored ping is near the newest ping, or not much older.
+func TestLiveGapKeepsTheNewestFresh(t *testing.T) {
+	for _, file := range []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s"} {
+		r := newRun(t, DefaultConfig(), Bound{MaxError: 10})
+		for _, p := range recorded(t, file) {
+			r.judge(p)
+			s := r.reader.stored[trackOf(&p)]
+			newest := &s[len(s)-1]
+			if old := p.At - newest.At; old > 30_000 && haversine(newest.Lat(), newest.Lon(), p.Lat(), p.Lon()) > 10 {
+				t.Fatalf("%s: %s at %d: the newest stored ping is %d ms old, and far off", file, p.Rider, p.At, old)
+			}
+		}
+	}
+}
+
+// A batch sent again meets itself.
+func TestSentAgainAddsNothing(t *testing.T) {
+	for _, file := range recordedFiles {
+		pings := recorded(t, file)
+		for _, size := range []int{700, 1000, len(pings)} {
+			for _, cfg := range []Config{bare(), DefaultConfig()} {
+				r := newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50})
+				for at := 0; at < len(pings); at += size {
+					batch := pings[at:min(at+size, len(pings))]
+					r.judgeAll(batch)
+					for k, p := range batch {
+						stored := len(r.reader.stored[p.Rider+"/"])
+						if v := r.judge(p); v != pingline.Duplicate && v != pingline.Redundant || len(r.reader.stored[p.Rider+"/"]) != stored {
+							t.Fatalf("%s in batches of %d: ping %d sent again is %v", file, size, at+k, v)
+						}
+					}
+				}
+				r.finish()
+			}
+		}
+	}
+}
+
+// A phone that was offline sends what is now, and then what was: a hole of ten
+// minutes in every track comes after all the rest.
+func TestBacklogsBecomeVertices(t *testing.T) {
+	for _, file := range []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s"} {
+		for _, liveFirst := range []int{5, 60, 1 << 30} {
+			pings := recorded(t, file)
+			byRider := map[string][]pingline.Ping{}
+			for _, p := range pings {
+				byRider[p.Rider] = append(byRider[p.Rider], p)
+			}
+			inOrder, holed := newRun(t, DefaultConfig(), Bound{MaxError: 10}), newRun(t, DefaultConfig(), Bound{MaxError: 10})
+			inOrder.judgeAll(pings)
+			inHoles := 0
+			for _, track := range byRider {
+				from := track[0].At + (track[len(track)-1].At-track[0].At)/3
+				var hole []pingline.Ping
+				live := 0
+				for _, p := range track {
+					if p.At > from && p.At <= from+600_000 {
+						hole = append(hole, p)
+						continue
+					}
+					holed.judge(p)
+					if p.At > from {
+						if live++; live == liveFirst {
+							holed.judgeAll(hole)
+							inHoles += len(hole)
+							hole = nil
+						}
+					}
+				}
+				holed.judgeAll(hole)
+				inHoles += len(hole)
+			}
+			v, l, _ := inOrder.finish()
+			hv, hl, worst := holed.finish()
+			n := float64(len(pings))
+			t.Logf("%s, %d live pings first: %d pings in holes, kept %.2f %% in order, %.2f %% with holes (%d late), worst %.4f", file, liveFirst, inHoles, 100*float64(v+l)/n, 100*float64(hv+hl)/n, hl, worst)
+			if 100*float64(hv+hl-v-l)/n > 2 {
+				t.Errorf("%s: holes keep %d points more", file, hv+hl-v-l)
+			}
+			if hl > l {
+				t.Errorf("%s: %d points of backlogs are late", file, hl)
+			}
+		}
+	}
+}
+
+// What the filter has forgotten, by restart or for lack of room, it does not
+// take for new.
+func TestForgottenIsNotNew(t *testing.T) {
+	for _, file := range recordedFiles {
+		pings := recorded(t, file)
+		newest := int64(0)
+		for _, p := range pings {
+			newest = max(newest, p.At)
+		}
+		t.Run(file+" after a restart without a checkpoint", func(t *testing.T) {
+			r := newRun(t, bare(), Bound{MaxError: 10})
+			r.judgeAll(pings)
+			r.finish()
+			f, err := New(r.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Forgot(newest)
+			r.Filter = f
+			for i := 0; i < len(pings); i += 3 { // other lines than before
+				if v := r.judge(pings[i]); v != pingline.Accepted {
+					t.Fatalf("ping %d of what was forgotten is %v", i, v)
+				}
+			}
+			r.finish()
+		})
+		t.Run(file+" with a filter too small", func(t *testing.T) {
+			cfg := bare()
+			cfg.MaxRiders = 2
+			r := newRun(t, cfg, Bound{MaxError: 10})
+			for range 3 {
+				r.judgeAll(pings)
+				for i := 0; i < len(pings); i += 3 {
+					r.judge(pings[i])
+				}
+			}
+			r.finish()
+			if r.Riders() > 2 {
+				t.Errorf("%d tracks are known, want at most 2", r.Riders())
+			}
+		})
+	}
+}

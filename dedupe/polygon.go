@@ -98,16 +98,21 @@ func (fr frame) velocity(from, to spot) vec {
 // intersection of any number of them is eight intervals.
 const directions = 8
 
-var normals = func() (n [directions]vec) {
-	for k := range n {
-		n[k].y, n[k].x = math.Sincos(float64(k) * math.Pi / directions)
-	}
-	return n
-}()
+var (
+	sin1, cos1 = math.Sincos(math.Pi / 8)
+	cos2       = math.Sqrt2 / 2
 
-// apothem is how far the edges of a 16-gon are from its centre, as a part of
-// the radius of the disc around it.
-var apothem = math.Cos(math.Pi / (2 * directions))
+	// apothem is how far the edges of a 16-gon are from its centre, as a part of
+	// the radius of the disc around it.
+	apothem = math.Cos(math.Pi / 16)
+)
+
+// along returns v's parts along the normals of the edges, at 0, π/8, … 7π/8.
+func (v vec) along() [directions]float64 {
+	sx, cx, dx := v.x*sin1, v.x*cos1, v.x*cos2
+	sy, cy, dy := v.y*sin1, v.y*cos1, v.y*cos2
+	return [directions]float64{v.x, cx + sy, dx + dy, sx + cy, v.y, cy - sx, dy - dx, sy - cx}
+}
 
 // polygon holds, for each direction, the interval of velocities left. The
 // polygon of a line without dropped pings is open on all sides.
@@ -122,24 +127,26 @@ var openPolygon = func() (p polygon) {
 
 // narrow intersects p with the 16-gon for velocities that pass within eps
 // metres of a ping seen dt ms after the vertex and with velocity v from it.
-// Rounding to float32 goes inwards.
+// What float32 may round outwards is taken off the 16-gon first.
 func (p *polygon) narrow(v vec, eps float64, dt int64) {
 	const inward = 1.0 / (1 << 23)
 	r := margin * apothem * eps / float64(dt)
-	for k := range directions {
-		s := v.x*normals[k].x + v.y*normals[k].y
-		lo, hi := s-r, s+r
-		p.lo[k] = max(p.lo[k], float32(lo+math.Abs(lo)*inward))
-		p.hi[k] = min(p.hi[k], float32(hi-math.Abs(hi)*inward))
+	r -= (math.Abs(v.x) + math.Abs(v.y) + r) * inward
+	for k, s := range v.along() {
+		if lo := float32(s - r); lo > p.lo[k] {
+			p.lo[k] = lo
+		}
+		if hi := float32(s + r); hi < p.hi[k] {
+			p.hi[k] = hi
+		}
 	}
 }
 
 // contains reports whether a chord of velocity v is within the bound of every
 // ping p was narrowed by.
 func (p *polygon) contains(v vec) bool {
-	for k := range directions {
-		s := v.x*normals[k].x + v.y*normals[k].y
-		if !(s >= float64(p.lo[k]) && s <= float64(p.hi[k])) {
+	for k, s := range v.along() {
+		if s < float64(p.lo[k]) || s > float64(p.hi[k]) {
 			return false
 		}
 	}

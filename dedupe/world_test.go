@@ -220,6 +220,7 @@ func (w *world) commit() (pings int) {
 	active := 1 + w.rng.IntN(len(w.walkers)) // the others are silent
 	if w.rng.IntN(30) == 0 {
 		w.rng.Shuffle(len(w.walkers), func(i, j int) { w.walkers[i], w.walkers[j] = w.walkers[j], w.walkers[i] })
+		w.catchUp()
 	}
 	for range 1 + w.rng.IntN(30) {
 		for _, p := range w.walkers[w.rng.IntN(active)].arrivals() {
@@ -240,6 +241,17 @@ func (w *world) commit() (pings int) {
 	}
 	w.commits = append(w.commits, c)
 	return pings
+}
+
+// catchUp lets the silent ones go on at the time of the others.
+func (w *world) catchUp() {
+	now := w.walkers[0].at
+	for _, k := range w.walkers {
+		now = max(now, k.at)
+	}
+	for _, k := range w.walkers {
+		k.at = max(k.at, now-w.rng.Int64N(100_000))
+	}
 }
 
 func (w *world) number() uint64 { return uint64(len(w.commits)) }
