@@ -85,9 +85,9 @@ func (p *blockPool) unlinkOldest(top *uint32) uint32 {
 	return k
 }
 
-// A mark remembers a stored ping that the recent points do not tell: one with
-// an event, or a late one. It is a fingerprint of instant, position and event,
-// kept like a point, up to maxRecent of them.
+// A mark remembers a stored ping with an event, which the recent points do not
+// tell: a fingerprint of its instant, position and event, kept like a point, up
+// to maxRecent of them, late ones included.
 type mark uint64
 
 // newMark is the same in every process: marks are part of the state.

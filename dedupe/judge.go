@@ -35,9 +35,6 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 		return false
 	case e.Event != "":
 		return f.judgePastEvent(b, t, e, eps)
-	case t.marks != 0 && f.blocks.remembers(t, newMark(p, "")):
-		e.Verdict = pingline.Duplicate
-		return false
 	case t.broken:
 		f.judgeBroken(t, e)
 		return false
