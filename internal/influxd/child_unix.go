@@ -1,0 +1,13 @@
+//go:build unix && !linux
+
+package influxd
+
+import "syscall"
+
+// childAttr keeps the terminal's Ctrl-C from the child, so that its parent can
+// still drain into it.
+func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// awaitStop does not wait here: a system without a waitid that leaves the
+// child's end alone cannot tell.
+func awaitStop(int) error { return nil }

@@ -1,0 +1,110 @@
+package influxd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is one child, from its start to its end.
+type process struct {
+	cmd  *exec.Cmd
+	log  *tail
+	done chan struct{} // closed when it is gone and err is set
+	err  error         // how it ended
+}
+
+// startProcess runs binary with env. Log lines go to output, if there is one.
+func startProcess(binary string, env []string, output io.Writer) (*process, error) {
+	log := &tail{next: output}
+	cmd := exec.Command(binary, "run", "-config", os.DevNull)
+	cmd.Env = env
+	cmd.Stdout, cmd.Stderr = log, log // one writer for both: never called twice at once
+	cmd.SysProcAttr = childAttr()
+	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
+	started := make(chan error)
+	go p.run(started)
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// run starts the child and waits for its end, on one thread: Linux sends the
+// parent-death signal when the thread that made the child goes, and an unlocked
+// one may go at any time.
+func (p *process) run(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	p.err = p.cmd.Wait()
+	close(p.done)
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// signal returns os.ErrProcessDone if the child is gone.
+func (p *process) signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
+
+// kill returns when the child is gone.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // the only error is that it is gone
+	<-p.done
+}
+
+// stop asks the child to end and gives it some time before it kills it.
+func (p *process) stop(grace time.Duration) error {
+	asked := errors.Join(p.signal(syscall.SIGTERM), p.signal(syscall.SIGCONT))
+	if errors.Is(asked, os.ErrProcessDone) {
+		<-p.done
+		return nil
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return p.err
+	case <-timer.C:
+		p.kill()
+		return fmt.Errorf("killed: not stopped after %v", grace)
+	}
+}
+
+// tail passes a log on and remembers its end, for the error of a child that
+// does not start.
+type tail struct {
+	next io.Writer // or nil
+
+	mu   sync.Mutex
+	last []byte
+}
+
+const tailSize = 2 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	t.last = append(t.last, b...)
+	t.last = t.last[max(0, len(t.last)-tailSize):]
+	t.mu.Unlock()
+	if t.next == nil {
+		return len(b), nil
+	}
+	return t.next.Write(b)
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.last))
+}
