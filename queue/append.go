@@ -1,0 +1,159 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Append makes payload durable as the next record, with the running totals t
+// after it, and returns its number. It copies payload. With reserve it may use
+// what the log keeps back.
+//
+// An error wraps ErrFull or ErrTooLarge if nothing was stored, ErrClosed if the
+// log is, and ErrUnclear otherwise: then call Settle before the next Append.
+func (l *Log) Append(ctx context.Context, payload []byte, t Totals, reserve bool) (uint64, error) {
+	r := Record{Totals: t, Payload: payload}
+	st, after, err := l.admit(&r, reserve)
+	if err != nil {
+		return 0, fmt.Errorf("append %d bytes: %w", len(payload), err)
+	}
+	if err := l.put(ctx, st, &r, after); err != nil {
+		return 0, fmt.Errorf("append record %d of %d bytes: %w: %w", r.Number, len(payload), ErrUnclear, err)
+	}
+	return r.Number, nil
+}
+
+// admit gives r its number, or refuses it.
+func (l *Log) admit(r *Record, reserve bool) (st *store, after uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	room := l.limit - l.bytes
+	if !reserve {
+		room -= l.reserve
+	}
+	n := recordHeader + len(r.Payload)
+	switch most := l.store.maxData(); {
+	case l.closed:
+		return nil, 0, ErrClosed
+	case l.unclear:
+		return nil, 0, fmt.Errorf("%w: the one before, until it is settled", ErrUnclear)
+	case n > most:
+		return nil, 0, fmt.Errorf("%w: at most %d", ErrTooLarge, most-recordHeader)
+	case l.store.size(n, l.seq) > room:
+		return nil, 0, fmt.Errorf("%w: %d of %d bytes are left", ErrFull, max(room, 0), l.limit)
+	}
+	r.Number, r.Before = l.last+1, l.totals
+	return l.store, l.seq, nil
+}
+
+// put appends r behind sequence after, and shows it to the readers once it is
+// durable.
+func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
+	defer cancel()
+	b := encodeRecord(r)
+	err := st.put(ctx, b, after)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && l.store != st {
+		err = errors.New("the log was opened anew meanwhile")
+	}
+	if err != nil {
+		l.unclear = true
+		return err
+	}
+	if err := l.mark.write(r.Number, &r.Totals); (err != nil) != l.markFails {
+		l.markFails = err != nil
+		l.cfg.Logger.Warn("high-water mark of the log", "error", err)
+	}
+	if l.counted <= after {
+		l.bytes += st.size(len(b), after)
+		l.counted = after + 1
+	}
+	l.numbering = l.numbering.with(r.Number, after+1)
+	l.seq, l.last, l.kept, l.totals = after+1, r.Number, r.Number, r.Totals
+	l.recent.add(*r)
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
+	return nil
+}
+
+// Settle finds out, after ErrUnclear, what the log's end is: it appends a record
+// that holds payload and adds nothing to the totals, under the number that comes
+// next, until one stands. Whatever was on its way can no longer land then. It
+// returns the number of that record, the last, and the totals.
+//
+// It tries until ctx is done, as long as the disk is full or the servers do not
+// answer, and may then be called again.
+func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals, err error) {
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		r, err := l.settle(ctx, payload)
+		if err == nil {
+			return r.Number, r.Totals, nil
+		}
+		if errors.Is(err, ErrClosed) {
+			return 0, t, fmt.Errorf("settle the log: %w", err)
+		}
+		l.cfg.Logger.Warn("the end of the log is not settled yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return 0, t, fmt.Errorf("settle the log: %w: %w", ctx.Err(), err)
+		case <-l.life.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// settle tries once, and returns the record that stands.
+func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) {
+	l.mu.Lock()
+	known := Cursor{Next: l.last + 1, Totals: l.totals}
+	closed := l.closed
+	l.unclear = true
+	l.mu.Unlock()
+	if closed {
+		return r, ErrClosed
+	}
+	if l.cfg.embedded() {
+		if err := l.reopen(ctx, len(payload)); err != nil {
+			return r, err
+		}
+	}
+	next, err := l.take(ctx, known)
+	if err != nil {
+		return r, err
+	}
+	l.mu.Lock()
+	st, after := l.store, l.seq
+	l.mu.Unlock()
+	r = Record{Number: next.Next, Before: next.Totals, Totals: next.Totals, Payload: payload}
+	if err := l.put(ctx, st, &r, after); err != nil {
+		return r, fmt.Errorf("append record %d: %w", r.Number, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unclear = false
+	return r, nil
+}
+
+// reopen closes the embedded server and opens it again. One that could not write
+// once never does again; and what is on its way to it is gone.
+func (l *Log) reopen(ctx context.Context, n int) error {
+	const spare = 1 << 20 // so that more than the one record fits
+	if err := probeDisk(l.cfg.Dir, n+spare); err != nil {
+		return err
+	}
+	l.session().close()
+	st, err := openStore(ctx, &l.cfg)
+	if err != nil {
+		return fmt.Errorf("open the log anew: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.store = st
+	return nil
+}

@@ -1,0 +1,134 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// DamageError says that the records from From to To are lost, and what the
+// totals counted in them.
+type DamageError struct {
+	From, To uint64
+	Lost     Totals
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("records %d to %d of the log are lost", e.From, e.To)
+}
+
+// damaged is a run of lost records and the totals on both sides of it.
+type damaged struct {
+	from, to      uint64
+	before, after Totals
+}
+
+func (d *damaged) error() *DamageError {
+	return &DamageError{From: d.from, To: d.to, Lost: d.after.Sub(d.before)}
+}
+
+// Damage returns what is known to be lost: what was found when the log was
+// opened and what readers met since, each record once.
+func (l *Log) Damage() []DamageError {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]DamageError, 0, len(l.damage))
+	for i := range l.damage {
+		list = append(list, *l.damage[i].error())
+	}
+	return list
+}
+
+// note adds d to what is known to be lost, and says so if it is news.
+func (l *Log) note(d damaged) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(l.damage, d.from, func(e damaged, from uint64) int {
+		if e.to < from {
+			return -1
+		}
+		return 1
+	})
+	j := i
+	for ; j < len(l.damage) && l.damage[j].from <= d.to; j++ {
+		e := &l.damage[j]
+		if e.from <= d.from && e.to >= d.to {
+			return
+		}
+		if e.from < d.from {
+			d.from, d.before = e.from, e.before
+		}
+		if e.to > d.to {
+			d.to, d.after = e.to, e.after
+		}
+	}
+	l.damage = slices.Replace(l.damage, i, j, d)
+	e := d.error()
+	l.cfg.Logger.Warn("records of the log are lost", "from", e.From, "to", e.To, "totals", e.Lost)
+}
+
+// reportLost notes what the survey shows to be lost: before the first record,
+// behind the last, and between. next is the number that is given next.
+func (l *Log) reportLost(ctx context.Context, st *store, v *survey, next Cursor) error {
+	trimmed := l.cursors.trimmed()
+	if v.last == nil {
+		if from := trimmed.Next; from != 0 && from < next.Next {
+			l.note(damaged{from, next.Next - 1, trimmed.Totals, next.Totals})
+		}
+		return nil
+	}
+	if trimmed.Next != 0 && trimmed.Next < v.first.Number {
+		l.note(damaged{trimmed.Next, v.first.Number - 1, trimmed.Totals, v.first.Before})
+	}
+	lost := v.gaps
+	for _, s := range v.numbering[1:] {
+		lost = append(lost, gap{s.seq, s.seq - 1}) // the numbers jump, the sequences do not
+	}
+	for _, g := range lost {
+		after, err := st.find(ctx, g.to+1, v.last.seq)
+		if err != nil {
+			return err
+		}
+		if after == nil {
+			continue // readers will find out
+		}
+		from := max(v.numbering.number(g.from-1)+1, trimmed.Next)
+		if from >= after.Number {
+			continue
+		}
+		before, err := l.totalsBefore(ctx, st, from, after.Before)
+		if err != nil {
+			return err
+		}
+		l.note(damaged{from, after.Number - 1, before, after.Before})
+	}
+	if last := v.last; last.Number+1 < next.Next {
+		l.note(damaged{last.Number + 1, next.Next - 1, last.Totals, next.Totals})
+	}
+	return nil
+}
+
+// totalsBefore returns the totals before record number, which is lost, or
+// unknown if nobody knows them.
+func (l *Log) totalsBefore(ctx context.Context, st *store, number uint64, unknown Totals) (Totals, error) {
+	if number == 1 {
+		return Totals{}, nil
+	}
+	if c, ok := l.cursors.at(number); ok {
+		return c.Totals, nil
+	}
+	l.mu.Lock()
+	at := l.numbering.seq(number - 1)
+	for _, d := range l.damage {
+		if d.to+1 == number {
+			defer l.mu.Unlock()
+			return d.after, nil
+		}
+	}
+	l.mu.Unlock()
+	r, err := st.record(ctx, at)
+	if err == nil && r != nil && r.Number == number-1 {
+		return r.Totals, nil
+	}
+	return unknown, err
+}

@@ -1,0 +1,78 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// What lies in Config.Dir, beside the folder "jetstream" of the embedded store.
+const (
+	lockFile    = "lock"
+	cursorsFile = "cursors"
+	markFile    = "high-water"
+	probeFile   = "probe"
+)
+
+// writeAside replaces the file at path by b so that a crash leaves either the
+// old content or the new, and returns when the new one is on disk.
+func writeAside(path string, b []byte) error {
+	aside := path + ".new"
+	if err := writeSynced(aside, b); err != nil {
+		return err
+	}
+	if err := os.Rename(aside, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// probeDisk tells whether the disk under dir takes n more bytes.
+func probeDisk(dir string, n int) error {
+	path := filepath.Join(dir, probeFile)
+	err := writeSynced(path, make([]byte, n))
+	if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	if err != nil {
+		return fmt.Errorf("try the disk with %d bytes: %w", n, err)
+	}
+	return nil
+}
+
+// usedBytes is how much the files under dir hold.
+func usedBytes(dir string) (n int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	return n, err
+}

@@ -1,0 +1,69 @@
+package queue
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"os"
+)
+
+// mark is the high-water mark: the number and the totals of the newest record
+// that was ever acknowledged. A log that lost its tail knows by it which
+// numbers are gone, and never gives them out again.
+//
+// It is written in place after each append and not synced: it outlives the
+// process at once and a power cut mostly; it only matters where a tail that was
+// synced is lost all the same. Of its two slots the older one is overwritten,
+// so that a torn write leaves the other:
+//
+//	u64 number, u64 totals four times, u32 CRC-32C of both, zeros up to 64 bytes
+type mark struct {
+	f    *os.File
+	slot int64 // the next one to write
+	buf  [markSlot]byte
+}
+
+const (
+	markSlot = 64
+	markSize = 8 + 4*8
+)
+
+// openMark opens or creates the mark at path and returns what it says: number 0
+// if it says nothing.
+func openMark(path string) (m *mark, number uint64, t Totals, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, 0, t, err
+	}
+	m = &mark{f: f}
+	var b [2 * markSlot]byte
+	n, _ := f.ReadAt(b[:], 0) // what cannot be read says nothing
+	for slot := range int64(2) {
+		s := b[slot*markSlot : (slot+1)*markSlot]
+		if n < int(slot+1)*markSlot || crc32.Checksum(s[:markSize], castagnoli) != binary.LittleEndian.Uint32(s[markSize:]) {
+			continue
+		}
+		if v := binary.LittleEndian.Uint64(s); v > number {
+			number, m.slot = v, 1-slot
+			for i := range t {
+				t[i] = binary.LittleEndian.Uint64(s[8+8*i:])
+			}
+		}
+	}
+	return m, number, t, nil
+}
+
+func (m *mark) write(number uint64, t *Totals) error {
+	binary.LittleEndian.PutUint64(m.buf[:], number)
+	for i, v := range t {
+		binary.LittleEndian.PutUint64(m.buf[8+8*i:], v)
+	}
+	binary.LittleEndian.PutUint32(m.buf[markSize:], crc32.Checksum(m.buf[:markSize], castagnoli))
+	if _, err := m.f.WriteAt(m.buf[:], m.slot*markSlot); err != nil {
+		return fmt.Errorf("write high-water mark %d: %w", number, err)
+	}
+	m.slot = 1 - m.slot
+	return nil
+}
+
+func (m *mark) close() error { return m.f.Close() }
