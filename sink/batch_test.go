@@ -1,0 +1,252 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pingline"
+	"pingline/queue"
+)
+
+// testBatcher reads records and errors from a channel as from a log. In a
+// bubble of synctest the channel must be made there.
+func testBatcher(log <-chan any) *batcher {
+	return &batcher{
+		lines: 5000, bytes: 4 << 20, wait: time.Second, logger: quiet,
+		done: queue.Cursor{Next: 1},
+		next: func(ctx context.Context) (queue.Record, error) {
+			select {
+			case v := <-log:
+				if err, ok := v.(error); ok {
+					return queue.Record{}, err
+				}
+				return v.(queue.Record), nil
+			case <-ctx.Done():
+				return queue.Record{}, ctx.Err()
+			}
+		},
+	}
+}
+
+// record is commit number of entries, behind before stored pings.
+func record(number, before uint64, entries ...pingline.Entry) queue.Record {
+	r := queue.Record{Number: number, Payload: commit(entries...)}
+	r.Before[pingline.TotalStored], r.Totals[pingline.TotalStored] = before, before
+	for i := range entries {
+		if entries[i].Stored() {
+			r.Totals[pingline.TotalStored]++
+		}
+	}
+	return r
+}
+
+// held are entries that are in the log only.
+func held(n int) []pingline.Entry {
+	list := fleet(7, n)
+	for i := range list {
+		list[i].Verdict = pingline.Held + pingline.Verdict(i%2)
+	}
+	return list
+}
+
+// fill returns the next batch of r.
+func fill(t *testing.T, r *batcher) *batch {
+	t.Helper()
+	b := new(batch)
+	if err := r.fill(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func cursor(next, stored uint64) (c queue.Cursor) {
+	c.Next, c.Totals[pingline.TotalStored] = next, stored
+	return c
+}
+
+func TestBatchEndsAtLinesAndInsideCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := make(chan any, 10)
+		log <- record(1, 0, fleet(1, 3)...)
+		log <- record(2, 3, fleet(2, 12_000)...)
+		log <- record(3, 12_003, held(5)...)
+		begun := time.Now()
+		r := testBatcher(log)
+		var got []byte
+		for i, want := range []struct {
+			rows   int
+			cursor queue.Cursor
+		}{
+			{5000, cursor(2, 3)},
+			{5000, cursor(2, 3)},
+		} {
+			b := fill(t, r)
+			if b.rows() != want.rows || b.cursor != want.cursor {
+				t.Errorf("batch %d: %d rows, cursor %+v, want %+v", i, b.rows(), b.cursor, want)
+			}
+			got = append(got, b.lines...)
+		}
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("full batches took %v though the log had them", waited)
+		}
+		last := fill(t, r)
+		if last.rows() != 2003 || last.cursor != cursor(4, 12_003) {
+			t.Errorf("the last batch has %d rows, cursor %+v", last.rows(), last.cursor)
+		}
+		if waited := time.Since(begun); waited != time.Second {
+			t.Errorf("the last batch waited %v, want a second", waited)
+		}
+		var want []byte
+		for _, e := range append(fleet(1, 3), fleet(2, 12_000)...) {
+			want = pingline.AppendLine(want, &e)
+		}
+		if !bytes.Equal(append(got, last.lines...), want) {
+			t.Error("the batches do not make up the log")
+		}
+	})
+}
+
+func TestBatchEndsAtBytes(t *testing.T) {
+	log := make(chan any, 10)
+	log <- record(1, 0, fleet(1, 1000)...)
+	r := testBatcher(log)
+	r.bytes = 16 << 10
+	b := fill(t, r)
+	if n := len(b.lines); n > r.bytes || n < r.bytes-2*maxLine {
+		t.Errorf("the batch has %d bytes, want close to %d", n, r.bytes)
+	}
+	if b.cursor != cursor(1, 0) {
+		t.Errorf("cursor %+v, want it at the commit that is not done", b.cursor)
+	}
+	if got := b.slice(0, b.rows()); !bytes.Equal(got, b.lines) {
+		t.Error("the slice of all rows is not all lines")
+	}
+	if got := b.slice(3, 4); bytes.Count(got, []byte("\n")) != 1 || b.at[3] != recently+3 {
+		t.Errorf("row 3 is %q at %d", got, b.at[3])
+	}
+}
+
+func TestBatchWaitsFromItsFirstCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := make(chan any)
+		go func() {
+			time.Sleep(time.Hour) // nothing to write: no batch
+			for i := range 5 {
+				log <- record(uint64(i+1), uint64(i), fleet(uint64(i), 1)...)
+				time.Sleep(300 * time.Millisecond)
+			}
+		}()
+		begun := time.Now()
+		r := testBatcher(log)
+		b := fill(t, r)
+		if waited := time.Since(begun); waited != time.Hour+time.Second || b.rows() != 4 || b.cursor != cursor(5, 4) {
+			t.Errorf("%d rows after %v, cursor %+v", b.rows(), waited, b.cursor)
+		}
+		if b := fill(t, r); b.rows() != 1 || b.cursor != cursor(6, 5) {
+			t.Errorf("%d rows in the second batch, cursor %+v", b.rows(), b.cursor)
+		}
+	})
+}
+
+func TestBatchOfNothingStillMovesTheCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := make(chan any, 10)
+		log <- record(1, 0, held(3)...)
+		if b := fill(t, testBatcher(log)); b.rows() != 0 || b.cursor != cursor(2, 0) {
+			t.Errorf("%d rows, cursor %+v", b.rows(), b.cursor)
+		}
+	})
+}
+
+func TestBatchCountsDamage(t *testing.T) {
+	lost := &queue.DamageError{From: 2, To: 3}
+	lost.Lost[pingline.TotalStored] = 7
+	unknown := &queue.DamageError{From: 2, To: 3}
+	torn := record(2, 4, fleet(2, 10)...)
+	torn.Payload = torn.Payload[:len(torn.Payload)-5]
+	noCommit := record(2, 4, fleet(2, 10)...)
+	noCommit.Payload = []byte("other")
+	for _, tt := range []struct {
+		name    string
+		log     []any
+		rows    int
+		damaged uint64
+		cursor  queue.Cursor
+	}{
+		{"none", []any{record(1, 0, fleet(1, 4)...), record(2, 4, fleet(2, 10)...)}, 14, 0, cursor(3, 14)},
+		{"commits are missing", []any{record(1, 0, fleet(1, 4)...), lost, record(4, 11, fleet(2, 2)...)}, 6, 7, cursor(5, 13)},
+		{"how many is told by the next commit", []any{record(1, 0, fleet(1, 4)...), unknown, record(4, 11, fleet(2, 2)...)}, 6, 7, cursor(5, 13)},
+		{"the tail is missing", []any{record(1, 0, fleet(1, 4)...), lost}, 4, 7, cursor(4, 11)},
+		{"a commit cut short", []any{record(1, 0, fleet(1, 4)...), torn, record(3, 14, fleet(3, 1)...)}, 4 + 9 + 1, 1, cursor(4, 15)},
+		{"a commit that is none", []any{record(1, 0, fleet(1, 4)...), noCommit, record(3, 14, fleet(3, 1)...)}, 5, 10, cursor(4, 15)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := make(chan any, 10)
+				for _, v := range tt.log {
+					log <- v
+				}
+				b := fill(t, testBatcher(log))
+				if b.rows() != tt.rows || b.damaged != tt.damaged || b.cursor != tt.cursor {
+					t.Errorf("%d rows, %d damaged, cursor %+v; want %d, %d, %+v", b.rows(), b.damaged, b.cursor, tt.rows, tt.damaged, tt.cursor)
+				}
+			})
+		})
+	}
+}
+
+// A log that was trimmed before the lane first read it has lost nothing.
+func TestBatcherWithoutCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := make(chan any, 10)
+		log <- record(41, 1000, fleet(1, 4)...)
+		r := testBatcher(log)
+		r.fresh = true
+		if b := fill(t, r); b.damaged != 0 || b.rows() != 4 || b.cursor != cursor(42, 1004) || r.origin != cursor(41, 1000) {
+			t.Errorf("%d rows, %d damaged, cursor %+v, origin %+v", b.rows(), b.damaged, b.cursor, r.origin)
+		}
+	})
+}
+
+func TestBatchBeforeAnError(t *testing.T) {
+	broken := errors.New("broken")
+	log := make(chan any, 10)
+	log <- record(1, 0, fleet(1, 4)...)
+	log <- broken
+	log <- broken
+	r := testBatcher(log)
+	if b := fill(t, r); b.rows() != 4 {
+		t.Errorf("%d rows, want those before the error", b.rows())
+	}
+	if err := r.fill(t.Context(), new(batch)); !errors.Is(err, broken) {
+		t.Errorf("fill = %v, want the error", err)
+	}
+}
+
+func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := make(chan any, 10)
+		log <- record(1, 0, append(fleet(1, 30), held(5)...)...)
+		r := testBatcher(log)
+		r.mine = func(e *pingline.Entry) bool { return e.Rider == "rider-1-4" }
+		if b := fill(t, r); b.rows() != 3 || b.elsewhere != 27 || b.damaged != 0 {
+			t.Errorf("%d rows, %d elsewhere, %d damaged", b.rows(), b.elsewhere, b.damaged)
+		}
+	})
+}
+
+func TestLineOfTheLongestEntryFits(t *testing.T) {
+	long := func(n int) string { return fmt.Sprintf("%0*d", n, 0) }
+	e := pingline.Entry{Verdict: pingline.Accepted, Cell: 1<<64 - 1, Late: true, Skipped: 1<<32 - 1}
+	e.Rider, e.Device, e.Trip, e.Event = long(pingline.MaxName), long(pingline.MaxName), long(pingline.MaxName), long(pingline.MaxEvent)
+	e.Fix = pingline.Fix{At: -1 << 63, LatE7: -899_999_999, LonE7: -1_799_999_999, Known: 31,
+		Speed: 1e-45, Heading: 1e-45, Accuracy: 1e-45, Altitude: -1e-45, Battery: 1e-45}
+	if n := len(pingline.AppendLine(nil, &e)); n > maxLine {
+		t.Errorf("the line has %d bytes, maxLine is %d", n, maxLine)
+	}
+}

@@ -1,0 +1,130 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// answers passes errors through b and returns how many were tried.
+func answers(b *breaker, errs ...error) (tried int) {
+	for _, err := range errs {
+		if !errors.Is(b.write(func() error { return err }), errBreakerOpen) {
+			tried++
+		}
+	}
+	return tried
+}
+
+func TestBreaker(t *testing.T) {
+	down := fmt.Errorf("write: %w", &WriteError{Kind: Retry, Message: "connection refused"})
+	busy := fmt.Errorf("write: %w", &WriteError{Kind: Retry, Status: 429})
+	token := fmt.Errorf("write: %w", &WriteError{Kind: Configuration, Status: 401})
+	row := fmt.Errorf("write: %w", &WriteError{Kind: Row, Status: 400})
+	stopped := fmt.Errorf("write: %w", context.Canceled)
+	sick := append(slices.Repeat([]error{down}, 3), slices.Repeat([]error{nil}, 2)...)
+	for _, tt := range []struct {
+		name    string
+		answers []error
+		want    int
+	}{
+		{"new", nil, Closed},
+		{"four failures", slices.Repeat([]error{down}, 4), Closed},
+		{"five failures", slices.Repeat([]error{down}, 5), Open},
+		{"five failures with a success among them", append(slices.Repeat([]error{down}, 4), nil, down), Closed},
+		{"429 does not count", slices.Repeat([]error{busy}, 50), Closed},
+		{"429 does not count as success either", append(slices.Repeat([]error{down}, 4), busy, down), Open},
+		{"a refused token does not count", slices.Repeat([]error{token}, 50), Closed},
+		{"a refused row does not count", slices.Repeat([]error{row}, 50), Closed},
+		{"what we broke off does not count", slices.Repeat([]error{stopped}, 50), Closed},
+		{"three of five fail", slices.Repeat(sick, 5), Open},
+		{"three of five fail, but few were tried", slices.Repeat(sick, 3), Closed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBreaker("a", time.Second)
+			answers(b, tt.answers...)
+			if got := b.state(); got != tt.want {
+				t.Errorf("state = %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestBreakerForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker("a", time.Second)
+		failed := &WriteError{Kind: Retry}
+		for range 30 { // 15 failures and 15 successes, but over ten minutes
+			answers(b, failed, nil)
+			time.Sleep(20 * time.Second)
+		}
+		if b.state() != Closed {
+			t.Error("failures of long ago opened it")
+		}
+	})
+}
+
+func TestBreakerProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker("a", 5*time.Second)
+		down := &WriteError{Kind: Retry}
+		answers(b, slices.Repeat([]error{down}, 5)...)
+		if n := answers(b, nil); n != 0 {
+			t.Error("an open breaker let a write through")
+		}
+		if n := b.most(5000); n != 5000 {
+			t.Errorf("most = %d while open", n)
+		}
+		time.Sleep(5*time.Second + 1)
+		if b.state() != HalfOpen || b.most(5000) != probeLines || b.most(3) != 3 {
+			t.Errorf("after its time: state %d, most %d", b.state(), b.most(5000))
+		}
+		under := make(chan struct{})
+		probe := make(chan error)
+		go func() { probe <- b.write(func() error { <-under; return down }) }()
+		synctest.Wait()
+		if n := answers(b, nil); n != 0 {
+			t.Error("a second probe went out beside the first")
+		}
+		close(under)
+		<-probe
+		if b.state() != Open {
+			t.Error("a failed probe did not open it again")
+		}
+		time.Sleep(5*time.Second + 1)
+		if answers(b, nil); b.state() != Closed {
+			t.Error("a good probe did not close it")
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	for _, tt := range []struct {
+		attempt     int
+		asked       time.Duration
+		least, most time.Duration
+	}{
+		{0, 0, 1, 250 * time.Millisecond},
+		{3, 0, 1, 2 * time.Second},
+		{9, 0, 1, 10 * time.Second},
+		{1000, 0, 1, 10 * time.Second},
+		{0, 4 * time.Second, 4 * time.Second, 5*time.Second + 1},
+		{1000, time.Minute, time.Minute, 61*time.Second + 1},
+	} {
+		var sum time.Duration
+		for range 1000 {
+			d := backoff(tt.attempt, 10*time.Second, tt.asked)
+			if d < tt.least || d > tt.most {
+				t.Fatalf("backoff(%d, 10s, %v) = %v, want [%v, %v]", tt.attempt, tt.asked, d, tt.least, tt.most)
+			}
+			sum += d
+		}
+		if mean, want := sum/1000, (tt.least+tt.most)/2; mean < want*8/10 || mean > want*12/10 {
+			t.Errorf("backoff(%d, 10s, %v) is %v on average, want about %v: full jitter", tt.attempt, tt.asked, mean, want)
+		}
+	}
+}

@@ -1,0 +1,275 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"pingline"
+)
+
+// Query selects stored points: those with From <= ts < To.
+type Query struct {
+	From, To int64  // ms since 1970
+	Rider    string // "" means every rider
+	Device   string // "" means every device, and none
+}
+
+// Points calls each for every stored point that q selects, until each returns
+// an error, which it passes on. The entry has what the store knows of it: the
+// ping, its cell, Skipped and Late; it is valid only during the call. Points of
+// one series (cell, device, late, rider) come in order of time. Rows of other
+// writers that have no position are left out.
+//
+// Memory does not grow with the number of points. InfluxDB may take as long as
+// it likes, but not fall silent for longer than the configured timeout.
+func (c *Influx) Points(ctx context.Context, q Query, each func(e *pingline.Entry) error) error {
+	err := c.query(ctx, http.MethodGet, c.selectPoints(q), func(s *series) error {
+		e := pingline.Entry{Verdict: pingline.Accepted}
+		if err := s.Tags.set(&e); err != nil {
+			return err
+		}
+		for i := range s.Values {
+			v := &s.Values[i]
+			if !v.placed {
+				continue
+			}
+			e.Event, e.Trip, e.Fix, e.Skipped = v.event, v.trip, v.fix, v.skipped
+			if err := each(&e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read points from bucket %q: %w", c.cfg.Bucket, err)
+	}
+	return nil
+}
+
+// fields are the columns of a row behind its time, in the order setField knows.
+var fields = [...]string{"lat", "lon", "speed", "heading", "accuracy", "altitude", "battery", "event", "trip", "skipped"}
+
+// selectPoints groups by the tags, so that each is told once a series: that is
+// twice as fast as tags in every row.
+func (c *Influx) selectPoints(q Query) url.Values {
+	db, policy := c.database()
+	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %dms AND time < %dms`,
+		identifiers(fields[:]...), identifiers(pingline.Measurement), q.From, q.To)
+	if q.Rider != "" {
+		iql += ` AND "rider" = ` + literal(q.Rider)
+	}
+	if q.Device != "" {
+		iql += ` AND "device" = ` + literal(q.Device)
+	}
+	iql += ` GROUP BY ` + identifiers("cell", "device", "late", "rider")
+	params := url.Values{"q": {iql}, "db": {db}, "epoch": {"ms"}, "chunked": {"true"}}
+	if policy != "" {
+		params.Set("rp", policy)
+	}
+	return params
+}
+
+// CreateDatabase makes sure that the database of the bucket exists, and its
+// retention policy if the bucket names one; a new policy keeps data for ever.
+// This is for 1.8: on 2.x a bucket is made by its own tools.
+func (c *Influx) CreateDatabase(ctx context.Context) error {
+	db, policy := c.database()
+	iql := `CREATE DATABASE ` + identifiers(db)
+	if policy != "" {
+		iql += `; CREATE RETENTION POLICY ` + identifiers(policy) + ` ON ` + identifiers(db) + ` DURATION INF REPLICATION 1`
+	}
+	if err := c.query(ctx, http.MethodPost, url.Values{"q": {iql}}, nil); err != nil {
+		return fmt.Errorf("create database %q: %w", c.cfg.Bucket, err)
+	}
+	return nil
+}
+
+// identifiers quotes names for InfluxQL, separated by commas.
+func identifiers(names ...string) string {
+	for i, s := range names {
+		if i == 0 {
+			names = append([]string(nil), names...)
+		}
+		names[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+	}
+	return strings.Join(names, ",")
+}
+
+// literal quotes a string for InfluxQL.
+func literal(s string) string {
+	return `'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`).Replace(s) + `'`
+}
+
+// answer is one chunk of an InfluxQL answer.
+type answer struct {
+	Results []struct {
+		Series  []series
+		Error   string
+		Partial bool // there is more to come
+	}
+	Error string
+}
+
+type series struct {
+	Tags   tags
+	Values []row
+}
+
+// query runs an InfluxQL statement and calls each, if it is not nil, for every
+// series of every chunk of the answer.
+func (c *Influx) query(ctx context.Context, method string, params url.Values, each func(*series) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(c.cfg.Timeout, func() { cancel(fmt.Errorf("no answer within %v", c.cfg.Timeout)) })
+	defer silence.Stop()
+	resp, err := c.request(ctx, method, "/query", params)
+	if err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	defer func() { _ = resp.Body.Close() }() // its end has been read, or does not matter
+	dec := json.NewDecoder(resp.Body)
+	for more := false; ; {
+		var a answer
+		switch err := dec.Decode(&a); {
+		case err == io.EOF && !more:
+			return nil
+		case err != nil:
+			return errors.Join(fmt.Errorf("answer breaks off: %w", err), context.Cause(ctx))
+		}
+		silence.Reset(c.cfg.Timeout)
+		if more, err = a.each(each); err != nil {
+			return err
+		}
+	}
+}
+
+// each reports whether the answer is to go on.
+func (a *answer) each(f func(*series) error) (more bool, err error) {
+	if a.Error != "" {
+		return false, errors.New(clip(a.Error))
+	}
+	for i := range a.Results {
+		r := &a.Results[i]
+		if r.Error != "" {
+			return false, errors.New(clip(r.Error))
+		}
+		for j := range r.Series {
+			if f == nil {
+				continue
+			}
+			if err := f(&r.Series[j]); err != nil {
+				return false, err
+			}
+		}
+		more = r.Partial
+	}
+	return more, nil
+}
+
+// tags are those of a series; "" if it has none of that name.
+type tags struct{ Cell, Device, Late, Rider string }
+
+func (t *tags) set(e *pingline.Entry) error {
+	e.Device, e.Rider, e.Late, e.Cell = t.Device, t.Rider, t.Late == "1", 0
+	if t.Cell == "" {
+		return nil
+	}
+	var err error
+	if e.Cell, err = strconv.ParseUint(t.Cell, 16, 64); err != nil {
+		return fmt.Errorf("tag cell=%q: %w", t.Cell, err)
+	}
+	return nil
+}
+
+// row is one point without its tags.
+type row struct {
+	event, trip string
+	fix         pingline.Fix
+	skipped     uint32
+	placed      bool // has a time and a position
+}
+
+// UnmarshalJSON reads an array: the time, then the fields. It is called with
+// valid JSON; a value of another type than ours is unknown.
+func (v *row) UnmarshalJSON(b []byte) error {
+	*v = row{}
+	lat, lon := math.NaN(), math.NaN()
+	b = bytes.TrimSuffix(bytes.TrimPrefix(b, []byte("[")), []byte("]"))
+	timed := false
+	for i := -1; len(b) > 0; i++ {
+		var value []byte
+		value, b = cutValue(b)
+		switch {
+		case value[0] == 'n': // null
+		case i == -1:
+			at, err := strconv.ParseInt(string(value), 10, 64)
+			v.fix.At, timed = at, err == nil
+		case i == 0:
+			lat = number(value, 64)
+		case i == 1:
+			lon = number(value, 64)
+		case i <= 6:
+			if f := number(value, 32); f == f {
+				v.fix.SetOptional(pingline.HasSpeed<<(i-2), f)
+			}
+		case i == 7:
+			v.event = text(value)
+		case i == 8:
+			v.trip = text(value)
+		case i == 9:
+			if n, err := strconv.ParseUint(string(value), 10, 32); err == nil {
+				v.skipped = uint32(n)
+			}
+		}
+	}
+	v.placed = timed && v.fix.SetPosition(lat, lon) == nil
+	return nil
+}
+
+// cutValue returns the first of the comma-separated scalars in b, and the rest.
+func cutValue(b []byte) (value, rest []byte) {
+	i := 0
+	if b[0] == '"' {
+		for i = 1; b[i] != '"'; i++ {
+			if b[i] == '\\' {
+				i++
+			}
+		}
+	}
+	n := bytes.IndexByte(b[i:], ',')
+	if n < 0 {
+		return b, nil
+	}
+	return b[:i+n], b[i+n+1:]
+}
+
+// number returns NaN for what is not one.
+func number(b []byte, bits int) float64 {
+	f, err := strconv.ParseFloat(string(b), bits)
+	if err != nil {
+		return math.NaN()
+	}
+	return f
+}
+
+func text(b []byte) string {
+	if b[0] != '"' {
+		return ""
+	}
+	if b = b[1 : len(b)-1]; bytes.IndexByte(b, '\\') < 0 {
+		return string(b)
+	}
+	var s string
+	_ = json.Unmarshal(append(append([]byte{'"'}, b...), '"'), &s) // is valid JSON
+	return s
+}

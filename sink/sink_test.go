@@ -1,0 +1,561 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pingline"
+	"pingline/internal/influxd"
+)
+
+func TestNewRefuses(t *testing.T) {
+	influx := testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1"})
+	w := testLog(t)
+	good := Config{Log: w.log, Shards: []Shard{{"a", influx}}, DeadLetterDir: t.TempDir()}
+	if _, err := New(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*Config){
+		"no log":                   func(c *Config) { c.Log = nil },
+		"no shard":                 func(c *Config) { c.Shards = nil },
+		"a shard without InfluxDB": func(c *Config) { c.Shards = []Shard{{"a", nil}} },
+		"two shards of one name":   func(c *Config) { c.Shards = []Shard{{"a", influx}, {"a", influx}} },
+		"a shard without a name":   func(c *Config) { c.Shards = []Shard{{"", influx}} },
+		"no dead letters":          func(c *Config) { c.DeadLetterDir = "" },
+		"negative lines":           func(c *Config) { c.BatchLines = -1 },
+		"batches too small":        func(c *Config) { c.BatchBytes = 100 },
+		"negative wait":            func(c *Config) { c.BatchWait = -1 },
+		"negative limit":           func(c *Config) { c.DeadLetterMaxBytes = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			change(&cfg)
+			if _, err := New(cfg); err == nil {
+				t.Error("New took it")
+			}
+		})
+	}
+}
+
+func TestSinkStoresWhatIsStored(t *testing.T) {
+	influx := testInflux(t, InfluxConfig{URL: influxd.RunTest(t).URL()})
+	w := testLog(t)
+	var mu sync.Mutex
+	writes, fresh := 0, 0
+	s := testSink(t, w, influx, func(c *Config) {
+		c.ObserveWrite = func(shard string, seconds float64) {
+			mu.Lock()
+			defer mu.Unlock()
+			if writes++; shard != "a" || seconds <= 0 {
+				t.Errorf("a write to %q took %v s", shard, seconds)
+			}
+		}
+		c.ObserveFreshness = func(_ string, seconds float64) {
+			mu.Lock()
+			defer mu.Unlock()
+			if fresh++; seconds < 60 {
+				t.Errorf("a ping of half an hour ago is %v s old", seconds)
+			}
+		}
+	})
+	stop := start(t, s)
+	all := append(fleet(1, 20_000), held(3000)...)
+	w.commit(all...) // larger than a batch
+	for i := range 50 {
+		more := fleet(uint64(100+i), 20)
+		w.commit(more...)
+		all = append(all, more...)
+	}
+	drained(t, s)
+	atHead(t, w)
+	stop()
+	noLeaks(t)
+	sameLines(t, stored(t, influx), lines(all...))
+	balanced(t, s, w)
+	st := s.Stats()[0]
+	if st.Written != 21_000 || st.Oldest != 0 || st.LastError != "" || st.Retries != 0 || st.Breaker != Closed || s.Notes() != nil {
+		t.Errorf("%+v, notes %q", st, s.Notes())
+	}
+	if fresh != 21_000 || writes < 5 {
+		t.Errorf("observed %d pings in %d writes", fresh, writes)
+	}
+}
+
+// Nothing is missed and, after an orderly stop, nothing is written twice.
+func TestSinkGoesOnWhereItStopped(t *testing.T) {
+	w := testLog(t)
+	var mu sync.Mutex
+	var got []string
+	influx := script(t, func(rw http.ResponseWriter, lines []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, lines...)
+		rw.WriteHeader(http.StatusNoContent)
+	})
+	var all []pingline.Entry
+	for i := range 3 {
+		s := testSink(t, w, influx, nil)
+		if q := s.Stats()[0].Queued; q != uint64(len(all))-uint64(len(got)) {
+			t.Errorf("run %d begins with %d queued", i, q)
+		}
+		more := fleet(uint64(i), 7000)
+		w.commit(more...)
+		all = append(all, more...)
+		stop := start(t, s)
+		drained(t, s)
+		atHead(t, w)
+		stop()
+		balanced(t, s, w)
+		if st := s.Stats()[0]; st.Written != 7000 {
+			t.Errorf("run %d wrote %d", i, st.Written)
+		}
+	}
+	slices.Sort(got)
+	sameLines(t, got, lines(all...))
+}
+
+func TestCursorWaitsForInfluxDB(t *testing.T) {
+	w := testLog(t)
+	w.commit(fleet(1, 10)...)
+	asked, answer := make(chan []string), make(chan int)
+	influx := script(t, func(rw http.ResponseWriter, lines []string) {
+		asked <- lines
+		rw.WriteHeader(<-answer)
+	})
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	cursorAt(t, w, 1)
+	for _, status := range []int{500, 401, 429, 200, 503} {
+		if n := len(<-asked); n != 10 {
+			t.Errorf("%d lines are written, want 10", n)
+		}
+		cursorAt(t, w, 1)
+		answer <- status
+	}
+	<-asked
+	w.commit(fleet(2, 3)...) // comes while the first batch is on its way
+	if st := s.Stats()[0]; st.Queued != 13 || st.Written != 0 || st.Retries != 5 || st.LastError == "" || st.Oldest <= 0 {
+		t.Errorf("before success: %+v", st)
+	}
+	cursorAt(t, w, 1)
+	answer <- http.StatusNoContent
+	if n := len(<-asked); n != 3 {
+		t.Errorf("%d lines are written, want 3", n)
+	}
+	cursorAt(t, w, 2)
+	answer <- http.StatusNoContent
+	drained(t, s)
+	balanced(t, s, w)
+	if st := s.Stats()[0]; st.LastError != "" {
+		t.Errorf("after success: %+v", st)
+	}
+}
+
+// While a write hangs, one more batch is filled and no more.
+func TestMemoryIsBoundedInAnOutage(t *testing.T) {
+	w := testLog(t)
+	hang := make(chan struct{})
+	influx := script(t, func(rw http.ResponseWriter, lines []string) {
+		<-hang
+		rw.WriteHeader(http.StatusNoContent)
+	})
+	s := testSink(t, w, influx, func(c *Config) { c.BatchLines = 100 })
+	start(t, s)
+	for i := range 100 {
+		w.commit(fleet(uint64(i), 100)...)
+	}
+	l := s.lanes[0]
+	eventually(t, "a batch is sent and another one full", func() bool {
+		l.books.mu.Lock()
+		defer l.books.mu.Unlock()
+		return !l.books.sending.IsZero() && !l.books.filling.IsZero()
+	})
+	if next := l.batcher.done.Next; next > 3 { // nothing moves it now
+		t.Errorf("%d commits were read", next-1)
+	}
+	close(hang)
+	drained(t, s)
+	balanced(t, s, w)
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	w := testLog(t)
+	w.commit(fleet(1, 10)...)
+	asked := make(chan time.Time, 10)
+	n := 0
+	influx := script(t, func(rw http.ResponseWriter, _ []string) {
+		asked <- time.Now()
+		if n++; n < 3 {
+			rw.Header().Set("Retry-After", "1")
+			rw.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		rw.WriteHeader(http.StatusNoContent)
+	})
+	s := testSink(t, w, influx, func(c *Config) { c.RetryMax = time.Millisecond })
+	start(t, s)
+	drained(t, s)
+	for before := <-asked; len(asked) > 0; {
+		at := <-asked
+		if waited := at.Sub(before); waited < time.Second {
+			t.Errorf("tried again after %v, want at least 1 s", waited)
+		}
+		before = at
+	}
+}
+
+func TestInfluxDBDiesAndComesBack(t *testing.T) {
+	server := influxd.RunTest(t)
+	influx := testInflux(t, InfluxConfig{URL: server.URL(), Timeout: time.Second})
+	w := testLog(t)
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	var all []pingline.Entry
+	more := func(seed uint64) {
+		list := fleet(seed, 3000)
+		w.commit(list...)
+		all = append(all, list...)
+	}
+	more(1)
+	drained(t, s)
+
+	server.Kill()
+	more(2)
+	eventually(t, "the breaker opens", func() bool { return s.Stats()[0].Breaker == Open })
+	if st := s.Stats()[0]; st.Queued != 3000 || st.LastError == "" {
+		t.Errorf("while it is dead: %+v", st)
+	}
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	drained(t, s)
+	eventually(t, "the breaker closes", func() bool { return s.Stats()[0].Breaker == Closed })
+
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	more(3)
+	eventually(t, "the frozen server is noticed", func() bool { return s.Stats()[0].LastError != "" })
+	if err := server.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	drained(t, s)
+	sameLines(t, stored(t, testInflux(t, InfluxConfig{URL: server.URL()})), lines(all...))
+	balanced(t, s, w)
+	if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Retries == 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestHalfOpenProbesWithLittle(t *testing.T) {
+	w := testLog(t)
+	w.commit(fleet(1, 1000)...)
+	var mu sync.Mutex
+	var sizes []int
+	influx := script(t, func(rw http.ResponseWriter, lines []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if sizes = append(sizes, len(lines)); len(sizes) <= 7 {
+			rw.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		rw.WriteHeader(http.StatusNoContent)
+	})
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	drained(t, s)
+	if want := []int{1000, 1000, 1000, 1000, 1000, 100, 100, 100, 900}; !slices.Equal(sizes, want) {
+		t.Errorf("writes of %v lines, want %v", sizes, want)
+	}
+}
+
+// Another writer has stored floats where we write strings, and the other way
+// round: only our rows that collide are put aside.
+func TestFieldTypeConflict(t *testing.T) {
+	server := influxd.RunTest(t)
+	influx := testInflux(t, InfluxConfig{URL: server.URL()})
+	all := fleet(1, 10_000)
+	var good, bad []pingline.Entry
+	for i := range all {
+		all[i].Event = ""
+		if all[i].Trip = ""; i == 0 || i == 9999 || i%1500 == 700 {
+			all[i].Event = "sos"
+			bad = append(bad, all[i])
+		} else {
+			good = append(good, all[i])
+		}
+	}
+	write(t, influx, fmt.Sprintf("location,rider=stranger event=1.5 %d\n", recently))
+	w := testLog(t)
+	var mu sync.Mutex
+	writes := 0
+	s := testSink(t, w, influx, func(c *Config) {
+		c.ObserveWrite = func(string, float64) { mu.Lock(); writes++; mu.Unlock() }
+	})
+	start(t, s)
+	w.commit(all...)
+	drained(t, s)
+	atHead(t, w)
+	sameLines(t, stored(t, influx), lines(good...))
+	balanced(t, s, w)
+	var got []string
+	for _, d := range deadLettersOf(t, s) {
+		got = append(got, d.Line+"\n")
+		if d.Shard != "a" || d.Status != 400 || !strings.Contains(d.Reason, `input field "event" on measurement "location" is type string, already exists as type float`) || time.Since(d.At) > time.Hour {
+			t.Errorf("dead letter %+v", d)
+		}
+	}
+	slices.Sort(got)
+	sameLines(t, got, lines(bad...))
+	if st := s.Stats()[0]; st.DeadLetters["field type conflict"] != uint64(len(bad)) || len(st.DeadLetters) != 1 || st.LastError != "" {
+		t.Errorf("%+v", st)
+	}
+	if most := len(bad) * 13; writes > most { // log2(5000) good halves for each bad row
+		t.Errorf("%d good writes, want at most %d", writes, most)
+	}
+}
+
+func TestPointsBeyondRetention(t *testing.T) {
+	server := influxd.RunTest(t)
+	execute(t, testInflux(t, InfluxConfig{URL: server.URL()}), `CREATE RETENTION POLICY "short" ON "pingline" DURATION 2h REPLICATION 1`)
+	influx := testInflux(t, InfluxConfig{URL: server.URL(), Bucket: "pingline/short"})
+	all := fleet(1, 4000)
+	for i := range all[1000:3000] { // a phone that was offline
+		all[1000+i].At -= time.Hour.Milliseconds() * 24
+	}
+	w := testLog(t)
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	w.commit(all...)
+	drained(t, s)
+	sameLines(t, stored(t, influx), lines(append(slices.Clone(all[:1000]), all[3000:]...)...))
+	if st := s.Stats()[0]; st.DeadLetters["beyond retention"] != 2000 {
+		t.Errorf("%+v", st)
+	}
+	balanced(t, s, w)
+}
+
+func TestTooLargeIsHalved(t *testing.T) {
+	server := influxd.RunTest(t, "INFLUXDB_HTTP_MAX_BODY_SIZE=8000")
+	influx := testInflux(t, InfluxConfig{URL: server.URL()})
+	w := testLog(t)
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	all := fleet(1, 3000)
+	w.commit(all...)
+	drained(t, s)
+	sameLines(t, stored(t, influx), lines(all...))
+	if st := s.Stats()[0]; st.Written != 3000 || st.DeadLettered() != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A limit of the database is not the row's fault: all is kept until it is
+// raised, or as here room is made.
+func TestLimitOfTheDatabase(t *testing.T) {
+	server := influxd.RunTest(t, "INFLUXDB_DATA_MAX_VALUES_PER_TAG=20")
+	influx := testInflux(t, InfluxConfig{URL: server.URL()})
+	for i := range 20 {
+		write(t, influx, fmt.Sprintf("location,rider=stranger-%d x=1 %d\n", i, recently))
+	}
+	w := testLog(t)
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	all := fleet(1, 500)
+	w.commit(all...)
+	eventually(t, "the operator is told", func() bool {
+		notes := s.Notes()
+		return len(notes) == 1 && strings.Contains(notes[0], "max-values-per-tag limit exceeded") && strings.Contains(notes[0], "500 pings wait")
+	})
+	cursorAt(t, w, 1)
+	execute(t, influx, `DROP MEASUREMENT "location"`)
+	drained(t, s)
+	sameLines(t, stored(t, influx), lines(all...))
+	if st := s.Stats()[0]; st.DeadLettered() != 0 || s.Notes() != nil {
+		t.Errorf("%+v, notes %q", st, s.Notes())
+	}
+}
+
+func TestWrongTokenPutRightWithoutRestart(t *testing.T) {
+	url := withPasswords(t)
+	file := filepath.Join(t.TempDir(), "token")
+	token := func(s string) {
+		if err := os.WriteFile(file, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token("admin:hunter2")
+	influx := testInflux(t, InfluxConfig{URL: url, TokenFile: file})
+	var log strings.Builder
+	w := testLog(t)
+	s := testSink(t, w, influx, func(c *Config) { c.Logger = testLogger(&log) })
+	stop := start(t, s)
+	all := fleet(1, 500)
+	w.commit(all...)
+	eventually(t, "the operator is told", func() bool {
+		notes := s.Notes()
+		return len(notes) == 1 && strings.Contains(notes[0], "401: authorization failed")
+	})
+	token("admin:secret\n")
+	drained(t, s)
+	sameLines(t, stored(t, influx), lines(all...))
+	stop()
+	if out := log.String(); !strings.Contains(out, "level=ERROR") || !strings.Contains(out, "writing goes on") || strings.Contains(out, "hunter2") || strings.Contains(out, "secret") {
+		t.Errorf("the log is\n%s", out)
+	}
+}
+
+func TestFullDeadLettersStopTheLane(t *testing.T) {
+	server := influxd.RunTest(t)
+	influx := testInflux(t, InfluxConfig{URL: server.URL()})
+	write(t, influx, fmt.Sprintf("location,rider=stranger event=1.5 %d\n", recently))
+	all := fleet(1, 2000)
+	for i := range all {
+		all[i].Event = ""
+	}
+	for i := 100; i < 110; i++ {
+		all[i].Event = "sos"
+	}
+	w := testLog(t)
+	full := func(c *Config) { c.DeadLetterMaxBytes = 2000 }
+	first := testSink(t, w, influx, full)
+	stop := start(t, first)
+	w.commit(all...)
+	eventually(t, "the operator is told", func() bool {
+		notes := first.Notes()
+		return len(notes) == 1 && strings.Contains(notes[0], "dead letters are full")
+	})
+	some := deadLettersOf(t, first)
+	if len(some) == 0 || len(some) >= 10 {
+		t.Errorf("%d dead letters fit", len(some))
+	}
+	w.commit(fleet(2, 5)...)
+	cursorAt(t, w, 1)
+	balanced(t, first, w)
+	stop()
+	noLeaks(t)
+
+	// After a restart it is the same, until the operator makes room.
+	second := testSink(t, w, influx, func(c *Config) { full(c); c.DeadLetterDir = first.dead.dir })
+	start(t, second)
+	eventually(t, "the operator is told again", func() bool { return len(second.Notes()) == 1 })
+	path := filepath.Join(first.dead.dir, DeadLetterFile)
+	for i := 0; second.Stats()[0].Queued > 0; i++ {
+		if err := os.Rename(path, fmt.Sprintf("%s.%d", path, i)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond) // leaves the sink the time to go on
+	}
+	good := slices.DeleteFunc(append(all, fleet(2, 5)...), func(e pingline.Entry) bool { return e.Event != "" })
+	sameLines(t, stored(t, influx), lines(good...))
+	balanced(t, second, w)
+}
+
+// A write under way when the sink is told to stop may still end well.
+func TestStopGivesTheLastWriteItsGrace(t *testing.T) {
+	w := testLog(t)
+	w.commit(fleet(1, 10)...)
+	under, release := make(chan struct{}), make(chan struct{})
+	influx := script(t, func(rw http.ResponseWriter, _ []string) {
+		close(under)
+		<-release
+		rw.WriteHeader(http.StatusNoContent)
+	})
+	s := testSink(t, w, influx, func(c *Config) { c.Grace = time.Minute })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	<-under
+	cancel()
+	close(release)
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	cursorAt(t, w, 2)
+	noLeaks(t)
+}
+
+func TestStopDoesNotWaitForADeadServer(t *testing.T) {
+	w := testLog(t)
+	w.commit(fleet(1, 10)...)
+	under, release := make(chan struct{}), make(chan struct{})
+	influx := script(t, func(http.ResponseWriter, []string) {
+		close(under)
+		<-release
+	})
+	defer close(release)
+	s := testSink(t, w, influx, func(c *Config) { c.Grace = time.Millisecond })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	<-under
+	cancel()
+	if err := <-done; err != nil { // the server answers only after this
+		t.Errorf("Run = %v", err)
+	}
+	cursorAt(t, w, 1)
+	if st := s.Stats()[0]; st.Queued != 10 || st.Written != 0 {
+		t.Errorf("%+v", st)
+	}
+	noLeaks(t)
+}
+
+func TestRunFailsWithTheLog(t *testing.T) {
+	w := testLog(t)
+	s := testSink(t, w, testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1"}), nil)
+	if err := w.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(t.Context()); err == nil {
+		t.Error("Run = nil, though the log is closed")
+	}
+	noLeaks(t)
+}
+
+// testLogger writes where a test looks.
+func testLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+func TestTwoShards(t *testing.T) {
+	server := influxd.RunTest(t)
+	var shards []Shard
+	for _, name := range []string{"a", "b"} {
+		influx := testInflux(t, InfluxConfig{URL: server.URL(), Bucket: name})
+		if err := influx.CreateDatabase(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		shards = append(shards, Shard{name, influx})
+	}
+	w := testLog(t)
+	s := testSink(t, w, nil, func(c *Config) {
+		c.Shards = shards
+		c.Route = func(e *pingline.Entry) int { return int(e.Rider[len(e.Rider)-1]) & 1 }
+	})
+	start(t, s)
+	all := fleet(1, 2000)
+	w.commit(all...)
+	eventually(t, "both are done", func() bool { return s.Stats()[0].Queued == 0 && s.Stats()[1].Queued == 0 })
+	balanced(t, s, w)
+	for i, sh := range shards {
+		var mine []pingline.Entry
+		for j := range all {
+			if s.cfg.Route(&all[j]) == i {
+				mine = append(mine, all[j])
+			}
+		}
+		sameLines(t, stored(t, sh.Influx), lines(mine...))
+		if st := s.Stats()[i]; st.Written != 1000 || st.Elsewhere != 1000 {
+			t.Errorf("%+v", st)
+		}
+	}
+}

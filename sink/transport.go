@@ -1,0 +1,125 @@
+package sink
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// transport carries requests to one InfluxDB. What the client library leaves
+// open is settled here: the token is looked up for each request, bodies are
+// compressed, redirects are not followed, and an answer that is not the
+// expected one becomes a *WriteError with all that was said.
+type transport struct {
+	client    *http.Client
+	token     string
+	tokenFile string
+	gzips     sync.Pool // of *gzip.Writer
+}
+
+func newTransport(token, tokenFile string) *transport {
+	return &transport{
+		token:     token,
+		tokenFile: tokenFile,
+		client: &http.Client{
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport: &http.Transport{
+				Proxy:               http.ProxyFromEnvironment,
+				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+				TLSHandshakeTimeout: 5 * time.Second,
+				ForceAttemptHTTP2:   true,
+				DisableCompression:  true, // of answers: it halves the speed of a large query
+				MaxIdleConnsPerHost: 8,
+				IdleConnTimeout:     90 * time.Second,
+			},
+		},
+	}
+}
+
+// Do sends a write of the client library. Only 204 is success: a web server
+// that answers 200 to everything must not pass for a store.
+func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	if err := t.compress(req); err != nil {
+		return nil, err
+	}
+	return t.expect(req, http.StatusNoContent)
+}
+
+// roundTrip sends any other request; success is 200 or 204.
+func (t *transport) roundTrip(req *http.Request) (*http.Response, error) {
+	return t.expect(req, http.StatusOK, http.StatusNoContent)
+}
+
+func (t *transport) expect(req *http.Request, statuses ...int) (*http.Response, error) {
+	token, err := t.currentToken()
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Token "+token)
+	}
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range statuses {
+		if resp.StatusCode == s {
+			return resp, nil
+		}
+	}
+	defer func() { _ = resp.Body.Close() }() // read as far as it matters
+	return nil, refusal(resp)
+}
+
+// currentToken reads the token file each time: that costs microseconds, and
+// there is no change it could miss.
+func (t *transport) currentToken() (string, error) {
+	if t.tokenFile == "" {
+		return t.token, nil
+	}
+	b, err := os.ReadFile(t.tokenFile)
+	if err != nil {
+		return "", &WriteError{Kind: Configuration, Message: fmt.Sprintf("token file: %v", err), err: err}
+	}
+	token := strings.TrimSpace(string(b))
+	if strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", &WriteError{Kind: Configuration, Message: fmt.Sprintf("token file %s holds more than one line", t.tokenFile)}
+	}
+	return token, nil
+}
+
+// compress replaces req's body by its gzip form, of which the length is known:
+// 1.8 checks its max-body-size against nothing else. The buffer is not reused,
+// since the transport may still read it after the answer.
+func (t *transport) compress(req *http.Request) error {
+	w, _ := t.gzips.Get().(*gzip.Writer)
+	if w == nil {
+		var err error
+		if w, err = gzip.NewWriterLevel(nil, gzip.BestSpeed); err != nil {
+			return err
+		}
+	}
+	defer t.gzips.Put(w)
+	packed := bytes.NewBuffer(make([]byte, 0, 512+req.ContentLength/3))
+	w.Reset(packed)
+	if _, err := io.Copy(w, req.Body); err != nil {
+		return fmt.Errorf("compress body: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("compress body: %w", err)
+	}
+	body := packed.Bytes()
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	req.Body, _ = req.GetBody()
+	req.ContentLength = int64(len(body))
+	req.Header.Set("Content-Encoding", "gzip")
+	return nil
+}
