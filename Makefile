@@ -1,0 +1,72 @@
+# Everything one does with the source. It needs Go 1.26, make, a network the
+# first time and, because H3 is written in C, a C compiler.
+
+GO        ?= go
+ARGS      ?=
+TESTFLAGS ?=
+FUZZTIME  ?= 10s
+BENCH     ?= .
+
+# Without this, Go quietly leaves out the C parts where it finds no compiler,
+# and the build ends in a riddle.
+export CGO_ENABLED := 1
+# The version is ours to stamp; a tree that git cannot read is no reason to fail.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+BUILD   := $(GO) build -trimpath -buildvcs=false
+
+# The tools, each built once from the exact version in its own go.mod.
+CACHE    := .cache/bin
+INFLUXD  := $(CACHE)/influxd
+LINTER   := $(CACHE)/golangci-lint
+export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
+
+.PHONY: help demo test race lint fuzz bench build influxd clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build influxd ## A city, the ingester and a real InfluxDB, then an audit; ARGS="--for 20s --json"
+	@bin/pingline demo $(ARGS)
+
+test: influxd ## All tests, against a real InfluxDB; TESTFLAGS="-v -run Kill"
+	$(GO) test -timeout 9m $(TESTFLAGS) ./...
+
+race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones
+	$(GO) test -race -timeout 20m $(TESTFLAGS) ./...
+
+lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(LINTER) run ./...
+
+fuzz: ## Every fuzz target for FUZZTIME=10s
+	@set -ef; for pkg in $$($(GO) list ./...); do \
+		targets=$$($(GO) test -list '^Fuzz' $$pkg); \
+		for target in $$targets; do case $$target in Fuzz*) \
+			echo "fuzz $$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg;; \
+		esac; done; \
+	done
+
+bench: influxd ## All benchmarks; BENCH=Accept picks some
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) ./...
+
+build: ## bin/pingline; needs a C compiler
+	@# Go knows best which files it depends on, and rebuilds nothing in vain.
+	$(BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/pingline ./cmd/pingline
+
+influxd: $(INFLUXD) ## The real InfluxDB 1.8 that tests and demo run, about a minute once
+
+clean: ## Remove what make has built
+	rm -rf bin .cache
+
+$(INFLUXD): tools/influxd/go.mod tools/influxd/go.sum
+	cd tools/influxd && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,influxdb)' \
+		-o $(CURDIR)/$@ github.com/influxdata/influxdb/cmd/influxd
+
+$(LINTER): tools/lint/go.mod tools/lint/go.sum
+	cd tools/lint && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,golangci-lint/v2)' \
+		-o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# The version of a module, without the v, from the go.mod of the rule at hand.
+version = $(shell sed -n 's|^.*/$(1) v\([0-9.]*\).*|\1|p' $<)
