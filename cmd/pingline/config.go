@@ -177,10 +177,8 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 // checkKeys refuses a key that is no flag of the command, or has no plain value.
 func checkKeys(ctx *kong.Context, values map[string]any) error {
 	var known []string
-	for _, group := range ctx.Selected().AllFlags(true) {
-		for _, flag := range group {
-			known = append(known, flag.Name)
-		}
+	for _, flag := range ctx.Flags() {
+		known = append(known, flag.Name)
 	}
 	for key, v := range values {
 		if !slices.Contains(known, key) || key == "config" || key == "help" {
