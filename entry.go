@@ -32,7 +32,8 @@ func (v Verdict) String() string {
 }
 
 // Entry is a ping in the log, with all that was decided about it when it was
-// judged. What a reader does with it is a function of the entry alone.
+// judged, or a ready line. What a reader does with it is a function of the entry
+// alone.
 type Entry struct {
 	Ping
 	Cell     uint64  // H3 cell that becomes the tag; 0 if none
@@ -42,10 +43,33 @@ type Entry struct {
 	Promoted bool    // a ping held earlier, now stored (Verdict is Accepted)
 	Late     bool    // stored out of order: readers do not interpolate by it
 	State    uint8   // the filter's note of which of its states took the ping
+
+	// A ready line is no ping: it has these fields only.
+	Kind LineKind // what it is; 0 if the entry is a ping
+	To   string   // shard it goes to; "" leaves that to its kind
+	Line string   // line protocol, timestamp in ms, no newline; 1–MaxReadyLine bytes
 }
 
-// Stored reports whether the entry is to be written to the store.
-func (e *Entry) Stored() bool { return e.Verdict == Accepted }
+// LineKind tells ready lines apart.
+type LineKind uint8
+
+// The kinds of ready lines.
+const (
+	Replayed LineKind = iota + 1 // a ping refused before, to be stored after all
+	Activity                     // a total of the roll-up
+	Self                         // a figure of our own
+
+	lineKinds = iota + 1
+)
+
+// MaxReadyLine bounds a ready line, in bytes.
+const MaxReadyLine = 4 << 10
+
+// IsLine reports whether the entry is a ready line.
+func (e *Entry) IsLine() bool { return e.Kind != 0 }
+
+// Stored reports whether the entry is a ping that is to be written to the store.
+func (e *Entry) Stored() bool { return e.Verdict == Accepted || e.Kind == Replayed }
 
 // CommitHeader says what all entries of one commit share.
 type CommitHeader struct {
@@ -78,6 +102,12 @@ type CommitHeader struct {
 //	uvarint packed cell, if flagged; u64 cell behind it if it could not be packed
 //	uvarint sub-key, uvarint skipped, if extra
 //
+// or a ready line:
+//
+//	u8  bits 0–1 zero, 2–7 kind
+//	u8  length, shard
+//	uvarint length, line
+//
 // Each varint takes as few bytes as it can, so that an entry has one form only.
 // Number and checksum of a commit are the log's business.
 const (
@@ -97,8 +127,11 @@ const (
 // MaxEntrySize bounds the encoded size of one valid entry, in bytes.
 const MaxEntrySize = 3 + 3*(1+MaxName) + 1 + MaxEvent + 10 + 8 + 5*4 + 10 + 3 + 5
 
-// minEntrySize is the size of an entry that says as little as one can.
-const minEntrySize = 3 + 1 + 1 + 1 + 8
+// The sizes of a ping and of a ready line that say as little as they can.
+const (
+	minPingSize  = 3 + 1 + 1 + 1 + 8
+	minEntrySize = 1 + 1 + 1 + 1
+)
 
 // AppendCommitHeader appends h's binary form to dst. SetCommitEntries writes
 // the number of entries once it is known.
@@ -119,6 +152,10 @@ func SetCommitEntries(b []byte, n uint32) { binary.LittleEndian.PutUint32(b[1:],
 // AppendEntry appends e's binary form to dst; at is the At of its commit. The
 // entry's names must be valid; what SetOptional and SetPosition accept is.
 func AppendEntry(dst []byte, e *Entry, at int64) []byte {
+	if e.IsLine() {
+		dst = appendName(append(dst, byte(e.Kind)<<2), e.To)
+		return append(binary.AppendUvarint(dst, uint64(len(e.Line))), e.Line...)
+	}
 	flags, more := byte(e.Verdict&3), byte(e.Known&knownMask)
 	for _, f := range [...]struct {
 		on  bool
@@ -305,11 +342,16 @@ func (d *decoder) name() string {
 
 func (d *decoder) entry(e *Entry, at int64) {
 	*e = Entry{}
-	flags, more := d.u8(), d.u8()
+	flags := d.u8()
+	if flags&3 == 0 {
+		d.line(e, flags>>2)
+		return
+	}
+	more := d.u8()
 	e.State = d.u8()
 	e.Verdict = Verdict(flags & 3)
 	e.Promoted, e.Late = flags&flagPromoted != 0, flags&flagLate != 0
-	d.bad = d.bad || e.Verdict == 0 || more&^(flagCell|knownMask) != 0
+	d.bad = d.bad || more&^(flagCell|knownMask) != 0
 	e.Rider = d.name()
 	for _, s := range [...]struct {
 		flag byte
@@ -340,8 +382,20 @@ func (d *decoder) entry(e *Entry, at int64) {
 	d.bad = d.bad || e.Rider == ""
 }
 
+func (d *decoder) line(e *Entry, kind byte) {
+	e.Kind, e.To = LineKind(kind), d.name()
+	n := d.uvarint()
+	if kind == 0 || kind >= lineKinds || n == 0 || n > MaxReadyLine {
+		d.b, d.bad = nil, true
+		return
+	}
+	b := d.take(int(n))
+	e.Line = unsafe.String(unsafe.SliceData(b), len(b))
+}
+
 // Which of a commit's running totals counts what.
 const (
 	TotalStored = 0 // entries that are Stored: what is to reach the store
-	TotalPings  = 1 // pings judged accepted, held or redundant: entries but promotions
+	TotalPings  = 1 // pings judged accepted, held or redundant: pings but promotions
+	TotalLines  = 2 // ready lines of our own: those that are not Stored
 )

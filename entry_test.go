@@ -136,8 +136,26 @@ func TestEntryRoundTripAtTheEnds(t *testing.T) {
 		})
 	}
 	least := Entry{Ping: Ping{Rider: "r", Fix: Fix{At: commitAt}}, Verdict: Held}
-	if size := len(AppendEntry(nil, &least, commitAt)); size != minEntrySize {
-		t.Errorf("the least entry has %d bytes, want %d", size, minEntrySize)
+	if size := len(AppendEntry(nil, &least, commitAt)); size != minPingSize {
+		t.Errorf("the least ping has %d bytes, want %d", size, minPingSize)
+	}
+}
+
+func TestReadyLineRoundTrip(t *testing.T) {
+	var want []Entry
+	for kind := Replayed; kind < lineKinds; kind++ {
+		for _, to := range []string{"", "a", strings.Repeat("s", MaxName)} {
+			for _, line := range []string{"l", strings.Repeat("l", MaxReadyLine)} {
+				want = append(want, Entry{Kind: kind, To: to, Line: line}, everything)
+			}
+		}
+	}
+	_, entries, err := decode(encode(CommitHeader{At: commitAt}, want...))
+	if err != nil || !slices.Equal(entries, want) {
+		t.Errorf("decoded %d entries, %v, want %d as they were", len(entries), err, len(want))
+	}
+	if size := len(AppendEntry(nil, &Entry{Kind: Self, Line: "l"}, commitAt)); size != minEntrySize {
+		t.Errorf("the least ready line has %d bytes, want %d", size, minEntrySize)
 	}
 }
 
@@ -236,10 +254,13 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		{"another version", append([]byte{2}, whole[1:]...), "commit of version 2, not 1"},
 		{"a name that is longer than the commit", encode(CommitHeader{Node: "node"})[:commitHeaderSize+3], "commit header"},
 		{"more entries than there is room for", edit(1, 255, 255, 255, 255), "commit of 4294967295 entries in 14 bytes"},
-		{"an entry too many", edit(1, 2), "commit of 2 entries in 14 bytes"},
+		{"an entry too many", edit(1, 2), "entry, 1 before the end"},
 		{"an entry too few", edit(1, 0), "14 bytes behind the last entry"},
 		{"something behind the last entry", append(slices.Clone(whole), 0), "1 bytes behind the last entry"},
-		{"no verdict", edit(header, 0), "entry, 1 before the end"},
+		{"neither verdict nor kind", edit(header, 0), "entry, 1 before the end"},
+		{"a ready line of no kind we know", entry(lineKinds<<2, 0, 1, 'l'), "entry, 1 before the end"},
+		{"an empty ready line", entry(byte(Self)<<2, 1, 'a', 0), "entry, 1 before the end"},
+		{"a ready line that is too long", entry(slices.Concat([]byte{byte(Self) << 2, 0}, binary.AppendUvarint(nil, MaxReadyLine+1), make([]byte, MaxReadyLine+1))...), "entry, 1 before the end"},
 		{"a flag that means nothing", edit(header+1, 1<<6), "entry, 1 before the end"},
 		{"no rider", entry(slices.Concat([]byte{1, 0, 0, 0}, fix, []byte{0})...), "entry, 1 before the end"},
 		{"an empty device", entry(slices.Concat([]byte{1 | flagDevice, 0, 0, 1, 'r', 0}, fix)...), "entry, 1 before the end"},
@@ -270,7 +291,7 @@ func TestDecodeCommitRefuses(t *testing.T) {
 // difference needs another version. One line for the header, one for each entry.
 func TestCommitGolden(t *testing.T) {
 	const golden = "testdata/commit-v1.golden"
-	h := CommitHeader{Node: "node-1", At: commitAt, MaxError: 10, AccuracyCap: 50, Entries: 5}
+	h := CommitHeader{Node: "node-1", At: commitAt, MaxError: 10, AccuracyCap: 50, Entries: 6}
 	usual := Entry{Ping: Ping{Rider: "r-000123", Fix: Fix{
 		At: commitAt - 250, LatE7: 411578120, LonE7: -86291050, Speed: 7.42, Heading: 183.5, Accuracy: 5, Battery: 0.81,
 		Known: HasSpeed | HasHeading | HasAccuracy | HasBattery,
@@ -280,7 +301,8 @@ func TestCommitGolden(t *testing.T) {
 	redundant.Verdict, redundant.Known, redundant.Cell = Redundant, 0, 0
 	redundant.Speed, redundant.Heading, redundant.Accuracy, redundant.Battery = 0, 0, 0, 0
 	ahead.At, ahead.Cell = commitAt+1000, 0x8f2834782b9261c
-	want := []Entry{usual, held, redundant, everything, ahead}
+	line := Entry{Kind: Activity, To: "a", Line: "cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i 1760000000000"}
+	want := []Entry{usual, held, redundant, everything, ahead, line}
 
 	lines := []string{hex.EncodeToString(AppendCommitHeader(nil, &h))}
 	for i := range want {
@@ -313,6 +335,7 @@ func FuzzDecodeCommit(f *testing.F) {
 	f.Add(encode(CommitHeader{}))
 	f.Add(encode(CommitHeader{Node: "n", At: commitAt, MaxError: 10}, everything, sampleEntries(1)[0]))
 	f.Add(encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r"}, Verdict: Held, Cell: 0x8f2834782b9261c}))
+	f.Add(encode(CommitHeader{}, Entry{Kind: Replayed, To: "a", Line: "location lat=1 1"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, r, err := DecodeCommit(b)
 		if err != nil {
@@ -351,8 +374,13 @@ func TestVerdictString(t *testing.T) {
 
 func TestEntryStored(t *testing.T) {
 	for v, want := range map[Verdict]bool{Accepted: true, Held: false, Redundant: false} {
-		if e := (Entry{Verdict: v}); e.Stored() != want {
-			t.Errorf("%v is stored = %v, want %v", v, e.Stored(), want)
+		if e := (Entry{Verdict: v}); e.Stored() != want || e.IsLine() {
+			t.Errorf("%v is stored = %v, want %v; a line: %v", v, e.Stored(), want, e.IsLine())
+		}
+	}
+	for kind, want := range map[LineKind]bool{Replayed: true, Activity: false, Self: false} {
+		if e := (Entry{Kind: kind}); e.Stored() != want || !e.IsLine() {
+			t.Errorf("a line of kind %d is stored = %v, want %v; a line: %v", kind, e.Stored(), want, e.IsLine())
 		}
 	}
 }

@@ -97,7 +97,9 @@ func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader
 		if !ok {
 			return err
 		}
-		filter.Replay(number, bound, e)
+		if !e.IsLine() {
+			filter.Replay(number, bound, e)
+		}
 	}
 }
 
@@ -109,7 +111,8 @@ func (w *Writer) rebase() {
 	s := &w.stats
 	s.Totals = w.log.LastTotals()
 	s.StartTotals = s.Totals
-	s.StartTotals[pingline.TotalStored] -= s.Verdicts[pingline.Accepted] + s.Promoted
+	s.StartTotals[pingline.TotalStored] -= s.Verdicts[pingline.Accepted] + s.Promoted + s.Replayed
+	s.StartTotals[pingline.TotalLines] -= s.Lines
 	s.Holding, s.Riders = w.filter.Holding(), w.filter.Riders()
 	s.StartHolding = int64(s.Holding) - int64(s.Verdicts[pingline.Held]) + int64(s.Promoted) + int64(s.Covered)
 }

@@ -89,6 +89,8 @@ type Counts struct {
 	Verdicts  [pingline.Verdicts]uint64 // by verdict, as of the end of their request
 	Promoted  uint64                    // held by an earlier request, now stored
 	Covered   uint64                    // held by an earlier request, now within the bound
+	Replayed  uint64                    // refused by the store before, put back into the log
+	Lines     uint64                    // ready lines of our own
 	Late      uint64                    // stored out of order
 	Conflicts uint64                    // another position at an instant already known
 }
@@ -99,6 +101,8 @@ func (c *Counts) add(d *Counts) {
 	}
 	c.Promoted += d.Promoted
 	c.Covered += d.Covered
+	c.Replayed += d.Replayed
+	c.Lines += d.Lines
 	c.Late += d.Late
 	c.Conflicts += d.Conflicts
 }
@@ -120,12 +124,13 @@ type WriterStats struct {
 	Totals       queue.Totals // as of the last commit
 }
 
-// Job is one request's pings on their way through the writer. After Submit
+// Job is one request's pings, or ready lines, on their way through the writer. After Submit
 // returned nil, or an error other than one wrapping errWithdrawn, it may be
 // used again.
 type Job struct {
-	Pings []pingline.Ping // in: valid; their strings are the caller's until Submit returns
-	Cells []uint64        // in: the cell of each
+	Pings []pingline.Ping  // in: valid; their strings are the caller's until Submit returns
+	Cells []uint64         // in: the cell of each
+	Lines []pingline.Entry // in: ready lines, behind the pings
 
 	Verdicts []pingline.Verdict // out: one for each ping
 	Bound    dedupe.Bound       // out: in force when they were judged
@@ -176,7 +181,7 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 // request is refused with an error wrapping ErrUnavailable or ErrTooLarge.
 func (w *Writer) Submit(j *Job) error {
 	j.Bound = w.cfg.Bound
-	if len(j.Pings) == 0 {
+	if len(j.Pings)+len(j.Lines) == 0 {
 		return nil
 	}
 	if err := w.prepare(j); err != nil {
@@ -208,6 +213,12 @@ func (w *Writer) prepare(j *Job) error {
 	for i := range j.Pings {
 		j.size += maxLogged(&j.Pings[i])
 	}
+	for i := range j.Lines {
+		if n := len(j.Lines[i].Line); n == 0 || n > pingline.MaxReadyLine {
+			return fmt.Errorf("a ready line of %d bytes, not in [1, %d]", n, pingline.MaxReadyLine)
+		}
+		j.size += maxLineOverhead + len(j.Lines[i].Line)
+	}
 	if len(j.Pings) > maxJobPings || j.size > w.log.MaxPayload()-commitSlack {
 		return ErrTooLarge
 	}
@@ -221,6 +232,9 @@ func (w *Writer) prepare(j *Job) error {
 
 // commitSlack is room for a commit's header and the log's own.
 const commitSlack = 1024
+
+// maxLineOverhead bounds the bytes of a ready line's entry besides the line.
+const maxLineOverhead = 1 + 1 + pingline.MaxName + 2
 
 // maxLogged bounds the bytes that judging p can add to a commit: itself, what
 // is held in the two states of its track, or a ping of a track it displaces.
@@ -364,6 +378,21 @@ func (w *Writer) judge(j *Job) {
 	}
 	for _, v := range j.Verdicts {
 		w.counts.Verdicts[v]++
+	}
+	for i := range j.Lines {
+		w.logLine(&j.Lines[i])
+	}
+}
+
+func (w *Writer) logLine(e *pingline.Entry) {
+	w.buf = pingline.AppendEntry(w.buf, e, w.at)
+	w.entries++
+	if e.Stored() {
+		w.totals[pingline.TotalStored]++
+		w.counts.Replayed++
+	} else {
+		w.totals[pingline.TotalLines]++
+		w.counts.Lines++
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -362,6 +364,46 @@ func TestDuplicateWaitsForItsOriginal(t *testing.T) {
 	st := w.Stats()
 	if st.Verdicts[pingline.Duplicate] != 1 {
 		t.Errorf("verdicts %v, want one duplicate", st.Verdicts)
+	}
+}
+
+// Ready lines become durable among the pings, are no pings to the filter, and
+// are counted by what they are.
+func TestReadyLinesGoThroughTheLog(t *testing.T) {
+	log := testLog(t, queue.Config{})
+	cfg := WriterConfig{Log: log, Dir: t.TempDir(), Bound: dedupe.Bound{MaxError: 10}}
+	w, stop := testWriter(t, cfg)
+	lines := []pingline.Entry{
+		{Kind: pingline.Self, Line: "pingline,node=a received=1i 1"},
+		{Kind: pingline.Replayed, To: "b", Line: "location,rider=r lat=1,lon=2 3"},
+		{Kind: pingline.Activity, Line: strings.Repeat("l", pingline.MaxReadyLine)},
+	}
+	submit(t, w, job("r-1", t0, 3))
+	submit(t, w, &Job{Lines: lines})
+	st := w.Stats()
+	if st.Replayed != 1 || st.Lines != 2 {
+		t.Errorf("counted %d replayed and %d lines of our own, want 1 and 2", st.Replayed, st.Lines)
+	}
+	var got []pingline.Entry
+	for _, e := range entries(t, log) {
+		if e.IsLine() {
+			got = append(got, e)
+		}
+	}
+	if !slices.Equal(got, lines) {
+		t.Errorf("the log holds %+v, want %+v", got, lines)
+	}
+	stop()
+	if w, _ = testWriter(t, cfg); w.Stats().Riders != 1 {
+		t.Errorf("%d riders are known after a restart, want 1", w.Stats().Riders)
+	}
+	if got, want := log.LastTotals(), (queue.Totals{pingline.TotalStored: 4, pingline.TotalPings: 3, pingline.TotalLines: 2}); got != want {
+		t.Errorf("running totals %v, want %v", got, want)
+	}
+	for _, line := range []string{"", strings.Repeat("l", pingline.MaxReadyLine+1)} {
+		if err := w.Submit(&Job{Lines: []pingline.Entry{{Kind: pingline.Self, Line: line}}}); err == nil {
+			t.Errorf("a ready line of %d bytes was taken", len(line))
+		}
 	}
 }
 

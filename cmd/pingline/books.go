@@ -40,7 +40,7 @@ func (b *books) verdict(v pingline.Verdict) uint64 {
 //
 //	verdicts: received = accepted + held + redundant + duplicate + shed + rejected
 //	held:     holding at start + held = promoted + covered + holding
-//	stored:   queued at start + accepted + promoted = written + dead-lettered + damaged + queued
+//	stored:   queued at start + accepted + promoted + replayed = written + dead-lettered + damaged + queued
 func (b *books) gaps() map[string]int64 {
 	verdicts := int64(b.server.Received)
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
@@ -49,7 +49,7 @@ func (b *books) gaps() map[string]int64 {
 	w := &b.writer
 	held := w.StartHolding + int64(w.Verdicts[pingline.Held]) - int64(w.Promoted) - int64(w.Covered) - int64(w.Holding)
 	queuedAtStart := int64(w.StartTotals[pingline.TotalStored]) - int64(b.sink.StartTotals[pingline.TotalStored])
-	stored := queuedAtStart + int64(w.Verdicts[pingline.Accepted]) + int64(w.Promoted) -
+	stored := queuedAtStart + int64(w.Verdicts[pingline.Accepted]) + int64(w.Promoted) + int64(w.Replayed) -
 		int64(b.sink.Written) - int64(b.deadLettered()) - int64(b.sink.Damaged) - int64(b.sink.Queued)
 	return map[string]int64{"verdicts": verdicts, "held": held, "stored": stored}
 }
