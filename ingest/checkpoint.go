@@ -131,7 +131,7 @@ func (c *checkpointer) abandon() {
 		close(c.pieces)
 	}
 	if c.saved != nil {
-		<-c.saved
+		_ = <-c.saved // its fate does not matter
 		c.saved = nil
 	}
 }

@@ -188,12 +188,13 @@ func moment(r []record, i int, at int64) (start, end int) {
 
 // checkPoints finds points that were not sent, or otherwise.
 func (t *auditTrack) checkPoints() {
-	start, end, counted := 0, 0, int64(math.MinInt64)
+	start, counted := 0, int64(math.MinInt64)
 	for i := range t.points {
 		p := &t.points[i]
 		if p.at < t.first || p.at > t.last {
 			continue
 		}
+		var end int
 		start, end = moment(t.pings, start, p.at)
 		sent := t.pings[start:end]
 		if len(sent) == 0 {
@@ -247,10 +248,10 @@ func contains(list []record, is func(*record) bool) bool {
 	return false
 }
 
-// acknowledgedBy reports whether q was answered such that p is a duplicate.
-func (p *record) acknowledgedBy(q *record) bool {
+// acknowledgedBy reports whether q was answered such that r is a duplicate.
+func (r *record) acknowledgedBy(q *record) bool {
 	v := q.verdict
-	return p.samePlace(q) && (v == pingline.Accepted || v == pingline.Held || v == pingline.Redundant)
+	return r.samePlace(q) && (v == pingline.Accepted || v == pingline.Held || v == pingline.Redundant)
 }
 
 // checkBound holds a dropped ping against the line between its neighbours;

@@ -161,7 +161,7 @@ func (s *sender) do(req *http.Request) answer {
 	if err != nil {
 		return answer{}
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read as far as it matters
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return answer{}

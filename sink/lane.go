@@ -68,7 +68,7 @@ func (l *lane) run(ctx context.Context) error {
 		case b := <-full:
 			if err := l.deliver(ctx, writing, b); err != nil {
 				stop()
-				<-filled
+				_ = <-filled
 				return nil // ctx ended: nothing else breaks off a delivery
 			}
 			free <- b

@@ -1,0 +1,67 @@
+package pingline_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows says which packages of ours each may import; tests may import more.
+// cmd wires all.
+var arrows = map[string][]string{
+	"pingline":                  {},
+	"pingline/dedupe":           {"pingline"},
+	"pingline/ingest":           {"pingline", "pingline/dedupe", "pingline/partition", "pingline/queue"},
+	"pingline/internal/influxd": {},
+	"pingline/partition":        {"pingline"},
+	"pingline/queue":            {},
+	"pingline/sim":              {"pingline", "pingline/sink", "pingline/track"},
+	"pingline/sink":             {"pingline", "pingline/partition", "pingline/queue"},
+	"pingline/track":            {"pingline"},
+}
+
+// homes says where a foreign dependency is met, and nowhere else.
+var homes = map[string]string{
+	"github.com/gofiber/fiber/":       "pingline/ingest",
+	"github.com/influxdata/influxdb-": "pingline/sink",
+	"github.com/nats-io/":             "pingline/queue",
+	"github.com/sony/gobreaker/":      "pingline/sink",
+	"github.com/uber/h3-go/":          "pingline/partition",
+	"github.com/alecthomas/kong":      "pingline/cmd/pingline",
+}
+
+func TestArrowsBetweenPackages(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Doc,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var pkg struct {
+			ImportPath, Doc string
+			Imports         []string
+		}
+		if err := dec.Decode(&pkg); err != nil {
+			t.Fatal(err)
+		}
+		if pkg.Doc == "" {
+			t.Errorf("%s has no package doc", pkg.ImportPath)
+		}
+		allowed, known := arrows[pkg.ImportPath]
+		if !known && !strings.HasPrefix(pkg.ImportPath, "pingline/cmd/") {
+			t.Errorf("%s is not in the list of arrows", pkg.ImportPath)
+		}
+		for _, imp := range pkg.Imports {
+			ours := imp == "pingline" || strings.HasPrefix(imp, "pingline/")
+			if known && ours && !slices.Contains(allowed, imp) {
+				t.Errorf("%s imports %s", pkg.ImportPath, imp)
+			}
+			for prefix, home := range homes {
+				if strings.HasPrefix(imp, prefix) && pkg.ImportPath != home {
+					t.Errorf("%s imports %s, which belongs into %s", pkg.ImportPath, imp, home)
+				}
+			}
+		}
+	}
+}
