@@ -24,7 +24,7 @@ import (
 func BenchmarkHTTP(b *testing.B) {
 	for _, pings := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(pings), func(b *testing.B) {
-			log := testLog(b, queue.Config{MaxBytes: 64 << 30})
+			log := testLog(b, queue.Config{})
 			w, _ := testWriter(b, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
 			s, _ := testServer(b, Config{Writer: w})
 			const connections = 64

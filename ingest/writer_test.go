@@ -427,7 +427,7 @@ func TestRequestThatFitsNoCommit(t *testing.T) {
 func BenchmarkSubmit(b *testing.B) {
 	for _, pings := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(pings), func(b *testing.B) {
-			log := testLog(b, queue.Config{MaxBytes: 64 << 30})
+			log := testLog(b, queue.Config{})
 			w, stop := testWriter(b, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
 			const riders = 10_000
 			names := make([]string, riders)
