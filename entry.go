@@ -38,7 +38,7 @@ type Entry struct {
 	Ping
 	Cell     uint64  // H3 cell that becomes the tag; 0 if none
 	Skipped  uint32  // pings of the track dropped since its last stored one
-	SubKey   uint16  // part of the partition key; 0 unless the cell is hot
+	SubKey   uint16  // part of the partition key, as package partition chose it; 0 if the cell is not split
 	Verdict  Verdict // Accepted, Held or Redundant
 	Promoted bool    // a ping held earlier, now stored (Verdict is Accepted)
 	Late     bool    // stored out of order: readers do not interpolate by it

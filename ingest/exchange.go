@@ -27,7 +27,8 @@ func (x *exchange) small() bool {
 }
 
 // cells makes the decoded pings a job. Cells are looked up here, on the
-// request's own goroutine: a call costs more than all that the writer does.
+// request's own goroutine: one not seen lately costs more than all that the
+// writer does.
 func (x *exchange) cells(cells partition.Cells) {
 	x.job.Pings = x.decoded.Pings
 	x.job.Cells = x.job.Cells[:0]
