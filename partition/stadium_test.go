@@ -14,7 +14,6 @@ import (
 type crowdedCity struct {
 	rng    *rand.Rand
 	riders []pingline.Ping
-	due    int
 }
 
 func newCrowdedCity(t testing.TB, seed uint64, cells Cells) *crowdedCity {
