@@ -122,8 +122,8 @@ func (r *regions) find(s *square, p vector) uint64 {
 
 // learn takes note that H3 had to be asked about a position in s, and what it
 // said. A region takes longer to make than a call: it is made for a cell that is
-// asked for twice in a row, so that positions strewn over the globe cost no more
-// than their calls.
+// asked for twice in a row, so that positions strewn over the globe cost little
+// more than their calls.
 func (r *regions) learn(s *square, cell uint64) {
 	if s.missed.Swap(cell) != cell {
 		return
