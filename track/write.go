@@ -112,7 +112,16 @@ func Create(path string) (*Writer, error) {
 
 // Write writes p, whose names must be valid, as one line.
 func (w *Writer) Write(p *pingline.Ping) error {
-	w.line = append(AppendPing(w.line[:0], p), '\n')
+	return w.write(AppendPing(w.line[:0], p))
+}
+
+// WriteLine writes a line that was read from a file of this form as it is.
+func (w *Writer) WriteLine(line []byte) error {
+	return w.write(append(w.line[:0], line...))
+}
+
+func (w *Writer) write(line []byte) error {
+	w.line = append(line, '\n')
 	if _, err := w.w.Write(w.line); err != nil {
 		return fmt.Errorf("write track: %w", err)
 	}

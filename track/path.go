@@ -1,0 +1,107 @@
+package track
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"pingline"
+)
+
+// Path is a track as its readers draw it: through the stored points that are
+// not late, linear in time, latitude and longitude between them, the short way
+// round. The zero value has no points. It is not safe for concurrent use.
+type Path struct {
+	points   []point // by time, once sorted
+	unsorted bool
+}
+
+type point struct {
+	at       int64 // ms
+	lat, lon int32 // 1e-7 degree
+}
+
+func byTime(p point, at int64) int { return cmp.Compare(p.at, at) }
+
+// Add adds a stored point; the order in which they are added does not matter.
+func (p *Path) Add(f *pingline.Fix) {
+	n := len(p.points)
+	p.unsorted = p.unsorted || n > 0 && f.At < p.points[n-1].at
+	p.points = append(p.points, point{f.At, f.LatE7, f.LonE7})
+}
+
+func (p *Path) sort() {
+	if p.unsorted {
+		slices.SortStableFunc(p.points, func(a, b point) int { return byTime(a, b.at) })
+		p.unsorted = false
+	}
+}
+
+// Off returns how far f is, on the great circle and in metres, from where the
+// path is at that time: before the first point and behind the last it is at
+// that point, and of several points of one instant it is at the nearest. Off a
+// path without points is infinitely far.
+func (p *Path) Off(f *pingline.Fix) float64 {
+	p.sort()
+	i, found := slices.BinarySearchFunc(p.points, f.At, byTime)
+	if found {
+		off := math.Inf(1)
+		for ; i < len(p.points) && p.points[i].at == f.At; i++ {
+			off = min(off, p.points[i].off(f))
+		}
+		return off
+	}
+	switch n := len(p.points); {
+	case n == 0:
+		return math.Inf(1)
+	case i == 0:
+		return p.points[0].off(f)
+	case i == n:
+		return p.points[n-1].off(f)
+	}
+	a, b := p.points[i-1], p.points[i]
+	part := float64(f.At-a.at) / float64(b.at-a.at)
+	lat := float64(a.lat) + part*(float64(b.lat)-float64(a.lat))
+	lon := float64(a.lon) + part*shortWay(float64(b.lon)-float64(a.lon))
+	return greatCircle(lat, lon, float64(f.LatE7), float64(f.LonE7))
+}
+
+func (p point) off(f *pingline.Fix) float64 {
+	return greatCircle(float64(p.lat), float64(p.lon), float64(f.LatE7), float64(f.LonE7))
+}
+
+// LongestGap returns the longest time between neighbouring points, in ms; 0 if
+// there are not two.
+func (p *Path) LongestGap() (ms int64) {
+	p.sort()
+	for i := 1; i < len(p.points); i++ {
+		ms = max(ms, p.points[i].at-p.points[i-1].at)
+	}
+	return ms
+}
+
+const (
+	earth  = 6_371_008.8                 // mean radius, metres
+	radian = math.Pi / 180 / pingline.E7 // of 1e-7 degree
+	turn   = 360 * pingline.E7           // once round, in 1e-7 degree
+)
+
+// shortWay returns a difference of longitudes, in 1e-7 degree, as that of the
+// shorter of the two ways round.
+func shortWay(d float64) float64 {
+	switch {
+	case d > turn/2:
+		return d - turn
+	case d < -turn/2:
+		return d + turn
+	}
+	return d
+}
+
+// greatCircle returns the distance in metres of two positions in 1e-7 degree
+// on a sphere (haversine formula).
+func greatCircle(lat1, lon1, lat2, lon2 float64) float64 {
+	s, c := math.Sin((lat2-lat1)*radian/2), math.Sin((lon2-lon1)*radian/2)
+	h := s*s + math.Cos(lat1*radian)*math.Cos(lat2*radian)*c*c
+	return 2 * earth * math.Asin(math.Sqrt(min(1, h)))
+}
