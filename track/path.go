@@ -44,26 +44,31 @@ func (p *Path) sort() {
 func (p *Path) Off(f *pingline.Fix) float64 {
 	p.sort()
 	i, found := slices.BinarySearchFunc(p.points, f.At, byTime)
-	if found {
-		off := math.Inf(1)
-		for ; i < len(p.points) && p.points[i].at == f.At; i++ {
-			off = min(off, p.points[i].off(f))
-		}
-		return off
-	}
-	switch n := len(p.points); {
-	case n == 0:
+	if len(p.points) == 0 {
 		return math.Inf(1)
-	case i == 0:
-		return p.points[0].off(f)
-	case i == n:
-		return p.points[n-1].off(f)
 	}
-	a, b := p.points[i-1], p.points[i]
-	part := float64(f.At-a.at) / float64(b.at-a.at)
-	lat := float64(a.lat) + part*(float64(b.lat)-float64(a.lat))
-	lon := float64(a.lon) + part*shortWay(float64(b.lon)-float64(a.lon))
-	return greatCircle(lat, lon, float64(f.LatE7), float64(f.LonE7))
+	if !found {
+		lat, lon := p.between(i, f.At)
+		return greatCircle(lat, lon, float64(f.LatE7), float64(f.LonE7))
+	}
+	off := math.Inf(1)
+	for ; i < len(p.points) && p.points[i].at == f.At; i++ {
+		off = min(off, p.points[i].off(f))
+	}
+	return off
+}
+
+// between returns where the path is at a time before its point i and after the
+// one before, in 1e-7 degree.
+func (p *Path) between(i int, at int64) (lat, lon float64) {
+	a, b := p.points[max(i-1, 0)], p.points[min(i, len(p.points)-1)]
+	part := 0.0
+	if b.at > a.at {
+		part = float64(at-a.at) / float64(b.at-a.at)
+	}
+	lat = float64(a.lat) + part*(float64(b.lat)-float64(a.lat))
+	lon = float64(a.lon) + part*shortWay(float64(b.lon)-float64(a.lon))
+	return lat, lon
 }
 
 func (p point) off(f *pingline.Fix) float64 {
