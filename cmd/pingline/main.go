@@ -36,6 +36,7 @@ func (e usageError) Unwrap() error { return e.error }
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Take pings in and write them to InfluxDB."`
 	Demo    demoCmd    `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
+	Dedupe  dedupeCmd  `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

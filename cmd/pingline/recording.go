@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"time"
+
+	"pingline/track"
+)
+
+// recording is a file of pings that can be read more than once.
+type recording struct {
+	name string // as messages have it
+	path string
+	info os.FileInfo // of the file as given
+	copy bool        // path is a copy of our own
+}
+
+// openRecording finds the file, or the standard input if its name is "-". What
+// can be read only once is copied to a temporary file.
+func openRecording(name string) (*recording, error) {
+	in := os.Stdin
+	if name == "-" {
+		name = "stdin"
+	} else {
+		var err error
+		if in, err = os.Open(name); err != nil {
+			return nil, err
+		}
+		defer func() { _ = in.Close() }()
+	}
+	info, err := in.Stat()
+	if err != nil {
+		return nil, err
+	}
+	r := &recording{name: name, path: name, info: info}
+	switch {
+	case info.IsDir():
+		return nil, fmt.Errorf("%s is a directory", name)
+	case !info.Mode().IsRegular() || in == os.Stdin:
+		err = r.spool(in)
+	}
+	return r, err
+}
+
+func (r *recording) spool(in io.Reader) error {
+	f, err := os.CreateTemp("", "pingline-dedupe-")
+	if err != nil {
+		return err
+	}
+	r.path, r.copy = f.Name(), true
+	_, err = io.Copy(f, in)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("copy %s: %w", r.name, errors.Join(err, r.close()))
+	}
+	return nil
+}
+
+// close removes what openRecording has made.
+func (r *recording) close() error {
+	if r.copy {
+		return os.Remove(r.path)
+	}
+	return nil
+}
+
+// read reads the recording once, with each.
+func (r *recording) read(each func(*track.Reader) error) error {
+	f, err := os.Open(r.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	in, err := track.NewReader(f, r.name)
+	if err != nil {
+		return err
+	}
+	return each(in)
+}
+
+// clock tells when a recording's pings came in. It has only their own times to
+// go by: of a track as much time goes by as its pings say, never back, and a
+// track that begins in the past of others, as when a file has one after the
+// other, begins now. A wait of twice the idle time is as good as a longer one.
+type clock struct {
+	now, idle int64 // ms
+}
+
+// progress is how far a track has come.
+type progress struct {
+	newest int64 // ms
+	came   int64 // when it came in by the clock, or would have
+	pings  int
+}
+
+// tick moves the clock to the arrival of a track's ping of the time at, in ms.
+func (c *clock) tick(t *progress, at int64) time.Duration {
+	if t.pings == 0 {
+		t.newest, t.came = at, c.now
+	}
+	t.pings++
+	if at > t.newest {
+		t.came = max(t.came+min(at-t.newest, 2*c.idle), c.now-c.idle)
+		t.newest = at
+		c.now = max(c.now, t.came)
+	}
+	return time.Duration(min(c.now, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+}
