@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 
@@ -12,28 +13,34 @@ import (
 
 // table reads CSV: a header that names the fields of POST /v1/pings, among
 // others, then a ping a line. An empty value is an unknown one. Values may be
-// quoted, but do not go over lines.
+// quoted, but do not go over lines. Between them is a comma or, if the header
+// has none, a semicolon or a tab.
 type table struct {
 	lines
+	comma   byte
 	head    []byte
 	columns []field
 	values  [][]byte
 	names   names
 }
 
-// newCSV reads the header. A file without a line has no pings.
+// newCSV reads the header. A file without a line has no pings. An error is
+// about the line that was read last.
 func newCSV(in *bufio.Reader) (*table, error) {
-	t := &table{lines: lines{in: in}}
-	line, err := t.lines.next()
+	t := &table{lines: lines{in: in}, comma: ','}
+	line, err := t.filled()
 	if err == io.EOF {
 		return t, nil
 	}
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	t.head = bytes.Clone(line)
-	if t.values, err = split(nil, t.head); err != nil {
-		return nil, err
+	if i := bytes.IndexAny(line, ",;\t"); i >= 0 && bytes.IndexByte(line, ',') < 0 {
+		t.comma = line[i]
+	}
+	if t.values, err = t.split(nil, t.head); err != nil {
+		return t, err
 	}
 	var has [fields]bool
 	for _, name := range t.values {
@@ -43,13 +50,13 @@ func newCSV(in *bufio.Reader) (*table, error) {
 			continue
 		}
 		if has[f] {
-			return nil, &pingline.FieldError{Field: fieldNames[f], Reason: "twice in the header"}
+			return t, &pingline.FieldError{Field: fieldNames[f], Reason: "twice in the header"}
 		}
 		has[f] = true
 	}
 	for f := rider; f <= lon; f++ {
 		if !has[f] {
-			return nil, &pingline.FieldError{Field: fieldNames[f], Reason: "not in the header"}
+			return t, &pingline.FieldError{Field: fieldNames[f], Reason: "not in the header"}
 		}
 	}
 	return t, nil
@@ -58,12 +65,10 @@ func newCSV(in *bufio.Reader) (*table, error) {
 func (t *table) header() []byte { return t.head }
 
 func (t *table) next(p *pingline.Ping) (raw []byte, line int, err error) {
-	for len(bytes.TrimSpace(raw)) == 0 {
-		if raw, err = t.lines.next(); err != nil {
-			return nil, t.line, err
-		}
+	if raw, err = t.filled(); err != nil {
+		return nil, t.line, err
 	}
-	if t.values, err = split(t.values[:0], raw); err != nil {
+	if t.values, err = t.split(t.values[:0], raw); err != nil {
 		return raw, t.line, err
 	}
 	if len(t.values) != len(t.columns) {
@@ -79,18 +84,22 @@ func (t *table) next(p *pingline.Ping) (raw []byte, line int, err error) {
 }
 
 // split appends the values of a line, without white space around them, to dst.
-func split(dst [][]byte, line []byte) ([][]byte, error) {
+func (t *table) split(dst [][]byte, line []byte) ([][]byte, error) {
 	if bytes.IndexByte(line, '"') < 0 {
 		for more := true; more; {
 			var v []byte
-			v, line, more = bytes.Cut(line, []byte(","))
+			v, line, more = bytes.Cut(line, []byte{t.comma})
 			dst = append(dst, bytes.TrimSpace(v))
 		}
 		return dst, nil
 	}
 	r := csv.NewReader(bytes.NewReader(line))
-	r.TrimLeadingSpace = true
+	r.Comma = rune(t.comma)
+	r.TrimLeadingSpace = t.comma != '\t'
 	values, err := r.Read()
+	if e, ok := errors.AsType[*csv.ParseError](err); ok {
+		return dst, refusal(fmt.Sprintf("not CSV: character %d: %v", e.Column, e.Err))
+	}
 	if err != nil {
 		return dst, refusal("not CSV: " + err.Error())
 	}

@@ -2,6 +2,7 @@ package track
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 )
@@ -45,6 +46,14 @@ func (l *lines) next() ([]byte, error) {
 		}
 		return trimEnd(part), nil
 	}
+}
+
+// filled is next for lines that are not blank.
+func (l *lines) filled() (line []byte, err error) {
+	for err == nil && len(bytes.TrimSpace(line)) == 0 {
+		line, err = l.next()
+	}
+	return line, err
 }
 
 func trimEnd(line []byte) []byte {

@@ -17,10 +17,8 @@ type ndjson struct {
 func (r *ndjson) header() []byte { return nil }
 
 func (r *ndjson) next(p *pingline.Ping) (raw []byte, line int, err error) {
-	for len(bytes.TrimSpace(raw)) == 0 {
-		if raw, err = r.lines.next(); err != nil {
-			return nil, r.line, err
-		}
+	if raw, err = r.filled(); err != nil {
+		return nil, r.line, err
 	}
 	var o object
 	if err = o.parse(raw); err == nil {

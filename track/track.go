@@ -87,7 +87,7 @@ func NewReader(r io.Reader, file string) (*Reader, error) {
 	case ".csv":
 		csv, err := newCSV(in)
 		if err != nil {
-			return nil, &Error{file, 1, err}
+			return nil, &Error{file, csv.line, err}
 		}
 		t.format = csv
 	default:

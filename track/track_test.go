@@ -178,6 +178,27 @@ func TestReadCSV(t *testing.T) {
 	}
 }
 
+// Spreadsheets write semicolons where the comma is for decimals, and tabs when
+// pasted from; blank lines may come before the header.
+func TestReadCSVOfOtherKinds(t *testing.T) {
+	want := newPing(t, "r-1", 1760000000123, 41.157812, -8.629105, map[pingline.Known]float64{pingline.HasSpeed: 7.5})
+	for _, tt := range []struct{ name, text string }{
+		{"semicolons", "speed;ts;note;rider_id;lon;lat\n7.5;1760000000123;a, b;r-1;-8.629105;41.157812\n"},
+		{"quotes and semicolons", "\"speed\";\"ts\";\"note\";\"rider_id\";\"lon\";\"lat\"\n7.5;\"1760000000123\";\"a; b\";r-1;-8.629105;41.157812\n"},
+		{"tabs", "speed\tts\tnote\trider_id\tlon\tlat\n7.5\t1760000000123\t\tr-1\t-8.629105\t41.157812\n"},
+		{"quotes and tabs", "speed\tts\tnote\trider_id\tlon\tlat\n7.5\t1760000000123\t\t\"r-1\"\t-8.629105\t41.157812\n"},
+		{"a mark and blank lines", "\ufeff\r\n \r\nspeed,ts,note,rider_id,lon,lat,\r\n7.5,1760000000123,,r-1,-8.629105,41.157812,\r\n"},
+		{"offsets", "rider_id,lat,lon,ts,speed\nr-1,41.157812,-8.629105,2025-10-09T14:23:20.1239+05:30,7.5\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			pings, _, errs := readAll(t, "a.csv", tt.text)
+			if len(errs) > 0 || len(pings) != 1 || pings[0] != want {
+				t.Errorf("read %+v, %q, want %+v", pings, errs, want)
+			}
+		})
+	}
+}
+
 func TestReadCSVRefuses(t *testing.T) {
 	const head = "rider_id,ts,lat,lon,speed\n"
 	for _, tt := range []struct{ name, text, want string }{
@@ -186,7 +207,9 @@ func TestReadCSVRefuses(t *testing.T) {
 		{"no rider", head + ",1,2,3,4", "a.csv line 2: rider_id: missing"},
 		{"no number", head + "r,1,2,east,4", "a.csv line 2: lon: not a number"},
 		{"no time", head + "r,yesterday,2,3,4", "a.csv line 2: ts: neither"},
-		{"a quote that does not end", head + "\"r,1,2,3,4\nr,1,2,3,4", "a.csv line 2: not CSV"},
+		{"a quote that does not end", head + "\"r,1,2,3,4\nr,1,2,3,4", "a.csv line 2: not CSV: character 11: extraneous or missing"},
+		{"a header below", "\n\nr,1,2\n", "a.csv line 3: rider_id: not in the header"},
+		{"decimal commas", "rider_id;ts;lat;lon\nr;1;2,5;3\n", "a.csv line 2: lat: not a number"},
 		{"no header", "r,1,2,3,4\n", "a.csv line 1: rider_id: not in the header"},
 		{"no longitude", "rider_id,ts,lat\n", "a.csv line 1: lon: not in the header"},
 		{"two longitudes", "rider_id,ts,lat,lon,lon\n", "a.csv line 1: lon: twice in the header"},
@@ -398,6 +421,7 @@ func FuzzReader(f *testing.F) {
 	f.Add("a.ndjson", []byte(oneLine+"\n"+oneLine))
 	f.Add("a.ndjson", []byte(`{"rider_id":"r","x":{"y":["\"}",{}]},"ts":"2025-10-09T08:53:20.123Z","lat":1e1,"lon":-0,"speed":null}`))
 	f.Add("a.csv", []byte("rider_id,ts,lat,lon,event\nr-1,1,2,3,\n\"r\",\"1\",2,3,sos\n"))
+	f.Add("a.csv", []byte("\nlat;ts;lon;rider_id\n3;\"1\";4;r\n"))
 	f.Add("a.gpx", []byte(gpxSample))
 	f.Add("a", []byte("\ufeff<gpx></gpx>"))
 	f.Fuzz(func(t *testing.T, file string, data []byte) {
