@@ -1,5 +1,7 @@
 // Package track reads and writes recorded tracks: the pings of riders in files,
-// as NDJSON and CSV with the fields of POST /v1/pings, and as GPX.
+// as NDJSON and CSV with the fields of POST /v1/pings, and as GPX. It also has
+// the reader's side of what is kept of them: how far off a ping is from the line
+// between the stored ones, and a picture of that.
 //
 // The package promises that a ping read is as valid as one that was posted, of
 // any age; that what it refuses is named by file, line and field, and does not

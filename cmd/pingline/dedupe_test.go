@@ -250,6 +250,18 @@ func TestDedupeTellsWhatItRefuses(t *testing.T) {
 	}
 }
 
+func TestDedupeTellsOfSeconds(t *testing.T) {
+	pings := corner(t, "r-1", noon)
+	for i := range pings {
+		pings[i].At /= 1000
+	}
+	path := inFile(t, "a.ndjson", ndjson(pings))
+	status, _, stderr := runs(t, "dedupe", path)
+	if status != exitOK || stderr != "note: all of "+path+" is from before 1970-02-27; is its ts in seconds? It must be in ms.\n" {
+		t.Errorf("exit status %d, said %q", status, stderr)
+	}
+}
+
 // A file that is of no use, or not to its end, does not take others with it.
 func TestDedupeGoesOnBehindABadFile(t *testing.T) {
 	whole := inFile(t, "whole.ndjson.gz", strings.Repeat(ndjson(corner(t, "r-1", noon)), 1000))

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strconv"
+	"time"
 
 	"pingline"
 	"pingline/track"
@@ -27,11 +29,9 @@ type exam struct {
 	examples  []error // the first refused
 }
 
-// judgedAtOnce is how many pings the filter judges between two looks at the
-// time, and how many examples of what is refused are shown.
 const (
-	judgedAtOnce = 1024
-	mostExamples = 5
+	judgedAtOnce = 1024 // pings between two looks at the time
+	mostExamples = 5    // of what is refused
 )
 
 // run studies a recording. What is wrong with it is noted as a problem.
@@ -47,7 +47,7 @@ func (s *study) run(r *recording) error {
 	}
 	broken := r.read(x.judgeAll)
 	if err := s.Err(); err != nil {
-		return err
+		return fmt.Errorf("stopped while reading %s: %w", r.name, err)
 	}
 	if broken != nil || x.pings == 0 {
 		s.problems = append(s.problems, x.problem(broken))
@@ -55,7 +55,7 @@ func (s *study) run(r *recording) error {
 	if x.pings == 0 {
 		return nil
 	}
-	x.tellRefused()
+	x.tell()
 	for _, t := range x.trials {
 		t.flush(&x.tracks)
 		t.tracks, t.pings, t.refused = len(x.tracks.names), x.pings, x.refused
@@ -78,14 +78,27 @@ func (x *exam) problem(broken error) error {
 	return fmt.Errorf("%s: there is no ping in it", x.recording.name)
 }
 
-func (x *exam) tellRefused() {
+// tell says what was refused, and what looks like a mistake.
+func (x *exam) tell() {
 	for _, err := range x.examples {
 		fmt.Fprintf(x.stderr, "refused: %v\n", err)
 	}
 	if more := x.refused - len(x.examples); more > 0 {
 		fmt.Fprintf(x.stderr, "refused: %d more in %s\n", more, x.recording.name)
 	}
+	newest := int64(math.MinInt64)
+	for _, p := range x.tracks.progress {
+		newest = max(newest, p.newest)
+	}
+	if newest > 0 && newest < secondsAsMs {
+		fmt.Fprintf(x.stderr, "note: all of %s is from before %s; is its ts in seconds? It must be in ms.\n",
+			x.recording.name, time.UnixMilli(secondsAsMs).UTC().Format(time.DateOnly))
+	}
 }
+
+// secondsAsMs is later than any time of this century that is taken for ms
+// though it is in seconds.
+const secondsAsMs = 5_000_000_000
 
 // judgeAll lets the filter judge all that can be read.
 func (x *exam) judgeAll(in *track.Reader) error {
@@ -152,7 +165,7 @@ func (x *exam) measureAll(in *track.Reader) error {
 			}
 		}
 		if number++; number%judgedAtOnce == 0 && x.Err() != nil {
-			return x.Err()
+			return fmt.Errorf("stopped while reading %s: %w", x.recording.name, x.Err())
 		}
 	}
 	return nil
