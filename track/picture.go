@@ -70,8 +70,9 @@ func (p *Picture) WriteSVG(w io.Writer) error {
 	s.text(30, 44, "title", p.Title)
 	s.text(30, 70, "", p.Note)
 	if len(s.marks) > 0 {
-		s.drawWhole()
-		s.drawDetail()
+		v := s.wholeView()
+		s.drawWhole(v)
+		s.drawDetail(v)
 		s.drawLegend()
 		s.drawOffsets()
 	}

@@ -78,11 +78,11 @@ func (s *sketch) drawOffsets() {
 	s.end()
 	if s.Bound > 0 {
 		s.printf("<path class=\"bound\" d=\"M%g %.1fh%g\"/>\n", v.x, y(s.Bound), v.w)
-		name := fmt.Sprintf("bound %g m", s.Bound)
+		name := fmt.Sprintf("dashed: the bound of %g m", s.Bound)
 		if slices.ContainsFunc(s.marks, func(m Mark) bool { return !m.Kept && m.Bound > s.Bound }) {
-			name += ", more where a fix is less accurate itself"
+			name += "; it is more where a fix says it is less accurate"
 		}
-		s.text(v.x+v.w-8, y(s.Bound)-5, "end", name)
+		s.text(v.x+v.w, v.y-12, "end", name)
 	}
 }
 

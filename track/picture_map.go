@@ -24,8 +24,8 @@ func (v *view) meets(a, b spot) bool {
 	return max(x, u) > v.x-margin && min(x, u) < v.x+v.w+margin && max(y, w) > v.y-margin && min(y, w) < v.y+v.h+margin
 }
 
-// drawWhole draws all of the track.
-func (s *sketch) drawWhole() {
+// wholeView shows all of the track.
+func (s *sketch) wholeView() *view {
 	lo, hi := s.at[0], s.at[0]
 	for _, p := range s.at {
 		lo, hi = spot{min(lo.x, p.x), min(lo.y, p.y)}, spot{max(hi.x, p.x), max(hi.y, p.y)}
@@ -33,13 +33,32 @@ func (s *sketch) drawWhole() {
 	const margin = 30
 	v := &view{panel: whole, mid: spot{(lo.x + hi.x) / 2, (lo.y + hi.y) / 2}}
 	v.scale = min((whole.w-2*margin)/max(hi.x-lo.x, 4*s.reach()), (whole.h-3*margin)/max(hi.y-lo.y, 4*s.reach()))
+	return v
+}
+
+// detailView shows the surroundings of the mark furthest off.
+func (s *sketch) detailView(wide *view) *view {
+	return &view{panel: detail, mid: s.at[s.worst], scale: max(detail.w/(16*s.reach()), 2*wide.scale)}
+}
+
+// reach is the length that a close look must show well, in metres.
+func (s *sketch) reach() float64 {
+	reach := max(s.Bound, 1)
+	if s.worst >= 0 {
+		reach = max(reach, s.marks[s.worst].Off, s.marks[s.worst].Bound)
+	}
+	return reach
+}
+
+// drawWhole draws all of the track, and a frame around what is drawn in detail.
+func (s *sketch) drawWhole(v *view) {
 	s.printf("<g class=\"whole\">\n")
-	s.drawMarks(v)
+	s.drawMarks(v, nil)
 	s.drawEnds(v)
 	if s.worst >= 0 {
 		x, y := v.px(s.at[s.worst])
-		side := max(detail.w/s.detailScale()*v.scale, 10)
-		s.printf("<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"frame\"/>\n", x-side/2, y-side/2, side, side)
+		side := max(detail.w/s.detailView(v).scale*v.scale, 10)
+		s.printf("<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"frame\" clip-path=\"url(#c%g)\"/>\n", x-side/2, y-side/2, side, side, v.x)
 	}
 	s.drawRule(v)
 	s.printf("</g>\n")
@@ -67,56 +86,48 @@ func (s *sketch) drawEnd(x, y float64, name string) {
 	}
 }
 
-// reach is the length that a close look must show well, in metres.
-func (s *sketch) reach() float64 {
-	reach := max(s.Bound, 1)
-	if s.worst >= 0 {
-		reach = max(reach, s.marks[s.worst].Off, s.marks[s.worst].Bound)
-	}
-	return reach
-}
-
-func (s *sketch) detailScale() float64 { return detail.w / (16 * s.reach()) }
-
 // drawDetail draws the surroundings of the mark furthest off, each dropped ping
 // tied to where a reader has the track at its time.
-func (s *sketch) drawDetail() {
+func (s *sketch) drawDetail(wide *view) {
 	if s.worst < 0 {
 		s.printf("<rect x=\"%g\" y=\"%g\" width=\"%g\" height=\"%g\" class=\"panel\"/>\n", detail.x, detail.y, detail.w, detail.h)
 		s.text(detail.x+detail.w/2, detail.y+detail.h/2, "middle", "every ping is kept")
 		return
 	}
-	v := &view{panel: detail, mid: s.at[s.worst], scale: s.detailScale()}
+	v := s.detailView(wide)
+	x, y := v.px(s.at[s.worst])
 	s.printf("<g class=\"near\">\n")
 	s.drawMarks(v, func() {
-		x, y := v.px(s.at[s.worst])
 		s.printf("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" class=\"bound\"/>\n", x, y, s.marks[s.worst].Bound*v.scale)
-		s.begin("off")
-		for i := range s.marks {
-			if !s.marks[i].Kept && v.meets(s.at[i], s.at[i]) {
-				x, y := v.px(s.at[i])
-				u, w := v.px(s.onPath(i))
-				s.printf("M%.1f %.1fL%.1f %.1f", x, y, u, w)
-			}
-		}
-		s.end()
+		s.drawTies(v)
 	})
-	x, y := v.px(s.at[s.worst])
 	s.printf("<path class=\"worst\" d=\"M%.1f %.1fh0\"/>\n", x, y)
 	s.drawRule(v)
 	s.printf("</g>\n")
 	s.text(detail.x, detail.y-10, "head", fmt.Sprintf("Where a dropped ping is furthest off: %.2f m", s.marks[s.worst].Off))
 }
 
-// drawMarks draws panel, track and kept track, and what goes between their
-// lines and their points.
-func (s *sketch) drawMarks(v *view, between ...func()) {
+func (s *sketch) drawTies(v *view) {
+	s.begin("off")
+	for i := range s.marks {
+		if !s.marks[i].Kept && v.meets(s.at[i], s.at[i]) {
+			x, y := v.px(s.at[i])
+			u, w := v.px(s.onPath(i))
+			s.printf("M%.1f %.1fL%.1f %.1f", x, y, u, w)
+		}
+	}
+	s.end()
+}
+
+// drawMarks draws panel, track and kept track; what between draws, if it is
+// not nil, goes between their lines and their points.
+func (s *sketch) drawMarks(v *view, between func()) {
 	s.printf("<clipPath id=\"c%g\"><rect x=\"%g\" y=\"%g\" width=\"%g\" height=\"%g\"/></clipPath>\n", v.x, v.x, v.y, v.w, v.h)
 	s.printf("<rect x=\"%g\" y=\"%g\" width=\"%g\" height=\"%g\" class=\"panel\"/>\n<g clip-path=\"url(#c%g)\">\n", v.x, v.y, v.w, v.h, v.x)
 	s.drawLine(v, "track", func(m *Mark) bool { return true })
 	s.drawLine(v, "keptline", func(m *Mark) bool { return m.Kept && !m.Late })
-	for _, draw := range between {
-		draw()
+	if between != nil {
+		between()
 	}
 	s.drawDots(v, "ping", func(m *Mark) bool { return !m.Kept })
 	s.drawDots(v, "kept", func(m *Mark) bool { return m.Kept && !m.Late })

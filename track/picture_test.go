@@ -82,7 +82,7 @@ func TestPictureShowsEveryPing(t *testing.T) {
 	d := draw(t, p)
 	for _, want := range []string{
 		"r-1", "a.ndjson: 21 pings", "start", "end", "dropped: 16 of 21 pings", "kept: 5 (23.8 %)", "late: 1 of the kept, beside the track",
-		"Where a dropped ping is furthest off: 4.00 m", "the bound of the one furthest off: 10 m", "bound 10 m", "00:00:15", "200 m",
+		"Where a dropped ping is furthest off: 4.00 m", "the bound of the one furthest off: 10 m", "dashed: the bound of 10 m", "00:00:15", "200 m",
 	} {
 		if !d.says(want) {
 			t.Errorf("%q is not said in %q", want, d.texts)
