@@ -113,7 +113,7 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 		return usageError{err}
 	}
 	fmt.Fprintln(d.say, "starting InfluxDB …")
-	d.influx, err = influxd.Start(ctx, influxd.Config{Binary: bin, Dir: filepath.Join(dir, "influxdb"), Database: "pingline"})
+	d.influx, err = influxd.Start(ctx, influxd.Config{Binary: bin, Dir: filepath.Join(dir, "influxdb"), Bucket: "pingline"})
 	if err != nil {
 		return err
 	}

@@ -9,26 +9,39 @@ import (
 )
 
 // ErrNotFound says that there is no influxd to run.
-var ErrNotFound = errors.New("no influxd found: build one with \"make influxd\", or set PINGLINE_INFLUXD to one of version 1.8")
+var ErrNotFound = errors.New("no influxd found")
 
-// Find returns the path of an influxd: $PINGLINE_INFLUXD, else .cache/bin/influxd
-// of the working directory or the nearest directory above it that has one, else
-// that of $PATH. If $PINGLINE_INFLUXD is set to something that cannot be run
-// that is an error; if nothing is found it is ErrNotFound.
-func Find() (string, error) {
-	if name := os.Getenv("PINGLINE_INFLUXD"); name != "" {
+// Find returns the path of an influxd 1.8: $PINGLINE_INFLUXD, else
+// .cache/bin/influxd of the working directory or the nearest directory above it
+// that has one, else that of $PATH. If $PINGLINE_INFLUXD is set to something
+// that cannot be run that is an error; if nothing is found the error wraps
+// ErrNotFound and says how to get one.
+func Find() (string, error) { return find("influxd", "PINGLINE_INFLUXD", "1.8") }
+
+// Find2 is Find for an influxd 2.x: $PINGLINE_INFLUXD2, else one named influxd2.
+func Find2() (string, error) { return find("influxd2", "PINGLINE_INFLUXD2", "2.x") }
+
+func findVersion(version int) (string, error) {
+	if version == 2 {
+		return Find2()
+	}
+	return Find()
+}
+
+func find(program, env, version string) (string, error) {
+	if name := os.Getenv(env); name != "" {
 		path, err := exec.LookPath(name)
 		if err != nil {
-			return "", fmt.Errorf("PINGLINE_INFLUXD: %w", err)
+			return "", fmt.Errorf("%s: %w", env, err)
 		}
 		return filepath.Abs(path)
 	}
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find influxd: %w", err)
+		return "", fmt.Errorf("find %s: %w", program, err)
 	}
 	for {
-		path := filepath.Join(dir, ".cache", "bin", "influxd")
+		path := filepath.Join(dir, ".cache", "bin", program)
 		if _, err := exec.LookPath(path); err == nil {
 			return path, nil
 		}
@@ -38,8 +51,8 @@ func Find() (string, error) {
 		}
 		dir = parent
 	}
-	if path, err := exec.LookPath("influxd"); err == nil {
+	if path, err := exec.LookPath(program); err == nil {
 		return filepath.Abs(path)
 	}
-	return "", ErrNotFound
+	return "", fmt.Errorf("%w: build one with \"make %s\", or set %s to one of version %s", ErrNotFound, program, env, version)
 }

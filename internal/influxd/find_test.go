@@ -33,6 +33,7 @@ func TestFind(t *testing.T) {
 	}
 	t.Chdir(below)
 	t.Setenv("PINGLINE_INFLUXD", "")
+	t.Setenv("PINGLINE_INFLUXD2", "")
 	t.Setenv("PATH", filepath.Join(root, "path"))
 	expect := func(fact, want string, wantErr error) {
 		t.Helper()
@@ -42,6 +43,11 @@ func TestFind(t *testing.T) {
 	}
 
 	expect("there is none", "", ErrNotFound)
+	for target, find := range map[string]func() (string, error){"make influxd": Find, "make influxd2": Find2} {
+		if _, err := find(); err == nil || !strings.Contains(err.Error(), `"`+target+`"`) {
+			t.Errorf("%v does not say how to build one: %s", err, target)
+		}
+	}
 	onPath := program(t, root, "path", "influxd")
 	expect("one is on the path", onPath, nil)
 	cached := program(t, root, ".cache", "bin", "influxd")
@@ -51,8 +57,14 @@ func TestFind(t *testing.T) {
 	t.Setenv("PINGLINE_INFLUXD", filepath.Join(root, "other"))
 	expect("a wrong environment is an error", "", os.ErrNotExist)
 
-	if !strings.Contains(ErrNotFound.Error(), "make influxd") {
-		t.Errorf("%q does not say how to build one", ErrNotFound)
+	// The other version is none of its business.
+	t.Setenv("PINGLINE_INFLUXD2", "")
+	if got, err := Find2(); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Find2 = %q, %v, want ErrNotFound", got, err)
+	}
+	cached2 := program(t, root, ".cache", "bin", "influxd2")
+	if got, err := Find2(); got != cached2 || err != nil {
+		t.Errorf("Find2 = %q, %v, want %q", got, err, cached2)
 	}
 }
 
@@ -76,15 +88,18 @@ func TestWithoutInfluxDBATestIsSkippedExceptUnderCI(t *testing.T) {
 	} {
 		t.Setenv("CI", tt.ci)
 		t.Setenv("PINGLINE_INFLUXD", tt.influxd)
-		v := &verdict{TB: t}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			RunTest(v)
-		}()
-		<-done
-		if v.text != tt.want {
-			t.Errorf("CI=%q PINGLINE_INFLUXD=%q: %q, want %q", tt.ci, tt.influxd, v.text, tt.want)
+		t.Setenv("PINGLINE_INFLUXD2", tt.influxd)
+		for version := 1; version <= 2; version++ {
+			v := &verdict{TB: t}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				Run(v, Config{Version: version})
+			}()
+			<-done
+			if v.text != tt.want {
+				t.Errorf("version %d, CI=%q, binary %q: %q, want %q", version, tt.ci, tt.influxd, v.text, tt.want)
+			}
 		}
 	}
 }

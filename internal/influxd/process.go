@@ -21,10 +21,11 @@ type process struct {
 	err  error         // how it ended
 }
 
-// startProcess runs binary with env. Log lines go to output, if there is one.
-func startProcess(binary string, env []string, output io.Writer) (*process, error) {
+// startProcess runs binary with args and env. Log lines go to output, if there
+// is one.
+func startProcess(binary string, args, env []string, output io.Writer) (*process, error) {
 	log := &tail{next: output}
-	cmd := exec.Command(binary, "run", "-config", os.DevNull)
+	cmd := exec.Command(binary, args...)
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = log, log // one writer for both: never called twice at once
 	cmd.SysProcAttr = childAttr()
@@ -63,9 +64,10 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// stop asks the child to end and gives it some time before it kills it.
+// stop asks the child to end and gives it some time before it kills it. It asks
+// by SIGINT: of SIGTERM a 2.x just dies.
 func (p *process) stop(grace time.Duration) error {
-	asked := errors.Join(p.signal(syscall.SIGTERM), p.signal(syscall.SIGCONT))
+	asked := errors.Join(p.signal(syscall.SIGINT), p.signal(syscall.SIGCONT))
 	if errors.Is(asked, os.ErrProcessDone) {
 		<-p.done
 		return nil

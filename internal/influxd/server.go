@@ -1,15 +1,15 @@
-// Package influxd runs a real InfluxDB 1.8 as a child process, for tests and
-// for the demo.
+// Package influxd runs a real InfluxDB, 1.8 or 2.x, as a child process, for
+// tests and for the demo.
 //
 // A Server listens on 127.0.0.1 only, keeps its files in one directory, reports
 // to nobody and can be killed, frozen, thawed and restarted on the same data
 // and the same port. Start and Restart return when it answers queries and its
-// database is there. The child never outlives Close; on Linux it also dies with
+// bucket is there; a bucket is what 1.8 calls a database, or database/policy. The child never outlives Close; on Linux it also dies with
 // its parent, however that ends. On other systems a parent that is killed leaves
 // it behind.
 //
-// The package does not build InfluxDB (make influxd does) and never removes a
-// file.
+// The package does not build InfluxDB (make influxd and make influxd2 do) and
+// never removes a file.
 package influxd
 
 import (
@@ -29,12 +29,16 @@ import (
 
 // Config says what to run and where.
 type Config struct {
-	Binary   string    // the influxd to run; "" means what Find finds
-	Dir      string    // holds all its files; made if missing; required
-	Port     int       // of its HTTP service on 127.0.0.1; 0 means a free one
-	Database string    // made if missing; "" means "pingline"
-	Env      []string  // more settings, as "INFLUXDB_DATA_MAX_VALUES_PER_TAG=100"
-	Output   io.Writer // takes its log; nil drops it
+	Version   int           // of InfluxDB, 1 (that is 1.8) or 2; 0 means 1
+	Binary    string        // the influxd to run; "" means what Find or Find2 finds
+	Dir       string        // holds all its files; made if missing; required
+	Port      int           // of its HTTP service on 127.0.0.1; 0 means a free one
+	Bucket    string        // made if missing; "" means "pingline"
+	Retention time.Duration // how long a bucket that is made keeps points; 0 means for ever, at least 1 h
+	Org       string        // of 2.x, made with its data; "" means "pingline"; not on 1.8
+	Token     string        // of one who may do all; on 1.8 user:password, "" asks nobody for credentials; on 2.x "" means "pingline-token"
+	Env       []string      // more settings, as "INFLUXDB_DATA_MAX_VALUES_PER_TAG=100", "INFLUXD_LOG_LEVEL=error" on 2.x
+	Output    io.Writer     // takes its log; nil drops it
 }
 
 // closeGrace is how long Close lets InfluxDB flush before it kills it.
@@ -43,6 +47,7 @@ const closeGrace = 10 * time.Second
 // Server is one InfluxDB and its data. It is safe for concurrent use.
 type Server struct {
 	cfg Config
+	api api
 
 	mu     sync.Mutex
 	proc   *process // the latest child; it may have exited
@@ -63,13 +68,21 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("influxd: %w", err)
 	}
 	cfg.Dir = dir
-	cfg.Database = cmp.Or(cfg.Database, "pingline")
+	cfg.Version = cmp.Or(cfg.Version, 1)
+	cfg.Bucket = cmp.Or(cfg.Bucket, "pingline")
+	if cfg.Version == 2 {
+		cfg.Org = cmp.Or(cfg.Org, "pingline")
+		cfg.Token = cmp.Or(cfg.Token, "pingline-token")
+	}
 	if cfg.Binary == "" {
-		if cfg.Binary, err = Find(); err != nil {
+		if cfg.Binary, err = findVersion(cfg.Version); err != nil {
 			return nil, err
 		}
 	}
 	s := &Server{cfg: cfg}
+	if s.api, err = s.newAPI(); err != nil {
+		return nil, err
+	}
 	if cfg.Port == 0 {
 		err = s.startOnFreePort(ctx)
 	} else {
@@ -106,7 +119,8 @@ func (s *Server) startOnFreePort(ctx context.Context) error {
 // start runs a child and waits until it is ready; if it does not get there no
 // child is left.
 func (s *Server) start(ctx context.Context) error {
-	p, err := startProcess(s.cfg.Binary, s.env(), s.cfg.Output)
+	args, env := s.api.command()
+	p, err := startProcess(s.cfg.Binary, args, s.env(env), s.cfg.Output)
 	if err != nil {
 		return fmt.Errorf("influxd: start %s: %w", s.cfg.Binary, err)
 	}
@@ -118,26 +132,16 @@ func (s *Server) start(ctx context.Context) error {
 	return nil
 }
 
-// env is our environment without InfluxDB settings, then ours, then the
+// env is our environment without InfluxDB's settings, then ours, then the
 // caller's: of a name given twice the child sees the last.
-func (s *Server) env() []string {
+func (s *Server) env(ours []string) []string {
 	var env []string
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "INFLUXDB_") {
+		if !strings.HasPrefix(v, "INFLUXDB_") && !strings.HasPrefix(v, "INFLUXD_") {
 			env = append(env, v)
 		}
 	}
-	env = append(env,
-		"HOME="+s.cfg.Dir,
-		"INFLUXDB_REPORTING_DISABLED=true",
-		"INFLUXDB_BIND_ADDRESS=127.0.0.1:0", // backup and restore: nobody calls it
-		"INFLUXDB_HTTP_BIND_ADDRESS=127.0.0.1:"+strconv.Itoa(s.cfg.Port),
-		"INFLUXDB_HTTP_LOG_ENABLED=false",
-		"INFLUXDB_MONITOR_STORE_ENABLED=false",
-		"INFLUXDB_META_DIR="+filepath.Join(s.cfg.Dir, "meta"),
-		"INFLUXDB_DATA_DIR="+filepath.Join(s.cfg.Dir, "data"),
-		"INFLUXDB_DATA_WAL_DIR="+filepath.Join(s.cfg.Dir, "wal"),
-	)
+	env = append(append(env, "HOME="+s.cfg.Dir), ours...)
 	return append(env, s.cfg.Env...)
 }
 
@@ -146,6 +150,47 @@ func (s *Server) env() []string {
 func (s *Server) URL() string { return "http://" + s.addr() }
 
 func (s *Server) addr() string { return "127.0.0.1:" + strconv.Itoa(s.cfg.Port) }
+
+// Version is 1 or 2.
+func (s *Server) Version() int { return s.cfg.Version }
+
+// Org is the organization of the bucket and the token, "" on 1.8.
+func (s *Server) Org() string { return s.cfg.Org }
+
+// Bucket is the one that Start made.
+func (s *Server) Bucket() string { return s.cfg.Bucket }
+
+// Token lets its bearer do all; "" on a 1.8 that asks nobody.
+func (s *Server) Token() string { return s.cfg.Token }
+
+// CreateBucket makes a further bucket that keeps points for keep, 0 for ever,
+// else at least 1 h. It does nothing to one that is there.
+func (s *Server) CreateBucket(ctx context.Context, name string, keep time.Duration) error {
+	if err := s.api.createBucket(ctx, name, keep); err != nil {
+		return fmt.Errorf("influxd: create bucket %q: %w", name, err)
+	}
+	return nil
+}
+
+// CreateToken returns a token that may read or write bucket, both or neither,
+// and nothing else. On 1.8 that is user:password, for all of the bucket's
+// database, and of use only if Config.Token was given.
+func (s *Server) CreateToken(ctx context.Context, bucket string, read, write bool) (string, error) {
+	token, err := s.api.createToken(ctx, bucket, read, write)
+	if err != nil {
+		return "", fmt.Errorf("influxd: create token for bucket %q: %w", bucket, err)
+	}
+	return token, nil
+}
+
+// MapBucket has InfluxQL on a 2.x find bucket under database and policy, and
+// under database alone. On 1.8 it returns errors.ErrUnsupported.
+func (s *Server) MapBucket(ctx context.Context, bucket, database, policy string) error {
+	if err := s.api.mapBucket(ctx, bucket, database, policy); err != nil {
+		return fmt.Errorf("influxd: map bucket %q to %s/%s: %w", bucket, database, policy, err)
+	}
+	return nil
+}
 
 // Kill ends it at once (SIGKILL) and returns when it is gone. It does nothing
 // to one that is gone already.

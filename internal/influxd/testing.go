@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TB is what RunTest needs of a testing.TB. It is named here so that programs
+// TB is what Run needs of a testing.TB. It is named here so that programs
 // which run a Server do not link package testing.
 type TB interface {
 	Helper()
@@ -24,21 +24,39 @@ type TB interface {
 // machine is no fault of the code under test.
 const startLimit = 2 * time.Minute
 
-// RunTest runs a Server for as long as t, with its files in a temporary
-// directory and env as Config.Env. Where there is no influxd the test is
-// skipped, or fails if $CI is set.
+// RunTest runs a 1.8 with env as Config.Env, as Run does.
 func RunTest(t TB, env ...string) *Server {
 	t.Helper()
-	binary, err := Find()
+	return Run(t, Config{Version: 1, Env: env})
+}
+
+// RunTest2 runs a 2.x with env as Config.Env, as Run does.
+func RunTest2(t TB, env ...string) *Server {
+	t.Helper()
+	return Run(t, Config{Version: 2, Env: env})
+}
+
+// Run runs a Server for as long as t, by default with its files in a temporary
+// directory. Where there is no influxd of that version the test is skipped, or
+// fails if $CI is set.
+func Run(t TB, cfg Config) *Server {
+	t.Helper()
+	var err error
+	if cfg.Binary == "" {
+		cfg.Binary, err = findVersion(cfg.Version)
+	}
 	if errors.Is(err, ErrNotFound) && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	if cfg.Dir == "" {
+		cfg.Dir = filepath.Join(t.TempDir(), "influxdb")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
-	s, err := Start(ctx, Config{Binary: binary, Dir: filepath.Join(t.TempDir(), "influxdb"), Env: env})
+	s, err := Start(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
