@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"pingline"
+	"pingline/internal/influxd"
 	"pingline/queue"
 )
 
@@ -145,6 +146,42 @@ func sameLines(t testing.TB, got, want []string) {
 	}
 }
 
+// eachVersion runs test with a real 1.8 and with a real 2.x. cfg may have
+// settings of both; its Token is that of 1.8.
+func eachVersion(t *testing.T, cfg influxd.Config, test func(t *testing.T, server *influxd.Server)) {
+	t.Helper()
+	for version, name := range map[int]string{1: "1.8", 2: "2.x"} {
+		t.Run(name, func(t *testing.T) {
+			mine := cfg
+			if mine.Version = version; version == 2 {
+				mine.Token = ""
+			}
+			test(t, influxd.Run(t, mine))
+		})
+	}
+}
+
+// access is how the owner of server gets to one of its buckets.
+func access(server *influxd.Server, bucket string) InfluxConfig {
+	return InfluxConfig{URL: server.URL(), Org: server.Org(), Token: server.Token(), Bucket: bucket}
+}
+
+func createBucket(t testing.TB, server *influxd.Server, name string, keep time.Duration) {
+	t.Helper()
+	if err := server.CreateBucket(context.Background(), name, keep); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func createToken(t testing.TB, server *influxd.Server, read, write bool) string {
+	t.Helper()
+	token, err := server.CreateToken(context.Background(), server.Bucket(), read, write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
 func testInflux(t testing.TB, cfg InfluxConfig) *Influx {
 	t.Helper()
 	if cfg.Bucket == "" {
@@ -164,7 +201,7 @@ func testInflux(t testing.TB, cfg InfluxConfig) *Influx {
 // execute runs InfluxQL as an operator would.
 func execute(t testing.TB, c *Influx, iql string) {
 	t.Helper()
-	db, _ := c.database()
+	db, _, _ := strings.Cut(c.cfg.Bucket, "/")
 	if err := c.query(context.Background(), http.MethodPost, map[string][]string{"q": {iql}, "db": {db}}, nil); err != nil {
 		t.Fatalf("%s: %v", iql, err)
 	}

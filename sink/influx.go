@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
@@ -20,8 +21,8 @@ type InfluxConfig struct {
 	URL       string        // such as http://localhost:8086; credentials belong into Token
 	Token     string        // API token; on 1.8 user:password; "" sends none
 	TokenFile string        // file with the token, read for each request; beats Token
-	Org       string        // ignored by 1.8
-	Bucket    string        // on 1.8 database/policy, or database for its default policy
+	Org       string        // name or ID; required by 2.x, ignored by 1.8
+	Bucket    string        // its name; on 1.8 database/policy, or database for its default policy
 	Timeout   time.Duration // of a write, and of a query's silence; 0 means 10 s
 }
 
@@ -32,6 +33,8 @@ type Influx struct {
 	base *url.URL
 	http *transport
 	api  api.WriteAPIBlocking
+
+	mapping atomic.Pointer[mapping] // once known
 }
 
 // NewInflux returns the bucket cfg names; it does not connect.
@@ -90,14 +93,8 @@ func (c *Influx) Write(ctx context.Context, lines []byte) error {
 // Ping returns the version the server says it is, and an error unless it would
 // take a write into the bucket.
 func (c *Influx) Ping(ctx context.Context) (version string, err error) {
-	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	resp, err := c.get(limited, "/ping", nil)
-	if err != nil {
-		return "", fmt.Errorf("ping InfluxDB: %w", err)
-	}
-	if err := resp.Body.Close(); err != nil {
-		return "", fmt.Errorf("ping InfluxDB: %w", err)
+	if version, err = c.version(ctx); err != nil {
+		return "", err
 	}
 	// Writing nothing is a write, as far as address, credentials and bucket go.
 	err = c.Write(ctx, nil)
@@ -105,7 +102,21 @@ func (c *Influx) Ping(ctx context.Context) (version string, err error) {
 	if errors.As(err, &refusal) && refusal.Kind == Row {
 		err = nil
 	}
-	return resp.Header.Get("X-Influxdb-Version"), err
+	return version, err
+}
+
+// version returns what the server says it is, such as 1.8.10 or v2.7.12, or "".
+func (c *Influx) version(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	resp, err := c.get(ctx, "/ping", nil)
+	if err != nil {
+		return "", fmt.Errorf("ping InfluxDB: %w", err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		return "", fmt.Errorf("ping InfluxDB: %w", err)
+	}
+	return resp.Header.Get("X-Influxdb-Version"), nil
 }
 
 // Close lets go of idle connections.
@@ -124,11 +135,4 @@ func (c *Influx) request(ctx context.Context, method, path string, params url.Va
 		return nil, err
 	}
 	return c.http.roundTrip(req)
-}
-
-// database returns the bucket as 1.x has it: a database and one of its
-// retention policies, "" for the default one.
-func (c *Influx) database() (db, policy string) {
-	db, policy, _ = strings.Cut(c.cfg.Bucket, "/")
-	return db, policy
 }

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -44,53 +44,106 @@ func TestNewInfluxRefuses(t *testing.T) {
 	}
 }
 
-// TestRefusals is the table of refusal.go, asked of the real 1.8.
+// TestRefusals is the table of refusal.go, asked of the real ones.
 func TestRefusals(t *testing.T) {
-	server := influxd.RunTest(t,
-		"INFLUXDB_DATA_MAX_VALUES_PER_TAG=3",
-		"INFLUXDB_HTTP_MAX_BODY_SIZE=1000")
-	influx := testInflux(t, InfluxConfig{URL: server.URL()})
-	execute(t, influx, `CREATE RETENTION POLICY "short" ON "pingline" DURATION 2h REPLICATION 1`)
-	write(t, influx, "m,r=1 v=1 1000\nm,r=2 v=1 1000\nm,r=3 v=1 1000\n")
+	cfg := influxd.Config{Env: []string{"INFLUXDB_DATA_MAX_VALUES_PER_TAG=3", "INFLUXDB_HTTP_MAX_BODY_SIZE=1000"}}
+	eachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
+		createBucket(t, server, "pingline/short", 2*time.Hour)
+		write(t, testInflux(t, access(server, "pingline")), "m,r=1 v=1 1000\nm,r=2 v=1 1000\nm,r=3 v=1 1000\n")
+		for _, tt := range refusals()[server.Version()] {
+			t.Run(tt.name, func(t *testing.T) {
+				cfg := access(server, tt.bucket)
+				if tt.org != nil {
+					cfg.Org = *tt.org
+				}
+				err := testInflux(t, cfg).Write(t.Context(), []byte(tt.lines))
+				e := new(WriteError)
+				if !errors.As(err, &e) {
+					t.Fatalf("Write = %v, want a *WriteError", err)
+				}
+				if e.Kind != tt.kind || e.Status != tt.status || !strings.Contains(e.Message, tt.message) {
+					t.Errorf("Write = %v %+v, want %v %d %q", e.Kind, e, tt.kind, tt.status, tt.message)
+				}
+				if got := e.refusesAll(strings.Count(tt.lines, "\n") + 1); got != tt.all {
+					t.Errorf("refusesAll = %v, want %v", got, tt.all)
+				}
+			})
+		}
+	})
+}
+
+type refusalTest struct {
+	name, bucket, lines string
+	org                 *string // nil means the right one
+	kind                Kind
+	status              int
+	message             string
+	all                 bool // refused
+}
+
+// refusals are what a 1.8 and a 2.7 answer.
+func refusals() [3][]refusalTest {
 	var long strings.Builder // too large even when compressed
 	for i := range 2000 {
 		fmt.Fprintf(&long, "m v=%v %d\n", math.Sin(float64(i)), i*i)
 	}
-	for _, tt := range []struct {
-		name, bucket, lines string
-		kind                Kind
-		status              int
-		message             string
-		all                 bool // refused
-	}{
-		{"no database", "nothing", "m v=1 1", Configuration, 404, `database not found: "nothing"`, false},
-		{"no policy", "pingline/nothing", "m v=1 1", Configuration, 500, "retention policy not found: nothing", false},
-		{"too many tag values", "pingline", "m,r=4 v=1 1000\nm,r=1 v=2 1000", Configuration, 400, "max-values-per-tag limit exceeded", false},
-		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", Row, 400, "partial write: field type conflict", false},
-		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", Row, 400, "dropped=2", true},
-		{"beyond retention", "pingline/short", "m v=1 1000", Row, 400, "points beyond retention policy dropped=1", true},
-		{"unparsable", "pingline", "m v= 1", Row, 400, "unable to parse 'm v= 1'", false},
-		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", Row, 400, "partial write: unable to parse", false},
-		{"too large", "pingline", long.String(), Row, 413, "Request Entity Too Large", false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			influx := testInflux(t, InfluxConfig{URL: server.URL(), Bucket: tt.bucket})
-			err := influx.Write(t.Context(), []byte(tt.lines))
-			e := new(WriteError)
-			if !errors.As(err, &e) {
-				t.Fatalf("Write = %v, want a *WriteError", err)
-			}
-			if e.Kind != tt.kind || e.Status != tt.status || !strings.Contains(e.Message, tt.message) {
-				t.Errorf("Write = %v %+v, want %v %d %q", e.Kind, e, tt.kind, tt.status, tt.message)
-			}
-			if got := e.refusesAll(strings.Count(tt.lines, "\n") + 1); got != tt.all {
-				t.Errorf("refusesAll = %v, want %v", got, tt.all)
-			}
-		})
-	}
-	t.Run("default policy by an empty name", func(t *testing.T) {
-		write(t, testInflux(t, InfluxConfig{URL: server.URL(), Bucket: "pingline/"}), "m,r=1 v=1 1000")
+	none, other := "", "nobody"
+	const conflict = `partial write: field type conflict: input field "v" on measurement "m" is type string, already exists as type float dropped=`
+	const over = "failure writing points to database: "
+	return [3][]refusalTest{1: {
+		{"no database", "nothing", "m v=1 1", nil, Configuration, 404, `database not found: "nothing"`, false},
+		{"no policy", "pingline/nothing", "m v=1 1", nil, Configuration, 500, "retention policy not found: nothing", false},
+		{"too many tag values", "pingline", "m,r=4 v=1 1000\nm,r=1 v=2 1000", nil, Configuration, 400, "max-values-per-tag limit exceeded", false},
+		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", nil, Row, 400, conflict + "1", false},
+		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", nil, Row, 400, conflict + "2", true},
+		{"beyond retention", "pingline/short", "m v=1 1000", nil, Row, 400, "partial write: points beyond retention policy dropped=1", true},
+		{"unparsable", "pingline", "m v= 1", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
+		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", nil, Row, 400, "partial write: unable to parse 'm v= 1': missing field value dropped=0", false},
+		{"too large", "pingline", long.String(), nil, Row, 413, "Request Entity Too Large", false},
+	}, 2: {
+		{"no bucket", "nothing", "m v=1 1", nil, Configuration, 404, `bucket "nothing" not found`, false},
+		{"no organization", "pingline", "m v=1 1", &other, Configuration, 404, `organization name "nobody" not found`, false},
+		{"no organization named", "pingline", "m v=1 1", &none, Configuration, 400, "Please provide either orgID or org", false},
+		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", nil, Row, 422, over + conflict + "1", false},
+		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", nil, Row, 422, over + conflict + "2", true},
+		{"beyond retention", "pingline/short", "m v=1 1000", nil, Row, 422, over + "partial write: dropped 1 points outside retention policy of duration 2h0m0s - " +
+			"oldest point m at 1970-01-01T00:00:01Z dropped because it violates a Retention Policy Lower Bound at ", true},
+		{"beyond retention, not all", "pingline/short", fmt.Sprintf("m v=1 1000\nm v=1 %d", recently), nil, Row, 422, "dropped=1 for database: ", false},
+		{"unparsable", "pingline", "m v= 1", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
+		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
+	}}
+}
+
+func TestDefaultPolicyByAnEmptyName(t *testing.T) {
+	write(t, testInflux(t, InfluxConfig{URL: influxd.RunTest(t).URL(), Bucket: "pingline/"}), "m,r=1 v=1 1000")
+}
+
+// A cache that is full is overload: the same write is taken a moment later.
+func TestFullCacheIsRetry(t *testing.T) {
+	cfg := influxd.Config{Env: []string{"INFLUXDB_DATA_CACHE_MAX_MEMORY_SIZE=1000", "INFLUXD_STORAGE_CACHE_MAX_MEMORY_SIZE=1000"}}
+	eachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
+		var lines strings.Builder
+		for i := range 1000 {
+			fmt.Fprintf(&lines, "m v=1 %d\n", recently+int64(i))
+		}
+		e := new(WriteError)
+		err := testInflux(t, access(server, "pingline")).Write(t.Context(), []byte(lines.String()))
+		if !errors.As(err, &e) || e.Kind != Retry || e.Status != 500 || !strings.Contains(e.Message, "engine: cache-max-memory-size exceeded: (") {
+			t.Errorf("Write = %v, want Retry 500 cache-max-memory-size exceeded", err)
+		}
 	})
+}
+
+func TestPlainHTTPWhereTLSIsSpoken(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	influx := testInflux(t, InfluxConfig{URL: strings.Replace(server.URL, "https:", "http:", 1)})
+	e := new(WriteError)
+	if err := influx.Write(t.Context(), []byte("m v=1 1")); !errors.As(err, &e) || e.Kind != Configuration || e.Status != 400 {
+		t.Errorf("Write = %v, want Configuration 400", err)
+	}
 }
 
 func write(t testing.TB, c *Influx, lines string) {
@@ -100,106 +153,95 @@ func write(t testing.TB, c *Influx, lines string) {
 	}
 }
 
-// withPasswords runs an InfluxDB 1.8 that wants credentials; its admin is
-// admin:secret, and other:other may do nothing.
-func withPasswords(t *testing.T) (url string) {
-	t.Helper()
-	binary, err := influxd.Find()
-	if errors.Is(err, influxd.ErrNotFound) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	open, err := influxd.Start(t.Context(), influxd.Config{Binary: binary, Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	url = open.URL()
-	execute(t, testInflux(t, InfluxConfig{URL: url}),
-		`CREATE USER admin WITH PASSWORD 'secret' WITH ALL PRIVILEGES; CREATE USER other WITH PASSWORD 'other'`)
-	if err := open.Close(); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary)
-	cmd.Env = append(os.Environ(),
-		"HOME="+dir, "INFLUXDB_REPORTING_DISABLED=true", "INFLUXDB_BIND_ADDRESS=127.0.0.1:0",
-		"INFLUXDB_HTTP_BIND_ADDRESS="+strings.TrimPrefix(url, "http://"), "INFLUXDB_HTTP_AUTH_ENABLED=true",
-		"INFLUXDB_META_DIR="+filepath.Join(dir, "meta"), "INFLUXDB_DATA_DIR="+filepath.Join(dir, "data"),
-		"INFLUXDB_DATA_WAL_DIR="+filepath.Join(dir, "wal"), "INFLUXDB_MONITOR_STORE_ENABLED=false")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // says that it was killed
-	})
-	admin := testInflux(t, InfluxConfig{URL: url, Token: "admin:secret"})
-	eventually(t, "InfluxDB lets its admin in", func() bool {
-		_, err := admin.Ping(t.Context())
-		return err == nil
-	})
-	return url
-}
+// withPasswords is a server that wants credentials.
+var withPasswords = influxd.Config{Token: "admin:secret"}
 
 func TestCredentials(t *testing.T) {
-	url := withPasswords(t)
-	for _, tt := range []struct {
-		name, token string
-		status      int
-		message     string
-	}{
-		{"none", "", 401, "unable to parse authentication credentials"},
-		{"an API token, which 1.8 has not", "hunter2", 401, "unable to parse authentication credentials"},
-		{"a wrong password", "admin:hunter2", 401, "authorization failed"},
-		{"no rights", "other:other", 403, `"other" user is not authorized to write to database "pingline"`},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			influx := testInflux(t, InfluxConfig{URL: url, Token: tt.token})
-			_, pingErr := influx.Ping(t.Context())
-			queryErr := influx.Points(t.Context(), Query{To: 1}, nil)
-			for _, err := range []error{influx.Write(t.Context(), []byte("m v=1 1")), pingErr} {
-				e := new(WriteError)
-				if !errors.As(err, &e) || e.Kind != Configuration || e.Status != tt.status || e.Message != tt.message {
-					t.Errorf("got %v, want Configuration %d %s", err, tt.status, tt.message)
+	eachVersion(t, withPasswords, func(t *testing.T, server *influxd.Server) {
+		type test struct {
+			name, token string
+			status      int
+			message     string
+			reads       bool
+		}
+		powerless, reader := createToken(t, server, false, false), createToken(t, server, true, false)
+		for _, tt := range [...][]test{1: {
+			{"none", "", 401, "unable to parse authentication credentials", false},
+			{"an API token, which 1.8 has not", "hunter2", 401, "unable to parse authentication credentials", false},
+			{"a wrong password", "admin:hunter2", 401, "authorization failed", false},
+			{"no rights", powerless, 403, ` user is not authorized to write to database "pingline"`, false},
+			{"the right to read", reader, 403, ` user is not authorized to write to database "pingline"`, true},
+		}, 2: {
+			{"none", "", 401, "unauthorized access", false},
+			{"a wrong token", "hunter2", 401, "unauthorized access", false},
+			{"a user and a password, which 1.8 has", "admin:hunter2", 401, "unauthorized access", false},
+			{"no rights", powerless, 403, "insufficient permissions for write", false},
+			{"the right to read", reader, 403, "insufficient permissions for write", true},
+		}}[server.Version()] {
+			t.Run(tt.name, func(t *testing.T) {
+				cfg := access(server, "pingline")
+				cfg.Token = tt.token
+				influx := testInflux(t, cfg)
+				_, pingErr := influx.Ping(t.Context())
+				queryErr := influx.Points(t.Context(), Query{To: 1}, nil)
+				for _, err := range []error{influx.Write(t.Context(), []byte("m v=1 1")), pingErr} {
+					e := new(WriteError)
+					if !errors.As(err, &e) || e.Kind != Configuration || e.Status != tt.status || !strings.HasSuffix(e.Message, strings.TrimSpace(tt.message)) {
+						t.Errorf("got %v, want Configuration %d %s", err, tt.status, tt.message)
+					}
 				}
+				if (queryErr == nil) != tt.reads {
+					t.Errorf("Points = %v", queryErr)
+				}
+				for _, err := range []error{pingErr, queryErr} {
+					if strings.Contains(fmt.Sprintf("%v %+v", err, err), "hunter2") {
+						t.Errorf("the error tells the password: %v", err)
+					}
+				}
+			})
+		}
+		t.Run("the right to write", func(t *testing.T) {
+			cfg := access(server, "pingline")
+			cfg.Token = createToken(t, server, false, true)
+			influx := testInflux(t, cfg)
+			if _, err := influx.Ping(t.Context()); err != nil {
+				t.Errorf("Ping = %v", err)
 			}
-			if queryErr == nil {
+			write(t, influx, "m v=1 1")
+			if err := influx.Points(t.Context(), Query{To: 1}, nil); err == nil {
 				t.Error("Points let us in")
 			}
-			for _, err := range []error{pingErr, queryErr} {
-				if strings.Contains(fmt.Sprintf("%v %+v", err, err), "hunter2") {
-					t.Errorf("the error tells the password: %v", err)
-				}
-			}
 		})
-	}
-	t.Run("a token file that changes", func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "token")
-		influx := testInflux(t, InfluxConfig{URL: url, Token: "ignored", TokenFile: file})
-		for _, step := range []struct{ content, want string }{
-			{"admin:wrong\n", "authorization failed"},
-			{"admin:secret\n", ""},
-			{"admin:wrong", "authorization failed"},
-			{"two\nlines", "holds more than one line"},
-		} {
-			if err := os.WriteFile(file, []byte(step.content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			switch err := influx.Write(t.Context(), []byte("m v=1 1")); {
-			case step.want == "" && err != nil, step.want != "" && !strings.Contains(fmt.Sprint(err), step.want):
-				t.Errorf("with %q: %v, want %q", step.content, err, step.want)
-			}
-		}
-		if err := os.Remove(file); err != nil {
+		t.Run("a token file that changes", func(t *testing.T) { testTokenFile(t, server) })
+	})
+}
+
+func testTokenFile(t *testing.T, server *influxd.Server) {
+	cfg := access(server, "pingline")
+	cfg.TokenFile = filepath.Join(t.TempDir(), "token")
+	influx := testInflux(t, cfg)
+	refused := [...]string{1: "authorization failed", 2: "unauthorized access"}[server.Version()]
+	for _, step := range []struct{ content, want string }{
+		{"admin:wrong\n", refused},
+		{server.Token() + "\n", ""},
+		{"admin:wrong", refused},
+		{"two\nlines", "holds more than one line"},
+	} {
+		if err := os.WriteFile(cfg.TokenFile, []byte(step.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		e := new(WriteError)
-		if err := influx.Write(t.Context(), []byte("m v=1 1")); !errors.As(err, &e) || e.Kind != Configuration {
-			t.Errorf("without the file: %v, want Configuration", err)
+		switch err := influx.Write(t.Context(), []byte("m v=1 1")); {
+		case step.want == "" && err != nil, step.want != "" && !strings.Contains(fmt.Sprint(err), step.want):
+			t.Errorf("with %q: %v, want %q", step.content, err, step.want)
 		}
-	})
+	}
+	if err := os.Remove(cfg.TokenFile); err != nil {
+		t.Fatal(err)
+	}
+	e := new(WriteError)
+	if err := influx.Write(t.Context(), []byte("m v=1 1")); !errors.As(err, &e) || e.Kind != Configuration {
+		t.Errorf("without the file: %v, want Configuration", err)
+	}
 }
 
 func TestOneWriteIsOneRequest(t *testing.T) {
@@ -263,16 +305,17 @@ func TestNoAnswerIsRetry(t *testing.T) {
 }
 
 func TestPing(t *testing.T) {
-	server := influxd.RunTest(t)
-	version, err := testInflux(t, InfluxConfig{URL: server.URL()}).Ping(t.Context())
-	if err != nil || version == "" {
-		t.Errorf("Ping = %q, %v", version, err)
-	}
-	e := new(WriteError)
-	if _, err := testInflux(t, InfluxConfig{URL: server.URL(), Bucket: "nothing"}).Ping(t.Context()); !errors.As(err, &e) || e.Status != 404 {
-		t.Errorf("Ping of a missing bucket = %v, want 404", err)
-	}
-	// 2.x refuses an empty write only when everything else is well.
+	eachVersion(t, influxd.Config{}, func(t *testing.T, server *influxd.Server) {
+		version, err := testInflux(t, access(server, "pingline")).Ping(t.Context())
+		if err != nil || !strings.HasPrefix(version, [...]string{1: "1.8.", 2: "v2."}[server.Version()]) {
+			t.Errorf("Ping = %q, %v", version, err)
+		}
+		e := new(WriteError)
+		if _, err := testInflux(t, access(server, "nothing")).Ping(t.Context()); !errors.As(err, &e) || e.Status != 404 {
+			t.Errorf("Ping of a missing bucket = %v, want 404", err)
+		}
+	})
+	// Some refuse an empty write, but only when everything else is well.
 	if _, err := script(t, func(w http.ResponseWriter, _ []string) { w.WriteHeader(400) }).Ping(t.Context()); err == nil {
 		t.Error("Ping took a server that refuses everything")
 	}
@@ -293,9 +336,10 @@ func TestCreateDatabase(t *testing.T) {
 	sameLines(t, stored(t, influx), lines(want...))
 }
 
-func TestPointsAsWritten(t *testing.T) {
-	server := influxd.RunTest(t)
-	influx := testInflux(t, InfluxConfig{URL: server.URL()})
+func TestPointsAsWritten(t *testing.T) { eachVersion(t, influxd.Config{}, testPointsAsWritten) }
+
+func testPointsAsWritten(t *testing.T, server *influxd.Server) {
+	influx := testInflux(t, access(server, "pingline"))
 	all := fleet(1, 25_000) // series of more than one chunk of 10,000
 	for i := range all[:15_000] {
 		all[i].Rider, all[i].Device, all[i].Late, all[i].Cell = "one", "", false, 0
@@ -353,9 +397,9 @@ func TestPointsAsWritten(t *testing.T) {
 			t.Errorf("Points = %v after %d calls", err, calls)
 		}
 	})
-	t.Run("no database", func(t *testing.T) {
-		err := testInflux(t, InfluxConfig{URL: server.URL(), Bucket: "nothing"}).Points(t.Context(), Query{To: 1}, nil)
-		if err == nil || !strings.Contains(err.Error(), "database not found") {
+	t.Run("no bucket", func(t *testing.T) {
+		err := testInflux(t, access(server, "nothing")).Points(t.Context(), Query{To: 1}, nil)
+		if err == nil || !strings.Contains(err.Error(), [...]string{1: "database not found", 2: `bucket "nothing" not found`}[server.Version()]) {
 			t.Errorf("Points = %v", err)
 		}
 	})

@@ -33,7 +33,11 @@ type Query struct {
 // Memory does not grow with the number of points. InfluxDB may take as long as
 // it likes, but not fall silent for longer than the configured timeout.
 func (c *Influx) Points(ctx context.Context, q Query, each func(e *pingline.Entry) error) error {
-	err := c.query(ctx, http.MethodGet, c.selectPoints(q), func(s *series) error {
+	from, err := c.source(ctx)
+	if err != nil {
+		return fmt.Errorf("read points from bucket %q: %w", c.cfg.Bucket, err)
+	}
+	err = c.query(ctx, http.MethodGet, selectPoints(from, q), func(s *series) error {
 		e := pingline.Entry{Verdict: pingline.Accepted}
 		if err := s.Tags.set(&e); err != nil {
 			return err
@@ -61,8 +65,7 @@ var fields = [...]string{"lat", "lon", "speed", "heading", "accuracy", "altitude
 
 // selectPoints groups by the tags, so that each is told once a series: that is
 // twice as fast as tags in every row.
-func (c *Influx) selectPoints(q Query) url.Values {
-	db, policy := c.database()
+func selectPoints(from *mapping, q Query) url.Values {
 	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %dms AND time < %dms`,
 		identifiers(fields[:]...), identifiers(pingline.Measurement), q.From, q.To)
 	if q.Rider != "" {
@@ -72,9 +75,9 @@ func (c *Influx) selectPoints(q Query) url.Values {
 		iql += ` AND "device" = ` + literal(q.Device)
 	}
 	iql += ` GROUP BY ` + identifiers("cell", "device", "late", "rider")
-	params := url.Values{"q": {iql}, "db": {db}, "epoch": {"ms"}, "chunked": {"true"}}
-	if policy != "" {
-		params.Set("rp", policy)
+	params := url.Values{"q": {iql}, "db": {from.Database}, "epoch": {"ms"}, "chunked": {"true"}}
+	if from.Policy != "" {
+		params.Set("rp", from.Policy)
 	}
 	return params
 }
@@ -83,7 +86,7 @@ func (c *Influx) selectPoints(q Query) url.Values {
 // retention policy if the bucket names one; a new policy keeps data for ever.
 // This is for 1.8: on 2.x a bucket is made by its own tools.
 func (c *Influx) CreateDatabase(ctx context.Context) error {
-	db, policy := c.database()
+	db, policy, _ := strings.Cut(c.cfg.Bucket, "/")
 	iql := `CREATE DATABASE ` + identifiers(db)
 	if policy != "" {
 		iql += `; CREATE RETENTION POLICY ` + identifiers(policy) + ` ON ` + identifiers(db) + ` DURATION INF REPLICATION 1`

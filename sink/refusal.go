@@ -52,37 +52,43 @@ func (e *WriteError) Error() string {
 func (e *WriteError) Unwrap() error { return e.err }
 
 // What InfluxDB answers to a write it does not take, and what that means. 1.8
-// was asked (1.8.10, the tests do it again), 2.x was read (2.7.12 and its docs).
-// Where 1.8 says {"error":M}, 2.x says {"code":C,"message":M}.
+// and 2.x were asked (1.8.10, 2.7.12, and the tests do it again); what is in
+// parentheses was read. Where 1.8 says {"error":M}, 2.x says
+// {"code":C,"message":M}.
 //
 //	cause                  1.8                                2.x                                        kind
 //	bad or no credentials  401                                401                                        Configuration
 //	no right to write      403                                403                                        Configuration
-//	no database, bucket    404                                404 (also org)                             Configuration
+//	no database, bucket    404                                404                                        Configuration
+//	no organization        -                                  404; 400 Please provide either orgID or    Configuration
+//	                                                          org, if none was named
 //	no retention policy    500 retention policy not found     -                                          Configuration
+//	http where TLS is      400 Client sent an HTTP request    the same                                   Configuration
+//	spoken                 to an HTTPS server.
 //	max-values-per-tag,    400 partial write: … limit         -                                          Configuration
 //	max-series             exceeded …
 //	field type conflict    400 partial write: field type      422 failure writing points to database:    Row
 //	                       conflict: … dropped=N              partial write: … (2.0: 500 unexpected
 //	                                                          error …: partial write: …)
-//	beyond retention       400 partial write: points beyond   422, also: partial write: dropped N        Row
-//	                       retention policy dropped=N         points outside retention policy … dropped=N …
-//	unparsable line        400 unable to parse …; with other  400, nothing is stored                     Row
+//	beyond retention       400 partial write: points beyond   422 …: partial write: dropped N points     Row
+//	                       retention policy dropped=N         outside retention policy … dropped=N …
+//	unparsable line        400 unable to parse …; with other  400 unable to parse …; nothing is stored   Row
 //	                       rows, which are stored, partial
 //	                       write: unable to parse … dropped=0
-//	too large              413, by length as sent             413, by length inflated                    Row
-//	shard being deleted    400 partial write: … pending       422 likewise                               Retry
-//	                       deletion
-//	body cut short         400 unexpected EOF, gzip: …        400, 500                                   Retry
-//	overload, fault        500, 503                           429, 500, 503                              Retry
+//	too large              413, by length as sent             - (Cloud: 413, by length inflated)         Row
+//	shard being deleted    (400 partial write: … pending      (422 likewise)                             Retry
+//	                       deletion)
+//	body cut short         400 unexpected EOF, gzip: …        500 unable to read data: unexpected EOF    Retry
+//	overload, fault        500, 503                           500 (503, Cloud: 429)                      Retry
 //
 // "partial write" promises less than it says: rows in other shards may have
 // failed for another reason that is not told. So rows count as stored only if a
 // write of them was answered 204.
 var (
 	saysRow           = []string{"unable to parse", "field type conflict", "beyond retention policy", "outside retention policy"}
-	saysConfiguration = []string{"limit exceeded", "retention policy not found", "database not found"}
-	saysRetry         = []string{"pending deletion"}
+	saysConfiguration = []string{"limit exceeded", "retention policy not found", "database not found",
+		"Please provide either orgID or org", "HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"}
+	saysRetry = []string{"pending deletion"}
 )
 
 // classify follows the table. Where statuses vary messages decide, the row's

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What 1.8 really answers is asked in influx_test.go.
+// What 1.8 and 2.7 really answer is asked in influx_test.go.
 func TestClassify(t *testing.T) {
 	const over = "failure writing points to database: partial write: "
 	for _, tt := range []struct {
@@ -19,12 +19,19 @@ func TestClassify(t *testing.T) {
 	}{
 		{"2.x: no token", 401, "unauthorized access", Configuration, ""},
 		{"2.x: no right", 403, "insufficient permissions for write", Configuration, ""},
+		{"2.x: token switched off", 403, "insufficient permissions for write: token is inactive", Configuration, ""},
 		{"2.x: no bucket", 404, `bucket "x" not found`, Configuration, ""},
-		{"2.x: type conflict", 422, over + `field type conflict: input field "v" on measurement "m" is type float, already exists as type integer dropped=1`, Row, "field type conflict"},
+		{"2.x: no organization", 404, `organization name "x" not found`, Configuration, ""},
+		{"2.x: no organization named", 400, "Please provide either orgID or org", Configuration, ""},
+		{"2.x: type conflict", 422, over + `field type conflict: input field "v" on measurement "m" is type string, already exists as type float dropped=1`, Row, "field type conflict"},
 		{"2.0: type conflict is called an internal error", 500, "unexpected error writing points to database: partial write: field type conflict: input field dropped=1", Row, "field type conflict"},
 		{"2.x: beyond retention", 422, over + "points beyond retention policy dropped=1", Row, "beyond retention"},
-		{"2.7.12: beyond retention", 422, over + "dropped 4 points outside retention policy of duration 24h0m0s - oldest point home at 1970 dropped because it violates a Retention Policy Lower Bound at 2025 dropped=4 for database: 9f for retention policy: autogen", Row, "beyond retention"},
-		{"2.x: unparsable", 400, "unable to parse 'x': missing fields", Row, "unable to parse"},
+		{"2.7.12: beyond retention", 422, over + "dropped 1 points outside retention policy of duration 2h0m0s - oldest point m at 1970-01-01T00:00:01Z dropped because it violates a Retention Policy Lower Bound at 2026-11-25T06:00:07.641884895Z, newest point m at 1970-01-01T00:00:01Z dropped because it violates a Retention Policy Lower Bound at 2026-11-25T06:00:07.641884895Z dropped=1 for database: 2213279bd25d8564 for retention policy: autogen", Row, "beyond retention"},
+		{"2.x: unparsable", 400, "unable to parse 'm v= 1': missing field value", Row, "unable to parse"},
+		{"2.x: cache full", 500, "unexpected error writing points to database: engine: cache-max-memory-size exceeded: (80000/1000)", Retry, ""},
+		{"2.x: timeout", 500, "unexpected error writing points to database: timeout", Retry, ""},
+		{"2.x: body cut short", 500, "unable to read data: unexpected EOF", Retry, ""},
+		{"2.x: body damaged", 500, "An internal error has occurred - check server logs", Retry, ""},
 		{"2.x: too large", 413, "unable to read data: points batch is too large", Row, "too large"},
 		{"2.x: engine trouble", 500, "unexpected error writing points to database: engine is closed", Retry, ""},
 		{"cloud: rate", 429, "org 1 has exceeded limited_write plan limit exceeded", Retry, ""},
@@ -39,6 +46,8 @@ func TestClassify(t *testing.T) {
 		{"body damaged", 400, "gzip: invalid header", Retry, ""},
 		{"a line that quotes other messages", 400, "unable to parse 'x limit exceeded pending deletion': bad", Row, "unable to parse"},
 		{"a row refused in unknown words", 422, "schema does not allow this", Row, "other"},
+		{"http where TLS is spoken", 400, "Client sent an HTTP request to an HTTPS server.", Configuration, ""},
+		{"proxy: http where TLS is spoken", 400, "<center>The plain HTTP request was sent to HTTPS port</center>", Configuration, ""},
 		{"proxy: bad gateway", 502, "<html>", Retry, ""},
 		{"proxy: moved", 301, "redirects to https://x/", Configuration, ""},
 		{"proxy: wants a login", 407, "", Configuration, ""},
@@ -67,6 +76,8 @@ func TestRefusesAll(t *testing.T) {
 		{"partial write: points beyond retention policy dropped=12", 13, false},
 		{"partial write: points beyond retention policy dropped=12", 1, false},
 		{"partial write: x dropped=1 y dropped=4 for database: d", 4, true},
+		{"failure writing points to database: partial write: dropped 7 points outside retention policy dropped=7 for database: d for retention policy: autogen", 7, true},
+		{"failure writing points to database: partial write: dropped 7 points outside retention policy dropped=7 for database: d for retention policy: autogen", 8, false},
 		{"unable to parse 'm dropped=1'", 1, false},
 	} {
 		if got := (&WriteError{Message: tt.message}).refusesAll(tt.n); got != tt.want {

@@ -49,7 +49,11 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestSinkStoresWhatIsStored(t *testing.T) {
-	influx := testInflux(t, InfluxConfig{URL: influxd.RunTest(t).URL()})
+	eachVersion(t, influxd.Config{}, testSinkStoresWhatIsStored)
+}
+
+func testSinkStoresWhatIsStored(t *testing.T, server *influxd.Server) {
+	influx := testInflux(t, access(server, "pingline"))
 	w := testLog(t)
 	var mu sync.Mutex
 	writes, fresh := 0, 0
@@ -216,8 +220,13 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 }
 
 func TestInfluxDBDiesAndComesBack(t *testing.T) {
-	server := influxd.RunTest(t)
-	influx := testInflux(t, InfluxConfig{URL: server.URL(), Timeout: time.Second})
+	eachVersion(t, influxd.Config{}, testInfluxDBDiesAndComesBack)
+}
+
+func testInfluxDBDiesAndComesBack(t *testing.T, server *influxd.Server) {
+	hasty := access(server, "pingline")
+	hasty.Timeout = time.Second
+	influx := testInflux(t, hasty)
 	w := testLog(t)
 	s := testSink(t, w, influx, nil)
 	start(t, s)
@@ -251,7 +260,7 @@ func TestInfluxDBDiesAndComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	drained(t, s)
-	sameLines(t, stored(t, testInflux(t, InfluxConfig{URL: server.URL()})), lines(all...))
+	sameLines(t, stored(t, testInflux(t, access(server, "pingline"))), lines(all...))
 	balanced(t, s, w)
 	if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Retries == 0 {
 		t.Errorf("%+v", st)
@@ -282,9 +291,10 @@ func TestHalfOpenProbesWithLittle(t *testing.T) {
 
 // Another writer has stored floats where we write strings, and the other way
 // round: only our rows that collide are put aside.
-func TestFieldTypeConflict(t *testing.T) {
-	server := influxd.RunTest(t)
-	influx := testInflux(t, InfluxConfig{URL: server.URL()})
+func TestFieldTypeConflict(t *testing.T) { eachVersion(t, influxd.Config{}, testFieldTypeConflict) }
+
+func testFieldTypeConflict(t *testing.T, server *influxd.Server) {
+	influx := testInflux(t, access(server, "pingline"))
 	all := fleet(1, 10_000)
 	var good, bad []pingline.Entry
 	for i := range all {
@@ -312,7 +322,7 @@ func TestFieldTypeConflict(t *testing.T) {
 	var got []string
 	for _, d := range deadLettersOf(t, s) {
 		got = append(got, d.Line+"\n")
-		if d.Shard != "a" || d.Status != 400 || !strings.Contains(d.Reason, `input field "event" on measurement "location" is type string, already exists as type float`) || time.Since(d.At) > time.Hour {
+		if d.Shard != "a" || d.Status != [...]int{1: 400, 2: 422}[server.Version()] || !strings.Contains(d.Reason, `input field "event" on measurement "location" is type string, already exists as type float`) || time.Since(d.At) > time.Hour {
 			t.Errorf("dead letter %+v", d)
 		}
 	}
@@ -327,9 +337,11 @@ func TestFieldTypeConflict(t *testing.T) {
 }
 
 func TestPointsBeyondRetention(t *testing.T) {
-	server := influxd.RunTest(t)
-	execute(t, testInflux(t, InfluxConfig{URL: server.URL()}), `CREATE RETENTION POLICY "short" ON "pingline" DURATION 2h REPLICATION 1`)
-	influx := testInflux(t, InfluxConfig{URL: server.URL(), Bucket: "pingline/short"})
+	eachVersion(t, influxd.Config{Bucket: "pingline/short", Retention: 2 * time.Hour}, testPointsBeyondRetention)
+}
+
+func testPointsBeyondRetention(t *testing.T, server *influxd.Server) {
+	influx := testInflux(t, access(server, "pingline/short"))
 	all := fleet(1, 4000)
 	for i := range all[1000:3000] { // a phone that was offline
 		all[1000+i].At -= time.Hour.Milliseconds() * 24
@@ -388,7 +400,11 @@ func TestLimitOfTheDatabase(t *testing.T) {
 }
 
 func TestWrongTokenPutRightWithoutRestart(t *testing.T) {
-	url := withPasswords(t)
+	eachVersion(t, withPasswords, testWrongTokenPutRightWithoutRestart)
+}
+
+func testWrongTokenPutRightWithoutRestart(t *testing.T, server *influxd.Server) {
+	refused := [...]string{1: "401: authorization failed", 2: "401: unauthorized access"}[server.Version()]
 	file := filepath.Join(t.TempDir(), "token")
 	token := func(s string) {
 		if err := os.WriteFile(file, []byte(s), 0o600); err != nil {
@@ -396,7 +412,9 @@ func TestWrongTokenPutRightWithoutRestart(t *testing.T) {
 		}
 	}
 	token("admin:hunter2")
-	influx := testInflux(t, InfluxConfig{URL: url, TokenFile: file})
+	cfg := access(server, "pingline")
+	cfg.TokenFile = file
+	influx := testInflux(t, cfg)
 	var log strings.Builder
 	w := testLog(t)
 	s := testSink(t, w, influx, func(c *Config) { c.Logger = testLogger(&log) })
@@ -405,13 +423,13 @@ func TestWrongTokenPutRightWithoutRestart(t *testing.T) {
 	w.commit(all...)
 	eventually(t, "the operator is told", func() bool {
 		notes := s.Notes()
-		return len(notes) == 1 && strings.Contains(notes[0], "401: authorization failed")
+		return len(notes) == 1 && strings.Contains(notes[0], refused)
 	})
-	token("admin:secret\n")
+	token(server.Token() + "\n")
 	drained(t, s)
 	sameLines(t, stored(t, influx), lines(all...))
 	stop()
-	if out := log.String(); !strings.Contains(out, "level=ERROR") || !strings.Contains(out, "writing goes on") || strings.Contains(out, "hunter2") || strings.Contains(out, "secret") {
+	if out := log.String(); !strings.Contains(out, "level=ERROR") || !strings.Contains(out, "writing goes on") || strings.Contains(out, "hunter2") || strings.Contains(out, server.Token()) {
 		t.Errorf("the log is\n%s", out)
 	}
 }

@@ -1,0 +1,94 @@
+package sink
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// mapping is what InfluxQL calls a bucket.
+type mapping struct {
+	Database string
+	Policy   string `json:"retention_policy"` // "" is the default one of 1.8
+	BucketID string
+}
+
+// source returns what InfluxQL calls our bucket. On 1.8, and on any other that
+// is not a 2.x, that is in its name.
+//
+// 2.x finds a bucket by a mapping of database and policy. 2.7 has one for each
+// bucket without anybody's doing: bucket "db/policy" is found under these, and
+// bucket "db" under db and autogen. But then "db" and "db/autogen" are the same
+// to it, and a mapping made by hand (or by an upgrade from 1.x) goes first: asked
+// by name, it would answer from another bucket without a word. So it is asked
+// which mapping leads to ours; only once, since who changes that restarts us.
+func (c *Influx) source(ctx context.Context) (*mapping, error) {
+	if m := c.mapping.Load(); m != nil {
+		return m, nil
+	}
+	db, policy, _ := strings.Cut(c.cfg.Bucket, "/")
+	m := &mapping{Database: db, Policy: policy}
+	version, err := c.version(ctx)
+	if errors.As(err, new(*WriteError)) {
+		return m, nil // whatever refuses a ping may take queries
+	}
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(strings.TrimPrefix(version, "v"), "2.") {
+		if m, err = c.findMapping(ctx); err != nil {
+			return nil, err
+		}
+	}
+	c.mapping.Store(m)
+	return m, nil
+}
+
+// findMapping asks a 2.x, which tells what the token may read.
+func (c *Influx) findMapping(ctx context.Context) (*mapping, error) {
+	org := "org"
+	if isID(c.cfg.Org) {
+		org = "orgID"
+	}
+	var found struct{ Buckets []struct{ ID string } }
+	if err := c.getJSON(ctx, "/api/v2/buckets", url.Values{org: {c.cfg.Org}, "name": {c.cfg.Bucket}}, &found); err != nil {
+		return nil, err
+	}
+	if len(found.Buckets) == 0 {
+		return nil, errors.New("bucket not found, or not for this token to read")
+	}
+	// All mappings, without those that are hidden by others.
+	var all struct{ Content []mapping }
+	if err := c.getJSON(ctx, "/api/v2/dbrps", url.Values{org: {c.cfg.Org}}, &all); err != nil {
+		return nil, err
+	}
+	for i := range all.Content {
+		if m := &all.Content[i]; m.BucketID == found.Buckets[0].ID && m.Policy != "" {
+			return m, nil
+		}
+	}
+	return nil, errors.New(`InfluxQL cannot read it: no database and policy are mapped to this bucket, or another bucket has the same; map others to it with "influx v1 dbrp create"`)
+}
+
+// isID tells an ID of 2.x from a name, as 2.x does when it is written to.
+var isID = regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString
+
+func (c *Influx) getJSON(ctx context.Context, path string, params url.Values, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	resp, err := c.get(ctx, path, params)
+	if err != nil {
+		return fmt.Errorf("ask for %s: %w", path, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	const most = 16 << 20
+	if err := json.NewDecoder(io.LimitReader(resp.Body, most)).Decode(into); err != nil {
+		return fmt.Errorf("answer of %s: %w", path, err)
+	}
+	return nil
+}
