@@ -434,6 +434,31 @@ func testWrongTokenPutRightWithoutRestart(t *testing.T, server *influxd.Server) 
 	}
 }
 
+// 2.x refuses a write without an organization with 400, as it does a bad row.
+func TestForgottenOrganizationLosesNothing(t *testing.T) {
+	cfg := access(influxd.RunTest2(t), "pingline")
+	cfg.Org = ""
+	w := testLog(t)
+	forgetful := testSink(t, w, testInflux(t, cfg), nil)
+	stop := start(t, forgetful)
+	all := fleet(1, 500)
+	w.commit(all...)
+	eventually(t, "the operator is told", func() bool {
+		notes := forgetful.Notes()
+		return len(notes) == 1 && strings.Contains(notes[0], "500 pings wait") && strings.Contains(notes[0], "400: Please provide either orgID or org")
+	})
+	stop()
+	cfg.Org = "pingline"
+	influx := testInflux(t, cfg)
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	drained(t, s)
+	sameLines(t, stored(t, influx), lines(all...))
+	if n := forgetful.Stats()[0].DeadLettered() + s.Stats()[0].DeadLettered(); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
 func TestFullDeadLettersStopTheLane(t *testing.T) {
 	server := influxd.RunTest(t)
 	influx := testInflux(t, InfluxConfig{URL: server.URL()})

@@ -15,6 +15,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pingline/internal/influxd"
+	"pingline/sink"
 )
 
 // Whatever moment the process is killed at, what it acknowledged is stored.
@@ -87,6 +90,51 @@ func TestInfluxDies(t *testing.T) {
 	}
 	p.settled()
 	restartAndAudit(t, p, tr, dir, influx.URL())
+}
+
+// An InfluxDB 2.x dies under load, then the process does: what was acknowledged
+// is in its bucket, written with a token that may do nothing else.
+func TestInflux2Dies(t *testing.T) {
+	influx := startInfluxWith(t, influxd.Config{Version: 2, Org: "city hall", Bucket: "pings/raw"})
+	token, err := influx.CreateToken(t.Context(), influx.Bucket(), true, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(tokenFile, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	args := []string{"--listen=" + freePort(t), "--influx-org=city hall", "--influx-bucket=pings/raw", "--influx-token-file=" + tokenFile}
+	p := serve(t, dir, influx.URL(), args...)
+	tr := drive(t, p.url, 5000)
+	written := func() bool {
+		n, err := p.metric(`pingline_written_total{shard="a"}`)
+		return err == nil && n > 0
+	}
+	eventually(t, "pings are written", written)
+	influx.Kill()
+	tr.more(10_000)
+	if c := tr.load.Counters(); len(c.Refused) > 0 {
+		t.Errorf("requests were refused while InfluxDB was away: %v", c.Refused)
+	}
+	if err := influx.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tr.more(5000)
+	p.kill()
+	p = serve(t, dir, influx.URL(), args...)
+	eventually(t, "pings are written again", written)
+	tr.stop()
+	if status := p.terminate(); status != exitOK {
+		t.Errorf("exit status %d after SIGTERM", status)
+	}
+	p = serve(t, dir, influx.URL(), args...)
+	p.settled()
+	tr.auditIn(sink.InfluxConfig{URL: influx.URL(), Org: influx.Org(), Bucket: influx.Bucket(), TokenFile: tokenFile})
+	if out := p.said(); strings.Contains(out, token) {
+		t.Errorf("the log tells the token:\n%s", out)
+	}
 }
 
 // With InfluxDB away a small log fills: requests are refused whole and told when

@@ -288,7 +288,13 @@ func (tr *traffic) stop() {
 // audit compares what was acknowledged with what InfluxDB holds.
 func (tr *traffic) audit(influxURL string) sim.Report {
 	tr.t.Helper()
-	influx, err := sink.NewInflux(sink.InfluxConfig{URL: influxURL, Bucket: "pingline", Timeout: time.Minute})
+	return tr.auditIn(sink.InfluxConfig{URL: influxURL, Bucket: "pingline"})
+}
+
+func (tr *traffic) auditIn(bucket sink.InfluxConfig) sim.Report {
+	tr.t.Helper()
+	bucket.Timeout = time.Minute
+	influx, err := sink.NewInflux(bucket)
 	if err != nil {
 		tr.t.Fatal(err)
 	}
@@ -325,8 +331,13 @@ func exits(t *testing.T, args ...string) (status int, stderr string) {
 
 func startInflux(t *testing.T) *influxd.Server {
 	t.Helper()
+	return startInfluxWith(t, influxd.Config{Version: 1})
+}
+
+func startInfluxWith(t *testing.T, cfg influxd.Config) *influxd.Server {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("a run against a real InfluxDB takes longer than -short allows")
 	}
-	return influxd.RunTest(t)
+	return influxd.Run(t, cfg)
 }
