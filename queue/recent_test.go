@@ -1,0 +1,47 @@
+package queue
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// recent holds just what a list that drops its oldest would: the records since
+// the last jump of the numbers, as many of the newest as there is room for.
+func TestRecent(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		cache := recent{most: rng.Int64N(20 * recordOverhead)}
+		var model []Record
+		weight := func() (sum int64) {
+			for _, r := range model {
+				sum += recordOverhead + int64(len(r.Payload))
+			}
+			return sum
+		}
+		for number := uint64(1); number < 1000; number++ {
+			if rng.IntN(30) == 0 { // numbers are lost
+				number += rng.Uint64N(5)
+			}
+			r := Record{Number: number, Payload: make([]byte, rng.IntN(2*recordOverhead))}
+			if n := len(model); n > 0 && model[n-1].Number+1 != number {
+				model = nil
+			}
+			model = append(model, r)
+			for weight() > cache.most {
+				model = model[1:]
+			}
+			cache.add(r)
+			if cache.bytes != weight() || cap(cache.list) > 200 {
+				t.Fatalf("seed %d, record %d: %d bytes in a list for %d, want %d", seed, number, cache.bytes, cap(cache.list), weight())
+			}
+			for n := max(number, 40) - 40; n < number+3; n++ {
+				i := slices.IndexFunc(model, func(r Record) bool { return r.Number == n })
+				got, held := cache.get(n)
+				if held != (i >= 0) || held && (got.Number != n || len(got.Payload) != len(model[i].Payload)) {
+					t.Fatalf("seed %d, after record %d: get(%d) = record %d, %v", seed, number, n, got.Number, held)
+				}
+			}
+		}
+	}
+}
