@@ -51,10 +51,8 @@ func (l *Log) admit(r *Record, reserve bool) (st *store, after uint64, err error
 // put appends r behind sequence after, and shows it to the readers once it is
 // durable.
 func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
-	defer cancel()
 	b := encodeRecord(r)
-	err := st.put(ctx, b, after)
+	err := st.put(ctx, l.cfg.AppendTimeout, b, after)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil && l.store != st {
@@ -90,6 +88,7 @@ func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64) error
 // It tries until ctx is done, as long as the disk is full or the servers do not
 // answer, and may then be called again.
 func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals, err error) {
+	said := ""
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		r, err := l.settle(ctx, payload)
 		if err == nil {
@@ -98,7 +97,10 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 		if errors.Is(err, ErrClosed) {
 			return 0, t, fmt.Errorf("settle the log: %w", err)
 		}
-		l.cfg.Logger.Warn("the end of the log is not settled yet", "error", err)
+		if text := err.Error(); text != said {
+			said = text
+			l.cfg.Logger.Warn("the end of the log is not settled yet", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return 0, t, fmt.Errorf("settle the log: %w: %w", ctx.Err(), err)

@@ -119,8 +119,61 @@ func checkRecord(t testing.TB, rec Record, n uint64) {
 	if rec.Number != n {
 		t.Fatalf("record %d, want %d", rec.Number, n)
 	}
-	if rec.Totals != totals(n) || !bytes.Equal(rec.Payload, payload(n, len(rec.Payload))) {
-		t.Fatalf("record %d is not what was appended: totals %v, %d bytes", n, rec.Totals, len(rec.Payload))
+	if rec.Totals != totals(n) {
+		t.Fatalf("record %d has totals %v, want %v", n, rec.Totals, totals(n))
+	}
+	checkPayload(t, rec)
+}
+
+// checkPayload checks that rec holds what payload says for its number.
+func checkPayload(t testing.TB, rec Record) {
+	t.Helper()
+	if !bytes.Equal(rec.Payload, payload(rec.Number, len(rec.Payload))) {
+		t.Fatalf("record %d holds %d bytes that are not what was appended", rec.Number, len(rec.Payload))
+	}
+}
+
+// history reads all of l, checks that it is one history without a gap, and
+// returns it.
+func history(t testing.TB, l *Log) (list []Record) {
+	t.Helper()
+	r := l.Read(l.First())
+	defer r.Close()
+	for next, last := l.First(), l.Last(); next <= last; next++ {
+		rec, err := r.Next(testContext(t))
+		if err != nil || rec.Number != next {
+			t.Fatalf("Next = record %d, %v, want %d", rec.Number, err, next)
+		}
+		if n := len(list); n > 0 && rec.Before != list[n-1].Totals {
+			t.Fatalf("before record %d the totals are %v, after the one before %v", next, rec.Before, list[n-1].Totals)
+		}
+		list = append(list, rec)
+	}
+	if n := len(list); n > 0 && l.LastTotals() != list[n-1].Totals {
+		t.Fatalf("LastTotals = %v, the last record says %v", l.LastTotals(), list[n-1].Totals)
+	}
+	return list
+}
+
+// accounted checks that the log knows how large the stream is.
+func accounted(t testing.TB, l *Log) {
+	t.Helper()
+	state, err := l.session().state(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Bytes(); got != int64(state.Bytes) {
+		t.Fatalf("Bytes = %d, the stream has %d", got, state.Bytes)
+	}
+}
+
+// eventually waits until something is so that happens by itself.
+func eventually(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(patience); !so(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("never: %s", what)
+		}
 	}
 }
 
@@ -153,14 +206,22 @@ func startNATS(t testing.TB, dir string) *server.Server {
 
 // proxy stands between a log and its server and can hold back what either says.
 type proxy struct {
-	t        testing.TB
 	server   string
 	listener net.Listener
 
 	mu       sync.Mutex
 	released *sync.Cond
 	held     [2]bool // requests, answers
-	conns    []net.Conn
+	waiting  [2]int  // bytes that are held
+	links    []*link
+	stranded []*link
+}
+
+// link is one connection through a proxy.
+type link struct {
+	client, server net.Conn
+	stranded       bool
+	passing        sync.WaitGroup
 }
 
 func startProxy(t testing.TB, srv *server.Server) *proxy {
@@ -169,12 +230,13 @@ func startProxy(t testing.TB, srv *server.Server) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, server: srv.Addr().String(), listener: ln}
+	p := &proxy{server: srv.Addr().String(), listener: ln}
 	p.released = sync.NewCond(&p.mu)
 	t.Cleanup(func() {
 		ln.Close()
-		p.hold(false, false)
 		p.cut()
+		p.hold(false, false)
+		p.deliver()
 	})
 	go p.accept()
 	return p
@@ -193,24 +255,27 @@ func (p *proxy) accept() {
 			client.Close()
 			continue
 		}
+		l := &link{client: client, server: backend}
 		p.mu.Lock()
-		p.conns = append(p.conns, client, backend)
+		p.links = append(p.links, l)
 		p.mu.Unlock()
-		go p.pass(0, backend, client)
-		go p.pass(1, client, backend)
+		l.passing.Go(func() { p.pass(l, 0, backend, client) })
+		l.passing.Go(func() { p.pass(l, 1, client, backend) })
 	}
 }
 
 // pass copies one way, as long as that way is not held.
-func (p *proxy) pass(way int, to, from net.Conn) {
+func (p *proxy) pass(l *link, way int, to, from net.Conn) {
 	defer to.Close()
 	b := make([]byte, 1<<16)
 	for {
 		n, err := from.Read(b)
 		p.mu.Lock()
-		for p.held[way] {
+		p.waiting[way] += n
+		for p.held[way] || l.stranded {
 			p.released.Wait()
 		}
+		p.waiting[way] -= n
 		p.mu.Unlock()
 		if _, werr := to.Write(b[:n]); err != nil || werr != nil {
 			return
@@ -226,14 +291,50 @@ func (p *proxy) hold(requests, answers bool) {
 	p.released.Broadcast()
 }
 
-// cut breaks every connection.
+// holds returns how many bytes of requests and of answers are held.
+func (p *proxy) holds() (requests, answers int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting[0], p.waiting[1]
+}
+
+// cut breaks every connection, and what is held on its way is gone.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, c := range p.conns {
-		c.Close()
+	for _, l := range p.links {
+		l.client.Close()
+		l.server.Close()
 	}
-	p.conns = nil
+	p.links = nil
+}
+
+// strand breaks every connection to the clients; what is held on its way to the
+// server waits there until deliver, whatever new connections carry.
+func (p *proxy) strand() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.links {
+		l.stranded = true
+		l.client.Close()
+	}
+	p.stranded, p.links = append(p.stranded, p.links...), nil
+}
+
+// deliver lets the server have what was stranded, and returns when it has read
+// it to the end.
+func (p *proxy) deliver() {
+	p.mu.Lock()
+	list := p.stranded
+	p.stranded = nil
+	for _, l := range list {
+		l.stranded = false
+	}
+	p.released.Broadcast()
+	p.mu.Unlock()
+	for _, l := range list {
+		l.passing.Wait()
+	}
 }
 
 // copyDir copies the files of a log, as a crash at this moment would leave them.

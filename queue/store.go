@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ type store struct {
 
 	// Appends have a connection of their own: a server reads for a request on
 	// the goroutine that takes the next one in.
-	append, read *nats.Conn
+	append, read *conn
 	js           jetstream.JetStream
 	handle       jetstream.Stream
 }
@@ -58,49 +57,28 @@ func openStore(ctx context.Context, cfg *Config) (_ *store, err error) {
 			s.close()
 		}
 	}()
-	url, options := cfg.URL, connectOptions(cfg.Logger)
+	url, options := cfg.URL, []nats.Option(nil)
 	if cfg.embedded() {
 		if s.server, err = startServer(cfg); err != nil {
 			return nil, err
 		}
-		url, options = "", append(options, nats.InProcessServer(s.server.srv), nats.NoReconnect())
+		url, options = "", []nats.Option{nats.InProcessServer(s.server.srv), nats.NoReconnect()}
 	}
-	for _, conn := range []**nats.Conn{&s.append, &s.read} {
-		if *conn, err = nats.Connect(url, options...); err != nil {
+	for _, c := range []**conn{&s.append, &s.read} {
+		if *c, err = dial(url, cfg.Logger, options...); err != nil {
 			return nil, fmt.Errorf("connect to the log at %s: %w", cmp.Or(url, Embedded), err)
 		}
 	}
 	if v := s.append.ConnectedServerVersion(); !batchReads(v) {
 		return nil, fmt.Errorf("the log at %s is nats-server %s: 2.11 or newer is needed", url, v)
 	}
-	if s.js, err = jetstream.New(s.read); err != nil {
+	if s.js, err = jetstream.New(s.read.Conn); err != nil {
 		return nil, err
 	}
 	if err := s.adopt(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("stream %s of the log: %w", s.stream, err)
 	}
 	return s, nil
-}
-
-func connectOptions(logger *slog.Logger) []nats.Option {
-	return []nats.Option{
-		nats.Name("pingline"),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectBufSize(-1), // what waits for a connection is a straggler
-		nats.PingInterval(5 * time.Second),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			logger.Warn("connection to the log", "error", err)
-		}),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				logger.Warn("connection to the log is lost", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(c *nats.Conn) {
-			logger.Info("connection to the log is back", "server", c.ConnectedUrlRedacted())
-		}),
-	}
 }
 
 // batchReads reports whether a server of this version answers one request with
@@ -157,9 +135,9 @@ func (s *store) defaultReplicas() int {
 // close ends the session. Whatever is still on its way to an embedded server
 // then never lands.
 func (s *store) close() {
-	for _, c := range []*nats.Conn{s.append, s.read} {
+	for _, c := range []*conn{s.append, s.read} {
 		if c != nil {
-			c.Close()
+			c.close()
 		}
 	}
 	if s.server != nil {
@@ -183,7 +161,12 @@ func (s *store) size(n int, after uint64) int64 {
 
 // put appends b behind sequence after. When it returns nil, b is durable at
 // after+1. Any error leaves open whether it is, or will be.
-func (s *store) put(ctx context.Context, b []byte, after uint64) error {
+func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after uint64) error {
+	ctx, done, err := s.append.request(ctx, limit)
+	if err != nil {
+		return err
+	}
+	defer done()
 	began := time.Now()
 	answer, err := s.append.RequestMsgWithContext(ctx, &nats.Msg{
 		Subject: s.subject,
@@ -191,7 +174,7 @@ func (s *store) put(ctx context.Context, b []byte, after uint64) error {
 		Data:    b,
 	})
 	if err != nil {
-		return fmt.Errorf("%w within %v: %w%s", errUnanswered, time.Since(began).Round(time.Millisecond), err, s.server.complaint(began))
+		return fmt.Errorf("%w within %v: %w%s", errUnanswered, time.Since(began).Round(time.Millisecond), because(ctx, err), s.server.complaint(began))
 	}
 	var ack struct {
 		Seq   uint64              `json:"seq"`
@@ -220,11 +203,14 @@ type message struct {
 // block of messages damaged, it says so wrongly: see find.
 func (s *store) next(ctx context.Context, seq uint64) (*message, error) {
 	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(seq, 1), s.subject)
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	answer, err := s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream, body)
+	ctx, done, err := s.read.request(ctx, requestTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("get the message at %d: %w", seq, err)
+	}
+	defer done()
+	answer, err := s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream, body)
+	if err != nil {
+		return nil, fmt.Errorf("get the message at %d: %w", seq, because(ctx, err))
 	}
 	var got struct {
 		Message *message            `json:"message"`
@@ -246,8 +232,11 @@ func (s *store) next(ctx context.Context, seq uint64) (*message, error) {
 // leaving out those that are missing or damaged. It may return none though
 // there are some: see find.
 func (s *store) fetch(ctx context.Context, seq uint64, limit int) (list [][]byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	ctx, done, err := s.read.request(ctx, requestTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("get messages from %d: %w", seq, err)
+	}
+	defer done()
 	sub, err := s.read.SubscribeSync(s.read.NewInbox())
 	if err != nil {
 		return nil, fmt.Errorf("get messages from %d: %w", seq, err)
@@ -260,7 +249,7 @@ func (s *store) fetch(ctx context.Context, seq uint64, limit int) (list [][]byte
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("get messages from %d: %w", seq, err)
+			return nil, fmt.Errorf("get messages from %d: %w", seq, because(ctx, err))
 		}
 		switch status := m.Header.Get("Status"); status {
 		case "":
@@ -275,24 +264,30 @@ func (s *store) fetch(ctx context.Context, seq uint64, limit int) (list [][]byte
 
 // state asks for the stream's bounds, with the missing sequences between them.
 func (s *store) state(ctx context.Context) (*jetstream.StreamState, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	ctx, done, err := s.read.request(ctx, requestTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("state of the stream: %w", err)
+	}
+	defer done()
 	info, err := s.handle.Info(ctx)
 	if err == nil && info.State.NumDeleted > 0 {
 		info, err = s.handle.Info(ctx, jetstream.WithDeletedDetails(true))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state of the stream: %w", err)
+		return nil, fmt.Errorf("state of the stream: %w", because(ctx, err))
 	}
 	return &info.State, nil
 }
 
 // purge deletes what is before seq.
 func (s *store) purge(ctx context.Context, seq uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if err := s.handle.Purge(ctx, jetstream.WithPurgeSequence(seq)); err != nil {
+	ctx, done, err := s.read.request(ctx, requestTimeout)
+	if err != nil {
 		return fmt.Errorf("purge the stream before %d: %w", seq, err)
+	}
+	defer done()
+	if err := s.handle.Purge(ctx, jetstream.WithPurgeSequence(seq)); err != nil {
+		return fmt.Errorf("purge the stream before %d: %w", seq, because(ctx, err))
 	}
 	return nil
 }

@@ -1,0 +1,95 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// conn is a connection to the server. A request on it ends when it breaks: its
+// answer would never come, though the request may have arrived.
+type conn struct {
+	*nats.Conn
+
+	mu    sync.Mutex
+	whole context.Context // until the connection breaks; then there is a new one
+	broke context.CancelCauseFunc
+}
+
+var (
+	errBroken       = errors.New("the connection broke")
+	errNotConnected = errors.New("not connected")
+)
+
+// dial connects to url with options, and keeps connecting when that breaks,
+// unless an option says otherwise.
+func dial(url string, logger *slog.Logger, options ...nats.Option) (c *conn, err error) {
+	c = new(conn)
+	c.whole, c.broke = context.WithCancelCause(context.Background())
+	c.Conn, err = nats.Connect(url, append([]nats.Option{
+		nats.Name("pingline"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectBufSize(-1), // what waits for a connection is a straggler
+		nats.PingInterval(5 * time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			logger.Warn("connection to the log", "error", err)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			c.breaks()
+			if err != nil {
+				logger.Warn("connection to the log is lost", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			logger.Info("connection to the log is back", "server", nc.ConnectedUrlRedacted())
+		}),
+	}, options...)...)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *conn) breaks() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broke(errBroken)
+	c.whole, c.broke = context.WithCancelCause(context.Background())
+}
+
+func (c *conn) close() {
+	c.Close()
+	c.breaks()
+}
+
+// request returns a context for one request: it ends with ctx, after limit, or
+// when the connection breaks. It fails if there is none.
+func (c *conn) request(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc, error) {
+	c.mu.Lock()
+	whole := c.whole
+	c.mu.Unlock()
+	if !c.IsConnected() {
+		return nil, nil, errNotConnected
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(whole, func() { end(context.Cause(whole)) })
+	return ctx, func() {
+		stop()
+		end(nil)
+		cancel()
+	}, nil
+}
+
+// because returns err, or rather why ctx, which was for a request, has ended.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return context.Cause(ctx)
+	}
+	return err
+}
