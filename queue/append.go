@@ -144,18 +144,31 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 
 // reopen closes the embedded server and opens it again. One that could not write
 // once never does again; and what is on its way to it is gone.
+//
+// While the disk is too full for n bytes, it is opened only to drop what every
+// cursor has passed, if that is more than at the last try: the log itself may be
+// what fills the disk.
 func (l *Log) reopen(ctx context.Context, n int) error {
-	const spare = 1 << 20 // so that more than the one record fits
-	if err := probeDisk(l.cfg.Dir, n+spare); err != nil {
-		return err
+	full := errors.Join(keepSpare(l.cfg.Dir), probeDisk(l.cfg.Dir, n+spareBytes))
+	before, passed := l.passed()
+	if full != nil && (!passed || before <= l.triedRoom) {
+		return full
 	}
 	l.session().close()
 	st, err := openStore(ctx, &l.cfg)
 	if err != nil {
-		return fmt.Errorf("open the log anew: %w", err)
+		return errors.Join(full, fmt.Errorf("open the log anew: %w", err))
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.store = st
-	return nil
+	l.mu.Unlock()
+	if full == nil {
+		l.triedRoom = 0
+		return nil
+	}
+	l.triedRoom = before
+	if err := dropSpare(l.cfg.Dir); err != nil {
+		return errors.Join(full, err)
+	}
+	return errors.Join(full, l.trimTo(ctx, before))
 }

@@ -245,23 +245,40 @@ func (l *Log) TrimKept() error {
 	return l.Trim(next)
 }
 
+// passed returns the number before which every cursor has passed, and whether
+// there are records before it.
+func (l *Log) passed() (before uint64, ok bool) {
+	next, ok := l.cursors.nearest()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before = min(next, l.kept)
+	return before, ok && before > l.first
+}
+
 // Trim drops records before number before, when they are worth it: to drop few
 // costs as much as to drop many, so while the log is not half full it waits
 // until they make up a hundredth of it. The last record always stays, as it
 // carries the totals.
 func (l *Log) Trim(before uint64) error {
+	few := l.Bytes()-l.BytesSince(before) < l.limit/128
+	if few && l.Bytes() <= l.limit/2 {
+		return nil
+	}
+	return l.trimTo(l.life, before)
+}
+
+func (l *Log) trimTo(ctx context.Context, before uint64) error {
 	l.trimming.Lock()
 	defer l.trimming.Unlock()
 	l.mu.Lock()
 	st, numbers := l.store, l.numbering
 	before = min(before, l.kept)
 	none := l.closed || before <= l.first
-	full := l.bytes > l.limit/2
 	l.mu.Unlock()
-	if none || !full && l.Bytes()-l.BytesSince(before) < l.limit/128 {
+	if none {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(l.life, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if err := l.trim(ctx, st, before, numbers.seq(before)); err != nil {
 		return fmt.Errorf("trim the log before %d: %w", before, err)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ const (
 	cursorsFile = "cursors"
 	markFile    = "high-water"
 	probeFile   = "probe"
+	spareFile   = "spare"
 )
 
 // writeAside replaces the file at path by b so that a crash leaves either the
@@ -21,6 +23,7 @@ const (
 func writeAside(path string, b []byte) error {
 	aside := path + ".new"
 	if err := writeSynced(aside, b); err != nil {
+		os.Remove(aside) // on a full disk, half of it is in the way
 		return err
 	}
 	if err := os.Rename(aside, path); err != nil {
@@ -52,7 +55,7 @@ func syncDir(dir string) error {
 // probeDisk tells whether the disk under dir takes n more bytes.
 func probeDisk(dir string, n int) error {
 	path := filepath.Join(dir, probeFile)
-	err := writeSynced(path, make([]byte, n))
+	err := writeSynced(path, incompressible(n))
 	if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
 		err = errors.Join(err, gone)
 	}
@@ -60,6 +63,37 @@ func probeDisk(dir string, n int) error {
 		return fmt.Errorf("try the disk with %d bytes: %w", n, err)
 	}
 	return nil
+}
+
+// spareBytes are held back in a file, so that a log that is to be emptied can
+// note so on a disk that is full.
+const spareBytes = 1 << 20
+
+// keepSpare makes the spare file, if it is not there.
+func keepSpare(dir string) error {
+	path := filepath.Join(dir, spareFile)
+	if info, err := os.Stat(path); err == nil && info.Size() == spareBytes {
+		return nil
+	}
+	if err := writeAside(path, incompressible(spareBytes)); err != nil {
+		return fmt.Errorf("hold %d bytes back: %w", spareBytes, err)
+	}
+	return nil
+}
+
+// incompressible returns n bytes that take up room on every disk.
+func incompressible(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
+}
+
+func dropSpare(dir string) error {
+	err := os.Remove(filepath.Join(dir, spareFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // usedBytes is how much the files under dir hold.

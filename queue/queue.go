@@ -92,7 +92,8 @@ type Log struct {
 	end  context.CancelFunc
 	work sync.WaitGroup
 
-	trimming sync.Mutex // held during a Trim
+	trimming  sync.Mutex // held during a Trim
+	triedRoom uint64     // number before which Settle last trimmed for room
 
 	mu        sync.Mutex
 	store     *store
@@ -154,6 +155,11 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	next, err := l.take(ctx, known)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.embedded() {
+		if err := keepSpare(cfg.Dir); err != nil {
+			cfg.Logger.Warn("the disk of the log is full", "error", err)
+		}
 	}
 	l.last, l.totals = next.Next-1, next.Totals
 	l.work.Go(l.keepCursors)

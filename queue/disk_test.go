@@ -1,0 +1,165 @@
+//go:build linux
+
+package queue
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// smallDisk mounts a disk of its own for the test, or skips it.
+func smallDisk(t *testing.T, options string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("none", dir, "tmpfs", 0, options); err != nil {
+		t.Skipf("a small disk cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// hog fills the disk under dir but for about spare bytes.
+func hog(t *testing.T, dir string, spare int64) (path string) {
+	t.Helper()
+	free, err := freeBytes(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(dir, "hog")
+	if err := os.WriteFile(path, make([]byte, free-spare), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// overflow appends records of size bytes until the disk is full and one fails.
+func overflow(t *testing.T, l *Log, size int) {
+	t.Helper()
+	limit := l.cfg.AppendTimeout
+	l.cfg.AppendTimeout = 500 * time.Millisecond // the server will not answer at all
+	defer func() { l.cfg.AppendTimeout = limit }()
+	for {
+		next := l.Last() + 1
+		n, err := l.Append(testContext(t), payload(next, size), totals(next), false)
+		if err == nil && n == next {
+			continue
+		}
+		if !errors.Is(err, ErrUnclear) {
+			t.Fatalf("Append = %d, %v, want ErrUnclear", n, err)
+		}
+		t.Log(err)
+		if free, err := freeBytes(l.cfg.Dir); err != nil || free < int64(size) {
+			return
+		}
+		if _, _, err := l.Settle(testContext(t), payload(l.Last()+1, 8)); err != nil { // only slow
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkAll reads all of l and returns the last number; records that Settle
+// appended say so.
+func checkAll(t *testing.T, l *Log) (list []Record) {
+	t.Helper()
+	list = history(t, l)
+	for _, rec := range list {
+		if string(rec.Payload) != "settled" {
+			checkPayload(t, rec)
+		}
+	}
+	if lost := l.Damage(); len(lost) > 0 {
+		t.Errorf("%v are lost", lost)
+	}
+	return list
+}
+
+// The disk fills up: an append fails, Settle waits for room, opens the server
+// anew and goes on, in this process, with all that was acknowledged.
+func TestDiskFull(t *testing.T) {
+	const size = 64 << 10
+	dir := smallDisk(t, "size=48m")
+	l := open(t, Config{Dir: filepath.Join(dir, "log"), CacheBytes: 1})
+	fill(t, l, 20, size)
+	for range 2 {
+		hogged := hog(t, dir, 20*size)
+		overflow(t, l, size)
+		acked := l.Last()
+		checkAll(t, l)
+
+		ctx, cancel := context.WithTimeout(testContext(t), 100*time.Millisecond)
+		if _, _, err := l.Settle(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Settle with a full disk: %v, want DeadlineExceeded", err)
+		}
+		cancel()
+		if _, err := l.Append(testContext(t), nil, totals(acked), true); !errors.Is(err, ErrUnclear) {
+			t.Fatalf("Append: %v, want ErrUnclear until Settle returns nil", err)
+		}
+		remove(t, hogged)
+		last, to, err := l.Settle(testContext(t), []byte("settled"))
+		if err != nil || last < acked+1 || last > acked+2 || to != totals(last-1) {
+			t.Fatalf("Settle = %d, %v, %v, with %d acknowledged", last, to, err, acked)
+		}
+		accounted(t, l)
+		next := last + 1
+		if n, err := l.Append(testContext(t), payload(next, size), totals(next), false); n != next || err != nil {
+			t.Fatalf("Append = %d, %v, want %d", n, err, next)
+		}
+		checkAll(t, l)
+	}
+	last := l.Last()
+	shut(t, l)
+	l = open(t, Config{Dir: filepath.Join(dir, "log")})
+	if n := len(checkAll(t, l)); n != int(last) {
+		t.Errorf("%d records after the next start, want %d", n, last)
+	}
+}
+
+// What fills the disk is the log itself, and its readers go on: then it makes
+// room by what they have passed, with no help from outside.
+func TestDiskFullOfTheLog(t *testing.T) {
+	const size = 64 << 10
+	dir := smallDisk(t, "size=64m")
+	l := open(t, Config{Dir: filepath.Join(dir, "log"), CacheBytes: 1})
+	fill(t, l, 380, size)
+	l.SetCursor("reader", Cursor{Next: 1})
+	hog(t, dir, 3*size)
+	overflow(t, l, size)
+	acked := l.Last()
+
+	settled := make(chan uint64, 1)
+	go func() {
+		last, _, err := l.Settle(testContext(t), []byte("settled"))
+		if err != nil {
+			t.Error(err)
+		}
+		settled <- last
+	}()
+	r := l.Read(1)
+	defer r.Close()
+	for n := uint64(1); n <= acked; n++ {
+		rec, err := r.Next(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRecord(t, rec, n)
+		l.SetCursor("reader", Cursor{n + 1, rec.Totals})
+	}
+	last := <-settled
+	if last <= acked || l.First() == 1 {
+		t.Fatalf("records %d to %d, with %d acknowledged", l.First(), last, acked)
+	}
+	next := last + 1
+	if n, err := l.Append(testContext(t), payload(next, size), totals(next), false); n != next || err != nil {
+		t.Fatalf("Append = %d, %v, want %d", n, err, next)
+	}
+	checkAll(t, l)
+}
