@@ -19,7 +19,7 @@ func (l *Log) Append(ctx context.Context, payload []byte, t Totals, reserve bool
 	if err != nil {
 		return 0, fmt.Errorf("append %d bytes: %w", len(payload), err)
 	}
-	if err := l.put(ctx, st, &r, after); err != nil {
+	if err := l.put(ctx, st, &r, after, nil); err != nil {
 		return 0, fmt.Errorf("append record %d of %d bytes: %w: %w", r.Number, len(payload), ErrUnclear, err)
 	}
 	return r.Number, nil
@@ -49,8 +49,8 @@ func (l *Log) admit(r *Record, reserve bool) (st *store, after uint64, err error
 }
 
 // put appends r behind sequence after, and shows it to the readers once it is
-// durable.
-func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64) error {
+// durable, after a call of first, if that is not nil, with mu held.
+func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first func()) error {
 	b := encodeRecord(r)
 	err := st.put(ctx, l.cfg.AppendTimeout, b, after)
 	l.mu.Lock()
@@ -61,6 +61,9 @@ func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64) error
 	if err != nil {
 		l.unclear = true
 		return err
+	}
+	if first != nil {
+		first()
 	}
 	if err := l.mark.write(r.Number, &r.Totals); (err != nil) != l.markFails {
 		l.markFails = err != nil
@@ -88,6 +91,9 @@ func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64) error
 // It tries until ctx is done, as long as the disk is full or the servers do not
 // answer, and may then be called again.
 func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.life, func() { cancel(ErrClosed) })()
 	said := ""
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		r, err := l.settle(ctx, payload)
@@ -103,8 +109,7 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 		}
 		select {
 		case <-ctx.Done():
-			return 0, t, fmt.Errorf("settle the log: %w: %w", ctx.Err(), err)
-		case <-l.life.Done():
+			return 0, t, fmt.Errorf("settle the log: %w: %w", context.Cause(ctx), err)
 		case <-time.After(wait):
 		}
 	}
@@ -125,16 +130,21 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 			return r, err
 		}
 	}
-	next, err := l.take(ctx, known)
+	l.trimming.Lock()
+	defer l.trimming.Unlock()
+	st := l.session()
+	v, next, err := l.survey(ctx, st, known)
 	if err != nil {
 		return r, err
 	}
-	l.mu.Lock()
-	st, after := l.store, l.seq
-	l.mu.Unlock()
+	// Only when the record stands is the survey known to be true: a server that
+	// lags behind the others has us miss what they hold.
 	r = Record{Number: next.Next, Before: next.Totals, Totals: next.Totals, Payload: payload}
-	if err := l.put(ctx, st, &r, after); err != nil {
+	if err := l.put(ctx, st, &r, v.lastSeq, func() { l.assume(v, next) }); err != nil {
 		return r, fmt.Errorf("append record %d: %w", r.Number, err)
+	}
+	if err := l.reportLost(ctx, st, v, next); err != nil {
+		return r, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,9 +169,10 @@ func (l *Log) reopen(ctx context.Context, n int) error {
 	if err != nil {
 		return errors.Join(full, fmt.Errorf("open the log anew: %w", err))
 	}
-	l.mu.Lock()
-	l.store = st
-	l.mu.Unlock()
+	if err := l.adopt(st); err != nil {
+		st.close()
+		return err
+	}
 	if full == nil {
 		l.triedRoom = 0
 		return nil

@@ -27,6 +27,7 @@ type cursors struct {
 	path string
 
 	keeping sync.Mutex // held while the file is written
+	closed  bool       // it is not ours any more; guarded by keeping
 
 	mu    sync.Mutex
 	now   cursorList // in memory
@@ -48,14 +49,16 @@ func (c cursorList) clone() cursorList {
 
 const cursorsHead = "pingline cursors 1 crc32c %08x\n"
 
-// load reads the file at path. Without one, nothing was ever trimmed; with one
-// that is damaged, nobody knows.
-func (c *cursors) load(path string) error {
+// load reads the file at path. Without one, nothing was ever trimmed if the log
+// is ours alone; with one that is damaged, nobody knows.
+func (c *cursors) load(path string, alone bool) error {
 	c.path = path
 	c.now = cursorList{Named: map[string]Cursor{}}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		c.now.Trimmed.Next = 1
+		if alone {
+			c.now.Trimmed.Next = 1
+		}
 		err = nil
 	} else if err == nil {
 		err = c.now.decode(b)
@@ -91,10 +94,22 @@ func (c *cursorList) encode() ([]byte, error) {
 	return append(fmt.Appendf(nil, cursorsHead, crc32.Checksum(body, castagnoli)), body...), nil
 }
 
+// close writes the file for the last time.
+func (c *cursors) close() error {
+	err := c.keep()
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
+	c.closed = true
+	return err
+}
+
 // keep writes the file if anything has changed.
 func (c *cursors) keep() error {
 	c.keeping.Lock()
 	defer c.keeping.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
 	c.mu.Lock()
 	list, dirty := c.now.clone(), c.dirty
 	c.dirty = false

@@ -71,13 +71,20 @@ func (l *Log) note(d damaged) {
 // behind the last, and between. next is the number that is given next.
 func (l *Log) reportLost(ctx context.Context, st *store, v *survey, next Cursor) error {
 	trimmed := l.cursors.trimmed()
+	if trimmed.Next == 0 {
+		// Nobody knows: what is missing before the first record was trimmed.
+		if trimmed.Next = 1; v.last != nil {
+			trimmed = Cursor{v.first.Number, v.first.Before}
+		}
+		l.cursors.setTrimmed(trimmed)
+	}
 	if v.last == nil {
-		if from := trimmed.Next; from != 0 && from < next.Next {
-			l.note(damaged{from, next.Next - 1, trimmed.Totals, next.Totals})
+		if trimmed.Next < next.Next {
+			l.note(damaged{trimmed.Next, next.Next - 1, trimmed.Totals, next.Totals})
 		}
 		return nil
 	}
-	if trimmed.Next != 0 && trimmed.Next < v.first.Number {
+	if trimmed.Next < v.first.Number {
 		l.note(damaged{trimmed.Next, v.first.Number - 1, trimmed.Totals, v.first.Before})
 	}
 	lost := v.gaps

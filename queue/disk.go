@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 )
 
 // What lies in Config.Dir, beside the folder "jetstream" of the embedded store.
@@ -17,6 +20,80 @@ const (
 	probeFile   = "probe"
 	spareFile   = "spare"
 )
+
+// makeDir creates dir if it is missing, and what it lies in, so that a power cut
+// does not take it back.
+func makeDir(dir string) error {
+	parent := filepath.Dir(dir)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if info, serr := os.Stat(dir); err != nil && serr == nil && info.IsDir() {
+		return nil
+	}
+	return errors.Join(err, syncDir(parent))
+}
+
+// blockDir makes the entries of the block files in a directory durable: JetStream
+// syncs what it writes into a new block, but not that the block is there, which
+// is not the same on every file system. Blocks are called 1.blk, 2.blk, …
+type blockDir struct {
+	path string
+
+	mu   sync.Mutex
+	next uint64 // the number of the block that comes next
+}
+
+// openBlockDir syncs path, and all from there up to top.
+func openBlockDir(path, top string) (*blockDir, error) {
+	d := &blockDir{path: path, next: 1}
+	files, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		number, _ := strings.CutSuffix(f.Name(), ".blk")
+		if n, err := strconv.ParseUint(number, 10, 64); err == nil {
+			d.next = max(d.next, n+1)
+		}
+	}
+	for dir := path; len(dir) >= len(top); dir = filepath.Dir(dir) {
+		if err := syncDir(dir); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// sync returns when the entries of all blocks are on disk. It costs next to
+// nothing while there is no new one.
+func (d *blockDir) sync() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := d.next
+	for {
+		_, err := os.Lstat(filepath.Join(d.path, strconv.FormatUint(next, 10)+".blk"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err != nil {
+			break
+		}
+		next++
+	}
+	if next == d.next {
+		return nil
+	}
+	if err := syncDir(d.path); err != nil {
+		return err
+	}
+	d.next = next
+	return nil
+}
 
 // writeAside replaces the file at path by b so that a crash leaves either the
 // old content or the new, and returns when the new one is on disk.

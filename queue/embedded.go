@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -60,6 +61,11 @@ func startServer(cfg *Config) (*embedded, error) {
 func (e *embedded) stop() {
 	e.srv.Shutdown()
 	e.srv.WaitForShutdown()
+}
+
+// blocks is the directory in which the server keeps a stream's messages.
+func (e *embedded) blocks(stream string) string {
+	return filepath.Join(e.srv.JetStreamConfig().StoreDir, e.srv.GlobalAccount().Name, "streams", stream, "msgs")
 }
 
 // complaint returns what the server complained of since then, to be put behind

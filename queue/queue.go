@@ -23,8 +23,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -71,13 +73,40 @@ func (c *Config) setDefaults() error {
 	c.AppendTimeout = cmp.Or(c.AppendTimeout, 10*time.Second)
 	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
-	if c.Dir == "" {
+	switch {
+	case c.Dir == "":
 		return errors.New("queue: Config.Dir is empty")
-	}
-	if c.MaxBytes < 0 || c.AppendTimeout < 0 || c.CacheBytes < 0 || c.Replicas < 0 {
-		return fmt.Errorf("queue: negative limit in %+v", *c)
+	case c.MaxBytes < 0 || c.AppendTimeout < 0 || c.CacheBytes < 0 || c.Replicas < 0:
+		return fmt.Errorf("queue: a limit is negative: MaxBytes %d, AppendTimeout %v, CacheBytes %d, Replicas %d",
+			c.MaxBytes, c.AppendTimeout, c.CacheBytes, c.Replicas)
+	case c.Reserve >= c.MaxBytes:
+		return fmt.Errorf("queue: a Reserve of %d leaves nothing of MaxBytes, %d", c.Reserve, c.MaxBytes)
+	case !c.embedded():
+		if _, err := c.servers(); err != nil {
+			return fmt.Errorf("queue: Config.URL: %w", err)
+		}
 	}
 	return nil
+}
+
+// servers returns where the log is, fit to be shown: without what URL may hold
+// of names and passwords.
+func (c *Config) servers() (string, error) {
+	if c.embedded() {
+		return Embedded, nil
+	}
+	var list []string
+	for part := range strings.SplitSeq(c.URL, ",") {
+		if part = strings.TrimSpace(part); !strings.Contains(part, "://") {
+			part = "nats://" + part
+		}
+		u, err := url.Parse(part)
+		if err != nil || u.Host == "" {
+			return "", errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222")
+		}
+		list = append(list, u.Host)
+	}
+	return strings.Join(list, ","), nil
 }
 
 // Log is an open log. Append and Settle are for one caller, one call at a time;
@@ -92,7 +121,7 @@ type Log struct {
 	end  context.CancelFunc
 	work sync.WaitGroup
 
-	trimming  sync.Mutex // held during a Trim
+	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream
 	triedRoom uint64     // number before which Settle last trimmed for room
 
 	mu        sync.Mutex
@@ -121,7 +150,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := makeDir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	l := &Log{cfg: cfg}
@@ -138,8 +167,8 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := l.limits(); err != nil {
 		return nil, err
 	}
-	if err := l.cursors.load(filepath.Join(cfg.Dir, cursorsFile)); err != nil {
-		cfg.Logger.Warn("the cursors of the log are lost; its readers start again", "error", err)
+	if err := l.cursors.load(filepath.Join(cfg.Dir, cursorsFile), cfg.embedded()); err != nil {
+		cfg.Logger.Warn("the cursors of the log are lost: its readers start again, and what was trimmed is not known", "error", err)
 	}
 	var known Cursor
 	if l.mark, known.Next, known.Totals, err = openMark(filepath.Join(cfg.Dir, markFile)); err != nil {
@@ -152,8 +181,12 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if l.store, err = openStore(ctx, &l.cfg); err != nil {
 		return nil, err
 	}
-	next, err := l.take(ctx, known)
+	v, next, err := l.survey(ctx, l.store, known)
 	if err != nil {
+		return nil, err
+	}
+	l.assume(v, next)
+	if err := l.reportLost(ctx, l.store, v, next); err != nil {
 		return nil, err
 	}
 	if cfg.embedded() {
@@ -161,7 +194,6 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 			cfg.Logger.Warn("the disk of the log is full", "error", err)
 		}
 	}
-	l.last, l.totals = next.Next-1, next.Totals
 	l.work.Go(l.keepCursors)
 	return l, nil
 }
@@ -182,43 +214,45 @@ func (l *Log) limits() error {
 			l.limit = half
 		}
 	}
-	if l.reserve = max(l.cfg.Reserve, 0); l.cfg.Reserve == 0 {
+	if l.reserve = min(max(l.cfg.Reserve, 0), l.limit/2); l.cfg.Reserve == 0 {
 		l.reserve = l.limit / 20
 	}
 	return nil
 }
 
-// take makes the log's state what the stream says, reports what is lost, and
-// returns the next number to give and the totals there. known is the next number
-// and the totals as known from elsewhere.
-func (l *Log) take(ctx context.Context, known Cursor) (Cursor, error) {
-	st := l.session()
-	v, err := st.survey(ctx)
-	if err != nil {
-		return Cursor{}, err
+// survey asks the stream what it holds, and returns that with the next number to
+// give and the totals there. known is the next number and the totals as known
+// from elsewhere.
+func (l *Log) survey(ctx context.Context, st *store, known Cursor) (v *survey, next Cursor, err error) {
+	if v, err = st.survey(ctx); err != nil {
+		return nil, next, err
 	}
-	next := known
+	next = known
 	if v.last == nil {
 		next.Next = max(next.Next, v.lastSeq+1)
 		v.numbering = numbering{{next.Next, v.lastSeq + 1}}
-	} else {
-		if v.last.Number >= next.Next {
-			next.Totals = v.last.Totals
-		}
-		next.Next = max(next.Next, v.last.Number+1, v.lastSeq+1+v.last.span().offset())
+		return v, next, nil
 	}
-	l.mu.Lock()
+	if v.last.Number >= next.Next {
+		next.Totals = v.last.Totals
+	}
+	next.Next = max(next.Next, v.last.Number+1, v.lastSeq+1+v.last.span().offset())
+	return v, next, nil
+}
+
+// assume makes the log's state what v says. The caller holds mu.
+func (l *Log) assume(v *survey, next Cursor) {
 	l.numbering, l.seq = v.numbering, v.lastSeq
 	l.bytes, l.counted = v.bytes, v.lastSeq
 	l.first, l.kept = next.Next, next.Next-1
 	if v.last != nil {
 		l.first, l.kept = v.first.Number, v.last.Number
 	}
-	l.mu.Unlock()
-	return next, l.reportLost(ctx, st, &v, next)
+	l.last, l.totals = next.Next-1, next.Totals
 }
 
-// Close stops the readers, keeps the cursors and closes the log.
+// Close stops the readers, keeps the cursors and closes the log. An append or a
+// Settle that is under way fails.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	was := l.closed
@@ -229,7 +263,9 @@ func (l *Log) Close() error {
 	}
 	l.end()
 	l.work.Wait()
-	if err := errors.Join(l.KeepCursors(), l.release()); err != nil {
+	l.trimming.Lock() // nothing is written when the directory is another's
+	defer l.trimming.Unlock()
+	if err := errors.Join(l.cursors.close(), l.release()); err != nil {
 		return fmt.Errorf("close log in %s: %w", l.cfg.Dir, err)
 	}
 	return nil
@@ -238,8 +274,8 @@ func (l *Log) Close() error {
 // release gives back whatever is held.
 func (l *Log) release() (err error) {
 	l.end()
-	if l.store != nil {
-		l.store.close()
+	if st := l.session(); st != nil {
+		st.close()
 	}
 	if l.mark != nil {
 		err = l.mark.close()
@@ -252,6 +288,17 @@ func (l *Log) session() *store {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.store
+}
+
+// adopt makes st the session, unless the log is closed.
+func (l *Log) adopt(st *store) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	l.store = st
+	return nil
 }
 
 // First returns the number of the first record there is, or Last+1.

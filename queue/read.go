@@ -215,6 +215,17 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
+	if found == nil {
+		// Only one who knows all that was made durable can say that it is gone.
+		// Another may lead the stream, for a while, when connections are cut.
+		state, err := st.state(ctx)
+		if err != nil {
+			return Record{}, err
+		}
+		if state.LastSeq < lastSeq {
+			return Record{}, fmt.Errorf("read record %d: the stream ends at %d, not %d", r.next, state.LastSeq, lastSeq)
+		}
+	}
 	if found == nil || found.Number != r.next {
 		return Record{}, r.lost(ctx, st, d, found)
 	}

@@ -21,7 +21,8 @@ import (
 type store struct {
 	stream  string
 	subject string
-	server  *embedded // nil if the server is elsewhere
+	server  *embedded // nil if the server is elsewhere, as is
+	blocks  *blockDir
 
 	// Appends have a connection of their own: a server reads for a request on
 	// the goroutine that takes the next one in.
@@ -57,6 +58,10 @@ func openStore(ctx context.Context, cfg *Config) (_ *store, err error) {
 			s.close()
 		}
 	}()
+	where, err := cfg.servers()
+	if err != nil {
+		return nil, err
+	}
 	url, options := cfg.URL, []nats.Option(nil)
 	if cfg.embedded() {
 		if s.server, err = startServer(cfg); err != nil {
@@ -66,17 +71,22 @@ func openStore(ctx context.Context, cfg *Config) (_ *store, err error) {
 	}
 	for _, c := range []**conn{&s.append, &s.read} {
 		if *c, err = dial(url, cfg.Logger, options...); err != nil {
-			return nil, fmt.Errorf("connect to the log at %s: %w", cmp.Or(url, Embedded), err)
+			return nil, fmt.Errorf("connect to the log at %s: %w", where, err)
 		}
 	}
 	if v := s.append.ConnectedServerVersion(); !batchReads(v) {
-		return nil, fmt.Errorf("the log at %s is nats-server %s: 2.11 or newer is needed", url, v)
+		return nil, fmt.Errorf("the log at %s is nats-server %s: 2.11 or newer is needed", where, v)
 	}
 	if s.js, err = jetstream.New(s.read.Conn); err != nil {
 		return nil, err
 	}
 	if err := s.adopt(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("stream %s of the log: %w", s.stream, err)
+	}
+	if s.server != nil {
+		if s.blocks, err = openBlockDir(s.server.blocks(s.stream), cfg.Dir); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -188,6 +198,9 @@ func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after ui
 	}
 	if ack.Seq != after+1 {
 		return fmt.Errorf("%w that fits: sequence %d follows %d", errUnanswered, ack.Seq, after)
+	}
+	if s.blocks != nil {
+		return s.blocks.sync()
 	}
 	return nil
 }

@@ -73,12 +73,12 @@ type survey struct {
 // gap is a run of missing sequences.
 type gap struct{ from, to uint64 }
 
-func (s *store) survey(ctx context.Context) (v survey, err error) {
+func (s *store) survey(ctx context.Context) (v *survey, err error) {
 	state, err := s.state(ctx)
 	if err != nil {
-		return v, err
+		return nil, err
 	}
-	v.lastSeq, v.bytes = state.LastSeq, int64(state.Bytes)
+	v = &survey{lastSeq: state.LastSeq, bytes: int64(state.Bytes)}
 	if v.last, err = s.lastRecord(ctx, state.FirstSeq, state.LastSeq); err != nil || v.last == nil {
 		return v, err
 	}
