@@ -118,7 +118,7 @@ type Log struct {
 	cursors cursors
 
 	life context.Context // until Close
-	end  context.CancelFunc
+	end  context.CancelCauseFunc
 	work sync.WaitGroup
 
 	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream
@@ -154,7 +154,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	l := &Log{cfg: cfg}
-	l.life, l.end = context.WithCancel(context.Background())
+	l.life, l.end = context.WithCancelCause(context.Background())
 	l.recent.most = cfg.CacheBytes
 	if l.lock, err = lockDir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
@@ -261,7 +261,7 @@ func (l *Log) Close() error {
 	if was {
 		return nil
 	}
-	l.end()
+	l.end(ErrClosed)
 	l.work.Wait()
 	l.trimming.Lock() // nothing is written when the directory is another's
 	defer l.trimming.Unlock()
@@ -273,7 +273,7 @@ func (l *Log) Close() error {
 
 // release gives back whatever is held.
 func (l *Log) release() (err error) {
-	l.end()
+	l.end(ErrClosed)
 	if st := l.session(); st != nil {
 		st.close()
 	}
