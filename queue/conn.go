@@ -86,6 +86,28 @@ func (c *conn) request(ctx context.Context, limit time.Duration) (context.Contex
 	}, nil
 }
 
+// ask calls request until it has an answer, for requestTimeout, each time with a
+// context for askAgain: what was sent to a server that no longer leads the
+// stream has none.
+func (c *conn) ask(ctx context.Context, request func(context.Context) error) error {
+	all, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	for {
+		once, done, err := c.request(all, askAgain)
+		if err != nil {
+			return err
+		}
+		err = request(once)
+		if err != nil {
+			err = because(once, err)
+		}
+		done()
+		if !errors.Is(err, context.DeadlineExceeded) || all.Err() != nil {
+			return err
+		}
+	}
+}
+
 // because returns err, or rather why ctx, which was for a request, has ended.
 func because(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

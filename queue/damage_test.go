@@ -11,6 +11,7 @@ import (
 // gone, reads all others, gives no number twice, and holds on to all that over
 // the next start.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	const records, size = 420, 64 << 10
 	clean, crashed := t.TempDir(), t.TempDir()
 	l := open(t, Config{Dir: clean})

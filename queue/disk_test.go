@@ -85,6 +85,7 @@ func checkAll(t *testing.T, l *Log) (list []Record) {
 // The disk fills up: an append fails, Settle waits for room, opens the server
 // anew and goes on, in this process, with all that was acknowledged.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	const size = 64 << 10
 	dir := smallDisk(t, "size=48m")
 	l := open(t, Config{Dir: filepath.Join(dir, "log"), CacheBytes: 1})
@@ -126,6 +127,7 @@ func TestDiskFull(t *testing.T) {
 // What fills the disk is the log itself, and its readers go on: then it makes
 // room by what they have passed, with no help from outside.
 func TestDiskFullOfTheLog(t *testing.T) {
+	t.Parallel()
 	const size = 64 << 10
 	dir := smallDisk(t, "size=64m")
 	l := open(t, Config{Dir: filepath.Join(dir, "log"), CacheBytes: 1})

@@ -40,6 +40,7 @@ const (
 	slackBytes      = 64 << 20 // of the stream beyond our own limit: JetStream's is only a backstop
 
 	requestTimeout = 10 * time.Second
+	askAgain       = 2 * time.Second
 
 	expectHeader = "Nats-Expected-Last-Sequence" // of a message: the sequence it must follow
 
@@ -104,12 +105,15 @@ func batchReads(version string) bool {
 // adopt creates the stream, or brings the one that is there to our settings.
 // None of them makes JetStream delete what it holds.
 func (s *store) adopt(ctx context.Context, cfg *Config) error {
-	handle, err := s.js.Stream(ctx, s.stream)
+	var handle jetstream.Stream
+	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
+		handle, err = s.js.Stream(ctx, s.stream)
+		return err
+	})
 	var have jetstream.StreamConfig
 	var bytes int64
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		handle = nil
 	case err != nil:
 		return err
 	default:
@@ -125,14 +129,14 @@ func (s *store) adopt(ctx context.Context, cfg *Config) error {
 	// reads so much of the log at every start: the least it allows.
 	want.Duplicates = 100 * time.Millisecond
 	want.Replicas = cmp.Or(cfg.Replicas, have.Replicas, s.defaultReplicas())
-	switch {
-	case handle == nil:
-		handle, err = s.js.CreateStream(ctx, want)
-	case !reflect.DeepEqual(want, have):
-		handle, err = s.js.UpdateStream(ctx, want)
-	}
 	s.handle = handle
-	return err
+	if reflect.DeepEqual(want, have) {
+		return nil
+	}
+	return s.read.ask(ctx, func(ctx context.Context) (err error) {
+		s.handle, err = s.js.CreateOrUpdateStream(ctx, want)
+		return err
+	})
 }
 
 func (s *store) defaultReplicas() int {
@@ -216,14 +220,13 @@ type message struct {
 // block of messages damaged, it says so wrongly: see find.
 func (s *store) next(ctx context.Context, seq uint64) (*message, error) {
 	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(seq, 1), s.subject)
-	ctx, done, err := s.read.request(ctx, requestTimeout)
+	var answer *nats.Msg
+	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
+		answer, err = s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream, body)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("get the message at %d: %w", seq, err)
-	}
-	defer done()
-	answer, err := s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream, body)
-	if err != nil {
-		return nil, fmt.Errorf("get the message at %d: %w", seq, because(ctx, err))
 	}
 	var got struct {
 		Message *message            `json:"message"`
@@ -277,17 +280,15 @@ func (s *store) fetch(ctx context.Context, seq uint64, limit int) (list [][]byte
 
 // state asks for the stream's bounds, with the missing sequences between them.
 func (s *store) state(ctx context.Context) (*jetstream.StreamState, error) {
-	ctx, done, err := s.read.request(ctx, requestTimeout)
+	var info *jetstream.StreamInfo
+	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
+		if info, err = s.handle.Info(ctx); err == nil && info.State.NumDeleted > 0 {
+			info, err = s.handle.Info(ctx, jetstream.WithDeletedDetails(true))
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("state of the stream: %w", err)
-	}
-	defer done()
-	info, err := s.handle.Info(ctx)
-	if err == nil && info.State.NumDeleted > 0 {
-		info, err = s.handle.Info(ctx, jetstream.WithDeletedDetails(true))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("state of the stream: %w", because(ctx, err))
 	}
 	return &info.State, nil
 }
