@@ -33,6 +33,7 @@ func dial(url string, logger *slog.Logger, options ...nats.Option) (c *conn, err
 	c.Conn, err = nats.Connect(url, append([]nats.Option{
 		nats.Name("pingline"),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // rights that are missing for a while are no end
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectBufSize(-1), // what waits for a connection is a straggler
 		nats.PingInterval(5 * time.Second),

@@ -92,22 +92,25 @@ func (l *Log) reportLost(ctx context.Context, st *store, v *survey, next Cursor)
 		lost = append(lost, gap{s.seq, s.seq - 1}) // the numbers jump, the sequences do not
 	}
 	for _, g := range lost {
+		// What is known to be missing may be a part of what cannot be read.
+		before, err := st.previous(ctx, v.first.seq, g.from-1)
+		if err != nil {
+			return err
+		}
 		after, err := st.find(ctx, g.to+1, v.last.seq)
 		if err != nil {
 			return err
 		}
-		if after == nil {
+		if before == nil || after == nil {
 			continue // readers will find out
 		}
-		from := max(v.numbering.number(g.from-1)+1, trimmed.Next)
-		if from >= after.Number {
-			continue
+		from := Cursor{before.Number + 1, before.Totals}
+		if from.Next < trimmed.Next {
+			from = trimmed
 		}
-		before, err := l.totalsBefore(ctx, st, from, after.Before)
-		if err != nil {
-			return err
+		if from.Next < after.Number {
+			l.note(damaged{from.Next, after.Number - 1, from.Totals, after.Before})
 		}
-		l.note(damaged{from, after.Number - 1, before, after.Before})
 	}
 	if last := v.last; last.Number+1 < next.Next {
 		l.note(damaged{last.Number + 1, next.Next - 1, last.Totals, next.Totals})

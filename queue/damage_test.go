@@ -165,6 +165,51 @@ func checkDamaged(t *testing.T, dir string, last uint64, lost [2]uint64) {
 	checkTold(t, "Damage after the next start", l.Damage(), want)
 }
 
+// A log that loses its tail again and again gives no number twice, and knows
+// all its life what is gone.
+func TestDamageOfManyTails(t *testing.T) {
+	dir := t.TempDir()
+	var want []DamageError
+	last := uint64(0)
+	for round := range uint64(6) {
+		l := open(t, Config{Dir: dir})
+		checkTold(t, "Damage", l.Damage(), want)
+		if got := l.Last(); got != last {
+			t.Fatalf("Last = %d in round %d, want %d", got, round, last)
+		}
+		fill(t, l, 40, 1000)
+		last += 40
+		shut(t, l)
+		list := blocks(t, dir)
+		b := list[len(list)-1]
+		cutTo(t, b.path, b.offsets[uint64(len(b.offsets))-1-round]+100)
+		if round%2 == 1 { // the stream gives the sequences again
+			remove(t, filepath.Join(filepath.Dir(b.path), "index.db"))
+		}
+		want = append(want, DamageError{last - round, last, totals(last).Sub(totals(last - round - 1))})
+	}
+	l := open(t, Config{Dir: dir})
+	checkTold(t, "Damage", l.Damage(), want)
+	checkTold(t, "a reader was told", readTo(t, l, 1, last), want)
+	if n := len(l.numbering); n != 3 { // the last one has no record yet
+		t.Errorf("numbers %v, want 3 spans", l.numbering)
+	}
+	fill(t, l, 10, 1000)
+	checkTold(t, "a reader was told", readTo(t, l, 1, last+10), want)
+	shut(t, l)
+
+	// More of what was cut goes: it is one damage with what went before.
+	list := blocks(t, dir)
+	cutTo(t, list[0].path, list[0].offsets[29]+100)
+	want[0] = DamageError{30, 40, totals(40).Sub(totals(29))}
+	for range 2 {
+		l = open(t, Config{Dir: dir})
+		checkTold(t, "Damage", l.Damage(), want)
+		checkTold(t, "a reader was told", readTo(t, l, 1, last+10), want)
+		shut(t, l)
+	}
+}
+
 func checkTold(t *testing.T, who string, got, want []DamageError) {
 	t.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {

@@ -86,9 +86,10 @@ func totals(n uint64) Totals { return Totals{n, n * (n + 1) / 2} }
 // fill appends n records of size bytes.
 func fill(t testing.TB, l *Log, n, size int) {
 	t.Helper()
+	ctx := testContext(t)
 	for range n {
 		next := l.Last() + 1
-		got, err := l.Append(testContext(t), payload(next, size), totals(next), false)
+		got, err := l.Append(ctx, payload(next, size), totals(next), false)
 		if err != nil || got != next {
 			t.Fatalf("Append = %d, %v, want %d", got, err, next)
 		}
@@ -99,10 +100,10 @@ func fill(t testing.TB, l *Log, n, size int) {
 // it was told is lost.
 func readTo(t testing.TB, l *Log, from, to uint64) (lost []DamageError) {
 	t.Helper()
-	r := l.Read(from)
+	r, ctx := l.Read(from), testContext(t)
 	defer r.Close()
 	for next := from; next <= to; {
-		rec, err := r.Next(testContext(t))
+		rec, err := r.Next(ctx)
 		var damage *DamageError
 		if errors.As(err, &damage) {
 			if damage.From != next || damage.To < next {
@@ -145,10 +146,10 @@ func checkPayload(t testing.TB, rec Record) {
 // returns it.
 func history(t testing.TB, l *Log) (list []Record) {
 	t.Helper()
-	r := l.Read(l.First())
+	r, ctx := l.Read(l.First()), testContext(t)
 	defer r.Close()
 	for next, last := l.First(), l.Last(); next <= last; next++ {
-		rec, err := r.Next(testContext(t))
+		rec, err := r.Next(ctx)
 		if err != nil || rec.Number != next {
 			t.Fatalf("Next = record %d, %v, want %d", rec.Number, err, next)
 		}

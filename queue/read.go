@@ -29,7 +29,10 @@ type batchOrError struct {
 	err  error
 }
 
-const batchBytes = 1 << 20 // of a batch, beside its last record
+const (
+	batchBytes = 1 << 20     // of a batch, beside its last record
+	longWait   = time.Second // between tries, at most
+)
 
 // Read returns a reader whose first record is number from, or the first behind it
 // that was not trimmed.
@@ -79,7 +82,10 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 			return Record{}, err
 		}
 		// The store does not answer, or is being opened anew.
-		wait = min(max(2*wait, 10*time.Millisecond), time.Second)
+		if wait < longWait && 2*wait >= longWait {
+			r.log.cfg.Logger.Warn("a reader of the log waits", "next", r.next, "error", err)
+		}
+		wait = min(max(2*wait, 10*time.Millisecond), longWait)
 		select {
 		case <-time.After(wait):
 		case <-r.ctx.Done():
@@ -207,6 +213,9 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 	l.mu.Lock()
 	st, seq, lastSeq := l.store, l.numbering.seq(r.next), l.seq
 	d := damaged{from: r.next, to: l.last, before: r.total, after: l.totals}
+	if held, ok := l.recent.get(l.recent.first()); ok && held.Number > r.next {
+		d.to, d.after = held.Number-1, held.Before // whatever the store has of them
+	}
 	l.mu.Unlock()
 	found, err := st.find(ctx, seq, lastSeq)
 	for err == nil && found != nil && found.Number < r.next {

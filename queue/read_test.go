@@ -324,3 +324,60 @@ func TestServerThatLags(t *testing.T) {
 	}
 	shut(t, l)
 }
+
+// What the store has lost the memory may still hold.
+func TestLostOnDiskAndHeldInMemory(t *testing.T) {
+	both(t, func(t *testing.T, cfg Config) {
+		cfg.CacheBytes = 10 * (1000 + recordOverhead)
+		l := open(t, cfg)
+		fill(t, l, 100, 1000)
+		for seq := uint64(71); seq <= 100; seq++ {
+			if err := l.session().handle.DeleteMsg(testContext(t), seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []DamageError{{71, 90, totals(90).Sub(totals(70))}}
+		checkTold(t, "a reader was told", readTo(t, l, 60, 100), want)
+		checkTold(t, "Damage", l.Damage(), want)
+	})
+}
+
+// A server in this process that drops a connection, for it was slow, say, is as
+// good as before when it is connected again, appends or not.
+func TestEmbeddedConnectionBreaks(t *testing.T) {
+	l := open(t, Config{CacheBytes: 1})
+	fill(t, l, 100, 50_000)
+	st := l.session()
+	drop := func(c *conn) {
+		t.Helper()
+		id, err := c.GetClientID()
+		if err == nil {
+			err = st.server.srv.DisconnectClientByID(id)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := l.Read(1)
+	defer r.Close()
+	for n := uint64(1); n <= 100; n++ {
+		if n%30 == 10 {
+			drop(st.read)
+		}
+		rec, err := r.Next(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRecord(t, rec, n)
+	}
+	drop(st.append)
+	eventually(t, "it is connected again", st.append.IsConnected)
+	if _, err := l.Append(testContext(t), payload(101, 8), totals(101), false); err != nil {
+		if _, _, err := l.Settle(testContext(t), payload(101, 8)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, rec := range history(t, l)[:100] {
+		checkRecord(t, rec, rec.Number)
+	}
+}

@@ -68,7 +68,10 @@ func openStore(ctx context.Context, cfg *Config) (_ *store, err error) {
 		if s.server, err = startServer(cfg); err != nil {
 			return nil, err
 		}
-		url, options = "", []nats.Option{nats.InProcessServer(s.server.srv), nats.NoReconnect()}
+		url, options = "", []nats.Option{
+			nats.InProcessServer(s.server.srv),
+			nats.PingInterval(0), // a server that is slow is there all the same
+		}
 	}
 	for _, c := range []**conn{&s.append, &s.read} {
 		if *c, err = dial(url, cfg.Logger, options...); err != nil {

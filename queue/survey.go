@@ -79,7 +79,7 @@ func (s *store) survey(ctx context.Context) (v *survey, err error) {
 		return nil, err
 	}
 	v = &survey{lastSeq: state.LastSeq, bytes: int64(state.Bytes)}
-	if v.last, err = s.lastRecord(ctx, state.FirstSeq, state.LastSeq); err != nil || v.last == nil {
+	if v.last, err = s.previous(ctx, state.FirstSeq, state.LastSeq); err != nil || v.last == nil {
 		return v, err
 	}
 	if v.first, err = s.find(ctx, state.FirstSeq, v.last.seq); err != nil {
@@ -156,21 +156,29 @@ func (s *store) find(ctx context.Context, seq, last uint64) (*stored, error) {
 	return r, err
 }
 
-// lastRecord returns the last record between first and last, or nil.
-func (s *store) lastRecord(ctx context.Context, first, last uint64) (*stored, error) {
-	if last == 0 || first > last {
+// previous returns the last record from first to seq that can be read, or nil.
+func (s *store) previous(ctx context.Context, first, seq uint64) (*stored, error) {
+	if seq == 0 || first > seq {
 		return nil, nil
 	}
-	nothing, seq := last+1, last // from nothing on there is none
-	r, err := s.record(ctx, seq)
-	for step := uint64(1); r == nil && err == nil && seq > first; step *= 2 {
-		nothing, seq = seq, max(first, seq-min(step, seq))
-		r, err = s.record(ctx, seq)
+	// upTo is record, but for what is behind seq.
+	upTo := func(at uint64) (*stored, error) {
+		r, err := s.record(ctx, at)
+		if r != nil && r.seq > seq {
+			r = nil
+		}
+		return r, err
+	}
+	nothing, at := seq+1, seq // from nothing on there is none
+	r, err := upTo(at)
+	for step := uint64(1); r == nil && err == nil && at > first; step *= 2 {
+		nothing, at = at, max(first, at-min(step, at))
+		r, err = upTo(at)
 	}
 	for r != nil && err == nil && r.seq+1 < nothing {
 		var m *stored
 		middle := r.seq + (nothing-r.seq)/2
-		if m, err = s.record(ctx, middle); m != nil {
+		if m, err = upTo(middle); m != nil {
 			r = m
 		} else {
 			nothing = middle
