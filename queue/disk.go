@@ -61,12 +61,11 @@ func openBlockDir(path, top string) (*blockDir, error) {
 			d.next = max(d.next, n+1)
 		}
 	}
-	for dir := path; len(dir) >= len(top); dir = filepath.Dir(dir) {
-		if err := syncDir(dir); err != nil {
-			return nil, err
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if err := syncDir(dir); err != nil || dir == top || dir == filepath.Dir(dir) {
+			return d, err
 		}
 	}
-	return d, nil
 }
 
 // sync returns when the entries of all blocks are on disk. It costs next to
@@ -100,8 +99,7 @@ func (d *blockDir) sync() error {
 func writeAside(path string, b []byte) error {
 	aside := path + ".new"
 	if err := writeSynced(aside, b); err != nil {
-		os.Remove(aside) // on a full disk, half of it is in the way
-		return err
+		return errors.Join(err, removeFile(aside)) // on a full disk, half of it is in the way
 	}
 	if err := os.Rename(aside, path); err != nil {
 		return err
@@ -132,10 +130,7 @@ func syncDir(dir string) error {
 // probeDisk tells whether the disk under dir takes n more bytes.
 func probeDisk(dir string, n int) error {
 	path := filepath.Join(dir, probeFile)
-	err := writeSynced(path, incompressible(n))
-	if gone := os.Remove(path); !errors.Is(gone, fs.ErrNotExist) {
-		err = errors.Join(err, gone)
-	}
+	err := errors.Join(writeSynced(path, incompressible(n)), removeFile(path))
 	if err != nil {
 		return fmt.Errorf("try the disk with %d bytes: %w", n, err)
 	}
@@ -165,12 +160,14 @@ func incompressible(n int) []byte {
 	return b
 }
 
-func dropSpare(dir string) error {
-	err := os.Remove(filepath.Join(dir, spareFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+func dropSpare(dir string) error { return removeFile(filepath.Join(dir, spareFile)) }
+
+// removeFile removes the file at path, if there is one.
+func removeFile(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // usedBytes is how much the files under dir hold.

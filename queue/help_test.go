@@ -71,12 +71,12 @@ func (w testWriter) Write(b []byte) (int, error) {
 // payload is what the tests append as record n: n, then size-8 bytes that
 // follow from it.
 func payload(n uint64, size int) []byte {
-	b := make([]byte, max(size, 8))
-	binary.LittleEndian.PutUint64(b, n)
-	for i := 8; i < len(b); i++ {
-		b[i] = byte(uint64(i) * (n | 1) >> 3)
+	size = max(size, 8)
+	b := make([]byte, 0, size+8)
+	for ; len(b) < size; n = n*6364136223846793005 + 1442695040888963407 {
+		b = binary.LittleEndian.AppendUint64(b, n)
 	}
-	return b
+	return b[:size]
 }
 
 // totals are what the tests append with record n: its number, and a sum that

@@ -81,7 +81,9 @@ func (c *Config) setDefaults() error {
 			c.MaxBytes, c.AppendTimeout, c.CacheBytes, c.Replicas)
 	case c.Reserve >= c.MaxBytes:
 		return fmt.Errorf("queue: a Reserve of %d leaves nothing of MaxBytes, %d", c.Reserve, c.MaxBytes)
-	case !c.embedded():
+	}
+	c.Dir = filepath.Clean(c.Dir)
+	if !c.embedded() {
 		if _, err := c.servers(); err != nil {
 			return fmt.Errorf("queue: Config.URL: %w", err)
 		}

@@ -63,6 +63,18 @@ func TestLocked(t *testing.T) {
 	})
 }
 
+func TestRelativeDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{".", "./a", "a/b/", "a/../c"} {
+		l := open(t, Config{Dir: dir})
+		fill(t, l, 3, 100)
+		if got := l.session().blocks.next; got != 2 {
+			t.Errorf("in %q the block after the last synced one is %d, want 2", dir, got)
+		}
+		shut(t, l)
+	}
+}
+
 // When Open fails it leaves nothing behind, and can be called again.
 func TestOpenFails(t *testing.T) {
 	srv := startNATS(t, t.TempDir())

@@ -350,13 +350,10 @@ func TestEmbeddedConnectionBreaks(t *testing.T) {
 	st := l.session()
 	drop := func(c *conn) {
 		t.Helper()
-		id, err := c.GetClientID()
-		if err == nil {
-			err = st.server.srv.DisconnectClientByID(id)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "it is connected, and cut off", func() bool {
+			id, err := c.GetClientID()
+			return err == nil && st.server.srv.DisconnectClientByID(id) == nil
+		})
 	}
 	r := l.Read(1)
 	defer r.Close()
