@@ -74,8 +74,8 @@ func TestKill(t *testing.T) {
 // A backlog is not read into memory: neither by a start after a crash nor by a
 // reader of all of it.
 func TestBacklogStaysOnDisk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes 320 MiB")
+	if testing.Short() || underRace {
+		t.Skip("writes 320 MiB and measures memory")
 	}
 	const size, records, most = 1 << 20, 320, 150 << 20
 	dir := t.TempDir()

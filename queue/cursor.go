@@ -2,7 +2,6 @@ package queue
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -231,9 +230,9 @@ func (l *Log) KeepCursors() error { return l.cursors.keep() }
 
 const keepEvery = time.Second
 
-// keepCursors keeps the cursors until the log is closed. It complains once each
-// time that begins to fail.
-func (l *Log) keepCursors() {
+// upkeep keeps the cursors, and raises the limit when the disk has more room,
+// until the log is closed. It complains once each time that begins to fail.
+func (l *Log) upkeep() {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	for failing := false; ; {
@@ -242,109 +241,10 @@ func (l *Log) keepCursors() {
 			return
 		case <-tick.C:
 		}
-		err := l.KeepCursors()
+		err := errors.Join(l.KeepCursors(), l.raiseLimit())
 		if err != nil && !failing {
-			l.cfg.Logger.Warn("the cursors of the log cannot be kept", "error", err)
+			l.cfg.Logger.Warn("upkeep of the log", "error", err)
 		}
 		failing = err != nil
 	}
-}
-
-// TrimKept drops the records that every cursor has passed, kept or in memory.
-// Without any cursor it drops nothing.
-func (l *Log) TrimKept() error {
-	next, ok := l.cursors.nearest()
-	if !ok {
-		return nil
-	}
-	return l.Trim(next)
-}
-
-// passed returns the number before which every cursor has passed, and whether
-// there are records before it.
-func (l *Log) passed() (before uint64, ok bool) {
-	next, ok := l.cursors.nearest()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	before = min(next, l.kept)
-	return before, ok && before > l.first
-}
-
-// Trim drops records before number before, when they are worth it: to drop few
-// costs as much as to drop many, so while the log is not half full it waits
-// until they make up a hundredth of it. The last record always stays, as it
-// carries the totals.
-func (l *Log) Trim(before uint64) error {
-	few := l.Bytes()-l.BytesSince(before) < l.limit/128
-	if few && l.Bytes() <= l.limit/2 {
-		return nil
-	}
-	return l.trimTo(l.life, before)
-}
-
-func (l *Log) trimTo(ctx context.Context, before uint64) error {
-	l.trimming.Lock()
-	defer l.trimming.Unlock()
-	l.mu.Lock()
-	st, numbers := l.store, l.numbering
-	before = min(before, l.kept)
-	none := l.closed || before <= l.first
-	l.mu.Unlock()
-	if none {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if err := l.trim(ctx, st, before, numbers.seq(before)); err != nil {
-		return fmt.Errorf("trim the log before %d: %w", before, err)
-	}
-	return nil
-}
-
-// trim drops the records before number before, whose sequence is seq at least.
-// That they are gone on purpose is on disk first.
-func (l *Log) trim(ctx context.Context, st *store, before, seq uint64) error {
-	r, err := st.record(ctx, seq)
-	if err != nil {
-		return err
-	}
-	if r == nil {
-		return errors.New("the first record to stay cannot be read")
-	}
-	totals := r.Before
-	if r.Number > before {
-		if totals, err = l.totalsBefore(ctx, st, before, totals); err != nil {
-			return err
-		}
-	}
-	l.cursors.setTrimmed(Cursor{Next: before, Totals: totals})
-	if err := l.cursors.keep(); err != nil {
-		return err
-	}
-	if err := st.purge(ctx, r.seq); err != nil {
-		return err
-	}
-	for {
-		state, err := st.state(ctx)
-		if err != nil {
-			return err
-		}
-		if l.trimmed(st, r.Number, state.LastSeq, int64(state.Bytes)) {
-			return nil
-		}
-	}
-}
-
-// trimmed takes note that the log begins at number first and takes bytes up to
-// sequence seq. It reports false if an append has gone beyond that meanwhile.
-func (l *Log) trimmed(st *store, first, seq uint64, bytes int64) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.store == st {
-		if seq < l.counted {
-			return false
-		}
-		l.first, l.bytes, l.counted = first, bytes, seq
-	}
-	return true
 }

@@ -184,3 +184,10 @@ func usedBytes(dir string) (n int64, err error) {
 	})
 	return n, err
 }
+
+// halfOfDisk is half of what files of used bytes and the free disk under dir
+// have together.
+func halfOfDisk(dir string, used int64) (int64, error) {
+	free, err := freeBytes(dir)
+	return (free + used) / 2, err
+}

@@ -93,8 +93,8 @@ func TestDiskFull(t *testing.T) {
 	for range 2 {
 		hogged := hog(t, dir, 20*size)
 		overflow(t, l, size)
-		acked := l.Last()
 		checkAll(t, l)
+		acked := l.Last()
 
 		ctx, cancel := context.WithTimeout(testContext(t), 100*time.Millisecond)
 		if _, _, err := l.Settle(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
@@ -121,6 +121,41 @@ func TestDiskFull(t *testing.T) {
 	l = open(t, Config{Dir: filepath.Join(dir, "log")})
 	if n := len(checkAll(t, l)); n != int(last) {
 		t.Errorf("%d records after the next start, want %d", n, last)
+	}
+}
+
+// A log that is opened on a full disk can be read, refuses, and takes appends
+// again when there is room, without being opened anew.
+func TestOpenOnFullDisk(t *testing.T) {
+	t.Parallel()
+	const size = 64 << 10
+	dir := smallDisk(t, "size=48m")
+	l := open(t, Config{Dir: filepath.Join(dir, "log")})
+	fill(t, l, 20, size)
+	shut(t, l)
+	hogged := hog(t, dir, 0)
+	l = open(t, Config{Dir: filepath.Join(dir, "log")})
+	if n := len(checkAll(t, l)); n != 20 {
+		t.Fatalf("%d records, want 20", n)
+	}
+	next := l.Last() + 1
+	if _, err := l.Append(testContext(t), payload(next, size), totals(next), true); !errors.Is(err, ErrFull) {
+		t.Fatalf("Append: %v, want ErrFull", err)
+	}
+
+	// Room within the log is room enough.
+	l.SetCursor("reader", Cursor{next, totals(next - 1)})
+	if err := l.TrimKept(); err != nil || l.First() != 20 {
+		t.Fatalf("First = %d after TrimKept, %v, want 20", l.First(), err)
+	}
+	fill(t, l, 3, size)
+
+	limit := l.Limit()
+	remove(t, hogged)
+	eventually(t, "the limit rises", func() bool { return l.Limit() > 2*limit })
+	fill(t, l, 20, size)
+	if n := len(checkAll(t, l)); n != 24 {
+		t.Errorf("%d records, want 24", n)
 	}
 }
 

@@ -13,22 +13,22 @@
 // closed in order does not read it; after a crash the embedded server reads it
 // once, a block at a time.
 //
+// When the disk is full before the log is, an append fails, and Settle waits for
+// room; it makes some of what every cursor has passed. A process that is killed
+// loses nothing of this, nor does a machine without power: what was written and
+// the entries of its directories are synced, the high-water mark apart.
+//
 // The log does not look into what it stores, knows no readers, and keeps their
 // cursors only lazily.
 package queue
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-	"time"
 )
 
 // Errors that callers tell apart.
@@ -47,69 +47,6 @@ var (
 	// ErrClosed is wrapped by what is asked of a closed Log or Reader.
 	ErrClosed = errors.New("the log is closed")
 )
-
-// Embedded is the URL of a log in this process.
-const Embedded = "embedded"
-
-// Config sets up a Log. Dir is required; the zero value of everything else takes
-// its default.
-type Config struct {
-	Dir           string        // of the embedded store, the cursors and the high-water mark; created if missing
-	URL           string        // "" or Embedded: in this process; else servers with JetStream, nats://host,host
-	Stream        string        // "" means PINGLINE
-	Replicas      int           // of a stream on a cluster; 0 leaves what there is, and creates 3, or 1 on a single server
-	MaxBytes      int64         // of the log; 0 means 8 GiB; embedded, at most half of the free disk
-	Reserve       int64         // bytes of it that only an Append that says so may use; 0 means 5 %, negative none
-	AppendTimeout time.Duration // after which the fate of an append is unclear; 0 means 10 s
-	CacheBytes    int64         // of the newest records, held in memory; 0 means 32 MiB
-	Logger        *slog.Logger  // nil means slog.Default()
-}
-
-func (c *Config) embedded() bool { return c.URL == "" || c.URL == Embedded }
-
-func (c *Config) setDefaults() error {
-	c.Stream = cmp.Or(c.Stream, "PINGLINE")
-	c.MaxBytes = cmp.Or(c.MaxBytes, 8<<30)
-	c.AppendTimeout = cmp.Or(c.AppendTimeout, 10*time.Second)
-	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
-	c.Logger = cmp.Or(c.Logger, slog.Default())
-	switch {
-	case c.Dir == "":
-		return errors.New("queue: Config.Dir is empty")
-	case c.MaxBytes < 0 || c.AppendTimeout < 0 || c.CacheBytes < 0 || c.Replicas < 0:
-		return fmt.Errorf("queue: a limit is negative: MaxBytes %d, AppendTimeout %v, CacheBytes %d, Replicas %d",
-			c.MaxBytes, c.AppendTimeout, c.CacheBytes, c.Replicas)
-	case c.Reserve >= c.MaxBytes:
-		return fmt.Errorf("queue: a Reserve of %d leaves nothing of MaxBytes, %d", c.Reserve, c.MaxBytes)
-	}
-	c.Dir = filepath.Clean(c.Dir)
-	if !c.embedded() {
-		if _, err := c.servers(); err != nil {
-			return fmt.Errorf("queue: Config.URL: %w", err)
-		}
-	}
-	return nil
-}
-
-// servers returns where the log is, fit to be shown: without what URL may hold
-// of names and passwords.
-func (c *Config) servers() (string, error) {
-	if c.embedded() {
-		return Embedded, nil
-	}
-	var list []string
-	for part := range strings.SplitSeq(c.URL, ",") {
-		if part = strings.TrimSpace(part); !strings.Contains(part, "://") {
-			part = "nats://" + part
-		}
-		u, err := url.Parse(part)
-		if err != nil || u.Host == "" {
-			return "", errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222")
-		}
-		list = append(list, u.Host)
-	}
-	return strings.Join(list, ","), nil
-}
 
 // Log is an open log. Append and Settle are for one caller, one call at a time;
 // everything else is safe for concurrent use.
@@ -166,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 			err = fmt.Errorf("open log in %s: %w", cfg.Dir, errors.Join(err, l.release()))
 		}
 	}()
-	if err := l.limits(); err != nil {
+	if err := l.firstLimit(); err != nil {
 		return nil, err
 	}
 	if err := l.cursors.load(filepath.Join(cfg.Dir, cursorsFile), cfg.embedded()); err != nil {
@@ -196,30 +133,8 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 			cfg.Logger.Warn("the disk of the log is full", "error", err)
 		}
 	}
-	l.work.Go(l.keepCursors)
+	l.work.Go(l.upkeep)
 	return l, nil
-}
-
-// limits settles how large the log may grow.
-func (l *Log) limits() error {
-	if l.limit = l.cfg.MaxBytes; l.cfg.embedded() {
-		free, err := freeBytes(l.cfg.Dir)
-		if err != nil {
-			return err
-		}
-		used, err := usedBytes(l.cfg.Dir)
-		if err != nil {
-			return fmt.Errorf("size of %s: %w", l.cfg.Dir, err)
-		}
-		if half := (free + used) / 2; half < l.limit {
-			l.cfg.Logger.Warn("the log is limited to half of the free disk", "bytes", half, "configured", l.limit)
-			l.limit = half
-		}
-	}
-	if l.reserve = min(max(l.cfg.Reserve, 0), l.limit/2); l.cfg.Reserve == 0 {
-		l.reserve = l.limit / 20
-	}
-	return nil
 }
 
 // survey asks the stream what it holds, and returns that with the next number to
@@ -345,8 +260,12 @@ func (l *Log) BytesSince(next uint64) int64 {
 	return int64(float64(l.bytes) * float64(l.kept+1-next) / float64(l.kept+1-l.first))
 }
 
-// Limit returns how large the log may grow, its reserve included.
-func (l *Log) Limit() int64 { return l.limit }
+// Limit returns how large the log may grow, its reserve included. It may rise.
+func (l *Log) Limit() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.limit
+}
 
 // Room returns how many bytes are left for appends that may not use the reserve,
 // 0 if there are none.

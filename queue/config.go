@@ -1,0 +1,118 @@
+package queue
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Embedded is the URL of a log in this process.
+const Embedded = "embedded"
+
+// Config sets up a Log. Dir is required; the zero value of everything else takes
+// its default.
+type Config struct {
+	Dir           string        // of the embedded store, the cursors and the high-water mark; created if missing
+	URL           string        // "" or Embedded: in this process; else servers with JetStream, nats://host,host
+	Stream        string        // "" means PINGLINE
+	Replicas      int           // of a stream on a cluster; 0 leaves what there is, and creates 3, or 1 on a single server
+	MaxBytes      int64         // of the log; 0 means 8 GiB; embedded, at most half of the disk that is free
+	Reserve       int64         // bytes of it that only an Append that says so may use; 0 means 5 %, negative none
+	AppendTimeout time.Duration // after which the fate of an append is unclear; 0 means 10 s
+	CacheBytes    int64         // of the newest records, held in memory; 0 means 32 MiB
+	Logger        *slog.Logger  // nil means slog.Default()
+}
+
+func (c *Config) embedded() bool { return c.URL == "" || c.URL == Embedded }
+
+func (c *Config) setDefaults() error {
+	c.Stream = cmp.Or(c.Stream, "PINGLINE")
+	c.MaxBytes = cmp.Or(c.MaxBytes, 8<<30)
+	c.AppendTimeout = cmp.Or(c.AppendTimeout, 10*time.Second)
+	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	switch {
+	case c.Dir == "":
+		return errors.New("queue: Config.Dir is empty")
+	case c.MaxBytes < 0 || c.AppendTimeout < 0 || c.CacheBytes < 0 || c.Replicas < 0:
+		return fmt.Errorf("queue: a limit is negative: MaxBytes %d, AppendTimeout %v, CacheBytes %d, Replicas %d",
+			c.MaxBytes, c.AppendTimeout, c.CacheBytes, c.Replicas)
+	case c.Reserve >= c.MaxBytes:
+		return fmt.Errorf("queue: a Reserve of %d leaves nothing of MaxBytes, %d", c.Reserve, c.MaxBytes)
+	}
+	c.Dir = filepath.Clean(c.Dir)
+	if !c.embedded() {
+		if _, err := c.servers(); err != nil {
+			return fmt.Errorf("queue: Config.URL: %w", err)
+		}
+	}
+	return nil
+}
+
+// servers returns where the log is, fit to be shown: without what URL may hold
+// of names and passwords.
+func (c *Config) servers() (string, error) {
+	if c.embedded() {
+		return Embedded, nil
+	}
+	var list []string
+	for part := range strings.SplitSeq(c.URL, ",") {
+		if part = strings.TrimSpace(part); !strings.Contains(part, "://") {
+			part = "nats://" + part
+		}
+		u, err := url.Parse(part)
+		if err != nil || u.Host == "" {
+			return "", errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222")
+		}
+		list = append(list, u.Host)
+	}
+	return strings.Join(list, ","), nil
+}
+
+// firstLimit settles how large the log may grow.
+func (l *Log) firstLimit() error {
+	if l.setLimit(l.cfg.MaxBytes); !l.cfg.embedded() {
+		return nil
+	}
+	used, err := usedBytes(l.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("size of %s: %w", l.cfg.Dir, err)
+	}
+	half, err := halfOfDisk(l.cfg.Dir, used)
+	if err == nil && half < l.limit {
+		l.cfg.Logger.Warn("the log is limited to half of the free disk", "bytes", half, "configured", l.limit)
+		l.setLimit(half)
+	}
+	return err
+}
+
+// raiseLimit lets a log grow that began on a fuller disk than it has now.
+func (l *Log) raiseLimit() error {
+	l.mu.Lock()
+	used, highest := l.bytes, l.limit >= l.cfg.MaxBytes
+	l.mu.Unlock()
+	if highest {
+		return nil
+	}
+	half, err := halfOfDisk(l.cfg.Dir, used)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setLimit(max(l.limit, min(half, l.cfg.MaxBytes)))
+	return nil
+}
+
+// setLimit is called with mu held, or before anybody else has the log.
+func (l *Log) setLimit(limit int64) {
+	l.limit = limit
+	if l.reserve = min(max(l.cfg.Reserve, 0), limit/2); l.cfg.Reserve == 0 {
+		l.reserve = limit / 20
+	}
+}

@@ -1,0 +1,112 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// TrimKept drops the records that every cursor has passed, kept or in memory.
+// Without any cursor it drops nothing.
+func (l *Log) TrimKept() error {
+	next, ok := l.cursors.nearest()
+	if !ok {
+		return nil
+	}
+	return l.Trim(next)
+}
+
+// passed returns the number before which every cursor has passed, and whether
+// there are records before it.
+func (l *Log) passed() (before uint64, ok bool) {
+	next, ok := l.cursors.nearest()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before = min(next, l.kept)
+	return before, ok && before > l.first
+}
+
+// Trim drops records before number before, when they are worth it: to drop few
+// costs as much as to drop many, so while the log is not half full it waits
+// until they make up a hundredth of it. The last record always stays, as it
+// carries the totals.
+func (l *Log) Trim(before uint64) error {
+	bytes, limit := l.Bytes(), l.Limit()
+	if bytes <= limit/2 && bytes-l.BytesSince(before) < limit/128 {
+		return nil
+	}
+	return l.trimTo(l.life, before)
+}
+
+func (l *Log) trimTo(ctx context.Context, before uint64) error {
+	l.trimming.Lock()
+	defer l.trimming.Unlock()
+	l.mu.Lock()
+	st, numbers, lastSeq := l.store, l.numbering, l.seq
+	before = min(before, l.kept)
+	none := l.closed || before <= l.first
+	l.mu.Unlock()
+	if none {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := l.trim(ctx, st, before, numbers.seq(before), lastSeq); err != nil {
+		return fmt.Errorf("trim the log before %d: %w", before, err)
+	}
+	return nil
+}
+
+// trim drops the records before number before, whose sequence is seq at least
+// and lastSeq at most. That they are gone on purpose is on disk first.
+func (l *Log) trim(ctx context.Context, st *store, before, seq, lastSeq uint64) error {
+	r, err := st.find(ctx, seq, lastSeq)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return errors.New("the first record to stay cannot be read")
+	}
+	totals := r.Before
+	if r.Number > before {
+		if totals, err = l.totalsBefore(ctx, st, before, totals); err != nil {
+			return err
+		}
+	}
+	l.cursors.setTrimmed(Cursor{Next: before, Totals: totals})
+	if err := l.cursors.keep(); err != nil {
+		// Perhaps the disk is full: that is what the spare room is for.
+		if err := errors.Join(dropSpare(l.cfg.Dir), l.cursors.keep()); err != nil {
+			return err
+		}
+	}
+	if err := st.purge(ctx, r.seq); err != nil {
+		return err
+	}
+	if l.cfg.embedded() {
+		_ = keepSpare(l.cfg.Dir) // or next time
+	}
+	for {
+		state, err := st.state(ctx)
+		if err != nil {
+			return err
+		}
+		if l.trimmed(st, r.Number, state.LastSeq, int64(state.Bytes)) {
+			return nil
+		}
+	}
+}
+
+// trimmed takes note that the log begins at number first and takes bytes up to
+// sequence seq. It reports false if an append has gone beyond that meanwhile.
+func (l *Log) trimmed(st *store, first, seq uint64, bytes int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.store == st {
+		if seq < l.counted {
+			return false
+		}
+		l.first, l.bytes, l.counted = first, bytes, seq
+	}
+	return true
+}
