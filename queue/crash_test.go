@@ -50,6 +50,7 @@ func kill(t *testing.T, role, dir string, size, acks int) (last uint64) {
 // Killed while it appends, and trims, a log has all that was acknowledged, and at
 // most one record more.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	for _, role := range []string{"append", "churn"} {
 		t.Run(role, func(t *testing.T) {
 			dir := t.TempDir()

@@ -15,6 +15,7 @@ import (
 
 // Cursors are kept by themselves, and a crash leaves what was kept.
 func TestCursorsAreKept(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, cfg Config) {
 		cfg.Dir = t.TempDir()
 		l := open(t, cfg)
@@ -229,6 +230,7 @@ func TestTrimWaits(t *testing.T) {
 // Wherever a crash meets a trim, what was trimmed does not count as lost, and
 // nothing else is.
 func TestTrimCrash(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := open(t, Config{Dir: dir, MaxBytes: 40 << 20})
 	fill(t, l, 400, 64<<10)

@@ -107,6 +107,7 @@ func TestDamage(t *testing.T) {
 			lost [2]uint64
 		}{{"closed in order", clean, tt.clean}, {"after a crash", crashed, tt.crash}} {
 			t.Run(tt.name+"/"+stop.name, func(t *testing.T) {
+				t.Parallel()
 				dir := t.TempDir()
 				copyDir(t, stop.dir, dir)
 				tt.damage(t, dir)

@@ -198,6 +198,7 @@ func TestCloseAtWork(t *testing.T) {
 
 // The entries of directories and blocks are synced as they come.
 func TestBlockDir(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := open(t, Config{Dir: dir})
 	for range 2 {

@@ -13,6 +13,7 @@ import (
 // Readers from any place get every record from there on, each once, from disk as
 // from memory.
 func TestRead(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, cfg Config) {
 		for _, cache := range []int64{1, 100_000, 64 << 20} {
 			cfg.Dir, cfg.CacheBytes, cfg.Stream = t.TempDir(), cache, fmt.Sprint("CACHE", cache)
@@ -210,6 +211,7 @@ func TestReadWhatWasTrimmed(t *testing.T) {
 
 // Appends, trims and readers of all sorts at once.
 func TestReadersAndTrims(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, cfg Config) {
 		cfg.MaxBytes, cfg.CacheBytes = 6<<20, 300_000
 		const last, size = 600, 20_000
@@ -345,6 +347,7 @@ func TestLostOnDiskAndHeldInMemory(t *testing.T) {
 // A server in this process that drops a connection, for it was slow, say, is as
 // good as before when it is connected again, appends or not.
 func TestEmbeddedConnectionBreaks(t *testing.T) {
+	t.Parallel()
 	l := open(t, Config{CacheBytes: 1})
 	fill(t, l, 100, 50_000)
 	st := l.session()

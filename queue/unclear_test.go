@@ -11,6 +11,7 @@ import (
 // What an append of unknown fate leaves behind, by what became of it: the
 // readers see one history, each record once, and no number twice.
 func TestUnclear(t *testing.T) {
+	t.Parallel()
 	const before = 5
 	for _, tt := range []struct {
 		name    string
@@ -184,6 +185,7 @@ func TestAppendTimeout(t *testing.T) {
 // The connections break and come back: an append that fails is settled, a reader
 // goes on where it was.
 func TestConnectionBreaks(t *testing.T) {
+	t.Parallel()
 	p := startProxy(t, startNATS(t, t.TempDir()))
 	l := open(t, Config{URL: p.url(), CacheBytes: 1})
 	seen := follow(t, l)
