@@ -85,9 +85,9 @@ func (p *blockPool) unlinkOldest(top *uint32) uint32 {
 	return k
 }
 
-// A mark remembers a stored ping with an event, which the recent points do not
-// tell: a fingerprint of its instant, position and event, kept like a point, up
-// to maxRecent of them, late ones included.
+// A mark remembers what of a stored ping the recent points do not tell, that it
+// had an event, or that it was late: a fingerprint of its instant, position and
+// event, kept like a point, up to maxRecent of them.
 type mark uint64
 
 // newMark is the same in every process: marks are part of the state.
@@ -131,6 +131,13 @@ func (p *blockPool) trimMarks(top *uint32) {
 		blocks++
 	}
 	if blocks >= maxRecent/inBlock {
+		p.give(p.unlinkOldest(top))
+	}
+}
+
+// clearMarks forgets all marks.
+func (p *blockPool) clearMarks(top *uint32) {
+	for *top != 0 {
 		p.give(p.unlinkOldest(top))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,6 +71,7 @@ type run struct {
 	batch   Batch
 	tokens  []pingline.Verdict // by token − 1: the verdict as of now
 	verdict [pingline.Verdicts]int
+	skipped int // as the stored entries say
 }
 
 func newRun(t testing.TB, cfg Config, bound Bound) *run {
@@ -85,13 +87,17 @@ func (r *run) judge(p pingline.Ping) pingline.Verdict {
 	v, _ := r.Judge(&r.batch, &e, r.bound, uint64(len(r.tokens)+1), r.now)
 	r.tokens = append(r.tokens, v)
 	r.verdict[v]++
-	answer := v
-	if v == pingline.Duplicate {
-		answer = pingline.Redundant // under one bound, a copy is as good as the first
-	}
-	r.reader.answered(&p, r.bound.Of(&p.Fix), answer)
 	r.drain()
+	r.answered(&p, v)
 	return v
+}
+
+// answered tells the reader.
+func (r *run) answered(p *pingline.Ping, v pingline.Verdict) {
+	r.Helper()
+	if err := r.reader.answered(p, allowed(&p.Fix, r.bound.MaxError, r.bound.AccuracyCap), v); err != nil {
+		r.Fatal(err)
+	}
 }
 
 func (r *run) judgeAll(pings []pingline.Ping) {
@@ -102,6 +108,9 @@ func (r *run) judgeAll(pings []pingline.Ping) {
 
 func (r *run) drain() {
 	r.reader.log(r.batch.Entries)
+	for i := range r.batch.Entries {
+		r.skipped += int(r.batch.Entries[i].Skipped)
+	}
 	for _, s := range r.batch.Settled {
 		if s.Token > 0 {
 			if r.tokens[s.Token-1] != pingline.Held {
@@ -116,13 +125,18 @@ func (r *run) drain() {
 	r.batch.Entries, r.batch.Settled = r.batch.Entries[:0], r.batch.Settled[:0]
 }
 
-// finish stores what is held and checks all that was answered.
-func (r *run) finish() (vertices, late int, worst float64) {
-	r.Helper()
+// flush stores what is held.
+func (r *run) flush() {
 	for r.Flush(&r.batch, 100) {
 		r.drain()
 	}
 	r.drain()
+}
+
+// finish stores what is held and checks all that was answered.
+func (r *run) finish() (vertices, late int, worst float64) {
+	r.Helper()
+	r.flush()
 	if r.Holding() != 0 {
 		r.Errorf("%d pings held after Flush", r.Holding())
 	}
@@ -158,6 +172,18 @@ func TestRecordedTracksKeepLittle(t *testing.T) {
 			if kept > tt.atMost {
 				t.Errorf("kept %.3f %%, want at most %.1f", kept, tt.atMost)
 			}
+			dropped := 0
+			for _, v := range r.tokens {
+				if v == pingline.Redundant {
+					dropped++
+				}
+			}
+			for i := r.order.oldest(); i != 0; i = r.order.at(i).newer {
+				r.skipped += int(r.tracks.at(i).skipped) // by the next to be stored
+			}
+			if r.skipped != dropped {
+				t.Errorf("%d pings were dropped, the stored ones tell of %d", dropped, r.skipped)
+			}
 		})
 	}
 }
@@ -192,28 +218,36 @@ func TestLiveGapKeepsTheNewestFresh(t *testing.T) {
 	}
 }
 
-// A batch sent again meets itself.
+// Whatever is sent again meets itself, if what is remembered reaches that far: a
+// batch right after the first time, and a whole file, twice.
 func TestSentAgainAddsNothing(t *testing.T) {
 	for _, file := range recordedFiles {
 		pings := recorded(t, file)
-		for _, size := range []int{700, 1000, len(pings)} {
-			for _, cfg := range []Config{bare(), DefaultConfig()} {
+		for _, cfg := range []Config{bare(), DefaultConfig()} {
+			for _, size := range []int{700, 1000, len(pings)} {
 				r := newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50})
-				for at := 0; at < len(pings); at += size {
-					batch := pings[at:min(at+size, len(pings))]
+				for batch := range slices.Chunk(pings, size) {
 					r.judgeAll(batch)
-					for k, p := range batch {
-						if r.reader.late[p.Rider+"/"][spotOf(&p.Fix)] {
-							continue // late ones are stored again: the same point
-						}
-						stored := len(r.reader.stored[p.Rider+"/"])
-						if v := r.judge(p); v != pingline.Duplicate && v != pingline.Redundant || len(r.reader.stored[p.Rider+"/"]) != stored {
-							t.Fatalf("%s in batches of %d: ping %d sent again is %v", file, size, at+k, v)
-						}
-					}
+					r.judgeAgain(batch)
 				}
+				r.judgeAgain(pings)
+				r.flush()
+				r.judgeAgain(pings)
 				r.finish()
 			}
+		}
+	}
+}
+
+// judgeAgain sends pings that were sent before.
+func (r *run) judgeAgain(pings []pingline.Ping) {
+	r.Helper()
+	for i := range pings {
+		p := &pings[i]
+		before := r.reader.points(trackOf(p))
+		v := r.judge(*p)
+		if added := r.reader.points(trackOf(p)) - before; added != 0 || v != pingline.Duplicate && v != pingline.Redundant {
+			r.Fatalf("ping %d of %d sent again, of %s at %d, is %v and adds %d points", i, len(pings), trackOf(p), p.At, v, added)
 		}
 	}
 }

@@ -37,9 +37,14 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 		return f.judgePastEvent(b, t, e, eps)
 	case t.broken:
 		f.judgeBroken(t, e)
+	default:
+		conflict = f.judgePast(b, i, e, eps)
+	}
+	if e.Late && t.marks != 0 && f.blocks.remembers(t, newMark(p, "")) {
+		e.Verdict, e.Late = pingline.Duplicate, false
 		return false
 	}
-	return f.judgePast(b, i, e, eps)
+	return conflict
 }
 
 // judgeNext judges a ping newer than all of its track: it settles the one held

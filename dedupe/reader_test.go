@@ -9,13 +9,29 @@ import (
 	"pingline"
 )
 
-// A reader knows nothing of the filter: it has the log's entries, draws lines
-// between the stored points of a track that are not late, and measures how far
-// off they are from every ping that was answered.
+// A reader shares no code with the filter and knows nothing of it but what it
+// put out: it has the log's entries, draws lines between the stored points of a
+// track that are not late, and measures how far off they are from every ping
+// that was answered.
 type reader struct {
 	stored  map[string][]pingline.Entry // by track, those not late
-	late    map[string]map[spot]bool
+	late    map[string]map[moment]bool
+	events  map[string]map[happening]bool // stored, by track
+	known   map[string]map[moment]bool    // by track: what was answered other than duplicate
 	answers []answer
+}
+
+// moment is a place at a time.
+type moment struct {
+	at       int64
+	lat, lon int32
+}
+
+func momentOf(f *pingline.Fix) moment { return moment{f.At, f.LatE7, f.LonE7} }
+
+type happening struct {
+	moment
+	event string
 }
 
 type answer struct {
@@ -26,10 +42,23 @@ type answer struct {
 }
 
 func newReader() *reader {
-	return &reader{stored: map[string][]pingline.Entry{}, late: map[string]map[spot]bool{}}
+	return &reader{
+		stored: map[string][]pingline.Entry{},
+		late:   map[string]map[moment]bool{},
+		events: map[string]map[happening]bool{},
+		known:  map[string]map[moment]bool{},
+	}
 }
 
 func trackOf(p *pingline.Ping) string { return p.Rider + "/" + p.Device }
+
+// note puts key into the set of a track.
+func note[K comparable](sets map[string]map[K]bool, track string, key K) {
+	if sets[track] == nil {
+		sets[track] = map[K]bool{}
+	}
+	sets[track][key] = true
+}
 
 // log takes the entries of a batch.
 func (r *reader) log(entries []pingline.Entry) {
@@ -38,20 +67,45 @@ func (r *reader) log(entries []pingline.Entry) {
 			continue
 		}
 		tr := trackOf(&e.Ping)
+		if e.Event != "" {
+			note(r.events, tr, happening{momentOf(&e.Fix), e.Event})
+		}
 		if e.Late {
-			if r.late[tr] == nil {
-				r.late[tr] = map[spot]bool{}
-			}
-			r.late[tr][spotOf(&e.Fix)] = true
+			note(r.late, tr, momentOf(&e.Fix))
 			continue
 		}
 		r.stored[tr] = append(r.stored[tr], e)
 	}
 }
 
-// answered takes a verdict that was given to a client.
-func (r *reader) answered(p *pingline.Ping, eps float64, v pingline.Verdict) {
-	r.answers = append(r.answers, answer{trackOf(p), p.Fix, eps, v})
+// points returns how many points of a track were put out to be stored, one that
+// is stored again counted again.
+func (r *reader) points(track string) int { return len(r.stored[track]) + len(r.late[track]) }
+
+// allowed is the bound that an answer promises for a ping: the larger of its
+// max_error and the ping's accuracy, the latter up to its accuracy_cap.
+func allowed(f *pingline.Fix, maxError, accuracyCap float64) float64 {
+	if f.Known&pingline.HasAccuracy == 0 {
+		return maxError
+	}
+	return math.Max(maxError, math.Min(float64(f.Accuracy), accuracyCap))
+}
+
+// answered takes a verdict that was given to a client, after what was logged for
+// it. It returns an error if that cannot be true whatever comes: a duplicate of
+// nothing, or an event that is neither stored now nor was before.
+func (r *reader) answered(p *pingline.Ping, eps float64, v pingline.Verdict) error {
+	tr, m := trackOf(p), momentOf(&p.Fix)
+	switch {
+	case p.Event != "" && !r.events[tr][happening{m, p.Event}]:
+		return fmt.Errorf("%s: event %s at %d is %v and not stored", tr, p.Event, p.At, v)
+	case v != pingline.Duplicate:
+		note(r.known, tr, m)
+	case !r.known[tr][m]:
+		return fmt.Errorf("%s: ping at %d is a duplicate of nothing", tr, p.At)
+	}
+	r.answers = append(r.answers, answer{tr, p.Fix, eps, v})
+	return nil
 }
 
 // kept returns how many points are stored, those written twice counted once.
@@ -75,7 +129,7 @@ func (r *reader) check() (worst float64, err error) {
 	for tr, s := range r.stored {
 		slices.SortStableFunc(s, func(a, b pingline.Entry) int { return cmp.Compare(a.At, b.At) })
 		for i := 1; i < len(s); i++ {
-			if s[i].At == s[i-1].At && !s[i].SamePlace(&s[i-1].Fix) {
+			if s[i].At == s[i-1].At && momentOf(&s[i].Fix) != momentOf(&s[i-1].Fix) {
 				return 0, fmt.Errorf("%s: two places stored for %d", tr, s[i].At)
 			}
 		}
@@ -84,7 +138,7 @@ func (r *reader) check() (worst float64, err error) {
 		off := r.off(a)
 		switch a.verdict {
 		case pingline.Accepted:
-			if off > 0 && !r.late[a.track][spotOf(&a.ping)] {
+			if off > 0 && !r.late[a.track][momentOf(&a.ping)] {
 				return worst, fmt.Errorf("%s: accepted ping at %d is not stored (%.1f m off)", a.track, a.ping.At, off)
 			}
 			continue
@@ -95,7 +149,7 @@ func (r *reader) check() (worst float64, err error) {
 			return worst, fmt.Errorf("%s: %v ping at %d is %.3f m off, bound %.3f", a.track, a.verdict, a.ping.At, off, a.eps)
 		}
 		if a.eps > 0 {
-			worst = max(worst, off/a.eps)
+			worst = math.Max(worst, off/a.eps)
 		}
 	}
 	return worst, nil

@@ -27,6 +27,9 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	if !e.Stored() {
 		return 0
 	}
+	if e.Late {
+		f.blocks.remember(i, newMark(spotOf(&e.Fix), ""))
+	}
 	if e.Event != "" {
 		f.blocks.remember(i, newMark(spotOf(&e.Fix), e.Event))
 	}
@@ -232,6 +235,8 @@ func (f *Filter) Damaged(ts int64) {
 	f.Forgot(ts)
 	f.damaged = true
 	for i := f.order.oldest(); i != 0; i = f.order.at(i).newer {
-		f.tracks.at(i).broken = true
+		t := f.tracks.at(i)
+		t.broken = true
+		f.blocks.clearMarks(&t.marks) // what they tell of may not have been written
 	}
 }

@@ -212,9 +212,7 @@ func (f *Filter) drop(i uint32) {
 		f.closeBacklog(t)
 	}
 	f.blocks.clear(&t.recent)
-	for t.marks != 0 {
-		f.blocks.give(f.blocks.unlinkOldest(&t.marks))
-	}
+	f.blocks.clearMarks(&t.marks)
 	f.index.remove(t.hash, i)
 	if f.loading == nil {
 		f.order.unlink(i)

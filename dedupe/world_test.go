@@ -206,17 +206,11 @@ func newWorld(t testing.TB, seed uint64) *world {
 
 // commit logs what some walkers send, all under one bound.
 func (w *world) commit() (pings int) {
-	c := commit{bound: w.bound}
 	if w.rng.IntN(50) == 0 {
 		w.bound.MaxError = []float64{0, 0.1, 5, 10, 20, 40, 10, 10}[w.rng.IntN(8)]
 		w.bound.AccuracyCap = []float64{0, 50, 50, 20}[w.rng.IntN(4)]
-		c.bound = w.bound
 	}
-	take := func() {
-		c.entries = append(c.entries, w.batch.Entries...)
-		w.settled += len(w.batch.Settled)
-		w.drain()
-	}
+	w.begin()
 	active := 1 + w.rng.IntN(len(w.walkers)) // the others are silent
 	if w.rng.IntN(30) == 0 {
 		w.rng.Shuffle(len(w.walkers), func(i, j int) { w.walkers[i], w.walkers[j] = w.walkers[j], w.walkers[i] })
@@ -224,23 +218,38 @@ func (w *world) commit() (pings int) {
 	}
 	for range 1 + w.rng.IntN(30) {
 		for _, p := range w.walkers[w.rng.IntN(active)].arrivals() {
-			e := pingline.Entry{Ping: p, Cell: uint64(p.At), SubKey: uint16(p.LatE7)}
-			v, _ := w.Judge(&w.batch, &e, w.bound, uint64(len(w.tokens)+1), w.now)
-			w.tokens = append(w.tokens, v)
-			w.verdict[v]++
-			w.reader.answered(&p, w.bound.Of(&p.Fix), v)
-			take()
+			w.send(p)
 			pings++
 		}
 		w.now += time.Duration(w.rng.IntN(1000)) * time.Millisecond
 		if w.rng.IntN(20) == 0 {
 			w.now += time.Duration(w.rng.IntN(40)) * time.Second
 			w.Idle(&w.batch, w.now, w.rng.IntN(5))
-			take()
+			w.take()
 		}
 	}
-	w.commits = append(w.commits, c)
 	return pings
+}
+
+// begin begins a commit.
+func (w *world) begin() { w.commits = append(w.commits, commit{bound: w.bound}) }
+
+// send judges a ping and logs what comes of it.
+func (w *world) send(p pingline.Ping) {
+	e := pingline.Entry{Ping: p, Cell: uint64(p.At), SubKey: uint16(p.LatE7)}
+	v, _ := w.Judge(&w.batch, &e, w.bound, uint64(len(w.tokens)+1), w.now)
+	w.tokens = append(w.tokens, v)
+	w.verdict[v]++
+	w.take()
+	w.answered(&p, v)
+}
+
+// take logs the batch.
+func (w *world) take() {
+	c := &w.commits[len(w.commits)-1]
+	c.entries = append(c.entries, w.batch.Entries...)
+	w.settled += len(w.batch.Settled)
+	w.drain()
 }
 
 // catchUp lets the silent ones go on at the time of the others.
@@ -275,8 +284,8 @@ func (w *world) fresh() *Filter {
 }
 
 // rebuild replaces the filter by one made from the log, or from a checkpoint
-// taken in pieces while pings go on, and the log behind it.
-func (w *world) rebuild() (pings int) {
+// taken in pieces, and the log behind it. Between two pieces more is called.
+func (w *world) rebuild(more func()) {
 	f := w.fresh()
 	if w.rng.IntN(3) == 0 {
 		w.replay(f, 0)
@@ -284,14 +293,11 @@ func (w *world) rebuild() (pings int) {
 		s := w.Snapshot()
 		s.tracks = 1 + uint32(w.rng.IntN(8))
 		first := w.number()
-		for more := true; more; {
+		for left := true; left; more() {
 			var piece []byte
-			piece, more = s.Next(nil, w.number())
+			piece, left = s.Next(nil, w.number())
 			if err := f.Load(piece); err != nil {
 				w.Fatal(err)
-			}
-			for range w.rng.IntN(3) {
-				pings += w.commit()
 			}
 		}
 		w.replay(f, first)
@@ -307,7 +313,6 @@ func (w *world) rebuild() (pings int) {
 	w.evicted += w.Counts().Evicted
 	w.Filter = f
 	w.now = 0
-	return pings
 }
 
 // sameState compares all that two filters know, but not where it lies.
@@ -339,13 +344,19 @@ func TestEveryAnswerHolds(t *testing.T) {
 		t.Run(fmt.Sprintf("world %d", seed), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, uint64(seed))
-			for pings := 0; pings < 20_000; {
-				pings += w.commit()
-				if w.rng.IntN(200) == 0 {
-					pings += w.rebuild()
+			pings := 0
+			more := func() {
+				for range w.rng.IntN(3) {
+					pings += w.commit()
 				}
 			}
-			w.rebuild()
+			for pings < 20_000 {
+				pings += w.commit()
+				if w.rng.IntN(200) == 0 {
+					w.rebuild(more)
+				}
+			}
+			w.rebuild(more)
 			held := w.verdict[pingline.Held]
 			if held != w.settled+w.Holding() {
 				t.Errorf("%d held, but %d settled and %d holding", held, w.settled, w.Holding())
