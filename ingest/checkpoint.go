@@ -50,7 +50,18 @@ type checkpointer struct {
 	snapshot *dedupe.Snapshot // being taken; nil if none is
 	at       queue.Cursor     // what the oldest of its pieces leaves to read
 	pieces   chan []byte      // to the goroutine that writes them
+	written  chan []byte      // and back: memory to use again
 	saved    chan error       // its result
+	cost     checkpointCost
+}
+
+// checkpointCost is what a checkpoint has taken.
+type checkpointCost struct {
+	began  time.Time
+	pieces int
+	bytes  int64
+	busy   time.Duration // of the writer's time, altogether
+	stop   time.Duration // of the writer's time, at once
 }
 
 func newCheckpointer(cfg *WriterConfig) *checkpointer {
@@ -73,9 +84,9 @@ func (c *checkpointer) step(f *dedupe.Filter, log *queue.Log, entries int) {
 	default:
 	}
 	switch {
-	case c.snapshot != nil:
+	case c.snapshot != nil && len(c.pieces) < cap(c.pieces): // else the disk lags behind
 		c.take(log)
-	case c.saved == nil && c.isDue(log):
+	case c.snapshot == nil && c.saved == nil && c.isDue(log):
 		c.begin(f, log)
 	}
 }
@@ -93,18 +104,28 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	c.due, c.entries = time.Now().Add(c.cfg.CheckpointEvery), 0
 	c.at = queue.Cursor{Next: log.Last() + 1, Totals: log.LastTotals()}
 	c.snapshot = f.Snapshot()
-	c.pieces, c.saved = make(chan []byte, 4), make(chan error, 1)
-	go func(path string, pieces <-chan []byte, saved chan<- error) {
-		saved <- saveCheckpoint(path, pieces)
-	}(filepath.Join(c.cfg.Dir, fmt.Sprintf("%020d%s", c.at.Next, checkpointSuffix)), c.pieces, c.saved)
+	c.pieces, c.written, c.saved = make(chan []byte, 4), make(chan []byte, 8), make(chan error, 1)
+	c.cost = checkpointCost{began: time.Now()}
+	path := filepath.Join(c.cfg.Dir, fmt.Sprintf("%020d%s", c.at.Next, checkpointSuffix))
+	go func(pieces <-chan []byte, written chan<- []byte, saved chan<- error) {
+		saved <- saveCheckpoint(path, pieces, written)
+	}(c.pieces, c.written, c.saved)
 }
 
-// take hands one piece to be written, unless the disk lags behind.
+// take hands one piece to be written.
 func (c *checkpointer) take(log *queue.Log) {
-	if len(c.pieces) == cap(c.pieces) {
-		return
+	began := time.Now()
+	var buf []byte
+	select {
+	case buf = <-c.written:
+	default:
 	}
-	piece, more := c.snapshot.Next(nil, log.Last())
+	piece, more := c.snapshot.Next(buf, log.Last())
+	took := time.Since(began)
+	c.cost.pieces++
+	c.cost.bytes += int64(len(piece))
+	c.cost.busy += took
+	c.cost.stop = max(c.cost.stop, took)
 	c.pieces <- piece
 	if !more {
 		c.snapshot = nil
@@ -121,6 +142,8 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 		return
 	}
 	log.SetCursor(FilterCursor, c.at)
+	c.cfg.Logger.Info("the filter's state is saved", "next", c.at.Next, "pieces", c.cost.pieces, "bytes", c.cost.bytes,
+		"took", time.Since(c.cost.began), "writer_busy", c.cost.busy, "longest_stop", c.cost.stop)
 }
 
 // abandon drops a checkpoint that is being taken.
@@ -144,21 +167,17 @@ func (c *checkpointer) finish(f *dedupe.Filter, log *queue.Log) {
 	c.abandon()
 	c.begin(f, log)
 	for c.snapshot != nil {
-		piece, more := c.snapshot.Next(nil, log.Last())
-		c.pieces <- piece
-		if !more {
-			c.snapshot = nil
-			close(c.pieces)
-		}
+		c.take(log)
 	}
 	c.finished(log, <-c.saved)
 }
 
 var errAbandoned = errors.New("abandoned")
 
-// saveCheckpoint writes pieces to path until they are closed. It always takes
-// all of them, so that who sends never waits for a disk that fails.
-func saveCheckpoint(path string, pieces <-chan []byte) (err error) {
+// saveCheckpoint writes pieces to path until they are closed, and gives their
+// memory back. It always takes all of them, so that who sends never waits for a
+// disk that fails.
+func saveCheckpoint(path string, pieces <-chan []byte, written chan<- []byte) (err error) {
 	defer func() {
 		for range pieces { // drained whatever happened
 		}
@@ -176,7 +195,7 @@ func saveCheckpoint(path string, pieces <-chan []byte) (err error) {
 			err = errors.Join(err, os.Remove(file.Name()))
 		}
 	}()
-	if err := errors.Join(writePieces(file, pieces), file.Close()); err != nil {
+	if err := errors.Join(writePieces(file, pieces, written), file.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
@@ -185,10 +204,10 @@ func saveCheckpoint(path string, pieces <-chan []byte) (err error) {
 	if err := syncDir(dir); err != nil {
 		return err
 	}
-	return removeOld(dir)
+	return removeOld(path)
 }
 
-func writePieces(file *os.File, pieces <-chan []byte) error {
+func writePieces(file *os.File, pieces <-chan []byte, written chan<- []byte) error {
 	w := bufio.NewWriterSize(file, 1<<20)
 	if _, err := w.WriteString(checkpointMagic); err != nil {
 		return err
@@ -204,6 +223,10 @@ func writePieces(file *os.File, pieces <-chan []byte) error {
 		}
 		if _, err := w.Write(piece); err != nil {
 			return err
+		}
+		select {
+		case written <- piece[:0]:
+		default:
 		}
 	}
 	if _, err := w.Write(make([]byte, 4)); err != nil {
@@ -231,9 +254,11 @@ func checkpoints(dir string) ([]string, error) {
 	return list, err
 }
 
-// removeOld removes all but the newest checkpoints, and what was left half
+// removeOld removes what path, just saved, has made useless: all but the one
+// before, those of a log that went further and is gone, and what was left half
 // written.
-func removeOld(dir string) error {
+func removeOld(path string) error {
+	dir := filepath.Dir(path)
 	list, err := checkpoints(dir)
 	if err != nil {
 		return err
@@ -242,7 +267,10 @@ func removeOld(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range append(stale, list[min(len(list), checkpointsKept):]...) {
+	at := max(slices.Index(list, path), 0)
+	stale = append(stale, list[:at]...)
+	stale = append(stale, list[min(len(list), at+checkpointsKept):]...)
+	for _, path := range stale {
 		if err := os.Remove(path); err != nil {
 			return err
 		}

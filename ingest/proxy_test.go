@@ -35,6 +35,9 @@ type proxy struct {
 	to   string
 	gate [2]gate // [0] towards the server, [1] back
 	wg   sync.WaitGroup
+
+	mu    sync.Mutex
+	conns []net.Conn
 }
 
 // gate lets bytes through unless it is shut; what waits passes when it opens.
@@ -42,18 +45,20 @@ type gate struct {
 	mu   sync.Mutex
 	open *sync.Cond
 	shut bool
+	held int // bytes
 }
 
 func (g *gate) set(shut bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.shut = shut
+	g.shut, g.held = shut, 0
 	g.open.Broadcast()
 }
 
-func (g *gate) pass() {
+func (g *gate) pass(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.held += n
 	for g.shut {
 		g.open.Wait()
 	}
@@ -86,6 +91,25 @@ func (p *proxy) url() string { return "nats://" + p.ln.Addr().String() }
 func (p *proxy) holdRequests(on bool) { p.gate[0].set(on) }
 func (p *proxy) holdAnswers(on bool)  { p.gate[1].set(on) }
 
+// heldRequest reports whether more than a heartbeat is held from the server.
+func (p *proxy) heldRequest() bool {
+	p.gate[0].mu.Lock()
+	defer p.gate[0].mu.Unlock()
+	return p.gate[0].shut && p.gate[0].held > 100
+}
+
+// cut breaks the connections: what is held is lost.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+	p.conns = nil
+	p.holdRequests(false)
+	p.holdAnswers(false)
+}
+
 func (p *proxy) accept() {
 	defer p.wg.Done()
 	for {
@@ -98,6 +122,9 @@ func (p *proxy) accept() {
 			_ = client.Close()
 			continue
 		}
+		p.mu.Lock()
+		p.conns = append(p.conns, client, server)
+		p.mu.Unlock()
 		go p.pump(server, client, &p.gate[0])
 		go p.pump(client, server, &p.gate[1])
 	}
@@ -109,7 +136,7 @@ func (p *proxy) pump(dst, src net.Conn, g *gate) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := src.Read(buf)
-		g.pass()
+		g.pass(n)
 		if n > 0 {
 			if _, werr := dst.Write(buf[:n]); werr != nil {
 				return

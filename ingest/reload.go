@@ -15,12 +15,11 @@ import (
 // behind it: the only source of what was promised. It does not judge again, so
 // that neither a changed setting nor a newer binary rewrites history.
 func (w *Writer) reload(ctx context.Context) error {
-	filter, next, saved, err := w.restore()
+	filter, next, forgot, err := w.restore()
 	if err != nil {
 		return err
 	}
-	// Without a checkpoint, what was trimmed is forgotten.
-	if err := w.replay(ctx, filter, next, !saved && next > 1); err != nil {
+	if err := w.replay(ctx, filter, next, forgot); err != nil {
 		return fmt.Errorf("replay the log from commit %d: %w", next, err)
 	}
 	if w.filter != nil {
@@ -33,8 +32,9 @@ func (w *Writer) reload(ctx context.Context) error {
 
 // restore returns a filter with the newest checkpoint that can be read, and the
 // number of the first commit to replay. Without any, all that the log still
-// holds is replayed, and nothing older than that is taken for new.
-func (w *Writer) restore() (f *dedupe.Filter, next uint64, saved bool, err error) {
+// holds is replayed, and what was before it is forgotten: it was trimmed, or was
+// in a log that is gone, as a checkpoint shows.
+func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err error) {
 	list, err := checkpoints(w.cfg.Dir)
 	if err != nil {
 		return nil, 0, false, err
@@ -46,13 +46,13 @@ func (w *Writer) restore() (f *dedupe.Filter, next uint64, saved bool, err error
 		}
 		next, err := loadCheckpoint(path, filter)
 		if err == nil && next >= w.log.First() && next <= w.log.Last()+1 {
-			return filter, next, true, nil
+			return filter, next, false, nil
 		}
 		w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
 	}
 	filter, err := dedupe.New(w.cfg.Filter)
 	w.log.SetCursor(FilterCursor, queue.Cursor{Next: w.log.First()})
-	return filter, w.log.First(), false, err
+	return filter, w.log.First(), w.log.First() > 1 || len(list) > 0, err
 }
 
 // replay applies the log from commit next to its end. What is missing before
