@@ -33,6 +33,10 @@ const (
 	checkpointSuffix = ".checkpoint"
 	checkpointsKept  = 2
 
+	// A checkpoint of a log that is gone is kept under another name until there
+	// is one of this log: it tells that something was forgotten.
+	strandedSuffix = checkpointSuffix + ".stranded"
+
 	maxPiece = 64 << 20 // bytes; a longer length is damage
 )
 
@@ -204,7 +208,7 @@ func saveCheckpoint(path string, pieces <-chan []byte, written chan<- []byte) (e
 	if err := syncDir(dir); err != nil {
 		return err
 	}
-	return removeOld(path)
+	return removeOld(dir)
 }
 
 func writePieces(file *os.File, pieces <-chan []byte, written chan<- []byte) error {
@@ -254,22 +258,21 @@ func checkpoints(dir string) ([]string, error) {
 	return list, err
 }
 
-// removeOld removes what path, just saved, has made useless: all but the one
-// before, those of a log that went further and is gone, and what was left half
-// written.
-func removeOld(path string) error {
-	dir := filepath.Dir(path)
+// removeOld removes all but the newest checkpoints, those of a log that is gone,
+// and what was left half written.
+func removeOld(dir string) error {
 	list, err := checkpoints(dir)
 	if err != nil {
 		return err
 	}
-	stale, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
-	if err != nil {
-		return err
+	stale := list[min(len(list), checkpointsKept):]
+	for _, name := range [...]string{"*.tmp", "*" + strandedSuffix} {
+		found, err := filepath.Glob(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		stale = append(stale, found...)
 	}
-	at := max(slices.Index(list, path), 0)
-	stale = append(stale, list[:at]...)
-	stale = append(stale, list[min(len(list), at+checkpointsKept):]...)
 	for _, path := range stale {
 		if err := os.Remove(path); err != nil {
 			return err

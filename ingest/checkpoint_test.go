@@ -66,6 +66,8 @@ func TestCheckpointsOfAnotherLog(t *testing.T) {
 	s.queue.Dir, s.ledger, s.cfg.MaxAhead = t.TempDir(), sim.NewLedger(), time.Millisecond
 	s.start()
 	s.send(pings, 100)
+	s.kill()
+	s.start()
 	if n := s.writer.filter.Riders(); n != 0 {
 		t.Errorf("%d riders are known by pings that may have been forgotten", n)
 	}

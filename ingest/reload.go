@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"pingline"
@@ -33,7 +35,7 @@ func (w *Writer) reload(ctx context.Context) error {
 // restore returns a filter with the newest checkpoint that can be read, and the
 // number of the first commit to replay. Without any, all that the log still
 // holds is replayed, and what was before it is forgotten: it was trimmed, or was
-// in a log that is gone, as a checkpoint shows.
+// in a log that is gone, as its checkpoint shows.
 func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err error) {
 	list, err := checkpoints(w.cfg.Dir)
 	if err != nil {
@@ -49,10 +51,20 @@ func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err erro
 			return filter, next, false, nil
 		}
 		w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
+		if next > w.log.Last()+1 {
+			if err := os.Rename(path, path+strandedSuffix); err != nil { // or this log would get that far
+				return nil, 0, false, err
+			}
+		}
 	}
+	stranded, err := filepath.Glob(filepath.Join(w.cfg.Dir, "*"+strandedSuffix))
+	if err != nil {
+		return nil, 0, false, err
+	}
+	next = w.log.First()
+	w.log.SetCursor(FilterCursor, queue.Cursor{Next: next})
 	filter, err := dedupe.New(w.cfg.Filter)
-	w.log.SetCursor(FilterCursor, queue.Cursor{Next: w.log.First()})
-	return filter, w.log.First(), w.log.First() > 1 || len(list) > 0, err
+	return filter, next, next > 1 || len(stranded) > 0, err
 }
 
 // replay applies the log from commit next to its end. What is missing before
