@@ -59,9 +59,11 @@ func sendForgotten(t *testing.T, pings []pingline.Ping, maxRiders int, restart f
 		s.start()
 	}
 	s.send(others, 500)
-	s.idle()
+	s.flush()
+	s.audit()
 	s.send(first, 700)
-	s.write()
+	s.idle()
+	s.audit()
 	s.send(byTime(pings), 1000)
 	s.flush()
 	s.audit()

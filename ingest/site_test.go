@@ -228,8 +228,8 @@ func (s *site) audit() {
 // recordedFiles are tracks of real riders, where they are at hand.
 var recordedFiles = []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s", "dev_phone_android", "dev_arrival_faults"}
 
-// recorded returns the pings of a recorded file, moved in time so that the
-// newest was made now.
+// recorded returns the pings of a recorded file, moved in time so that each
+// rider's newest was made now.
 func recorded(t *testing.T, name string) (pings []pingline.Ping) {
 	t.Helper()
 	r, err := track.Open(filepath.Join("..", "..", "shared", "data", "gps", name+".ndjson.gz"))
@@ -240,7 +240,7 @@ func recorded(t *testing.T, name string) (pings []pingline.Ping) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	newest := int64(math.MinInt64)
+	newest := map[string]int64{}
 	for {
 		p, _, err := r.Next()
 		if err == io.EOF {
@@ -250,10 +250,11 @@ func recorded(t *testing.T, name string) (pings []pingline.Ping) {
 			t.Fatal(err)
 		}
 		pings = append(pings, p)
-		newest = max(newest, p.At)
+		newest[p.Rider] = max(newest[p.Rider], p.At)
 	}
+	now := time.Now().UnixMilli()
 	for i := range pings {
-		pings[i].At += time.Now().UnixMilli() - newest
+		pings[i].At += now - newest[pings[i].Rider]
 	}
 	return pings
 }

@@ -238,10 +238,23 @@ type traffic struct {
 	done   chan error
 }
 
-// drive starts a city that sends rate pings a second to url.
+// drive starts a city that sends rate pings a second to url. In the time a test
+// has, each phone sends a few, and nearly all of them are stored.
 func drive(t *testing.T, url string, rate float64) *traffic {
 	t.Helper()
-	city, err := sim.NewCity(sim.CityConfig{Seed: 7, Riders: 5000})
+	return driveCity(t, url, rate, sim.CityConfig{Seed: 7, Riders: 5000})
+}
+
+// driveOften is drive with few phones that send ten pings a second, of which
+// nearly all are held and dropped.
+func driveOften(t *testing.T, url string, rate float64) *traffic {
+	t.Helper()
+	return driveCity(t, url, rate, sim.CityConfig{Seed: 7, Riders: 500, Interval: 100 * time.Millisecond})
+}
+
+func driveCity(t *testing.T, url string, rate float64, cfg sim.CityConfig) *traffic {
+	t.Helper()
+	city, err := sim.NewCity(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
