@@ -180,7 +180,7 @@ func appendLine(dst []byte, l *line) []byte {
 	dst = append(dst, byte(l.fix.Known))
 	dst = binary.LittleEndian.AppendUint64(dst, l.cell)
 	dst = binary.LittleEndian.AppendUint16(dst, l.subKey)
-	for _, side := range [...]*[directions]float32{&l.poly.lo, &l.poly.hi} {
+	for _, side := range [...]*[directions]float32{&l.poly.below, &l.poly.above} {
 		for _, v := range side {
 			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 		}
@@ -341,7 +341,7 @@ func (f *Filter) loadLine(d *decoder, i uint32, l *line) {
 	}
 	l.fix.Known = pingline.Known(d.u8())
 	l.cell, l.subKey = d.u64(), d.u16()
-	for _, side := range [...]*[directions]float32{&l.poly.lo, &l.poly.hi} {
+	for _, side := range [...]*[directions]float32{&l.poly.below, &l.poly.above} {
 		for k := range side {
 			side[k] = d.f32()
 		}

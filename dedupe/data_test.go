@@ -79,6 +79,7 @@ func newRun(t testing.TB, cfg Config, bound Bound) *run {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.ahead.least = 1
 	return &run{TB: t, Filter: f, reader: newReader(), bound: bound}
 }
 

@@ -126,6 +126,7 @@ type Filter struct {
 	damaged bool
 	wheel   wheel
 	flushed uint32 // where Flush goes on
+	ahead   ahead
 	loading *loading
 	counts  Counts
 }
@@ -145,6 +146,7 @@ func New(cfg Config) (*Filter, error) {
 		seed:    maphash.MakeSeed(),
 		forgot:  math.MinInt64,
 		wheel:   newWheel(cfg.IdleFlush),
+		ahead:   ahead{least: leastSlots},
 	}
 	f.blocks.limit = uint32(min(cfg.RecentBytes/blockBytes, math.MaxInt32))
 	f.blocks.tracks = &f.tracks
@@ -171,8 +173,7 @@ func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, n
 	h := hold{token: token, since: f.wheel.tick(now)}
 	eps := bound.Of(&e.Fix)
 	e.Promoted, e.Late, e.State, e.Skipped = false, false, aside, 0
-	hash := f.hash(e.Rider, e.Device)
-	i := f.lookup(hash, e.Rider, e.Device)
+	i, hash := f.find(e)
 	if i == 0 {
 		i = f.judgeUnknown(b, hash, e)
 	} else {

@@ -124,6 +124,8 @@ func (w *world) act(s *script, puppets []puppet) {
 	case 2:
 		w.Flush(&w.batch, int(s.u8()%4))
 		w.take()
+	case 3:
+		w.Prefetch([]pingline.Ping{puppets[op>>4%4].last, puppets[s.u8()%4].last})
 	default:
 		w.send(puppets[op>>4%4].next(s))
 	}

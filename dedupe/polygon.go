@@ -98,60 +98,72 @@ func (fr frame) velocity(from, to spot) vec {
 // intersection of any number of them is eight intervals.
 const directions = 8
 
-var (
-	sin1, cos1 = math.Sincos(math.Pi / 8)
-	cos2       = math.Sqrt2 / 2
+const (
+	sin1 = 0.38268343236508977172845998403039886676134456248563 // of π/8
+	cos1 = 0.92387953251128675612818318939678828682241662586364
+	cos2 = math.Sqrt2 / 2
 
 	// apothem is how far the edges of a 16-gon are from its centre, as a part of
-	// the radius of the disc around it.
-	apothem = math.Cos(math.Pi / 16)
+	// the radius of the disc around it: cos π/16.
+	apothem = 0.98078528040323044912618223613423903697393373089334
 )
 
 // along returns v's parts along the normals of the edges, at 0, π/8, … 7π/8.
-func (v vec) along() [directions]float64 {
+func (v vec) along() (a0, a1, a2, a3, a4, a5, a6, a7 float32) {
 	sx, cx, dx := v.x*sin1, v.x*cos1, v.x*cos2
 	sy, cy, dy := v.y*sin1, v.y*cos1, v.y*cos2
-	return [directions]float64{v.x, cx + sy, dx + dy, sx + cy, v.y, cy - sx, dy - dx, sy - cx}
+	return float32(v.x), float32(cx + sy), float32(dx + dy), float32(sx + cy),
+		float32(v.y), float32(cy - sx), float32(dy - dx), float32(sy - cx)
 }
 
-// polygon holds, for each direction, the interval of velocities left. The
-// polygon of a line without dropped pings is open on all sides.
-type polygon struct{ lo, hi [directions]float32 }
+// polygon holds, for each direction, the interval of velocities left, from
+// −below to above: so that both ends only ever become smaller, which takes no
+// branch. The polygon of a line without dropped pings is open on all sides.
+type polygon struct{ below, above [directions]float32 }
 
 var openPolygon = func() (p polygon) {
 	for k := range directions {
-		p.lo[k], p.hi[k] = float32(math.Inf(-1)), float32(math.Inf(1))
+		p.below[k], p.above[k] = float32(math.Inf(1)), float32(math.Inf(1))
 	}
 	return p
 }()
 
+// inward is more than what float32 may round outwards, of a velocity and of the
+// ends of an interval, as a part of them: it is taken off a 16-gon first.
+const inward = 1.0 / (1 << 22)
+
 // narrow intersects p with the 16-gon for velocities that pass within eps
 // metres of a ping seen dt ms after the vertex and with velocity v from it.
-// What float32 may round outwards is taken off the 16-gon first.
 func (p *polygon) narrow(v vec, eps float64, dt int64) {
-	const inward = 1.0 / (1 << 23)
 	r := margin * apothem * eps / float64(dt)
 	r -= (math.Abs(v.x) + math.Abs(v.y) + r) * inward
-	for k, s := range v.along() {
-		if lo := float32(s - r); lo > p.lo[k] {
-			p.lo[k] = lo
-		}
-		if hi := float32(s + r); hi < p.hi[k] {
-			p.hi[k] = hi
-		}
-	}
+	a0, a1, a2, a3, a4, a5, a6, a7 := v.along()
+	d := float32(r)
+	p.cut(0, a0, d)
+	p.cut(1, a1, d)
+	p.cut(2, a2, d)
+	p.cut(3, a3, d)
+	p.cut(4, a4, d)
+	p.cut(5, a5, d)
+	p.cut(6, a6, d)
+	p.cut(7, a7, d)
+}
+
+// cut takes off what is further than r from a in direction k.
+func (p *polygon) cut(k int, a, r float32) {
+	p.below[k] = min(p.below[k], r-a)
+	p.above[k] = min(p.above[k], r+a)
 }
 
 // contains reports whether a chord of velocity v is within the bound of every
 // ping p was narrowed by.
 func (p *polygon) contains(v vec) bool {
-	for k, s := range v.along() {
-		if s < float64(p.lo[k]) || s > float64(p.hi[k]) {
-			return false
-		}
-	}
-	return true
+	a0, a1, a2, a3, a4, a5, a6, a7 := v.along()
+	return p.holds(0, a0) && p.holds(1, a1) && p.holds(2, a2) && p.holds(3, a3) &&
+		p.holds(4, a4) && p.holds(5, a5) && p.holds(6, a6) && p.holds(7, a7)
 }
+
+func (p *polygon) holds(k int, a float32) bool { return -a <= p.below[k] && a <= p.above[k] }
 
 // onLine reports whether p, not before from and not after to, lies within eps
 // metres of where a reader puts the track at its time.

@@ -217,7 +217,11 @@ func (w *world) commit() (pings int) {
 		w.catchUp()
 	}
 	for range 1 + w.rng.IntN(30) {
-		for _, p := range w.walkers[w.rng.IntN(active)].arrivals() {
+		arrivals := w.walkers[w.rng.IntN(active)].arrivals()
+		if w.rng.IntN(2) == 0 {
+			w.Prefetch(arrivals[w.rng.IntN(len(arrivals)+1):]) // may be wrong
+		}
+		for _, p := range arrivals {
 			w.send(p)
 			pings++
 		}
@@ -280,6 +284,7 @@ func (w *world) fresh() *Filter {
 	if err != nil {
 		w.Fatal(err)
 	}
+	f.ahead.least = 1
 	return f
 }
 

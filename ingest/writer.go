@@ -368,6 +368,9 @@ func (w *Writer) judge(j *Job) {
 	now := w.now()
 	var e pingline.Entry
 	for i := range j.Pings {
+		if i%dedupe.Ahead == 0 {
+			w.filter.Prefetch(j.Pings[i:])
+		}
 		e = pingline.Entry{Ping: j.Pings[i], Cell: j.Cells[i]}
 		verdict, conflict := w.filter.Judge(&w.batch, &e, j.Bound, j.id*maxJobPings+uint64(i), now)
 		j.Verdicts[i] = verdict

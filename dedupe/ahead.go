@@ -1,0 +1,84 @@
+package dedupe
+
+import (
+	"math"
+
+	"pingline"
+)
+
+// Ahead is how many pings Prefetch looks at.
+const Ahead = 64
+
+// ahead is what Prefetch found: the tracks of the pings to be judged next.
+type ahead struct {
+	tracks  [Ahead]uint32
+	next, n int
+	least   int    // slots of the index from which on it is worth it
+	touched uint32 // keeps the reads from being left out
+}
+
+// With fewer slots, all that is known of the tracks is in the caches anyhow.
+const leastSlots = 1 << 14
+
+// Prefetch tells the filter which pings are judged next; it looks at the first
+// Ahead of them. It changes nothing but speed: with many riders the time goes
+// into waiting for memory, which Judge does for one ping after the other, and
+// this for all of them at once.
+func (f *Filter) Prefetch(pings []pingline.Ping) {
+	a := &f.ahead
+	a.next, a.n = 0, 0
+	if len(f.index) < a.least {
+		return
+	}
+	a.n = min(len(pings), Ahead)
+	mask := uint32(len(f.index) - 1)
+	var hashes [Ahead]uint32
+	for i := range a.n {
+		hashes[i] = f.hash(pings[i].Rider, pings[i].Device)
+	}
+	// Each pass reads what the pass before has named. None has a branch that
+	// depends on what it waits for, so that the reads overlap.
+	touched := uint32(0)
+	for _, hash := range hashes[:a.n] {
+		touched += uint32(f.index[hash&mask])
+	}
+	for i, hash := range hashes[:a.n] {
+		a.tracks[i] = f.index.guess(hash)
+	}
+	for _, i := range a.tracks[:a.n] {
+		t := f.tracks.at(i) // something of each of its cache lines
+		touched += math.Float32bits(t.poly.below[0]) + uint32(t.fix.At) + t.points[0].since + t.points[5].since + t.hash
+		touched += uint32(len(f.names.at(i).key)) + f.order.at(i).newer
+	}
+	for _, i := range a.tracks[:a.n] {
+		n, o := f.names.at(i), f.order.at(i)
+		touched += f.order.at(o.newer).older + f.order.at(o.older).newer
+		if n.key != "" {
+			touched += uint32(n.key[0])
+		}
+	}
+	a.touched += touched
+}
+
+// guess returns a track of that hash, 0 if there is none.
+func (x index) guess(hash uint32) uint32 {
+	mask := uint32(len(x) - 1)
+	for at := hash & mask; ; at = (at + 1) & mask {
+		if slot := x[at]; slot == 0 || uint32(slot>>32) == hash {
+			return uint32(slot)
+		}
+	}
+}
+
+// find returns the track of e; if it is not known, 0 and the hash of its name.
+func (f *Filter) find(e *pingline.Entry) (i, hash uint32) {
+	if a := &f.ahead; a.next < a.n {
+		i = a.tracks[a.next]
+		a.next++
+		if f.names.at(i).is(e.Rider, e.Device) {
+			return i, 0
+		}
+	}
+	hash = f.hash(e.Rider, e.Device)
+	return f.lookup(hash, e.Rider, e.Device), hash
+}
