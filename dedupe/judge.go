@@ -1,6 +1,10 @@
 package dedupe
 
-import "pingline"
+import (
+	"math"
+
+	"pingline"
+)
 
 // judgeUnknown judges a ping of a track that is not known: its first vertex,
 // or late if it may lie before a ping of the track that was forgotten. It
@@ -120,6 +124,27 @@ func (f *Filter) known(t *track, ts int64) (spot, bool) {
 		return s, s.at == ts
 	}
 	return spot{}, false
+}
+
+// Look returns the time (ms) of the newest ping known of e's track that is not
+// late, the smallest int64 if there is none, and whether e, which has no event, was
+// seen before: Judge would call it a duplicate, unless it was late and other
+// lines have come to lie there since. It changes nothing.
+func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
+	f.endLoad()
+	i := f.lookup(f.hash(e.Rider, e.Device), e.Rider, e.Device)
+	if i == 0 {
+		return math.MinInt64, false
+	}
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	switch known, ok := f.known(t, p.at); {
+	case t.broken:
+		duplicate = t.holds && spotOf(&t.fix) == p
+	case ok && known == p:
+		duplicate = true
+	}
+	late := t.marks != 0 && p.at <= t.newest() && f.blocks.remembers(t, newMark(p, ""))
+	return t.newest(), duplicate || late
 }
 
 // judgeBroken judges a past ping of a track of which no line is known.

@@ -241,11 +241,27 @@ func (w *world) begin() { w.commits = append(w.commits, commit{bound: w.bound}) 
 // send judges a ping and logs what comes of it.
 func (w *world) send(p pingline.Ping) {
 	e := pingline.Entry{Ping: p, Cell: uint64(p.At), SubKey: uint16(p.LatE7)}
+	newest, duplicate := w.Look(&e)
 	v, _ := w.Judge(&w.batch, &e, w.bound, uint64(len(w.tokens)+1), w.now)
+	w.checkLook(&e, v, newest, duplicate)
 	w.tokens = append(w.tokens, v)
 	w.verdict[v]++
 	w.take()
 	w.answered(&p, v)
+}
+
+// checkLook holds what a look said of e against what was then judged.
+func (w *world) checkLook(e *pingline.Entry, v pingline.Verdict, newest int64, duplicate bool) {
+	// One that was late may by now be judged by other lines.
+	if known := v == pingline.Duplicate; e.Event == "" && (known && !duplicate || !known && duplicate && e.At > newest) {
+		w.Fatalf("a look at %+v says duplicate: %v, and it is %v", e.Ping, duplicate, v)
+	}
+	if v == pingline.Held && e.At > newest || v == pingline.Accepted && !e.Late && e.State == first {
+		newest = max(newest, e.At)
+	}
+	if after, _ := w.Look(e); after < newest {
+		w.Fatalf("newest of the track is %d after %d", after, newest)
+	}
 }
 
 // take logs the batch.
