@@ -27,7 +27,8 @@ var ErrTooLarge = errors.New("request is too large for one commit: send it in pa
 type WriterConfig struct {
 	Log       *queue.Log
 	Filter    dedupe.Config
-	Bound     dedupe.Bound  // in force for every ping
+	Bound     dedupe.Bound  // in force for every ping at level 0
+	Overload  *Overload     // says how much is given up; nil: nothing ever is
 	MaxAhead  time.Duration // how far ahead of our clock a ping may have been; 0 means 2 m
 	Node      string        // written into each commit
 	Dir       string        // where checkpoints of the filter live; "" keeps none
@@ -72,6 +73,9 @@ type Writer struct {
 	batch   dedupe.Batch
 	taken   []*Job
 	counts  Counts
+	level   int          // how much is given up
+	bound   dedupe.Bound // in force
+	reserve bool         // the commit may use what the log keeps back
 	putOff  *Job // did not fit the last commit
 	lastJob uint64
 
@@ -135,8 +139,9 @@ type Job struct {
 	Verdicts []pingline.Verdict // out: one for each ping
 	Bound    dedupe.Bound       // out: in force when they were judged
 
-	id    uint64
-	size  int // most bytes its entries can take in a commit
+	id     uint64
+	size   int // most bytes its entries can take in a commit
+	events int // of those, of pings with events
 	state atomic.Uint32
 	done  chan error
 }
@@ -180,7 +185,7 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 // Submit hands j to the writer and waits until its verdicts are durable, or the
 // request is refused with an error wrapping ErrUnavailable or ErrTooLarge.
 func (w *Writer) Submit(j *Job) error {
-	j.Bound = w.cfg.Bound
+	j.Bound = w.boundAt(w.cfg.Overload.Level())
 	if len(j.Pings)+len(j.Lines) == 0 {
 		return nil
 	}
@@ -209,9 +214,13 @@ func (w *Writer) Submit(j *Job) error {
 }
 
 func (w *Writer) prepare(j *Job) error {
-	j.size = 0
+	j.size, j.events = 0, 0
 	for i := range j.Pings {
-		j.size += maxLogged(&j.Pings[i])
+		n := maxLogged(&j.Pings[i])
+		j.size += n
+		if j.Pings[i].Event != "" {
+			j.events += n
+		}
 	}
 	for i := range j.Lines {
 		if n := len(j.Lines[i].Line); n == 0 || n > pingline.MaxReadyLine {
@@ -307,25 +316,23 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 			w.putOff = job // still waiting: it can be withdrawn
 			break
 		}
-		if int64(len(w.buf)+job.size) > w.log.Room() {
-			if job.state.CompareAndSwap(jobWaiting, jobTaken) {
-				job.done <- fmt.Errorf("the log is full: %w", ErrUnavailable)
-			}
-			continue
-		}
+		only, err := w.admit(job)
 		if !job.state.CompareAndSwap(jobWaiting, jobTaken) {
 			continue
 		}
-		w.judge(job)
+		if err != nil {
+			job.done <- err
+			continue
+		}
+		w.judge(job, only)
 		if len(w.buf) >= w.cfg.MaxCommit {
 			break
 		}
 	}
 	if flush {
-		w.idleMore = w.filter.Idle(&w.batch, w.now(), flushPings)
-		w.logBatch(0, nil)
+		w.flush()
 	}
-	if err := w.append(ctx, flush); err != nil {
+	if err := w.append(ctx, w.reserve); err != nil {
 		return err
 	}
 	w.answer(nil)
@@ -344,13 +351,53 @@ func (w *Writer) nextJob() *Job {
 
 func (w *Writer) now() time.Duration { return time.Since(w.start) }
 
+// admit decides whether job is taken, and whether only its events are.
+func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
+	switch size := int64(len(w.buf) + job.size); {
+	case w.level < maxLevel && size <= w.log.Room():
+		return false, nil
+	case job.events == 0 && w.level == maxLevel:
+		return false, fmt.Errorf("overloaded, only pings with events are taken: %w", ErrUnavailable)
+	case job.events == 0 || int64(len(w.buf)+job.events) > w.spare()-w.log.Limit()/100: // flushes have the last of it
+		return false, fmt.Errorf("the log is full: %w", ErrUnavailable)
+	}
+	w.reserve = true
+	return true, nil
+}
+
+// spare returns how many bytes the log could take with its reserve.
+func (w *Writer) spare() int64 { return w.log.Limit() - w.log.Bytes() - commitSlack }
+
+// flush stores pings that were held for long enough; they may use the reserve.
+// Where there is no room even there, they stay held in the log.
+func (w *Writer) flush() {
+	most := (w.spare()-int64(len(w.buf)))/pingline.MaxEntrySize - 2 // Idle may go beyond
+	if most <= 0 {
+		w.idleMore = false
+		return
+	}
+	w.reserve = true
+	w.idleMore = w.filter.Idle(&w.batch, w.now(), int(min(most, flushPings)))
+	w.logBatch(0, nil)
+}
+
+// boundAt returns the bound in force at a level.
+func (w *Writer) boundAt(level int) dedupe.Bound {
+	b := w.cfg.Bound
+	b.MaxError *= boundFactor(level)
+	return b
+}
+
+// begin opens a commit. The level is taken once: a commit has one bound.
 func (w *Writer) begin() {
+	w.level, w.reserve = w.cfg.Overload.Level(), false
+	w.bound = w.boundAt(w.level)
 	w.at = time.Now().UnixMilli()
 	w.buf = pingline.AppendCommitHeader(w.buf[:0], &pingline.CommitHeader{
 		Node:        w.cfg.Node,
 		At:          w.at,
-		MaxError:    float32(w.cfg.Bound.MaxError),
-		AccuracyCap: float32(w.cfg.Bound.AccuracyCap),
+		MaxError:    float32(w.bound.MaxError),
+		AccuracyCap: float32(w.bound.AccuracyCap),
 	})
 	w.entries, w.counts = 0, Counts{}
 	w.totals = w.log.LastTotals()
@@ -361,10 +408,10 @@ func (w *Writer) begin() {
 // judge asks the filter about each of the job's pings and encodes what goes to
 // the log. A ping held and then settled by a later one of the same request is
 // answered with what became of it.
-func (w *Writer) judge(j *Job) {
+func (w *Writer) judge(j *Job, onlyEvents bool) {
 	w.taken = append(w.taken, j)
 	w.lastJob++
-	j.id, j.Bound = w.lastJob, w.cfg.Bound
+	j.id, j.Bound = w.lastJob, w.bound
 	now := w.now()
 	var e pingline.Entry
 	for i := range j.Pings {
@@ -372,6 +419,10 @@ func (w *Writer) judge(j *Job) {
 			w.filter.Prefetch(j.Pings[i:])
 		}
 		e = pingline.Entry{Ping: j.Pings[i], Cell: j.Cells[i]}
+		if w.sheds(&e, onlyEvents) {
+			j.Verdicts[i] = pingline.Shed
+			continue
+		}
 		verdict, conflict := w.filter.Judge(&w.batch, &e, j.Bound, j.id*maxJobPings+uint64(i), now)
 		j.Verdicts[i] = verdict
 		if conflict {
@@ -385,6 +436,21 @@ func (w *Writer) judge(j *Job) {
 	for i := range j.Lines {
 		w.logLine(&j.Lines[i])
 	}
+}
+
+// shedWithin is how far behind a track's newest ping the next one has to be at
+// level 3, in ms.
+const shedWithin = 30_000
+
+// sheds reports whether e is dropped unjudged: it has no event, was not seen
+// before, and either only events are taken or its track is known up to less than
+// half a minute before it.
+func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
+	if !onlyEvents && w.level < 3 || e.Event != "" {
+		return false
+	}
+	newest, duplicate := w.filter.Look(e)
+	return !duplicate && (onlyEvents || e.At < newest+shedWithin)
 }
 
 func (w *Writer) logLine(e *pingline.Entry) {

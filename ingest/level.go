@@ -1,0 +1,198 @@
+package ingest
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// A shed level says how much is given up so that the rest goes on. What each
+// gives up is said where it is done:
+//
+//	1  the bound doubles, own analytics go
+//	2  the bound is four times as wide, what can come later is sent away (Server)
+//	3  a track's next half minute is shed (Writer)
+//	4  nothing is taken but pings with events
+const maxLevel = 4
+
+// marks are what ask for a level: how full the log is, and how soon it will be
+// full at this rate. How soon counts only once the log is half as full as the
+// mark: until then nothing is short, and a burst that fills a hundredth of the
+// log in a second would otherwise look like the end of it.
+var marks = [maxLevel + 1]struct {
+	fill float64
+	full time.Duration
+}{
+	1: {0.50, 30 * time.Minute},
+	2: {0.75, 10 * time.Minute},
+	3: {0.90, 2 * time.Minute},
+	4: {0.95, 0},
+}
+
+const (
+	memoryMark = 0.90             // of the memory limit, live: asks for level 4
+	breakerFor = 30 * time.Second // of a breaker that is not closed: asks for level 1
+
+	// A level is left only when less would do for some time by marks that are
+	// lower by ease, and times that are longer by half.
+	ease     = 0.10
+	easeTime = 1.5
+)
+
+// load is what the level depends on, at one moment.
+type load struct {
+	fill    float64       // of the log: bytes ÷ limit
+	full    time.Duration // until it is full at this rate; never if out of sight
+	breaker time.Duration // how long a shard has not been well; 0 if all are
+	memory  float64       // live ÷ limit; 0 without a limit
+}
+
+// never is a time to full that says the log will not be.
+const never = time.Duration(math.MaxInt64)
+
+// asks returns the level that l asks for and why, by marks that are lower by
+// ease and times that are longer by more.
+func (l *load) asks(ease, more float64) (level int, reason string) {
+	if l.memory >= memoryMark-ease {
+		return maxLevel, fmt.Sprintf("%.0f %% of the memory limit is in use", 100*l.memory)
+	}
+	for level = maxLevel; level > 0; level-- {
+		m := &marks[level]
+		soon := time.Duration(float64(m.full) * more)
+		switch {
+		case l.fill >= m.fill-ease:
+			return level, fmt.Sprintf("the log is %.0f %% full", 100*l.fill)
+		case l.fill >= m.fill/2 && l.full < soon:
+			return level, fmt.Sprintf("the log is %.0f %% full, and full in %s at this rate", 100*l.fill, about(l.full))
+		case level == 1 && l.breaker >= breakerFor:
+			return level, "a shard has taken nothing for " + about(l.breaker)
+		}
+	}
+	return 0, ""
+}
+
+// ladder goes up at once and down a level at a time.
+type ladder struct {
+	hold   time.Duration // how long less must do before a level is left
+	level  int
+	reason string
+	less   time.Time // since when less would do; zero if it would not
+}
+
+// update returns the level at now.
+func (l *ladder) update(now time.Time, at *load) int {
+	asked, why := at.asks(0, 1)
+	eased, reason := at.asks(ease, easeTime)
+	switch {
+	case asked > l.level:
+		l.level, l.reason, l.less = asked, why, time.Time{}
+	case l.level == 0:
+	case eased >= l.level:
+		l.reason, l.less = reason, time.Time{}
+	case l.less.IsZero():
+		l.less = now
+	case now.Sub(l.less) >= l.hold:
+		l.level, l.less = l.level-1, now
+		if l.reason = reason; eased < l.level {
+			l.reason = "there is more room; a level is left every " + about(l.hold)
+		}
+	}
+	return l.level
+}
+
+// flow tells how much comes in and goes out, and when the log will be full.
+type flow struct {
+	at              time.Time
+	stored, written uint64
+	waiting         int64
+	arrival, drain  rate      // pings/s
+	growth          rate      // bytes/s of the log that no reader has passed
+	since           time.Time // when more began to come in than to go out; zero if it does not
+	full            time.Duration
+	sight           float64 // how much of a full average there is to look at, [0, 1]
+}
+
+// flowTime is how far back a rate looks: long against a sink's batches and the
+// ticks of trimming, short against the times to full that count.
+const flowTime = 30 * time.Second
+
+// rate is a decayed average; it starts from 0 and believes slowly.
+type rate float64
+
+func (r *rate) add(amount float64, dt time.Duration) {
+	a := 1 - math.Exp(-dt.Seconds()/flowTime.Seconds())
+	*r += rate(a * (amount/dt.Seconds() - float64(*r)))
+}
+
+// excess is how much more must come in than goes out to be called that: no two
+// counts are taken at the same instant.
+const excess = 1.05
+
+// update takes the counts at now: pings stored in and written from the log in
+// all, bytes of it that wait to be read, and bytes that are free.
+func (f *flow) update(now time.Time, stored, written uint64, waiting, free int64) {
+	dt := now.Sub(f.at)
+	if f.at.IsZero() || dt <= 0 {
+		f.at, f.stored, f.written, f.waiting, f.full = now, stored, written, waiting, never
+		return
+	}
+	f.arrival.add(float64(stored-min(stored, f.stored)), dt)
+	f.drain.add(float64(written-min(written, f.written)), dt)
+	f.growth.add(float64(waiting-f.waiting), dt)
+	f.sight += (1 - math.Exp(-dt.Seconds()/flowTime.Seconds())) * (1 - f.sight)
+	f.at, f.stored, f.written, f.waiting = now, stored, written, waiting
+	f.full = never
+	if seconds := float64(free) / float64(f.growth); f.growth > 0 && seconds < never.Seconds()/2 {
+		f.full = time.Duration(seconds * float64(time.Second))
+	}
+	switch {
+	case f.growth <= 0 || float64(f.arrival) <= excess*float64(f.drain):
+		f.since = time.Time{}
+	case f.since.IsZero():
+		f.since = now
+	}
+}
+
+// lastingAfter is how long more has to come in than goes out before it is more
+// than a burst.
+const lastingAfter = time.Minute
+
+// advice is a sentence for the one who can do something about an overload that
+// will not end by itself; "" for a burst. At a level above 0 it is said at once.
+func (f *flow) advice(now time.Time, level, shards int, maxError float64) string {
+	if f.since.IsZero() || level == 0 && now.Sub(f.since) < lastingAfter {
+		return ""
+	}
+	arrival, drain := float64(f.arrival)/f.sight, float64(f.drain)/f.sight
+	text := fmt.Sprintf("InfluxDB takes %s/s, %s/s are kept for %s", count(drain), count(arrival), about(now.Sub(f.since)))
+	if f.full < never {
+		text += ", and the log is full in " + about(f.full)
+	}
+	if drain < arrival/100 {
+		return text + ": InfluxDB must take pings again"
+	}
+	shard := "a second shard"
+	if shards > 1 {
+		shard = "another shard"
+	}
+	wider := 2 * maxError
+	if wider == 0 {
+		wider = 10
+	}
+	return text + fmt.Sprintf(": %s, or --max-error %g", shard, wider)
+}
+
+func count(v float64) string { return humanize.Comma(int64(math.Round(v))) }
+
+// about says a duration as people do.
+func about(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f h", d.Hours())
+}

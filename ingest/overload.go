@@ -1,0 +1,200 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pingline"
+	"pingline/queue"
+)
+
+// OverloadConfig sets up an Overload. Log is required.
+type OverloadConfig struct {
+	Log      *queue.Log
+	Signals  func() Signals // nil: nobody reads the log
+	MaxError float64        // of dropped pings, as configured: what advice may say to widen
+	Hold     time.Duration  // how long less must do before a level is left; 0 means 30 s
+	Logger   *slog.Logger   // nil means slog.Default()
+}
+
+// Signals are what the readers of the log say.
+type Signals struct {
+	Waiting int64  // bytes of the log that one of them has not passed
+	Written uint64 // pings that have left the log, in all
+	Open    bool   // a shard's breaker is not closed
+	Shards  int
+}
+
+// Overload decides how much is given up, from how full the log is and soon will
+// be, from breakers that are open and from the memory in use. It is safe for
+// concurrent use; a nil one stays at level 0.
+type Overload struct {
+	cfg   OverloadConfig
+	level atomic.Int32
+	tight atomic.Bool // memory is what level 4 is for
+
+	mu     sync.Mutex
+	ladder ladder
+	flow   flow
+	opened time.Time // when a breaker was first seen not closed; zero if all are
+	advice string
+	said   time.Time // when advice was logged last
+}
+
+// NewOverload returns one at level 0; Run keeps it up to date.
+func NewOverload(cfg OverloadConfig) *Overload {
+	cfg.Hold = cmp.Or(cfg.Hold, 30*time.Second)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	if cfg.Signals == nil {
+		cfg.Signals = func() Signals { return Signals{} }
+	}
+	return &Overload{cfg: cfg, ladder: ladder{hold: cfg.Hold}, flow: flow{full: never}}
+}
+
+// lookEvery is short against the time in which a burst fills a small log.
+const lookEvery = 200 * time.Millisecond
+
+// Run looks at the load until ctx is cancelled, and returns nil.
+func (o *Overload) Run(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		o.look(time.Now())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Level returns how much is given up, 0 to 4.
+func (o *Overload) Level() int {
+	if o == nil {
+		return 0
+	}
+	return int(o.level.Load())
+}
+
+// Heavy reports whether reads that cost much are to be refused.
+func (o *Overload) Heavy() bool { return o.Level() >= 2 }
+
+// Tight reports whether memory is short, so that not even a body is to be read.
+func (o *Overload) Tight() bool { return o != nil && o.tight.Load() }
+
+// Notes returns a sentence for each thing an operator must know: the level and
+// its reason, and what would help if it will not end by itself.
+func (o *Overload) Notes() []string {
+	if o == nil {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var notes []string
+	if o.ladder.level > 0 {
+		notes = append(notes, levelNames[o.ladder.level]+": "+o.ladder.reason)
+	}
+	if o.advice != "" {
+		notes = append(notes, o.advice)
+	}
+	return notes
+}
+
+var levelNames = [maxLevel + 1]string{"level 0", "level 1", "level 2", "level 3", "level 4"}
+
+// Full returns how long until the log is full at this rate, and false if it
+// will not be.
+func (o *Overload) Full() (time.Duration, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.flow.full, o.flow.full < never
+}
+
+// look brings the level up to date.
+func (o *Overload) look(now time.Time) {
+	log, s := o.cfg.Log, o.cfg.Signals()
+	bytes, limit := log.Bytes(), log.Limit()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flow.update(now, log.LastTotals()[pingline.TotalStored], s.Written, s.Waiting, max(limit-bytes, 0))
+	switch {
+	case !s.Open:
+		o.opened = time.Time{}
+	case o.opened.IsZero():
+		o.opened = now
+	}
+	l := load{fill: float64(bytes) / float64(limit), full: o.flow.full, memory: memoryInUse()}
+	if !o.opened.IsZero() {
+		l.breaker = now.Sub(o.opened)
+	}
+	was := o.ladder.level
+	level := o.ladder.update(now, &l)
+	o.level.Store(int32(level))
+	o.tight.Store(level == maxLevel && l.memory >= memoryMark-ease)
+	o.advice = o.flow.advice(now, level, s.Shards, o.cfg.MaxError)
+	o.report(now, was)
+}
+
+// reportEvery is how often a lasting overload is logged.
+const reportEvery = time.Minute
+
+// report logs each change of the level, and advice once a minute.
+func (o *Overload) report(now time.Time, was int) {
+	log, level := o.cfg.Logger, o.ladder.level
+	switch {
+	case level > was:
+		log.Warn("giving up more", "level", level, "was", was, "reason", o.ladder.reason)
+	case level < was && level == 0:
+		log.Info("nothing is given up any more", "level", level, "was", was)
+	case level < was:
+		log.Info("giving up less", "level", level, "was", was, "reason", o.ladder.reason)
+	}
+	if o.advice != "" && now.Sub(o.said) >= reportEvery {
+		o.said = now
+		log.Warn("more comes in than goes out", "what", o.advice)
+	}
+}
+
+// boundFactor returns by how much a level widens max_error. The cap on accuracy
+// stays: it is about the phone, not about us. Twice nothing is nothing: who asked
+// to keep all gets all, until pings are shed.
+func boundFactor(level int) float64 {
+	switch level {
+	case 0:
+		return 1
+	case 1:
+		return 2
+	}
+	return 4
+}
+
+// memoryInUse returns how much of the memory limit would be in use right after a
+// collection of garbage; 0 without a limit. What is garbage does not count: near
+// the limit the collector takes care of it.
+func memoryInUse() float64 {
+	limit := debug.SetMemoryLimit(-1) // asks
+	if limit == math.MaxInt64 {
+		return 0
+	}
+	s := [...]metrics.Sample{
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+	}
+	metrics.Read(s[:])
+	used := s[0].Value.Uint64()
+	for _, free := range s[1:5] {
+		used -= min(used, free.Value.Uint64())
+	}
+	return float64(used+s[5].Value.Uint64()) / float64(limit)
+}
