@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -12,8 +14,13 @@ import (
 
 // exchange is what one request needs on its way, kept for the next.
 type exchange struct {
+	critical bool   // may use what is reserved for those in need
+	held     int64  // bytes charged to the budget
+	payer    uint64 // client, as its rate knows it
+	body     []byte
 	inflated []byte
 	decoded  Decoded
+	shed     []int32 // positions in the body of pings whose rider is over its rate
 	job      Job
 	verdicts []pingline.Verdict // of every ping of the request, in its order
 	out      []byte
@@ -23,7 +30,7 @@ type exchange struct {
 // memory for good.
 func (x *exchange) small() bool {
 	const mostBytes, mostPings = 1 << 20, 4096
-	return cap(x.inflated) <= mostBytes && cap(x.out) <= mostBytes && cap(x.decoded.Pings) <= mostPings
+	return cap(x.body) <= mostBytes && cap(x.inflated) <= mostBytes && cap(x.out) <= mostBytes && cap(x.decoded.Pings) <= mostPings
 }
 
 // cells makes the decoded pings a job. Cells are looked up here, on the
@@ -37,13 +44,73 @@ func (x *exchange) cells(cells partition.Cells) {
 	}
 }
 
+// rate takes the pings of riders over their rate out. When no ping is left it
+// returns how long it is until one of these riders may send again, and has taken
+// nothing from any bucket.
+func (x *exchange) rate(riders *rates, now time.Time) (wait time.Duration) {
+	x.shed = x.shed[:0]
+	d := &x.decoded
+	kept := 0
+	for i, end := 0, 0; i < len(d.Pings); i = end {
+		end = run(d.Pings, i)
+		if w := riders.take(riders.key(d.Pings[i].Rider), end-i, now); w > 0 {
+			x.shed = append(x.shed, d.Index[i:end]...)
+			if wait == 0 || w < wait {
+				wait = w
+			}
+			continue
+		}
+		if kept < i {
+			copy(d.Pings[kept:], d.Pings[i:end])
+			copy(d.Index[kept:], d.Index[i:end])
+		}
+		kept += end - i
+	}
+	d.Pings, d.Index = d.Pings[:kept], d.Index[:kept]
+	if kept > 0 {
+		return 0
+	}
+	return wait
+}
+
+// refund gives back what the request was charged: nothing of it was kept.
+func (x *exchange) refund(riders, clients *rates) {
+	clients.pay(x.payer, -x.decoded.Received)
+	for i, end := 0, 0; riders != nil && !x.critical && i < len(x.decoded.Pings); i = end {
+		end = run(x.decoded.Pings, i)
+		riders.pay(riders.key(x.decoded.Pings[i].Rider), i-end)
+	}
+}
+
+// run returns the end of the pings of one rider that start at i.
+func run(pings []pingline.Ping, i int) int {
+	end := i + 1
+	for end < len(pings) && pings[end].Rider == pings[i].Rider {
+		end++
+	}
+	return end
+}
+
+// events reports whether one of the pings has an event.
+func (x *exchange) events() bool {
+	return slices.ContainsFunc(x.decoded.Pings, func(p pingline.Ping) bool { return p.Event != "" })
+}
+
+// past reports whether every ping is older than now by more than age.
+func (x *exchange) past(now time.Time, age time.Duration) bool {
+	latest := now.Add(-age).UnixMilli()
+	return len(x.decoded.Pings) > 0 &&
+		!slices.ContainsFunc(x.decoded.Pings, func(p pingline.Ping) bool { return p.At >= latest })
+}
+
 // answer writes the verdicts of a request whose job is done.
 func (x *exchange) answer(c *fiber.Ctx) {
 	var counts [pingline.Verdicts]int
 	for _, v := range x.job.Verdicts[:len(x.job.Pings)] {
 		counts[v]++
 	}
-	counts[pingline.Rejected] = x.decoded.Received - len(x.job.Pings)
+	counts[pingline.Shed] += len(x.shed)
+	counts[pingline.Rejected] = x.decoded.Received - len(x.job.Pings) - len(x.shed)
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	out := x.out[:0]
 	if x.decoded.Received > 0 && len(x.job.Pings) == 0 {
@@ -75,6 +142,9 @@ func (x *exchange) appendVerdicts(out []byte) []byte {
 	for i, at := range x.decoded.Index {
 		x.verdicts[at] = x.job.Verdicts[i]
 	}
+	for _, at := range x.shed {
+		x.verdicts[at] = pingline.Shed
+	}
 	out = append(out, '[')
 	for i, v := range x.verdicts {
 		if i > 0 {
@@ -85,12 +155,21 @@ func (x *exchange) appendVerdicts(out []byte) []byte {
 	return append(out, ']')
 }
 
-// appendErrors appends why pings were rejected, at most the first 100.
+// appendErrors appends why pings were rejected, or shed before they were judged,
+// at most the first 100.
 func (x *exchange) appendErrors(out []byte) []byte {
-	if len(x.decoded.Rejected) == 0 {
+	errs := x.decoded.Rejected
+	if len(x.shed) > 0 {
+		for _, at := range x.shed[:min(len(x.shed), maxRejections)] {
+			errs = append(errs, Rejection{Index: int(at), Reason: "rate"})
+		}
+		slices.SortFunc(errs, func(a, b Rejection) int { return a.Index - b.Index })
+		errs = errs[:min(len(errs), maxRejections)]
+	}
+	if len(errs) == 0 {
 		return append(out, "[]"...)
 	}
-	list, err := json.Marshal(x.decoded.Rejected)
+	list, err := json.Marshal(errs)
 	if err != nil {
 		panic(err) // numbers and strings always marshal
 	}

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -16,7 +17,10 @@ import (
 // The description of the API holds for what the server answers, it has every
 // route of the server, and every status it names is shown here.
 func TestOpenAPI(t *testing.T) {
-	s, url := testServer(t, Config{MaxInProgress: 1 << 20, Limits: Limits{MaxPings: 10}})
+	s, url := testServer(t, Config{
+		MaxInProgress: 1 << 20, Limits: Limits{MaxPings: 10},
+		RiderRate: 1e-6, RiderBurst: 3, HeadTimeout: 200 * time.Millisecond,
+	})
 	doc, err := openapi3.NewLoader().LoadFromFile("../docs/openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -29,9 +33,13 @@ func TestOpenAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
+	var verify func(a answer, method, path, body string)
 	check := func(method, path, body string, headers ...string) {
 		t.Helper()
-		a := send(t, method, url+path, []byte(body), headers...)
+		verify(send(t, method, url+path, []byte(body), headers...), method, path, body)
+	}
+	verify = func(a answer, method, path, body string) {
+		t.Helper()
 		req, err := http.NewRequest(method, path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -56,11 +64,18 @@ func TestOpenAPI(t *testing.T) {
 	check("POST", "/v1/pings", "")
 	check("POST", "/v1/pings", "{")
 	check("POST", "/v1/pings", `{"rider_id":"r"}`)
+	check("POST", "/v1/pings", onePing("fast", 1)+"\n"+onePing("fast", 2)+"\n"+onePing("fast", 3)+"\n"+onePing("fast", 4))
+	check("POST", "/v1/pings", onePing("fast", 5)+"\n"+onePing("slow", 6))
+	check("POST", "/v1/pings", onePing("fast", 7))
+	check("POST", "/v1/pings", onePing("in-need", 1), "Pingline-Priority", "critical")
+	slow := dial(t, s)
+	slow.say(post + "Content-Length: 9\r\n\r\n[")
+	verify(slow.hear(), "POST", "/v1/pings", "half a body")
 	check("POST", "/v1/pings", "["+strings.Repeat("{},", 10)+"{}]")
 	check("POST", "/v1/pings", "[]", "Content-Encoding", "br")
-	s.bytes.Add(1 << 20)
+	s.budget.used.Add(1 << 20)
 	check("POST", "/v1/pings", onePing("r", 8))
-	s.bytes.Add(-1 << 20)
+	s.budget.used.Add(-1 << 20)
 	check("GET", "/healthz", "")
 	check("GET", "/readyz", "")
 	s.cfg.Writer.failing.Store(true)

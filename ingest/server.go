@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
+	"net/netip"
 	"runtime"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -25,11 +23,20 @@ type Config struct {
 	Cells  partition.Cells
 	Limits Limits
 
-	MaxInProgress int64         // bytes of bodies in work, beyond which requests get 503; 0 means 256 MiB
-	ReadTimeout   time.Duration // for a whole request to arrive; 0 means 30 s
-	WriteTimeout  time.Duration // for an answer to be taken; 0 means 30 s
-	IdleTimeout   time.Duration // between requests of a connection; 0 means 2 m
-	Grace         time.Duration // for requests in flight when told to stop; 0 means 15 s
+	MaxInProgress  int64         // bytes of requests in work, beyond which they get 503; 0 means 256 MiB
+	MaxConnections int           // beyond which one gets 503 and is closed; 0 means 10,000
+	HeadTimeout    time.Duration // for a request's header and the first 8 KiB of its body to arrive; 0 means 10 s
+	WriteTimeout   time.Duration // for an answer to be taken; 0 means 30 s
+	IdleTimeout    time.Duration // between requests of a connection; 0 means 2 m
+	Grace          time.Duration // for requests in flight when told to stop; 0 means 15 s
+
+	RiderRate      float64        // pings/s of one rider; 0: no limit
+	RiderBurst     float64        // pings of one rider that may come at once
+	ClientRate     float64        // pings/s of one client, a minute's worth at once; 0: no limit
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
+
+	pace       pace    // of bodies; the zero one means phonePace
+	clientNeed float64 // requests/s of a client in need; 0 means clientNeedRate
 
 	// Notes, if set, adds what an operator must know to the answer of /readyz.
 	Notes func() []string
@@ -41,10 +48,14 @@ type Config struct {
 type Server struct {
 	cfg      Config
 	app      *fiber.App
-	ln       net.Listener
+	ln       *listener
+	over     *Overload
 	pool     sync.Pool     // of *exchange
 	inflates chan struct{} // held while inflating: bounds what that takes
-	bytes    atomic.Int64  // of bodies in work
+	budget   budget
+
+	riders, clients    *rates
+	needs, clientNeeds *rates // requests of those who say they are in need, in all and of a client
 
 	mu    sync.Mutex
 	stats ServerStats
@@ -55,37 +66,56 @@ type ServerStats struct {
 	Received   uint64            // pings of requests answered 200, or 400 because all were rejected
 	Rejected   uint64            // of those, invalid ones
 	Reasons    map[string]uint64 // rejected pings by field
+	Shed       uint64            // pings shed before they were judged, because their rider is over its rate
 	OutOfRange map[string]uint64 // optional numbers out of range, by field
+
+	InProgress  int64  // bytes of requests in work
+	Connections int64  // open now
+	TurnedAway  uint64 // connections refused, one too many each
 }
 
 // New returns a server that listens, but does not answer before Run.
 func New(cfg Config) (*Server, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	cfg.MaxInProgress = cmp.Or(cfg.MaxInProgress, 256<<20)
-	cfg.ReadTimeout = cmp.Or(cfg.ReadTimeout, 30*time.Second)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 10_000)
+	cfg.HeadTimeout = cmp.Or(cfg.HeadTimeout, 10*time.Second)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 30*time.Second)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
 	cfg.Grace = cmp.Or(cfg.Grace, 15*time.Second)
+	cfg.pace = cmp.Or(cfg.pace, phonePace)
+	cfg.clientNeed = cmp.Or(cfg.clientNeed, clientNeedRate)
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s := &Server{
-		cfg:      cfg,
-		ln:       ln,
+		cfg:    cfg,
+		ln:     newListener(ln, cfg.MaxConnections),
+		over:   cfg.Writer.cfg.Overload,
+		budget: budget{most: cfg.MaxInProgress, reserve: needBytes},
+
+		riders:      newRates(cfg.RiderRate, cfg.RiderBurst, 1<<18),
+		clients:     newRates(cfg.ClientRate, 60*cfg.ClientRate, 1<<16),
+		needs:       newRates(needRate, needBurst, 1),
+		clientNeeds: newRates(cfg.clientNeed, clientNeedBurst, 1<<12),
+
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		stats:    ServerStats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
 	s.pool.New = func() any { return new(exchange) }
 	s.app = fiber.New(fiber.Config{
 		AppName:               "pingline",
-		BodyLimit:             cfg.Limits.MaxBody,
-		ReadTimeout:           cfg.ReadTimeout,
+		ReadTimeout:           cfg.HeadTimeout,
 		WriteTimeout:          cfg.WriteTimeout,
 		IdleTimeout:           cfg.IdleTimeout,
 		DisableStartupMessage: true,
 		DisableDefaultDate:    true,
 		ErrorHandler:          s.refuse,
+		// A request comes before its body, so that it can be refused, or its body
+		// limited. Forms would be read whole, into files if they are large.
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
 	})
 	s.app.Use(s.observe)
 	s.app.Post("/v1/pings", s.pings)
@@ -130,52 +160,83 @@ func (s *Server) Stats() ServerStats {
 	for k, v := range s.stats.OutOfRange {
 		st.OutOfRange[k] = v
 	}
+	st.InProgress, st.Connections, st.TurnedAway = s.budget.used.Load(), s.ln.open.Load(), s.ln.refused.Load()
 	return st
 }
 
+// headerLevel says how much is given up, so that a phone can send less often
+// before it has to.
+var headerLevel = []byte("Pingline-Shed-Level")
+
+var levelDigits = [...][]byte{[]byte("0"), []byte("1"), []byte("2"), []byte("3"), []byte("4")}
+
 // pings takes in one request of pings.
 func (s *Server) pings(c *fiber.Ctx) error {
-	body := c.Request().Body() // as it was sent: c.Body() would inflate without a limit
-	held := int64(len(body))
-	if s.bytes.Add(held) > s.cfg.MaxInProgress {
-		s.bytes.Add(-held)
-		return fmt.Errorf("more than %d bytes of requests are in progress: %w", s.cfg.MaxInProgress, ErrUnavailable)
-	}
-	defer func() { s.bytes.Add(-held) }()
-
+	c.Response().Header.SetCanonical(headerLevel, levelDigits[s.over.Level()])
 	x := s.pool.Get().(*exchange)
-	if encoding := c.Request().Header.ContentEncoding(); len(encoding) > 0 {
-		var err error
-		if body, err = s.inflate(x, string(encoding), body); err != nil {
-			s.put(x)
-			return err
-		}
-		held += int64(len(body))
-		s.bytes.Add(int64(len(body)))
-	}
-	if err := x.decoded.Decode(body, s.cfg.Limits, time.Now()); err != nil {
-		s.put(x)
-		return err
-	}
-	x.cells(s.cfg.Cells)
-	err := s.cfg.Writer.Submit(&x.job)
+	err := s.take(c, x)
+	s.budget.give(x.held)
 	if errors.Is(err, errWithdrawn) {
 		return err // the writer may still look at the job: x is not used again
 	}
 	if err == nil {
-		s.count(&x.decoded)
 		x.answer(c)
 	}
 	s.put(x)
 	return err
 }
 
-func (s *Server) inflate(x *exchange, encoding string, body []byte) ([]byte, error) {
-	s.inflates <- struct{}{}
+// take has the request's pings judged and stored. What can be refused is refused
+// before it costs more: who sends before what is sent, the body before what it
+// inflates to, all before the writer.
+func (s *Server) take(c *fiber.Ctx, x *exchange) error {
+	x.held = 0
+	if err := s.admit(c, x); err != nil {
+		return err
+	}
+	if err := s.receive(c, x); err != nil {
+		return err
+	}
+	body, err := s.inflate(c, x)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if err := x.decoded.Decode(body, s.cfg.Limits, now); err != nil {
+		return err
+	}
+	if err := s.charge(x, int64(len(x.decoded.Pings))*pingBytes); err != nil {
+		return err
+	}
+	if err := s.spare(x, now); err != nil {
+		return err
+	}
+	if err := s.rate(x, now); err != nil {
+		return err
+	}
+	x.cells(s.cfg.Cells)
+	x.job.Urgent = x.critical
+	if err := s.cfg.Writer.Submit(&x.job); err != nil {
+		x.refund(s.riders, s.clients)
+		return err
+	}
+	s.count(x)
+	return nil
+}
+
+// inflate returns the body as it was before it was compressed.
+func (s *Server) inflate(c *fiber.Ctx, x *exchange) ([]byte, error) {
+	encoding := c.Request().Header.ContentEncoding()
+	if len(encoding) == 0 {
+		return x.body, nil
+	}
+	s.inflates <- struct{}{} // whoever holds one waits for nothing
 	defer func() { <-s.inflates }()
 	var err error
-	x.inflated, err = inflate(x.inflated[:0], encoding, body, s.cfg.Limits.MaxInflated)
-	return x.inflated, err
+	if x.inflated, err = inflate(x.inflated[:0], string(encoding), x.body, s.cfg.Limits.MaxInflated); err != nil {
+		return nil, err
+	}
+	return x.inflated, s.charge(x, int64(len(x.inflated)))
 }
 
 func (s *Server) put(x *exchange) {
@@ -184,11 +245,13 @@ func (s *Server) put(x *exchange) {
 	}
 }
 
-func (s *Server) count(d *Decoded) {
+func (s *Server) count(x *exchange) {
+	d := &x.decoded
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Received += uint64(d.Received)
-	s.stats.Rejected += uint64(d.Received - len(d.Pings))
+	s.stats.Shed += uint64(len(x.shed))
+	s.stats.Rejected += uint64(d.Received - len(d.Pings) - len(x.shed))
 	d.eachReason(func(field string, n int) { s.stats.Reasons[field] += uint64(n) })
 	d.eachOutOfRange(func(field string, n int) { s.stats.OutOfRange[field] += uint64(n) })
 }
@@ -199,55 +262,15 @@ func (s *Server) health(c *fiber.Ctx) error {
 
 // ready answers 200 while pings are being accepted.
 func (s *Server) ready(c *fiber.Ctx) error {
-	notes := []string{}
+	notes := append([]string{}, s.over.Notes()...)
 	if s.cfg.Notes != nil {
 		notes = append(notes, s.cfg.Notes()...)
 	}
-	state := fiber.Map{"ready": true, "level": 0, "notes": notes}
+	state := fiber.Map{"ready": true, "level": s.over.Level(), "notes": notes}
 	if reason := s.cfg.Writer.Unready(); reason != "" {
 		state["ready"], state["reason"] = false, reason
 		c.Status(fiber.StatusServiceUnavailable)
 		c.Set(fiber.HeaderRetryAfter, retryAfter())
 	}
 	return c.JSON(state)
-}
-
-// refuse turns an error into its status and a body that says why.
-func (s *Server) refuse(c *fiber.Ctx, err error) error {
-	status := fiber.StatusInternalServerError
-	var httpErr *fiber.Error
-	switch {
-	case errors.Is(err, ErrUnavailable):
-		status = fiber.StatusServiceUnavailable
-		c.Set(fiber.HeaderRetryAfter, retryAfter())
-	case errors.Is(err, ErrTooLarge):
-		status = fiber.StatusRequestEntityTooLarge
-	case errors.Is(err, errUnknownEncoding):
-		status = fiber.StatusUnsupportedMediaType
-	case errors.Is(err, errMalformed):
-		status = fiber.StatusBadRequest
-	case errors.As(err, &httpErr):
-		status = httpErr.Code
-		if status == fiber.StatusRequestEntityTooLarge {
-			err = fmt.Errorf("body is larger than %d bytes: send it in parts", s.cfg.Limits.MaxBody)
-		}
-	}
-	return c.Status(status).JSON(fiber.Map{"error": err.Error()})
-}
-
-// retryAfter spreads those who come back over seconds 5 to 15, so that a crowd
-// refused in one second does not return in one.
-func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
-
-func (s *Server) observe(c *fiber.Ctx) error {
-	if s.cfg.ObserveRequest == nil {
-		return c.Next()
-	}
-	began := time.Now()
-	err := c.Next()
-	if err != nil { // answered here, so that the status is known
-		err = s.refuse(c, err)
-	}
-	s.cfg.ObserveRequest(c.Route().Path, c.Response().StatusCode(), time.Since(began))
-	return err
 }

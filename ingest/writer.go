@@ -61,6 +61,7 @@ type Writer struct {
 	start  time.Time // of the monotonic clock the filter sees
 
 	jobs    chan *Job
+	urgent  chan *Job     // looked at first
 	stopped chan struct{} // closed when Run returns
 	failing atomic.Bool   // between a failed append and the end of the reload
 	busy    atomic.Int64  // nanoseconds spent judging and appending
@@ -76,7 +77,7 @@ type Writer struct {
 	level   int          // how much is given up
 	bound   dedupe.Bound // in force
 	reserve bool         // the commit may use what the log keeps back
-	putOff  *Job // did not fit the last commit
+	putOff  *Job         // did not fit the last commit
 	lastJob uint64
 
 	idleMore bool   // held pings are left that have waited long enough
@@ -136,14 +137,16 @@ type Job struct {
 	Cells []uint64         // in: the cell of each
 	Lines []pingline.Entry // in: ready lines, behind the pings
 
+	Urgent bool // in: goes before all that wait
+
 	Verdicts []pingline.Verdict // out: one for each ping
 	Bound    dedupe.Bound       // out: in force when they were judged
 
 	id     uint64
 	size   int // most bytes its entries can take in a commit
 	events int // of those, of pings with events
-	state atomic.Uint32
-	done  chan error
+	state  atomic.Uint32
+	done   chan error
 }
 
 // States of a Job: the writer takes what waits, the one who waits withdraws it.
@@ -155,6 +158,9 @@ const (
 
 // maxJobPings is how many pings a token can number.
 const maxJobPings = 1 << 16
+
+// errOnlyEvents is the refusal of all that has no event, at the last level.
+var errOnlyEvents = fmt.Errorf("overloaded, only pings with events are taken: %w", ErrUnavailable)
 
 // errWithdrawn marks a job the writer may still look at.
 var errWithdrawn = fmt.Errorf("waited too long for the log: %w", ErrUnavailable)
@@ -173,6 +179,7 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 		log:     cfg.Log,
 		start:   time.Now(),
 		jobs:    make(chan *Job, 1024),
+		urgent:  make(chan *Job, 64),
 		stopped: make(chan struct{}),
 	}
 	w.checkpoint = newCheckpointer(&w.cfg)
@@ -192,10 +199,14 @@ func (w *Writer) Submit(j *Job) error {
 	if err := w.prepare(j); err != nil {
 		return err
 	}
+	jobs := w.jobs
+	if j.Urgent {
+		jobs = w.urgent
+	}
 	patience := time.NewTimer(w.cfg.Patience)
 	defer patience.Stop()
 	select {
-	case w.jobs <- j:
+	case jobs <- j:
 	case <-patience.C:
 		return fmt.Errorf("too many requests wait for the log: %w", ErrUnavailable)
 	case <-w.stopped:
@@ -294,6 +305,7 @@ func (w *Writer) wait(ctx context.Context, idle <-chan time.Time) (job *Job, flu
 		piece = time.After(time.Millisecond)
 	}
 	select {
+	case job = <-w.urgent:
 	case job = <-w.jobs:
 	case <-idle:
 		flush = true
@@ -340,7 +352,13 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 	return nil
 }
 
+// nextJob returns a job that waits, an urgent one first, or nil.
 func (w *Writer) nextJob() *Job {
+	select {
+	case j := <-w.urgent:
+		return j
+	default:
+	}
 	select {
 	case j := <-w.jobs:
 		return j
@@ -357,7 +375,7 @@ func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
 	case w.level < maxLevel && size <= w.log.Room():
 		return false, nil
 	case job.events == 0 && w.level == maxLevel:
-		return false, fmt.Errorf("overloaded, only pings with events are taken: %w", ErrUnavailable)
+		return false, errOnlyEvents
 	case job.events == 0 || int64(len(w.buf)+job.events) > w.spare()-w.log.Limit()/100: // flushes have the last of it
 		return false, fmt.Errorf("the log is full: %w", ErrUnavailable)
 	}

@@ -1,0 +1,100 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// listener lets only so many connections in. One too many is told so, at the
+// cost of a small write, and closed: nothing of it is read.
+type listener struct {
+	net.Listener
+	most    int64
+	open    atomic.Int64
+	refused atomic.Uint64
+	telling chan struct{} // held while a refusal is being delivered
+}
+
+func newListener(ln net.Listener, most int) *listener {
+	return &listener{Listener: ln, most: int64(most), telling: make(chan struct{}, 64)}
+}
+
+// Accept returns the next connection there is room for. What fails and will
+// pass, such as too many open files, is waited out: Fiber would stop for good.
+func (l *listener) Accept() (net.Conn, error) {
+	for wait := 5 * time.Millisecond; ; {
+		c, err := l.Listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		case err != nil:
+			time.Sleep(wait)
+			wait = min(2*wait, time.Second)
+			continue
+		case l.open.Add(1) <= l.most:
+			return &connection{Conn: c, from: l}, nil
+		}
+		l.open.Add(-1)
+		l.refuse(c)
+	}
+}
+
+// refuse tells c to come back. When many are being told already it just closes.
+func (l *listener) refuse(c net.Conn) {
+	l.refused.Add(1)
+	select {
+	case l.telling <- struct{}{}:
+	default:
+		_ = c.Close()
+		return
+	}
+	go func() {
+		defer func() { <-l.telling }()
+		const text = `{"error":"too many connections: not stored, send again"}`
+		_ = c.SetDeadline(time.Now().Add(lingerFor))
+		if _, err := fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			retryAfter(), len(text), text); err == nil {
+			linger(c)
+		}
+		_ = c.Close()
+	}()
+}
+
+// connection is one that gives its place back when it is closed.
+type connection struct {
+	net.Conn
+	from   *listener
+	unread atomic.Bool // a request was answered before all of it had come
+	once   sync.Once
+}
+
+func (c *connection) Close() (err error) {
+	c.once.Do(func() {
+		if c.unread.Load() {
+			_ = c.SetDeadline(time.Now().Add(lingerFor))
+			linger(c.Conn)
+		}
+		err = c.Conn.Close()
+		c.from.open.Add(-1)
+	})
+	return err
+}
+
+const (
+	lingerFor   = time.Second
+	lingerBytes = 8 << 20
+)
+
+// linger says that nothing more will be said and throws away what still comes,
+// until the deadline: a connection closed with bytes unread is reset, and a
+// reset can overtake the answer.
+func linger(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, tcp, lingerBytes)
+	}
+}
