@@ -29,8 +29,11 @@ func (s *service) books() books {
 
 // verdict returns how many pings were answered v.
 func (b *books) verdict(v pingline.Verdict) uint64 {
-	if v == pingline.Rejected {
+	switch v {
+	case pingline.Rejected:
 		return b.server.Rejected
+	case pingline.Shed:
+		return b.server.Shed + b.writer.Verdicts[v]
 	}
 	return b.writer.Verdicts[v]
 }

@@ -41,7 +41,15 @@ type serveConfig struct {
 	MaxBody       byteSize      `default:"4MiB" help:"Size of a request's body as sent."`
 	MaxInflated   byteSize      `default:"16MiB" help:"Size of a request's body decompressed."`
 	MaxPings      int           `default:"20000" help:"Pings in a request."`
-	MaxInProgress byteSize      `default:"256MiB" help:"Bodies in work at once; beyond it requests get 503."`
+	MaxInProgress byteSize      `default:"256MiB" help:"Requests in work at once; beyond it they get 503. At most a quarter of the memory limit."`
+
+	MaxConnections int       `default:"10000" help:"Connections at once; beyond it one gets 503 and is closed. At most what files may be open allow."`
+	RiderRate      float64   `default:"10" help:"Pings a second of one rider; beyond it they are shed, or get 429. 0: no limit."`
+	RiderBurst     float64   `default:"10000" help:"Pings of one rider that may come at once, after an outage."`
+	ClientRate     float64   `default:"0" help:"Pings a second of one client address, a minute's worth at once; beyond it 429. 0: no limit."`
+	TrustedProxies []network `placeholder:"CIDR" help:"Addresses whose X-Forwarded-For says who the client is."`
+
+	ShedHold time.Duration `default:"30s" help:"How long there must be room before a level of shedding is left."`
 
 	BatchLines         int           `default:"5000" help:"Lines in a write to InfluxDB."`
 	BatchBytes         byteSize      `default:"4MiB" help:"Bytes in a write to InfluxDB, before compression."`
@@ -100,6 +108,10 @@ func (c *serveConfig) Validate() error {
 		{"max-body", float64(c.MaxBody), 1 << 10, 1 << 30},
 		{"max-inflated", float64(c.MaxInflated), 1 << 10, 1 << 30},
 		{"max-in-progress", float64(c.MaxInProgress), 1 << 20, math.MaxInt64},
+		{"max-connections", float64(c.MaxConnections), 1, 1_000_000},
+		{"rider-rate", c.RiderRate, 0, 1_000_000},
+		{"rider-burst", c.RiderBurst, 1, 1_000_000_000},
+		{"client-rate", c.ClientRate, 0, 1_000_000_000},
 		{"queue-max-bytes", float64(c.QueueMaxBytes), 4 << 20, math.MaxInt64},
 		{"batch-lines", float64(c.BatchLines), 1, 1_000_000},
 		{"batch-bytes", float64(c.BatchBytes), 1 << 10, 1 << 30},
@@ -114,6 +126,7 @@ func (c *serveConfig) Validate() error {
 		v    time.Duration
 	}{
 		{"max-age", c.MaxAge}, {"max-ahead", c.MaxAhead}, {"batch-wait", c.BatchWait}, {"influx-timeout", c.Influx.Timeout},
+		{"shed-hold", c.ShedHold},
 	} {
 		if f.v <= 0 {
 			return fmt.Errorf("--%s: %v is not above 0", f.flag, f.v)

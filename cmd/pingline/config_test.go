@@ -102,6 +102,9 @@ func TestWrongSettings(t *testing.T) {
 		{"broken file", []string{"serve", "--config=" + writeFile(t, "a: [b")}, "pingline.yaml"},
 		{"unknown key", []string{"serve", "--config=" + writeFile(t, "max-pins: 3")}, `unknown key "max-pins"`},
 		{"wrong value in the file", []string{"serve", "--config=" + writeFile(t, "max-pings: many")}, "max-pings"},
+		{"not a network", []string{"serve", "--trusted-proxies=10.0.0.0/8,proxy"}, "trusted-proxies"},
+		{"negative rate", []string{"serve", "--rider-rate=-1"}, "--rider-rate"},
+		{"no connections", []string{"serve", "--max-connections=0"}, "--max-connections"},
 		{"negative demo", []string{"demo", "--rate=-5"}, "--rate"},
 		{"data directory that is a file", []string{"serve", "--listen=127.0.0.1:0", "--ops-listen=", "--data-dir=" + writeFile(t, "")}, "--data-dir"},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -101,6 +102,11 @@ var (
 	descLate        = desc("late_total", "Pings stored out of order.")
 	descConflicts   = desc("conflicts_total", "Pings at an instant known with another position.")
 	descReloads     = desc("reloads_total", "Times the state was read from the log anew.")
+	descLevel       = desc("shed_level", "How much is given up, 0 to 4.")
+	descFull        = desc("queue_full_seconds", "Time until the log is full at this rate; infinite if it will not be.")
+	descInProgress  = desc("in_progress_bytes", "What requests in work take.")
+	descConnections = desc("connections", "Open connections.")
+	descTurnedAway  = desc("connections_refused_total", "Connections refused, each one too many.")
 	descGap         = desc("conservation_gap", "What an equation of the accounts lacks; 0 when no request is in work.", "equation")
 )
 
@@ -143,6 +149,15 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	counter(descLate, b.writer.Late)
 	counter(descConflicts, b.writer.Conflicts)
 	counter(descReloads, b.writer.Reloads)
+	gauge(descLevel, float64(c.s.over.Level()))
+	full := math.Inf(1)
+	if d, ok := c.s.over.Full(); ok {
+		full = d.Seconds()
+	}
+	gauge(descFull, full)
+	gauge(descInProgress, float64(b.server.InProgress))
+	gauge(descConnections, float64(b.server.Connections))
+	counter(descTurnedAway, b.server.TurnedAway)
 	for equation, gap := range b.gaps() {
 		gauge(descGap, float64(gap), equation)
 	}

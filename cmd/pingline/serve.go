@@ -30,11 +30,12 @@ func (c *serveCmd) Run(p *program) error {
 		return err
 	}
 	logger := c.logger(p)
+	memory := limitMemory()
 	s, err := open(p, &c.serveConfig, logger)
 	if err != nil {
 		return usageError{err}
 	}
-	logger.Info("taking pings", "url", "http://"+s.server.Addr().String()+"/v1/pings", "ops", s.opsURL(), "influx", c.Influx.Host, "version", version)
+	logger.Info("taking pings", "url", "http://"+s.server.Addr().String()+"/v1/pings", "ops", s.opsURL(), "influx", c.Influx.Host, "memory_limit", memory, "version", version)
 	err = s.run(p)
 	if err == nil {
 		logger.Info("stopped", "queued", s.queued())
@@ -57,6 +58,7 @@ type service struct {
 	metrics *metrics
 	server  *ingest.Server
 	writer  *ingest.Writer
+	over    *ingest.Overload
 	log     *queue.Log
 	sink    *sink.Sink
 	ops     *opsServer
@@ -90,10 +92,18 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 	if err != nil {
 		return nil, err
 	}
+	s.over = ingest.NewOverload(ingest.OverloadConfig{
+		Log:      s.log,
+		Signals:  s.signals,
+		MaxError: cfg.MaxError,
+		Hold:     cfg.ShedHold,
+		Logger:   logger,
+	})
 	s.writer, err = ingest.OpenWriter(ctx, ingest.WriterConfig{
 		Log:           s.log,
 		Filter:        cfg.Filter.config(),
 		Bound:         dedupe.Bound{MaxError: cfg.MaxError, AccuracyCap: cfg.AccuracyCap},
+		Overload:      s.over,
 		MaxAhead:      cfg.MaxAhead,
 		Node:          node,
 		Dir:           filepath.Join(cfg.DataDir, "filter"),
@@ -160,7 +170,12 @@ func (s *service) openServer() (*ingest.Server, error) {
 			MaxPings:    c.MaxPings,
 			Times:       pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},
 		},
-		MaxInProgress:  int64(c.MaxInProgress),
+		MaxInProgress:  limitInProgress(int64(c.MaxInProgress), s.logger),
+		MaxConnections: limitConnections(c.MaxConnections, s.logger),
+		RiderRate:      c.RiderRate,
+		RiderBurst:     c.RiderBurst,
+		ClientRate:     c.ClientRate,
+		TrustedProxies: prefixes(c.TrustedProxies),
 		Notes:          s.notes,
 		ObserveRequest: s.metrics.observeRequest,
 	})
@@ -187,6 +202,7 @@ func (s *service) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return s.sink.Run(sinking) })
 	g.Go(func() error { return s.trim(sinking) })
+	g.Go(func() error { return s.over.Run(sinking) })
 	if s.ops != nil {
 		g.Go(func() error { return s.ops.run(sinking) })
 	}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"pingline/ingest"
+	"pingline/sink"
+)
+
+// signals are what the readers of the log say about how it goes.
+func (s *service) signals() ingest.Signals {
+	var sig ingest.Signals
+	for name, at := range s.log.Kept() {
+		if name != ingest.FilterCursor { // reads nothing while it is there
+			sig.Waiting = max(sig.Waiting, s.log.BytesSince(at.Next))
+		}
+	}
+	for _, st := range s.sink.Stats() {
+		sig.Shards++
+		sig.Written += st.Written + st.DeadLettered()
+		sig.Open = sig.Open || st.Breaker != sink.Closed
+	}
+	return sig
+}
+
+// network is addresses, written 10.0.0.0/8, or one address.
+type network netip.Prefix
+
+func (n *network) UnmarshalText(text []byte) error {
+	p, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		addr, err := netip.ParseAddr(string(text))
+		if err != nil {
+			return fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", text)
+		}
+		p = netip.PrefixFrom(addr, addr.BitLen())
+	}
+	*n = network(p.Masked())
+	return nil
+}
+
+func (n network) String() string { return netip.Prefix(n).String() }
+
+func prefixes(list []network) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, n := range list {
+		out[i] = netip.Prefix(n)
+	}
+	return out
+}
+
+// spareFiles are for all but connections of clients: the log, its readers, the
+// stores.
+const spareFiles = 200
+
+// limitConnections keeps connections to the files that may be open.
+func limitConnections(asked int, logger *slog.Logger) int {
+	files := maxFiles()
+	if files == 0 || uint64(asked)+spareFiles <= files {
+		return asked
+	}
+	most := max(1, int(files)-spareFiles)
+	logger.Warn("connections are limited by the number of files that may be open (ulimit -n)", "connections", most, "configured", asked)
+	return most
+}
