@@ -51,8 +51,9 @@ func (x *exchange) rate(riders *rates, now time.Time) (wait time.Duration) {
 	x.shed = x.shed[:0]
 	d := &x.decoded
 	kept := 0
-	for i, end := 0, 0; i < len(d.Pings); i = end {
-		end = run(d.Pings, i)
+	for next := 0; next < len(d.Pings); {
+		i, end := next, run(d.Pings, next)
+		next = end
 		if w := riders.take(riders.key(d.Pings[i].Rider), end-i, now); w > 0 {
 			x.shed = append(x.shed, d.Index[i:end]...)
 			if wait == 0 || w < wait {
@@ -76,9 +77,13 @@ func (x *exchange) rate(riders *rates, now time.Time) (wait time.Duration) {
 // refund gives back what the request was charged: nothing of it was kept.
 func (x *exchange) refund(riders, clients *rates) {
 	clients.pay(x.payer, -x.decoded.Received)
-	for i, end := 0, 0; riders != nil && !x.critical && i < len(x.decoded.Pings); i = end {
-		end = run(x.decoded.Pings, i)
+	if riders == nil || x.critical {
+		return
+	}
+	for i := 0; i < len(x.decoded.Pings); {
+		end := run(x.decoded.Pings, i)
 		riders.pay(riders.key(x.decoded.Pings[i].Rider), i-end)
+		i = end
 	}
 }
 
