@@ -26,7 +26,7 @@ func BenchmarkHTTP(b *testing.B) {
 		b.Run(fmt.Sprint(pings), func(b *testing.B) {
 			log := testLog(b, queue.Config{})
 			w, _ := testWriter(b, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
-			s, _ := testServer(b, Config{Writer: w})
+			s, _ := testServer(b, Config{Writer: w, RiderRate: 1e6, RiderBurst: 1e9})
 			const connections = 64
 			clients := make([]*client, connections)
 			for i := range clients {
