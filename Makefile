@@ -5,6 +5,8 @@ GO        ?= go
 ARGS      ?=
 TESTFLAGS ?=
 FUZZTIME  ?= 10s
+CHAOS     ?= 5m
+SEED      ?= 0
 BENCH     ?= .
 
 # Without this, Go quietly leaves out the C parts where it finds no compiler,
@@ -24,7 +26,7 @@ export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test race lint fuzz bench build influxd influxd2 clean
+.PHONY: help demo test race chaos lint fuzz bench build influxd influxd2 clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +39,9 @@ test: influxd ## All tests, against a real InfluxDB; TESTFLAGS="-v -run Kill"
 
 race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones
 	$(GO) test -race -timeout 20m $(TESTFLAGS) ./...
+
+chaos: influxd ## Overload for minutes, hostile clients, and faults at random for CHAOS=5m; SEED=7 repeats a schedule
+	$(GO) test -v -run 'TestOverload|TestHostileClients|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED)
 
 lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted; exit 1; }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -259,33 +258,11 @@ func TestBusyPort(t *testing.T) {
 // A mebibyte that inflates to a gibibyte is refused at little cost.
 func TestGzipBomb(t *testing.T) {
 	p := serve(t, t.TempDir(), "http://127.0.0.1:1")
-	var bomb bytes.Buffer
-	z := gzip.NewWriter(&bomb)
-	for zeros := make([]byte, 1<<20); bomb.Len() < 1<<20; {
-		if _, err := z.Write(zeros); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
+	bomb := newBomb(t)
 	most := 0
 	for range 20 {
-		req, err := http.NewRequest(http.MethodPost, p.url+"/v1/pings", bytes.NewReader(bomb.Bytes()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Encoding", "gzip")
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		if err := errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if resp.StatusCode != http.StatusRequestEntityTooLarge {
-			t.Fatalf("a bomb: %s, want 413", resp.Status)
+		if status := throwBomb(p.url, bomb); status != http.StatusRequestEntityTooLarge {
+			t.Fatalf("a bomb: %d, want 413", status)
 		}
 		most = max(most, p.rss())
 	}
