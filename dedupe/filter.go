@@ -117,6 +117,8 @@ type Filter struct {
 	free   []uint32 // tracks to use again, last first
 	riders int
 
+	devices map[string][]uint32 // by rider: the tracks that name a device
+
 	blocks   blockPool
 	backlogs slab[backlog]
 	noBack   []uint32 // backlogs to use again, last first

@@ -184,6 +184,7 @@ func (f *Filter) create(hash uint32, rider, device string) uint32 {
 		key = rider + keySep + device
 	}
 	*f.names.at(i) = name{key: key}
+	f.addDevice(i, device)
 	f.index.put(hash, i)
 	if f.loading == nil {
 		f.order.pushFront(i)
@@ -217,6 +218,7 @@ func (f *Filter) drop(i uint32) {
 	if f.loading == nil {
 		f.order.unlink(i)
 	}
+	f.dropDevice(i)
 	*f.names.at(i) = name{}
 	// The idle wheel finds out by itself that the track is gone.
 	*t = track{inWheel: t.inWheel, waiting: t.waiting}

@@ -22,13 +22,16 @@ type Query struct {
 	From, To int64  // ms since 1970
 	Rider    string // "" means every rider
 	Device   string // "" means every device, and none
+
+	Limit  int  // most points of a series; 0 means all
+	Newest bool // the newest points of each series, newest first, instead of the oldest
 }
 
 // Points calls each for every stored point that q selects, until each returns
 // an error, which it passes on. The entry has what the store knows of it: the
 // ping, its cell, Skipped and Late; it is valid only during the call. Points of
-// one series (cell, device, late, rider) come in order of time. Rows of other
-// writers that have no position are left out.
+// one series (cell, device, late, rider) come in order of time, or in the
+// opposite order. Rows of other writers that have no position are left out.
 //
 // Memory does not grow with the number of points. InfluxDB may take as long as
 // it likes, but not fall silent for longer than the configured timeout.
@@ -75,6 +78,12 @@ func selectPoints(from *mapping, q Query) url.Values {
 		iql += ` AND "device" = ` + literal(q.Device)
 	}
 	iql += ` GROUP BY ` + identifiers("cell", "device", "late", "rider")
+	if q.Newest {
+		iql += ` ORDER BY time DESC`
+	}
+	if q.Limit > 0 {
+		iql += ` LIMIT ` + strconv.Itoa(q.Limit)
+	}
 	params := url.Values{"q": {iql}, "db": {from.Database}, "epoch": {"ms"}, "chunked": {"true"}}
 	if from.Policy != "" {
 		params.Set("rp", from.Policy)

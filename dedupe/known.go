@@ -1,0 +1,80 @@
+package dedupe
+
+import (
+	"math"
+	"slices"
+
+	"pingline"
+)
+
+// Known is what the filter knows of one track's newest ping.
+type Known struct {
+	Device string
+	Held   bool         // the newest ping is held; Fix, Cell and Trip are whole
+	Fix    pingline.Fix // of a stored one, only its time and position
+	Cell   uint64
+	Trip   string
+
+	// Settled is the time, ms, up to which what was taken in is stored, or lies
+	// on the line between stored pings; later ones may yet move that line.
+	Settled int64
+}
+
+// Known appends to dst what is known of each of a rider's tracks that has pings
+// which are not late.
+func (f *Filter) Known(dst []Known, rider string) []Known {
+	f.endLoad()
+	if i := f.lookup(f.hash(rider, ""), rider, ""); i != 0 {
+		dst = f.appendKnown(dst, i)
+	}
+	for _, i := range f.devices[rider] {
+		dst = f.appendKnown(dst, i)
+	}
+	return dst
+}
+
+func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
+	t, n := f.tracks.at(i), f.names.at(i)
+	_, device := n.split()
+	k := Known{Device: device, Settled: math.MinInt64}
+	if t.n > 0 {
+		s := t.last()
+		k.Fix = pingline.Fix{At: s.at, LatE7: s.lat, LonE7: s.lon}
+		k.Settled = s.at
+	}
+	if t.holds {
+		k.Held, k.Fix, k.Cell, k.Trip = true, t.fix, t.cell, n.trip
+	} else if t.n == 0 {
+		return dst
+	}
+	if t.backlog != 0 {
+		k.Settled = min(k.Settled, f.backlogs.at(t.backlog).start.at)
+	}
+	return append(dst, k)
+}
+
+// addDevice notes that track i is one of a rider's devices. Most riders have one
+// track without a name, which is found without this.
+func (f *Filter) addDevice(i uint32, device string) {
+	if device == "" {
+		return
+	}
+	if f.devices == nil {
+		f.devices = make(map[string][]uint32)
+	}
+	rider, _ := f.names.at(i).split()
+	f.devices[rider] = append(f.devices[rider], i)
+}
+
+func (f *Filter) dropDevice(i uint32) {
+	rider, device := f.names.at(i).split()
+	if device == "" {
+		return
+	}
+	left := slices.DeleteFunc(f.devices[rider], func(k uint32) bool { return k == i })
+	if len(left) == 0 {
+		delete(f.devices, rider)
+		return
+	}
+	f.devices[rider] = left
+}

@@ -1,0 +1,154 @@
+package sink
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"pingline"
+	"pingline/internal/influxd"
+)
+
+// spread writes a track of one rider with three devices over two shards of one
+// server: some points in one, some in both, with late ones beside others. It
+// returns what a reader is to see, in order.
+func spread(t *testing.T, shards []Shard, n int) []pingline.Entry {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	var want []pingline.Entry
+	bodies := make([][]byte, len(shards))
+	var kinds []int
+	for i := range n {
+		if i%4 == 0 {
+			kinds = rnd.Perm(6)
+		}
+		e := pingline.Entry{Verdict: pingline.Accepted, Cell: 0x8539220ffffffff - uint64(rnd.IntN(3))<<20}
+		e.Rider, e.Device = "r", []string{"", "phone", "watch"}[kinds[i%4]%3]
+		e.At = recently + int64(i/4) // up to four points of one instant
+		e.LatE7, e.LonE7, e.Late = int32(i+1), int32(-i), kinds[i%4] >= 3
+		for k := range bodies {
+			if k == i%len(bodies) || rnd.IntN(3) == 0 {
+				bodies[k] = pingline.AppendLine(bodies[k], &e)
+			}
+		}
+		same := slices.IndexFunc(want, func(w pingline.Entry) bool { return w.At == e.At && w.Device == e.Device })
+		switch {
+		case same < 0:
+			want = append(want, e)
+		case want[same].Late:
+			want[same] = e
+		}
+	}
+	for k := range bodies {
+		write(t, shards[k].Influx, string(bodies[k]))
+	}
+	slices.SortFunc(want, func(a, b pingline.Entry) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device))
+	})
+	return want
+}
+
+func TestTrackOfSeveralShards(t *testing.T) {
+	eachVersion(t, influxd.Config{}, testTrackOfSeveralShards)
+}
+
+func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
+	var shards []Shard
+	for _, name := range []string{"a", "b"} {
+		if err := server.CreateBucket(t.Context(), name, 0); err != nil {
+			t.Fatal(err)
+		}
+		shards = append(shards, Shard{Name: name, Influx: testInflux(t, access(server, name))})
+	}
+	const n = 3000
+	want := spread(t, shards, n)
+	store := NewStore(shards)
+
+	for _, tt := range []struct {
+		name  string
+		limit int
+		q     Query
+	}{
+		{"all at once", n, Query{}},
+		{"pages of 500", 500, Query{}},
+		{"pages of 7 of a part", 7, Query{From: recently + 100, To: recently + 200}},
+		{"pages of less than an instant", 1, Query{From: recently + 700}},
+		{"one device", 100, Query{Device: "watch"}},
+		{"nothing", 100, Query{From: recently + n}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := tt.q
+			q.Rider, q.Limit, q.To = "r", tt.limit, cmp.Or(q.To, math.MaxInt64/1_000_000)
+			part := slices.DeleteFunc(slices.Clone(want), func(e pingline.Entry) bool {
+				return e.At < q.From || e.At >= q.To || q.Device != "" && e.Device != q.Device
+			})
+			samePoints(t, pages(t, store, q), part)
+		})
+	}
+	t.Run("the newest of each device", func(t *testing.T) {
+		page, err := store.Latest(t.Context(), "r")
+		if err != nil || len(page.Points) != 3 {
+			t.Fatalf("Latest: %+v, %v", page, err)
+		}
+		for i, e := range page.Points {
+			if i > 0 && e.At > page.Points[i-1].At {
+				t.Errorf("%d comes behind %d", e.At, page.Points[i-1].At)
+			}
+			last := slices.IndexFunc(want, func(w pingline.Entry) bool {
+				return w.Device == e.Device && !w.Late && w.At > e.At
+			})
+			if e.Late || last >= 0 {
+				t.Errorf("the newest of %q is %+v, there is %+v", e.Device, e, want[max(last, 0)])
+			}
+		}
+	})
+	t.Run("a shard that does not answer", func(t *testing.T) {
+		dead := Shard{Name: "c", Influx: testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1", Bucket: "c"})}
+		q := Query{Rider: "r", From: recently, To: math.MaxInt64 / 1_000_000, Limit: n}
+		page, err := NewStore(append([]Shard{dead}, shards...)).Track(t.Context(), q)
+		if err != nil || len(page.Silent) != 1 || !strings.Contains(page.Silent[0].Error(), "shard c") {
+			t.Errorf("one of three is dead: silent %v, %v", page.Silent, err)
+		}
+		samePoints(t, page.Points, want)
+		if _, err := NewStore([]Shard{dead}).Track(t.Context(), q); err == nil {
+			t.Error("no error though no shard answers")
+		}
+		if _, err := NewStore([]Shard{dead}).Latest(t.Context(), "r"); err == nil {
+			t.Error("no error though no shard answers")
+		}
+	})
+}
+
+// pages reads all that q selects, page by page.
+func pages(t *testing.T, store *Store, q Query) (all []pingline.Entry) {
+	t.Helper()
+	for more := true; more; {
+		page, err := store.Track(t.Context(), q)
+		if err != nil || len(page.Silent) > 0 || len(page.Points) > q.Limit+2 {
+			t.Fatalf("page from %d: %d points, silent %v, %v", q.From, len(page.Points), page.Silent, err)
+		}
+		if more = page.More; more && len(page.Points) == 0 {
+			t.Fatalf("page from %d: nothing, and more of it", q.From)
+		}
+		all = append(all, page.Points...)
+		if more {
+			q.From = page.Points[len(page.Points)-1].At + 1
+		}
+	}
+	return all
+}
+
+func samePoints(t *testing.T, got, want []pingline.Entry) {
+	t.Helper()
+	if slices.Equal(got, want) {
+		return
+	}
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Fatalf("%d points, want %d; they differ from number %d on: %+v, want %+v", len(got), len(want), i, got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
+		}
+	}
+}
