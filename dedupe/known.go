@@ -15,9 +15,9 @@ type Known struct {
 	Cell   uint64
 	Trip   string
 
-	// Settled is the time, ms, up to which what was taken in is stored, or lies
-	// on the line between stored pings; later ones may yet move that line.
-	Settled int64
+	// Complete is the time, ms, before which what was taken in is stored, or lies
+	// on the line between stored pings; the largest int64 if all of it is.
+	Complete int64
 }
 
 // Known appends to dst what is known of each of a rider's tracks that has pings
@@ -36,19 +36,21 @@ func (f *Filter) Known(dst []Known, rider string) []Known {
 func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
 	t, n := f.tracks.at(i), f.names.at(i)
 	_, device := n.split()
-	k := Known{Device: device, Settled: math.MinInt64}
+	k := Known{Device: device, Complete: math.MaxInt64}
+	since := int64(math.MinInt64) // of the open line
 	if t.n > 0 {
 		s := t.last()
 		k.Fix = pingline.Fix{At: s.at, LatE7: s.lat, LonE7: s.lon}
-		k.Settled = s.at
+		since = s.at + 1
 	}
 	if t.holds {
 		k.Held, k.Fix, k.Cell, k.Trip = true, t.fix, t.cell, n.trip
+		k.Complete = since
 	} else if t.n == 0 {
 		return dst
 	}
 	if t.backlog != 0 {
-		k.Settled = min(k.Settled, f.backlogs.at(t.backlog).start.at)
+		k.Complete = min(k.Complete, f.backlogs.at(t.backlog).start.at+1)
 	}
 	return append(dst, k)
 }

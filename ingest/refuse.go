@@ -42,7 +42,7 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 		status = fiber.StatusRequestEntityTooLarge
 	case errors.Is(err, errUnknownEncoding):
 		status = fiber.StatusUnsupportedMediaType
-	case errors.Is(err, errMalformed):
+	case errors.Is(err, errMalformed), errors.Is(err, errBadQuery):
 		status = fiber.StatusBadRequest
 	case errors.As(err, &httpErr):
 		status = httpErr.Code

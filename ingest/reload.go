@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -71,6 +72,7 @@ func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err erro
 // it, or in it, held pings up to MaxAhead ahead of the commit that follows.
 func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64, missing bool) error {
 	last := w.log.Last()
+	w.pending.reset(next)
 	r := w.log.Read(next)
 	defer r.Close()
 	var e pingline.Entry
@@ -91,9 +93,11 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 			filter.Damaged(h.At + w.cfg.MaxAhead.Milliseconds())
 			missing = false
 		}
-		if err := replayCommit(filter, rec.Number, &h, &entries, &e); err != nil {
+		oldest, err := replayCommit(filter, rec.Number, &h, &entries, &e)
+		if err != nil {
 			return fmt.Errorf("commit %d: %w", rec.Number, err)
 		}
+		w.pending.add(rec.Number, oldest)
 		next = rec.Number + 1
 	}
 	if missing {
@@ -102,12 +106,17 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 	return nil
 }
 
-func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, e *pingline.Entry) error {
+// replayCommit returns the ts of the oldest of its entries that are to be stored.
+func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, e *pingline.Entry) (oldest int64, err error) {
 	bound := dedupe.Bound{MaxError: float64(h.MaxError), AccuracyCap: float64(h.AccuracyCap)}
+	oldest = math.MaxInt64
 	for {
 		ok, err := entries.Next(e)
 		if !ok {
-			return err
+			return oldest, err
+		}
+		if e.Stored() {
+			oldest = min(oldest, storedAt(e))
 		}
 		if !e.IsLine() {
 			filter.Replay(number, bound, e)

@@ -22,6 +22,7 @@ type Config struct {
 	Writer *Writer
 	Cells  partition.Cells
 	Limits Limits
+	Reader Reader // what the reading routes ask
 
 	MaxInProgress  int64         // bytes of requests in work, beyond which they get 503; 0 means 256 MiB
 	MaxConnections int           // beyond which one gets 503 and is closed; 0 means 10,000
@@ -52,6 +53,7 @@ type Server struct {
 	over     *Overload
 	pool     sync.Pool     // of *exchange
 	inflates chan struct{} // held while inflating: bounds what that takes
+	reads    chan struct{} // held while reading back what is stored
 	budget   budget
 
 	riders, clients    *rates
@@ -103,6 +105,7 @@ func New(cfg Config) (*Server, error) {
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		stats:    ServerStats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
+	s.reads = make(chan struct{}, readsAtOnce)
 	s.pool.New = func() any { return new(exchange) }
 	s.app = fiber.New(fiber.Config{
 		AppName:               "pingline",
@@ -121,6 +124,7 @@ func New(cfg Config) (*Server, error) {
 	s.app.Post("/v1/pings", s.pings)
 	s.app.Get("/healthz", s.health)
 	s.app.Get("/readyz", s.ready)
+	s.readRoutes()
 	return s, nil
 }
 

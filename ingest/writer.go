@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type WriterConfig struct {
 	Filter    dedupe.Config
 	Bound     dedupe.Bound  // in force for every ping at level 0
 	Overload  *Overload     // says how much is given up; nil: nothing ever is
+	Written   func() uint64 // number of the first commit that is not all stored; nil: not known
 	MaxAhead  time.Duration // how far ahead of our clock a ping may have been; 0 means 2 m
 	Node      string        // written into each commit
 	Dir       string        // where checkpoints of the filter live; "" keeps none
@@ -77,6 +79,7 @@ type Writer struct {
 	level   int          // how much is given up
 	bound   dedupe.Bound // in force
 	reserve bool         // the commit may use what the log keeps back
+	oldest  int64        // ts of the oldest of its entries to be stored
 	putOff  *Job         // did not fit the last commit
 	lastJob uint64
 
@@ -84,6 +87,7 @@ type Writer struct {
 	evicted  uint64 // by filters before the last reload
 
 	checkpoint *checkpointer
+	pending    pending
 
 	mu    sync.Mutex
 	stats WriterStats
@@ -142,6 +146,7 @@ type Job struct {
 	Verdicts []pingline.Verdict // out: one for each ping
 	Bound    dedupe.Bound       // out: in force when they were judged
 
+	look   *Look // to be filled in behind the pings
 	id     uint64
 	size   int // most bytes its entries can take in a commit
 	events int // of those, of pings with events
@@ -193,7 +198,7 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 // request is refused with an error wrapping ErrUnavailable or ErrTooLarge.
 func (w *Writer) Submit(j *Job) error {
 	j.Bound = w.boundAt(w.cfg.Overload.Level())
-	if len(j.Pings)+len(j.Lines) == 0 {
+	if len(j.Pings)+len(j.Lines) == 0 && j.look == nil {
 		return nil
 	}
 	if err := w.prepare(j); err != nil {
@@ -343,6 +348,9 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 	}
 	if flush {
 		w.flush()
+		if w.cfg.Written != nil {
+			w.pending.passed(w.cfg.Written())
+		}
 	}
 	if err := w.append(ctx, w.reserve); err != nil {
 		return err
@@ -417,7 +425,7 @@ func (w *Writer) begin() {
 		MaxError:    float32(w.bound.MaxError),
 		AccuracyCap: float32(w.bound.AccuracyCap),
 	})
-	w.entries, w.counts = 0, Counts{}
+	w.entries, w.counts, w.oldest = 0, Counts{}, math.MaxInt64
 	w.totals = w.log.LastTotals()
 	clear(w.taken)
 	w.taken = w.taken[:0]
@@ -454,6 +462,9 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	for i := range j.Lines {
 		w.logLine(&j.Lines[i])
 	}
+	if j.look != nil {
+		j.look.fill(w)
+	}
 }
 
 // shedWithin is how far behind a track's newest ping the next one has to be at
@@ -477,6 +488,7 @@ func (w *Writer) logLine(e *pingline.Entry) {
 	if e.Stored() {
 		w.totals[pingline.TotalStored]++
 		w.counts.Replayed++
+		w.oldest = min(w.oldest, storedAt(e))
 	} else {
 		w.totals[pingline.TotalLines]++
 		w.counts.Lines++
@@ -492,6 +504,7 @@ func (w *Writer) logBatch(id uint64, j *Job) {
 		w.entries++
 		if e.Stored() {
 			w.totals[pingline.TotalStored]++
+			w.oldest = min(w.oldest, e.At)
 		}
 		if !e.Promoted {
 			w.totals[pingline.TotalPings]++
@@ -523,9 +536,11 @@ func (w *Writer) append(ctx context.Context, reserve bool) error {
 		began := time.Now()
 		// The append has a limit of its own: being told to stop does not make
 		// its fate known any sooner.
-		if _, err := w.log.Append(context.WithoutCancel(ctx), w.buf, w.totals, reserve); err != nil {
+		number, err := w.log.Append(context.WithoutCancel(ctx), w.buf, w.totals, reserve)
+		if err != nil {
 			return fmt.Errorf("append a commit of %d entries, %d bytes: %w", w.entries, len(w.buf), err)
 		}
+		w.pending.add(number, w.oldest)
 		if w.cfg.ObserveCommit != nil {
 			pings := 0
 			for _, j := range w.taken {

@@ -1,0 +1,45 @@
+package ingest
+
+import "pingline/dedupe"
+
+// Look is what is known of a rider at one moment, between two commits.
+type Look struct {
+	Rider  string
+	Tracks []dedupe.Known
+
+	oldest int64 // ts of the oldest ping, of any rider, that is yet to be stored, ms
+}
+
+// Look returns what is known of a rider. It waits for what is on its way to
+// disk, and returns an error wrapping ErrUnavailable as Submit does.
+func (w *Writer) Look(rider string) (*Look, error) {
+	l := &Look{Rider: rider}
+	if err := w.Submit(&Job{look: l}); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// fill is called by the writer, when all before it has been judged.
+func (l *Look) fill(w *Writer) {
+	l.Tracks = w.filter.Known(l.Tracks[:0], l.Rider)
+	next := uint64(0)
+	if w.cfg.Written != nil {
+		next = w.cfg.Written()
+	}
+	l.oldest = min(w.pending.oldest(next), w.oldest)
+}
+
+// Complete returns the time, ms, before which all that was taken in of the
+// rider's device, or of all if device is "", is where readers find it: stored, or
+// on the line between what is stored. It is the smallest int64 if that is not
+// known, and the largest if nothing is on its way.
+func (l *Look) Complete(device string) int64 {
+	at := l.oldest
+	for i := range l.Tracks {
+		if k := &l.Tracks[i]; device == "" || k.Device == device {
+			at = min(at, k.Complete)
+		}
+	}
+	return at
+}

@@ -1,0 +1,301 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"pingline"
+	"pingline/partition"
+)
+
+// Reader is where the reading routes look. A route whose function is nil is not
+// there.
+type Reader struct {
+	// Track returns the points of one rider with from <= ts < to (ms), of one
+	// device unless that is "", in order of time, each once. About limit of
+	// them: a page ends behind an instant.
+	Track func(ctx context.Context, rider, device string, from, to int64, limit int) (Points, error)
+	// Latest returns the newest point of each of a rider's devices.
+	Latest func(ctx context.Context, rider string) (Points, error)
+	// Cells returns the activity in the cells of a resolution that touch a box;
+	// resolution -1 is the finest there is.
+	Cells func(box partition.Box, res int) ([]Activity, error)
+	// Partitions returns how the load is spread.
+	Partitions func() Partitions
+}
+
+// Points are what a store knows.
+type Points struct {
+	List    []pingline.Entry
+	More    bool // points behind the last one were left out
+	Partial bool // part of the store did not answer
+}
+
+// errBadQuery is wrapped by the refusal of a request for what its parameters say.
+var errBadQuery = errors.New("bad query")
+
+func badQuery(name, format string, args ...any) error {
+	return &bodyError{errBadQuery, name + ": " + fmt.Sprintf(format, args...)}
+}
+
+// Limits of reads.
+const (
+	trackLimit   = 1000   // points of a page, if not said otherwise
+	trackMost    = 10_000 // points of a page
+	trackSpan    = 24 * time.Hour
+	storeTimeout = 10 * time.Second
+	readsAtOnce  = 32
+)
+
+func (s *Server) readRoutes() {
+	r := &s.cfg.Reader
+	if r.Latest != nil {
+		s.app.Get("/v1/riders/:id", s.bounded(s.latest))
+	}
+	if r.Track != nil {
+		s.app.Get("/v1/riders/:id/track", s.bounded(s.track))
+	}
+	if r.Cells != nil {
+		s.app.Get("/v1/cells", s.bounded(s.cells))
+	}
+	if r.Partitions != nil {
+		s.app.Get("/v1/partitions", func(c *fiber.Ctx) error { return c.JSON(r.Partitions()) })
+	}
+}
+
+// bounded limits how many reads are in work, so that readers never crowd out
+// pings.
+func (s *Server) bounded(read fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		select {
+		case s.reads <- struct{}{}:
+			defer func() { <-s.reads }()
+			return read(c)
+		default:
+			return fmt.Errorf("%d reads are in progress: %w", cap(s.reads), ErrUnavailable)
+		}
+	}
+}
+
+// point is a stored ping as JSON: the keys it was sent with, and what became of
+// it.
+type point struct {
+	Device   string   `json:"device_id,omitempty"`
+	TS       int64    `json:"ts"`
+	Lat      float64  `json:"lat"`
+	Lon      float64  `json:"lon"`
+	Speed    *float32 `json:"speed,omitempty"`
+	Heading  *float32 `json:"heading,omitempty"`
+	Accuracy *float32 `json:"accuracy,omitempty"`
+	Altitude *float32 `json:"altitude,omitempty"`
+	Battery  *float32 `json:"battery,omitempty"`
+	Event    string   `json:"event,omitempty"`
+	Trip     string   `json:"trip_id,omitempty"`
+	Cell     string   `json:"cell,omitempty"`
+	Skipped  uint32   `json:"skipped,omitempty"`
+	Late     bool     `json:"late,omitempty"`
+}
+
+func pointOf(e *pingline.Entry) point {
+	p := point{
+		Device: e.Device, TS: e.At, Lat: e.Lat(), Lon: e.Lon(),
+		Event: e.Event, Trip: e.Trip, Skipped: e.Skipped, Late: e.Late,
+	}
+	for i, f := range [...]struct {
+		to   **float32
+		from *float32
+	}{{&p.Speed, &e.Speed}, {&p.Heading, &e.Heading}, {&p.Accuracy, &e.Accuracy}, {&p.Altitude, &e.Altitude}, {&p.Battery, &e.Battery}} {
+		if e.Has(1 << i) {
+			*f.to = f.from
+		}
+	}
+	if e.Cell != 0 {
+		p.Cell = strconv.FormatUint(e.Cell, 16)
+	}
+	return p
+}
+
+func pointsOf(list []pingline.Entry) []point {
+	points := make([]point, len(list))
+	for i := range list {
+		points[i] = pointOf(&list[i])
+	}
+	return points
+}
+
+// latest answers with the newest ping of each of a rider's devices: what the
+// writer knows, and what is stored.
+func (s *Server) latest(c *fiber.Ctx) error {
+	rider, err := riderOf(c)
+	if err != nil {
+		return err
+	}
+	// The store is asked second: what has left memory by then is there.
+	look, lookErr := s.cfg.Writer.Look(rider)
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	stored, err := s.cfg.Reader.Latest(ctx, rider)
+	if err != nil && (lookErr != nil || len(look.Tracks) == 0) {
+		return storeError(err)
+	}
+	list := stored.List
+	if lookErr == nil {
+		list = withKnown(list, look)
+	}
+	if len(list) == 0 && !stored.Partial {
+		return fiber.NewError(fiber.StatusNotFound, "no ping of this rider is known")
+	}
+	slices.SortFunc(list, func(a, b pingline.Entry) int {
+		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Device, b.Device))
+	})
+	return c.JSON(fiber.Map{"rider_id": rider, "pings": pointsOf(list), "partial": stored.Partial || err != nil || lookErr != nil})
+}
+
+// withKnown adds to the newest points of the store what only the writer knows:
+// of a held ping all, of one on its way its time and place.
+func withKnown(list []pingline.Entry, l *Look) []pingline.Entry {
+	for i := range l.Tracks {
+		k := &l.Tracks[i]
+		e := pingline.Entry{Cell: k.Cell, Ping: pingline.Ping{Rider: l.Rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}
+		switch at := slices.IndexFunc(list, func(e pingline.Entry) bool { return e.Device == k.Device }); {
+		case at < 0:
+			list = append(list, e)
+		case list[at].At < k.Fix.At || list[at].Late:
+			list[at] = e
+		}
+	}
+	return list
+}
+
+// track answers with a page of what is stored of a rider.
+func (s *Server) track(c *fiber.Ctx) error {
+	if s.over.Heavy() {
+		return fmt.Errorf("overloaded, tracks are not read: %w", ErrUnavailable)
+	}
+	rider, err := riderOf(c)
+	if err != nil {
+		return err
+	}
+	q, err := s.trackQuery(c, time.Now())
+	if err != nil {
+		return err
+	}
+	// What was taken in so far is asked for first, so that the promise is about
+	// what the store then shows.
+	complete := s.complete(rider, q.device)
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	stored, err := s.cfg.Reader.Track(ctx, rider, q.device, q.from, q.to, q.limit)
+	if err != nil {
+		return storeError(err)
+	}
+	if stored.Partial {
+		complete = 0
+	}
+	answer := fiber.Map{"rider_id": rider, "complete_to": complete, "partial": stored.Partial}
+	if n := len(stored.List); stored.More && n > 0 {
+		answer["next"] = strconv.FormatInt(stored.List[n-1].At+1, 10)
+	}
+	if strings.Contains(c.Get(fiber.HeaderAccept), mimeGeoJSON) {
+		return geoJSON(c, trackFeatures(rider, stored.List), answer)
+	}
+	answer["pings"] = pointsOf(stored.List)
+	return c.JSON(answer)
+}
+
+// complete returns the time, ms, before which all that was taken in of a rider is
+// to be seen; 0 if that is not known.
+func (s *Server) complete(rider, device string) int64 {
+	look, err := s.cfg.Writer.Look(rider)
+	if err != nil {
+		return 0
+	}
+	return max(0, min(look.Complete(device), time.Now().UnixMilli()))
+}
+
+type trackQuery struct {
+	device   string
+	from, to int64
+	limit    int
+}
+
+func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q trackQuery, err error) {
+	q.to = now.Add(s.cfg.Limits.Times.MaxAhead).UnixMilli() + 1
+	if err := timeParam(c, "to", &q.to); err != nil {
+		return q, err
+	}
+	q.from = q.to - trackSpan.Milliseconds()
+	if err := timeParam(c, "from", &q.from); err != nil {
+		return q, err
+	}
+	if q.from > q.to {
+		return q, badQuery("from", "%d is after to, %d", q.from, q.to)
+	}
+	if q.limit, err = intParam(c, "limit", trackLimit, 1, trackMost); err != nil {
+		return q, err
+	}
+	if v := c.Query("device"); v != "" {
+		q.device = strings.Clone(v)
+		if err := pingline.CheckName("device", q.device); err != nil {
+			return q, &bodyError{errBadQuery, err.Error()}
+		}
+	}
+	return q, nil
+}
+
+// riderOf returns the rider in the path.
+func riderOf(c *fiber.Ctx) (string, error) {
+	rider := strings.Clone(c.Params("id"))
+	if err := pingline.CheckName("rider_id", rider); err != nil {
+		return "", &bodyError{errBadQuery, err.Error()}
+	}
+	return rider, nil
+}
+
+// timeParam sets at to the parameter of that name, ms or RFC 3339, if it is there.
+func timeParam(c *fiber.Ctx, name string, at *int64) error {
+	v := c.Query(name)
+	if v == "" {
+		return nil
+	}
+	ms, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		t, terr := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+")) // a + that was not escaped
+		if terr != nil {
+			return badQuery(name, "%q is neither ms since 1970 nor RFC 3339", v)
+		}
+		ms = t.UnixMilli()
+	}
+	const most = math.MaxInt64 / 1_000_000 // what InfluxDB can tell apart
+	if ms < -most || ms > most {
+		return badQuery(name, "%d is not in [%d, %d]", ms, -most, most)
+	}
+	*at = ms
+	return nil
+}
+
+func intParam(c *fiber.Ctx, name string, def, lo, hi int) (int, error) {
+	v := c.Query(name)
+	if v == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < lo || n > hi {
+		return 0, badQuery(name, "%q is not a number in [%d, %d]", v, lo, hi)
+	}
+	return n, nil
+}
+
+// storeError tells a reader to come back: what is stored cannot be read now.
+func storeError(err error) error {
+	return fmt.Errorf("the store does not answer: %w", errors.Join(ErrUnavailable, err))
+}
