@@ -107,7 +107,7 @@ func benchmarkJudge(b *testing.B, fl *fleet, shuffled bool) {
 				stored++
 			}
 		}
-		batch.Entries, batch.Settled = batch.Entries[:0], batch.Settled[:0]
+		batch.Reset()
 	}
 	for range 12 * len(fl.names) {
 		judge(fl.next())
@@ -174,7 +174,7 @@ func BenchmarkMemory(b *testing.B) {
 			e := fl.next()
 			e.Trip = "trip-0001"
 			f.Judge(&batch, e, Bound{MaxError: 10, AccuracyCap: 50}, 1, 0)
-			batch.Entries, batch.Settled = batch.Entries[:0], batch.Settled[:0]
+			batch.Reset()
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

@@ -123,7 +123,7 @@ func (r *run) drain() {
 			}
 		}
 	}
-	r.batch.Entries, r.batch.Settled = r.batch.Entries[:0], r.batch.Settled[:0]
+	r.batch.Reset()
 }
 
 // flush stores what is held.

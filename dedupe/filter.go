@@ -70,7 +70,13 @@ const maxBound = 2.1e7
 // logs the entries in their order and resets it.
 type Batch struct {
 	Entries []pingline.Entry
+	Since   []int64 // of each of Entries: before this time, ms, readers see the same without it
 	Settled []Settlement
+}
+
+// Reset empties the batch.
+func (b *Batch) Reset() {
+	b.Entries, b.Since, b.Settled = b.Entries[:0], b.Since[:0], b.Settled[:0]
 }
 
 // Settlement is the fate of a ping that was held before.
@@ -190,8 +196,9 @@ func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, n
 	if conflict {
 		f.counts.Conflicts++
 	}
+	since := f.since(i, e)
 	e.Skipped = f.apply(i, e, eps, h)
-	b.Entries = append(b.Entries, *e)
+	b.Entries, b.Since = append(b.Entries, *e), append(b.Since, since)
 	return e.Verdict, conflict
 }
 

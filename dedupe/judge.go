@@ -294,6 +294,7 @@ func (f *Filter) promote(b *Batch, i uint32, kind uint8) {
 		State:    kind,
 	})
 	e := &b.Entries[len(b.Entries)-1]
+	b.Since = append(b.Since, f.since(i, e))
 	e.Skipped = f.apply(i, e, 0, hold{})
 }
 

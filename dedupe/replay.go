@@ -1,6 +1,10 @@
 package dedupe
 
-import "pingline"
+import (
+	"math"
+
+	"pingline"
+)
 
 // apply changes the state by an entry that was judged, now or when it was
 // logged; every change of a track's state is made here, so that it is a function
@@ -35,6 +39,23 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	}
 	skipped, t.skipped = t.skipped, 0
 	return skipped
+}
+
+// since returns the time, ms, before which readers see the same whether e, about
+// to be applied to track i, is stored or not: a vertex moves the line from the
+// vertex before it on.
+func (f *Filter) since(i uint32, e *pingline.Entry) int64 {
+	if i == 0 || !e.Stored() || e.Late {
+		return e.At
+	}
+	t := f.tracks.at(i)
+	switch {
+	case e.State == next && t.n > 0:
+		return min(e.At, t.last().at+1)
+	case e.State == back && t.backlog != 0:
+		return min(e.At, f.backlogs.at(t.backlog).start.at+1)
+	}
+	return e.At
 }
 
 // skip counts a dropped ping.
@@ -176,8 +197,9 @@ func (f *Filter) applyRedundant(t *track, p spot, eps float64) {
 // Replay changes the state by an entry of the log's commit of that number, as
 // Judge did when it was logged: the entry and the bound in its commit decide,
 // not this filter's settings. Entries must come in the log's order, all of them
-// after those that Load has restored.
-func (f *Filter) Replay(number uint64, bound Bound, e *pingline.Entry) {
+// after those that Load has restored. It returns what Batch.Since says of e, or
+// the smallest int64 where that is not known.
+func (f *Filter) Replay(number uint64, bound Bound, e *pingline.Entry) (since int64) {
 	if f.loading != nil && number > f.loading.highest {
 		f.endLoad()
 	}
@@ -188,7 +210,7 @@ func (f *Filter) Replay(number uint64, bound Bound, e *pingline.Entry) {
 		if !e.Promoted {
 			f.order.stamp++
 		}
-		return
+		return math.MinInt64
 	case e.State == first:
 		i = f.replayFirst(i, hash, e)
 	case e.State == stranger:
@@ -200,9 +222,11 @@ func (f *Filter) Replay(number uint64, bound Bound, e *pingline.Entry) {
 		i = f.create(hash, e.Rider, e.Device)
 		f.tracks.at(i).broken = true
 	case i == 0 && e.Promoted:
-		return
+		return math.MinInt64
 	}
+	since = f.since(i, e)
 	f.apply(i, e, bound.Of(&e.Fix), hold{})
+	return since
 }
 
 // replayFirst makes room for a new track as Judge did, and forgets what is

@@ -7,7 +7,7 @@ type Look struct {
 	Rider  string
 	Tracks []dedupe.Known
 
-	oldest int64 // ts of the oldest ping, of any rider, that is yet to be stored, ms
+	before int64 // what is yet to be stored, of any rider, changes nothing before this time, ms
 }
 
 // Look returns what is known of a rider. It waits for what is on its way to
@@ -27,7 +27,7 @@ func (l *Look) fill(w *Writer) {
 	if w.cfg.Written != nil {
 		next = w.cfg.Written()
 	}
-	l.oldest = min(w.pending.oldest(next), w.oldest)
+	l.before = min(w.pending.before(next), w.oldest)
 }
 
 // Complete returns the time, ms, before which all that was taken in of the
@@ -35,7 +35,7 @@ func (l *Look) fill(w *Writer) {
 // on the line between what is stored. It is the smallest int64 if that is not
 // known, and the largest if nothing is on its way.
 func (l *Look) Complete(device string) int64 {
-	at := l.oldest
+	at := l.before
 	for i := range l.Tracks {
 		if k := &l.Tracks[i]; device == "" || k.Device == device {
 			at = min(at, k.Complete)

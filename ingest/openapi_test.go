@@ -12,13 +12,27 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers/legacy"
+
+	"pingline/dedupe"
+	"pingline/partition"
+	"pingline/queue"
 )
 
 // The description of the API holds for what the server answers, it has every
 // route of the server, and every status it names is shown here.
 func TestOpenAPI(t *testing.T) {
+	log := testLog(t, queue.Config{})
+	shelf := newShelf(t, log)
+	w, _ := testWriter(t, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Written: shelf.written})
+	reader := shelf.reader()
+	reader.Cells = func(partition.Box, int) ([]Activity, error) {
+		return []Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
+	}
+	reader.Partitions = func() Partitions {
+		return Partitions{Shards: []ShardShare{{Name: "a"}}, HotCells: []HotCell{{Cell: "8539220ffffffff"}}}
+	}
 	s, url := testServer(t, Config{
-		MaxInProgress: 1 << 20, Limits: Limits{MaxPings: 10},
+		Writer: w, Reader: reader, MaxInProgress: 1 << 20, Limits: Limits{MaxPings: 10},
 		RiderRate: 1e-6, RiderBurst: 3, HeadTimeout: 200 * time.Millisecond,
 	})
 	doc, err := openapi3.NewLoader().LoadFromFile("../docs/openapi.yaml")
@@ -76,6 +90,22 @@ func TestOpenAPI(t *testing.T) {
 	s.budget.used.Add(1 << 20)
 	check("POST", "/v1/pings", onePing("r", 8))
 	s.budget.used.Add(-1 << 20)
+	shelf.carry(log.Last() + 1)
+	const cells = "/v1/cells?bbox=-9,41,-8,42"
+	for _, path := range []string{"/v1/riders/r", "/v1/riders/r/track", cells} {
+		check("GET", path, "")
+		check("GET", strings.Replace(strings.Replace(path, "riders/r", "riders/r%20", 1), "41,", "91,", 1), "")
+		for range cap(s.reads) {
+			s.reads <- struct{}{}
+		}
+		check("GET", path, "")
+		for range cap(s.reads) {
+			<-s.reads
+		}
+	}
+	check("GET", "/v1/riders/r/track", "", "Accept", mimeGeoJSON)
+	check("GET", "/v1/riders/nobody", "")
+	check("GET", "/v1/partitions", "")
 	check("GET", "/healthz", "")
 	check("GET", "/readyz", "")
 	s.cfg.Writer.failing.Store(true)
@@ -97,7 +127,7 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	for _, r := range s.app.GetRoutes(true) {
-		if r.Method != http.MethodHead && doc.Paths.Find(r.Path) == nil {
+		if r.Method != http.MethodHead && doc.Paths.Find(strings.ReplaceAll(r.Path, ":id", "{id}")) == nil {
 			t.Errorf("%s %s is served and not described", r.Method, r.Path)
 		}
 	}

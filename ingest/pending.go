@@ -9,9 +9,9 @@ import (
 	"pingline"
 )
 
-// pending knows how old the pings are that readers of the log have yet to store:
-// from each commit on, the oldest ts to be stored in it or in a later one. A
-// commit with an older one takes the place of those before it, and of times
+// pending knows how far back what is yet to be stored will change what readers
+// see: from each commit on, the earliest time at which it or a later one does. A
+// commit with an earlier one takes the place of those before it, and of times
 // within a step one stands for all, so that an hour of outage is at most 36,000
 // small steps.
 type pending struct {
@@ -19,8 +19,8 @@ type pending struct {
 	steps []step // in order of number and of time
 }
 
-// step says that the oldest ping to be stored in this commit or a later one is
-// of this time, ms.
+// step says that this commit and those behind it change nothing before this time,
+// ms.
 type step struct {
 	number uint64
 	at     int64
@@ -31,12 +31,13 @@ const pendingStep = 100 // ms
 // reset forgets all; commits from number next on will be told.
 func (p *pending) reset(next uint64) { *p = pending{from: next, steps: p.steps[:0]} }
 
-// add takes note of a commit, behind all others, whose oldest ping to be stored
-// is of time at; the largest int64 says that there is none.
+// add takes note of a commit, behind all others, that changes nothing before time
+// at; the largest int64 says that it stores nothing.
 func (p *pending) add(number uint64, at int64) {
 	if at == math.MaxInt64 {
 		return
 	}
+	at = max(at, math.MinInt64+pendingStep)
 	at -= (at%pendingStep + pendingStep) % pendingStep
 	n := len(p.steps)
 	for n > 0 && p.steps[n-1].at >= at {
@@ -52,9 +53,10 @@ func (p *pending) passed(next uint64) {
 	p.from = max(p.from, next)
 }
 
-// oldest returns the oldest ts, ms, to be stored in commit next or a later one;
-// the largest int64 if there is none, the smallest if that is not known.
-func (p *pending) oldest(next uint64) int64 {
+// before returns the time, ms, before which commit next and those behind it change
+// nothing; the largest int64 if they store nothing, the smallest if that is not
+// known.
+func (p *pending) before(next uint64) int64 {
 	if next < p.from {
 		return math.MinInt64
 	}
@@ -68,15 +70,12 @@ func (p *pending) find(next uint64) int {
 	return sort.Search(len(p.steps), func(i int) bool { return p.steps[i].number >= next })
 }
 
-// storedAt returns the ts of an entry that is to be stored. A line whose time
-// cannot be read may be of any.
-func storedAt(e *pingline.Entry) int64 {
-	if !e.IsLine() {
-		return e.At
-	}
+// lineTime returns the time of a ready line, ms; one that cannot be read may be
+// of any.
+func lineTime(e *pingline.Entry) int64 {
 	at, err := strconv.ParseInt(e.Line[strings.LastIndexByte(e.Line, ' ')+1:], 10, 64)
 	if err != nil {
-		return math.MinInt64 + pendingStep
+		return math.MinInt64
 	}
 	return at
 }

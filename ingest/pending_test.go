@@ -34,12 +34,12 @@ func TestPendingAgainstAModel(t *testing.T) {
 					want = min(want, s.at)
 				}
 			}
-			if got := p.oldest(next); got > want || got <= want-pendingStep {
-				t.Fatalf("seed %d: oldest(%d) of commits to %d = %d, want %d or just before", seed, next, n, got, want)
+			if got := p.before(next); got > want || got <= want-pendingStep {
+				t.Fatalf("seed %d: before(%d) of commits to %d = %d, want %d or just before", seed, next, n, got, want)
 			}
 		}
-		if got := p.oldest(first - 1); got != math.MinInt64 {
-			t.Errorf("oldest of a commit that is not known: %d", got)
+		if got := p.before(first - 1); got != math.MinInt64 {
+			t.Errorf("before a commit that is not known: %d", got)
 		}
 	}
 }
@@ -58,10 +58,10 @@ func TestTimeOfAReadyLine(t *testing.T) {
 	for line, want := range map[string]int64{
 		"location,rider=r lat=1,lon=2 1760000000123":         1760000000123,
 		`location,rider=r event="a b",lat=1 -5`:              -5,
-		"location,rider=r lat=1,lon=2":                       math.MinInt64 + pendingStep,
-		"location,rider=r lat=1,lon=2 99999999999999999999 ": math.MinInt64 + pendingStep,
+		"location,rider=r lat=1,lon=2":                       math.MinInt64,
+		"location,rider=r lat=1,lon=2 99999999999999999999 ": math.MinInt64,
 	} {
-		if got := storedAt(&pingline.Entry{Kind: pingline.Replayed, Line: line}); got != want {
+		if got := lineTime(&pingline.Entry{Kind: pingline.Replayed, Line: line}); got != want {
 			t.Errorf("%s: %d, want %d", line, got, want)
 		}
 	}

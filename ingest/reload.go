@@ -106,7 +106,8 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 	return nil
 }
 
-// replayCommit returns the ts of the oldest of its entries that are to be stored.
+// replayCommit returns the time, ms, before which readers see the same without the
+// commit.
 func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, e *pingline.Entry) (oldest int64, err error) {
 	bound := dedupe.Bound{MaxError: float64(h.MaxError), AccuracyCap: float64(h.AccuracyCap)}
 	oldest = math.MaxInt64
@@ -115,11 +116,14 @@ func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader
 		if !ok {
 			return oldest, err
 		}
-		if e.Stored() {
-			oldest = min(oldest, storedAt(e))
-		}
+		since := int64(math.MaxInt64)
 		if !e.IsLine() {
-			filter.Replay(number, bound, e)
+			since = filter.Replay(number, bound, e)
+		} else if e.Stored() {
+			since = lineTime(e)
+		}
+		if e.Stored() {
+			oldest = min(oldest, since)
 		}
 	}
 }

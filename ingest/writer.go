@@ -79,7 +79,7 @@ type Writer struct {
 	level   int          // how much is given up
 	bound   dedupe.Bound // in force
 	reserve bool         // the commit may use what the log keeps back
-	oldest  int64        // ts of the oldest of its entries to be stored
+	oldest  int64        // before this time, ms, readers see the same without it
 	putOff  *Job         // did not fit the last commit
 	lastJob uint64
 
@@ -488,7 +488,7 @@ func (w *Writer) logLine(e *pingline.Entry) {
 	if e.Stored() {
 		w.totals[pingline.TotalStored]++
 		w.counts.Replayed++
-		w.oldest = min(w.oldest, storedAt(e))
+		w.oldest = min(w.oldest, lineTime(e))
 	} else {
 		w.totals[pingline.TotalLines]++
 		w.counts.Lines++
@@ -504,7 +504,7 @@ func (w *Writer) logBatch(id uint64, j *Job) {
 		w.entries++
 		if e.Stored() {
 			w.totals[pingline.TotalStored]++
-			w.oldest = min(w.oldest, e.At)
+			w.oldest = min(w.oldest, w.batch.Since[i])
 		}
 		if !e.Promoted {
 			w.totals[pingline.TotalPings]++
@@ -525,7 +525,7 @@ func (w *Writer) logBatch(id uint64, j *Job) {
 			w.counts.Covered++
 		}
 	}
-	w.batch.Entries, w.batch.Settled = w.batch.Entries[:0], w.batch.Settled[:0]
+	w.batch.Reset()
 }
 
 // append makes the commit durable; one without entries is not appended. What

@@ -106,7 +106,7 @@ func (t *trial) settle(tracks *roll) {
 		}
 	}
 	clear(t.batch.Entries)
-	t.batch.Entries, t.batch.Settled = t.batch.Entries[:0], t.batch.Settled[:0]
+	t.batch.Reset()
 }
 
 // path returns what is kept of a track.
