@@ -86,9 +86,9 @@ func (s *Server) bounded(read fiber.Handler) fiber.Handler {
 	}
 }
 
-// point is a stored ping as JSON: the keys it was sent with, and what became of
+// storedPoint is a stored ping as JSON: the keys it was sent with, and what became of
 // it.
-type point struct {
+type storedPoint struct {
 	Device   string   `json:"device_id,omitempty"`
 	TS       int64    `json:"ts"`
 	Lat      float64  `json:"lat"`
@@ -105,8 +105,8 @@ type point struct {
 	Late     bool     `json:"late,omitempty"`
 }
 
-func pointOf(e *pingline.Entry) point {
-	p := point{
+func pointOf(e *pingline.Entry) storedPoint {
+	p := storedPoint{
 		Device: e.Device, TS: e.At, Lat: e.Lat(), Lon: e.Lon(),
 		Event: e.Event, Trip: e.Trip, Skipped: e.Skipped, Late: e.Late,
 	}
@@ -124,8 +124,8 @@ func pointOf(e *pingline.Entry) point {
 	return p
 }
 
-func pointsOf(list []pingline.Entry) []point {
-	points := make([]point, len(list))
+func pointsOf(list []pingline.Entry) []storedPoint {
+	points := make([]storedPoint, len(list))
 	for i := range list {
 		points[i] = pointOf(&list[i])
 	}
