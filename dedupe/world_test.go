@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -328,12 +330,24 @@ func (w *world) rebuild(more func()) {
 			w.Fatalf("%d commits: %v", w.number(), err)
 		}
 	}
+	for _, k := range w.walkers {
+		if a, b := knownOf(w.Filter, k.rider), knownOf(f, k.rider); w.exact && a != b {
+			w.Fatalf("known of %s: %s, by the rebuilt filter %s", k.rider, a, b)
+		}
+	}
 	if f.Holding() != w.Holding() {
 		w.Fatalf("%d pings are held, %d by the rebuilt filter", w.Holding(), f.Holding())
 	}
 	w.evicted += w.Counts().Evicted
 	w.Filter = f
 	w.now = 0
+}
+
+// knownOf returns what a filter knows of a rider, by device.
+func knownOf(f *Filter, rider string) string {
+	list := f.Known(nil, rider)
+	slices.SortFunc(list, func(a, b Known) int { return strings.Compare(a.Device, b.Device) })
+	return fmt.Sprintf("%+v", list)
 }
 
 // sameState compares all that two filters know, but not where it lies.
