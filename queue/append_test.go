@@ -137,10 +137,14 @@ func TestGivenUp(t *testing.T) {
 		l := open(t, cfg)
 		fill(t, l, 3, 100)
 		landed := 0
-		for range 8 {
-			before := l.Last()
+		for round := range 8 {
+			before, st := l.Last(), l.session()
 			ctx, cancel := context.WithCancel(testContext(t))
-			go cancel() // any time
+			if round%2 == 0 {
+				go cancel() // any time
+			} else {
+				cancel() // before it is sent
+			}
 			n, err := l.Append(ctx, []byte("given up"), totals(before+1), false)
 			cancel()
 			if err == nil && n == before+1 {
@@ -162,6 +166,9 @@ func TestGivenUp(t *testing.T) {
 			}
 			if last == before+2 {
 				landed++
+			}
+			if st.server != nil && (st.server.srv.Running() || l.session() == st) {
+				t.Fatal("Settle left the server as it was")
 			}
 			accounted(t, l)
 		}

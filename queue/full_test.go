@@ -122,3 +122,38 @@ func TestLimitLowered(t *testing.T) {
 		checkTold(t, "a reader was told", readTo(t, l, 150, 200), nil)
 	})
 }
+
+// Whichever of an append and a trim learns first what the other did, each record
+// is counted once.
+func TestBytesOfAppendAndTrim(t *testing.T) {
+	p := startProxy(t, startNATS(t, t.TempDir()))
+	l := open(t, Config{URL: p.url(), MaxBytes: 1 << 20})
+	fill(t, l, 60, 10_000)
+
+	// The trim's answer tells of an append that has no answer yet.
+	p.holdAppends(false, true)
+	appended := make(chan struct{})
+	go func() {
+		defer close(appended)
+		fill(t, l, 1, 10_000)
+	}()
+	eventually(t, "the append's answer is held", func() bool { _, n := p.holds(); return n > 0 })
+	if err := l.Trim(30); err != nil || l.First() != 30 {
+		t.Fatalf("First = %d, %v, want 30", l.First(), err)
+	}
+	p.hold(false, false)
+	<-appended
+	accounted(t, l)
+
+	// The trim's answer was given before an append that is known by now.
+	st := l.session()
+	state, err := st.state(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 1, 10_000)
+	if l.trimmed(st, 30, state.LastSeq, int64(state.Bytes)) {
+		t.Error("the state before an append counts as the one after it")
+	}
+	accounted(t, l)
+}

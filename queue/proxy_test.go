@@ -16,6 +16,7 @@ type proxy struct {
 	mu       sync.Mutex
 	released *sync.Cond
 	held     [2]bool // requests, answers
+	first    bool    // of the first connection only, that of a log's appends
 	waiting  [2]int  // bytes that are held
 	links    []*link
 	stranded []*link
@@ -24,6 +25,7 @@ type proxy struct {
 // link is one connection through a proxy.
 type link struct {
 	client, server net.Conn
+	first          bool
 	stranded       bool
 	passing        sync.WaitGroup
 }
@@ -59,8 +61,8 @@ func (p *proxy) accept() {
 			client.Close()
 			continue
 		}
-		l := &link{client: client, server: backend}
 		p.mu.Lock()
+		l := &link{client: client, server: backend, first: len(p.links) == 0}
 		p.links = append(p.links, l)
 		p.mu.Unlock()
 		l.passing.Go(func() { p.pass(l, 0, backend, client) })
@@ -76,7 +78,7 @@ func (p *proxy) pass(l *link, way int, to, from net.Conn) {
 		n, err := from.Read(b)
 		p.mu.Lock()
 		p.waiting[way] += n
-		for p.held[way] || l.stranded {
+		for p.held[way] && (l.first || !p.first) || l.stranded {
 			p.released.Wait()
 		}
 		p.waiting[way] -= n
@@ -91,7 +93,15 @@ func (p *proxy) pass(l *link, way int, to, from net.Conn) {
 func (p *proxy) hold(requests, answers bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held = [2]bool{requests, answers}
+	p.held, p.first = [2]bool{requests, answers}, false
+	p.released.Broadcast()
+}
+
+// holdAppends is hold for the connection of the appends only.
+func (p *proxy) holdAppends(requests, answers bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held, p.first = [2]bool{requests, answers}, true
 	p.released.Broadcast()
 }
 

@@ -129,6 +129,9 @@ func TestClose(t *testing.T) {
 		if err := l.Trim(40); err != nil {
 			t.Errorf("Trim: %v, want nothing done", err)
 		}
+		if err := l.adopt(l.session()); !errors.Is(err, ErrClosed) {
+			t.Errorf("what Settle opened too late is taken: %v", err)
+		}
 		l.SetCursor("a", Cursor{Next: 9})
 		if err := l.KeepCursors(); !errors.Is(err, ErrClosed) {
 			t.Errorf("KeepCursors: %v, want ErrClosed", err)

@@ -10,6 +10,16 @@ import (
 	"time"
 )
 
+// A batch ends with what is durable, though the stream may have more.
+func TestBatchEndsAtLast(t *testing.T) {
+	l := open(t, Config{})
+	fill(t, l, 10, 100)
+	list, err := l.session().records(testContext(t), 3, 7)
+	if err != nil || len(list) != 5 || list[0].Number != 3 || list[4].Number != 7 {
+		t.Errorf("records from 3 to 7: %d of them, %v", len(list), err)
+	}
+}
+
 // Readers from any place get every record from there on, each once, from disk as
 // from memory.
 func TestRead(t *testing.T) {
