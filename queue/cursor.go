@@ -18,6 +18,7 @@ import (
 type Cursor struct {
 	Next   uint64 `json:"next"`
 	Totals Totals `json:"totals"`
+	Passed uint64 `json:"passed,omitempty"` // what its owner counted up to here; the log does not look at it
 }
 
 // cursors are named positions, kept in a small file that is written anew at most
@@ -39,10 +40,11 @@ type cursorList struct {
 	// purpose. Next is 0 if that is not known.
 	Trimmed Cursor            `json:"trimmed"`
 	Named   map[string]Cursor `json:"cursors"`
+	Notes   map[string]string `json:"notes,omitempty"`
 }
 
 func (c cursorList) clone() cursorList {
-	c.Named = maps.Clone(c.Named)
+	c.Named, c.Notes = maps.Clone(c.Named), maps.Clone(c.Notes)
 	return c
 }
 

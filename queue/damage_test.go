@@ -16,7 +16,7 @@ func TestDamage(t *testing.T) {
 	clean, crashed := t.TempDir(), t.TempDir()
 	l := open(t, Config{Dir: clean})
 	fill(t, l, records, size)
-	l.SetCursor("half", Cursor{records/2 + 1, totals(records / 2)})
+	l.SetCursor("half", Cursor{Next: records/2 + 1, Totals: totals(records / 2)})
 	if err := l.KeepCursors(); err != nil {
 		t.Fatal(err)
 	}
