@@ -4,104 +4,193 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"pingline"
+	"pingline/partition"
 	"pingline/queue"
 )
 
 // batch is lines on their way to one shard, and how far into the log they go.
 type batch struct {
-	lines []byte  // line protocol, each with its newline
-	ends  []int   // where in lines each row ends
-	at    []int64 // ts of each row, ms
+	lines []byte          // line protocol, each with its newline
+	ends  []int           // where in lines each row ends
+	at    []int64         // ts of each row, ms
+	keys  []partition.Key // what each row is spread by; none if no other shard can stand in
+	taken []bool          // rows that another shard has taken; none if there are none
 
-	cursor    queue.Cursor // to be kept once all rows are settled
-	since     time.Time    // when its oldest commit was written; zero if it passes nothing
-	damaged   uint64       // stored pings it passes that the log has lost
-	elsewhere uint64       // stored pings it passes that belong to other shards
+	cursor  queue.Cursor // to be kept once all rows are settled
+	since   time.Time    // when its oldest commit was written; zero if it passes nothing
+	damaged uint64       // entries it passes that the log has lost, if its lane counts them
+
+	numbers []int  // of the rows, from 0; not fewer than there are
+	picked  []byte // what pick returned, if it had to copy
 }
 
 func (b *batch) reset() {
-	*b = batch{lines: b.lines[:0], ends: b.ends[:0], at: b.at[:0]}
+	*b = batch{
+		lines: b.lines[:0], ends: b.ends[:0], at: b.at[:0], keys: b.keys[:0], taken: b.taken[:0],
+		numbers: b.numbers, picked: b.picked,
+	}
 }
 
 func (b *batch) rows() int { return len(b.ends) }
 
-// slice returns the lines of rows [lo, hi).
-func (b *batch) slice(lo, hi int) []byte {
-	from := 0
-	if lo > 0 {
-		from = b.ends[lo-1]
+// all returns the numbers of all rows. It is valid until the next reset.
+func (b *batch) all() []int {
+	for i := len(b.numbers); i < b.rows(); i++ {
+		b.numbers = append(b.numbers, i)
 	}
-	return b.lines[from:b.ends[hi-1]]
+	return b.numbers[:b.rows()]
+}
+
+// pick returns the lines of rows, which are in order. It is valid until the
+// next call.
+func (b *batch) pick(rows []int) []byte {
+	if len(rows) == 0 {
+		return nil
+	}
+	first, last := rows[0], rows[len(rows)-1]
+	if last-first == len(rows)-1 {
+		return b.lines[b.start(first):b.ends[last]]
+	}
+	b.picked = b.picked[:0]
+	for _, i := range rows {
+		b.picked = append(b.picked, b.lines[b.start(i):b.ends[i]]...)
+	}
+	return b.picked
+}
+
+// start returns where in lines row i begins.
+func (b *batch) start(i int) int {
+	if i == 0 {
+		return 0
+	}
+	return b.ends[i-1]
 }
 
 func (b *batch) add(e *pingline.Entry) {
-	b.lines = pingline.AppendLine(b.lines, e)
+	at := e.At
+	if e.IsLine() {
+		b.lines = append(append(b.lines, e.Line...), '\n')
+		at = lineTime(e.Line)
+	} else {
+		b.lines = pingline.AppendLine(b.lines, e)
+	}
 	b.ends = append(b.ends, len(b.lines))
-	b.at = append(b.at, e.At)
+	b.at = append(b.at, at)
 }
 
-// maxLine is more than the line of a valid entry can take, in bytes.
-const maxLine = 1 << 10
+// lineTime returns the timestamp at the end of a line, or now if it has none.
+func lineTime(line string) int64 {
+	at, err := strconv.ParseInt(line[strings.LastIndexByte(line, ' ')+1:], 10, 64)
+	if err != nil {
+		return time.Now().UnixMilli()
+	}
+	return at
+}
 
-// batcher reads commits in order and cuts their stored pings into batches. A
-// batch can end inside a commit: its cursor then still names that commit.
+// maxLine is more than the line of a valid entry can take, in bytes, and at
+// least a ready line and its newline.
+const maxLine = pingline.MaxReadyLine + 1
+
+// batcher reads commits in order and cuts the entries of one lane into batches.
+// A batch can end inside a commit: its cursor then still names that commit.
 type batcher struct {
 	next   func(context.Context) (queue.Record, error)
-	mine   func(*pingline.Entry) bool // nil takes all
-	lines  int                        // most rows of a batch
-	bytes  int                        // most bytes of its lines
-	wait   time.Duration              // from the first commit of a batch that is not full to its end
+	owner  func(*pingline.Entry, int64) owner
+	mine   owner
+	counts bool                                         // takes on what is damaged
+	total  int                                          // which total counts its kind of entry
+	keyed  bool                                         // notes the key of each row
+	lines  int                                          // most rows of a batch
+	bytes  int                                          // most bytes of its lines
+	wait   time.Duration                                // from the first commit of a batch that is not full to its end
+	end    uint64                                       // number that it stops before; 0 if none
+	behind func(since time.Time, at *queue.Record) bool // whether to stop before a commit; nil never
 	logger *slog.Logger
 
-	done   queue.Cursor // behind the last commit that was read to its end
-	origin queue.Cursor // what done was at the start
-	fresh  bool         // origin's totals are not known yet
+	done queue.Cursor // behind the last commit that was read to its end
+
+	held    queue.Record // read, but behind said to stop before it; number 0 if there is none
+	seen    uint64       // entries like those of the lane, of all shards, in what was read
+	claimed uint64       // those of the lane among them
 
 	// The commit being read, if open.
-	open  bool
-	rec   queue.Record
-	rest  pingline.Entries
-	since time.Time      // when it was written
-	seen  uint64         // its stored pings so far
-	entry pingline.Entry // the last of them
+	open   bool
+	rec    queue.Record
+	rest   pingline.Entries
+	at     int64          // when it was written, ms
+	since  time.Time      // the same
+	found  uint64         // its entries of the kind that total counts, so far
+	passed uint64         // those of the lane
+	entry  pingline.Entry // the last of all
 }
 
+// Why a batcher stops, if not for the log or its context.
+var (
+	errEnd    = errors.New("the hole is at its end")
+	errBehind = errors.New("too far behind")
+)
+
 // fill makes b the next batch: a full one if the log has that much, else what
-// came within wait of its first commit. It returns an error of next, or ctx's;
-// what was read before that error is in a batch returned before it, unless ctx
-// ended.
+// came within wait of its first commit. It returns an error of next, errEnd,
+// errBehind or ctx's; what was read before that error is in a batch returned
+// before it, unless ctx ended.
 func (r *batcher) fill(ctx context.Context, b *batch) error {
 	waiting := ctx
-	for b.rows() < r.lines && len(b.lines) <= r.bytes-maxLine {
-		if !r.open {
-			err := r.advance(waiting, b)
-			if err != nil && !b.since.IsZero() && ctx.Err() == nil {
-				break // time is up, or the next call tells
-			}
-			if err != nil {
-				return err
-			}
+	for !r.full(b) {
+		err := r.step(waiting, b)
+		if err != nil && !b.since.IsZero() && ctx.Err() == nil {
+			break // time is up, or the next call tells
 		}
-		if b.since.IsZero() {
-			b.since = r.since
+		if err != nil {
+			return err
+		}
+		if waiting == ctx {
 			timed, cancel := context.WithTimeout(ctx, r.wait)
 			defer cancel()
 			waiting = timed
-		}
-		if r.open {
-			r.encode(b)
 		}
 	}
 	b.cursor = r.cursor()
 	return nil
 }
 
+// fillOn adds to b until it is full or ctx ends. If it ends for another reason
+// the next fill tells.
+func (r *batcher) fillOn(ctx context.Context, b *batch) {
+	for !r.full(b) && r.step(ctx, b) == nil {
+	}
+	b.cursor = r.cursor()
+}
+
+func (r *batcher) full(b *batch) bool { return b.rows() >= r.lines || len(b.lines) > r.bytes-maxLine }
+
+// step takes what fits of the open commit, or of the next.
+func (r *batcher) step(ctx context.Context, b *batch) error {
+	if !r.open {
+		if err := r.advance(ctx, b); err != nil {
+			return err
+		}
+	}
+	if b.since.IsZero() {
+		b.since = r.since
+	}
+	if r.open {
+		r.encode(b)
+	}
+	return nil
+}
+
 // advance opens the next commit, or passes one run of commits that are lost.
 func (r *batcher) advance(ctx context.Context, b *batch) error {
-	rec, err := r.next(ctx)
+	if r.end != 0 && r.done.Next >= r.end {
+		return errEnd
+	}
+	rec, err := r.read(ctx)
 	if lost := new(queue.DamageError); errors.As(err, &lost) {
 		r.skip(lost, b)
 		return nil
@@ -109,62 +198,92 @@ func (r *batcher) advance(ctx context.Context, b *batch) error {
 	if err != nil {
 		return err
 	}
-	if r.fresh {
-		r.done = queue.Cursor{Next: rec.Number, Totals: rec.Before}
-		r.origin, r.fresh = r.done, false
+	if r.end != 0 && rec.Number >= r.end {
+		r.done.Next = r.end
+		return errEnd
 	}
-	b.damaged += lack(rec.Before, r.done.Totals)
 	header, rest, err := pingline.DecodeCommit(rec.Payload)
 	if err != nil {
-		r.logger.Error("a commit cannot be read", "number", rec.Number, "error", err)
+		r.complain("a commit cannot be read", rec.Number, err)
 		header.At = time.Now().UnixMilli()
 	}
-	r.open, r.rec, r.rest, r.seen = true, rec, rest, 0
-	r.since = time.UnixMilli(header.At)
+	since := time.UnixMilli(header.At)
+	if r.behind != nil && r.behind(since, &rec) {
+		r.held = rec
+		return errBehind
+	}
+	r.damage(b, lack(rec.Before, r.done.Totals, r.total))
+	r.open, r.rec, r.rest, r.found, r.passed = true, rec, rest, 0, 0
+	r.at, r.since = header.At, since
 	return nil
+}
+
+func (r *batcher) read(ctx context.Context) (queue.Record, error) {
+	if rec := r.held; rec.Number != 0 {
+		r.held = queue.Record{}
+		return rec, nil
+	}
+	return r.next(ctx)
 }
 
 // skip moves past commits that are lost.
 func (r *batcher) skip(lost *queue.DamageError, b *batch) {
 	r.since = time.Now()
 	r.done.Next = lost.To + 1
-	if r.fresh {
-		return
-	}
 	for i, n := range lost.Lost {
 		r.done.Totals[i] += n
 	}
-	b.damaged += lost.Lost[pingline.TotalStored]
+	r.damage(b, lost.Lost[r.total])
 }
 
-// lack returns how many stored pings a is ahead of b.
-func lack(a, b queue.Totals) uint64 {
-	if a[pingline.TotalStored] < b[pingline.TotalStored] {
+// damage passes n entries that are lost, if they are the lane's to count.
+func (r *batcher) damage(b *batch, n uint64) {
+	if r.counts {
+		b.damaged += n
+		r.done.Passed += n
+	}
+}
+
+// complain logs what all lanes meet, once.
+func (r *batcher) complain(what string, number uint64, err error) {
+	if r.counts && r.total == pingline.TotalStored {
+		r.logger.Error(what, "number", number, "error", err)
+	}
+}
+
+// lack returns how many entries a is ahead of b.
+func lack(a, b queue.Totals, total int) uint64 {
+	if a[total] < b[total] {
 		return 0
 	}
-	return a[pingline.TotalStored] - b[pingline.TotalStored]
+	return a[total] - b[total]
 }
 
 // encode takes entries of the open commit until b is full or the commit ends.
 func (r *batcher) encode(b *batch) {
-	for b.rows() < r.lines && len(b.lines) <= r.bytes-maxLine {
-		more, err := r.rest.Next(&r.entry)
+	e := &r.entry
+	for !r.full(b) {
+		more, err := r.rest.Next(e)
 		if err != nil {
-			r.logger.Error("a commit cannot be read to its end", "number", r.rec.Number, "error", err)
+			r.complain("a commit cannot be read to its end", r.rec.Number, err)
 		}
 		if !more {
 			r.close(b)
 			return
 		}
-		if !r.entry.Stored() {
+		if stored := e.Stored(); stored && r.total == pingline.TotalStored || !stored && e.IsLine() && r.total == pingline.TotalLines {
+			r.found++
+		} else {
 			continue
 		}
-		r.seen++
-		if r.mine != nil && !r.mine(&r.entry) {
-			b.elsewhere++
+		if r.owner(e, r.at) != r.mine {
 			continue
 		}
-		b.add(&r.entry)
+		r.passed++
+		b.add(e)
+		if r.keyed {
+			b.keys = append(b.keys, partition.KeyOf(e))
+		}
 	}
 }
 
@@ -172,16 +291,18 @@ func (r *batcher) encode(b *batch) {
 // damage.
 func (r *batcher) close(b *batch) {
 	r.open = false
-	r.done = queue.Cursor{Next: r.rec.Number + 1, Totals: r.rec.Totals}
-	if held := lack(r.rec.Totals, r.rec.Before); held > r.seen {
-		b.damaged += held - r.seen
+	r.done = queue.Cursor{Next: r.rec.Number + 1, Totals: r.rec.Totals, Passed: r.done.Passed + r.passed}
+	if held := lack(r.rec.Totals, r.rec.Before, r.total); held > r.found {
+		r.damage(b, held-r.found)
 	}
+	r.seen += r.found
+	r.claimed += r.passed
 }
 
 // cursor names the first commit of which not everything is encoded.
 func (r *batcher) cursor() queue.Cursor {
 	if r.open {
-		return queue.Cursor{Next: r.rec.Number, Totals: r.rec.Before}
+		return queue.Cursor{Next: r.rec.Number, Totals: r.rec.Before, Passed: r.done.Passed}
 	}
 	return r.done
 }

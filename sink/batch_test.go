@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,9 @@ import (
 func testBatcher(log <-chan any) *batcher {
 	return &batcher{
 		lines: 5000, bytes: 4 << 20, wait: time.Second, logger: quiet,
-		done: queue.Cursor{Next: 1},
+		owner:  func(*pingline.Entry, int64) owner { return 0 },
+		counts: true,
+		done:   queue.Cursor{Next: 1},
 		next: func(ctx context.Context) (queue.Record, error) {
 			select {
 			case v := <-log:
@@ -64,8 +67,9 @@ func fill(t *testing.T, r *batcher) *batch {
 	return b
 }
 
+// cursor is behind so many stored pings, all of them the lane's.
 func cursor(next, stored uint64) (c queue.Cursor) {
-	c.Next, c.Totals[pingline.TotalStored] = next, stored
+	c.Next, c.Totals[pingline.TotalStored], c.Passed = next, stored, stored
 	return c
 }
 
@@ -115,7 +119,7 @@ func TestBatchEndsAtBytes(t *testing.T) {
 	log := make(chan any, 10)
 	log <- record(1, 0, fleet(1, 1000)...)
 	r := testBatcher(log)
-	r.bytes = 16 << 10
+	r.bytes = 32 << 10
 	b := fill(t, r)
 	if n := len(b.lines); n > r.bytes || n < r.bytes-2*maxLine {
 		t.Errorf("the batch has %d bytes, want close to %d", n, r.bytes)
@@ -123,11 +127,18 @@ func TestBatchEndsAtBytes(t *testing.T) {
 	if b.cursor != cursor(1, 0) {
 		t.Errorf("cursor %+v, want it at the commit that is not done", b.cursor)
 	}
-	if got := b.slice(0, b.rows()); !bytes.Equal(got, b.lines) {
-		t.Error("the slice of all rows is not all lines")
+	if got := b.pick(b.all()); !bytes.Equal(got, b.lines) {
+		t.Error("all rows are not all lines")
 	}
-	if got := b.slice(3, 4); bytes.Count(got, []byte("\n")) != 1 || b.at[3] != recently+3 {
-		t.Errorf("row 3 is %q at %d", got, b.at[3])
+	third := bytes.Clone(b.pick([]int{3}))
+	if bytes.Count(third, []byte("\n")) != 1 || b.at[3] != recently+3 {
+		t.Errorf("row 3 is %q at %d", third, b.at[3])
+	}
+	if got, want := b.pick([]int{0, 3}), slices.Concat(b.pick([]int{0}), third); !bytes.Equal(got, want) {
+		t.Errorf("rows 0 and 3 are %q, want %q", got, want)
+	}
+	if got := b.pick(nil); len(got) != 0 {
+		t.Errorf("no rows are %q", got)
 	}
 }
 
@@ -200,19 +211,6 @@ func TestBatchCountsDamage(t *testing.T) {
 	}
 }
 
-// A log that was trimmed before the lane first read it has lost nothing.
-func TestBatcherWithoutCursor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := make(chan any, 10)
-		log <- record(41, 1000, fleet(1, 4)...)
-		r := testBatcher(log)
-		r.fresh = true
-		if b := fill(t, r); b.damaged != 0 || b.rows() != 4 || b.cursor != cursor(42, 1004) || r.origin != cursor(41, 1000) {
-			t.Errorf("%d rows, %d damaged, cursor %+v, origin %+v", b.rows(), b.damaged, b.cursor, r.origin)
-		}
-	})
-}
-
 func TestBatchBeforeAnError(t *testing.T) {
 	broken := errors.New("broken")
 	log := make(chan any, 10)
@@ -233,9 +231,12 @@ func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
 		log := make(chan any, 10)
 		log <- record(1, 0, append(fleet(1, 30), held(5)...)...)
 		r := testBatcher(log)
-		r.mine = func(e *pingline.Entry) bool { return e.Rider == "rider-1-4" }
-		if b := fill(t, r); b.rows() != 3 || b.elsewhere != 27 || b.damaged != 0 {
-			t.Errorf("%d rows, %d elsewhere, %d damaged", b.rows(), b.elsewhere, b.damaged)
+		r.mine = 1
+		r.owner = func(e *pingline.Entry, _ int64) owner { return owner(e.Rider[len(e.Rider)-1] - '3') }
+		want := cursor(2, 30)
+		want.Passed = 3
+		if b := fill(t, r); b.rows() != 3 || b.damaged != 0 || b.cursor != want || r.seen != 30 || r.claimed != 3 {
+			t.Errorf("%d rows, %d damaged, %d of %d, cursor %+v", b.rows(), b.damaged, r.claimed, r.seen, b.cursor)
 		}
 	})
 }

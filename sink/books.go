@@ -6,26 +6,59 @@ import (
 	"sync"
 	"time"
 
+	"pingline"
 	"pingline/queue"
 )
 
-// Stats says what became of the pings of one shard since New. Each stored ping
-// is counted once, as its lane passes it:
+// Account says what became of the pings in the log, and of our own lines. All
+// lanes together make it up: each entry is counted once, as its lane passes it.
+type Account struct {
+	Pings, Lines Tally
+}
+
+// Tally is one of these equations. Every entry the log ever held is in one place:
 //
-//	stored in the log since StartTotals = Written + DeadLettered() + Damaged + Elsewhere + Queued
+//	total of the log = Start + Written + DeadLettered + Damaged + Queued
+//
+// Queued follows from the others while lanes are on their way. Once all of them
+// have come to the end of the log nothing waits, and it is 0 whatever they have
+// counted: then the equation shows whether an entry was missed, or taken by two.
+type Tally struct {
+	Start        uint64 // passed at New, and what lies before all cursors
+	Written      uint64 // taken by InfluxDB
+	DeadLettered uint64 // refused and put aside
+	Damaged      uint64 // lost by the log
+	Queued       uint64 // not passed yet
+}
+
+// Stats says how one shard does, since New.
 type Stats struct {
 	Shard       string
-	Written     uint64            // taken by InfluxDB
-	DeadLetters map[string]uint64 // refused and put aside, by reason
-	Damaged     uint64            // lost by the log
-	Elsewhere   uint64            // of other shards
-	Queued      uint64            // not passed yet, those of other shards among them
+	Written     uint64            // pings it has taken, those of shards it stands in for among them
+	Lines       uint64            // our own lines it has taken, likewise
+	DeadLetters map[string]uint64 // of its lanes, refused and put aside, by reason
+	Queued      uint64            // entries that its lanes have not passed: the sum of theirs
+	Lanes       []LaneStats
 
 	Oldest      time.Duration // how long the oldest commit not passed has waited; 0 if none is known
 	Retries     uint64        // attempts that have to be made again
 	Breaker     int           // Closed, HalfOpen or Open
+	BreakerOpen time.Duration // how long it has not been closed; 0 if it is
+	Down        time.Duration // how long not one write was taken, though tried; 0 if the last one was
+	HandedOver  bool          // others stand in for it
+	InFlight    int           // writes under way
+	Limit       int           // how many there may be
 	LastError   string        // why the last attempt failed; "" if it did not
-	StartTotals queue.Totals  // at the cursor at the start
+}
+
+// LaneStats says how far a lane is; backfill includes holes.
+type LaneStats struct {
+	Lane string // critical, live, backfill or own
+	// Queued is how many entries it has not passed. What is not read yet is an
+	// estimate by the lane's part of what was; over all lanes the sum is exact.
+	Queued uint64
+	Oldest time.Duration // how long the oldest commit it has not passed has waited; 0 if none is known
+	Behind uint64        // how many commits that are
 }
 
 // DeadLettered returns the number of dead letters for all reasons.
@@ -36,72 +69,94 @@ func (s *Stats) DeadLettered() (n uint64) {
 	return n
 }
 
-// books are the accounts of a lane, safe for concurrent use, and what keeps it
-// from writing.
-type books struct {
+// accounts are what became of the entries of a shard's lanes, safe for concurrent use.
+type accounts struct {
 	mu          sync.Mutex
-	start       queue.Totals
-	written     uint64
+	tallies     [pingline.TotalLines + 1]Tally // by total, without Start and Queued
 	deadLetters map[string]uint64
-	damaged     uint64
-	elsewhere   uint64
-	retries     uint64
-	sending     time.Time // since of the batch being delivered; zero if none
-	filling     time.Time // since of the batch behind it; zero if none
+}
 
-	problem      error // nil if the last attempt did not fail
+// books are what is known of one lane, safe for concurrent use, and what keeps
+// it from going on other than InfluxDB.
+type books struct {
+	*accounts
+	total int
+
+	own     sync.Mutex
+	read    queue.Cursor // by the batcher
+	seen    uint64       // entries of its kind in that
+	claimed uint64       // its own among them
+	pending uint64       // its own, not settled
+	filling time.Time    // since of the batch that waits to go; zero if none
+	latest  time.Time    // since of the last batch
+
+	problem      error // nil if there is none
 	kind         Kind
-	troubled     time.Time // when the first attempt in a row failed
+	troubled     time.Time // since when
 	lastReported time.Time
 }
 
-// filled notes that b waits to be delivered.
-func (k *books) filled(b *batch, start queue.Totals) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.filling, k.start = b.since, start
+// filled notes that b waits to go.
+func (k *books) filled(b *batch) {
+	k.own.Lock()
+	defer k.own.Unlock()
+	k.filling = b.since
 }
 
-// took notes that b is being delivered.
-func (k *books) took(b *batch) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.sending, k.filling = b.since, time.Time{}
+// took notes that b goes, and how far the batcher has read.
+func (k *books) took(b *batch, r *batcher) {
+	k.own.Lock()
+	defer k.own.Unlock()
+	k.filling, k.latest = time.Time{}, b.since
+	k.pending += uint64(b.rows())
+	k.read, k.seen, k.claimed = r.done, r.seen, r.claimed
 }
 
-func (k *books) wrote(n int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.written += uint64(n)
+// jumped notes that the batcher goes on elsewhere.
+func (k *books) jumped(to queue.Cursor) {
+	k.own.Lock()
+	defer k.own.Unlock()
+	k.read = to
 }
 
-func (k *books) buried(n int, e *WriteError) {
+func (k *books) wrote(_ *batch, rows []int) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.tallies[k.total].Written += uint64(len(rows))
+	k.mu.Unlock()
+	k.settled(len(rows))
+}
+
+func (k *books) buried(_ *batch, rows []int, e *WriteError) {
+	k.mu.Lock()
 	if k.deadLetters == nil {
 		k.deadLetters = make(map[string]uint64)
 	}
-	k.deadLetters[e.reason()] += uint64(n)
+	k.deadLetters[e.reason()] += uint64(len(rows))
+	k.tallies[k.total].DeadLettered += uint64(len(rows))
+	k.mu.Unlock()
+	k.settled(len(rows))
 }
 
-// settled notes that b has been passed.
-func (k *books) settled(b *batch) {
+func (k *books) settled(rows int) {
+	k.own.Lock()
+	defer k.own.Unlock()
+	k.pending -= uint64(rows)
+}
+
+func (k *books) damage(n uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.damaged += b.damaged
-	k.elsewhere += b.elsewhere
-	k.sending = time.Time{}
+	k.tallies[k.total].Damaged += n
 }
 
 // reportEvery is how often a trouble that lasts is logged.
 const reportEvery = time.Minute
 
-// trouble notes that an attempt failed and is to be made again.
+// trouble notes that the lane cannot go on for now.
 func (k *books) trouble(l *lane, kind Kind, err error) {
 	now := time.Now()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.retries++
+	k.own.Lock()
+	defer k.own.Unlock()
 	news := k.problem == nil || k.kind != kind
 	if k.problem == nil {
 		k.troubled = now
@@ -111,66 +166,217 @@ func (k *books) trouble(l *lane, kind Kind, err error) {
 		return
 	}
 	k.lastReported = now
-	if kind == Configuration {
-		l.cfg.Logger.Error("nothing is written until this is put right; all is kept", "shard", l.shard.Name, "error", err)
-	} else {
-		l.cfg.Logger.Warn("a write failed and is tried again; all is kept", "shard", l.shard.Name, "error", err)
-	}
+	l.cfg.Logger.Error("a lane stands still until this is put right; all is kept", "shard", l.home.Name, "lane", l.class, "error", err)
 }
 
-// fine notes that an attempt did not fail.
+// fine notes that it can.
 func (k *books) fine(l *lane) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.own.Lock()
+	defer k.own.Unlock()
 	if k.problem == nil {
 		return
 	}
 	k.problem = nil
-	l.cfg.Logger.Info("writing goes on", "shard", l.shard.Name, "after", time.Since(k.troubled).Round(time.Millisecond))
+	l.cfg.Logger.Info("the lane goes on", "shard", l.home.Name, "lane", l.class, "after", time.Since(k.troubled).Round(time.Millisecond))
 }
 
-func (l *lane) stats() Stats {
-	k := &l.books
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	s := Stats{
-		Shard:       l.shard.Name,
-		Written:     k.written,
-		DeadLetters: maps.Clone(k.deadLetters),
-		Damaged:     k.damaged,
-		Elsewhere:   k.elsewhere,
-		Retries:     k.retries,
-		Breaker:     l.breaker.state(),
-		StartTotals: k.start,
-	}
-	// Read behind the lock, the log is never behind what was passed.
-	passed := s.Written + s.DeadLettered() + s.Damaged + s.Elsewhere
-	if stored := lack(l.cfg.Log.LastTotals(), k.start); stored > passed {
-		s.Queued = stored - passed
-	}
-	for _, since := range [...]time.Time{k.filling, k.sending} {
-		if !since.IsZero() {
-			s.Oldest = max(s.Oldest, time.Since(since), 0)
-		}
-	}
-	if k.problem != nil {
-		s.LastError = k.problem.Error()
-	}
-	return s
-}
-
-// noteAfter is how long InfluxDB may be in trouble before an operator must know.
-const noteAfter = 10 * time.Second
-
-// note says what keeps the lane from writing, or nothing.
-func (l *lane) note() string {
-	waiting := l.stats().Queued
-	k := &l.books
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	lasted := time.Since(k.troubled)
-	if k.problem == nil || k.kind == Retry && lasted < noteAfter {
+// note says what keeps the lane from going on, or nothing.
+func (k *books) note(l *lane) string {
+	k.own.Lock()
+	defer k.own.Unlock()
+	if k.problem == nil {
 		return ""
 	}
-	return fmt.Sprintf("shard %s: nothing written for %v, %d pings wait: %v", l.shard.Name, lasted.Round(time.Second), waiting, k.problem)
+	return fmt.Sprintf("shard %s, %v: nothing written for %v: %v", l.home.Name, l.class, time.Since(k.troubled).Round(time.Second), k.problem)
+}
+
+// standing is where a lane is.
+type standing struct {
+	next    uint64    // before all that is not settled
+	since   time.Time // when the commit there was written, if known
+	pending uint64    // read and not settled
+	unread  float64   // estimate of what is not read
+}
+
+// standing returns where the lane is, with the head of the log at head.
+func (l *lane) standing(head queue.Cursor) (st standing) {
+	l.mu.Lock()
+	st.next = l.settled.Next
+	if len(l.flight) > 0 {
+		st.since = l.flight[0].since
+	}
+	l.mu.Unlock()
+	k := &l.books
+	k.own.Lock()
+	defer k.own.Unlock()
+	st.pending = k.pending
+	if st.since.IsZero() {
+		st.since = k.filling
+	}
+	if st.since.IsZero() && st.next < head.Next {
+		st.since = k.latest
+	}
+	st.unread = k.unread(k.read, head, l.batcher.end)
+	return st
+}
+
+// unread estimates how many entries of a lane lie from at to end, or to the head
+// if that is 0: as many as were its own of what it has read.
+func (k *books) unread(at, head queue.Cursor, end uint64) float64 {
+	ahead := float64(lack(head.Totals, at.Totals, k.total))
+	if end != 0 && head.Next > at.Next { // a part of that
+		ahead *= float64(max(end, at.Next)-at.Next) / float64(head.Next-at.Next)
+	}
+	return ahead * float64(k.claimed+1) / float64(k.seen+uint64(laneKinds))
+}
+
+// standings returns where the lanes of a shard are, as of head; holes count as
+// backfill.
+func (s *Sink) standings(i int, head queue.Cursor) (list [laneKinds]standing) {
+	for kind := range laneKinds {
+		list[kind] = s.lane(i, kind).standing(head)
+	}
+	// Read behind live, holes show whatever live has left out.
+	hs, k := &s.shards[i].holes, &s.lane(i, live).books
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for j, h := range hs.list {
+		var st standing
+		if j == 0 && hs.active != nil {
+			st = hs.active.standing(head)
+		} else {
+			k.own.Lock()
+			st = standing{next: h.at.Next, unread: k.unread(h.at, head, h.end)}
+			k.own.Unlock()
+		}
+		list[backfill].join(st)
+	}
+	return list
+}
+
+func (s *standing) join(o standing) {
+	s.next = min(s.next, o.next)
+	s.pending += o.pending
+	s.unread += o.unread
+	if s.since.IsZero() || !o.since.IsZero() && o.since.Before(s.since) {
+		s.since = o.since
+	}
+}
+
+// survey is the state of all lanes at one moment.
+type survey struct {
+	Account
+	head  queue.Cursor
+	lanes [][laneKinds]standing
+}
+
+func (s *Sink) survey() (v survey) {
+	head := s.cfg.Log.Head()
+	v.head = head
+	atHead := [...]bool{pingline.TotalStored: true, pingline.TotalLines: true}
+	for i := range s.shards {
+		list := s.standings(i, head)
+		v.lanes = append(v.lanes, list)
+		for kind, st := range list {
+			total := laneKind(kind).total()
+			atHead[total] = atHead[total] && st.next >= head.Next
+		}
+	}
+	var sums [len(atHead)]Tally
+	for total, start := range s.start {
+		sums[total].Start = start
+	}
+	for _, sh := range s.shards {
+		sh.books.mu.Lock()
+		for total, t := range sh.books.tallies {
+			sums[total].Written += t.Written
+			sums[total].DeadLettered += t.DeadLettered
+			sums[total].Damaged += t.Damaged
+		}
+		sh.books.mu.Unlock()
+	}
+	// Read behind all else, the log is never behind what was passed.
+	now := s.cfg.Log.Head()
+	for total := range sums {
+		t := &sums[total]
+		passed := t.Start + t.Written + t.DeadLettered + t.Damaged
+		if still := atHead[total] && now.Next == head.Next; !still && now.Totals[total] > passed {
+			t.Queued = now.Totals[total] - passed
+		}
+	}
+	v.Pings, v.Lines = sums[pingline.TotalStored], sums[pingline.TotalLines]
+	v.share()
+	return v
+}
+
+// share turns the estimates of the lanes into parts of what is queued.
+func (v *survey) share() {
+	for total, queued := range map[int]uint64{pingline.TotalStored: v.Pings.Queued, pingline.TotalLines: v.Lines.Queued} {
+		var known uint64
+		var unread float64
+		var most *standing
+		for i := range v.lanes {
+			for kind := range laneKinds {
+				if st := &v.lanes[i][kind]; kind.total() == total {
+					known += st.pending
+					unread += st.unread
+					if most == nil || st.unread > most.unread {
+						most = st
+					}
+				}
+			}
+		}
+		rest := queued - min(known, queued)
+		for i, left := 0, rest; i < len(v.lanes); i++ {
+			for kind := range laneKinds {
+				if st := &v.lanes[i][kind]; kind.total() == total && unread > 0 {
+					part := min(uint64(float64(rest)*st.unread/unread), left)
+					st.pending += part
+					left -= part
+				}
+			}
+			if i == len(v.lanes)-1 {
+				most.pending += left
+			}
+		}
+	}
+}
+
+// Account returns what became of all that is in the log.
+func (s *Sink) Account() Account { return s.survey().Account }
+
+// Stats returns how each shard does, in the order of Config.Shards.
+func (s *Sink) Stats() []Stats {
+	v := s.survey()
+	list := make([]Stats, len(s.shards))
+	for i, sh := range s.shards {
+		st := &list[i]
+		sh.stats(st)
+		st.HandedOver = s.away(sh)
+		for kind, at := range v.lanes[i] {
+			l := LaneStats{Lane: laneNames[kind], Queued: at.pending, Behind: v.head.Next - min(at.next, v.head.Next)}
+			if !at.since.IsZero() {
+				l.Oldest = max(time.Since(at.since), 0)
+			}
+			st.Lanes = append(st.Lanes, l)
+			st.Queued += l.Queued
+			st.Oldest = max(st.Oldest, l.Oldest)
+		}
+	}
+	return list
+}
+
+func (s *shard) stats(st *Stats) {
+	st.Shard, st.Breaker, st.BreakerOpen = s.Name, s.breaker.state(), s.breaker.open()
+	st.Down = s.down()
+	st.InFlight, st.Limit = s.gate.inFlight()
+	s.books.mu.Lock()
+	st.DeadLetters = maps.Clone(s.books.deadLetters)
+	s.books.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Written, st.Lines, st.Retries = s.took[critical]+s.took[live]+s.took[backfill], s.took[own], s.retries
+	if s.problem != nil {
+		st.LastError = s.problem.Error()
+	}
 }

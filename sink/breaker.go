@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -30,12 +31,24 @@ const probeLines = 100
 // connection, 5xx. A refused row or a refused token is an answer of a healthy
 // server and counts as success. 429 and writes that we broke off say nothing
 // and do not count.
+//
+// A write that was taken but took longer than slow counts as failure too: a
+// server that is being drowned answers later and later until nothing is answered
+// in time, and by then has the same rows over and over to work off. A pause, and
+// a small write at the end of it, lets it come up for air. Fewer writes at once
+// are tried before that, by the gate.
 type breaker struct {
-	cb *gobreaker.CircuitBreaker[struct{}]
+	cb   *gobreaker.CircuitBreaker[struct{}]
+	slow time.Duration
+	left atomic.Int64 // when it was closed last, ms since 1970; 0 if it is closed
 }
 
-func newBreaker(name string, open time.Duration) *breaker {
-	return &breaker{gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+// errSlow is what a slow write looks like to gobreaker.
+var errSlow = errors.New("taken, but slowly")
+
+func newBreaker(name string, open, slow time.Duration) *breaker {
+	b := &breaker{slow: slow}
+	b.cb = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: name,
 		// Half-open, a second write waits for the first one's fate, and one
 		// success is enough: the lane's backoff has already been patient.
@@ -59,14 +72,33 @@ func newBreaker(name string, open time.Duration) *breaker {
 			e := new(WriteError)
 			return errors.Is(err, context.Canceled) || errors.As(err, &e) && e.Status == http.StatusTooManyRequests
 		},
-		// OnStateChange stays unset: it would run under the breaker's lock,
-		// where asking the breaker anything is a deadlock. State is polled.
-	})}
+		// Called under the breaker's lock, where asking the breaker anything is a
+		// deadlock: it takes note of the time and no more.
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			switch {
+			case to == gobreaker.StateClosed:
+				b.left.Store(0)
+			case from == gobreaker.StateClosed:
+				b.left.Store(time.Now().UnixMilli())
+			}
+		},
+	})
+	return b
 }
 
 // write calls f, or returns errBreakerOpen without calling it.
 func (b *breaker) write(f func() error) error {
-	_, err := b.cb.Execute(func() (struct{}, error) { return struct{}{}, f() })
+	_, err := b.cb.Execute(func() (struct{}, error) {
+		began := time.Now()
+		err := f()
+		if err == nil && time.Since(began) > b.slow {
+			err = errSlow
+		}
+		return struct{}{}, err
+	})
+	if errors.Is(err, errSlow) {
+		return nil
+	}
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		return errBreakerOpen
 	}
@@ -89,4 +121,13 @@ func (b *breaker) state() int {
 		return HalfOpen
 	}
 	return Closed
+}
+
+// open returns how long it has not been closed, 0 if it is.
+func (b *breaker) open() time.Duration {
+	left := b.left.Load()
+	if left == 0 {
+		return 0
+	}
+	return max(time.Since(time.UnixMilli(left)), 1)
 }

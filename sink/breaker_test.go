@@ -45,7 +45,7 @@ func TestBreaker(t *testing.T) {
 		{"three of five fail, but few were tried", slices.Repeat(sick, 3), Closed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := newBreaker("a", time.Second)
+			b := newBreaker("a", time.Second, time.Minute)
 			answers(b, tt.answers...)
 			if got := b.state(); got != tt.want {
 				t.Errorf("state = %d, want %d", got, tt.want)
@@ -56,7 +56,7 @@ func TestBreaker(t *testing.T) {
 
 func TestBreakerForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker("a", time.Second)
+		b := newBreaker("a", time.Second, time.Minute)
 		failed := &WriteError{Kind: Retry}
 		for range 30 { // 15 failures and 15 successes, but over ten minutes
 			answers(b, failed, nil)
@@ -70,7 +70,7 @@ func TestBreakerForgets(t *testing.T) {
 
 func TestBreakerProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker("a", 5*time.Second)
+		b := newBreaker("a", 5*time.Second, time.Minute)
 		down := &WriteError{Kind: Retry}
 		answers(b, slices.Repeat([]error{down}, 5)...)
 		if n := answers(b, nil); n != 0 {

@@ -23,6 +23,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/partition"
 	"pingline/queue"
 )
 
@@ -52,12 +53,21 @@ var quiet = slog.New(slog.DiscardHandler)
 // commit appends one commit of entries.
 func (w *writer) commit(entries ...pingline.Entry) {
 	w.t.Helper()
-	payload := commit(entries...)
+	w.append(commit(entries...), entries...)
+}
+
+func (w *writer) append(payload []byte, entries ...pingline.Entry) {
+	w.t.Helper()
 	for i := range entries {
-		if entries[i].Stored() {
+		switch e := &entries[i]; {
+		case e.IsLine() && !e.Stored():
+			w.totals[pingline.TotalLines]++
+		case e.Stored():
 			w.totals[pingline.TotalStored]++
 		}
-		w.totals[pingline.TotalPings]++
+		if !entries[i].IsLine() && !entries[i].Promoted {
+			w.totals[pingline.TotalPings]++
+		}
 	}
 	if _, err := w.log.Append(context.Background(), payload, w.totals, false); err != nil {
 		w.t.Fatal(err)
@@ -65,7 +75,12 @@ func (w *writer) commit(entries ...pingline.Entry) {
 }
 
 func commit(entries ...pingline.Entry) []byte {
-	h := pingline.CommitHeader{Node: "test", At: time.Now().UnixMilli(), Entries: uint32(len(entries))}
+	return commitAt(recently+time.Minute.Milliseconds(), entries...)
+}
+
+// commitAt is a commit that was written at, ms.
+func commitAt(at int64, entries ...pingline.Entry) []byte {
+	h := pingline.CommitHeader{Node: "test", At: at, Entries: uint32(len(entries))}
 	payload := pingline.AppendCommitHeader(nil, &h)
 	for i := range entries {
 		payload = pingline.AppendEntry(payload, &entries[i], h.At)
@@ -83,7 +98,7 @@ func fleet(seed uint64, n int) []pingline.Entry {
 	list := make([]pingline.Entry, n)
 	for i := range list {
 		e := &list[i]
-		e.Verdict, e.Cell = pingline.Accepted, 0x8539220ffffffff-uint64(rnd.IntN(3))<<20
+		e.Verdict, e.Cell = pingline.Accepted, 0x8539220ffffffff-uint64(rnd.IntN(20))<<20
 		e.Rider = fmt.Sprintf("rider-%d-%d", seed, i%10)
 		e.At = recently + int64(i)
 		if err := e.SetPosition(rnd.Float64()*180-90, rnd.Float64()*360-180); err != nil {
@@ -97,10 +112,22 @@ func fleet(seed uint64, n int) []pingline.Entry {
 		if rnd.IntN(4) == 0 {
 			e.Device, e.Trip = "phone:2", "trip@"+e.Rider
 		}
-		if rnd.IntN(8) == 0 {
-			e.Event, e.Late = "trip_start", true
-		}
+		e.Late = rnd.IntN(8) == 0
 		e.Skipped = rnd.Uint32N(3)
+	}
+	return list
+}
+
+// mixed is a fleet with something for every lane that stores pings.
+func mixed(seed uint64, n int) []pingline.Entry {
+	list := fleet(seed, n)
+	for i := range list {
+		switch {
+		case i%8 == 3:
+			list[i].Event = "trip_start"
+		case i%8 >= 6:
+			list[i].At -= time.Hour.Milliseconds()
+		}
 	}
 	return list
 }
@@ -215,6 +242,7 @@ func testSink(t testing.TB, w *writer, influx *Influx, change func(*Config)) *Si
 		Shards:        []Shard{{Name: "a", Influx: influx}},
 		BatchWait:     10 * time.Millisecond,
 		RetryMax:      200 * time.Millisecond,
+		JumpAfter:     -1,
 		DeadLetterDir: filepath.Join(t.TempDir(), "deadletter"),
 		Logger:        quiet,
 	}
@@ -259,18 +287,41 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// drained waits until every lane has come to the end of the log.
 func drained(t testing.TB, s *Sink) {
 	t.Helper()
-	eventually(t, "all is passed", func() bool { return s.Stats()[0].Queued == 0 })
+	eventually(t, "all is passed", func() bool {
+		for _, st := range s.Stats() {
+			for _, l := range st.Lanes {
+				if l.Behind > 0 {
+					return false
+				}
+			}
+		}
+		return true
+	})
 }
 
-// balanced checks that each stored ping has one fate.
+// balanced checks that each entry has one fate, and that once all lanes are at
+// the end their cursors have counted each entry once.
 func balanced(t testing.TB, s *Sink, w *writer) {
 	t.Helper()
-	for _, st := range s.Stats() {
-		in := w.log.LastTotals()[pingline.TotalStored] - st.StartTotals[pingline.TotalStored]
-		if out := st.Written + st.DeadLettered() + st.Damaged + st.Elsewhere + st.Queued; out != in {
-			t.Errorf("%d stored pings are accounted for, want %d: %+v", out, in, st)
+	a, head := s.Account(), w.log.Head()
+	for total, y := range map[int]Tally{pingline.TotalStored: a.Pings, pingline.TotalLines: a.Lines} {
+		if all := y.Start + y.Written + y.DeadLettered + y.Damaged + y.Queued; all != head.Totals[total] {
+			t.Errorf("%d of total %d are accounted for, want %d: %+v", all, total, head.Totals[total], y)
+		}
+		if y.Queued > 0 {
+			continue
+		}
+		var passed uint64
+		for name, at := range w.log.Cursors() {
+			if m := cursorName.FindStringSubmatch(name); m != nil && (m[2] == own.String()) == (total == pingline.TotalLines) {
+				passed += at.Passed
+			}
+		}
+		if passed != head.Totals[total] {
+			t.Errorf("the cursors have passed %d of total %d, want %d", passed, total, head.Totals[total])
 		}
 	}
 }
@@ -281,17 +332,6 @@ func cursorAt(t testing.TB, w *writer, next uint64) {
 	if c, ok := w.log.Cursor("sink-a-live"); !ok || c.Next != next {
 		t.Errorf("the cursor is %+v, %v, want it at %d", c, ok, next)
 	}
-}
-
-// atHead waits until the cursor is behind all records: it moves a moment after
-// the last ping was passed.
-func atHead(t testing.TB, w *writer) {
-	t.Helper()
-	want := queue.Cursor{Next: w.log.Last() + 1, Totals: w.log.LastTotals()}
-	eventually(t, "the cursor is at the head", func() bool {
-		c, _ := w.log.Cursor("sink-a-live")
-		return c == want
-	})
 }
 
 // deadLettersOf reads what a sink put aside.
@@ -343,6 +383,20 @@ func noLeaks(t testing.TB) {
 	stacks := make([]byte, 1<<20)
 	eventually(t, "all goroutines of the sink end", func() bool {
 		all := string(stacks[:runtime.Stack(stacks, true)])
-		return !strings.Contains(all, "sink.(*lane)") && !strings.Contains(all, "sink.outlive")
+		return !strings.Contains(all, "sink.(*lane)") && !strings.Contains(all, "sink.(*Sink)") && !strings.Contains(all, "sink.outlive")
 	})
+}
+
+// spread spreads pings evenly over shards of these names.
+func spread(t testing.TB, names ...string) *partition.Shards {
+	t.Helper()
+	var list []partition.Shard
+	for _, name := range names {
+		list = append(list, partition.Shard{Name: name})
+	}
+	s, err := partition.NewShards(list...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

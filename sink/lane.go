@@ -4,111 +4,264 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"sync"
 	"time"
 
-	"pingline"
+	"golang.org/x/sync/errgroup"
+
 	"pingline/queue"
 )
 
-// lane carries what one shard is to store from the log to the shard: a
-// goroutine that fills batches, and one that writes them. While one batch is on
-// its way the next is being filled, and no more: memory is bounded by two
-// batches however long an outage lasts. A batch is tried until all of it is
-// settled, that is written or in the dead letters; then the cursor moves.
+// lane carries what it owns from the log to its shard: one goroutine fills
+// batches, and each of those that are full is delivered by another. A batch is
+// tried until all of it is settled, that is written or in the dead letters; the
+// cursor stands before the first batch that is not. A lane has at most
+// maxInFlight batches on their way, within what its shard has room for, so that
+// memory is bounded however long an outage lasts.
 type lane struct {
 	cfg     *Config
-	shard   Shard
-	name    string // of its cursor
-	breaker *breaker
+	sink    *Sink
+	home    *shard
+	kind    laneKind // whose entries
+	class   laneKind // how they are served: as the kind, but for a hole
+	name    string   // of its cursor
 	dead    *deadLetters
 	batcher batcher
+	slots   chan struct{} // one for each batch on its way
+	first   chan struct{} // full while one of them has the memory that is the lane's own
 	books   books
+
+	mu      sync.Mutex
+	settled queue.Cursor // before all that is not settled, as the log has it
+	more    uint64       // passed by holes, beyond what the batcher counts
+	flight  []*leg       // in the order of the log
 }
 
-func (s *Sink) newLane(i int) *lane {
-	cfg := &s.cfg
+// leg is a batch on its way, or settled behind one that is.
+type leg struct {
+	cursor  queue.Cursor
+	since   time.Time
+	damaged uint64
+	settled bool
+}
+
+func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
+	cfg, home := &s.cfg, s.shards[i]
 	l := &lane{
 		cfg:     cfg,
-		shard:   cfg.Shards[i],
-		name:    "sink-" + cfg.Shards[i].Name + "-live",
-		breaker: newBreaker(cfg.Shards[i].Name, cfg.RetryMax/2),
+		sink:    s,
+		home:    home,
+		kind:    kind,
+		class:   kind,
+		name:    laneCursor(home.Name, kind),
 		dead:    &s.dead,
+		slots:   make(chan struct{}, maxInFlight),
+		first:   make(chan struct{}, 1),
+		settled: at,
 	}
-	l.batcher = batcher{lines: cfg.BatchLines, bytes: cfg.BatchBytes, wait: cfg.BatchWait, logger: cfg.Logger}
-	if route := cfg.Route; route != nil {
-		l.batcher.mine = func(e *pingline.Entry) bool { return route(e) == i }
-	} else if i > 0 {
-		l.batcher.mine = func(*pingline.Entry) bool { return false }
+	l.batcher = batcher{
+		owner:  s.router.owner,
+		mine:   ownerOf(i, kind),
+		counts: i == 0 && kind.keepsAccounts(),
+		total:  kind.total(),
+		keyed:  cfg.HandOver > 0 && cfg.spread() > 1,
+		lines:  cfg.BatchLines,
+		bytes:  home.bytes,
+		wait:   cfg.BatchWait,
+		logger: cfg.Logger,
+		done:   at,
 	}
-	cursor, known := cfg.Log.Cursor(l.name)
-	if !known {
-		// Kept at once, so that nothing is trimmed before it is read.
-		cursor = queue.Cursor{Next: cfg.Log.First()}
-		cfg.Log.SetCursor(l.name, cursor)
+	if kind == critical {
+		l.batcher.wait /= 10
 	}
-	l.batcher.done, l.batcher.origin, l.batcher.fresh = cursor, cursor, !known
-	l.books.start = cursor.Totals
+	if kind == live && cfg.JumpAfter > 0 {
+		l.batcher.behind = l.behind
+	}
+	l.books = books{accounts: &home.books, total: kind.total(), read: at}
 	return l
 }
 
 // run passes the log on until ctx ends, and returns nil, or until the log
-// cannot be read.
+// cannot be read. A hole ends when it is filled.
 func (l *lane) run(ctx context.Context) error {
-	free, full := make(chan *batch, 2), make(chan *batch)
-	free <- new(batch)
-	free <- new(batch)
-	filling, stop := context.WithCancel(ctx)
-	filled := make(chan error, 1)
-	go func() { filled <- l.fill(filling, free, full) }()
-	writing, cancel := outlive(ctx, l.cfg.Grace)
+	g, passing := errgroup.WithContext(ctx)
+	writing, cancel := outlive(passing, l.cfg.Grace)
 	defer cancel()
+	g.Go(func() error { return l.pass(passing, writing, g) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("sink: shard %s: %w", l.home.Name, err)
+	}
+	return nil
+}
+
+// pass fills batches and sends them on their way.
+func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
+	reader := l.cfg.Log.Read(l.batcher.done.Next)
+	defer func() { reader.Close() }()
+	l.batcher.next = reader.Next
 	for {
-		select {
-		case b := <-full:
-			if err := l.deliver(ctx, writing, b); err != nil {
-				stop()
-				_ = <-filled
-				return nil // ctx ended: nothing else breaks off a delivery
+		b := batches.Get().(*batch)
+		b.reset()
+		err := l.batcher.fill(ctx, b)
+		switch {
+		case errors.Is(err, errEnd):
+			return nil
+		case errors.Is(err, errBehind):
+			jumped, err := l.jump(ctx)
+			if err != nil {
+				return err
 			}
-			free <- b
-		case err := <-filled:
-			stop()
-			if ctx.Err() != nil {
-				return nil
+			if jumped {
+				reader.Close()
+				reader = l.cfg.Log.Read(l.batcher.done.Next)
+				l.batcher.next = reader.Next
 			}
-			return fmt.Errorf("sink: shard %s: %w", l.shard.Name, err)
+			continue
+		case err != nil:
+			return err
 		}
+		l.books.filled(b)
+		if b.rows() == 0 {
+			l.passed(b)
+			batches.Put(b)
+			continue
+		}
+		release, err := l.depart(ctx, b)
+		if err != nil {
+			return err
+		}
+		leg := l.begin(b)
+		g.Go(func() error {
+			defer release()
+			if err := l.settle(ctx, writing, b); err != nil {
+				return err
+			}
+			l.land(leg)
+			batches.Put(b)
+			return nil
+		})
 	}
 }
 
-// fill turns the log into batches until ctx ends or the log fails.
-func (l *lane) fill(ctx context.Context, free <-chan *batch, full chan<- *batch) error {
-	reader := l.cfg.Log.Read(l.batcher.done.Next)
-	defer reader.Close()
-	l.batcher.next = reader.Next
-	for {
-		var b *batch
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// errDeparted ends the wait for leave to go.
+var errDeparted = errors.New("departed")
+
+// depart waits until b may be on its way, and adds to it what comes meanwhile.
+// What it returns gives back the memory b takes.
+func (l *lane) depart(ctx context.Context, b *batch) (release func(), err error) {
+	waiting, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var pooled bool
+	go func() {
 		select {
-		case b = <-free:
-		case <-ctx.Done():
-			return ctx.Err()
+		case l.slots <- struct{}{}:
+		case <-waiting.Done():
+			return
 		}
-		b.reset()
-		fresh := l.batcher.fresh
-		if err := l.batcher.fill(ctx, b); err != nil {
-			return err
+		var ok bool
+		if pooled, ok = l.leave(waiting); ok {
+			stop(errDeparted)
 		}
-		if fresh && !l.batcher.fresh {
-			l.cfg.Log.SetCursor(l.name, l.batcher.origin)
-		}
-		l.books.filled(b, l.batcher.origin.Totals)
+	}()
+	l.batcher.fillOn(waiting, b)
+	<-waiting.Done()
+	if !errors.Is(context.Cause(waiting), errDeparted) {
+		return nil, ctx.Err()
+	}
+	if !pooled {
+		return func() { <-l.first }, nil
+	}
+	size := int64(len(b.lines))
+	l.home.pool.Release(int64(l.batcher.bytes) - size)
+	return func() { l.home.pool.Release(size) }, nil
+}
+
+// leave waits for the memory of a batch: the one that each lane may have on its
+// way whatever the others do, or a part of the shard's pool. It reports false if
+// ctx ended.
+func (l *lane) leave(ctx context.Context) (pooled, ok bool) {
+	most := int64(l.batcher.bytes)
+	if l.home.pool.TryAcquire(most) {
+		return true, true
+	}
+	acquiring, cancel := context.WithCancel(ctx)
+	defer cancel()
+	acquired := make(chan error, 1)
+	go func() { acquired <- l.home.pool.Acquire(acquiring, most) }()
+	select {
+	case err := <-acquired:
+		return true, err == nil
+	case l.first <- struct{}{}:
+	}
+	cancel()
+	if <-acquired == nil { // both
+		l.home.pool.Release(most)
+	}
+	return false, true
+}
+
+// begin notes that b is on its way.
+func (l *lane) begin(b *batch) *leg {
+	leg := &leg{cursor: b.cursor, since: b.since, damaged: b.damaged}
+	l.books.took(b, &l.batcher)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flight = append(l.flight, leg)
+	return leg
+}
+
+// passed notes that a batch without rows is settled. It rides with the one
+// before it.
+func (l *lane) passed(b *batch) {
+	l.books.took(b, &l.batcher)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.flight); n > 0 {
+		l.flight[n-1].cursor = b.cursor
+		l.flight[n-1].damaged += b.damaged
+		return
+	}
+	l.move(b.cursor, b.damaged)
+}
+
+// land notes that a batch is settled, and moves the cursor over all that now is.
+func (l *lane) land(done *leg) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	done.settled = true
+	for len(l.flight) > 0 && l.flight[0].settled {
+		l.move(l.flight[0].cursor, l.flight[0].damaged)
+		l.flight = l.flight[1:]
+		<-l.slots
+	}
+}
+
+// move sets the cursor; the caller holds mu.
+func (l *lane) move(to queue.Cursor, damaged uint64) {
+	to.Passed += l.more
+	l.settled = to
+	l.cfg.Log.SetCursor(l.name, to)
+	l.books.damage(damaged)
+}
+
+// landed waits until nothing is on its way. The only error is ctx's.
+func (l *lane) landed(ctx context.Context) error {
+	for n := range cap(l.slots) {
 		select {
-		case full <- b:
+		case l.slots <- struct{}{}:
 		case <-ctx.Done():
+			for range n {
+				<-l.slots
+			}
 			return ctx.Err()
 		}
 	}
+	for range cap(l.slots) {
+		<-l.slots
+	}
+	return nil
 }
 
 // outlive returns a context that ends grace after ctx does, or when cancelled.
@@ -129,134 +282,4 @@ func outlive(ctx context.Context, grace time.Duration) (context.Context, context
 		}
 	}()
 	return longer, cancel
-}
-
-// deliver settles all of b and moves the cursor. A write that is under way when
-// ctx ends may go on until writing ends; none is begun after that. The only
-// error is ctx's.
-func (l *lane) deliver(ctx, writing context.Context, b *batch) error {
-	l.books.took(b)
-	if err := l.settle(ctx, writing, b, 0, b.rows()); err != nil {
-		return err
-	}
-	l.cfg.Log.SetCursor(l.name, b.cursor)
-	l.books.settled(b)
-	return nil
-}
-
-// settle writes rows [lo, hi) of b, or finds those that InfluxDB refuses by
-// halving and puts them aside: k bad rows of n cost about 2k log n writes.
-func (l *lane) settle(ctx, writing context.Context, b *batch, lo, hi int) error {
-	for lo < hi {
-		n, refused, err := l.write(ctx, writing, b, lo, hi)
-		switch {
-		case err != nil:
-			return err
-		case refused == nil:
-			l.books.wrote(n)
-		case n == 1 || refused.refusesAll(n):
-			if err := l.putAside(ctx, b.slice(lo, lo+n), refused); err != nil {
-				return err
-			}
-			l.books.buried(n, refused)
-		default:
-			if err := l.settle(ctx, writing, b, lo, lo+n/2); err != nil {
-				return err
-			}
-			if err := l.settle(ctx, writing, b, lo+n/2, lo+n); err != nil {
-				return err
-			}
-		}
-		lo += n
-	}
-	return nil
-}
-
-// write tries until InfluxDB has taken or refused the first n of rows [lo, hi):
-// all of them, or fewer if they are to be a probe. The only error is ctx's.
-func (l *lane) write(ctx, writing context.Context, b *batch, lo, hi int) (n int, refused *WriteError, err error) {
-	for attempt := 0; ; {
-		if ctx.Err() != nil {
-			return 0, nil, ctx.Err()
-		}
-		n = l.breaker.most(hi - lo)
-		begun := time.Now()
-		err = l.breaker.write(func() error { return l.shard.Influx.Write(writing, b.slice(lo, lo+n)) })
-		refused = new(WriteError)
-		switch {
-		case err == nil:
-			l.observe(begun, b.at[lo:lo+n])
-			l.books.fine(l)
-			return n, nil, nil
-		case errors.Is(err, errBreakerOpen):
-			err = sleep(ctx, time.Second/10)
-		case !errors.As(err, &refused): // ctx ended, and then writing
-			return 0, nil, err
-		case refused.Kind == Row:
-			l.books.fine(l)
-			return n, refused, nil
-		default:
-			l.books.trouble(l, refused.Kind, err)
-			err = sleep(ctx, backoff(attempt, l.cfg.RetryMax, refused.RetryAfter))
-			attempt++
-		}
-		if err != nil {
-			return 0, nil, err
-		}
-	}
-}
-
-// putAside makes rows dead letters. While there is no room for them it waits:
-// the lane stands still rather than lose them. The only error is ctx's.
-func (l *lane) putAside(ctx context.Context, rows []byte, refused *WriteError) error {
-	for {
-		err := l.dead.append(l.shard.Name, refused, rows)
-		if err == nil {
-			l.books.fine(l)
-			return nil
-		}
-		l.books.trouble(l, Configuration, err)
-		if err := sleep(ctx, l.cfg.RetryMax); err != nil {
-			return err
-		}
-	}
-}
-
-func (l *lane) observe(begun time.Time, at []int64) {
-	now := time.Now()
-	if f := l.cfg.ObserveWrite; f != nil {
-		f(l.shard.Name, now.Sub(begun).Seconds())
-	}
-	if f := l.cfg.ObserveFreshness; f != nil {
-		for _, ms := range at {
-			f(l.shard.Name, float64(now.UnixMilli()-ms)/1000)
-		}
-	}
-}
-
-// backoff returns how long to wait after attempt, from 0: anything up to a bound
-// that doubles with each, so that writers who failed together do not come back
-// together; or a little longer than the server asked for.
-func backoff(attempt int, most, asked time.Duration) time.Duration {
-	const first = 250 * time.Millisecond
-	if asked > 0 {
-		return asked + rand.N(min(asked/4, time.Second)+1)
-	}
-	bound := most
-	if attempt < 16 {
-		bound = min(most, first<<attempt)
-	}
-	return rand.N(bound) + 1
-}
-
-// sleep returns nil after d, or ctx's error when that ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

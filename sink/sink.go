@@ -1,16 +1,21 @@
 // Package sink carries stored pings from the log into InfluxDB, and reads them
 // back.
 //
-// A Sink reads the log in order and writes what is Stored in batches. Its
-// cursor moves only when InfluxDB has taken all before it, so that every ping
-// reaches InfluxDB at least once, whatever dies in between; a second write of a
-// ping overwrites the first. It never gives up and never drops: while InfluxDB
-// is in trouble or refuses our credentials the log waits, and memory does not
-// grow. A row that InfluxDB refuses for what it says goes to the dead letters,
-// alone; when these are full the sink stands still and says so.
+// Each shard has lanes: readers of the log that each write a part of what the
+// shard is to store, those with events first, what comes late and what an
+// outage left behind while the rest goes on. Which lane an entry belongs to is a
+// function of the entry, its commit and the configured shards alone, so that
+// every entry has exactly one. A lane's cursor moves only when InfluxDB has taken
+// all before it, so that every ping reaches InfluxDB at least once, whatever
+// dies in between; a second write of a ping overwrites the first. The sink never
+// gives up and never drops: while InfluxDB is in trouble or refuses our credentials
+// the log waits, or another shard stands in, and memory does not grow. A row that
+// InfluxDB refuses for what it says goes to the dead letters, alone; when these
+// are full the lane stands still and says so.
 //
-// It does not promise order: a batch that was broken off is written again, and
-// late pings come late. Pings that the log has lost it can only count.
+// It does not promise order: a batch that was broken off is written again,
+// several are on their way at once, and late pings come late. Pings that the log
+// has lost it can only count.
 package sink
 
 import (
@@ -19,11 +24,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"pingline"
+	"pingline/partition"
 	"pingline/queue"
 )
 
@@ -38,15 +45,29 @@ type Config struct {
 	Log    *queue.Log
 	Shards []Shard
 
-	// Route returns the index of the shard that stores an entry; it must be a
-	// function of the entry alone. nil sends all to the first.
-	Route func(*pingline.Entry) int
+	// Spread decides which of Shards stores a ping; its shards are the first of
+	// Shards, in that order. Those behind them get only what Routes sends there.
+	// nil sends all to the first.
+	Spread *partition.Shards
 
-	BatchLines int           // most lines of a write; 0 means 5,000
-	BatchBytes int           // most bytes of them before compression; 0 means 4 MiB, at least 4 KiB
-	BatchWait  time.Duration // how long the first line of a batch waits for more; 0 means 1 s
-	RetryMax   time.Duration // longest wait between two attempts, unless InfluxDB asks for more; 0 means 10 s
-	Grace      time.Duration // what a write under way gets at the end; 0 means 5 s
+	// Routes sends what has a name here to one of Shards, by index: "location" and
+	// "event", pings without and with an event; "activity" and "self", our own
+	// lines. Without one, pings are spread and our own lines go to the first.
+	Routes map[string]int
+
+	// HandOver is how long a shard is down before its lanes write to the others, 0
+	// never. Down means that not one write was taken, whatever the reason. From
+	// level 2 on, as told by Level, it need not last.
+	HandOver time.Duration
+	Level    func() int // of overload; nil means 0
+
+	BatchLines  int           // most lines of a write; 0 means 5,000
+	BatchBytes  int           // most bytes of them before compression; 0 means 4 MiB, at least 32 KiB
+	BatchWait   time.Duration // how long the first line of a batch waits for more, events a tenth; 0 means 1 s
+	BatchMemory int           // bytes of all batches, shared out among the shards; 0 means 64 MiB, at least 512 KiB a shard
+	RetryMax    time.Duration // longest wait between two attempts, unless InfluxDB asks for more; 0 means 10 s
+	JumpAfter   time.Duration // how far live pings fall behind before the newest go first; 0 means 30 s, negative never
+	Grace       time.Duration // what a write under way gets at the end; 0 means 5 s
 
 	DeadLetterDir      string
 	DeadLetterMaxBytes int64 // 0 means 1 GiB
@@ -56,31 +77,51 @@ type Config struct {
 	// ObserveWrite, if set, is told of each write that was taken, and
 	// ObserveFreshness of each ping in it: now − ts.
 	ObserveWrite     func(shard string, seconds float64)
-	ObserveFreshness func(shard string, seconds float64)
+	ObserveFreshness func(shard, lane string, seconds float64)
 }
 
 // Sink writes what the log holds to its shards.
 type Sink struct {
-	cfg   Config
-	dead  deadLetters
-	lanes []*lane
+	cfg    Config
+	router router
+	dead   deadLetters
+	shards []*shard
+	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
+	start  [pingline.TotalLines + 1]uint64 // by total: what the kept cursors have passed
 }
 
-// New returns a sink that goes on where the log's cursors stand.
+// New returns a sink that goes on where the log's cursors stand. If they were
+// kept under another set of shards, weights or routes, it goes back to the
+// lowest of them.
 func New(cfg Config) (*Sink, error) {
 	cfg.BatchLines = cmp.Or(cfg.BatchLines, 5000)
 	cfg.BatchBytes = cmp.Or(cfg.BatchBytes, 4<<20)
 	cfg.BatchWait = cmp.Or(cfg.BatchWait, time.Second)
+	cfg.BatchMemory = cmp.Or(cfg.BatchMemory, 64<<20)
 	cfg.RetryMax = cmp.Or(cfg.RetryMax, 10*time.Second)
+	cfg.JumpAfter = cmp.Or(cfg.JumpAfter, 30*time.Second)
 	cfg.Grace = cmp.Or(cfg.Grace, 5*time.Second)
 	cfg.DeadLetterMaxBytes = cmp.Or(cfg.DeadLetterMaxBytes, 1<<30)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	s := &Sink{cfg: cfg, dead: deadLetters{dir: cfg.DeadLetterDir, max: cfg.DeadLetterMaxBytes}}
+	s := &Sink{cfg: cfg, router: newRouter(&cfg), dead: deadLetters{dir: cfg.DeadLetterDir, max: cfg.DeadLetterMaxBytes}}
+	kept, err := goOn(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
 	for i := range cfg.Shards {
-		s.lanes = append(s.lanes, s.newLane(i))
+		s.shards = append(s.shards, s.newShard(i))
+		for kind := range laneKinds {
+			at := kept.lanes[i][kind]
+			s.lanes = append(s.lanes, s.newLane(i, kind, at))
+			s.start[kind.total()] += at.Passed
+		}
+		for _, h := range kept.holes[i] {
+			s.shards[i].holes.add(h)
+			s.start[pingline.TotalStored] += h.at.Passed
+		}
 	}
 	return s, nil
 }
@@ -91,11 +132,11 @@ func (c *Config) check() error {
 		return errors.New("no log or no directory for dead letters")
 	case len(c.Shards) == 0:
 		return errors.New("no shards")
-	case c.BatchLines < 1 || c.BatchBytes < 4*maxLine:
-		return fmt.Errorf("batches of %d lines, %d bytes: at least 1 and %d", c.BatchLines, c.BatchBytes, 4*maxLine)
-	case c.BatchWait < 0 || c.RetryMax < time.Millisecond || c.Grace < 0 || c.DeadLetterMaxBytes < 0:
-		return fmt.Errorf("negative or too short: batch wait %v, longest retry %v, grace %v, dead letters %d bytes",
-			c.BatchWait, c.RetryMax, c.Grace, c.DeadLetterMaxBytes)
+	case c.BatchLines < 1 || c.BatchBytes < minBatchBytes:
+		return fmt.Errorf("batches of %d lines, %d bytes: at least 1 and %d", c.BatchLines, c.BatchBytes, minBatchBytes)
+	case c.BatchWait < 0 || c.RetryMax < time.Millisecond || c.Grace < 0 || c.HandOver < 0 || c.DeadLetterMaxBytes < 0 || c.BatchMemory < 0:
+		return fmt.Errorf("negative or too short: batch wait %v, longest retry %v, grace %v, hand-over %v, dead letters %d bytes, batches %d bytes",
+			c.BatchWait, c.RetryMax, c.Grace, c.HandOver, c.DeadLetterMaxBytes, c.BatchMemory)
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Shards {
@@ -107,7 +148,35 @@ func (c *Config) check() error {
 		}
 		seen[s.Name] = true
 	}
+	return c.checkRoutes()
+}
+
+func (c *Config) checkRoutes() error {
+	if c.Spread != nil && c.Spread.Len() > len(c.Shards) {
+		return fmt.Errorf("pings are spread over %d shards, of which %d are known", c.Spread.Len(), len(c.Shards))
+	}
+	for i := range c.spread() {
+		if c.Spread != nil && c.Spread.At(i).Name != c.Shards[i].Name {
+			return fmt.Errorf("shard %d is %q, but pings are spread to %q", i, c.Shards[i].Name, c.Spread.At(i).Name)
+		}
+	}
+	for name, i := range c.Routes {
+		if !slices.Contains(routeNames[:], name) {
+			return fmt.Errorf("route of %q: not one of %q", name, routeNames)
+		}
+		if i < 0 || i >= len(c.Shards) {
+			return fmt.Errorf("route of %q leads to shard %d of %d", name, i, len(c.Shards))
+		}
+	}
 	return nil
+}
+
+// spread returns over how many shards pings are spread.
+func (c *Config) spread() int {
+	if c.Spread == nil {
+		return 1
+	}
+	return c.Spread.Len()
 }
 
 // Run passes the log on until ctx ends; then it gives the writes under way
@@ -118,23 +187,26 @@ func (s *Sink) Run(ctx context.Context) error {
 	for _, l := range s.lanes {
 		g.Go(func() error { return l.run(ctx) })
 	}
+	for i := range s.shards {
+		g.Go(func() error { return s.fillHoles(ctx, i) })
+	}
 	return g.Wait()
 }
 
-// Stats returns what each shard's lane has done, in the order of Config.Shards.
-func (s *Sink) Stats() []Stats {
-	list := make([]Stats, len(s.lanes))
-	for i, l := range s.lanes {
-		list[i] = l.stats()
-	}
-	return list
-}
+// lane returns a lane of shard i.
+func (s *Sink) lane(i int, kind laneKind) *lane { return s.lanes[i*int(laneKinds)+int(kind)] }
 
 // Notes returns a sentence for each trouble that an operator must know of.
 func (s *Sink) Notes() []string {
 	var notes []string
+	stats := s.Stats()
+	for i, sh := range s.shards {
+		if note := sh.note(stats[i].Queued); note != "" {
+			notes = append(notes, note)
+		}
+	}
 	for _, l := range s.lanes {
-		if note := l.note(); note != "" {
+		if note := l.books.note(l); note != "" {
 			notes = append(notes, note)
 		}
 	}

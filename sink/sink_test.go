@@ -22,16 +22,16 @@ import (
 func TestNewRefuses(t *testing.T) {
 	influx := testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1"})
 	w := testLog(t)
-	good := Config{Log: w.log, Shards: []Shard{{"a", influx}}, DeadLetterDir: t.TempDir()}
+	good := Config{Log: w.log, Shards: []Shard{{Name: "a", Influx: influx}}, DeadLetterDir: t.TempDir()}
 	if _, err := New(good); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Config){
 		"no log":                   func(c *Config) { c.Log = nil },
 		"no shard":                 func(c *Config) { c.Shards = nil },
-		"a shard without InfluxDB": func(c *Config) { c.Shards = []Shard{{"a", nil}} },
-		"two shards of one name":   func(c *Config) { c.Shards = []Shard{{"a", influx}, {"a", influx}} },
-		"a shard without a name":   func(c *Config) { c.Shards = []Shard{{"", influx}} },
+		"a shard without InfluxDB": func(c *Config) { c.Shards = []Shard{{Name: "a"}} },
+		"two shards of one name":   func(c *Config) { c.Shards = []Shard{{Name: "a", Influx: influx}, {Name: "a", Influx: influx}} },
+		"a shard without a name":   func(c *Config) { c.Shards = []Shard{{Influx: influx}} },
 		"no dead letters":          func(c *Config) { c.DeadLetterDir = "" },
 		"negative lines":           func(c *Config) { c.BatchLines = -1 },
 		"batches too small":        func(c *Config) { c.BatchBytes = 100 },
@@ -65,7 +65,7 @@ func testSinkStoresWhatIsStored(t *testing.T, server *influxd.Server) {
 				t.Errorf("a write to %q took %v s", shard, seconds)
 			}
 		}
-		c.ObserveFreshness = func(_ string, seconds float64) {
+		c.ObserveFreshness = func(_, _ string, seconds float64) {
 			mu.Lock()
 			defer mu.Unlock()
 			if fresh++; seconds < 60 {
@@ -74,15 +74,14 @@ func testSinkStoresWhatIsStored(t *testing.T, server *influxd.Server) {
 		}
 	})
 	stop := start(t, s)
-	all := append(fleet(1, 20_000), held(3000)...)
+	all := append(mixed(1, 20_000), held(3000)...)
 	w.commit(all...) // larger than a batch
 	for i := range 50 {
-		more := fleet(uint64(100+i), 20)
+		more := mixed(uint64(100+i), 20)
 		w.commit(more...)
 		all = append(all, more...)
 	}
 	drained(t, s)
-	atHead(t, w)
 	stop()
 	noLeaks(t)
 	sameLines(t, stored(t, influx), lines(all...))
@@ -118,7 +117,6 @@ func TestSinkGoesOnWhereItStopped(t *testing.T) {
 		all = append(all, more...)
 		stop := start(t, s)
 		drained(t, s)
-		atHead(t, w)
 		stop()
 		balanced(t, s, w)
 		if st := s.Stats()[0]; st.Written != 7000 {
@@ -166,7 +164,8 @@ func TestCursorWaitsForInfluxDB(t *testing.T) {
 	}
 }
 
-// While a write hangs, one more batch is filled and no more.
+// While writes hang, no more batches are filled than there is memory for, and
+// each lane has at most what it may have on its way.
 func TestMemoryIsBoundedInAnOutage(t *testing.T) {
 	w := testLog(t)
 	hang := make(chan struct{})
@@ -179,17 +178,38 @@ func TestMemoryIsBoundedInAnOutage(t *testing.T) {
 	for i := range 100 {
 		w.commit(fleet(uint64(i), 100)...)
 	}
-	l := s.lanes[0]
-	eventually(t, "a batch is sent and another one full", func() bool {
-		l.books.mu.Lock()
-		defer l.books.mu.Unlock()
-		return !l.books.sending.IsZero() && !l.books.filling.IsZero()
+	l := s.lane(0, live)
+	eventually(t, "all that may be is on its way, and one more is full", func() bool {
+		l.books.own.Lock()
+		defer l.books.own.Unlock()
+		return l.books.pending == 100*maxInFlight && !l.books.filling.IsZero()
 	})
-	if next := l.batcher.done.Next; next > 3 { // nothing moves it now
+	if next := l.batcher.done.Next; next > maxInFlight+2 { // nothing moves it now
 		t.Errorf("%d commits were read", next-1)
 	}
 	close(hang)
 	drained(t, s)
+	balanced(t, s, w)
+}
+
+// The pool that is beside each lane's own batch is given back, and is not needed
+// to go on.
+func TestLanesGoOnWithoutThePool(t *testing.T) {
+	w := testLog(t)
+	influx := script(t, func(rw http.ResponseWriter, lines []string) { rw.WriteHeader(http.StatusNoContent) })
+	s := testSink(t, w, influx, func(c *Config) { c.BatchLines = 10 })
+	pool := s.shards[0].pool
+	all := int64((laneBatches - 2*(int(laneKinds)+1)) * s.shards[0].bytes)
+	if !pool.TryAcquire(all) {
+		t.Fatal("the pool is smaller than it should be")
+	}
+	start(t, s)
+	w.commit(mixed(1, 1000)...)
+	drained(t, s)
+	pool.Release(all)
+	w.commit(mixed(2, 1000)...)
+	drained(t, s)
+	eventually(t, "all of the pool is given back", func() bool { return pool.TryAcquire(all) })
 	balanced(t, s, w)
 }
 
@@ -316,7 +336,6 @@ func testFieldTypeConflict(t *testing.T, server *influxd.Server) {
 	start(t, s)
 	w.commit(all...)
 	drained(t, s)
-	atHead(t, w)
 	sameLines(t, stored(t, influx), lines(good...))
 	balanced(t, s, w)
 	var got []string
@@ -462,13 +481,13 @@ func TestForgottenOrganizationLosesNothing(t *testing.T) {
 func TestFullDeadLettersStopTheLane(t *testing.T) {
 	server := influxd.RunTest(t)
 	influx := testInflux(t, InfluxConfig{URL: server.URL()})
-	write(t, influx, fmt.Sprintf("location,rider=stranger event=1.5 %d\n", recently))
+	write(t, influx, fmt.Sprintf("location,rider=stranger trip=1.5 %d\n", recently))
 	all := fleet(1, 2000)
 	for i := range all {
-		all[i].Event = ""
+		all[i].Trip = ""
 	}
-	for i := 100; i < 110; i++ {
-		all[i].Event = "sos"
+	for i := 100; i < 120; i += 2 {
+		all[i].Trip = "t"
 	}
 	w := testLog(t)
 	full := func(c *Config) { c.DeadLetterMaxBytes = 2000 }
@@ -483,7 +502,11 @@ func TestFullDeadLettersStopTheLane(t *testing.T) {
 	if len(some) == 0 || len(some) >= 10 {
 		t.Errorf("%d dead letters fit", len(some))
 	}
-	w.commit(fleet(2, 5)...)
+	more := fleet(2, 5)
+	for i := range more {
+		more[i].Trip = ""
+	}
+	w.commit(more...)
 	cursorAt(t, w, 1)
 	balanced(t, first, w)
 	stop()
@@ -500,7 +523,7 @@ func TestFullDeadLettersStopTheLane(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond) // leaves the sink the time to go on
 	}
-	good := slices.DeleteFunc(append(all, fleet(2, 5)...), func(e pingline.Entry) bool { return e.Event != "" })
+	good := slices.DeleteFunc(append(all, more...), func(e pingline.Entry) bool { return e.Trip != "" })
 	sameLines(t, stored(t, influx), lines(good...))
 	balanced(t, second, w)
 }
@@ -577,28 +600,25 @@ func TestTwoShards(t *testing.T) {
 		if err := influx.CreateDatabase(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		shards = append(shards, Shard{name, influx})
+		shards = append(shards, Shard{Name: name, Influx: influx})
 	}
 	w := testLog(t)
-	s := testSink(t, w, nil, func(c *Config) {
-		c.Shards = shards
-		c.Route = func(e *pingline.Entry) int { return int(e.Rider[len(e.Rider)-1]) & 1 }
-	})
+	s := testSink(t, w, nil, func(c *Config) { c.Shards, c.Spread = shards, spread(t, "a", "b") })
 	start(t, s)
-	all := fleet(1, 2000)
+	all := mixed(1, 2000)
 	w.commit(all...)
-	eventually(t, "both are done", func() bool { return s.Stats()[0].Queued == 0 && s.Stats()[1].Queued == 0 })
+	drained(t, s)
 	balanced(t, s, w)
 	for i, sh := range shards {
 		var mine []pingline.Entry
 		for j := range all {
-			if s.cfg.Route(&all[j]) == i {
+			if s.cfg.Spread.Of(&all[j]) == i {
 				mine = append(mine, all[j])
 			}
 		}
 		sameLines(t, stored(t, sh.Influx), lines(mine...))
-		if st := s.Stats()[i]; st.Written != 1000 || st.Elsewhere != 1000 {
-			t.Errorf("%+v", st)
+		if st := s.Stats()[i]; len(mine) == 0 || st.Written != uint64(len(mine)) {
+			t.Errorf("%d rows are the shard's: %+v", len(mine), st)
 		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 type books struct {
 	server  ingest.ServerStats
 	writer  ingest.WriterStats
-	sink    sink.Stats
+	shards  []sink.Stats
+	sink    sink.Account
 	damaged uint64 // commits
 	uptime  time.Duration
 }
@@ -20,7 +21,8 @@ type books struct {
 // books reads the sink first and the server last: what moves on meanwhile then
 // shows as not yet written rather than as written without having been received.
 func (s *service) books() books {
-	b := books{sink: s.sink.Stats()[0], writer: s.writer.Stats(), server: s.server.Stats(), uptime: time.Since(s.began)}
+	b := books{sink: s.sink.Account(), shards: s.sink.Stats(), uptime: time.Since(s.began)}
+	b.writer, b.server = s.writer.Stats(), s.server.Stats()
 	for _, d := range s.log.Damage() {
 		b.damaged += d.To - d.From + 1
 	}
@@ -44,6 +46,7 @@ func (b *books) verdict(v pingline.Verdict) uint64 {
 //	verdicts: received = accepted + held + redundant + duplicate + shed + rejected
 //	held:     holding at start + held = promoted + covered + holding
 //	stored:   queued at start + accepted + promoted + replayed = written + dead-lettered + damaged + queued
+//	lines:    the same for our own lines
 func (b *books) gaps() map[string]int64 {
 	verdicts := int64(b.server.Received)
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
@@ -51,18 +54,15 @@ func (b *books) gaps() map[string]int64 {
 	}
 	w := &b.writer
 	held := w.StartHolding + int64(w.Verdicts[pingline.Held]) - int64(w.Promoted) - int64(w.Covered) - int64(w.Holding)
-	queuedAtStart := int64(w.StartTotals[pingline.TotalStored]) - int64(b.sink.StartTotals[pingline.TotalStored])
-	stored := queuedAtStart + int64(w.Verdicts[pingline.Accepted]) + int64(w.Promoted) + int64(w.Replayed) -
-		int64(b.sink.Written) - int64(b.deadLettered()) - int64(b.sink.Damaged) - int64(b.sink.Queued)
-	return map[string]int64{"verdicts": verdicts, "held": held, "stored": stored}
+	stored := lack(w.StartTotals[pingline.TotalStored], w.Verdicts[pingline.Accepted]+w.Promoted+w.Replayed, &b.sink.Pings)
+	lines := lack(w.StartTotals[pingline.TotalLines], w.Lines, &b.sink.Lines)
+	return map[string]int64{"verdicts": verdicts, "held": held, "stored": stored, "lines": lines}
 }
 
-// deadLettered returns how many pings the store refused.
-func (b *books) deadLettered() (n uint64) {
-	for _, k := range b.sink.DeadLetters {
-		n += k
-	}
-	return n
+// lack returns how many of the entries in the log at the start, and of those that
+// came since, are neither passed nor queued.
+func lack(start, came uint64, y *sink.Tally) int64 {
+	return int64(start + came - y.Start - y.Written - y.DeadLettered - y.Damaged - y.Queued)
 }
 
 // kept returns which part of the valid pings is stored, so far.

@@ -244,11 +244,11 @@ func (m *meter) print() {
 	fmt.Fprintf(m.demo.say, "sent %6.0f/s  accepted %d  held %d  redundant %d  duplicate %d  kept %4.1f %%  queued %d  written %6.0f/s  breaker %s\n",
 		float64(sent-m.sent)/sec,
 		b.verdict(pingline.Accepted), b.verdict(pingline.Held), b.verdict(pingline.Redundant), b.verdict(pingline.Duplicate),
-		100*b.kept(), b.sink.Queued, float64(b.sink.Written-m.written)/sec, breakerNames[b.sink.Breaker])
+		100*b.kept(), b.sink.Pings.Queued, float64(b.sink.Pings.Written-m.written)/sec, breakerNames[b.shards[0].Breaker])
 	for _, note := range m.demo.service.notes() {
 		fmt.Fprintln(m.demo.say, "  !", note)
 	}
-	m.at, m.sent, m.written = now, sent, b.sink.Written
+	m.at, m.sent, m.written = now, sent, b.sink.Pings.Written
 }
 
 // result is the demo's last line.
@@ -265,7 +265,7 @@ func (d *demo) audit(ctx context.Context) (*result, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	b := d.service.books()
-	report.Written = b.sink.Written
+	report.Written = b.sink.Pings.Written
 	return &result{Report: report, Gaps: b.gaps()}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"pingline"
+	"pingline/sink"
 )
 
 // metrics are what cannot be read from the parts' counts afterwards: times.
@@ -19,7 +20,7 @@ type metrics struct {
 	commitPings prometheus.Histogram
 	request     *prometheus.HistogramVec
 	write       *prometheus.HistogramVec
-	freshness   prometheus.Histogram
+	freshness   *prometheus.HistogramVec
 }
 
 func newMetrics() *metrics {
@@ -44,11 +45,11 @@ func newMetrics() *metrics {
 			Help:    "Time a write to the store took.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
 		}, []string{"shard"}),
-		freshness: prometheus.NewHistogram(prometheus.HistogramOpts{
+		freshness: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "pingline_freshness_seconds",
 			Help:    "Age of a ping when it was stored: now − ts.",
 			Buckets: prometheus.ExponentialBuckets(0.05, 2, 18),
-		}),
+		}, []string{"lane"}),
 	}
 }
 
@@ -65,7 +66,9 @@ func (m *metrics) observeWrite(shard string, seconds float64) {
 	m.write.WithLabelValues(shard).Observe(seconds)
 }
 
-func (m *metrics) observeFreshness(_ string, seconds float64) { m.freshness.Observe(seconds) }
+func (m *metrics) observeFreshness(_, lane string, seconds float64) {
+	m.freshness.WithLabelValues(lane).Observe(seconds)
+}
 
 // handler serves the metrics of s in Prometheus' format.
 func (m *metrics) handler(s *service) http.Handler {
@@ -89,13 +92,19 @@ var (
 	descKept        = desc("kept_ratio", "Stored pings ÷ valid pings since the start.")
 	descRejected    = desc("rejected_total", "Invalid pings by field.", "reason")
 	descOutOfRange  = desc("out_of_range_total", "Optional numbers out of range, taken as unknown, by field.", "field")
-	descWritten     = desc("written_total", "Pings stored.", "shard")
+	descWritten     = desc("written_total", "Pings stored, by the shard that took them.", "shard")
+	descLines       = desc("lines_written_total", "Lines of our own stored, by the shard that took them.", "shard")
 	descDead        = desc("dead_letters_total", "Pings the store refused, kept as dead letters.", "shard", "reason")
 	descQueueBytes  = desc("queue_bytes", "Size of the log.")
-	descQueuePings  = desc("queue_pings", "Pings in the log that wait for the store.", "shard", "lane")
+	descQueueAll    = desc("queue_pings_total", "Pings in the log that wait for the store, now, exactly.")
+	descQueuePings  = desc("queue_pings", "Pings (lane own: lines) in the log that wait for the store. An estimate by lane; the sum is exact.", "shard", "lane")
+	descQueueLag    = desc("queue_commits", "Commits of the log that a lane has not passed.", "shard", "lane")
 	descQueueOldest = desc("queue_oldest_seconds", "Age of the oldest commit that waits.", "shard", "lane")
 	descDamage      = desc("queue_damage_total", "Commits of the log that are damaged or missing.")
 	descBreaker     = desc("breaker_state", "0 closed, 1 half-open, 2 open.", "shard")
+	descInFlight    = desc("writes_in_flight", "Writes to the store under way.", "shard")
+	descLimit       = desc("writes_limit", "Writes to the store that may be under way at once.", "shard")
+	descHandedOver  = desc("handed_over", "1 while others stand in for a shard that is down.", "shard")
 	descBusy        = desc("writer_busy_ratio", "Share of its life the writer spent on commits.")
 	descFilter      = desc("filter_riders", "Tracks the filter knows.")
 	descEvicted     = desc("filter_evicted_total", "Tracks forgotten for lack of room.")
@@ -133,16 +142,12 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	for field, n := range b.server.OutOfRange {
 		counter(descOutOfRange, n, field)
 	}
-	shard := b.sink.Shard
-	counter(descWritten, b.sink.Written, shard)
-	for reason, n := range b.sink.DeadLetters {
-		counter(descDead, n, shard, reason)
+	for i := range b.shards {
+		c.collectShard(&b.shards[i], counter, gauge)
 	}
 	gauge(descQueueBytes, float64(c.s.log.Bytes()))
-	gauge(descQueuePings, float64(b.sink.Queued), shard, "live")
-	gauge(descQueueOldest, b.sink.Oldest.Seconds(), shard, "live")
+	gauge(descQueueAll, float64(b.sink.Pings.Queued))
 	counter(descDamage, b.damaged)
-	gauge(descBreaker, float64(b.sink.Breaker), shard)
 	gauge(descBusy, b.writer.Busy.Seconds()/b.uptime.Seconds())
 	gauge(descFilter, float64(b.writer.Riders))
 	counter(descEvicted, b.writer.Evicted)
@@ -161,4 +166,25 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	for equation, gap := range b.gaps() {
 		gauge(descGap, float64(gap), equation)
 	}
+}
+
+func (c counts) collectShard(st *sink.Stats, counter func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
+	counter(descWritten, st.Written, st.Shard)
+	counter(descLines, st.Lines, st.Shard)
+	for reason, n := range st.DeadLetters {
+		counter(descDead, n, st.Shard, reason)
+	}
+	for _, l := range st.Lanes {
+		gauge(descQueuePings, float64(l.Queued), st.Shard, l.Lane)
+		gauge(descQueueLag, float64(l.Behind), st.Shard, l.Lane)
+		gauge(descQueueOldest, l.Oldest.Seconds(), st.Shard, l.Lane)
+	}
+	gauge(descBreaker, float64(st.Breaker), st.Shard)
+	gauge(descInFlight, float64(st.InFlight), st.Shard)
+	gauge(descLimit, float64(st.Limit), st.Shard)
+	handed := 0.0
+	if st.HandedOver {
+		handed = 1
+	}
+	gauge(descHandedOver, handed, st.Shard)
 }

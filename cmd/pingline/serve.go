@@ -249,8 +249,11 @@ func (s *service) close() error {
 	return s.log.Close()
 }
 
-// queued is how many stored pings have not yet reached InfluxDB.
-func (s *service) queued() uint64 { return s.sink.Stats()[0].Queued }
+// queued is how many stored pings and lines of our own have not yet reached InfluxDB.
+func (s *service) queued() uint64 {
+	a := s.sink.Account()
+	return a.Pings.Queued + a.Lines.Queued
+}
 
 // notes tell what an operator must know.
 func (s *service) notes() []string {

@@ -1,0 +1,148 @@
+package sink
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"pingline/queue"
+)
+
+// A lane of live pings that has fallen behind, mostly because its shard was
+// away, goes on from the log's head: fresh positions arrive at once. What it
+// leaves out is a hole that is filled beside it, as backfill. Live's new cursor
+// and the hole are one change of the log's cursors, on disk before live reads
+// on, and a hole holds the log back from being trimmed as any cursor does; so
+// wherever the process dies, each entry of the lane is owed by exactly one of them.
+//
+// Holes are filled one at a time, the oldest first. None of them holds a ping
+// that is fresher than JumpAfter, so their order does nothing for freshness; but
+// the log can be trimmed only up to the oldest, and it is when much has piled
+// up that its room matters.
+type hole struct {
+	at  queue.Cursor // how far it is filled
+	end uint64       // number of the first commit behind it
+}
+
+// maxHoles is the most holes of a shard; then live waits for one to be filled.
+// Overload without end makes one or two a minute, and the log does not last
+// for so many.
+const maxHoles = 64
+
+// holes are those of a shard, safe for concurrent use.
+type holes struct {
+	news chan struct{} // has room for one: there is another hole
+
+	mu     sync.Mutex
+	list   []hole // the oldest first, the one being filled among them
+	active *lane  // fills list[0]; nil if nothing does
+}
+
+// behind tells the batcher to stop before a commit because it is too old, and
+// because leaving out what lies between it and the head saves more than a trifle.
+func (l *lane) behind(since time.Time, rec *queue.Record) bool {
+	if time.Since(since) < l.cfg.JumpAfter || lack(l.cfg.Log.LastTotals(), rec.Before, l.batcher.total) <= uint64(2*l.cfg.BatchLines) {
+		return false
+	}
+	l.home.holes.mu.Lock()
+	defer l.home.holes.mu.Unlock()
+	return len(l.home.holes.list) < maxHoles
+}
+
+// jump lets live go on from the head of the log. It reports false if that could
+// not be made durable: then live goes on where it was, for now. The only error is
+// ctx's.
+func (l *lane) jump(ctx context.Context) (bool, error) {
+	if err := l.landed(ctx); err != nil {
+		return false, err
+	}
+	from, head := l.batcher.done, l.cfg.Log.Head()
+	h := hole{at: queue.Cursor{Next: from.Next, Totals: from.Totals}, end: head.Next}
+	head.Passed = from.Passed
+	l.mu.Lock()
+	was := l.settled
+	l.settled = head
+	l.settled.Passed += l.more
+	name := holeCursor(l.home.Name, h.end)
+	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{name: h.at, l.name: l.settled}})
+	err := l.cfg.Log.KeepCursors()
+	if err != nil {
+		l.settled = was
+		l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{l.name: was}, Drop: []string{name}})
+	} else {
+		l.home.holes.add(h)
+	}
+	l.mu.Unlock()
+	if err != nil {
+		l.cfg.Logger.Warn("live pings cannot go first", "shard", l.home.Name, "error", err)
+		return false, sleep(ctx, time.Second)
+	}
+	l.cfg.Logger.Info("live pings go on from the head of the log; what lies between is filled in", "shard", l.home.Name, "from", h.at.Next, "to", h.end)
+	l.batcher.done, l.batcher.held = head, queue.Record{}
+	l.books.jumped(head)
+	return true, nil
+}
+
+func (hs *holes) add(h hole) {
+	hs.mu.Lock()
+	hs.list = append(hs.list, h)
+	hs.mu.Unlock()
+	select {
+	case hs.news <- struct{}{}:
+	default:
+	}
+}
+
+// next returns the oldest hole, once there is one. The only error is ctx's.
+func (hs *holes) next(ctx context.Context) (hole, error) {
+	for {
+		hs.mu.Lock()
+		if len(hs.list) > 0 {
+			h := hs.list[0]
+			hs.mu.Unlock()
+			return h, nil
+		}
+		hs.mu.Unlock()
+		select {
+		case <-hs.news:
+		case <-ctx.Done():
+			return hole{}, ctx.Err()
+		}
+	}
+}
+
+// fillHoles fills the holes of shard i until ctx ends, and returns nil, or until
+// the log cannot be read.
+func (s *Sink) fillHoles(ctx context.Context, i int) error {
+	hs := &s.shards[i].holes
+	for {
+		h, err := hs.next(ctx)
+		if err != nil {
+			return nil
+		}
+		l := s.newLane(i, live, h.at)
+		l.class, l.name = backfill, holeCursor(l.home.Name, h.end)
+		l.batcher.end, l.batcher.behind = h.end, nil
+		hs.mu.Lock()
+		hs.active = l
+		hs.mu.Unlock()
+		if err := l.run(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
+		s.lane(i, live).fillIn(l)
+	}
+}
+
+// fillIn takes what a hole has passed for its own, and forgets the hole.
+func (l *lane) fillIn(filled *lane) {
+	hs := &l.home.holes
+	l.mu.Lock()
+	hs.mu.Lock()
+	l.more += filled.settled.Passed
+	l.settled.Passed += filled.settled.Passed
+	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{l.name: l.settled}, Drop: []string{filled.name}})
+	hs.list, hs.active = hs.list[1:], nil
+	hs.mu.Unlock()
+	l.mu.Unlock()
+	l.cfg.Logger.Info("what live pings had left out is filled in", "shard", l.home.Name, "to", filled.batcher.end)
+}

@@ -1,0 +1,110 @@
+package sink
+
+import (
+	"slices"
+	"time"
+
+	"pingline"
+)
+
+// laneKind tells the lanes of a shard apart. Where they compete, lower goes
+// first.
+type laneKind uint8
+
+const (
+	critical laneKind = iota // pings with an event
+	live                     // all other pings
+	backfill                 // pings that were old when they came, and replayed ones
+	own                      // our own lines
+	laneKinds
+)
+
+var laneNames = [laneKinds]string{"critical", "live", "backfill", "own"}
+
+func (k laneKind) String() string { return laneNames[k] }
+
+// lateAfter is how long before its commit a ping must lie to be backfill: what a
+// phone sends in one go after it was offline.
+const lateAfter = 5 * time.Minute
+
+// What Config.Routes can send somewhere.
+const (
+	routeLocation = iota
+	routeEvent
+	routeActivity
+	routeSelf
+)
+
+var routeNames = [...]string{"location", "event", "activity", "self"}
+
+// router tells which lane an entry belongs to.
+type router struct {
+	cfg    *Config
+	routes [len(routeNames)]int // index of a shard; -1 if there is none
+	names  []string             // of the shards
+}
+
+func newRouter(cfg *Config) router {
+	r := router{cfg: cfg, routes: [...]int{-1, -1, 0, 0}}
+	for i, name := range routeNames {
+		if to, ok := cfg.Routes[name]; ok {
+			r.routes[i] = to
+		}
+	}
+	for _, s := range cfg.Shards {
+		r.names = append(r.names, s.Name)
+	}
+	return r
+}
+
+// owner says whose an entry is: a lane of a shard.
+type owner uint32
+
+const nobody = owner(1<<32 - 1) // it is in the log only
+
+func ownerOf(shard int, kind laneKind) owner { return owner(shard)*owner(laneKinds) + owner(kind) }
+
+// owner returns whose e is, as part of a commit written at, ms. Every entry that
+// is Stored and every line has one, and no other: each is written by one lane.
+func (r *router) owner(e *pingline.Entry, at int64) owner {
+	switch {
+	case e.IsLine():
+		return r.ownerOfLine(e)
+	case !e.Stored():
+		return nobody
+	case e.Event != "":
+		return ownerOf(r.shardOf(e, routeEvent), critical)
+	case at-e.At > lateAfter.Milliseconds():
+		return ownerOf(r.shardOf(e, routeLocation), backfill)
+	}
+	return ownerOf(r.shardOf(e, routeLocation), live)
+}
+
+func (r *router) shardOf(e *pingline.Entry, route int) int {
+	switch {
+	case r.routes[route] >= 0:
+		return r.routes[route]
+	case r.cfg.Spread == nil:
+		return 0
+	}
+	return r.cfg.Spread.Of(e)
+}
+
+// ownerOfLine sends a line where it says, if that shard is still there.
+func (r *router) ownerOfLine(e *pingline.Entry) owner {
+	shard, kind := 0, own
+	switch e.Kind {
+	case pingline.Replayed:
+		kind = backfill
+	case pingline.Activity:
+		shard = r.routes[routeActivity]
+	case pingline.Self:
+		shard = r.routes[routeSelf]
+	}
+	if e.To != "" {
+		if i := slices.Index(r.names, e.To); i >= 0 {
+			shard = i
+		}
+	}
+	return ownerOf(shard, kind)
+}

@@ -1,0 +1,210 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// write tries until InfluxDB has taken or refused the first n of rows: all of
+// them, or fewer if they are to be a probe. The only error is ctx's.
+func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int, refused *WriteError, err error) {
+	for attempt := 0; ; {
+		if ctx.Err() != nil {
+			return 0, nil, ctx.Err()
+		}
+		n, err = l.send(ctx, writing, b, rows)
+		refused = new(WriteError)
+		switch {
+		case err == nil:
+			return n, nil, nil
+		case errors.Is(err, errBreakerOpen):
+			err = sleep(ctx, min(l.cfg.RetryMax, time.Second/10))
+		case !errors.As(err, &refused): // ctx ended, and then writing
+			return 0, nil, err
+		case refused.Kind == Row:
+			return n, refused, nil
+		default:
+			err = sleep(ctx, backoff(attempt, l.cfg.RetryMax, refused.RetryAfter))
+			attempt++
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// send makes one attempt to write the first n of rows to where they belong now:
+// their shard, or while that is down those that stand in for it. It returns a
+// *WriteError, errBreakerOpen if none was tried, or ctx's error; some of the rows
+// can have been taken all the same.
+func (l *lane) send(ctx, writing context.Context, b *batch, rows []int) (n int, err error) {
+	if !l.sink.away(l.home) {
+		if len(b.taken) == 0 {
+			return l.attempt(ctx, writing, l.home, b, rows)
+		}
+		return l.scatter(ctx, writing, b, rows, func(int) *shard { return l.home })
+	}
+	if rest := b.untaken(rows); len(rest) > 0 && l.home.probe() {
+		some := rest[:min(len(rest), probeLines)]
+		n, err := l.attempt(ctx, writing, l.home, b, some)
+		l.home.probed()
+		if err == nil {
+			b.take(some[:n])
+		}
+	}
+	return l.scatter(ctx, writing, b, rows, func(row int) *shard { return l.sink.standIn(l.home, b, row) })
+}
+
+// attempt writes the first n of rows to one shard, as few as its breaker wants.
+func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows []int) (n int, err error) {
+	if to.asked() || to.breaker.state() == Open {
+		return 0, errBreakerOpen
+	}
+	leave, err := to.gate.enter(ctx, l.class, len(rows))
+	if err != nil {
+		return 0, err
+	}
+	n = to.breaker.most(len(rows))
+	lines := b.pick(rows[:n])
+	begun := time.Now()
+	err = to.breaker.write(func() error { return to.Influx.Write(writing, lines) })
+	leave(err == nil)
+	refused := new(WriteError)
+	switch {
+	case err == nil:
+		to.answered(l.kind, n)
+		l.observe(to, begun, b, rows[:n])
+	case errors.As(err, &refused) && refused.Kind == Row:
+		to.answered(l.kind, 0)
+	case errors.As(err, &refused):
+		to.failed(refused, err)
+	}
+	return n, err
+}
+
+// scatter writes those of rows that no shard has taken yet, each to the one that
+// is named for it. Of several errors it returns the first.
+func (l *lane) scatter(ctx, writing context.Context, b *batch, rows []int, to func(row int) *shard) (n int, err error) {
+	groups := make(map[*shard][]int)
+	for _, row := range b.untaken(rows) {
+		sh := to(row)
+		groups[sh] = append(groups[sh], row)
+	}
+	for sh, group := range groups {
+		failed := errBreakerOpen
+		for sh != nil && len(group) > 0 {
+			var k int
+			if k, failed = l.attempt(ctx, writing, sh, b, group); failed != nil {
+				break
+			}
+			b.take(group[:k])
+			group = group[k:]
+		}
+		if err == nil && len(group) > 0 {
+			err = failed
+		}
+	}
+	return len(rows), err
+}
+
+// take notes that a shard has taken rows, of a batch that several write.
+func (b *batch) take(rows []int) {
+	if len(b.taken) == 0 {
+		b.taken = append(b.taken, make([]bool, b.rows())...)
+	}
+	for _, i := range rows {
+		b.taken[i] = true
+	}
+}
+
+// untaken returns those of rows that no shard has taken yet.
+func (b *batch) untaken(rows []int) (rest []int) {
+	if len(b.taken) == 0 {
+		return rows
+	}
+	for _, i := range rows {
+		if !b.taken[i] {
+			rest = append(rest, i)
+		}
+	}
+	return rest
+}
+
+// away reports whether others stand in for a shard: it has been down for
+// HandOver, or for as long as the longest retry while the log is filling up,
+// and another is up.
+func (s *Sink) away(home *shard) bool {
+	if s.cfg.HandOver == 0 {
+		return false
+	}
+	down := home.down()
+	if down == 0 || down < s.cfg.HandOver && !(down >= s.cfg.RetryMax && s.cfg.Level != nil && s.cfg.Level() >= 2) {
+		return false
+	}
+	for _, sh := range s.shards[:s.cfg.spread()] {
+		if sh != home && sh.up() {
+			return true
+		}
+	}
+	return false
+}
+
+// standIn returns the shard that stores a row while its own is down: the next
+// that is up in the order of its key. That order is a function of the key alone,
+// so that what a shard missed is spread over all others. nil if none is up.
+func (s *Sink) standIn(home *shard, b *batch, row int) *shard {
+	var room [32]int
+	order := room[:0]
+	if s.cfg.Spread == nil {
+		order = append(order, 0)
+	} else {
+		order = s.cfg.Spread.OrderKey(order, b.keys[row])
+	}
+	for _, i := range order {
+		if sh := s.shards[i]; sh != home && sh.up() {
+			return sh
+		}
+	}
+	return nil
+}
+
+func (l *lane) observe(to *shard, begun time.Time, b *batch, rows []int) {
+	now := time.Now()
+	if f := l.cfg.ObserveWrite; f != nil {
+		f(to.Name, now.Sub(begun).Seconds())
+	}
+	if f := l.cfg.ObserveFreshness; f != nil && l.kind != own {
+		for _, i := range rows {
+			f(to.Name, l.class.String(), float64(now.UnixMilli()-b.at[i])/1000)
+		}
+	}
+}
+
+// backoff returns how long to wait after attempt, from 0: anything up to a bound
+// that doubles with each, so that writers who failed together do not come back
+// together; or a little longer than the server asked for.
+func backoff(attempt int, most, asked time.Duration) time.Duration {
+	const first = 250 * time.Millisecond
+	if asked > 0 {
+		return asked + rand.N(min(asked/4, time.Second)+1)
+	}
+	bound := most
+	if attempt < 16 {
+		bound = min(most, first<<attempt)
+	}
+	return rand.N(bound) + 1
+}
+
+// sleep returns nil after d, or ctx's error when that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

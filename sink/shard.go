@@ -1,0 +1,159 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// shard is one InfluxDB and what all lanes that write to it share, its own and
+// those of shards that are down.
+type shard struct {
+	Shard
+	cfg     *Config
+	breaker *breaker
+	gate    gate
+	bytes   int                 // most of a batch
+	pool    *semaphore.Weighted // bytes of batches of its lanes, beside the two that each may have
+	holes   holes
+	books   accounts // of its lanes
+
+	mu        sync.Mutex
+	took      [laneKinds]uint64 // rows, whoever's, by the kind of their lane
+	retries   uint64            // attempts that have to be made again
+	problem   error             // nil if the last attempt did not fail
+	kind      Kind
+	troubled  time.Time // when the first attempt in a row failed
+	notBefore time.Time // what InfluxDB asked for
+	nextProbe time.Time
+	probing   bool
+
+	lastReported time.Time
+}
+
+// maxInFlight is the most writes to one InfluxDB at once.
+const maxInFlight = 8
+
+// laneBatches says how a shard's memory is shared out: each of its lanes, holes
+// among them, may have two batches, one that is filled and one on its way, and
+// the rest is for whoever is fastest. A dead shard takes up no more than its own
+// part.
+const laneBatches = 16
+
+func (s *Sink) newShard(i int) *shard {
+	cfg := &s.cfg
+	sh := &shard{Shard: cfg.Shards[i], cfg: cfg}
+	sh.breaker = newBreaker(sh.Name, cfg.RetryMax/2, sh.Influx.cfg.Timeout/2)
+	sh.gate.limit = func() int {
+		if sh.breaker.state() == HalfOpen {
+			return 1
+		}
+		return maxInFlight
+	}
+	sh.gate.done = func(time.Time, bool) {}
+	sh.holes.news = make(chan struct{}, 1)
+	part := cfg.BatchMemory / len(cfg.Shards)
+	sh.bytes = max(min(cfg.BatchBytes, part/laneBatches), minBatchBytes)
+	sh.pool = semaphore.NewWeighted(int64((laneBatches - 2*(int(laneKinds)+1)) * sh.bytes))
+	return sh
+}
+
+// minBatchBytes is the least that a batch may hold: some of the longest lines.
+const minBatchBytes = 8 * (maxLine - 1)
+
+// failed notes that an attempt is to be made again.
+func (s *shard) failed(e *WriteError, err error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retries++
+	if e.RetryAfter > 0 {
+		s.notBefore = now.Add(e.RetryAfter)
+	}
+	news := s.problem == nil || s.kind != e.Kind
+	if s.problem == nil {
+		s.troubled = now
+	}
+	s.problem, s.kind = err, e.Kind
+	if !news && now.Sub(s.lastReported) < reportEvery {
+		return
+	}
+	s.lastReported = now
+	if e.Kind == Configuration {
+		s.cfg.Logger.Error("nothing is written until this is put right; all is kept", "shard", s.Name, "error", err)
+	} else {
+		s.cfg.Logger.Warn("a write failed and is tried again; all is kept", "shard", s.Name, "error", err)
+	}
+}
+
+// answered notes that InfluxDB has taken rows of a lane, or none because it refuses
+// them for what they say.
+func (s *shard) answered(kind laneKind, took int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.took[kind] += uint64(took)
+	if s.problem == nil {
+		return
+	}
+	s.problem, s.notBefore = nil, time.Time{}
+	s.cfg.Logger.Info("writing goes on", "shard", s.Name, "after", time.Since(s.troubled).Round(time.Millisecond))
+}
+
+// asked reports whether InfluxDB has asked to be left alone for now.
+func (s *shard) asked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.notBefore)
+}
+
+// down returns for how long not one write was taken, 0 if the last one was.
+func (s *shard) down() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.problem == nil {
+		return 0
+	}
+	return max(time.Since(s.troubled), 1)
+}
+
+// up reports whether a write is likely to be taken.
+func (s *shard) up() bool { return s.down() == 0 && s.breaker.state() == Closed }
+
+// probe reports whether the caller is to find out if a shard that is down is
+// back: one at a time, and not too often. If so it must call probed.
+func (s *shard) probe() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.probing || now.Before(s.nextProbe) {
+		return false
+	}
+	s.probing, s.nextProbe = true, now.Add(s.cfg.RetryMax)
+	return true
+}
+
+func (s *shard) probed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.probing = false
+}
+
+// noteAfter is how long InfluxDB may be in trouble before an operator must know.
+const noteAfter = 10 * time.Second
+
+// note says what keeps the shard from taking writes, or nothing.
+func (s *shard) note(waiting uint64) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lasted := time.Since(s.troubled)
+	if s.problem == nil || s.kind == Retry && lasted < noteAfter {
+		return ""
+	}
+	return fmt.Sprintf("shard %s: nothing written for %v, %d pings wait: %v", s.Name, lasted.Round(time.Second), waiting, s.problem)
+}
+
+// errNoneUp says that no shard is there to stand in.
+var errNoneUp = errors.New("no shard is up")
