@@ -106,9 +106,12 @@ func (g *gate) choose(limit int) (kind laneKind, ok bool) {
 	if all-min(g.busy[critical], 1) >= limit {
 		return 0, false
 	}
-	behind := g.busy[backfill] + g.busy[own]
+	left := 0 // for a live write
+	if g.busy[live] == 0 && limit > 1 {
+		left = 1
+	}
 	for k := live; k < laneKinds; k++ {
-		if len(g.queues[k]) == 0 || k != live && behind >= max(limit-1, 1) {
+		if len(g.queues[k]) == 0 || k != live && all+left >= limit {
 			continue
 		}
 		if !ok || g.owed[k] < g.owed[kind] {

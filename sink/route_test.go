@@ -1,0 +1,210 @@
+package sink
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pingline"
+)
+
+// ready returns n ready lines of a kind, for a shard.
+func ready(kind pingline.LineKind, to string, n int) []pingline.Entry {
+	list := make([]pingline.Entry, n)
+	for i := range list {
+		list[i] = pingline.Entry{Kind: kind, To: to, Line: fmt.Sprintf("kind%d,to=%s n=%di %d", kind, to, i, recently+int64(i))}
+	}
+	return list
+}
+
+// everything is entries of all sorts, in no order.
+func everything(seed uint64, n int) []pingline.Entry {
+	list := append(mixed(seed, n), held(n/4)...)
+	for i, to := range []string{"", "a", "b", "gone"} {
+		list = append(list, ready(pingline.Replayed, to, n/50+i)...)
+		list = append(list, ready(pingline.Activity, to, n/50+i)...)
+		list = append(list, ready(pingline.Self, to, n/50+i)...)
+	}
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}
+
+// linesOf are the lines that a store should get, sorted.
+func linesOf(entries ...pingline.Entry) []string {
+	list := lines(slices.DeleteFunc(slices.Clone(entries), func(e pingline.Entry) bool { return e.IsLine() })...)
+	for i := range entries {
+		if entries[i].IsLine() {
+			list = append(list, entries[i].Line+"\n")
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// recorder is a store that remembers what it has taken.
+type recorder struct {
+	*Influx
+	mu    sync.Mutex
+	lines []string
+	// answer, if set, says how to answer a write; 204 takes it. mu is not held.
+	answer func(lines []string) int
+}
+
+func recording(t testing.TB, answer func(lines []string) int) *recorder {
+	r := &recorder{answer: answer}
+	r.Influx = script(t, func(rw http.ResponseWriter, lines []string) {
+		status := http.StatusNoContent
+		if r.answer != nil {
+			status = r.answer(lines)
+		}
+		if status == http.StatusNoContent {
+			r.mu.Lock()
+			r.lines = append(r.lines, lines...)
+			r.mu.Unlock()
+		}
+		rw.WriteHeader(status)
+	})
+	return r
+}
+
+// taken returns what was taken so far, sorted.
+func (r *recorder) taken() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := slices.Clone(r.lines)
+	slices.Sort(list)
+	return list
+}
+
+// Every entry is written once, by one lane of one shard.
+func TestEachEntryHasOneLane(t *testing.T) {
+	for _, names := range [][]string{{"a"}, {"a", "b"}, {"c", "a", "b", "d-live"}} {
+		t.Run(strings.Join(names, "+"), func(t *testing.T) {
+			w := testLog(t)
+			var stores []*recorder
+			s := testSink(t, w, nil, func(c *Config) {
+				c.Shards = nil
+				for _, name := range names {
+					stores = append(stores, recording(t, nil))
+					c.Shards = append(c.Shards, Shard{Name: name, Influx: stores[len(stores)-1].Influx})
+				}
+				c.Spread = spread(t, names...)
+			})
+			start(t, s)
+			var all []pingline.Entry
+			for i := range 5 {
+				some := everything(uint64(i), 1000)
+				w.commit(some...)
+				all = append(all, some...)
+			}
+			drained(t, s)
+			balanced(t, s, w)
+			var got []string
+			for _, store := range stores {
+				got = append(got, store.taken()...)
+			}
+			slices.Sort(got)
+			sameLines(t, got, linesOf(all...))
+			var pings, lines uint64
+			for _, st := range s.Stats() {
+				pings, lines = pings+st.Written, lines+st.Lines
+			}
+			if a := s.Account(); a.Pings.Written != pings || a.Lines.Written != lines || pings == 0 || lines == 0 {
+				t.Errorf("the shards took %d pings and %d lines, the lanes wrote %+v", pings, lines, a)
+			}
+		})
+	}
+}
+
+func TestOwner(t *testing.T) {
+	at := recently
+	cfg := Config{
+		Shards: []Shard{{Name: "a"}, {Name: "b"}, {Name: "events"}},
+		Spread: spread(t, "a", "b"),
+		Routes: map[string]int{"event": 2, "self": 1},
+	}
+	plain := fleet(1, 1)[0]
+	plain.At = at
+	home := cfg.Spread.Of(&plain)
+	with := func(change func(*pingline.Entry)) pingline.Entry {
+		e := plain
+		change(&e)
+		return e
+	}
+	for _, tt := range []struct {
+		name  string
+		entry pingline.Entry
+		want  owner
+	}{
+		{"a ping", plain, ownerOf(home, live)},
+		{"a promoted ping", with(func(e *pingline.Entry) { e.Promoted = true }), ownerOf(home, live)},
+		{"a ping five minutes old", with(func(e *pingline.Entry) { e.At -= lateAfter.Milliseconds() }), ownerOf(home, live)},
+		{"one older than that", with(func(e *pingline.Entry) { e.At -= lateAfter.Milliseconds() + 1 }), ownerOf(home, backfill)},
+		{"one of the future", with(func(e *pingline.Entry) { e.At += time.Hour.Milliseconds() }), ownerOf(home, live)},
+		{"an event, however old", with(func(e *pingline.Entry) { e.Event = "sos"; e.At = 0 }), ownerOf(2, critical)},
+		{"a held ping", with(func(e *pingline.Entry) { e.Verdict = pingline.Held }), nobody},
+		{"a redundant event", with(func(e *pingline.Entry) { e.Verdict, e.Event = pingline.Redundant, "x" }), nobody},
+		{"a replayed line", ready(pingline.Replayed, "b", 1)[0], ownerOf(1, backfill)},
+		{"a replayed line of a shard that is gone", ready(pingline.Replayed, "x", 1)[0], ownerOf(0, backfill)},
+		{"activity", ready(pingline.Activity, "", 1)[0], ownerOf(0, own)},
+		{"a figure of our own", ready(pingline.Self, "", 1)[0], ownerOf(1, own)},
+		{"one that says where it goes", ready(pingline.Self, "a", 1)[0], ownerOf(0, own)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRouter(&cfg)
+			if got := r.owner(&tt.entry, at); got != tt.want {
+				t.Errorf("owner = %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestRoutesRefused(t *testing.T) {
+	influx := testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1"})
+	for name, change := range map[string]func(*Config){
+		"a route of nothing":          func(c *Config) { c.Routes = map[string]int{"pings": 0} },
+		"a route to nowhere":          func(c *Config) { c.Routes = map[string]int{"self": 1} },
+		"a route to before the first": func(c *Config) { c.Routes = map[string]int{"self": -1} },
+		"more shards to spread over":  func(c *Config) { c.Spread = spread(t, "a", "b") },
+		"other shards to spread over": func(c *Config) { c.Spread = spread(t, "b") },
+		"negative hand-over":          func(c *Config) { c.HandOver = -1 },
+		"negative memory":             func(c *Config) { c.BatchMemory = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Config{Log: testLog(t).log, Shards: []Shard{{Name: "a", Influx: influx}}, DeadLetterDir: t.TempDir()}
+			change(&cfg)
+			if _, err := New(cfg); err == nil {
+				t.Error("New took it")
+			}
+		})
+	}
+}
+
+// What the log cannot give back is counted once, however many lanes read it.
+func TestLanesCountDamageOnce(t *testing.T) {
+	w := testLog(t)
+	stores := []*recorder{recording(t, nil), recording(t, nil)}
+	s := testSink(t, w, nil, func(c *Config) {
+		c.Shards = []Shard{{Name: "a", Influx: stores[0].Influx}, {Name: "b", Influx: stores[1].Influx}}
+		c.Spread = spread(t, "a", "b")
+	})
+	start(t, s)
+	some, torn := everything(1, 100), everything(2, 100)
+	w.commit(some...)
+	w.append([]byte("no commit"), everything(3, 100)...)
+	payload := commit(torn...)
+	w.append(payload[:len(payload)*2/3], torn...)
+	w.commit(some...)
+	drained(t, s)
+	balanced(t, s, w)
+	a := s.Account()
+	if n := uint64(len(lines(some...))); a.Pings.Damaged <= n || a.Pings.Damaged >= 2*n || a.Lines.Damaged == 0 {
+		t.Errorf("%+v, want a whole commit and a part of another damaged", a)
+	}
+}
