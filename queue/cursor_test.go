@@ -23,7 +23,7 @@ func TestCursorsAreKept(t *testing.T) {
 		if at, ok := l.Cursor("a"); ok {
 			t.Errorf("a cursor nobody set stands at %v", at)
 		}
-		a, b := Cursor{4, totals(3)}, Cursor{8, totals(7)}
+		a, b := Cursor{Next: 4, Totals: totals(3)}, Cursor{Next: 8, Totals: totals(7)}
 		l.SetCursor("a", a)
 		l.SetCursor("b", b)
 		if at, ok := l.Cursor("a"); !ok || at != a {
@@ -39,9 +39,9 @@ func TestCursorsAreKept(t *testing.T) {
 		if _, ok := l.Cursor("a"); ok {
 			t.Error("a dropped cursor is there")
 		}
-		l.SetCursor("b", Cursor{9, totals(8)})
+		l.SetCursor("b", Cursor{Next: 9, Totals: totals(8)})
 		shut(t, l)
-		want = map[string]Cursor{"b": {9, totals(8)}}
+		want = map[string]Cursor{"b": {Next: 9, Totals: totals(8)}}
 		l = open(t, cfg)
 		if got := l.Kept(); !maps.Equal(got, want) {
 			t.Errorf("after Close the cursors are %v, want %v", got, want)
@@ -79,7 +79,7 @@ func TestCursorsDamaged(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Config{Dir: dir, MaxBytes: 1 << 20})
 	fill(t, l, 50, 10_000)
-	l.SetCursor("a", Cursor{41, totals(40)})
+	l.SetCursor("a", Cursor{Next: 41, Totals: totals(40)})
 	if err := errors.Join(l.KeepCursors(), l.TrimKept()); err != nil || l.First() != 41 {
 		t.Fatalf("First = %d, %v, want 41", l.First(), err)
 	}
@@ -124,7 +124,7 @@ func TestCursorsDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkRecord(t, rec, 41)
-			l.SetCursor("b", Cursor{42, totals(41)})
+			l.SetCursor("b", Cursor{Next: 42, Totals: totals(41)})
 			shut(t, l)
 			l = open(t, Config{Dir: dir2})
 			if at, ok := l.Cursor("b"); !ok || at.Next != 42 {
@@ -160,7 +160,7 @@ func TestTrimKept(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		at := func(n uint64) Cursor { return Cursor{n, totals(n - 1)} }
+		at := func(n uint64) Cursor { return Cursor{Next: n, Totals: totals(n - 1)} }
 
 		trims(1) // nobody has read anything
 		l.SetCursor("a", at(20))
@@ -247,7 +247,7 @@ func TestTrimCrash(t *testing.T) {
 		accounted(t, l)
 		shut(t, l)
 	}
-	l.cursors.setTrimmed(Cursor{201, totals(200)})
+	l.cursors.setTrimmed(Cursor{Next: 201, Totals: totals(200)})
 	if err := l.KeepCursors(); err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func (l *Log) reportLost(ctx context.Context, st *store, v *survey, next Cursor)
 	if trimmed.Next == 0 {
 		// Nobody knows: what is missing before the first record was trimmed.
 		if trimmed.Next = 1; v.last != nil {
-			trimmed = Cursor{v.first.Number, v.first.Before}
+			trimmed = Cursor{Next: v.first.Number, Totals: v.first.Before}
 		}
 		l.cursors.setTrimmed(trimmed)
 	}
@@ -104,7 +104,7 @@ func (l *Log) reportLost(ctx context.Context, st *store, v *survey, next Cursor)
 		if before == nil || after == nil {
 			continue // readers will find out
 		}
-		from := Cursor{before.Number + 1, before.Totals}
+		from := Cursor{Next: before.Number + 1, Totals: before.Totals}
 		if from.Next < trimmed.Next {
 			from = trimmed
 		}

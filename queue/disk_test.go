@@ -144,7 +144,7 @@ func TestOpenOnFullDisk(t *testing.T) {
 	}
 
 	// Room within the log is room enough.
-	l.SetCursor("reader", Cursor{next, totals(next - 1)})
+	l.SetCursor("reader", Cursor{Next: next, Totals: totals(next - 1)})
 	if err := l.TrimKept(); err != nil || l.First() != 20 {
 		t.Fatalf("First = %d after TrimKept, %v, want 20", l.First(), err)
 	}
@@ -188,7 +188,7 @@ func TestDiskFullOfTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkRecord(t, rec, n)
-		l.SetCursor("reader", Cursor{n + 1, rec.Totals})
+		l.SetCursor("reader", Cursor{Next: n + 1, Totals: rec.Totals})
 	}
 	last := <-settled
 	if last <= acked || l.First() == 1 {

@@ -249,7 +249,7 @@ func TestReadersAndTrims(t *testing.T) {
 					checkRecord(t, rec, next)
 					switch {
 					case name == "slowest":
-						l.SetCursor(name, Cursor{next + 1, rec.Totals})
+						l.SetCursor(name, Cursor{Next: next + 1, Totals: rec.Totals})
 					case rng.IntN(40) == 0: // begins again somewhere
 						r.Close()
 						next -= min(next-1, rng.Uint64N(100))

@@ -12,10 +12,10 @@ import (
 	"pingline/internal/influxd"
 )
 
-// spread writes a track of one rider with three devices over two shards of one
+// scatter writes a track of one rider with three devices over two shards of one
 // server: some points in one, some in both, with late ones beside others. It
 // returns what a reader is to see, in order.
-func spread(t *testing.T, shards []Shard, n int) []pingline.Entry {
+func scatter(t *testing.T, shards []Shard, n int) []pingline.Entry {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	var want []pingline.Entry
@@ -64,7 +64,7 @@ func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
 		shards = append(shards, Shard{Name: name, Influx: testInflux(t, access(server, name))})
 	}
 	const n = 3000
-	want := spread(t, shards, n)
+	want := scatter(t, shards, n)
 	store := NewStore(shards)
 
 	for _, tt := range []struct {
