@@ -13,6 +13,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
+	"pingline/partition"
 	"pingline/queue"
 )
 
@@ -28,15 +29,16 @@ var ErrTooLarge = errors.New("request is too large for one commit: send it in pa
 type WriterConfig struct {
 	Log       *queue.Log
 	Filter    dedupe.Config
-	Bound     dedupe.Bound  // in force for every ping at level 0
-	Overload  *Overload     // says how much is given up; nil: nothing ever is
-	Written   func() uint64 // number of the first commit that is not all stored; nil: not known
-	MaxAhead  time.Duration // how far ahead of our clock a ping may have been; 0 means 2 m
-	Node      string        // written into each commit
-	Dir       string        // where checkpoints of the filter live; "" keeps none
-	MaxCommit int           // bytes after which a commit takes no more requests; 0 means 1 MiB
-	Patience  time.Duration // how long a request may wait to be judged; 0 means 10 s
-	Logger    *slog.Logger  // nil means slog.Default()
+	Bound     dedupe.Bound    // in force for every ping at level 0
+	Overload  *Overload       // says how much is given up; nil: nothing ever is
+	Keys      *partition.Keys // choose sub-keys; nil: there are none
+	Written   func() uint64   // number of the first commit that is not all stored; nil: not known
+	MaxAhead  time.Duration   // how far ahead of our clock a ping may have been; 0 means 2 m
+	Node      string          // written into each commit
+	Dir       string          // where checkpoints of the filter live; "" keeps none
+	MaxCommit int             // bytes after which a commit takes no more requests; 0 means 1 MiB
+	Patience  time.Duration   // how long a request may wait to be judged; 0 means 10 s
+	Logger    *slog.Logger    // nil means slog.Default()
 
 	// ObserveCommit, if set, is told of each commit: how long the append took
 	// and how many pings it answered for.
@@ -438,7 +440,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	w.taken = append(w.taken, j)
 	w.lastJob++
 	j.id, j.Bound = w.lastJob, w.bound
-	now := w.now()
+	now, at := w.now(), time.UnixMilli(w.at)
 	var e pingline.Entry
 	for i := range j.Pings {
 		if i%dedupe.Ahead == 0 {
@@ -448,6 +450,9 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 		if w.sheds(&e, onlyEvents) {
 			j.Verdicts[i] = pingline.Shed
 			continue
+		}
+		if w.cfg.Keys != nil {
+			e.SubKey = w.cfg.Keys.Of(e.Cell, e.Rider, at)
 		}
 		verdict, conflict := w.filter.Judge(&w.batch, &e, j.Bound, j.id*maxJobPings+uint64(i), now)
 		j.Verdicts[i] = verdict

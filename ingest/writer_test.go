@@ -415,6 +415,32 @@ func TestReadyLinesGoThroughTheLog(t *testing.T) {
 	}
 }
 
+// Every entry carries the sub-key its ping was given when it was judged, one that
+// is stored later as well.
+func TestEntriesCarryTheirSubKey(t *testing.T) {
+	shards, err := partition.NewShards(partition.Shard{Name: "a"}, partition.Shard{Name: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := job("r-1", t0, 3)
+	cell := sent.Cells[0]
+	keys, err := partition.NewKeys(partition.KeyConfig{Shards: shards, Splits: map[uint64]int{cell: 64}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := testLog(t, queue.Config{})
+	w, stop := testWriter(t, WriterConfig{Log: log, Keys: keys, Bound: dedupe.Bound{MaxError: 10}})
+	submit(t, w, sent)
+	stop()
+	seen := map[uint16]int{}
+	for _, e := range entries(t, log) {
+		seen[e.SubKey]++
+	}
+	if len(seen) != 1 || seen[0] > 0 || seen[keys.Of(cell, "r-1", time.Now())] != 5 {
+		t.Errorf("sub-keys and entries %v, want one for the 3 pings and the 2 that were held first", seen)
+	}
+}
+
 func TestRequestThatFitsNoCommit(t *testing.T) {
 	log := testLog(t, queue.Config{})
 	w, _ := testWriter(t, WriterConfig{Log: log})
