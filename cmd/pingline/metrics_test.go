@@ -56,7 +56,7 @@ func TestMetricsAddUp(t *testing.T) {
 	p := serve(t, dir, "http://127.0.0.1:1")
 	check := func(want map[string]float64) {
 		t.Helper()
-		for _, equation := range []string{"verdicts", "held", "stored"} {
+		for _, equation := range []string{"verdicts", "held", "stored", "lines"} {
 			want[`pingline_conservation_gap{equation="`+equation+`"}`] = 0
 		}
 		for name, v := range want {
@@ -85,7 +85,7 @@ func TestMetricsAddUp(t *testing.T) {
 		`pingline_reloads_total`:               0,
 
 		`pingline_rejected_total{reason="rider_id"}`:                     1,
-		`pingline_queue_pings{lane="live",shard="a"}`:                    4,
+		`pingline_queue_pings_total`:                                     4,
 		`pingline_written_total{shard="a"}`:                              0,
 		`pingline_commit_pings_count`:                                    4,
 		`pingline_commit_pings_sum`:                                      10 + 4 + 1 + 1 + 0,
@@ -93,13 +93,13 @@ func TestMetricsAddUp(t *testing.T) {
 	})
 	p.kill()
 	p = serve(t, dir, "http://127.0.0.1:1")
-	check(map[string]float64{`pingline_holding`: 1, `pingline_queue_pings{lane="live",shard="a"}`: 4, `pingline_filter_riders`: 1})
+	check(map[string]float64{`pingline_holding`: 1, `pingline_queue_pings_total`: 4, `pingline_filter_riders`: 1})
 	(&client{t: t, ledger: sim.NewLedger()}).send(p.url, []pingline.Ping{east(12, 0)})
 	check(map[string]float64{
-		`pingline_holding`:                            1,
-		`pingline_held_total{fate="promoted"}`:        1, // held by the process before
-		`pingline_pings_total{verdict="held"}`:        1,
-		`pingline_queue_pings{lane="live",shard="a"}`: 5,
+		`pingline_holding`:                     1,
+		`pingline_held_total{fate="promoted"}`: 1, // held by the process before
+		`pingline_pings_total{verdict="held"}`: 1,
+		`pingline_queue_pings_total`:           5,
 	})
 }
 

@@ -19,9 +19,10 @@ func (s *service) signals() ingest.Signals {
 	}
 	for _, st := range s.sink.Stats() {
 		sig.Shards++
-		sig.Written += st.Written + st.DeadLettered()
 		sig.Open = sig.Open || st.Breaker != sink.Closed
 	}
+	a := s.sink.Account()
+	sig.Written = a.Pings.Written + a.Pings.DeadLettered
 	return sig
 }
 
