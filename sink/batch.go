@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -71,6 +72,9 @@ func (b *batch) start(i int) int {
 	return b.ends[i-1]
 }
 
+// row returns the line of row i, with its newline.
+func (b *batch) row(i int) []byte { return b.lines[b.start(i):b.ends[i]] }
+
 func (b *batch) add(e *pingline.Entry) {
 	at := e.At
 	if e.IsLine() {
@@ -90,6 +94,22 @@ func lineTime(line string) int64 {
 		return time.Now().UnixMilli()
 	}
 	return at
+}
+
+// hasField reports whether a line has a field of that name, as far as can be
+// told without reading its strings.
+func hasField(line []byte, name string) bool {
+	_, fields, _ := bytes.Cut(line, []byte(" "))
+	for rest := fields; ; {
+		i := bytes.Index(rest, []byte(name+"="))
+		if i < 0 {
+			return false
+		}
+		if start := len(fields) - len(rest) + i; start == 0 || fields[start-1] == ',' {
+			return true
+		}
+		rest = rest[i+1:]
+	}
 }
 
 // maxLine is more than the line of a valid entry can take, in bytes, and at

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"sync"
@@ -48,7 +49,8 @@ type Stats struct {
 	HandedOver  bool          // others stand in for it
 	InFlight    int           // writes under way
 	Limit       int           // how many there may be
-	LastError   string        // why the last attempt failed; "" if it did not
+	LastError   string        // why the last attempt failed, or a lane stands still; "" if neither is so
+	Stopped     string        // what an operator must put right, one of Stops; "" if nothing
 }
 
 // LaneStats says how far a lane is; backfill includes holes.
@@ -90,8 +92,10 @@ type books struct {
 	filling time.Time    // since of the batch that waits to go; zero if none
 	latest  time.Time    // since of the last batch
 
-	problem      error // nil if there is none
-	kind         Kind
+	stands       int       // batches that cannot go on
+	problem      error     // of one of them; nil if there is none
+	reason       string    // one of Stops
+	advice       string    // what to do about it
 	troubled     time.Time // since when
 	lastReported time.Time
 }
@@ -152,28 +156,33 @@ func (k *books) damage(n uint64) {
 // reportEvery is how often a trouble that lasts is logged.
 const reportEvery = time.Minute
 
-// trouble notes that the lane cannot go on for now.
-func (k *books) trouble(l *lane, kind Kind, err error) {
+// trouble notes that a batch of the lane cannot go on for now, which is news if
+// it is its first trouble.
+func (k *books) trouble(l *lane, err error, first bool) {
 	now := time.Now()
+	reason, advice := stop(err)
 	k.own.Lock()
 	defer k.own.Unlock()
-	news := k.problem == nil || k.kind != kind
+	if first {
+		k.stands++
+	}
+	news := k.problem == nil || k.reason != reason
 	if k.problem == nil {
 		k.troubled = now
 	}
-	k.problem, k.kind = err, kind
+	k.problem, k.reason, k.advice = err, reason, advice
 	if !news && now.Sub(k.lastReported) < reportEvery {
 		return
 	}
 	k.lastReported = now
-	l.cfg.Logger.Error("a lane stands still until this is put right; all is kept", "shard", l.home.Name, "lane", l.class, "error", err)
+	l.cfg.Logger.Error("a lane stands still until this is put right; all is kept", "shard", l.home.Name, "lane", l.class, "reason", reason, "error", err, "advice", advice)
 }
 
-// fine notes that it can.
+// fine notes that a batch that stood can go on.
 func (k *books) fine(l *lane) {
 	k.own.Lock()
 	defer k.own.Unlock()
-	if k.problem == nil {
+	if k.stands--; k.stands > 0 {
 		return
 	}
 	k.problem = nil
@@ -187,7 +196,18 @@ func (k *books) note(l *lane) string {
 	if k.problem == nil {
 		return ""
 	}
-	return fmt.Sprintf("shard %s, %v: nothing written for %v: %v", l.home.Name, l.class, time.Since(k.troubled).Round(time.Second), k.problem)
+	return fmt.Sprintf("shard %s, %v: nothing written for %v: %v", l.home.Name, l.class, time.Since(k.troubled).Round(time.Second), k.problem) + advised(k.advice)
+}
+
+// stopped tells what the lane stands still for, in few words and in full; ""
+// if it does not.
+func (k *books) stopped() (reason, problem string) {
+	k.own.Lock()
+	defer k.own.Unlock()
+	if k.problem == nil {
+		return "", ""
+	}
+	return k.reason, k.problem.Error()
 }
 
 // standing is where a lane is.
@@ -353,6 +373,10 @@ func (s *Sink) Stats() []Stats {
 		st := &list[i]
 		sh.stats(st)
 		st.HandedOver = s.away(sh)
+		for _, l := range s.lanesOf(i) {
+			reason, problem := l.books.stopped()
+			st.Stopped, st.LastError = cmp.Or(st.Stopped, reason), cmp.Or(st.LastError, problem)
+		}
 		for kind, at := range v.lanes[i] {
 			l := LaneStats{Lane: laneNames[kind], Queued: at.pending, Behind: v.head.Next - min(at.next, v.head.Next)}
 			if !at.since.IsZero() {
@@ -377,6 +401,6 @@ func (s *shard) stats(st *Stats) {
 	defer s.mu.Unlock()
 	st.Written, st.Lines, st.Retries = s.took[critical]+s.took[live]+s.took[backfill], s.took[own], s.retries
 	if s.problem != nil {
-		st.LastError = s.problem.Error()
+		st.LastError, st.Stopped = s.problem.Error(), s.reason
 	}
 }

@@ -3,7 +3,6 @@ package sink
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -337,16 +335,11 @@ func cursorAt(t testing.TB, w *writer, next uint64) {
 // deadLettersOf reads what a sink put aside.
 func deadLettersOf(t testing.TB, s *Sink) (list []DeadLetter) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(s.dead.dir, DeadLetterFile))
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		var d DeadLetter
-		if err := json.Unmarshal([]byte(line), &d); err != nil {
-			t.Fatalf("%q: %v", line, err)
+	for l, err := range s.dead.All() {
+		if err != nil {
+			t.Fatal(err)
 		}
-		list = append(list, d)
+		list = append(list, *l)
 	}
 	return list
 }

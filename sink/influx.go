@@ -34,7 +34,8 @@ type Influx struct {
 	http *transport
 	api  api.WriteAPIBlocking
 
-	mapping atomic.Pointer[mapping] // once known
+	mapping  atomic.Pointer[mapping] // once known
+	retained retentionCache
 }
 
 // NewInflux returns the bucket cfg names; it does not connect.

@@ -25,7 +25,7 @@ type lane struct {
 	kind    laneKind // whose entries
 	class   laneKind // how they are served: as the kind, but for a hole
 	name    string   // of its cursor
-	dead    *deadLetters
+	dead    *DeadLetters
 	batcher batcher
 	slots   chan struct{} // one for each batch on its way
 	first   chan struct{} // full while one of them has the memory that is the lane's own
@@ -54,7 +54,7 @@ func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
 		kind:    kind,
 		class:   kind,
 		name:    laneCursor(home.Name, kind),
-		dead:    &s.dead,
+		dead:    s.dead,
 		slots:   make(chan struct{}, maxInFlight),
 		first:   make(chan struct{}, 1),
 		settled: at,

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // mapping is what InfluxQL calls a bucket.
@@ -40,7 +41,7 @@ func (c *Influx) source(ctx context.Context) (*mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(strings.TrimPrefix(version, "v"), "2.") {
+	if is2(version) {
 		if m, err = c.findMapping(ctx); err != nil {
 			return nil, err
 		}
@@ -49,26 +50,63 @@ func (c *Influx) source(ctx context.Context) (*mapping, error) {
 	return m, nil
 }
 
-// findMapping asks a 2.x, which tells what the token may read.
-func (c *Influx) findMapping(ctx context.Context) (*mapping, error) {
-	org := "org"
-	if isID(c.cfg.Org) {
-		org = "orgID"
+// is2 reports whether a server of that version is a 2.x.
+func is2(version string) bool { return strings.HasPrefix(strings.TrimPrefix(version, "v"), "2.") }
+
+// bucket is what a 2.x tells of one, to those who may read it.
+type bucket struct {
+	ID             string
+	RetentionRules []struct {
+		Type         string
+		EverySeconds int64
 	}
-	var found struct{ Buckets []struct{ ID string } }
-	if err := c.getJSON(ctx, "/api/v2/buckets", url.Values{org: {c.cfg.Org}, "name": {c.cfg.Bucket}}, &found); err != nil {
+}
+
+// keep returns how long the bucket keeps points; 0 means for ever.
+func (b *bucket) keep() time.Duration {
+	for _, r := range b.RetentionRules {
+		if r.Type == "expire" {
+			return time.Duration(r.EverySeconds) * time.Second
+		}
+	}
+	return 0
+}
+
+// ours names the organization, as 2.x is asked for what belongs to it.
+func (c *Influx) ours() url.Values {
+	if isID(c.cfg.Org) {
+		return url.Values{"orgID": {c.cfg.Org}}
+	}
+	return url.Values{"org": {c.cfg.Org}}
+}
+
+// bucket asks a 2.x about ours.
+func (c *Influx) bucket(ctx context.Context) (*bucket, error) {
+	var found struct{ Buckets []bucket }
+	params := c.ours()
+	params.Set("name", c.cfg.Bucket)
+	if err := c.getJSON(ctx, "/api/v2/buckets", params, &found); err != nil {
 		return nil, err
 	}
 	if len(found.Buckets) == 0 {
 		return nil, errors.New("bucket not found, or not for this token to read")
 	}
+	return &found.Buckets[0], nil
+}
+
+// findMapping asks a 2.x, which tells what the token may read.
+func (c *Influx) findMapping(ctx context.Context) (*mapping, error) {
+	ours, err := c.bucket(ctx)
+	if err != nil {
+		return nil, err
+	}
 	// All mappings, without those that are hidden by others.
 	var all struct{ Content []mapping }
-	if err := c.getJSON(ctx, "/api/v2/dbrps", url.Values{org: {c.cfg.Org}}, &all); err != nil {
+	if err := c.getJSON(ctx, "/api/v2/dbrps", c.ours(), &all); err != nil {
 		return nil, err
 	}
 	for i := range all.Content {
-		if m := &all.Content[i]; m.BucketID == found.Buckets[0].ID && m.Policy != "" {
+		if m := &all.Content[i]; m.BucketID == ours.ID && m.Policy != "" {
 			return m, nil
 		}
 	}

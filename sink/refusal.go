@@ -131,20 +131,38 @@ func says(message string, any []string) bool {
 	return false
 }
 
-// reason names the cause of a Row refusal in few words, of which there are few:
-// it is a label of metrics.
+// What a row is refused for, in few words: a label of metrics.
+const (
+	reasonSize      = "too large"
+	reasonSyntax    = "unable to parse"
+	reasonType      = "field type conflict"
+	reasonRetention = "beyond retention"
+	reasonOther     = "other"
+)
+
+// reason names the cause of a Row refusal.
 func (e *WriteError) reason() string {
 	switch {
 	case e.Status == http.StatusRequestEntityTooLarge:
-		return "too large"
+		return reasonSize
 	case strings.Contains(e.Message, "unable to parse"):
-		return "unable to parse"
+		return reasonSyntax
 	case strings.Contains(e.Message, "field type conflict"):
-		return "field type conflict"
+		return reasonType
 	case says(e.Message, []string{"beyond retention policy", "outside retention policy"}):
-		return "beyond retention"
+		return reasonRetention
 	}
-	return "other"
+	return reasonOther
+}
+
+var conflicting = regexp.MustCompile(`field type conflict: input field "([^"]+)" on measurement`)
+
+// field returns the field that a type conflict is about, "" if it is not told.
+func (e *WriteError) field() string {
+	if m := conflicting.FindStringSubmatch(e.Message); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 var droppedCount = regexp.MustCompile(`(?s)partial write: .* dropped=(\d+)`)

@@ -1,53 +1,196 @@
 package sink
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
-// settle has InfluxDB take all rows of b, or puts aside those that it refuses
-// for what they say. The only error is ctx's.
+// settle has InfluxDB take all rows of b, or makes those that it refuses for
+// what they say dead letters, once all others are written. The only error is
+// ctx's.
 func (l *lane) settle(ctx, writing context.Context, b *batch) error {
-	return l.bisect(ctx, writing, b, b.all())
+	for rows := b.all(); len(rows) > 0; {
+		s := sifter{lane: l, b: b}
+		if err := s.sift(ctx, writing, rows); err != nil {
+			return err
+		}
+		again, err := l.bury(ctx, writing, b, s.bad)
+		if err != nil {
+			return err
+		}
+		rows = again
+	}
+	l.home.tally.passed(b.rows())
+	return nil
 }
 
-// bisect writes rows, or finds those that InfluxDB refuses by halving and puts
-// them aside: k bad rows of n cost about 2k log n writes.
-func (l *lane) bisect(ctx, writing context.Context, b *batch, rows []int) error {
+// badRow is a row that InfluxDB refuses, and why.
+type badRow struct {
+	row int
+	why *WriteError
+}
+
+// sifter parts the good rows of a batch from the bad.
+type sifter struct {
+	*lane
+	b   *batch
+	bad []badRow // in no order
+
+	edge  int64 // ts before which InfluxDB keeps nothing, ms; 0 if not known
+	asked bool  // for edge
+}
+
+// sift writes rows and sets those aside that are refused. A write that is
+// refused is split in two and both parts are written: k bad rows of n cost about
+// 2k log n writes, or much less if InfluxDB says what is wrong. The only error
+// is ctx's.
+func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
 	for len(rows) > 0 {
-		n, refused, err := l.write(ctx, writing, b, rows)
-		switch {
-		case err != nil:
+		n, refused, err := s.write(ctx, writing, s.b, rows)
+		if err != nil {
 			return err
+		}
+		part := rows[:n]
+		rows = rows[n:]
+		switch {
 		case refused == nil:
-			l.books.wrote(b, rows[:n])
+			s.books.wrote(s.b, part)
 		case n == 1 || refused.refusesAll(n):
-			if err := l.putAside(ctx, b.pick(rows[:n]), refused); err != nil {
-				return err
+			for _, i := range part {
+				s.bad = append(s.bad, badRow{i, refused})
 			}
-			l.books.buried(b, rows[:n], refused)
 		default:
-			if err := l.bisect(ctx, writing, b, rows[:n/2]); err != nil {
+			one, other := s.split(writing, part, refused)
+			if err := s.sift(ctx, writing, one); err != nil {
 				return err
 			}
-			if err := l.bisect(ctx, writing, b, rows[n/2:n]); err != nil {
+			if err := s.sift(ctx, writing, other); err != nil {
 				return err
 			}
 		}
-		rows = rows[n:]
 	}
 	return nil
 }
 
-// putAside makes rows dead letters. While there is no room for them it waits:
-// the lane stands still rather than lose them. The only error is ctx's.
-func (l *lane) putAside(ctx context.Context, rows []byte, refused *WriteError) error {
-	for {
-		err := l.dead.append(l.home.Name, refused, rows)
-		if err == nil {
-			l.books.fine(l)
-			return nil
+// split divides rows that InfluxDB did not take as a whole in two, neither
+// empty: those that it seems to mean and the others, or else halves. What it
+// says is only a hint; either part has yet to be written. No row can be meant
+// twice for the same cause, so that hints cost few writes even if they are wrong.
+func (s *sifter) split(ctx context.Context, rows []int, e *WriteError) (one, other []int) {
+	half := len(rows) / 2
+	switch e.reason() {
+	case reasonRetention:
+		if edge := s.retentionEdge(ctx, e); edge != 0 {
+			one, other = part(rows, func(i int) bool { return s.b.at[i] < edge })
 		}
-		l.books.trouble(l, Configuration, err)
-		if err := sleep(ctx, l.cfg.RetryMax); err != nil {
-			return err
+	case reasonType:
+		if field := e.field(); field != "" {
+			one, other = part(rows, func(i int) bool { return hasField(s.b.row(i), field) })
+		}
+		if len(one) > half {
+			one = nil // many rows have it, and most of those are fine: halves are better
 		}
 	}
+	if len(one) > 0 && len(other) > 0 {
+		return one, other
+	}
+	return rows[:half], rows[half:]
+}
+
+// part returns those of rows that are meant, and the others, each in order.
+func part(rows []int, meant func(int) bool) (in, out []int) {
+	for _, i := range rows {
+		if meant(i) {
+			in = append(in, i)
+		} else {
+			out = append(out, i)
+		}
+	}
+	return in, out
+}
+
+// bury makes bad rows dead letters. Where it must not, because too many are
+// refused, or cannot, because there is no room for more, the lane stands still:
+// it asks every now and then whether InfluxDB takes them after all, and returns
+// the rows that are to be written again if it takes some. The only error is
+// ctx's.
+func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again []int, err error) {
+	stands := false
+	defer func() {
+		if stands {
+			l.books.fine(l)
+		}
+	}()
+	for len(bad) > 0 {
+		n, err := l.putAside(ctx, b, bad)
+		bad = bad[n:]
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		l.books.trouble(l, err, !stands)
+		stands = true
+		if err := sleep(ctx, l.cfg.RetryMax); err != nil {
+			return nil, err
+		}
+		taken, err := l.probe(ctx, writing, b, bad)
+		if err != nil {
+			return nil, err
+		}
+		if taken {
+			return numbers(bad), nil
+		}
+	}
+	return nil, nil
+}
+
+// putAside makes the first n of bad durable as dead letters. If that is not all
+// of them it returns an error.
+func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err error) {
+	tally := &l.home.tally
+	may, free := tally.admit(len(bad))
+	if may == 0 {
+		tally.allow(l.dead.accepted(l.home.Name))
+		may, free = tally.admit(len(bad))
+	}
+	n, err = l.dead.append(ctx, l.home.Name, may, func(i int) ([]byte, *WriteError) {
+		return b.row(bad[i].row), bad[i].why
+	})
+	tally.giveBack(may-n, free)
+	for _, r := range bad[:n] {
+		l.books.buried(b, []int{r.row}, r.why)
+	}
+	if err == nil && n < len(bad) {
+		err = tally.tooMany(len(bad)-n, bad[n].why)
+	}
+	return n, err
+}
+
+// probe writes one row for each reason that rows were refused for, and reports
+// whether any of them is taken now.
+func (l *lane) probe(ctx, writing context.Context, b *batch, bad []badRow) (taken bool, err error) {
+	tried := make(map[string]bool)
+	for _, r := range bad {
+		if tried[r.why.reason()] {
+			continue
+		}
+		tried[r.why.reason()] = true
+		_, refused, err := l.write(ctx, writing, b, []int{r.row})
+		if err != nil || refused == nil {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// numbers returns the rows' numbers in order.
+func numbers(bad []badRow) []int {
+	list := make([]int, len(bad))
+	for i, r := range bad {
+		list[i] = r.row
+	}
+	slices.Sort(list)
+	return list
 }

@@ -20,12 +20,15 @@ type shard struct {
 	pool    *semaphore.Weighted // bytes of batches of its lanes, beside the two that each may have
 	holes   holes
 	books   accounts // of its lanes
+	tally   tally    // of what it refuses
 
 	mu        sync.Mutex
 	took      [laneKinds]uint64 // rows, whoever's, by the kind of their lane
 	retries   uint64            // attempts that have to be made again
 	problem   error             // nil if the last attempt did not fail
 	kind      Kind
+	reason    string    // of a Configuration, one of Stops
+	advice    string    // and what to do about it
 	troubled  time.Time // when the first attempt in a row failed
 	notBefore time.Time // what InfluxDB asked for
 	nextProbe time.Time
@@ -73,17 +76,21 @@ func (s *shard) failed(e *WriteError, err error) {
 	if e.RetryAfter > 0 {
 		s.notBefore = now.Add(e.RetryAfter)
 	}
-	news := s.problem == nil || s.kind != e.Kind
+	reason, advice := "", ""
+	if e.Kind == Configuration {
+		reason, advice = stop(err)
+	}
+	news := s.problem == nil || s.kind != e.Kind || s.reason != reason
 	if s.problem == nil {
 		s.troubled = now
 	}
-	s.problem, s.kind = err, e.Kind
+	s.problem, s.kind, s.reason, s.advice = err, e.Kind, reason, advice
 	if !news && now.Sub(s.lastReported) < reportEvery {
 		return
 	}
 	s.lastReported = now
 	if e.Kind == Configuration {
-		s.cfg.Logger.Error("nothing is written until this is put right; all is kept", "shard", s.Name, "error", err)
+		s.cfg.Logger.Error("nothing is written until this is put right; all is kept", "shard", s.Name, "reason", reason, "error", err, "advice", advice)
 	} else {
 		s.cfg.Logger.Warn("a write failed and is tried again; all is kept", "shard", s.Name, "error", err)
 	}
@@ -152,7 +159,7 @@ func (s *shard) note(waiting uint64) string {
 	if s.problem == nil || s.kind == Retry && lasted < noteAfter {
 		return ""
 	}
-	return fmt.Sprintf("shard %s: nothing written for %v, %d pings wait: %v", s.Name, lasted.Round(time.Second), waiting, s.problem)
+	return fmt.Sprintf("shard %s: nothing written for %v, %d pings wait: %v", s.Name, lasted.Round(time.Second), waiting, s.problem) + advised(s.advice)
 }
 
 // errNoneUp says that no shard is there to stand in.

@@ -11,7 +11,8 @@
 // gives up and never drops: while InfluxDB is in trouble or refuses our credentials
 // the log waits, or another shard stands in, and memory does not grow. A row that
 // InfluxDB refuses for what it says goes to the dead letters, alone; when these
-// are full the lane stands still and says so.
+// are full, or more than one row in a hundred is refused, the lane stands still
+// and says so.
 //
 // It does not promise order: a batch that was broken off is written again,
 // several are on their way at once, and late pings come late. Pings that the log
@@ -24,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -69,8 +71,8 @@ type Config struct {
 	JumpAfter   time.Duration // how far live pings fall behind before the newest go first; 0 means 30 s, negative never
 	Grace       time.Duration // what a write under way gets at the end; 0 means 5 s
 
-	DeadLetterDir      string
-	DeadLetterMaxBytes int64 // 0 means 1 GiB
+	DeadLetterDir      string // made if missing
+	DeadLetterMaxBytes int64  // 0 means 1 GiB
 
 	Logger *slog.Logger // nil means slog.Default()
 
@@ -84,7 +86,7 @@ type Config struct {
 type Sink struct {
 	cfg    Config
 	router router
-	dead   deadLetters
+	dead   *DeadLetters
 	shards []*shard
 	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
 	start  [pingline.TotalLines + 1]uint64 // by total: what the kept cursors have passed
@@ -106,7 +108,11 @@ func New(cfg Config) (*Sink, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	s := &Sink{cfg: cfg, router: newRouter(&cfg), dead: deadLetters{dir: cfg.DeadLetterDir, max: cfg.DeadLetterMaxBytes}}
+	if err := os.MkdirAll(cfg.DeadLetterDir, 0o700); err != nil {
+		return nil, fmt.Errorf("sink: dead letters: %w", err)
+	}
+	dead := &DeadLetters{dir: cfg.DeadLetterDir, most: cfg.DeadLetterMaxBytes, perFile: DeadLetterFileBytes}
+	s := &Sink{cfg: cfg, router: newRouter(&cfg), dead: dead}
 	kept, err := goOn(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
@@ -205,10 +211,27 @@ func (s *Sink) Notes() []string {
 			notes = append(notes, note)
 		}
 	}
-	for _, l := range s.lanes {
-		if note := l.books.note(l); note != "" {
-			notes = append(notes, note)
+	for i := range s.shards {
+		for _, l := range s.lanesOf(i) {
+			if note := l.books.note(l); note != "" {
+				notes = append(notes, note)
+			}
 		}
 	}
 	return notes
 }
+
+// lanesOf returns the lanes of shard i, that of the hole being filled included.
+func (s *Sink) lanesOf(i int) []*lane {
+	list := slices.Clone(s.lanes[i*int(laneKinds) : (i+1)*int(laneKinds)])
+	hs := &s.shards[i].holes
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.active != nil {
+		list = append(list, hs.active)
+	}
+	return list
+}
+
+// DeadLetters returns those of all shards.
+func (s *Sink) DeadLetters() *DeadLetters { return s.dead }

@@ -1,0 +1,287 @@
+package sink
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+func (d *DeadLetters) replayDir() string { return filepath.Join(d.dir, "replay") }
+
+// Replay moves the dead letters that choose picks to where TakeReplays finds
+// them, and returns how many. It goes file by file; whatever moment the process
+// dies at, each letter is in one of the two places, and at worst in both, so
+// that its row is written twice. Lines that cannot be read stay.
+func (d *DeadLetters) Replay(ctx context.Context, choose func(*DeadLetter) bool) (n int, err error) {
+	names, err := filesIn(d.dir, letterExt)
+	if err != nil {
+		return 0, fmt.Errorf("dead letters: %w", err)
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return n, ctx.Err()
+		}
+		moved, err := d.replayFile(ctx, name, choose)
+		if n += moved; err != nil {
+			return n, fmt.Errorf("replay %s: %w", filepath.Join(d.dir, name), err)
+		}
+	}
+	return n, nil
+}
+
+// replayFile moves the chosen letters of one file. The lock keeps the file from
+// growing meanwhile; it is held for one file, so that no lane waits for long.
+func (d *DeadLetters) replayFile(ctx context.Context, name string, choose func(*DeadLetter) bool) (n int, err error) {
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	if err := d.sweep(); err != nil {
+		return 0, err
+	}
+	from := filepath.Join(d.dir, name)
+	total := 0
+	for l, err := range lettersIn(from) {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return 0, nil // moved away meanwhile
+		case err != nil && l.raw == nil:
+			return 0, err
+		case err == nil && choose(l.DeadLetter):
+			n++
+		}
+		total++
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	to, err := d.nextReplay()
+	if err != nil {
+		return 0, err
+	}
+	if n == total {
+		return n, d.moveWhole(from, to)
+	}
+	return n, d.moveSome(from, to, choose)
+}
+
+// sweep removes what a change that was broken off has left behind. The caller
+// holds the lock.
+func (d *DeadLetters) sweep() error {
+	for _, dir := range [...]string{d.dir, d.replayDir()} {
+		names, err := filesIn(dir, asideExt)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// asideExt ends the names of files that are not in place yet.
+const asideExt = ".tmp"
+
+// nextReplay returns the path of the next file in replayDir. The caller holds
+// the lock, and nobody else creates one.
+func (d *DeadLetters) nextReplay() (string, error) {
+	if err := os.MkdirAll(d.replayDir(), 0o700); err != nil {
+		return "", err
+	}
+	if err := syncDir(d.dir); err != nil {
+		return "", err
+	}
+	names, err := filesIn(d.replayDir(), letterExt)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(d.replayDir(), nextName(names)), nil
+}
+
+func (d *DeadLetters) moveWhole(from, to string) error {
+	d.stepped()
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	d.stepped()
+	return errors.Join(syncDir(d.replayDir()), syncDir(d.dir))
+}
+
+// moveSome writes two files aside, those that move and those that stay, and then
+// puts them in place, in that order.
+func (d *DeadLetters) moveSome(from, to string, choose func(*DeadLetter) bool) error {
+	aside := [2]string{to + asideExt, from + asideExt}
+	for i, path := range aside {
+		err := copyLetters(from, path, func(l *DeadLetter) bool { return (l != nil && choose(l)) == (i == 0) })
+		if err != nil {
+			return errors.Join(err, d.sweep())
+		}
+		d.stepped()
+	}
+	for i, path := range [2]string{to, from} {
+		if err := os.Rename(aside[i], path); err != nil {
+			return err
+		}
+		d.stepped()
+		if err := syncDir(filepath.Dir(path)); err != nil {
+			return err
+		}
+		d.stepped()
+	}
+	return nil
+}
+
+// copyLetters makes a durable copy of some lines of a file; those that cannot be
+// read are asked for as nil.
+func copyLetters(from, to string, want func(*DeadLetter) bool) (err error) {
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriterSize(f, 64<<10)
+	for l, err := range lettersIn(from) {
+		if err != nil && l.raw == nil {
+			return err
+		}
+		if !want(l.DeadLetter) {
+			continue
+		}
+		if _, err := w.Write(l.raw); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func (d *DeadLetters) stepped() {
+	if d.step != nil {
+		d.step()
+	}
+}
+
+// Replaying returns how many files of letters wait for TakeReplays.
+func (d *DeadLetters) Replaying() (files int, err error) {
+	names, err := filesIn(d.replayDir(), letterExt)
+	return len(names), err
+}
+
+// replayBytes is about how many bytes of lines submit is given at once.
+const replayBytes = 128 << 10
+
+// TakeReplays gives submit the letters that Replay has moved, some at a time, and
+// removes each file once submit has made all of it durable. It returns how many
+// letters that were; a file is begun anew after an error or a crash, so that rows
+// can be written twice. Lines that cannot be read are kept, in a file that ends in
+// .unreadable, and told as an error. One caller at a time.
+func (d *DeadLetters) TakeReplays(ctx context.Context, submit func([]*DeadLetter) error) (n int, err error) {
+	names, err := filesIn(d.replayDir(), letterExt)
+	if err != nil {
+		return 0, fmt.Errorf("dead letters: %w", err)
+	}
+	var errs []error
+	for _, name := range names {
+		path := filepath.Join(d.replayDir(), name)
+		taken, bad, err := takeReplay(ctx, path, submit)
+		if err != nil {
+			return n, errors.Join(append(errs, err)...)
+		}
+		n += taken
+		d.stepped()
+		if bad != nil {
+			errs = append(errs, bad)
+			err = os.Rename(path, path+".unreadable")
+		} else {
+			err = os.Remove(path)
+		}
+		if err := errors.Join(err, syncDir(d.replayDir())); err != nil {
+			return n, fmt.Errorf("dead letters: %w", errors.Join(append(errs, err)...))
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+// takeReplay submits one file. bad says which line cannot be read, if any.
+func takeReplay(ctx context.Context, path string, submit func([]*DeadLetter) error) (n int, bad, err error) {
+	var batch []*DeadLetter
+	size := 0
+	flush := func() error {
+		if err := ctx.Err(); err != nil || len(batch) == 0 {
+			return err
+		}
+		if err := submit(batch); err != nil {
+			return fmt.Errorf("replay %s: %w", path, err)
+		}
+		n += len(batch)
+		batch, size = batch[:0], 0
+		return nil
+	}
+	for l, err := range lettersIn(path) {
+		if err != nil && l.raw == nil {
+			return n, bad, err
+		}
+		if err != nil {
+			bad = cmp.Or(bad, err) // the first will do
+			continue
+		}
+		batch = append(batch, l.DeadLetter)
+		if size += len(l.Line); size >= replayBytes {
+			if err := flush(); err != nil {
+				return n, bad, err
+			}
+		}
+	}
+	return n, bad, flush()
+}
+
+// Accept lets rows more rows of a shard become dead letters although too many
+// were refused: its lanes ask for that while they stand still. It replaces what
+// was accepted before and not used.
+func (d *DeadLetters) Accept(ctx context.Context, shard string, rows int) error {
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	path := d.acceptPath(shard)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("dead letters: %w", err)
+	}
+	if err := os.WriteFile(path+asideExt, []byte(strconv.Itoa(rows)), 0o600); err != nil {
+		return fmt.Errorf("dead letters: %w", err)
+	}
+	if err := os.Rename(path+asideExt, path); err != nil {
+		return fmt.Errorf("dead letters: %w", err)
+	}
+	return nil
+}
+
+func (d *DeadLetters) acceptPath(shard string) string {
+	return filepath.Join(d.dir, "accept", "shard-"+shard)
+}
+
+// accepted returns what was last accepted for a shard, once.
+func (d *DeadLetters) accepted(shard string) int {
+	path := d.acceptPath(shard)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	rows, err := strconv.Atoi(string(text))
+	if err != nil || rows < 0 || os.Remove(path) != nil {
+		return 0
+	}
+	return rows
+}

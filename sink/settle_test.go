@@ -1,0 +1,719 @@
+package sink
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pingline"
+	"pingline/internal/influxd"
+)
+
+// counter counts the requests of an Influx.
+type counter struct {
+	next           http.RoundTripper
+	writes, others atomic.Int64
+}
+
+func (c *counter) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.URL.Path, "/write") {
+		c.writes.Add(1)
+	} else {
+		c.others.Add(1)
+	}
+	return c.next.RoundTrip(req)
+}
+
+func counted(influx *Influx) *counter {
+	c := &counter{next: influx.http.client.Transport}
+	influx.http.client.Transport = c
+	return c
+}
+
+// atOnce writes line protocol as a stranger would.
+func atOnce(t *testing.T, influx *Influx, format string, args ...any) {
+	t.Helper()
+	write(t, influx, fmt.Sprintf(format, args...))
+}
+
+// resubmit puts back into the log what a replay of all dead letters brings.
+func resubmit(t *testing.T, s *Sink, w *writer) (n int) {
+	t.Helper()
+	if _, err := s.dead.Replay(t.Context(), every); err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.dead.TakeReplays(t.Context(), func(list []*DeadLetter) error {
+		var entries []pingline.Entry
+		for _, l := range list {
+			entries = append(entries, pingline.Entry{Kind: pingline.Replayed, To: l.Shard, Line: l.Line})
+		}
+		w.commit(entries...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Ten rows of a hundred thousand are bad, in three ways. They cost few writes,
+// and their neighbours nothing.
+func TestTenPoisonRowsOfAHundredThousand(t *testing.T) {
+	eachVersion(t, influxd.Config{Retention: 30 * 24 * time.Hour}, testTenPoisonRows)
+}
+
+func testTenPoisonRows(t *testing.T, server *influxd.Server) {
+	influx := testInflux(t, access(server, "pingline"))
+	const day = 24 * 3600_000
+	all := fleet(1, 100_000)
+	for i := range all { // for each lane enough good ones
+		switch i % 10 {
+		case 0:
+			all[i].Event = "trip_start"
+		case 1, 2, 3, 4:
+			all[i].At -= 3600_000
+		}
+	}
+	causes := make(map[string]string) // by line
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for i := range 10 {
+		e := &all[rnd.IntN(len(all))]
+		var cause string
+		switch i % 3 {
+		case 0:
+			e.At, e.Event, cause = recently-5*day, "sos", reasonType
+			atOnce(t, influx, "location,rider=stranger event=1.5 %d\n", e.At)
+		case 1:
+			e.At, e.Event, cause = recently-31*day, "", reasonRetention
+		case 2:
+			e.At, e.Event, cause = recently-10*day, "", reasonType
+			e.SetOptional(pingline.HasSpeed, 7.5)
+			atOnce(t, influx, "location,rider=stranger speed=\"fast\" %d\n", e.At)
+		}
+		causes[string(pingline.AppendLine(nil, e))] = cause
+	}
+	w := testLog(t)
+	requests := counted(influx)
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	for chunk := range slices.Chunk(all, 10_000) {
+		w.commit(chunk...)
+	}
+	drained(t, s)
+	writes, others := requests.writes.Load(), requests.others.Load()
+	t.Logf("%d writes, %d other requests", writes, others)
+	if writes >= 400 || others > 5 {
+		t.Errorf("%d writes and %d other requests, want less than 400 and few", writes, others)
+	}
+	good := slices.DeleteFunc(slices.Clone(all), func(e pingline.Entry) bool {
+		return causes[string(pingline.AppendLine(nil, &e))] != ""
+	})
+	if len(good) != 99_990 {
+		t.Fatalf("%d rows are good", len(good))
+	}
+	letters := deadLettersOf(t, s)
+	for _, l := range letters {
+		if want := causes[l.Line+"\n"]; l.Cause() != want || l.Shard != "a" {
+			t.Errorf("dead letter %+v, want cause %q", l, want)
+		}
+	}
+	if st := s.Stats()[0]; len(letters) != 10 || st.DeadLetters[reasonType] != 7 || st.DeadLetters[reasonRetention] != 3 {
+		t.Errorf("%d letters, %+v", len(letters), st)
+	}
+	balanced(t, s, w)
+
+	// The operator puts it right, and has them stored after all.
+	keepFor(t, server, "pingline", 365*24*time.Hour)
+	forgetBefore(t, server, "pingline", recently-4*day)
+	if n := resubmit(t, s, w); n != 10 {
+		t.Errorf("%d letters are replayed", n)
+	}
+	drained(t, s)
+	sameLines(t, stored(t, influx), lines(all...))
+	if left := deadLettersOf(t, s); len(left) != 0 {
+		t.Errorf("%d dead letters are left, such as %+v", len(left), left[0])
+	}
+	balanced(t, s, w)
+}
+
+// keepFor changes the retention of a bucket.
+func keepFor(t *testing.T, server *influxd.Server, bucket string, keep time.Duration) {
+	t.Helper()
+	influx := testInflux(t, access(server, bucket))
+	seconds := strconv.Itoa(int(keep / time.Second))
+	if server.Version() == 1 {
+		db, policy, named := strings.Cut(bucket, "/")
+		if !named {
+			policy = "autogen"
+		}
+		execute(t, influx, `ALTER RETENTION POLICY `+identifiers(policy)+` ON `+identifiers(db)+` DURATION `+seconds+`s SHARD DURATION 24h`)
+		return
+	}
+	b, err := influx.bucket(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	call(t, server, http.MethodPatch, "/api/v2/buckets/"+b.ID, `{"retentionRules":[{"type":"expire","everySeconds":`+seconds+`}]}`)
+}
+
+// forgetBefore deletes all points of before ms, and with them which types their
+// fields had.
+func forgetBefore(t *testing.T, server *influxd.Server, bucket string, ms int64) {
+	t.Helper()
+	if server.Version() == 1 {
+		execute(t, testInflux(t, access(server, bucket)), fmt.Sprintf(`DELETE FROM "location" WHERE time < %dms`, ms))
+		return
+	}
+	call(t, server, http.MethodPost, "/api/v2/delete?"+url.Values{"org": {server.Org()}, "bucket": {bucket}}.Encode(),
+		`{"start":"1970-01-01T00:00:00Z","stop":"`+time.UnixMilli(ms).UTC().Format(time.RFC3339)+`","predicate":"_measurement=\"location\""}`)
+}
+
+func call(t *testing.T, server *influxd.Server, method, path, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, server.URL()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Token "+server.Token())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		var said bytes.Buffer
+		said.ReadFrom(resp.Body)
+		t.Fatalf("%s %s: %s: %s", method, path, resp.Status, said.String())
+	}
+}
+
+// forgiving is a server that takes what spoils does not find fault with; of a
+// write with bad rows it takes none, as it may.
+func forgiving(t *testing.T, spoils func(line string) (message string)) (influx *Influx, rows *sync.Map) {
+	t.Helper()
+	rows = new(sync.Map)
+	return script(t, func(rw http.ResponseWriter, lines []string) {
+		bad, message := 0, ""
+		for _, line := range lines {
+			if m := spoils(line); m != "" {
+				bad, message = bad+1, m
+			}
+		}
+		if bad > 0 {
+			rw.WriteHeader(http.StatusBadRequest)
+			fmt.Fprintf(rw, `{"error":%q}`, fmt.Sprintf("partial write: %s dropped=%d", message, bad))
+			return
+		}
+		for _, line := range lines {
+			rows.Store(line, true)
+		}
+		rw.WriteHeader(http.StatusNoContent)
+	}), rows
+}
+
+// What InfluxDB says is a hint of which rows it means: a minority that has the
+// field of a type conflict, or rows from before a time. A hint that is wrong or
+// no help costs next to nothing.
+func TestHintsSaveWrites(t *testing.T) {
+	const conflict = `field type conflict: input field "trip" on measurement "location" is type string, already exists as type float`
+	old := recently - 120_000 // live all the same
+	bound := "dropped 9 points outside retention policy of duration 2h0m0s - oldest point location at 1970-01-01T00:00:01Z dropped because it violates a Retention Policy Lower Bound at " +
+		time.UnixMilli(recently).UTC().Format(time.RFC3339Nano) + ", newest point"
+	for _, tt := range []struct {
+		name   string
+		mark   func(i int, e *pingline.Entry) // each row
+		spoils func(line string) string
+		bad    int
+		writes int64 // at most
+	}{
+		{"the rows with a field", func(i int, e *pingline.Entry) {
+			if i%10 == 5 {
+				e.Trip = "t"
+			}
+		}, func(line string) string {
+			if strings.Contains(line, "trip=") {
+				return conflict
+			}
+			return ""
+		}, 500, 3},
+		{"one of a few rows with a field", func(i int, e *pingline.Entry) {
+			if i%10 == 5 {
+				e.Trip = "t"
+			}
+			if i == 25 {
+				e.Trip = "bad"
+			}
+		}, func(line string) string {
+			if strings.Contains(line, `trip="bad"`) {
+				return conflict
+			}
+			return ""
+		}, 1, 3 + 2*9},
+		{"one of rows that all have the field", func(i int, e *pingline.Entry) {
+			e.Trip = "t"
+			if i == 4999 {
+				e.Trip = "bad"
+			}
+		}, func(line string) string {
+			if strings.Contains(line, `trip="bad"`) {
+				return conflict
+			}
+			return ""
+		}, 1, 1 + 2*13},
+		{"another field than the one named", func(i int, e *pingline.Entry) {
+			if i%10 == 5 {
+				e.Trip = "t"
+			}
+			if i == 24 {
+				e.Device = "bad"
+			}
+		}, func(line string) string {
+			if strings.Contains(line, `device=bad`) {
+				return conflict
+			}
+			return ""
+		}, 1, 3 + 2*13},
+		{"rows from before a time", func(i int, e *pingline.Entry) {
+			if i%5 < 4 && i < 1000 {
+				e.At = old
+			}
+		}, func(line string) string {
+			if lineTime(strings.TrimSpace(line)) == old {
+				return bound
+			}
+			return ""
+		}, 800, 3},
+		{"a row from after the time named", func(i int, e *pingline.Entry) {
+			if i == 7 {
+				e.Device = "bad"
+			}
+			if i%5 == 1 {
+				e.At = old
+			}
+		}, func(line string) string {
+			if strings.Contains(line, `device=bad`) {
+				return bound
+			}
+			return ""
+		}, 1, 3 + 2*13},
+		{"a time that is not told", func(i int, e *pingline.Entry) {
+			if i == 7 {
+				e.At = old
+			}
+		}, func(line string) string {
+			if lineTime(strings.TrimSpace(line)) == old {
+				return "points beyond retention policy"
+			}
+			return ""
+		}, 1, 1 + 2*13},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := testLog(t)
+			influx, taken := forgiving(t, tt.spoils)
+			requests := counted(influx)
+			all := fleet(1, 5000)
+			var good []string
+			for i := range all {
+				all[i].Device, all[i].Trip = "", ""
+				tt.mark(i, &all[i])
+				if line := string(pingline.AppendLine(nil, &all[i])); tt.spoils(line) == "" {
+					good = append(good, line)
+				}
+			}
+			s := testSink(t, w, influx, nil)
+			start(t, s)
+			w.commit(all...)
+			drained(t, s)
+			balanced(t, s, w)
+			for _, line := range good {
+				if _, ok := taken.Load(line); !ok {
+					t.Fatalf("not written: %s", line)
+				}
+			}
+			if st := s.Stats()[0]; st.DeadLettered() != uint64(tt.bad) || len(deadLettersOf(t, s)) != tt.bad {
+				t.Errorf("%d dead letters, want %d", st.DeadLettered(), tt.bad)
+			}
+			if n := requests.writes.Load(); n > tt.writes {
+				t.Errorf("%d writes, want at most %d", n, tt.writes)
+			}
+		})
+	}
+}
+
+// Who may only write is not told the retention by 1.8: then it costs more
+// writes, and that is all.
+func TestRetentionThatIsNotTold(t *testing.T) {
+	cfg := withPasswords
+	cfg.Retention = 2 * time.Hour
+	eachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
+		blind := access(server, "pingline")
+		blind.Token = createToken(t, server, false, true)
+		all := fleet(1, 2000)
+		for i := range all {
+			all[i].At -= time.Hour.Milliseconds()
+			if i%400 == 7 {
+				all[i].At -= 24 * time.Hour.Milliseconds()
+			}
+		}
+		influx := testInflux(t, blind)
+		if keep := influx.retention(t.Context()); keep != 0 {
+			t.Errorf("a token that may not read is told %v", keep)
+		}
+		if keep := testInflux(t, access(server, "pingline")).retention(t.Context()); keep != 2*time.Hour {
+			t.Errorf("one that may read is told %v", keep)
+		}
+		w := testLog(t)
+		s := testSink(t, w, influx, nil)
+		start(t, s)
+		w.commit(all...)
+		drained(t, s)
+		good := slices.DeleteFunc(slices.Clone(all), func(e pingline.Entry) bool { return e.At < recently-24*time.Hour.Milliseconds() })
+		sameLines(t, stored(t, testInflux(t, access(server, "pingline"))), lines(good...))
+		if st := s.Stats()[0]; st.DeadLetters[reasonRetention] != 5 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestRetentionIsLearnt(t *testing.T) {
+	eachVersion(t, influxd.Config{Bucket: "pingline/week", Retention: 7 * 24 * time.Hour}, func(t *testing.T, server *influxd.Server) {
+		createBucket(t, server, "forever", 0)
+		createBucket(t, server, "hours", 3*time.Hour)
+		for bucket, want := range map[string]time.Duration{
+			"pingline/week": 7 * 24 * time.Hour, "forever": 0, "hours": 3 * time.Hour, "nothing": 0,
+		} {
+			influx := testInflux(t, access(server, bucket))
+			requests := counted(influx)
+			for range 3 {
+				if keep := influx.retention(t.Context()); keep != want {
+					t.Errorf("bucket %q keeps points for %v, want %v", bucket, keep, want)
+				}
+			}
+			if n := requests.others.Load(); n > 2 {
+				t.Errorf("bucket %q: %d requests", bucket, n)
+			}
+		}
+	})
+}
+
+// outOfTime returns rows of which every other one is a day older than the rest.
+func outOfTime(n int) (all, good []pingline.Entry) {
+	all = fleet(1, n)
+	for i := range all {
+		if i%2 == 0 {
+			all[i].At -= 24 * time.Hour.Milliseconds()
+		} else {
+			good = append(good, all[i])
+		}
+	}
+	return all, good
+}
+
+// stoppedBy waits until the operator is told what a shard stands still for.
+func stoppedBy(t *testing.T, s *Sink, reason, note string) {
+	t.Helper()
+	eventually(t, "the operator is told", func() bool {
+		notes := s.Notes()
+		return s.Stats()[0].Stopped == reason && len(notes) == 1 && strings.Contains(notes[0], note)
+	})
+}
+
+// A cause that every other row has stops the lane before the dead letters fill
+// up. It goes on by itself once that is put right.
+func TestTooManyRefusedStopsTheLane(t *testing.T) {
+	eachVersion(t, influxd.Config{Retention: 2 * time.Hour}, func(t *testing.T, server *influxd.Server) {
+		influx := testInflux(t, access(server, "pingline"))
+		all, good := outOfTime(3000)
+		w := testLog(t)
+		s := testSink(t, w, influx, nil)
+		start(t, s)
+		w.commit(all...)
+		stoppedBy(t, s, stopRefusals, "1500 now")
+		eventually(t, "the others are written", func() bool { return s.Stats()[0].Written == 1500 })
+		if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Queued != 1500 || len(deadLettersOf(t, s)) != 0 {
+			t.Errorf("while it stands: %+v", st)
+		}
+		if c, _ := w.log.Cursor(laneCursor("a", backfill)); c.Next != 1 {
+			t.Errorf("the cursor is at %d", c.Next)
+		}
+		sameLines(t, stored(t, influx), lines(good...))
+		balanced(t, s, w)
+
+		keepFor(t, server, "pingline", 48*time.Hour)
+		drained(t, s)
+		sameLines(t, stored(t, influx), lines(all...))
+		balanced(t, s, w)
+		if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Stopped != "" || s.Notes() != nil {
+			t.Errorf("%+v, notes %q", st, s.Notes())
+		}
+	})
+}
+
+// Or the operator lets them go; what comes then counts anew.
+func TestRefusalsAccepted(t *testing.T) {
+	server := influxd.RunTest(t)
+	createBucket(t, server, "pingline/short", 2*time.Hour)
+	influx := testInflux(t, access(server, "pingline/short"))
+	all, good := outOfTime(3000)
+	w := testLog(t)
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	w.commit(all...)
+	stoppedBy(t, s, stopRefusals, "pingline deadletter accept")
+	operator, err := OpenDeadLetters(s.dead.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := operator.Accept(t.Context(), "b", 10_000); err != nil { // another shard
+		t.Fatal(err)
+	}
+	if err := operator.Accept(t.Context(), "a", 700); err != nil {
+		t.Fatal(err)
+	}
+	stoppedBy(t, s, stopRefusals, "800 now")
+	if n := len(deadLettersOf(t, s)); n != 700 {
+		t.Errorf("%d dead letters, 700 were accepted", n)
+	}
+	if err := operator.Accept(t.Context(), "a", 800); err != nil {
+		t.Fatal(err)
+	}
+	drained(t, s)
+	sameLines(t, stored(t, influx), lines(good...))
+	balanced(t, s, w)
+	more, _ := outOfTime(1000)
+	w.commit(more...) // 500 of them refused: a few, for the shard's count begins here
+	drained(t, s)
+	if n := len(deadLettersOf(t, s)); n != 2000 {
+		t.Errorf("%d dead letters, want 2000", n)
+	}
+	balanced(t, s, w)
+}
+
+// With the dead letters full the lane still asks whether the rows are taken
+// after all.
+func TestCausePutRightWhileDeadLettersAreFull(t *testing.T) {
+	server := influxd.RunTest(t)
+	createBucket(t, server, "pingline/short", 2*time.Hour)
+	influx := testInflux(t, access(server, "pingline/short"))
+	all, _ := outOfTime(200)
+	w := testLog(t)
+	s := testSink(t, w, influx, func(c *Config) { c.DeadLetterMaxBytes = 1000 })
+	start(t, s)
+	w.commit(all...)
+	stoppedBy(t, s, stopFull, "pingline deadletter replay")
+	some := deadLettersOf(t, s)
+	if len(some) == 0 || len(some) > 10 {
+		t.Errorf("%d letters fit", len(some))
+	}
+	keepFor(t, server, "pingline/short", 48*time.Hour)
+	drained(t, s)
+	if n := resubmit(t, s, w); n != len(some) {
+		t.Errorf("%d letters are replayed, want %d", n, len(some))
+	}
+	drained(t, s)
+	sameLines(t, stored(t, influx), lines(all...))
+	balanced(t, s, w)
+}
+
+func TestDeadLettersThatCannotBeWritten(t *testing.T) {
+	w := testLog(t)
+	influx, _ := forgiving(t, func(line string) string {
+		if strings.Contains(line, "event=") {
+			return "no"
+		}
+		return ""
+	})
+	s := testSink(t, w, influx, nil)
+	away := s.dead.dir + ".away"
+	if err := os.Rename(s.dead.dir, away); err != nil {
+		t.Fatal(err)
+	}
+	start(t, s)
+	all := fleet(1, 100)
+	all[50].Event = "sos"
+	w.commit(all...)
+	stoppedBy(t, s, stopDisk, "--data-dir")
+	if err := os.Rename(away, s.dead.dir); err != nil {
+		t.Fatal(err)
+	}
+	drained(t, s)
+	if len(deadLettersOf(t, s)) == 0 {
+		t.Error("no dead letter")
+	}
+	balanced(t, s, w)
+}
+
+// A bucket that is made later is written to without a restart.
+func TestMissingBucketMadeWithoutRestart(t *testing.T) {
+	eachVersion(t, influxd.Config{}, func(t *testing.T, server *influxd.Server) {
+		influx := testInflux(t, access(server, "later"))
+		w := testLog(t)
+		s := testSink(t, w, influx, nil)
+		start(t, s)
+		all := fleet(1, 500)
+		w.commit(all...)
+		stoppedBy(t, s, stopMissing, `"later"`)
+		createBucket(t, server, "later", 0)
+		drained(t, s)
+		sameLines(t, stored(t, influx), lines(all...))
+		if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Stopped != "" {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// A token that may not write is another trouble than one that is not known.
+func TestTokenWithoutRights(t *testing.T) {
+	eachVersion(t, withPasswords, func(t *testing.T, server *influxd.Server) {
+		cfg := access(server, "pingline")
+		cfg.Token = createToken(t, server, true, false)
+		w := testLog(t)
+		w.commit(fleet(1, 10)...)
+		s := testSink(t, w, testInflux(t, cfg), nil)
+		start(t, s)
+		stoppedBy(t, s, stopRights, "let the token write")
+	})
+}
+
+// again runs server's InfluxDB with other settings on the same data and port.
+func again(t *testing.T, server *influxd.Server, dir string, env ...string) {
+	t.Helper()
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	influxd.Run(t, influxd.Config{Version: server.Version(), Dir: dir, Port: port, Env: env})
+}
+
+// A limit of the database that is raised, with a restart of InfluxDB.
+func TestLimitRaised(t *testing.T) {
+	for name, env := range map[string]string{
+		"max-values-per-tag":      "INFLUXDB_DATA_MAX_VALUES_PER_TAG=7",
+		"max-series-per-database": "INFLUXDB_DATA_MAX_SERIES_PER_DATABASE=20",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			server := influxd.Run(t, influxd.Config{Version: 1, Dir: dir, Env: []string{env}})
+			influx := testInflux(t, InfluxConfig{URL: server.URL()})
+			w := testLog(t)
+			s := testSink(t, w, influx, nil)
+			start(t, s)
+			some := fleet(1, 10) // tag values are counted only once they are there
+			w.commit(some...)
+			drained(t, s)
+			more := fleet(2, 500)
+			w.commit(more...)
+			all := append(some, more...)
+			stoppedBy(t, s, stopLimit, "raise "+name)
+			balanced(t, s, w)
+			again(t, server, dir, env+"000")
+			drained(t, s)
+			sameLines(t, stored(t, influx), lines(all...))
+			if st := s.Stats()[0]; st.DeadLettered() != 0 || s.Notes() != nil {
+				t.Errorf("%+v, notes %q", st, s.Notes())
+			}
+		})
+	}
+}
+
+// A cache that is too small for a batch is trouble of InfluxDB's own: all is
+// kept and tried again.
+func TestCacheFullIsTriedAgain(t *testing.T) {
+	for version, env := range map[int]string{1: "INFLUXDB_DATA_CACHE_MAX_MEMORY_SIZE", 2: "INFLUXD_STORAGE_CACHE_MAX_MEMORY_SIZE"} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			dir := t.TempDir()
+			server := influxd.Run(t, influxd.Config{Version: version, Dir: dir, Env: []string{env + "=10000"}})
+			influx := testInflux(t, access(server, "pingline"))
+			w := testLog(t)
+			s := testSink(t, w, influx, nil)
+			start(t, s)
+			all := fleet(1, 5000)
+			w.commit(all...)
+			eventually(t, "InfluxDB says that it is full", func() bool {
+				return strings.Contains(s.Stats()[0].LastError, "cache-max-memory-size exceeded")
+			})
+			if st := s.Stats()[0]; st.Stopped != "" || st.DeadLettered() != 0 || st.Queued != 5000 {
+				t.Errorf("while it is full: %+v", st)
+			}
+			again(t, server, dir, env+"=100000000")
+			drained(t, s)
+			sameLines(t, stored(t, influx), lines(all...))
+			if st := s.Stats()[0]; st.DeadLettered() != 0 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+func TestHasField(t *testing.T) {
+	for line, want := range map[string]bool{
+		`m,t=x event="a" 1`:            true,
+		`m,t=x v=1,event="a" 1`:        true,
+		`m,t=x noevent="a" 1`:          false,
+		`m,event=x v=1 1`:              false,
+		`m v=1,noevent=2,event=3 1`:    true,
+		`m v=1,events=2 1`:             false,
+		`m`:                            false,
+		``:                             false,
+		`m v=1,noevent=2,noevent=3 1`:  false,
+		`m v="x event=y",event="z" 12`: true,
+	} {
+		if got := hasField([]byte(line), "event"); got != want {
+			t.Errorf("hasField(%q) = %v", line, got)
+		}
+	}
+}
+
+func TestTally(t *testing.T) {
+	var k tally
+	admit := func(n, want int) {
+		t.Helper()
+		if got, _ := k.admit(n); got != want {
+			t.Fatalf("%d of %d rows may be refused, with %d before, want %d", got, n, k.sum, want)
+		}
+	}
+	admit(1001, 0)
+	for range 100 { // 1 % of 100,000
+		admit(10, 10)
+		k.passed(1000)
+	}
+	for range 300 { // what was refused first is forgotten first, a step behind
+		admit(10, 10)
+		k.passed(1000)
+		if k.sum > tallyMost || k.sum < tallyMost-20 {
+			t.Fatalf("%d are counted", k.sum)
+		}
+	}
+	admit(tallyMost-k.sum, tallyMost-k.sum)
+	admit(1, 0)
+	k.giveBack(3, false) // could not be written
+	admit(3, 3)
+	admit(1, 0)
+	k.allow(5)
+	admit(20, 5)
+	k.giveBack(2, true)
+	admit(20, 2)
+	admit(1, 0)
+	if k.sum != tallyMost {
+		t.Errorf("what was allowed is counted: %d", k.sum)
+	}
+	k.passed(tallyRows)
+	admit(1000, 1000)
+}
