@@ -34,10 +34,11 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Take pings in and write them to InfluxDB."`
-	Demo    demoCmd    `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
-	Dedupe  dedupeCmd  `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Take pings in and write them to InfluxDB."`
+	Demo       demoCmd       `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
+	Deadletter deadletterCmd `cmd:"" help:"Look at the rows that InfluxDB refused, and put them back."`
+	Dedupe     dedupeCmd     `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // program is what commands share: where to print, and when to stop.

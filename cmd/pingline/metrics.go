@@ -95,6 +95,10 @@ var (
 	descWritten     = desc("written_total", "Pings stored, by the shard that took them.", "shard")
 	descLines       = desc("lines_written_total", "Lines of our own stored, by the shard that took them.", "shard")
 	descDead        = desc("dead_letters_total", "Pings the store refused, kept as dead letters.", "shard", "reason")
+	descDeadBytes   = desc("dead_letter_bytes", "Size of the dead letters, those that wait to be replayed included.")
+	descDeadMost    = desc("dead_letter_max_bytes", "Size of the dead letters at which writing stops.")
+	descReplayed    = desc("replayed_total", "Dead letters put back into the log.")
+	descStopped     = desc("stopped", "1 while a shard stands still until an operator puts something right.", "shard", "reason")
 	descQueueBytes  = desc("queue_bytes", "Size of the log.")
 	descQueueAll    = desc("queue_pings_total", "Pings in the log that wait for the store, now, exactly.")
 	descQueuePings  = desc("queue_pings", "Pings (lane own: lines) in the log that wait for the store. An estimate by lane; the sum is exact.", "shard", "lane")
@@ -145,6 +149,11 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	for i := range b.shards {
 		c.collectShard(&b.shards[i], counter, gauge)
 	}
+	if size, err := c.s.sink.DeadLetters().Bytes(); err == nil {
+		gauge(descDeadBytes, float64(size))
+	}
+	gauge(descDeadMost, float64(c.s.cfg.DeadletterMaxBytes))
+	counter(descReplayed, b.writer.Replayed)
 	gauge(descQueueBytes, float64(c.s.log.Bytes()))
 	gauge(descQueueAll, float64(b.sink.Pings.Queued))
 	counter(descDamage, b.damaged)
@@ -182,9 +191,15 @@ func (c counts) collectShard(st *sink.Stats, counter func(*prometheus.Desc, uint
 	gauge(descBreaker, float64(st.Breaker), st.Shard)
 	gauge(descInFlight, float64(st.InFlight), st.Shard)
 	gauge(descLimit, float64(st.Limit), st.Shard)
-	handed := 0.0
-	if st.HandedOver {
-		handed = 1
+	gauge(descHandedOver, bit(st.HandedOver), st.Shard)
+	for _, reason := range sink.Stops {
+		gauge(descStopped, bit(st.Stopped == reason), st.Shard, reason)
 	}
-	gauge(descHandedOver, handed, st.Shard)
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -63,7 +64,10 @@ type service struct {
 	sink    *sink.Sink
 	ops     *opsServer
 	began   time.Time
-	drain   time.Duration // how long run may wait, once told to stop, until all is written; 0 leaves it queued
+
+	replayNote atomic.Pointer[string] // why replayed dead letters wait, or ""
+
+	drain time.Duration // how long run may wait, once told to stop, until all is written; 0 leaves it queued
 }
 
 // open brings up all parts; those already open are closed when one fails.
@@ -146,7 +150,7 @@ func (s *service) openSink() (*sink.Sink, error) {
 		BatchLines:         c.BatchLines,
 		BatchBytes:         int(c.BatchBytes),
 		BatchWait:          c.BatchWait,
-		DeadLetterDir:      filepath.Join(c.DataDir, "deadletter"),
+		DeadLetterDir:      filepath.Join(c.DataDir, deadLetterDir),
 		DeadLetterMaxBytes: int64(c.DeadletterMaxBytes),
 		Logger:             s.logger,
 		ObserveWrite:       s.metrics.observeWrite,
@@ -189,8 +193,15 @@ func (s *service) run(ctx context.Context) error {
 	later := context.WithoutCancel(ctx)
 	writing, stopWriting := context.WithCancel(later)
 	sinking, stopSinking := context.WithCancel(later)
+	replaying, stopReplaying := context.WithCancel(failed)
+	replayed := make(chan struct{})
+	g.Go(func() error {
+		defer close(replayed)
+		return s.replay(replaying)
+	})
 	g.Go(func() error {
 		defer stopWriting()
+		defer func() { stopReplaying(); <-replayed }()
 		return s.server.Run(failed)
 	})
 	g.Go(func() error {
@@ -260,6 +271,9 @@ func (s *service) notes() []string {
 	var notes []string
 	for _, d := range s.log.Damage() {
 		notes = append(notes, d.Error())
+	}
+	if note := s.replayNote.Load(); note != nil && *note != "" {
+		notes = append(notes, *note)
 	}
 	return append(notes, s.sink.Notes()...)
 }

@@ -21,6 +21,8 @@ type api interface {
 	setUp(ctx context.Context) error
 	createBucket(ctx context.Context, name string, keep time.Duration) error
 	createToken(ctx context.Context, bucket string, read, write bool) (string, error)
+	setRetention(ctx context.Context, bucket string, keep time.Duration) error
+	deleteBefore(ctx context.Context, bucket string, before time.Time) error
 	mapBucket(ctx context.Context, bucket, database, policy string) error
 }
 

@@ -74,6 +74,28 @@ func (a *api1) createBucket(ctx context.Context, name string, keep time.Duration
 	return err
 }
 
+// setRetention keeps shards short, so that what is kept longer than before does
+// not fall into one with what is new.
+func (a *api1) setRetention(ctx context.Context, bucket string, keep time.Duration) error {
+	db, policy, named := strings.Cut(bucket, "/")
+	if !named {
+		policy = "autogen"
+	}
+	duration := "INF"
+	if keep > 0 {
+		duration = strconv.FormatInt(int64(keep/time.Second), 10) + "s"
+	}
+	_, err := a.query(ctx, "ALTER RETENTION POLICY "+identifier(policy)+" ON "+identifier(db)+" DURATION "+duration+" SHARD DURATION 1h")
+	return err
+}
+
+// deleteBefore has to leave out the policy, which InfluxQL takes no notice of.
+func (a *api1) deleteBefore(ctx context.Context, bucket string, before time.Time) error {
+	db, _, _ := strings.Cut(bucket, "/")
+	_, err := a.queryIn(ctx, db, "DELETE WHERE time < "+strconv.FormatInt(before.UnixMilli(), 10)+"ms")
+	return err
+}
+
 // createToken makes a user; the rights of 1.8 are those to a database.
 func (a *api1) createToken(ctx context.Context, bucket string, read, write bool) (string, error) {
 	user := "user-" + strconv.FormatUint(rand.Uint64(), 36)
@@ -97,8 +119,10 @@ func (a *api1) mapBucket(context.Context, string, string, string) error {
 	return fmt.Errorf("not on 1.8: %w", errors.ErrUnsupported)
 }
 
-func (a *api1) query(ctx context.Context, q string) (*answer, error) {
-	form := url.Values{"q": {q}}.Encode()
+func (a *api1) query(ctx context.Context, q string) (*answer, error) { return a.queryIn(ctx, "", q) }
+
+func (a *api1) queryIn(ctx context.Context, db, q string) (*answer, error) {
+	form := url.Values{"q": {q}, "db": {db}}.Encode()
 	status, text, err := (*Server)(a).request(ctx, http.MethodPost, "/query", "application/x-www-form-urlencoded", form)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", q, err)

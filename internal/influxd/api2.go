@@ -72,14 +72,33 @@ func (a *api2) createBucket(ctx context.Context, name string, keep time.Duration
 	if err != nil {
 		return err
 	}
-	type rule struct {
-		Type         string `json:"type"`
-		EverySeconds int64  `json:"everySeconds"`
-	}
 	return a.call(ctx, http.MethodPost, "/api/v2/buckets", map[string]any{
 		"orgID":          org,
 		"name":           name,
-		"retentionRules": []rule{{"expire", int64(keep / time.Second)}},
+		"retentionRules": keepFor(keep),
+	}, nil)
+}
+
+// rule is how 2.x is told how long to keep points.
+type rule struct {
+	Type         string `json:"type"`
+	EverySeconds int64  `json:"everySeconds"`
+}
+
+func keepFor(keep time.Duration) []rule { return []rule{{"expire", int64(keep / time.Second)}} }
+
+func (a *api2) setRetention(ctx context.Context, bucket string, keep time.Duration) error {
+	id, err := a.bucketID(ctx, bucket)
+	if err != nil {
+		return err
+	}
+	return a.call(ctx, http.MethodPatch, "/api/v2/buckets/"+id, map[string]any{"retentionRules": keepFor(keep)}, nil)
+}
+
+func (a *api2) deleteBefore(ctx context.Context, bucket string, before time.Time) error {
+	path := "/api/v2/delete?" + url.Values{"org": {a.cfg.Org}, "bucket": {bucket}}.Encode()
+	return a.call(ctx, http.MethodPost, path, map[string]any{
+		"start": time.UnixMilli(0).UTC(), "stop": before.UTC(),
 	}, nil)
 }
 

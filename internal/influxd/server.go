@@ -183,6 +183,24 @@ func (s *Server) CreateToken(ctx context.Context, bucket string, read, write boo
 	return token, nil
 }
 
+// SetRetention changes how long a bucket keeps points, 0 for ever, else at least
+// 1 h.
+func (s *Server) SetRetention(ctx context.Context, bucket string, keep time.Duration) error {
+	if err := s.api.setRetention(ctx, bucket, keep); err != nil {
+		return fmt.Errorf("influxd: set retention of bucket %q: %w", bucket, err)
+	}
+	return nil
+}
+
+// DeleteBefore deletes all points that are older, and with them what is known
+// of their fields. On 1.8 it does so in all policies of the database.
+func (s *Server) DeleteBefore(ctx context.Context, bucket string, before time.Time) error {
+	if err := s.api.deleteBefore(ctx, bucket, before); err != nil {
+		return fmt.Errorf("influxd: delete from bucket %q: %w", bucket, err)
+	}
+	return nil
+}
+
 // MapBucket has InfluxQL on a 2.x find bucket under database and policy, and
 // under database alone. On 1.8 it returns errors.ErrUnsupported.
 func (s *Server) MapBucket(ctx context.Context, bucket, database, policy string) error {

@@ -388,3 +388,44 @@ func TestMappedBucketIsFound(t *testing.T) {
 		t.Errorf("on 1.8: %v, want ErrUnsupported", err)
 	}
 }
+
+// What was refused is taken once the bucket keeps points for longer, or forgets
+// which type a field had.
+func TestBucketsCanBePutRight(t *testing.T) {
+	now := time.Now()
+	old, recent := now.Add(-30*time.Hour).UnixMilli(), now.UnixMilli()
+	for _, cfg := range []Config{{Version: 1, Retention: 2 * time.Hour}, {Version: 2, Retention: 2 * time.Hour, Bucket: "a/b"}} {
+		t.Run(fmt.Sprint(cfg.Version), func(t *testing.T) {
+			s := Run(t, cfg)
+			refused := func(line string) bool {
+				status, _ := writeTo(t, s, s.Bucket(), s.Token(), line)
+				return status != http.StatusNoContent
+			}
+			float, text := fmt.Sprintf("m v=1 %d", old), fmt.Sprintf("m v=\"x\" %d", old)
+			if !refused(float) {
+				t.Error("a point beyond retention is taken")
+			}
+			if err := s.SetRetention(t.Context(), s.Bucket(), 72*time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			if refused(float) || refused(fmt.Sprintf("m v=1 %d", recent)) {
+				t.Error("a point within retention is refused")
+			}
+			if !refused(text) {
+				t.Error("another type is taken")
+			}
+			if err := s.DeleteBefore(t.Context(), s.Bucket(), now.Add(-20*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if refused(text) || !refused(fmt.Sprintf("m v=\"x\" %d", recent)) {
+				t.Error("DeleteBefore has forgotten too little, or too much")
+			}
+			if err := s.SetRetention(t.Context(), s.Bucket(), 0); err != nil {
+				t.Fatal(err)
+			}
+			if refused("m v=1 1000") {
+				t.Error("a bucket that keeps points for ever refuses an old one")
+			}
+		})
+	}
+}

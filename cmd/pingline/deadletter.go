@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"pingline"
+	"pingline/sink"
+)
+
+// deadletterCmd works on the files of a server, whether that runs or not.
+type deadletterCmd struct {
+	List   listCmd   `cmd:"" help:"Show the rows that InfluxDB refused."`
+	Replay replayCmd `cmd:"" help:"Put refused rows back into the log, to be written after all."`
+	Accept acceptCmd `cmd:"" help:"Where too many rows are refused and a shard stands still: let them become dead letters."`
+}
+
+type letterDir struct {
+	DataDir string `default:"./pingline-data" help:"Directory that serve works in; it may be running."`
+}
+
+// open returns the dead letters of a server.
+func (d *letterDir) open() (*sink.DeadLetters, error) {
+	letters, err := sink.OpenDeadLetters(filepath.Join(d.DataDir, deadLetterDir))
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--data-dir: no server has worked in %s: %w", d.DataDir, err)}
+	}
+	return letters, nil
+}
+
+// deadLetterDir is where they are in the data directory.
+const deadLetterDir = "deadletter"
+
+// letterFilter picks dead letters.
+type letterFilter struct {
+	letterDir `embed:""`
+	Reason    string `env:"-" help:"Only rows refused for this: part of what InfluxDB said, or of the cause that metrics name."`
+	Shard     string `env:"-" help:"Only rows that this shard refused."`
+}
+
+func (f *letterFilter) picks(l *sink.DeadLetter) bool {
+	contains := func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(f.Reason)) }
+	return (f.Shard == "" || l.Shard == f.Shard) && (contains(l.Cause()) || contains(l.Reason))
+}
+
+type listCmd struct {
+	letterFilter `embed:""`
+	JSON         bool `name:"json" env:"-" help:"One JSON object a row, with InfluxDB's own words."`
+}
+
+func (c *listCmd) Run(p *program) error {
+	letters, err := c.open()
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(p.stdout)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	found := make(tallies)
+	err = c.each(p, letters, func(l *sink.DeadLetter) error {
+		found[l.Cause()]++
+		if c.JSON {
+			return enc.Encode(l)
+		}
+		_, err := fmt.Fprintf(out, "%s  %s  %s  %s\n", l.At.Format(time.RFC3339), l.Shard, l.Cause(), l.Line)
+		return err
+	})
+	if !c.JSON {
+		fmt.Fprintf(out, "%s\n", found)
+	}
+	return errors.Join(err, out.Flush())
+}
+
+// tallies count rows by cause.
+type tallies map[string]int
+
+func (t tallies) sum() (n int) {
+	for _, k := range t {
+		n += k
+	}
+	return n
+}
+
+func (t tallies) String() string {
+	var causes []string
+	for _, cause := range slices.Sorted(maps.Keys(t)) {
+		causes = append(causes, fmt.Sprintf("%d %s", t[cause], cause))
+	}
+	switch n := t.sum(); n {
+	case 0:
+		return "no dead letters"
+	case 1:
+		return "1 dead letter: " + causes[0]
+	default:
+		return fmt.Sprintf("%d dead letters: %s", n, strings.Join(causes, ", "))
+	}
+}
+
+// each calls f for every letter picked. Lines that cannot be read are told as
+// they are met; they make an error in the end.
+func (f *letterFilter) each(p *program, letters *sink.DeadLetters, visit func(*sink.DeadLetter) error) error {
+	bad := 0
+	for l, err := range letters.All() {
+		if p.Err() != nil {
+			return p.Err()
+		}
+		if err != nil {
+			bad++
+			fmt.Fprintln(p.stderr, "pingline:", err)
+			continue
+		}
+		if !f.picks(l) {
+			continue
+		}
+		if err := visit(l); err != nil {
+			return err
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d lines cannot be read", bad)
+	}
+	return nil
+}
+
+type replayCmd struct {
+	letterFilter `embed:""`
+	DryRun       bool          `env:"-" help:"Only say what would be put back."`
+	Wait         time.Duration `default:"10s" env:"-" help:"How long to wait for a server to take the rows up."`
+}
+
+func (c *replayCmd) Run(p *program) error {
+	letters, err := c.open()
+	if err != nil {
+		return err
+	}
+	if c.DryRun {
+		found := make(tallies)
+		err := c.each(p, letters, func(l *sink.DeadLetter) error { found[l.Cause()]++; return nil })
+		fmt.Fprintf(p.stdout, "would be put back: %s\n", found)
+		return err
+	}
+	n, err := letters.Replay(p, c.picks)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		fmt.Fprintln(p.stdout, "no dead letters")
+		return nil
+	}
+	fmt.Fprintf(p.stdout, "%d dead letters are on their way back into the log\n", n)
+	taken, err := c.taken(p, letters)
+	switch {
+	case err != nil:
+		return err
+	case taken:
+		fmt.Fprintln(p.stdout, "the server has taken them up")
+	default:
+		fmt.Fprintf(p.stdout, "no server has taken them up so far; they wait in %s for one that runs\n", filepath.Join(c.DataDir, deadLetterDir, "replay"))
+	}
+	return nil
+}
+
+// taken reports whether nothing waits to be taken up any more, for as long as
+// asked.
+func (c *replayCmd) taken(ctx context.Context, letters *sink.DeadLetters) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Wait)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		files, err := letters.Replaying()
+		if err != nil || files == 0 {
+			return err == nil, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false, nil
+		}
+	}
+}
+
+type acceptCmd struct {
+	letterDir `embed:""`
+	Shard     string `required:"" env:"-" help:"Shard that stands still."`
+	Rows      int    `required:"" env:"-" help:"How many more of its rows may be refused."`
+}
+
+// Validate is called by kong; the error names the flag and the limit.
+func (c *acceptCmd) Validate() error {
+	if err := pingline.CheckName("shard", c.Shard); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	if c.Rows < 1 || c.Rows > math.MaxInt32 {
+		return fmt.Errorf("--rows: %d is not in [1, %d]", c.Rows, math.MaxInt32)
+	}
+	return nil
+}
+
+func (c *acceptCmd) Run(p *program) error {
+	letters, err := c.open()
+	if err != nil {
+		return err
+	}
+	if err := letters.Accept(p, c.Shard, c.Rows); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%d more rows of shard %s may become dead letters; a server that stands still sees this within seconds\n", c.Rows, c.Shard)
+	return err
+}

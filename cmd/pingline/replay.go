@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pingline"
+	"pingline/ingest"
+	"pingline/sink"
+)
+
+// replayEvery is how often the server looks for dead letters to put back.
+const replayEvery = time.Second
+
+// replay puts the dead letters that pingline deadletter replay has moved back
+// into the log, until ctx is cancelled. While the log takes none they wait.
+func (s *service) replay(ctx context.Context) error {
+	tick := time.NewTicker(replayEvery)
+	defer tick.Stop()
+	for {
+		n, err := s.sink.DeadLetters().TakeReplays(ctx, s.resubmit)
+		if n > 0 {
+			s.logger.Info("dead letters are back in the log", "rows", n)
+		}
+		note := ""
+		if err != nil && ctx.Err() == nil {
+			note = fmt.Sprintf("dead letters are not replayed: %v", err)
+		}
+		if before := s.replayNote.Swap(&note); note != "" && (before == nil || *before != note) {
+			s.logger.Warn("dead letters are not replayed", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// resubmit makes letters durable in the log, as lines for the shards that
+// refused them.
+func (s *service) resubmit(letters []*sink.DeadLetter) error {
+	var job ingest.Job
+	for _, l := range letters {
+		job.Lines = append(job.Lines, pingline.Entry{Kind: pingline.Replayed, To: l.Shard, Line: l.Line})
+	}
+	return s.writer.Submit(&job)
+}
