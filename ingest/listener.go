@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -24,18 +25,19 @@ func newListener(ln net.Listener, most int) *listener {
 	return &listener{Listener: ln, most: int64(most), telling: make(chan struct{}, 64)}
 }
 
-// Accept returns the next connection there is room for. What fails and will
-// pass, such as too many open files, is waited out: Fiber would stop for good.
+// Accept returns the next connection there is room for. That the system lacks
+// something at the moment, such as open files, is waited out: Fiber would stop
+// for good.
 func (l *listener) Accept() (net.Conn, error) {
 	for wait := 5 * time.Millisecond; ; {
 		c, err := l.Listener.Accept()
 		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil, err
-		case err != nil:
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
 			time.Sleep(wait)
 			wait = min(2*wait, time.Second)
 			continue
+		case err != nil:
+			return nil, err
 		case l.open.Add(1) <= l.most:
 			return &connection{Conn: c, from: l}, nil
 		}

@@ -117,6 +117,10 @@ func (o *Overload) Full() (time.Duration, bool) {
 	return o.flow.full, o.flow.full < never
 }
 
+// someRoom is what a request of some pings may need: a log that has less is full,
+// if not to the byte.
+const someRoom = 64 << 10
+
 // look brings the level up to date.
 func (o *Overload) look(now time.Time) {
 	log, s := o.cfg.Log, o.cfg.Signals()
@@ -131,6 +135,9 @@ func (o *Overload) look(now time.Time) {
 		o.opened = now
 	}
 	l := load{fill: float64(bytes) / float64(limit), full: o.flow.full, memory: memoryInUse()}
+	if log.Room() < someRoom {
+		l.fill = max(l.fill, marks[maxLevel].fill)
+	}
 	if !o.opened.IsZero() {
 		l.breaker = now.Sub(o.opened)
 	}

@@ -640,6 +640,8 @@ func (w *Writer) Unready() string {
 		return "the log does not answer"
 	case w.log.Room() < int64(w.cfg.MaxCommit):
 		return "the log is full"
+	case w.cfg.Overload.Level() == maxLevel:
+		return "overloaded"
 	}
 	return ""
 }

@@ -152,7 +152,7 @@ func TestQueueFull(t *testing.T) {
 	influx := startInflux(t)
 	influx.Kill()
 	dir := t.TempDir()
-	p := serve(t, dir, influx.URL(), "--queue-max-bytes=4MiB", "--max-error=0")
+	p := serve(t, dir, influx.URL(), "--queue-max-bytes=4MiB", "--max-error=0", "--shed-hold=1s")
 	tr := drive(t, p.url, 20_000)
 	eventually(t, "requests are refused", func() bool { return tr.load.Counters().Refused[http.StatusServiceUnavailable] > 0 })
 	status, body := p.readyz()

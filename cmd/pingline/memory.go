@@ -17,9 +17,17 @@ import (
 // for what Go does not count, and for being late.
 const memoryShare = 0.9
 
-// limitMemory makes Go's memory limit follow the control group's, unless GOMEMLIMIT
+// garbageShare is how much garbage there may be, in percent of what lives. Go's
+// default of 100 would double the log's cache and the filter; these have few
+// pointers, so that looking for garbage twice as often costs little.
+const garbageShare = 50
+
+// limitMemory keeps garbage down, unless GOGC is set, and makes Go's memory limit follow the control group's, unless GOMEMLIMIT
 // is set, and returns what the limit is.
 func limitMemory() string {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbageShare)
+	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return humanize.IBytes(uint64(debug.SetMemoryLimit(-1))) + " (GOMEMLIMIT)"
 	}

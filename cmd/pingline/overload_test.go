@@ -25,7 +25,6 @@ type watch struct {
 	stopped chan struct{}
 	most    int // MiB in use
 	levels  []string
-	highest int
 }
 
 func (p *process) watch() *watch {
@@ -36,7 +35,6 @@ func (p *process) watch() *watch {
 		w.most = max(w.most, p.rss())
 		if level, err := p.metric("pingline_shed_level"); err == nil && int(level) != last {
 			last = int(level)
-			w.highest = max(w.highest, last)
 			w.levels = append(w.levels, fmt.Sprintf("%d at %.1f s", last, time.Since(began).Seconds()))
 		}
 	}
@@ -66,16 +64,16 @@ func (w *watch) end() {
 // every answer is one a phone understands, an SOS is always taken, what was
 // accepted is stored, and when it is over nothing is given up any more.
 func TestOverload(t *testing.T) {
-	lasts, size, hold := 8*time.Second, "6MiB", time.Second
+	points, lasts, size, hold := 2000.0, 4*time.Second, "6MiB", time.Second
 	if *chaos > 0 {
-		lasts, size, hold = time.Minute, "64MiB", 30*time.Second
+		points, lasts, size, hold = 10_000, 35*time.Second, "64MiB", 30*time.Second // a minute with the rise
 	}
 	for _, tt := range []struct {
 		name   string
 		points float64 // a second that InfluxDB takes
 		freeze bool
 	}{
-		{"InfluxDB takes 10,000 points a second", 10_000, false},
+		{"InfluxDB takes less than is offered", points, false},
 		{"InfluxDB is frozen", 0, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,6 +91,10 @@ func TestOverload(t *testing.T) {
 			began := time.Now()
 			c := startCrowd(t, p.url, 50_000, ledger)
 			sos := c.startRescue(false)
+			eventually(t, "much is given up", func() bool {
+				level, err := p.metric("pingline_shed_level")
+				return err == nil && level >= 3
+			})
 			notes := p.overloadedFor(lasts)
 			c.end()
 			c.report(time.Since(began), false)
@@ -114,9 +116,6 @@ func TestOverload(t *testing.T) {
 			t.Logf("most memory in use: %d MiB", w.most)
 			if w.most > 300 {
 				t.Errorf("memory rose to %d MiB, want at most 300", w.most)
-			}
-			if w.highest < 3 {
-				t.Errorf("the highest level was %d, want at least 3", w.highest)
 			}
 			if !strings.Contains(notes, "InfluxDB takes") || !strings.Contains(notes, "level") {
 				t.Errorf("under overload the notes say %q", notes)
