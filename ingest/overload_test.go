@@ -139,6 +139,9 @@ func TestOnlyEventsAtTheLastLevel(t *testing.T) {
 	if err := w.Submit(job("other", t0, 3)); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a job without events: %v, want ErrUnavailable", err)
 	}
+	if _, err := w.Look("r"); err != nil {
+		t.Errorf("a look at a rider, which adds nothing: %v", err)
+	}
 	if err := w.Submit(&Job{Lines: []pingline.Entry{{Kind: pingline.Self, Line: "pingline a=1i 1"}}}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a ready line: %v, want ErrUnavailable", err)
 	}

@@ -382,7 +382,7 @@ func (w *Writer) now() time.Duration { return time.Since(w.start) }
 // admit decides whether job is taken, and whether only its events are.
 func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
 	switch size := int64(len(w.buf) + job.size); {
-	case w.level < maxLevel && size <= w.log.Room():
+	case job.size == 0, w.level < maxLevel && size <= w.log.Room():
 		return false, nil
 	case job.events == 0 && w.level == maxLevel:
 		return false, errOnlyEvents
