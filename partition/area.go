@@ -81,7 +81,7 @@ func CellsIn(box Box, res, most int) ([]uint64, error) {
 				continue
 			}
 			seen[cell] = true
-			if box.touches(cell) {
+			if box.Touches(Around(cell)) {
 				list = append(list, cell)
 			}
 		}
@@ -92,23 +92,34 @@ func CellsIn(box Box, res, most int) ([]uint64, error) {
 	return list, nil
 }
 
-// touches reports whether the circle around a cell reaches the parallels and
-// meridians between which box lies: it does if the cell overlaps box.
-func (b Box) touches(cell uint64) bool {
+// Circle is a circle on the globe.
+type Circle struct {
+	Lat, Lon float64 // of its centre, degrees
+	Radius   float64 // on the ground, as degrees of the great circle
+}
+
+// Around returns the circle around a valid cell.
+func Around(cell uint64) Circle {
 	c := centre(cell)
 	middle, radius := unit(c[0], c[1]), 0.0
 	for _, p := range corners(cell) {
 		d := unit(p[0], p[1]).minus(middle)
 		radius = max(radius, 2*math.Asin(math.Sqrt(d.dot(d))/2))
 	}
-	lat, degrees := c[1]*(math.Pi/180), radius*(180/math.Pi)
-	if c[1]+degrees < b.South || c[1]-degrees > b.North {
+	return Circle{Lat: c[1], Lon: c[0], Radius: radius * (180 / math.Pi)}
+}
+
+// Touches reports whether a circle reaches the parallels and meridians between
+// which b lies: it does if it overlaps b.
+func (b Box) Touches(c Circle) bool {
+	if c.Lat+c.Radius < b.South || c.Lat-c.Radius > b.North {
 		return false
 	}
-	if math.Abs(lat)+radius >= math.Pi/2 {
+	if math.Abs(c.Lat)+c.Radius >= 90 {
 		return true // every meridian passes it
 	}
-	reach := math.Asin(math.Sin(radius)/math.Cos(lat)) * (180 / math.Pi)
-	off := math.Mod(c[0]-b.West+720, 360) // east of the western edge
+	const radian = math.Pi / 180
+	reach := math.Asin(math.Sin(c.Radius*radian)/math.Cos(c.Lat*radian)) / radian
+	off := math.Mod(c.Lon-b.West+720, 360) // east of the western edge
 	return off <= b.width()+reach || off >= 360-reach
 }
