@@ -17,6 +17,7 @@ var arrows = map[string][]string{
 	"pingline/internal/influxd": {},
 	"pingline/partition":        {"pingline"},
 	"pingline/queue":            {},
+	"pingline/rollup":           {"pingline", "pingline/partition", "pingline/queue"},
 	"pingline/sim":              {"pingline", "pingline/sink", "pingline/track"},
 	"pingline/sink":             {"pingline", "pingline/partition", "pingline/queue"},
 	"pingline/track":            {"pingline"},
@@ -30,6 +31,7 @@ var homes = map[string]string{
 	"github.com/sony/gobreaker/":      "pingline/sink",
 	"github.com/uber/h3-go/":          "pingline/partition",
 	"github.com/alecthomas/kong":      "pingline/cmd/pingline",
+	"github.com/axiomhq/hyperloglog":  "pingline/rollup",
 }
 
 func TestArrowsBetweenPackages(t *testing.T) {

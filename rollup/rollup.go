@@ -1,0 +1,258 @@
+// Package rollup counts the pings of the log per cell and window: how many, of
+// how many riders, how fast, who moves and who waits.
+//
+// It works in stages: pings are counted once, in the finest cells and shortest
+// windows; every coarser cell and longer window is merged from those below it.
+// Totals are rewritten whenever they have changed, never added to, so that a
+// total written twice does no harm. A window stays open for pings that come
+// late; what the log holds and when it was written decide alone which those are,
+// so that reading the log again counts the same.
+//
+// Neither a crash nor a late ping ever writes a part over a whole. Memory is
+// bounded, and so is how much of the log is held back; at either bound windows
+// become coarser or close early, and that is counted. What it does not promise:
+// that a total is there when the log lost pings (it is too small then), or when
+// the caller cannot take lines for so long that the log would fill.
+package rollup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"pingline"
+	"pingline/partition"
+	"pingline/queue"
+)
+
+// Config sets up a Rollup. Log and Emit are required; the zero value of
+// everything else takes its default.
+type Config struct {
+	Log         *queue.Log
+	Node        string          // tag of the lines; "" leaves it out
+	Resolutions []int           // of the cells, finest first; nil means 8, 6, 4
+	Windows     []time.Duration // shortest first, each a multiple of the one before; nil means 10 s, 1 min
+	Lateness    time.Duration   // how long a window stays open; 0 means 2 min
+	MaxAhead    time.Duration   // how far ahead of its commit a ping may be; 0 means 2 min
+	MaxBytes    int64           // for what is counted; 0 means 128 MiB
+	Grace       time.Duration   // for the last lines, once Run is told to stop; 0 means 5 s
+	Logger      *slog.Logger    // nil means slog.Default()
+
+	// Emit makes lines durable. Any error means that they may not be, and they
+	// are given again later. It may keep the slice.
+	Emit func(ctx context.Context, lines []pingline.Entry) error
+
+	// Level, if set, says how overloaded we are: at 1 only the coarsest cells are
+	// written, from 2 on nothing is. The live view has everything all the same.
+	Level func() int
+}
+
+func (c *Config) setDefaults() error {
+	if c.Resolutions == nil {
+		c.Resolutions = []int{8, 6, 4}
+	}
+	if c.Windows == nil {
+		c.Windows = []time.Duration{10 * time.Second, time.Minute}
+	}
+	c.Lateness = cmp.Or(c.Lateness, 2*time.Minute)
+	c.MaxAhead = cmp.Or(c.MaxAhead, 2*time.Minute)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 128<<20)
+	c.Grace = cmp.Or(c.Grace, 5*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	if c.Level == nil {
+		c.Level = func() int { return 0 }
+	}
+	if c.Log == nil || c.Emit == nil {
+		return errors.New("rollup: no log, or nobody to take the lines")
+	}
+	return c.check()
+}
+
+func (c *Config) check() error {
+	if err := CheckResolutions(c.Resolutions); err != nil {
+		return fmt.Errorf("rollup: %w", err)
+	}
+	if err := CheckWindows(c.Windows); err != nil {
+		return fmt.Errorf("rollup: %w", err)
+	}
+	switch {
+	case c.Lateness < time.Second || c.Lateness > time.Hour:
+		return fmt.Errorf("rollup: lateness %v not in [1s, 1h]", c.Lateness)
+	case c.MaxAhead < 0 || c.Grace < 0 || c.MaxBytes < 1<<20:
+		return fmt.Errorf("rollup: ahead %v, grace %v or %d bytes: negative, or less than %d", c.MaxAhead, c.Grace, c.MaxBytes, 1<<20)
+	case len(c.Node) > maxNode || strings.ContainsFunc(c.Node, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return fmt.Errorf("rollup: node %q: more than %d bytes, or control characters", c.Node, maxNode)
+	}
+	return nil
+}
+
+const maxNode = 255
+
+// CheckResolutions returns an error unless list is a non-empty list of H3
+// resolutions, each coarser than the one before.
+func CheckResolutions(list []int) error {
+	if len(list) == 0 {
+		return errors.New("no resolution")
+	}
+	for i, res := range list {
+		if res < 0 || res > partition.MaxRes {
+			return fmt.Errorf("resolution %d not in [0, %d]", res, partition.MaxRes)
+		}
+		if i > 0 && res >= list[i-1] {
+			return fmt.Errorf("resolution %d behind %d: the finest goes first", res, list[i-1])
+		}
+	}
+	return nil
+}
+
+// CheckWindows returns an error unless list is a non-empty list of whole seconds
+// up to an hour, each a multiple of the one before.
+func CheckWindows(list []time.Duration) error {
+	if len(list) == 0 {
+		return errors.New("no window")
+	}
+	for i, w := range list {
+		if w < time.Second || w > time.Hour || w%time.Second != 0 {
+			return fmt.Errorf("window %v is not whole seconds in [1s, 1h]", w)
+		}
+		if i > 0 && (w == list[i-1] || w%list[i-1] != 0) {
+			return fmt.Errorf("window %v is no multiple of %v, the one before", w, list[i-1])
+		}
+	}
+	return nil
+}
+
+// Rollup counts what the log holds. Run is for one caller; everything else is
+// safe for concurrent use.
+type Rollup struct {
+	cfg      Config
+	cells    partition.Cells
+	lengths  []int64 // of the windows, ms
+	lateness int64
+	seed     maphash.Seed
+	now      func() int64 // our own clock, ms since 1970
+	view     view
+
+	// What Run's goroutine reads and writes.
+	next     queue.Cursor // of the log
+	last     uint64       // of the log when it was opened: up to there an earlier process may have read
+	began    uint64       // up to there one had when it last wrote its record
+	fresh    bool         // none has, or it counted something else, and the log has begun long ago
+	missed   int64        // windows that end by then began before we did, ms
+	clock    int64        // the latest At of a commit, ms; 0 before the first
+	marks    []position   // about one a second, for the last lookBack
+	nextTurn int64        // clock
+	retry    int64        // by our own clock: no lines are given before
+	entry    pingline.Entry
+	list     []ref
+	sums     []tally // one for each resolution
+	scratch  memory  // of sums
+	pass     pass
+
+	mu       sync.Mutex  // held while what is below changes, and where others read it
+	windows  [][]*window // open ones by level, in order
+	closed   []*window   // to be used again
+	hot      *window     // of the last ping
+	full     bool        // memory is full and nothing can be made coarser
+	memory   memory
+	tracks   tracks
+	record   record
+	stats    Stats
+	noted    noted
+	failures int // of Emit, in a row
+}
+
+// New returns a Rollup that goes on where the log's record of it stands. From
+// then on the log keeps what it has not read.
+func New(cfg Config) (*Rollup, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	cells, err := partition.NewCells(cfg.Resolutions[0])
+	if err != nil {
+		return nil, fmt.Errorf("rollup: %w", err)
+	}
+	r := &Rollup{
+		cfg:      cfg,
+		cells:    cells,
+		lateness: cfg.Lateness.Milliseconds(),
+		seed:     maphash.MakeSeed(),
+		now:      func() int64 { return time.Now().UnixMilli() },
+		windows:  make([][]*window, len(cfg.Windows)),
+		tracks:   newTracks(cfg.MaxBytes / 4),
+		sums:     make([]tally, len(cfg.Resolutions)),
+	}
+	for _, w := range cfg.Windows {
+		r.lengths = append(r.lengths, w.Milliseconds())
+	}
+	r.view.init(len(cfg.Resolutions))
+	r.stats.Stages = r.stages()
+	r.pass.counts = make([]Stage, len(cfg.Resolutions))
+	r.load()
+	return r, nil
+}
+
+// tickEvery is how often the roll-up looks around when no pings come.
+const tickEvery = time.Second
+
+// Run counts until ctx is cancelled; then it reads to the end of the log, writes
+// all that is new, at most for Grace, and returns nil. Stop whatever appends pings
+// before it, and who takes the lines behind it. Any other return means that the
+// log cannot be read.
+func (r *Rollup) Run(ctx context.Context) error {
+	reader := r.cfg.Log.Read(r.next.Next)
+	defer reader.Close()
+	for {
+		err := r.read(ctx, reader, math.MaxUint64)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		now := r.clock
+		if r.next.Next > r.cfg.Log.Last() {
+			now = max(now, r.now()) // nothing is on its way
+		}
+		r.turn(ctx, now)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Grace)
+	defer cancel()
+	for end := r.cfg.Log.Last(); r.next.Next <= end && ctx.Err() == nil; {
+		if err := r.read(ctx, reader, end); err != nil {
+			return err
+		}
+	}
+	r.retry = 0
+	r.turn(ctx, math.MaxInt64) // windows that have not ended, too: they are rewritten
+	return nil
+}
+
+// read counts what the log has up to number end, until ctx ends or nothing has
+// come for a while.
+func (r *Rollup) read(ctx context.Context, reader *queue.Reader, end uint64) error {
+	wait, cancel := context.WithTimeout(ctx, tickEvery)
+	defer cancel()
+	for r.next.Next <= end && ctx.Err() == nil {
+		rec, err := reader.Next(wait)
+		var lost *queue.DamageError
+		switch {
+		case err == nil:
+			r.take(ctx, &rec)
+		case errors.As(err, &lost):
+			r.lost(lost)
+		case wait.Err() != nil:
+			return nil
+		default:
+			return fmt.Errorf("rollup: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package rollup
+
+import (
+	"math"
+	"time"
+
+	"pingline"
+)
+
+// tally is what is known of one cell in one window. All of it can be merged: a
+// parent's tally is that of its children together, whatever the order.
+type tally struct {
+	cell        uint64
+	first, last uint64 // numbers of the commits of its first and its newest ping
+	pings       uint64
+	speeds      uint64  // pings whose speed is known
+	speedSum    uint64  // of theirs, mm/s: integers add up to the same in any order
+	speedMax    float32 // of theirs, m/s
+	riders      riders
+}
+
+// tallyBytes is about what a tally takes beside its riders, its place in a map
+// among it.
+const tallyBytes = 160
+
+// add counts a ping of commit number.
+func (t *tally) add(m *memory, e *pingline.Entry, number, rider uint64) {
+	if t.pings == 0 {
+		t.first = number
+	}
+	t.last = number
+	t.pings++
+	if e.Has(pingline.HasSpeed) {
+		t.speeds++
+		t.speedSum += uint64(math.Round(float64(e.Speed) * 1000))
+		t.speedMax = max(t.speedMax, e.Speed)
+	}
+	t.riders.add(m, rider)
+}
+
+// merge adds o to t.
+func (t *tally) merge(m *memory, o *tally) {
+	if t.pings == 0 {
+		t.first = o.first
+	}
+	t.first, t.last = min(t.first, o.first), max(t.last, o.last)
+	t.pings += o.pings
+	t.speeds += o.speeds
+	t.speedSum += o.speedSum
+	t.speedMax = max(t.speedMax, o.speedMax)
+	t.riders.union(m, &o.riders)
+}
+
+// reset empties t.
+func (t *tally) reset(m *memory) {
+	t.riders.reset(m)
+	*t = tally{}
+}
+
+// A rider moves at movingSpeed, m/s, or more. If a ping does not say how fast it
+// is, its way from the ping before it does, if that is not older than lookBack.
+const (
+	movingSpeed = 0.5
+	lookBack    = int64(time.Minute / time.Millisecond)
+)
+
+// tracks remember the last ping without a speed of each track. Those are all
+// that a ping without a speed is compared with: a phone that knows its speed
+// costs nothing here.
+//
+// They are a function of the commits of the last lookBack: what came before is as
+// good as forgotten.
+type tracks struct {
+	now, before map[uint64]spot // by hash of the track
+	turned      int64           // clock when now was begun
+	most        int             // spots in each of them
+	forgotten   uint64          // pings that found no room
+}
+
+// spot is a fix, and the clock when it came.
+type spot struct {
+	at, seen int64
+	lat, lon int32
+}
+
+// spotBytes is about what a spot takes, its place in a map among it.
+const spotBytes = 64
+
+func newTracks(bytes int64) tracks {
+	return tracks{now: map[uint64]spot{}, before: map[uint64]spot{}, most: int(bytes / 2 / spotBytes)}
+}
+
+// moved reports whether f, which comes at clock, is on its way from the fix
+// before it of the same track, and remembers it in its place.
+func (t *tracks) moved(track uint64, f *pingline.Fix, clock int64) bool {
+	if clock-t.turned > lookBack {
+		t.now, t.before, t.turned = t.before, t.now, clock
+		clear(t.now)
+	}
+	was, known := t.now[track]
+	room := known || len(t.now) < t.most
+	if !known {
+		was, known = t.before[track]
+	}
+	if room {
+		t.now[track] = spot{at: f.At, seen: clock, lat: f.LatE7, lon: f.LonE7}
+	} else {
+		delete(t.before, track)
+		t.forgotten++
+	}
+	if !known || clock-was.seen > lookBack {
+		return false
+	}
+	took := max(f.At-was.at, was.at-f.At)
+	return took > 0 && took <= lookBack && metres(&was, f) >= movingSpeed*float64(took)/1000
+}
+
+// forget forgets all tracks.
+func (t *tracks) forget(clock int64) {
+	clear(t.now)
+	clear(t.before)
+	t.turned = clock
+}
+
+// metres returns the distance of two fixes that are near one another.
+func metres(a *spot, f *pingline.Fix) float64 {
+	const (
+		unit = 6371008.8 * math.Pi / 180 / pingline.E7 // metres in 1e-7 degree
+		turn = 360 * pingline.E7
+	)
+	north := float64(f.LatE7) - float64(a.lat)
+	east := math.Remainder(float64(f.LonE7)-float64(a.lon), turn)
+	middle := (float64(f.LatE7) + float64(a.lat)) / 2 * (math.Pi / 180 / pingline.E7)
+	return unit * math.Hypot(north, east*math.Cos(middle))
+}

@@ -1,0 +1,334 @@
+package rollup
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"pingline"
+	"pingline/partition"
+)
+
+// A window is written settle after its end, when nearly all of its pings are
+// there; if more come, again when four times as long has passed since its end;
+// and for good when it closes. With a lateness of 2 minutes that is after 2, 8,
+// 32 and 120 seconds, and each time only totals that have changed are written.
+const (
+	settle    = 2000 // ms
+	turnEvery = 1000 // ms of the clock
+)
+
+// nextDue sets when w is to be looked at again, after now.
+func (w *window) nextDue(now, lateness int64) {
+	wait := int64(settle)
+	for wait < lateness && w.until+wait <= now {
+		wait *= 4
+	}
+	w.due = math.MaxInt64 // when it closes
+	if wait < lateness {
+		w.due = w.until + wait
+	}
+}
+
+// caughtUp reports whether all is read that an earlier process can have read.
+// Until then a total that is not final may be a part of what that has written.
+func (r *Rollup) caughtUp() bool { return r.next.Next > r.last }
+
+// turn shows and writes what is due at now, closes what can get no more pings,
+// and moves the record.
+func (r *Rollup) turn(ctx context.Context, now int64) {
+	for _, w := range r.windows[0] {
+		if r.isDue(w, now) {
+			r.show(w)
+		}
+	}
+	r.writeDue(ctx, now)
+	r.letGo(ctx)
+	r.keep()
+}
+
+func (r *Rollup) isDue(w *window, now int64) bool {
+	return !w.mute && now >= w.due && r.caughtUp() || r.isFinal(w)
+}
+
+func (r *Rollup) isFinal(w *window) bool { return w.until+r.lateness <= r.clock }
+
+// writeDue stops at the first window that cannot be written: each closes behind
+// those before it.
+func (r *Rollup) writeDue(ctx context.Context, now int64) {
+	level := r.cfg.Level()
+	for k := range r.windows {
+		for i := 0; i < len(r.windows[k]); {
+			w := r.windows[k][i]
+			final := r.isFinal(w)
+			if r.isDue(w, now) {
+				if !r.write(ctx, w, final, level) {
+					return
+				}
+				w.nextDue(now, r.lateness)
+			}
+			if final {
+				r.close(w)
+			} else {
+				i++
+			}
+		}
+	}
+}
+
+// letGo closes windows before their time, those first that hold back the log from
+// the earliest commit on, while that is more than an eighth of its limit.
+func (r *Rollup) letGo(ctx context.Context) {
+	for r.holds(r.origin(true)) > r.cfg.Log.Limit()/8 {
+		var oldest *window
+		for _, list := range slices.Backward(r.windows) { // the longest first
+			for _, w := range list {
+				if !w.mute && (oldest == nil || w.first.Next < oldest.first.Next) {
+					oldest = w
+				}
+			}
+		}
+		if oldest == nil {
+			return
+		}
+		level, until := oldest.level, oldest.until
+		// A longer window must not miss what its parts do not get any more.
+		for k := len(r.windows) - 1; k > level; k-- {
+			for len(r.windows[k]) > 0 && r.windows[k][0].from < until {
+				r.closeEarly(ctx, r.windows[k][0])
+			}
+		}
+		for len(r.windows[level]) > 0 && r.windows[level][0].until <= until {
+			r.closeEarly(ctx, r.windows[level][0])
+		}
+	}
+}
+
+// closeEarly writes w, if that can be done at once, and closes it.
+func (r *Rollup) closeEarly(ctx context.Context, w *window) {
+	if !w.mute {
+		if !r.caughtUp() || !r.write(ctx, w, true, r.cfg.Level()) {
+			r.drop(w)
+		}
+		r.mu.Lock()
+		r.stats.Early++
+		r.noted.early = r.now()
+		r.mu.Unlock()
+	}
+	if w.level == 0 {
+		r.mu.Lock()
+		r.record.Cut = max(r.record.Cut, w.until)
+		r.mu.Unlock()
+	}
+	r.close(w)
+}
+
+// pass is one writing of a window.
+type pass struct {
+	r     *Rollup
+	ctx   context.Context
+	w     *window
+	final bool
+	level int // of overload
+
+	lines  []byte
+	ends   []int
+	counts []Stage // of lines, by resolution, not emitted yet
+	failed bool
+}
+
+const passLines = 1000 // given to Emit at once
+
+// write writes what has changed in w since it was last written, and reports
+// whether it is durable.
+func (r *Rollup) write(ctx context.Context, w *window, final bool, level int) bool {
+	since := slices.Min(w.written[w.res:])
+	if w.mute || r.newest(w) <= since || level >= 2 && !final {
+		return true
+	}
+	if r.now() < r.retry {
+		return false
+	}
+	p := &r.pass
+	*p = pass{r: r, ctx: ctx, w: w, final: final, level: level, lines: p.lines[:0], ends: p.ends[:0], counts: p.counts}
+	r.each(w, since, p.total)
+	p.flush()
+	if p.failed {
+		return false
+	}
+	for res := w.res; res < len(w.written); res++ {
+		if !r.withheld(res, level) {
+			w.written[res] = r.next.Next - 1
+		}
+	}
+	return true
+}
+
+// withheld reports whether totals of a resolution are not written at a level of
+// overload.
+func (r *Rollup) withheld(res, level int) bool {
+	return level >= 2 || level >= 1 && res < len(r.cfg.Resolutions)-1
+}
+
+// total takes the total of a cell.
+func (p *pass) total(res int, cell uint64, t *tally) {
+	switch {
+	case p.failed || t.last <= p.w.written[res]:
+		return
+	case p.r.withheld(res, p.level):
+		if p.final {
+			p.counts[res].Withheld++
+		}
+		return
+	}
+	a := p.r.activity(res, cell, t, p.w)
+	p.lines = a.appendLine(p.lines, p.r.cfg.Node)
+	p.ends = append(p.ends, len(p.lines))
+	p.counts[res].Points++
+	if t.first <= p.w.written[res] {
+		p.counts[res].Rewrites++
+	}
+	if len(p.ends) == passLines {
+		p.flush()
+	}
+}
+
+// flush makes the lines so far durable.
+func (p *pass) flush() {
+	if len(p.ends) > 0 && !p.failed {
+		lines, text, from := make([]pingline.Entry, len(p.ends)), string(p.lines), 0
+		for i, end := range p.ends {
+			lines[i] = pingline.Entry{Kind: pingline.Activity, Line: text[from:end]}
+			from = end
+		}
+		p.failed = !p.r.emitted(p.r.cfg.Emit(p.ctx, lines))
+		p.lines, p.ends = p.lines[:0], p.ends[:0]
+	}
+	if !p.failed {
+		p.r.book(p.w.level, p.counts)
+	}
+	clear(p.counts)
+}
+
+// emitted takes note of whether Emit failed, and when to try again.
+func (r *Rollup) emitted(err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		if r.failures > 0 {
+			r.cfg.Logger.Info("roll-ups are written again")
+		}
+		r.failures = 0
+		return true
+	}
+	if r.failures == 0 {
+		r.noted.failing = r.now()
+		r.cfg.Logger.Warn("roll-ups cannot be written, and are tried again", "error", err)
+	}
+	const first, most = 250, 10_000 // ms
+	r.retry = r.now() + min(int64(most), first<<min(r.failures, 10))
+	r.failures++
+	r.stats.Failures++
+	return false
+}
+
+// book adds to the counts of a window length's stages.
+func (r *Rollup) book(level int, counts []Stage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for res := range counts {
+		s, c := &r.stats.Stages[level*len(counts)+res], &counts[res]
+		s.Points += c.Points
+		s.Rewrites += c.Rewrites
+		s.Withheld += c.Withheld
+		s.Lost += c.Lost
+	}
+}
+
+// drop counts what of w will not be written.
+func (r *Rollup) drop(w *window) {
+	counts := make([]Stage, len(r.cfg.Resolutions))
+	r.each(w, slices.Min(w.written[w.res:]), func(res int, _ uint64, t *tally) {
+		if t.last > w.written[res] {
+			counts[res].Lost++
+		}
+	})
+	r.book(w.level, counts)
+}
+
+// newest returns the commit of the newest ping that w counts.
+func (r *Rollup) newest(w *window) uint64 {
+	last := w.last
+	for _, part := range r.parts(w) {
+		last = max(last, r.newest(part))
+	}
+	return last
+}
+
+// each hands over the totals of w in every resolution, children before their
+// parent, each merged from those before. It leaves out cells of the coarsest
+// resolution without a ping behind commit since.
+func (r *Rollup) each(w *window, since uint64, total func(res int, cell uint64, t *tally)) {
+	r.list = r.refs(r.list[:0], w)
+	top := len(r.cfg.Resolutions) - 1
+	for list := r.list; len(list) > 0; {
+		n, newest := 0, uint64(0)
+		for parent := r.parent(list[0].cell, top); n < len(list) && r.parent(list[n].cell, top) == parent; n++ {
+			newest = max(newest, list[n].last)
+		}
+		if newest > since {
+			r.sum(top, w.res, list[:n], total)
+		}
+		list = list[n:]
+	}
+	clear(r.list)
+}
+
+// sum hands over the totals of one cell, whose tallies are list, and of all below
+// it down to the finest resolution, and returns the cell's.
+func (r *Rollup) sum(res, finest int, list []ref, total func(int, uint64, *tally)) *tally {
+	cell := r.parent(list[0].cell, res)
+	t := &r.sums[res]
+	switch t.reset(&r.scratch); {
+	case res > finest:
+		for len(list) > 0 {
+			n, child := 0, r.parent(list[0].cell, res-1)
+			for n < len(list) && r.parent(list[n].cell, res-1) == child {
+				n++
+			}
+			t.merge(&r.scratch, r.sum(res-1, finest, list[:n], total))
+			list = list[n:]
+		}
+	case len(list) == 1:
+		t = list[0].tally
+	default:
+		for i := range list {
+			t.merge(&r.scratch, list[i].tally)
+		}
+	}
+	total(res, cell, t)
+	return t
+}
+
+func (r *Rollup) parent(cell uint64, res int) uint64 {
+	return partition.Parent(cell, r.cfg.Resolutions[res])
+}
+
+// activity is what t says of a cell in w.
+func (r *Rollup) activity(res int, cell uint64, t *tally, w *window) CellActivity {
+	a := CellActivity{
+		Cell:   cell,
+		Res:    r.cfg.Resolutions[res],
+		From:   w.from,
+		Window: time.Duration(w.until-w.from) * time.Millisecond,
+		Pings:  t.pings,
+	}
+	a.Riders, a.Moving = t.riders.count()
+	a.Waiting = a.Riders - a.Moving
+	if a.HasSpeed = t.speeds > 0; a.HasSpeed {
+		a.SpeedMean = math.Round(float64(t.speedSum)/float64(t.speeds)) / 1000
+		a.SpeedMax = float64(t.speedMax)
+	}
+	return a
+}
