@@ -25,7 +25,6 @@ func (r *Rollup) take(ctx context.Context, rec *queue.Record) {
 	}
 	r.passed(rec.Number, rec.Totals, missing)
 	if r.clock >= r.nextTurn {
-		r.nextTurn = r.clock + turnEvery
 		r.turn(ctx, r.clock)
 	}
 }

@@ -181,6 +181,7 @@ func child(dir string) error {
 	}
 	r.now = a.now
 	running, stop := context.WithCancel(ctx)
+	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(running) }()
 	for _, c := range commits[done:] {

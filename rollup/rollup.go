@@ -195,6 +195,7 @@ func New(cfg Config) (*Rollup, error) {
 	r.view.init(len(cfg.Resolutions))
 	r.stats.Stages = r.stages()
 	r.pass.counts = make([]Stage, len(cfg.Resolutions))
+	r.pass.shown = make([][]CellActivity, len(cfg.Resolutions))
 	r.load()
 	return r, nil
 }

@@ -45,6 +45,9 @@ func TestEqualsRecount(t *testing.T) {
 			ru.turn(testContext(t), math.MaxInt64)
 			want, late := r.recount(t, commits)
 			s.equal(want)
+			if len(want) < 50 {
+				t.Errorf("%d totals show little", len(want))
+			}
 			stats := ru.Stats()
 			if total := log.LastTotals()[pingline.TotalPings]; stats.Late != late || stats.Pings+stats.Late != total {
 				t.Errorf("%d pings counted, %d late, want %d late of %d", stats.Pings, stats.Late, late, total)

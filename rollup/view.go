@@ -86,23 +86,6 @@ func (v *view) list(res int) []CellActivity {
 	return list
 }
 
-// show brings the live view up to date with w, one of the shortest.
-func (r *Rollup) show(w *window) {
-	if w.mute || w.last <= w.shown {
-		return
-	}
-	totals := make([][]CellActivity, len(r.cfg.Resolutions))
-	r.each(w, w.shown, func(res int, cell uint64, t *tally) {
-		if t.last > w.shown {
-			totals[res] = append(totals[res], r.activity(res, cell, t, w))
-		}
-	})
-	r.view.put(w.from, totals)
-	r.mu.Lock()
-	w.shown = r.next.Next - 1
-	r.mu.Unlock()
-}
-
 // Cells returns, for each cell of resolution res that reaches into box, its
 // newest complete window of the shortest length, if that began no more than a
 // minute before the newest of all; in order of their numbers. A resolution that

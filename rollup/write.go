@@ -38,37 +38,36 @@ func (r *Rollup) caughtUp() bool { return r.next.Next > r.last }
 // turn shows and writes what is due at now, closes what can get no more pings,
 // and moves the record.
 func (r *Rollup) turn(ctx context.Context, now int64) {
-	for _, w := range r.windows[0] {
-		if r.isDue(w, now) {
-			r.show(w)
-		}
-	}
 	r.writeDue(ctx, now)
 	r.letGo(ctx)
 	r.keep()
+	r.nextTurn = r.clock + turnEvery
+	for _, list := range r.windows {
+		for _, w := range list {
+			for _, at := range [...]int64{w.due, w.until + r.lateness} {
+				if at > r.clock {
+					r.nextTurn = min(r.nextTurn, at)
+				}
+			}
+		}
+	}
 }
 
-func (r *Rollup) isDue(w *window, now int64) bool {
-	return !w.mute && now >= w.due && r.caughtUp() || r.isFinal(w)
-}
-
-func (r *Rollup) isFinal(w *window) bool { return w.until+r.lateness <= r.clock }
-
-// writeDue stops at the first window that cannot be written: each closes behind
-// those before it.
+// writeDue closes a window only when it is written, and behind those before it.
 func (r *Rollup) writeDue(ctx context.Context, now int64) {
-	level := r.cfg.Level()
+	level, failed := r.cfg.Level(), false
 	for k := range r.windows {
 		for i := 0; i < len(r.windows[k]); {
 			w := r.windows[k][i]
-			final := r.isFinal(w)
-			if r.isDue(w, now) {
-				if !r.write(ctx, w, final, level) {
-					return
+			final := w.until+r.lateness <= r.clock
+			if final || now >= w.due && r.caughtUp() {
+				if r.write(ctx, w, final, level) {
+					w.nextDue(now, r.lateness)
+				} else {
+					failed = true
 				}
-				w.nextDue(now, r.lateness)
 			}
-			if final {
+			if final && !failed {
 				r.close(w)
 			} else {
 				i++
@@ -130,31 +129,38 @@ type pass struct {
 	ctx   context.Context
 	w     *window
 	final bool
-	level int // of overload
+	level int  // of overload
+	off   bool // nobody takes lines now
 
 	lines  []byte
 	ends   []int
 	counts []Stage // of lines, by resolution, not emitted yet
-	failed bool
+	failed bool    // a line was not taken
+
+	shown [][]CellActivity // by resolution, for the live view
 }
 
 const passLines = 1000 // given to Emit at once
 
-// write writes what has changed in w since it was last written, and reports
-// whether it is durable.
+// write shows what has changed in w since it was last shown, writes what has
+// changed since it was last written, and reports whether that is durable.
 func (r *Rollup) write(ctx context.Context, w *window, final bool, level int) bool {
-	since := slices.Min(w.written[w.res:])
-	if w.mute || r.newest(w) <= since || level >= 2 && !final {
-		return true
+	since, off := slices.Min(w.written[w.res:]), r.now() < r.retry
+	if off {
+		since = math.MaxUint64
 	}
-	if r.now() < r.retry {
-		return false
+	if w.level == 0 {
+		since = min(since, w.shown)
+	}
+	if w.mute || r.newest(w) <= since {
+		return w.mute || !off
 	}
 	p := &r.pass
-	*p = pass{r: r, ctx: ctx, w: w, final: final, level: level, lines: p.lines[:0], ends: p.ends[:0], counts: p.counts}
+	*p = pass{r: r, ctx: ctx, w: w, final: final, level: level, off: off, lines: p.lines[:0], ends: p.ends[:0], counts: p.counts, shown: p.shown}
 	r.each(w, since, p.total)
 	p.flush()
-	if p.failed {
+	p.show()
+	if p.failed || off {
 		return false
 	}
 	for res := w.res; res < len(w.written); res++ {
@@ -173,16 +179,24 @@ func (r *Rollup) withheld(res, level int) bool {
 
 // total takes the total of a cell.
 func (p *pass) total(res int, cell uint64, t *tally) {
-	switch {
-	case p.failed || t.last <= p.w.written[res]:
-		return
-	case p.r.withheld(res, p.level):
+	show := p.w.level == 0 && t.last > p.w.shown
+	write := !p.off && !p.failed && t.last > p.w.written[res]
+	if write && p.r.withheld(res, p.level) {
+		write = false
 		if p.final {
 			p.counts[res].Withheld++
 		}
+	}
+	if !show && !write {
 		return
 	}
 	a := p.r.activity(res, cell, t, p.w)
+	if show {
+		p.shown[res] = append(p.shown[res], a)
+	}
+	if !write {
+		return
+	}
 	p.lines = a.appendLine(p.lines, p.r.cfg.Node)
 	p.ends = append(p.ends, len(p.lines))
 	p.counts[res].Points++
@@ -196,7 +210,7 @@ func (p *pass) total(res int, cell uint64, t *tally) {
 
 // flush makes the lines so far durable.
 func (p *pass) flush() {
-	if len(p.ends) > 0 && !p.failed {
+	if len(p.ends) > 0 {
 		lines, text, from := make([]pingline.Entry, len(p.ends)), string(p.lines), 0
 		for i, end := range p.ends {
 			lines[i] = pingline.Entry{Kind: pingline.Activity, Line: text[from:end]}
@@ -209,6 +223,20 @@ func (p *pass) flush() {
 		p.r.book(p.w.level, p.counts)
 	}
 	clear(p.counts)
+}
+
+// show hands the totals to the live view.
+func (p *pass) show() {
+	if p.w.level > 0 {
+		return
+	}
+	p.r.view.put(p.w.from, p.shown)
+	for res := range p.shown {
+		p.shown[res] = p.shown[res][:0]
+	}
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	p.w.shown = p.r.next.Next - 1
 }
 
 // emitted takes note of whether Emit failed, and when to try again.
