@@ -118,9 +118,9 @@ type point struct {
 
 // store is what a store of lines would hold: of two of a key the later one.
 type store struct {
-	t      testing.TB
-	points map[key]point
-	writes int
+	t       testing.TB
+	points  map[key]point
+	writes  int
 	smaller bool // a total may become smaller: the log has lost pings
 }
 
@@ -469,4 +469,3 @@ func copyDir(t testing.TB, from, to string) {
 		t.Fatal(err)
 	}
 }
-

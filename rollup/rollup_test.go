@@ -82,4 +82,3 @@ func checkStages(t *testing.T, stats *Stats, s *store, r rules) {
 		t.Errorf("%d stages wrote %d lines, want %d", len(stats.Stages), writes, s.writes)
 	}
 }
-
