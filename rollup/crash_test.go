@@ -43,7 +43,7 @@ type snapshot struct {
 // of all pings.
 func TestCrashAtEveryCommit(t *testing.T) {
 	r := rules{[]int{8, 6}, []time.Duration{10 * time.Second, time.Minute}, 30 * time.Second}
-	commits := joined(city{rng: rand.New(rand.NewPCG(3, 4)), riders: 40, seconds: 240, every: 4, late: 0.05, spread: 0.1}.commits(), 6)
+	commits := joined(city{rng: rand.New(rand.NewPCG(3, 4)), riders: 40, seconds: 180, every: 4, late: 0.05, spread: 0.1}.commits(), 7)
 	rng := rand.New(rand.NewPCG(5, 6))
 	dir, copies := t.TempDir(), t.TempDir()
 	var taken []snapshot

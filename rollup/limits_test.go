@@ -153,9 +153,9 @@ func TestEmitFails(t *testing.T) {
 		switch i {
 		case len(commits) / 3:
 			well = 0
-			stands, _ = log.Cursor(name)
+			stands, _ = log.Cursor(Cursor)
 		case len(commits) * 2 / 3:
-			if at, _ := log.Cursor(name); at != stands || stands.Next == 1 {
+			if at, _ := log.Cursor(Cursor); at != stands || stands.Next == 1 {
 				t.Errorf("the record has moved from %d to %d without lines", stands.Next, at.Next)
 			}
 			well = 1
@@ -165,7 +165,7 @@ func TestEmitFails(t *testing.T) {
 		}
 		f.all()
 	}
-	if at, _ := log.Cursor(name); at.Next <= stands.Next {
+	if at, _ := log.Cursor(Cursor); at.Next <= stands.Next {
 		t.Errorf("the record still stands at %d", at.Next)
 	}
 	r.turn(testContext(t), math.MaxInt64)
@@ -232,8 +232,8 @@ func TestLevels(t *testing.T) {
 func TestSmallLog(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		t.Run(fmt.Sprint("full ", full), func(t *testing.T) {
-			commits := city{rng: rand.New(rand.NewPCG(1, 1)), riders: 200, seconds: 300, every: 1, late: 0.02, spread: 0.1}.commits()
-			log := openLog(t, queue.Config{MaxBytes: 4 << 20})
+			commits := city{rng: rand.New(rand.NewPCG(1, 1)), riders: 100, seconds: 150, every: 1, late: 0.02, spread: 0.1}.commits()
+			log := openLog(t, queue.Config{MaxBytes: 1 << 20})
 			a, s := appender{log: log}, newStore(t)
 			r := newRollup(t, log, defaults, s, func(c *Config) {
 				emit := c.Emit
@@ -250,8 +250,8 @@ func TestSmallLog(t *testing.T) {
 					t.Fatal(err)
 				}
 				f.all()
-				at, _ := log.Cursor(name)
-				if held := log.BytesSince(at.Next); held > log.Limit()/8+int64(64<<10) {
+				at, _ := log.Cursor(Cursor)
+				if held := log.BytesSince(at.Next); held > log.Limit()/8+int64(16<<10) {
 					t.Fatalf("%d bytes are held back of %d", held, log.Limit())
 				}
 				if err := errors.Join(log.KeepCursors(), log.TrimKept()); err != nil {

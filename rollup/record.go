@@ -7,8 +7,9 @@ import (
 	"pingline/queue"
 )
 
-// name is that of our cursor and of the note that belongs to it.
-const name = "rollup"
+// Cursor is the name of our cursor in the log, and of the note that belongs to
+// it. What it holds back has been read, for the most part: see Unread.
+const Cursor = "rollup"
 
 // record is what a restart must know beside the cursor, from which it counts
 // again what was open: which windows were written whole then and are closed, so
@@ -32,8 +33,8 @@ func (r *Rollup) counts() string { return fmt.Sprint(r.cfg.Windows, r.cfg.Latene
 func (r *Rollup) load() {
 	log := r.cfg.Log
 	r.last = log.Last()
-	at, ok := log.Cursor(name)
-	note := log.Note(name)
+	at, ok := log.Cursor(Cursor)
+	note := log.Note(Cursor)
 	err := json.Unmarshal([]byte(note), &r.record)
 	switch rec := &r.record; {
 	case ok && err == nil && rec.Counts == r.counts() && len(rec.Shut) == len(r.lengths):
@@ -59,7 +60,7 @@ const endless = -1 << 62
 // Forget makes the log forget a Rollup, so that it no longer keeps what that
 // has not read.
 func Forget(log *queue.Log) {
-	log.Change(queue.Change{Drop: []string{name}, Notes: map[string]string{name: ""}})
+	log.Change(queue.Change{Drop: []string{Cursor}, Notes: map[string]string{Cursor: ""}})
 }
 
 // origin returns where a restart must begin so that it counts all that is open,
@@ -100,7 +101,7 @@ func (r *Rollup) keep() {
 	if err != nil {
 		panic(err) // it is made of numbers
 	}
-	r.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{name: at.Cursor}, Notes: map[string]string{name: string(note)}})
+	r.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{Cursor: at.Cursor}, Notes: map[string]string{Cursor: string(note)}})
 }
 
 // begin is called with the first commit if windows may have pings that we do not

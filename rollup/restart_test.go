@@ -93,11 +93,11 @@ func TestForget(t *testing.T) {
 	w := openWorld(t, t.TempDir(), defaults, nil)
 	w.append(at(1, ping("a", 1, 0)))
 	w.all()
-	if _, ok := w.log.Cursor(name); !ok {
+	if _, ok := w.log.Cursor(Cursor); !ok {
 		t.Fatal("there is no cursor")
 	}
 	Forget(w.log)
-	if _, ok := w.log.Cursor(name); ok || w.log.Note(name) != "" {
+	if _, ok := w.log.Cursor(Cursor); ok || w.log.Note(Cursor) != "" {
 		t.Error("the log still knows it")
 	}
 }

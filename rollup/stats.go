@@ -71,6 +71,14 @@ func (r *Rollup) Stats() Stats {
 	return s
 }
 
+// Unread returns how much of the log has not been read yet.
+func (r *Rollup) Unread() int64 {
+	r.mu.Lock()
+	next := r.next.Next
+	r.mu.Unlock()
+	return r.cfg.Log.BytesSince(next)
+}
+
 // noted is when something last happened that an operator must know, by our own
 // clock, in ms; 0 if it has not.
 type noted struct{ coarsened, early, failing int64 }

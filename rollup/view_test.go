@@ -122,7 +122,7 @@ func TestCellsEqualRecount(t *testing.T) {
 
 // Whoever looks at cells, stats and notes does so while pings are counted.
 func TestLookingWhileCounting(t *testing.T) {
-	commits := city{rng: rand.New(rand.NewPCG(1, 1)), riders: 100, seconds: 100, every: 2, late: 0.1, spread: 0.2}.commits()
+	commits := city{rng: rand.New(rand.NewPCG(1, 1)), riders: 100, seconds: 30, every: 2, late: 0.1, spread: 0.2}.commits()
 	log := openLog(t, queue.Config{})
 	a := appender{log: log}
 	r := newRollup(t, log, defaults, newStore(t), nil)
