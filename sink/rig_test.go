@@ -1,0 +1,199 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pingline"
+	"pingline/internal/influxd"
+)
+
+// rig is a real InfluxDB under the load of a shard's lanes, for benchmarks. Both
+// run on one machine, and others may use it too: points/s is what the two can do
+// together at that time. CPU-µs/point is what InfluxDB alone has worked, in the
+// background included, and hardly depends on who else is there; compare by it.
+type rig struct {
+	tb     testing.TB
+	dir    string
+	server *influxd.Server
+	influx *Influx
+}
+
+// writers is how many writes a shard gets at once: one of each of its lanes.
+const writers = 3
+
+// filler appends so many lines to dst.
+type filler func(dst []byte, lines int) []byte
+
+// newRig runs an InfluxDB, its files in a directory of its own, unless cfg says
+// otherwise.
+func newRig(b *testing.B, cfg influxd.Config) *rig {
+	if testing.Short() {
+		b.Skip("a loaded InfluxDB takes long")
+	}
+	r := &rig{tb: b, dir: b.TempDir()}
+	cfg.Dir = r.dir
+	if cfg.Version == 2 {
+		cfg.Org, cfg.Token = "o", "t"
+	}
+	r.server = influxd.Run(b, cfg)
+	r.influx = testInflux(b, InfluxConfig{URL: r.server.URL(), Org: cfg.Org, Token: cfg.Token})
+	return r
+}
+
+// load writes rounds of that many points, or a few less, until b has had enough,
+// and reports.
+func (r *rig) load(b *testing.B, points, lines int, fill filler) {
+	r.measure(b, func() (total int) {
+		for b.Loop() {
+			r.write(points, lines, fill)
+			total += points / lines * lines
+		}
+		return total
+	})
+}
+
+// measure reports what it takes to write the points that do writes.
+func (r *rig) measure(b *testing.B, do func() (points int)) {
+	before, began := r.usage(), time.Now()
+	points := float64(do())
+	seconds, after := time.Since(began).Seconds(), r.usage()
+	b.ReportMetric(points/seconds, "points/s")
+	b.ReportMetric((after.cpu-before.cpu)*1e6/points, "CPU-µs/point")
+	b.ReportMetric(after.memory/(1<<20), "MiB")
+	b.ReportMetric(0, "ns/op") // a round's says nothing
+}
+
+// write writes that many points, or a few less.
+func (r *rig) write(points, lines int, fill filler) {
+	var (
+		wg      sync.WaitGroup
+		filling sync.Mutex
+		left    atomic.Int64
+	)
+	left.Store(int64(points / lines))
+	for range writers {
+		wg.Go(func() {
+			var batch []byte
+			for left.Add(-1) >= 0 {
+				filling.Lock()
+				batch = fill(batch[:0], lines)
+				filling.Unlock()
+				if err := r.influx.Write(context.Background(), batch); err != nil {
+					r.tb.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// restart kills InfluxDB, and reports how long it takes to answer queries again.
+func (r *rig) restart(b *testing.B) {
+	began := time.Now()
+	if err := r.server.Restart(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(time.Since(began).Seconds(), "restart-s")
+	b.ReportMetric(r.usage().memory/(1<<20), "restarted-MiB")
+}
+
+// usage is what InfluxDB's process takes; zero where there is no /proc.
+type usage struct {
+	cpu    float64 // seconds
+	memory float64 // bytes, resident: the files it has mapped are among them
+}
+
+func (r *rig) usage() (u usage) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range stats {
+		text, _ := os.ReadFile(name)
+		_, rest, _ := strings.Cut(string(text), ") ") // behind the program's name
+		f := strings.Fields(rest)
+		if len(f) < 22 || f[1] != strconv.Itoa(os.Getpid()) {
+			continue // not our child
+		}
+		const ticks = 100 // a second
+		u.cpu += (number([]byte(f[11]), 64) + number([]byte(f[12]), 64)) / ticks
+		u.memory += number([]byte(f[21]), 64) * float64(os.Getpagesize())
+	}
+	return u
+}
+
+// files returns the number and the size of InfluxDB's files whose path has part
+// in it.
+func (r *rig) files(part string) (n int, bytes int64) {
+	_ = filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(path, part) {
+			return nil // files come and go
+		}
+		if info, err := d.Info(); err == nil {
+			n, bytes = n+1, bytes+info.Size()
+		}
+		return nil
+	})
+	return n, bytes
+}
+
+// convoy makes pings as they leave the filter, of many riders, each a series. A
+// round has one of every rider, in an order of its own.
+type convoy struct {
+	riders []pingline.Entry
+	every  int64 // ms between two rounds
+	rnd    *rand.Rand
+	order  []int
+	at     int // in order
+}
+
+// newConvoy returns one whose first round ends at that time, in ms.
+func newConvoy(riders int, first, every int64) *convoy {
+	c := &convoy{every: every, rnd: rand.New(rand.NewPCG(1, 2)), riders: make([]pingline.Entry, riders), order: make([]int, riders)}
+	for i := range c.riders {
+		e := &c.riders[i]
+		e.Verdict, e.Cell, e.Rider = pingline.Accepted, 0x8539220ffffffff-uint64(i%16)<<32, fmt.Sprintf("r-%07d", i)
+		e.Fix = pingline.Fix{LatE7: 411_578_129 + int32(i%1000)*1000, LonE7: -86_291_050 - int32(i/1000%1000)*1000,
+			Known: pingline.HasSpeed | pingline.HasHeading | pingline.HasAccuracy}
+		e.At = first - 2*every + c.rnd.Int64N(every)
+		c.order[i] = i
+	}
+	return c
+}
+
+// next returns the next ping, which belongs to c: up to 11 m further in each
+// direction, with the digits that phones send.
+func (c *convoy) next() *pingline.Entry {
+	if c.at == 0 {
+		c.rnd.Shuffle(len(c.order), func(i, j int) { c.order[i], c.order[j] = c.order[j], c.order[i] })
+	}
+	e := &c.riders[c.order[c.at]]
+	c.at = (c.at + 1) % len(c.order)
+	x := c.rnd.Uint64()
+	e.At += c.every - 50 + int64(x%100)
+	e.LatE7 += int32(x>>10%2048) - 1024
+	e.LonE7 += int32(x>>21%2048) - 1024
+	e.Speed = float32(x>>32%3000) / 100
+	e.Heading = float32(x >> 44 % 360)
+	e.Accuracy = float32(3 + x>>53%8)
+	e.Skipped = uint32(x >> 56 % 4)
+	return e
+}
+
+func (c *convoy) fill(dst []byte, lines int) []byte {
+	for range lines {
+		dst = pingline.AppendLine(dst, c.next())
+	}
+	return dst
+}
+
+// anHourAgo is where the load begins, so that most of it lies in one shard group.
+func anHourAgo() int64 { return time.Now().Add(-time.Hour).UnixMilli() }
