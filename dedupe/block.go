@@ -85,9 +85,9 @@ func (p *blockPool) unlinkOldest(top *uint32) uint32 {
 	return k
 }
 
-// A mark remembers what of a stored ping the recent points do not tell, that it
-// had an event, or that it was late: a fingerprint of its instant, position and
-// event, kept like a point, up to maxRecent of them.
+// A mark remembers a stored ping with an event, which the recent points do not
+// tell: a fingerprint of its instant, position and event, kept like a point, up
+// to maxRecent of them, late ones included.
 type mark uint64
 
 // newMark is the same in every process: marks are part of the state.

@@ -41,14 +41,9 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 		return f.judgePastEvent(b, t, e, eps)
 	case t.broken:
 		f.judgeBroken(t, e)
-	default:
-		conflict = f.judgePast(b, i, e, eps)
-	}
-	if e.Late && t.marks != 0 && f.blocks.remembers(t, newMark(p, "")) {
-		e.Verdict, e.Late = pingline.Duplicate, false
 		return false
 	}
-	return conflict
+	return f.judgePast(b, i, e, eps)
 }
 
 // judgeNext judges a ping newer than all of its track: it settles the one held
@@ -127,9 +122,8 @@ func (f *Filter) known(t *track, ts int64) (spot, bool) {
 }
 
 // Look returns the time (ms) of the newest ping known of e's track that is not
-// late, the smallest int64 if there is none, and whether e, which has no event, was
-// seen before: Judge would call it a duplicate, unless it was late and other
-// lines have come to lie there since. It changes nothing.
+// late, the smallest int64 if there is none, and whether Judge would call e, which
+// has no event, a duplicate. It changes nothing.
 func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	f.endLoad()
 	i := f.lookup(f.hash(e.Rider, e.Device), e.Rider, e.Device)
@@ -143,8 +137,7 @@ func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	case ok && known == p:
 		duplicate = true
 	}
-	late := t.marks != 0 && p.at <= t.newest() && f.blocks.remembers(t, newMark(p, ""))
-	return t.newest(), duplicate || late
+	return t.newest(), duplicate
 }
 
 // judgeBroken judges a past ping of a track of which no line is known.

@@ -78,8 +78,8 @@ func (r *reader) log(entries []pingline.Entry) {
 	}
 }
 
-// points returns how many points of a track were put out to be stored, one that
-// is stored again counted again.
+// points returns how many points of a track were put out to be stored, vertices
+// that are stored again counted again.
 func (r *reader) points(track string) int { return len(r.stored[track]) + len(r.late[track]) }
 
 // allowed is the bound that an answer promises for a ping: the larger of its

@@ -31,9 +31,6 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	if !e.Stored() {
 		return 0
 	}
-	if e.Late {
-		f.blocks.remember(i, newMark(spotOf(&e.Fix), ""))
-	}
 	if e.Event != "" {
 		f.blocks.remember(i, newMark(spotOf(&e.Fix), e.Event))
 	}

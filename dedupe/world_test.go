@@ -254,8 +254,7 @@ func (w *world) send(p pingline.Ping) {
 
 // checkLook holds what a look said of e against what was then judged.
 func (w *world) checkLook(e *pingline.Entry, v pingline.Verdict, newest int64, duplicate bool) {
-	// One that was late may by now be judged by other lines.
-	if known := v == pingline.Duplicate; e.Event == "" && (known && !duplicate || !known && duplicate && e.At > newest) {
+	if e.Event == "" && duplicate != (v == pingline.Duplicate) {
 		w.Fatalf("a look at %+v says duplicate: %v, and it is %v", e.Ping, duplicate, v)
 	}
 	if v == pingline.Held && e.At > newest || v == pingline.Accepted && !e.Late && e.State == first {
