@@ -25,16 +25,22 @@ const leastSlots = 1 << 14
 // into waiting for memory, which Judge does for one ping after the other, and
 // this for all of them at once.
 func (f *Filter) Prefetch(pings []pingline.Ping) {
+	f.prefetch(len(pings), func(i int) *pingline.Ping { return &pings[i] })
+}
+
+// prefetch is Prefetch for n pings.
+func (f *Filter) prefetch(n int, ping func(i int) *pingline.Ping) {
 	a := &f.ahead
 	a.next, a.n = 0, 0
 	if len(f.index) < a.least {
 		return
 	}
-	a.n = min(len(pings), Ahead)
+	a.n = min(n, Ahead)
 	mask := uint32(len(f.index) - 1)
 	var hashes [Ahead]uint32
 	for i := range a.n {
-		hashes[i] = f.hash(pings[i].Rider, pings[i].Device)
+		p := ping(i)
+		hashes[i] = f.hash(p.Rider, p.Device)
 	}
 	// Each pass reads what the pass before has named. None has a branch that
 	// depends on what it waits for, so that the reads overlap.
@@ -70,15 +76,15 @@ func (x index) guess(hash uint32) uint32 {
 	}
 }
 
-// find returns the track of e; if it is not known, 0 and the hash of its name.
-func (f *Filter) find(e *pingline.Entry) (i, hash uint32) {
+// find returns the track of p; if it is not known, 0 and the hash of its name.
+func (f *Filter) find(p *pingline.Ping) (i, hash uint32) {
 	if a := &f.ahead; a.next < a.n {
 		i = a.tracks[a.next]
 		a.next++
-		if f.names.at(i).is(e.Rider, e.Device) {
+		if f.names.at(i).is(p.Rider, p.Device) {
 			return i, 0
 		}
 	}
-	hash = f.hash(e.Rider, e.Device)
-	return f.lookup(hash, e.Rider, e.Device), hash
+	hash = f.hash(p.Rider, p.Device)
+	return f.lookup(hash, p.Rider, p.Device), hash
 }

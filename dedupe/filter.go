@@ -181,7 +181,7 @@ func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, n
 	h := hold{token: token, since: f.wheel.tick(now)}
 	eps := bound.Of(&e.Fix)
 	e.Promoted, e.Late, e.State, e.Skipped = false, false, aside, 0
-	i, hash := f.find(e)
+	i, hash := f.find(&e.Ping)
 	if i == 0 {
 		i = f.judgeUnknown(b, hash, e)
 	} else {

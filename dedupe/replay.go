@@ -191,17 +191,31 @@ func (f *Filter) applyRedundant(t *track, p spot, eps float64) {
 	}
 }
 
-// Replay changes the state by an entry of the log's commit of that number, as
-// Judge did when it was logged: the entry and the bound in its commit decide,
-// not this filter's settings. Entries must come in the log's order, all of them
-// after those that Load has restored. It returns what Batch.Since says of e, or
-// the smallest int64 where that is not known.
-func (f *Filter) Replay(number uint64, bound Bound, e *pingline.Entry) (since int64) {
+// Replay changes the state by entries of the log's commit of that number, as
+// Judge did when they were logged: the entries and the bound in their commit
+// decide, not this filter's settings. Entries must come in the log's order, all
+// of them after those that Load has restored. It returns the least of what
+// Batch.Since says of those that are stored, the largest int64 if none is; where
+// that is not known, it is the smallest int64.
+func (f *Filter) Replay(number uint64, bound Bound, entries []pingline.Entry) (since int64) {
 	if f.loading != nil && number > f.loading.highest {
 		f.endLoad()
 	}
-	hash := f.hash(e.Rider, e.Device)
-	i := f.lookup(hash, e.Rider, e.Device)
+	since = math.MaxInt64
+	for i := range entries {
+		if i%Ahead == 0 {
+			ahead := entries[i:]
+			f.prefetch(len(ahead), func(k int) *pingline.Ping { return &ahead[k].Ping })
+		}
+		if s := f.replay(number, bound, &entries[i]); entries[i].Stored() {
+			since = min(since, s)
+		}
+	}
+	return since
+}
+
+func (f *Filter) replay(number uint64, bound Bound, e *pingline.Entry) (since int64) {
+	i, hash := f.find(&e.Ping)
 	switch {
 	case i != 0 && f.loading.has(i, number):
 		if !e.Promoted {
@@ -231,6 +245,7 @@ func (f *Filter) Replay(number uint64, bound Bound, e *pingline.Entry) (since in
 // that holds a ping stays, because nothing is logged about its end.
 func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 	if i != 0 {
+		hash = f.tracks.at(i).hash
 		f.forget(i)
 	} else if f.loading == nil && f.riders >= f.cfg.MaxRiders {
 		if oldest := f.order.oldest(); !f.holds(oldest) {

@@ -176,6 +176,7 @@ func (w *walker) arrivals() (out []pingline.Ping) {
 type commit struct {
 	bound   Bound
 	entries []pingline.Entry
+	since   int64 // of those that are stored
 }
 
 // world is a run whose filter is thrown away now and then.
@@ -238,7 +239,7 @@ func (w *world) commit() (pings int) {
 }
 
 // begin begins a commit.
-func (w *world) begin() { w.commits = append(w.commits, commit{bound: w.bound}) }
+func (w *world) begin() { w.commits = append(w.commits, commit{bound: w.bound, since: math.MaxInt64}) }
 
 // send judges a ping and logs what comes of it.
 func (w *world) send(p pingline.Ping) {
@@ -268,6 +269,11 @@ func (w *world) checkLook(e *pingline.Entry, v pingline.Verdict, newest int64, d
 // take logs the batch.
 func (w *world) take() {
 	c := &w.commits[len(w.commits)-1]
+	for i := range w.batch.Entries {
+		if w.batch.Entries[i].Stored() {
+			c.since = min(c.since, w.batch.Since[i])
+		}
+	}
 	c.entries = append(c.entries, w.batch.Entries...)
 	w.settled += len(w.batch.Settled)
 	w.drain()
@@ -289,8 +295,8 @@ func (w *world) number() uint64 { return uint64(len(w.commits)) }
 func (w *world) replay(f *Filter, from uint64) {
 	for n := from; n < w.number(); n++ {
 		c := &w.commits[n]
-		for i := range c.entries {
-			f.Replay(n+1, c.bound, &c.entries[i])
+		if since := f.Replay(n+1, c.bound, c.entries); from == 0 && w.exact && since != c.since {
+			w.Fatalf("commit %d changes what readers see since %d, replayed since %d", n+1, c.since, since)
 		}
 	}
 	f.endLoad()

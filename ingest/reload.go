@@ -75,7 +75,7 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 	w.pending.reset(next)
 	r := w.log.Read(next)
 	defer r.Close()
-	var e pingline.Entry
+	var some [dedupe.Ahead]pingline.Entry
 	for next <= last {
 		rec, err := r.Next(ctx)
 		if damage := new(queue.DamageError); errors.As(err, &damage) {
@@ -93,7 +93,7 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 			filter.Damaged(h.At + w.cfg.MaxAhead.Milliseconds())
 			missing = false
 		}
-		oldest, err := replayCommit(filter, rec.Number, &h, &entries, &e)
+		oldest, err := replayCommit(filter, rec.Number, &h, &entries, &some)
 		if err != nil {
 			return fmt.Errorf("commit %d: %w", rec.Number, err)
 		}
@@ -108,22 +108,26 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 
 // replayCommit returns the time, ms, before which readers see the same without the
 // commit.
-func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, e *pingline.Entry) (oldest int64, err error) {
+func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, some *[dedupe.Ahead]pingline.Entry) (oldest int64, err error) {
 	bound := dedupe.Bound{MaxError: float64(h.MaxError), AccuracyCap: float64(h.AccuracyCap)}
 	oldest = math.MaxInt64
-	for {
+	for n := 0; ; {
+		e := &some[n]
 		ok, err := entries.Next(e)
+		switch {
+		case err != nil:
+			return 0, err
+		case ok && !e.IsLine():
+			n++
+		case ok && e.Stored():
+			oldest = min(oldest, lineTime(e))
+		}
+		if !ok || n == len(some) {
+			oldest = min(oldest, filter.Replay(number, bound, some[:n]))
+			n = 0
+		}
 		if !ok {
-			return oldest, err
-		}
-		since := int64(math.MaxInt64)
-		if !e.IsLine() {
-			since = filter.Replay(number, bound, e)
-		} else if e.Stored() {
-			since = lineTime(e)
-		}
-		if e.Stored() {
-			oldest = min(oldest, since)
+			return oldest, nil
 		}
 	}
 }
