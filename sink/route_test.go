@@ -17,7 +17,7 @@ import (
 func ready(kind pingline.LineKind, to string, n int) []pingline.Entry {
 	list := make([]pingline.Entry, n)
 	for i := range list {
-		list[i] = pingline.Entry{Kind: kind, To: to, Line: fmt.Sprintf("kind%d,to=%s n=%di %d", kind, to, i, recently+int64(i))}
+		list[i] = pingline.Entry{Kind: kind, To: to, Line: fmt.Sprintf("kind%d,to=-%s n=%di %d", kind, to, i, recently+int64(i))}
 	}
 	return list
 }
