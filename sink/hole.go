@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -145,4 +146,18 @@ func (l *lane) fillIn(filled *lane) {
 	hs.mu.Unlock()
 	l.mu.Unlock()
 	l.cfg.Logger.Info("what live pings had left out is filled in", "shard", l.home.Name, "to", filled.batcher.end)
+}
+
+// lowest returns the number of the first commit that is not all filled in, the
+// largest there is without holes.
+func (hs *holes) lowest() uint64 {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	switch {
+	case len(hs.list) == 0:
+		return math.MaxUint64
+	case hs.active != nil:
+		return hs.active.position()
+	}
+	return hs.list[0].at.Next
 }

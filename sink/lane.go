@@ -246,6 +246,13 @@ func (l *lane) move(to queue.Cursor, damaged uint64) {
 	l.books.damage(damaged)
 }
 
+// position returns the number of the first commit that is not all settled.
+func (l *lane) position() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.settled.Next
+}
+
 // landed waits until nothing is on its way. The only error is ctx's.
 func (l *lane) landed(ctx context.Context) error {
 	for n := range cap(l.slots) {

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -235,3 +236,21 @@ func (s *Sink) lanesOf(i int) []*lane {
 
 // DeadLetters returns those of all shards.
 func (s *Sink) DeadLetters() *DeadLetters { return s.dead }
+
+// Written returns the number of the first commit of which some ping may not be
+// stored yet, or a dead letter: those before it are passed by all lanes. It never
+// goes back.
+func (s *Sink) Written() uint64 {
+	next := uint64(math.MaxUint64)
+	for _, l := range s.lanes {
+		if l.kind != own {
+			next = min(next, l.position())
+		}
+	}
+	// Holes are asked for behind the lanes: one that a lane leaves by then is
+	// among them.
+	for _, sh := range s.shards {
+		next = min(next, sh.holes.lowest())
+	}
+	return next
+}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -29,6 +31,7 @@ type serveConfig struct {
 	QueueMaxBytes byteSize `default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
 
 	Influx influxConfig `embed:"" prefix:"influx-"`
+	Spread spreadConfig `embed:""`
 
 	CellRes     int     `default:"5" help:"H3 resolution of the cell tag, 0 to 15."`
 	MaxError    float64 `default:"10" help:"Metres that a dropped ping may lie off the stored track; 0 drops only duplicates."`
@@ -74,8 +77,9 @@ func (c *filterConfig) config() dedupe.Config {
 	return cfg
 }
 
-// Validate is called by kong; the error names the flag and the limit.
-func (c *filterConfig) Validate() error {
+// check returns an error that names the flag and the limit. Kong calls Validate of
+// commands only, not of what is embedded in them.
+func (c *filterConfig) check() error {
 	if c.LiveGap < 0 || c.MaxGap < 0 || c.IdleFlush < 0 {
 		return fmt.Errorf("--live-gap, --max-gap, --idle-flush: %v, %v, %v: none may be below 0", c.LiveGap, c.MaxGap, c.IdleFlush)
 	}
@@ -135,7 +139,7 @@ func (c *serveConfig) Validate() error {
 	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
 		return fmt.Errorf("--influx-token and --influx-token-file: give one of them")
 	}
-	return nil
+	return cmp.Or(c.Filter.check(), c.Spread.check())
 }
 
 // byteSize is a number of bytes, written 512MiB.
@@ -182,25 +186,58 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		if !ok || v == nil {
 			return nil, nil
 		}
-		return fmt.Sprint(v), nil
+		list, ok := v.([]any)
+		if !ok {
+			return fmt.Sprint(v), nil
+		}
+		each := make([]any, len(list))
+		for i, v := range list {
+			each[i] = flat(v)
+		}
+		return each, nil
 	}))
 	return nil
 }
 
-// checkKeys refuses a key that is no flag of the command, or has no plain value.
+// flat writes a value of a list as its flag takes it: keys and values of a map
+// as key=value,….
+func flat(v any) string {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, fmt.Sprintf("%s=%v", key, m[key]))
+	}
+	return strings.Join(parts, ",")
+}
+
+// checkKeys refuses a key that is no flag of the command, or has a list or map
+// that its flag does not take.
 func checkKeys(ctx *kong.Context, values map[string]any) error {
-	var known []string
+	repeated := make(map[string]bool) // by flag
 	for _, flag := range ctx.Flags() {
-		known = append(known, flag.Name)
+		repeated[flag.Name] = flag.IsCumulative()
 	}
 	for key, v := range values {
-		if !slices.Contains(known, key) || key == "config" || key == "help" {
+		many, known := repeated[key]
+		if !known || key == "config" || key == "help" {
 			return fmt.Errorf("unknown key %q", key)
 		}
 		switch v.(type) {
-		case map[string]any, []any:
-			return fmt.Errorf("key %q takes one value", key)
+		case []any:
+			if many {
+				continue
+			}
+		case map[string]any:
+		default:
+			continue
 		}
+		if many {
+			return fmt.Errorf("key %q takes a list", key)
+		}
+		return fmt.Errorf("key %q takes one value", key)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func (c *dedupeCmd) Validate() error {
 	case c.Out != "" && c.Out == c.SVG:
 		return fmt.Errorf("--out, --svg: both are %s", c.Out)
 	}
-	return nil
+	return c.Filter.check()
 }
 
 func (c *dedupeCmd) Run(p *program) (err error) {

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"pingline"
 	"pingline/internal/influxd"
 	"pingline/sim"
 	"pingline/sink"
@@ -326,14 +327,21 @@ func (tr *traffic) audit(influxURL string) sim.Report {
 	return tr.auditIn(sink.InfluxConfig{URL: influxURL, Bucket: "pingline"})
 }
 
-func (tr *traffic) auditIn(bucket sink.InfluxConfig) sim.Report {
+func (tr *traffic) auditIn(buckets ...sink.InfluxConfig) sim.Report {
 	tr.t.Helper()
-	bucket.Timeout = time.Minute
-	influx, err := sink.NewInflux(bucket)
-	if err != nil {
-		tr.t.Fatal(err)
-	}
-	report, err := sim.Audit(context.Background(), tr.ledger, influx.Points)
+	report, err := sim.Audit(context.Background(), tr.ledger, func(ctx context.Context, q sink.Query, each func(*pingline.Entry) error) error {
+		for _, bucket := range buckets {
+			bucket.Timeout = time.Minute
+			influx, err := sink.NewInflux(bucket)
+			if err == nil {
+				err = influx.Points(ctx, q, each)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		tr.t.Fatal(err)
 	}

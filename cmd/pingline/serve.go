@@ -61,6 +61,7 @@ type service struct {
 	writer  *ingest.Writer
 	over    *ingest.Overload
 	log     *queue.Log
+	layout  *layout
 	sink    *sink.Sink
 	ops     *opsServer
 	began   time.Time
@@ -83,6 +84,9 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 		if node, err = os.Hostname(); err != nil {
 			return nil, fmt.Errorf("--node is needed: %w", err)
 		}
+	}
+	if s.layout, err = openLayout(cfg); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
@@ -108,6 +112,8 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 		Filter:        cfg.Filter.config(),
 		Bound:         dedupe.Bound{MaxError: cfg.MaxError, AccuracyCap: cfg.AccuracyCap},
 		Overload:      s.over,
+		Keys:          s.layout.keys,
+		Written:       s.written,
 		MaxAhead:      cfg.MaxAhead,
 		Node:          node,
 		Dir:           filepath.Join(cfg.DataDir, "filter"),
@@ -133,20 +139,13 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 
 func (s *service) openSink() (*sink.Sink, error) {
 	c := s.cfg
-	influx, err := sink.NewInflux(sink.InfluxConfig{
-		URL:       c.Influx.Host,
-		Token:     c.Influx.Token,
-		TokenFile: c.Influx.TokenFile,
-		Org:       c.Influx.Org,
-		Bucket:    c.Influx.Bucket,
-		Timeout:   c.Influx.Timeout,
-	})
-	if err != nil {
-		return nil, err
-	}
 	return sink.New(sink.Config{
 		Log:                s.log,
-		Shards:             []sink.Shard{{Name: "a", Influx: influx}},
+		Shards:             s.layout.shards,
+		Spread:             s.layout.over,
+		Routes:             s.layout.routes,
+		HandOver:           c.Spread.ShardHandover,
+		Level:              s.over.Level,
 		BatchLines:         c.BatchLines,
 		BatchBytes:         int(c.BatchBytes),
 		BatchWait:          c.BatchWait,
@@ -168,6 +167,7 @@ func (s *service) openServer() (*ingest.Server, error) {
 		Listen: c.Listen,
 		Writer: s.writer,
 		Cells:  cells,
+		Reader: s.reader(),
 		Limits: ingest.Limits{
 			MaxBody:     int(c.MaxBody),
 			MaxInflated: int(c.MaxInflated),

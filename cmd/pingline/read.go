@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"pingline/ingest"
+	"pingline/sink"
+)
+
+// reader is what the reading routes ask.
+func (s *service) reader() ingest.Reader {
+	store := sink.NewStore(s.layout.read())
+	return ingest.Reader{
+		Track: func(ctx context.Context, rider, device string, from, to int64, limit int) (ingest.Points, error) {
+			page, err := store.Track(ctx, sink.Query{Rider: rider, Device: device, From: from, To: to, Limit: limit})
+			return s.points(page), err
+		},
+		Latest: func(ctx context.Context, rider string) (ingest.Points, error) {
+			page, err := store.Latest(ctx, rider)
+			return s.points(page), err
+		},
+		Partitions: s.partitions,
+	}
+}
+
+func (s *service) points(page sink.Page) ingest.Points {
+	for _, err := range page.Silent {
+		s.logger.Debug("part of a track is missing", "error", err)
+	}
+	return ingest.Points{List: page.Points, More: page.More, Partial: len(page.Silent) > 0}
+}
+
+// written is the number of the first commit that is not all in InfluxDB.
+func (s *service) written() uint64 {
+	if s.sink == nil {
+		return 0 // not yet
+	}
+	return s.sink.Written()
+}
+
+// partitions says how points are spread, since the start.
+func (s *service) partitions() ingest.Partitions {
+	p := ingest.Partitions{Shards: []ingest.ShardShare{}, HotCells: []ingest.HotCell{}}
+	var total, most uint64
+	stats := s.sink.Stats()
+	for _, st := range stats {
+		total += st.Written
+		most = max(most, st.Written)
+	}
+	if total > 0 {
+		p.Imbalance = float64(most) * float64(len(stats)) / float64(total)
+	}
+	for _, st := range stats {
+		share := 0.0
+		if total > 0 {
+			share = float64(st.Written) / float64(total)
+		}
+		p.Shards = append(p.Shards, ingest.ShardShare{Name: st.Shard, Points: st.Written, Share: share, Up: st.Down == 0})
+	}
+	for _, h := range s.layout.keys.Hot(time.Now()) {
+		p.HotCells = append(p.HotCells, ingest.HotCell{Cell: strconv.FormatUint(h.Cell, 16), Rate: h.Rate, Splits: h.Splits})
+	}
+	return p
+}
