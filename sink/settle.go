@@ -117,7 +117,7 @@ func part(rows []int, meant func(int) bool) (in, out []int) {
 func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again []int, err error) {
 	stands := false
 	defer func() {
-		if stands {
+		if stands && err == nil {
 			l.books.fine(l)
 		}
 	}()
