@@ -221,7 +221,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		asked <- time.Now()
 		if n++; n < 3 {
 			rw.Header().Set("Retry-After", "1")
-			rw.WriteHeader(http.StatusTooManyRequests)
+			rw.WriteHeader([...]int{1: http.StatusTooManyRequests, 2: http.StatusServiceUnavailable}[n])
 			return
 		}
 		rw.WriteHeader(http.StatusNoContent)
