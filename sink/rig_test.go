@@ -133,14 +133,13 @@ func (r *rig) usage() (u usage) {
 // files returns the number and the size of InfluxDB's files whose path has part
 // in it.
 func (r *rig) files(part string) (n int, bytes int64) {
-	_ = filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.Contains(path, part) {
-			return nil // files come and go
+	_ = filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, gone error) error {
+		if gone == nil && d.Type().IsRegular() && strings.Contains(path, part) {
+			if info, err := d.Info(); err == nil {
+				n, bytes = n+1, bytes+info.Size()
+			}
 		}
-		if info, err := d.Info(); err == nil {
-			n, bytes = n+1, bytes+info.Size()
-		}
-		return nil
+		return nil // files come and go
 	})
 	return n, bytes
 }

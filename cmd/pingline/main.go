@@ -38,6 +38,7 @@ type cli struct {
 	Demo       demoCmd       `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
 	Deadletter deadletterCmd `cmd:"" help:"Look at the rows that InfluxDB refused, and put them back."`
 	Dedupe     dedupeCmd     `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
+	Plan       planCmd       `cmd:"" help:"Work out what a fleet asks of the machines, and whether one InfluxDB is enough."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
