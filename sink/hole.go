@@ -94,20 +94,20 @@ func (hs *holes) add(h hole) {
 	}
 }
 
-// next returns the oldest hole, once there is one. The only error is ctx's.
-func (hs *holes) next(ctx context.Context) (hole, error) {
+// next returns the oldest hole, once there is one, or false when ctx ends.
+func (hs *holes) next(ctx context.Context) (hole, bool) {
 	for {
 		hs.mu.Lock()
 		if len(hs.list) > 0 {
 			h := hs.list[0]
 			hs.mu.Unlock()
-			return h, nil
+			return h, true
 		}
 		hs.mu.Unlock()
 		select {
 		case <-hs.news:
 		case <-ctx.Done():
-			return hole{}, ctx.Err()
+			return hole{}, false
 		}
 	}
 }
@@ -117,8 +117,8 @@ func (hs *holes) next(ctx context.Context) (hole, error) {
 func (s *Sink) fillHoles(ctx context.Context, i int) error {
 	hs := &s.shards[i].holes
 	for {
-		h, err := hs.next(ctx)
-		if err != nil {
+		h, ok := hs.next(ctx)
+		if !ok {
 			return nil
 		}
 		l := s.newLane(i, live, h.at)

@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -161,6 +160,3 @@ func (s *shard) note(waiting uint64) string {
 	}
 	return fmt.Sprintf("shard %s: nothing written for %v, %d pings wait: %v", s.Name, lasted.Round(time.Second), waiting, s.problem) + advised(s.advice)
 }
-
-// errNoneUp says that no shard is there to stand in.
-var errNoneUp = errors.New("no shard is up")
