@@ -23,9 +23,9 @@ func BenchmarkInfluxWrite(b *testing.B) {
 				r := newRig(b, influxd.Config{Version: version, Env: tuned(version, series)})
 				c := newConvoy(series, anHourAgo(), 10_000)
 				r.write(max(series, 5000), 5000, c.fill)
-				for _, lines := range []int{100, 1000, 5000} {
+				for _, lines := range []int{1, 100, 1000, 5000} {
 					b.Run(fmt.Sprintf("%d lines", lines), func(b *testing.B) {
-						r.load(b, 200_000, lines, c.fill)
+						r.load(b, min(2000*lines, 200_000), lines, c.fill)
 					})
 				}
 			})

@@ -52,17 +52,28 @@ func (n *needs) share(whole float64, shards int) float64 {
 	return whole / float64(shards) * n.figures.spread.Value
 }
 
-// capacity returns the points/s that one of so many servers is to take.
+// capacity returns the points/s that one of so many servers is to take: as many
+// as make it half busy, in the batches that so many fill.
 func (n *needs) capacity(shards int) float64 {
 	f := n.figures
 	if n.cmd.ServerPoints > 0 {
 		return f.headroom.Value * n.cmd.ServerPoints
 	}
-	cost := n.pointCost(n.seriesDay/float64(shards), n.batchOf(shards))
-	return f.headroom.Value * f.cores.Value * 1e6 / cost
+	points := math.Inf(1)
+	for range 20 { // fewer points, smaller batches, fewer points still: it settles soon
+		points = f.headroom.Value * f.cores.Value * 1e6 / n.pointCost(shards, n.linesOf(points))
+	}
+	return points
 }
 
-// pointCost returns the CPU-µs of a point in a batch of so many lines.
-func (n *needs) pointCost(series, lines float64) float64 {
-	return between(pointBySeries, math.Max(series, 1)) + n.figures.write.Value/lines
+// pointCost returns the CPU-µs of a point in one of so many servers, in writes of
+// so many lines.
+func (n *needs) pointCost(shards int, lines float64) float64 {
+	return between(pointBySeries, n.seriesDay/float64(shards)) + between(extraByLines, lines)
+}
+
+// linesOf returns how large a batch becomes of so many points/s: full, or what
+// came while it waited.
+func (n *needs) linesOf(points float64) float64 {
+	return math.Max(1, math.Min(points*n.cmd.BatchWait.Seconds(), float64(n.cmd.BatchLines)))
 }

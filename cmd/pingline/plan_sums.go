@@ -145,18 +145,12 @@ func (n *needs) sizeInflux() {
 // useServers tells what the servers there are have to do.
 func (n *needs) useServers() {
 	shards := n.servers.shards
-	n.batch = n.batchOf(shards)
+	n.batch = n.linesOf(n.points / float64(shards))
 	n.writes = n.points / n.batch
-	n.influxCPU = n.points * n.pointCost(n.seriesDay/float64(shards), n.batch) / 1e6
+	n.figures.point.Value = n.pointCost(shards, n.batch)
+	n.influxCPU = n.points * n.figures.point.Value / 1e6
 	n.influxMemory = n.seriesDay*n.figures.series.Value + float64(shards)*n.figures.server.Value
 	n.catchUp = n.catchingUp()
-}
-
-// batchOf returns the lines of a write: a server's batch is full, or has waited
-// long enough.
-func (n *needs) batchOf(shards int) float64 {
-	came := n.points / float64(shards) * n.cmd.BatchWait.Seconds()
-	return math.Max(1, math.Min(came, float64(n.cmd.BatchLines)))
 }
 
 // sizeIngest counts what pingline serve needs. Its writer is one thread.
