@@ -310,7 +310,7 @@ func newThrottle(t *testing.T, influxURL string, rate float64) *throttle {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		proxy.ServeHTTP(w, r)
 	}))
-	t.Cleanup(th.Close)
+	t.Cleanup(func() { th.CloseClientConnections(); th.Close() })
 	return th
 }
 

@@ -66,7 +66,7 @@ func (w *watch) end() {
 func TestOverload(t *testing.T) {
 	points, lasts, size, hold := 2000.0, 4*time.Second, "6MiB", time.Second
 	if *chaos > 0 {
-		points, lasts, size, hold = 10_000, 35*time.Second, "64MiB", 30*time.Second // a minute with the rise
+		points, lasts, size, hold = 10_000, 45*time.Second, "64MiB", 30*time.Second // a minute with the rise
 	}
 	for _, tt := range []struct {
 		name   string
