@@ -54,6 +54,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 		}
 		cost := w.checkpoint.cost
 		total.busy += cost.busy
+		total.pieces += cost.pieces
 		total.stop = max(total.stop, cost.stop)
 		list, err := checkpoints(dir)
 		if err != nil || len(list) == 0 {
@@ -67,6 +68,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 	}
 	n := float64(b.N)
 	b.ReportMetric(float64(total.stop.Microseconds())/1000, "ms-longest-stop")
+	b.ReportMetric(float64(total.busy.Microseconds())/float64(total.pieces), "µs/piece")
 	b.ReportMetric(float64(total.busy.Milliseconds())/n, "ms-writer")
 	b.ReportMetric(100*total.busy.Seconds()/n/300, "%-of-5min")
 	b.ReportMetric(float64(file)/(1<<20), "MiB")
