@@ -26,7 +26,7 @@ type planCmd struct {
 	Regions    *float64 `placeholder:"N" help:"Cells of --cell-res that a rider is in on a day: each is a series (default: 2)."`
 	NewRegions float64  `default:"0.1" help:"Part of a day's cells that the rider was not in on any day before."`
 	CellRes    int      `default:"5" help:"H3 resolution of the cell tag, for --track."`
-	Area       float64  `help:"Square kilometres that the riders are spread over, for the roll-up (default: 10 riders on each)."`
+	Area       float64  `placeholder:"KM2" help:"Square kilometres that the riders are spread over, for the roll-up (default: 10 riders on each)."`
 	Rollup     string   `default:"on" enum:"on,off" help:"on or off."`
 
 	Retention span     `default:"30d" help:"How long InfluxDB keeps points: 30d, 12h."`
@@ -104,7 +104,7 @@ func (c *planCmd) Validate() error {
 	if c.QueueMax < 4<<20 || c.ServerDisk < 1<<30 {
 		return fmt.Errorf("--queue-max-bytes, --server-disk: %v, %v: at least 4 MiB and 1 GiB", c.QueueMax, c.ServerDisk)
 	}
-	return nil
+	return c.Filter.check()
 }
 
 func (c *planCmd) Run(p *program) error {

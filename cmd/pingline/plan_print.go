@@ -110,6 +110,9 @@ func wrap(text string, width int, indent string) string {
 
 // count writes a number as people do: three digits are enough for a guess.
 func count(v float64) string {
+	if v < 10 {
+		return humanize.FtoaWithDigits(v, 1)
+	}
 	if v >= 1e4 {
 		digits := math.Pow(10, math.Floor(math.Log10(v))-2)
 		v = math.Round(v/digits) * digits
@@ -122,10 +125,8 @@ func decimal(v float64) string {
 	switch {
 	case v > 0 && v < 0.005:
 		return "under 0.01"
-	case v >= 100:
-		return count(v)
 	case v >= 10:
-		return humanize.FtoaWithDigits(v, 1)
+		return count(v)
 	}
 	return humanize.FtoaWithDigits(v, 2)
 }
