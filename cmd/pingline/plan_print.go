@@ -111,7 +111,7 @@ func wrap(text string, width int, indent string) string {
 // count writes a number as people do: three digits are enough for a guess.
 func count(v float64) string {
 	if v < 10 {
-		return humanize.FtoaWithDigits(v, 1)
+		return humanize.Ftoa(math.Round(10*v) / 10)
 	}
 	if v >= 1e4 {
 		digits := math.Pow(10, math.Floor(math.Log10(v))-2)
@@ -128,7 +128,7 @@ func decimal(v float64) string {
 	case v >= 10:
 		return count(v)
 	}
-	return humanize.FtoaWithDigits(v, 2)
+	return humanize.Ftoa(math.Round(100*v) / 100)
 }
 
 func percent(share float64) string {
@@ -151,14 +151,16 @@ func roundUp(n byteSize) string {
 }
 
 // about drops what nobody asks for in a long time.
-func about(d time.Duration) span {
+func about(d time.Duration) string {
 	switch {
+	case d < time.Second:
+		return "under 1s"
 	case d > 10*time.Hour:
-		return span(d.Round(time.Hour))
+		d = d.Round(time.Hour)
 	case d > 10*time.Minute:
-		return span(d.Round(time.Minute))
+		d = d.Round(time.Minute)
 	}
-	return span(d)
+	return span(d).String()
 }
 
 func (n *needs) printJSON(w io.Writer) error {
