@@ -35,7 +35,7 @@ func (a *CellActivity) appendLine(dst []byte, node string) []byte {
 		dst = appendTag(append(dst, ",node="...), node)
 	}
 	dst = strconv.AppendInt(append(dst, ",res="...), int64(a.Res), 10)
-	dst = append(append(dst, ",window="...), tidy(a.Window)...)
+	dst = append(append(dst, ",window="...), Tidy(a.Window)...)
 	for _, f := range [...]struct {
 		name string
 		v    uint64
@@ -50,8 +50,8 @@ func (a *CellActivity) appendLine(dst []byte, node string) []byte {
 	return strconv.AppendInt(append(dst, ' '), a.From, 10)
 }
 
-// tidy is d as people write it: 10s, 1m, 1h30m.
-func tidy(d time.Duration) string {
+// Tidy is d as people write it: 10s, 1m, 1h30m.
+func Tidy(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = s[:len(s)-2]

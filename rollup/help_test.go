@@ -264,7 +264,7 @@ func (r rules) recount(t testing.TB, commits []commit) (totals map[key]point, la
 			cell := cells.Exact(&e.Fix)
 			for _, res := range r.resolutions {
 				for _, w := range r.windows {
-					k := key{fmt.Sprintf("%x", partition.Parent(cell, res)), tidy(w), res, e.At - e.At%w.Milliseconds()}
+					k := key{fmt.Sprintf("%x", partition.Parent(cell, res)), Tidy(w), res, e.At - e.At%w.Milliseconds()}
 					n := counts[k]
 					if n == nil {
 						n = &naive{riders: map[string]bool{}, max: -1}

@@ -233,8 +233,8 @@ func TestAppendLine(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		10 * time.Second: "10s", time.Minute: "1m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Minute: "10m", 50 * time.Minute: "50m",
 	} {
-		if got := tidy(d); got != want {
-			t.Errorf("tidy(%v) = %s, want %s", d, got, want)
+		if got := Tidy(d); got != want {
+			t.Errorf("Tidy(%v) = %s, want %s", d, got, want)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func checkStages(t *testing.T, stats *Stats, s *store, r rules) {
 	for i, stage := range stats.Stages {
 		n := uint64(0)
 		for k := range s.points {
-			if k.res == stage.Res && k.window == tidy(stage.Window) {
+			if k.res == stage.Res && k.window == Tidy(stage.Window) {
 				n++
 			}
 		}

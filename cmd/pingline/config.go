@@ -59,6 +59,10 @@ type serveConfig struct {
 	BatchWait          time.Duration `default:"1s" help:"How long a line may wait for its batch to fill."`
 	DeadletterMaxBytes byteSize      `default:"1GiB" help:"Size of refused rows at which writing stops."`
 
+	Rollup         resolutions   `default:"8,6,4" placeholder:"RES,…" help:"H3 resolutions of cell_activity, finest first; off: none."`
+	RollupWindows  windows       `default:"10s,1m" placeholder:"TIME,…" help:"Its windows, shortest first, each a multiple of the one before."`
+	RollupLateness time.Duration `default:"2m" help:"How long after its end a window takes pings."`
+
 	LogLevel  slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogFormat string     `default:"text" enum:"text,json" help:"text or json."`
 }
@@ -135,6 +139,9 @@ func (c *serveConfig) Validate() error {
 		if f.v <= 0 {
 			return fmt.Errorf("--%s: %v is not above 0", f.flag, f.v)
 		}
+	}
+	if c.RollupLateness < time.Second || c.RollupLateness > time.Hour {
+		return fmt.Errorf("--rollup-lateness: %v is not in [1s, 1h]", c.RollupLateness)
 	}
 	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
 		return fmt.Errorf("--influx-token and --influx-token-file: give one of them")

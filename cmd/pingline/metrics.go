@@ -21,6 +21,7 @@ type metrics struct {
 	request     *prometheus.HistogramVec
 	write       *prometheus.HistogramVec
 	freshness   *prometheus.HistogramVec
+	recent      recents
 }
 
 func newMetrics() *metrics {
@@ -64,10 +65,12 @@ func (m *metrics) observeRequest(route string, status int, took time.Duration) {
 
 func (m *metrics) observeWrite(shard string, seconds float64) {
 	m.write.WithLabelValues(shard).Observe(seconds)
+	m.recent.of(shard).write.observe(seconds)
 }
 
-func (m *metrics) observeFreshness(_, lane string, seconds float64) {
+func (m *metrics) observeFreshness(shard, lane string, seconds float64) {
 	m.freshness.WithLabelValues(lane).Observe(seconds)
+	m.recent.of(shard).freshness.observe(seconds)
 }
 
 // handler serves the metrics of s in Prometheus' format.
@@ -120,6 +123,7 @@ var (
 	descInProgress  = desc("in_progress_bytes", "What requests in work take.")
 	descConnections = desc("connections", "Open connections.")
 	descTurnedAway  = desc("connections_refused_total", "Connections refused, each one too many.")
+	descSkipped     = desc("self_skipped_total", "Lines about ourselves not written, for overload or a log that does not take them.")
 	descGap         = desc("conservation_gap", "What an equation of the accounts lacks; 0 when no request is in work.", "equation")
 )
 
@@ -172,6 +176,10 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	gauge(descInProgress, float64(b.server.InProgress))
 	gauge(descConnections, float64(b.server.Connections))
 	counter(descTurnedAway, b.server.TurnedAway)
+	counter(descSkipped, c.s.self.skipped.Load())
+	if c.s.rollup != nil {
+		collectRollup(c.s.rollup.Stats(), counter, gauge)
+	}
 	for equation, gap := range b.gaps() {
 		gauge(descGap, float64(gap), equation)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"pingline/ingest"
+	"pingline/rollup"
 	"pingline/sink"
 )
 
@@ -13,9 +14,12 @@ import (
 func (s *service) signals() ingest.Signals {
 	var sig ingest.Signals
 	for name, at := range s.log.Kept() {
-		if name != ingest.FilterCursor { // reads nothing while it is there
+		if name != ingest.FilterCursor && name != rollup.Cursor { // they hold back what they have read
 			sig.Waiting = max(sig.Waiting, s.log.BytesSince(at.Next))
 		}
+	}
+	if s.rollup != nil {
+		sig.Waiting = max(sig.Waiting, s.rollup.Unread())
 	}
 	for _, st := range s.sink.Stats() {
 		sig.Shards++

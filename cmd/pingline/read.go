@@ -12,7 +12,7 @@ import (
 // reader is what the reading routes ask.
 func (s *service) reader() ingest.Reader {
 	store := sink.NewStore(s.layout.read())
-	return ingest.Reader{
+	r := ingest.Reader{
 		Track: func(ctx context.Context, rider, device string, from, to int64, limit int) (ingest.Points, error) {
 			page, err := store.Track(ctx, sink.Query{Rider: rider, Device: device, From: from, To: to, Limit: limit})
 			return s.points(page), err
@@ -23,6 +23,10 @@ func (s *service) reader() ingest.Reader {
 		},
 		Partitions: s.partitions,
 	}
+	if s.rollup != nil {
+		r.Cells = s.cells
+	}
+	return r
 }
 
 func (s *service) points(page sink.Page) ingest.Points {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"pingline/ingest"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/rollup"
 	"pingline/sink"
 )
 
@@ -61,6 +63,8 @@ type service struct {
 	writer  *ingest.Writer
 	over    *ingest.Overload
 	log     *queue.Log
+	rollup  *rollup.Rollup // nil if it is off
+	self    self
 	layout  *layout
 	sink    *sink.Sink
 	ops     *opsServer
@@ -123,9 +127,13 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 	if err != nil {
 		return nil, err
 	}
+	if s.rollup, err = s.openRollup(node); err != nil {
+		return nil, err
+	}
 	if s.sink, err = s.openSink(); err != nil {
 		return nil, err
 	}
+	s.self = self{service: s, node: node}
 	if s.server, err = s.openServer(); err != nil {
 		return nil, err
 	}
@@ -191,6 +199,7 @@ func (s *service) openServer() (*ingest.Server, error) {
 func (s *service) run(ctx context.Context) error {
 	g, failed := errgroup.WithContext(ctx)
 	later := context.WithoutCancel(ctx)
+	counting, stopCounting := context.WithCancel(later)
 	writing, stopWriting := context.WithCancel(later)
 	sinking, stopSinking := context.WithCancel(later)
 	replaying, stopReplaying := context.WithCancel(failed)
@@ -200,9 +209,24 @@ func (s *service) run(ctx context.Context) error {
 		return s.replay(replaying)
 	})
 	g.Go(func() error {
-		defer stopWriting()
+		defer stopCounting()
 		defer func() { stopReplaying(); <-replayed }()
 		return s.server.Run(failed)
+	})
+	// Those who count give their lines to the writer until they have ended.
+	var counters sync.WaitGroup
+	for _, run := range s.counters() {
+		counters.Add(1)
+		g.Go(func() error {
+			defer counters.Done()
+			return run(counting)
+		})
+	}
+	g.Go(func() error {
+		defer stopWriting()
+		<-counting.Done()
+		counters.Wait()
+		return nil
 	})
 	g.Go(func() error {
 		defer stopSinking()
@@ -219,6 +243,15 @@ func (s *service) run(ctx context.Context) error {
 	}
 	// Whichever part fails, the first in the order must hear of it.
 	return errors.Join(g.Wait(), s.close())
+}
+
+// counters are who reads what was taken in, and writes lines about it.
+func (s *service) counters() []func(context.Context) error {
+	list := []func(context.Context) error{s.self.run}
+	if s.rollup != nil {
+		list = append(list, s.rollup.Run)
+	}
+	return list
 }
 
 // drained waits until all that was taken in is written, at most s.drain.
@@ -274,6 +307,9 @@ func (s *service) notes() []string {
 	}
 	if note := s.replayNote.Load(); note != nil && *note != "" {
 		notes = append(notes, *note)
+	}
+	if s.rollup != nil {
+		notes = append(notes, s.rollup.Notes()...)
 	}
 	return append(notes, s.sink.Notes()...)
 }
