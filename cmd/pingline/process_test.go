@@ -352,6 +352,9 @@ func (tr *traffic) auditIn(buckets ...sink.InfluxConfig) sim.Report {
 	if err := report.Err(); err != nil {
 		tr.t.Error(err)
 	}
+	if report.Others != 0 {
+		tr.t.Errorf("%d points are of tracks that nobody sent", report.Others)
+	}
 	if report.Accepted == 0 {
 		tr.t.Error("nothing was accepted: the audit shows nothing")
 	}
