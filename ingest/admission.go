@@ -102,7 +102,7 @@ func (s *Server) spare(x *exchange, now time.Time) error {
 // rate charges who sends, and takes out the pings of riders over their rate. Of
 // what counts, nothing is charged if the request is refused.
 func (s *Server) rate(x *exchange, now time.Time) error {
-	x.shed = x.shed[:0]
+	x.shed, x.runs = x.shed[:0], x.runs[:0]
 	if s.riders != nil && !x.critical {
 		if wait := x.rate(s.riders, now); wait > 0 {
 			return &rateError{"every rider in the request is", wait}

@@ -20,6 +20,8 @@ type exchange struct {
 	body     []byte
 	inflated []byte
 	decoded  Decoded
+	runs     []ridersRun
+	near     uint64  // says nothing: what was touched must be used
 	shed     []int32 // positions in the body of pings whose rider is over its rate
 	job      Job
 	verdicts []pingline.Verdict // of every ping of the request, in its order
@@ -48,52 +50,61 @@ func (x *exchange) cells(cells partition.Cells) {
 // returns how long it is until one of these riders may send again, and has taken
 // nothing from any bucket.
 func (x *exchange) rate(riders *rates, now time.Time) (wait time.Duration) {
-	x.shed = x.shed[:0]
+	x.findRuns(riders)
 	d := &x.decoded
-	kept := 0
-	for next := 0; next < len(d.Pings); {
-		i, end := next, run(d.Pings, next)
-		next = end
-		if w := riders.take(riders.key(d.Pings[i].Rider), end-i, now); w > 0 {
+	kept, runs := 0, x.runs[:0]
+	i := 0
+	for _, r := range x.runs {
+		end := i + r.pings
+		switch w := riders.take(r.key, r.pings, now); {
+		case w > 0:
 			x.shed = append(x.shed, d.Index[i:end]...)
 			if wait == 0 || w < wait {
 				wait = w
 			}
-			continue
+		default:
+			if kept < i {
+				copy(d.Pings[kept:], d.Pings[i:end])
+				copy(d.Index[kept:], d.Index[i:end])
+			}
+			kept += r.pings
+			runs = append(runs, r)
 		}
-		if kept < i {
-			copy(d.Pings[kept:], d.Pings[i:end])
-			copy(d.Index[kept:], d.Index[i:end])
-		}
-		kept += end - i
+		i = end
 	}
-	d.Pings, d.Index = d.Pings[:kept], d.Index[:kept]
+	d.Pings, d.Index, x.runs = d.Pings[:kept], d.Index[:kept], runs
 	if kept > 0 {
 		return 0
 	}
 	return wait
 }
 
-// refund gives back what the request was charged: nothing of it was kept.
-func (x *exchange) refund(riders, clients *rates) {
-	clients.pay(x.payer, -x.decoded.Received)
-	if riders == nil || x.critical {
-		return
-	}
-	for i := 0; i < len(x.decoded.Pings); {
-		end := run(x.decoded.Pings, i)
-		riders.pay(riders.key(x.decoded.Pings[i].Rider), i-end)
+// ridersRun is pings of one rider in a row, as the rider's rate knows it.
+type ridersRun struct {
+	key   uint64
+	pings int
+}
+
+// findRuns notes the runs of the decoded pings and brings their buckets near.
+func (x *exchange) findRuns(riders *rates) {
+	pings := x.decoded.Pings
+	for i, end := 0, 1; i < len(pings); end++ {
+		if end < len(pings) && pings[end].Rider == pings[i].Rider {
+			continue
+		}
+		key := riders.key(pings[i].Rider)
+		x.near += riders.touch(key)
+		x.runs = append(x.runs, ridersRun{key, end - i})
 		i = end
 	}
 }
 
-// run returns the end of the pings of one rider that start at i.
-func run(pings []pingline.Ping, i int) int {
-	end := i + 1
-	for end < len(pings) && pings[end].Rider == pings[i].Rider {
-		end++
+// refund gives back what the request was charged: nothing of it was kept.
+func (x *exchange) refund(riders, clients *rates) {
+	clients.pay(x.payer, -x.decoded.Received)
+	for _, r := range x.runs {
+		riders.pay(r.key, -r.pings)
 	}
-	return end
 }
 
 // events reports whether one of the pings has an event.

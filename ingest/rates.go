@@ -3,6 +3,7 @@ package ingest
 import (
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,12 +22,12 @@ type rates struct {
 	seed  maphash.Seed
 	start time.Time
 	locks [stripes]stripe
-	sets  []set
+	sets  []set // a power of two of them
 }
 
 const (
 	stripes = 256
-	ways    = 8
+	ways    = 4 // fill a line of memory
 )
 
 // stripe is a lock on a line of its own: two of them on one would be one.
@@ -38,8 +39,8 @@ type stripe struct {
 // bucket is a name's, known by its hash only: two names in a billion billion
 // share one.
 type bucket struct {
-	hash uint64
-	full int64 // when it is full again, ns since start
+	hash atomic.Uint64 // set under the lock, so that touch needs none
+	full int64         // when it is full again, ns since start
 }
 
 // set holds the buckets of names whose hashes end alike.
@@ -49,7 +50,7 @@ type set [ways]bucket
 func (s *set) find(key uint64) *bucket {
 	fullest := &s[0]
 	for i := range s {
-		if s[i].hash == key {
+		if s[i].hash.Load() == key {
 			return &s[i]
 		}
 		if s[i].full < fullest.full {
@@ -66,9 +67,13 @@ func newRates(rate, burst float64, buckets int) *rates {
 		return nil
 	}
 	each := float64(time.Second) / rate
+	n := 1
+	for n*ways < buckets {
+		n *= 2
+	}
 	return &rates{
 		each: max(int64(each), 1), burst: max(int64(each*burst), 1), seed: maphash.MakeSeed(), start: time.Now(),
-		sets: make([]set, (buckets+ways-1)/ways),
+		sets: make([]set, n),
 	}
 }
 
@@ -80,6 +85,12 @@ func (r *rates) key(name string) uint64 {
 	return maphash.String(r.seed, name)
 }
 
+// touch brings key's bucket near. A caller with many keys touches all first: the
+// waits for memory then overlap, which they do not across locks.
+func (r *rates) touch(key uint64) uint64 {
+	return r.sets[key&uint64(len(r.sets)-1)][0].hash.Load()
+}
+
 // take lets n pass and returns 0, or takes nothing and returns how long it is
 // until the bucket has something in it.
 func (r *rates) take(key uint64, n int, now time.Time) (wait time.Duration) {
@@ -89,9 +100,11 @@ func (r *rates) take(key uint64, n int, now time.Time) (wait time.Duration) {
 	at := int64(now.Sub(r.start))
 	b, lock := r.bucket(key)
 	defer lock.Unlock()
-	if b.hash != key || b.full < at {
-		*b = bucket{key, at}
+	if b.hash.Load() != key {
+		b.hash.Store(key)
+		b.full = at
 	}
+	b.full = max(b.full, at)
 	if wait := b.full - at - r.burst + r.each; wait > 0 { // less than one is in it
 		return time.Duration(wait)
 	}
@@ -107,14 +120,14 @@ func (r *rates) pay(key uint64, n int) {
 	}
 	b, lock := r.bucket(key)
 	defer lock.Unlock()
-	if b.hash == key {
+	if b.hash.Load() == key {
 		b.full += int64(n) * r.each
 	}
 }
 
 // bucket returns key's bucket, or the one to take for it, under its lock.
 func (r *rates) bucket(key uint64) (*bucket, *stripe) {
-	at := key % uint64(len(r.sets))
+	at := key & uint64(len(r.sets)-1)
 	lock := &r.locks[at%stripes]
 	lock.Lock()
 	return r.sets[at].find(key), lock
