@@ -71,6 +71,23 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+func TestRollupSettings(t *testing.T) {
+	for _, tt := range []struct{ file, want string }{
+		{"", "8,6,4 10s,1m0s"},
+		{"rollup: off", "off 10s,1m0s"},
+		{"rollup: 9,3\nrollup-windows: 5s, 15s,5m", "9,3 5s,15s,5m0s"},
+		{"rollup: 7", "7 10s,1m0s"},
+	} {
+		cfg, err := parse(t, "--config="+writeFile(t, tt.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cfg.Rollup.String() + " " + cfg.RollupWindows.String(); got != tt.want {
+			t.Errorf("%q: %s, want %s", tt.file, got, tt.want)
+		}
+	}
+}
+
 func TestConfigFileFromEnvironment(t *testing.T) {
 	t.Setenv("PINGLINE_CONFIG", writeFile(t, "max-pings: 9\n"))
 	cfg, err := parse(t)
@@ -123,6 +140,11 @@ func TestWrongSettings(t *testing.T) {
 		{"hot cells that are none", []string{"serve", "--ops-listen=", "--data-dir=" + t.TempDir(), "--hot-cells=" + writeFile(t, "8539220fffffffff\n")}, "line 1"},
 		{"a list where one value goes", []string{"serve", "--config=" + writeFile(t, "listen: [a, b]")}, `key "listen" takes one value`},
 		{"one map where a list goes", []string{"serve", "--config=" + writeFile(t, "shard: {name: a}")}, `key "shard" takes a list`},
+		{"no resolution", []string{"serve", "--rollup=on"}, `"on" is neither off nor resolutions such as 8,6,4`},
+		{"resolutions out of order", []string{"serve", "--rollup=4,6"}, "resolution 6 behind 4"},
+		{"no window", []string{"serve", "--rollup-windows=10"}, `"10" is not windows such as 10s,1m`},
+		{"windows that do not fit", []string{"serve", "--rollup-windows=10s,25s"}, "25s is no multiple of 10s"},
+		{"lateness", []string{"serve", "--rollup-lateness=0s"}, "--rollup-lateness: 0s is not in [1s, 1h]"},
 		{"negative demo", []string{"demo", "--rate=-5"}, "--rate"},
 		{"data directory that is a file", []string{"serve", "--listen=127.0.0.1:0", "--ops-listen=", "--data-dir=" + writeFile(t, "")}, "--data-dir"},
 	} {

@@ -205,7 +205,7 @@ const (
 func (s *times) observe(seconds float64) {
 	i := 0
 	if seconds > timesLow {
-		i = min(int(math.Ceil(timesSteps*math.Log2(seconds/timesLow))), len(s.counts)-1)
+		i = int(min(math.Ceil(timesSteps*math.Log2(seconds/timesLow)), float64(len(s.counts)-1)))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
