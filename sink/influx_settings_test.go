@@ -3,6 +3,7 @@ package sink
 import (
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,26 +39,54 @@ func shipped(tb testing.TB) map[string]string {
 
 // InfluxDB takes no notice of a setting it does not know.
 func TestInfluxDBKnowsTheShippedSettings(t *testing.T) {
-	binary, err := influxd.Find()
-	if err != nil {
-		t.Skip(err)
-	}
-	cmd := exec.Command(binary, "config", "-config", "../deploy/influxdb.conf")
-	cmd.Env = []string{"HOME=" + t.TempDir()}
+	t.Run("1.8", func(t *testing.T) {
+		binary, err := influxd.Find()
+		if err != nil {
+			t.Skip(err)
+		}
+		effective := settings(output(t, exec.Command(binary, "config", "-config", "../deploy/influxdb.conf")))
+		for key, value := range shipped(t) {
+			got, known := effective[key]
+			if !known {
+				t.Errorf("%s: InfluxDB has no such setting", key)
+			}
+			if (value == "true" || value == "false" || value == "tsi1") && got != value {
+				t.Errorf("%s is %q in effect, want %q", key, got, value)
+			}
+		}
+	})
+	t.Run("2.x", func(t *testing.T) {
+		binary, err := influxd.Find2()
+		if err != nil {
+			t.Skip(err)
+		}
+		text, err := os.ReadFile("../deploy/compose.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(`INFLUXD_(\w+): "?([^"\n]*)`).FindAllStringSubmatch(string(text), -1)
+		if len(found) == 0 {
+			t.Error("there is no setting")
+		}
+		for _, f := range found {
+			cmd := exec.Command(binary, "print-config", "--key-name", strings.ToLower(strings.ReplaceAll(f[1], "_", "-")))
+			cmd.Env = []string{"INFLUXD_" + f[1] + "=" + f[2]}
+			if got := strings.TrimSpace(output(t, cmd)); got != f[2] {
+				t.Errorf("%s is %q in effect, want %q", f[1], got, f[2])
+			}
+		}
+	})
+}
+
+// output runs cmd in a home of its own, and returns what it prints.
+func output(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	cmd.Env = append(cmd.Env, "HOME="+t.TempDir())
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: %v", cmd.Args, err)
 	}
-	effective := settings(string(out))
-	for key, value := range shipped(t) {
-		got, known := effective[key]
-		if !known {
-			t.Errorf("%s: InfluxDB has no such setting", key)
-		}
-		if (value == "true" || value == "false" || value == "tsi1") && got != value {
-			t.Errorf("%s is %q in effect, want %q", key, got, value)
-		}
-	}
+	return string(out)
 }
 
 // BenchmarkInfluxSettings is what each setting does under a live load of 20,000

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -89,13 +90,24 @@ func (r *rig) write(points, lines int, fill filler) {
 				filling.Lock()
 				batch = fill(batch[:0], lines)
 				filling.Unlock()
-				if err := r.influx.Write(context.Background(), batch); err != nil {
+				if err := r.persist(batch); err != nil {
 					r.tb.Error(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// persist writes a batch until InfluxDB has it: one that makes many new series can
+// take longer than it allows itself.
+func (r *rig) persist(batch []byte) error {
+	for {
+		err := r.influx.Write(context.Background(), batch)
+		if refusal := new(WriteError); !errors.As(err, &refusal) || refusal.Kind != Retry {
+			return err
+		}
+	}
 }
 
 // restart kills InfluxDB, and reports how long it takes to answer queries again.

@@ -14,7 +14,7 @@ func (n *needs) verdict() string {
 			count(n.series), percent(n.series/n.cmd.ServerSeries), count(n.cmd.ServerSeries),
 			size(n.influxDisk), percent(n.influxDisk/float64(n.cmd.ServerDisk)), n.cmd.ServerDisk)
 	}
-	points := fmt.Sprintf("%s points/s, and one is to take %s", count(n.points), count(d.each))
+	points := fmt.Sprintf("%s points/s, and one is to take %s", count(n.points), count(n.capacity(d.byPoints)))
 	series := fmt.Sprintf("%s series, and one is to hold %s", count(n.series), count(n.cmd.ServerSeries))
 	disk := fmt.Sprintf("%s, and one has %v", size(n.influxDisk), n.cmd.ServerDisk)
 	s := fmt.Sprintf("Use %s InfluxDB servers, because of the ", count(float64(d.shards)))
