@@ -114,7 +114,7 @@ func TestOverload(t *testing.T) {
 			w.end()
 			t.Logf("levels: %s", strings.Join(w.levels, ", "))
 			t.Logf("most memory in use: %d MiB", w.most)
-			if w.most > 300 {
+			if w.most > 300 && !underRace {
 				t.Errorf("memory rose to %d MiB, want at most 300", w.most)
 			}
 			if !strings.Contains(notes, "InfluxDB takes") || !strings.Contains(notes, "level") {

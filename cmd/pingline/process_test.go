@@ -386,8 +386,5 @@ func startInflux(t *testing.T) *influxd.Server {
 
 func startInfluxWith(t *testing.T, cfg influxd.Config) *influxd.Server {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("a run against a real InfluxDB takes longer than -short allows")
-	}
 	return influxd.Run(t, cfg)
 }
