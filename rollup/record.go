@@ -101,6 +101,9 @@ func (r *Rollup) keep() {
 	if err != nil {
 		panic(err) // it is made of numbers
 	}
+	if was, ok := r.cfg.Log.Cursor(Cursor); ok && was == at.Cursor && r.cfg.Log.Note(Cursor) == string(note) {
+		return // a change is written though it changes nothing
+	}
 	r.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{Cursor: at.Cursor}, Notes: map[string]string{Cursor: string(note)}})
 }
 

@@ -41,7 +41,7 @@ type Config struct {
 	Windows     []time.Duration // shortest first, each a multiple of the one before; nil means 10 s, 1 min
 	Lateness    time.Duration   // how long a window stays open; 0 means 2 min
 	MaxAhead    time.Duration   // how far ahead of its commit a ping may be; 0 means 2 min
-	MaxBytes    int64           // for what is counted; 0 means 128 MiB
+	MaxBytes    int64           // for open windows, and a quarter more for tracks without speed; 0 means 128 MiB
 	Grace       time.Duration   // for the last lines, once Run is told to stop; 0 means 5 s
 	Logger      *slog.Logger    // nil means slog.Default()
 
