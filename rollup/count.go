@@ -81,7 +81,6 @@ func (r *Rollup) startOver(ctx context.Context, time int64) {
 	for i, length := range r.lengths {
 		r.record.Shut[i] = min(r.record.Shut[i], floor(time+r.cfg.MaxAhead.Milliseconds(), length)+length)
 	}
-	r.record.Cut = r.record.Shut[0]
 	r.tracks.forget(time)
 	r.clock, r.nextTurn = time, time
 	r.marks = append(r.marks[:0], position{r.next, time})
@@ -154,7 +153,7 @@ func (r *Rollup) moves(e *pingline.Entry, rider uint64) bool {
 // windowOf returns the shortest window of a ping, or nil if that is closed.
 func (r *Rollup) windowOf(e *pingline.Entry, at position) *window {
 	until := floor(e.At, r.lengths[0]) + r.lengths[0]
-	if until+r.lateness > r.clock && until > r.record.Cut {
+	if until+r.lateness > r.clock {
 		if w := r.window(0, e.At, at); w != nil {
 			return w
 		}

@@ -98,6 +98,48 @@ func TestCrashAtEveryCommit(t *testing.T) {
 	}
 }
 
+// The same in a log so small that windows close early all the time: no total is
+// written over one that counts more, and none counts more than there is.
+func TestCrashWhereWindowsCloseEarly(t *testing.T) {
+	early := uint64(0)
+	for seed := range uint64(4) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		commits := joined(city{rng: rng, riders: 30, seconds: 150, every: 1, late: 0.2, spread: 0.02}.commits(), 2)
+		want, _ := defaults.recount(t, commits)
+		dir, bytes := t.TempDir(), int64(200<<10)<<rng.IntN(3)
+		w := openSmallWorld(t, dir, bytes, defaults, nil)
+		for _, c := range commits {
+			w.append(c)
+			w.all()
+			if rng.IntN(3) == 0 {
+				if err := errors.Join(w.log.KeepCursors(), w.log.TrimKept()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if rng.IntN(4) == 0 {
+				early += w.rollup.Stats().Early
+				to := t.TempDir()
+				copyDir(t, dir, to) // without what is kept when the log is closed
+				w.close()
+				dir = to
+				w = openSmallWorld(t, dir, bytes, defaults, w.store.points)
+				w.at = c.at
+				w.all()
+			}
+		}
+		w.rollup.turn(testContext(t), math.MaxInt64)
+		for k, p := range w.store.points {
+			if p.pings > want[k].pings {
+				t.Errorf("%v counts %d, there are %d", k, p.pings, want[k].pings)
+			}
+		}
+		t.Logf("%d windows closed early so far, %d of %d totals stored", early, len(w.store.points), len(want))
+	}
+	if early < 20 {
+		t.Error("too few to show anything")
+	}
+}
+
 // world is a log whose roll-up writes its lines into it, and the store they reach.
 type world struct {
 	*feeder
@@ -110,7 +152,12 @@ type world struct {
 }
 
 func openWorld(t testing.TB, dir string, r rules, points map[key]point) *world {
-	w := &world{t: t, log: openLog(t, queue.Config{Dir: dir}), store: newStore(t)}
+	return openSmallWorld(t, dir, 0, r, points)
+}
+
+// openSmallWorld opens one whose log is limited; 0 is the usual limit.
+func openSmallWorld(t testing.TB, dir string, bytes int64, r rules, points map[key]point) *world {
+	w := &world{t: t, log: openLog(t, queue.Config{Dir: dir, MaxBytes: bytes}), store: newStore(t)}
 	w.appender.log = w.log
 	maps.Copy(w.store.points, points)
 	w.rollup = newRollup(t, w.log, r, w.store, func(c *Config) {

@@ -21,7 +21,6 @@ type record struct {
 	Clock  int64   `json:"clock"`  // before the cursor, ms
 	Read   uint64  `json:"read"`   // commits before it were read
 	Shut   []int64 `json:"shut"`   // by level: windows that end by then are closed, ms
-	Cut    int64   `json:"cut"`    // of the shortest, those that end by then closed before their time
 }
 
 func (r *Rollup) counts() string { return fmt.Sprint(r.cfg.Windows, r.cfg.Lateness) }
@@ -114,6 +113,5 @@ func (r *Rollup) begin(at int64) {
 	for i, length := range r.lengths {
 		r.record.Shut[i] = floor(at+r.cfg.MaxAhead.Milliseconds(), length) + length
 	}
-	r.record.Cut = r.record.Shut[0]
-	r.missed = r.record.Cut
+	r.missed = r.record.Shut[0]
 }

@@ -21,7 +21,7 @@ type window struct {
 	level       int   // index into Config.Windows
 	from, until int64 // ms
 	res         int   // index into Config.Resolutions: the finest it has; not 0 once coarsened
-	mute        bool  // closed before the restart: it is only here as a part of a longer one
+	mute        bool  // closed before, but a longer one around it is not: here it is only a part of that
 
 	first position // the commit that opened it
 	warm  position // where to read from so that the tracks are known by then
@@ -91,8 +91,8 @@ func (r *Rollup) find(level int, at int64) (int, bool) {
 }
 
 // window returns the window of a level that holds a time. If it is not there it
-// is opened by the commit at, and so are the longer ones around it; but there is
-// none that is closed, unless a longer one has to know it.
+// is opened by the commit at, and so are the longer ones around it; one that was
+// closed only if a longer one around it is open, and mute.
 func (r *Rollup) window(level int, time int64, at position) *window {
 	if level == len(r.windows) {
 		return nil
@@ -136,7 +136,7 @@ func (r *Rollup) newWindow() *window {
 }
 
 // close gives w's tallies to the window around it, if that is open, and forgets
-// it. Its pings come too late from now on.
+// it. What comes later for it comes too late.
 func (r *Rollup) close(w *window) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

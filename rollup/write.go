@@ -92,12 +92,6 @@ func (r *Rollup) letGo(ctx context.Context) {
 			return
 		}
 		level, until := oldest.level, oldest.until
-		// A longer window must not miss what its parts do not get any more.
-		for k := len(r.windows) - 1; k > level; k-- {
-			for len(r.windows[k]) > 0 && r.windows[k][0].from < until {
-				r.closeEarly(ctx, r.windows[k][0])
-			}
-		}
 		for len(r.windows[level]) > 0 && r.windows[level][0].until <= until {
 			r.closeEarly(ctx, r.windows[level][0])
 		}
@@ -113,11 +107,6 @@ func (r *Rollup) closeEarly(ctx context.Context, w *window) {
 		r.mu.Lock()
 		r.stats.Early++
 		r.noted.early = r.now()
-		r.mu.Unlock()
-	}
-	if w.level == 0 {
-		r.mu.Lock()
-		r.record.Cut = max(r.record.Cut, w.until)
 		r.mu.Unlock()
 	}
 	r.close(w)
