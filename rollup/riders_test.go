@@ -16,7 +16,7 @@ import (
 func TestRiders(t *testing.T) {
 	seed := maphash.MakeSeed()
 	var m memory
-	for _, n := range []int{0, 1, 3, 4, 100, 999, 1000, 1001, 1500, 10_000, 100_000} {
+	for _, n := range []int{0, 1, 3, 4, 100, 1000, 5999, 6000, 6001, 10_000, 100_000} {
 		rng := rand.New(rand.NewPCG(uint64(n), 1))
 		model, union := map[string]bool{}, riders{}
 		for range 3 { // the second and third time some of them again
@@ -106,10 +106,10 @@ func TestManyRiders(t *testing.T) {
 	var commits []commit
 	for s := range 70 {
 		c := commit{at: start + int64(s)*1000 + 900}
-		for range 1500 {
-			e := pingline.Entry{Ping: pingline.Ping{Rider: fmt.Sprint("r-", rng.IntN(20_000))}, Verdict: pingline.Accepted}
+		for range 2000 {
+			e := pingline.Entry{Ping: pingline.Ping{Rider: fmt.Sprint("r-", rng.IntN(30_000))}, Verdict: pingline.Accepted}
 			e.At = start + int64(s)*1000 + rng.Int64N(900)
-			e.LatE7, e.LonE7 = 411_500_000+rng.Int32N(200_000), -86_290_000+rng.Int32N(200_000)
+			e.LatE7, e.LonE7 = 411_500_000+rng.Int32N(100_000), -86_290_000+rng.Int32N(100_000)
 			e.SetOptional(pingline.HasSpeed, 2*rng.Float64())
 			c.entries = append(c.entries, e)
 		}
