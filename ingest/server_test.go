@@ -118,8 +118,8 @@ func TestFormsAndEncodings(t *testing.T) {
 
 func TestAnswerOfAMixedRequest(t *testing.T) {
 	_, url := testServer(t, Config{})
-	body := "[" + onePing("r-1", 9) + "," + `{"rider_id":"r-1","ts":1,"lat":1,"lon":2}` + "," + onePing("r-1", 9) + "," + onePing("r 1", 3) + "]"
-	body = strings.Replace(body, onePing("r-1", 9), onePing("r-1", 9), 1)
+	first := onePing("r-1", 9)
+	body := "[" + first + "," + `{"rider_id":"r-1","ts":1,"lat":1,"lon":2}` + "," + first + "," + onePing("r 1", 3) + "]"
 	a := send(t, "POST", url+"/v1/pings?verdicts=1", []byte(body))
 	want := `{"accepted":1,"held":0,"redundant":0,"duplicate":1,"shed":0,"rejected":2,"max_error":10,"accuracy_cap":50,` +
 		`"verdicts":["accepted","rejected","duplicate","rejected"],"errors":[` +
