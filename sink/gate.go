@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// gate admits writes to one InfluxDB: as many at once as its limit says, and in
+// gate admits writes to one InfluxDB: as many at once as its pace says, and in
 // an order that says whose turn it is. Critical writes go first and need not
 // wait for room: one of them may always be under way, beside the limit. The
 // rest share by weight what is written, in rows, for as long as they compete;
@@ -17,8 +17,8 @@ import (
 // Our own lines come last, but for a hundredth: standing still they would keep
 // the log from being trimmed.
 type gate struct {
-	limit func() int // how many at once, now
-	done  func(began time.Time, ok bool)
+	pace *pace
+	half func() bool // the breaker is half-open: one at a time
 
 	mu     sync.Mutex
 	queues [laneKinds][]*ticket
@@ -32,12 +32,13 @@ var gateWeights = [laneKinds]float64{live: 90, backfill: 10, own: 1}
 // ticket is a write that waits.
 type ticket struct {
 	rows     int
+	probe    bool          // admitted while the breaker was half-open
 	admitted chan struct{} // closed once it may begin
 }
 
-// enter waits until a write of rows may begin. What it returns ends the write;
-// the only error is ctx's.
-func (g *gate) enter(ctx context.Context, kind laneKind, rows int) (leave func(ok bool), err error) {
+// enter waits until a write of rows may begin. What it returns ends the write,
+// and is told how many rows were taken; the only error is ctx's.
+func (g *gate) enter(ctx context.Context, kind laneKind, rows int) (leave func(taken int), err error) {
 	t := &ticket{rows: rows, admitted: make(chan struct{})}
 	g.mu.Lock()
 	if len(g.queues[kind]) == 0 && g.busy[kind] == 0 {
@@ -54,13 +55,31 @@ func (g *gate) enter(ctx context.Context, kind laneKind, rows int) (leave func(o
 		}
 	}
 	began := time.Now()
-	return func(ok bool) {
-		g.done(began, ok)
+	return func(taken int) {
+		took := time.Since(began)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.busy[kind]--
 		g.admit()
+		if !t.probe {
+			g.pace.ended(taken, took, g.waiting() > 0)
+		}
 	}, nil
+}
+
+func (g *gate) waiting() (n int) {
+	for _, q := range g.queues {
+		n += len(q)
+	}
+	return n
+}
+
+// limit returns how many writes there may be at once.
+func (g *gate) limit() int {
+	if g.half() {
+		return 1
+	}
+	return g.pace.most()
 }
 
 // withdraw takes back t, unless it has been admitted.
@@ -77,7 +96,7 @@ func (g *gate) withdraw(kind laneKind, t *ticket) bool {
 
 // admit lets in all that may begin now.
 func (g *gate) admit() {
-	limit := g.limit()
+	half, limit := g.half(), g.limit()
 	for {
 		kind, ok := g.choose(limit)
 		if !ok {
@@ -90,6 +109,7 @@ func (g *gate) admit() {
 			g.turn = g.owed[kind]
 			g.owed[kind] += float64(max(t.rows, 1)) / gateWeights[kind]
 		}
+		t.probe = half
 		close(t.admitted)
 	}
 }

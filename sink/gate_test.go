@@ -4,17 +4,16 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 func testGate(limit int) *gate {
-	return &gate{limit: func() int { return limit }, done: func(time.Time, bool) {}}
+	return &gate{pace: &pace{limit: limit, unripe: 1 << 30}, half: func() bool { return false }}
 }
 
 // waiter is a write that waits at a gate, or is under way.
 type waiter struct {
 	kind  laneKind
-	leave func(bool)
+	leave func(int)
 }
 
 // queueUp has n writes of rows wait at g, and sends those that are admitted to
@@ -46,14 +45,14 @@ func TestGateSharesByWeight(t *testing.T) {
 		queueUp(t, g, admitted, critical, 50, 10)
 		var rows [laneKinds]int
 		size := [laneKinds]int{critical: 10, live: 1000, backfill: 5000, own: 500}
-		hold(true)
+		hold(1)
 		for i := range 1000 {
 			w := <-admitted
 			rows[w.kind] += size[w.kind]
 			if i > 110 && rows[critical] < 500 { // of two at once, one
 				t.Fatal("events wait for others")
 			}
-			w.leave(true)
+			w.leave(1)
 			synctest.Wait()
 		}
 		all := float64(rows[live] + rows[backfill] + rows[own])
@@ -92,7 +91,7 @@ func TestGate(t *testing.T) {
 					t.Errorf("under way are %v, want %v", g.busy, tt.want)
 				}
 				for left := len(tt.come); left > 0; left-- { // and none waits for ever
-					(<-admitted).leave(true)
+					(<-admitted).leave(1)
 					synctest.Wait()
 				}
 				if g.busy != [laneKinds]int{} {
@@ -112,7 +111,7 @@ func TestGateForgetsWhoWasIdle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			leave(true)
+			leave(1)
 		}
 		queueUp(t, g, admitted, live, 100, 5000)
 		queueUp(t, g, admitted, backfill, 100, 5000)
@@ -120,7 +119,7 @@ func TestGateForgetsWhoWasIdle(t *testing.T) {
 		for range 50 {
 			w := <-admitted
 			n[w.kind]++
-			w.leave(true)
+			w.leave(1)
 			synctest.Wait()
 		}
 		if n[backfill] < 3 || n[backfill] > 8 {
@@ -147,10 +146,10 @@ func TestGateGivesUp(t *testing.T) {
 		if err := <-gone; err == nil {
 			t.Error("a write was let in though it had given up")
 		}
-		leave(true)
+		leave(1)
 		if leave, err = g.enter(t.Context(), live, 1); err != nil {
 			t.Fatal(err)
 		}
-		leave(true)
+		leave(1)
 	})
 }

@@ -70,7 +70,11 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 	lines := b.pick(rows[:n])
 	begun := time.Now()
 	err = to.breaker.write(func() error { return to.Influx.Write(writing, lines) })
-	leave(err == nil)
+	taken := 0
+	if err == nil {
+		taken = n
+	}
+	leave(taken)
 	refused := new(WriteError)
 	switch {
 	case err == nil:

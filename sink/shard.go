@@ -49,13 +49,8 @@ func (s *Sink) newShard(i int) *shard {
 	cfg := &s.cfg
 	sh := &shard{Shard: cfg.Shards[i], cfg: cfg}
 	sh.breaker = newBreaker(sh.Name, cfg.RetryMax/2, sh.Influx.cfg.Timeout/2)
-	sh.gate.limit = func() int {
-		if sh.breaker.state() == HalfOpen {
-			return 1
-		}
-		return maxInFlight
-	}
-	sh.gate.done = func(time.Time, bool) {}
+	sh.gate.half = func() bool { return sh.breaker.state() == HalfOpen }
+	sh.gate.pace = newPace(sh.Influx.cfg.Timeout / 4)
 	sh.holes.news = make(chan struct{}, 1)
 	part := cfg.BatchMemory / len(cfg.Shards)
 	sh.bytes = max(min(cfg.BatchBytes, part/laneBatches), minBatchBytes)
