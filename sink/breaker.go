@@ -40,14 +40,21 @@ const probeLines = 100
 type breaker struct {
 	cb   *gobreaker.CircuitBreaker[struct{}]
 	slow time.Duration
+	blip time.Duration
 	left atomic.Int64 // when it was closed last, ms since 1970; 0 if it is closed
+	ill  atomic.Int64 // when the first of the last failures in a row was, likewise
 }
+
+// blipPart is the part of the time it is open for which writes must have failed
+// before that. Up to eight are under way at once, and all of them break when
+// InfluxDB is restarted: that is no reason to leave it alone for seconds.
+const blipPart = 5
 
 // errSlow is what a slow write looks like to gobreaker.
 var errSlow = errors.New("taken, but slowly")
 
 func newBreaker(name string, open, slow time.Duration) *breaker {
-	b := &breaker{slow: slow}
+	b := &breaker{slow: slow, blip: open / blipPart}
 	b.cb = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: name,
 		// Half-open, a second write waits for the first one's fate, and one
@@ -57,21 +64,16 @@ func newBreaker(name string, open, slow time.Duration) *breaker {
 		Interval:     30 * time.Second,
 		BucketPeriod: 5 * time.Second,
 		Timeout:      open,
-		// Dead: five failures in a row, which with backoff take some seconds
-		// when refused and most of a minute when silent. Sick: every other of
-		// at least 20 writes fails.
+		// Dead: five failures in a row, over a second at least if it is to be open for five; one write at a
+		// time, with backoff, takes some seconds for that when refused and most
+		// of a minute when silent. Sick: every other of at least 20 writes fails.
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			tried := c.TotalSuccesses + c.TotalFailures
-			return c.ConsecutiveFailures >= 5 || tried >= 20 && c.TotalFailures*2 >= tried
+			long := time.Since(time.UnixMilli(b.ill.Load())) >= b.blip
+			return c.ConsecutiveFailures >= 5 && long || tried >= 20 && c.TotalFailures*2 >= tried
 		},
-		IsSuccessful: func(err error) bool {
-			e := new(WriteError)
-			return err == nil || errors.As(err, &e) && e.Kind != Retry
-		},
-		IsExcluded: func(err error) bool {
-			e := new(WriteError)
-			return errors.Is(err, context.Canceled) || errors.As(err, &e) && e.Status == http.StatusTooManyRequests
-		},
+		IsSuccessful: countsAsSuccess,
+		IsExcluded:   isExcluded,
 		// Called under the breaker's lock, where asking the breaker anything is a
 		// deadlock: it takes note of the time and no more.
 		OnStateChange: func(_ string, from, to gobreaker.State) {
@@ -86,6 +88,16 @@ func newBreaker(name string, open, slow time.Duration) *breaker {
 	return b
 }
 
+func countsAsSuccess(err error) bool {
+	e := new(WriteError)
+	return err == nil || errors.As(err, &e) && e.Kind != Retry
+}
+
+func isExcluded(err error) bool {
+	e := new(WriteError)
+	return errors.Is(err, context.Canceled) || errors.As(err, &e) && e.Status == http.StatusTooManyRequests
+}
+
 // write calls f, or returns errBreakerOpen without calling it.
 func (b *breaker) write(f func() error) error {
 	_, err := b.cb.Execute(func() (struct{}, error) {
@@ -93,6 +105,12 @@ func (b *breaker) write(f func() error) error {
 		err := f()
 		if err == nil && time.Since(began) > b.slow {
 			err = errSlow
+		}
+		switch {
+		case countsAsSuccess(err):
+			b.ill.Store(0)
+		case !isExcluded(err):
+			b.ill.CompareAndSwap(0, time.Now().UnixMilli())
 		}
 		return struct{}{}, err
 	})

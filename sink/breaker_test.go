@@ -10,9 +10,13 @@ import (
 	"time"
 )
 
-// answers passes errors through b and returns how many were tried.
+// answers passes errors through b, half a second apart, and returns how many
+// were tried. It is for a bubble of synctest.
 func answers(b *breaker, errs ...error) (tried int) {
-	for _, err := range errs {
+	for i, err := range errs {
+		if i > 0 {
+			time.Sleep(time.Second / 2)
+		}
 		if !errors.Is(b.write(func() error { return err }), errBreakerOpen) {
 			tried++
 		}
@@ -45,11 +49,13 @@ func TestBreaker(t *testing.T) {
 		{"three of five fail, but few were tried", slices.Repeat(sick, 3), Closed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := newBreaker("a", time.Second, time.Minute)
-			answers(b, tt.answers...)
-			if got := b.state(); got != tt.want {
-				t.Errorf("state = %d, want %d", got, tt.want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				b := newBreaker("a", 5*time.Second, time.Minute)
+				answers(b, tt.answers...)
+				if got := b.state(); got != tt.want {
+					t.Errorf("state = %d, want %d", got, tt.want)
+				}
+			})
 		})
 	}
 }
@@ -98,6 +104,66 @@ func TestBreakerProbes(t *testing.T) {
 		time.Sleep(5*time.Second + 1)
 		if answers(b, nil); b.state() != Closed {
 			t.Error("a good probe did not close it")
+		}
+	})
+}
+
+// What was taken too late counts as failure, but is taken.
+func TestBreakerOpensOnSlowness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker("a", 5*time.Second, 3*time.Second)
+		takes := func(d time.Duration) {
+			t.Helper()
+			if err := b.write(func() error { time.Sleep(d); return nil }); err != nil {
+				t.Errorf("a write that took %v: %v", d, err)
+			}
+		}
+		for range 50 {
+			takes(3 * time.Second)
+		}
+		for range 4 {
+			takes(4 * time.Second)
+		}
+		takes(time.Second)
+		if b.state() != Closed || b.open() != 0 {
+			t.Fatal("it opened, though not five in a row were slow")
+		}
+		for range 5 {
+			takes(4 * time.Second)
+		}
+		if b.state() != Open {
+			t.Fatal("five slow writes in a row did not open it")
+		}
+		time.Sleep(5*time.Second + 1)
+		if open := b.open(); b.state() != HalfOpen || open < 5*time.Second || open > 6*time.Second {
+			t.Errorf("after five seconds: state %d, open for %v", b.state(), open)
+		}
+		takes(4 * time.Second)
+		if b.state() != Open || b.open() < 9*time.Second {
+			t.Errorf("after a slow probe: state %d, open for %v", b.state(), b.open())
+		}
+		time.Sleep(5*time.Second + 1)
+		takes(time.Second)
+		if b.state() != Closed || b.open() != 0 {
+			t.Errorf("after a quick probe: state %d, open for %v", b.state(), b.open())
+		}
+	})
+}
+
+// All that is under way breaks at once: the next ones are tried.
+func TestBreakerStandsABlip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker("a", 5*time.Second, time.Minute)
+		fail := func() { _ = b.write(func() error { return &WriteError{Kind: Retry} }) }
+		for range maxInFlight {
+			fail()
+		}
+		if b.state() != Closed {
+			t.Error("one moment opened it")
+		}
+		time.Sleep(time.Second)
+		if fail(); b.state() != Open {
+			t.Error("failing for a second did not open it")
 		}
 	})
 }
