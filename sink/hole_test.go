@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/internal/influxd"
 	"pingline/queue"
 )
 
@@ -82,6 +83,62 @@ func TestLiveGoesOnFromTheHead(t *testing.T) {
 		if strings.Contains(name, "hole") {
 			t.Errorf("%s is kept, though it is filled", name)
 		}
+	}
+}
+
+// After an outage of a real InfluxDB under steady load, pings that come then are
+// written while those of the outage still wait.
+func TestFreshPingsOvertakeABacklog(t *testing.T) {
+	server := influxd.RunTest(t)
+	w := testLog(t)
+	var mu sync.Mutex
+	var order []string // the lanes of fresh and of old pings, as they are written
+	s := testSink(t, w, testInflux(t, InfluxConfig{URL: server.URL()}), func(c *Config) {
+		c.BatchLines, c.JumpAfter = 50, 2*time.Second
+		c.ObserveFreshness = func(_, lane string, seconds float64) {
+			if seconds >= 2 {
+				lane += " old"
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if n := len(order); n == 0 || order[n-1] != lane {
+				order = append(order, lane)
+			}
+		}
+	})
+	start(t, s)
+	var all []pingline.Entry
+	add := func(n int) {
+		at, some := fresh(uint64(len(all)), n)
+		w.append(commitAt(at, some...), some...)
+		all = append(all, some...)
+	}
+	add(100)
+	drained(t, s)
+	server.Kill()
+	down := time.Now()
+	for range 80 {
+		add(500)
+	}
+	eventually(t, "live is behind", func() bool { return time.Since(down) > 3*time.Second })
+	mu.Lock()
+	order = nil
+	mu.Unlock()
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a fresh ping is written", func() bool {
+		add(1)
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Contains(order, "live")
+	})
+	drained(t, s)
+	balanced(t, s, w)
+	sameLines(t, stored(t, testInflux(t, InfluxConfig{URL: server.URL()})), linesOf(all...))
+	i := slices.Index(order, "live")
+	if !slices.Contains(order[i:], "backfill old") {
+		t.Errorf("nothing old was left to write behind the first fresh ping: %q", order)
 	}
 }
 
