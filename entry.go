@@ -293,6 +293,22 @@ func (r *Entries) Next(e *Entry) (bool, error) {
 	return true, nil
 }
 
+// Rest returns how many bytes of the commit are behind the last entry that Next
+// returned: the next one begins so many before its end.
+func (r *Entries) Rest() int { return len(r.b) }
+
+// DecodeEntry decodes the entry at the start of b, whatever is behind it, of a
+// commit with that At. Its strings share b's memory. It returns an error wrapping
+// ErrCorrupt.
+func DecodeEntry(e *Entry, b []byte, at int64) error {
+	d := decoder{b: b}
+	d.entry(e, at)
+	if d.bad {
+		return fmt.Errorf("entry in %d bytes: %w", len(b), ErrCorrupt)
+	}
+	return nil
+}
+
 // decoder takes values off the front of b; once bad, it gives zeros.
 type decoder struct {
 	b   []byte

@@ -141,6 +141,34 @@ func TestEntryRoundTripAtTheEnds(t *testing.T) {
 	}
 }
 
+// An entry is decoded from where Rest says it begins as it is in its turn.
+func TestDecodeEntryByItself(t *testing.T) {
+	plain := Entry{Ping: Ping{Rider: "r", Fix: Fix{At: commitAt - 5}}, Verdict: Held}
+	line := Entry{Kind: Self, Line: "pingline n=1i 5"}
+	b := encode(CommitHeader{Node: "n", At: commitAt, Entries: 4}, everything, plain, line, everything)
+	h, r, err := DecodeCommit(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r.Len() > 0 {
+		rest := r.Rest()
+		var inTurn, byItself Entry
+		if _, err := r.Next(&inTurn); err != nil {
+			t.Fatal(err)
+		}
+		at := b[len(b)-rest:]
+		if err := DecodeEntry(&byItself, at, h.At); err != nil || byItself != inTurn {
+			t.Errorf("%d bytes before the end: %+v, %v, want %+v", rest, byItself, err, inTurn)
+		}
+		if err := DecodeEntry(&byItself, at[:rest-r.Rest()-1], h.At); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut short: %v", err)
+		}
+	}
+	if r.Rest() != 0 {
+		t.Errorf("%d bytes are left", r.Rest())
+	}
+}
+
 func TestReadyLineRoundTrip(t *testing.T) {
 	var want []Entry
 	for kind := Replayed; kind < lineKinds; kind++ {

@@ -120,7 +120,7 @@ const maxLine = pingline.MaxReadyLine + 1
 // A batch can end inside a commit: its cursor then still names that commit.
 type batcher struct {
 	next   func(context.Context) (queue.Record, error)
-	owner  func(*pingline.Entry, int64) owner
+	dealer *dealer
 	mine   owner
 	counts bool                                         // takes on what is damaged
 	total  int                                          // which total counts its kind of entry
@@ -141,12 +141,11 @@ type batcher struct {
 	// The commit being read, if open.
 	open   bool
 	rec    queue.Record
-	rest   pingline.Entries
-	at     int64          // when it was written, ms
-	since  time.Time      // the same
-	found  uint64         // its entries of the kind that total counts, so far
-	passed uint64         // those of the lane
-	entry  pingline.Entry // the last of all
+	dealt  *dealt
+	place  int            // of dealt, to look at next
+	since  time.Time      // when it was written
+	passed uint64         // entries of the lane, so far
+	entry  pingline.Entry // the last of them
 }
 
 // Why a batcher stops, if not for the log or its context.
@@ -222,19 +221,17 @@ func (r *batcher) advance(ctx context.Context, b *batch) error {
 		r.done.Next = r.end
 		return errEnd
 	}
-	header, rest, err := pingline.DecodeCommit(rec.Payload)
-	if err != nil {
-		r.complain("a commit cannot be read", rec.Number, err)
-		header.At = time.Now().UnixMilli()
+	dealt := r.dealer.deal(&rec)
+	if dealt.err != nil {
+		r.complain(rec.Number, dealt.err)
 	}
-	since := time.UnixMilli(header.At)
+	since := time.UnixMilli(dealt.at)
 	if r.behind != nil && r.behind(since, &rec) {
 		r.held = rec
 		return errBehind
 	}
 	r.damage(b, lack(rec.Before, r.done.Totals, r.total))
-	r.open, r.rec, r.rest, r.found, r.passed = true, rec, rest, 0, 0
-	r.at, r.since = header.At, since
+	r.open, r.rec, r.dealt, r.place, r.passed, r.since = true, rec, dealt, 0, 0, since
 	return nil
 }
 
@@ -265,9 +262,9 @@ func (r *batcher) damage(b *batch, n uint64) {
 }
 
 // complain logs what all lanes meet, once.
-func (r *batcher) complain(what string, number uint64, err error) {
+func (r *batcher) complain(number uint64, err error) {
 	if r.counts && r.total == pingline.TotalStored {
-		r.logger.Error(what, "number", number, "error", err)
+		r.logger.Error("a commit cannot be read to its end", "number", number, "error", err)
 	}
 }
 
@@ -281,28 +278,21 @@ func lack(a, b queue.Totals, total int) uint64 {
 
 // encode takes entries of the open commit until b is full or the commit ends.
 func (r *batcher) encode(b *batch) {
-	e := &r.entry
-	for !r.full(b) {
-		more, err := r.rest.Next(e)
-		if err != nil {
-			r.complain("a commit cannot be read to its end", r.rec.Number, err)
-		}
-		if !more {
+	for ; !r.full(b); r.place++ {
+		if r.place == len(r.dealt.places) {
 			r.close(b)
 			return
 		}
-		if stored := e.Stored(); stored && r.total == pingline.TotalStored || !stored && e.IsLine() && r.total == pingline.TotalLines {
-			r.found++
-		} else {
+		p := r.dealt.places[r.place]
+		if p.owner != r.mine {
 			continue
 		}
-		if r.owner(e, r.at) != r.mine {
-			continue
-		}
+		// It could be decoded before.
+		_ = pingline.DecodeEntry(&r.entry, r.rec.Payload[p.offset:], r.dealt.at)
 		r.passed++
-		b.add(e)
+		b.add(&r.entry)
 		if r.keyed {
-			b.keys = append(b.keys, partition.KeyOf(e))
+			b.keys = append(b.keys, partition.KeyOf(&r.entry))
 		}
 	}
 }
@@ -312,11 +302,13 @@ func (r *batcher) encode(b *batch) {
 func (r *batcher) close(b *batch) {
 	r.open = false
 	r.done = queue.Cursor{Next: r.rec.Number + 1, Totals: r.rec.Totals, Passed: r.done.Passed + r.passed}
-	if held := lack(r.rec.Totals, r.rec.Before, r.total); held > r.found {
-		r.damage(b, held-r.found)
+	found := r.dealt.found[r.total]
+	if held := lack(r.rec.Totals, r.rec.Before, r.total); held > found {
+		r.damage(b, held-found)
 	}
-	r.seen += r.found
+	r.seen += found
 	r.claimed += r.passed
+	r.rec, r.dealt = queue.Record{}, nil
 }
 
 // cursor names the first commit of which not everything is encoded.

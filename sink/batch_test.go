@@ -19,7 +19,7 @@ import (
 func testBatcher(log <-chan any) *batcher {
 	return &batcher{
 		lines: 5000, bytes: 4 << 20, wait: time.Second, logger: quiet,
-		owner:  func(*pingline.Entry, int64) owner { return 0 },
+		dealer: dealing(0),
 		counts: true,
 		done:   queue.Cursor{Next: 1},
 		next: func(ctx context.Context) (queue.Record, error) {
@@ -34,6 +34,16 @@ func testBatcher(log <-chan any) *batcher {
 			}
 		},
 	}
+}
+
+// dealing deals every stored entry to one owner.
+func dealing(who owner) *dealer {
+	return &dealer{owner: func(e *pingline.Entry, _ int64) owner {
+		if !e.Stored() {
+			return nobody
+		}
+		return who
+	}}
 }
 
 // record is commit number of entries, behind before stored pings.
@@ -232,7 +242,12 @@ func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
 		log <- record(1, 0, append(fleet(1, 30), held(5)...)...)
 		r := testBatcher(log)
 		r.mine = 1
-		r.owner = func(e *pingline.Entry, _ int64) owner { return owner(e.Rider[len(e.Rider)-1] - '3') }
+		r.dealer = &dealer{owner: func(e *pingline.Entry, _ int64) owner {
+			if !e.Stored() {
+				return nobody
+			}
+			return owner(e.Rider[len(e.Rider)-1] - '3')
+		}}
 		want := cursor(2, 30)
 		want.Passed = 3
 		if b := fill(t, r); b.rows() != 3 || b.damaged != 0 || b.cursor != want || r.seen != 30 || r.claimed != 3 {

@@ -60,7 +60,7 @@ func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
 		settled: at,
 	}
 	l.batcher = batcher{
-		owner:  s.router.owner,
+		dealer: &s.dealer,
 		mine:   ownerOf(i, kind),
 		counts: i == 0 && kind.keepsAccounts(),
 		total:  kind.total(),

@@ -86,7 +86,7 @@ type Config struct {
 // Sink writes what the log holds to its shards.
 type Sink struct {
 	cfg    Config
-	router router
+	dealer dealer
 	dead   *DeadLetters
 	shards []*shard
 	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
@@ -113,7 +113,9 @@ func New(cfg Config) (*Sink, error) {
 		return nil, fmt.Errorf("sink: dead letters: %w", err)
 	}
 	dead := &DeadLetters{dir: cfg.DeadLetterDir, most: cfg.DeadLetterMaxBytes, perFile: DeadLetterFileBytes}
-	s := &Sink{cfg: cfg, router: newRouter(&cfg), dead: dead}
+	s := &Sink{cfg: cfg, dead: dead}
+	router := newRouter(&s.cfg)
+	s.dealer.owner = router.owner
 	kept, err := goOn(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
