@@ -303,6 +303,8 @@ func (s *Sink) survey() (v survey) {
 		}
 	}
 	var sums [len(atHead)]Tally
+	s.reconciling.Lock()
+	defer s.reconciling.Unlock()
 	for total, start := range s.start {
 		sums[total].Start = start
 	}
@@ -320,13 +322,41 @@ func (s *Sink) survey() (v survey) {
 	for total := range sums {
 		t := &sums[total]
 		passed := t.Start + t.Written + t.DeadLettered + t.Damaged
-		if still := atHead[total] && now.Next == head.Next; !still && now.Totals[total] > passed {
+		switch still := atHead[total] && now.Next == head.Next; {
+		case still:
+			t.Damaged += s.reconcile(total, now.Totals[total]-passed)
+		case now.Totals[total] > passed:
 			t.Queued = now.Totals[total] - passed
 		}
 	}
 	v.Pings, v.Lines = sums[pingline.TotalStored], sums[pingline.TotalLines]
 	v.share()
 	return v
+}
+
+// reconcile settles what damage has left open, once all lanes are at the end of
+// the log, and returns what is damaged beyond what was counted, less than nothing
+// if need be: the one lane that counts a lost commit cannot know which of its
+// entries others had passed before it was lost, nor what others find lost that it
+// had passed itself. Without damage, or beyond it, gap is a fault of ours and stays.
+// The caller holds reconciling.
+func (s *Sink) reconcile(total int, gap uint64) uint64 {
+	if gap == 0 {
+		return 0
+	}
+	var lost uint64
+	for _, d := range s.cfg.Log.Damage() {
+		lost += d.Lost[total]
+	}
+	if min(gap, -gap) > lost {
+		return 0
+	}
+	for _, l := range s.lanes {
+		if l.batcher.counts && l.books.total == total {
+			l.correct(gap)
+		}
+	}
+	return gap
 }
 
 // share turns the estimates of the lanes into parts of what is queued.

@@ -48,7 +48,7 @@ func TestDealer(t *testing.T) {
 		t.Errorf("%d places are kept, %d counted, of %d commits, %d in order", kept, d.places, len(d.known), len(d.order))
 	}
 	last := list[len(list)-1]
-	if d.deal(&last) != d.deal(&last) {
+	if first := d.deal(&last); d.deal(&last) != first {
 		t.Error("a commit was dealt twice though nothing came between")
 	}
 }

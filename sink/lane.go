@@ -33,7 +33,7 @@ type lane struct {
 
 	mu      sync.Mutex
 	settled queue.Cursor // before all that is not settled, as the log has it
-	more    uint64       // passed by holes, beyond what the batcher counts
+	more    uint64       // passed beyond what the batcher counts: by holes, or corrected
 	flight  []*leg       // in the order of the log
 }
 
@@ -251,6 +251,14 @@ func (l *lane) position() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.settled.Next
+}
+
+// correct adds to what the lane has passed: damage, or less than that.
+func (l *lane) correct(by uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.more += by
+	l.move(queue.Cursor{Next: l.settled.Next, Totals: l.settled.Totals, Passed: l.settled.Passed - l.more + by}, by)
 }
 
 // landed waits until nothing is on its way. The only error is ctx's.

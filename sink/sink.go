@@ -28,6 +28,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -91,6 +92,8 @@ type Sink struct {
 	shards []*shard
 	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
 	start  [pingline.TotalLines + 1]uint64 // by total: what the kept cursors have passed
+
+	reconciling sync.Mutex // held while damage is settled
 }
 
 // New returns a sink that goes on where the log's cursors stand. If they were
