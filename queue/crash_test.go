@@ -60,7 +60,7 @@ func TestKill(t *testing.T) {
 				if l.Last() < last || l.Last() > last+1 {
 					t.Fatalf("Last = %d, acknowledged were %d", l.Last(), last)
 				}
-				if trimmed := l.First() > 1; trimmed && role == "append" || l.First() > max(last, 20)-20 {
+				if trimmed := l.First() > 1; trimmed && role == "append" || l.First() > max(last, 21)-20 {
 					t.Fatalf("First = %d, acknowledged were %d", l.First(), last)
 				}
 				checkTold(t, "a reader was told", readTo(t, l, l.First(), l.Last()), nil)

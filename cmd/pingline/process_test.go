@@ -44,7 +44,7 @@ const patience = 2 * time.Minute
 
 // process is a running `pingline serve`.
 type process struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	url    string // of the public listener
 	ops    string // of the metrics
@@ -64,7 +64,7 @@ func command(args ...string) *exec.Cmd {
 
 // freePort returns an address that was free a moment ago, so that a process can
 // come back where it was.
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,7 +75,7 @@ func freePort(t *testing.T) string {
 }
 
 // serve starts a process on dir and waits until it takes pings.
-func serve(t *testing.T, dir, influxURL string, args ...string) *process {
+func serve(t testing.TB, dir, influxURL string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, exited: make(chan struct{})}
 	p.cmd = command(append([]string{
@@ -223,7 +223,7 @@ func (p *process) readyz() (status int, body string) {
 }
 
 // eventually waits until done holds.
-func eventually(t *testing.T, what string, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for limit := time.Now().Add(patience); !done(); {
 		if time.Now().After(limit) {
@@ -258,7 +258,7 @@ func (p *process) settled() {
 
 // traffic is a city that sends until stopped.
 type traffic struct {
-	t      *testing.T
+	t      testing.TB
 	load   *sim.Load
 	ledger *sim.Ledger
 	cancel context.CancelFunc
@@ -267,19 +267,19 @@ type traffic struct {
 
 // drive starts a city that sends rate pings a second to url. In the time a test
 // has, each phone sends a few, and nearly all of them are stored.
-func drive(t *testing.T, url string, rate float64) *traffic {
+func drive(t testing.TB, url string, rate float64) *traffic {
 	t.Helper()
 	return driveCity(t, url, rate, sim.CityConfig{Seed: 7, Riders: 5000})
 }
 
 // driveOften is drive with few phones that send ten pings a second, of which
 // nearly all are held and dropped.
-func driveOften(t *testing.T, url string, rate float64) *traffic {
+func driveOften(t testing.TB, url string, rate float64) *traffic {
 	t.Helper()
 	return driveCity(t, url, rate, sim.CityConfig{Seed: 7, Riders: 500, Interval: 100 * time.Millisecond})
 }
 
-func driveCity(t *testing.T, url string, rate float64, cfg sim.CityConfig) *traffic {
+func driveCity(t testing.TB, url string, rate float64, cfg sim.CityConfig) *traffic {
 	t.Helper()
 	city, err := sim.NewCity(cfg)
 	if err != nil {
@@ -367,7 +367,7 @@ func (tr *traffic) auditIn(buckets ...sink.InfluxConfig) sim.Report {
 }
 
 // exits runs pingline with args to its end.
-func exits(t *testing.T, args ...string) (status int, stderr string) {
+func exits(t testing.TB, args ...string) (status int, stderr string) {
 	t.Helper()
 	cmd := command(args...)
 	var out bytes.Buffer
@@ -379,12 +379,12 @@ func exits(t *testing.T, args ...string) (status int, stderr string) {
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
-func startInflux(t *testing.T) *influxd.Server {
+func startInflux(t testing.TB) *influxd.Server {
 	t.Helper()
 	return startInfluxWith(t, influxd.Config{Version: 1})
 }
 
-func startInfluxWith(t *testing.T, cfg influxd.Config) *influxd.Server {
+func startInfluxWith(t testing.TB, cfg influxd.Config) *influxd.Server {
 	t.Helper()
 	return influxd.Run(t, cfg)
 }
