@@ -1,0 +1,122 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pingline"
+)
+
+// append makes the commit durable; one without entries is not appended. What
+// only settles what is held may use the log's reserve.
+func (w *Writer) append(ctx context.Context, reserve bool) error {
+	if w.entries > 0 {
+		pingline.SetCommitEntries(w.buf, w.entries)
+		began := time.Now()
+		// The append has a limit of its own: being told to stop does not make
+		// its fate known any sooner.
+		number, err := w.log.Append(context.WithoutCancel(ctx), w.buf, w.totals, reserve)
+		if err != nil {
+			return fmt.Errorf("append a commit of %d entries, %d bytes: %w", w.entries, len(w.buf), err)
+		}
+		w.pending.add(number, w.oldest)
+		if w.cfg.ObserveCommit != nil {
+			pings := 0
+			for _, j := range w.taken {
+				pings += len(j.Pings)
+			}
+			w.cfg.ObserveCommit(time.Since(began), pings)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := &w.stats
+	s.add(&w.counts)
+	if w.entries > 0 {
+		s.Commits++
+	}
+	s.Totals, s.Holding, s.Riders, s.Evicted = w.totals, w.filter.Holding(), w.filter.Riders(), w.evicted+w.filter.Counts().Evicted
+	return nil
+}
+
+func (w *Writer) answer(err error) {
+	for _, j := range w.taken {
+		j.done <- err
+	}
+	clear(w.taken)
+	w.taken = w.taken[:0]
+}
+
+// recover is what follows an append whose fate is unclear: the requests in it
+// are refused, the log is brought to a state in which no straggler can land,
+// and the filter is read from it anew. Requests that wait meanwhile are
+// withdrawn by those who wait.
+func (w *Writer) recover(ctx context.Context, cause error) error {
+	w.failing.Store(true)
+	defer w.failing.Store(false)
+	w.cfg.Logger.Error("append failed; reading the state from the log anew", "error", cause)
+	w.answer(fmt.Errorf("the log does not answer: %w", ErrUnavailable))
+	w.checkpoint.abandon()
+	w.begin()
+	if _, _, err := w.log.Settle(ctx, w.buf); err != nil {
+		return fmt.Errorf("settle the log after %w: %w", cause, err)
+	}
+	if err := w.reload(ctx); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.stats.Reloads++
+	w.mu.Unlock()
+	w.cfg.Logger.Info("the log answers again", "last", w.log.Last())
+	return nil
+}
+
+// shutdown stores what is held, a commit at a time, and saves the filter's
+// state. What cannot be stored stays held in the log.
+func (w *Writer) shutdown(ctx context.Context) error {
+	for job := w.nextJob(); job != nil; job = w.nextJob() {
+		if job.state.CompareAndSwap(jobWaiting, jobTaken) {
+			job.done <- fmt.Errorf("shutting down: %w", ErrUnavailable)
+		}
+	}
+	for more := true; more; {
+		w.begin()
+		more = w.filter.Flush(&w.batch, flushPings)
+		w.logBatch(0, nil)
+		if err := w.append(ctx, true); err != nil {
+			w.cfg.Logger.Error("held pings stay in the log until the next start", "holding", w.filter.Holding(), "error", err)
+			return nil
+		}
+	}
+	w.checkpoint.finish(w.filter, w.log)
+	return nil
+}
+
+// flushPings is about how many held pings one commit stores.
+const flushPings = 3000
+
+// Failing reports whether the log has stopped taking commits.
+func (w *Writer) Failing() bool { return w.failing.Load() }
+
+// Stats returns the counts as of the last commit.
+func (w *Writer) Stats() WriterStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.stats
+	s.Busy = time.Duration(w.busy.Load())
+	return s
+}
+
+// Unready says why pings are not being accepted, or "" if they are.
+func (w *Writer) Unready() string {
+	switch {
+	case w.failing.Load():
+		return "the log does not answer"
+	case w.log.Room() < int64(w.cfg.MaxCommit):
+		return "the log is full"
+	case w.cfg.Overload.Level() == maxLevel:
+		return "overloaded"
+	}
+	return ""
+}

@@ -1,0 +1,108 @@
+package ingest
+
+import (
+	"time"
+
+	"pingline"
+	"pingline/dedupe"
+)
+
+// judge asks the filter about each of the job's pings and encodes what goes to
+// the log. A ping held and then settled by a later one of the same request is
+// answered with what became of it.
+func (w *Writer) judge(j *Job, onlyEvents bool) {
+	w.taken = append(w.taken, j)
+	w.lastJob++
+	j.id, j.Bound = w.lastJob, w.bound
+	now, at := w.now(), time.UnixMilli(w.at)
+	var e pingline.Entry
+	for i := range j.Pings {
+		if i%dedupe.Ahead == 0 {
+			w.filter.Prefetch(j.Pings[i:])
+		}
+		e = pingline.Entry{Ping: j.Pings[i], Cell: j.Cells[i]}
+		if w.sheds(&e, onlyEvents) {
+			j.Verdicts[i] = pingline.Shed
+			continue
+		}
+		if w.cfg.Keys != nil {
+			e.SubKey = w.cfg.Keys.Of(e.Cell, e.Rider, at)
+		}
+		verdict, conflict := w.filter.Judge(&w.batch, &e, j.Bound, j.id*maxJobPings+uint64(i), now)
+		j.Verdicts[i] = verdict
+		if conflict {
+			w.counts.Conflicts++
+		}
+		w.logBatch(j.id, j)
+	}
+	for _, v := range j.Verdicts {
+		w.counts.Verdicts[v]++
+	}
+	for i := range j.Lines {
+		w.logLine(&j.Lines[i])
+	}
+	if j.look != nil {
+		j.look.fill(w)
+	}
+}
+
+// shedWithin is how far behind a track's newest ping the next one has to be at
+// level 3, in ms.
+const shedWithin = 30_000
+
+// sheds reports whether e is dropped unjudged: it has no event, was not seen
+// before, and either only events are taken or its track is known up to less than
+// half a minute before it.
+func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
+	if !onlyEvents && w.level < 3 || e.Event != "" {
+		return false
+	}
+	newest, duplicate := w.filter.Look(e)
+	return !duplicate && (onlyEvents || e.At < newest+shedWithin)
+}
+
+func (w *Writer) logLine(e *pingline.Entry) {
+	w.buf = pingline.AppendEntry(w.buf, e, w.at)
+	w.entries++
+	if e.Stored() {
+		w.totals[pingline.TotalStored]++
+		w.counts.Replayed++
+		w.oldest = min(w.oldest, lineTime(e))
+	} else {
+		w.totals[pingline.TotalLines]++
+		w.counts.Lines++
+	}
+}
+
+// logBatch encodes the filter's entries and takes note of what was settled: for
+// pings of job j (numbered id) in their verdicts, for others in the counts.
+func (w *Writer) logBatch(id uint64, j *Job) {
+	for i := range w.batch.Entries {
+		e := &w.batch.Entries[i]
+		w.buf = pingline.AppendEntry(w.buf, e, w.at)
+		w.entries++
+		if e.Stored() {
+			w.totals[pingline.TotalStored]++
+			w.oldest = min(w.oldest, w.batch.Since[i])
+		}
+		if !e.Promoted {
+			w.totals[pingline.TotalPings]++
+		}
+		if e.Late {
+			w.counts.Late++
+		}
+	}
+	for _, s := range w.batch.Settled {
+		switch own := j != nil && s.Token/maxJobPings == id; {
+		case own && s.Stored:
+			j.Verdicts[s.Token%maxJobPings] = pingline.Accepted
+		case own:
+			j.Verdicts[s.Token%maxJobPings] = pingline.Redundant
+		case s.Stored:
+			w.counts.Promoted++
+		default:
+			w.counts.Covered++
+		}
+	}
+	w.batch.Reset()
+}
