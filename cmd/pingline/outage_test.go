@@ -39,7 +39,7 @@ func TestFreshAfterAnOutage(t *testing.T) {
 	needsChaos(t)
 	influx := startInflux(t)
 	dir := t.TempDir()
-	p := serve(t, dir, influx.URL(), "--max-error=0", "--rider-rate=0")
+	p := serve(t, dir, influx.URL(), "--max-error=0", "--accuracy-cap=0", "--rider-rate=0")
 	tr := driveCity(t, p.url, 10_000, sim.CityConfig{Seed: 7, Riders: 10_000, Interval: time.Second})
 	tr.more(100_000)
 	influx.Kill()
