@@ -163,6 +163,46 @@ func TestCursorWaitsForInfluxDB(t *testing.T) {
 	}
 }
 
+// Batches overtake each other, the cursor does not.
+func TestCursorMovesOverWhatIsSettled(t *testing.T) {
+	w := testLog(t)
+	first := make(chan struct{})
+	store := recording(t, func(lines []string) int {
+		if strings.Contains(lines[0], "rider=rider-0-") {
+			<-first
+		}
+		return http.StatusNoContent
+	})
+	s := testSink(t, w, store.Influx, func(c *Config) { c.BatchLines = 10 })
+	start(t, s)
+	var all []pingline.Entry
+	for i := range 4 {
+		some := fleet(uint64(i), 10)
+		w.commit(some...)
+		all = append(all, some...)
+	}
+	eventually(t, "the others are settled", func() bool { return s.Account().Pings.Written == 30 })
+	l := s.lane(0, live)
+	eventually(t, "that is noted", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		settled := 0
+		for _, leg := range l.flight {
+			if leg.settled {
+				settled++
+			}
+		}
+		return settled == 3
+	})
+	cursorAt(t, w, 1)
+	balanced(t, s, w)
+	close(first)
+	drained(t, s)
+	cursorAt(t, w, 5)
+	balanced(t, s, w)
+	sameLines(t, store.taken(), linesOf(all...))
+}
+
 // While writes hang, no more batches are filled than there is memory for, and
 // each lane has at most what it may have on its way.
 func TestMemoryIsBoundedInAnOutage(t *testing.T) {
