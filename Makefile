@@ -41,7 +41,7 @@ race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out 
 	$(GO) test -race -timeout 20m $(TESTFLAGS) ./...
 
 chaos: influxd ## Overload for minutes, hostile clients, and faults at random for CHAOS=5m; SEED=7 repeats a schedule
-	$(GO) test -v -run 'TestOverload|TestHostileClients|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED)
+	$(GO) test -v -run 'TestOverload|TestHostileClients|TestFreshAfterAnOutage|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED)
 
 lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted; exit 1; }
