@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -313,6 +314,10 @@ func TestSinkProcess(t *testing.T) {
 	if dir == "" {
 		t.Skip("is run by another test")
 	}
+	go func() { // until who started it dies
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
 	w := openLog(t, dir)
 	w.totals = w.log.LastTotals()
 	s := testSink(t, w, testInflux(t, InfluxConfig{URL: os.Getenv(childURL)}), func(c *Config) {
@@ -340,6 +345,9 @@ func TestKilledWhileJumping(t *testing.T) {
 	for range 8 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestSinkProcess$")
 		cmd.Env = append(os.Environ(), childDir+"="+dir, childURL+"="+store.cfg.URL)
+		if _, err := cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
