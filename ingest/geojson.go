@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -97,7 +96,7 @@ const cellsMost = 10_000
 // cells answers with the live activity in a box.
 func (s *Server) cells(c *fiber.Ctx) error {
 	if s.over.Heavy() {
-		return fmt.Errorf("overloaded, cells are not read: %w", ErrUnavailable)
+		return readLater("overloaded, cells are not read")
 	}
 	box, err := boxParam(c)
 	if err != nil {

@@ -81,7 +81,7 @@ func (s *Server) bounded(read fiber.Handler) fiber.Handler {
 			defer func() { <-s.reads }()
 			return read(c)
 		default:
-			return fmt.Errorf("%d reads are in progress: %w", cap(s.reads), ErrUnavailable)
+			return readLater("%d reads are in progress", cap(s.reads))
 		}
 	}
 }
@@ -179,7 +179,7 @@ func withKnown(list []pingline.Entry, l *Look) []pingline.Entry {
 // track answers with a page of what is stored of a rider.
 func (s *Server) track(c *fiber.Ctx) error {
 	if s.over.Heavy() {
-		return fmt.Errorf("overloaded, tracks are not read: %w", ErrUnavailable)
+		return readLater("overloaded, tracks are not read")
 	}
 	rider, err := riderOf(c)
 	if err != nil {
@@ -297,5 +297,10 @@ func intParam(c *fiber.Ctx, name string, def, lo, hi int) (int, error) {
 
 // storeError tells a reader to come back: what is stored cannot be read now.
 func storeError(err error) error {
-	return fmt.Errorf("the store does not answer: %w", errors.Join(ErrUnavailable, err))
+	return readLater("the store does not answer: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+// readLater refuses a read that may succeed another time.
+func readLater(format string, args ...any) error {
+	return &bodyError{ErrUnavailable, fmt.Sprintf(format, args...) + "; ask again later"}
 }
