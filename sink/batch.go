@@ -311,6 +311,17 @@ func (r *batcher) close(b *batch) {
 	r.rec, r.dealt = queue.Record{}, nil
 }
 
+// position returns the number of the commit to read next.
+func (r *batcher) position() uint64 {
+	switch {
+	case r.open:
+		return r.rec.Number + 1
+	case r.held.Number != 0:
+		return r.held.Number + 1
+	}
+	return r.done.Next
+}
+
 // cursor names the first commit of which not everything is encoded.
 func (r *batcher) cursor() queue.Cursor {
 	if r.open {

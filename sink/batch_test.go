@@ -221,6 +221,43 @@ func TestBatchCountsDamage(t *testing.T) {
 	}
 }
 
+// Wherever a batch ends, the reader can be opened anew.
+func TestBatcherPosition(t *testing.T) {
+	list := []queue.Record{record(1, 0, fleet(1, 4)...), record(2, 4, fleet(2, 4)...), record(3, 8, fleet(3, 4)...)}
+	r := testBatcher(nil)
+	r.lines = 3
+	r.next = func(context.Context) (queue.Record, error) {
+		at := r.position()
+		if at > 3 {
+			return queue.Record{}, errEnd
+		}
+		return list[at-1], nil
+	}
+	refuse := 0
+	r.behind = func(time.Time, *queue.Record) bool {
+		refuse++
+		return refuse%2 == 0 // each but the first is looked at twice
+	}
+	var lines []byte
+	for {
+		b := new(batch)
+		err := r.fill(t.Context(), b)
+		if errors.Is(err, errBehind) {
+			if r.position() != r.held.Number+1 {
+				t.Errorf("position %d, though %d is held", r.position(), r.held.Number)
+			}
+			continue
+		}
+		if err != nil {
+			break
+		}
+		lines = append(lines, b.lines...)
+	}
+	if n := bytes.Count(lines, []byte("\n")); n != 12 || r.done != cursor(4, 12) {
+		t.Errorf("%d rows, cursor %+v", n, r.done)
+	}
+}
+
 func TestBatchBeforeAnError(t *testing.T) {
 	broken := errors.New("broken")
 	log := make(chan any, 10)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,8 @@ type lane struct {
 	name    string   // of its cursor
 	dead    *DeadLetters
 	batcher batcher
+	reader  *queue.Reader // of the batcher
+	parked  atomic.Bool   // it is closed for now
 	slots   chan struct{} // one for each batch on its way
 	first   chan struct{} // full while one of them has the memory that is the lane's own
 	books   books
@@ -96,9 +99,8 @@ func (l *lane) run(ctx context.Context) error {
 
 // pass fills batches and sends them on their way.
 func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
-	reader := l.cfg.Log.Read(l.batcher.done.Next)
-	defer func() { reader.Close() }()
-	l.batcher.next = reader.Next
+	l.read()
+	defer func() { l.reader.Close() }()
 	for {
 		b := batches.Get().(*batch)
 		b.reset()
@@ -112,9 +114,8 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 				return err
 			}
 			if jumped {
-				reader.Close()
-				reader = l.cfg.Log.Read(l.batcher.done.Next)
-				l.batcher.next = reader.Next
+				l.reader.Close()
+				l.read()
 			}
 			continue
 		case err != nil:
@@ -166,7 +167,7 @@ func (l *lane) depart(ctx context.Context, b *batch) (release func(), err error)
 		}
 	}()
 	l.batcher.fillOn(waiting, b)
-	<-waiting.Done()
+	l.park(waiting)
 	if !errors.Is(context.Cause(waiting), errDeparted) {
 		return nil, ctx.Err()
 	}
@@ -176,6 +177,33 @@ func (l *lane) depart(ctx context.Context, b *batch) (release func(), err error)
 	size := int64(len(b.lines))
 	l.home.pool.Release(int64(l.batcher.bytes) - size)
 	return func() { l.home.pool.Release(size) }, nil
+}
+
+// read has the batcher read on from where it is.
+func (l *lane) read() {
+	l.reader = l.cfg.Log.Read(l.batcher.position())
+	l.batcher.next = l.reader.Next
+}
+
+// parkAfter is how long a lane waits before it lets go of what is read ahead: a
+// reader holds some mebibytes, and while a shard is down its lanes stand still
+// for hours.
+const parkAfter = time.Second
+
+// park waits until ctx ends.
+func (l *lane) park(ctx context.Context) {
+	timer := time.NewTimer(parkAfter)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-timer.C:
+	}
+	l.reader.Close()
+	l.parked.Store(true)
+	<-ctx.Done()
+	l.parked.Store(false)
+	l.read()
 }
 
 // leave waits for the memory of a batch: the one that each lane may have on its

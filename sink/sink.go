@@ -213,7 +213,11 @@ func (s *Sink) Notes() []string {
 	var notes []string
 	stats := s.Stats()
 	for i, sh := range s.shards {
-		if note := sh.note(stats[i].Queued); note != "" {
+		note := sh.note(stats[i].Queued)
+		if note != "" && stats[i].HandedOver {
+			note += "; others stand in for it"
+		}
+		if note != "" {
 			notes = append(notes, note)
 		}
 	}

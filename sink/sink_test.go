@@ -223,6 +223,7 @@ func TestMemoryIsBoundedInAnOutage(t *testing.T) {
 		defer l.books.own.Unlock()
 		return l.books.pending == 100*maxInFlight && !l.books.filling.IsZero()
 	})
+	eventually(t, "what is read ahead is let go", func() bool { return l.parked.Load() })
 	if next := l.batcher.done.Next; next > maxInFlight+2 { // nothing moves it now
 		t.Errorf("%d commits were read", next-1)
 	}

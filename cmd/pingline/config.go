@@ -122,7 +122,7 @@ func (c *serveConfig) Validate() error {
 		{"client-rate", c.ClientRate, 0, 1_000_000_000},
 		{"queue-max-bytes", float64(c.QueueMaxBytes), 4 << 20, math.MaxInt64},
 		{"batch-lines", float64(c.BatchLines), 1, 1_000_000},
-		{"batch-bytes", float64(c.BatchBytes), 1 << 10, 1 << 30},
+		{"batch-bytes", float64(c.BatchBytes), 32 << 10, 1 << 30},
 		{"deadletter-max-bytes", float64(c.DeadletterMaxBytes), 1 << 10, math.MaxInt64},
 	} {
 		if !(f.v >= f.lo && f.v <= f.hi) {

@@ -121,6 +121,7 @@ func TestWrongSettings(t *testing.T) {
 		{"broken file", []string{"serve", "--config=" + writeFile(t, "a: [b")}, "pingline.yaml"},
 		{"unknown key", []string{"serve", "--config=" + writeFile(t, "max-pins: 3")}, `unknown key "max-pins"`},
 		{"wrong value in the file", []string{"serve", "--config=" + writeFile(t, "max-pings: many")}, "max-pings"},
+		{"batches too small", []string{"serve", "--batch-bytes=1KiB"}, "--batch-bytes"},
 		{"not a network", []string{"serve", "--trusted-proxies=10.0.0.0/8,proxy"}, "trusted-proxies"},
 		{"negative rate", []string{"serve", "--rider-rate=-1"}, "--rider-rate"},
 		{"no connections", []string{"serve", "--max-connections=0"}, "--max-connections"},
