@@ -344,7 +344,7 @@ func TestKilledWhileJumping(t *testing.T) {
 	holes := 0
 	for range 8 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestSinkProcess$")
-		cmd.Env = append(os.Environ(), childDir+"="+dir, childURL+"="+store.cfg.URL)
+		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), childDir+"="+dir, childURL+"="+store.cfg.URL)
 		if _, err := cmd.StdinPipe(); err != nil {
 			t.Fatal(err)
 		}
