@@ -4,81 +4,79 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
 
-// budget counts the bytes that requests in work take, and refuses what is too
-// much. The reserve is for those in need. It is safe for concurrent use.
-type budget struct {
-	most, reserve int64
-	used          atomic.Int64
-}
-
-// take reports whether n more bytes may be used; who took them gives them back.
-func (b *budget) take(n int64, critical bool) bool {
-	most := b.most
-	if critical {
-		most += b.reserve
-	}
-	if b.used.Add(n) > most {
-		b.used.Add(-n)
-		return false
-	}
-	return true
-}
-
-func (b *budget) give(n int64) { b.used.Add(-n) }
-
 const (
 	// A body of known length has come this far when Fiber hands over the request.
 	prefetched = 8 << 10
 
-	requestBytes = 16 << 10 // what a request takes besides its body: buffers, stack, the first 8 KiB
-	pingBytes    = 128      // what a decoded ping takes on its way through the writer
+	requestBytes = 16 << 10 // what a request takes besides its exchange: buffers, stack, the first 8 KiB
+	pingBytes    = 256      // what a ping takes at most while it is decoded
+	judgedBytes  = 32       // what it takes besides until it is judged
+	verdictBytes = 14       // what a verdict takes in an answer
 
-	// A body is taken at its word up to here; beyond, memory follows what has come.
-	trusted = 64 << 10
+	// The memory for a body is twice what has come of it, and at least this.
+	firstBytes = 16 << 10
 )
 
-// Those in need are let past the crowd, as long as they are not one.
+// Clients in need are let past the crowd, as long as they are not one. A request
+// is in need if it says so, is small and has an event in it; one that only says
+// so is an ordinary one, and its client is believed less often.
 const (
 	needHeader = "Pingline-Priority"
 	needValue  = "critical"
 
-	needMost  = 64 << 10 // bytes of a body
-	needBytes = 16 << 20 // of the budget, beyond what the crowd may use
+	needMost  = 64 << 10 // bytes of a body, as sent and inflated
+	needPings = 100      // pings of a body
+	needBytes = 16 << 20 // of a budget that the crowd has no part in
 
 	needRate, needBurst             = 100, 200 // requests/s of all
 	clientNeedRate, clientNeedBurst = 10, 50   // requests/s of a client
+	lieCost                         = 10       // requests that a client pays for one that was not in need
 )
 
 // admit decides by what is known before the body comes.
 func (s *Server) admit(c *fiber.Ctx, x *exchange) error {
 	now := time.Now()
-	x.critical = false
-	inNeed := c.Get(needHeader) == needValue
-	if inNeed || s.clients != nil {
-		client := s.client(c)
-		size := c.Request().Header.ContentLength()
-		x.payer = s.clients.addrKey(client)
-		x.critical = inNeed && size >= 0 && size <= needMost &&
-			s.clientNeeds.take(s.clientNeeds.addrKey(client), 1, now) == 0 && s.needs.take(0, 1, now) == 0
-	}
+	size := c.Request().Header.ContentLength()
+	x.critical = c.Get(needHeader) == needValue && size >= 0 && size <= needMost &&
+		s.clientNeeds.take(x.client, 1, now) == 0 && s.needs.take(0, 1, now) == 0
 	if x.critical {
+		x.claim = s.reserve.claim(x.client, x.ours)
 		return nil
 	}
+	x.claim = s.budget.claim(x.client, x.ours)
+	return s.ordinary(x, now)
+}
+
+// ordinary refuses a request that is not in need if there is no memory for it or
+// its client is over its rate.
+func (s *Server) ordinary(x *exchange, now time.Time) error {
 	if s.over.Tight() {
 		return fmt.Errorf("overloaded, memory is short: %w", ErrUnavailable)
 	}
-	if wait := s.clients.take(x.payer, 0, now); wait > 0 {
+	if wait := s.clients.take(x.client, 0, now); wait > 0 {
 		return &rateError{"this client is", wait}
 	}
 	return nil
+}
+
+// demote makes a request that is not in need an ordinary one, and returns an error
+// if that is refused.
+func (s *Server) demote(x *exchange, now time.Time, cost int) error {
+	held := x.claim.held
+	x.claim.drop()
+	x.critical, x.claim = false, s.budget.claim(x.client, x.ours)
+	s.needs.pay(0, -1)
+	s.clientNeeds.pay(x.client, cost-1)
+	if err := s.charge(x, held); err != nil {
+		return err
+	}
+	return s.ordinary(x, now)
 }
 
 // pastAfter is how old every ping of a request has to be to be one that can wait.
@@ -108,17 +106,22 @@ func (s *Server) rate(x *exchange, now time.Time) error {
 			return &rateError{"every rider in the request is", wait}
 		}
 	}
-	s.clients.pay(x.payer, x.decoded.Received)
+	s.clients.pay(x.client, x.decoded.Received)
 	return nil
 }
 
 // charge takes n bytes more of the budget for x.
 func (s *Server) charge(x *exchange, n int64) error {
-	if !s.budget.take(n, x.critical) {
-		return fmt.Errorf("more than %d bytes of requests are in progress: %w", s.budget.most, ErrUnavailable)
+	switch {
+	case x.claim.take(n):
+		return nil
+	case x.critical: // the reserve is in use: it goes with the crowd
+		if err := s.demote(x, time.Now(), 1); err != nil {
+			return err
+		}
+		return s.charge(x, n)
 	}
-	x.held += n
-	return nil
+	return fmt.Errorf("more than %d bytes of requests are in progress, or more than a quarter of that from this client: %w", s.budget.most, ErrUnavailable)
 }
 
 // receive reads the body into x: no more than MaxBody, charged before there is
@@ -129,7 +132,7 @@ func (s *Server) receive(c *fiber.Ctx, x *exchange) error {
 	if size > most {
 		return &bodyError{ErrTooLarge, fmt.Sprintf("body is larger than %d bytes: send it in parts", most)}
 	}
-	if err := s.charge(x, requestBytes); err != nil {
+	if err := s.charge(x, requestBytes+x.memory()); err != nil {
 		return err
 	}
 	stream := c.Context().RequestBodyStream()
@@ -139,19 +142,19 @@ func (s *Server) receive(c *fiber.Ctx, x *exchange) error {
 	if size > 0 {
 		most = size
 	}
-	room, pace := 0, s.cfg.pace
-	pace.conn = c.Context().Conn()
+	room, pace := min(cap(x.body), most+1), s.cfg.pace // one more shows the end, or that there is too much
+	conn := c.Context().Conn()
 	for {
 		if len(x.body) == room {
-			next := min(max(2*room, trusted), most+1) // one more shows the end, or that there is too much
-			if err := s.charge(x, int64(next-room)); err != nil {
+			next := min(max(2*room, firstBytes), most+1)
+			if err := s.charge(x, int64(next-cap(x.body))); err != nil {
 				return err
 			}
 			room = next
 			x.body = grow(x.body, room)
 		}
 		if size < 0 || len(x.body) >= prefetched { // else it is there already
-			if err := pace.next(len(x.body)); err != nil {
+			if err := conn.SetReadDeadline(pace.due(len(x.body))); err != nil {
 				return err
 			}
 		}
@@ -170,24 +173,23 @@ func (s *Server) receive(c *fiber.Ctx, x *exchange) error {
 	}
 }
 
-// pace cuts off a body that comes too slowly: its next byte is due when those
-// before it may have taken as long as they have.
+// pace cuts off a body that comes, or an answer that is taken, too slowly: its
+// next byte is due when those before it may have taken as long as they have.
 type pace struct {
 	grace time.Duration // for the first byte
 	rate  int           // bytes/s that follow
-	limit time.Duration // for all of a body
+	limit time.Duration // for all
 
-	conn  net.Conn
 	began time.Time
 }
 
 // phonePace is slow enough for a phone at the edge of its cell.
 var phonePace = pace{grace: 5 * time.Second, rate: 4 << 10, limit: time.Minute}
 
-// next sets the deadline of the byte after the first n.
-func (p *pace) next(n int) error {
+// due returns when the byte after the first n is due.
+func (p *pace) due(n int) time.Time {
 	if p.began.IsZero() {
 		p.began = time.Now()
 	}
-	return p.conn.SetReadDeadline(p.began.Add(min(p.grace+time.Duration(n)*time.Second/time.Duration(p.rate), p.limit)))
+	return p.began.Add(min(p.grace+time.Duration(n)*time.Second/time.Duration(p.rate), p.limit))
 }

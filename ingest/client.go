@@ -11,22 +11,39 @@ import (
 
 // client returns who sent a request, as far as can be told: the address at the
 // other end of the connection or, if that is a proxy we trust, the last one in
-// X-Forwarded-For that is not. Whoever has an IPv6 address has 2^64 of them, so
-// of these it is the network.
-func (s *Server) client(c *fiber.Ctx) netip.Addr {
-	addr := netip.Addr{}
-	if tcp, ok := c.Context().RemoteAddr().(*net.TCPAddr); ok {
-		addr, _ = netip.AddrFromSlice(tcp.IP)
-		addr = addr.Unmap()
-	}
-	if s.trusts(addr) {
+// X-Forwarded-For that is not. Of IPv6 it is the network, as whoever has an
+// address there has 2^64 of them. A client that is ours is itself one of those we
+// trust.
+func (s *Server) client(c *fiber.Ctx) (addr netip.Addr, ours bool) {
+	addr = hostOf(c.Context().RemoteAddr())
+	if ours = s.trusts(addr); ours {
 		addr = s.forwarded(c, addr)
+		ours = s.trusts(addr)
 	}
+	return networkOf(addr), ours
+}
+
+// hostOf returns the address of a host, without port and zone.
+func hostOf(a net.Addr) (addr netip.Addr) {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		addr, _ = netip.AddrFromSlice(tcp.IP)
+	}
+	return addr.Unmap()
+}
+
+// networkOf returns the /64 of an IPv6 address, and any other as it is.
+func networkOf(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		network, _ := addr.Prefix(64)
 		return network.Addr()
 	}
 	return addr
+}
+
+// keyOf returns a client as rates and budgets know it.
+func (s *Server) keyOf(addr netip.Addr) uint64 {
+	b := addr.As16()
+	return maphash.Bytes(s.seed, b[:])
 }
 
 // forwarded walks X-Forwarded-For back from the trusted proxy at. What is no
@@ -67,13 +84,4 @@ func (s *Server) trusts(addr netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// addrKey is key of an address.
-func (r *rates) addrKey(addr netip.Addr) uint64 {
-	if r == nil {
-		return 0
-	}
-	b := addr.As16()
-	return maphash.Bytes(r.seed, b[:])
 }

@@ -56,7 +56,7 @@ func BenchmarkInflate(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
 				var err error
-				if dst, err = inflate(dst, encoding, packed, 16<<20); err != nil || len(dst) != len(body) {
+				if dst, err = inflate(dst, encoding, packed, 16<<20, free); err != nil || len(dst) != len(body) {
 					b.Fatal(err)
 				}
 			}

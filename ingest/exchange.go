@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -14,9 +15,10 @@ import (
 
 // exchange is what one request needs on its way, kept for the next.
 type exchange struct {
+	client   uint64 // who sent it, by its key
+	ours     bool   // the client is one of those we trust
 	critical bool   // may use what is reserved for those in need
-	held     int64  // bytes charged to the budget
-	payer    uint64 // client, as its rate knows it
+	claim    claim  // bytes of the budget, or of the reserve
 	body     []byte
 	inflated []byte
 	decoded  Decoded
@@ -27,6 +29,18 @@ type exchange struct {
 	verdicts []pingline.Verdict // of every ping of the request, in its order
 	out      []byte
 }
+
+// memory returns how many bytes x takes, of those that grow with a request.
+func (x *exchange) memory() int64 {
+	const ping = int(unsafe.Sizeof(pingline.Ping{}))
+	d, j := &x.decoded, &x.job
+	return int64(cap(x.body) + cap(x.inflated) + cap(x.out) + cap(d.Pings)*ping + 4*cap(d.Index) + 4*cap(x.shed) +
+		16*cap(x.runs) + 8*cap(j.Cells) + cap(j.Verdicts) + cap(x.verdicts))
+}
+
+// smallBytes is the memory of an exchange that was in use for little: a ping or a
+// few.
+const smallBytes = 64 << 10
 
 // small reports whether x is worth keeping: one huge request must not pin its
 // memory for good.
@@ -101,7 +115,7 @@ func (x *exchange) findRuns(riders *rates) {
 
 // refund gives back what the request was charged: nothing of it was kept.
 func (x *exchange) refund(riders, clients *rates) {
-	clients.pay(x.payer, -x.decoded.Received)
+	clients.pay(x.client, -x.decoded.Received)
 	for _, r := range x.runs {
 		riders.pay(r.key, -r.pings)
 	}
@@ -146,7 +160,6 @@ func (x *exchange) answer(c *fiber.Ctx) {
 	}
 	out = x.appendErrors(append(out, `,"errors":`...))
 	x.out = append(out, '}')
-	c.Response().SetBody(x.out) // copies
 }
 
 // appendVerdicts appends one verdict for every ping of the request, in order.

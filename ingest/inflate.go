@@ -23,31 +23,43 @@ var errUnknownEncoding = errors.New("unknown content encoding")
 // result is a copy, in dst's memory if there is room; what dst held is lost.
 //
 // It returns an error wrapping errUnknownEncoding, ErrTooLarge for more than
-// most bytes, or errMalformed. Whatever body is, no more than twice most is
-// allocated, besides the window of the decompressor; no goroutine is started.
-func inflate(dst []byte, encoding string, body []byte, most int) ([]byte, error) {
-	dst = dst[:0]
+// most bytes, errMalformed, or the error of charge. That is asked before memory is
+// taken, the window of the decompressor included, and the window is given back.
+// Whatever body is, no more than twice most is allocated besides the window; no
+// goroutine is started.
+func inflate(dst []byte, encoding string, body []byte, most int, charge func(n int64) error) ([]byte, error) {
+	in := inflation{dst: dst[:0], most: most, charge: charge}
 	var err error
 	switch strings.ToLower(strings.TrimSpace(encoding)) {
 	case "", "identity":
-		if len(body) > most {
-			return dst, tooLarge(most)
-		}
-		return append(dst, body...), nil
+		err = in.readAll(bytes.NewReader(body), uint64(len(body)))
 	case "gzip":
-		dst, err = gunzip(dst, body, most)
+		err = in.gunzip(body)
 	case "zstd":
-		dst, err = unzstd(dst, body, most)
+		err = in.unzstd(body)
 	default:
-		return dst, &bodyError{errUnknownEncoding, fmt.Sprintf("content encoding %q is not identity, gzip or zstd", encoding)}
+		return in.dst, &bodyError{errUnknownEncoding, fmt.Sprintf("content encoding %q is not identity, gzip or zstd", encoding)}
 	}
 	switch {
-	case errors.Is(err, ErrTooLarge):
-		return dst[:0], err
-	case err != nil:
-		return dst[:0], &bodyError{errMalformed, fmt.Sprintf("inflate %s: %v", encoding, err)}
+	case err == nil:
+		return in.dst, nil
+	case errors.Is(err, ErrTooLarge), errors.Is(err, in.refused):
+		return in.dst[:0], err
 	}
-	return dst, nil
+	return in.dst[:0], &bodyError{errMalformed, fmt.Sprintf("inflate %s: %v", encoding, err)}
+}
+
+// inflation is a body being inflated.
+type inflation struct {
+	dst     []byte
+	most    int
+	charge  func(n int64) error
+	refused error // of charge
+}
+
+func (in *inflation) pay(n int64) error {
+	in.refused = in.charge(n)
+	return in.refused
 }
 
 func tooLarge(most int) error {
@@ -70,16 +82,22 @@ var (
 	zstdReaders = sync.Pool{New: func() any { return newZstdReader() }}
 )
 
-// gunzip inflates body into dst.
-func gunzip(dst, body []byte, most int) ([]byte, error) {
+// gzipWindow is what a gzipReader takes, bytes.
+const gzipWindow = 64 << 10
+
+func (in *inflation) gunzip(body []byte) error {
+	if err := in.pay(gzipWindow); err != nil {
+		return err
+	}
+	defer func() { _ = in.charge(-gzipWindow) }() // giving back is not refused
 	r := gzipReaders.Get().(*gzipReader)
 	defer gzipReaders.Put(r)
 	defer r.from.Reset(nil)
 	r.from.Reset(body)
 	if err := r.gzip.Reset(&r.from); err != nil {
-		return dst, unexpected(err)
+		return unexpected(err)
 	}
-	return readAll(dst, &r.gzip, gzipSize(body), most)
+	return in.readAll(&r.gzip, gzipSize(body))
 }
 
 // gzipSize guesses what body inflates to: its trailer says so, if it is of one
@@ -103,42 +121,100 @@ func newZstdReader() *zstdReader {
 	return &zstdReader{zstd: d}
 }
 
-// unzstd inflates body into dst.
-func unzstd(dst, body []byte, most int) ([]byte, error) {
+// zstdBlock is what a decoder takes besides its window, bytes.
+const zstdBlock = 1 << 20
+
+func (in *inflation) unzstd(body []byte) error {
 	var first zstd.Header
 	if err := first.Decode(body); err != nil {
-		return dst, unexpected(err)
+		return unexpected(err)
 	}
+	window := int64(min(largestWindow(body), zstdWindow) + zstdBlock)
+	if err := in.pay(window); err != nil {
+		return err
+	}
+	defer func() { _ = in.charge(-window) }() // giving back is not refused
 	r := zstdReaders.Get().(*zstdReader)
 	defer zstdReaders.Put(r)
 	defer r.from.Reset(nil)
 	r.from.Reset(body)
 	if err := r.zstd.Reset(&r.from); err != nil {
-		return dst, err
+		return err
 	}
-	return readAll(dst, r.zstd, first.FrameContentSize, most)
+	return in.readAll(r.zstd, first.FrameContentSize)
+}
+
+// largestWindow returns how far back a frame of body asks to look, in bytes. It
+// walks from block to block; what is broken ends the walk, as it ends the
+// decoder's.
+func largestWindow(body []byte) (most uint64) {
+	for len(body) > 0 {
+		var h zstd.Header
+		rest, err := h.DecodeAndStrip(body)
+		if err != nil {
+			return most
+		}
+		if h.Skippable {
+			body = rest[min(uint64(h.SkippableSize), uint64(len(rest))):]
+			continue
+		}
+		if most = max(most, h.WindowSize); h.SingleSegment {
+			most = max(most, h.FrameContentSize)
+		}
+		body = body[min(h.HeaderSize, len(body)):]
+		for last := false; !last; {
+			if len(body) < 3 {
+				return most
+			}
+			block := uint32(body[0]) | uint32(body[1])<<8 | uint32(body[2])<<16
+			size := int(block >> 3)
+			if block>>1&3 == 1 { // one byte, repeated
+				size = 1
+			}
+			last = block&1 == 1
+			body = body[min(3+size, len(body)):]
+		}
+		if h.HasCheckSum {
+			body = body[min(4, len(body)):]
+		}
+	}
+	return most
 }
 
 // readAll reads r to its end into dst; size is a guess of how much that is.
-func readAll(dst []byte, r io.Reader, size uint64, most int) ([]byte, error) {
-	dst = grow(dst, int(min(size, uint64(most)))+1) // one more shows the end
-	for len(dst) <= most {
-		if len(dst) == cap(dst) {
-			dst = grow(dst, nextSize(cap(dst), most))
+func (in *inflation) readAll(r io.Reader, size uint64) error {
+	if err := in.grow(int(min(size, uint64(in.most))) + 1); err != nil { // one more shows the end
+		return err
+	}
+	for len(in.dst) <= in.most {
+		if len(in.dst) == cap(in.dst) {
+			if err := in.grow(nextSize(cap(in.dst), in.most)); err != nil {
+				return err
+			}
 		}
-		n, err := r.Read(dst[len(dst):min(cap(dst), most+1)])
-		dst = dst[:len(dst)+n]
+		n, err := r.Read(in.dst[len(in.dst):min(cap(in.dst), in.most+1)])
+		in.dst = in.dst[:len(in.dst)+n]
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return dst, err
+			return err
 		}
 	}
-	if len(dst) > most {
-		return dst, tooLarge(most)
+	if len(in.dst) > in.most {
+		return tooLarge(in.most)
 	}
-	return dst, nil
+	return nil
+}
+
+func (in *inflation) grow(size int) error {
+	if more := size - cap(in.dst); more > 0 {
+		if err := in.pay(int64(more)); err != nil {
+			return err
+		}
+	}
+	in.dst = grow(in.dst, size)
+	return nil
 }
 
 // nextSize returns the size to try after size: twice as much, but all that is

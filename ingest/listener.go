@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,14 +15,17 @@ import (
 // cost of a small write, and closed: nothing of it is read.
 type listener struct {
 	net.Listener
-	most    int64
-	open    atomic.Int64
+	conns   connections
 	refused atomic.Uint64
 	telling chan struct{} // held while a refusal is being delivered
 }
 
-func newListener(ln net.Listener, most int) *listener {
-	return &listener{Listener: ln, most: int64(most), telling: make(chan struct{}, 64)}
+func newListener(ln net.Listener, most int, ours func(netip.Addr) bool) *listener {
+	return &listener{
+		Listener: ln,
+		conns:    connections{most: most, ours: ours, peers: make(map[netip.Addr]*peer)},
+		telling:  make(chan struct{}, 64),
+	}
 }
 
 // Accept returns the next connection there is room for. That the system lacks
@@ -38,10 +41,10 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case l.open.Add(1) <= l.most:
-			return &connection{Conn: c, from: l}, nil
 		}
-		l.open.Add(-1)
+		if own := l.conns.add(c); own != nil {
+			return own, nil
+		}
 		l.refuse(c)
 	}
 }
@@ -65,26 +68,6 @@ func (l *listener) refuse(c net.Conn) {
 		}
 		_ = c.Close()
 	}()
-}
-
-// connection is one that gives its place back when it is closed.
-type connection struct {
-	net.Conn
-	from   *listener
-	unread atomic.Bool // a request was answered before all of it had come
-	once   sync.Once
-}
-
-func (c *connection) Close() (err error) {
-	c.once.Do(func() {
-		if c.unread.Load() {
-			_ = c.SetDeadline(time.Now().Add(lingerFor))
-			linger(c.Conn)
-		}
-		err = c.Conn.Close()
-		c.from.open.Add(-1)
-	})
-	return err
 }
 
 const (

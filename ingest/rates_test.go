@@ -151,7 +151,7 @@ func TestWhoTheClientIs(t *testing.T) {
 			}
 			c := app.AcquireCtx(ctx)
 			defer app.ReleaseCtx(c)
-			if got := s.client(c); got.String() != tt.want {
+			if got, _ := s.client(c); got.String() != tt.want {
 				t.Errorf("the client is %v, want %v", got, tt.want)
 			}
 		})

@@ -1,10 +1,12 @@
 package ingest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"runtime"
@@ -25,7 +27,7 @@ type Config struct {
 	Reader Reader // what the reading routes ask
 
 	MaxInProgress  int64         // bytes of requests in work, beyond which they get 503; 0 means 256 MiB
-	MaxConnections int           // beyond which one gets 503 and is closed; 0 means 10,000
+	MaxConnections int           // beyond which one that waits for its client is closed for each that comes; 0 means 10,000
 	HeadTimeout    time.Duration // for a request's header and the first 8 KiB of its body to arrive; 0 means 10 s
 	WriteTimeout   time.Duration // for an answer to be taken; 0 means 30 s
 	IdleTimeout    time.Duration // between requests of a connection; 0 means 2 m
@@ -37,6 +39,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
 
 	pace       pace    // of bodies; the zero one means phonePace
+	taker      pace    // of answers; the zero one means takerPace
 	clientNeed float64 // requests/s of a client in need; 0 means clientNeedRate
 
 	// Notes, if set, adds what an operator must know to the answer of /readyz.
@@ -51,10 +54,13 @@ type Server struct {
 	app      *fiber.App
 	ln       *listener
 	over     *Overload
-	pool     sync.Pool     // of *exchange
+	pool     sync.Pool     // of *exchange that were in use for little
+	large    sync.Pool     // of *exchange that were not
 	inflates chan struct{} // held while inflating: bounds what that takes
 	reads    chan struct{} // held while reading back what is stored
-	budget   budget
+	budget   budget        // bytes of requests
+	reserve  budget        // bytes of requests in need
+	seed     maphash.Seed  // of the keys of clients
 
 	riders, clients    *rates
 	needs, clientNeeds *rates // requests of those who say they are in need, in all and of a client
@@ -74,6 +80,7 @@ type ServerStats struct {
 	InProgress  int64  // bytes of requests in work
 	Connections int64  // open now
 	TurnedAway  uint64 // connections refused, one too many each
+	Displaced   uint64 // connections closed while they waited for their client, for others to have their place
 }
 
 // New returns a server that listens, but does not answer before Run.
@@ -86,16 +93,18 @@ func New(cfg Config) (*Server, error) {
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
 	cfg.Grace = cmp.Or(cfg.Grace, 15*time.Second)
 	cfg.pace = cmp.Or(cfg.pace, phonePace)
+	cfg.taker = cmp.Or(cfg.taker, takerPace)
 	cfg.clientNeed = cmp.Or(cfg.clientNeed, clientNeedRate)
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s := &Server{
-		cfg:    cfg,
-		ln:     newListener(ln, cfg.MaxConnections),
-		over:   cfg.Writer.cfg.Overload,
-		budget: budget{most: cfg.MaxInProgress, reserve: needBytes},
+		cfg:     cfg,
+		over:    cfg.Writer.cfg.Overload,
+		budget:  budget{most: cfg.MaxInProgress},
+		reserve: budget{most: needBytes},
+		seed:    maphash.MakeSeed(),
 
 		riders:      newRates(cfg.RiderRate, cfg.RiderBurst, 1<<18),
 		clients:     newRates(cfg.ClientRate, 60*cfg.ClientRate, 1<<16),
@@ -105,8 +114,10 @@ func New(cfg Config) (*Server, error) {
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		stats:    ServerStats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
+	s.ln = newListener(ln, cfg.MaxConnections, s.trusts)
 	s.reads = make(chan struct{}, readsAtOnce)
 	s.pool.New = func() any { return new(exchange) }
+	s.large.New = s.pool.New
 	s.app = fiber.New(fiber.Config{
 		AppName:               "pingline",
 		ReadTimeout:           cfg.HeadTimeout,
@@ -164,7 +175,8 @@ func (s *Server) Stats() ServerStats {
 	for k, v := range s.stats.OutOfRange {
 		st.OutOfRange[k] = v
 	}
-	st.InProgress, st.Connections, st.TurnedAway = s.budget.used.Load(), s.ln.open.Load(), s.ln.refused.Load()
+	st.InProgress, st.TurnedAway = s.budget.used.Load()+s.reserve.used.Load(), s.ln.refused.Load()
+	st.Connections, st.Displaced = s.ln.conns.count()
 	return st
 }
 
@@ -177,39 +189,48 @@ var levelDigits = [...][]byte{[]byte("0"), []byte("1"), []byte("2"), []byte("3")
 // pings takes in one request of pings.
 func (s *Server) pings(c *fiber.Ctx) error {
 	c.Response().Header.SetCanonical(headerLevel, levelDigits[s.over.Level()])
-	x := s.pool.Get().(*exchange)
+	x := s.exchange(c)
 	err := s.take(c, x)
-	s.budget.give(x.held)
 	if errors.Is(err, errWithdrawn) {
+		x.claim.drop()
 		return err // the writer may still look at the job: x is not used again
 	}
 	if err == nil {
-		x.answer(c)
+		if x.answer(c); len(x.out) > wholeAnswer {
+			s.leave(c, bytes.NewReader(x.out), len(x.out), func() { s.put(x) })
+			return nil
+		}
+		c.Response().SetBody(x.out) // copies
 	}
 	s.put(x)
 	return err
+}
+
+// exchange returns one for a request, with as much memory as it is going to need,
+// not as the largest needed: what it has is charged.
+func (s *Server) exchange(c *fiber.Ctx) *exchange {
+	pool := &s.pool
+	if size := c.Request().Header.ContentLength(); size < 0 || size > smallBytes/4 {
+		pool = &s.large
+	}
+	x := pool.Get().(*exchange)
+	addr, ours := s.client(c)
+	x.client, x.ours, x.claim = s.keyOf(addr), ours, claim{}
+	return x
 }
 
 // take has the request's pings judged and stored. What can be refused is refused
 // before it costs more: who sends before what is sent, the body before what it
 // inflates to, all before the writer.
 func (s *Server) take(c *fiber.Ctx, x *exchange) error {
-	x.held = 0
 	if err := s.admit(c, x); err != nil {
 		return err
 	}
 	if err := s.receive(c, x); err != nil {
 		return err
 	}
-	body, err := s.inflate(c, x)
-	if err != nil {
-		return err
-	}
 	now := time.Now()
-	if err := x.decoded.Decode(body, s.cfg.Limits, now); err != nil {
-		return err
-	}
-	if err := s.charge(x, int64(len(x.decoded.Pings))*pingBytes); err != nil {
+	if err := s.decode(c, x, now); err != nil {
 		return err
 	}
 	if err := s.spare(x, now); err != nil {
@@ -217,6 +238,11 @@ func (s *Server) take(c *fiber.Ctx, x *exchange) error {
 	}
 	if err := s.rate(x, now); err != nil {
 		return err
+	}
+	if c.Query("verdicts") == "1" {
+		if err := s.charge(x, int64(x.decoded.Received)*verdictBytes); err != nil {
+			return err
+		}
 	}
 	x.cells(s.cfg.Cells)
 	x.job.Urgent = x.critical
@@ -228,24 +254,69 @@ func (s *Server) take(c *fiber.Ctx, x *exchange) error {
 	return nil
 }
 
+// decode reads the pings in the body. A request in need is held to less, and is an
+// ordinary one if it is more, or has no event.
+func (s *Server) decode(c *fiber.Ctx, x *exchange, now time.Time) error {
+	limits := s.cfg.Limits
+	if x.critical {
+		limits.MaxInflated, limits.MaxPings = min(limits.MaxInflated, needMost), min(limits.MaxPings, needPings)
+	}
+	err := s.read(c, x, limits, now)
+	if !x.critical || err != nil && !errors.Is(err, ErrTooLarge) || err == nil && x.events() {
+		return err
+	}
+	if derr := s.demote(x, now, lieCost); derr != nil {
+		return derr
+	}
+	if err != nil {
+		return s.read(c, x, s.cfg.Limits, now)
+	}
+	return nil
+}
+
+// read inflates and decodes the body, and charges the memory for it before it is
+// there.
+func (s *Server) read(c *fiber.Ctx, x *exchange, limits Limits, now time.Time) error {
+	body, err := s.inflate(c, x, limits.MaxInflated)
+	if err != nil {
+		return err
+	}
+	pings := int64(min(bytes.Count(body, []byte("{")), limits.MaxPings)) // or fewer
+	escaped := int64(0)
+	if bytes.IndexByte(body, '\\') >= 0 {
+		escaped = int64(len(body)) // strings with escapes are copies
+	}
+	if err := s.charge(x, pings*pingBytes+escaped); err != nil {
+		return err
+	}
+	if err := x.decoded.Decode(body, limits, now); err != nil {
+		return err
+	}
+	x.claim.settle(requestBytes + x.memory() + escaped + int64(len(x.decoded.Pings))*judgedBytes)
+	return nil
+}
+
 // inflate returns the body as it was before it was compressed.
-func (s *Server) inflate(c *fiber.Ctx, x *exchange) ([]byte, error) {
+func (s *Server) inflate(c *fiber.Ctx, x *exchange, most int) ([]byte, error) {
 	encoding := c.Request().Header.ContentEncoding()
 	if len(encoding) == 0 {
 		return x.body, nil
 	}
-	s.inflates <- struct{}{} // whoever holds one waits for nothing
+	s.inflates <- struct{}{} // its holder waits for nothing
 	defer func() { <-s.inflates }()
 	var err error
-	if x.inflated, err = inflate(x.inflated[:0], string(encoding), x.body, s.cfg.Limits.MaxInflated); err != nil {
-		return nil, err
-	}
-	return x.inflated, s.charge(x, int64(len(x.inflated)))
+	x.inflated, err = inflate(x.inflated[:0], string(encoding), x.body, most, func(n int64) error { return s.charge(x, n) })
+	return x.inflated, err
 }
 
+// put gives back what x was charged, and keeps it for a request like the last.
 func (s *Server) put(x *exchange) {
-	if x.small() {
+	x.claim.drop()
+	switch {
+	case x.memory() <= smallBytes:
 		s.pool.Put(x)
+	case x.small():
+		s.large.Put(x)
 	}
 }
 

@@ -44,13 +44,13 @@ type serveConfig struct {
 	MaxBody       byteSize      `default:"4MiB" help:"Size of a request's body as sent."`
 	MaxInflated   byteSize      `default:"16MiB" help:"Size of a request's body decompressed."`
 	MaxPings      int           `default:"20000" help:"Pings in a request."`
-	MaxInProgress byteSize      `default:"256MiB" help:"Requests in work at once; beyond it they get 503. At most a quarter of the memory limit."`
+	MaxInProgress byteSize      `default:"256MiB" help:"Requests in work at once; beyond it they get 503. At most a quarter of the memory limit. A client that is not in --trusted-proxies may have a quarter of it, more while half is free."`
 
-	MaxConnections int       `default:"10000" help:"Connections at once; beyond it one gets 503 and is closed. At most what files may be open allow."`
+	MaxConnections int       `default:"10000" help:"Connections at once; beyond it one that waits for its client is closed for each that comes. At most what files may be open allow."`
 	RiderRate      float64   `default:"10" help:"Pings a second of one rider; beyond it they are shed, or get 429. 0: no limit."`
 	RiderBurst     float64   `default:"10000" help:"Pings of one rider that may come at once, after an outage."`
 	ClientRate     float64   `default:"0" help:"Pings a second of one client address, a minute's worth at once; beyond it 429. 0: no limit."`
-	TrustedProxies []network `placeholder:"CIDR" help:"Addresses whose X-Forwarded-For says who the client is."`
+	TrustedProxies []network `placeholder:"CIDR" help:"Addresses whose X-Forwarded-For says who the client is. One that sends none is itself the client, and has no share of its own."`
 
 	ShedHold time.Duration `default:"30s" help:"How long there must be room before a level of shedding is left."`
 

@@ -123,6 +123,7 @@ var (
 	descInProgress  = desc("in_progress_bytes", "What requests in work take.")
 	descConnections = desc("connections", "Open connections.")
 	descTurnedAway  = desc("connections_refused_total", "Connections refused, each one too many.")
+	descDisplaced   = desc("connections_displaced_total", "Connections closed while they waited for their client, so that another had a place.")
 	descSkipped     = desc("self_skipped_total", "Lines about ourselves not written, for overload or a log that does not take them.")
 	descGap         = desc("conservation_gap", "What an equation of the accounts lacks; 0 when no request is in work.", "equation")
 )
@@ -176,6 +177,7 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	gauge(descInProgress, float64(b.server.InProgress))
 	gauge(descConnections, float64(b.server.Connections))
 	counter(descTurnedAway, b.server.TurnedAway)
+	counter(descDisplaced, b.server.Displaced)
 	counter(descSkipped, c.s.self.skipped.Load())
 	if c.s.rollup != nil {
 		collectRollup(c.s.rollup.Stats(), counter, gauge)
