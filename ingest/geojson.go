@@ -106,12 +106,12 @@ func (s *Server) cells(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.cfg.Reader.Cells(box, res)
+	list, err := s.cfg.Reader.Cells(box, res, cellsMost+1)
 	if err != nil {
 		return &bodyError{errBadQuery, err.Error()}
 	}
 	if len(list) > cellsMost {
-		return badQuery("bbox", "holds %d cells, more than %d: take a smaller one, or a coarser res", len(list), cellsMost)
+		return badQuery("bbox", "holds more than %d cells: take a smaller one, or a coarser res", cellsMost)
 	}
 	features := make([]feature, len(list))
 	for i := range list {

@@ -25,7 +25,7 @@ func TestOpenAPI(t *testing.T) {
 	shelf := newShelf(t, log)
 	w, _ := testWriter(t, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Written: shelf.written})
 	reader := shelf.reader()
-	reader.Cells = func(partition.Box, int) ([]Activity, error) {
+	reader.Cells = func(partition.Box, int, int) ([]Activity, error) {
 		return []Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
 	}
 	reader.Partitions = func() Partitions {

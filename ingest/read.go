@@ -27,8 +27,8 @@ type Reader struct {
 	// Latest returns the newest point of each of a rider's devices.
 	Latest func(ctx context.Context, rider string) (Points, error)
 	// Cells returns the activity in the cells of a resolution that touch a box;
-	// resolution -1 is the finest there is.
-	Cells func(box partition.Box, res int) ([]Activity, error)
+	// resolution -1 is the finest there is. It returns at most most of them.
+	Cells func(box partition.Box, res, most int) ([]Activity, error)
 	// Partitions returns how the load is spread.
 	Partitions func() Partitions
 }

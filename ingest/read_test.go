@@ -301,11 +301,11 @@ func TestReadsRefuse(t *testing.T) {
 	w, _ := testWriter(t, WriterConfig{Log: testLog(t, queue.Config{})})
 	shelf := newShelf(t, w.log)
 	r := shelf.reader()
-	r.Cells = func(_ partition.Box, res int) ([]Activity, error) {
+	r.Cells = func(_ partition.Box, res, most int) ([]Activity, error) {
 		if res == 3 {
 			return nil, errors.New("res: 3 is not kept")
 		}
-		return make([]Activity, cellsMost+1), nil
+		return make([]Activity, most), nil
 	}
 	s, url := testServer(t, Config{Writer: w, Reader: r})
 	for path, want := range map[string]string{
@@ -323,7 +323,7 @@ func TestReadsRefuse(t *testing.T) {
 		"cells?bbox=1,5,3,4":                "bbox: south 5 is north of north 4",
 		"cells?bbox=1,2,3,4&res=16":         `res: "16" is not a number in [0, 15]`,
 		"cells?bbox=1,2,3,4&res=3":          "res: 3 is not kept",
-		"cells?bbox=1,2,3,4":                "bbox: holds 10001 cells",
+		"cells?bbox=1,2,3,4":                "bbox: holds more than 10000 cells",
 	} {
 		a, status := get[struct{ Error string }](t, url+"/v1/"+path)
 		if status != http.StatusBadRequest || !strings.Contains(a.Error, want) {

@@ -109,6 +109,34 @@ func Around(cell uint64) Circle {
 	return Circle{Lat: c[1], Lon: c[0], Radius: radius * (180 / math.Pi)}
 }
 
+// Spread times the radius of the circle around a cell is the radius of one around
+// its centre that holds the circles around all cells within it, of whatever finer
+// resolution: those reach beyond its boundary. In a plane it is 1.053; a test
+// tries the globe.
+const Spread = 1.3
+
+// Holds reports whether all of a circle lies in b.
+func (b Box) Holds(c Circle) bool {
+	if max(c.Lat-c.Radius, -90) < b.South || min(c.Lat+c.Radius, 90) > b.North {
+		return false
+	}
+	if b.width() >= 360 {
+		return true
+	}
+	if math.Abs(c.Lat)+c.Radius >= 90 {
+		return false // every meridian passes it
+	}
+	off := math.Mod(c.Lon-b.West+720, 360) // east of the western edge
+	return off >= c.reach() && off+c.reach() <= b.width()
+}
+
+// reach returns how many degrees of longitude a circle without a pole in it goes
+// to either side.
+func (c Circle) reach() float64 {
+	const radian = math.Pi / 180
+	return math.Asin(math.Sin(c.Radius*radian)/math.Cos(c.Lat*radian)) / radian
+}
+
 // Touches reports whether a circle reaches the parallels and meridians between
 // which b lies: it does if it overlaps b.
 func (b Box) Touches(c Circle) bool {
@@ -118,8 +146,7 @@ func (b Box) Touches(c Circle) bool {
 	if math.Abs(c.Lat)+c.Radius >= 90 {
 		return true // every meridian passes it
 	}
-	const radian = math.Pi / 180
-	reach := math.Asin(math.Sin(c.Radius*radian)/math.Cos(c.Lat*radian)) / radian
+	reach := c.reach()
 	off := math.Mod(c.Lon-b.West+720, 360) // east of the western edge
 	return off <= b.width()+reach || off >= 360-reach
 }

@@ -142,3 +142,74 @@ func TestCellsOfTheGlobe(t *testing.T) {
 		t.Errorf("%d cells of resolution 1, want %d: %v", len(list), h3.NumCells(1), err)
 	}
 }
+
+// distance is that of two circles' centres, degrees of the great circle.
+func distance(a, b Circle) float64 {
+	d := unit(a.Lon, a.Lat).minus(unit(b.Lon, b.Lat))
+	return 2 * math.Asin(min(1, math.Sqrt(d.dot(d))/2)) * 180 / math.Pi
+}
+
+// Around every cell of the globe of a coarse resolution, and around parents of
+// random cells, lies what is within it.
+func TestSpreadHoldsDescendants(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	most := 0.0
+	look := func(cell uint64) {
+		inner := Around(cell)
+		for res := range Res(cell) {
+			outer := Around(Parent(cell, res))
+			most = max(most, (distance(inner, outer)+inner.Radius)/outer.Radius)
+		}
+	}
+	list, err := CellsIn(Box{-180, -90, 180, 90}, 3, 50_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cell := range list {
+		look(cell)
+	}
+	pentagons, err := h3.Pentagons(6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pentagons {
+		for _, n := range neighbours(uint64(p)) {
+			look(uint64(n))
+		}
+	}
+	for range 10_000 {
+		look(cellAt(360*rng.Float64()-180, math.Asin(2*rng.Float64()-1)*180/math.Pi, 4+rng.IntN(8)))
+	}
+	t.Logf("cells reach to %.3f times the radius of their parents", most)
+	if most > Spread {
+		t.Errorf("a cell reaches to %.3f times the radius of a parent, more than %v", most, Spread)
+	}
+}
+
+func TestBoxHolds(t *testing.T) {
+	for _, tt := range []struct {
+		box  Box
+		c    Circle
+		want bool
+	}{
+		{Box{-10, 40, -5, 45}, Circle{42, -8, 1}, true},
+		{Box{-10, 40, -5, 45}, Circle{42, -8, 2}, false},
+		{Box{-10, 40, -5, 45}, Circle{42, -8, 1.5}, false}, // 2.02 degrees of longitude
+		{Box{-10, 40, -5, 45}, Circle{42, 20, 1}, false},
+		{Box{170, -5, -170, 5}, Circle{0, 180, 1}, true},
+		{Box{170, -5, -170, 5}, Circle{0, -179, 1}, true},
+		{Box{170, -5, -170, 5}, Circle{0, -171, 2}, false},
+		{Box{-180, -90, 180, 90}, Circle{89, 5, 4}, true},
+		{Box{-180, 80, 180, 90}, Circle{89, 5, 4}, true},
+		{Box{-180, 80, 180, 89.5}, Circle{89, 5, 4}, false},
+		{Box{-180, 80, 179, 90}, Circle{89, 5, 4}, false},
+		{Box{0, 0, 0, 0}, Circle{0, 0, 0.001}, false},
+	} {
+		if got := tt.box.Holds(tt.c); got != tt.want {
+			t.Errorf("%+v holds %+v: %v", tt.box, tt.c, got)
+		}
+		if tt.want && !tt.box.Touches(tt.c) {
+			t.Errorf("%+v does not touch %+v", tt.box, tt.c)
+		}
+	}
+}

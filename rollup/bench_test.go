@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pingline"
+	"pingline/partition"
 	"pingline/queue"
 )
 
@@ -111,5 +112,33 @@ func benchmarkFleets(b *testing.B, write bool) {
 		for _, speed := range []bool{true, false} {
 			b.Run(fmt.Sprintf("riders=%d/speed=%v", riders, speed), func(b *testing.B) { benchmarkTake(b, riders, speed, write) })
 		}
+	}
+}
+
+// BenchmarkCells is a look at the live view of a world of 272,000 cells: at all of
+// it, which is cut off, at a town of many cells and at one of a few.
+func BenchmarkCells(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	v := newView(3, 10_000, 256<<20)
+	v.put(start, scattered(rng, 700_000, []int{8, 6, 4}))
+	for _, tt := range []struct {
+		name string
+		box  partition.Box
+	}{
+		{"world", globe},
+		{"town", partition.Box{West: -8.8, South: 40.8, East: -8.4, North: 41.2}},
+		{"street", partition.Box{West: -8.61, South: 41.001, East: -8.608, North: 41.002}},
+		{"empty", partition.Box{West: 28.9, South: 41, East: 28.901, North: 41.001}},
+		{"meridian", partition.Box{West: 17, South: -90, East: 17, North: 90}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			b.ReportAllocs()
+			cells := 0
+			for b.Loop() {
+				cells = len(v.find(&search{box: tt.box, res: 8, from: start, most: 10_001}, 0))
+			}
+			b.ReportMetric(float64(len(v.lists[0])), "live")
+			b.ReportMetric(float64(cells), "cells")
+		})
 	}
 }

@@ -82,6 +82,7 @@ func (r *Rollup) startOver(ctx context.Context, time int64) {
 		r.record.Shut[i] = min(r.record.Shut[i], floor(time+r.cfg.MaxAhead.Milliseconds(), length)+length)
 	}
 	r.tracks.forget(time)
+	r.view.reset()
 	r.clock, r.nextTurn = time, time
 	r.marks = append(r.marks[:0], position{r.next, time})
 }
@@ -93,7 +94,7 @@ func (r *Rollup) count(entries *pingline.Entries, at position) (pings uint64, er
 	if r.fresh {
 		r.begin(r.clock)
 	}
-	r.hot = nil
+	r.hot, r.room = nil, r.roomLeft()
 	e := &r.entry
 	for {
 		more, err := entries.Next(e)
@@ -120,7 +121,7 @@ func (r *Rollup) ping(e *pingline.Entry, at position) {
 		}
 		r.hot = w
 	}
-	if r.memory.used > r.cfg.MaxBytes && (r.full || !r.relieve()) {
+	if r.memory.used+r.memory.spare > r.room && (r.full || !r.relieve()) {
 		r.full = true
 		r.stats.LeftOut++
 		return

@@ -143,18 +143,37 @@ func (s *sketch) merge(o *sketch) {
 }
 
 // memory hands out what the counts are kept in, again and again, and knows how
-// much of it is in use. Its zero value has nothing to hand out yet.
+// much of it is in use. Its zero value keeps nothing that is given back.
 type memory struct {
 	used     int64          // bytes handed out
 	spare    int64          // bytes given back and kept
+	most     int64          // spare ones
+	least    int64          // spare ones that are kept though few are in use
 	tables   [16][][]uint64 // given back, by the logarithm of their size
 	sketches []*sketch      // given back
 }
 
 const (
-	sketchBytes = 2 << 16  // two of a byte for each register
-	mostSpare   = 32 << 20 // bytes kept to be handed out again
+	sketchBytes = 2 << 16 // two of a byte for each register
+	listed      = 32      // about what the place of a spare table in its list takes
 )
+
+// newMemory returns the memory of someone who may take limit bytes.
+func newMemory(limit int64) memory { return memory{most: limit / 4, least: limit / 32} }
+
+// tidy gives up what is spare if that is more than is in use: it was needed once,
+// and is not likely to be soon.
+func (m *memory) tidy() {
+	if m.spare > max(m.least, m.used) {
+		m.drop()
+	}
+}
+
+// drop gives up what is spare.
+func (m *memory) drop() {
+	m.spare, m.sketches = 0, nil
+	clear(m.tables[:])
+}
 
 // table returns n free slots; n is a power of two.
 func (m *memory) table(n int) []uint64 {
@@ -166,7 +185,7 @@ func (m *memory) table(n int) []uint64 {
 	}
 	t := (*list)[last]
 	*list = (*list)[:last]
-	m.spare -= int64(8 * n)
+	m.spare -= int64(8*n) + listed
 	return t
 }
 
@@ -175,10 +194,10 @@ func (m *memory) freeTable(t []uint64) {
 		return
 	}
 	m.used -= int64(8 * len(t))
-	if m.spare+int64(8*len(t)) > mostSpare {
+	if m.spare+int64(8*len(t))+listed > m.most {
 		return
 	}
-	m.spare += int64(8 * len(t))
+	m.spare += int64(8*len(t)) + listed
 	clear(t)
 	list := &m.tables[bits.TrailingZeros(uint(len(t)))]
 	*list = append(*list, t)
@@ -200,7 +219,7 @@ func (m *memory) freeSketch(s *sketch) {
 		return
 	}
 	m.used -= sketchBytes
-	if m.spare+sketchBytes > mostSpare {
+	if m.spare+sketchBytes > m.most {
 		return
 	}
 	m.spare += sketchBytes

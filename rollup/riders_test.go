@@ -15,7 +15,7 @@ import (
 // exactRiders, within 2 % beyond.
 func TestRiders(t *testing.T) {
 	seed := maphash.MakeSeed()
-	var m memory
+	m := newMemory(1 << 20)
 	for _, n := range []int{0, 1, 3, 4, 100, 1000, 5999, 6000, 6001, 10_000, 100_000} {
 		rng := rand.New(rand.NewPCG(uint64(n), 1))
 		model, union := map[string]bool{}, riders{}
@@ -50,7 +50,7 @@ func TestRiders(t *testing.T) {
 			t.Fatalf("%d bytes are still in use", m.used)
 		}
 	}
-	if m.spare == 0 || m.spare > mostSpare {
+	if m.spare == 0 || m.spare > m.most {
 		t.Errorf("%d bytes are spare", m.spare)
 	}
 }

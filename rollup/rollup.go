@@ -41,7 +41,7 @@ type Config struct {
 	Windows     []time.Duration // shortest first, each a multiple of the one before; nil means 10 s, 1 min
 	Lateness    time.Duration   // how long a window stays open; 0 means 2 min
 	MaxAhead    time.Duration   // how far ahead of its commit a ping may be; 0 means 2 min
-	MaxBytes    int64           // for open windows, and a quarter more for tracks without speed; 0 means 128 MiB
+	MaxBytes    int64           // for everything that grows with the pings; 0 means 128 MiB
 	Grace       time.Duration   // for the last lines, once Run is told to stop; 0 means 5 s
 	Logger      *slog.Logger    // nil means slog.Default()
 
@@ -138,7 +138,7 @@ type Rollup struct {
 	lateness int64
 	seed     maphash.Seed
 	now      func() int64 // our own clock, ms since 1970
-	view     view
+	view     *view
 
 	// What Run's goroutine reads and writes.
 	next     queue.Cursor // of the log
@@ -158,10 +158,11 @@ type Rollup struct {
 
 	mu       sync.Mutex  // held while what is below changes, and where others read it
 	windows  [][]*window // open ones by level, in order
-	closed   []*window   // to be used again
 	hot      *window     // of the last ping
-	full     bool        // memory is full and nothing can be made coarser
+	room     int64       // bytes that open windows may take
+	full     bool        // they take them, and nothing can be made coarser
 	memory   memory
+	work     int64 // bytes that writing a window took, as far as they are kept
 	tracks   tracks
 	record   record
 	stats    Stats
@@ -183,6 +184,8 @@ func New(cfg Config) (*Rollup, error) {
 		cfg:      cfg,
 		cells:    cells,
 		lateness: cfg.Lateness.Milliseconds(),
+		memory:   newMemory(cfg.MaxBytes),
+		scratch:  newMemory(cfg.MaxBytes),
 		seed:     maphash.MakeSeed(),
 		now:      func() int64 { return time.Now().UnixMilli() },
 		windows:  make([][]*window, len(cfg.Windows)),
@@ -192,10 +195,10 @@ func New(cfg Config) (*Rollup, error) {
 	for _, w := range cfg.Windows {
 		r.lengths = append(r.lengths, w.Milliseconds())
 	}
-	r.view.init(len(cfg.Resolutions))
+	r.view = newView(len(cfg.Resolutions), r.lengths[0], cfg.MaxBytes/4)
 	r.stats.Stages = r.stages()
 	r.pass.counts = make([]Stage, len(cfg.Resolutions))
-	r.pass.shown = make([][]CellActivity, len(cfg.Resolutions))
+	r.pass.shown = make([][]total, len(cfg.Resolutions))
 	r.load()
 	return r, nil
 }

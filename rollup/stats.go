@@ -14,12 +14,13 @@ type Stats struct {
 	Damaged   uint64 // lost by the log: the totals of their windows are too small
 	Early     uint64 // windows closed before their time, as they held back too much of the log
 	Coarsened uint64 // windows that went on in coarser cells, for lack of memory
+	Hidden    uint64 // windows of one resolution that the live view left out, for lack of memory
 	Forgotten uint64 // pings without speed whose track found no room to be remembered
 	Failures  uint64 // of Emit
 
 	Behind uint64 // commits that are not read yet
 	Open   int    // cells and windows being counted
-	Bytes  int64  // they take
+	Bytes  int64  // they take, with all else that grows with the pings; about
 
 	Stages []Stage // by window, shortest first, and resolution, finest first
 }
@@ -59,7 +60,8 @@ func (r *Rollup) Stats() Stats {
 	defer r.mu.Unlock()
 	s := r.stats
 	s.Stages = slices.Clone(s.Stages)
-	s.Forgotten, s.Bytes = r.tracks.forgotten, r.memory.used
+	s.Forgotten, s.Bytes = r.tracks.forgotten, r.bytes()
+	s.Hidden = r.view.hidden()
 	for _, list := range r.windows {
 		for _, w := range list {
 			s.Open += len(w.tallies)
@@ -81,7 +83,7 @@ func (r *Rollup) Unread() int64 {
 
 // noted is when something last happened that an operator must know, by our own
 // clock, in ms; 0 if it has not.
-type noted struct{ coarsened, early, failing int64 }
+type noted struct{ coarsened, hidden, early, failing int64 }
 
 // Notes returns a sentence for each trouble that an operator must know of.
 func (r *Rollup) Notes() (notes []string) {
@@ -92,6 +94,9 @@ func (r *Rollup) Notes() (notes []string) {
 	now := r.now()
 	if at := r.noted.coarsened; at > 0 && now-at < recent {
 		notes = append(notes, fmt.Sprintf("roll-up: too many cells for %d MiB: windows are counted in coarser ones, %d so far", r.cfg.MaxBytes>>20, r.stats.Coarsened))
+	}
+	if at := r.noted.hidden; at > 0 && now-at < recent {
+		notes = append(notes, fmt.Sprintf("roll-up: too many cells for the live view's %d MiB: windows of the finest cells are left out, %d so far", r.view.limit>>20, r.view.hidden()))
 	}
 	if at := r.noted.early; at > 0 && now-at < recent {
 		notes = append(notes, fmt.Sprintf("roll-up: open windows held back an eighth of the log: %d were closed before their time", r.stats.Early))

@@ -94,8 +94,7 @@ func newTracks(bytes int64) tracks {
 // before it of the same track, and remembers it in its place.
 func (t *tracks) moved(track uint64, f *pingline.Fix, clock int64) bool {
 	if clock-t.turned > lookBack {
-		t.now, t.before, t.turned = t.before, t.now, clock
-		clear(t.now)
+		t.turn(clock)
 	}
 	was, known := t.now[track]
 	room := known || len(t.now) < t.most
@@ -115,12 +114,19 @@ func (t *tracks) moved(track uint64, f *pingline.Fix, clock int64) bool {
 	return took > 0 && took <= lookBack && metres(&was, f) >= movingSpeed*float64(took)/1000
 }
 
+// turn forgets the spots of the minute before the last.
+func (t *tracks) turn(clock int64) {
+	t.now, t.before, t.turned = map[uint64]spot{}, t.now, clock
+}
+
 // forget forgets all tracks.
 func (t *tracks) forget(clock int64) {
-	clear(t.now)
-	clear(t.before)
-	t.turned = clock
+	t.turn(clock)
+	t.turn(clock)
 }
+
+// bytes returns how many t takes.
+func (t *tracks) bytes() int64 { return int64(len(t.now)+len(t.before)) * spotBytes }
 
 // metres returns the distance of two fixes that are near one another.
 func metres(a *spot, f *pingline.Fix) float64 {

@@ -1,146 +1,357 @@
 package rollup
 
 import (
-	"cmp"
 	"fmt"
+	"math"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
 	"pingline/partition"
 )
 
-// viewAge is how long a total stays in the live view, by when its window began,
-// if its cell has no newer one.
+// viewAge is how long a total stays in the live view after its window has ended,
+// by our own clock, if its cell has no newer one.
 const viewAge = int64(time.Minute / time.Millisecond)
 
 // view is the newest total of each cell, of the shortest windows. Safe for
 // concurrent use.
+//
+// Its lists are in order of cells. H3 numbers all cells of one parent in a row,
+// so that a list is a tree: the cells of a box are found by going down from the
+// coarsest parents, past those that lie elsewhere.
 type view struct {
+	length int64 // of a window, ms
+	limit  int64 // bytes
+
 	mu     sync.RWMutex
-	cells  []map[uint64]CellActivity // by resolution
-	newest int64                     // window, ms
-
-	placing sync.Mutex
-	circles map[uint64]partition.Circle
+	lists  [][]total // by resolution, finest first
+	floors []int64   // by resolution: windows that began before are left out, ms
+	oldest int64     // no total is of a window that began before, ms
+	left   uint64    // windows left out for lack of memory
 }
 
-// mostCircles bounds how many cells the view knows the place of.
-const mostCircles = 1 << 17
-
-func (v *view) init(resolutions int) {
-	for range resolutions {
-		v.cells = append(v.cells, map[uint64]CellActivity{})
-	}
-	v.circles = map[uint64]partition.Circle{}
-	v.newest = endless
+// total is a CellActivity that takes less room.
+type total struct {
+	cell                  uint64
+	from                  int64 // ms
+	pings, riders, moving uint32
+	mean                  uint32 // mm/s, or noSpeed
+	max                   float32
 }
 
-// put takes totals of the window that begins at from, by resolution.
-func (v *view) put(from int64, totals [][]CellActivity) {
+const (
+	totalBytes = 40
+	noSpeed    = math.MaxUint32
+)
+
+func newView(resolutions int, length, limit int64) *view {
+	v := &view{length: length, limit: limit, lists: make([][]total, resolutions), floors: make([]int64, resolutions)}
+	v.reset()
+	return v
+}
+
+// reset forgets everything, as the clock has fallen back.
+func (v *view) reset() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	clear(v.lists)
+	for i := range v.floors {
+		v.floors[i] = endless
+	}
+	v.oldest = math.MaxInt64
+}
+
+// put takes totals of the window that begins at from, by resolution, each list in
+// order of cells, and reports whether memory was too short for some.
+func (v *view) put(from int64, totals [][]total) (short bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	left := v.left
 	for res, list := range totals {
-		for i := range list {
-			if had, ok := v.cells[res][list[i].Cell]; !ok || had.From <= from {
-				v.cells[res][list[i].Cell] = list[i]
-			}
+		if len(list) == 0 || !v.makeRoom(from, res, list) {
+			continue
 		}
+		v.lists[res] = merge(v.lists[res], list)
+		v.oldest = min(v.oldest, from)
 	}
-	if from <= v.newest {
-		return
-	}
-	v.newest = from
-	for _, cells := range v.cells {
-		for cell, a := range cells {
-			if a.From < from-viewAge {
-				delete(cells, cell)
-			}
-		}
-	}
+	return v.left > left
 }
 
-// circle returns the circle around a cell.
-func (v *view) circle(cell uint64) partition.Circle {
-	v.placing.Lock()
-	defer v.placing.Unlock()
-	c, known := v.circles[cell]
-	if !known {
-		if len(v.circles) >= mostCircles {
-			clear(v.circles)
+// makeRoom makes room for a list of the window that begins at from: the finest
+// cells go first, and of those the oldest windows. It reports whether the list is
+// to be taken: of a window that is once left out nothing is shown any more, as a
+// part of it would pass for the whole.
+func (v *view) makeRoom(from int64, res int, list []total) bool {
+	for from >= v.floors[res] {
+		had := v.lists[res]
+		needs := grown(had, len(had)+fresh(had, list)) - cap(had)
+		if v.bytes()+int64(needs)*totalBytes <= v.limit {
+			return true
 		}
-		c = partition.Around(cell)
-		v.circles[cell] = c
+		v.left++
+		if finest := slices.IndexFunc(v.lists[:res+1], func(l []total) bool { return len(l) > 0 }); finest >= 0 {
+			v.floors[finest] = beginning(v.lists[finest]) + 1
+			v.lists[finest] = since(v.lists[finest], v.floors[finest])
+		} else {
+			v.floors[res] = from + 1
+		}
 	}
-	return c
+	return false
 }
 
-// list returns the totals of a resolution.
-func (v *view) list(res int) []CellActivity {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	list := make([]CellActivity, 0, len(v.cells[res]))
-	for _, a := range v.cells[res] {
-		list = append(list, a)
+// beginning is when the oldest window of a list begins.
+func beginning(list []total) int64 {
+	oldest := int64(math.MaxInt64)
+	for i := range list {
+		oldest = min(oldest, list[i].from)
+	}
+	return oldest
+}
+
+// since returns the totals of windows that began at from or later, in the same
+// memory unless most of that would be idle.
+func since(list []total, from int64) []total {
+	list = slices.DeleteFunc(list, func(t total) bool { return t.from < from })
+	switch {
+	case len(list) == 0:
+		return nil
+	case cap(list) > 2*len(list)+1024:
+		return slices.Clone(list)
 	}
 	return list
 }
 
-// Cells returns, for each cell of resolution res that reaches into box, its
-// newest complete window of the shortest length, if that began no more than a
-// minute before the newest of all; in order of their numbers. A resolution that
-// is not configured is merged from the next finer one that is; if there is none,
-// or the box is not valid, it returns an error.
-func (r *Rollup) Cells(box partition.Box, res int) ([]CellActivity, error) {
+// expire forgets totals that nobody is shown any more at now.
+func (v *view) expire(now int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	from := v.live(now)
+	if v.oldest >= from {
+		return
+	}
+	v.oldest = math.MaxInt64
+	for res := range v.lists {
+		v.lists[res] = since(v.lists[res], from)
+		v.oldest = min(v.oldest, beginning(v.lists[res]))
+	}
+}
+
+// live returns when the oldest window began that is shown at now.
+func (v *view) live(now int64) int64 { return now - viewAge - v.length }
+
+func (v *view) bytes() (n int64) {
+	for _, list := range v.lists {
+		n += int64(cap(list)) * totalBytes
+	}
+	return n
+}
+
+func (v *view) usage() int64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.bytes()
+}
+
+func (v *view) hidden() uint64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.left
+}
+
+// fresh returns how many cells of more are not in list.
+func fresh(list, more []total) (n int) {
+	i := 0
+	for j := range more {
+		for i < len(list) && list[i].cell < more[j].cell {
+			i++
+		}
+		if i == len(list) || list[i].cell != more[j].cell {
+			n++
+		}
+	}
+	return n
+}
+
+// grown returns the capacity of a list that is to hold n.
+func grown(list []total, n int) int {
+	if n <= cap(list) {
+		return cap(list)
+	}
+	return n + n/8
+}
+
+// merge adds more to list, from behind so that it needs no second one. Of two
+// totals of a cell the newer stays, or that of more.
+func merge(list, more []total) []total {
+	i, j := len(list)-1, len(more)-1
+	n := len(list) + fresh(list, more)
+	if n > cap(list) {
+		list = append(make([]total, 0, grown(list, n)), list...)
+	}
+	list = list[:n]
+	for at := n - 1; j >= 0; at-- {
+		switch {
+		case i < 0 || list[i].cell < more[j].cell:
+			list[at] = more[j]
+			j--
+		case list[i].cell > more[j].cell:
+			list[at] = list[i]
+			i--
+		default:
+			list[at] = list[i]
+			if list[i].from <= more[j].from {
+				list[at] = more[j]
+			}
+			i, j = i-1, j-1
+		}
+	}
+	return list
+}
+
+// search looks for the cells of a box.
+type search struct {
+	box  partition.Box
+	res  int   // of the cells that are asked for
+	from int64 // windows that began before are not shown
+	most int   // cells
+}
+
+// few is how many cells are looked at one by one: fewer calls than going down to
+// them.
+const few = 8
+
+// visit calls found with the totals of each cell of s.res that reaches into the
+// box and has a live one, in order of cells, and for at most s.most cells. List
+// holds totals of one resolution, all of them within cell.
+func (s *search) visit(list []total, cell uint64, held bool, found func(cell uint64, list []total)) {
+	at := partition.Res(cell)
+	if at == s.res {
+		if s.lives(list) && (held || s.box.Touches(partition.Around(cell))) {
+			s.most--
+			found(cell, list)
+		}
+		return
+	}
+	if !held && len(list) > few {
+		around := spread(cell)
+		if held = s.box.Holds(around); !held && !s.box.Touches(around) {
+			return
+		}
+	}
+	s.children(list, at+1, held, found)
+}
+
+// spread returns the circle around a cell and all within it. Each search begins
+// at the coarsest, whose circles are known.
+func spread(cell uint64) partition.Circle {
+	if c, known := coarse()[cell]; known {
+		return c
+	}
+	c := partition.Around(cell)
+	c.Radius *= partition.Spread
+	return c
+}
+
+var coarse = sync.OnceValue(func() map[uint64]partition.Circle {
+	circles := map[uint64]partition.Circle{}
+	for res := range 2 {
+		cells, err := partition.CellsIn(partition.Box{West: -180, South: -90, East: 180, North: 90}, res, 1000)
+		if err != nil {
+			panic(err) // the globe is valid, and has 122 cells, or 842
+		}
+		for _, cell := range cells {
+			c := partition.Around(cell)
+			c.Radius *= partition.Spread
+			circles[cell] = c
+		}
+	}
+	return circles
+})
+
+// children visits the cells of a resolution that list falls into.
+func (s *search) children(list []total, res int, held bool, found func(cell uint64, list []total)) {
+	if len(list) <= few || held {
+		res = s.res // nothing is to be tested on the way
+	}
+	for len(list) > 0 && s.most > 0 {
+		child := partition.Parent(list[0].cell, res)
+		n := within(list, child)
+		s.visit(list[:n], child, held, found)
+		list = list[n:]
+	}
+}
+
+func (s *search) lives(list []total) bool {
+	return slices.ContainsFunc(list, func(t total) bool { return t.from >= s.from })
+}
+
+// within returns how many totals at the beginning of list lie in cell. It takes
+// steps of growing length: most cells hold few.
+func within(list []total, cell uint64) int {
+	res := partition.Res(cell)
+	end := 1
+	for end < len(list) && partition.Parent(list[end-1].cell, res) == cell {
+		end *= 2
+	}
+	end = min(end, len(list))
+	return sort.Search(end, func(i int) bool { return partition.Parent(list[i].cell, res) != cell })
+}
+
+// Cells returns the newest complete window of the shortest length of each cell of
+// resolution res that reaches into box, if it ended no more than a minute ago, in
+// order of their numbers, and at most most of them. A resolution that is not
+// configured is merged from the next finer one that is; if there is none, or the
+// box is not valid, it returns an error.
+//
+// It takes time in proportion to the cells it returns; of a resolution that is
+// merged, to those they are merged from.
+func (r *Rollup) Cells(box partition.Box, res, most int) ([]CellActivity, error) {
 	if err := box.Check(); err != nil {
 		return nil, err
 	}
 	if res < 0 || res > r.cfg.Resolutions[0] {
 		return nil, fmt.Errorf("resolution %d not in [0, %d]", res, r.cfg.Resolutions[0])
 	}
-	var list []CellActivity
+	s := search{box: box, res: res, from: r.view.live(r.now()), most: most}
 	if i := slices.Index(r.cfg.Resolutions, res); i >= 0 {
-		list = r.view.list(i)
-	} else {
-		list = r.merged(res)
+		return r.view.find(&s, i), nil
 	}
-	list = slices.DeleteFunc(list, func(a CellActivity) bool { return !box.Touches(r.view.circle(a.Cell)) })
-	slices.SortFunc(list, func(a, b CellActivity) int { return cmp.Compare(a.Cell, b.Cell) })
-	return list, nil
+	return r.merged(&s), nil
 }
 
-// merged returns the newest complete window of each cell of a resolution that is
-// not configured.
-func (r *Rollup) merged(res int) (list []CellActivity) {
-	r.view.mu.RLock()
-	oldest := r.view.newest - viewAge
-	r.view.mu.RUnlock()
-	var m memory
-	var refs []ref
-	seen := map[uint64]bool{}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, w := range slices.Backward(r.windows[0]) {
-		if w.shown == 0 || w.from < oldest || r.cfg.Resolutions[w.res] < res {
-			continue
-		}
-		refs = r.refs(refs[:0], w)
-		for i := 0; i < len(refs); {
-			var t tally
-			cell := partition.Parent(refs[i].cell, res)
-			for ; i < len(refs) && partition.Parent(refs[i].cell, res) == cell; i++ {
-				if !seen[cell] {
-					t.merge(&m, refs[i].tally)
-				}
-			}
-			if !seen[cell] {
-				seen[cell] = true
-				a := r.activity(0, cell, &t, w)
-				a.Res = res
-				list = append(list, a)
-			}
-			t.reset(&m)
-		}
-	}
+// find returns the totals that s looks for in the list of its resolution.
+func (v *view) find(s *search, i int) (list []CellActivity) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	s.children(v.lists[i], 0, false, func(_ uint64, found []total) {
+		list = append(list, found[0].activity(s.res, v.length))
+	})
 	return list
+}
+
+// activity is what t says.
+func (t *total) activity(res int, length int64) CellActivity {
+	a := CellActivity{
+		Cell: t.cell, Res: res, From: t.from, Window: time.Duration(length) * time.Millisecond,
+		Pings: uint64(t.pings), Riders: uint64(t.riders), Moving: uint64(t.moving), Waiting: uint64(t.riders - t.moving),
+	}
+	if a.HasSpeed = t.mean != noSpeed; a.HasSpeed {
+		a.SpeedMean, a.SpeedMax = float64(t.mean)/1000, float64(t.max)
+	}
+	return a
+}
+
+// totalOf is what the view keeps of a.
+func totalOf(a *CellActivity) total {
+	const most = math.MaxUint32 - 1
+	t := total{
+		cell: a.Cell, from: a.From, mean: noSpeed, max: float32(a.SpeedMax),
+		pings: uint32(min(a.Pings, most)), riders: uint32(min(a.Riders, most)), moving: uint32(min(a.Moving, most)),
+	}
+	if a.HasSpeed {
+		t.mean = uint32(min(math.Round(a.SpeedMean*1000), most))
+	}
+	return t
 }

@@ -1,14 +1,17 @@
 package rollup
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"pingline"
 	"pingline/partition"
 	"pingline/queue"
 )
@@ -17,7 +20,7 @@ var globe = partition.Box{West: -180, South: -90, East: 180, North: 90}
 
 func cellsOf(t *testing.T, r *Rollup, box partition.Box, res int) []CellActivity {
 	t.Helper()
-	list, err := r.Cells(box, res)
+	list, err := r.Cells(box, res, 100_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,15 +61,15 @@ func TestCells(t *testing.T) {
 	w.append(at(71, ping("d", 70, 9)))
 	w.append(at(83))
 	w.all()
-	if list := cellsOf(t, w.rollup, globe, 8); len(list) != 2 {
-		t.Errorf("cells of the last minute: %+v", list)
+	if list := cellsOf(t, w.rollup, globe, 8); len(list) != 1 || list[0].From != start+70_000 {
+		t.Errorf("cells of windows that ended within the last minute: %+v", list)
 	}
 	for _, bad := range []int{-1, 9} {
-		if _, err := w.rollup.Cells(globe, bad); err == nil || !strings.Contains(err.Error(), "resolution") {
+		if _, err := w.rollup.Cells(globe, bad, 10); err == nil || !strings.Contains(err.Error(), "resolution") {
 			t.Errorf("resolution %d: %v", bad, err)
 		}
 	}
-	if _, err := w.rollup.Cells(partition.Box{South: 91}, 8); err == nil || !strings.Contains(err.Error(), "south") {
+	if _, err := w.rollup.Cells(partition.Box{South: 91}, 8, 10); err == nil || !strings.Contains(err.Error(), "south") {
 		t.Errorf("a box off the globe: %v", err)
 	}
 }
@@ -95,12 +98,8 @@ func TestCellsEqualRecount(t *testing.T) {
 				newest[k.cell] = k.from
 			}
 		}
-		latest := int64(0)
-		for _, at := range newest {
-			latest = max(latest, at)
-		}
 		for cell, at := range newest {
-			if at < latest-viewAge {
+			if at+10_000+viewAge < r.now() {
 				delete(newest, cell)
 			}
 		}
@@ -138,7 +137,7 @@ func TestLookingWhileCounting(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := r.Cells(globe, res); err != nil {
+				if _, err := r.Cells(globe, res, 10_000); err != nil {
 					t.Error(err)
 					return
 				}
@@ -155,4 +154,185 @@ func TestLookingWhileCounting(t *testing.T) {
 	}
 	close(stop)
 	looking.Wait()
+}
+
+// A window is shown for a minute after its end, by the clock, though no ping comes
+// any more.
+func TestCellsGrowOld(t *testing.T) {
+	w := openWorld(t, t.TempDir(), defaults, nil)
+	w.append(at(9, ping("a", 1, 0)))
+	w.append(at(12))
+	w.all()
+	now := int64(start)
+	w.rollup.now = func() int64 { return now }
+	for _, tt := range []struct {
+		second int64
+		cells  int
+	}{{12, 1}, {42, 1}, {70, 1}, {71, 0}, {300, 0}} {
+		for _, turned := range []bool{false, true} {
+			now = start + tt.second*1000
+			if turned {
+				w.rollup.tidy()
+			}
+			for res := range 9 {
+				if list := cellsOf(t, w.rollup, globe, res); len(list) != tt.cells {
+					t.Errorf("after %d s, memory given up %v: %d cells of resolution %d, want %d", tt.second, turned, len(list), res, tt.cells)
+				}
+			}
+		}
+	}
+	if used := w.rollup.view.usage(); used != 0 {
+		t.Errorf("the view still takes %d bytes", used)
+	}
+}
+
+// scattered returns totals of one window, of random places: many of them in a few
+// towns, some at a pole or the antimeridian.
+func scattered(rng *rand.Rand, n int, resolutions []int) [][]total {
+	sets := make([]map[uint64]bool, len(resolutions))
+	cells, err := partition.NewCells(resolutions[0])
+	if err != nil {
+		panic(err)
+	}
+	for i := range sets {
+		sets[i] = map[uint64]bool{}
+	}
+	for i := range n {
+		var f pingline.Fix
+		lat, lon := math.Asin(2*rng.Float64()-1)*180/math.Pi, 360*rng.Float64()-180
+		switch i % 8 {
+		case 0, 1, 2:
+			lat, lon = 41+0.1*rng.NormFloat64(), -8.6+0.1*rng.NormFloat64()
+		case 3:
+			lat, lon = -17+0.1*rng.NormFloat64(), math.Remainder(180+0.1*rng.NormFloat64(), 360)
+		case 4:
+			lat = math.Copysign(90-0.5*rng.Float64(), rng.Float64()-0.5)
+		}
+		if err := f.SetPosition(lat, lon); err != nil {
+			panic(err)
+		}
+		cell := cells.Exact(&f)
+		for i, res := range resolutions {
+			sets[i][partition.Parent(cell, res)] = true
+		}
+	}
+	totals := make([][]total, len(resolutions))
+	for i, set := range sets {
+		for cell := range set {
+			totals[i] = append(totals[i], total{cell: cell, from: start, pings: 1, riders: 1, mean: noSpeed})
+		}
+		slices.SortFunc(totals[i], func(a, b total) int { return cmp.Compare(a.cell, b.cell) })
+	}
+	return totals
+}
+
+// randomBox returns a box of any size and shape, of those that are special often.
+func randomBox(rng *rand.Rand) partition.Box {
+	size := func(most float64) float64 { return most * math.Pow(rng.Float64(), 6) }
+	b := partition.Box{South: 180*rng.Float64() - 90, West: 360*rng.Float64() - 180}
+	switch rng.IntN(6) {
+	case 0:
+		b.South, b.West = 41+0.1*rng.NormFloat64(), -8.6+0.1*rng.NormFloat64()
+	case 1:
+		b.South, b.West = -17+0.1*rng.NormFloat64(), 180-0.1*rng.Float64()
+	case 2:
+		b.South = 90 - size(3)
+	case 3:
+		b.South = -90
+	}
+	b.North = min(90, b.South+size(180))
+	b.East = math.Remainder(b.West+size(360), 360)
+	switch rng.IntN(8) {
+	case 0:
+		b.West, b.East = -180, 180
+	case 1:
+		b.East = b.West
+	}
+	return b
+}
+
+// Going down from parents finds the cells that looking at each would.
+func TestCellsOfAnyBox(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	resolutions := []int{8, 6, 4}
+	totals := scattered(rng, 20_000, resolutions)
+	v := newView(len(resolutions), 10_000, 64<<20)
+	v.put(start, totals)
+	circles := make([][]partition.Circle, len(resolutions))
+	for i, list := range totals {
+		for j := range list {
+			circles[i] = append(circles[i], partition.Around(list[j].cell))
+		}
+	}
+	hits := 0
+	for range 600 {
+		box, most := randomBox(rng), 1+rng.IntN(2000)
+		for i, res := range resolutions {
+			s := search{box: box, res: res, from: start, most: most}
+			got := v.find(&s, i)
+			n := 0
+			for j, c := range circles[i] {
+				if !box.Touches(c) || n == most {
+					continue
+				}
+				if n < len(got) && got[n].Cell != totals[i][j].cell {
+					t.Fatalf("%+v, resolution %d: cell %d is %x, want %x", box, res, n, got[n].Cell, totals[i][j].cell)
+				}
+				n++
+			}
+			if n != len(got) {
+				t.Fatalf("%+v, resolution %d: %d cells, want %d", box, res, len(got), n)
+			}
+			hits += n
+		}
+	}
+	if hits < 20_000 {
+		t.Errorf("only %d cells were found: that shows little", hits)
+	}
+}
+
+// A view that is full leaves out the oldest windows of the finest cells, whole.
+func TestViewIsBounded(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	resolutions := []int{8, 6, 4}
+	const limit = 1 << 20
+	v := newView(len(resolutions), 10_000, limit)
+	for i := range 30 {
+		totals, from := scattered(rng, 5000, resolutions), start+int64(i)*10_000
+		for _, list := range totals {
+			for j := range list {
+				list[j].from = from
+			}
+		}
+		v.put(from, totals)
+		if used := v.usage(); used > limit {
+			t.Fatalf("window %d: %d bytes, more than %d", i, used, limit)
+		}
+		for res, list := range v.lists {
+			whole := 0
+			for j := range list {
+				if list[j].from == from {
+					whole++
+				}
+			}
+			if whole != 0 && whole != len(totals[res]) || res == 2 && whole == 0 {
+				t.Errorf("window %d: %d of %d cells of resolution %d", i, whole, len(totals[res]), resolutions[res])
+			}
+		}
+	}
+	if v.hidden() == 0 {
+		t.Error("nothing was left out")
+	}
+	v.put(start, scattered(rng, 1, resolutions))
+	for res, list := range v.lists[:2] {
+		for j := range list {
+			if list[j].from < v.floors[res] {
+				t.Errorf("a part of a window that was left out is shown: %+v", list[j])
+			}
+		}
+	}
+	v.expire(start + int64(time.Hour/time.Millisecond))
+	if used := v.usage(); used != 0 {
+		t.Errorf("%d bytes are taken by nothing", used)
+	}
 }

@@ -62,7 +62,7 @@ func (w *window) absorb(m *memory, list []tally, resolutions []int) {
 // coarsen merges w's tallies into those of the next resolution.
 func (w *window) coarsen(m *memory, resolutions []int) {
 	old := w.tallies
-	clear(w.at)
+	w.at = map[uint64]int32{} // a map that is cleared keeps its size
 	w.tallies, w.bytes = nil, 0
 	w.res++
 	w.absorb(m, old, resolutions)
@@ -108,9 +108,11 @@ func (r *Rollup) window(level int, time int64, at position) *window {
 	if mute && around == nil {
 		return nil
 	}
-	w := r.newWindow()
-	w.level, w.from, w.until, w.mute = level, from, until, mute
-	w.first, w.warm, w.due = at, r.marks[0], until+settle
+	w := &window{
+		level: level, from: from, until: until, mute: mute,
+		first: at, warm: r.marks[0], due: until + settle,
+		at: map[uint64]int32{}, written: make([]uint64, len(r.cfg.Resolutions)),
+	}
 	r.windows[level] = slices.Insert(r.windows[level], i, w)
 	return w
 }
@@ -121,18 +123,6 @@ func floor(time, length int64) int64 {
 	} else {
 		return time - rest
 	}
-}
-
-// keepWindows is how many closed windows are kept to be used again.
-const keepWindows = 16
-
-func (r *Rollup) newWindow() *window {
-	if n := len(r.closed) - 1; n >= 0 {
-		w := r.closed[n]
-		r.closed = r.closed[:n]
-		return w
-	}
-	return &window{at: map[uint64]int32{}, written: make([]uint64, len(r.cfg.Resolutions))}
 }
 
 // close gives w's tallies to the window around it, if that is open, and forgets
@@ -150,19 +140,14 @@ func (r *Rollup) close(w *window) {
 	}
 	release(&r.memory, w.tallies)
 	r.hot, r.full = nil, false
-	if len(r.closed) < keepWindows {
-		clear(w.at)
-		clear(w.written)
-		*w = window{at: w.at, tallies: w.tallies[:0], written: w.written}
-		r.closed = append(r.closed, w)
-	}
 }
 
 // relieve makes room by merging the tallies of the window that takes most into
 // coarser ones, until an eighth is free, and reports whether there is room. The
 // windows around it follow: they cannot be finer than their parts.
 func (r *Rollup) relieve() bool {
-	for r.memory.used > r.cfg.MaxBytes/8*7 {
+	r.memory.drop()
+	for r.memory.used > r.room/8*7 {
 		var most *window
 		for _, list := range r.windows {
 			for _, w := range list {
@@ -183,7 +168,7 @@ func (r *Rollup) relieve() bool {
 			}
 		}
 	}
-	return r.memory.used <= r.cfg.MaxBytes
+	return r.memory.used <= r.room
 }
 
 // ref is a tally and the cell it belongs to at the resolution asked for.
@@ -195,9 +180,18 @@ type ref struct {
 // refs appends the tallies that w counts, its own and those of its open parts,
 // by cell. H3 numbers cells such that all of one parent are neighbours then.
 func (r *Rollup) refs(list []ref, w *window) []ref {
-	list = r.gather(list, w, r.cfg.Resolutions[w.res])
+	list = r.gather(slices.Grow(list, r.held(w)), w, r.cfg.Resolutions[w.res])
 	slices.SortFunc(list, func(a, b ref) int { return cmp.Compare(a.cell, b.cell) })
 	return list
+}
+
+// held returns how many tallies w has with those of its open parts.
+func (r *Rollup) held(w *window) int {
+	n := len(w.tallies)
+	for _, part := range r.parts(w) {
+		n += r.held(part)
+	}
+	return n
 }
 
 func (r *Rollup) gather(list []ref, w *window, res int) []ref {

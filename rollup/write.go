@@ -41,6 +41,7 @@ func (r *Rollup) turn(ctx context.Context, now int64) {
 	r.writeDue(ctx, now)
 	r.letGo(ctx)
 	r.keep()
+	r.tidy()
 	r.nextTurn = r.clock + turnEvery
 	for _, list := range r.windows {
 		for _, w := range list {
@@ -126,7 +127,7 @@ type pass struct {
 	counts []Stage // of lines, by resolution, not emitted yet
 	failed bool    // a line was not taken
 
-	shown [][]CellActivity // by resolution, for the live view
+	shown [][]total // by resolution, for the live view
 }
 
 const passLines = 1000 // given to Emit at once
@@ -149,6 +150,7 @@ func (r *Rollup) write(ctx context.Context, w *window, final bool, level int) bo
 	r.each(w, since, p.total)
 	p.flush()
 	p.show()
+	p.w = nil // it may be closed next
 	if p.failed || off {
 		return false
 	}
@@ -181,7 +183,7 @@ func (p *pass) total(res int, cell uint64, t *tally) {
 	}
 	a := p.r.activity(res, cell, t, p.w)
 	if show {
-		p.shown[res] = append(p.shown[res], a)
+		p.shown[res] = append(p.shown[res], totalOf(&a))
 	}
 	if !write {
 		return
@@ -219,13 +221,16 @@ func (p *pass) show() {
 	if p.w.level > 0 {
 		return
 	}
-	p.r.view.put(p.w.from, p.shown)
+	left := p.r.view.put(p.w.from, p.shown)
 	for res := range p.shown {
-		p.shown[res] = p.shown[res][:0]
+		p.shown[res] = reuse(p.shown[res])
 	}
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
 	p.w.shown = p.r.next.Next - 1
+	if left {
+		p.r.noted.hidden = p.r.now()
+	}
 }
 
 // emitted takes note of whether Emit failed, and when to try again.
@@ -300,6 +305,7 @@ func (r *Rollup) each(w *window, since uint64, total func(res int, cell uint64, 
 		list = list[n:]
 	}
 	clear(r.list)
+	r.list = reuse(r.list)
 }
 
 // sum hands over the totals of one cell, whose tallies are list, and of all below

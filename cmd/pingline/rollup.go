@@ -97,12 +97,12 @@ func (s *service) submitLines(_ context.Context, lines []pingline.Entry) error {
 	return s.writer.Submit(&ingest.Job{Lines: lines})
 }
 
-// cells are the live activity; resolution -1 is the finest.
-func (s *service) cells(box partition.Box, res int) ([]ingest.Activity, error) {
+// cells are the live activity, of at most most cells; resolution -1 is the finest.
+func (s *service) cells(box partition.Box, res, most int) ([]ingest.Activity, error) {
 	if res < 0 {
 		res = s.cfg.Rollup.list[0]
 	}
-	list, err := s.rollup.Cells(box, res)
+	list, err := s.rollup.Cells(box, res, most)
 	activity := make([]ingest.Activity, len(list))
 	for i := range list {
 		a := &list[i]
@@ -121,9 +121,10 @@ var (
 	descRollLeftOut   = desc("rollup_left_out_total", "Pings not counted for lack of memory, or because their window began before the log does.")
 	descRollDamaged   = desc("rollup_damaged_total", "Pings the log has lost: the totals of their windows are too small.")
 	descRollEarly     = desc("rollup_closed_early_total", "Windows closed before their time, as they held back too much of the log.")
+	descRollHidden    = desc("rollup_view_left_out_total", "Windows of a resolution that the live view left out for lack of memory.")
 	descRollCoarsened = desc("rollup_coarsened_total", "Windows that went on in coarser cells for lack of memory.")
 	descRollBehind    = desc("rollup_behind_commits", "Commits not counted yet.")
-	descRollBytes     = desc("rollup_bytes", "Memory that open windows take.")
+	descRollBytes     = desc("rollup_bytes", "Memory that open windows, the live view, and tracks without speed take.")
 	descRollPoints    = desc("rollup_points_total", "Totals written, rewritten ones among them.", "res", "window")
 	descRollRewrites  = desc("rollup_rewrites_total", "Totals written again, with more pings.", "res", "window")
 	descRollWithheld  = desc("rollup_withheld_total", "Totals not written for overload.", "res", "window")
@@ -138,6 +139,7 @@ func collectRollup(st rollup.Stats, counter func(*prometheus.Desc, uint64, ...st
 	counter(descRollDamaged, st.Damaged)
 	counter(descRollEarly, st.Early)
 	counter(descRollCoarsened, st.Coarsened)
+	counter(descRollHidden, st.Hidden)
 	gauge(descRollBehind, float64(st.Behind))
 	gauge(descRollBytes, float64(st.Bytes))
 	for i := range st.Stages {
