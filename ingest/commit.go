@@ -52,12 +52,16 @@ func (w *Writer) answer(err error) {
 // are refused, the log is brought to a state in which no straggler can land,
 // and the filter is read from it anew. Requests that wait meanwhile are
 // withdrawn by those who wait.
+//
+// The old filter goes first, so that nothing can be judged by it any more and
+// there are never two at once. After an error there is none.
 func (w *Writer) recover(ctx context.Context, cause error) error {
 	w.failing.Store(true)
 	defer w.failing.Store(false)
 	w.cfg.Logger.Error("append failed; reading the state from the log anew", "error", cause)
 	w.answer(fmt.Errorf("the log does not answer: %w", ErrUnavailable))
 	w.checkpoint.abandon()
+	w.dropFilter()
 	w.begin()
 	if _, _, err := w.log.Settle(ctx, w.buf); err != nil {
 		return fmt.Errorf("settle the log after %w: %w", cause, err)
@@ -72,25 +76,50 @@ func (w *Writer) recover(ctx context.Context, cause error) error {
 	return nil
 }
 
+// dropFilter forgets the filter, and what it had yet to do.
+func (w *Writer) dropFilter() {
+	w.evicted += w.filter.Counts().Evicted
+	w.filter, w.idleMore = nil, false
+}
+
+// giveUp ends Run where there is no filter to go on with. When told to stop that
+// is no failure: the log holds all that was promised.
+func (w *Writer) giveUp(ctx context.Context, err error) error {
+	w.refuseWaiting()
+	if ctx.Err() == nil {
+		return err
+	}
+	w.cfg.Logger.Warn("stopped before the state was read anew: held pings stay in the log until the next start", "error", err)
+	return nil
+}
+
 // shutdown stores what is held, a commit at a time, and saves the filter's
 // state. What cannot be stored stays held in the log.
 func (w *Writer) shutdown(ctx context.Context) error {
-	for job := w.nextJob(); job != nil; job = w.nextJob() {
-		if job.state.CompareAndSwap(jobWaiting, jobTaken) {
-			job.done <- fmt.Errorf("shutting down: %w", ErrUnavailable)
-		}
-	}
+	w.refuseWaiting()
 	for more := true; more; {
 		w.begin()
 		more = w.filter.Flush(&w.batch, flushPings)
 		w.logBatch(0, nil)
 		if err := w.append(ctx, true); err != nil {
-			w.cfg.Logger.Error("held pings stay in the log until the next start", "holding", w.filter.Holding(), "error", err)
+			// The filter has flushed more than the log knows: it is of no more use.
+			w.cfg.Logger.Error("held pings stay in the log until the next start", "error", err)
+			w.checkpoint.abandon()
+			w.dropFilter()
 			return nil
 		}
 	}
 	w.checkpoint.finish(w.filter, w.log)
 	return nil
+}
+
+// refuseWaiting answers the jobs that wait: they are not judged any more.
+func (w *Writer) refuseWaiting() {
+	for job := w.nextJob(); job != nil; job = w.nextJob() {
+		if job.state.CompareAndSwap(jobWaiting, jobTaken) {
+			job.done <- fmt.Errorf("shutting down: %w", ErrUnavailable)
+		}
+	}
 }
 
 // flushPings is about how many held pings one commit stores.

@@ -234,9 +234,8 @@ func TestUrgentJobsGoFirst(t *testing.T) {
 			}
 		}
 	}
-	under := job("under-way", t0, 1)
-	send(under)
-	wait("a job is taken", func() bool { return under.state.Load() == jobTaken })
+	send(job("under-way", t0, 1))
+	wait("a job is taken", p.heldRequest)
 	for i := range 5 {
 		send(job(fmt.Sprint("crowd-", i), t0, 1))
 	}

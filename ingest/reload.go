@@ -16,7 +16,8 @@ import (
 
 // reload makes the filter anew from the last complete checkpoint and the log
 // behind it: the only source of what was promised. It does not judge again, so
-// that neither a changed setting nor a newer binary rewrites history.
+// that neither a changed setting nor a newer binary rewrites history. A filter
+// there was must be dropped before: after an error there is to be none.
 func (w *Writer) reload(ctx context.Context) error {
 	filter, next, forgot, err := w.restore()
 	if err != nil {
@@ -24,9 +25,6 @@ func (w *Writer) reload(ctx context.Context) error {
 	}
 	if err := w.replay(ctx, filter, next, forgot); err != nil {
 		return fmt.Errorf("replay the log from commit %d: %w", next, err)
-	}
-	if w.filter != nil {
-		w.evicted += w.filter.Counts().Evicted
 	}
 	w.filter = filter
 	w.rebase()

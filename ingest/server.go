@@ -191,10 +191,6 @@ func (s *Server) pings(c *fiber.Ctx) error {
 	c.Response().Header.SetCanonical(headerLevel, levelDigits[s.over.Level()])
 	x := s.exchange(c)
 	err := s.take(c, x)
-	if errors.Is(err, errWithdrawn) {
-		x.claim.drop()
-		return err // the writer may still look at the job: x is not used again
-	}
 	if err == nil {
 		if x.answer(c); len(x.out) > wholeAnswer {
 			s.leave(c, bytes.NewReader(x.out), len(x.out), func() { s.put(x) })

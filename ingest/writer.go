@@ -135,9 +135,8 @@ type WriterStats struct {
 	Totals       queue.Totals // as of the last commit
 }
 
-// Job is one request's pings, or ready lines, on their way through the writer. After Submit
-// returned nil, or an error other than one wrapping errWithdrawn, it may be
-// used again.
+// Job is one request's pings, or ready lines, on their way through the writer.
+// After Submit returned it may be used again.
 type Job struct {
 	Pings []pingline.Ping  // in: valid; their strings are the caller's until Submit returns
 	Cells []uint64         // in: the cell of each
@@ -149,6 +148,7 @@ type Job struct {
 	Bound    dedupe.Bound       // out: in force when they were judged
 
 	look   *Look // to be filled in behind the pings
+	queued *Job  // stands for this one in the queue
 	id     uint64
 	size   int // most bytes its entries can take in a commit
 	events int // of those, of pings with events
@@ -169,7 +169,7 @@ const maxJobPings = 1 << 16
 // errOnlyEvents is the refusal of all that has no event, at the last level.
 var errOnlyEvents = fmt.Errorf("overloaded, only pings with events are taken: %w", ErrUnavailable)
 
-// errWithdrawn marks a job the writer may still look at.
+// errWithdrawn is the refusal of a job that the writer did not take in time.
 var errWithdrawn = fmt.Errorf("waited too long for the log: %w", ErrUnavailable)
 
 // OpenWriter returns a writer whose filter knows all that the log and the last
@@ -198,37 +198,60 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 
 // Submit hands j to the writer and waits until its verdicts are durable, or the
 // request is refused with an error wrapping ErrUnavailable or ErrTooLarge.
+//
+// The writer's queue holds a stand-in for j. When j is withdrawn the stand-in is
+// emptied, so that what waits in the queue never keeps memory that its owner
+// has given back.
 func (w *Writer) Submit(j *Job) error {
 	j.Bound = w.boundAt(w.cfg.Overload.Level())
 	if len(j.Pings)+len(j.Lines) == 0 && j.look == nil {
 		return nil
 	}
-	if err := w.prepare(j); err != nil {
+	if j.queued == nil {
+		j.queued = new(Job)
+	}
+	q := j.queued
+	q.Pings, q.Cells, q.Lines, q.Verdicts, q.look = j.Pings, j.Cells, j.Lines, j.Verdicts, j.look
+	if err := w.prepare(q); err != nil {
 		return err
 	}
+	err := w.enqueue(q, j.Urgent)
+	j.Verdicts = q.Verdicts
+	if err == nil {
+		j.Bound = q.Bound
+	}
+	q.Pings, q.Cells, q.Lines, q.Verdicts, q.look = nil, nil, nil, nil, nil
+	if q.state.Load() == jobWithdrawn {
+		j.queued = nil // the writer has yet to pass it over
+	}
+	return err
+}
+
+// enqueue returns when the writer is done with q or q is withdrawn.
+func (w *Writer) enqueue(q *Job, urgent bool) error {
 	jobs := w.jobs
-	if j.Urgent {
+	if urgent {
 		jobs = w.urgent
 	}
 	patience := time.NewTimer(w.cfg.Patience)
 	defer patience.Stop()
 	select {
-	case jobs <- j:
+	case jobs <- q:
 	case <-patience.C:
 		return fmt.Errorf("too many requests wait for the log: %w", ErrUnavailable)
 	case <-w.stopped:
 		return fmt.Errorf("shutting down: %w", ErrUnavailable)
 	}
 	select {
-	case err := <-j.done:
+	case err := <-q.done:
 		return err
 	case <-patience.C:
 	case <-w.stopped:
 	}
-	if j.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
+	if q.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
 		return errWithdrawn
 	}
-	return <-j.done // it is being written: its fate is known within the append's limit
+	return <-q.done // it is being written: its fate is known within the append's limit
 }
 
 func (w *Writer) prepare(j *Job) error {
@@ -277,6 +300,10 @@ const idleEvery = time.Second
 
 // Run judges and appends until ctx is cancelled; then it stores what is held,
 // saves the filter's state and returns nil. Stop whatever submits before.
+//
+// Between a failed append and the end of the reload there is no filter: the old
+// one has judged a commit that may not stand. If Run ends there, nothing more is
+// judged, stored or saved, and what is held stays in the log for the next start.
 func (w *Writer) Run(ctx context.Context) error {
 	defer close(w.stopped)
 	idle := time.NewTicker(idleEvery)
@@ -292,17 +319,20 @@ func (w *Writer) Run(ctx context.Context) error {
 			err = w.recover(ctx, err)
 		}
 		w.busy.Add(int64(time.Since(began)))
-		if err != nil && ctx.Err() == nil {
-			return err
+		if err != nil {
+			return w.giveUp(ctx, err)
 		}
 	}
 }
 
-// wait returns when there is something to do: a job, held pings to look at, a
-// piece of a checkpoint to take, or ctx to obey.
+// wait returns when there is something to do: ctx to obey before all, a job, held
+// pings to look at, or a piece of a checkpoint to take.
 func (w *Writer) wait(ctx context.Context, idle <-chan time.Time) (job *Job, flush, stop bool) {
-	if job, w.putOff = w.putOff, nil; job != nil {
-		return job, false, false
+	if ctx.Err() != nil {
+		return nil, false, true
+	}
+	if w.putOff != nil {
+		return w.nextJob(), false, false
 	}
 	if w.idleMore {
 		return w.nextJob(), true, false
@@ -362,8 +392,13 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 	return nil
 }
 
-// nextJob returns a job that waits, an urgent one first, or nil.
+// nextJob returns a job that waits, the one put off first, then an urgent one, or
+// nil.
 func (w *Writer) nextJob() *Job {
+	if job := w.putOff; job != nil {
+		w.putOff = nil
+		return job
+	}
 	select {
 	case j := <-w.urgent:
 		return j
