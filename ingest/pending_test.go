@@ -44,13 +44,46 @@ func TestPendingAgainstAModel(t *testing.T) {
 	}
 }
 
+// Whatever times commits have, their steps are few, they tell no later a time
+// than the truth, and none that is earlier by more than a small part of the span.
 func TestPendingIsSmall(t *testing.T) {
-	var p pending
-	for n := range uint64(3_600_000) { // an hour, 1,000 commits a second
-		p.add(n, int64(n)-250)
-	}
-	if len(p.steps) > 36_010 {
-		t.Errorf("%d steps for an hour", len(p.steps))
+	const commits = 1_000_000
+	rng := rand.New(rand.NewPCG(1, 2))
+	for name, at := range map[string]func(n int64) int64{
+		"an hour in order":             func(n int64) int64 { return n * 4 },
+		"a backlog, a step in each":    func(n int64) int64 { return n * pendingStep },
+		"a backlog of days":            func(n int64) int64 { return n * 10_000 },
+		"years, now and then":          func(n int64) int64 { return n*1000 + n/1000*1_000_000_000 },
+		"a backlog beside what is new": func(n int64) int64 { return n*300 - n%2*200 },
+		"a jump to the end of time":    func(n int64) int64 { return n*pendingStep + n/(commits-1)*(math.MaxInt64/2) },
+		"from the beginning of time":   func(n int64) int64 { return n*pendingStep - (1-min(n, 1))*math.MaxInt64 },
+		"clouds in order":              func(n int64) int64 { return n/10_000*100_000_000 + rng.Int64N(10_000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p pending
+			p.reset(0)
+			truth := make([]int64, commits)
+			for n := range int64(commits) {
+				truth[n] = at(n)
+				p.add(uint64(n), truth[n])
+				if len(p.steps) > maxSteps || cap(p.steps) > 2*maxSteps {
+					t.Fatalf("%d steps, room for %d, after %d commits", len(p.steps), cap(p.steps), n)
+				}
+				if n%1000 == 0 {
+					p.passed(uint64(max(0, n-commits/2)))
+				}
+			}
+			for n := commits - 2; n >= 0; n-- {
+				truth[n] = min(truth[n], truth[n+1])
+			}
+			span := uint64(truth[commits-1]) - uint64(truth[1])
+			for n := uint64(commits / 2); n < commits; n += 997 {
+				got, want := p.before(n), truth[n]
+				if early := uint64(want) - uint64(got); got > want || early > pendingStep+span/(maxSteps/8) {
+					t.Fatalf("before(%d) = %d, want %d or a little before", n, got, want)
+				}
+			}
+		})
 	}
 }
 
