@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 
@@ -87,16 +86,16 @@ func appendFixed(dst []byte, v int64, decimals int) []byte {
 
 // Writer writes pings as NDJSON. It is not safe for concurrent use.
 type Writer struct {
-	file *os.File
+	file *Output
 	zip  *gzip.Writer // nil if the file is not compressed
 	w    *bufio.Writer
 	line []byte
 }
 
-// Create creates the file path, or empties it, for pings as NDJSON, compressed
-// if the name ends in ".gz".
+// Create creates a Writer of the file path, which Close creates or replaces,
+// compressed if the name ends in ".gz". Until then the old one stays; see Output.
 func Create(path string) (*Writer, error) {
-	f, err := os.Create(path)
+	f, err := CreateOutput(path)
 	if err != nil {
 		return nil, err
 	}
@@ -128,11 +127,18 @@ func (w *Writer) write(line []byte) error {
 	return nil
 }
 
-// Close writes what is buffered and closes the file; it does not sync it.
+// Close writes what is buffered and lets the file take its place. After an error
+// the old one is still there.
 func (w *Writer) Close() error {
 	err := w.w.Flush()
-	if w.zip != nil {
-		err = errors.Join(err, w.zip.Close())
+	if err == nil && w.zip != nil {
+		err = w.zip.Close()
 	}
-	return errors.Join(err, w.file.Close())
+	if err != nil {
+		return errors.Join(fmt.Errorf("write track: %w", err), w.file.Discard())
+	}
+	return w.file.Commit()
 }
+
+// Discard is Close for who does not want the file any more: the old one stays.
+func (w *Writer) Discard() error { return w.file.Discard() }

@@ -59,13 +59,24 @@ func (c *dedupeCmd) Run(p *program) (err error) {
 			break
 		}
 	}
-	if s.out != nil {
-		err = errors.Join(err, s.out.Close())
-	}
-	if err != nil {
+	if err = s.closeOut(err); err != nil {
 		return err
 	}
 	return s.finish()
+}
+
+// closeOut completes the file of what was kept, or gives it up after an error.
+func (s *study) closeOut(err error) error {
+	switch {
+	case s.out == nil:
+		return err
+	case err != nil:
+		return errors.Join(err, s.out.Discard())
+	}
+	if err := s.out.Close(); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	return nil
 }
 
 // openRecordings opens the files to read, and makes sure that none of them is

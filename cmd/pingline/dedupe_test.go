@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -227,6 +228,39 @@ func TestDedupeOut(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("kept %q\nwant %q", got, want)
+		}
+	}
+}
+
+// Ctrl-C leaves the files that are there as they were.
+func TestDedupeStoppedLeavesOldFiles(t *testing.T) {
+	in := inFile(t, "a.ndjson", ndjson(corner(t, "r-1", noon)))
+	dir := t.TempDir()
+	out, svg := filepath.Join(dir, "kept.ndjson"), filepath.Join(dir, "drawn.svg")
+	for _, path := range []string{out, svg} {
+		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if status := run(ctx, []string{"dedupe", in, "--out=" + out, "--svg=" + svg}, io.Discard, io.Discard); status != exitFailed {
+		t.Errorf("exit status %d", status)
+	}
+	for _, path := range []string{out, svg} {
+		if got, err := os.ReadFile(path); string(got) != "old" {
+			t.Errorf("%s holds %q: %v", path, got, err)
+		}
+	}
+	if list, err := os.ReadDir(dir); len(list) != 2 {
+		t.Errorf("the directory holds %v: %v", list, err)
+	}
+	if status, _, stderr := runs(t, "dedupe", in, "--out="+out, "--svg="+svg); status != exitOK {
+		t.Errorf("exit status %d: %s", status, stderr)
+	}
+	for _, path := range []string{out, svg} {
+		if got, err := os.ReadFile(path); len(got) < 100 {
+			t.Errorf("%s holds %q: %v", path, got, err)
 		}
 	}
 }

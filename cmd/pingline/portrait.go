@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -63,9 +62,15 @@ func (d *portrait) write(c *dedupeCmd) error {
 	const layout = "2006-01-02 15:04"
 	d.Note += fmt.Sprintf(": %d pings, %s to %s UTC", d.pings, time.UnixMilli(from).UTC().Format(layout), time.UnixMilli(to).UTC().Format(layout))
 	d.Bound = c.MaxError
-	f, err := os.Create(c.SVG)
+	f, err := track.CreateOutput(c.SVG)
 	if err != nil {
 		return fmt.Errorf("--svg: %w", err)
 	}
-	return errors.Join(d.WriteSVG(f), f.Close())
+	if err := d.WriteSVG(f); err != nil {
+		return errors.Join(fmt.Errorf("--svg: %w", err), f.Discard())
+	}
+	if err := f.Commit(); err != nil {
+		return fmt.Errorf("--svg: %w", err)
+	}
+	return nil
 }

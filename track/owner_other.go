@@ -1,0 +1,8 @@
+//go:build !unix
+
+package track
+
+import "io/fs"
+
+// keepOwner does nothing where a file's owner is not part of what os tells of it.
+func keepOwner(string, fs.FileInfo) {}

@@ -1,0 +1,18 @@
+//go:build unix
+
+package track
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// keepOwner gives path the owner and group of the file it is to replace, as far as
+// that is allowed.
+func keepOwner(path string, had fs.FileInfo) {
+	if s, ok := had.Sys().(*syscall.Stat_t); ok {
+		_ = os.Chown(path, int(s.Uid), int(s.Gid))
+		_ = os.Chmod(path, had.Mode().Perm()) // a change of owner takes bits away
+	}
+}
