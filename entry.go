@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"unsafe"
 )
 
@@ -42,25 +44,44 @@ type Entry struct {
 	Verdict  Verdict // Accepted, Held or Redundant
 	Promoted bool    // a ping held earlier, now stored (Verdict is Accepted)
 	Late     bool    // stored out of order: readers do not interpolate by it
+	Apart    bool    // stored beside the track's point of its ms, at a ns of its own: see AppendLine
 	State    uint8   // the filter's note of which of its states took the ping
 
 	// A ready line is no ping: it has these fields only.
 	Kind LineKind // what it is; 0 if the entry is a ping
 	To   string   // shard it goes to; "" leaves that to its kind
-	Line string   // line protocol, timestamp in ms, no newline; 1–MaxReadyLine bytes
+	Line string   // line protocol, timestamp in ms or ns as Kind says, no newline; 1–MaxReadyLine bytes
 }
 
 // LineKind tells ready lines apart.
 type LineKind uint8
 
-// The kinds of ready lines.
+// The kinds of ready lines. Timestamps are in ms, but of ReplayedNano in ns.
 const (
-	Replayed LineKind = iota + 1 // a ping refused before, to be stored after all
-	Activity                     // a total of the roll-up
-	Self                         // a figure of our own
+	Replayed     LineKind = iota + 1 // a ping refused before, to be stored after all
+	Activity                         // a total of the roll-up
+	Self                             // a figure of our own
+	ReplayedNano                     // as Replayed
 
 	lineKinds = iota + 1
 )
+
+// Replayed reports whether lines of this kind are pings refused before.
+func (k LineKind) Replayed() bool { return k == Replayed || k == ReplayedNano }
+
+// LineTime returns the time of a ready line, ms, and false if it has none.
+func (e *Entry) LineTime() (ms int64, ok bool) {
+	line := strings.TrimRight(e.Line, " \r")
+	i := strings.LastIndexByte(line, ' ')
+	at, err := strconv.ParseInt(line[i+1:], 10, 64)
+	if i < 0 || err != nil {
+		return 0, false
+	}
+	if e.Kind == ReplayedNano {
+		at = FloorMilli(at)
+	}
+	return at, true
+}
 
 // MaxReadyLine bounds a ready line, in bytes.
 const MaxReadyLine = 4 << 10
@@ -69,7 +90,7 @@ const MaxReadyLine = 4 << 10
 func (e *Entry) IsLine() bool { return e.Kind != 0 }
 
 // Stored reports whether the entry is a ping that is to be written to the store.
-func (e *Entry) Stored() bool { return e.Verdict == Accepted || e.Kind == Replayed }
+func (e *Entry) Stored() bool { return e.Verdict == Accepted || e.Kind.Replayed() }
 
 // CommitHeader says what all entries of one commit share.
 type CommitHeader struct {
@@ -82,7 +103,7 @@ type CommitHeader struct {
 
 // A commit is, little endian:
 //
-//	u8  version (1)
+//	u8  version (2)
 //	u32 number of entries
 //	i64 At
 //	f32 MaxError
@@ -93,7 +114,7 @@ type CommitHeader struct {
 // and an entry:
 //
 //	u8  bits 0–1 verdict, 2 promoted, 3 late, 4 device, 5 event, 6 trip, 7 extra
-//	u8  bits 0–4 known numbers, 5 cell
+//	u8  bits 0–4 known numbers, 5 cell, 6 apart
 //	u8  state
 //	u8  length, rider; then, if flagged, device, event, trip in the same form
 //	varint (zigzag) commit's At − At
@@ -110,8 +131,12 @@ type CommitHeader struct {
 //
 // Each varint takes as few bytes as it can, so that an entry has one form only.
 // Number and checksum of a commit are the log's business.
+//
+// Version 1 is the same without apart and without lines in ns, so that what it
+// says reads as before: a late ping of such a log is stored at its ms again.
 const (
-	commitVersion    = 1
+	commitVersion    = 2
+	oldestVersion    = 1
 	commitHeaderSize = 1 + 4 + 8 + 4 + 4 + 1
 
 	flagPromoted = 1 << 2
@@ -121,7 +146,8 @@ const (
 	flagTrip     = 1 << 6
 	flagExtra    = 1 << 7
 
-	flagCell = 1 << 5
+	flagCell  = 1 << 5
+	flagApart = 1 << 6
 )
 
 // MaxEntrySize bounds the encoded size of one valid entry, in bytes.
@@ -174,6 +200,9 @@ func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 	}
 	if e.Cell != 0 {
 		more |= flagCell
+	}
+	if e.Apart {
+		more |= flagApart
 	}
 	dst = append(dst, flags, more, e.State)
 	dst = appendName(dst, e.Rider)
@@ -249,8 +278,8 @@ func DecodeCommit(b []byte) (CommitHeader, Entries, error) {
 	if len(b) < commitHeaderSize {
 		return CommitHeader{}, Entries{}, fmt.Errorf("commit of %d bytes: %w", len(b), ErrCorrupt)
 	}
-	if b[0] != commitVersion {
-		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, not %d: %w", b[0], commitVersion, ErrCorrupt)
+	if b[0] < oldestVersion || b[0] > commitVersion {
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, not in [%d, %d]: %w", b[0], oldestVersion, commitVersion, ErrCorrupt)
 	}
 	h := CommitHeader{
 		Entries:     binary.LittleEndian.Uint32(b[1:]),
@@ -366,8 +395,8 @@ func (d *decoder) entry(e *Entry, at int64) {
 	more := d.u8()
 	e.State = d.u8()
 	e.Verdict = Verdict(flags & 3)
-	e.Promoted, e.Late = flags&flagPromoted != 0, flags&flagLate != 0
-	d.bad = d.bad || more&^(flagCell|knownMask) != 0
+	e.Promoted, e.Late, e.Apart = flags&flagPromoted != 0, flags&flagLate != 0, more&flagApart != 0
+	d.bad = d.bad || more&^(flagCell|flagApart|knownMask) != 0
 	e.Rider = d.name()
 	for _, s := range [...]struct {
 		flag byte

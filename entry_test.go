@@ -24,7 +24,7 @@ var everything = Entry{
 		Speed: 0.1, Heading: 360, Accuracy: 1e6, Altitude: -1e5, Battery: 1, Known: knownMask,
 	}},
 	Cell: 0x8539220ffffffff, Skipped: math.MaxUint32, SubKey: math.MaxUint16,
-	Verdict: Accepted, Promoted: true, Late: true, State: 255,
+	Verdict: Accepted, Promoted: true, Late: true, Apart: true, State: 255,
 }
 
 const commitAt = 1_760_000_000_123
@@ -64,7 +64,7 @@ func TestCommitRoundTrip(t *testing.T) {
 			e := Entry{Ping: Ping{Rider: "r-1", Fix: Fix{At: commitAt - int64(bits), LatE7: 1, LonE7: -1, Known: known}}}
 			e.Verdict = Verdict(1 + bits%3)
 			on := func(bit int) bool { return bits&(1<<bit) != 0 }
-			e.Promoted, e.Late = on(0), on(1)
+			e.Promoted, e.Late, e.Apart = on(0), on(1), on(2)
 			for bit, s := range []*string{&e.Device, &e.Event, &e.Trip} {
 				if on(2 + bit) {
 					*s = fmt.Sprintf("name_%d", bit)
@@ -279,7 +279,8 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, "commit of 0 bytes"},
-		{"another version", append([]byte{2}, whole[1:]...), "commit of version 2, not 1"},
+		{"a version to come", append([]byte{3}, whole[1:]...), "commit of version 3, not in [1, 2]"},
+		{"no version", append([]byte{0}, whole[1:]...), "commit of version 0, not in [1, 2]"},
 		{"a name that is longer than the commit", encode(CommitHeader{Node: "node"})[:commitHeaderSize+3], "commit header"},
 		{"more entries than there is room for", edit(1, 255, 255, 255, 255), "commit of 4294967295 entries in 14 bytes"},
 		{"an entry too many", edit(1, 2), "entry, 1 before the end"},
@@ -289,7 +290,7 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		{"a ready line of no kind we know", entry(lineKinds<<2, 0, 1, 'l'), "entry, 1 before the end"},
 		{"an empty ready line", entry(byte(Self)<<2, 1, 'a', 0), "entry, 1 before the end"},
 		{"a ready line that is too long", entry(slices.Concat([]byte{byte(Self) << 2, 0}, binary.AppendUvarint(nil, MaxReadyLine+1), make([]byte, MaxReadyLine+1))...), "entry, 1 before the end"},
-		{"a flag that means nothing", edit(header+1, 1<<6), "entry, 1 before the end"},
+		{"a flag that means nothing", edit(header+1, 1<<7), "entry, 1 before the end"},
 		{"no rider", entry(slices.Concat([]byte{1, 0, 0, 0}, fix, []byte{0})...), "entry, 1 before the end"},
 		{"an empty device", entry(slices.Concat([]byte{1 | flagDevice, 0, 0, 1, 'r', 0}, fix)...), "entry, 1 before the end"},
 		{"a time that is longer than need be", entry(slices.Concat([]byte{1, 0, 0, 1, 'r', 0x80, 0}, fix[1:])...), "entry, 1 before the end"},
@@ -315,11 +316,9 @@ func TestDecodeCommitRefuses(t *testing.T) {
 	}
 }
 
-// The form of version 1, byte by byte: logs on disk are written in it, so that a
-// difference needs another version. One line for the header, one for each entry.
-func TestCommitGolden(t *testing.T) {
-	const golden = "testdata/commit-v1.golden"
-	h := CommitHeader{Node: "node-1", At: commitAt, MaxError: 10, AccuracyCap: 50, Entries: 6}
+// golden returns what the golden files hold.
+func golden() (CommitHeader, []Entry) {
+	h := CommitHeader{Node: "node-1", At: commitAt, MaxError: 10, AccuracyCap: 50}
 	usual := Entry{Ping: Ping{Rider: "r-000123", Fix: Fix{
 		At: commitAt - 250, LatE7: 411578120, LonE7: -86291050, Speed: 7.42, Heading: 183.5, Accuracy: 5, Battery: 0.81,
 		Known: HasSpeed | HasHeading | HasAccuracy | HasBattery,
@@ -330,33 +329,64 @@ func TestCommitGolden(t *testing.T) {
 	redundant.Speed, redundant.Heading, redundant.Accuracy, redundant.Battery = 0, 0, 0, 0
 	ahead.At, ahead.Cell = commitAt+1000, 0x8f2834782b9261c
 	line := Entry{Kind: Activity, To: "a", Line: "cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i 1760000000000"}
-	want := []Entry{usual, held, redundant, everything, ahead, line}
+	return h, []Entry{usual, held, redundant, everything, ahead, line}
+}
 
+// checkGolden decodes a golden file.
+func checkGolden(t *testing.T, path string, h CommitHeader, want []Entry) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit, err := hex.DecodeString(strings.ReplaceAll(string(b), "\n", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Entries = uint32(len(want))
+	got, entries, err := decode(commit)
+	if err != nil || got != h || !slices.Equal(entries, want) {
+		t.Errorf("decoded %+v %+v, %v, want %+v %+v", got, entries, err, h, want)
+	}
+}
+
+// The form of version 2, byte by byte: logs on disk are written in it, so that a
+// difference needs another version. One line for the header, one for each entry.
+func TestCommitGolden(t *testing.T) {
+	const path = "testdata/commit-v2.golden"
+	h, want := golden()
+	want = append(want, Entry{Kind: ReplayedNano, To: "a", Line: "location,rider=r lat=1,lon=2 1760000000000000001"})
+	h.Entries = uint32(len(want))
 	lines := []string{hex.EncodeToString(AppendCommitHeader(nil, &h))}
 	for i := range want {
 		lines = append(lines, hex.EncodeToString(AppendEntry(nil, &want[i], h.At)))
 	}
 	text := strings.Join(lines, "\n") + "\n"
 	if *update {
-		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b, err := os.ReadFile(golden)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(b) != text {
 		t.Errorf("encoded:\n%swant:\n%s", text, b)
 	}
-	commit, err := hex.DecodeString(strings.ReplaceAll(string(b), "\n", ""))
-	if err != nil {
-		t.Fatal(err)
+	checkGolden(t, path, h, want)
+}
+
+// A log of version 1 is read as it was, and stores the points it stored before.
+func TestCommitOfVersion1(t *testing.T) {
+	h, want := golden()
+	for i := range want {
+		want[i].Apart = false
+		if line := string(AppendLine(nil, &want[i])); !want[i].IsLine() && !strings.HasSuffix(line, "000000\n") {
+			t.Errorf("a point at another instant than its ms: %s", line)
+		}
 	}
-	got, entries, err := decode(commit)
-	if err != nil || got != h || !slices.Equal(entries, want) {
-		t.Errorf("decoded %+v %+v, %v, want %+v %+v", got, entries, err, h, want)
-	}
+	checkGolden(t, "testdata/commit-v1.golden", h, want)
 }
 
 func FuzzDecodeCommit(f *testing.F) {
@@ -384,6 +414,7 @@ func FuzzDecodeCommit(f *testing.F) {
 			}
 			again = AppendEntry(again, &e, h.At)
 		}
+		again[0] = b[0] // an older version differs by what it cannot say only
 		if !bytes.Equal(again, b) {
 			t.Errorf("encoded again: %x, want %x", again, b)
 		}
@@ -406,7 +437,7 @@ func TestEntryStored(t *testing.T) {
 			t.Errorf("%v is stored = %v, want %v; a line: %v", v, e.Stored(), want, e.IsLine())
 		}
 	}
-	for kind, want := range map[LineKind]bool{Replayed: true, Activity: false, Self: false} {
+	for kind, want := range map[LineKind]bool{Replayed: true, Activity: false, Self: false, ReplayedNano: true} {
 		if e := (Entry{Kind: kind}); e.Stored() != want || !e.IsLine() {
 			t.Errorf("a line of kind %d is stored = %v, want %v; a line: %v", kind, e.Stored(), want, e.IsLine())
 		}

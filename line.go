@@ -1,15 +1,24 @@
 package pingline
 
-import "strconv"
+import (
+	"math"
+	"strconv"
+)
 
 // Measurement is the name of the measurement that pings are stored under.
 const Measurement = "location"
 
 // AppendLine appends e as one line of InfluxDB line protocol, newline included:
 //
-//	location,cell=8539220ffffffff,rider=r-1 lat=41.157812,lon=-8.629105,speed=7.42,skipped=7i 1760000000123
+//	location,cell=8539220ffffffff,rider=r-1 lat=41.157812,lon=-8.629105,speed=7.42,skipped=7i 1760000000123000000
 //
-// Tags are sorted, unknown numbers are left out, the timestamp is in ms. The
+// Tags are sorted, unknown numbers are left out, the timestamp is in ns. It is
+// the ping's ms, but for one that is Apart: InfluxDB keeps one point of a series
+// and instant, so that the pings beside a track's point would replace it and
+// each other. Such a ping is put at a ns of its own within its ms, from 1 to
+// 999,999, that follows from its position and event: sent or replayed again, it
+// is the same point, and whoever cuts to ms reads the right time. Two of one ms
+// meet with a chance of one in a million. The
 // names of a valid ping need no escaping in this form; it is described in
 // https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/.
 func AppendLine(dst []byte, e *Entry) []byte {
@@ -42,8 +51,51 @@ func AppendLine(dst []byte, e *Entry) []byte {
 	if e.Skipped != 0 {
 		dst = append(strconv.AppendUint(append(dst, ",skipped="...), uint64(e.Skipped), 10), 'i')
 	}
-	dst = strconv.AppendInt(append(dst, ' '), e.At, 10)
+	dst = appendNano(append(dst, ' '), e.At, e.nano())
 	return append(dst, '\n')
+}
+
+// NanosPerMilli is how many ns a ms has.
+const NanosPerMilli = 1_000_000
+
+// FloorMilli returns the ms that an instant, ns since 1970, lies in.
+func FloorMilli(ns int64) int64 {
+	ms := ns / NanosPerMilli
+	if ns%NanosPerMilli < 0 {
+		ms--
+	}
+	return ms
+}
+
+// appendNano appends the instant nano ns after ms. InfluxDB knows the years 1678
+// to 2261 and refuses any other, whatever is written for it.
+func appendNano(dst []byte, ms, nano int64) []byte {
+	const most = math.MaxInt64/NanosPerMilli - 1
+	if ms < -most || ms > most {
+		return append(strconv.AppendInt(dst, ms, 10), "000000"...)
+	}
+	return strconv.AppendInt(dst, ms*NanosPerMilli+nano, 10)
+}
+
+// nano returns which ns of its ms e is stored at: if it is apart, the 64-bit
+// FNV-1a of latitude and longitude (1e-7 degree, little endian) and event,
+// brought into [1, 999999]. It is what makes a ping sent again the same point,
+// and must not change.
+func (e *Entry) nano() int64 {
+	if !e.Apart {
+		return 0
+	}
+	h := uint64(0xcbf29ce484222325)
+	add := func(b byte) { h = (h ^ uint64(b)) * 0x100000001b3 }
+	for _, v := range [...]int32{e.LatE7, e.LonE7} {
+		for shift := 0; shift < 32; shift += 8 {
+			add(byte(v >> shift))
+		}
+	}
+	for i := range len(e.Event) {
+		add(e.Event[i])
+	}
+	return int64(h%(NanosPerMilli-1)) + 1
 }
 
 // appendE7 appends v × 1e-7 in decimal, without trailing zeros.

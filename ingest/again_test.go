@@ -53,7 +53,7 @@ func (s *site) sendAgain(pings []pingline.Ping, batch int) {
 	late := 0
 	for i := range pings {
 		p := &pings[i]
-		if e, ok := s.store[point{p.Rider, p.Device, testCells.Of(&p.Fix), true, p.At}]; ok && e.SamePlace(&p.Fix) {
+		if _, ok := s.store[pointAt(&pingline.Entry{Ping: *p, Cell: testCells.Of(&p.Fix), Late: true, Apart: true})]; ok {
 			late++
 		}
 	}

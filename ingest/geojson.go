@@ -52,6 +52,9 @@ func trackFeatures(rider string, list []pingline.Entry) []feature {
 		if positions[k] == nil {
 			order = append(order, k)
 		}
+		if n := len(times[k]); !k.late && n > 0 && times[k][n-1] == e.At && positions[k][n-1] == [2]float64{e.Lon(), e.Lat()} {
+			continue // an event on a fix that is there
+		}
 		positions[k] = append(positions[k], [2]float64{e.Lon(), e.Lat()})
 		times[k] = append(times[k], e.At)
 	}

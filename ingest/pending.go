@@ -3,8 +3,6 @@ package ingest
 import (
 	"math"
 	"sort"
-	"strconv"
-	"strings"
 
 	"pingline"
 )
@@ -106,8 +104,8 @@ func (p *pending) find(next uint64) int {
 // lineTime returns the time of a ready line, ms; one that cannot be read may be
 // of any.
 func lineTime(e *pingline.Entry) int64 {
-	at, err := strconv.ParseInt(e.Line[strings.LastIndexByte(e.Line, ' ')+1:], 10, 64)
-	if err != nil {
+	at, ok := e.LineTime()
+	if !ok {
 		return math.MinInt64
 	}
 	return at

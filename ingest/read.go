@@ -20,10 +20,9 @@ import (
 // Reader is where the reading routes look. A route whose function is nil is not
 // there.
 type Reader struct {
-	// Track returns the points of one rider with from <= ts < to (ms), of one
-	// device unless that is "", in order of time, each once. About limit of
-	// them: a page ends behind an instant.
-	Track func(ctx context.Context, rider, device string, from, to int64, limit int) (Points, error)
+	// Track returns a page of the points that q selects, in order of time, each
+	// once.
+	Track func(ctx context.Context, q TrackQuery) (Points, error)
 	// Latest returns the newest point of each of a rider's devices.
 	Latest func(ctx context.Context, rider string) (Points, error)
 	// Cells returns the activity in the cells of a resolution that touch a box;
@@ -33,11 +32,22 @@ type Reader struct {
 	Partitions func() Partitions
 }
 
+// TrackQuery selects points of a rider: those with From <= ts < To.
+type TrackQuery struct {
+	Rider    string
+	Device   string // "" means every device, and none
+	From, To int64  // ms since 1970
+	FromNano int64  // ns of From's ms to leave out, [0, 999999]
+	Limit    int    // about how many points; a page may hold a few more
+}
+
 // Points are what a store knows.
 type Points struct {
 	List    []pingline.Entry
 	More    bool // points behind the last one were left out
 	Partial bool // part of the store did not answer
+
+	Next, NextNano int64 // of a track with More: From and FromNano of what was left out
 }
 
 // errBadQuery is wrapped by the refusal of a request for what its parameters say.
@@ -191,10 +201,11 @@ func (s *Server) track(c *fiber.Ctx) error {
 	}
 	// What was taken in so far is asked for first, so that the promise is about
 	// what the store then shows.
-	complete := s.complete(rider, q.device)
+	complete := s.complete(rider, q.Device)
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	stored, err := s.cfg.Reader.Track(ctx, rider, q.device, q.from, q.to, q.limit)
+	q.Rider = rider
+	stored, err := s.cfg.Reader.Track(ctx, q)
 	if err != nil {
 		return storeError(err)
 	}
@@ -202,8 +213,8 @@ func (s *Server) track(c *fiber.Ctx) error {
 		complete = 0
 	}
 	answer := fiber.Map{"rider_id": rider, "complete_to": complete, "partial": stored.Partial}
-	if n := len(stored.List); stored.More && n > 0 {
-		answer["next"] = strconv.FormatInt(stored.List[n-1].At+1, 10)
+	if stored.More {
+		answer["next"] = formatInstant(stored.Next, stored.NextNano)
 	}
 	if strings.Contains(c.Get(fiber.HeaderAccept), mimeGeoJSON) {
 		return geoJSON(c, trackFeatures(rider, stored.List), answer)
@@ -222,30 +233,24 @@ func (s *Server) complete(rider, device string) int64 {
 	return max(0, min(look.Complete(device), time.Now().UnixMilli()))
 }
 
-type trackQuery struct {
-	device   string
-	from, to int64
-	limit    int
-}
-
-func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q trackQuery, err error) {
-	q.to = now.Add(s.cfg.Limits.Times.MaxAhead).UnixMilli() + 1
-	if err := timeParam(c, "to", &q.to); err != nil {
+func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q TrackQuery, err error) {
+	q.To = now.Add(s.cfg.Limits.Times.MaxAhead).UnixMilli() + 1
+	if err := timeParam(c, "to", &q.To, nil); err != nil {
 		return q, err
 	}
-	q.from = q.to - trackSpan.Milliseconds()
-	if err := timeParam(c, "from", &q.from); err != nil {
+	q.From = q.To - trackSpan.Milliseconds()
+	if err := timeParam(c, "from", &q.From, &q.FromNano); err != nil {
 		return q, err
 	}
-	if q.from > q.to {
-		return q, badQuery("from", "%d is after to, %d", q.from, q.to)
+	if q.From > q.To {
+		return q, badQuery("from", "%d is after to, %d", q.From, q.To)
 	}
-	if q.limit, err = intParam(c, "limit", trackLimit, 1, trackMost); err != nil {
+	if q.Limit, err = intParam(c, "limit", trackLimit, 1, trackMost); err != nil {
 		return q, err
 	}
 	if v := c.Query("device"); v != "" {
-		q.device = strings.Clone(v)
-		if err := pingline.CheckName("device", q.device); err != nil {
+		q.Device = strings.Clone(v)
+		if err := pingline.CheckName("device", q.Device); err != nil {
 			return q, &bodyError{errBadQuery, err.Error()}
 		}
 	}
@@ -261,26 +266,53 @@ func riderOf(c *fiber.Ctx) (string, error) {
 	return rider, nil
 }
 
-// timeParam sets at to the parameter of that name, ms or RFC 3339, if it is there.
-func timeParam(c *fiber.Ctx, name string, at *int64) error {
+// timeParam sets at to the parameter of that name, ms or RFC 3339, if it is there;
+// and nano, if it is not nil, to the part of an instant behind its ms.
+func timeParam(c *fiber.Ctx, name string, at, nano *int64) error {
 	v := c.Query(name)
 	if v == "" {
 		return nil
 	}
-	ms, err := strconv.ParseInt(v, 10, 64)
-	if err != nil {
-		t, terr := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+")) // a + that was not escaped
-		if terr != nil {
+	ms, ns, ok := parseInstant(v)
+	if !ok || ns != 0 && nano == nil {
+		t, err := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+")) // a + that was not escaped
+		if err != nil {
 			return badQuery(name, "%q is neither ms since 1970 nor RFC 3339", v)
 		}
-		ms = t.UnixMilli()
+		ms, ns = t.UnixMilli(), 0
 	}
 	const most = math.MaxInt64 / 1_000_000 // what InfluxDB can tell apart
 	if ms < -most || ms > most {
 		return badQuery(name, "%d is not in [%d, %d]", ms, -most, most)
 	}
 	*at = ms
+	if nano != nil {
+		*nano = ns
+	}
 	return nil
+}
+
+// nanoDigits is how many digits the ns of a ms have.
+const nanoDigits = 6
+
+// formatInstant writes ms, with the ns behind them as decimals if there are any:
+// 1760000000123.000457.
+func formatInstant(ms, nano int64) string {
+	if nano == 0 {
+		return strconv.FormatInt(ms, 10)
+	}
+	return fmt.Sprintf("%d.%0*d", ms, nanoDigits, nano)
+}
+
+// parseInstant reads what formatInstant writes.
+func parseInstant(v string) (ms, nano int64, ok bool) {
+	whole, part, apart := strings.Cut(v, ".")
+	ms, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || !apart {
+		return ms, 0, err == nil
+	}
+	ns, err := strconv.ParseUint(part, 10, 64)
+	return ms, int64(ns), err == nil && len(part) == nanoDigits
 }
 
 func intParam(c *fiber.Ctx, name string, def, lo, hi int) (int, error) {

@@ -71,18 +71,21 @@ func (s *shelf) carry(to uint64) {
 
 func (s *shelf) reader() Reader {
 	return Reader{
-		Track: func(_ context.Context, rider, device string, from, to int64, limit int) (Points, error) {
+		Track: func(_ context.Context, q TrackQuery) (Points, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			var list []pingline.Entry
 			for _, e := range s.points {
-				if e.Rider == rider && (device == "" || e.Device == device) && e.At >= from && e.At < to {
+				if e.Rider == q.Rider && (q.Device == "" || e.Device == q.Device) && e.At >= q.From && e.At < q.To {
 					list = append(list, e)
 				}
 			}
 			slices.SortStableFunc(list, func(a, b pingline.Entry) int { return cmp.Compare(a.At, b.At) })
-			n := min(len(list), limit)
-			return Points{list[:n], n < len(list), s.partial}, s.err
+			p := Points{List: list, Partial: s.partial}
+			if n := q.Limit; n < len(list) {
+				p.List, p.More, p.Next = list[:n], true, list[n-1].At+1
+			}
+			return p, s.err
 		},
 		Latest: func(_ context.Context, rider string) (Points, error) {
 			s.mu.Lock()

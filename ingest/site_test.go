@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,12 +39,13 @@ type site struct {
 	counts [pingline.Verdicts]int // of all answers
 }
 
-// point is what makes two writes one point.
-type point struct {
-	rider, device string
-	cell          uint64
-	late          bool
-	at            int64
+// point is what makes two writes one point: the tags of a line, and its time.
+type point struct{ tags, at string }
+
+func pointAt(e *pingline.Entry) point {
+	line := string(pingline.AppendLine(nil, e))
+	tags, _, _ := strings.Cut(line, " ")
+	return point{tags, line[strings.LastIndexByte(line, ' '):]}
 }
 
 const siteCursor = "sink"
@@ -139,7 +141,7 @@ func (s *site) write() {
 				break
 			}
 			if e.Stored() {
-				s.store[point{e.Rider, e.Device, e.Cell, e.Late, e.At}] = e
+				s.store[pointAt(&e)] = e
 			}
 		}
 		at = queue.Cursor{Next: rec.Number + 1, Totals: rec.Totals}

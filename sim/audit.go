@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"pingline"
@@ -65,7 +64,9 @@ const (
 //
 //   - Every point of the ledger's tracks stored within its time was sent, and
 //     says what was sent: position, numbers, event.
-//   - Every accepted ping is stored.
+//   - Every accepted ping is stored: an event as a point that has it, any other
+//     ping as one of its position. A point of its moment that is wrong may be its
+//     own, and is told as that.
 //   - Every held or redundant ping is stored, or lies within its bound of the
 //     straight line, linear in time, between the track's stored points before
 //     and after it that are not late.
@@ -73,8 +74,7 @@ const (
 //     by one that was lost: then it is stored, or within the widest bound of
 //     any answer.
 //
-// Of pings of one track and moment that differ, one that is stored stands for
-// all that were accepted: the store keeps one point. The ledger must be
+// The ledger must be
 // complete and the store at rest; both are held in memory together, 48 bytes a
 // point. The error is the source's, or ctx's.
 func Audit(ctx context.Context, l *Ledger, points Points) (Report, error) {
@@ -188,7 +188,7 @@ func moment(r []record, i int, at int64) (start, end int) {
 
 // checkPoints finds points that were not sent, or otherwise.
 func (t *auditTrack) checkPoints() {
-	start, counted := 0, int64(math.MinInt64)
+	start, first := 0, 0
 	for i := range t.points {
 		p := &t.points[i]
 		if p.at < t.first || p.at > t.last {
@@ -202,8 +202,10 @@ func (t *auditTrack) checkPoints() {
 			t.example("foreign", t.name, p.at, "no such ping was sent")
 			continue
 		}
-		if p.at != counted {
-			counted = p.at
+		if i == 0 || t.points[i-1].at != p.at {
+			first = i
+		}
+		if !contains(t.points[first:i], p.samePing) {
 			t.report.Stored++
 		}
 		if !contains(sent, p.same) {
@@ -224,7 +226,7 @@ func (t *auditTrack) checkPings() {
 		stored := t.points[point:pointEnd]
 		switch p.verdict {
 		case pingline.Accepted:
-			if len(stored) == 0 {
+			if !contains(stored, p.storedAs) && !t.anyWrong(stored, t.pings[ping:pingEnd]) {
 				t.lose(p, "accepted and not stored")
 			}
 		case pingline.Held, pingline.Redundant:
@@ -237,6 +239,11 @@ func (t *auditTrack) checkPings() {
 			}
 		}
 	}
+}
+
+// anyWrong reports whether any of the points of a moment was not sent as it is.
+func (t *auditTrack) anyWrong(stored, sent []record) bool {
+	return contains(stored, func(p *record) bool { return !contains(sent, p.same) })
 }
 
 func contains(list []record, is func(*record) bool) bool {

@@ -58,6 +58,7 @@ func TestAudit(t *testing.T) {
 	const accepted, held, redundant, duplicate = pingline.Accepted, pingline.Held, pingline.Redundant, pingline.Duplicate
 	with := func(p pingline.Ping, change func(*pingline.Ping)) pingline.Ping { change(&p); return p }
 	sos := func(p *pingline.Ping) { p.Event = "sos" }
+	tripEnd := func(p *pingline.Ping) { p.Event = "trip_end" }
 	lateEntry := func(p pingline.Ping) pingline.Entry { e := stored(p); e.Late = true; return e }
 
 	for _, tt := range []struct {
@@ -208,7 +209,22 @@ func TestAudit(t *testing.T) {
 				{straight(0), accepted}, {aside(straight(0), 50), accepted}, {aside(straight(0), 5), redundant},
 			},
 			points: store{lateEntry(aside(straight(0), 50)), stored(straight(0))},
-			want:   Report{Stored: 1, WorstError: 5},
+			want:   Report{Stored: 2, WorstError: 5},
+		}, {
+			name:   "one moment, two positions: the late one is not there",
+			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 50), accepted}},
+			points: store{stored(straight(0))},
+			want:   Report{Stored: 1, Lost: 1}, say: "accepted and not stored",
+		}, {
+			name:   "two events of one fix",
+			pings:  []answeredPing{{with(straight(0), tripEnd), accepted}, {with(straight(0), sos), accepted}},
+			points: store{stored(with(straight(0), tripEnd)), stored(with(straight(0), sos))},
+			want:   Report{Stored: 2},
+		}, {
+			name:   "of two events of one fix the first is replaced",
+			pings:  []answeredPing{{with(straight(0), tripEnd), accepted}, {with(straight(0), sos), accepted}},
+			points: store{stored(with(straight(0), sos))},
+			want:   Report{Stored: 1, Lost: 1}, say: "accepted and not stored",
 		}, {
 			name:   "one moment, two positions: too far from the first",
 			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 12), redundant}},

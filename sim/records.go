@@ -24,6 +24,14 @@ const latePoint = pingline.Verdict(0xff)
 
 func (r *record) samePlace(q *record) bool { return r.lat == q.lat && r.lon == q.lon }
 
+// samePing reports whether both are of one ping, of a track's moment.
+func (r *record) samePing(q *record) bool { return r.samePlace(q) && r.event == q.event }
+
+// storedAs reports whether a point shows that r is stored.
+func (r *record) storedAs(point *record) bool {
+	return r.samePlace(point) && (r.event == 0 || r.event == point.event)
+}
+
 // same reports whether both say the same of a moment.
 func (r *record) same(q *record) bool {
 	return r.samePlace(q) && r.known == q.known && r.numbers == q.numbers && r.event == q.event

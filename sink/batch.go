@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 
 // batch is lines on their way to one shard, and how far into the log they go.
 type batch struct {
-	lines []byte          // line protocol, each with its newline
+	lines []byte          // line protocol, timestamps in ns, each with its newline
 	ends  []int           // where in lines each row ends
 	at    []int64         // ts of each row, ms
 	keys  []partition.Key // what each row is spread by; none if no other shard can stand in
@@ -78,8 +77,7 @@ func (b *batch) row(i int) []byte { return b.lines[b.start(i):b.ends[i]] }
 func (b *batch) add(e *pingline.Entry) {
 	at := e.At
 	if e.IsLine() {
-		b.lines = append(append(b.lines, e.Line...), '\n')
-		at = lineTime(e.Line)
+		b.lines, at = appendReady(b.lines, e)
 	} else {
 		b.lines = pingline.AppendLine(b.lines, e)
 	}
@@ -87,13 +85,18 @@ func (b *batch) add(e *pingline.Entry) {
 	b.at = append(b.at, at)
 }
 
-// lineTime returns the timestamp at the end of a line, or now if it has none.
-func lineTime(line string) int64 {
-	at, err := strconv.ParseInt(line[strings.LastIndexByte(line, ' ')+1:], 10, 64)
-	if err != nil {
-		return time.Now().UnixMilli()
+// appendReady appends a ready line with its timestamp in ns, and returns its
+// time in ms. A line without a timestamp is left as it is, its time is now.
+func appendReady(dst []byte, e *pingline.Entry) ([]byte, int64) {
+	at, ok := e.LineTime()
+	if !ok {
+		return append(append(dst, e.Line...), '\n'), time.Now().UnixMilli()
 	}
-	return at
+	dst = append(dst, strings.TrimRight(e.Line, " \r")...)
+	if e.Kind != pingline.ReplayedNano {
+		dst = append(dst, "000000"...)
+	}
+	return append(dst, '\n'), at
 }
 
 // hasField reports whether a line has a field of that name, as far as can be
@@ -113,8 +116,8 @@ func hasField(line []byte, name string) bool {
 }
 
 // maxLine is more than the line of a valid entry can take, in bytes, and at
-// least a ready line and its newline.
-const maxLine = pingline.MaxReadyLine + 1
+// least a ready line in ns and its newline.
+const maxLine = pingline.MaxReadyLine + len("000000\n")
 
 // batcher reads commits in order and cuts the entries of one lane into batches.
 // A batch can end inside a commit: its cursor then still names that commit.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,17 +25,37 @@ import (
 // JSON. A row can be there twice, if the process died before the log knew that
 // it had been put aside.
 type DeadLetter struct {
-	At     time.Time `json:"at"`     // when it was refused
-	Shard  string    `json:"shard"`  // by whom
-	Reason string    `json:"reason"` // in InfluxDB's words
-	Status int       `json:"status"` // HTTP status
-	Line   string    `json:"line"`   // line protocol, timestamp in ms, no newline
+	At        time.Time `json:"at"`                  // when it was refused
+	Shard     string    `json:"shard"`               // by whom
+	Reason    string    `json:"reason"`              // in InfluxDB's words
+	Status    int       `json:"status"`              // HTTP status
+	Precision string    `json:"precision,omitempty"` // of Line's timestamp: "ns", or "ms" or "" in letters of before
+	Line      string    `json:"line"`                // line protocol, no newline
 }
 
 // Cause is the reason in few words, of which there are few.
 func (l *DeadLetter) Cause() string {
 	e := WriteError{Status: l.Status, Message: l.Reason}
 	return e.reason()
+}
+
+// The precisions of a letter's timestamp.
+const (
+	precisionNano  = "ns"
+	precisionMilli = "ms"
+)
+
+// Entry returns the letter as what puts it back into the log. A timestamp that
+// InfluxDB could not know in ms, the year 2262 or later, is in ns even where the
+// letter does not say so.
+func (l *DeadLetter) Entry() pingline.Entry {
+	e := pingline.Entry{Kind: pingline.Replayed, To: l.Shard, Line: l.Line}
+	at, _ := e.LineTime()
+	const most = math.MaxInt64 / pingline.NanosPerMilli
+	if l.Precision == precisionNano || l.Precision == "" && (at < -most || at > most) {
+		e.Kind = pingline.ReplayedNano
+	}
+	return e
 }
 
 // DeadLetters is a directory of them:
@@ -137,7 +158,7 @@ func (d *DeadLetters) append(ctx context.Context, shard string, count int, row f
 	at := time.Now().UTC().Truncate(time.Millisecond)
 	for ; n < count; n++ {
 		line, e := row(n)
-		j, err := json.Marshal(DeadLetter{at, shard, e.Message, e.Status, string(bytes.TrimSuffix(line, []byte("\n")))})
+		j, err := json.Marshal(DeadLetter{at, shard, e.Message, e.Status, precisionNano, string(bytes.TrimSuffix(line, []byte("\n")))})
 		if err != nil {
 			return 0, fmt.Errorf("dead letter %q: %w", line, err)
 		}
@@ -267,6 +288,8 @@ func parseLetter(raw []byte) (letter, error) {
 	case err != nil:
 	case l.Line == "":
 		err = errors.New("it has no line protocol")
+	case l.Precision != "" && l.Precision != precisionMilli && l.Precision != precisionNano:
+		err = fmt.Errorf("precision %q of its timestamp is not one of ns, ms", clip(l.Precision))
 	case strings.ContainsRune(l.Line, '\n') || len(l.Line) > pingline.MaxReadyLine:
 		err = fmt.Errorf("its line protocol is not one line of at most %d bytes", pingline.MaxReadyLine)
 	}

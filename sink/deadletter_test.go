@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"pingline"
+	"pingline/internal/influxd"
 )
 
 func testLetters(t *testing.T) *DeadLetters {
@@ -404,4 +406,43 @@ func dies(t *testing.T, step int, dir string) bool {
 		t.Fatalf("step %d: %v\n%s", step, err, out)
 	}
 	return err != nil
+}
+
+// A letter of before says its time in ms, one of today in ns. Replayed, and
+// replayed again, each is the point it was to be, and nothing besides.
+func TestLettersInMillisecondsAndNanoseconds(t *testing.T) {
+	eachVersion(t, influxd.Config{}, testLetterPrecisions)
+}
+
+func testLetterPrecisions(t *testing.T, server *influxd.Server) {
+	influx := testInflux(t, access(server, "pingline"))
+	w := testLog(t)
+	s := testSink(t, w, influx, nil)
+	start(t, s)
+	e := pingline.Entry{Verdict: pingline.Accepted, Apart: true}
+	e.Rider, e.Event, e.At, e.LatE7, e.LonE7 = "r", "sos", recently, 1e7, 2e7
+	apart := e
+	e.Apart = false
+	milli := fmt.Sprintf(`location,rider=r lat=1,lon=2,event="sos" %d`, recently)
+	nano := strings.TrimSpace(string(pingline.AppendLine(nil, &apart)))
+	for range 2 {
+		for _, l := range []DeadLetter{
+			{Shard: "a", Line: milli}, {Shard: "a", Line: milli, Precision: "ms"},
+			{Shard: "a", Line: nano, Precision: "ns"}, {Shard: "a", Line: nano},
+		} {
+			b, err := json.Marshal(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			appendTo(t, filepath.Join(s.dead.dir, "deadletter-000001.jsonl"), string(b)+"\n")
+		}
+		if n := resubmit(t, s, w); n != 4 {
+			t.Fatalf("%d letters are replayed, want 4", n)
+		}
+		drained(t, s)
+		sameLines(t, stored(t, influx), lines(e, apart))
+	}
+	if l, err := parseLetter([]byte(`{"line":"m v=1 1","precision":"us"}`)); err == nil {
+		t.Errorf("a letter in us is taken: %+v", l.DeadLetter)
+	}
 }

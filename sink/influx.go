@@ -59,7 +59,7 @@ func NewInflux(cfg InfluxConfig) (*Influx, error) {
 	// request. Its asynchronous API, which retries and drops by itself, is not.
 	// Compression is ours as well: the library's costs 8 times the CPU.
 	opts := influxdb2.DefaultOptions().
-		SetPrecision(time.Millisecond).
+		SetPrecision(time.Nanosecond).
 		SetUseGZip(false).
 		SetApplicationName("pingline")
 	opts.HTTPOptions().SetHTTPDoer(c.http)
@@ -68,7 +68,7 @@ func NewInflux(cfg InfluxConfig) (*Influx, error) {
 }
 
 // Write makes one attempt to write lines of line protocol with timestamps in
-// ms. It keeps nothing of lines. A nil return means that InfluxDB has taken
+// ns. It keeps nothing of lines. A nil return means that InfluxDB has taken
 // them all; any error but ctx's is a *WriteError, after which some of the lines
 // may be stored.
 func (c *Influx) Write(ctx context.Context, lines []byte) error {

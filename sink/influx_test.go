@@ -49,7 +49,7 @@ func TestRefusals(t *testing.T) {
 	cfg := influxd.Config{Env: []string{"INFLUXDB_DATA_MAX_VALUES_PER_TAG=3", "INFLUXDB_HTTP_MAX_BODY_SIZE=1000"}}
 	eachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
 		createBucket(t, server, "pingline/short", 2*time.Hour)
-		write(t, testInflux(t, access(server, "pingline")), "m,r=1 v=1 1000\nm,r=2 v=1 1000\nm,r=3 v=1 1000\n")
+		write(t, testInflux(t, access(server, "pingline")), "m,r=1 v=1 1000000000\nm,r=2 v=1 1000000000\nm,r=3 v=1 1000000000\n")
 		for _, tt := range refusals()[server.Version()] {
 			t.Run(tt.name, func(t *testing.T) {
 				cfg := access(server, tt.bucket)
@@ -93,10 +93,10 @@ func refusals() [3][]refusalTest {
 	return [3][]refusalTest{1: {
 		{"no database", "nothing", "m v=1 1", nil, Configuration, 404, `database not found: "nothing"`, false},
 		{"no policy", "pingline/nothing", "m v=1 1", nil, Configuration, 500, "retention policy not found: nothing", false},
-		{"too many tag values", "pingline", "m,r=4 v=1 1000\nm,r=1 v=2 1000", nil, Configuration, 400, "max-values-per-tag limit exceeded", false},
+		{"too many tag values", "pingline", "m,r=4 v=1 1000000000\nm,r=1 v=2 1000000000", nil, Configuration, 400, "max-values-per-tag limit exceeded", false},
 		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", nil, Row, 400, conflict + "1", false},
 		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", nil, Row, 400, conflict + "2", true},
-		{"beyond retention", "pingline/short", "m v=1 1000", nil, Row, 400, "partial write: points beyond retention policy dropped=1", true},
+		{"beyond retention", "pingline/short", "m v=1 1000000000", nil, Row, 400, "partial write: points beyond retention policy dropped=1", true},
 		{"unparsable", "pingline", "m v= 1", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
 		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", nil, Row, 400, "partial write: unable to parse 'm v= 1': missing field value dropped=0", false},
 		{"too large", "pingline", long.String(), nil, Row, 413, "Request Entity Too Large", false},
@@ -106,9 +106,9 @@ func refusals() [3][]refusalTest {
 		{"no organization named", "pingline", "m v=1 1", &none, Configuration, 400, "Please provide either orgID or org", false},
 		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", nil, Row, 422, over + conflict + "1", false},
 		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", nil, Row, 422, over + conflict + "2", true},
-		{"beyond retention", "pingline/short", "m v=1 1000", nil, Row, 422, over + "partial write: dropped 1 points outside retention policy of duration 2h0m0s - " +
+		{"beyond retention", "pingline/short", "m v=1 1000000000", nil, Row, 422, over + "partial write: dropped 1 points outside retention policy of duration 2h0m0s - " +
 			"oldest point m at 1970-01-01T00:00:01Z dropped because it violates a Retention Policy Lower Bound at ", true},
-		{"beyond retention, not all", "pingline/short", fmt.Sprintf("m v=1 1000\nm v=1 %d", recently), nil, Row, 422, "dropped=1 for database: ", false},
+		{"beyond retention, not all", "pingline/short", fmt.Sprintf("m v=1 1000000000\nm v=1 %d000000", recently), nil, Row, 422, "dropped=1 for database: ", false},
 		{"unparsable", "pingline", "m v= 1", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
 		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
 	}}
@@ -124,7 +124,7 @@ func TestFullCacheIsRetry(t *testing.T) {
 	eachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
 		var lines strings.Builder
 		for i := range 1000 {
-			fmt.Fprintf(&lines, "m v=1 %d\n", recently+int64(i))
+			fmt.Fprintf(&lines, "m v=1 %d000000\n", recently+int64(i))
 		}
 		e := new(WriteError)
 		err := testInflux(t, access(server, "pingline")).Write(t.Context(), []byte(lines.String()))
@@ -253,7 +253,7 @@ func TestOneWriteIsOneRequest(t *testing.T) {
 		if err != nil || string(body) != "m v=1 1\n" {
 			t.Errorf("the body is %q, %v", body, err)
 		}
-		if q := r.URL.Query(); q.Get("org") != "o" || q.Get("bucket") != "b/c" || q.Get("precision") != "ms" {
+		if q := r.URL.Query(); q.Get("org") != "o" || q.Get("bucket") != "b/c" || q.Get("precision") != "ns" {
 			t.Errorf("the query is %v", q)
 		}
 		if got := r.Header.Get("Authorization"); got != "Token t" {
@@ -359,7 +359,7 @@ func testPointsAsWritten(t *testing.T, server *influxd.Server) {
 		body = pingline.AppendLine(body, &all[i])
 	}
 	write(t, influx, string(body))
-	write(t, influx, "location,rider=stranger note=\"no position\" 1000\n")
+	write(t, influx, "location,rider=stranger note=\"no position\" 1000000000\n")
 	sameLines(t, stored(t, influx), lines(all...))
 
 	for _, tt := range []struct {
@@ -407,7 +407,7 @@ func testPointsAsWritten(t *testing.T, server *influxd.Server) {
 
 // An answer that ends early must not pass for one that says all.
 func TestPointsOfABrokenAnswer(t *testing.T) {
-	const row = `[1000,1.5,2.5,null,null,null,null,null,null,null,null]`
+	const row = `[1000000000,1.5,2.5,null,null,null,null,null,null,null,null]`
 	chunk := func(partial bool) string {
 		return fmt.Sprintf(`{"results":[{"statement_id":0,"series":[{"name":"location","tags":{"rider":"r"},"values":[%s]}],"partial":%v}]}`+"\n", row, partial)
 	}
@@ -453,7 +453,7 @@ func TestPointsOfABrokenAnswer(t *testing.T) {
 
 func TestRowOfOtherTypesIsUnknown(t *testing.T) {
 	var r row
-	if err := r.UnmarshalJSON([]byte(`[1000,1.5,2.5,"fast",true,5,1e400,null,7,"a,]\"b",-3]`)); err != nil {
+	if err := r.UnmarshalJSON([]byte(`[1000000000,1.5,2.5,"fast",true,5,1e400,null,7,"a,]\"b",-3]`)); err != nil {
 		t.Fatal(err)
 	}
 	want := row{placed: true, trip: `a,]"b`}

@@ -20,6 +20,7 @@ import (
 // Query selects stored points: those with From <= ts < To.
 type Query struct {
 	From, To int64  // ms since 1970
+	FromNano int64  // ns of From's ms to leave out, [0, 999999]
 	Rider    string // "" means every rider
 	Device   string // "" means every device, and none
 
@@ -29,13 +30,18 @@ type Query struct {
 
 // Points calls each for every stored point that q selects, until each returns
 // an error, which it passes on. The entry has what the store knows of it: the
-// ping, its cell, Skipped and Late; it is valid only during the call. Points of
+// ping, its cell, Skipped, Late and Apart; it is valid only during the call. Points of
 // one series (cell, device, late, rider) come in order of time, or in the
 // opposite order. Rows of other writers that have no position are left out.
 //
 // Memory does not grow with the number of points. InfluxDB may take as long as
 // it likes, but not fall silent for longer than the configured timeout.
 func (c *Influx) Points(ctx context.Context, q Query, each func(e *pingline.Entry) error) error {
+	return c.points(ctx, q, func(e *pingline.Entry, _ int64) error { return each(e) })
+}
+
+// points is Points that tells at which ns of its ms each point lies.
+func (c *Influx) points(ctx context.Context, q Query, each func(e *pingline.Entry, nano int64) error) error {
 	from, err := c.source(ctx)
 	if err != nil {
 		return fmt.Errorf("read points from bucket %q: %w", c.cfg.Bucket, err)
@@ -50,8 +56,8 @@ func (c *Influx) Points(ctx context.Context, q Query, each func(e *pingline.Entr
 			if !v.placed {
 				continue
 			}
-			e.Event, e.Trip, e.Fix, e.Skipped = v.event, v.trip, v.fix, v.skipped
-			if err := each(&e); err != nil {
+			e.Event, e.Trip, e.Fix, e.Skipped, e.Apart = v.event, v.trip, v.fix, v.skipped, v.nano != 0
+			if err := each(&e, v.nano); err != nil {
 				return err
 			}
 		}
@@ -69,8 +75,8 @@ var fields = [...]string{"lat", "lon", "speed", "heading", "accuracy", "altitude
 // selectPoints groups by the tags, so that each is told once a series: that is
 // twice as fast as tags in every row.
 func selectPoints(from *mapping, q Query) url.Values {
-	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %dms AND time < %dms`,
-		identifiers(fields[:]...), identifiers(pingline.Measurement), q.From, q.To)
+	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %d AND time < %dms`,
+		identifiers(fields[:]...), identifiers(pingline.Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
 	if q.Rider != "" {
 		iql += ` AND "rider" = ` + literal(q.Rider)
 	}
@@ -84,7 +90,7 @@ func selectPoints(from *mapping, q Query) url.Values {
 	if q.Limit > 0 {
 		iql += ` LIMIT ` + strconv.Itoa(q.Limit)
 	}
-	params := url.Values{"q": {iql}, "db": {from.Database}, "epoch": {"ms"}, "chunked": {"true"}}
+	params := url.Values{"q": {iql}, "db": {from.Database}, "epoch": {"ns"}, "chunked": {"true"}}
 	if from.Policy != "" {
 		params.Set("rp", from.Policy)
 	}
@@ -207,6 +213,7 @@ func (t *tags) set(e *pingline.Entry) error {
 type row struct {
 	event, trip string
 	fix         pingline.Fix
+	nano        int64 // of fix.At's ms
 	skipped     uint32
 	placed      bool // has a time and a position
 }
@@ -224,8 +231,10 @@ func (v *row) UnmarshalJSON(b []byte) error {
 		switch {
 		case value[0] == 'n': // null
 		case i == -1:
-			at, err := strconv.ParseInt(string(value), 10, 64)
-			v.fix.At, timed = at, err == nil
+			ns, err := strconv.ParseInt(string(value), 10, 64)
+			timed = err == nil
+			v.fix.At = pingline.FloorMilli(ns)
+			v.nano = ns - v.fix.At*pingline.NanosPerMilli
 		case i == 0:
 			lat = number(value, 64)
 		case i == 1:

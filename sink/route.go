@@ -94,7 +94,7 @@ func (r *router) shardOf(e *pingline.Entry, route int) int {
 func (r *router) ownerOfLine(e *pingline.Entry) owner {
 	shard, kind := 0, own
 	switch e.Kind {
-	case pingline.Replayed:
+	case pingline.Replayed, pingline.ReplayedNano:
 		kind = backfill
 	case pingline.Activity:
 		shard = r.routes[routeActivity]

@@ -18,6 +18,9 @@ func ready(kind pingline.LineKind, to string, n int) []pingline.Entry {
 	list := make([]pingline.Entry, n)
 	for i := range list {
 		list[i] = pingline.Entry{Kind: kind, To: to, Line: fmt.Sprintf("kind%d,to=-%s n=%di %d", kind, to, i, recently+int64(i))}
+		if kind == pingline.ReplayedNano {
+			list[i].Line += "000457"
+		}
 	}
 	return list
 }
@@ -27,6 +30,7 @@ func everything(seed uint64, n int) []pingline.Entry {
 	list := append(mixed(seed, n), held(n/4)...)
 	for i, to := range []string{"", "a", "b", "gone"} {
 		list = append(list, ready(pingline.Replayed, to, n/50+i)...)
+		list = append(list, ready(pingline.ReplayedNano, to, n/50+i)...)
 		list = append(list, ready(pingline.Activity, to, n/50+i)...)
 		list = append(list, ready(pingline.Self, to, n/50+i)...)
 	}
@@ -40,7 +44,11 @@ func linesOf(entries ...pingline.Entry) []string {
 	list := lines(slices.DeleteFunc(slices.Clone(entries), func(e pingline.Entry) bool { return e.IsLine() })...)
 	for i := range entries {
 		if entries[i].IsLine() {
-			list = append(list, entries[i].Line+"\n")
+			line := entries[i].Line
+			if entries[i].Kind != pingline.ReplayedNano {
+				line += "000000"
+			}
+			list = append(list, line+"\n")
 		}
 	}
 	slices.Sort(list)
@@ -151,6 +159,7 @@ func TestOwner(t *testing.T) {
 		{"a held ping", with(func(e *pingline.Entry) { e.Verdict = pingline.Held }), nobody},
 		{"a redundant event", with(func(e *pingline.Entry) { e.Verdict, e.Event = pingline.Redundant, "x" }), nobody},
 		{"a replayed line", ready(pingline.Replayed, "b", 1)[0], ownerOf(1, backfill)},
+		{"a replayed line in ns", ready(pingline.ReplayedNano, "b", 1)[0], ownerOf(1, backfill)},
 		{"a replayed line of a shard that is gone", ready(pingline.Replayed, "x", 1)[0], ownerOf(0, backfill)},
 		{"activity", ready(pingline.Activity, "", 1)[0], ownerOf(0, own)},
 		{"a figure of our own", ready(pingline.Self, "", 1)[0], ownerOf(1, own)},

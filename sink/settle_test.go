@@ -45,6 +45,12 @@ func atOnce(t *testing.T, influx *Influx, format string, args ...any) {
 	write(t, influx, fmt.Sprintf(format, args...))
 }
 
+// timeOf returns the time, ms, of a line on its way to InfluxDB.
+func timeOf(line string) int64 {
+	at, _ := (&pingline.Entry{Kind: pingline.ReplayedNano, Line: strings.TrimSpace(line)}).LineTime()
+	return at
+}
+
 // resubmit puts back into the log what a replay of all dead letters brings.
 func resubmit(t *testing.T, s *Sink, w *writer) (n int) {
 	t.Helper()
@@ -54,7 +60,7 @@ func resubmit(t *testing.T, s *Sink, w *writer) (n int) {
 	n, err := s.dead.TakeReplays(t.Context(), func(list []*DeadLetter) error {
 		var entries []pingline.Entry
 		for _, l := range list {
-			entries = append(entries, pingline.Entry{Kind: pingline.Replayed, To: l.Shard, Line: l.Line})
+			entries = append(entries, l.Entry())
 		}
 		w.commit(entries...)
 		return nil
@@ -91,13 +97,13 @@ func testTenPoisonRows(t *testing.T, server *influxd.Server) {
 		switch i % 3 {
 		case 0:
 			e.At, e.Event, cause = recently-5*day, "sos", reasonType
-			atOnce(t, influx, "location,rider=stranger event=1.5 %d\n", e.At)
+			atOnce(t, influx, "location,rider=stranger event=1.5 %d000000\n", e.At)
 		case 1:
 			e.At, e.Event, cause = recently-31*day, "", reasonRetention
 		case 2:
 			e.At, e.Event, cause = recently-10*day, "", reasonType
 			e.SetOptional(pingline.HasSpeed, 7.5)
-			atOnce(t, influx, "location,rider=stranger speed=\"fast\" %d\n", e.At)
+			atOnce(t, influx, "location,rider=stranger speed=\"fast\" %d000000\n", e.At)
 		}
 		causes[string(pingline.AppendLine(nil, e))] = cause
 	}
@@ -247,7 +253,7 @@ func TestHintsSaveWrites(t *testing.T) {
 				e.At = old
 			}
 		}, func(line string) string {
-			if lineTime(strings.TrimSpace(line)) == old {
+			if timeOf(line) == old {
 				return bound
 			}
 			return ""
@@ -270,7 +276,7 @@ func TestHintsSaveWrites(t *testing.T) {
 				e.At = old
 			}
 		}, func(line string) string {
-			if lineTime(strings.TrimSpace(line)) == old {
+			if timeOf(line) == old {
 				return "points beyond retention policy"
 			}
 			return ""

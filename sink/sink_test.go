@@ -366,7 +366,7 @@ func testFieldTypeConflict(t *testing.T, server *influxd.Server) {
 			good = append(good, all[i])
 		}
 	}
-	write(t, influx, fmt.Sprintf("location,rider=stranger event=1.5 %d\n", recently))
+	write(t, influx, fmt.Sprintf("location,rider=stranger event=1.5 %d000000\n", recently))
 	w := testLog(t)
 	var mu sync.Mutex
 	writes := 0
@@ -438,7 +438,7 @@ func TestLimitOfTheDatabase(t *testing.T) {
 	server := influxd.RunTest(t, "INFLUXDB_DATA_MAX_VALUES_PER_TAG=20")
 	influx := testInflux(t, InfluxConfig{URL: server.URL()})
 	for i := range 20 {
-		write(t, influx, fmt.Sprintf("location,rider=stranger-%d x=1 %d\n", i, recently))
+		write(t, influx, fmt.Sprintf("location,rider=stranger-%d x=1 %d000000\n", i, recently))
 	}
 	w := testLog(t)
 	s := testSink(t, w, influx, nil)
@@ -521,7 +521,7 @@ func TestForgottenOrganizationLosesNothing(t *testing.T) {
 func TestFullDeadLettersStopTheLane(t *testing.T) {
 	server := influxd.RunTest(t)
 	influx := testInflux(t, InfluxConfig{URL: server.URL()})
-	write(t, influx, fmt.Sprintf("location,rider=stranger trip=1.5 %d\n", recently))
+	write(t, influx, fmt.Sprintf("location,rider=stranger trip=1.5 %d000000\n", recently))
 	all := fleet(1, 2000)
 	for i := range all {
 		all[i].Trip = ""

@@ -22,33 +22,39 @@ func NewStore(shards []Shard) *Store { return &Store{shards} }
 
 // Page is part of what is stored of a rider.
 type Page struct {
-	Points []pingline.Entry // each once, in order of time, device, and late ones behind others
+	Points []pingline.Entry // each once, in order of time and device, late ones behind others
 	More   bool             // points behind the last one were left out
 	Silent []error          // one for each shard that did not answer, or not to the end
+
+	Next, NextNano int64 // of a Track with More: From and FromNano of the page behind this one
 }
 
 // Track returns the points that q selects of one rider, from the oldest on, about
-// q.Limit of them: all points of the page's last instant are in it, so that the
-// next page begins a millisecond later. Of two points of one device and instant
-// the one that is not late counts. Memory is bounded by q.Limit, at least 1. It
-// returns an error if no shard answers.
+// q.Limit of them: a page ends behind an instant, or within one that has too many
+// points. Memory is bounded by q.Limit, at least 1. It returns an error if no
+// shard answers.
+//
+// Each ping is there once, and no event and no late ping hides another: pings
+// are the same if device, instant, position and event are. Of the same stored
+// twice the one that is not late counts. A track has one place at an instant, so
+// that a second one is returned as late.
 func (s *Store) Track(ctx context.Context, q Query) (Page, error) {
 	if q.Rider == "" || q.Limit < 1 || q.Newest {
 		return Page{}, fmt.Errorf("sink: a track of rider %q, limit %d", q.Rider, q.Limit)
 	}
 	m := merger{limit: q.Limit}
 	silent, err := s.ask(func(shard *Shard) error {
-		// A series with as many points as the page, and one more, shows whether
-		// there are more; no page needs more of it.
+		// A series with as many points as the page can have, and one more, shows
+		// whether there are more; no page needs more of it.
 		asked := q
-		asked.Limit++
-		return shard.Influx.Points(ctx, asked, m.add)
+		asked.Limit = m.most()
+		return shard.Influx.points(ctx, asked, m.add)
 	})
 	if err != nil {
 		return Page{}, err
 	}
-	p := Page{Silent: silent}
-	p.Points, p.More = m.page()
+	p := m.page()
+	p.Silent = silent
 	return p, nil
 }
 
@@ -57,15 +63,16 @@ func (s *Store) Track(ctx context.Context, q Query) (Page, error) {
 // answers.
 func (s *Store) Latest(ctx context.Context, rider string) (Page, error) {
 	var mu sync.Mutex
-	newest := make(map[string]pingline.Entry)
+	newest := make(map[string]storedPoint)
 	q := Query{From: math.MinInt64 / 1_000_000, To: math.MaxInt64 / 1_000_000, Rider: rider, Limit: 1, Newest: true}
 	silent, err := s.ask(func(shard *Shard) error {
-		return shard.Influx.Points(ctx, q, func(e *pingline.Entry) error {
+		return shard.Influx.points(ctx, q, func(e *pingline.Entry, nano int64) error {
 			mu.Lock()
 			defer mu.Unlock()
+			p := storedPoint{*e, nano}
 			known, ok := newest[e.Device]
-			if !ok || known.Late && !e.Late || known.Late == e.Late && e.At > known.At {
-				newest[e.Device] = *e
+			if !ok || known.Late && !e.Late || known.Late == e.Late && known.before(&p) {
+				newest[e.Device] = p
 			}
 			return nil
 		})
@@ -74,8 +81,8 @@ func (s *Store) Latest(ctx context.Context, rider string) (Page, error) {
 		return Page{}, err
 	}
 	p := Page{Silent: silent}
-	for _, e := range newest {
-		p.Points = append(p.Points, e)
+	for _, s := range newest {
+		p.Points = append(p.Points, s.Entry)
 	}
 	slices.SortFunc(p.Points, func(a, b pingline.Entry) int {
 		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Device, b.Device))
@@ -107,54 +114,126 @@ func (s *Store) ask(f func(*Shard) error) (silent []error, err error) {
 	return silent, nil
 }
 
+// storedPoint is a point and the ns of its ms at which it is stored.
+type storedPoint struct {
+	pingline.Entry
+	nano int64
+}
+
+func (s *storedPoint) compare(o *storedPoint) int {
+	return cmp.Or(cmp.Compare(s.At, o.At), cmp.Compare(s.nano, o.nano))
+}
+
+// compareWords orders pings of one track and instant: the same ones side by
+// side, and first of them the one that is not late.
+func (s *storedPoint) compareWords(o *storedPoint) int {
+	return cmp.Or(cmp.Compare(s.LatE7, o.LatE7), cmp.Compare(s.LonE7, o.LonE7), cmp.Compare(s.Event, o.Event), lateBehind(s, o))
+}
+
+func (s *storedPoint) before(o *storedPoint) bool { return s.compare(o) < 0 }
+
+// same reports whether both are the same ping.
+func (s *storedPoint) same(o *storedPoint) bool {
+	return s.At == o.At && s.Device == o.Device && s.Event == o.Event && s.SamePlace(&o.Fix)
+}
+
+// instantMost is how many points a page may hold beyond its limit to end behind
+// an instant.
+const instantMost = 64
+
 // merger collects the points of one page from several series and shards.
 type merger struct {
 	limit int
 
 	mu   sync.Mutex
-	list []pingline.Entry
+	list []storedPoint
 	more bool // points behind those in list were dropped
 }
 
+// most is how many points are kept, and asked for of each series: those a page
+// can have, and one that shows where its last instant ends.
+func (m *merger) most() int { return m.limit + instantMost + 1 }
+
 // add takes a point. What cannot be on the page any more is dropped now and then.
-func (m *merger) add(e *pingline.Entry) error {
+func (m *merger) add(e *pingline.Entry, nano int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.list = append(m.list, *e)
-	if len(m.list) > 4*(m.limit+1) {
-		m.cut()
+	m.list = append(m.list, storedPoint{*e, nano})
+	if len(m.list) > 4*m.most() {
+		m.cut(m.most())
 	}
 	return nil
 }
 
 // page returns what has been collected.
-func (m *merger) page() ([]pingline.Entry, bool) {
+func (m *merger) page() (p Page) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cut()
-	return m.list, m.more
+	m.cut(m.most())
+	whole := m.limit
+	for whole < len(m.list) && m.list[whole].At == m.list[m.limit-1].At {
+		whole++
+	}
+	if whole < m.most() {
+		m.cut(whole)
+	} else {
+		m.cut(m.limit)
+	}
+	if p.More = m.more; p.More {
+		last := m.list[len(m.list)-1]
+		p.Next = last.At + 1
+		if whole >= m.most() { // the rest of its ms is to come
+			p.Next, p.NextNano = last.At, last.nano+1
+		}
+	}
+	for _, s := range tidy(m.list) {
+		p.Points = append(p.Points, s.Entry)
+	}
+	return p
 }
 
-// cut puts the list in order, leaves each point once, and ends it behind the
-// instant at which the limit is reached.
-func (m *merger) cut() {
-	slices.SortStableFunc(m.list, func(a, b pingline.Entry) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), lateBehind(&a, &b))
+// cut puts the list in order and drops what is behind its first n points, and
+// behind the instant, in ns, of the last of them.
+func (m *merger) cut(n int) {
+	slices.SortFunc(m.list, func(a, b storedPoint) int {
+		return cmp.Or(a.compare(&b), cmp.Compare(a.Device, b.Device), a.compareWords(&b))
 	})
-	m.list = slices.CompactFunc(m.list, func(a, b pingline.Entry) bool { return a.At == b.At && a.Device == b.Device })
-	if len(m.list) <= m.limit {
-		return
+	m.list = slices.CompactFunc(m.list, func(a, b storedPoint) bool { return a.nano == b.nano && a.same(&b) })
+	for n < len(m.list) && n > 0 && m.list[n].compare(&m.list[n-1]) == 0 {
+		n++
 	}
-	end := m.limit
-	for end < len(m.list) && m.list[end].At == m.list[m.limit-1].At {
-		end++
+	if n < len(m.list) {
+		m.more = true
+		clear(m.list[n:])
+		m.list = m.list[:n]
 	}
-	m.more = m.more || end < len(m.list)
-	clear(m.list[end:])
-	m.list = m.list[:end]
 }
 
-func lateBehind(a, b *pingline.Entry) int {
+// tidy leaves each ping of a page once, and each track at one place an instant.
+func tidy(list []storedPoint) []storedPoint {
+	slices.SortFunc(list, func(a, b storedPoint) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), a.compareWords(&b))
+	})
+	list = slices.CompactFunc(list, func(a, b storedPoint) bool { return a.same(&b) })
+	show := func(a, b storedPoint) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), lateBehind(&a, &b), cmp.Compare(a.nano, b.nano), a.compareWords(&b))
+	}
+	slices.SortFunc(list, show)
+	var vertex *storedPoint
+	for i := range list {
+		switch s := &list[i]; {
+		case s.Late:
+		case vertex == nil || s.At != vertex.At || s.Device != vertex.Device:
+			vertex = s
+		case !s.SamePlace(&vertex.Fix):
+			s.Late = true
+		}
+	}
+	slices.SortStableFunc(list, show)
+	return list
+}
+
+func lateBehind(a, b *storedPoint) int {
 	switch {
 	case a.Late == b.Late:
 		return 0

@@ -34,19 +34,13 @@ func scatter(t *testing.T, shards []Shard, n int) []pingline.Entry {
 				bodies[k] = pingline.AppendLine(bodies[k], &e)
 			}
 		}
-		same := slices.IndexFunc(want, func(w pingline.Entry) bool { return w.At == e.At && w.Device == e.Device })
-		switch {
-		case same < 0:
-			want = append(want, e)
-		case want[same].Late:
-			want[same] = e
-		}
+		want = append(want, e)
 	}
 	for k := range bodies {
 		write(t, shards[k].Influx, string(bodies[k]))
 	}
 	slices.SortFunc(want, func(a, b pingline.Entry) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device))
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), cmp.Compare(late(a), late(b)))
 	})
 	return want
 }
@@ -122,12 +116,88 @@ func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
 	})
 }
 
+func late(e pingline.Entry) int {
+	if e.Late {
+		return 1
+	}
+	return 0
+}
+
+// Every event and every late ping of an instant is found, by whoever reads the
+// track in pages of any size, however many there are.
+func TestTrackOfACrowdedInstant(t *testing.T) { eachVersion(t, influxd.Config{}, testCrowdedInstant) }
+
+func testCrowdedInstant(t *testing.T, server *influxd.Server) {
+	influx := testInflux(t, access(server, "pingline"))
+	var want []pingline.Entry
+	add := func(at int64, lat int32, event string, late, apart bool) {
+		e := pingline.Entry{Verdict: pingline.Accepted, Late: late, Apart: apart}
+		e.Rider, e.Event, e.At, e.LatE7, e.LonE7 = "r", event, at, lat, 2e7
+		write(t, influx, string(pingline.AppendLine(nil, &e)))
+		want = append(want, e)
+	}
+	add(recently, 1e7, "", false, false)
+	add(recently+1, 1e7, "trip_end", false, false)
+	add(recently+1, 1e7, "sos", false, true)
+	for i := range int32(3 * instantMost) {
+		add(recently+1, 1e7+1000*i, "", true, true)
+	}
+	add(recently+2, 1e7, "", false, false)
+	for _, limit := range []int{1, 2, 7, instantMost, 1000} {
+		got := make(map[pingline.Entry]int)
+		for _, e := range pages(t, NewStore([]Shard{{Name: "a", Influx: influx}}), Query{Rider: "r", From: recently, To: recently + 3, Limit: limit}) {
+			got[e]++
+		}
+		for _, e := range want {
+			if got[e] != 1 {
+				t.Errorf("pages of %d have %d times %+v", limit, got[e], e)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("pages of %d have %d points, want %d", limit, len(got), len(want))
+		}
+	}
+}
+
+// A ping stored in two ways is one ping, and a track is at one place at a time.
+func TestTrackOfPingsStoredTwice(t *testing.T) {
+	at := func(lat int32, event string, late, apart bool) pingline.Entry {
+		e := pingline.Entry{Verdict: pingline.Accepted, Late: late, Apart: apart}
+		e.Event, e.At, e.LatE7 = event, recently, lat
+		return e
+	}
+	for _, tt := range []struct {
+		name string
+		list []pingline.Entry
+		want []pingline.Entry
+	}{
+		{"late and not", []pingline.Entry{at(1, "", true, true), at(1, "", false, false)}, []pingline.Entry{at(1, "", false, false)}},
+		{"an event at its ms and apart", []pingline.Entry{at(1, "sos", false, false), at(1, "sos", false, true)}, []pingline.Entry{at(1, "sos", false, false)}},
+		{"a fix and its event", []pingline.Entry{at(1, "sos", false, true), at(1, "", false, false)}, []pingline.Entry{at(1, "", false, false), at(1, "sos", false, true)}},
+		{"two places", []pingline.Entry{at(2, "", false, false), at(1, "", false, false)}, []pingline.Entry{at(1, "", false, false), at(2, "", true, false)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := merger{limit: 10}
+			for i := range tt.list {
+				nano := int64(0)
+				if tt.list[i].Apart {
+					nano = 7
+				}
+				if err := m.add(&tt.list[i], nano); err != nil {
+					t.Fatal(err)
+				}
+			}
+			samePoints(t, m.page().Points, tt.want)
+		})
+	}
+}
+
 // pages reads all that q selects, page by page.
 func pages(t *testing.T, store *Store, q Query) (all []pingline.Entry) {
 	t.Helper()
 	for more := true; more; {
 		page, err := store.Track(t.Context(), q)
-		if err != nil || len(page.Silent) > 0 || len(page.Points) > q.Limit+2 {
+		if err != nil || len(page.Silent) > 0 || len(page.Points) > q.Limit+instantMost {
 			t.Fatalf("page from %d: %d points, silent %v, %v", q.From, len(page.Points), page.Silent, err)
 		}
 		if more = page.More; more && len(page.Points) == 0 {
@@ -135,7 +205,10 @@ func pages(t *testing.T, store *Store, q Query) (all []pingline.Entry) {
 		}
 		all = append(all, page.Points...)
 		if more {
-			q.From = page.Points[len(page.Points)-1].At + 1
+			if page.Next < q.From || page.Next == q.From && page.NextNano <= q.FromNano {
+				t.Fatalf("the page behind %d,%d begins at %d,%d", q.From, q.FromNano, page.Next, page.NextNano)
+			}
+			q.From, q.FromNano = page.Next, page.NextNano
 		}
 	}
 	return all

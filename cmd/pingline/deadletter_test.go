@@ -77,7 +77,7 @@ func testReplay(t *testing.T, influx *influxd.Server) {
 	// lives as long as its shard: this week's must not have it.
 	old := at - 12*24*3600_000
 	for i := range int64(3) {
-		if err := c.Write(t.Context(), fmt.Appendf(nil, "location,rider=stranger event=1.5 %d\n", old+i)); err != nil {
+		if err := c.Write(t.Context(), fmt.Appendf(nil, "location,rider=stranger event=1.5 %d000000\n", old+i)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 func (s *service) reader() ingest.Reader {
 	store := sink.NewStore(s.layout.read())
 	r := ingest.Reader{
-		Track: func(ctx context.Context, rider, device string, from, to int64, limit int) (ingest.Points, error) {
-			page, err := store.Track(ctx, sink.Query{Rider: rider, Device: device, From: from, To: to, Limit: limit})
+		Track: func(ctx context.Context, q ingest.TrackQuery) (ingest.Points, error) {
+			page, err := store.Track(ctx, sink.Query{Rider: q.Rider, Device: q.Device, From: q.From, FromNano: q.FromNano, To: q.To, Limit: q.Limit})
 			return s.points(page), err
 		},
 		Latest: func(ctx context.Context, rider string) (ingest.Points, error) {
@@ -33,7 +33,10 @@ func (s *service) points(page sink.Page) ingest.Points {
 	for _, err := range page.Silent {
 		s.logger.Debug("part of a track is missing", "error", err)
 	}
-	return ingest.Points{List: page.Points, More: page.More, Partial: len(page.Silent) > 0}
+	return ingest.Points{
+		List: page.Points, More: page.More, Partial: len(page.Silent) > 0,
+		Next: page.Next, NextNano: page.NextNano,
+	}
 }
 
 // written is the number of the first commit that is not all in InfluxDB.

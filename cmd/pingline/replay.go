@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"pingline"
 	"pingline/ingest"
 	"pingline/sink"
 )
@@ -43,7 +42,7 @@ func (s *service) replay(ctx context.Context) error {
 func (s *service) resubmit(letters []*sink.DeadLetter) error {
 	var job ingest.Job
 	for _, l := range letters {
-		job.Lines = append(job.Lines, pingline.Entry{Kind: pingline.Replayed, To: l.Shard, Line: l.Line})
+		job.Lines = append(job.Lines, l.Entry())
 	}
 	return s.writer.Submit(&job)
 }
