@@ -19,6 +19,7 @@ type batch struct {
 	ends  []int           // where in lines each row ends
 	at    []int64         // ts of each row, ms
 	keys  []partition.Key // what each row is spread by; none if no other shard can stand in
+	fixed []bool          // rows that no other shard can stand in for, as many as keys
 	taken []bool          // rows that another shard has taken; none if there are none
 
 	cursor  queue.Cursor // to be kept once all rows are settled
@@ -31,7 +32,7 @@ type batch struct {
 
 func (b *batch) reset() {
 	*b = batch{
-		lines: b.lines[:0], ends: b.ends[:0], at: b.at[:0], keys: b.keys[:0], taken: b.taken[:0],
+		lines: b.lines[:0], ends: b.ends[:0], at: b.at[:0], keys: b.keys[:0], fixed: b.fixed[:0], taken: b.taken[:0],
 		numbers: b.numbers, picked: b.picked,
 	}
 }
@@ -128,6 +129,7 @@ type batcher struct {
 	counts bool                                         // takes on what is damaged
 	total  int                                          // which total counts its kind of entry
 	keyed  bool                                         // notes the key of each row
+	router *router                                      // tells which rows are fixed; needed if keyed
 	lines  int                                          // most rows of a batch
 	bytes  int                                          // most bytes of its lines
 	wait   time.Duration                                // from the first commit of a batch that is not full to its end
@@ -296,6 +298,7 @@ func (r *batcher) encode(b *batch) {
 		b.add(&r.entry)
 		if r.keyed {
 			b.keys = append(b.keys, partition.KeyOf(&r.entry))
+			b.fixed = append(b.fixed, r.router.routed(&r.entry))
 		}
 	}
 }

@@ -37,7 +37,7 @@ type Stats struct {
 	Shard       string
 	Written     uint64            // pings it has taken, those of shards it stands in for among them
 	Lines       uint64            // our own lines it has taken, likewise
-	DeadLetters map[string]uint64 // of its lanes, refused and put aside, by reason
+	DeadLetters map[string]uint64 // that it refused, whoever's they are, and that were put aside, by reason
 	Queued      uint64            // entries that its lanes have not passed: the sum of theirs
 	Lanes       []LaneStats
 
@@ -75,7 +75,7 @@ func (s *Stats) DeadLettered() (n uint64) {
 type accounts struct {
 	mu          sync.Mutex
 	tallies     [pingline.TotalLines + 1]Tally // by total, without Start and Queued
-	deadLetters map[string]uint64
+	deadLetters map[string]uint64              // what the shard refused, by reason, of which there are few
 }
 
 // books are what is known of one lane, safe for concurrent use, and what keeps
@@ -131,14 +131,21 @@ func (k *books) wrote(_ *batch, rows []int) {
 }
 
 func (k *books) buried(_ *batch, rows []int, e *WriteError) {
+	e.by.books.refused(e.reason(), len(rows))
 	k.mu.Lock()
-	if k.deadLetters == nil {
-		k.deadLetters = make(map[string]uint64)
-	}
-	k.deadLetters[e.reason()] += uint64(len(rows))
 	k.tallies[k.total].DeadLettered += uint64(len(rows))
 	k.mu.Unlock()
 	k.settled(len(rows))
+}
+
+// refused counts rows that the shard itself refused, whoever's they are.
+func (a *accounts) refused(reason string, rows int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.deadLetters == nil {
+		a.deadLetters = make(map[string]uint64)
+	}
+	a.deadLetters[reason] += uint64(rows)
 }
 
 func (k *books) settled(rows int) {

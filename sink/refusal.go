@@ -40,6 +40,7 @@ type WriteError struct {
 	Message    string        // what InfluxDB said, at most 1 KiB
 	RetryAfter time.Duration // how long it asked to be left alone; 0 if it did not
 	err        error         // cause, if there was no answer
+	by         *shard        // that was written to; nil outside of lanes
 }
 
 func (e *WriteError) Error() string {

@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// retentionEdge returns the ts in ms before which InfluxDB keeps nothing,
-// as far as can be learnt, or 0. It asks once for a batch: an edge that moves on
-// meanwhile would cut off a few rows at a time.
+// retentionEdge returns the ts in ms before which the shard that refused rows
+// keeps nothing, as far as can be learnt, or 0. It asks once for a batch: an edge
+// that moves on meanwhile would cut off a few rows at a time.
 func (s *sifter) retentionEdge(ctx context.Context, e *WriteError) int64 {
-	if !s.asked {
-		s.asked = true
+	if s.asked != e.by {
+		s.asked, s.edge = e.by, 0
 		if at, ok := e.lowerBound(); ok {
 			s.edge = at.UnixMilli()
-		} else if keep := s.home.Influx.retention(ctx); keep > 0 {
+		} else if keep := e.by.Influx.retention(ctx); keep > 0 {
 			s.edge = time.Now().Add(-keep).UnixMilli()
 		}
 	}

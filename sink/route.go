@@ -2,6 +2,7 @@ package sink
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"pingline"
@@ -107,4 +108,40 @@ func (r *router) ownerOfLine(e *pingline.Entry) owner {
 		}
 	}
 	return ownerOf(shard, kind)
+}
+
+// routed reports whether a route says where what e is goes. Then no other shard
+// stands in, not even one that is as good as any: its readers would not look there.
+func (r *router) routed(e *pingline.Entry) bool {
+	_, named := r.cfg.Routes[routeNames[routeOf(e)]]
+	return named
+}
+
+// routeOf returns which route is that of e. A replayed line is told by its text.
+func routeOf(e *pingline.Entry) int {
+	switch e.Kind {
+	case pingline.Activity:
+		return routeActivity
+	case pingline.Self:
+		return routeSelf
+	case pingline.Replayed:
+		return routeOfLine(e.Line)
+	}
+	if e.Event != "" {
+		return routeEvent
+	}
+	return routeLocation
+}
+
+func routeOfLine(line string) int {
+	measurement := line[:max(strings.IndexAny(line, ", "), 0)]
+	switch {
+	case measurement == "cell_activity":
+		return routeActivity
+	case measurement == "pingline", strings.HasPrefix(measurement, "pingline_"):
+		return routeSelf
+	case hasField([]byte(line), "event"):
+		return routeEvent
+	}
+	return routeLocation
 }

@@ -54,7 +54,12 @@ func (l *lane) send(ctx, writing context.Context, b *batch, rows []int) (n int, 
 			b.take(some[:n])
 		}
 	}
-	return l.scatter(ctx, writing, b, rows, func(row int) *shard { return l.sink.standIn(l.home, b, row) })
+	return l.scatter(ctx, writing, b, rows, func(row int) *shard {
+		if b.fixed[row] {
+			return l.home
+		}
+		return l.sink.standIn(l.home, b, row)
+	})
 }
 
 // attempt writes the first n of rows to one shard, as few as its breaker wants.
@@ -79,8 +84,10 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 	switch {
 	case err == nil:
 		to.answered(l.kind, n)
+		to.tally.passed(n)
 		l.observe(to, begun, b, rows[:n])
 	case errors.As(err, &refused) && refused.Kind == Row:
+		refused.by = to
 		to.answered(l.kind, 0)
 	case errors.As(err, &refused):
 		to.failed(refused, err)
@@ -136,11 +143,11 @@ func (b *batch) untaken(rows []int) (rest []int) {
 	return rest
 }
 
-// away reports whether others stand in for a shard: it has been down for
-// HandOver, or for as long as the longest retry while the log is filling up,
-// and another is up.
+// away reports whether others stand in for a shard: keys are spread over it, it
+// has been down for HandOver, or for as long as the longest retry while the log
+// is filling up, and another is up.
 func (s *Sink) away(home *shard) bool {
-	if s.cfg.HandOver == 0 {
+	if s.cfg.HandOver == 0 || !home.spread {
 		return false
 	}
 	down := home.down()
@@ -160,13 +167,7 @@ func (s *Sink) away(home *shard) bool {
 // so that what a shard missed is spread over all others. nil if none is up.
 func (s *Sink) standIn(home *shard, b *batch, row int) *shard {
 	var room [32]int
-	order := room[:0]
-	if s.cfg.Spread == nil {
-		order = append(order, 0)
-	} else {
-		order = s.cfg.Spread.OrderKey(order, b.keys[row])
-	}
-	for _, i := range order {
+	for _, i := range s.cfg.Spread.OrderKey(room[:0], b.keys[row]) {
 		if sh := s.shards[i]; sh != home && sh.up() {
 			return sh
 		}

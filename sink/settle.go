@@ -2,7 +2,9 @@ package sink
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // settle has InfluxDB take all rows of b, or makes those that it refuses for
@@ -20,7 +22,6 @@ func (l *lane) settle(ctx, writing context.Context, b *batch) error {
 		}
 		rows = again
 	}
-	l.home.tally.passed(b.rows())
 	return nil
 }
 
@@ -36,8 +37,8 @@ type sifter struct {
 	b   *batch
 	bad []badRow // in no order
 
-	edge  int64 // ts before which InfluxDB keeps nothing, ms; 0 if not known
-	asked bool  // for edge
+	asked *shard // for edge; nil if none was
+	edge  int64  // ts before which it keeps nothing, ms; 0 if not known
 }
 
 // sift writes rows and sets those aside that are refused. A write that is
@@ -116,6 +117,7 @@ func part(rows []int, meant func(int) bool) (in, out []int) {
 // ctx's.
 func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again []int, err error) {
 	stands := false
+	slices.SortStableFunc(bad, func(a, b badRow) int { return strings.Compare(a.why.by.Name, b.why.by.Name) })
 	defer func() {
 		if stands && err == nil {
 			l.books.fine(l)
@@ -146,26 +148,37 @@ func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again
 	return nil, nil
 }
 
-// putAside makes the first n of bad durable as dead letters. If that is not all
-// of them it returns an error.
+// putAside makes the first n of bad durable as dead letters, of one shard at a
+// time: that which refused them, and which they count against. If it stops
+// before all of that shard's are, it returns an error.
 func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err error) {
-	tally := &l.home.tally
-	may, free := tally.admit(len(bad))
+	by := bad[0].why.by
+	bad = leading(bad, func(r badRow) bool { return r.why.by == by })
+	may, free := by.tally.admit(len(bad))
 	if may == 0 {
-		tally.allow(l.dead.accepted(l.home.Name))
-		may, free = tally.admit(len(bad))
+		by.tally.allow(l.dead.accepted(by.Name))
+		may, free = by.tally.admit(len(bad))
 	}
-	n, err = l.dead.append(ctx, l.home.Name, may, func(i int) ([]byte, *WriteError) {
+	n, err = l.dead.append(ctx, by.Name, may, func(i int) ([]byte, *WriteError) {
 		return b.row(bad[i].row), bad[i].why
 	})
-	tally.giveBack(may-n, free)
+	by.tally.giveBack(may-n, free)
+	by.tally.passed(n)
 	for _, r := range bad[:n] {
 		l.books.buried(b, []int{r.row}, r.why)
 	}
 	if err == nil && n < len(bad) {
-		err = tally.tooMany(len(bad)-n, bad[n].why)
+		err = fmt.Errorf("shard %s: %w", by.Name, by.tally.tooMany(len(bad)-n, bad[n].why))
 	}
 	return n, err
+}
+
+// leading returns those of rows that stand before the first that is not meant.
+func leading(rows []badRow, meant func(badRow) bool) []badRow {
+	if n := slices.IndexFunc(rows, func(r badRow) bool { return !meant(r) }); n >= 0 {
+		return rows[:n]
+	}
+	return rows
 }
 
 // probe writes one row for each reason that rows were refused for, and reports

@@ -13,6 +13,7 @@ import (
 type shard struct {
 	Shard
 	cfg     *Config
+	spread  bool // keys are spread over it and others, which may stand in for it
 	breaker *breaker
 	gate    gate
 	bytes   int                 // most of a batch
@@ -47,7 +48,7 @@ const laneBatches = 16
 
 func (s *Sink) newShard(i int) *shard {
 	cfg := &s.cfg
-	sh := &shard{Shard: cfg.Shards[i], cfg: cfg}
+	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: cfg.spread() > 1 && i < cfg.spread()}
 	sh.breaker = newBreaker(sh.Name, cfg.RetryMax/2, sh.Influx.cfg.Timeout/2)
 	sh.gate.half = func() bool { return sh.breaker.state() == HalfOpen }
 	sh.gate.pace = newPace(sh.Influx.cfg.Timeout / 4)

@@ -59,9 +59,10 @@ type Config struct {
 	// lines. Without one, pings are spread and our own lines go to the first.
 	Routes map[string]int
 
-	// HandOver is how long a shard is down before its lanes write to the others, 0
-	// never. Down means that not one write was taken, whatever the reason. From
-	// level 2 on, as told by Level, it need not last.
+	// HandOver is how long a shard of Spread is down before its lanes write to the
+	// others of Spread, 0 never. Down means that not one write was taken, whatever
+	// the reason. From level 2 on, as told by Level, it need not last. What Routes
+	// names a shard for waits for that shard: its readers look nowhere else.
 	HandOver time.Duration
 	Level    func() int // of overload; nil means 0
 
@@ -87,6 +88,7 @@ type Config struct {
 // Sink writes what the log holds to its shards.
 type Sink struct {
 	cfg    Config
+	router router
 	dealer dealer
 	dead   *DeadLetters
 	shards []*shard
@@ -117,8 +119,8 @@ func New(cfg Config) (*Sink, error) {
 	}
 	dead := &DeadLetters{dir: cfg.DeadLetterDir, most: cfg.DeadLetterMaxBytes, perFile: DeadLetterFileBytes}
 	s := &Sink{cfg: cfg, dead: dead}
-	router := newRouter(&s.cfg)
-	s.dealer.owner = router.owner
+	s.router = newRouter(&s.cfg)
+	s.dealer.owner = s.router.owner
 	kept, err := goOn(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
