@@ -28,12 +28,20 @@ type batch struct {
 
 	numbers []int  // of the rows, from 0; not fewer than there are
 	picked  []byte // what pick returned, if it had to copy
+
+	counted int // bytes in the account of its lane's shard
+}
+
+// size returns how many bytes b takes.
+func (b *batch) size() int {
+	const word = 8
+	return cap(b.lines) + cap(b.picked) + cap(b.fixed) + cap(b.taken) + word*(cap(b.ends)+cap(b.at)+cap(b.keys)+cap(b.numbers))
 }
 
 func (b *batch) reset() {
 	*b = batch{
 		lines: b.lines[:0], ends: b.ends[:0], at: b.at[:0], keys: b.keys[:0], fixed: b.fixed[:0], taken: b.taken[:0],
-		numbers: b.numbers, picked: b.picked,
+		numbers: b.numbers, picked: b.picked, counted: b.counted,
 	}
 }
 

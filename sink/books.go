@@ -399,6 +399,17 @@ func (v *survey) share() {
 	}
 }
 
+// Memory returns how many bytes batches take, on their way or being filled, and
+// what the lanes have been told of commits. It is about Config.BatchMemory, three
+// times over while all of it is being written, and dealerBytes at most.
+func (s *Sink) Memory() int64 {
+	sum := int64(s.dealer.size())
+	for _, sh := range s.shards {
+		sum += sh.memory.Load()
+	}
+	return sum
+}
+
 // Account returns what became of all that is in the log.
 func (s *Sink) Account() Account { return s.survey().Account }
 

@@ -1,17 +1,18 @@
 package sink
 
 import (
-	"slices"
+	"runtime"
 	"sync"
 	"testing"
 
 	"pingline"
+	"pingline/queue"
 )
 
 // However many lanes ask, and wherever they stand, each is told the same, and
 // what is kept is bounded.
 func TestDealer(t *testing.T) {
-	list := commits(2 * maxPlaces / 250)
+	list := commits(2 * dealerBytes / (250 * placeBytes))
 	d := &dealer{owner: func(e *pingline.Entry, _ int64) owner {
 		if !e.Stored() {
 			return nobody
@@ -39,16 +40,69 @@ func TestDealer(t *testing.T) {
 	wg.Wait()
 	kept := 0
 	for number, c := range d.known {
-		kept += len(c.places)
-		if !slices.Contains(d.order, number) {
+		kept += dealtBytes + placeBytes*cap(c.places)
+		if c.in == nil || c.in.Value != c || c.number != number {
 			t.Errorf("commit %d is known, but not in the order", number)
 		}
 	}
-	if kept > maxPlaces || kept != d.places || len(d.known) != len(d.order) || kept < maxPlaces/2 {
-		t.Errorf("%d places are kept, %d counted, of %d commits, %d in order", kept, d.places, len(d.known), len(d.order))
+	if kept > dealerBytes || kept != d.size() || len(d.known) != d.order.Len() || kept < dealerBytes/2 {
+		t.Errorf("%d bytes are kept, %d counted, of %d commits, %d in order", kept, d.size(), len(d.known), d.order.Len())
 	}
 	last := list[len(list)-1]
 	if first := d.deal(&last); d.deal(&last) != first {
 		t.Error("a commit was dealt twice though nothing came between")
+	}
+}
+
+// heap returns how many bytes live on the heap.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// The commits of a fleet that stands still hold nothing that is stored. They too
+// take room, and no more than is counted, with places or without.
+func TestDealerCountsWhatItTakes(t *testing.T) {
+	for name, payload := range map[string][]byte{
+		"nothing stored": commit(held(20)...),
+		"one stored":     commit(append(held(20), fleet(1, 1)...)...),
+		"all stored":     commit(fleet(1, 40)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := Sink{cfg: Config{Shards: []Shard{{Name: "a"}}}}
+			s.router = newRouter(&s.cfg)
+			d := &dealer{owner: s.router.owner, lanes: 4}
+			before, n := heap(), uint64(0)
+			for size := -1; size != d.size(); { // until it holds as much as it will
+				size = d.size()
+				for range 2 * dealerBytes / dealtBytes {
+					n++
+					d.deal(&queue.Record{Number: n, Payload: payload})
+				}
+			}
+			took := heap() - before
+			if d.size() > dealerBytes || took > d.size()*3/2+64<<10 {
+				t.Errorf("after %d commits %d bytes are counted, of %d at most, and %d are taken", n, d.size(), dealerBytes, took)
+			}
+			runtime.KeepAlive(d)
+		})
+	}
+}
+
+// A commit that all lanes have read is let go of, though nothing comes after it.
+func TestDealerLetsGoOfWhatAllHaveRead(t *testing.T) {
+	d := &dealer{owner: func(*pingline.Entry, int64) owner { return 0 }, lanes: 4}
+	for i, rec := range commits(100) {
+		for lane := range 4 {
+			d.deal(&rec)
+			if known := len(d.known) == 1; known != (lane < 3) {
+				t.Fatalf("commit %d, asked for by %d lanes of 4: kept %v", i, lane+1, known)
+			}
+		}
+	}
+	if d.size() != 0 {
+		t.Errorf("%d bytes of nothing", d.size())
 	}
 }

@@ -106,6 +106,7 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 		b := batches.Get().(*batch)
 		b.reset()
 		err := l.batcher.fill(ctx, b)
+		l.home.account(b, err != nil)
 		switch {
 		case errors.Is(err, errEnd):
 			return nil
@@ -125,21 +126,26 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 		l.books.filled(b)
 		if b.rows() == 0 {
 			l.passed(b)
+			l.home.account(b, true)
 			batches.Put(b)
 			continue
 		}
 		release, err := l.depart(ctx, b)
+		l.home.account(b, err != nil)
 		if err != nil {
 			return err
 		}
 		leg := l.begin(b)
 		g.Go(func() error {
 			defer release()
+			defer func() {
+				l.home.account(b, true)
+				batches.Put(b)
+			}()
 			if err := l.settle(ctx, writing, b); err != nil {
 				return err
 			}
 			l.land(leg)
-			batches.Put(b)
 			return nil
 		})
 	}
@@ -168,6 +174,7 @@ func (l *lane) depart(ctx context.Context, b *batch) (release func(), err error)
 		}
 	}()
 	l.batcher.fillOn(waiting, b)
+	l.home.account(b, false)
 	l.park(waiting)
 	if !errors.Is(context.Cause(waiting), errDeparted) {
 		return nil, ctx.Err()

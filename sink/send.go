@@ -73,6 +73,10 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 	}
 	n = to.breaker.most(len(rows))
 	lines := b.pick(rows[:n])
+	l.home.account(b, false)
+	copies := int64(2 * len(lines)) // a copy for the client library, and what is compressed
+	to.memory.Add(copies)
+	defer to.memory.Add(-copies)
 	begun := time.Now()
 	err = to.breaker.write(func() error { return to.Influx.Write(writing, lines) })
 	taken := 0

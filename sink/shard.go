@@ -3,6 +3,7 @@ package sink
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -19,8 +20,9 @@ type shard struct {
 	bytes   int                 // most of a batch
 	pool    *semaphore.Weighted // bytes of batches of its lanes, beside the two that each may have
 	holes   holes
-	books   accounts // of its lanes
-	tally   tally    // of what it refuses
+	memory  atomic.Int64 // bytes of its lanes' batches, and of what is being written to it
+	books   accounts     // of its lanes
+	tally   tally        // of what it refuses
 
 	mu        sync.Mutex
 	took      [laneKinds]uint64 // rows, whoever's, by the kind of their lane
@@ -57,6 +59,17 @@ func (s *Sink) newShard(i int) *shard {
 	sh.bytes = max(min(cfg.BatchBytes, part/laneBatches), minBatchBytes)
 	sh.pool = semaphore.NewWeighted(int64((laneBatches - 2*(int(laneKinds)+1)) * sh.bytes))
 	return sh
+}
+
+// account brings what is counted for b up to date; done with, it is worth nothing.
+// Called by the goroutine that has b.
+func (s *shard) account(b *batch, done bool) {
+	size := b.size()
+	if done {
+		size = 0
+	}
+	s.memory.Add(int64(size - b.counted))
+	b.counted = size
 }
 
 // minBatchBytes is the least that a batch may hold: some of the longest lines.

@@ -120,7 +120,7 @@ func New(cfg Config) (*Sink, error) {
 	dead := &DeadLetters{dir: cfg.DeadLetterDir, most: cfg.DeadLetterMaxBytes, perFile: DeadLetterFileBytes}
 	s := &Sink{cfg: cfg, dead: dead}
 	s.router = newRouter(&s.cfg)
-	s.dealer.owner = s.router.owner
+	s.dealer.owner, s.dealer.lanes = s.router.owner, len(cfg.Shards)*int(laneKinds)
 	kept, err := goOn(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)

@@ -111,6 +111,7 @@ var (
 	descBreaker     = desc("breaker_state", "0 closed, 1 half-open, 2 open.", "shard")
 	descInFlight    = desc("writes_in_flight", "Writes to the store under way.", "shard")
 	descLimit       = desc("writes_limit", "Writes to the store that may be under way at once.", "shard")
+	descSinkBytes   = desc("sink_bytes", "What batches on their way to the store take, and what is known of the commits they come from.")
 	descHandedOver  = desc("handed_over", "1 while others stand in for a shard that is down.", "shard")
 	descBusy        = desc("writer_busy_ratio", "Share of its life the writer spent on commits.")
 	descFilter      = desc("filter_riders", "Tracks the filter knows.")
@@ -157,6 +158,7 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	if size, err := c.s.sink.DeadLetters().Bytes(); err == nil {
 		gauge(descDeadBytes, float64(size))
 	}
+	gauge(descSinkBytes, float64(c.s.sink.Memory()))
 	gauge(descDeadMost, float64(c.s.cfg.DeadletterMaxBytes))
 	counter(descReplayed, b.writer.Replayed)
 	gauge(descQueueBytes, float64(c.s.log.Bytes()))
