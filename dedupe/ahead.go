@@ -25,11 +25,11 @@ const leastSlots = 1 << 14
 // into waiting for memory, which Judge does for one ping after the other, and
 // this for all of them at once.
 func (f *Filter) Prefetch(pings []pingline.Ping) {
-	f.prefetch(len(pings), func(i int) *pingline.Ping { return &pings[i] })
+	f.PrefetchFunc(len(pings), func(i int) *pingline.Ping { return &pings[i] })
 }
 
-// prefetch is Prefetch for n pings.
-func (f *Filter) prefetch(n int, ping func(i int) *pingline.Ping) {
+// PrefetchFunc is Prefetch for n pings, wherever they lie.
+func (f *Filter) PrefetchFunc(n int, ping func(i int) *pingline.Ping) {
 	a := &f.ahead
 	a.next, a.n = 0, 0
 	if len(f.index) < a.least {

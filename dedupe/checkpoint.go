@@ -18,7 +18,7 @@ import (
 //
 // A piece is, little endian:
 //
-//	u8  version (1)
+//	u8  version (2)
 //	u32 number of the piece, from 0
 //	u8  1 in the last piece
 //	u64 commit it stands at
@@ -30,24 +30,30 @@ import (
 // and a track:
 //
 //	name: rider, device, trip of the ping held, each u8 length and bytes
-//	u8  flags: 1 broken, 2 a ping is held, 4 a backlog is open
-//	u64 stamp, u32 skipped
+//	u8  flags: 1 broken, 2 a ping is held, 4 a backlog is open, 8 the oldest point
+//	    is the track's first vertex
+//	u64 stamp, u32 skipped, u8 pace
 //	i64 base of the points; points: u8 number, then u32, u32, i32 each
 //	u16 number of blocks; each: points, from the oldest block on
 //	u16 number of blocks of marks; each: points
 //	line, if a ping is held
-//	backlog, if open: start and end (i64, i32, i32 each), trip, line
+//	backlog, if open: start and end (i64, i32, i32 each), trip, line, u8 1 if it is
+//	    anchored at the end, f64 bound of the ping held, u8 pace
 //
 // and a line: u8 1 if crowded, the fix held (i64, 2 i32, 5 f32, u8 known), u64
 // cell, u16 sub-key, 16 f32 polygon.
+//
+// In version 1 a track has no pace, a backlog ends with its line, and flag 8 is not
+// set.
 const (
-	pieceVersion = 1
+	pieceVersion = 2
 	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 4
 	pieceTracks  = 1024
 
 	flagBroken  = 1
 	flagHolds   = 2
 	flagBacklog = 4
+	flagWhole   = 8
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -111,12 +117,15 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	if t.backlog != 0 {
 		flags |= flagBacklog
 	}
+	if t.whole {
+		flags |= flagWhole
+	}
 	for _, s := range [...]string{rider, device, trip} {
 		dst = append(append(dst, byte(len(s))), s...)
 	}
 	dst = append(dst, flags)
 	dst = binary.LittleEndian.AppendUint64(dst, f.order.at(i).stamp)
-	dst = binary.LittleEndian.AppendUint32(dst, t.skipped)
+	dst = append(binary.LittleEndian.AppendUint32(dst, t.skipped), t.pace)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(t.base))
 	dst = appendPoints(dst, t.points[:t.n])
 	dst = f.blocks.appendChain(dst, t.top)
@@ -128,9 +137,17 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 		s := f.backlogs.at(t.backlog)
 		dst = appendSpot(appendSpot(dst, s.start), s.end)
 		dst = append(append(dst, byte(len(s.trip))), s.trip...)
-		dst = appendLine(dst, &s.line)
+		dst = append(appendLine(dst, &s.line), oneIf(s.toEnd))
+		dst = append(binary.LittleEndian.AppendUint64(dst, math.Float64bits(s.eps)), s.pace)
 	}
 	return dst
+}
+
+func oneIf(on bool) byte {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 func (p *blockPool) appendChain(dst []byte, top uint32) []byte {
@@ -169,11 +186,7 @@ func appendSpot(dst []byte, s spot) []byte {
 }
 
 func appendLine(dst []byte, l *line) []byte {
-	crowded := byte(0)
-	if l.crowded {
-		crowded = 1
-	}
-	dst = appendSpot(append(dst, crowded), spotOf(&l.fix))
+	dst = appendSpot(append(dst, oneIf(l.crowded)), spotOf(&l.fix))
 	for _, v := range [...]float32{l.fix.Speed, l.fix.Heading, l.fix.Accuracy, l.fix.Altitude, l.fix.Battery} {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 	}
@@ -233,8 +246,8 @@ func (f *Filter) endLoad() {
 // commits after the one at which the first piece stood. It returns an error
 // wrapping pingline.ErrCorrupt; the filter is then of no use.
 func (f *Filter) Load(piece []byte) error {
-	if len(piece) < pieceHeader+4 || piece[0] != pieceVersion {
-		return fmt.Errorf("dedupe: no piece of a checkpoint of version %d: %w", pieceVersion, pingline.ErrCorrupt)
+	if len(piece) < pieceHeader+4 || piece[0] < 1 || piece[0] > pieceVersion {
+		return fmt.Errorf("dedupe: no piece of a checkpoint of version 1 to %d: %w", pieceVersion, pingline.ErrCorrupt)
 	}
 	body, sum := piece[:len(piece)-4], binary.LittleEndian.Uint32(piece[len(piece)-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
@@ -257,7 +270,7 @@ func (f *Filter) Load(piece []byte) error {
 		f.order.stamp = stamp
 	}
 	for range d.u32() {
-		if f.loadTrack(d, number); d.bad {
+		if f.loadTrack(d, number, piece[0]); d.bad {
 			break
 		}
 	}
@@ -268,7 +281,7 @@ func (f *Filter) Load(piece []byte) error {
 }
 
 // loadTrack restores one track, in place of an older state of it.
-func (f *Filter) loadTrack(d *decoder, number uint64) {
+func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	rider, device, trip := d.name(), d.name(), d.name()
 	d.bad = d.bad || rider == ""
 	if d.bad {
@@ -290,8 +303,12 @@ func (f *Filter) loadTrack(d *decoder, number uint64) {
 	t.broken = flags&flagBroken != 0
 	f.order.at(i).stamp = d.u64()
 	t.skipped = d.u32()
+	if version > 1 {
+		t.pace = d.u8()
+	}
 	t.base = int64(d.u64())
 	t.n = uint8(d.points(t.points[:]))
+	t.whole = flags&flagWhole != 0 && t.n > 0
 	f.loadChain(d, i, &t.top, false)
 	f.loadChain(d, i, &t.marks, true)
 	if t.n > 0 {
@@ -303,11 +320,27 @@ func (f *Filter) loadTrack(d *decoder, number uint64) {
 		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().at
 	}
 	if flags&flagBacklog != 0 {
-		s := f.openBacklog(t, d.spot(), d.spot())
-		s.trip = d.name()
-		f.loadLine(d, i, &s.line)
-		d.bad = d.bad || s.start != s.end && !s.covers(s.fix.At)
+		f.loadBacklog(d, i, version)
 	}
+}
+
+// loadBacklog restores a backlog. In version 1 the bound of the held ping is not
+// known: with a bound of 0 no chord is drawn past it before the next vertex.
+func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
+	t := f.tracks.at(i)
+	f.openBacklog(t, d.spot(), d.spot())
+	s := f.backlogs.at(t.backlog)
+	s.trip = d.name()
+	f.loadLine(d, i, &s.line)
+	if version > 1 {
+		s.toEnd, s.eps, s.pace = d.u8() == 1, math.Float64frombits(d.u64()), d.u8()
+	}
+	anchor, _ := s.ends()
+	if s.crowded {
+		s.frame = frameAt(anchor.lat)
+	}
+	d.bad = d.bad || s.start != s.end && !s.covers(s.fix.At) || s.crowded && anchor == longAgo
+	d.bad = d.bad || s.start == longAgo && (s.crowded && !s.toEnd) || !(s.eps >= 0 && s.eps <= maxBound) || s.pace > 64 || t.pace > 64
 }
 
 // loadChain restores a chain of blocks: all of it if there is room.
@@ -321,6 +354,9 @@ func (f *Filter) loadChain(d *decoder, i uint32, top *uint32, marks bool) {
 		}
 		k := f.blocks.take(i)
 		if k == 0 {
+			if !marks {
+				t.whole = false
+			}
 			continue
 		}
 		f.blocks.link(top, k)

@@ -56,10 +56,9 @@ func TestEventIsNeverSwallowed(t *testing.T) {
 		{"at the instant of the one held, elsewhere", func(r *run) { r.judgeAll(straight(0, 9)) }, off(second(8), 500), true},
 		{"at the instant of the one held, near", func(r *run) { r.judgeAll(straight(0, 9)) }, off(second(8), 2), true},
 		{"at the instant of a dropped one, elsewhere", func(r *run) { r.judgeAll(straight(0, 9)) }, off(second(4), 500), true},
-		{"between two fixes", func(r *run) { r.judge(second(0)); r.judge(second(8)) }, second(4), true},
-		{"before all of its track", func(r *run) { r.judgeAll(straight(5, 9)) }, second(0), true},
-		{"on the fix held of a backlog", backlogged, second(4), true},
-		{"in a backlog, further on", backlogged, second(6), true},
+		{"where nothing was dropped", func(r *run) { r.judge(second(0)); r.judge(second(8)) }, second(4), false},
+		{"before all of its track", func(r *run) { r.judgeAll(straight(5, 9)) }, second(0), false},
+		{"in a backlog, further on", backlogged, second(6), false},
 		{"on a fix of a broken track", func(r *run) { r.judgeAll(straight(0, 9)); r.Damaged(0) }, second(4), true},
 		{"on the fix held of a broken track", func(r *run) { r.judgeAll(straight(0, 9)); r.Damaged(0) }, second(8), false},
 		{"older than a broken track", func(r *run) { r.judgeAll(straight(5, 9)); r.Damaged(0) }, second(0), true},
@@ -82,6 +81,14 @@ func TestEventIsNeverSwallowed(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestEventOnTheFixHeldOfABacklog(t *testing.T) {
+	r := newRun(t, bare(), Bound{MaxError: 10})
+	backlogged(r)
+	r.cry(second(4), "sos", false)
+	r.judgeAll(straight(5, 2))
+	r.finish()
 }
 
 // cry sends p with an event, and checks that the event's own entry is stored.

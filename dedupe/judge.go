@@ -38,7 +38,7 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 		f.judgeNext(b, i, e, eps)
 		return false
 	case e.Event != "":
-		return f.judgePastEvent(b, t, e, eps)
+		return f.judgePastEvent(b, i, e, eps)
 	case t.broken:
 		f.judgeBroken(t, e)
 		return false
@@ -51,7 +51,7 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
 	if t.holds {
-		if t.broken || f.leaves(t.frame, t.last(), p) || !t.passes(t.last(), p) {
+		if t.broken || f.leaves(t.frame, t.last(), p) || t.misses(p, eps) || !t.passes(t.last(), p) {
 			f.promote(b, i, next)
 		} else {
 			b.settle(t.token, false)
@@ -66,42 +66,60 @@ func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
 // leaves reports whether a line from vertex v must not go as far as p: the
 // plane does not carry it, or it would be longer than MaxGap.
 func (f *Filter) leaves(fr frame, v, p spot) bool {
-	return p.at-v.at > f.maxGap || !fr.carries(v, p)
+	return max(p.at-v.at, v.at-p.at) > f.maxGap || !fr.carries(v, p)
 }
 
 // stale reports whether the newest vertex misleads those who look at it now: a
 // rider who moves has p more than LiveGap later.
 func (f *Filter) stale(t *track, p spot, eps float64) bool {
 	v := t.last()
-	if p.at-v.at <= f.liveGap {
-		return false
-	}
-	d := t.frame.offset(v, p)
+	return p.at-v.at > f.liveGap && t.frame.moved(v, p, eps)
+}
+
+// moved reports whether two spots are more than eps metres apart.
+func (fr frame) moved(from, to spot, eps float64) bool {
+	d := fr.offset(from, to)
 	r := margin * eps
 	return d.x*d.x+d.y*d.y > r*r
 }
 
 // judgePastEvent judges a ping with an event that is not the newest. It is
-// stored, unless it was: late, or as the newest vertex if that is its own fix.
-func (f *Filter) judgePastEvent(b *Batch, t *track, e *pingline.Entry, eps float64) (conflict bool) {
-	p := spotOf(&e.Fix)
+// stored, unless it was.
+func (f *Filter) judgePastEvent(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
 	if t.marks != 0 && f.blocks.remembers(t, newMark(p, e.Event)) {
 		e.Verdict = pingline.Duplicate
 		return false
 	}
+	if !t.holds && t.n > 0 && t.last() == p {
+		e.Verdict = pingline.Accepted // the same point again, now with its event
+		return false
+	}
+	return f.judgePastStored(b, i, e, eps)
+}
+
+// judgePastStored judges a ping that is not the newest and has to be stored: as a
+// vertex if it is on the very fix that is held, or where nothing was dropped, and
+// late otherwise.
+func (f *Filter) judgePastStored(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
+	t, p := f.tracks.at(i), spotOf(&e.Fix)
 	e.Verdict = pingline.Accepted
+	known, ok := f.known(t, p.at)
 	switch {
 	case t.holds && spotOf(&t.fix) == p:
 		b.settle(t.token, false) // the chord to it is the chord to e
 		e.State = next
-	case !t.holds && t.n > 0 && t.last() == p:
-		// The same point again, now with its event.
-	default:
+	case t.broken:
 		e.Late = true
-		known, ok := f.known(t, p.at)
-		return ok && !known.samePlace(p) && !near(known, p, eps)
+	case t.backlog != 0 && spotOf(&f.backlogs.at(t.backlog).fix) == p:
+		b.settle(f.backlogs.at(t.backlog).token, false)
+		e.State = back
+	case ok:
+		e.Late = true
+	default:
+		return f.judgePast(b, i, e, 0) // no line is good enough for it
 	}
-	return false
+	return e.Late && ok && !known.samePlace(p) && !near(known, p, eps)
 }
 
 // known returns the ping, held or vertex, known for an instant.
@@ -153,34 +171,31 @@ func (f *Filter) judgeBroken(t *track, e *pingline.Entry) {
 // track, by the segment it falls into.
 func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
-	if t.backlog != 0 {
-		if s := f.backlogs.at(t.backlog); s.covers(p.at) {
-			if p.at <= s.fix.At {
-				return f.judgeBetween(b, i, e, &s.line, s.start, back, eps)
-			}
-			return f.judgeBacklog(b, i, e, eps)
-		}
+	if t.backlog != 0 && f.backlogs.at(t.backlog).covers(p.at) {
+		return f.judgeBacklog(b, i, e, eps)
 	}
 	if t.holds && p.at > t.last().at {
-		return f.judgeBetween(b, i, e, &t.line, t.last(), next, eps)
+		if t.crowded || p.at == t.fix.At || t.backlog == 0 && f.backlogsFull() {
+			return f.judgeBetween(b, i, e, &t.line, t.last(), next, eps)
+		}
+		f.promote(b, i, next) // an end for the segment in which nothing was dropped
+		return f.judgePast(b, i, e, eps)
 	}
-	at, ok := f.blocks.find(&t.recent, p.at)
-	if !ok {
+	if at, ok := f.blocks.find(&t.recent, p.at); ok {
+		if v := t.spot(*f.blocks.point(&t.recent, at)); v.at == p.at {
+			return judgeInstant(e, v, eps)
+		}
+	}
+	start, end, crowded := f.segment(t, p.at)
+	switch full := t.backlog == 0 && f.backlogsFull(); {
+	case start == end, start == longAgo && (full || p.at <= f.forgot):
 		e.Verdict, e.Late = pingline.Accepted, true // before all that is known
-		return false
+	case crowded || full:
+		judgeFit(e, start, end, eps)
+	default:
+		return f.judgeEmpty(b, i, e, start, end, eps)
 	}
-	from := t.spot(*f.blocks.point(&t.recent, at))
-	if from.at == p.at {
-		return judgeInstant(e, from, eps)
-	}
-	at, _ = f.blocks.after(&t.recent, at)
-	end := f.blocks.point(&t.recent, at)
-	to := t.spot(*end)
-	if end.crowded() || t.backlog == 0 && f.backlogsFull() {
-		judgeFit(e, from, to, eps)
-		return false
-	}
-	return f.judgeEmpty(b, i, e, from, eps)
+	return false
 }
 
 // judgeInstant judges a ping of a vertex's instant.
@@ -207,16 +222,20 @@ func judgeFit(e *pingline.Entry, from, to spot, eps float64) {
 	e.Verdict, e.Late = pingline.Accepted, true
 }
 
-// judgeBetween judges a ping after the vertex of an open line and not after
-// the ping held there. A ping that fits narrows the polygon; if the held one is
-// then outside, it is stored: the ping does fit the chord to it.
+// judgeBetween judges a ping between the vertex of an open line and the ping
+// held there, or of its instant. A ping that fits narrows the polygon; if the held
+// one is then outside, it is stored: the ping does fit the chord to it.
 func (f *Filter) judgeBetween(b *Batch, i uint32, e *pingline.Entry, l *line, vertex spot, kind uint8, eps float64) (conflict bool) {
 	p, held := spotOf(&e.Fix), spotOf(&l.fix)
 	if p == held {
 		e.Verdict = pingline.Duplicate
 		return false
 	}
-	judgeFit(e, vertex, held, eps)
+	if vertex.at < held.at {
+		judgeFit(e, vertex, held, eps)
+	} else {
+		judgeFit(e, held, vertex, eps)
+	}
 	if e.Late {
 		return p.at == held.at
 	}
@@ -228,43 +247,6 @@ func (f *Filter) judgeBetween(b *Batch, i uint32, e *pingline.Entry, l *line, ve
 		}
 	}
 	f.promote(b, i, kind)
-	return false
-}
-
-// judgeEmpty judges a ping in a segment after vertex in which nothing was
-// dropped: it starts a backlog. One that is open elsewhere is settled first: its
-// held ping is covered if the whole segment passes all that was dropped in it.
-func (f *Filter) judgeEmpty(b *Batch, i uint32, e *pingline.Entry, vertex spot, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
-	if t.backlog != 0 {
-		s := f.backlogs.at(t.backlog)
-		if s.start == s.end || f.leaves(s.frame, s.start, s.end) || !s.passes(s.start, s.end) {
-			f.promote(b, i, back) // the new vertex may push out the oldest
-			return f.judgePast(b, i, e, eps)
-		}
-		b.settle(s.token, false)
-	}
-	e.State, e.Verdict = back, pingline.Held
-	if eps == 0 || f.leaves(frameAt(vertex.lat), vertex, p) {
-		e.Verdict = pingline.Accepted
-	}
-	return false
-}
-
-// judgeBacklog judges the next ping of a backlog, as judgeNext does for the
-// newest; how old the newest vertex is does not matter here.
-func (f *Filter) judgeBacklog(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
-	s := f.backlogs.at(t.backlog)
-	if f.leaves(s.frame, s.start, p) || !s.passes(s.start, p) {
-		f.promote(b, i, back)
-		return f.judgePast(b, i, e, eps) // from the new vertex on
-	}
-	b.settle(s.token, false)
-	e.State, e.Verdict = back, pingline.Held
-	if eps == 0 {
-		e.Verdict = pingline.Accepted
-	}
 	return false
 }
 

@@ -50,7 +50,7 @@ func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
 		return dst
 	}
 	if t.backlog != 0 {
-		k.Complete = min(k.Complete, f.backlogs.at(t.backlog).start.at+1)
+		k.Complete = min(k.Complete, f.backlogs.at(t.backlog).unmoved())
 	}
 	return append(dst, k)
 }

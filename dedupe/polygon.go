@@ -86,7 +86,7 @@ func (fr frame) offset(from, to spot) vec {
 }
 
 // velocity returns the velocity of the chord between two spots of different
-// times.
+// times, of which from may be the later.
 func (fr frame) velocity(from, to spot) vec {
 	v := fr.offset(from, to)
 	perMs := 1 / float64(to.at-from.at)
@@ -133,9 +133,10 @@ var openPolygon = func() (p polygon) {
 const inward = 1.0 / (1 << 22)
 
 // narrow intersects p with the 16-gon for velocities that pass within eps
-// metres of a ping seen dt ms after the vertex and with velocity v from it.
+// metres of a ping seen dt ms after the vertex, or before it if dt is negative,
+// and with velocity v from it.
 func (p *polygon) narrow(v vec, eps float64, dt int64) {
-	r := margin * apothem * eps / float64(dt)
+	r := margin * apothem * eps / math.Abs(float64(dt))
 	r -= (math.Abs(v.x) + math.Abs(v.y) + r) * inward
 	a0, a1, a2, a3, a4, a5, a6, a7 := v.along()
 	d := float32(r)

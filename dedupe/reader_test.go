@@ -126,8 +126,8 @@ func (r *reader) kept() (vertices, late int) {
 // check returns an error for the first answer that does not hold, and the
 // largest error of a dropped ping in parts of its bound.
 func (r *reader) check() (worst float64, err error) {
+	r.sort()
 	for tr, s := range r.stored {
-		slices.SortStableFunc(s, func(a, b pingline.Entry) int { return cmp.Compare(a.At, b.At) })
 		for i := 1; i < len(s); i++ {
 			if s[i].At == s[i-1].At && momentOf(&s[i].Fix) != momentOf(&s[i-1].Fix) {
 				return 0, fmt.Errorf("%s: two places stored for %d", tr, s[i].At)
@@ -153,6 +153,13 @@ func (r *reader) check() (worst float64, err error) {
 		}
 	}
 	return worst, nil
+}
+
+// sort puts what is stored in order of time.
+func (r *reader) sort() {
+	for _, s := range r.stored {
+		slices.SortStableFunc(s, func(a, b pingline.Entry) int { return cmp.Compare(a.At, b.At) })
+	}
 }
 
 // off returns the distance in metres between a ping and the line at its time.

@@ -40,6 +40,7 @@ type recent struct {
 	base   int64 // ms since 1970; no point is before it
 	points [inTrack]point
 	n      uint8
+	whole  bool   // the oldest known vertex is the first there was
 	beyond uint16 // points in blocks
 	top    uint32 // newest block, 0 if none
 }
@@ -101,14 +102,18 @@ func (p *blockPool) after(r *recent, at place) (place, bool) {
 	return place{p.at(at.block).newer, 0}, true
 }
 
-// add makes s a vertex of track i. One older than all that are known is left
-// out; so is one of an instant that has its vertex.
+// add makes s a vertex of track i. One of an instant that has its vertex is left
+// out; so is one older than all that are known, unless the oldest of these was the
+// first.
 func (p *blockPool) add(i uint32, r *recent, s spot, crowded bool) {
 	if r.n == 0 {
 		r.base = s.at
 	} else if s.at > r.last().at {
 		p.rebase(r, s.at)
-	} else if at, ok := p.find(r, s.at); !ok || r.spot(*p.point(r, at)).at == s.at {
+	} else if at, ok := p.find(r, s.at); !ok {
+		p.addOldest(i, r, s, crowded)
+		return
+	} else if r.spot(*p.point(r, at)).at == s.at {
 		return
 	} else if at.block != 0 && !(at.block == r.top && at.i == int(p.at(at.block).n)-1) {
 		p.insert(i, r, s, crowded)
@@ -139,6 +144,7 @@ func (p *blockPool) push(i uint32, r *recent, pt point) {
 	if r.top == 0 || p.at(r.top).n == inBlock {
 		k := p.take(i)
 		if k == 0 {
+			r.whole = false
 			return // no memory for blocks at all: the point is forgotten
 		}
 		p.link(&r.top, k)
@@ -150,6 +156,57 @@ func (p *blockPool) push(i uint32, r *recent, pt point) {
 	if r.beyond > maxRecent-inTrack {
 		p.dropOldest(r)
 	}
+}
+
+// addOldest puts a vertex before all that are known, of a track whose first vertex
+// is among these. Where there is no room it is forgotten, as what is oldest is.
+func (p *blockPool) addOldest(i uint32, r *recent, s spot, crowded bool) {
+	if !r.whole || !p.lower(r, s.at) || r.beyond >= maxRecent-inTrack {
+		r.whole = false
+		return
+	}
+	pt := newPoint(r.base, s, crowded)
+	switch {
+	case r.top == 0 && r.n < inTrack:
+		copy(r.points[1:], r.points[:r.n])
+		r.points[0] = pt
+		r.n++
+		return
+	case r.top == 0:
+		p.push(i, r, pt)
+		return
+	case p.at(p.at(r.top).newer).n == inBlock:
+		k := p.take(i)
+		if !r.whole { // it was the oldest of this track that had to go
+			p.give(k)
+			return
+		}
+		p.linkOldest(r.top, k)
+	}
+	b := p.at(p.at(r.top).newer)
+	copy(b.points[1:], b.points[:b.n])
+	b.points[0] = pt
+	b.n++
+	r.beyond++
+}
+
+// linkOldest makes k the oldest block of the chain whose newest is top.
+func (p *blockPool) linkOldest(top, k uint32) {
+	oldest := p.at(top).newer
+	p.at(oldest).older, p.at(k).newer, p.at(top).newer = k, oldest, k
+}
+
+// lower makes room for times from ts on, with some to spare, and reports whether
+// there is any.
+func (p *blockPool) lower(r *recent, ts int64) bool {
+	least := r.last().at - math.MaxUint32
+	if ts < least {
+		return false
+	}
+	if ts < r.base {
+		p.shift(r, max(ts-1<<22, least))
+	}
+	return true
 }
 
 // insert puts a vertex among those in blocks.
@@ -192,6 +249,7 @@ func (p *blockPool) split(r *recent, k, fresh uint32) {
 func (p *blockPool) dropOldest(r *recent) {
 	k := p.unlinkOldest(&r.top)
 	r.beyond -= uint16(p.at(k).n)
+	r.whole = false
 	p.give(k)
 }
 
@@ -200,7 +258,7 @@ func (p *blockPool) clear(r *recent) {
 	for r.top != 0 {
 		p.dropOldest(r)
 	}
-	r.n = 0
+	r.n, r.whole = 0, false
 }
 
 // inOrder reports whether each point is later than the one before.
@@ -244,7 +302,7 @@ func (p *blockPool) rebase(r *recent, ts int64) {
 		for r.top != 0 {
 			p.dropOldest(r)
 		}
-		r.n = uint8(copy(r.points[:], r.points[gone:r.n]))
+		r.n, r.whole = uint8(copy(r.points[:], r.points[gone:r.n])), false
 	}
 	base := ts
 	if r.top != 0 {
@@ -252,15 +310,20 @@ func (p *blockPool) rebase(r *recent, ts int64) {
 	} else if r.n > 0 {
 		base = r.base + int64(r.points[0].since)
 	}
-	shift := uint32(base - r.base)
+	p.shift(r, base)
+}
+
+// shift changes the base.
+func (p *blockPool) shift(r *recent, base int64) {
+	by := uint32(base - r.base) // what is below zero wraps, and wraps back
 	r.base = base
 	for k := range r.n {
-		r.points[k].since -= shift
+		r.points[k].since -= by
 	}
 	for k := r.top; k != 0; k = p.at(k).older {
 		b := p.at(k)
 		for i := range b.n {
-			b.points[i].since -= shift
+			b.points[i].since -= by
 		}
 	}
 }

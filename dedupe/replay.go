@@ -50,7 +50,7 @@ func (f *Filter) since(i uint32, e *pingline.Entry) int64 {
 	case e.State == next && t.n > 0:
 		return min(e.At, t.last().at+1)
 	case e.State == back && t.backlog != 0:
-		return min(e.At, f.backlogs.at(t.backlog).start.at+1)
+		return min(e.At, f.backlogs.at(t.backlog).unmoved())
 	}
 	return e.At
 }
@@ -65,7 +65,9 @@ func (t *track) skip() {
 // applyNext moves the end of the track's open line to e.
 func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	before := int64(math.MinInt64)
 	if t.holds {
+		before = t.fix.At
 		t.holds = false
 		f.holding--
 		if !e.Promoted { // covered
@@ -76,15 +78,18 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 	if e.Verdict == pingline.Held {
 		if t.n > 0 {
 			t.narrow(t.last(), p, eps)
+			t.pace = pace(p.at, max(t.last().at, before))
 		}
 		f.hold(i, &t.line, &f.names.at(i).trip, e, h)
 		return
 	}
 	if t.broken {
 		f.blocks.clear(&t.recent)
+		f.loseBacklog(t)
 		t.broken = e.Promoted
 	}
 	f.blocks.add(i, &t.recent, p, t.crowded)
+	t.whole = t.whole || e.State == first
 	t.open(p)
 }
 
@@ -100,77 +105,11 @@ func (f *Filter) hold(i uint32, l *line, trip *string, e *pingline.Entry, h hold
 	f.watch(i, h.since)
 }
 
-// applyBacklog opens a backlog, goes on with it, or makes e a vertex there.
-func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
-	if e.Promoted {
-		crowded := false
-		if t.backlog != 0 {
-			crowded = f.backlogs.at(t.backlog).crowded
-			f.closeBacklog(t)
-		}
-		f.blocks.add(i, &t.recent, p, crowded)
-		return
-	}
-	if t.backlog != 0 {
-		f.coverBacklog(t, p)
-	}
-	var s *backlog
-	if t.backlog != 0 {
-		s = f.backlogs.at(t.backlog)
-	} else {
-		start, end := f.segment(t, p.at)
-		s = f.openBacklog(t, start, end)
-	}
-	if e.Verdict == pingline.Accepted {
-		f.blocks.add(i, &t.recent, p, s.crowded)
-		f.closeBacklog(t)
-		return
-	}
-	if s.start != s.end {
-		s.narrow(s.start, p, eps)
-	}
-	f.hold(i, &s.line, &s.trip, e, h)
-}
-
-// coverBacklog drops the ping held in the backlog: p, further on in the
-// segment, goes by it, or else the whole segment does.
-func (f *Filter) coverBacklog(t *track, p spot) {
-	s := f.backlogs.at(t.backlog)
-	t.skip()
-	if s.covers(p.at) {
-		s.crowded, s.holds = true, false
-		f.holding--
-		return
-	}
-	if at, ok := f.blocks.find(&t.recent, s.end.at); ok {
-		f.blocks.point(&t.recent, at).setCrowded()
-	}
-	f.closeBacklog(t)
-}
-
-// segment returns the vertices around an instant, or nothing.
-func (f *Filter) segment(t *track, ts int64) (start, end spot) {
-	from, ok := f.blocks.find(&t.recent, ts)
-	if !ok {
-		return spot{}, spot{}
-	}
-	to, ok := f.blocks.after(&t.recent, from)
-	if !ok {
-		return spot{}, spot{}
-	}
-	return t.spot(*f.blocks.point(&t.recent, from)), t.spot(*f.blocks.point(&t.recent, to))
-}
-
 // applyRedundant notes a dropped ping that is not the newest where the line it
 // relies on could still move.
 func (f *Filter) applyRedundant(t *track, p spot, eps float64) {
-	if t.backlog != 0 {
-		if s := f.backlogs.at(t.backlog); s.covers(p.at) && p.at <= s.fix.At {
-			s.narrow(s.start, p, eps)
-			s.crowded = true
-			return
-		}
+	if t.backlog != 0 && f.backlogs.at(t.backlog).pass(p, eps) {
+		return
 	}
 	if t.n == 0 {
 		return
@@ -205,7 +144,7 @@ func (f *Filter) Replay(number uint64, bound Bound, entries []pingline.Entry) (s
 	for i := range entries {
 		if i%Ahead == 0 {
 			ahead := entries[i:]
-			f.prefetch(len(ahead), func(k int) *pingline.Ping { return &ahead[k].Ping })
+			f.PrefetchFunc(len(ahead), func(k int) *pingline.Ping { return &ahead[k].Ping })
 		}
 		if s := f.replay(number, bound, &entries[i]); entries[i].Stored() {
 			since = min(since, s)

@@ -54,7 +54,8 @@ type track struct {
 	hash    uint32
 	used    bool
 	inWheel bool
-	broken  bool // what is known may have holes: the next ping starts anew
+	broken  bool  // what is known may have holes: the next ping starts anew
+	pace    uint8 // from the ping before to the held one
 }
 
 // newest returns the time of the newest ping that is not late.
@@ -67,17 +68,6 @@ func (t *track) newest() int64 {
 	}
 	return math.MinInt64
 }
-
-// backlog is an open line in an old segment, with a ping held. Both ends are
-// vertices; nothing was dropped between the held ping and the end.
-type backlog struct {
-	line
-	start, end spot // both zero if unknown
-	trip       string
-}
-
-// covers reports whether ts lies in the backlog's segment.
-func (s *backlog) covers(ts int64) bool { return s.start.at < ts && ts < s.end.at }
 
 // name holds a track's strings.
 type name struct {
@@ -224,36 +214,6 @@ func (f *Filter) drop(i uint32) {
 	*t = track{inWheel: t.inWheel, waiting: t.waiting}
 	f.free = append(f.free, i)
 	f.riders--
-}
-
-// openBacklog gives the track a backlog between two vertices.
-func (f *Filter) openBacklog(t *track, start, end spot) *backlog {
-	if n := len(f.noBack); n > 0 {
-		t.backlog = f.noBack[n-1]
-		f.noBack = f.noBack[:n-1]
-	} else {
-		t.backlog = f.backlogs.grow()
-	}
-	s := f.backlogs.at(t.backlog)
-	*s = backlog{start: start, end: end}
-	s.open(start)
-	return s
-}
-
-func (f *Filter) closeBacklog(t *track) {
-	s := f.backlogs.at(t.backlog)
-	if s.holds {
-		f.holding--
-	}
-	*s = backlog{}
-	f.noBack = append(f.noBack, t.backlog)
-	t.backlog = 0
-}
-
-// backlogsFull reports whether no further track can have a backlog.
-func (f *Filter) backlogsFull() bool {
-	open := int(f.backlogs.last) - len(f.noBack)
-	return open >= max(f.cfg.MaxRiders/8, min(f.cfg.MaxRiders, 1024))
 }
 
 // order lists the tracks by when they last had a ping that was logged, newest

@@ -32,6 +32,7 @@ type walker struct {
 	hole          []pingline.Ping
 	inHole        int
 	holeDue       int
+	arrange       func([]pingline.Ping, *rand.Rand) []pingline.Ping // the hole, once it is over
 }
 
 var homes = [][2]float64{{0.01, 0.02}, {41.15, -8.62}, {48.1, 11.5}, {-33.9, 151.2}, {-17.5, 179.9995}, {65.1, -179.9998},
@@ -51,7 +52,16 @@ func newWalker(rng *rand.Rand, n int) *walker {
 	if n%2 == 1 {
 		w.device = "phone-2"
 	}
+	if w.chance(0.5) { // a first upload, after the newest
+		w.lose(300)
+	}
 	return w
+}
+
+// lose begins a hole of up to so many pings, which come later in some order.
+func (w *walker) lose(most int) {
+	w.inHole, w.holeDue = 10+w.rng.IntN(most), 1+w.rng.IntN(40)
+	w.arrange = arrivalOrders[w.rng.IntN(len(arrivalOrders))].order
 }
 
 func (w *walker) chance(p float64) bool { return w.rng.Float64() < p }
@@ -131,14 +141,16 @@ func (w *walker) arrivals() (out []pingline.Ping) {
 	p := w.ping()
 	switch {
 	case w.inHole > 0:
-		w.inHole--
 		w.hole = append(w.hole, p)
+		if w.inHole--; w.inHole == 0 {
+			w.hole = w.arrange(w.hole, w.rng)
+		}
 		return nil
 	case w.chance(0.03):
 		w.delayed = append(w.delayed, p)
 		return nil
 	case w.chance(0.002) && len(w.hole) == 0:
-		w.inHole, w.holeDue = 10+w.rng.IntN(200), 1+w.rng.IntN(40)
+		w.lose(200)
 	}
 	out = append(out, p)
 	w.sent = append(w.sent, p)
@@ -159,6 +171,9 @@ func (w *walker) arrivals() (out []pingline.Ping) {
 	if len(w.hole) > 0 && w.inHole == 0 {
 		if w.holeDue--; w.holeDue < 0 {
 			n := min(len(w.hole), 1+w.rng.IntN(60))
+			if w.chance(0.3) {
+				n = 1 // each by itself, among the others
+			}
 			out = append(out, w.hole[:n]...)
 			w.hole = w.hole[n:]
 		}
@@ -279,6 +294,38 @@ func (w *world) take() {
 	w.drain()
 }
 
+// checkComplete holds what is said to be complete of some track against what readers
+// see while the newest commits are not yet written.
+func (w *world) checkComplete() {
+	k := w.walkers[w.rng.IntN(len(w.walkers))]
+	written := len(w.commits) - w.rng.IntN(min(len(w.commits), 20)+1)
+	complete := int64(math.MaxInt64)
+	for _, known := range w.Known(nil, k.rider) {
+		if known.Device == k.device {
+			complete = known.Complete
+		}
+	}
+	seen := newReader()
+	for i := range w.commits {
+		if i < written {
+			seen.log(w.commits[i].entries)
+		} else {
+			complete = min(complete, w.commits[i].since)
+		}
+	}
+	track := k.rider + "/" + k.device
+	seen.sort()
+	for _, a := range w.reader.answers {
+		if a.track != track || a.ping.At >= complete || a.verdict == pingline.Duplicate {
+			continue
+		}
+		off := seen.off(a)
+		if off > a.eps && !seen.late[track][momentOf(&a.ping)] {
+			w.Fatalf("%s is said to be complete up to %d, and what was %v at %d is %.1f m off", track, complete, a.verdict, a.ping.At, off)
+		}
+	}
+}
+
 // catchUp lets the silent ones go on at the time of the others.
 func (w *world) catchUp() {
 	now := w.walkers[0].at
@@ -394,6 +441,9 @@ func TestEveryAnswerHolds(t *testing.T) {
 				pings += w.commit()
 				if w.rng.IntN(200) == 0 {
 					w.rebuild(more)
+				}
+				if w.rng.IntN(100) == 0 {
+					w.checkComplete()
 				}
 			}
 			w.rebuild(more)

@@ -35,7 +35,7 @@ func (x *exchange) memory() int64 {
 	const ping = int(unsafe.Sizeof(pingline.Ping{}))
 	d, j := &x.decoded, &x.job
 	return int64(cap(x.body) + cap(x.inflated) + cap(x.out) + cap(d.Pings)*ping + 4*cap(d.Index) + 4*cap(x.shed) +
-		16*cap(x.runs) + 8*cap(j.Cells) + cap(j.Verdicts) + cap(x.verdicts))
+		16*cap(x.runs) + 8*cap(j.Cells) + 8*cap(j.order) + cap(j.Verdicts) + cap(x.verdicts))
 }
 
 // smallBytes is the memory of an exchange that was in use for little: a ping or a

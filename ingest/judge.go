@@ -7,8 +7,8 @@ import (
 	"pingline/dedupe"
 )
 
-// judge asks the filter about each of the job's pings and encodes what goes to
-// the log. A ping held and then settled by a later one of the same request is
+// judge asks the filter about each of the job's pings, in order of time, and
+// encodes what goes to the log. A ping held and then settled by a later one of the same request is
 // answered with what became of it.
 func (w *Writer) judge(j *Job, onlyEvents bool) {
 	w.taken = append(w.taken, j)
@@ -16,10 +16,11 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	j.id, j.Bound = w.lastJob, w.bound
 	now, at := w.now(), time.UnixMilli(w.at)
 	var e pingline.Entry
-	for i := range j.Pings {
-		if i%dedupe.Ahead == 0 {
-			w.filter.Prefetch(j.Pings[i:])
+	for n := range j.Pings {
+		if n%dedupe.Ahead == 0 {
+			w.filter.PrefetchFunc(len(j.Pings)-n, func(k int) *pingline.Ping { return &j.Pings[j.order.at(n+k)] })
 		}
+		i := j.order.at(n)
 		e = pingline.Entry{Ping: j.Pings[i], Cell: j.Cells[i]}
 		if w.sheds(&e, onlyEvents) {
 			j.Verdicts[i] = pingline.Shed

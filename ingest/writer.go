@@ -148,6 +148,7 @@ type Job struct {
 	Bound    dedupe.Bound       // out: in force when they were judged
 
 	look   *Look // to be filled in behind the pings
+	order  order // in which they are judged
 	queued *Job  // stands for this one in the queue
 	id     uint64
 	size   int // most bytes its entries can take in a commit
@@ -276,6 +277,7 @@ func (w *Writer) prepare(j *Job) error {
 		j.done = make(chan error, 1)
 	}
 	j.Verdicts = append(j.Verdicts[:0], make([]pingline.Verdict, len(j.Pings))...)
+	j.order = j.order.inTime(j.Pings)
 	j.state.Store(jobWaiting)
 	return nil
 }

@@ -1,0 +1,79 @@
+package dedupe
+
+import (
+	"os"
+	"testing"
+
+	"pingline"
+)
+
+// A piece of a checkpoint as version 1 wrote it is read, and what was answered
+// before holds, although it does not say how far off a held ping may be.
+func TestCheckpointOfVersion1(t *testing.T) {
+	piece, err := os.ReadFile("testdata/piece-v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRun(t, DefaultConfig(), Bound{MaxError: 10, AccuracyCap: 50})
+	r.playVersion1()
+	f, err := New(r.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Load(piece); err != nil {
+		t.Fatal(err)
+	}
+	f.endLoad()
+	if f.Riders() != r.Riders() || f.Holding() != r.Holding() {
+		t.Fatalf("%d tracks with %d pings held, want %d with %d", f.Riders(), f.Holding(), r.Riders(), r.Holding())
+	}
+	r.Filter = f
+	r.playVersion1() // sent again
+	for i := 8; i < 100; i++ {
+		r.judge(of("backlog", "", second(i)))
+	}
+	for i := 51; i < 100; i++ {
+		r.judge(of("alone", "", off(second(i), 300)))
+	}
+	for i := 49; i > 0; i-- {
+		r.judge(of("alone", "", off(second(i), -300)))
+	}
+	e := pingline.Entry{Ping: of("held", "", second(-1))}
+	if r.Judge(&r.batch, &e, r.bound, 0, 0); !e.Late {
+		t.Error("a ping before all that version 1 tells of is not late")
+	}
+	r.drain()
+	r.finish()
+}
+
+// of makes p one of another track.
+func of(rider, device string, p pingline.Ping) pingline.Ping {
+	p.Rider, p.Device = rider, device
+	return p
+}
+
+// playVersion1 sends what the filter had judged when it wrote testdata/piece-v1.
+func (r *run) playVersion1() {
+	for i := range 10 {
+		p := of("held", "", second(i))
+		p.Trip = "trip-1"
+		r.judge(p)
+	}
+	for i := range 40 {
+		p := of("zigzag", "phone-2", off(second(i), float64(i%2)*500))
+		if i%10 == 0 {
+			p.Event = "sos"
+		}
+		r.judge(p)
+	}
+	for _, i := range []int{0, 100, 101, 1, 2, 3, 4, 5, 6, 7} {
+		r.judge(of("backlog", "", second(i)))
+	}
+	alone := of("alone", "", second(50))
+	alone.Trip = "trip-2"
+	for _, p := range []pingline.Ping{of("alone", "", second(0)), of("alone", "", second(100)), alone} {
+		r.judge(p)
+	}
+	r.judge(of("broken", "", second(0)))
+	r.judge(of("broken", "", second(1)))
+}
