@@ -212,16 +212,16 @@ func (w *Writer) Submit(j *Job) error {
 		j.queued = new(Job)
 	}
 	q := j.queued
-	q.Pings, q.Cells, q.Lines, q.Verdicts, q.look = j.Pings, j.Cells, j.Lines, j.Verdicts, j.look
+	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look = j.Pings, j.Cells, j.Lines, j.Verdicts, j.order, j.look
 	if err := w.prepare(q); err != nil {
 		return err
 	}
 	err := w.enqueue(q, j.Urgent)
-	j.Verdicts = q.Verdicts
+	j.Verdicts, j.order = q.Verdicts, q.order
 	if err == nil {
 		j.Bound = q.Bound
 	}
-	q.Pings, q.Cells, q.Lines, q.Verdicts, q.look = nil, nil, nil, nil, nil
+	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look = nil, nil, nil, nil, nil, nil
 	if q.state.Load() == jobWithdrawn {
 		j.queued = nil // the writer has yet to pass it over
 	}
