@@ -60,7 +60,7 @@ func (s *Server) ordinary(x *exchange, now time.Time) error {
 		return fmt.Errorf("overloaded, memory is short: %w", ErrUnavailable)
 	}
 	if wait := s.clients.take(x.client, 0, now); wait > 0 {
-		return &rateError{"this client is", wait}
+		return &rateError{"this client is over the rate: not stored, send again", wait}
 	}
 	return nil
 }
@@ -103,7 +103,7 @@ func (s *Server) rate(x *exchange, now time.Time) error {
 	x.shed, x.runs = x.shed[:0], x.runs[:0]
 	if s.riders != nil && !x.critical {
 		if wait := x.rate(s.riders, now); wait > 0 {
-			return &rateError{"every rider in the request is", wait}
+			return &rateError{"every rider in the request is over the rate: not stored, send again", wait}
 		}
 	}
 	s.clients.pay(x.client, x.decoded.Received)

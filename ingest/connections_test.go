@@ -136,7 +136,7 @@ func TestTooManyConnections(t *testing.T) {
 	for _, w := range busy {
 		w.say("GET /v1/riders/r HTTP/1.1\r\nHost: x\r\n\r\n")
 	}
-	until(t, "both are in work", func() bool { return len(s.reads) == 2 })
+	until(t, "both are in work", func() bool { return s.slots.used.Load() == 2 })
 	for range 3 {
 		w := dial(t, s)
 		w.say(healthy)

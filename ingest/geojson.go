@@ -1,6 +1,9 @@
 package ingest
 
 import (
+	"bytes"
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,70 +16,69 @@ import (
 // GeoJSON is RFC 7946.
 const mimeGeoJSON = "application/geo+json"
 
-type feature struct {
-	Type       string         `json:"type"`
-	Geometry   geometry       `json:"geometry"`
-	Properties map[string]any `json:"properties"`
-}
-
-type geometry struct {
-	Type        string `json:"type"`
-	Coordinates any    `json:"coordinates"`
-}
-
-// geoJSON answers with a FeatureCollection; more are members of its own.
-func geoJSON(c *fiber.Ctx, features []feature, more fiber.Map) error {
-	answer := fiber.Map{"type": "FeatureCollection", "features": features}
-	for k, v := range more {
-		answer[k] = v
-	}
-	if err := c.JSON(answer); err != nil {
-		return err
-	}
-	c.Set(fiber.HeaderContentType, mimeGeoJSON)
-	return nil
-}
-
-// trackFeatures returns a line for each device, and the late points of each
+// answerLines answers with a line for each device, and the late points of each
 // apart, as they are not on the line.
-func trackFeatures(rider string, list []pingline.Entry) []feature {
-	type key struct {
-		device string
-		late   bool
+func (s *Server) answerLines(c *fiber.Ctx, r *reading, said fiber.Map, rider string, list []pingline.Entry) error {
+	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
+	s.readers.pay(r.client, len(list)/pointsOfOne)
+	said["type"] = "FeatureCollection"
+	head := appendJSON(nil, said)
+	parts := []func([]byte) []byte{text(string(head[:len(head)-1]) + `,"features":[`)}
+	slices.SortStableFunc(list, func(a, b pingline.Entry) int { return cmp.Or(cmp.Compare(a.Device, b.Device), lateBehind(&a, &b)) })
+	list = slices.CompactFunc(list, func(a, b pingline.Entry) bool { // an event on a fix that is there
+		return !a.Late && !b.Late && a.Device == b.Device && a.At == b.At && a.SamePlace(&b.Fix)
+	})
+	for i := 0; i < len(list); {
+		end := i + 1
+		for end < len(list) && list[end].Device == list[i].Device && list[end].Late == list[i].Late {
+			end++
+		}
+		if i > 0 {
+			parts = append(parts, text(","))
+		}
+		parts = append(parts, lineOf(rider, list[i:end])...)
+		i = end
 	}
-	var order []key
-	positions, times := make(map[key][][2]float64), make(map[key][]int64)
-	for i := range list {
-		e := &list[i]
-		k := key{e.Device, e.Late}
-		if positions[k] == nil {
-			order = append(order, k)
-		}
-		if n := len(times[k]); !k.late && n > 0 && times[k][n-1] == e.At && positions[k][n-1] == [2]float64{e.Lon(), e.Lat()} {
-			continue // an event on a fix that is there
-		}
-		positions[k] = append(positions[k], [2]float64{e.Lon(), e.Lat()})
-		times[k] = append(times[k], e.At)
+	return s.answer(c, r, mimeGeoJSON, inTurn(append(parts, text("]}"))...), -1)
+}
+
+// lineOf is a feature: the points of a device that are not late as a line, or the
+// late ones.
+func lineOf(rider string, list []pingline.Entry) []func(dst []byte) []byte {
+	first := &list[0]
+	properties := map[string]any{"rider_id": rider}
+	if first.Device != "" {
+		properties["device_id"] = first.Device
 	}
-	features := make([]feature, 0, len(order))
-	for _, k := range order {
-		g := geometry{"LineString", positions[k]}
-		switch {
-		case k.late:
-			g.Type = "MultiPoint"
-		case len(positions[k]) == 1: // a line has two ends
-			g = geometry{"Point", positions[k][0]}
-		}
-		properties := map[string]any{"rider_id": rider, "times": times[k]}
-		if k.device != "" {
-			properties["device_id"] = k.device
-		}
-		if k.late {
-			properties["late"] = true
-		}
-		features = append(features, feature{"Feature", g, properties})
+	if first.Late {
+		properties["late"] = true
 	}
-	return features
+	about := appendJSON(nil, properties)
+	position := func(dst []byte, i int) []byte { return appendJSON(dst, [2]float64{list[i].Lon(), list[i].Lat()}) }
+	kind, before, behind := "LineString", "[", "]"
+	switch {
+	case first.Late:
+		kind = "MultiPoint"
+	case len(list) == 1: // a line has two ends
+		kind, before, behind = "Point", "", ""
+	}
+	return []func(dst []byte) []byte{
+		text(`{"type":"Feature","geometry":{"type":"` + kind + `","coordinates":` + before),
+		eachOf(len(list), position),
+		text(behind + `},"properties":` + string(about[:len(about)-1]) + `,"times":[`),
+		eachOf(len(list), func(dst []byte, i int) []byte { return strconv.AppendInt(dst, list[i].At, 10) }),
+		text("]}}"),
+	}
+}
+
+func lateBehind(a, b *pingline.Entry) int {
+	switch {
+	case a.Late == b.Late:
+		return 0
+	case a.Late:
+		return 1
+	}
+	return -1
 }
 
 // Activity is what went on in one cell in one window.
@@ -93,11 +95,13 @@ type Activity struct {
 	SpeedMax  float64
 }
 
-// cellsMost is how many cells an answer holds.
-const cellsMost = 10_000
+const (
+	cellsMost = 10_000 // cells that an answer holds
+	cellBytes = 1024   // a cell in memory while an answer is made; half of it then
+)
 
 // cells answers with the live activity in a box.
-func (s *Server) cells(c *fiber.Ctx) error {
+func (s *Server) cells(c *fiber.Ctx, r *reading) error {
 	if s.over.Heavy() {
 		return readLater("overloaded, cells are not read")
 	}
@@ -109,23 +113,58 @@ func (s *Server) cells(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.cfg.Reader.Cells(box, res, cellsMost+1)
-	if err != nil {
-		return &bodyError{errBadQuery, err.Error()}
+	a := s.recent.get(area{box, res}, func(a *areaAnswer) { s.lookAround(r, a) })
+	r.also = a.release
+	if a.err != nil {
+		return a.err
 	}
-	if len(list) > cellsMost {
-		return badQuery("bbox", "holds more than %d cells: take a smaller one, or a coarser res", cellsMost)
+	s.readers.pay(r.client, a.cells/pointsOfOne)
+	return s.answer(c, r, mimeGeoJSON, bytes.NewReader(a.body), len(a.body))
+}
+
+// lookAround makes an answer, at the expense of the client who asks first.
+func (s *Server) lookAround(r *reading, a *areaAnswer) {
+	a.claim = claim{of: r.bytes.of, share: r.bytes.share}
+	if !a.claim.take(cellsMost * cellBytes) {
+		a.err = readLater("answers take more than %d bytes, or of this client more than a quarter of that", s.answers.most)
+		return
 	}
-	features := make([]feature, len(list))
+	list, err := s.cfg.Reader.Cells(a.box, a.res, cellsMost+1)
+	switch {
+	case err != nil:
+		a.err = &bodyError{errBadQuery, err.Error()}
+	case len(list) > cellsMost:
+		a.err = badQuery("bbox", "holds more than %d cells: take a smaller one, or a coarser res", cellsMost)
+	default:
+		a.cells, a.body = len(list), featuresOf(list)
+	}
+	a.claim.settle(int64(cap(a.body)))
+}
+
+// featuresOf is a FeatureCollection with a polygon for each cell.
+func featuresOf(list []Activity) []byte {
+	out := append(make([]byte, 0, 64+len(list)*cellBytes/2), `{"type":"FeatureCollection","features":[`...)
 	for i := range list {
+		if i > 0 {
+			out = append(out, ',')
+		}
 		a := &list[i]
-		features[i] = feature{"Feature", geometry{"Polygon", [][][2]float64{partition.Outline(a.Cell)}}, map[string]any{
-			"cell": strconv.FormatUint(a.Cell, 16), "res": a.Res, "from": a.From, "window_s": a.WindowS,
-			"pings": a.Pings, "riders": a.Riders, "moving": a.Moving, "waiting": a.Waiting,
-			"speed_mean": a.SpeedMean, "speed_max": a.SpeedMax,
-		}}
+		out = append(out, `{"type":"Feature","geometry":{"type":"Polygon","coordinates":`...)
+		out = appendJSON(out, [][][2]float64{partition.Outline(a.Cell)})
+		out = append(append(append(out, `},"properties":{"cell":"`...), strconv.FormatUint(a.Cell, 16)...), '"')
+		for _, p := range [...]struct {
+			name string
+			v    int64
+		}{
+			{"res", int64(a.Res)}, {"from", a.From}, {"window_s", a.WindowS}, {"pings", int64(a.Pings)},
+			{"riders", int64(a.Riders)}, {"moving", int64(a.Moving)}, {"waiting", int64(a.Waiting)},
+		} {
+			out = strconv.AppendInt(append(append(append(out, `,"`...), p.name...), `":`...), p.v, 10)
+		}
+		out = appendJSON(append(out, `,"speed_mean":`...), a.SpeedMean)
+		out = append(appendJSON(append(out, `,"speed_max":`...), a.SpeedMax), "}}"...)
 	}
-	return geoJSON(c, features, nil)
+	return append(out, "]}"...)
 }
 
 func boxParam(c *fiber.Ctx) (box partition.Box, err error) {

@@ -40,6 +40,8 @@ type Overload struct {
 	level atomic.Int32
 	tight atomic.Bool // memory is what level 4 is for
 
+	reading func() int64 // bytes that reads take: no reason to refuse pings; nil: nobody reads
+
 	mu     sync.Mutex
 	ladder ladder
 	flow   flow
@@ -72,6 +74,14 @@ func (o *Overload) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+	}
+}
+
+// leaveOut has what reads take not count as memory in use. It is called before
+// Run.
+func (o *Overload) leaveOut(reading func() int64) {
+	if o != nil {
+		o.reading = reading
 	}
 }
 
@@ -134,7 +144,7 @@ func (o *Overload) look(now time.Time) {
 	case o.opened.IsZero():
 		o.opened = now
 	}
-	l := load{fill: float64(bytes) / float64(limit), full: o.flow.full, memory: memoryInUse()}
+	l := load{fill: float64(bytes) / float64(limit), full: o.flow.full, memory: o.memory()}
 	if log.Room() < someRoom {
 		l.fill = max(l.fill, marks[maxLevel].fill)
 	}
@@ -182,13 +192,26 @@ func boundFactor(level int) float64 {
 	return 4
 }
 
-// memoryInUse returns how much of the memory limit would be in use right after a
-// collection of garbage; 0 without a limit. What is garbage does not count: near
-// the limit the collector takes care of it.
-func memoryInUse() float64 {
-	limit := debug.SetMemoryLimit(-1) // asks
+// memory returns what part of the memory limit is in use, without what reads take:
+// that is limited, and they are refused when it is too much.
+func (o *Overload) memory() float64 {
+	used, limit := memoryInUse()
 	if limit == math.MaxInt64 {
 		return 0
+	}
+	if o.reading != nil {
+		used -= min(used, o.reading())
+	}
+	return float64(used) / float64(limit)
+}
+
+// memoryInUse returns how much memory would be in use right after a collection of
+// garbage, and the limit. What is garbage does not count: near the limit the
+// collector takes care of it.
+func memoryInUse() (used, limit int64) {
+	limit = debug.SetMemoryLimit(-1) // asks
+	if limit == math.MaxInt64 {
+		return 0, limit
 	}
 	s := [...]metrics.Sample{
 		{Name: "/memory/classes/total:bytes"},
@@ -199,9 +222,9 @@ func memoryInUse() float64 {
 		{Name: "/gc/heap/live:bytes"},
 	}
 	metrics.Read(s[:])
-	used := s[0].Value.Uint64()
+	all := s[0].Value.Uint64()
 	for _, free := range s[1:5] {
-		used -= min(used, free.Value.Uint64())
+		all -= min(all, free.Value.Uint64())
 	}
-	return float64(used+s[5].Value.Uint64()) / float64(limit)
+	return int64(all + s[5].Value.Uint64()), limit
 }

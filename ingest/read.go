@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -30,6 +32,8 @@ type Reader struct {
 	Cells func(box partition.Box, res, most int) ([]Activity, error)
 	// Partitions returns how the load is spread.
 	Partitions func() Partitions
+
+	Shards int // that are asked at once for a track
 }
 
 // TrackQuery selects points of a rider: those with From <= ts < To.
@@ -59,11 +63,11 @@ func badQuery(name, format string, args ...any) error {
 
 // Limits of reads.
 const (
-	trackLimit   = 1000   // points of a page, if not said otherwise
-	trackMost    = 10_000 // points of a page
-	trackSpan    = 24 * time.Hour
-	storeTimeout = 10 * time.Second
-	readsAtOnce  = 32
+	trackLimit    = 1000   // points of a page, if not said otherwise
+	trackMost     = 10_000 // points of a page
+	trackSpan     = 24 * time.Hour
+	trackSpanMost = 31 * 24 * time.Hour
+	storeTimeout  = 10 * time.Second
 )
 
 func (s *Server) readRoutes() {
@@ -78,22 +82,19 @@ func (s *Server) readRoutes() {
 		s.app.Get("/v1/cells", s.bounded(s.cells))
 	}
 	if r.Partitions != nil {
-		s.app.Get("/v1/partitions", func(c *fiber.Ctx) error { return c.JSON(r.Partitions()) })
+		s.app.Get("/v1/partitions", s.bounded(s.partitions))
 	}
 }
 
-// bounded limits how many reads are in work, so that readers never crowd out
-// pings.
-func (s *Server) bounded(read fiber.Handler) fiber.Handler {
-	return func(c *fiber.Ctx) error {
-		select {
-		case s.reads <- struct{}{}:
-			defer func() { <-s.reads }()
-			return read(c)
-		default:
-			return readLater("%d reads are in progress", cap(s.reads))
-		}
+func (s *Server) partitions(c *fiber.Ctx, r *reading) error {
+	body, err := json.Marshal(s.cfg.Reader.Partitions())
+	if err != nil {
+		return err
 	}
+	if err := s.chargeRead(r, int64(len(body))); err != nil {
+		return err
+	}
+	return s.answer(c, r, fiber.MIMEApplicationJSON, bytes.NewReader(body), len(body))
 }
 
 // storedPoint is a stored ping as JSON: the keys it was sent with, and what became of
@@ -134,17 +135,33 @@ func pointOf(e *pingline.Entry) storedPoint {
 	return p
 }
 
-func pointsOf(list []pingline.Entry) []storedPoint {
-	points := make([]storedPoint, len(list))
-	for i := range list {
-		points[i] = pointOf(&list[i])
+// pointsOf is the points of list, from one time on after the other, as JSON.
+func pointsOf(list []pingline.Entry) func(dst []byte) []byte {
+	return eachOf(len(list), func(dst []byte, i int) []byte { return appendJSON(dst, pointOf(&list[i])) })
+}
+
+// appendJSON appends v, or null if it has no form in JSON, as a number that another
+// writer has put into the store may not.
+func appendJSON(dst []byte, v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return append(dst, "null"...)
 	}
-	return points
+	return append(dst, text...)
+}
+
+// answerPoints answers with points and what is said of them.
+func (s *Server) answerPoints(c *fiber.Ctx, r *reading, said fiber.Map, list []pingline.Entry) error {
+	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
+	s.readers.pay(r.client, len(list)/pointsOfOne)
+	head := appendJSON(nil, said)
+	return s.answer(c, r, fiber.MIMEApplicationJSON, inTurn(
+		text(string(head[:len(head)-1])+`,"pings":[`), pointsOf(list), text("]}")), -1)
 }
 
 // latest answers with the newest ping of each of a rider's devices: what the
 // writer knows, and what is stored.
-func (s *Server) latest(c *fiber.Ctx) error {
+func (s *Server) latest(c *fiber.Ctx, r *reading) error {
 	rider, err := riderOf(c)
 	if err != nil {
 		return err
@@ -167,17 +184,21 @@ func (s *Server) latest(c *fiber.Ctx) error {
 	slices.SortFunc(list, func(a, b pingline.Entry) int {
 		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Device, b.Device))
 	})
-	return c.JSON(fiber.Map{"rider_id": rider, "pings": pointsOf(list), "partial": stored.Partial || err != nil || lookErr != nil})
+	return s.answerPoints(c, r, fiber.Map{"rider_id": rider, "partial": stored.Partial || err != nil || lookErr != nil}, list)
 }
 
 // withKnown adds to the newest points of the store what only the writer knows:
 // of a held ping all, of one on its way its time and place.
 func withKnown(list []pingline.Entry, l *Look) []pingline.Entry {
+	stored := make(map[string]int, len(list)) // by device
+	for i := range list {
+		stored[list[i].Device] = i
+	}
 	for i := range l.Tracks {
 		k := &l.Tracks[i]
 		e := pingline.Entry{Cell: k.Cell, Ping: pingline.Ping{Rider: l.Rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}
-		switch at := slices.IndexFunc(list, func(e pingline.Entry) bool { return e.Device == k.Device }); {
-		case at < 0:
+		switch at, known := stored[k.Device]; {
+		case !known:
 			list = append(list, e)
 		case list[at].At < k.Fix.At || list[at].Late:
 			list[at] = e
@@ -187,7 +208,7 @@ func withKnown(list []pingline.Entry, l *Look) []pingline.Entry {
 }
 
 // track answers with a page of what is stored of a rider.
-func (s *Server) track(c *fiber.Ctx) error {
+func (s *Server) track(c *fiber.Ctx, r *reading) error {
 	if s.over.Heavy() {
 		return readLater("overloaded, tracks are not read")
 	}
@@ -197,6 +218,9 @@ func (s *Server) track(c *fiber.Ctx) error {
 	}
 	q, err := s.trackQuery(c, time.Now())
 	if err != nil {
+		return err
+	}
+	if err := s.chargeRead(r, int64(q.Limit)*pointBytes*int64(1+max(1, s.cfg.Reader.Shards))); err != nil {
 		return err
 	}
 	// What was taken in so far is asked for first, so that the promise is about
@@ -217,10 +241,9 @@ func (s *Server) track(c *fiber.Ctx) error {
 		answer["next"] = formatInstant(stored.Next, stored.NextNano)
 	}
 	if strings.Contains(c.Get(fiber.HeaderAccept), mimeGeoJSON) {
-		return geoJSON(c, trackFeatures(rider, stored.List), answer)
+		return s.answerLines(c, r, answer, rider, stored.List)
 	}
-	answer["pings"] = pointsOf(stored.List)
-	return c.JSON(answer)
+	return s.answerPoints(c, r, answer, stored.List)
 }
 
 // complete returns the time, ms, before which all that was taken in of a rider is
@@ -244,6 +267,9 @@ func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q TrackQuery, err erro
 	}
 	if q.From > q.To {
 		return q, badQuery("from", "%d is after to, %d", q.From, q.To)
+	}
+	if q.To-q.From > trackSpanMost.Milliseconds() {
+		return q, badQuery("from", "%d is more than %v before to, %d: ask for one part after the other", q.From, trackSpanMost, q.To)
 	}
 	if q.Limit, err = intParam(c, "limit", trackLimit, 1, trackMost); err != nil {
 		return q, err

@@ -17,11 +17,11 @@ var errLater = fmt.Errorf("overloaded, pings of the past have to wait: %w", ErrU
 
 // rateError is the refusal of a request because of who sends it.
 type rateError struct {
-	who  string
+	text string
 	wait time.Duration // until there is a chance
 }
 
-func (e *rateError) Error() string { return e.who + " over the rate: not stored, send again" }
+func (e *rateError) Error() string { return e.text }
 
 // refuse turns an error into its status and a body that says why.
 func (s *Server) refuse(c *fiber.Ctx, err error) error {

@@ -27,6 +27,7 @@ type Config struct {
 	Reader Reader // what the reading routes ask
 
 	MaxInProgress  int64         // bytes of requests in work, beyond which they get 503; 0 means 256 MiB
+	MaxReading     int64         // bytes of reads in work, until their answers have left, beyond which reads get 503; 0 means 64 MiB
 	MaxConnections int           // beyond which one that waits for its client is closed for each that comes; 0 means 10,000
 	HeadTimeout    time.Duration // for a request's header and the first 8 KiB of its body to arrive; 0 means 10 s
 	WriteTimeout   time.Duration // for an answer to be taken; 0 means 30 s
@@ -36,6 +37,7 @@ type Config struct {
 	RiderRate      float64        // pings/s of one rider; 0: no limit
 	RiderBurst     float64        // pings of one rider that may come at once
 	ClientRate     float64        // pings/s of one client, a minute's worth at once; 0: no limit
+	ReadRate       float64        // reads/s of one client, ten seconds' worth at once; 0: no limit
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
 
 	pace       pace    // of bodies; the zero one means phonePace
@@ -57,12 +59,15 @@ type Server struct {
 	pool     sync.Pool     // of *exchange that were in use for little
 	large    sync.Pool     // of *exchange that were not
 	inflates chan struct{} // held while inflating: bounds what that takes
-	reads    chan struct{} // held while reading back what is stored
-	budget   budget        // bytes of requests
-	reserve  budget        // bytes of requests in need
-	seed     maphash.Seed  // of the keys of clients
+	slots    budget        // reads in work
+	answers  budget        // bytes of reads in work, until their answers have left
+	recent   recent
+	budget   budget       // bytes of requests
+	reserve  budget       // bytes of requests in need
+	seed     maphash.Seed // of the keys of clients
 
 	riders, clients    *rates
+	readers            *rates // reads of a client
 	needs, clientNeeds *rates // requests of those who say they are in need, in all and of a client
 
 	mu    sync.Mutex
@@ -78,6 +83,7 @@ type ServerStats struct {
 	OutOfRange map[string]uint64 // optional numbers out of range, by field
 
 	InProgress  int64  // bytes of requests in work
+	Reading     int64  // bytes of reads in work, until their answers have left
 	Connections int64  // open now
 	TurnedAway  uint64 // connections refused, one too many each
 	Displaced   uint64 // connections closed while they waited for their client, for others to have their place
@@ -87,6 +93,7 @@ type ServerStats struct {
 func New(cfg Config) (*Server, error) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	cfg.MaxInProgress = cmp.Or(cfg.MaxInProgress, 256<<20)
+	cfg.MaxReading = cmp.Or(cfg.MaxReading, 64<<20)
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 10_000)
 	cfg.HeadTimeout = cmp.Or(cfg.HeadTimeout, 10*time.Second)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 30*time.Second)
@@ -104,18 +111,22 @@ func New(cfg Config) (*Server, error) {
 		over:    cfg.Writer.cfg.Overload,
 		budget:  budget{most: cfg.MaxInProgress},
 		reserve: budget{most: needBytes},
+		slots:   budget{most: readsAtOnce},
+		answers: budget{most: cfg.MaxReading},
+		recent:  recent{list: make(map[area]*areaAnswer)},
 		seed:    maphash.MakeSeed(),
 
 		riders:      newRates(cfg.RiderRate, cfg.RiderBurst, 1<<18),
 		clients:     newRates(cfg.ClientRate, 60*cfg.ClientRate, 1<<16),
 		needs:       newRates(needRate, needBurst, 1),
 		clientNeeds: newRates(cfg.clientNeed, clientNeedBurst, 1<<12),
+		readers:     newRates(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
 
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		stats:    ServerStats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
 	s.ln = newListener(ln, cfg.MaxConnections, s.trusts)
-	s.reads = make(chan struct{}, readsAtOnce)
+	s.over.leaveOut(s.answers.used.Load)
 	s.pool.New = func() any { return new(exchange) }
 	s.large.New = s.pool.New
 	s.app = fiber.New(fiber.Config{
@@ -176,6 +187,7 @@ func (s *Server) Stats() ServerStats {
 		st.OutOfRange[k] = v
 	}
 	st.InProgress, st.TurnedAway = s.budget.used.Load()+s.reserve.used.Load(), s.ln.refused.Load()
+	st.Reading = s.answers.used.Load()
 	st.Connections, st.Displaced = s.ln.conns.count()
 	return st
 }

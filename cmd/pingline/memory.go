@@ -89,3 +89,9 @@ func limitInProgress(asked int64, logger *slog.Logger) int64 {
 	logger.Warn("requests in progress are limited to a quarter of the memory limit", "bytes", limit/4, "configured", asked)
 	return limit / 4
 }
+
+// readingMost is what reads may take, unless memory is short.
+const readingMost = 64 << 20
+
+// limitReading keeps reads to a sixteenth of the memory limit.
+func limitReading() int64 { return min(readingMost, debug.SetMemoryLimit(-1)/16) }

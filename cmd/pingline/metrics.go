@@ -122,6 +122,7 @@ var (
 	descLevel       = desc("shed_level", "How much is given up, 0 to 4.")
 	descFull        = desc("queue_full_seconds", "Time until the log is full at this rate; infinite if it will not be.")
 	descInProgress  = desc("in_progress_bytes", "What requests in work take.")
+	descReading     = desc("reading_bytes", "What reads in work take, until their answers have left.")
 	descConnections = desc("connections", "Open connections.")
 	descTurnedAway  = desc("connections_refused_total", "Connections refused, each one too many.")
 	descDisplaced   = desc("connections_displaced_total", "Connections closed while they waited for their client, so that another had a place.")
@@ -177,6 +178,7 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descFull, full)
 	gauge(descInProgress, float64(b.server.InProgress))
+	gauge(descReading, float64(b.server.Reading))
 	gauge(descConnections, float64(b.server.Connections))
 	counter(descTurnedAway, b.server.TurnedAway)
 	counter(descDisplaced, b.server.Displaced)

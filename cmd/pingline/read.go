@@ -22,6 +22,7 @@ func (s *service) reader() ingest.Reader {
 			return s.points(page), err
 		},
 		Partitions: s.partitions,
+		Shards:     len(s.layout.read()),
 	}
 	if s.rollup != nil {
 		r.Cells = s.cells
