@@ -18,7 +18,7 @@ import (
 //
 // A piece is, little endian:
 //
-//	u8  version (2)
+//	u8  version (3)
 //	u32 number of the piece, from 0
 //	u8  1 in the last piece
 //	u64 commit it stands at
@@ -31,11 +31,12 @@ import (
 //
 //	name: rider, device, trip of the ping held, each u8 length and bytes
 //	u8  flags: 1 broken, 2 a ping is held, 4 a backlog is open, 8 the oldest point
-//	    is the track's first vertex
+//	    is the track's first vertex, 16 other devices of the rider were forgotten
 //	u64 stamp, u32 skipped, u8 pace
 //	i64 base of the points; points: u8 number, then u32, u32, i32 each
 //	u16 number of blocks; each: points, from the oldest block on
 //	u16 number of blocks of marks; each: points
+//	i64 a first vertex of the rider's devices must be later than this, ms, if 16
 //	line, if a ping is held
 //	backlog, if open: start and end (i64, i32, i32 each), trip, line, u8 1 if it is
 //	    anchored at the end, f64 bound of the ping held, u8 pace
@@ -43,10 +44,10 @@ import (
 // and a line: u8 1 if crowded, the fix held (i64, 2 i32, 5 f32, u8 known), u64
 // cell, u16 sub-key, 16 f32 polygon.
 //
-// In version 1 a track has no pace, a backlog ends with its line, and flag 8 is not
-// set.
+// In version 2 flag 16 is not set. In version 1 a track has no pace, a backlog ends with its line, and flag 8 is not
+// set either.
 const (
-	pieceVersion = 2
+	pieceVersion = 3
 	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 4
 	pieceTracks  = 1024
 
@@ -54,6 +55,7 @@ const (
 	flagHolds   = 2
 	flagBacklog = 4
 	flagWhole   = 8
+	flagDevices = 16
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -120,6 +122,13 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	if t.whole {
 		flags |= flagWhole
 	}
+	forgot := int64(math.MinInt64)
+	if device != "" {
+		forgot = f.devices[rider].forgot
+	}
+	if forgot != math.MinInt64 {
+		flags |= flagDevices
+	}
 	for _, s := range [...]string{rider, device, trip} {
 		dst = append(append(dst, byte(len(s))), s...)
 	}
@@ -130,6 +139,9 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	dst = appendPoints(dst, t.points[:t.n])
 	dst = f.blocks.appendChain(dst, t.top)
 	dst = f.blocks.appendChain(dst, t.marks)
+	if flags&flagDevices != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(forgot))
+	}
 	if t.holds {
 		dst = appendLine(dst, &t.line)
 	}
@@ -233,10 +245,8 @@ func (f *Filter) endLoad() {
 	for _, i := range tracks {
 		f.order.pushFront(i)
 	}
-	for _, i := range tracks {
-		if f.riders <= f.cfg.MaxRiders || f.holds(i) {
-			break
-		}
+	f.trimDevices()
+	for i := f.order.oldest(); i != 0 && f.riders > f.cfg.MaxRiders && !f.holds(i); i = f.order.oldest() {
 		f.forget(i)
 	}
 }
@@ -311,6 +321,11 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	t.whole = flags&flagWhole != 0 && t.n > 0
 	f.loadChain(d, i, &t.top, false)
 	f.loadChain(d, i, &t.marks, true)
+	if flags&flagDevices != 0 && device != "" {
+		of := f.devices[rider]
+		of.forgot = max(of.forgot, int64(d.u64()))
+		f.devices[rider] = of
+	}
 	if t.n > 0 {
 		t.open(t.last())
 	}

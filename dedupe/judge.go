@@ -11,21 +11,21 @@ import (
 // returns the track, or 0.
 func (f *Filter) judgeUnknown(b *Batch, hash uint32, e *pingline.Entry) uint32 {
 	e.Verdict = pingline.Accepted
-	if e.At <= f.forgot {
+	if e.At <= f.forgotOf(e.Rider, e.Device) {
 		e.Late, e.State = true, stranger
 		return 0
 	}
-	if f.riders >= f.cfg.MaxRiders {
-		f.evict(b, f.order.oldest())
+	if old, ofRider := f.makeRoom(&e.Ping); old != 0 {
+		f.evict(b, old, ofRider)
 	}
 	e.State = first
 	return f.create(hash, e.Rider, e.Device)
 }
 
 // evict stores what a track holds and forgets it.
-func (f *Filter) evict(b *Batch, i uint32) {
+func (f *Filter) evict(b *Batch, i uint32, ofRider bool) {
 	f.promoteAll(b, i)
-	f.forget(i)
+	f.forgetFor(i, ofRider)
 	f.counts.Evicted++
 }
 
@@ -188,7 +188,7 @@ func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (
 	}
 	start, end, crowded := f.segment(t, p.at)
 	switch full := t.backlog == 0 && f.backlogsFull(); {
-	case start == end, start == longAgo && (full || p.at <= f.forgot):
+	case start == end, start == longAgo && (full || p.at <= f.forgotOf(e.Rider, e.Device)):
 		e.Verdict, e.Late = pingline.Accepted, true // before all that is known
 	case crowded || full:
 		judgeFit(e, start, end, eps)

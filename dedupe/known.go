@@ -2,7 +2,6 @@ package dedupe
 
 import (
 	"math"
-	"slices"
 
 	"pingline"
 )
@@ -27,7 +26,7 @@ func (f *Filter) Known(dst []Known, rider string) []Known {
 	if i := f.lookup(f.hash(rider, ""), rider, ""); i != 0 {
 		dst = f.appendKnown(dst, i)
 	}
-	for _, i := range f.devices[rider] {
+	for _, i := range f.devices[rider].tracks {
 		dst = f.appendKnown(dst, i)
 	}
 	return dst
@@ -53,30 +52,4 @@ func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
 		k.Complete = min(k.Complete, f.backlogs.at(t.backlog).unmoved())
 	}
 	return append(dst, k)
-}
-
-// addDevice notes that track i is one of a rider's devices. Most riders have one
-// track without a name, which is found without this.
-func (f *Filter) addDevice(i uint32, device string) {
-	if device == "" {
-		return
-	}
-	if f.devices == nil {
-		f.devices = make(map[string][]uint32)
-	}
-	rider, _ := f.names.at(i).split()
-	f.devices[rider] = append(f.devices[rider], i)
-}
-
-func (f *Filter) dropDevice(i uint32) {
-	rider, device := f.names.at(i).split()
-	if device == "" {
-		return
-	}
-	left := slices.DeleteFunc(f.devices[rider], func(k uint32) bool { return k == i })
-	if len(left) == 0 {
-		delete(f.devices, rider)
-		return
-	}
-	f.devices[rider] = left
 }

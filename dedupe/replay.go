@@ -168,7 +168,7 @@ func (f *Filter) replay(number uint64, bound Bound, e *pingline.Entry) (since in
 			f.forget(i) // it had been forgotten when e was judged
 		}
 		i = 0
-	case i == 0 && f.damaged && !e.Late && e.Verdict != pingline.Redundant && !e.Promoted:
+	case i == 0 && f.missed(e):
 		i = f.create(hash, e.Rider, e.Device)
 		f.tracks.at(i).broken = true
 	case i == 0 && e.Promoted:
@@ -179,6 +179,16 @@ func (f *Filter) replay(number uint64, bound Bound, e *pingline.Entry) (since in
 	return since
 }
 
+// missed reports whether e goes on with a track that is not known though it was
+// when e was judged: commits are missing, or this filter has room for less. What
+// rested on the track is then not known either.
+func (f *Filter) missed(e *pingline.Entry) bool {
+	if e.Late || e.Promoted || e.Verdict == pingline.Redundant {
+		return false
+	}
+	return f.damaged || f.loading == nil && (e.State == next || e.State == back)
+}
+
 // replayFirst makes room for a new track as Judge did, and forgets what is
 // known of one of that name: when e was judged it had been forgotten. A track
 // that holds a ping stays, because nothing is logged about its end.
@@ -186,9 +196,9 @@ func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 	if i != 0 {
 		hash = f.tracks.at(i).hash
 		f.forget(i)
-	} else if f.loading == nil && f.riders >= f.cfg.MaxRiders {
-		if oldest := f.order.oldest(); !f.holds(oldest) {
-			f.forget(oldest)
+	} else if f.loading == nil {
+		if old, ofRider := f.makeRoom(&e.Ping); old != 0 && !f.holds(old) {
+			f.forgetFor(old, ofRider)
 		}
 	}
 	return f.create(hash, e.Rider, e.Device)

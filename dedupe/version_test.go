@@ -46,6 +46,27 @@ func TestCheckpointOfVersion1(t *testing.T) {
 	r.finish()
 }
 
+// A piece as version 2 wrote it is read as what it was.
+func TestCheckpointOfVersion2(t *testing.T) {
+	piece, err := os.ReadFile("testdata/piece-v2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRun(t, DefaultConfig(), Bound{MaxError: 10, AccuracyCap: 50})
+	r.playVersion1()
+	f, err := New(r.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Load(piece); err != nil {
+		t.Fatal(err)
+	}
+	f.endLoad()
+	if err := sameState(r.Filter, f); err != nil {
+		t.Error(err)
+	}
+}
+
 // of makes p one of another track.
 func of(rider, device string, p pingline.Ping) pingline.Ping {
 	p.Rider, p.Device = rider, device

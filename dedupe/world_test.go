@@ -219,6 +219,12 @@ func newWorld(t testing.TB, seed uint64) *world {
 	for n := range 2 + rng.IntN(60) {
 		w.walkers = append(w.walkers, newWalker(rng, n))
 	}
+	if rng.IntN(4) == 0 { // devices of two riders
+		for n, k := range w.walkers {
+			k.rider, k.device = fmt.Sprint("r-", n%2), fmt.Sprint("d-", n)
+		}
+		w.exact = w.exact && cfg.MaxRiders > len(w.walkers)
+	}
 	return w
 }
 

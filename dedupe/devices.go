@@ -1,0 +1,134 @@
+package dedupe
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"pingline"
+)
+
+// MaxDevices is how many tracks of a rider that name a device are known at once.
+// Beyond, the one that was silent for longest is forgotten, its held ping stored.
+const MaxDevices = 16
+
+// devices are the tracks of one rider that name a device; most riders have one
+// track without a name, which is found without this.
+type devices struct {
+	tracks []uint32
+
+	// forgot is what Filter.forgot is, for tracks of this rider that had to make
+	// room for others of the same rider: a rider with many devices makes its own
+	// new tracks late, and nobody else's. It lasts as long as the rider has tracks
+	// here, and counts for all tracks when the last of them goes.
+	forgot int64
+}
+
+// addDevice notes that track i is one of a rider's devices.
+func (f *Filter) addDevice(i uint32, device string) {
+	if device == "" {
+		return
+	}
+	if f.devices == nil {
+		f.devices = make(map[string]devices)
+	}
+	rider, _ := f.names.at(i).split()
+	d, ok := f.devices[rider]
+	if !ok {
+		d.forgot = math.MinInt64
+	}
+	d.tracks = append(d.tracks, i)
+	f.devices[rider] = d
+}
+
+// dropDevice takes track i out. While a checkpoint is loaded nothing is carried
+// over to all tracks: the checkpoint says what was.
+func (f *Filter) dropDevice(i uint32) {
+	rider, device := f.names.at(i).split()
+	if device == "" {
+		return
+	}
+	d := f.devices[rider]
+	d.tracks = slices.DeleteFunc(d.tracks, func(k uint32) bool { return k == i })
+	if len(d.tracks) > 0 {
+		f.devices[rider] = d
+		return
+	}
+	delete(f.devices, rider)
+	if f.loading == nil {
+		f.forgot = max(f.forgot, d.forgot)
+	}
+}
+
+// forgotOf returns what a first vertex of a track must be later than, ms.
+func (f *Filter) forgotOf(rider, device string) int64 {
+	if d, ok := f.devices[rider]; ok && device != "" {
+		return max(f.forgot, d.forgot)
+	}
+	return f.forgot
+}
+
+// forgetDevice is forget for a track that makes room for another of its rider.
+func (f *Filter) forgetDevice(i uint32) {
+	rider, _ := f.names.at(i).split()
+	d := f.devices[rider]
+	if t := f.tracks.at(i); t.n > 0 {
+		d.forgot = max(d.forgot, t.last().at)
+		f.devices[rider] = d
+	}
+	f.drop(i)
+}
+
+// makeRoom returns a track that has to be forgotten before one of that name can
+// be known, 0 if there is room; ofRider tells that it makes room for another of
+// its own rider.
+func (f *Filter) makeRoom(p *pingline.Ping) (i uint32, ofRider bool) {
+	if p.Device != "" {
+		if d := f.devices[p.Rider]; len(d.tracks) >= MaxDevices {
+			return slices.MinFunc(d.tracks, f.bySilence), true
+		}
+	}
+	if f.riders >= f.cfg.MaxRiders {
+		return f.order.oldest(), false
+	}
+	return 0, false
+}
+
+func (f *Filter) bySilence(a, b uint32) int {
+	return cmp.Compare(f.order.at(a).stamp, f.order.at(b).stamp)
+}
+
+// forgetFor is forget or forgetDevice, as makeRoom said.
+func (f *Filter) forgetFor(i uint32, ofRider bool) {
+	if ofRider {
+		f.forgetDevice(i)
+	} else {
+		f.forget(i)
+	}
+}
+
+// trimDevices forgets what a rider has too many of, but what holds a ping.
+func (f *Filter) trimDevices() {
+	for rider, d := range f.devices {
+		extra := len(d.tracks) - MaxDevices
+		if extra <= 0 {
+			continue
+		}
+		slices.SortFunc(d.tracks, f.bySilence)
+		var gone []uint32
+		d.tracks = slices.DeleteFunc(d.tracks, func(i uint32) bool {
+			if len(gone) == extra || f.holds(i) {
+				return false
+			}
+			if t := f.tracks.at(i); t.n > 0 {
+				d.forgot = max(d.forgot, t.last().at)
+			}
+			gone = append(gone, i)
+			return true
+		})
+		f.devices[rider] = d
+		for _, i := range gone {
+			f.drop(i)
+		}
+	}
+}
