@@ -16,7 +16,7 @@ const (
 
 	requestBytes = 16 << 10 // what a request takes besides its exchange: buffers, stack, the first 8 KiB
 	pingBytes    = 256      // what a ping takes at most while it is decoded
-	judgedBytes  = 32       // what it takes besides until it is judged
+	judgedBytes  = 64       // what it takes besides until it is judged
 	verdictBytes = 14       // what a verdict takes in an answer
 
 	// The memory for a body is twice what has come of it, and at least this.

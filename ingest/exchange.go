@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -15,7 +16,8 @@ import (
 
 // exchange is what one request needs on its way, kept for the next.
 type exchange struct {
-	client   uint64 // who sent it, by its key
+	sender   netip.Addr
+	client   uint64 // sender's key
 	ours     bool   // the client is one of those we trust
 	critical bool   // may use what is reserved for those in need
 	claim    claim  // bytes of the budget, or of the reserve
@@ -26,6 +28,7 @@ type exchange struct {
 	near     uint64  // says nothing: what was touched must be used
 	shed     []int32 // positions in the body of pings whose rider is over its rate
 	job      Job
+	fresh    newcomers
 	verdicts []pingline.Verdict // of every ping of the request, in its order
 	out      []byte
 }
@@ -35,7 +38,7 @@ func (x *exchange) memory() int64 {
 	const ping = int(unsafe.Sizeof(pingline.Ping{}))
 	d, j := &x.decoded, &x.job
 	return int64(cap(x.body) + cap(x.inflated) + cap(x.out) + cap(d.Pings)*ping + 4*cap(d.Index) + 4*cap(x.shed) +
-		16*cap(x.runs) + 8*cap(j.Cells) + 8*cap(j.order) + cap(j.Verdicts) + cap(x.verdicts))
+		16*cap(x.runs) + 4*cap(x.fresh.over) + 8*cap(j.Cells) + 8*cap(j.order) + cap(j.Verdicts) + cap(x.verdicts))
 }
 
 // smallBytes is the memory of an exchange that was in use for little: a ping or a
@@ -116,6 +119,7 @@ func (x *exchange) findRuns(riders *rates) {
 // refund gives back what the request was charged: nothing of it was kept.
 func (x *exchange) refund(riders, clients *rates) {
 	clients.pay(x.client, -x.decoded.Received)
+	x.fresh.refund()
 	for _, r := range x.runs {
 		riders.pay(r.key, -r.pings)
 	}
@@ -188,9 +192,12 @@ func (x *exchange) appendVerdicts(out []byte) []byte {
 // at most the first 100.
 func (x *exchange) appendErrors(out []byte) []byte {
 	errs := x.decoded.Rejected
-	if len(x.shed) > 0 {
+	if len(x.shed)+len(x.fresh.over) > 0 {
 		for _, at := range x.shed[:min(len(x.shed), maxRejections)] {
 			errs = append(errs, Rejection{Index: int(at), Reason: "rate"})
+		}
+		for _, at := range x.fresh.over[:min(len(x.fresh.over), maxRejections)] {
+			errs = append(errs, Rejection{Index: int(x.decoded.Index[at]), Reason: "rate of new riders"})
 		}
 		slices.SortFunc(errs, func(a, b Rejection) int { return a.Index - b.Index })
 		errs = errs[:min(len(errs), maxRejections)]

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"math"
 	"time"
 
 	"pingline"
@@ -15,6 +16,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	w.lastJob++
 	j.id, j.Bound = w.lastJob, w.bound
 	now, at := w.now(), time.UnixMilli(w.at)
+	known, room := w.tracks(), j.fresh.room()
 	var e pingline.Entry
 	for n := range j.Pings {
 		if n%dedupe.Ahead == 0 {
@@ -24,6 +26,11 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 		e = pingline.Entry{Ping: j.Pings[i], Cell: j.Cells[i]}
 		if w.sheds(&e, onlyEvents) {
 			j.Verdicts[i] = pingline.Shed
+			continue
+		}
+		if w.tracks()-known >= room && w.isNew(&e) {
+			j.Verdicts[i] = pingline.Shed
+			j.fresh.over = append(j.fresh.over, int32(i))
 			continue
 		}
 		if w.cfg.Keys != nil {
@@ -36,6 +43,13 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 		}
 		w.logBatch(j.id, j)
 	}
+	if err := j.fresh.refused(len(j.Pings)); err != nil { // as if it had not come
+		w.taken = w.taken[:len(w.taken)-1]
+		j.done <- err
+		return
+	}
+	j.fresh.pay(w.tracks() - known)
+	w.counts.New += uint64(w.tracks() - known)
 	for _, v := range j.Verdicts {
 		w.counts.Verdicts[v]++
 	}
@@ -45,6 +59,15 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	if j.look != nil {
 		j.look.fill(w)
 	}
+}
+
+// tracks is how many tracks the filter has made.
+func (w *Writer) tracks() int { return w.filter.Riders() + int(w.filter.Counts().Evicted) }
+
+// isNew reports whether no ping of e's track is known, late ones aside.
+func (w *Writer) isNew(e *pingline.Entry) bool {
+	newest, _ := w.filter.Look(e)
+	return newest == math.MinInt64
 }
 
 // shedWithin is how far behind a track's newest ping the next one has to be at

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,6 +111,21 @@ func (r *rates) take(key uint64, n int, now time.Time) (wait time.Duration) {
 	}
 	b.full += int64(n) * r.each
 	return 0
+}
+
+// left returns how many are in the bucket.
+func (r *rates) left(key uint64, now time.Time) int {
+	if r == nil {
+		return math.MaxInt
+	}
+	at := int64(now.Sub(r.start))
+	b, lock := r.bucket(key)
+	defer lock.Unlock()
+	full := at
+	if b.hash.Load() == key {
+		full = max(b.full, at)
+	}
+	return int(max(0, (r.burst-(full-at))/r.each))
 }
 
 // pay takes n more from a bucket that has let pass, or puts back -n that were

@@ -37,6 +37,7 @@ type Config struct {
 	RiderRate      float64        // pings/s of one rider; 0: no limit
 	RiderBurst     float64        // pings of one rider that may come at once
 	ClientRate     float64        // pings/s of one client, a minute's worth at once; 0: no limit
+	NewRidersRate  float64        // tracks/s of one client that the filter does not know, two minutes' worth at once; 0: no limit
 	ReadRate       float64        // reads/s of one client, ten seconds' worth at once; 0: no limit
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
 
@@ -68,6 +69,8 @@ type Server struct {
 
 	riders, clients    *rates
 	readers            *rates // reads of a client
+	newRiders          *rates // of a client
+	bringers           bringers
 	needs, clientNeeds *rates // requests of those who say they are in need, in all and of a client
 
 	mu    sync.Mutex
@@ -121,6 +124,7 @@ func New(cfg Config) (*Server, error) {
 		needs:       newRates(needRate, needBurst, 1),
 		clientNeeds: newRates(cfg.clientNeed, clientNeedBurst, 1<<12),
 		readers:     newRates(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
+		newRiders:   newRates(cfg.NewRidersRate, newRidersBurst*cfg.NewRidersRate, 1<<12),
 
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		stats:    ServerStats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
@@ -223,7 +227,7 @@ func (s *Server) exchange(c *fiber.Ctx) *exchange {
 	}
 	x := pool.Get().(*exchange)
 	addr, ours := s.client(c)
-	x.client, x.ours, x.claim = s.keyOf(addr), ours, claim{}
+	x.sender, x.client, x.ours, x.claim = addr, s.keyOf(addr), ours, claim{}
 	return x
 }
 
@@ -254,11 +258,21 @@ func (s *Server) take(c *fiber.Ctx, x *exchange) error {
 	}
 	x.cells(s.cfg.Cells)
 	x.job.Urgent = x.critical
+	x.fresh = newcomers{client: x.client, over: x.fresh.over[:0]}
+	if x.job.fresh = &x.fresh; !x.critical && !x.ours {
+		x.fresh.rates = s.newRiders
+	}
 	if err := s.cfg.Writer.Submit(&x.job); err != nil {
+		if len(x.fresh.over) > 0 {
+			s.bringers.note(x.sender, 0, len(x.fresh.over), now)
+		}
 		x.refund(s.riders, s.clients)
 		return err
 	}
 	s.count(x)
+	if x.fresh.added+len(x.fresh.over) > 0 {
+		s.bringers.note(x.sender, x.fresh.added, len(x.fresh.over), now)
+	}
 	return nil
 }
 
@@ -346,6 +360,9 @@ func (s *Server) health(c *fiber.Ctx) error {
 // ready answers 200 while pings are being accepted.
 func (s *Server) ready(c *fiber.Ctx) error {
 	notes := append([]string{}, s.over.Notes()...)
+	if note := s.bringers.most(int(60*cmp.Or(s.cfg.NewRidersRate, usualNewRiders)), time.Now()); note != "" {
+		notes = append(notes, note)
+	}
 	if s.cfg.Notes != nil {
 		notes = append(notes, s.cfg.Notes()...)
 	}

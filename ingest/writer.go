@@ -103,6 +103,7 @@ type Counts struct {
 	Replayed  uint64                    // refused by the store before, put back into the log
 	Lines     uint64                    // ready lines of our own
 	Late      uint64                    // stored out of order
+	New       uint64                    // tracks that were not known
 	Conflicts uint64                    // another position at an instant already known
 }
 
@@ -115,6 +116,7 @@ func (c *Counts) add(d *Counts) {
 	c.Replayed += d.Replayed
 	c.Lines += d.Lines
 	c.Late += d.Late
+	c.New += d.New
 	c.Conflicts += d.Conflicts
 }
 
@@ -147,9 +149,10 @@ type Job struct {
 	Verdicts []pingline.Verdict // out: one for each ping
 	Bound    dedupe.Bound       // out: in force when they were judged
 
-	look   *Look // to be filled in behind the pings
-	order  order // in which they are judged
-	queued *Job  // stands for this one in the queue
+	look   *Look      // to be filled in behind the pings
+	fresh  *newcomers // counts tracks that are new; nil: nobody asks
+	order  order      // in which they are judged
+	queued *Job       // stands for this one in the queue
 	id     uint64
 	size   int // most bytes its entries can take in a commit
 	events int // of those, of pings with events
@@ -212,7 +215,7 @@ func (w *Writer) Submit(j *Job) error {
 		j.queued = new(Job)
 	}
 	q := j.queued
-	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look = j.Pings, j.Cells, j.Lines, j.Verdicts, j.order, j.look
+	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look, q.fresh = j.Pings, j.Cells, j.Lines, j.Verdicts, j.order, j.look, j.fresh
 	if err := w.prepare(q); err != nil {
 		return err
 	}
@@ -221,7 +224,7 @@ func (w *Writer) Submit(j *Job) error {
 	if err == nil {
 		j.Bound = q.Bound
 	}
-	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look = nil, nil, nil, nil, nil, nil
+	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look, q.fresh = nil, nil, nil, nil, nil, nil, nil
 	if q.state.Load() == jobWithdrawn {
 		j.queued = nil // the writer has yet to pass it over
 	}

@@ -50,6 +50,7 @@ type serveConfig struct {
 	RiderRate      float64   `default:"10" help:"Pings a second of one rider; beyond it they are shed, or get 429. 0: no limit."`
 	RiderBurst     float64   `default:"10000" help:"Pings of one rider that may come at once, after an outage."`
 	ClientRate     float64   `default:"0" help:"Pings a second of one client address, a minute's worth at once; beyond it 429. 0: no limit."`
+	NewRidersRate  float64   `default:"1000" help:"New riders' devices a second of one client address, two minutes' worth at once; beyond it their pings are shed, or get 429. 0: no limit."`
 	ReadRate       float64   `default:"100" help:"Reads a second of one client address, ten seconds' worth at once; beyond it 429. A thousand points or cells count as one read more. 0: no limit."`
 	TrustedProxies []network `placeholder:"CIDR" help:"Addresses whose X-Forwarded-For says who the client is. One that sends none is itself the client, and has no share of its own."`
 
@@ -121,6 +122,7 @@ func (c *serveConfig) Validate() error {
 		{"rider-rate", c.RiderRate, 0, 1_000_000},
 		{"rider-burst", c.RiderBurst, 1, 1_000_000_000},
 		{"client-rate", c.ClientRate, 0, 1_000_000_000},
+		{"new-riders-rate", c.NewRidersRate, 0, 1_000_000},
 		{"read-rate", c.ReadRate, 0, 1_000_000},
 		{"queue-max-bytes", float64(c.QueueMaxBytes), 4 << 20, math.MaxInt64},
 		{"batch-lines", float64(c.BatchLines), 1, 1_000_000},

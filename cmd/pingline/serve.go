@@ -188,6 +188,7 @@ func (s *service) openServer() (*ingest.Server, error) {
 		RiderRate:      c.RiderRate,
 		RiderBurst:     c.RiderBurst,
 		ClientRate:     c.ClientRate,
+		NewRidersRate:  c.NewRidersRate,
 		ReadRate:       c.ReadRate,
 		TrustedProxies: prefixes(c.TrustedProxies),
 		Notes:          s.notes,
