@@ -7,6 +7,7 @@ TESTFLAGS ?=
 FUZZTIME  ?= 10s
 CHAOS     ?= 5m
 SEED      ?= 0
+SOAK      ?= 30m
 BENCH     ?= .
 
 # Without this, Go quietly leaves out the C parts where it finds no compiler,
@@ -26,7 +27,7 @@ export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test race chaos lint fuzz bench build influxd influxd2 clean
+.PHONY: help demo test race chaos soak lint fuzz bench build influxd influxd2 clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,14 +35,17 @@ help: ## Show this list
 demo: build influxd ## A city, the ingester and a real InfluxDB, then an audit; ARGS="--for 20s --json"
 	@bin/pingline demo $(ARGS)
 
-test: influxd ## All tests, against a real InfluxDB; TESTFLAGS="-v -run Kill"
-	$(GO) test -timeout 9m $(TESTFLAGS) ./...
+test: influxd ## All tests, against a real InfluxDB, and which were skipped; TESTFLAGS="-v -run Kill"
+	$(GO) run ./tools/skips -timeout 60m $(TESTFLAGS) ./...
 
 race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones
-	$(GO) test -race -timeout 20m $(TESTFLAGS) ./...
+	$(GO) test -race -timeout 120m $(TESTFLAGS) ./...
 
 chaos: influxd ## Overload for minutes, hostile clients, and faults at random for CHAOS=5m; SEED=7 repeats a schedule
 	$(GO) test -v -run 'TestOverload|TestHostileClients|TestFreshAfterAnOutage|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED)
+
+soak: influxd ## Everything hostile at once for SOAK=30m: is the honest fleet answered, and does nothing grow?
+	$(GO) test -v -run 'TestSoak' -timeout 24h $(TESTFLAGS) ./cmd/pingline -soak=$(SOAK)
 
 lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted; exit 1; }

@@ -33,7 +33,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	s, url := testServer(t, Config{
 		Writer: w, Reader: reader, MaxInProgress: 1 << 20, Limits: Limits{MaxPings: 10},
-		RiderRate: 1e-6, RiderBurst: 3, ReadRate: 100, HeadTimeout: 200 * time.Millisecond,
+		RiderRate: 1e-6, RiderBurst: 3, ReadRate: 100, HeadTimeout: 3 * time.Second,
 	})
 	doc, err := openapi3.NewLoader().LoadFromFile("../docs/openapi.yaml")
 	if err != nil {

@@ -59,7 +59,7 @@ func resolve(path string) (string, error) {
 		}
 		link, err := os.Readlink(path)
 		if err != nil {
-			return path, nil // it is none; whether it can be written is found out soon
+			return path, nil //nolint:nilerr // it is no link; whether it can be written is found out soon
 		}
 		if !filepath.IsAbs(link) {
 			link = filepath.Join(filepath.Dir(path), link)

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 
 // patience bounds every wait for something that must happen; it says nothing
 // about how fast.
-const patience = 2 * time.Minute
+const patience = 10 * time.Minute
 
 // process is a running `pingline serve`.
 type process struct {

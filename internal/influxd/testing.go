@@ -22,7 +22,7 @@ type TB interface {
 
 // startLimit is how long a test waits for a server. It is long because a busy
 // machine is no fault of the code under test.
-const startLimit = 2 * time.Minute
+const startLimit = 10 * time.Minute
 
 // RunTest runs a 1.8 with env as Config.Env, as Run does.
 func RunTest(t TB, env ...string) *Server {
