@@ -273,12 +273,15 @@ type Entries struct {
 
 // DecodeCommit returns a commit's header and its entries. The header's and the
 // entries' strings share b's memory: b must not change while they are in use.
-// It returns an error wrapping ErrCorrupt.
+// It returns an error wrapping ErrCorrupt, or ErrNewer.
 func DecodeCommit(b []byte) (CommitHeader, Entries, error) {
 	if len(b) < commitHeaderSize {
 		return CommitHeader{}, Entries{}, fmt.Errorf("commit of %d bytes: %w", len(b), ErrCorrupt)
 	}
-	if b[0] < oldestVersion || b[0] > commitVersion {
+	if b[0] > commitVersion {
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, this program knows %d to %d: %w", b[0], oldestVersion, commitVersion, ErrNewer)
+	}
+	if b[0] < oldestVersion {
 		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, not in [%d, %d]: %w", b[0], oldestVersion, commitVersion, ErrCorrupt)
 	}
 	h := CommitHeader{

@@ -279,7 +279,6 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, "commit of 0 bytes"},
-		{"a version to come", append([]byte{3}, whole[1:]...), "commit of version 3, not in [1, 2]"},
 		{"no version", append([]byte{0}, whole[1:]...), "commit of version 0, not in [1, 2]"},
 		{"a name that is longer than the commit", encode(CommitHeader{Node: "node"})[:commitHeaderSize+3], "commit header"},
 		{"more entries than there is room for", edit(1, 255, 255, 255, 255), "commit of 4294967295 entries in 14 bytes"},
@@ -313,6 +312,14 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		if _, _, err := decode(whole[:n]); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("cut off at %d of %d bytes: error %v", n, len(whole), err)
 		}
+	}
+}
+
+func TestCommitOfANewerVersion(t *testing.T) {
+	b := AppendCommitHeader(nil, &CommitHeader{})
+	b[0] = commitVersion + 1
+	if _, _, err := DecodeCommit(b); !errors.Is(err, ErrNewer) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("error = %v, want ErrNewer", err)
 	}
 }
 

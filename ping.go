@@ -20,6 +20,9 @@ var (
 	ErrInvalid = errors.New("invalid ping")
 	// ErrCorrupt is wrapped by every refusal of bytes read back from the log.
 	ErrCorrupt = errors.New("corrupt log entry")
+	// ErrNewer is wrapped by the refusal of a form that a later version of this
+	// program has written. It is not damage: nothing may be dropped for it.
+	ErrNewer = errors.New("written by a newer version of Pingline: start that one")
 )
 
 // FieldError is the refusal of one field of a ping; it wraps ErrInvalid.

@@ -254,14 +254,18 @@ func (f *Filter) endLoad() {
 // Load restores a piece of a checkpoint. An empty filter takes all pieces of
 // one, in their order, before anything else, then by Replay every entry of the
 // commits after the one at which the first piece stood. It returns an error
-// wrapping pingline.ErrCorrupt; the filter is then of no use.
+// wrapping pingline.ErrCorrupt, or pingline.ErrNewer; the filter is then of no
+// use.
 func (f *Filter) Load(piece []byte) error {
-	if len(piece) < pieceHeader+4 || piece[0] < 1 || piece[0] > pieceVersion {
+	if len(piece) < pieceHeader+4 || piece[0] < 1 {
 		return fmt.Errorf("dedupe: no piece of a checkpoint of version 1 to %d: %w", pieceVersion, pingline.ErrCorrupt)
 	}
 	body, sum := piece[:len(piece)-4], binary.LittleEndian.Uint32(piece[len(piece)-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
 		return fmt.Errorf("dedupe: checksum of a checkpoint's piece: %w", pingline.ErrCorrupt)
+	}
+	if piece[0] > pieceVersion {
+		return fmt.Errorf("dedupe: piece of version %d, this program knows %d: %w", piece[0], pieceVersion, pingline.ErrNewer)
 	}
 	if f.loading == nil {
 		if f.order.stamp != 0 {

@@ -26,9 +26,11 @@ import (
 //	u32 length, piece; …
 //	u32 0
 //
-// A file is written aside, synced and renamed; the one before is kept. The
+// A file is written aside, synced and renamed; the one before is kept, and the
+// log from there on, so that it is of use when the newest cannot be read. The
 // pieces carry their own checksums.
 const (
+	checkpointForm   = "pingline filter %d\n"
 	checkpointMagic  = "pingline filter 1\n"
 	checkpointSuffix = ".checkpoint"
 	checkpointsKept  = 2
@@ -50,6 +52,12 @@ type checkpointer struct {
 
 	due     time.Time // when the next one is to begin
 	entries int       // logged since the last one began
+	pause   time.Time // no other begins before: the last one failed
+
+	// Where the checkpoints on disk stand that can be read, oldest first, at most
+	// checkpointsKept. The place where a replay without any would begin counts as
+	// one. The log's cursor is never behind the first.
+	kept []queue.Cursor
 
 	snapshot *dedupe.Snapshot // being taken; nil if none is
 	at       queue.Cursor     // what the oldest of its pieces leaves to read
@@ -95,13 +103,57 @@ func (c *checkpointer) step(f *dedupe.Filter, log *queue.Log, entries int) {
 	}
 }
 
+// tailShare is which part of the log's limit the log may grow by between two
+// checkpoints. The log is needed from the one before the newest on, twice as far.
+const tailShare = 8
+
 func (c *checkpointer) isDue(log *queue.Log) bool {
-	if c.entries == 0 {
+	now := time.Now()
+	if c.entries == 0 || now.Before(c.pause) {
 		return false
 	}
-	cursor, ok := log.Cursor(FilterCursor)
-	tail := ok && log.Limit() > 0 && log.BytesSince(cursor.Next) > log.Limit()/4
-	return tail || c.entries >= c.cfg.CheckpointEntries || !time.Now().Before(c.due)
+	newest, tail := c.at.Next, false
+	if n := len(c.kept); n > 0 {
+		newest = c.kept[n-1].Next
+	}
+	if newest > 0 {
+		tail = log.BytesSince(newest) > log.Limit()/tailShare
+	}
+	return tail || c.entries >= c.cfg.CheckpointEntries || !now.Before(c.due)
+}
+
+// restored takes note of the place at which the state was read back: that of a
+// checkpoint, or the first commit there is. The log's cursor is never behind it:
+// it is where the checkpoint before stands, if there is one. The totals of the
+// place are known when the log has nothing behind it; else by the first commit
+// that is met.
+func (c *checkpointer) restored(log *queue.Log, next uint64) {
+	c.kept, c.at = nil, queue.Cursor{Next: next}
+	head := log.Head()
+	if head.Next == next {
+		c.at = head
+	}
+	switch cursor, ok := log.Cursor(FilterCursor); {
+	case !ok || cursor.Next > next:
+		log.SetCursor(FilterCursor, c.at)
+	case cursor.Next < next:
+		c.kept = []queue.Cursor{cursor}
+	}
+	if head.Next == next {
+		c.kept = append(c.kept, head)
+	}
+}
+
+// met takes note of a commit that is replayed.
+func (c *checkpointer) met(log *queue.Log, rec *queue.Record) {
+	if rec.Number != c.at.Next {
+		return
+	}
+	c.at.Totals = rec.Before
+	c.kept = append(c.kept, c.at)
+	if cursor, ok := log.Cursor(FilterCursor); ok && cursor.Next == c.at.Next {
+		log.SetCursor(FilterCursor, c.at)
+	}
 }
 
 func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
@@ -110,10 +162,26 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	c.snapshot = f.Snapshot()
 	c.pieces, c.written, c.saved = make(chan []byte, 4), make(chan []byte, 8), make(chan error, 1)
 	c.cost = checkpointCost{began: time.Now()}
-	path := filepath.Join(c.cfg.Dir, fmt.Sprintf("%020d%s", c.at.Next, checkpointSuffix))
+	keep := []string{c.path(c.at.Next)}
+	for _, at := range slices.Backward(c.kept) {
+		if path := c.path(at.Next); path != keep[0] { // else it will be replaced
+			keep = append(keep, path)
+			break
+		}
+	}
 	go func(pieces <-chan []byte, written chan<- []byte, saved chan<- error) {
-		saved <- saveCheckpoint(path, pieces, written)
+		err := saveCheckpoint(keep[0], pieces, written)
+		if err == nil {
+			err = removeOld(c.cfg.Dir, keep)
+		}
+		saved <- err
 	}(c.pieces, c.written, c.saved)
+}
+
+// path is the file of a checkpoint that leaves the log from number next on to be
+// read.
+func (c *checkpointer) path(next uint64) string {
+	return filepath.Join(c.cfg.Dir, fmt.Sprintf("%020d%s", next, checkpointSuffix))
 }
 
 // take hands one piece to be written.
@@ -142,13 +210,25 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 	if err != nil {
 		if !errors.Is(err, errAbandoned) {
 			c.cfg.Logger.Warn("the filter's state was not saved; the last one saved stays in use", "error", err)
+			c.pause = time.Now().Add(pauseAfterFailure)
 		}
 		return
 	}
-	log.SetCursor(FilterCursor, c.at)
+	if n := len(c.kept); n > 0 && c.kept[n-1].Next == c.at.Next {
+		c.kept = c.kept[:n-1] // its file was replaced
+	}
+	c.kept = append(c.kept, c.at)
+	if n := len(c.kept); n >= checkpointsKept {
+		c.kept = c.kept[n-checkpointsKept:]
+		log.SetCursor(FilterCursor, c.kept[0])
+	}
 	c.cfg.Logger.Info("the filter's state is saved", "next", c.at.Next, "pieces", c.cost.pieces, "bytes", c.cost.bytes,
 		"took", time.Since(c.cost.began), "writer_busy", c.cost.busy, "longest_stop", c.cost.stop)
 }
+
+// pauseAfterFailure is how long a disk that did not take a checkpoint is left
+// alone.
+const pauseAfterFailure = 10 * time.Second
 
 // abandon drops a checkpoint that is being taken.
 func (c *checkpointer) abandon() {
@@ -205,10 +285,7 @@ func saveCheckpoint(path string, pieces <-chan []byte, written chan<- []byte) (e
 	if err := os.Rename(file.Name(), path); err != nil {
 		return err
 	}
-	if err := syncDir(dir); err != nil {
-		return err
-	}
-	return removeOld(dir)
+	return syncDir(dir)
 }
 
 func writePieces(file *os.File, pieces <-chan []byte, written chan<- []byte) error {
@@ -258,24 +335,21 @@ func checkpoints(dir string) ([]string, error) {
 	return list, err
 }
 
-// removeOld removes all but the newest checkpoints, those of a log that is gone,
-// and what was left half written.
-func removeOld(dir string) error {
-	list, err := checkpoints(dir)
-	if err != nil {
-		return err
-	}
-	stale := list[min(len(list), checkpointsKept):]
-	for _, name := range [...]string{"*.tmp", "*" + strandedSuffix} {
+// removeOld removes all checkpoints but those to keep: older ones, damaged ones,
+// those of a log that is gone, and what was left half written.
+func removeOld(dir string, keep []string) error {
+	for _, name := range [...]string{"*" + checkpointSuffix, "*.tmp", "*" + strandedSuffix} {
 		found, err := filepath.Glob(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
-		stale = append(stale, found...)
-	}
-	for _, path := range stale {
-		if err := os.Remove(path); err != nil {
-			return err
+		for _, path := range found {
+			if slices.Contains(keep, path) {
+				continue
+			}
+			if err := os.Remove(path); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -292,7 +366,7 @@ func loadCheckpoint(path string, f *dedupe.Filter) (next uint64, err error) {
 	r := bufio.NewReaderSize(file, 1<<20)
 	magic := make([]byte, len(checkpointMagic))
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != checkpointMagic {
-		return 0, fmt.Errorf("%s is no checkpoint: %w", path, pingline.ErrCorrupt)
+		return 0, notCheckpoint(path, magic)
 	}
 	if _, err := fmt.Sscanf(strings.TrimSuffix(filepath.Base(path), checkpointSuffix), "%d", &next); err != nil {
 		return 0, fmt.Errorf("name of %s: %w", path, err)
@@ -309,6 +383,15 @@ func loadCheckpoint(path string, f *dedupe.Filter) (next uint64, err error) {
 			return 0, fmt.Errorf("read %s: %w", path, err)
 		}
 	}
+}
+
+// notCheckpoint says what the file at path is that begins with these bytes.
+func notCheckpoint(path string, magic []byte) error {
+	var form int
+	if _, err := fmt.Sscanf(string(magic), checkpointForm, &form); err == nil && form > 1 {
+		return fmt.Errorf("%s is of form %d, this program knows 1: %w", path, form, pingline.ErrNewer)
+	}
+	return fmt.Errorf("%s is no checkpoint: %w", path, pingline.ErrCorrupt)
 }
 
 // readPiece returns the next piece, or nil behind the last.

@@ -1,7 +1,14 @@
 package ingest
 
 import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,7 +33,49 @@ func checkpointed(t *testing.T) (s *site, pings []pingline.Ping) {
 	return s, pings
 }
 
-// A checkpoint that cannot be read costs nothing as long as the one before can.
+// trimmed returns a site that has taken several checkpoints while it ran and was
+// killed, with its log trimmed as far as they allow, and what it was sent.
+func trimmed(t *testing.T) (s *site, pings []pingline.Ping, held int) {
+	s = newSite(t, WriterConfig{Filter: dedupe.DefaultConfig(), Bound: dedupe.Bound{MaxError: 10}, CheckpointEntries: 2000})
+	quiet := job("quiet", time.Now().UnixMilli()-100_000, 2) // held in the oldest commits
+	pings = append(quiet.Pings, madeUp(5, 2400)...)
+	for part := range slices.Chunk(pings, 500) {
+		s.send(part, 50)
+		for s.writer.checkpoint.saved != nil {
+			s.commit(nil, false)
+		}
+		s.write()
+		s.trim()
+	}
+	list, err := checkpoints(s.cfg.Dir)
+	if err != nil || len(list) != checkpointsKept {
+		t.Fatalf("checkpoints %v, %v", list, err)
+	}
+	if first := s.log.First(); first < 50 || s.writer.checkpoint.path(first) != list[1] {
+		t.Fatalf("the log begins at %d, the older checkpoint is %s: it is not trimmed, or too far", first, list[1])
+	}
+	held = s.writer.filter.Holding()
+	s.kill()
+	return s, pings, held
+}
+
+func (s *site) harmCheckpoint(i int, harm func([]byte) []byte) {
+	s.t.Helper()
+	list, err := checkpoints(s.cfg.Dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	b, err := os.ReadFile(list[i])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(list[i], harm(b), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// A checkpoint that cannot be read costs nothing as long as the one before can,
+// though the log is trimmed as far as it may be. The next ones take its place.
 func TestBrokenCheckpoint(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -37,24 +86,181 @@ func TestBrokenCheckpoint(t *testing.T) {
 		{"empty", func([]byte) []byte { return nil }},
 		{"one bit wrong", func(b []byte) []byte { b[len(b)/2] ^= 1; return b }},
 		{"a length wrong", func(b []byte) []byte { b[len(checkpointMagic)+3] = 0xff; return b }},
+		{"a torn magic", func(b []byte) []byte { return b[:len(checkpointMagic)-2] }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, pings := checkpointed(t)
-			list, err := checkpoints(s.cfg.Dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := os.ReadFile(list[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(list[0], tt.harm(b), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			s, pings, held := trimmed(t)
+			s.harmCheckpoint(0, tt.harm)
 			s.start()
-			s.sendAgain(pings, 100)
+			if n := s.writer.filter.Holding(); n != held {
+				t.Errorf("%d pings are held, %d before", n, held)
+			}
+			s.sendAgain(pings, 50)
+			s.stop()
+			if list, err := checkpoints(s.cfg.Dir); err != nil || len(list) != checkpointsKept {
+				t.Fatalf("checkpoints %v, %v", list, err)
+			}
+			s.harmCheckpoint(0, tt.harm) // it leans on the one that the last start has used
+			s.start()
+			s.sendAgain(pings, 50)
 			s.flush()
 			s.audit()
+		})
+	}
+}
+
+// A stop that has nothing new to save leaves the checkpoint before the newest, and
+// the log that it needs.
+func TestStopsWithoutCommits(t *testing.T) {
+	s, pings, held := trimmed(t)
+	for range 3 {
+		s.start()
+		s.kill() // so that the pings stay held
+		s.start()
+		s.writer.checkpoint.finish(s.writer.filter, s.log)
+		s.writer.checkpoint.finish(s.writer.filter, s.log)
+		s.trim()
+		s.kill()
+	}
+	s.harmCheckpoint(0, func([]byte) []byte { return nil })
+	s.start()
+	if n := s.writer.filter.Holding(); n != held {
+		t.Errorf("%d pings are held, %d before", n, held)
+	}
+	s.sendAgain(pings, 50)
+	s.flush()
+	s.audit()
+}
+
+// With both checkpoints damaged, what the log still holds is kept, and what may
+// have been forgotten is not taken for new.
+func TestBothCheckpointsBroken(t *testing.T) {
+	s, pings, held := trimmed(t)
+	for i := range checkpointsKept {
+		s.harmCheckpoint(i, func(b []byte) []byte { return b[:len(b)/2] })
+	}
+	first := s.log.First()
+	s.start()
+	if s.log.First() != first {
+		t.Errorf("the log begins at %d, %d before", s.log.First(), first)
+	}
+	if n := s.writer.filter.Holding(); n != held-1 {
+		t.Errorf("%d pings are held, want %d: all but the one before the log's first commit", n, held-1)
+	}
+	s.send(pings[2:], 50)
+	s.stop()
+	s.start()
+	s.flush()
+	s.write()
+}
+
+// A checkpoint that cannot be saved leaves those there are, and the log that they
+// need; it is not tried again at once.
+func TestCheckpointThatCannotBeSaved(t *testing.T) {
+	s, pings, _ := trimmed(t)
+	s.start()
+	before, err := checkpoints(s.cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, _ := s.log.Cursor(FilterCursor)
+	dir := s.cfg.Dir
+	s.cfg.Dir = "" // of later starts
+	s.writer.cfg.Dir = filepath.Join(before[0], "is a file, not a directory")
+	began, tries := time.Now(), 0
+	for i := range 40 {
+		for k := range pings[2:502] {
+			pings[2+k].At += int64(i+1) * 20_000
+		}
+		s.send(pings[2:502], 50)
+		if s.writer.checkpoint.saved != nil {
+			for tries++; s.writer.checkpoint.saved != nil; {
+				s.commit(nil, false)
+			}
+			if c := s.writer.checkpoint; c.pause.Before(began.Add(pauseAfterFailure)) {
+				t.Errorf("the next try may come at %v, want a pause after %v", c.pause, began)
+			}
+			s.writer.checkpoint.pause = began.Add(24 * time.Hour)
+		}
+	}
+	if now, _ := s.log.Cursor(FilterCursor); tries != 1 || now != at {
+		t.Errorf("%d tries to save 10 checkpoints during the pause, want 1; the cursor went from %v to %v", tries, at, now)
+	}
+	if list, err := checkpoints(dir); err != nil || !slices.Equal(list, before) {
+		t.Errorf("checkpoints %v, %v, want %v", list, err, before)
+	}
+}
+
+// A small log can be trimmed to a good half of its limit though it is kept from
+// the checkpoint before the newest on.
+func TestSmallLogIsTrimmed(t *testing.T) {
+	s := newSite(t, WriterConfig{Filter: dedupe.DefaultConfig(), Bound: dedupe.Bound{MaxError: 10}})
+	most := int64(0)
+	for i := range 400 {
+		s.send(job(fmt.Sprint("r-", i%7), time.Now().UnixMilli()-int64(401-i)*300_000, 1000).Pings, 1000)
+		for s.writer.checkpoint.saved != nil {
+			s.commit(nil, false)
+		}
+		s.write()
+		s.trim()
+		most = max(most, s.log.Bytes())
+	}
+	if limit := s.log.Limit(); most > limit/2 {
+		t.Errorf("the log took up to %d bytes of %d, with all of it read", most, limit)
+	}
+}
+
+// What a newer version has written is not damage: the start ends with a word, and
+// everything stays as it is.
+func TestWrittenByANewerVersion(t *testing.T) {
+	newer := func(b []byte, at int) []byte { b[at] += 100; return b }
+	for _, tt := range []struct {
+		name string
+		harm func(s *site)
+	}{
+		{"the newest checkpoint", func(s *site) {
+			s.harmCheckpoint(0, func(b []byte) []byte { return append([]byte("pingline filter 9\n"), b[len(checkpointMagic):]...) })
+		}},
+		{"a checkpoint's first piece", func(s *site) {
+			s.harmCheckpoint(0, func(b []byte) []byte {
+				at := len(checkpointMagic) + 4
+				n := int(binary.LittleEndian.Uint32(b[len(checkpointMagic):]))
+				newer(b, at)
+				sum := crc32.Checksum(b[at:at+n-4], crc32.MakeTable(crc32.Castagnoli))
+				binary.LittleEndian.PutUint32(b[at+n-4:], sum)
+				return b
+			})
+		}},
+		{"the newest commit", func(s *site) {
+			log := testLog(s.t, s.queue)
+			b := newer(pingline.AppendCommitHeader(nil, &pingline.CommitHeader{}), 0)
+			if _, err := log.Append(context.Background(), b, log.LastTotals(), false); err != nil {
+				s.t.Fatal(err)
+			}
+			if err := log.Close(); err != nil {
+				s.t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _, _ := trimmed(t)
+			tt.harm(s)
+			before, err := checkpoints(s.cfg.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.cfg.Log = testLog(t, s.queue)
+			at, _ := s.cfg.Log.Cursor(FilterCursor)
+			_, err = OpenWriter(context.Background(), s.cfg)
+			if !errors.Is(err, pingline.ErrNewer) {
+				t.Errorf("OpenWriter = %v, want ErrNewer", err)
+			}
+			if list, err := checkpoints(s.cfg.Dir); err != nil || !slices.Equal(list, before) {
+				t.Errorf("checkpoints %v, %v, want %v", list, err, before)
+			}
+			if now, _ := s.cfg.Log.Cursor(FilterCursor); now != at {
+				t.Errorf("the cursor moved from %v to %v", at, now)
+			}
 		})
 	}
 }

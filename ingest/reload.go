@@ -19,6 +19,9 @@ import (
 // that neither a changed setting nor a newer binary rewrites history. A filter
 // there was must be dropped before: after an error there is to be none.
 func (w *Writer) reload(ctx context.Context) error {
+	if err := w.checkNewest(ctx); err != nil {
+		return err
+	}
 	filter, next, forgot, err := w.restore()
 	if err != nil {
 		return err
@@ -28,6 +31,28 @@ func (w *Writer) reload(ctx context.Context) error {
 	}
 	w.filter = filter
 	w.rebase()
+	return nil
+}
+
+// checkNewest refuses a log whose newest commit was written by a newer version.
+// The other readers of the log would pass such a commit over as if it were
+// damaged.
+func (w *Writer) checkNewest(ctx context.Context) error {
+	if w.log.Last() < w.log.First() {
+		return nil
+	}
+	r := w.log.Read(w.log.Last())
+	defer r.Close()
+	rec, err := r.Next(ctx)
+	if errors.As(err, new(*queue.DamageError)) {
+		return nil
+	}
+	if err == nil {
+		_, _, err = pingline.DecodeCommit(rec.Payload)
+	}
+	if err != nil && !errors.Is(err, pingline.ErrCorrupt) {
+		return fmt.Errorf("newest commit of the log, %d: %w", w.log.Last(), err)
+	}
 	return nil
 }
 
@@ -41,19 +66,9 @@ func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err erro
 		return nil, 0, false, err
 	}
 	for _, path := range list {
-		filter, err := dedupe.New(w.cfg.Filter)
-		if err != nil {
-			return nil, 0, false, err
-		}
-		next, err := loadCheckpoint(path, filter)
-		if err == nil && next >= w.log.First() && next <= w.log.Last()+1 {
-			return filter, next, false, nil
-		}
-		w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
-		if next > w.log.Last()+1 {
-			if err := os.Rename(path, path+strandedSuffix); err != nil { // or this log would get that far
-				return nil, 0, false, err
-			}
+		filter, next, err := w.try(path)
+		if filter != nil || err != nil {
+			return filter, next, false, err
 		}
 	}
 	stranded, err := filepath.Glob(filepath.Join(w.cfg.Dir, "*"+strandedSuffix))
@@ -66,11 +81,34 @@ func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err erro
 	return filter, next, next > 1 || len(stranded) > 0, err
 }
 
+// try returns a filter with the checkpoint at path, or none if it is damaged or
+// of no use to this log. One that a newer version has written is an error: what
+// it holds may be nowhere else.
+func (w *Writer) try(path string) (*dedupe.Filter, uint64, error) {
+	filter, err := dedupe.New(w.cfg.Filter)
+	if err != nil {
+		return nil, 0, err
+	}
+	next, err := loadCheckpoint(path, filter)
+	switch {
+	case errors.Is(err, pingline.ErrNewer):
+		return nil, 0, err
+	case err == nil && next >= w.log.First() && next <= w.log.Last()+1:
+		return filter, next, nil
+	}
+	w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
+	if next > w.log.Last()+1 {
+		return nil, 0, os.Rename(path, path+strandedSuffix) // or this log would get that far
+	}
+	return nil, 0, nil
+}
+
 // replay applies the log from commit next to its end. What is missing before
 // it, or in it, held pings up to MaxAhead ahead of the commit that follows.
 func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64, missing bool) error {
 	last := w.log.Last()
 	w.pending.reset(next)
+	w.checkpoint.restored(w.log, next)
 	r := w.log.Read(next)
 	defer r.Close()
 	var some [dedupe.Ahead]pingline.Entry
@@ -83,9 +121,10 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 		if err != nil {
 			return err
 		}
+		w.checkpoint.met(w.log, &rec)
 		h, entries, err := pingline.DecodeCommit(rec.Payload)
 		if err != nil {
-			return fmt.Errorf("commit %d: %w", rec.Number, err)
+			return undecodable(rec.Number, err)
 		}
 		if missing {
 			filter.Damaged(h.At + w.cfg.MaxAhead.Milliseconds())
@@ -93,7 +132,7 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 		}
 		oldest, err := replayCommit(filter, rec.Number, &h, &entries, &some)
 		if err != nil {
-			return fmt.Errorf("commit %d: %w", rec.Number, err)
+			return undecodable(rec.Number, err)
 		}
 		w.pending.add(rec.Number, oldest)
 		next = rec.Number + 1
@@ -102,6 +141,15 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 		filter.Damaged(time.Now().Add(w.cfg.MaxAhead).UnixMilli())
 	}
 	return nil
+}
+
+// undecodable says what to do about a commit that cannot be decoded. The log has
+// found its checksum to be right, so it stands as it was written.
+func undecodable(number uint64, err error) error {
+	if errors.Is(err, pingline.ErrCorrupt) {
+		return fmt.Errorf("commit %d has the right checksum, but this version cannot read it; if a newer one wrote it, start that one: %w", number, err)
+	}
+	return fmt.Errorf("commit %d: %w", number, err)
 }
 
 // replayCommit returns the time, ms, before which readers see the same without the

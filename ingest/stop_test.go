@@ -138,15 +138,21 @@ func TestStopThatStoresHalf(t *testing.T) {
 	if s.writer.filter.Holding() != riders {
 		t.Fatalf("%d pings are held, want %d", s.writer.filter.Holding(), riders)
 	}
-	flushed := 0
+	flushed, last := 0, s.log.Last()
 	s.writer.cfg.ObserveCommit = func(time.Duration, int) {
 		if flushed++; flushed == 1 {
 			s.failAppend()
 		}
 	}
 	s.stop()
-	if list, err := checkpoints(s.cfg.Dir); err != nil || len(list) > 0 {
-		t.Errorf("checkpoints %v, %v after a stop that stored %d of 2 commits", list, err, flushed)
+	list, err := checkpoints(s.cfg.Dir)
+	if err != nil || flushed != 1 {
+		t.Fatalf("%d commits of 2 were stored, %v", flushed, err)
+	}
+	for _, path := range list {
+		if path > s.writer.checkpoint.path(last+1) {
+			t.Errorf("checkpoint %s after a stop that stored half; commit %d was the last before it", path, last)
+		}
 	}
 	s.cfg.ObserveCommit = nil
 	s.start()
