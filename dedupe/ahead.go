@@ -62,6 +62,9 @@ func (f *Filter) PrefetchFunc(n int, ping func(i int) *pingline.Ping) {
 		if n.key != "" {
 			touched += uint32(n.key[0])
 		}
+		if n.trip != "" {
+			touched += uint32(n.trip[0])
+		}
 	}
 	a.touched += touched
 }

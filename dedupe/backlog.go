@@ -194,6 +194,9 @@ func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) 
 		return
 	}
 	s := f.backlogs.at(t.backlog)
+	if !f.knowsTrip(i, e.Trip) {
+		eps = noLine
+	}
 	if s.crowded {
 		anchor, _ := s.ends()
 		s.narrow(anchor, p, eps)

@@ -18,7 +18,7 @@ import (
 //
 // A piece is, little endian:
 //
-//	u8  version (3)
+//	u8  version (4)
 //	u32 number of the piece, from 0
 //	u8  1 in the last piece
 //	u64 commit it stands at
@@ -29,7 +29,7 @@ import (
 //
 // and a track:
 //
-//	name: rider, device, trip of the ping held, each u8 length and bytes
+//	name: rider, device, trip of the newest ping, each u8 length and bytes
 //	u8  flags: 1 broken, 2 a ping is held, 4 a backlog is open, 8 the oldest point
 //	    is the track's first vertex, 16 other devices of the rider were forgotten
 //	u64 stamp, u32 skipped, u8 pace
@@ -44,10 +44,11 @@ import (
 // and a line: u8 1 if crowded, the fix held (i64, 2 i32, 5 f32, u8 known), u64
 // cell, u16 sub-key, 16 f32 polygon.
 //
-// In version 2 flag 16 is not set. In version 1 a track has no pace, a backlog ends with its line, and flag 8 is not
-// set either.
+// In version 3 the trip is that of the ping held, if there is one. In version 2, too,
+// and flag 16 is not set. In version 1, besides, flag 8 is not set, a track has no
+// pace, and a backlog ends with its line.
 const (
-	pieceVersion = 3
+	pieceVersion = 4
 	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 4
 	pieceTracks  = 1024
 
@@ -108,13 +109,11 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	t, n := f.tracks.at(i), f.names.at(i)
 	rider, device := n.split()
 	flags := byte(0)
-	trip := ""
 	if t.broken {
 		flags |= flagBroken
 	}
 	if t.holds {
 		flags |= flagHolds
-		trip = n.trip
 	}
 	if t.backlog != 0 {
 		flags |= flagBacklog
@@ -129,7 +128,7 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	if forgot != math.MinInt64 {
 		flags |= flagDevices
 	}
-	for _, s := range [...]string{rider, device, trip} {
+	for _, s := range [...]string{rider, device, n.trip} {
 		dst = append(append(dst, byte(len(s))), s...)
 	}
 	dst = append(dst, flags)
@@ -335,7 +334,7 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	}
 	d.bad = d.bad || t.n == 0 && (!t.broken || t.top != 0) || !f.blocks.inOrder(&t.recent)
 	if flags&flagHolds != 0 {
-		f.loadLine(d, i, &t.line)
+		f.loadLine(d, i, &t.line, version)
 		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().at
 	}
 	if flags&flagBacklog != 0 {
@@ -344,13 +343,14 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 }
 
 // loadBacklog restores a backlog. In version 1 the bound of the held ping is not
-// known: with a bound of 0 no chord is drawn past it before the next vertex.
+// known: it will be stored.
 func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
 	t := f.tracks.at(i)
 	f.openBacklog(t, d.spot(), d.spot())
 	s := f.backlogs.at(t.backlog)
 	s.trip = d.name()
-	f.loadLine(d, i, &s.line)
+	f.loadLine(d, i, &s.line, version)
+	s.eps = noLine
 	if version > 1 {
 		s.toEnd, s.eps, s.pace = d.u8() == 1, math.Float64frombits(d.u64()), d.u8()
 	}
@@ -359,7 +359,7 @@ func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
 		s.frame = frameAt(anchor.lat)
 	}
 	d.bad = d.bad || s.start != s.end && !s.covers(s.fix.At) || s.crowded && anchor == longAgo
-	d.bad = d.bad || s.start == longAgo && (s.crowded && !s.toEnd) || !(s.eps >= 0 && s.eps <= maxBound) || s.pace > 64 || t.pace > 64
+	d.bad = d.bad || s.start == longAgo && (s.crowded && !s.toEnd) || !(s.eps >= noLine && s.eps <= maxBound) || s.pace > 64 || t.pace > 64
 }
 
 // loadChain restores a chain of blocks: all of it if there is room.
@@ -387,7 +387,9 @@ func (f *Filter) loadChain(d *decoder, i uint32, top *uint32, marks bool) {
 	}
 }
 
-func (f *Filter) loadLine(d *decoder, i uint32, l *line) {
+// loadLine restores a line. Before version 4 the trip of the held ping may be on no
+// stored one: it will be stored.
+func (f *Filter) loadLine(d *decoder, i uint32, l *line, version byte) {
 	l.crowded = d.u8() == 1
 	s := d.spot()
 	l.fix = pingline.Fix{At: s.at, LatE7: s.lat, LonE7: s.lon}
@@ -400,6 +402,9 @@ func (f *Filter) loadLine(d *decoder, i uint32, l *line) {
 		for k := range side {
 			side[k] = d.f32()
 		}
+	}
+	if version < 4 {
+		l.poly.narrow(vec{}, noLine, 1)
 	}
 	l.holds = true
 	f.holding++

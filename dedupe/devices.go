@@ -56,16 +56,21 @@ func (f *Filter) dropDevice(i uint32) {
 	}
 	delete(f.devices, rider)
 	if f.loading == nil {
-		f.forgot = max(f.forgot, d.forgot)
+		f.forgot = max(f.forgot, f.past(d.forgot))
 	}
 }
 
 // forgotOf returns what a first vertex of a track must be later than, ms.
 func (f *Filter) forgotOf(rider, device string) int64 {
-	if d, ok := f.devices[rider]; ok && device != "" {
-		return max(f.forgot, d.forgot)
+	d, ok := f.devices[rider]
+	if !ok || device == "" {
+		return f.forgot
 	}
-	return f.forgot
+	if d.forgot > f.wall { // our clock was put right
+		d.forgot = f.wall
+		f.devices[rider] = d
+	}
+	return max(f.forgot, d.forgot)
 }
 
 // forgetDevice is forget for a track that makes room for another of its rider.
@@ -73,7 +78,7 @@ func (f *Filter) forgetDevice(i uint32) {
 	rider, _ := f.names.at(i).split()
 	d := f.devices[rider]
 	if t := f.tracks.at(i); t.n > 0 {
-		d.forgot = max(d.forgot, t.last().at)
+		d.forgot = max(d.forgot, f.past(t.last().at))
 		f.devices[rider] = d
 	}
 	f.drop(i)
@@ -121,7 +126,7 @@ func (f *Filter) trimDevices() {
 				return false
 			}
 			if t := f.tracks.at(i); t.n > 0 {
-				d.forgot = max(d.forgot, t.last().at)
+				d.forgot = max(d.forgot, f.past(t.last().at))
 			}
 			gone = append(gone, i)
 			return true

@@ -8,9 +8,9 @@
 //
 // The state is held in memory only, and it is a function of the entries that
 // Judge, Idle and Flush hand out: a caller that logs them rebuilds it with
-// Replay, or with Load and Replay of what came after. What a ping says besides
-// its position is not looked at: speed, heading and battery of a dropped ping
-// are lost.
+// Replay, or with Load and Replay of what came after. Each trip that pings of a
+// track bear is on one of its stored points. What else a ping says besides its
+// position is not looked at: speed, heading and battery of a dropped ping are lost.
 package dedupe
 
 import (
@@ -131,6 +131,7 @@ type Filter struct {
 
 	holding int
 	forgot  int64 // a first vertex must be later than this, ms
+	wall    int64 // clock by which is judged, ms since 1970
 	damaged bool
 	wheel   wheel
 	flushed uint32 // where Flush goes on
@@ -153,6 +154,7 @@ func New(cfg Config) (*Filter, error) {
 		maxGap:  orNever(cfg.MaxGap),
 		seed:    maphash.MakeSeed(),
 		forgot:  math.MinInt64,
+		wall:    math.MaxInt64,
 		wheel:   newWheel(cfg.IdleFlush),
 		ahead:   ahead{least: leastSlots},
 	}
@@ -216,6 +218,26 @@ func (f *Filter) mayMeet(i uint32, e *pingline.Entry) bool {
 // vertex put into an old segment moves the line that dropped pings rely on.
 // A caller that rebuilds the state from less than all there was calls it.
 func (f *Filter) Forgot(ts int64) { f.forgot = max(f.forgot, ts) }
+
+// Clock tells the filter the time, ms since 1970, of the commit that is judged or
+// replayed next. Without it every ping is taken to be of the past.
+//
+// What is forgotten counts as forgotten up to this time at most: the clock of a phone
+// may be wrong, or ours may have been, and nobody else's pings are to be late until
+// it is as late as they said. The price is a track that had pings ahead of our clock
+// when it was forgotten: if it comes back with pings before its newest, they are
+// taken for new. Then what was dropped after its last stored ping that was not ahead
+// may lie off the line, and of two positions of one instant the second takes the
+// place of the first.
+func (f *Filter) Clock(ms int64) {
+	f.wall = ms
+	if f.loading == nil { // or what is known is of later than the commit
+		f.forgot = min(f.forgot, ms)
+	}
+}
+
+// past returns a time, ms, or now if it is ahead of our clock.
+func (f *Filter) past(ts int64) int64 { return min(ts, f.wall) }
 
 // Holding returns how many pings are held.
 func (f *Filter) Holding() int { return f.holding }

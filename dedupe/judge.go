@@ -39,6 +39,8 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 		return false
 	case e.Event != "":
 		return f.judgePastEvent(b, i, e, eps)
+	case !f.knowsTrip(i, e.Trip):
+		return f.judgePastStored(b, i, e, eps)
 	case t.broken:
 		f.judgeBroken(t, e)
 		return false
@@ -58,7 +60,7 @@ func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
 		}
 	}
 	e.State, e.Verdict = next, pingline.Held
-	if e.Event != "" || eps == 0 || t.broken || f.leaves(t.frame, t.last(), p) || f.stale(t, p, eps) {
+	if e.Event != "" || e.Trip != f.names.at(i).trip || eps == 0 || t.broken || f.leaves(t.frame, t.last(), p) || f.stale(t, p, eps) {
 		e.Verdict = pingline.Accepted
 	}
 }
@@ -87,11 +89,11 @@ func (fr frame) moved(from, to spot, eps float64) bool {
 // stored, unless it was.
 func (f *Filter) judgePastEvent(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
-	if t.marks != 0 && f.blocks.remembers(t, newMark(p, e.Event)) {
+	if t.marks != 0 && f.blocks.remembers(t, newMark(p, e.Event)) && f.knowsTrip(i, e.Trip) {
 		e.Verdict = pingline.Duplicate
 		return false
 	}
-	if !t.holds && t.n > 0 && t.last() == p {
+	if !t.holds && t.n > 0 && t.last() == p && (e.Trip == "" || e.Trip == f.names.at(i).trip) {
 		e.Verdict = pingline.Accepted // the same point again, now with its event
 		return false
 	}
@@ -150,6 +152,7 @@ func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	}
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
 	switch known, ok := f.known(t, p.at); {
+	case !f.knowsTrip(i, e.Trip):
 	case t.broken:
 		duplicate = t.holds && spotOf(&t.fix) == p
 	case ok && known == p:

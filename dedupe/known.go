@@ -9,7 +9,7 @@ import (
 // Known is what the filter knows of one track's newest ping.
 type Known struct {
 	Device string
-	Held   bool         // the newest ping is held; Fix, Cell and Trip are whole
+	Held   bool         // the newest ping is held; Fix and Cell are whole
 	Fix    pingline.Fix // of a stored one, only its time and position
 	Cell   uint64
 	Trip   string
@@ -35,7 +35,7 @@ func (f *Filter) Known(dst []Known, rider string) []Known {
 func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
 	t, n := f.tracks.at(i), f.names.at(i)
 	_, device := n.split()
-	k := Known{Device: device, Complete: math.MaxInt64}
+	k := Known{Device: device, Trip: n.trip, Complete: math.MaxInt64}
 	since := int64(math.MinInt64) // of the open line
 	if t.n > 0 {
 		s := t.last()
@@ -43,7 +43,7 @@ func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
 		since = s.at + 1
 	}
 	if t.holds {
-		k.Held, k.Fix, k.Cell, k.Trip = true, t.fix, t.cell, n.trip
+		k.Held, k.Fix, k.Cell = true, t.fix, t.cell
 		k.Complete = since
 	} else if t.n == 0 {
 		return dst

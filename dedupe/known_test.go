@@ -36,8 +36,8 @@ func TestKnownOfARider(t *testing.T) {
 
 	const all = math.MaxInt64
 	check("nothing sent", "a")
-	ping("a", "", 1000, 41, "")
-	check("a first ping is stored", "a", Known{Fix: at(1000, 41e7), Complete: all})
+	ping("a", "", 1000, 41, "t-1")
+	check("a first ping is stored", "a", Known{Fix: at(1000, 41e7), Trip: "t-1", Complete: all})
 	ping("a", "", 2000, 41, "t-1")
 	check("the next is held", "a", Known{Held: true, Fix: at(2000, 41e7), Trip: "t-1", Complete: 1001})
 	ping("a", "watch", 500, 42, "")

@@ -16,9 +16,22 @@ import (
 type reader struct {
 	stored  map[string][]pingline.Entry // by track, those not late
 	late    map[string]map[moment]bool
+	bears   map[string]map[string]bool    // by track: trips of late points
 	events  map[string]map[happening]bool // stored, by track
 	known   map[string]map[moment]bool    // by track: what was answered other than duplicate
+	trips   map[string]map[string]bool    // by track: of what was answered
 	answers []answer
+	pardons []pardon
+}
+
+// pardon is for what may be wrong of a track between two times.
+type pardon struct {
+	track    string
+	from, to int64
+}
+
+func (r *reader) pardoned(track string, at int64) bool {
+	return slices.ContainsFunc(r.pardons, func(p pardon) bool { return p.track == track && p.from < at && at <= p.to })
 }
 
 // moment is a place at a time.
@@ -45,8 +58,10 @@ func newReader() *reader {
 	return &reader{
 		stored: map[string][]pingline.Entry{},
 		late:   map[string]map[moment]bool{},
+		bears:  map[string]map[string]bool{},
 		events: map[string]map[happening]bool{},
 		known:  map[string]map[moment]bool{},
+		trips:  map[string]map[string]bool{},
 	}
 }
 
@@ -72,6 +87,7 @@ func (r *reader) log(entries []pingline.Entry) {
 		}
 		if e.Late {
 			note(r.late, tr, momentOf(&e.Fix))
+			note(r.bears, tr, e.Trip)
 			continue
 		}
 		r.stored[tr] = append(r.stored[tr], e)
@@ -104,6 +120,9 @@ func (r *reader) answered(p *pingline.Ping, eps float64, v pingline.Verdict) err
 	case !r.known[tr][m]:
 		return fmt.Errorf("%s: ping at %d is a duplicate of nothing", tr, p.At)
 	}
+	if p.Trip != "" {
+		note(r.trips, tr, p.Trip)
+	}
 	r.answers = append(r.answers, answer{tr, p.Fix, eps, v})
 	return nil
 }
@@ -129,12 +148,20 @@ func (r *reader) check() (worst float64, err error) {
 	r.sort()
 	for tr, s := range r.stored {
 		for i := 1; i < len(s); i++ {
-			if s[i].At == s[i-1].At && momentOf(&s[i].Fix) != momentOf(&s[i-1].Fix) {
+			if s[i].At == s[i-1].At && !r.pardoned(tr, s[i].At) && momentOf(&s[i].Fix) != momentOf(&s[i-1].Fix) {
 				return 0, fmt.Errorf("%s: two places stored for %d", tr, s[i].At)
 			}
 		}
 	}
+	for tr := range r.trips {
+		if err := r.checkTrips(tr); err != nil {
+			return 0, err
+		}
+	}
 	for _, a := range r.answers {
+		if r.pardoned(a.track, a.ping.At) {
+			continue
+		}
 		off := r.off(a)
 		switch a.verdict {
 		case pingline.Accepted:
@@ -153,6 +180,28 @@ func (r *reader) check() (worst float64, err error) {
 		}
 	}
 	return worst, nil
+}
+
+// checkTrips returns an error if no stored point bears a trip of which a ping was
+// answered. What is written twice for one instant has the trip that came last.
+func (r *reader) checkTrips(track string) error {
+	of, borne := map[int64]string{}, map[string]bool{}
+	for _, e := range r.stored[track] {
+		if r.pardoned(track, e.At) {
+			borne[e.Trip] = true
+		} else if e.Trip != "" {
+			of[e.At] = e.Trip
+		}
+	}
+	for _, trip := range of {
+		borne[trip] = true
+	}
+	for trip := range r.trips[track] {
+		if !borne[trip] && !r.bears[track][trip] {
+			return fmt.Errorf("%s: no stored point bears %s", track, trip)
+		}
+	}
+	return nil
 }
 
 // sort puts what is stored in order of time.

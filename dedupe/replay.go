@@ -34,6 +34,9 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	if e.Event != "" {
 		f.blocks.remember(i, newMark(spotOf(&e.Fix), e.Event))
 	}
+	if !f.knowsTrip(i, e.Trip) {
+		f.blocks.remember(i, tripMark(e.Trip))
+	}
 	skipped, t.skipped = t.skipped, 0
 	return skipped
 }
@@ -74,6 +77,9 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 			t.crowded = true
 			t.skip()
 		}
+	}
+	if f.changeTrip(i, e.Trip) {
+		eps = noLine // if it is held, by a version that did not store a trip's first ping
 	}
 	if e.Verdict == pingline.Held {
 		if t.n > 0 {

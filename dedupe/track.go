@@ -72,7 +72,7 @@ func (t *track) newest() int64 {
 // name holds a track's strings.
 type name struct {
 	key  string // rider, or rider, keySep, device
-	trip string // of the ping held, or held last
+	trip string // of the newest ping
 }
 
 // keySep is in no name.
@@ -188,7 +188,7 @@ func (f *Filter) create(hash uint32, rider, device string) uint32 {
 func (f *Filter) forget(i uint32) {
 	t := f.tracks.at(i)
 	if t.n > 0 {
-		f.forgot = max(f.forgot, t.last().at)
+		f.Forgot(f.past(t.last().at))
 	}
 	f.drop(i)
 }

@@ -269,7 +269,7 @@ func TestWrittenByANewerVersion(t *testing.T) {
 // the way of those to come.
 func TestCheckpointsOfAnotherLog(t *testing.T) {
 	s, pings := checkpointed(t)
-	s.queue.Dir, s.ledger, s.cfg.MaxAhead = t.TempDir(), sim.NewLedger(), time.Millisecond
+	s.queue.Dir, s.ledger = t.TempDir(), sim.NewLedger()
 	s.start()
 	s.send(pings, 100)
 	s.kill()

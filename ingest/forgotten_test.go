@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -71,4 +72,87 @@ func sendForgotten(t *testing.T, pings []pingline.Ping, maxRiders int, restart f
 	s.send(byTime(pings), 1000)
 	s.flush()
 	s.audit()
+}
+
+// Riders whose pings are ahead of our clock, more than the filter has room for, make
+// nobody else's pings late, not even if the process dies, or its checkpoint is lost.
+func TestForgottenAheadMakesNobodyLate(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		restart func(s *site)
+	}{
+		{"not restarted", nil},
+		{"killed", func(s *site) { s.kill(); s.start() }},
+		{"stopped", func(s *site) { s.stop(); s.start() }},
+		{"stopped, its checkpoint deleted", func(s *site) {
+			s.idle()
+			s.write()
+			s.trim()
+			s.stop()
+			s.loseCheckpoints()
+			s.start()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			filter := dedupe.DefaultConfig()
+			filter.MaxRiders, filter.IdleFlush = 100, time.Millisecond
+			s := newSite(t, WriterConfig{Filter: filter, Bound: dedupe.Bound{MaxError: 10}, CheckpointEntries: 100})
+			ahead := madeUp(1000, 3)
+			for i := range ahead {
+				ahead[i].At += 120_000
+			}
+			s.send(ahead, 100)
+			if s.writer.filter.Counts().Evicted == 0 {
+				t.Fatal("nothing was forgotten: this shows nothing")
+			}
+			if tt.restart != nil {
+				tt.restart(s)
+			}
+			s.commit(nil, false)
+			before := s.writer.stats.Late
+			fresh := madeUp(100, 1)
+			for i := range fresh {
+				fresh[i].Rider = "new-" + fresh[i].Rider
+				fresh[i].At = time.Now().UnixMilli() + 1000 // after all that was judged
+			}
+			s.send(fresh, 100)
+			if late := s.writer.stats.Late - before; late > 0 {
+				t.Errorf("%d first pings of %d riders are late", late, len(fresh))
+			}
+		})
+	}
+}
+
+// A trip of any length is on a stored point, whichever way its pings are uploaded,
+// and however often the process dies.
+func TestNoTripVanishes(t *testing.T) {
+	for _, length := range []int{1, 3} {
+		for _, newestFirst := range []bool{false, true} {
+			s := newSite(t, WriterConfig{Filter: dedupe.DefaultConfig(), Bound: dedupe.Bound{MaxError: 1000}})
+			pings := madeUp(2, 60)
+			trips := map[string]bool{}
+			for i := range pings {
+				pings[i].Trip = fmt.Sprint("t", i/2/length)
+				trips[pings[i].Rider+pings[i].Trip] = true
+			}
+			if newestFirst {
+				slices.Reverse(pings)
+			}
+			for n, page := range slices.Collect(slices.Chunk(pings, 11)) {
+				s.send(page, 11)
+				if n%3 == 0 {
+					s.kill()
+					s.start()
+				}
+			}
+			s.flush()
+			s.audit()
+			for _, e := range s.store {
+				delete(trips, e.Rider+e.Trip)
+			}
+			if len(trips) > 0 {
+				t.Errorf("trips of %d, newest first %v: no stored point says %v", length, newestFirst, trips)
+			}
+		}
+	}
 }

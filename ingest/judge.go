@@ -17,6 +17,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	j.id, j.Bound = w.lastJob, w.bound
 	now, at := w.now(), time.UnixMilli(w.at)
 	known, room := w.tracks(), j.fresh.room()
+	w.filter.Clock(w.at)
 	var e pingline.Entry
 	for n := range j.Pings {
 		if n%dedupe.Ahead == 0 {

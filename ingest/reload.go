@@ -104,7 +104,7 @@ func (w *Writer) try(path string) (*dedupe.Filter, uint64, error) {
 }
 
 // replay applies the log from commit next to its end. What is missing before
-// it, or in it, held pings up to MaxAhead ahead of the commit that follows.
+// it, or in it, may have held pings of any time up to the commit that follows.
 func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64, missing bool) error {
 	last := w.log.Last()
 	w.pending.reset(next)
@@ -127,7 +127,7 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 			return undecodable(rec.Number, err)
 		}
 		if missing {
-			filter.Damaged(h.At + w.cfg.MaxAhead.Milliseconds())
+			filter.Damaged(h.At)
 			missing = false
 		}
 		oldest, err := replayCommit(filter, rec.Number, &h, &entries, &some)
@@ -138,7 +138,7 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 		next = rec.Number + 1
 	}
 	if missing {
-		filter.Damaged(time.Now().Add(w.cfg.MaxAhead).UnixMilli())
+		filter.Damaged(time.Now().UnixMilli())
 	}
 	return nil
 }
@@ -155,6 +155,7 @@ func undecodable(number uint64, err error) error {
 // replayCommit returns the time, ms, before which readers see the same without the
 // commit.
 func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, some *[dedupe.Ahead]pingline.Entry) (oldest int64, err error) {
+	filter.Clock(h.At)
 	bound := dedupe.Bound{MaxError: float64(h.MaxError), AccuracyCap: float64(h.AccuracyCap)}
 	oldest = math.MaxInt64
 	for n := 0; ; {

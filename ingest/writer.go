@@ -33,7 +33,6 @@ type WriterConfig struct {
 	Overload  *Overload       // says how much is given up; nil: nothing ever is
 	Keys      *partition.Keys // choose sub-keys; nil: there are none
 	Written   func() uint64   // number of the first commit that is not all stored; nil: not known
-	MaxAhead  time.Duration   // how far ahead of our clock a ping may have been; 0 means 2 m
 	Node      string          // written into each commit
 	Dir       string          // where checkpoints of the filter live; "" keeps none
 	MaxCommit int             // bytes after which a commit takes no more requests; 0 means 1 MiB
@@ -181,7 +180,6 @@ var errWithdrawn = fmt.Errorf("waited too long for the log: %w", ErrUnavailable)
 func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	cfg.MaxCommit = cmp.Or(cfg.MaxCommit, 1<<20)
 	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
-	cfg.MaxAhead = cmp.Or(cfg.MaxAhead, 2*time.Minute)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	cfg.CheckpointEvery = cmp.Or(cfg.CheckpointEvery, 5*time.Minute)
 	cfg.CheckpointEntries = cmp.Or(cfg.CheckpointEntries, 10_000_000)
@@ -445,6 +443,7 @@ func (w *Writer) flush() {
 		return
 	}
 	w.reserve = true
+	w.filter.Clock(w.at)
 	w.idleMore = w.filter.Idle(&w.batch, w.now(), int(min(most, flushPings)))
 	w.logBatch(0, nil)
 }

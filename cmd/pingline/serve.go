@@ -118,7 +118,6 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 		Overload:      s.over,
 		Keys:          s.layout.keys,
 		Written:       s.written,
-		MaxAhead:      cfg.MaxAhead,
 		Node:          node,
 		Dir:           filepath.Join(cfg.DataDir, "filter"),
 		Logger:        logger,

@@ -1,0 +1,106 @@
+package dedupe
+
+import (
+	"fmt"
+	"testing"
+
+	"pingline"
+)
+
+// late judges the first ping of a rider and reports whether it is late.
+func (r *run) late(rider string, at int64) bool {
+	r.Helper()
+	e := pingline.Entry{Ping: pingline.Ping{Rider: rider, Fix: pingline.Fix{At: at}}}
+	if v, _ := r.Judge(&r.batch, &e, r.bound, 0, r.now); v != pingline.Accepted {
+		r.Fatalf("first ping of %s is %v", rider, v)
+	}
+	r.batch.Reset()
+	return e.Late
+}
+
+// reborn replaces the filter by one made from its checkpoint.
+func (r *run) reborn() {
+	r.Helper()
+	piece, _ := r.Snapshot().Next(nil, 1)
+	f, err := New(r.cfg)
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := f.Load(piece); err != nil {
+		r.Fatal(err)
+	}
+	r.Filter = f
+}
+
+// Riders whose pings are ahead of our clock, and who are forgotten, make nobody
+// else's pings late.
+func TestForgottenAheadCountsAsNow(t *testing.T) {
+	const now = 1_760_000_000_000
+	for _, again := range []bool{false, true} {
+		r := newRun(t, Config{MaxRiders: 10}, Bound{MaxError: 10})
+		r.Clock(now)
+		for i := range 1000 {
+			for k := range int64(3) {
+				r.judge(pingline.Ping{Rider: fmt.Sprint("ahead-", i), Fix: pingline.Fix{At: now + 110_000 + k}})
+			}
+		}
+		if again {
+			r.reborn()
+		}
+		if r.late("new", now+1) {
+			t.Error("the first ping of a rider is late because others were ahead of time")
+		}
+		if !r.late("old", now) {
+			t.Error("a ping of before tracks were forgotten is taken for new")
+		}
+	}
+}
+
+// Once our clock is put right, it does not matter how far ahead it was.
+func TestForgottenByAWrongClock(t *testing.T) {
+	const now, wrong = 1_760_000_000_000, 1_760_000_000_000 + 3_600_000
+	for _, tt := range []struct {
+		name   string
+		forget func(r *run)
+	}{
+		{"tracks were evicted", func(r *run) {
+			for i := range 100 {
+				r.judge(pingline.Ping{Rider: fmt.Sprint("r-", i), Fix: pingline.Fix{At: wrong - 10}})
+			}
+		}},
+		{"the state was lost", func(r *run) { r.Damaged(wrong) }},
+		{"a version before said so", func(r *run) { r.Forgot(wrong + 120_000) }},
+	} {
+		for _, again := range []bool{false, true} {
+			t.Run(fmt.Sprint(tt.name, again), func(t *testing.T) {
+				r := newRun(t, Config{MaxRiders: 10}, Bound{MaxError: 10})
+				r.Clock(wrong)
+				tt.forget(r)
+				if again {
+					r.reborn()
+					r.Replay(2, r.bound, nil)
+				}
+				r.Clock(now)
+				if r.late("new", now+1) {
+					t.Error("the first ping of a rider is late until the clock was right")
+				}
+			})
+		}
+	}
+}
+
+// A backlog that spans damage is not gone on with: vertices in it may be lost.
+func TestBacklogEndsAtDamage(t *testing.T) {
+	r := newRun(t, bare(), Bound{MaxError: 10})
+	backlogged(r)
+	r.Damaged(0)
+	r.judgeAll(straight(20, 3)) // the track starts anew
+	for _, p := range []pingline.Ping{second(5), second(6), second(3)} {
+		e := pingline.Entry{Ping: p}
+		if v, _ := r.Judge(&r.batch, &e, r.bound, 0, r.now); v != pingline.Accepted || !e.Late {
+			t.Errorf("ping of second %d is %v, late %v", p.At%60_000/1000, v, e.Late)
+		}
+		r.batch.Reset()
+	}
+	r.finish()
+}
