@@ -200,16 +200,34 @@ func checkBytes(field, s string, most int, allowed *[256]bool, set string) error
 type TimeLimits struct {
 	MaxAge   time.Duration
 	MaxAhead time.Duration
+	Kept     time.Duration // how long the store keeps what it has; 0: for ever, or not known
 }
+
+// keptMargin is how long a ping may be on its way to the store.
+const keptMargin = time.Minute
 
 // Check returns a *FieldError if at (ms since 1970) is out of the limits at now.
 func (l TimeLimits) Check(at int64, now time.Time) error {
 	ms := now.UnixMilli()
 	switch {
+	case l.Kept > 0 && l.Kept <= l.MaxAge && at < ms-max(l.Kept-keptMargin, l.Kept/2).Milliseconds():
+		return &FieldError{"ts", fmt.Sprintf("older than the %s that the store keeps", days(l.Kept))}
 	case at < ms-l.MaxAge.Milliseconds():
 		return &FieldError{"ts", fmt.Sprintf("more than %v behind", l.MaxAge)}
 	case at > ms+l.MaxAhead.Milliseconds():
 		return &FieldError{"ts", fmt.Sprintf("more than %v ahead", l.MaxAhead)}
 	}
 	return nil
+}
+
+// days writes a duration as people say how long something is kept.
+func days(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= day && d%day == 0:
+		return fmt.Sprintf("%d d", d/day)
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return d.Round(time.Second).String()
 }

@@ -206,3 +206,22 @@ func TestFix(t *testing.T) {
 		t.Error("SamePlace looks at more or less than the position")
 	}
 }
+
+// A store that keeps pings for less time than --max-age sets the limit, with a
+// minute for the way there, and the error says so.
+func TestTimeLimitsOfTheStore(t *testing.T) {
+	now := time.Now()
+	for kept, says := range map[time.Duration]string{7 * 24 * time.Hour: "the 7 d that", 36 * time.Hour: "the 36 h that", 90 * time.Minute: "the 1h30m0s that"} {
+		lim := TimeLimits{MaxAge: 720 * time.Hour, MaxAhead: time.Minute, Kept: kept}
+		if err := lim.Check(now.Add(2*time.Minute-kept).UnixMilli(), now); err != nil {
+			t.Errorf("kept for %v: %v", kept, err)
+		}
+		if err := lim.Check(now.Add(59*time.Second-kept).UnixMilli(), now); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("kept for %v: %v, want it to say %q", kept, err, says)
+		}
+	}
+	lim := TimeLimits{MaxAge: time.Hour, MaxAhead: time.Minute, Kept: 2 * time.Hour}
+	if err := lim.Check(now.Add(-61*time.Minute).UnixMilli(), now); err == nil || !strings.Contains(err.Error(), "more than 1h0m0s behind") {
+		t.Errorf("kept for longer than --max-age: %v", err)
+	}
+}

@@ -16,6 +16,7 @@ type Limits struct {
 	MaxInflated int                 // bytes of a body after decompression; 0 means 16 MiB
 	MaxPings    int                 // pings in a body; 0 means 20,000
 	Times       pingline.TimeLimits // how old and how far ahead a ping may be; 0 means 720 h and 2 min
+	KeptEvents  time.Duration       // Times.Kept of pings with an event
 }
 
 func (l Limits) withDefaults() Limits {

@@ -266,7 +266,11 @@ func (p *parser) check(ping *pingline.Ping) error {
 	if err := pingline.CheckName("rider_id", ping.Rider); err != nil {
 		return err
 	}
-	if err := p.lim.Times.Check(ping.At, p.now); err != nil {
+	times := p.lim.Times
+	if p.given&(1<<fieldEvent) != 0 && p.name[fieldEvent] != "" {
+		times.Kept = p.lim.KeptEvents
+	}
+	if err := times.Check(ping.At, p.now); err != nil {
 		return err
 	}
 	if err := ping.SetPosition(p.number[fieldLat], p.number[fieldLon]); err != nil {

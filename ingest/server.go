@@ -25,6 +25,9 @@ type Config struct {
 	Cells  partition.Cells
 	Limits Limits
 	Reader Reader // what the reading routes ask
+	// Kept, if set, returns how long pings are kept where they go to, those without
+	// an event and those with one; 0: for ever, or not known. It must be quick.
+	Kept func() (pings, events time.Duration)
 
 	MaxInProgress  int64         // bytes of requests in work, beyond which they get 503; 0 means 256 MiB
 	MaxReading     int64         // bytes of reads in work, until their answers have left, beyond which reads get 503; 0 means 64 MiB
@@ -279,7 +282,7 @@ func (s *Server) take(c *fiber.Ctx, x *exchange) error {
 // decode reads the pings in the body. A request in need is held to less, and is an
 // ordinary one if it is more, or has no event.
 func (s *Server) decode(c *fiber.Ctx, x *exchange, now time.Time) error {
-	limits := s.cfg.Limits
+	limits := s.limits()
 	if x.critical {
 		limits.MaxInflated, limits.MaxPings = min(limits.MaxInflated, needMost), min(limits.MaxPings, needPings)
 	}
@@ -291,9 +294,18 @@ func (s *Server) decode(c *fiber.Ctx, x *exchange, now time.Time) error {
 		return derr
 	}
 	if err != nil {
-		return s.read(c, x, s.cfg.Limits, now)
+		return s.read(c, x, s.limits(), now)
 	}
 	return nil
+}
+
+// limits returns those that hold now.
+func (s *Server) limits() Limits {
+	limits := s.cfg.Limits
+	if s.cfg.Kept != nil {
+		limits.Times.Kept, limits.KeptEvents = s.cfg.Kept()
+	}
+	return limits
 }
 
 // read inflates and decodes the body, and charges the memory for it before it is

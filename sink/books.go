@@ -38,6 +38,7 @@ type Stats struct {
 	Written     uint64            // pings it has taken, those of shards it stands in for among them
 	Lines       uint64            // our own lines it has taken, likewise
 	DeadLetters map[string]uint64 // that it refused, whoever's they are, and that were put aside, by reason
+	Unkept      uint64            // of those, rows beyond its retention that were counted, and not kept
 	Queued      uint64            // entries that its lanes have not passed: the sum of theirs
 	Lanes       []LaneStats
 
@@ -441,6 +442,7 @@ func (s *Sink) Stats() []Stats {
 func (s *shard) stats(st *Stats) {
 	st.Shard, st.Breaker, st.BreakerOpen = s.Name, s.breaker.state(), s.breaker.open()
 	st.Down = s.down()
+	st.Unkept = s.expiry.skipped()
 	st.InFlight, st.Limit = s.gate.inFlight()
 	s.books.mu.Lock()
 	st.DeadLetters = maps.Clone(s.books.deadLetters)

@@ -142,6 +142,11 @@ func (d *DeadLetters) All() iter.Seq2[*DeadLetter, error] {
 // room for, with an error wrapping errDeadLettersFull. After any other error none
 // of them is there, and none that was is gone.
 func (d *DeadLetters) append(ctx context.Context, shard string, count int, row func(i int) (line []byte, e *WriteError)) (n int, err error) {
+	return d.appendUpTo(ctx, d.most, shard, count, row)
+}
+
+// appendUpTo is append with another limit of bytes of all files, 0 for none.
+func (d *DeadLetters) appendUpTo(ctx context.Context, most int64, shard string, count int, row func(i int) (line []byte, e *WriteError)) (n int, err error) {
 	if count == 0 {
 		return 0, nil
 	}
@@ -162,7 +167,7 @@ func (d *DeadLetters) append(ctx context.Context, shard string, count int, row f
 		if err != nil {
 			return 0, fmt.Errorf("dead letter %q: %w", line, err)
 		}
-		if d.most > 0 && used+int64(len(b)+len(j)+1) > d.most {
+		if most > 0 && used+int64(len(b)+len(j)+1) > most {
 			break
 		}
 		b = append(append(b, j...), '\n')
@@ -173,7 +178,7 @@ func (d *DeadLetters) append(ctx context.Context, shard string, count int, row f
 		}
 	}
 	if n < count {
-		return n, fmt.Errorf("%w: %d of at most %d bytes in %s", errDeadLettersFull, used+int64(len(b)), d.most, d.dir)
+		return n, fmt.Errorf("%w: %d of at most %d bytes in %s", errDeadLettersFull, used+int64(len(b)), most, d.dir)
 	}
 	return n, nil
 }

@@ -92,9 +92,20 @@ var (
 	saysRetry = []string{"pending deletion"}
 )
 
-// classify follows the table. Where statuses vary messages decide, the row's
-// before the others, since they may quote a line that a stranger wrote.
+// head returns what a message says before it quotes anything: a name or a line
+// that it quotes is what a stranger wrote, and decides nothing.
+func head(message string) string {
+	if i := strings.IndexAny(message, `"'`); i >= 0 {
+		return message[:i]
+	}
+	return message
+}
+
+func (e *WriteError) head() string { return head(e.Message) }
+
+// classify follows the table. Where statuses vary messages decide.
 func classify(status int, message string) Kind {
+	message = head(message)
 	switch status {
 	case http.StatusTooManyRequests:
 		return Retry
@@ -146,11 +157,11 @@ func (e *WriteError) reason() string {
 	switch {
 	case e.Status == http.StatusRequestEntityTooLarge:
 		return reasonSize
-	case strings.Contains(e.Message, "unable to parse"):
+	case strings.Contains(e.head(), "unable to parse"):
 		return reasonSyntax
-	case strings.Contains(e.Message, "field type conflict"):
+	case strings.Contains(e.head(), "field type conflict"):
 		return reasonType
-	case says(e.Message, []string{"beyond retention policy", "outside retention policy"}):
+	case says(e.head(), []string{"beyond retention policy", "outside retention policy"}):
 		return reasonRetention
 	}
 	return reasonOther

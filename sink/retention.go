@@ -39,31 +39,43 @@ func (e *WriteError) lowerBound() (time.Time, bool) {
 	return at, err == nil
 }
 
-// retentionCache is what was last learnt of how long a bucket keeps points.
+// retentionCache is what was last told of how long a bucket keeps points.
 type retentionCache struct {
 	mu    sync.Mutex
 	keep  time.Duration
+	told  bool // by the last answer
 	asked time.Time
 }
 
-// retentionFor is how long an answer about retention is believed, and how long
-// a server that gives none is not asked again.
-const retentionFor = time.Minute
+// retentionFor is how long an answer about retention is believed, and retryFor
+// how long a server that gives none is not asked again.
+const (
+	retentionFor = time.Minute
+	retryFor     = 10 * time.Second
+)
 
 // retention returns how long the bucket keeps points, or 0 if that is for ever
 // or cannot be learnt.
 func (c *Influx) retention(ctx context.Context) time.Duration {
+	keep, _ := c.toldRetention(ctx)
+	return keep
+}
+
+// toldRetention returns how long the bucket keeps points, 0 for ever, and whether
+// that is told: a token that may only write is not told.
+func (c *Influx) toldRetention(ctx context.Context) (keep time.Duration, told bool) {
 	r := &c.retained
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.asked.IsZero() || time.Since(r.asked) > retentionFor {
+	age := time.Since(r.asked)
+	if r.asked.IsZero() || age > retentionFor || !r.told && age > retryFor {
 		keep, err := c.askRetention(ctx)
 		if err != nil {
-			keep = 0 // a token that may only write is not told
+			keep = 0
 		}
-		r.keep, r.asked = keep, time.Now()
+		r.keep, r.told, r.asked = keep, err == nil, time.Now()
 	}
-	return r.keep
+	return r.keep, r.told
 }
 
 // askRetention asks a server of either version.

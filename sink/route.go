@@ -124,7 +124,7 @@ func routeOf(e *pingline.Entry) int {
 		return routeActivity
 	case pingline.Self:
 		return routeSelf
-	case pingline.Replayed:
+	case pingline.Replayed, pingline.ReplayedNano:
 		return routeOfLine(e.Line)
 	}
 	if e.Event != "" {

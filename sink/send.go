@@ -89,6 +89,7 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 	case err == nil:
 		to.answered(l.kind, n)
 		to.tally.passed(n)
+		to.learn(b, rows[:n])
 		l.observe(to, begun, b, rows[:n])
 	case errors.As(err, &refused) && refused.Kind == Row:
 		refused.by = to

@@ -1,10 +1,13 @@
 package sink
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // settle has InfluxDB take all rows of b, or makes those that it refuses for
@@ -117,7 +120,9 @@ func part(rows []int, meant func(int) bool) (in, out []int) {
 // ctx's.
 func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again []int, err error) {
 	stands := false
-	slices.SortStableFunc(bad, func(a, b badRow) int { return strings.Compare(a.why.by.Name, b.why.by.Name) })
+	slices.SortStableFunc(bad, func(a, b badRow) int {
+		return cmp.Or(strings.Compare(a.why.by.Name, b.why.by.Name), strings.Compare(a.why.reason(), b.why.reason()))
+	})
 	defer func() {
 		if stands && err == nil {
 			l.books.fine(l)
@@ -152,8 +157,11 @@ func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again
 // time: that which refused them, and which they count against. If it stops
 // before all of that shard's are, it returns an error.
 func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err error) {
-	by := bad[0].why.by
-	bad = leading(bad, func(r badRow) bool { return r.why.by == by })
+	by, old := bad[0].why.by, bad[0].why.reason() == reasonRetention
+	bad = leading(bad, func(r badRow) bool { return r.why.by == by && (r.why.reason() == reasonRetention) == old })
+	if old {
+		return l.expire(ctx, b, bad, by)
+	}
 	may, free := by.tally.admit(len(bad))
 	if may == 0 {
 		by.tally.allow(l.dead.accepted(by.Name))
@@ -171,6 +179,29 @@ func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err
 		err = fmt.Errorf("shard %s: %w", by.Name, by.tally.tooMany(len(bad)-n, bad[n].why))
 	}
 	return n, err
+}
+
+// expire makes rows that a shard would not keep any more dead letters, or counts
+// them if there is no room for such rows.
+func (l *lane) expire(ctx context.Context, b *batch, bad []badRow, by *shard) (n int, err error) {
+	now := time.Now().UnixMilli()
+	for _, r := range bad {
+		by.expiry.refused(r.why, time.Duration(now-b.at[r.row])*time.Millisecond)
+	}
+	kept, err := l.dead.appendUpTo(ctx, l.dead.most/2, by.Name, len(bad), func(i int) ([]byte, *WriteError) {
+		return b.row(bad[i].row), bad[i].why
+	})
+	if err != nil && !errors.Is(err, errDeadLettersFull) {
+		return 0, err
+	}
+	by.tally.passed(len(bad))
+	for _, r := range bad {
+		l.books.buried(b, []int{r.row}, r.why)
+	}
+	if kept < len(bad) {
+		by.expired(len(bad) - kept)
+	}
+	return len(bad), nil
 }
 
 // leading returns those of rows that stand before the first that is not meant.

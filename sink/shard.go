@@ -23,6 +23,7 @@ type shard struct {
 	memory  atomic.Int64 // bytes of its lanes' batches, and of what is being written to it
 	books   accounts     // of its lanes
 	tally   tally        // of what it refuses
+	expiry  expiry       // of its bucket
 
 	mu        sync.Mutex
 	took      [laneKinds]uint64 // rows, whoever's, by the kind of their lane
@@ -70,6 +71,27 @@ func (s *shard) account(b *batch, done bool) {
 	}
 	s.memory.Add(int64(size - b.counted))
 	b.counted = size
+}
+
+// learn takes note of how old the rows are that it has taken, if that may tell
+// anything.
+func (s *shard) learn(b *batch, rows []int) {
+	if s.expiry.guessed() == 0 {
+		return
+	}
+	oldest := b.at[rows[0]]
+	for _, i := range rows {
+		oldest = min(oldest, b.at[i])
+	}
+	s.expiry.took(time.Since(time.UnixMilli(oldest)))
+}
+
+// expired notes that rows it would not keep any more are counted, and no dead
+// letters.
+func (s *shard) expired(rows int) {
+	if all, news := s.expiry.skip(rows); news {
+		s.cfg.Logger.Warn("rows older than the store keeps are counted, but not kept: such rows have their half of the dead letters", "shard", s.Name, "rows", all)
+	}
 }
 
 // minBatchBytes is the least that a batch may hold: some of the longest lines.

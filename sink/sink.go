@@ -12,7 +12,8 @@
 // the log waits, or another shard stands in, and memory does not grow. A row that
 // InfluxDB refuses for what it says goes to the dead letters, alone; when these
 // are full, or more than one row in a hundred is refused, the lane stands still
-// and says so.
+// and says so. Rows that the store would have deleted by now are an exception:
+// they stop no lane, and are only counted once the dead letters are half full.
 //
 // It does not promise order: a batch that was broken off is written again,
 // several are on their way at once, and late pings come late. Pings that the log
@@ -201,8 +202,9 @@ func (s *Sink) Run(ctx context.Context) error {
 	for _, l := range s.lanes {
 		g.Go(func() error { return l.run(ctx) })
 	}
-	for i := range s.shards {
+	for i, sh := range s.shards {
 		g.Go(func() error { return s.fillHoles(ctx, i) })
+		g.Go(func() error { return s.learn(ctx, sh) })
 	}
 	return g.Wait()
 }
@@ -223,7 +225,10 @@ func (s *Sink) Notes() []string {
 			notes = append(notes, note)
 		}
 	}
-	for i := range s.shards {
+	for i, sh := range s.shards {
+		if n := stats[i].Unkept; n > 0 {
+			notes = append(notes, fmt.Sprintf("shard %s: %d rows older than it keeps were counted, but not kept as dead letters: such rows have their half of --deadletter-max-bytes", sh.Name, n))
+		}
 		for _, l := range s.lanesOf(i) {
 			if note := l.books.note(l); note != "" {
 				notes = append(notes, note)

@@ -35,20 +35,21 @@ func stop(err error) (reason, advice string) {
 	if !errors.As(err, &e) {
 		return stopDisk, "give the disk of --data-dir room, or make it writable"
 	}
+	message := e.head()
 	switch {
 	case e.Status == http.StatusUnauthorized, e.Status == 0:
 		return stopCredentials, "give a token that is valid; a token file is read again for each write"
 	case e.Status == http.StatusForbidden:
 		return stopRights, "let the token write to the bucket"
-	case strings.Contains(e.Message, "max-values-per-tag"):
+	case strings.Contains(message, "max-values-per-tag"):
 		return stopLimit, "raise max-values-per-tag in the configuration of InfluxDB, or drop series"
-	case strings.Contains(e.Message, "max-series"):
+	case strings.Contains(message, "max-series"):
 		return stopLimit, "raise max-series-per-database in the configuration of InfluxDB, or drop series"
-	case strings.Contains(e.Message, "limit exceeded"):
+	case strings.Contains(message, "limit exceeded"):
 		return stopLimit, "raise that limit of InfluxDB"
-	case strings.Contains(e.Message, "Please provide either orgID or org"):
+	case strings.Contains(message, "Please provide either orgID or org"):
 		return stopMissing, "name the organization"
-	case strings.Contains(e.Message, "not found"):
+	case strings.Contains(message, "not found"):
 		return stopMissing, "create it, or name another one"
 	}
 	return stopAddress, "check the URL of InfluxDB"

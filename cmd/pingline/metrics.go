@@ -98,6 +98,7 @@ var (
 	descWritten     = desc("written_total", "Pings stored, by the shard that took them.", "shard")
 	descLines       = desc("lines_written_total", "Lines of our own stored, by the shard that took them.", "shard")
 	descDead        = desc("dead_letters_total", "Pings the store refused, kept as dead letters.", "shard", "reason")
+	descUnkept      = desc("dead_letters_unkept_total", "Of dead_letters_total, pings beyond the store's retention that were counted only: no room for more of them.", "shard")
 	descDeadBytes   = desc("dead_letter_bytes", "Size of the dead letters, those that wait to be replayed included.")
 	descDeadMost    = desc("dead_letter_max_bytes", "Size of the dead letters at which writing stops.")
 	descReplayed    = desc("replayed_total", "Dead letters put back into the log.")
@@ -199,6 +200,7 @@ func (c counts) collectShard(st *sink.Stats, counter func(*prometheus.Desc, uint
 	for reason, n := range st.DeadLetters {
 		counter(descDead, n, st.Shard, reason)
 	}
+	counter(descUnkept, st.Unkept, st.Shard)
 	for _, l := range st.Lanes {
 		gauge(descQueuePings, float64(l.Queued), st.Shard, l.Lane)
 		gauge(descQueueLag, float64(l.Behind), st.Shard, l.Lane)

@@ -175,6 +175,7 @@ func (s *service) openServer() (*ingest.Server, error) {
 		Writer: s.writer,
 		Cells:  cells,
 		Reader: s.reader(),
+		Kept:   s.sink.Kept,
 		Limits: ingest.Limits{
 			MaxBody:     int(c.MaxBody),
 			MaxInflated: int(c.MaxInflated),

@@ -1,0 +1,142 @@
+package sink
+
+import (
+	"context"
+	"regexp"
+	"sync"
+	"time"
+)
+
+// A row that is older than what its bucket keeps is refused through nobody's fault
+// but its own age: had it been written in time, it would be gone by now. So it
+// counts against no budget, and takes at most half of the room for dead letters;
+// beyond that it is counted and not kept. Phones are told, so that few of them
+// come: Sink.Kept says how old a ping may be.
+
+// expiry is how long a shard's bucket keeps points, as far as is known. Safe for
+// concurrent use.
+type expiry struct {
+	mu   sync.Mutex
+	told time.Duration // by the server; 0: for ever, or it does not say
+	// The age of the youngest row that was refused for it, 0 if none was: all that
+	// is known of a server that does not say. A row of that age that is taken, or
+	// another answer, ends it.
+	seen time.Duration
+
+	unkept   uint64 // rows that were counted and not kept
+	reported time.Time
+}
+
+// keeps returns how long the bucket keeps points, 0 for ever or if nothing is known.
+func (x *expiry) keeps() time.Duration {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return least(x.told, x.seen)
+}
+
+// guessed returns what keeps would if the server said nothing.
+func (x *expiry) guessed() time.Duration {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.seen
+}
+
+// least returns the smaller of two, neither of which counts if it is 0.
+func least(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// tell takes what the server says.
+func (x *expiry) tell(keep time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if keep != x.told {
+		x.told, x.seen = keep, 0
+	}
+}
+
+// refused takes note of a row that was too old.
+func (x *expiry) refused(e *WriteError, age time.Duration) {
+	if keep, ok := e.retention(); ok {
+		x.tell(keep)
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.seen = least(x.seen, max(age, 1))
+}
+
+// took takes note of a row that was not too old.
+func (x *expiry) took(age time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if age >= x.seen {
+		x.seen = 0
+	}
+}
+
+// skip counts rows that are not kept, and reports whether that is news.
+func (x *expiry) skip(rows int) (all uint64, news bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.unkept += uint64(rows)
+	if news = time.Since(x.reported) >= reportEvery; news {
+		x.reported = time.Now()
+	}
+	return x.unkept, news
+}
+
+func (x *expiry) skipped() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.unkept
+}
+
+var namedRetention = regexp.MustCompile(`outside retention policy of duration ([0-9hms.]+) `)
+
+// retention returns how long 2.7 says that the bucket keeps points.
+func (e *WriteError) retention() (time.Duration, bool) {
+	m := namedRetention.FindStringSubmatch(e.head())
+	if m == nil {
+		return 0, false
+	}
+	keep, err := time.ParseDuration(m[1])
+	return keep, err == nil && keep > 0
+}
+
+// Kept returns how long pings are kept where they go to, those without an event
+// and those with one: of several shards the least. 0 is for ever, or not known.
+func (s *Sink) Kept() (pings, events time.Duration) {
+	return s.kept(routeLocation), s.kept(routeEvent)
+}
+
+func (s *Sink) kept(route int) (keep time.Duration) {
+	for _, sh := range s.goals(route) {
+		keep = least(keep, sh.expiry.keeps())
+	}
+	return keep
+}
+
+// goals returns the shards that pings of a route go to.
+func (s *Sink) goals(route int) []*shard {
+	if to := s.router.routes[route]; to >= 0 {
+		return s.shards[to : to+1]
+	}
+	return s.shards[:s.cfg.spread()]
+}
+
+// learn asks how long pings are kept until ctx ends, and returns nil. A server
+// that does not answer is asked by a goroutine of its own, so that it holds up
+// no other.
+func (s *Sink) learn(ctx context.Context, sh *shard) error {
+	for ctx.Err() == nil {
+		if keep, told := sh.Influx.toldRetention(ctx); told {
+			sh.expiry.tell(keep)
+		}
+		_ = sleep(ctx, retryFor) // answers are believed for longer than that
+	}
+	return nil
+}
