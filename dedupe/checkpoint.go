@@ -18,12 +18,13 @@ import (
 //
 // A piece is, little endian:
 //
-//	u8  version (4)
+//	u8  version (5)
 //	u32 number of the piece, from 0
 //	u8  1 in the last piece
 //	u64 commit it stands at
 //	i64 a first vertex must be later than this, ms
 //	u64 stamp of the last logged ping
+//	u32, u32 tracks known with one ping, and with more
 //	u32 number of tracks, then the tracks
 //	u32 CRC-32C of all before
 //
@@ -31,7 +32,8 @@ import (
 //
 //	name: rider, device, trip of the newest ping, each u8 length and bytes
 //	u8  flags: 1 broken, 2 a ping is held, 4 a backlog is open, 8 the oldest point
-//	    is the track's first vertex, 16 other devices of the rider were forgotten
+//	    is the track's first vertex, 16 other devices of the rider were forgotten,
+//	    32 it has had one ping
 //	u64 stamp, u32 skipped, u8 pace
 //	i64 base of the points; points: u8 number, then u32, u32, i32 each
 //	u16 number of blocks; each: points, from the oldest block on
@@ -44,12 +46,14 @@ import (
 // and a line: u8 1 if crowded, the fix held (i64, 2 i32, 5 f32, u8 known), u64
 // cell, u16 sub-key, 16 f32 polygon.
 //
-// In version 3 the trip is that of the ping held, if there is one. In version 2, too,
-// and flag 16 is not set. In version 1, besides, flag 8 is not set, a track has no
-// pace, and a backlog ends with its line.
+// In version 4 the numbers of tracks known are not told, and flag 32 is not set. In
+// version 3, besides, the trip is that of the ping held, if there is one. In version
+// 2, too, and flag 16 is not set. In version 1, besides, flag 8 is not set, a track
+// has no pace, and a backlog ends with its line.
 const (
-	pieceVersion = 4
-	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 4
+	pieceVersion = 5
+	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 4 + 4 + 4
+	oldHeader    = pieceHeader - 4 - 4 // before version 5
 	pieceTracks  = 1024
 
 	flagBroken  = 1
@@ -57,6 +61,7 @@ const (
 	flagBacklog = 4
 	flagWhole   = 8
 	flagDevices = 16
+	flagOnce    = 32
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -100,7 +105,9 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 	binary.LittleEndian.PutUint64(h[6:], number)
 	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot))
 	binary.LittleEndian.PutUint64(h[22:], f.order.stamp)
-	binary.LittleEndian.PutUint32(h[30:], tracks)
+	binary.LittleEndian.PutUint32(h[30:], uint32(f.order.once.n))
+	binary.LittleEndian.PutUint32(h[34:], uint32(f.order.often.n))
+	binary.LittleEndian.PutUint32(h[38:], tracks)
 	s.piece++
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(h, castagnoli)), more
 }
@@ -120,6 +127,9 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	}
 	if t.whole {
 		flags |= flagWhole
+	}
+	if t.once {
+		flags |= flagOnce
 	}
 	forgot := int64(math.MinInt64)
 	if device != "" {
@@ -219,6 +229,8 @@ type loading struct {
 	pieces  uint32
 	last    bool // the last piece was seen
 	highest uint64
+	once    int      // tracks with one ping that the last piece knew, and
+	often   int      // with more; negative if it does not say
 	at      []uint64 // by track: the commit its state stands at
 }
 
@@ -228,11 +240,12 @@ func (l *loading) has(i uint32, number uint64) bool {
 }
 
 // endLoad puts the tracks in order, and forgets those that had been when the
-// last piece was taken: the longest silent ones, which hold nothing.
+// last piece was taken: the longest silent ones of each list, which hold nothing.
 func (f *Filter) endLoad() {
 	if f.loading == nil {
 		return
 	}
+	l := f.loading
 	f.loading = nil
 	tracks := make([]uint32, 0, f.riders)
 	for i := uint32(1); i <= f.tracks.last; i++ {
@@ -242,11 +255,21 @@ func (f *Filter) endLoad() {
 	}
 	slices.SortFunc(tracks, func(a, b uint32) int { return cmp.Compare(f.order.at(a).stamp, f.order.at(b).stamp) })
 	for _, i := range tracks {
-		f.order.pushFront(i)
+		f.order.push(f.listOf(i), i)
 	}
 	f.trimDevices()
-	for i := f.order.oldest(); i != 0 && f.riders > f.cfg.MaxRiders && !f.holds(i); i = f.order.oldest() {
-		f.forget(i)
+	f.shorten(&f.order.once, l.once)
+	f.shorten(&f.order.often, l.often)
+	for f.riders > f.cfg.MaxRiders && !f.holds(f.victim()) {
+		f.forget(f.victim())
+	}
+}
+
+// shorten forgets the longest silent of a list until n are left; none if n is
+// negative.
+func (f *Filter) shorten(l *list, n int) {
+	for n >= 0 && l.n > n && !f.holds(l.oldest) {
+		f.forget(l.oldest)
 	}
 }
 
@@ -256,7 +279,7 @@ func (f *Filter) endLoad() {
 // wrapping pingline.ErrCorrupt, or pingline.ErrNewer; the filter is then of no
 // use.
 func (f *Filter) Load(piece []byte) error {
-	if len(piece) < pieceHeader+4 || piece[0] < 1 {
+	if len(piece) < oldHeader+4 || piece[0] < 1 {
 		return fmt.Errorf("dedupe: no piece of a checkpoint of version 1 to %d: %w", pieceVersion, pingline.ErrCorrupt)
 	}
 	body, sum := piece[:len(piece)-4], binary.LittleEndian.Uint32(piece[len(piece)-4:])
@@ -270,7 +293,7 @@ func (f *Filter) Load(piece []byte) error {
 		if f.order.stamp != 0 {
 			return fmt.Errorf("dedupe: a checkpoint loaded into a filter in use")
 		}
-		f.loading = &loading{}
+		f.loading = &loading{once: -1, often: -1}
 	}
 	l, d := f.loading, &decoder{b: body[1:]}
 	n, last, number := d.u32(), d.u8(), d.u64()
@@ -281,6 +304,9 @@ func (f *Filter) Load(piece []byte) error {
 	f.forgot = max(f.forgot, int64(d.u64()))
 	if stamp := d.u64(); n == 0 {
 		f.order.stamp = stamp
+	}
+	if piece[0] >= 5 {
+		l.once, l.often = int(d.u32()), int(d.u32())
 	}
 	for range d.u32() {
 		if f.loadTrack(d, number, piece[0]); d.bad {
@@ -304,7 +330,7 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	if i := f.lookup(hash, rider, device); i != 0 {
 		f.drop(i)
 	}
-	i := f.create(hash, rider, device)
+	i := f.create(hash, rider, device, false)
 	l := f.loading
 	for int(i) >= len(l.at) {
 		l.at = append(l.at, 0)
@@ -313,7 +339,7 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	t := f.tracks.at(i)
 	f.names.at(i).trip = trip
 	flags := d.u8()
-	t.broken = flags&flagBroken != 0
+	t.broken, t.once = flags&flagBroken != 0, flags&flagOnce != 0
 	f.order.at(i).stamp = d.u64()
 	t.skipped = d.u32()
 	if version > 1 {

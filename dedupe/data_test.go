@@ -182,7 +182,7 @@ func TestRecordedTracksKeepLittle(t *testing.T) {
 					dropped++
 				}
 			}
-			for i := r.order.oldest(); i != 0; i = r.order.at(i).newer {
+			for _, i := range r.inOrder() {
 				r.skipped += int(r.tracks.at(i).skipped) // by the next to be stored
 			}
 			if r.skipped != dropped {

@@ -94,7 +94,7 @@ func (f *Filter) makeRoom(p *pingline.Ping) (i uint32, ofRider bool) {
 		}
 	}
 	if f.riders >= f.cfg.MaxRiders {
-		return f.order.oldest(), false
+		return f.victim(), false
 	}
 	return 0, false
 }

@@ -28,7 +28,7 @@ type Config struct {
 	LiveGap     time.Duration // a moving rider's newest stored ping is at most this old; 0: no limit
 	MaxGap      time.Duration // longest a line over dropped pings may get; 0: no limit
 	IdleFlush   time.Duration // a held ping is stored after waiting this long; 0: it waits for the next
-	MaxRiders   int           // tracks known at once; beyond, the longest silent is forgotten; see MaxDevices
+	MaxRiders   int           // tracks known at once; beyond, the longest silent is forgotten, those with one ping first
 	RecentBytes int           // memory for what is remembered of a track beyond its last 8 stored pings
 }
 

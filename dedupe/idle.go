@@ -57,7 +57,7 @@ func (f *Filter) Idle(b *Batch, now time.Duration, limit int) (more bool) {
 		if len(b.Entries)-before >= limit {
 			return true
 		}
-		f.evict(b, f.order.oldest(), false)
+		f.evict(b, f.victim(), false)
 	}
 	w := &f.wheel
 	if w.tickLen == 0 {

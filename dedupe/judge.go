@@ -19,7 +19,7 @@ func (f *Filter) judgeUnknown(b *Batch, hash uint32, e *pingline.Entry) uint32 {
 		f.evict(b, old, ofRider)
 	}
 	e.State = first
-	return f.create(hash, e.Rider, e.Device)
+	return f.create(hash, e.Rider, e.Device, true)
 }
 
 // evict stores what a track holds and forgets it.

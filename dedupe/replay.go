@@ -16,7 +16,7 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 		return 0
 	}
 	if !e.Promoted {
-		f.order.touch(i, f.loading == nil)
+		f.touch(i)
 	}
 	t := f.tracks.at(i)
 	switch {
@@ -175,7 +175,7 @@ func (f *Filter) replay(number uint64, bound Bound, e *pingline.Entry) (since in
 		}
 		i = 0
 	case i == 0 && f.missed(e):
-		i = f.create(hash, e.Rider, e.Device)
+		i = f.create(hash, e.Rider, e.Device, false)
 		f.tracks.at(i).broken = true
 	case i == 0 && e.Promoted:
 		return math.MinInt64
@@ -207,7 +207,7 @@ func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 			f.forgetFor(old, ofRider)
 		}
 	}
-	return f.create(hash, e.Rider, e.Device)
+	return f.create(hash, e.Rider, e.Device, true)
 }
 
 // holds reports whether track i holds a ping.
@@ -225,8 +225,11 @@ func (f *Filter) Damaged(ts int64) {
 	f.endLoad()
 	f.Forgot(ts)
 	f.damaged = true
-	for i := f.order.oldest(); i != 0; i = f.order.at(i).newer {
+	for i := uint32(1); i <= f.tracks.last; i++ {
 		t := f.tracks.at(i)
+		if !t.used {
+			continue
+		}
 		t.broken = true
 		f.blocks.clearMarks(&t.marks) // what they tell of may not have been written
 	}

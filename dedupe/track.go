@@ -55,6 +55,7 @@ type track struct {
 	used    bool
 	inWheel bool
 	broken  bool  // what is known may have holes: the next ping starts anew
+	once    bool  // only one ping of it was logged
 	pace    uint8 // from the ping before to the held one
 }
 
@@ -147,8 +148,9 @@ func (x index) remove(hash, i uint32) {
 	x[at] = 0
 }
 
-// create returns a new track without vertices.
-func (f *Filter) create(hash uint32, rider, device string) uint32 {
+// create returns a new track without vertices; once tells that its first ping is
+// to come.
+func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 	if 4*(f.riders+1) > 3*len(f.index) {
 		bigger := make(index, max(64, 2*len(f.index)))
 		for _, slot := range f.index {
@@ -168,7 +170,7 @@ func (f *Filter) create(hash uint32, rider, device string) uint32 {
 		f.order.grow()
 	}
 	t := f.tracks.at(i)
-	*t = track{hash: hash, used: true, inWheel: t.inWheel, waiting: t.waiting}
+	*t = track{hash: hash, used: true, once: once, inWheel: t.inWheel, waiting: t.waiting}
 	key := strings.Clone(rider)
 	if device != "" {
 		key = rider + keySep + device
@@ -176,8 +178,9 @@ func (f *Filter) create(hash uint32, rider, device string) uint32 {
 	*f.names.at(i) = name{key: key}
 	f.addDevice(i, device)
 	f.index.put(hash, i)
+	f.order.at(i).stamp = 0
 	if f.loading == nil {
-		f.order.pushFront(i)
+		f.order.push(f.listOf(i), i)
 	}
 	f.riders++
 	return i
@@ -206,7 +209,7 @@ func (f *Filter) drop(i uint32) {
 	f.blocks.clearMarks(&t.marks)
 	f.index.remove(t.hash, i)
 	if f.loading == nil {
-		f.order.unlink(i)
+		f.order.unlink(f.listOf(i), i)
 	}
 	f.dropDevice(i)
 	*f.names.at(i) = name{}
@@ -214,48 +217,4 @@ func (f *Filter) drop(i uint32) {
 	*t = track{inWheel: t.inWheel, waiting: t.waiting}
 	f.free = append(f.free, i)
 	f.riders--
-}
-
-// order lists the tracks by when they last had a ping that was logged, newest
-// first. Stamps count those pings.
-type order struct {
-	slab[ordered]
-	stamp uint64
-}
-
-type ordered struct {
-	newer, older uint32 // of number 0: the oldest and the newest
-	stamp        uint64
-}
-
-func (o *order) ends() *ordered {
-	if o.chunks == nil {
-		o.chunks = append(o.chunks, new([chunk]ordered))
-	}
-	return o.at(0)
-}
-
-func (o *order) oldest() uint32 { return o.ends().newer }
-
-func (o *order) pushFront(i uint32) {
-	ends := o.ends()
-	e := o.at(i)
-	e.newer, e.older = 0, ends.older
-	o.at(ends.older).newer = i // number 0 if there was none: the oldest
-	ends.older = i
-}
-
-func (o *order) unlink(i uint32) {
-	e := o.at(i)
-	o.at(e.newer).older, o.at(e.older).newer = e.older, e.newer
-}
-
-// touch makes i the newest.
-func (o *order) touch(i uint32, listed bool) {
-	o.stamp++
-	o.at(i).stamp = o.stamp
-	if listed && o.ends().older != i {
-		o.unlink(i)
-		o.pushFront(i)
-	}
 }

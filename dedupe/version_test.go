@@ -83,3 +83,39 @@ func (r *run) playVersion1() {
 	r.judge(of("broken", "", second(0)))
 	r.judge(of("broken", "", second(1)))
 }
+
+// Pieces of versions 3 and 4 tell of a rider with 16 of 19 devices.
+func TestCheckpointsWithDevicesOfVersionsBefore(t *testing.T) {
+	r := newRun(t, DefaultConfig(), Bound{MaxError: 10, AccuracyCap: 50})
+	r.playVersion1()
+	r.playVersion3()
+	for _, name := range []string{"piece-v3", "piece-v4"} {
+		piece, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := New(r.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Load(piece); err != nil {
+			t.Fatal(err)
+		}
+		f.endLoad()
+		if f.Riders() != r.Riders() || knownOf(f, "many") != knownOf(r.Filter, "many") {
+			t.Errorf("%s: %d tracks, known %s", name, f.Riders(), knownOf(f, "many"))
+		}
+		if got, want := f.forgotOf("many", "x"), r.forgotOf("many", "x"); got != want || f.forgot != r.forgot {
+			t.Errorf("%s: devices of before %d were forgotten, want %d", name, got, want)
+		}
+	}
+}
+
+// playVersion3 sends what those pieces tell of besides.
+func (r *run) playVersion3() {
+	for i := range MaxDevices + 3 {
+		d := string(rune('a' + i))
+		r.judge(of("many", d, second(2*i)))
+		r.judge(of("many", d, second(2*i+1)))
+	}
+}

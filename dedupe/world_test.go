@@ -472,14 +472,25 @@ func knownOf(f *Filter, rider string) string {
 	return fmt.Sprintf("%+v", list)
 }
 
+// inOrder returns the tracks, list by list, the longest silent first.
+func (f *Filter) inOrder() (tracks []uint32) {
+	for _, l := range []list{f.order.once, f.order.often} {
+		for i := l.oldest; i != 0; i = f.order.at(i).newer {
+			tracks = append(tracks, i)
+		}
+	}
+	return tracks
+}
+
 // sameState compares all that two filters know, but not where it lies.
 func sameState(a, b *Filter) error {
 	if a.riders != b.riders || a.holding != b.holding || a.forgot > b.forgot || a.order.stamp != b.order.stamp {
 		return fmt.Errorf("riders %d and %d, holding %d and %d, forgot %d and %d, stamp %d and %d",
 			a.riders, b.riders, a.holding, b.holding, a.forgot, b.forgot, a.order.stamp, b.order.stamp)
 	}
-	j := b.order.oldest()
-	for i := a.order.oldest(); i != 0; i, j = a.order.at(i).newer, b.order.at(j).newer {
+	known := b.inOrder()
+	for n, i := range a.inOrder() {
+		j := known[n]
 		if !bytes.Equal(a.appendTrack(nil, i), b.appendTrack(nil, j)) {
 			return fmt.Errorf("track %q and %q differ:\n%+v\n%+v", a.names.at(i).key, b.names.at(j).key, *a.tracks.at(i), *b.tracks.at(j))
 		}

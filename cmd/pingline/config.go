@@ -74,7 +74,7 @@ type filterConfig struct {
 	LiveGap   time.Duration `default:"30s" help:"Age at most of a moving rider's newest stored ping; 0: no limit."`
 	MaxGap    time.Duration `default:"300s" help:"Longest time between a track's stored pings with dropped ones between them; 0: no limit."`
 	IdleFlush time.Duration `default:"60s" help:"How long a held ping waits for the next one; 0: until it comes."`
-	MaxRiders int           `default:"1000000" help:"Tracks the filter knows at once; beyond, the longest silent is forgotten."`
+	MaxRiders int           `default:"1000000" help:"Tracks the filter knows at once; beyond, the longest silent is forgotten, those with one ping first."`
 }
 
 func (c *filterConfig) config() dedupe.Config {

@@ -1,0 +1,95 @@
+package dedupe
+
+// order lists the tracks by when they last had a ping that was logged. Those with
+// one such ping have a list of their own and are forgotten first, so that whoever
+// sends from ever new names pushes out those names and not the fleet. Stamps count
+// the pings.
+type order struct {
+	slab[ordered]
+	stamp uint64
+	once  list // tracks with one ping
+	often list // tracks with more
+}
+
+// list is a chain of tracks; its ends are 0 if it is empty.
+type list struct {
+	newest, oldest uint32
+	n              int
+}
+
+type ordered struct {
+	newer, older uint32
+	stamp        uint64 // of the last ping; 0 before the first
+}
+
+// onceShare is the part of all tracks that those with one ping may always take:
+// who is new has this much time for a second.
+const onceShare = 10
+
+// victim returns the track to be forgotten next when there are as many as there
+// may be, 0 if there is none.
+func (f *Filter) victim() uint32 {
+	o := &f.order
+	if o.once.n >= max(2, f.cfg.MaxRiders/onceShare) || o.often.n == 0 {
+		return o.once.oldest
+	}
+	return o.often.oldest
+}
+
+// listOf returns the list that track i is in.
+func (f *Filter) listOf(i uint32) *list {
+	if f.tracks.at(i).once {
+		return &f.order.once
+	}
+	return &f.order.often
+}
+
+// push makes i the newest of l.
+func (o *order) push(l *list, i uint32) {
+	e := o.at(i)
+	e.newer, e.older = 0, l.newest
+	if l.newest == 0 {
+		l.oldest = i
+	} else {
+		o.at(l.newest).newer = i
+	}
+	l.newest = i
+	l.n++
+}
+
+// unlink takes i out of l.
+func (o *order) unlink(l *list, i uint32) {
+	e := o.at(i)
+	if e.newer == 0 {
+		l.newest = e.older
+	} else {
+		o.at(e.newer).older = e.older
+	}
+	if e.older == 0 {
+		l.oldest = e.newer
+	} else {
+		o.at(e.older).newer = e.newer
+	}
+	l.n--
+}
+
+// touch notes that track i has had another ping. While a checkpoint is loaded the
+// tracks are in no list.
+func (f *Filter) touch(i uint32) {
+	o, t := &f.order, f.tracks.at(i)
+	o.stamp++
+	e := o.at(i)
+	second := t.once && e.stamp != 0
+	e.stamp = o.stamp
+	switch {
+	case f.loading != nil:
+		t.once = t.once && !second
+	case second:
+		o.unlink(&o.once, i)
+		t.once = false
+		o.push(&o.often, i)
+	case !t.once && o.often.newest != i:
+		o.unlink(&o.often, i)
+		o.push(&o.often, i)
+	}
+}
