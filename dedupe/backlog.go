@@ -283,6 +283,7 @@ func (f *Filter) closeBacklog(t *track) {
 	if s.holds {
 		f.holding--
 	}
+	f.text -= textBytes(s.trip)
 	*s = backlog{}
 	f.noBack = append(f.noBack, t.backlog)
 	t.backlog = 0

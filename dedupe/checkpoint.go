@@ -338,6 +338,7 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	l.at[i] = number
 	t := f.tracks.at(i)
 	f.names.at(i).trip = trip
+	f.text += textBytes(trip)
 	flags := d.u8()
 	t.broken, t.once = flags&flagBroken != 0, flags&flagOnce != 0
 	f.order.at(i).stamp = d.u64()
@@ -375,6 +376,7 @@ func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
 	f.openBacklog(t, d.spot(), d.spot())
 	s := f.backlogs.at(t.backlog)
 	s.trip = d.name()
+	f.text += textBytes(s.trip)
 	f.loadLine(d, i, &s.line, version)
 	s.eps = noLine
 	if version > 1 {

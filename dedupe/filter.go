@@ -122,6 +122,7 @@ type Filter struct {
 	order  order
 	free   []uint32 // tracks to use again, last first
 	riders int
+	text   int64 // bytes of names and trips
 
 	devices map[string]devices // by rider
 

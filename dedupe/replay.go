@@ -106,6 +106,7 @@ func (f *Filter) hold(i uint32, l *line, trip *string, e *pingline.Entry, h hold
 	l.holds = true
 	f.holding++
 	if *trip != e.Trip {
+		f.text += textBytes(e.Trip) - textBytes(*trip)
 		*trip = string(append([]byte(nil), e.Trip...))
 	}
 	f.watch(i, h.since)

@@ -176,6 +176,7 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 		key = rider + keySep + device
 	}
 	*f.names.at(i) = name{key: key}
+	f.text += textBytes(key)
 	f.addDevice(i, device)
 	f.index.put(hash, i)
 	f.order.at(i).stamp = 0
@@ -212,7 +213,9 @@ func (f *Filter) drop(i uint32) {
 		f.order.unlink(f.listOf(i), i)
 	}
 	f.dropDevice(i)
-	*f.names.at(i) = name{}
+	n := f.names.at(i)
+	f.text -= textBytes(n.key) + textBytes(n.trip)
+	*n = name{}
 	// The idle wheel finds out by itself that the track is gone.
 	*t = track{inWheel: t.inWheel, waiting: t.waiting}
 	f.free = append(f.free, i)

@@ -37,6 +37,7 @@ func (w *Writer) append(ctx context.Context, reserve bool) error {
 		s.Commits++
 	}
 	s.Totals, s.Holding, s.Riders, s.Evicted = w.totals, w.filter.Holding(), w.filter.Riders(), w.evicted+w.filter.Counts().Evicted
+	s.FilterBytes = w.filter.Bytes()
 	return nil
 }
 

@@ -189,6 +189,6 @@ func (w *Writer) rebase() {
 	s.StartTotals = s.Totals
 	s.StartTotals[pingline.TotalStored] -= s.Verdicts[pingline.Accepted] + s.Promoted + s.Replayed
 	s.StartTotals[pingline.TotalLines] -= s.Lines
-	s.Holding, s.Riders = w.filter.Holding(), w.filter.Riders()
+	s.Holding, s.Riders, s.FilterBytes = w.filter.Holding(), w.filter.Riders(), w.filter.Bytes()
 	s.StartHolding = int64(s.Holding) - int64(s.Verdicts[pingline.Held]) + int64(s.Promoted) + int64(s.Covered)
 }

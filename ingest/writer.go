@@ -129,6 +129,8 @@ type WriterStats struct {
 	Reloads uint64        // times the state was read from the log anew
 	Busy    time.Duration // time spent on commits
 
+	FilterBytes int64 // what the filter takes
+
 	// StartHolding and StartTotals are what the log held at the start, plus what
 	// a reload found that no answer had counted.
 	StartHolding int64

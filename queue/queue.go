@@ -246,6 +246,13 @@ func (l *Log) Bytes() int64 {
 	return l.bytes
 }
 
+// CacheBytes returns how much memory the newest records take.
+func (l *Log) CacheBytes() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.recent.bytes
+}
+
 // BytesSince returns about how much of the log is behind the records before
 // number next.
 func (l *Log) BytesSince(next uint64) int64 {

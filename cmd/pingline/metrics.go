@@ -129,6 +129,8 @@ var (
 	descTurnedAway  = desc("connections_refused_total", "Connections refused, each one too many.")
 	descDisplaced   = desc("connections_displaced_total", "Connections closed while they waited for their client, so that another had a place.")
 	descSkipped     = desc("self_skipped_total", "Lines about ourselves not written, for overload or a log that does not take them.")
+	descMemory      = desc("memory_bytes", "Memory of a part that grows with what comes in.", "account")
+	descMemoryMost  = desc("memory_max_bytes", "What that part may take.", "account")
 	descGap         = desc("conservation_gap", "What an equation of the accounts lacks; 0 when no request is in work.", "equation")
 )
 
@@ -188,6 +190,10 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	counter(descSkipped, c.s.self.skipped.Load())
 	if c.s.rollup != nil {
 		collectRollup(c.s.rollup.Stats(), counter, gauge)
+	}
+	for _, a := range c.s.accounts(&b) {
+		gauge(descMemory, float64(a.bytes), a.name)
+		gauge(descMemoryMost, float64(a.most), a.name)
 	}
 	for equation, gap := range b.gaps() {
 		gauge(descGap, float64(gap), equation)

@@ -96,10 +96,11 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
 	s.log, err = queue.Open(ctx, queue.Config{
-		Dir:      filepath.Join(cfg.DataDir, "log"),
-		URL:      cfg.Queue,
-		MaxBytes: int64(cfg.QueueMaxBytes),
-		Logger:   logger,
+		Dir:        filepath.Join(cfg.DataDir, "log"),
+		URL:        cfg.Queue,
+		MaxBytes:   int64(cfg.QueueMaxBytes),
+		CacheBytes: logCache,
+		Logger:     logger,
 	})
 	if err != nil {
 		return nil, err
@@ -156,6 +157,7 @@ func (s *service) openSink() (*sink.Sink, error) {
 		BatchLines:         c.BatchLines,
 		BatchBytes:         int(c.BatchBytes),
 		BatchWait:          c.BatchWait,
+		BatchMemory:        sinkMemory,
 		DeadLetterDir:      filepath.Join(c.DataDir, deadLetterDir),
 		DeadLetterMaxBytes: int64(c.DeadletterMaxBytes),
 		Logger:             s.logger,

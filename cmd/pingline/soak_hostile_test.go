@@ -171,7 +171,7 @@ func (h *hostile) readNothing(i int) {
 // newRiders is a ping of each of some riders whom nobody has heard of.
 func newRiders(kind string, n, riders int, ahead time.Duration) string {
 	at := time.Now().Add(ahead).UnixMilli()
-	return list(riders, func(i int) string {
+	return ndjsonOf(riders, func(i int) string {
 		return fmt.Sprintf(`{"rider_id":"%s-%d-%d","ts":%d,"lat":%.5f,"lon":%.5f}`, kind, n, i, at, 41+float64(n%997)/1000, -8-float64(i)/1000)
 	})
 }
@@ -179,7 +179,7 @@ func newRiders(kind string, n, riders int, ahead time.Duration) string {
 // parked is a ping of each rider of a fleet that stands still.
 func parked(n, riders int) string {
 	at := time.Now().UnixMilli()
-	return list(riders, func(i int) string {
+	return ndjsonOf(riders, func(i int) string {
 		return fmt.Sprintf(`{"rider_id":"parked-%d-%d","ts":%d,"lat":41.5,"lon":%.5f,"speed":0}`, n, i, at, -8-float64(i)/1000)
 	})
 }
@@ -187,12 +187,12 @@ func parked(n, riders int) string {
 // devices is a ping of each of some new devices of one rider.
 func devices(n, count int) string {
 	at := time.Now().UnixMilli()
-	return list(count, func(i int) string {
+	return ndjsonOf(count, func(i int) string {
 		return fmt.Sprintf(`{"rider_id":"many","device_id":"d-%d-%d","ts":%d,"lat":41.2,"lon":-8.6}`, n, i, at+int64(i))
 	})
 }
 
-func list(n int, ping func(i int) string) string {
+func ndjsonOf(n int, ping func(i int) string) string {
 	var b strings.Builder
 	for i := range n {
 		b.WriteString(ping(i))

@@ -1,0 +1,43 @@
+package dedupe
+
+import (
+	"unsafe"
+
+	"pingline"
+)
+
+// Bytes returns about how many bytes the filter takes. It never shrinks: what a
+// track that was forgotten took is for the next one.
+func (f *Filter) Bytes() int64 {
+	return f.text + slabBytes(&f.tracks) + slabBytes(&f.names) + slabBytes(&f.order.slab) +
+		slabBytes(&f.blocks.slab) + slabBytes(&f.backlogs) +
+		8*int64(cap(f.index)) + 4*int64(cap(f.free)+cap(f.noBack)) + int64(len(f.devices))*deviceBytes
+}
+
+// MaxBytes returns what a filter takes at most, about: so many tracks with the
+// longest names, a backlog for an eighth of them, and RecentBytes.
+func MaxBytes(cfg Config) int64 {
+	const (
+		longest = 2*pingline.MaxName + 1 // rider and device
+		slot    = 8 * 8 / 3              // an index is at least three eighths full
+		freed   = 2 * 4
+	)
+	track := int64(unsafe.Sizeof(track{})+unsafe.Sizeof(name{})+unsafe.Sizeof(ordered{})) + slot + freed + deviceBytes + longest + pingline.MaxName
+	back := int64(unsafe.Sizeof(backlog{})) + pingline.MaxName
+	return int64(cfg.MaxRiders)*(track+back/8) + int64(cfg.RecentBytes) + 1<<20
+}
+
+// deviceBytes is about what a rider of devices takes in a map, with a list of one
+// or two.
+const deviceBytes = 112
+
+func slabBytes[T any](s *slab[T]) int64 {
+	var one T
+	return int64(len(s.chunks)) * chunk * int64(unsafe.Sizeof(one))
+}
+
+// textBytes is what a string takes that is allocated by itself.
+func textBytes(s string) int64 {
+	const step = 16
+	return int64(len(s)+step-1) / step * step
+}
