@@ -16,7 +16,7 @@ import (
 // line is not crowded, and its polygon and frame are of no meaning.
 type backlog struct {
 	line
-	start, end spot    // both zero if unknown
+	start, end spot    // equal if unknown
 	toEnd      bool    // the anchor is the end
 	eps        float64 // bound of the held ping, metres
 	pace       uint8   // from the ping before to the held one
@@ -248,16 +248,16 @@ func (f *Filter) crowd(t *track, end int64) {
 	}
 }
 
-// segment returns the vertices around an instant, and whether something was
-// dropped between them; equal ones if they are not known.
+// segment returns the vertex at or before an instant, the next one, and whether
+// something was dropped between them. If one of them is not known, they are equal.
 func (f *Filter) segment(t *track, ts int64) (start, end spot, crowded bool) {
 	start = longAgo
 	to := place{}
 	if from, ok := f.blocks.find(&t.recent, ts); ok {
-		if to, ok = f.blocks.after(&t.recent, from); !ok {
-			return spot{}, spot{}, false
-		}
 		start = t.spot(*f.blocks.point(&t.recent, from))
+		if to, ok = f.blocks.after(&t.recent, from); !ok {
+			return start, start, false
+		}
 	} else if !t.whole || t.n == 0 || t.last().at-ts > math.MaxUint32 {
 		return spot{}, spot{}, false
 	} else if t.top != 0 {

@@ -184,12 +184,10 @@ func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (
 		f.promote(b, i, next) // an end for the segment in which nothing was dropped
 		return f.judgePast(b, i, e, eps)
 	}
-	if at, ok := f.blocks.find(&t.recent, p.at); ok {
-		if v := t.spot(*f.blocks.point(&t.recent, at)); v.at == p.at {
-			return judgeInstant(e, v, eps)
-		}
-	}
 	start, end, crowded := f.segment(t, p.at)
+	if start.at == p.at {
+		return judgeInstant(e, start, eps)
+	}
 	switch full := t.backlog == 0 && f.backlogsFull(); {
 	case start == end, start == longAgo && (full || p.at <= f.forgotOf(e.Rider, e.Device)):
 		e.Verdict, e.Late = pingline.Accepted, true // before all that is known

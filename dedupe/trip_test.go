@@ -91,7 +91,7 @@ func TestChangeOfTripIsStoredAtOnce(t *testing.T) {
 	r.finish()
 }
 
-// What the filter before version 2 held may be the only ping of its trip.
+// A ping that an older version held may be the only one of its trip.
 func TestHeldPingOfVersion1KeepsItsTrip(t *testing.T) {
 	r := newRun(t, bare(), Bound{MaxError: 10})
 	entries := []pingline.Entry{{Ping: second(0), Verdict: pingline.Accepted, State: first}, {Ping: second(1), Verdict: pingline.Held, State: next}}

@@ -9,8 +9,8 @@ import (
 )
 
 // judge asks the filter about each of the job's pings, in order of time, and
-// encodes what goes to the log. A ping held and then settled by a later one of the same request is
-// answered with what became of it.
+// encodes what goes to the log. A ping held and then settled by a later one of the
+// same request is answered with what became of it.
 func (w *Writer) judge(j *Job, onlyEvents bool) {
 	w.taken = append(w.taken, j)
 	w.lastJob++
