@@ -41,6 +41,8 @@ type connection struct {
 	waits   atomic.Int64 // since when it waits for its client, ns of clock; 0 if it does not
 	unread  atomic.Bool  // a request was answered before all of it had come
 	bounded bool         // limitBuffer was called
+	frames  framing      // for Read alone, as is bad
+	bad     error        // what Read returns from now on
 	once    sync.Once
 }
 
@@ -140,11 +142,29 @@ func (l *connections) count() (open int64, closed uint64) {
 	return int64(len(l.list)), l.closed
 }
 
+// Read passes on what is framed as it should be. An error of that is told once
+// the requests before it have been.
 func (c *connection) Read(p []byte) (int, error) {
+	if c.bad != nil {
+		return 0, c.bad
+	}
 	c.waits.Store(clock())
 	n, err := c.Conn.Read(p)
 	c.waits.Store(0)
-	return n, err
+	pass, bad := c.frames.check(p[:n])
+	if bad == nil {
+		return n, err
+	}
+	c.bad = bad
+	c.unread.Store(true)
+	if c.frames.state == atRequest && !c.frames.begun {
+		p[pass] = 'X' // to fasthttp, a connection that ends before a request is no error
+		pass++
+	}
+	if pass == 0 {
+		return 0, bad
+	}
+	return pass, nil
 }
 
 func (c *connection) Write(p []byte) (int, error) {
