@@ -125,7 +125,7 @@ func (s *Server) cells(c *fiber.Ctx, r *reading) error {
 // lookAround makes an answer, at the expense of the client who asks first.
 func (s *Server) lookAround(r *reading, a *areaAnswer) {
 	a.claim = claim{of: r.bytes.of, share: r.bytes.share}
-	if !a.claim.take(cellsMost * cellBytes) {
+	if !a.claim.take(min(cellsMost*cellBytes, s.answers.most/4-readBytes)) {
 		a.err = readLater("answers take more than %d bytes, or of this client more than a quarter of that", s.answers.most)
 		return
 	}

@@ -220,7 +220,9 @@ func (s *Server) track(c *fiber.Ctx, r *reading) error {
 	if err != nil {
 		return err
 	}
-	if err := s.chargeRead(r, int64(q.Limit)*pointBytes*int64(1+max(1, s.cfg.Reader.Shards))); err != nil {
+	// A page counts as a client's whole share at most: it must be possible.
+	asked := int64(q.Limit) * pointBytes * int64(1+max(1, s.cfg.Reader.Shards))
+	if err := s.chargeRead(r, min(asked, s.answers.most/4-readBytes)); err != nil {
 		return err
 	}
 	// What was taken in so far is asked for first, so that the promise is about

@@ -149,6 +149,16 @@ func TestLongAnswers(t *testing.T) {
 	until(t, "all is given back", func() bool { return s.answers.used.Load() == 0 && s.slots.used.Load() == 0 })
 }
 
+// The longest page can be had where memory is short and shards are many.
+func TestLongAnswersOfManyShards(t *testing.T) {
+	r := longTrack(10_000)
+	r.Shards = 50
+	_, url := testServer(t, Config{Reader: r, MaxReading: 16 << 20})
+	if a, status := get[trackAnswer](t, url+"/v1/riders/r/track?limit=10000"); status != 200 || len(a.Pings) != 10_000 {
+		t.Errorf("%d, %d points", status, len(a.Pings))
+	}
+}
+
 // A number that JSON cannot say, from another writer, spoils one point.
 func TestPointsOfAnotherWriter(t *testing.T) {
 	r := longTrack(3)

@@ -93,5 +93,6 @@ func limitInProgress(asked int64, logger *slog.Logger) int64 {
 // readingMost is what reads may take, unless memory is short.
 const readingMost = 64 << 20
 
-// limitReading keeps reads to a sixteenth of the memory limit.
-func limitReading() int64 { return min(readingMost, debug.SetMemoryLimit(-1)/16) }
+// limitReading keeps reads to a sixteenth of the memory limit, but for the least
+// that one read takes.
+func limitReading() int64 { return max(4<<20, min(readingMost, debug.SetMemoryLimit(-1)/16)) }
