@@ -150,7 +150,11 @@ func (c *serveConfig) Validate() error {
 	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
 		return fmt.Errorf("--influx-token and --influx-token-file: give one of them")
 	}
-	return cmp.Or(c.Filter.check(), c.Spread.check())
+	if err := cmp.Or(c.Filter.check(), c.Spread.check()); err != nil {
+		return err
+	}
+	_, err := newLayout(c)
+	return err
 }
 
 // byteSize is a number of bytes, written 512MiB.
@@ -203,7 +207,11 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		}
 		each := make([]any, len(list))
 		for i, v := range list {
-			each[i] = flat(v)
+			text, err := flat(v)
+			if err != nil {
+				return nil, fmt.Errorf("--config: %s: %s: %w", path, flag.Name, err)
+			}
+			each[i] = text
 		}
 		return each, nil
 	}))
@@ -211,17 +219,21 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 }
 
 // flat writes a value of a list as its flag takes it: keys and values of a map
-// as key=value,….
-func flat(v any) string {
+// as key=value,…. A value with a comma would be read as another key.
+func flat(v any) (string, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
-		return fmt.Sprint(v)
+		return fmt.Sprint(v), nil
 	}
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, fmt.Sprintf("%s=%v", key, m[key]))
+		text := fmt.Sprint(m[key])
+		if strings.Contains(text, ",") {
+			return "", fmt.Errorf("%s: %q has a comma", key, text)
+		}
+		parts = append(parts, key+"="+text)
 	}
-	return strings.Join(parts, ",")
+	return strings.Join(parts, ","), nil
 }
 
 // checkKeys refuses a key that is no flag of the command, or has a list or map

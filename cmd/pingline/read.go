@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pingline/ingest"
+	"pingline/partition"
 	"pingline/sink"
 )
 
@@ -51,15 +52,12 @@ func (s *service) written() uint64 {
 // partitions says how points are spread, since the start.
 func (s *service) partitions() ingest.Partitions {
 	p := ingest.Partitions{Shards: []ingest.ShardShare{}, HotCells: []ingest.HotCell{}}
-	var total, most uint64
+	var total uint64
 	stats := s.sink.Stats()
 	for _, st := range stats {
 		total += st.Written
-		most = max(most, st.Written)
 	}
-	if total > 0 {
-		p.Imbalance = float64(most) * float64(len(stats)) / float64(total)
-	}
+	p.Imbalance = imbalance(stats[:s.layout.over.Len()], s.layout.over)
 	for _, st := range stats {
 		share := 0.0
 		if total > 0 {
@@ -71,4 +69,20 @@ func (s *service) partitions() ingest.Partitions {
 		p.HotCells = append(p.HotCells, ingest.HotCell{Cell: strconv.FormatUint(h.Cell, 16), Rate: h.Rate, Splits: h.Splits})
 	}
 	return p
+}
+
+// imbalance returns how far the fullest shard is above the mean, in points for
+// its weight: 1 is in balance, 0 of nothing. stats are of the shards that keys are
+// spread over.
+func imbalance(stats []sink.Stats, over *partition.Shards) float64 {
+	var sum, most float64
+	for i, st := range stats {
+		points := float64(st.Written) / over.At(i).Weight
+		sum += points
+		most = max(most, points)
+	}
+	if sum == 0 {
+		return 0
+	}
+	return most * float64(len(stats)) / sum
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -61,11 +62,16 @@ type shardSpec struct {
 // UnmarshalText reads name=…,url=…,….
 func (s *shardSpec) UnmarshalText(text []byte) error {
 	*s = shardSpec{Weight: 1}
+	seen := map[string]bool{}
 	for part := range strings.SplitSeq(string(text), ",") {
 		key, value, ok := strings.Cut(part, "=")
 		if !ok || value == "" {
 			return fmt.Errorf("%q is not of the form key=value", part)
 		}
+		if seen[key] {
+			return fmt.Errorf("%s is there twice", key)
+		}
+		seen[key] = true
 		if err := s.set(key, value); err != nil {
 			return err
 		}
@@ -128,10 +134,33 @@ type layout struct {
 	over   *partition.Shards
 	routes map[string]int
 	keys   *partition.Keys
+
+	buckets []bucket // of shards
 }
+
+// bucket is where a shard's points are, and the setting that names it.
+type bucket struct{ url, org, name, setting string }
+
+func (b *bucket) same(o *bucket) bool { return b.url == o.url && b.org == o.org && b.name == o.name }
 
 // openLayout makes of the flags what the parts need.
 func openLayout(c *serveConfig) (*layout, error) {
+	s, err := newLayout(c)
+	if err != nil {
+		return nil, err
+	}
+	splits, err := hotCells(c)
+	if err != nil {
+		return nil, err
+	}
+	s.keys, err = partition.NewKeys(partition.KeyConfig{
+		Shards: s.over, By: c.Spread.PartitionBy, HotRate: c.Spread.HotCellRate, Splits: splits,
+	})
+	return s, err
+}
+
+// newLayout is openLayout without what needs files.
+func newLayout(c *serveConfig) (*layout, error) {
 	specs := c.Spread.Shard
 	if len(specs) == 0 {
 		specs = []shardSpec{{Name: "a", URL: c.Influx.Host, Weight: 1}}
@@ -148,21 +177,27 @@ func openLayout(c *serveConfig) (*layout, error) {
 	if s.over, err = partition.NewShards(list...); err != nil {
 		return nil, err
 	}
-	if err := s.addRoutes(c, specs); err != nil {
-		return nil, err
-	}
-	splits, err := hotCells(c)
-	if err != nil {
-		return nil, err
-	}
-	s.keys, err = partition.NewKeys(partition.KeyConfig{
-		Shards: s.over, By: c.Spread.PartitionBy, HotRate: c.Spread.HotCellRate, Splits: splits,
-	})
-	return s, err
+	return s, s.addRoutes(c, specs)
 }
 
-// add takes a shard; what it does not say is as for --influx-….
+// add takes a --shard.
 func (s *layout) add(c *serveConfig, spec shardSpec) error {
+	return s.addAs(c, spec, "--shard name="+spec.Name)
+}
+
+// addAs takes a shard that a setting names; what it does not say is as for
+// --influx-…. Two that are one bucket, or have one name, are refused.
+func (s *layout) addAs(c *serveConfig, spec shardSpec, setting string) error {
+	at := bucketOf(c, spec)
+	at.setting = setting
+	for i, other := range s.buckets {
+		switch {
+		case at.same(&other):
+			return fmt.Errorf("%s and %s are the same bucket", other.setting, setting)
+		case s.shards[i].Name == spec.Name:
+			return fmt.Errorf("%s and %s: both would be called %q", other.setting, setting, spec.Name)
+		}
+	}
 	cfg := sink.InfluxConfig{
 		URL:       spec.URL,
 		Token:     c.Influx.Token,
@@ -176,21 +211,35 @@ func (s *layout) add(c *serveConfig, spec shardSpec) error {
 		return fmt.Errorf("shard %s: %w", spec.Name, err)
 	}
 	s.shards = append(s.shards, sink.Shard{Name: spec.Name, Influx: influx})
+	s.buckets = append(s.buckets, at)
 	return nil
 }
 
+// bucketOf says where a shard's points are, however its URL is written.
+func bucketOf(c *serveConfig, spec shardSpec) bucket {
+	at := strings.TrimRight(spec.URL, "/")
+	if u, err := url.Parse(at); err == nil {
+		u.Host = strings.ToLower(u.Host)
+		port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+		u.Host = strings.TrimSuffix(u.Host, cmp.Or(port, "/"))
+		at = u.String()
+	}
+	return bucket{url: at, org: cmp.Or(spec.Org, c.Influx.Org), name: cmp.Or(spec.Bucket, c.Influx.Bucket)}
+}
+
 // addRoutes makes another bucket of a shard a shard of its own, over which
-// nothing is spread.
+// nothing is spread. A bucket that is known already is that shard.
 func (s *layout) addRoutes(c *serveConfig, specs []shardSpec) error {
 	for _, r := range c.Spread.Route {
 		spec := specs[slices.IndexFunc(specs, func(s shardSpec) bool { return s.Name == r.Shard })]
 		if r.Bucket != "" {
 			spec.Name, spec.Bucket = bucketName(r), r.Bucket
 		}
-		to := slices.IndexFunc(s.shards, func(s sink.Shard) bool { return s.Name == spec.Name })
+		at := bucketOf(c, spec)
+		to := slices.IndexFunc(s.buckets, func(b bucket) bool { return b.same(&at) })
 		if to < 0 {
 			to = len(s.shards)
-			if err := s.add(c, spec); err != nil {
+			if err := s.addAs(c, spec, fmt.Sprintf("--route %s=%s/%s", r.Kind, r.Shard, r.Bucket)); err != nil {
 				return err
 			}
 		}

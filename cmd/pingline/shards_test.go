@@ -57,6 +57,81 @@ trusted-proxies: [10.0.0.0/8, 127.0.0.1]
 	}
 }
 
+// Two settings that would be one place without a word are refused, and both are
+// named; one place that has two names is one shard.
+func TestTwoSettingsOfOneBucket(t *testing.T) {
+	a, b := "--shard=name=a,url=http://one:8086", "--shard=name=b,url=http://two:8086"
+	file := writeFile(t, `
+route: [event=a/x:y, self=a/x_y, activity=a/x/y]
+`)
+	for name, tt := range map[string]struct {
+		args []string
+		want []string // in the error; none if there is to be none
+	}{
+		"names of buckets":       {[]string{a, "--config=" + file}, []string{"--route self=a/x_y", "--route activity=a/x/y", `"a:x_y"`}},
+		"long names of buckets":  {[]string{a, "--route=event=a/" + strings.Repeat("x", 70) + "1 self=a/" + strings.Repeat("x", 70) + "2"}, []string{"--route event", "--route self"}},
+		"a bucket and a shard":   {[]string{a, "--shard=name=a:x,url=http://two:8086", "--route=self=a/x"}, []string{"--shard name=a:x", "--route self=a/x"}},
+		"two shards":             {[]string{a, "--shard=name=b,url=http://ONE:8086/"}, []string{"--shard name=a", "--shard name=b", "same bucket"}},
+		"two shards, other port": {[]string{"--shard=name=a,url=http://one", "--shard=name=b,url=http://one:80"}, []string{"--shard name=a", "--shard name=b"}},
+		"two names":              {[]string{a, "--shard=name=a,url=http://two:8086"}, []string{"--shard", `"a"`}},
+		"a key given twice":      {[]string{"--shard=name=a,url=http://one:8086,bucket=p,bucket=q"}, []string{"bucket is there twice"}},
+		"a key within a value":   {[]string{"--config=" + writeFile(t, "shard: [{name: a, url: \"http://one:8086\", bucket: \"p,weight=9\"}]")}, []string{"shard", "bucket", "comma"}},
+		"two buckets of a shard": {[]string{a, "--shard=name=b,url=http://one:8086,bucket=other"}, nil},
+		"two organizations":      {[]string{a + ",org=p", "--shard=name=b,url=http://one:8086,org=q"}, nil},
+		"a route that is b's":    {[]string{a, b + ",bucket=other", "--route=event=b/other self=b"}, nil},
+		"a route to the default": {[]string{"--route=event=a/pingline"}, nil},
+		"one bucket, two routes": {[]string{"--route=activity=a/long self=a/long"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := parse(t, tt.args...)
+			if tt.want == nil {
+				if err != nil {
+					t.Fatal(err)
+				}
+				l, err := openLayout(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := l.over.Len(); name == "a route that is b's" && (l.routes["event"] != 1 || len(l.shards) != n) {
+					t.Errorf("%d shards for %d, routes %v", len(l.shards), n, l.routes)
+				}
+				if name == "one bucket, two routes" && (l.routes["activity"] != 1 || l.routes["self"] != 1) {
+					t.Errorf("routes %v", l.routes)
+				}
+				return
+			}
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v, want it to say %s", err, want)
+				}
+			}
+		})
+	}
+	status, text := exits(t, "serve", "--check-config", a, "--route=event=a/x:y", "--route=self=a/x_y", "--route=activity=a/x/y")
+	if status != 2 || !strings.Contains(text, "--route self=a/x_y and --route activity=a/x/y") {
+		t.Errorf("exit status %d, %s", status, text)
+	}
+}
+
+// Of shards of different weights and one that only a route names, the balance is
+// that of points for their weight, over those that keys are spread over.
+func TestImbalanceIsPointsForWeight(t *testing.T) {
+	cfg, err := parse(t, "--shard=name=a,url=http://one,weight=3", "--shard=name=b,url=http://two", "--route=event=a/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLayout(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, points := range map[float64][]uint64{1: {3000, 1000}, 1.5: {1000, 1000}, 2: {0, 1000}, 0: {0, 0}} {
+		stats := []sink.Stats{{Written: points[0]}, {Written: points[1]}}
+		if got := imbalance(stats, l.over); got != want {
+			t.Errorf("%d points of weight 3 and %d of weight 1: imbalance %v, want %v", points[0], points[1], got, want)
+		}
+	}
+}
+
 // wander returns the pings of riders who are all over the world, and most of the
 // time in one city: their tracks are in every shard.
 func wander(riders, pings int, from time.Time) []pingline.Ping {
