@@ -28,7 +28,7 @@ type OverloadConfig struct {
 type Signals struct {
 	Waiting int64  // bytes of the log that one of them has not passed
 	Written uint64 // pings that have left the log, in all
-	Open    bool   // a shard's breaker is not closed
+	Open    bool   // a shard takes nothing: its breaker is not closed, or it refuses all
 	Shards  int
 }
 
@@ -45,7 +45,7 @@ type Overload struct {
 	mu     sync.Mutex
 	ladder ladder
 	flow   flow
-	opened time.Time // when a breaker was first seen not closed; zero if all are
+	opened time.Time // since when Signals.Open; zero if it is not
 	advice string
 	said   time.Time // when advice was logged last
 }

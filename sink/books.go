@@ -46,7 +46,7 @@ type Stats struct {
 	Retries     uint64        // attempts that have to be made again
 	Breaker     int           // Closed, HalfOpen or Open
 	BreakerOpen time.Duration // how long it has not been closed; 0 if it is
-	Down        time.Duration // how long not one write was taken, though tried; 0 if the last one was
+	Down        time.Duration // how long it has not stored what it was given; 0 if it does
 	HandedOver  bool          // others stand in for it
 	InFlight    int           // writes under way
 	Limit       int           // how many there may be

@@ -46,13 +46,8 @@ func (l *lane) send(ctx, writing context.Context, b *batch, rows []int) (n int, 
 		}
 		return l.scatter(ctx, writing, b, rows, func(int) *shard { return l.home })
 	}
-	if rest := b.untaken(rows); len(rest) > 0 && l.home.probe() {
-		some := rest[:min(len(rest), probeLines)]
-		n, err := l.attempt(ctx, writing, l.home, b, some)
-		l.home.probed()
-		if err == nil {
-			b.take(some[:n])
-		}
+	if rest := b.untaken(rows); len(rest) > 0 {
+		l.probeHome(ctx, writing, b, rest)
 	}
 	return l.scatter(ctx, writing, b, rows, func(row int) *shard {
 		if b.fixed[row] {
@@ -60,6 +55,20 @@ func (l *lane) send(ctx, writing context.Context, b *batch, rows []int) (n int, 
 		}
 		return l.sink.standIn(l.home, b, row)
 	})
+}
+
+// probeHome tries whether its shard takes some of rows again, if it is time to.
+func (l *lane) probeHome(ctx, writing context.Context, b *batch, rows []int) {
+	most := l.home.probe()
+	if most == 0 {
+		return
+	}
+	some := rows[:min(len(rows), most)]
+	n, err := l.attempt(ctx, writing, l.home, b, some)
+	l.home.probed(err == nil)
+	if err == nil {
+		b.take(some[:n])
+	}
 }
 
 // attempt writes the first n of rows to one shard, as few as its breaker wants.
@@ -87,15 +96,15 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 	refused := new(WriteError)
 	switch {
 	case err == nil:
-		to.answered(l.kind, n)
+		to.answered(l.kind, n, n)
 		to.tally.passed(n)
 		to.learn(b, rows[:n])
 		l.observe(to, begun, b, rows[:n])
 	case errors.As(err, &refused) && refused.Kind == Row:
 		refused.by = to
-		to.answered(l.kind, 0)
+		to.answered(l.kind, 0, n)
 	case errors.As(err, &refused):
-		to.failed(refused, err)
+		to.failed(refused, err, n)
 	}
 	return n, err
 }

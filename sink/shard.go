@@ -32,7 +32,10 @@ type shard struct {
 	kind      Kind
 	reason    string    // of a Configuration, one of Stops
 	advice    string    // and what to do about it
-	troubled  time.Time // when the first attempt in a row failed
+	troubled  time.Time // when the first attempt failed of those since it was last well
+	most      int       // rows of the largest write that failed since then
+	failedAt  time.Time // when the last attempt failed
+	trial     int       // rows of the next probe
 	notBefore time.Time // what InfluxDB asked for
 	nextProbe time.Time
 	probing   bool
@@ -97,12 +100,22 @@ func (s *shard) expired(rows int) {
 // minBatchBytes is the least that a batch may hold: some of the longest lines.
 const minBatchBytes = 8 * (maxLine - 1)
 
-// failed notes that an attempt is to be made again.
-func (s *shard) failed(e *WriteError, err error) {
+// A shard is down by what it stores against what it is given: one that takes
+// little writes, as a breaker's probes are, and fails full ones takes nothing that
+// matters. So trouble ends with a write at least half as large as the largest that
+// failed (a batch of which a probe took a part is then taken in one more), with
+// probes that have grown as large, or when nothing has failed for calm.
+
+// calm is longer than a batch that fails waits until it fails again.
+func (s *shard) calm() time.Duration { return 2 * (s.Influx.cfg.Timeout + 2*s.cfg.RetryMax) }
+
+// failed notes that an attempt to write so many rows is to be made again.
+func (s *shard) failed(e *WriteError, err error, rows int) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retries++
+	s.failedAt, s.trial = now, probeLines
 	if e.RetryAfter > 0 {
 		s.notBefore = now.Add(e.RetryAfter)
 	}
@@ -112,8 +125,9 @@ func (s *shard) failed(e *WriteError, err error) {
 	}
 	news := s.problem == nil || s.kind != e.Kind || s.reason != reason
 	if s.problem == nil {
-		s.troubled = now
+		s.troubled, s.most = now, 0
 	}
+	s.most = max(s.most, rows)
 	s.problem, s.kind, s.reason, s.advice = err, e.Kind, reason, advice
 	if !news && now.Sub(s.lastReported) < reportEvery {
 		return
@@ -127,14 +141,18 @@ func (s *shard) failed(e *WriteError, err error) {
 }
 
 // answered notes that InfluxDB has taken rows of a lane, or none because it refuses
-// them for what they say.
-func (s *shard) answered(kind laneKind, took int) {
+// them for what they say, in an attempt to write so many.
+func (s *shard) answered(kind laneKind, took, rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.took[kind] += uint64(took)
-	if s.problem == nil {
-		return
+	if s.problem != nil && (2*rows >= s.most || time.Since(s.failedAt) > s.calm()) {
+		s.recovered()
 	}
+}
+
+// recovered ends a trouble; the caller holds mu.
+func (s *shard) recovered() {
 	s.problem, s.notBefore = nil, time.Time{}
 	s.cfg.Logger.Info("writing goes on", "shard", s.Name, "after", time.Since(s.troubled).Round(time.Millisecond))
 }
@@ -146,7 +164,7 @@ func (s *shard) asked() bool {
 	return time.Now().Before(s.notBefore)
 }
 
-// down returns for how long not one write was taken, 0 if the last one was.
+// down returns for how long it has not stored what it was given, 0 if it does.
 func (s *shard) down() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,26 +174,44 @@ func (s *shard) down() time.Duration {
 	return max(time.Since(s.troubled), 1)
 }
 
-// up reports whether a write is likely to be taken.
-func (s *shard) up() bool { return s.down() == 0 && s.breaker.state() == Closed }
+// up reports whether a write is likely to be taken, or worth a trial since none was
+// made for long.
+func (s *shard) up() bool {
+	s.mu.Lock()
+	idle := s.problem != nil && time.Since(s.failedAt) > s.calm()
+	s.mu.Unlock()
+	return idle && s.breaker.state() != Open || s.down() == 0 && s.breaker.state() == Closed
+}
 
-// probe reports whether the caller is to find out if a shard that is down is
-// back: one at a time, and not too often. If so it must call probed.
-func (s *shard) probe() bool {
+// probe returns how many rows the caller is to write to find out if a shard that
+// is down is back: one probe at a time, and not too often; 0 if it is not to. If
+// so it must call probed.
+func (s *shard) probe() (rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	if s.probing || now.Before(s.nextProbe) {
-		return false
+		return 0
 	}
 	s.probing, s.nextProbe = true, now.Add(s.cfg.RetryMax)
-	return true
+	return s.trial
 }
 
-func (s *shard) probed() {
+// probeGrowth is how much more the probe after one that was taken may hold.
+const probeGrowth = 8
+
+// probed ends a probe, which was as large as it may be or all that there was.
+func (s *shard) probed(taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.probing = false
+	switch {
+	case !taken || s.problem == nil:
+	case s.trial >= s.most:
+		s.recovered()
+	default:
+		s.trial *= probeGrowth
+	}
 }
 
 // noteAfter is how long InfluxDB may be in trouble before an operator must know.

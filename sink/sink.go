@@ -61,8 +61,8 @@ type Config struct {
 	Routes map[string]int
 
 	// HandOver is how long a shard of Spread is down before its lanes write to the
-	// others of Spread, 0 never. Down means that not one write was taken, whatever
-	// the reason. From level 2 on, as told by Level, it need not last. What Routes
+	// others of Spread, 0 never. Down means that it does not store what it is given,
+	// whatever the reason. From level 2 on, as told by Level, it need not last. What Routes
 	// names a shard for waits for that shard: its readers look nowhere else.
 	HandOver time.Duration
 	Level    func() int // of overload; nil means 0

@@ -23,7 +23,8 @@ func (s *service) signals() ingest.Signals {
 	}
 	for _, st := range s.sink.Stats() {
 		sig.Shards++
-		sig.Open = sig.Open || st.Breaker != sink.Closed
+		// A refusal is an answer, and leaves the breaker closed; but nothing is taken.
+		sig.Open = sig.Open || st.Breaker != sink.Closed || st.Down > 0
 	}
 	a := s.sink.Account()
 	sig.Written = a.Pings.Written + a.Pings.DeadLettered

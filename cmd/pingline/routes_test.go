@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,4 +68,27 @@ func TestRoutedBucketIsMissing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// InfluxDB answers, and refuses all: the bucket is missing. That is nothing taken,
+// as when it does not answer, and after 30 s the level says so.
+func TestRefusingStoreIsOverload(t *testing.T) {
+	influx := startInflux(t)
+	p := serve(t, t.TempDir(), influx.URL(), "--influx-bucket=later", "--shed-hold=1s")
+	at := time.Now().UnixMilli()
+	post(t, p.url, fmt.Appendf(nil, `[{"rider_id":"r","ts":%d,"lat":1,"lon":2}]`, at))
+	level := func(want float64) func() bool {
+		return func() bool {
+			n, err := p.metric("pingline_shed_level")
+			return err == nil && n == want
+		}
+	}
+	eventually(t, "level 1", level(1))
+	if _, body := p.readyz(); !strings.Contains(body, "a shard has taken nothing for") {
+		t.Errorf("readyz: %s", body)
+	}
+	if err := influx.CreateBucket(t.Context(), "later", 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "level 0", level(0))
 }
