@@ -60,7 +60,7 @@ func (w *Writer) recover(ctx context.Context, cause error) error {
 	w.failing.Store(true)
 	defer w.failing.Store(false)
 	w.cfg.Logger.Error("append failed; reading the state from the log anew", "error", cause)
-	w.answer(fmt.Errorf("the log does not answer: %w", ErrUnavailable))
+	w.answer(w.refusalNow())
 	w.checkpoint.abandon()
 	w.dropFilter()
 	w.begin()
@@ -100,9 +100,13 @@ func (w *Writer) shutdown(ctx context.Context) error {
 	w.refuseWaiting()
 	for more := true; more; {
 		w.begin()
-		more = w.filter.Flush(&w.batch, flushPings)
-		w.logBatch(0, nil)
-		if err := w.append(ctx, true); err != nil {
+		err := w.trouble
+		if err == nil {
+			more = w.filter.Flush(&w.batch, flushPings)
+			w.logBatch(0, nil)
+			err = w.append(ctx, true)
+		}
+		if err != nil {
 			// The filter has flushed more than the log knows: it is of no more use.
 			w.cfg.Logger.Error("held pings stay in the log until the next start", "error", err)
 			w.checkpoint.abandon()
@@ -140,7 +144,10 @@ func (w *Writer) Stats() WriterStats {
 
 // Unready says why pings are not being accepted, or "" if they are.
 func (w *Writer) Unready() string {
+	cause := w.log.Trouble()
 	switch {
+	case cause != nil:
+		return cause.Error()
 	case w.failing.Load():
 		return "the log does not answer"
 	case w.log.Room() < int64(w.cfg.MaxCommit):

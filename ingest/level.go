@@ -155,6 +155,9 @@ func (f *flow) update(now time.Time, stored, written uint64, waiting, free int64
 	}
 }
 
+// outOfSight is a time to full that nobody has to think of.
+const outOfSight = 30 * 24 * time.Hour
+
 // lastingAfter is how long more has to come in than goes out before it is more
 // than a burst.
 const lastingAfter = time.Minute
@@ -167,7 +170,7 @@ func (f *flow) advice(now time.Time, level, shards int, maxError float64) string
 	}
 	arrival, drain := float64(f.arrival)/f.sight, float64(f.drain)/f.sight
 	text := fmt.Sprintf("InfluxDB takes %s/s, %s/s are kept for %s", count(drain), count(arrival), about(now.Sub(f.since)))
-	if f.full < never {
+	if f.full < outOfSight {
 		text += ", and the log is full in " + about(f.full)
 	}
 	if drain < arrival/100 {

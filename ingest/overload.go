@@ -155,7 +155,10 @@ func (o *Overload) look(now time.Time) {
 	level := o.ladder.update(now, &l)
 	o.level.Store(int32(level))
 	o.tight.Store(level == maxLevel && l.memory >= memoryMark-ease)
-	o.advice = o.flow.advice(now, level, s.Shards, o.cfg.MaxError)
+	o.advice = ""
+	if log.Trouble() == nil { // else nothing is taken, and that is what to see to
+		o.advice = o.flow.advice(now, level, s.Shards, o.cfg.MaxError)
+	}
 	o.report(now, was)
 }
 

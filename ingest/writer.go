@@ -78,6 +78,7 @@ type Writer struct {
 	taken   []*Job
 	counts  Counts
 	level   int          // how much is given up
+	trouble error        // why nothing can be stored, or nil
 	bound   dedupe.Bound // in force
 	reserve bool         // the commit may use what the log keeps back
 	oldest  int64        // before this time, ms, readers see the same without it
@@ -219,7 +220,10 @@ func (w *Writer) Submit(j *Job) error {
 	if err := w.prepare(q); err != nil {
 		return err
 	}
-	err := w.enqueue(q, j.Urgent)
+	err := w.refusal(q)
+	if err == nil {
+		err = w.enqueue(q, j.Urgent)
+	}
 	j.Verdicts, j.order = q.Verdicts, q.order
 	if err == nil {
 		j.Bound = q.Bound
@@ -229,6 +233,15 @@ func (w *Writer) Submit(j *Job) error {
 		j.queued = nil // the writer has yet to pass it over
 	}
 	return err
+}
+
+// refusal is the answer to a job while the log has trouble: the commit would not
+// stand. A look needs no commit, only a filter.
+func (w *Writer) refusal(q *Job) error {
+	if cause := w.log.Trouble(); cause != nil && (q.size > 0 || w.failing.Load()) {
+		return fmt.Errorf("%w: %w", cause, ErrUnavailable)
+	}
+	return nil
 }
 
 // enqueue returns when the writer is done with q or q is withdrawn.
@@ -241,6 +254,8 @@ func (w *Writer) enqueue(q *Job, urgent bool) error {
 	defer patience.Stop()
 	select {
 	case jobs <- q:
+	case <-w.troubled(q):
+		return w.refusalNow()
 	case <-patience.C:
 		return fmt.Errorf("too many requests wait for the log: %w", ErrUnavailable)
 	case <-w.stopped:
@@ -249,6 +264,10 @@ func (w *Writer) enqueue(q *Job, urgent bool) error {
 	select {
 	case err := <-q.done:
 		return err
+	case <-w.troubled(q):
+		if q.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
+			return w.refusalNow()
+		}
 	case <-patience.C:
 	case <-w.stopped:
 	}
@@ -256,6 +275,22 @@ func (w *Writer) enqueue(q *Job, urgent bool) error {
 		return errWithdrawn
 	}
 	return <-q.done // it is being written: its fate is known within the append's limit
+}
+
+// troubled is closed when q need not wait any longer.
+func (w *Writer) troubled(q *Job) <-chan struct{} {
+	if q.size == 0 {
+		return nil
+	}
+	return w.log.Troubled()
+}
+
+// refusalNow is the answer to those who waited when the trouble began.
+func (w *Writer) refusalNow() error {
+	if cause := w.log.Trouble(); cause != nil {
+		return fmt.Errorf("%w: %w", cause, ErrUnavailable)
+	}
+	return fmt.Errorf("the log does not answer: %w", ErrUnavailable)
 }
 
 func (w *Writer) prepare(j *Job) error {
@@ -384,7 +419,9 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 		}
 	}
 	if flush {
-		w.flush()
+		if w.idleMore = false; w.trouble == nil {
+			w.flush()
+		}
 		if w.cfg.Written != nil {
 			w.pending.passed(w.cfg.Written())
 		}
@@ -422,6 +459,8 @@ func (w *Writer) now() time.Duration { return time.Since(w.start) }
 // admit decides whether job is taken, and whether only its events are.
 func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
 	switch size := int64(len(w.buf) + job.size); {
+	case job.size > 0 && w.trouble != nil:
+		return false, fmt.Errorf("%w: %w", w.trouble, ErrUnavailable)
 	case job.size == 0, w.level < maxLevel && size <= w.log.Room():
 		return false, nil
 	case job.events == 0 && w.level == maxLevel:
@@ -460,6 +499,7 @@ func (w *Writer) boundAt(level int) dedupe.Bound {
 // begin opens a commit. The level is taken once: a commit has one bound.
 func (w *Writer) begin() {
 	w.level, w.reserve = w.cfg.Overload.Level(), false
+	w.trouble = w.log.Check()
 	w.bound = w.boundAt(w.level)
 	w.at = time.Now().UnixMilli()
 	w.buf = pingline.AppendCommitHeader(w.buf[:0], &pingline.CommitHeader{

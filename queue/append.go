@@ -60,6 +60,12 @@ func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first
 	}
 	if err != nil {
 		l.unclear = true
+		if errors.Is(err, errWriteFailed) {
+			l.say(&l.trouble.failing, diskTrouble(l.cfg.Dir, err))
+		}
+		if errors.Is(err, errGone) {
+			l.say(&l.trouble.gone, err)
+		}
 		return err
 	}
 	if first != nil {
@@ -89,19 +95,29 @@ func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first
 // returns the number of that record, the last, and the totals.
 //
 // It tries until ctx is done, as long as the disk is full or the servers do not
-// answer, and may then be called again.
+// answer, and may then be called again. Trouble says meanwhile why: of servers
+// that are elsewhere, which may be choosing a leader, only after AppendTimeout.
+// A log whose files are gone it does not settle.
 func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.life, func() { cancel(ErrClosed) })()
-	said := ""
-	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+	said, began := "", time.Now()
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, settleEvery) {
 		r, err := l.settle(ctx, payload)
 		if err == nil {
+			l.say(&l.trouble.failing, nil)
 			return r.Number, r.Totals, nil
 		}
 		if errors.Is(err, ErrClosed) {
 			return 0, t, fmt.Errorf("settle the log: %w", err)
+		}
+		switch where, _ := l.cfg.servers(); {
+		case errors.Is(err, errGone), ctx.Err() != nil:
+		case l.cfg.embedded():
+			l.say(&l.trouble.failing, diskTrouble(l.cfg.Dir, err))
+		case time.Since(began) > l.cfg.AppendTimeout:
+			l.say(&l.trouble.failing, fmt.Errorf("the log at %s does not answer: %w", where, err))
 		}
 		if text := err.Error(); text != said {
 			said = text
@@ -115,6 +131,10 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 	}
 }
 
+// settleEvery is the longest time between two tries to settle: a disk that has
+// room again is found after it.
+const settleEvery = time.Second
+
 // settle tries once, and returns the record that stands.
 func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) {
 	l.mu.Lock()
@@ -124,6 +144,12 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	l.mu.Unlock()
 	if closed {
 		return r, ErrClosed
+	}
+	if err := l.watched.check(); err != nil {
+		l.say(&l.trouble.gone, err)
+	}
+	if err := l.trouble.isGone(); err != nil { // the log would be made anew, without what is gone
+		return r, err
 	}
 	if l.cfg.embedded() {
 		if err := l.reopen(ctx, len(payload)); err != nil {

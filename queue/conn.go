@@ -41,7 +41,7 @@ func dial(url string, logger *slog.Logger, options ...nats.Option) (c *conn, err
 			logger.Warn("connection to the log", "error", err)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			c.breaks()
+			c.breaks(errBroken)
 			if err != nil {
 				logger.Warn("connection to the log is lost", "error", err)
 			}
@@ -56,16 +56,17 @@ func dial(url string, logger *slog.Logger, options ...nats.Option) (c *conn, err
 	return c, nil
 }
 
-func (c *conn) breaks() {
+// breaks ends the requests that are under way, with a cause.
+func (c *conn) breaks(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.broke(errBroken)
+	c.broke(cause)
 	c.whole, c.broke = context.WithCancelCause(context.Background())
 }
 
 func (c *conn) close() {
 	c.Close()
-	c.breaks()
+	c.breaks(errBroken)
 }
 
 // request returns a context for one request: it ends with ctx, after limit, or

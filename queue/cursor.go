@@ -48,7 +48,10 @@ func (c cursorList) clone() cursorList {
 	return c
 }
 
-const cursorsHead = "pingline cursors 1 crc32c %08x\n"
+const (
+	cursorsForm = 1
+	cursorsHead = "pingline cursors %d crc32c %08x\n"
+)
 
 // load reads the file at path. Without one, nothing was ever trimmed if the log
 // is ours alone; with one that is damaged, nobody knows.
@@ -73,8 +76,13 @@ func (c *cursors) load(path string, alone bool) error {
 
 func (c *cursorList) decode(b []byte) error {
 	head, body, _ := bytes.Cut(b, []byte("\n"))
-	if string(head)+"\n" != fmt.Sprintf(cursorsHead, crc32.Checksum(body, castagnoli)) {
+	var form int
+	var sum uint32
+	if _, err := fmt.Sscanf(string(head)+"\n", cursorsHead, &form, &sum); err != nil || sum != crc32.Checksum(body, castagnoli) {
 		return errors.New("checksum does not match")
+	}
+	if form > cursorsForm {
+		return fmt.Errorf("cursors of form %d, this program knows %d: %w", form, cursorsForm, ErrNewer)
 	}
 	var list cursorList
 	if err := json.Unmarshal(body, &list); err != nil {
@@ -92,7 +100,18 @@ func (c *cursorList) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(fmt.Appendf(nil, cursorsHead, crc32.Checksum(body, castagnoli)), body...), nil
+	return append(fmt.Appendf(nil, cursorsHead, cursorsForm, crc32.Checksum(body, castagnoli)), body...), nil
+}
+
+// touch writes the file if there is none.
+func (c *cursors) touch() error {
+	if _, err := os.Stat(c.path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	c.mu.Lock()
+	c.dirty = true
+	c.mu.Unlock()
+	return c.keep()
 }
 
 // close writes the file for the last time.
@@ -232,15 +251,21 @@ func (l *Log) KeepCursors() error { return l.cursors.keep() }
 
 const keepEvery = time.Second
 
-// upkeep keeps the cursors, and raises the limit when the disk has more room,
-// until the log is closed. It complains once each time that begins to fail.
+// upkeep looks at the disk and the files, keeps the cursors, and raises the limit
+// when the disk has more room, until the log is closed. It complains once each
+// time that begins to fail.
 func (l *Log) upkeep() {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
+	look := time.NewTicker(watchEvery)
+	defer look.Stop()
 	for failing := false; ; {
 		select {
 		case <-l.life.Done():
 			return
+		case <-look.C:
+			_ = l.Check() // it is told by Trouble
+			continue
 		case <-tick.C:
 		}
 		err := errors.Join(l.KeepCursors(), l.raiseLimit())

@@ -96,7 +96,7 @@ func TestCursorsDamaged(t *testing.T) {
 		{"cut short", whole[:len(whole)-5]},
 		{"without a body", whole[:bytes.IndexByte(whole, '\n')+1]},
 		{"a digit is another", bytes.Replace(whole, []byte(`"next": 41`), []byte(`"next": 31`), 1)},
-		{"no JSON", fmt.Appendf(nil, cursorsHead+"%s", 0x364b3fb7, "abc")},
+		{"no JSON", fmt.Appendf(nil, cursorsHead+"%s", cursorsForm, 0x364b3fb7, "abc")},
 		{"garbage", bytes.Repeat([]byte{0, 255}, 5000)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -43,6 +43,7 @@ func makeDir(dir string) error {
 // is not the same on every file system. Blocks are called 1.blk, 2.blk, …
 type blockDir struct {
 	path string
+	info fs.FileInfo // when it was opened
 
 	mu   sync.Mutex
 	next uint64 // the number of the block that comes next
@@ -50,7 +51,11 @@ type blockDir struct {
 
 // openBlockDir syncs path, and all from there up to top.
 func openBlockDir(path, top string) (*blockDir, error) {
-	d := &blockDir{path: path, next: 1}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &blockDir{path: path, info: info, next: 1}
 	files, err := os.ReadDir(path)
 	if err != nil {
 		return nil, err
@@ -92,6 +97,27 @@ func (d *blockDir) sync() error {
 	}
 	d.next = next
 	return nil
+}
+
+// there fails if the directory is not the one that was opened, or has not the
+// newest block, which the server has just written to: one that was deleted takes
+// writes and syncs as before, and all of it is lost. It costs two calls of stat.
+func (d *blockDir) there() error {
+	d.mu.Lock()
+	block := d.next - 1
+	d.mu.Unlock()
+	info, err := os.Stat(d.path)
+	if err == nil && !os.SameFile(d.info, info) {
+		return fmt.Errorf("%s %w", d.path, errGone)
+	}
+	path := filepath.Join(d.path, strconv.FormatUint(block, 10)+".blk")
+	if err == nil && block > 0 {
+		_, err = os.Lstat(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s %w", path, errGone)
+	}
+	return err
 }
 
 // writeAside replaces the file at path by b so that a crash leaves either the

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -41,12 +42,13 @@ func hog(t *testing.T, dir string, spare int64) (path string) {
 	return path
 }
 
-// overflow appends records of size bytes until the disk is full and one fails.
+// overflow appends records of size bytes until the disk is full and one fails:
+// at once, not when the time for an answer is over.
 func overflow(t *testing.T, l *Log, size int) {
 	t.Helper()
-	limit := l.cfg.AppendTimeout
-	l.cfg.AppendTimeout = 500 * time.Millisecond // the server will not answer at all
-	defer func() { l.cfg.AppendTimeout = limit }()
+	if l.cfg.AppendTimeout > patience {
+		t.Fatal("a limit that cannot be told from the test's")
+	}
 	for {
 		next := l.Last() + 1
 		n, err := l.Append(testContext(t), payload(next, size), totals(next), false)
@@ -56,7 +58,12 @@ func overflow(t *testing.T, l *Log, size int) {
 		if !errors.Is(err, ErrUnclear) {
 			t.Fatalf("Append = %d, %v, want ErrUnclear", n, err)
 		}
-		t.Log(err)
+		if errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no space left") {
+			t.Fatalf("Append: %v, want that there is no space left", err)
+		}
+		if cause := l.Trouble(); cause == nil || cause.Error() != "no space left on "+l.cfg.Dir {
+			t.Errorf("Trouble = %v", cause)
+		}
 		if free, err := freeBytes(l.cfg.Dir); err != nil || free < int64(size) {
 			return
 		}
@@ -110,6 +117,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatalf("Settle = %d, %v, %v, with %d acknowledged", last, to, err, acked)
 		}
 		accounted(t, l)
+		eventually(t, "there is no trouble", func() bool { return l.Trouble() == nil })
 		next := last + 1
 		if n, err := l.Append(testContext(t), payload(next, size), totals(next), false); n != next || err != nil {
 			t.Fatalf("Append = %d, %v, want %d", n, err, next)
@@ -121,6 +129,31 @@ func TestDiskFull(t *testing.T) {
 	l = open(t, Config{Dir: filepath.Join(dir, "log")})
 	if n := len(checkAll(t, l)); n != int(last) {
 		t.Errorf("%d records after the next start, want %d", n, last)
+	}
+}
+
+// A disk that is nearly full is told before any append fails, and a disk with
+// room again without any.
+func TestDiskNearlyFull(t *testing.T) {
+	t.Parallel()
+	dir := smallDisk(t, "size=48m")
+	l := open(t, Config{Dir: filepath.Join(dir, "log")})
+	fill(t, l, 20, 1000)
+	if err := l.Check(); err != nil {
+		t.Fatal(err)
+	}
+	hogged := hog(t, dir, diskMargin-1<<20)
+	if err := l.Check(); err == nil || err.Error() != "no space left on "+l.cfg.Dir {
+		t.Errorf("Check = %v with less than %d bytes free", err, diskMargin)
+	}
+	<-l.Troubled()
+	fill(t, l, 1, 1000) // the log itself goes on
+	remove(t, hogged)
+	eventually(t, "there is no trouble", func() bool { return l.Trouble() == nil })
+	select {
+	case <-l.Troubled():
+		t.Error("told of trouble that is over")
+	default:
 	}
 }
 

@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +24,8 @@ type embedded struct {
 	fatal string
 	last  string // the newest complaint
 	at    time.Time
+	fails error       // a write failed: the server never writes again
+	tell  func(error) // is told of that
 }
 
 var _ server.Logger = (*embedded)(nil)
@@ -88,8 +92,50 @@ func (e *embedded) Errorf(format string, v ...any) {
 	e.mu.Lock()
 	e.last, e.at = text, time.Now()
 	e.mu.Unlock()
+	e.listen(text)
 	e.logger.Warn("embedded log", "says", text)
 }
+
+// listen hears that a write has failed. The request that caused it gets no
+// answer, nor does any after it.
+func (e *embedded) listen(text string) {
+	lower := strings.ToLower(text)
+	if !strings.Contains(lower, "write error") && !strings.Contains(lower, "failed to store") && !strings.Contains(lower, "disabling jetstream") {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fails != nil {
+		return
+	}
+	e.fails = fmt.Errorf("%w: %s", errWriteFailed, text)
+	if e.tell != nil {
+		go e.tell(e.fails)
+	}
+}
+
+// onFailure has tell called when a write fails, or has.
+func (e *embedded) onFailure(tell func(error)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tell = tell; e.fails != nil {
+		go tell(e.fails)
+	}
+}
+
+// failure returns why the server writes no more, or nil.
+func (e *embedded) failure() error {
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.fails
+}
+
+// errWriteFailed is wrapped by the refusal of an append by a server that could
+// not write.
+var errWriteFailed = errors.New("the embedded log could not write")
 
 // Fatalf implements server.Logger: the server did not start.
 func (e *embedded) Fatalf(format string, v ...any) {
@@ -100,7 +146,9 @@ func (e *embedded) Fatalf(format string, v ...any) {
 
 // Warnf implements server.Logger.
 func (e *embedded) Warnf(format string, v ...any) {
-	e.logger.Debug("embedded log", "says", fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	e.listen(text)
+	e.logger.Debug("embedded log", "says", text)
 }
 
 // Noticef, Debugf and Tracef implement server.Logger: they say nothing of use.

@@ -44,6 +44,9 @@ var (
 	// ErrUnclear is wrapped by every other failure of an Append: the record may
 	// be stored, now or later, until Settle returns nil.
 	ErrUnclear = errors.New("may be stored or not")
+	// ErrNewer is wrapped by Open when a newer version has written the log or its
+	// cursors. Nothing of it was changed.
+	ErrNewer = errors.New("written by a newer version of Pingline: start that one")
 	// ErrClosed is wrapped by what is asked of a closed Log or Reader.
 	ErrClosed = errors.New("the log is closed")
 )
@@ -59,6 +62,10 @@ type Log struct {
 	life context.Context // until Close
 	end  context.CancelCauseFunc
 	work sync.WaitGroup
+
+	trouble trouble
+	watched watched
+	margin  int64 // diskMargin; tests make it less
 
 	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream
 	triedRoom uint64     // number before which Settle last trimmed for room
@@ -92,7 +99,8 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := makeDir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	l := &Log{cfg: cfg}
+	l := &Log{cfg: cfg, margin: diskMargin}
+	_, _ = l.trouble.set(&l.trouble.full, nil)
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.recent.most = cfg.CacheBytes
 	if l.lock, err = lockDir(cfg.Dir); err != nil {
@@ -107,6 +115,9 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, err
 	}
 	if err := l.cursors.load(filepath.Join(cfg.Dir, cursorsFile), cfg.embedded()); err != nil {
+		if errors.Is(err, ErrNewer) {
+			return nil, err
+		}
 		cfg.Logger.Warn("the cursors of the log are lost: its readers start again, and what was trimmed is not known", "error", err)
 	}
 	var known Cursor
@@ -132,6 +143,9 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		if err := keepSpare(cfg.Dir); err != nil {
 			cfg.Logger.Warn("the disk of the log is full", "error", err)
 		}
+	}
+	if err := l.watchFiles(); err != nil {
+		cfg.Logger.Warn("the cursors of the log cannot be kept", "error", err)
 	}
 	l.work.Go(l.upkeep)
 	return l, nil

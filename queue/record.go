@@ -72,15 +72,20 @@ func encodeRecord(r *Record) []byte {
 }
 
 // decodeRecord returns the record stored as b, sharing its memory, or an error
-// wrapping errNotRecord.
+// wrapping errNotRecord, and ErrNewer if a newer version wrote it: all versions begin with the version and the
+// checksum of what is behind these five bytes.
 func decodeRecord(b []byte) (Record, error) {
 	if len(b) < recordHeader {
 		return Record{}, fmt.Errorf("%d bytes: %w", len(b), errNotRecord)
 	}
+	sum := crc32.Checksum(b[offsetNumber:], castagnoli)
+	if b[0] > recordVersion && sum == binary.LittleEndian.Uint32(b[offsetSum:]) {
+		return Record{}, fmt.Errorf("record of version %d, this program knows %d: %w: %w", b[0], recordVersion, errNotRecord, ErrNewer)
+	}
 	if b[0] != recordVersion {
 		return Record{}, fmt.Errorf("version %d, not %d: %w", b[0], recordVersion, errNotRecord)
 	}
-	if sum := crc32.Checksum(b[offsetNumber:], castagnoli); sum != binary.LittleEndian.Uint32(b[offsetSum:]) {
+	if sum != binary.LittleEndian.Uint32(b[offsetSum:]) {
 		return Record{}, fmt.Errorf("checksum %08x does not match: %w", sum, errNotRecord)
 	}
 	r := Record{Number: binary.LittleEndian.Uint64(b[offsetNumber:]), Payload: b[recordHeader:]}

@@ -78,6 +78,9 @@ func openStore(ctx context.Context, cfg *Config) (_ *store, err error) {
 			return nil, fmt.Errorf("connect to the log at %s: %w", where, err)
 		}
 	}
+	if s.server != nil {
+		s.server.onFailure(s.append.breaks)
+	}
 	if v := s.append.ConnectedServerVersion(); !batchReads(v) {
 		return nil, fmt.Errorf("the log at %s is nats-server %s: 2.11 or newer is needed", where, v)
 	}
@@ -184,6 +187,9 @@ func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after ui
 		return err
 	}
 	defer done()
+	if err := s.server.failure(); err != nil {
+		return err
+	}
 	began := time.Now()
 	answer, err := s.append.RequestMsgWithContext(ctx, &nats.Msg{
 		Subject: s.subject,
@@ -207,7 +213,10 @@ func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after ui
 		return fmt.Errorf("%w that fits: sequence %d follows %d", errUnanswered, ack.Seq, after)
 	}
 	if s.blocks != nil {
-		return s.blocks.sync()
+		if err := s.blocks.sync(); err != nil {
+			return err
+		}
+		return s.blocks.there()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -126,8 +127,12 @@ func (s *store) record(ctx context.Context, seq uint64) (*stored, error) {
 			tries--
 			continue
 		}
-		if r, err := decodeRecord(m.Data); err == nil {
+		r, err := decodeRecord(m.Data)
+		if err == nil {
 			return &stored{r, m.Seq}, nil
+		}
+		if errors.Is(err, ErrNewer) {
+			return nil, fmt.Errorf("message %d of the stream: %w", m.Seq, err)
 		}
 		seq = m.Seq + 1
 	}

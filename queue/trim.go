@@ -80,11 +80,16 @@ func (l *Log) trim(ctx context.Context, st *store, before, seq, lastSeq uint64) 
 			return err
 		}
 	}
+	if free, err := freeBytes(l.cfg.Dir); l.cfg.embedded() && err == nil && free < spareBytes {
+		if err := dropSpare(l.cfg.Dir); err != nil { // to purge takes room too
+			return err
+		}
+	}
 	if err := st.purge(ctx, r.seq); err != nil {
 		return err
 	}
-	if l.cfg.embedded() {
-		_ = keepSpare(l.cfg.Dir) // or next time
+	if free, err := freeBytes(l.cfg.Dir); l.cfg.embedded() && err == nil && free > 2*spareBytes {
+		_ = keepSpare(l.cfg.Dir) // or next time: appends need what there is
 	}
 	for {
 		state, err := st.state(ctx)

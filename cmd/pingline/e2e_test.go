@@ -205,6 +205,20 @@ func TestDiskFull(t *testing.T) {
 	ballast := filepath.Join(dir, "ballast")
 	fill(t, ballast)
 	eventually(t, "requests are refused", func() bool { return tr.load.Counters().Refused[http.StatusServiceUnavailable] > 0 })
+	eventually(t, "readyz names the disk", func() bool {
+		status, body := p.readyz()
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "no space left on "+dir) && !strings.Contains(body, "full in")
+	})
+	began := time.Now()
+	resp, err := http.Post(p.url+"/v1/pings", "", strings.NewReader(fmt.Sprintf(`{"rider_id":"r","ts":%d,"lat":41,"lon":-8}`, began.UnixMilli())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if took := time.Since(began); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), "no space left on "+dir) || took > 9*time.Second {
+		t.Errorf("pings on a full disk: %s %s after %v, want 503 at once with the reason", resp.Status, text, took) // an append has 10 s
+	}
 	before := tr.answered()
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
@@ -213,12 +227,44 @@ func TestDiskFull(t *testing.T) {
 	if status, body := p.readyz(); status != http.StatusOK {
 		t.Errorf("readyz after space was freed: %d %s", status, body)
 	}
-	if n, err := p.metric("pingline_reloads_total"); err != nil || n == 0 {
-		t.Errorf("the state was read anew %v times (%v): no append has failed", n, err)
-	}
 	tr.stop()
 	p.settled()
 	dropsSome(t, restartAndAudit(t, p, tr, filepath.Join(dir, "data"), influx.URL()))
+}
+
+// The data directory, or a part of it, is deleted under the process: nothing is
+// answered 200 from then on, and readyz says why.
+func TestDataDirectoryDeleted(t *testing.T) {
+	for _, part := range []string{"", "log", "filter"} {
+		t.Run("data/"+part, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			p := serve(t, dir, "http://127.0.0.1:1")
+			post := func(i int) int {
+				t.Helper()
+				body := fmt.Sprintf(`{"rider_id":"r-%d","ts":%d,"lat":41,"lon":-8}`, i, time.Now().UnixMilli())
+				resp, err := http.Post(p.url+"/v1/pings", "", strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				return resp.StatusCode
+			}
+			if status := post(0); status != http.StatusOK {
+				t.Fatal(status)
+			}
+			if err := os.RemoveAll(filepath.Join(dir, part)); err != nil {
+				t.Fatal(err)
+			}
+			if status := post(1); part != "filter" && status != http.StatusServiceUnavailable {
+				t.Errorf("the first request after it was deleted: %d, want 503", status)
+			}
+			eventually(t, "pings are refused", func() bool { return post(2) == http.StatusServiceUnavailable })
+			eventually(t, "readyz says why", func() bool {
+				status, body := p.readyz()
+				return status == http.StatusServiceUnavailable && strings.Contains(body, "deleted or replaced")
+			})
+		})
+	}
 }
 
 // fill writes to path until its disk is full.

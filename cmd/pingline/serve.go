@@ -92,7 +92,8 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 	if s.layout, err = openLayout(cfg); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+	filterDir := filepath.Join(cfg.DataDir, "filter")
+	if err := os.MkdirAll(filterDir, 0o700); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
 	s.log, err = queue.Open(ctx, queue.Config{
@@ -104,6 +105,9 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, dir := range []string{cfg.DataDir, filterDir, filepath.Join(cfg.DataDir, deadLetterDir)} {
+		s.log.Watch(dir)
 	}
 	s.over = ingest.NewOverload(ingest.OverloadConfig{
 		Log:      s.log,
@@ -120,7 +124,7 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 		Keys:          s.layout.keys,
 		Written:       s.written,
 		Node:          node,
-		Dir:           filepath.Join(cfg.DataDir, "filter"),
+		Dir:           filterDir,
 		Logger:        logger,
 		ObserveCommit: s.metrics.observeCommit,
 	})

@@ -1,0 +1,197 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// trouble is why appends cannot be made durable now. Of several causes the first
+// in this order is told.
+type trouble struct {
+	mu      sync.Mutex
+	gone    error // files of the log are not those that were opened: for good
+	failing error // an append or Settle has failed; until Settle returns nil
+	full    error // the disk has hardly any room
+
+	now atomic.Pointer[troubleNow]
+}
+
+// troubleNow is the trouble there is. begun is closed if there is a cause, and
+// when there will be the next one.
+type troubleNow struct {
+	cause error
+	begun chan struct{}
+}
+
+// Trouble returns why appends cannot be made durable now, in words for an
+// operator, or nil if nothing is known to be wrong.
+func (l *Log) Trouble() error { return l.trouble.now.Load().cause }
+
+// Troubled returns a channel that is closed while there is trouble, and when it
+// begins.
+func (l *Log) Troubled() <-chan struct{} { return l.trouble.now.Load().begun }
+
+// set changes one of the causes and reports whether that changes what is told.
+func (t *trouble) set(which *error, err error) (cause error, news bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	*which = err
+	for _, err := range [...]error{t.gone, t.failing, t.full} {
+		if cause == nil {
+			cause = err
+		}
+	}
+	was := t.now.Load()
+	if was != nil && (cause == was.cause || cause != nil && was.cause != nil && cause.Error() == was.cause.Error()) {
+		return cause, false
+	}
+	next := &troubleNow{cause: cause, begun: make(chan struct{})}
+	if cause != nil {
+		close(next.begun)
+		if was != nil && was.cause == nil {
+			close(was.begun)
+		}
+	}
+	t.now.Store(next)
+	return cause, was != nil
+}
+
+// say sets one of the causes, and logs what is new.
+func (l *Log) say(which *error, err error) {
+	switch cause, news := l.trouble.set(which, err); {
+	case news && cause != nil:
+		l.cfg.Logger.Error("the log takes nothing", "reason", cause)
+	case news:
+		l.cfg.Logger.Info("the log takes appends again")
+	}
+}
+
+// diskTrouble says what err, which a disk or the embedded server gave, means. The
+// server gives no more than a text.
+func diskTrouble(dir string, err error) error {
+	text := err.Error()
+	for words, meaning := range map[string]string{
+		"no space left on device": "no space left on %s",
+		"disk quota exceeded":     "no space left on %s: the quota is used up",
+		"read-only file system":   "%s is on a file system that is read-only",
+		"input/output error":      "the disk under %s fails: input/output error",
+		"permission denied":       "%s may not be written: permission denied",
+	} {
+		if strings.Contains(text, words) {
+			return fmt.Errorf(meaning, dir)
+		}
+	}
+	return fmt.Errorf("the log in %s does not answer: %w", dir, err)
+}
+
+// errGone is wrapped where files of the log are not those that were opened.
+var errGone = errors.New("was deleted or replaced while in use: what is taken would be lost; restart")
+
+// watched are files and directories that must stay the ones they were when they
+// were first seen.
+type watched struct {
+	mu   sync.Mutex
+	seen map[string]os.FileInfo // nil until it is there
+	at   atomic.Int64           // when they were looked at last, ms
+	must []string               // files that are replaced in our own way: they only must be there
+}
+
+// Watch has the log take nothing any more once the file or directory at path is
+// not the one that is there now, or that comes to be there first.
+func (l *Log) Watch(path string) {
+	l.watched.mu.Lock()
+	defer l.watched.mu.Unlock()
+	if l.watched.seen == nil {
+		l.watched.seen = make(map[string]os.FileInfo)
+	}
+	info, _ := os.Stat(path)
+	l.watched.seen[path] = info
+}
+
+// check returns an error wrapping errGone if something watched has changed.
+func (w *watched) check() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for path, was := range w.seen {
+		info, err := os.Stat(path)
+		switch {
+		case was == nil:
+			w.seen[path] = info
+		case errors.Is(err, os.ErrNotExist), err == nil && !os.SameFile(was, info):
+			return fmt.Errorf("%s %w", path, errGone)
+		}
+	}
+	for _, path := range w.must {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s %w", path, errGone)
+		}
+	}
+	return nil
+}
+
+// watchFiles begins to watch what an open log rests on.
+func (l *Log) watchFiles() error {
+	if err := l.cursors.touch(); err != nil {
+		return err
+	}
+	l.watched.must = []string{filepath.Join(l.cfg.Dir, cursorsFile)}
+	l.Watch(l.cfg.Dir)
+	l.Watch(filepath.Join(l.cfg.Dir, lockFile))
+	l.Watch(filepath.Join(l.cfg.Dir, markFile))
+	if l.store.blocks != nil {
+		l.Watch(l.store.blocks.path)
+	}
+	return nil
+}
+
+const (
+	// diskMargin is what must be free on the disk of an embedded log for appends
+	// to be made: the server never finds the disk full in the middle of one, and
+	// what it must write for itself has room. Once there was less, half as much
+	// again must be free.
+	diskMargin = 4 << 20
+
+	watchEvery = 200 * time.Millisecond
+	watchPause = 20 // ms, at least between two looks at what is watched
+)
+
+// Check looks at the disk and, if that is due, at what is watched, and returns
+// what Trouble does from then on. It costs a few microseconds. Append looks itself
+// at the block it has written to.
+func (l *Log) Check() error {
+	if now := time.Now().UnixMilli(); now-l.watched.at.Load() >= watchPause {
+		l.watched.at.Store(now)
+		if err := l.watched.check(); err != nil {
+			l.say(&l.trouble.gone, err)
+		}
+	}
+	if l.cfg.embedded() {
+		l.checkRoom()
+	}
+	return l.Trouble()
+}
+
+func (l *Log) checkRoom() {
+	free, err := freeBytes(l.cfg.Dir)
+	switch {
+	case err != nil:
+		l.say(&l.trouble.full, diskTrouble(l.cfg.Dir, err))
+	case free < l.margin:
+		l.say(&l.trouble.full, fmt.Errorf("no space left on %s", l.cfg.Dir))
+	case free >= l.margin+l.margin/2:
+		l.say(&l.trouble.full, nil)
+	}
+}
+
+// isGone returns why the log takes nothing any more, for good, or nil.
+func (t *trouble) isGone() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.gone
+}
