@@ -41,8 +41,34 @@ type breaker struct {
 	cb   *gobreaker.CircuitBreaker[struct{}]
 	slow time.Duration
 	blip time.Duration
-	left atomic.Int64 // when it was closed last, ms since 1970; 0 if it is closed
-	ill  atomic.Int64 // when the first of the last failures in a row was, likewise
+	left instant // when it was closed last; none if it is closed
+	ill  instant // when the first of the last failures in a row was; none without one
+}
+
+// instant is a time or none, by the monotonic clock: another wall clock does not
+// move it. Safe for concurrent use.
+type instant struct{ at atomic.Pointer[time.Time] }
+
+func (i *instant) clear() { i.at.Store(nil) }
+
+func (i *instant) set() {
+	now := time.Now()
+	i.at.Store(&now)
+}
+
+// start sets it to now if it is none.
+func (i *instant) start() {
+	now := time.Now()
+	i.at.CompareAndSwap(nil, &now)
+}
+
+// since returns how long ago it was, more than 0, and false if it is none.
+func (i *instant) since() (time.Duration, bool) {
+	at := i.at.Load()
+	if at == nil {
+		return 0, false
+	}
+	return max(time.Since(*at), 1), true
 }
 
 // blipPart is the part of the time it is open for which writes must have failed
@@ -69,8 +95,8 @@ func newBreaker(name string, open, slow time.Duration) *breaker {
 		// of a minute when silent. Sick: every other of at least 20 writes fails.
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			tried := c.TotalSuccesses + c.TotalFailures
-			long := time.Since(time.UnixMilli(b.ill.Load())) >= b.blip
-			return c.ConsecutiveFailures >= 5 && long || tried >= 20 && c.TotalFailures*2 >= tried
+			lasted, ill := b.ill.since()
+			return c.ConsecutiveFailures >= 5 && ill && lasted >= b.blip || tried >= 20 && c.TotalFailures*2 >= tried
 		},
 		IsSuccessful: countsAsSuccess,
 		IsExcluded:   isExcluded,
@@ -79,9 +105,9 @@ func newBreaker(name string, open, slow time.Duration) *breaker {
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			switch {
 			case to == gobreaker.StateClosed:
-				b.left.Store(0)
+				b.left.clear()
 			case from == gobreaker.StateClosed:
-				b.left.Store(time.Now().UnixMilli())
+				b.left.set()
 			}
 		},
 	})
@@ -108,9 +134,9 @@ func (b *breaker) write(f func() error) error {
 		}
 		switch {
 		case countsAsSuccess(err):
-			b.ill.Store(0)
+			b.ill.clear()
 		case !isExcluded(err):
-			b.ill.CompareAndSwap(0, time.Now().UnixMilli())
+			b.ill.start()
 		}
 		return struct{}{}, err
 	})
@@ -143,9 +169,6 @@ func (b *breaker) state() int {
 
 // open returns how long it has not been closed, 0 if it is.
 func (b *breaker) open() time.Duration {
-	left := b.left.Load()
-	if left == 0 {
-		return 0
-	}
-	return max(time.Since(time.UnixMilli(left)), 1)
+	lasted, _ := b.left.since()
+	return lasted
 }

@@ -42,7 +42,7 @@ type holes struct {
 // behind tells the batcher to stop before a commit because it is too old, and
 // because leaving out what lies between it and the head saves more than a trifle.
 func (l *lane) behind(since time.Time, rec *queue.Record) bool {
-	if time.Since(since) < l.cfg.JumpAfter || lack(l.cfg.Log.LastTotals(), rec.Before, l.batcher.total) <= uint64(2*l.cfg.BatchLines) {
+	if l.sink.age(rec.Number, since) < l.cfg.JumpAfter || lack(l.cfg.Log.LastTotals(), rec.Before, l.batcher.total) <= uint64(2*l.cfg.BatchLines) {
 		return false
 	}
 	l.home.holes.mu.Lock()

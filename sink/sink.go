@@ -91,6 +91,7 @@ type Sink struct {
 	cfg    Config
 	router router
 	dealer dealer
+	clock  clock
 	dead   *DeadLetters
 	shards []*shard
 	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
@@ -202,6 +203,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	for _, l := range s.lanes {
 		g.Go(func() error { return l.run(ctx) })
 	}
+	g.Go(func() error { return s.watch(ctx) })
 	for i, sh := range s.shards {
 		g.Go(func() error { return s.fillHoles(ctx, i) })
 		g.Go(func() error { return s.learn(ctx, sh) })

@@ -1,0 +1,83 @@
+package sink
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// clock tells how old a commit is. It was stamped by the wall clock, which an
+// operator or a time server may put right in between: what the wall clock has
+// jumped by since, as the monotonic clock tells, is no age. The zero value is
+// ready; it is safe for concurrent use.
+type clock struct {
+	wall func() int64 // ms; nil means the system's
+
+	mu    sync.Mutex
+	began time.Time // of the monotonic clock
+	off   int64     // wall clock − time since began, ms, as last seen
+	steps []step    // the oldest first
+}
+
+// step is a jump of the wall clock.
+type step struct {
+	head uint64 // number of the first commit behind it
+	by   int64  // ms
+}
+
+const (
+	leastStep = 1000 // ms: less is what a clock is slewed by, and a goroutine waits
+	mostSteps = 64
+)
+
+// look finds out whether the wall clock has jumped, with the log's head at head.
+func (c *clock) look(head uint64) (now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wall == nil {
+		c.wall = func() int64 { return time.Now().UnixMilli() }
+	}
+	now = c.wall()
+	if c.began.IsZero() {
+		c.began, c.off = time.Now(), now
+	}
+	by := now - time.Since(c.began).Milliseconds() - c.off
+	if max(by, -by) < leastStep {
+		return now
+	}
+	c.off += by
+	if len(c.steps) == mostSteps { // two that are long past become one
+		c.steps[1].by += c.steps[0].by
+		c.steps = c.steps[1:]
+	}
+	c.steps = append(c.steps, step{head, by})
+	return now
+}
+
+// age returns for how long the commit of that number has been there, stamped at,
+// ms, with the log's head at head.
+func (c *clock) age(number uint64, at int64, head uint64) time.Duration {
+	age := c.look(head) - at
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.steps {
+		if number < s.head {
+			age -= s.by
+		}
+	}
+	return time.Duration(age) * time.Millisecond
+}
+
+// watch looks for jumps until ctx ends, and returns nil.
+func (s *Sink) watch(ctx context.Context) error {
+	for ctx.Err() == nil {
+		s.clock.look(s.cfg.Log.Head().Next)
+		_ = sleep(ctx, time.Second)
+	}
+	return nil
+}
+
+// age returns for how long a commit has been in the log.
+func (s *Sink) age(number uint64, since time.Time) time.Duration {
+	return s.clock.age(number, since.UnixMilli(), s.cfg.Log.Head().Next)
+}
