@@ -67,6 +67,9 @@ func (c *Config) layout() string {
 func goOn(cfg *Config) (kept, error) {
 	layout := cfg.layout()
 	if k, whole := cfg.recall(); whole && cfg.Log.Note(layoutNote) == layout {
+		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(goneNote) { // some have moved
+			cfg.Log.Change(queue.Change{Notes: map[string]string{goneNote: note}})
+		}
 		return k, nil
 	}
 	return cfg.startAnew(layout)
@@ -109,7 +112,10 @@ func holesOf(shard string, cursors map[string]queue.Cursor) (list []hole) {
 // before it is written. One lane takes all that as passed. The new cursors, the
 // layout they belong to and the end of the old ones are one change.
 func (c *Config) startAnew(layout string) (k kept, err error) {
-	change := queue.Change{Set: make(map[string]queue.Cursor), Notes: map[string]string{layoutNote: layout}}
+	change := queue.Change{Set: make(map[string]queue.Cursor), Notes: map[string]string{
+		layoutNote: layout,
+		goneNote:   c.goneBy(c.Log.Note(layoutNote), layout).String(),
+	}}
 	var start queue.Cursor
 	for name, at := range c.Log.Cursors() {
 		if cursorName.MatchString(name) {

@@ -60,6 +60,10 @@ type Config struct {
 	// lines. Without one, pings are spread and our own lines go to the first.
 	Routes map[string]int
 
+	// Moved names shards that were taken away and whose points are elsewhere, or not
+	// wanted: without them nothing is missing.
+	Moved []string
+
 	// HandOver is how long a shard of Spread is down before its lanes write to the
 	// others of Spread, 0 never. Down means that it does not store what it is given,
 	// whatever the reason. From level 2 on, as told by Level, it need not last. What Routes
@@ -92,6 +96,7 @@ type Sink struct {
 	router router
 	dealer dealer
 	clock  clock
+	gone   gone // does not change
 	dead   *DeadLetters
 	shards []*shard
 	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
@@ -127,6 +132,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
+	s.gone = parseGone(cfg.Log.Note(goneNote))
 	for i := range cfg.Shards {
 		s.shards = append(s.shards, s.newShard(i))
 		for kind := range laneKinds {
@@ -216,7 +222,7 @@ func (s *Sink) lane(i int, kind laneKind) *lane { return s.lanes[i*int(laneKinds
 
 // Notes returns a sentence for each trouble that an operator must know of.
 func (s *Sink) Notes() []string {
-	var notes []string
+	notes := s.goneNotes()
 	stats := s.Stats()
 	for i, sh := range s.shards {
 		note := sh.note(stats[i].Queued)

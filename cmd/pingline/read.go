@@ -16,11 +16,11 @@ func (s *service) reader() ingest.Reader {
 	r := ingest.Reader{
 		Track: func(ctx context.Context, q ingest.TrackQuery) (ingest.Points, error) {
 			page, err := store.Track(ctx, sink.Query{Rider: q.Rider, Device: q.Device, From: q.From, FromNano: q.FromNano, To: q.To, Limit: q.Limit})
-			return s.points(page), err
+			return s.points(page, q.From), err
 		},
 		Latest: func(ctx context.Context, rider string) (ingest.Points, error) {
 			page, err := store.Latest(ctx, rider)
-			return s.points(page), err
+			return s.points(page, 0), err
 		},
 		Partitions: s.partitions,
 		Shards:     len(s.layout.read()),
@@ -31,12 +31,15 @@ func (s *service) reader() ingest.Reader {
 	return r
 }
 
-func (s *service) points(page sink.Page) ingest.Points {
+// points are a page of what is stored from a time on, ms. A shard that was taken
+// away may have some of what came before that, with a ts of up to --max-ahead more.
+func (s *service) points(page sink.Page, from int64) ingest.Points {
+	gone := s.sink.GoneBefore()
 	for _, err := range page.Silent {
 		s.logger.Debug("part of a track is missing", "error", err)
 	}
 	return ingest.Points{
-		List: page.Points, More: page.More, Partial: len(page.Silent) > 0,
+		List: page.Points, More: page.More, Partial: len(page.Silent) > 0 || gone > 0 && from <= gone+s.cfg.MaxAhead.Milliseconds(),
 		Next: page.Next, NextNano: page.NextNano,
 	}
 }

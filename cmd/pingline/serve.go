@@ -156,6 +156,7 @@ func (s *service) openSink() (*sink.Sink, error) {
 		Shards:             s.layout.shards,
 		Spread:             s.layout.over,
 		Routes:             s.layout.routes,
+		Moved:              c.Spread.MovedShard,
 		HandOver:           c.Spread.ShardHandover,
 		Level:              s.over.Level,
 		BatchLines:         c.BatchLines,

@@ -23,6 +23,7 @@ type spreadConfig struct {
 	HotCellRate   float64       `default:"1000" help:"Pings/s of one part of a cell at which the cell is split by rider."`
 	HotCells      string        `placeholder:"FILE" help:"Cells to split beforehand, one a line: CELL [PARTS]."`
 	ShardHandover time.Duration `default:"10m" help:"How long a shard is down before the others take what is its; 0: never."`
+	MovedShard    []string      `sep:" " placeholder:"NAME" help:"A shard that was removed and whose points are elsewhere now, or not wanted: tracks are complete without it. Repeated."`
 	Route         []routeSpec   `sep:" " placeholder:"KIND=SHARD[/BUCKET]" help:"Where location, event, activity or self go, instead of being spread or to the first shard. Repeated."`
 }
 

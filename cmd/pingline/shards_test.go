@@ -261,7 +261,7 @@ func TestShardRemovedWithLinesWaiting(t *testing.T) {
 	one, other := startInflux(t), startInflux(t)
 	a, b := "--shard=name=a,url="+one.URL(), "--shard=name=b,url="+other.URL()
 	dir := t.TempDir()
-	args := []string{"--max-error=0", "--accuracy-cap=0", "--rider-rate=0", "--shard-handover=0"}
+	args := []string{"--max-error=0", "--accuracy-cap=0", "--rider-rate=0", "--shard-handover=0", "--max-ahead=1s"}
 	p := serve(t, dir, "", append(args, a, b)...)
 	tr := &traffic{t: t, ledger: sim.NewLedger()}
 	c := &client{t: t, ledger: tr.ledger}
@@ -273,6 +273,19 @@ func TestShardRemovedWithLinesWaiting(t *testing.T) {
 	c.send(p.url, all[2000:])
 	p.kill()
 	p = serve(t, dir, "", append(args, a)...)
+	p.settled()
+	if _, partial := readTrack(t, p.url, "r-0", from); !partial {
+		t.Error("a track is said to be complete, of which a shard that was removed holds a part")
+	}
+	eventually(t, "a track of times after that is complete", func() bool {
+		_, partial := readTrack(t, p.url, "r-0", time.Now())
+		return !partial
+	})
+	p.kill()
+	p = serve(t, dir, "", append(args, a, "--moved-shard=b")...)
+	if _, partial := readTrack(t, p.url, "r-0", from); partial {
+		t.Error("a track is partial though what the removed shard held is elsewhere")
+	}
 	p.settled()
 	if err := other.Restart(context.Background()); err != nil {
 		t.Fatal(err)
