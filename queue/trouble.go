@@ -54,11 +54,11 @@ func (t *trouble) set(which *error, err error) (cause error, news bool) {
 	next := &troubleNow{cause: cause, begun: make(chan struct{})}
 	if cause != nil {
 		close(next.begun)
-		if was != nil && was.cause == nil {
-			close(was.begun)
-		}
 	}
-	t.now.Store(next)
+	t.now.Store(next) // first, so that the one who waited finds the cause
+	if cause != nil && was != nil && was.cause == nil {
+		close(was.begun)
+	}
 	return cause, was != nil
 }
 
