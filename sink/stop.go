@@ -36,6 +36,9 @@ func stop(err error) (reason, advice string) {
 		return stopDisk, "give the disk of --data-dir room, or make it writable"
 	}
 	message := e.head()
+	if e.Status == http.StatusNotFound {
+		message = e.Message // it quotes the bucket, and no rows
+	}
 	switch {
 	case e.Status == http.StatusUnauthorized, e.Status == 0:
 		return stopCredentials, "give a token that is valid; a token file is read again for each write"
