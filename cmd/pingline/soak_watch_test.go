@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -88,8 +89,8 @@ func (g *gauge) look() {
 	g.lives[n] = append(g.lives[n], s)
 }
 
-// of returns a figure of each moment.
-func of(life []vitals, figure func(vitals) int) (list []int) {
+// samples returns a figure of each moment.
+func samples(life []vitals, figure func(vitals) int) (list []int) {
 	for _, s := range life {
 		list = append(list, figure(s))
 	}
@@ -117,7 +118,7 @@ var gauged = []struct {
 func spanOf(life []vitals, since time.Duration) (text string) {
 	life = life[slices.IndexFunc(life, func(s vitals) bool { return s.age >= since }):]
 	for _, f := range gauged {
-		list := of(life, f.of)
+		list := samples(life, f.of)
 		text += fmt.Sprintf("%d to %d %s, median %d; ", slices.Min(list), slices.Max(list), f.name, median(list))
 	}
 	return text[:len(text)-2]
@@ -130,19 +131,40 @@ const settling = time.Minute
 // check fails the test if a process takes more the older it is, or more than the
 // one before it at the same age.
 func (g *gauge) check() {
+	compared := 0
 	for i, life := range g.lives {
-		from := max(settling, life[len(life)-1].age/3)
-		late := slices.DeleteFunc(slices.Clone(life), func(s vitals) bool { return s.age < from })
-		if len(late) < 30 {
-			g.t.Logf("process %d did not live long enough to be compared with itself", i+1)
+		if late := aged(life, max(settling, life[len(life)-1].age/3), math.MaxInt64); len(late) >= 30 {
+			compared++
+			g.compare(fmt.Sprintf("process %d, in its first half and its second", i+1), late[:len(late)/2], late[len(late)/2:])
+		}
+		if i == 0 {
 			continue
 		}
-		for _, f := range gauged {
-			middle, last := median(of(late[:len(late)/2], f.of)), median(of(late[len(late)/2:], f.of))
-			g.t.Logf("process %d: a median of %d %s at first, of %d in the end", i+1, middle, f.name, last)
-			if float64(last) > 1.2*float64(middle)+float64(f.slack) {
-				g.t.Errorf("process %d: %d %s have become %d", i+1, middle, f.name, last)
-			}
+		before := g.lives[i-1]
+		same := min(life[len(life)-1].age, before[len(before)-1].age)
+		one, two := aged(before, settling, same), aged(life, settling, same)
+		if min(len(one), len(two)) >= 30 {
+			compared++
+			g.compare(fmt.Sprintf("processes %d and %d at the same age", i, i+1), one, two)
+		}
+	}
+	if compared == 0 {
+		g.t.Log("no process lived long enough for what it takes to be compared: this says nothing about growth")
+	}
+}
+
+// aged returns the moments of a life between two ages.
+func aged(life []vitals, from, to time.Duration) []vitals {
+	return slices.DeleteFunc(slices.Clone(life), func(s vitals) bool { return s.age < from || s.age > to })
+}
+
+// compare fails the test if the later of two stretches takes much more.
+func (g *gauge) compare(of string, earlier, later []vitals) {
+	for _, f := range gauged {
+		was, is := median(samples(earlier, f.of)), median(samples(later, f.of))
+		g.t.Logf("%s: a median of %d and of %d %s", of, was, is, f.name)
+		if float64(is) > 1.2*float64(was)+float64(f.slack) {
+			g.t.Errorf("%s: %d %s have become %d", of, was, f.name, is)
 		}
 	}
 }
