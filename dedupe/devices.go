@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 
 	"pingline"
 )
@@ -36,9 +37,12 @@ func (f *Filter) addDevice(i uint32, device string) {
 	d, ok := f.devices[rider]
 	if !ok {
 		d.forgot = math.MinInt64
+		rider = strings.Clone(rider) // or it would keep the name of a device that may go first
+		f.text += textBytes(rider)
 	}
 	d.tracks = append(d.tracks, i)
 	f.devices[rider] = d
+	f.mostDevices = max(f.mostDevices, len(f.devices))
 }
 
 // dropDevice takes track i out. While a checkpoint is loaded nothing is carried
@@ -55,6 +59,7 @@ func (f *Filter) dropDevice(i uint32) {
 		return
 	}
 	delete(f.devices, rider)
+	f.text -= textBytes(rider)
 	if f.loading == nil {
 		f.forgot = max(f.forgot, f.past(d.forgot))
 	}
@@ -66,7 +71,7 @@ func (f *Filter) forgotOf(rider, device string) int64 {
 	if !ok || device == "" {
 		return f.forgot
 	}
-	if d.forgot > f.wall { // our clock was put right
+	if d.forgot > f.wall && f.loading == nil { // our clock was put right
 		d.forgot = f.wall
 		f.devices[rider] = d
 	}

@@ -124,7 +124,8 @@ type Filter struct {
 	riders int
 	text   int64 // bytes of names and trips
 
-	devices map[string]devices // by rider
+	devices     map[string]devices // by rider
+	mostDevices int                // riders there at once; a map does not shrink
 
 	blocks   blockPool
 	backlogs slab[backlog]

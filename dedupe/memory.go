@@ -11,14 +11,14 @@ import (
 func (f *Filter) Bytes() int64 {
 	return f.text + slabBytes(&f.tracks) + slabBytes(&f.names) + slabBytes(&f.order.slab) +
 		slabBytes(&f.blocks.slab) + slabBytes(&f.backlogs) +
-		8*int64(cap(f.index)) + 4*int64(cap(f.free)+cap(f.noBack)) + int64(len(f.devices))*deviceBytes
+		8*int64(cap(f.index)) + 4*int64(cap(f.free)+cap(f.noBack)) + int64(f.mostDevices)*deviceBytes
 }
 
 // MaxBytes returns what a filter takes at most, about: so many tracks with the
 // longest names, a backlog for an eighth of them, and RecentBytes.
 func MaxBytes(cfg Config) int64 {
 	const (
-		longest = 2*pingline.MaxName + 1 // rider and device
+		longest = 3*pingline.MaxName + 1 // rider and device, and rider once more
 		slot    = 8 * 8 / 3              // an index is at least three eighths full
 		freed   = 2 * 4
 	)

@@ -10,6 +10,20 @@ import (
 	"pingline"
 )
 
+// countText is what names and trips take, counted anew.
+func (f *Filter) countText() (n int64) {
+	for i := uint32(1); i <= f.names.last; i++ {
+		n += textBytes(f.names.at(i).key) + textBytes(f.names.at(i).trip)
+	}
+	for i := uint32(1); i <= f.backlogs.last; i++ {
+		n += textBytes(f.backlogs.at(i).trip)
+	}
+	for rider := range f.devices {
+		n += textBytes(rider)
+	}
+	return n
+}
+
 // What the filter says it takes is what the heap shows, however long names are,
 // and with tracks that go.
 func TestBytesAreTheHeaps(t *testing.T) {

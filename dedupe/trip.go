@@ -31,6 +31,7 @@ func (f *Filter) changeTrip(i uint32, trip string) bool {
 		return false
 	}
 	before := n.trip
+	f.text += textBytes(trip) - textBytes(before)
 	n.trip = strings.Clone(trip)
 	if !f.knowsTrip(i, before) {
 		f.blocks.remember(i, tripMark(before))

@@ -457,6 +457,11 @@ func (w *world) rebuild(more func()) {
 			w.Fatalf("known of %s: %s, by the rebuilt filter %s", k.rider, a, b)
 		}
 	}
+	for _, f := range []*Filter{w.Filter, f} {
+		if n := f.countText(); f.text != n {
+			w.Fatalf("names and trips take %d bytes, and %d are counted", n, f.text)
+		}
+	}
 	if f.Holding() != w.Holding() {
 		w.Fatalf("%d pings are held, %d by the rebuilt filter", w.Holding(), f.Holding())
 	}
