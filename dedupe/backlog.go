@@ -205,7 +205,8 @@ func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) 
 	f.hold(i, &s.line, &s.trip, e, h)
 }
 
-// addBack makes p a vertex in the segment of the backlog, which it ends.
+// addBack makes p a vertex in the segment of the backlog, which it ends. It is not
+// one of a broken track, which begins anew behind it.
 func (f *Filter) addBack(i uint32, p spot) {
 	t := f.tracks.at(i)
 	crowded := false
@@ -217,7 +218,9 @@ func (f *Filter) addBack(i uint32, p spot) {
 		}
 		f.closeBacklog(t)
 	}
-	f.blocks.add(i, &t.recent, p, crowded)
+	if !t.broken {
+		f.blocks.add(i, &t.recent, p, crowded)
+	}
 }
 
 // coverBacklog drops the ping held in the backlog: p, further on in the segment

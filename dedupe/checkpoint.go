@@ -18,11 +18,12 @@ import (
 //
 // A piece is, little endian:
 //
-//	u8  version (5)
+//	u8  version (6)
 //	u32 number of the piece, from 0
 //	u8  1 in the last piece
 //	u64 commit it stands at
 //	i64 a first vertex must be later than this, ms
+//	i64 and one with which a broken track begins anew, than this
 //	u64 stamp of the last logged ping
 //	u32, u32 tracks known with one ping, and with more
 //	u32 number of tracks, then the tracks
@@ -35,7 +36,7 @@ import (
 //	    is the track's first vertex, 16 other devices of the rider were forgotten,
 //	    32 it has had one ping
 //	u64 stamp, u32 skipped, u8 pace
-//	i64 base of the points; points: u8 number, then u32, u32, i32 each
+//	i64 base of the points, without any the track's floor; points: u8 number, then u32, u32, i32 each
 //	u16 number of blocks; each: points, from the oldest block on
 //	u16 number of blocks of marks; each: points
 //	i64 a first vertex of the rider's devices must be later than this, ms, if 16
@@ -46,14 +47,15 @@ import (
 // and a line: u8 1 if crowded, the fix held (i64, 2 i32, 5 f32, u8 known), u64
 // cell, u16 sub-key, 16 f32 polygon.
 //
-// In version 4 the numbers of tracks known are not told, and flag 32 is not set. In
+// In version 5 a track without points is broken, no floor is told, and what broken
+// tracks are to be later than is what new ones are. In version 4, besides, the numbers of tracks known are not told, and flag 32 is not set. In
 // version 3, besides, the trip is that of the ping held, if there is one. In version
 // 2, too, and flag 16 is not set. In version 1, besides, flag 8 is not set, a track
 // has no pace, and a backlog ends with its line.
 const (
-	pieceVersion = 5
-	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 4 + 4 + 4
-	oldHeader    = pieceHeader - 4 - 4 // before version 5
+	pieceVersion = 6
+	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 8 + 4 + 4 + 4
+	oldHeader    = pieceHeader - 8 - 4 - 4 // before version 5
 	pieceTracks  = 1024
 
 	flagBroken  = 1
@@ -104,10 +106,11 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 	}
 	binary.LittleEndian.PutUint64(h[6:], number)
 	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot))
-	binary.LittleEndian.PutUint64(h[22:], f.order.stamp)
-	binary.LittleEndian.PutUint32(h[30:], uint32(f.order.once.n))
-	binary.LittleEndian.PutUint32(h[34:], uint32(f.order.often.n))
-	binary.LittleEndian.PutUint32(h[38:], tracks)
+	binary.LittleEndian.PutUint64(h[22:], uint64(f.torn))
+	binary.LittleEndian.PutUint64(h[30:], f.order.stamp)
+	binary.LittleEndian.PutUint32(h[38:], uint32(f.order.once.n))
+	binary.LittleEndian.PutUint32(h[42:], uint32(f.order.often.n))
+	binary.LittleEndian.PutUint32(h[46:], tracks)
 	s.piece++
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(h, castagnoli)), more
 }
@@ -301,7 +304,12 @@ func (f *Filter) Load(piece []byte) error {
 		return fmt.Errorf("dedupe: piece %d of a checkpoint in place of piece %d: %w", n, l.pieces, pingline.ErrCorrupt)
 	}
 	l.pieces, l.last, l.highest = n+1, last == 1, number
-	f.forgot = max(f.forgot, int64(d.u64()))
+	forgot := int64(d.u64())
+	torn := forgot
+	if piece[0] >= 6 {
+		torn = int64(d.u64())
+	}
+	f.forgot, f.torn = max(f.forgot, forgot), max(f.torn, torn)
 	if stamp := d.u64(); n == 0 {
 		f.order.stamp = stamp
 	}
@@ -358,8 +366,11 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	}
 	if t.n > 0 {
 		t.open(t.last())
+	} else if version < 6 {
+		t.base = f.forgot
+		d.bad = d.bad || !t.broken
 	}
-	d.bad = d.bad || t.n == 0 && (!t.broken || t.top != 0) || !f.blocks.inOrder(&t.recent)
+	d.bad = d.bad || t.n == 0 && (t.top != 0 || !t.broken && flags&(flagHolds|flagBacklog) != 0) || !f.blocks.inOrder(&t.recent)
 	if flags&flagHolds != 0 {
 		f.loadLine(d, i, &t.line, version)
 		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().at

@@ -89,6 +89,67 @@ func TestForgottenByAWrongClock(t *testing.T) {
 	}
 }
 
+// What was lost of a track may be later than all that is known of it: a ping from
+// before the damage is on no line.
+func TestBrokenTrackBeginsAnewBehindTheDamage(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		lost func(r *run) // of what it judges the rebuilt filter learns nothing
+	}{
+		{"known before", func(r *run) { r.judgeAll(straight(1, 50)); r.flush() }},
+		{"with a backlog", func(r *run) { r.judge(second(90)); r.judgeAll(straight(1, 50)); r.flush() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRun(t, bare(), Bound{MaxError: 10})
+			r.judge(second(0))
+			piece, _ := r.Snapshot().Next(nil, 1)
+			tt.lost(r)
+			f, err := New(r.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Load(piece); err != nil {
+				t.Fatal(err)
+			}
+			r.Filter = f
+			r.Damaged(second(100).At)
+			for again := range 2 {
+				r.judge(off(second(25), 500))
+				r.judge(withEvent(off(second(26+again), 500), "sos"))
+				if r.Counts().Late != uint64(2+2*again) {
+					t.Errorf("%d of %d pings from before the damage are late", r.Counts().Late, 2+2*again)
+				}
+				r.reborn()
+				r.counts.Late = uint64(2 + 2*again)
+			}
+			r.judgeAll(straight(101, 20))
+			r.finish()
+		})
+	}
+}
+
+// A ping that goes on with a backlog is not the newest of a track that is not known.
+func TestUnknownBacklogIsNotTheNewest(t *testing.T) {
+	r := newRun(t, bare(), Bound{MaxError: 10})
+	r.judgeAll([]pingline.Ping{second(0), second(90)})
+	r.judgeAll(straight(1, 50))
+	e := pingline.Entry{Ping: off(second(30), 300), State: back, Verdict: pingline.Accepted}
+	f, err := New(r.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Forgot(second(95).At)
+	f.Replay(1, r.bound, []pingline.Entry{e})
+	r.Filter = f
+	for _, at := range []int{31, 60, 90} {
+		late := r.Counts().Late
+		r.judge(off(second(at), 500))
+		if r.Counts().Late != late+1 {
+			t.Errorf("a ping of second %d, before what was forgotten, is not late", at)
+		}
+	}
+}
+
 // A backlog that spans damage is not gone on with: vertices in it may be lost.
 func TestBacklogEndsAtDamage(t *testing.T) {
 	r := newRun(t, bare(), Bound{MaxError: 10})

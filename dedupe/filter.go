@@ -95,7 +95,8 @@ const (
 	first                 // the first vertex of a track, known before or not
 	next                  // the newest of its track; a ping still held there is covered by it
 	back                  // between two stored pings; a ping still held there is covered
-	stranger              // late, of a track that was not known, and still is not
+	stranger              // late, of a track that was not known, and still is not; not judged so any more
+	newcomer              // late, of a track that was not known: it is now, without vertices
 )
 
 // Counts are totals since New.
@@ -132,7 +133,8 @@ type Filter struct {
 	noBack   []uint32 // backlogs to use again, last first
 
 	holding int
-	forgot  int64 // a first vertex must be later than this, ms
+	forgot  int64 // a new track's first vertex must be later than this, ms
+	torn    int64 // and that of a broken one, than this
 	wall    int64 // clock by which is judged, ms since 1970
 	damaged bool
 	wheel   wheel
@@ -156,6 +158,7 @@ func New(cfg Config) (*Filter, error) {
 		maxGap:  orNever(cfg.MaxGap),
 		seed:    maphash.MakeSeed(),
 		forgot:  math.MinInt64,
+		torn:    math.MinInt64,
 		wall:    math.MaxInt64,
 		wheel:   newWheel(cfg.IdleFlush),
 		ahead:   ahead{least: leastSlots},
@@ -212,7 +215,7 @@ func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, n
 // fix, stored before, or a vertex that is not known any more. Where e moves the
 // end of a line that is known there is none.
 func (f *Filter) mayMeet(i uint32, e *pingline.Entry) bool {
-	return e.State == aside || e.State == first || i != 0 && f.tracks.at(i).broken
+	return e.State == aside || e.State == first || f.tracks.at(i).lineless()
 }
 
 // Forgot tells the filter that there may have been tracks it does not know,
@@ -234,7 +237,7 @@ func (f *Filter) Forgot(ts int64) { f.forgot = max(f.forgot, ts) }
 func (f *Filter) Clock(ms int64) {
 	f.wall = ms
 	if f.loading == nil { // or what is known is of later than the commit
-		f.forgot = min(f.forgot, ms)
+		f.forgot, f.torn = min(f.forgot, ms), min(f.torn, ms)
 	}
 }
 
@@ -246,6 +249,12 @@ func (f *Filter) Holding() int { return f.holding }
 
 // Riders returns how many tracks are known.
 func (f *Filter) Riders() int { return f.riders }
+
+// Has reports whether p's track is known, if only by late pings.
+func (f *Filter) Has(p *pingline.Ping) bool {
+	f.endLoad()
+	return f.lookup(f.hash(p.Rider, p.Device), p.Rider, p.Device) != 0
+}
 
 // Counts returns totals since New; Replay adds nothing to them.
 func (f *Filter) Counts() Counts { return f.counts }

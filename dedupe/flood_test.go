@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"pingline"
@@ -31,6 +32,103 @@ func TestFloodForgetsItself(t *testing.T) {
 	}
 	if r.Riders() != cfg.MaxRiders {
 		t.Errorf("%d tracks are known, want %d", r.Riders(), cfg.MaxRiders)
+	}
+	r.finish()
+}
+
+// floods are riders that nobody has seen before, as they come in at a time.
+var floods = []struct {
+	name  string
+	pings func(n int, now int64) []pingline.Ping // of the n-th
+}{
+	{"of now", func(n int, now int64) []pingline.Ping { return []pingline.Ping{flooder(n, now)} }},
+	{"ahead of now", func(n int, now int64) []pingline.Ping { return []pingline.Ping{flooder(n, now+110_000)} }},
+	{"of long ago", func(n int, now int64) []pingline.Ping { return []pingline.Ping{flooder(n, now-3_600_000)} }},
+	{"who send twice", func(n int, now int64) []pingline.Ping {
+		return []pingline.Ping{flooder(n, now), flooder(n, now+1)}
+	}},
+	{"of long ago and of now", func(n int, now int64) []pingline.Ping {
+		return []pingline.Ping{flooder(n, now-3_600_000), flooder(n, now)}
+	}},
+	{"with devices, trips and events", func(n int, now int64) []pingline.Ping {
+		p := flooder(n, now-int64(n%2)*1000)
+		p.Device, p.Trip, p.Event = "d", fmt.Sprint("t-", n), []string{"", "sos"}[n/2%2]
+		return []pingline.Ping{p}
+	}},
+}
+
+func flooder(n int, at int64) pingline.Ping {
+	return pingline.Ping{Rider: fmt.Sprint("flood-", n), Fix: pingline.Fix{At: at}}
+}
+
+// Of a rider who is new while others flood the filter the first ping may be late,
+// because the rider may have been forgotten before. All that follow are as they always
+// are, through a restart, too.
+func TestNewRiderDuringAFlood(t *testing.T) {
+	for _, flood := range floods {
+		for _, device := range []string{"", "phone-2"} {
+			t.Run(fmt.Sprintf("%s, device %q", flood.name, device), func(t *testing.T) {
+				cfg := bare()
+				cfg.MaxRiders = 200
+				r := newRun(t, cfg, Bound{MaxError: 10})
+				n := 0
+				pour := func(at, riders int) { // they come in just before second at
+					now := second(at).At
+					r.Clock(now)
+					for range riders {
+						r.judgeAll(flood.pings(n, now))
+						n++
+					}
+				}
+				pour(0, 3*cfg.MaxRiders)
+				for at := range 60 {
+					pour(5*at, 15)
+					p := of("honest", device, second(5*at))
+					p.At -= 2000 // on its way
+					p.Trip = "t"
+					late, riders := r.Counts().Late, r.Riders()
+					v := r.judge(p)
+					if isLate := r.Counts().Late != late; isLate && at > 0 || at > 1 && v != pingline.Held {
+						t.Fatalf("ping %d of a new rider is %v, late %v", at, v, isLate)
+					}
+					if r.Riders() > max(riders, cfg.MaxRiders) {
+						t.Fatalf("%d tracks are known", r.Riders())
+					}
+					if at%7 == 0 {
+						r.reborn()
+					}
+				}
+				r.finish()
+			})
+		}
+	}
+}
+
+// Of a track that has only late pings nothing is known but that, and when it is
+// forgotten nobody else's pings become late.
+func TestTrackWithoutVertices(t *testing.T) {
+	cfg := bare()
+	cfg.MaxRiders = 2
+	r := newRun(t, cfg, Bound{MaxError: 10})
+	r.Forgot(second(10).At)
+	p := withEvent(second(5), "sos")
+	r.judge(p)
+	if newest, dup := r.Look(&pingline.Entry{Ping: second(5)}); newest != math.MinInt64 || dup || len(r.Known(nil, "r-1")) > 0 || !r.Has(&p) {
+		t.Errorf("newest known is %d, duplicate %v, known %v", newest, dup, r.Known(nil, "r-1"))
+	}
+	if v := r.judge(p); v != pingline.Duplicate {
+		t.Errorf("an event sent again is %v", v)
+	}
+	r.reborn()
+	r.judge(second(10))
+	r.judge(of("b", "", second(11)))
+	r.judge(of("c", "", second(4)))
+	if r.Riders() != 2 || r.forgot != second(10).At {
+		t.Errorf("%d tracks, and first vertices must be later than %d", r.Riders(), r.forgot)
+	}
+	r.judge(of("c", "", second(11)))
+	if r.Counts().Late != 2 { // since the restart
+		t.Errorf("%d pings are late, want 2", r.Counts().Late)
 	}
 	r.finish()
 }

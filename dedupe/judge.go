@@ -8,17 +8,15 @@ import (
 
 // judgeUnknown judges a ping of a track that is not known: its first vertex,
 // or late if it may lie before a ping of the track that was forgotten. It
-// returns the track, or 0.
+// returns the track.
 func (f *Filter) judgeUnknown(b *Batch, hash uint32, e *pingline.Entry) uint32 {
-	e.Verdict = pingline.Accepted
+	e.Verdict, e.State = pingline.Accepted, first
 	if e.At <= f.forgotOf(e.Rider, e.Device) {
-		e.Late, e.State = true, stranger
-		return 0
+		e.Late, e.State = true, newcomer
 	}
 	if old, ofRider := f.makeRoom(&e.Ping); old != 0 {
 		f.evict(b, old, ofRider)
 	}
-	e.State = first
 	return f.create(hash, e.Rider, e.Device, true)
 }
 
@@ -34,15 +32,15 @@ func (f *Filter) evict(b *Batch, i uint32, ofRider bool) {
 func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
 	switch {
-	case p.at > t.newest():
+	case p.at > t.newest() && (!t.lineless() || p.at > f.floor(t)):
 		f.judgeNext(b, i, e, eps)
 		return false
 	case e.Event != "":
 		return f.judgePastEvent(b, i, e, eps)
 	case !f.knowsTrip(i, e.Trip):
 		return f.judgePastStored(b, i, e, eps)
-	case t.broken:
-		f.judgeBroken(t, e)
+	case t.lineless():
+		judgeLineless(t, e)
 		return false
 	}
 	return f.judgePast(b, i, e, eps)
@@ -53,14 +51,14 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
 	if t.holds {
-		if t.broken || f.leaves(t.frame, t.last(), p) || t.misses(p, eps) || !t.passes(t.last(), p) {
+		if t.lineless() || f.leaves(t.frame, t.last(), p) || t.misses(p, eps) || !t.passes(t.last(), p) {
 			f.promote(b, i, next)
 		} else {
 			b.settle(t.token, false)
 		}
 	}
 	e.State, e.Verdict = next, pingline.Held
-	if e.Event != "" || e.Trip != f.names.at(i).trip || eps == 0 || t.broken || f.leaves(t.frame, t.last(), p) || f.stale(t, p, eps) {
+	if e.Event != "" || e.Trip != f.names.at(i).trip || eps == 0 || t.lineless() || f.leaves(t.frame, t.last(), p) || f.stale(t, p, eps) {
 		e.Verdict = pingline.Accepted
 	}
 }
@@ -111,7 +109,7 @@ func (f *Filter) judgePastStored(b *Batch, i uint32, e *pingline.Entry, eps floa
 	case t.holds && spotOf(&t.fix) == p:
 		b.settle(t.token, false) // the chord to it is the chord to e
 		e.State = next
-	case t.broken:
+	case t.lineless():
 		e.Late = true
 	case t.backlog != 0 && spotOf(&f.backlogs.at(t.backlog).fix) == p:
 		b.settle(f.backlogs.at(t.backlog).token, false)
@@ -153,7 +151,7 @@ func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
 	switch known, ok := f.known(t, p.at); {
 	case !f.knowsTrip(i, e.Trip):
-	case t.broken:
+	case t.lineless():
 		duplicate = t.holds && spotOf(&t.fix) == p
 	case ok && known == p:
 		duplicate = true
@@ -161,8 +159,8 @@ func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	return t.newest(), duplicate
 }
 
-// judgeBroken judges a past ping of a track of which no line is known.
-func (f *Filter) judgeBroken(t *track, e *pingline.Entry) {
+// judgeLineless judges a past ping of a track of which no line is known.
+func judgeLineless(t *track, e *pingline.Entry) {
 	if t.holds && spotOf(&t.fix) == spotOf(&e.Fix) {
 		e.Verdict = pingline.Duplicate
 		return

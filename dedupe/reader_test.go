@@ -24,14 +24,22 @@ type reader struct {
 	pardons []pardon
 }
 
-// pardon is for what may be wrong of a track between two times.
+// pardon is for what may be wrong of a track between two times, and up to the next
+// vertex behind them, which ends the line from the last one there.
 type pardon struct {
 	track    string
 	from, to int64
 }
 
 func (r *reader) pardoned(track string, at int64) bool {
-	return slices.ContainsFunc(r.pardons, func(p pardon) bool { return p.track == track && p.from < at && at <= p.to })
+	return slices.ContainsFunc(r.pardons, func(p pardon) bool {
+		return p.track == track && p.from < at && (at <= p.to || !r.vertexIn(track, p.to+1, at-1))
+	})
+}
+
+// vertexIn reports whether a vertex is stored between two times.
+func (r *reader) vertexIn(track string, from, to int64) bool {
+	return slices.ContainsFunc(r.stored[track], func(e pingline.Entry) bool { return from <= e.At && e.At <= to })
 }
 
 // moment is a place at a time.

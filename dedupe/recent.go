@@ -37,7 +37,7 @@ func (p *point) setCrowded() { p.lat |= 1 }
 
 // recent is what a track knows of its vertices.
 type recent struct {
-	base   int64 // ms since 1970; no point is before it
+	base   int64 // ms since 1970; no point is before it; without points it is the track's floor
 	points [inTrack]point
 	n      uint8
 	whole  bool   // the oldest known vertex is the first there was

@@ -22,6 +22,8 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	switch {
 	case e.State == first, e.State == next:
 		f.applyNext(i, e, eps, h)
+	case e.State == newcomer:
+		f.changeTrip(i, e.Trip)
 	case e.State == back:
 		f.applyBacklog(i, e, eps, h)
 	case e.Verdict == pingline.Redundant:
@@ -68,6 +70,7 @@ func (t *track) skip() {
 // applyNext moves the end of the track's open line to e.
 func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	begins := t.n == 0 && !t.broken
 	before := int64(math.MinInt64)
 	if t.holds {
 		before = t.fix.At
@@ -95,7 +98,7 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 		t.broken = e.Promoted
 	}
 	f.blocks.add(i, &t.recent, p, t.crowded)
-	t.whole = t.whole || e.State == first
+	t.whole = t.whole || begins
 	t.open(p)
 }
 
@@ -168,7 +171,7 @@ func (f *Filter) replay(number uint64, bound Bound, e *pingline.Entry) (since in
 			f.order.stamp++
 		}
 		return math.MinInt64
-	case e.State == first:
+	case e.State == first, e.State == newcomer:
 		i = f.replayFirst(i, hash, e)
 	case e.State == stranger:
 		if i != 0 && !f.holds(i) {
@@ -219,12 +222,13 @@ func (f *Filter) holds(i uint32) bool {
 
 // Damaged tells the filter that commits are missing from the log it replays.
 // Of no track it is then known what line a dropped ping relies on: each starts
-// anew with its next ping, which is stored, as is what it holds, and everything
-// older is late. As with Forgot, a new track's first vertex must be later than
-// ts.
+// anew with its next ping that is later than ts, which is stored, as is what it
+// holds, and everything older is late. As with Forgot, a new track's first vertex
+// must be later than ts, too.
 func (f *Filter) Damaged(ts int64) {
 	f.endLoad()
 	f.Forgot(ts)
+	f.torn = max(f.torn, ts)
 	f.damaged = true
 	for i := uint32(1); i <= f.tracks.last; i++ {
 		t := f.tracks.at(i)

@@ -59,6 +59,11 @@ type track struct {
 	pace    uint8 // from the ping before to the held one
 }
 
+// lineless reports whether no line is known of the track: it has no vertex yet, or
+// what is known may have holes. It begins, or begins anew, with a ping behind its
+// floor, and what is older is late.
+func (t *track) lineless() bool { return t.broken || t.n == 0 }
+
 // newest returns the time of the newest ping that is not late.
 func (t *track) newest() int64 {
 	switch {
@@ -148,6 +153,21 @@ func (x index) remove(hash, i uint32) {
 	x[at] = 0
 }
 
+// floor returns what the first vertex of a lineless track must be later than, ms:
+// what may have been forgotten of the track when it was made, or what was lost since.
+// What is forgotten of others in the meantime does not matter, or whoever is new
+// while many riders come and go would be late for as long as they do.
+func (f *Filter) floor(t *track) int64 {
+	floor := int64(math.MinInt64)
+	if t.n == 0 {
+		floor = t.base
+	}
+	if t.broken {
+		floor = max(floor, f.torn)
+	}
+	return f.past(floor)
+}
+
 // create returns a new track without vertices; once tells that its first ping is
 // to come.
 func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
@@ -178,6 +198,7 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 	*f.names.at(i) = name{key: key}
 	f.text += textBytes(key)
 	f.addDevice(i, device)
+	t.base = f.forgotOf(rider, device)
 	f.index.put(hash, i)
 	f.order.at(i).stamp = 0
 	if f.loading == nil {

@@ -52,6 +52,33 @@ func TestCheckpointsOfVersionsBefore(t *testing.T) {
 	}
 }
 
+// A piece of version 5 does not tell what a broken track's first vertex must be later
+// than: it must be later than what a new track's must.
+func TestBrokenTracksOfVersionsBefore(t *testing.T) {
+	piece, err := os.ReadFile(filepath.Join("testdata", "piece-v5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRun(t, DefaultConfig(), Bound{MaxError: 10, AccuracyCap: 50})
+	if err := r.Load(piece); err != nil {
+		t.Fatal(err)
+	}
+	r.Clock(second(1000).At)
+	for _, name := range []string{"gone", "held", "broken"} { // the first without points
+		late := r.Counts().Late
+		for _, at := range []int{58, 60} {
+			r.judge(of(name, "", second(at)))
+		}
+		if n := r.Counts().Late - late; n != 2 {
+			t.Errorf("%d of 2 pings of %s from before the damage are late", n, name)
+		}
+		r.judgeAll([]pingline.Ping{of(name, "", second(71)), of(name, "", second(72))})
+		if n := r.Counts().Late - late; n != 2 {
+			t.Errorf("%s does not begin anew behind the damage", name)
+		}
+	}
+}
+
 // of makes p one of another track.
 func of(rider, device string, p pingline.Ping) pingline.Ping {
 	p.Rider, p.Device = rider, device

@@ -214,6 +214,7 @@ type commit struct {
 	at      int64 // ours
 	entries []pingline.Entry
 	since   int64 // of those that are stored
+	lost    bool  // from the log, not from the store
 }
 
 // world is a run whose filter is thrown away now and then.
@@ -227,6 +228,9 @@ type world struct {
 	evicted uint64
 	exact   bool // memory for blocks suffices: a rebuilt filter is the same
 	clocked bool // the filter is told the time
+	flood   int  // riders who send once or twice, in a commit, at most
+	flooded int  // so far
+	newest  int64
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -248,6 +252,8 @@ func newWorld(t testing.TB, seed uint64) *world {
 			k.rider, k.device = fmt.Sprint("r-", n%2), fmt.Sprint("d-", n)
 		}
 		w.exact = w.exact && cfg.MaxRiders > len(w.walkers)
+	} else if rng.IntN(2) == 0 {
+		w.flood = 1 + rng.IntN(20)
 	}
 	return w
 }
@@ -259,6 +265,9 @@ func (w *world) commit() (pings int) {
 		w.bound.AccuracyCap = []float64{0, 50, 50, 20}[w.rng.IntN(4)]
 	}
 	w.begin()
+	if w.flood > 0 {
+		pings += w.pour()
+	}
 	active := 1 + w.rng.IntN(len(w.walkers)) // the others are silent
 	if w.rng.IntN(30) == 0 {
 		w.rng.Shuffle(len(w.walkers), func(i, j int) { w.walkers[i], w.walkers[j] = w.walkers[j], w.walkers[i] })
@@ -279,6 +288,28 @@ func (w *world) commit() (pings int) {
 			w.Idle(&w.batch, w.now, w.rng.IntN(5))
 			w.take()
 		}
+	}
+	return pings
+}
+
+// pour lets riders come in that nobody has seen before, most of them never to be seen
+// again.
+func (w *world) pour() (pings int) {
+	now := w.walkers[0].at
+	for range w.rng.IntN(w.flood) {
+		p := flooder(w.flooded, now-[]int64{0, 1000, -100_000, 3_600_000}[w.rng.IntN(4)])
+		w.flooded++
+		w.send(p)
+		if pings++; w.rng.IntN(3) == 0 {
+			p.At, p.Trip = now+w.rng.Int64N(2000)-1000, "t"
+			w.send(p)
+			pings++
+		}
+	}
+	if w.rng.IntN(50) == 0 && len(w.walkers) < 100 {
+		k := newWalker(w.rng, len(w.walkers))
+		k.at = now - w.rng.Int64N(3000)
+		w.walkers = append(w.walkers, k)
 	}
 	return pings
 }
@@ -314,6 +345,7 @@ func (w *world) pardon(track string) {
 // send judges a ping and logs what comes of it.
 func (w *world) send(p pingline.Ping) {
 	e := pingline.Entry{Ping: p, Cell: uint64(p.At), SubKey: uint16(p.LatE7)}
+	w.newest = max(w.newest, p.At)
 	newest, duplicate := w.Look(&e)
 	goes, evicted := w.goesFor(&p), w.Counts().Evicted
 	v, _ := w.Judge(&w.batch, &e, w.bound, uint64(len(w.tokens)+1), w.now)
@@ -411,6 +443,12 @@ func (w *world) number() uint64 { return uint64(len(w.commits)) }
 func (w *world) replay(f *Filter, from uint64) {
 	for n := from; n < w.number(); n++ {
 		c := &w.commits[n]
+		if c.lost {
+			continue
+		}
+		if n > 0 && w.commits[n-1].lost && from < n {
+			f.Damaged(w.commits[n-1].at)
+		}
 		f.Clock(c.at)
 		if since := f.Replay(n+1, c.bound, c.entries); from == 0 && w.exact && since != c.since {
 			w.Fatalf("commit %d changes what readers see since %d, replayed since %d", n+1, c.since, since)
@@ -470,6 +508,48 @@ func (w *world) rebuild(more func()) {
 	w.now = 0
 }
 
+// damage loses commits from the log: all is stored by then, and the filter is made
+// from a checkpoint of before.
+func (w *world) damage() (pings int) {
+	w.flushAll()
+	var pieces [][]byte
+	for s, more := w.Snapshot(), true; more; {
+		var piece []byte
+		piece, more = s.Next(nil, w.number())
+		pieces = append(pieces, piece)
+	}
+	before := len(w.commits)
+	for range 1 + w.rng.IntN(20) {
+		pings += w.commit()
+	}
+	w.flushAll()
+	for i := range w.commits[before:] {
+		c := &w.commits[before+i]
+		c.lost, c.at = true, w.newest
+	}
+	f := w.fresh()
+	for _, piece := range pieces {
+		if err := f.Load(piece); err != nil {
+			w.Fatal(err)
+		}
+	}
+	f.Damaged(w.newest)
+	w.evicted += w.Counts().Evicted
+	w.Filter = f
+	w.now = 0
+	w.begin()
+	return pings
+}
+
+// flushAll stores all that is held, in a commit of its own.
+func (w *world) flushAll() {
+	w.begin()
+	for more := true; more; {
+		more = w.Flush(&w.batch, 10)
+		w.take()
+	}
+}
+
 // knownOf returns what a filter knows of a rider, by device.
 func knownOf(f *Filter, rider string) string {
 	list := f.Known(nil, rider)
@@ -496,6 +576,11 @@ func sameState(a, b *Filter) error {
 	known := b.inOrder()
 	for n, i := range a.inOrder() {
 		j := known[n]
+		if s, t := a.tracks.at(i), b.tracks.at(j); s.n == 0 && t.n == 0 {
+			old := t.base // a floor: as with forgot, that of one who was rebuilt may be higher
+			t.base = s.base
+			defer func() { t.base = old }()
+		}
 		if !bytes.Equal(a.appendTrack(nil, i), b.appendTrack(nil, j)) {
 			return fmt.Errorf("track %q and %q differ:\n%+v\n%+v", a.names.at(i).key, b.names.at(j).key, *a.tracks.at(i), *b.tracks.at(j))
 		}
@@ -530,6 +615,9 @@ func TestEveryAnswerHolds(t *testing.T) {
 				}
 				if w.rng.IntN(100) == 0 {
 					w.checkComplete()
+				}
+				if !w.clocked && w.rng.IntN(300) == 0 {
+					pings += w.damage()
 				}
 			}
 			w.rebuild(more)

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"math"
 	"time"
 
 	"pingline"
@@ -29,7 +28,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 			j.Verdicts[i] = pingline.Shed
 			continue
 		}
-		if w.tracks()-known >= room && w.isNew(&e) {
+		if w.tracks()-known >= room && !w.filter.Has(&e.Ping) {
 			j.Verdicts[i] = pingline.Shed
 			j.fresh.over = append(j.fresh.over, int32(i))
 			continue
@@ -64,12 +63,6 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 
 // tracks is how many tracks the filter has made.
 func (w *Writer) tracks() int { return w.filter.Riders() + int(w.filter.Counts().Evicted) }
-
-// isNew reports whether no ping of e's track is known, late ones aside.
-func (w *Writer) isNew(e *pingline.Entry) bool {
-	newest, _ := w.filter.Look(e)
-	return newest == math.MinInt64
-}
 
 // shedWithin is how far behind a track's newest ping the next one has to be at
 // level 3, in ms.
