@@ -81,6 +81,9 @@ func (p *blockPool) find(r *recent, ts int64) (place, bool) {
 }
 
 func search(points []point, base, ts int64) (int, bool) {
+	if len(points) == 0 || base+int64(points[0].since) > ts {
+		return 0, false // all are later: of most blocks only this is looked at
+	}
 	for i := len(points) - 1; i >= 0; i-- {
 		if base+int64(points[i].since) <= ts {
 			return i, true
