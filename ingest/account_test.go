@@ -18,10 +18,6 @@ func liveHeap() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// perConnection is what an open connection takes besides what is in the accounts:
-// its goroutine, fasthttp's buffers and request, and its end in the test.
-const perConnection = 64 << 10
-
 // Under slow bodies, packed ones among them, and readers that do not read, the heap
 // grows by no more than what the accounts say and what the connections take.
 func TestAccountsCoverTheHeap(t *testing.T) {
@@ -42,7 +38,7 @@ func TestAccountsCoverTheHeap(t *testing.T) {
 		return s.budget.used.Load() > s.budget.most/2 && s.answers.used.Load() > s.answers.most/8
 	})
 	st := s.Stats()
-	accounted := st.InProgress + st.Reading + st.Connections*perConnection
+	accounted := st.InProgress + st.Reading + st.Connections*(ConnectionBytes+endInTest)
 	if grown := liveHeap() - before; grown > accounted+8<<20 {
 		t.Errorf("the heap grew by %d MiB, the accounts say %d in progress, %d of reads, %d connections", grown>>20, st.InProgress>>20, st.Reading>>20, st.Connections)
 	}

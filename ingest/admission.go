@@ -121,6 +121,9 @@ func (s *Server) charge(x *exchange, n int64) error {
 		}
 		return s.charge(x, n)
 	}
+	if x.claim.byShare(n) {
+		s.held.note(shareOfWork, x.sender, time.Now())
+	}
 	return fmt.Errorf("more than %d bytes of requests are in progress, or more than a quarter of that from this client: %w", s.budget.most, ErrUnavailable)
 }
 

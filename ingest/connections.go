@@ -11,18 +11,24 @@ import (
 )
 
 // connections are all that are open. When there are as many as there may be, the
-// next one takes the place of one that waits for its client: the longest waiting
-// of the client that has most. Connections of our own proxies stand for many
-// clients and are taken last.
+// next one takes the place of one that waits for its client, of the client that has
+// most: the longest waiting between two requests or, if there is none, within one.
+// Connections of our own proxies stand for many clients and are taken last.
 type connections struct {
 	most int
 	ours func(netip.Addr) bool
+	held func(netip.Addr) // told of the client whose connections are closed for others, if it is not ours
 
 	mu     sync.Mutex
 	list   []*connection
 	peers  map[netip.Addr]*peer
 	closed uint64 // for others to have their place
 }
+
+// ConnectionBytes is what a connection takes at most, besides its requests in work:
+// its goroutine, its buffers, and what fasthttp keeps of the longest head. One that
+// is between short requests takes a third.
+const ConnectionBytes = 48 << 10
 
 // peer is a client at the other end of connections.
 type peer struct {
@@ -39,6 +45,7 @@ type connection struct {
 	at   int // in list; -1 when its place is gone
 
 	waits   atomic.Int64 // since when it waits for its client, ns of clock; 0 if it does not
+	within  atomic.Bool  // a request has begun to come, and its answer has not left
 	unread  atomic.Bool  // a request was answered before all of it had come
 	bounded bool         // limitBuffer was called
 	frames  framing      // for Read alone, as is bad
@@ -78,7 +85,8 @@ func (l *connections) add(c net.Conn) *connection {
 // candidate is a connection that waits for its client since some time.
 type candidate struct {
 	*connection
-	since int64
+	since  int64
+	within bool
 }
 
 // compare puts a connection first that is to be closed before another.
@@ -90,6 +98,10 @@ func (a candidate) compare(b candidate) int {
 		return -1
 	case p.open != q.open:
 		return q.open - p.open
+	case a.within != b.within && a.within:
+		return 1
+	case a.within != b.within:
+		return -1
 	}
 	return cmp.Compare(a.since, b.since)
 }
@@ -100,13 +112,16 @@ func (l *connections) makeRoom() {
 	waiting := make([]candidate, 0, len(l.list))
 	for _, c := range l.list {
 		if since := c.waits.Load(); since > 0 {
-			waiting = append(waiting, candidate{c, since})
+			waiting = append(waiting, candidate{c, since, c.within.Load()})
 		}
 	}
 	if len(waiting) == 0 {
 		return
 	}
 	first := slices.MinFunc(waiting, candidate.compare)
+	if l.held != nil && !first.peer.ours {
+		l.held(first.peer.addr)
+	}
 	goes := []candidate{first}
 	if more := first.peer.open / 100; more > 0 {
 		goes = slices.DeleteFunc(waiting, func(c candidate) bool { return c.peer != first.peer })
@@ -148,6 +163,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	if c.bad != nil {
 		return 0, c.bad
 	}
+	c.within.Store(c.frames.within()) // else all that came is answered
 	c.waits.Store(clock())
 	n, err := c.Conn.Read(p)
 	c.waits.Store(0)
@@ -157,7 +173,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	}
 	c.bad = bad
 	c.unread.Store(true)
-	if c.frames.state == atRequest && !c.frames.begun {
+	if !c.frames.within() {
 		p[pass] = 'X' // to fasthttp, a connection that ends before a request is no error
 		pass++
 	}
@@ -168,10 +184,18 @@ func (c *connection) Read(p []byte) (int, error) {
 }
 
 func (c *connection) Write(p []byte) (int, error) {
+	c.within.Store(true)
 	c.waits.Store(clock())
 	n, err := c.Conn.Write(p)
 	c.waits.Store(0)
 	return n, err
+}
+
+// SetWriteDeadline returns nil even if c was closed for another to have its place:
+// fasthttp panics at an error of this, and the write that follows says the same.
+func (c *connection) SetWriteDeadline(t time.Time) error {
+	_ = c.Conn.SetWriteDeadline(t)
+	return nil
 }
 
 // limitBuffer bounds what the system keeps of answers that are not taken.

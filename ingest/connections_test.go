@@ -28,7 +28,7 @@ func TestWhichConnectionGoes(t *testing.T) {
 	proxy := netip.MustParseAddr("10.0.0.1")
 	type call struct {
 		from string
-		wait int64 // since when it waits; 0: its request is in work
+		wait int64 // since when it waits; 0: its request is in work; below 0: within a request
 	}
 	for _, tt := range []struct {
 		name   string
@@ -39,6 +39,8 @@ func TestWhichConnectionGoes(t *testing.T) {
 		{"that of the client with most", []call{{"192.0.2.1", 5}, {"192.0.2.2", 30}, {"192.0.2.2", 20}}, []int{2}},
 		{"the longest waiting of clients with as many", []call{{"192.0.2.1", 30}, {"192.0.2.2", 20}, {"192.0.2.3", 40}}, []int{1}},
 		{"not one with a request in work", []call{{"192.0.2.1", 0}, {"192.0.2.1", 0}, {"192.0.2.1", 40}}, []int{2}},
+		{"one between requests before one within one", []call{{"192.0.2.1", -10}, {"192.0.2.1", 40}, {"192.0.2.1", 30}}, []int{2}},
+		{"within one, if the client with most has no other", []call{{"192.0.2.1", -20}, {"192.0.2.1", -10}, {"192.0.2.2", 5}}, []int{1}},
 		{"of another, if all of the client with most are in work", []call{{"192.0.2.1", 0}, {"192.0.2.1", 0}, {"192.0.2.2", 40}}, []int{2}},
 		{"none, if all are in work", []call{{"192.0.2.1", 0}, {"192.0.2.2", 0}}, nil},
 		{"of a network of version 6", []call{{"2001:db8::1", 30}, {"2001:db8::ffff:2", 20}, {"192.0.2.1", 10}}, []int{1}},
@@ -59,7 +61,8 @@ func TestWhichConnectionGoes(t *testing.T) {
 			var all []*connection
 			for _, c := range tt.calls {
 				own := add(c.from)
-				own.waits.Store(c.wait)
+				own.waits.Store(max(c.wait, -c.wait))
+				own.within.Store(c.wait < 0)
 				all = append(all, own)
 			}
 			if last := add("198.51.100.1"); (last == nil) != (tt.closed == nil) {
@@ -124,6 +127,81 @@ func TestAnSOSAtTheLimitOfConnections(t *testing.T) {
 	if st := s.Stats(); st.TurnedAway != 0 || st.Connections != 50 {
 		t.Errorf("%+v, want none turned away", st)
 	}
+}
+
+// A connection whose place is taken while its body comes ends, and nothing else.
+func TestPlaceTakenWithinABody(t *testing.T) {
+	s, _ := testServer(t, Config{MaxConnections: 4, pace: pace{grace: time.Minute, rate: 1, limit: time.Minute}})
+	for range 4 {
+		w := dialFrom(t, s, "127.0.0.9")
+		w.say(post+"Content-Length: 4000000\r\n\r\n%s", strings.Repeat(" ", prefetched))
+	}
+	until(t, "their bodies come", func() bool { return s.budget.used.Load() > 0 && s.ln.conns.waiting() == 4 })
+	for range 4 {
+		dialFrom(t, s, "127.0.0.2").healthy()
+	}
+	until(t, "what they had is given back", func() bool {
+		return s.budget.used.Load() == (requestBytes+firstBytes)*int64(s.ln.conns.withinRequests())
+	})
+	if st := s.Stats(); st.Displaced < 2 || st.TurnedAway != 0 {
+		t.Errorf("%+v, want some displaced and none turned away", st)
+	}
+}
+
+// A crowd behind one address, with more connections than there may be, loses
+// connections between requests; a request that comes slowly is answered.
+func TestACrowdBehindOneAddressLosesNoRequest(t *testing.T) {
+	const most = 40
+	s, _ := testServer(t, Config{MaxConnections: most})
+	body := onePing("r", 1) + strings.Repeat(" ", 100)
+	var half []*wire
+	for i := range most / 2 {
+		w := dialFrom(t, s, "127.0.0.9")
+		switch i % 3 {
+		case 0:
+			w.say(post)
+		case 1:
+			w.say(post+"Content-Length: %d\r\n\r\n%s", len(body), body[:50])
+		case 2:
+			w.say("%sPOST", healthy)
+			if a := w.hear(); a.status != 200 {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		}
+		half = append(half, w)
+	}
+	until(t, "they have begun", func() bool { return s.ln.conns.withinRequests() == most/2 })
+	for range most {
+		dialFrom(t, s, "127.0.0.9").healthy()
+	}
+	for i, w := range half {
+		switch i % 3 {
+		case 0:
+			w.say("Content-Length: %d\r\n\r\n%s", len(body), body)
+		case 1:
+			w.say("%s", body[50:])
+		case 2:
+			w.say("%sContent-Length: %d\r\n\r\n%s", strings.TrimPrefix(post, "POST"), len(body), body)
+		}
+		if a := w.hear(); a.status != 200 {
+			t.Errorf("one that had begun: %d %s", a.status, a.body)
+		}
+	}
+	if st := s.Stats(); st.TurnedAway != 0 || st.Displaced == 0 {
+		t.Errorf("%+v, want some displaced and none turned away", st)
+	}
+}
+
+// withinRequests counts connections that wait within a request.
+func (l *connections) withinRequests() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.list {
+		if c.waits.Load() > 0 && c.within.Load() {
+			n++
+		}
+	}
+	return n
 }
 
 // Where every connection has a request in work there is no place for another.

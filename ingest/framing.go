@@ -16,6 +16,8 @@ import (
 //   - a request line that is not a method we know, a target and HTTP/1.0 or
 //     HTTP/1.1, with a space between each
 //   - a header line that is folded, or whose name is no token
+//   - more than maxFields header lines, or maxFields parameters of a target:
+//     fasthttp keeps the memory for them as long as the connection is open
 //   - two lines of Host, of Content-Length or of Transfer-Encoding, both of the last
 //     two, or none of Host in HTTP/1.1
 //   - a Content-Length of anything but digits
@@ -31,7 +33,7 @@ type framing struct {
 
 	// Of the head so far.
 	http10        bool
-	hosts         int
+	fields, hosts int
 	length        int64 // -1: not said
 	chunked, body bool
 }
@@ -51,11 +53,13 @@ const (
 // behind is the state behind the last byte.
 var behind = [...]frameState{inBody: atRequest, inChunk: behindChunk}
 
-// maxLine bounds a line of a head; fasthttp takes heads of 4 KiB. A line about a
-// chunk has no more than maxChunkLine.
+// headBytes bounds a head, as fasthttp has it in one buffer, and maxLine a line of
+// it; a line about a chunk has no more than maxChunkLine.
 const (
-	maxLine      = 8 << 10
+	headBytes    = 8 << 10
+	maxLine      = headBytes
 	maxChunkLine = 256
+	maxFields    = 100
 )
 
 var errFraming = errors.New("malformed request")
@@ -63,6 +67,9 @@ var errFraming = errors.New("malformed request")
 func framingError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errFraming, fmt.Sprintf(format, args...))
 }
+
+// within reports whether a request has begun and not ended.
+func (f *framing) within() bool { return f.state != atRequest || f.begun }
 
 // check returns how many bytes of p may be passed on, and an error for what
 // follows them.
@@ -121,6 +128,7 @@ func (f *framing) take(line []byte) error {
 	switch f.state {
 	case atRequest:
 		if len(line) == 0 {
+			f.begun = false
 			return nil // left behind by a client before
 		}
 		return f.request(line)
@@ -148,8 +156,11 @@ func (f *framing) request(line []byte) error {
 	if !known(method) || len(target) == 0 || bytes.IndexByte(target, '\t') >= 0 || string(version) != "HTTP/1.1" && string(version) != "HTTP/1.0" {
 		return framingError("request line %.60q", line)
 	}
+	if bytes.Count(target, []byte("&")) >= maxFields {
+		return framingError("more than %d parameters", maxFields)
+	}
 	f.state, f.begun, f.http10 = inHead, true, version[7] == '0'
-	f.hosts, f.length, f.chunked = 0, -1, false
+	f.fields, f.hosts, f.length, f.chunked = 0, 0, -1, false
 	f.body = string(method) != "GET" && string(method) != "HEAD"
 	return nil
 }
@@ -169,6 +180,9 @@ func (f *framing) field(line []byte) error {
 	name, value, ok := bytes.Cut(line, []byte(":"))
 	if !ok || !isToken(name) {
 		return framingError("header line %.60q", line)
+	}
+	if f.fields++; f.fields > maxFields {
+		return framingError("more than %d header lines", maxFields)
 	}
 	switch {
 	case len(name) == 4 && bytes.EqualFold(name, []byte("Host")):

@@ -46,6 +46,8 @@ var ambiguous = []struct{ name, said, want string }{
 	{"a name that is none", post + "Con(tent: 2\r\n\r\n[]", "header line"},
 	{"no name", post + ": 2\r\n\r\n[]", "header line"},
 	{"no colon", post + "Content-Length 2\r\n\r\n[]", "header line"},
+	{"many header lines", post + strings.Repeat("a:\r\n", maxFields) + "\r\n", "more than 100 header lines"},
+	{"many parameters", "POST /v1/pings?" + strings.Repeat("a&", maxFields) + " HTTP/1.1\r\nHost: x\r\n\r\n", "more than 100 parameters"},
 	{"spaces in the target", "POST /v1/pings x HTTP/1.1\r\nHost: x\r\n\r\n", "request line"},
 	{"two spaces", "POST  /v1/pings HTTP/1.1\r\nHost: x\r\n\r\n", "request line"},
 	{"another version", "POST /v1/pings HTTP/1.2\r\nHost: x\r\n\r\n", "request line"},

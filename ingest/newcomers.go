@@ -125,7 +125,7 @@ func (b *bringers) most(usual int, now time.Time) string {
 	case top.shed == 0 && top.riders-top.missed < usual:
 		return ""
 	case top.shed > 0:
-		return fmt.Sprintf("client %v brings more new riders than --new-riders-rate allows: %d in a minute, and %d pings of others were shed", top.client, top.riders-top.missed, top.shed)
+		return fmt.Sprintf("client %v brings more new riders than --new-riders-rate allows: %d in a minute, and %d pings of others were shed; %s, or raise the rate", top.client, top.riders-top.missed, top.shed, ifProxy)
 	}
 	return fmt.Sprintf("client %v brought %d new riders in a minute", top.client, top.riders-top.missed)
 }

@@ -68,7 +68,7 @@ func TestNewRidersOfOneClient(t *testing.T) {
 	if received := s.Stats().Received; sum != received || w.New != most+502 {
 		t.Errorf("%d verdicts of %d pings, %d new tracks", sum, received, w.New)
 	}
-	if ready := send(t, "GET", url+"/readyz", nil); !strings.Contains(ready.body, "client 127.0.0.9 brings more new riders than --new-riders-rate allows") {
+	if ready := send(t, "GET", url+"/readyz", nil); !strings.Contains(ready.body, "client 127.0.0.9 brings more new riders than --new-riders-rate allows") || !strings.Contains(ready.body, ifProxy) {
 		t.Errorf("readyz: %s", ready.body)
 	}
 }

@@ -87,6 +87,7 @@ func TestOpenAPI(t *testing.T) {
 	verify(slow.hear(), "POST", "/v1/pings", "half a body")
 	check("POST", "/v1/pings", "["+strings.Repeat("{},", 10)+"{}]")
 	check("POST", "/v1/pings", "[]", "Content-Encoding", "br")
+	check("POST", "/v1/pings", "[]", "Cookie", strings.Repeat("x", headBytes))
 	s.budget.used.Add(1 << 20)
 	check("POST", "/v1/pings", onePing("r", 8))
 	s.budget.used.Add(-1 << 20)

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -25,8 +26,9 @@ const (
 
 // reading is a read in work. What it took is given back when its answer has left.
 type reading struct {
-	client  uint64
-	slot    claim // one of readsAtOnce
+	sender  netip.Addr
+	client  uint64 // sender's key
+	slot    claim  // one of readsAtOnce
 	bytes   claim
 	leaving bool // the answer is on its way
 	also    func()
@@ -36,7 +38,7 @@ type reading struct {
 func (s *Server) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		addr, ours := s.client(c)
-		r := &reading{client: s.keyOf(addr)}
+		r := &reading{sender: addr, client: s.keyOf(addr)}
 		if !ours {
 			if wait := s.readers.take(r.client, 1, time.Now()); wait > 0 {
 				return &rateError{"this client asks more often than it may: ask again later", wait}
@@ -49,6 +51,9 @@ func (s *Server) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handle
 			}
 		}()
 		if !r.slot.take(1) {
+			if r.slot.byShare(1) {
+				s.held.note(shareOfReads, addr, time.Now())
+			}
 			return readLater("%d reads are in progress, or more than a quarter of that of this client", s.slots.most)
 		}
 		if err := s.chargeRead(r, readBytes); err != nil {
@@ -61,6 +66,9 @@ func (s *Server) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handle
 func (s *Server) chargeRead(r *reading, n int64) error {
 	if r.bytes.take(n) {
 		return nil
+	}
+	if r.bytes.byShare(n) {
+		s.held.note(shareOfReads, r.sender, time.Now())
 	}
 	return readLater("answers take more than %d bytes, or of this client more than a quarter of that", s.answers.most)
 }

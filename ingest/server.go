@@ -74,6 +74,7 @@ type Server struct {
 	readers            *rates // reads of a client
 	newRiders          *rates // of a client
 	bringers           bringers
+	held               sharesHeld
 	needs, clientNeeds *rates // requests of those who say they are in need, in all and of a client
 
 	mu    sync.Mutex
@@ -93,6 +94,8 @@ type ServerStats struct {
 	Connections int64  // open now
 	TurnedAway  uint64 // connections refused, one too many each
 	Displaced   uint64 // connections closed while they waited for their client, for others to have their place
+
+	MaxInProgress, MaxReading, MaxConnections int64 // as far as they go
 }
 
 // New returns a server that listens, but does not answer before Run.
@@ -133,6 +136,7 @@ func New(cfg Config) (*Server, error) {
 		stats:    ServerStats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
 	s.ln = newListener(ln, cfg.MaxConnections, s.trusts)
+	s.ln.conns.held = func(client netip.Addr) { s.held.note(shareOfConnections, client, time.Now()) }
 	s.over.leaveOut(s.answers.used.Load)
 	s.pool.New = func() any { return new(exchange) }
 	s.large.New = s.pool.New
@@ -141,6 +145,7 @@ func New(cfg Config) (*Server, error) {
 		ReadTimeout:           cfg.HeadTimeout,
 		WriteTimeout:          cfg.WriteTimeout,
 		IdleTimeout:           cfg.IdleTimeout,
+		ReadBufferSize:        headBytes,
 		DisableStartupMessage: true,
 		DisableDefaultDate:    true,
 		ErrorHandler:          s.refuse,
@@ -196,6 +201,7 @@ func (s *Server) Stats() ServerStats {
 	st.InProgress, st.TurnedAway = s.budget.used.Load()+s.reserve.used.Load(), s.ln.refused.Load()
 	st.Reading = s.answers.used.Load()
 	st.Connections, st.Displaced = s.ln.conns.count()
+	st.MaxInProgress, st.MaxReading, st.MaxConnections = s.budget.most+s.reserve.most, s.answers.most, int64(s.cfg.MaxConnections)
 	return st
 }
 
@@ -375,6 +381,7 @@ func (s *Server) ready(c *fiber.Ctx) error {
 	if note := s.bringers.most(int(60*cmp.Or(s.cfg.NewRidersRate, usualNewRiders)), time.Now()); note != "" {
 		notes = append(notes, note)
 	}
+	notes = append(notes, s.held.notes(time.Now())...)
 	if s.cfg.Notes != nil {
 		notes = append(notes, s.cfg.Notes()...)
 	}

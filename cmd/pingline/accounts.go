@@ -1,9 +1,8 @@
 package main
 
 import (
-	"runtime/debug"
-
 	"pingline/dedupe"
+	"pingline/ingest"
 	"pingline/partition"
 )
 
@@ -21,12 +20,13 @@ type account struct {
 }
 
 // accounts are all that grow with what comes in: what is in none of them is a
-// fault. The rest of the heap is of fixed size, or some KiB for each connection.
+// fault. The rest of the heap is of fixed size.
 func (s *service) accounts(b *books) []account {
 	cells := 1
 	list := []account{
-		{"requests", b.server.InProgress, min(int64(s.cfg.MaxInProgress), debug.SetMemoryLimit(-1)/4)},
-		{"reads", b.server.Reading, limitReading()},
+		{"requests", b.server.InProgress, b.server.MaxInProgress},
+		{"reads", b.server.Reading, b.server.MaxReading},
+		{"connections", b.server.Connections * ingest.ConnectionBytes, b.server.MaxConnections * ingest.ConnectionBytes},
 		{"filter", b.writer.FilterBytes, dedupe.MaxBytes(s.cfg.Filter.config())},
 		{"log", s.log.CacheBytes(), logCache},
 		{"sink", s.sink.Memory(), 3*sinkMemory + 1<<20},

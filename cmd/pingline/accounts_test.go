@@ -33,7 +33,7 @@ func (p *process) heap() float64 {
 // over its limit.
 func (p *process) accounts() (sum float64) {
 	p.t.Helper()
-	for _, name := range []string{"requests", "reads", "filter", "log", "sink", "cells", "rollup"} {
+	for _, name := range []string{"requests", "reads", "connections", "filter", "log", "sink", "cells", "rollup"} {
 		label := fmt.Sprintf(`{account="%s"}`, name)
 		n, err := p.metric("pingline_memory_bytes" + label)
 		most, errMost := p.metric("pingline_memory_max_bytes" + label)

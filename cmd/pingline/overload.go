@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
+	"runtime/debug"
 
 	"pingline/ingest"
 	"pingline/rollup"
@@ -61,13 +63,19 @@ func prefixes(list []network) []netip.Prefix {
 // stores.
 const spareFiles = 200
 
-// limitConnections keeps connections to the files that may be open.
+// limitConnections keeps connections to the files that may be open, and to what an
+// eighth of the memory limit can hold.
 func limitConnections(asked int, logger *slog.Logger) int {
-	files := maxFiles()
-	if files == 0 || uint64(asked)+spareFiles <= files {
-		return asked
+	most := int64(asked)
+	limit := func(to int64, by string) {
+		if to = max(1, to); to < most {
+			logger.Warn("connections are limited by "+by, "connections", to, "configured", asked)
+			most = to
+		}
 	}
-	most := max(1, int(files)-spareFiles)
-	logger.Warn("connections are limited by the number of files that may be open (ulimit -n)", "connections", most, "configured", asked)
-	return most
+	if files := maxFiles(); files > 0 && files <= math.MaxInt64 {
+		limit(int64(files)-spareFiles, "the number of files that may be open (ulimit -n)")
+	}
+	limit(debug.SetMemoryLimit(-1)/8/ingest.ConnectionBytes, "an eighth of the memory limit")
+	return int(most)
 }

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"testing"
+
+	"pingline/ingest"
+)
+
+// Connections never take more than an eighth of the memory limit.
+func TestConnectionsFollowTheMemoryLimit(t *testing.T) {
+	was := debug.SetMemoryLimit(1 << 30)
+	defer debug.SetMemoryLimit(was)
+	logger := slog.New(slog.DiscardHandler)
+	most := 1 << 30 / 8 / ingest.ConnectionBytes
+	if files := int(maxFiles()); files > 0 {
+		most = min(most, files-spareFiles)
+	}
+	for asked, want := range map[int]int{1_000_000: most, most: most, 7: 7} {
+		if got := limitConnections(asked, logger); got != want {
+			t.Errorf("%d connections where there is 1 GiB become %d, want %d", asked, got, want)
+		}
+	}
+}
