@@ -52,7 +52,10 @@ func (l *Log) admit(r *Record, reserve bool) (st *store, after uint64, err error
 // durable, after a call of first, if that is not nil, with mu held.
 func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first func()) error {
 	b := encodeRecord(r)
-	err := st.put(ctx, l.cfg.AppendTimeout, b, after)
+	err := l.holdLog(ctx, false)
+	if err == nil {
+		err = st.put(ctx, l.cfg.AppendTimeout, b, after)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil && l.store != st {
@@ -97,7 +100,8 @@ func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first
 // It tries until ctx is done, as long as the disk is full or the servers do not
 // answer, and may then be called again. Trouble says meanwhile why: of servers
 // that are elsewhere, which may be choosing a leader, only after AppendTimeout.
-// A log whose files are gone it does not settle.
+// A log whose files are gone it does not settle, and of one that another node has
+// taken over it says so at once, with an error wrapping ErrOwned.
 func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -109,7 +113,7 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 			l.say(&l.trouble.failing, nil)
 			return r.Number, r.Totals, nil
 		}
-		if errors.Is(err, ErrClosed) {
+		if errors.Is(err, ErrClosed) || errors.Is(err, ErrOwned) {
 			return 0, t, fmt.Errorf("settle the log: %w", err)
 		}
 		switch where, _ := l.cfg.servers(); {
@@ -155,6 +159,9 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 		if err := l.reopen(ctx, len(payload)); err != nil {
 			return r, err
 		}
+	}
+	if err := l.holdLog(ctx, true); err != nil { // or the tail would be taken from its owner
+		return r, err
 	}
 	l.trimming.Lock()
 	defer l.trimming.Unlock()

@@ -57,7 +57,7 @@ func TestAppendCopies(t *testing.T) {
 // other knows it again when it has settled.
 func TestNothingOvertakes(t *testing.T) {
 	url := startNATS(t, t.TempDir()).ClientURL()
-	a, b := open(t, Config{URL: url}), open(t, Config{URL: url})
+	a, b := open(t, Config{URL: url, unowned: true}), open(t, Config{URL: url, unowned: true})
 	fill(t, a, 1, 100) // b knows the stream as empty
 	for range 3 {
 		for range 2 {
@@ -90,7 +90,7 @@ func TestNothingOvertakes(t *testing.T) {
 // that one of them was given a number for stands under that number.
 func TestTwoWriters(t *testing.T) {
 	url := startNATS(t, t.TempDir()).ClientURL()
-	logs := [2]*Log{open(t, Config{URL: url}), open(t, Config{URL: url})}
+	logs := [2]*Log{open(t, Config{URL: url, unowned: true}), open(t, Config{URL: url, unowned: true})}
 	var acked [2]map[uint64]string
 	var wg sync.WaitGroup
 	for i, l := range logs {

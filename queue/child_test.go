@@ -27,6 +27,9 @@ func runChild(role string, args []string) int {
 	if role == "churn" {
 		cfg.MaxBytes = 4 << 20
 	}
+	if role == "own" {
+		cfg.Node, cfg.Lease, role = "first", shortLease, "append"
+	}
 	l, err := Open(context.Background(), cfg)
 	if err == nil {
 		switch role {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -20,12 +21,16 @@ type Config struct {
 	Dir           string        // of the embedded store, the cursors and the high-water mark; created if missing
 	URL           string        // "" or Embedded: in this process; else servers with JetStream, nats://host,host
 	Stream        string        // "" means PINGLINE
+	Node          string        // our name, told to others that want a log on servers; "" means the host's
+	Lease         time.Duration // after which a log on servers is another's if we do not renew our hold on it; 0 means 15 s
 	Replicas      int           // of a stream on a cluster; 0 leaves what there is, and creates 3, or 1 on a single server
 	MaxBytes      int64         // of the log; 0 means 8 GiB; embedded, at most half of the disk that is free
 	Reserve       int64         // bytes of it that only an Append that says so may use; 0 means 5 %, negative none
 	AppendTimeout time.Duration // after which the fate of an append is unclear; 0 means 10 s
 	CacheBytes    int64         // of the newest records, held in memory; 0 means 32 MiB
 	Logger        *slog.Logger  // nil means slog.Default()
+
+	unowned bool // tests show what a log does that nothing keeps others away from
 }
 
 func (c *Config) embedded() bool { return c.URL == "" || c.URL == Embedded }
@@ -33,19 +38,23 @@ func (c *Config) embedded() bool { return c.URL == "" || c.URL == Embedded }
 func (c *Config) setDefaults() error {
 	c.Stream = cmp.Or(c.Stream, "PINGLINE")
 	c.MaxBytes = cmp.Or(c.MaxBytes, 8<<30)
+	c.Lease = cmp.Or(c.Lease, 15*time.Second)
 	c.AppendTimeout = cmp.Or(c.AppendTimeout, 10*time.Second)
 	c.CacheBytes = cmp.Or(c.CacheBytes, 32<<20)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	switch {
 	case c.Dir == "":
 		return errors.New("queue: Config.Dir is empty")
-	case c.MaxBytes < 0 || c.AppendTimeout < 0 || c.CacheBytes < 0 || c.Replicas < 0:
-		return fmt.Errorf("queue: a limit is negative: MaxBytes %d, AppendTimeout %v, CacheBytes %d, Replicas %d",
-			c.MaxBytes, c.AppendTimeout, c.CacheBytes, c.Replicas)
+	case c.MaxBytes < 0 || c.AppendTimeout < 0 || c.Lease < time.Millisecond || c.CacheBytes < 0 || c.Replicas < 0:
+		return fmt.Errorf("queue: a limit is negative, or a lease too short: MaxBytes %d, AppendTimeout %v, Lease %v, CacheBytes %d, Replicas %d",
+			c.MaxBytes, c.AppendTimeout, c.Lease, c.CacheBytes, c.Replicas)
 	case c.Reserve >= c.MaxBytes:
 		return fmt.Errorf("queue: a Reserve of %d leaves nothing of MaxBytes, %d", c.Reserve, c.MaxBytes)
 	}
 	c.Dir = filepath.Clean(c.Dir)
+	if c.Node == "" {
+		c.Node, _ = os.Hostname()
+	}
 	if !c.embedded() {
 		if _, err := c.servers(); err != nil {
 			return fmt.Errorf("queue: Config.URL: %w", err)

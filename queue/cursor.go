@@ -165,6 +165,18 @@ func (c *cursors) setTrimmed(to Cursor) {
 	c.now.Trimmed, c.dirty = to, true
 }
 
+// forget drops all cursors. The notes stay: they tell of the readers, not of where
+// they stand.
+func (c *cursors) forget(trimmed Cursor) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.now.Named)
+	if trimmed.Next > c.now.Trimmed.Next {
+		c.now.Trimmed = trimmed
+	}
+	c.dirty = true
+}
+
 func (c *cursors) trimmed() Cursor {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 func TestCursorsAreKept(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, cfg Config) {
-		cfg.Dir = t.TempDir()
+		cfg.Dir, cfg.unowned = t.TempDir(), true // a copy of a directory stands for a crash
 		l := open(t, cfg)
 		fill(t, l, 10, 100)
 		if at, ok := l.Cursor("a"); ok {

@@ -18,6 +18,11 @@
 // loses nothing of this, nor does a machine without power: what was written and
 // the entries of its directories are synced, the high-water mark apart.
 //
+// A log has one owner at a time: embedded, the process that has the directory's
+// lock; on servers, the one that the record beside the stream names. There Open
+// waits for as long as a lease lasts if that one is silent, and is refused if it
+// is not. An owner that was taken for dead finds out before it does any harm.
+//
 // The log does not look into what it stores, knows no readers, and keeps their
 // cursors only lazily.
 package queue
@@ -47,6 +52,9 @@ var (
 	// ErrNewer is wrapped by Open when a newer version has written the log or its
 	// cursors. Nothing of it was changed.
 	ErrNewer = errors.New("written by a newer version of Pingline: start that one")
+	// ErrOwned is wrapped by Open when another process has the log on its servers,
+	// and by whatever fails because another has taken it over.
+	ErrOwned = errors.New("the log belongs to another node")
 	// ErrClosed is wrapped by what is asked of a closed Log or Reader.
 	ErrClosed = errors.New("the log is closed")
 )
@@ -63,6 +71,7 @@ type Log struct {
 	end  context.CancelCauseFunc
 	work sync.WaitGroup
 
+	owner   *owner // nil if the log is embedded
 	trouble trouble
 	watched watched
 	margin  int64 // diskMargin; tests make it less
@@ -128,7 +137,13 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if c := l.cursors.furthest(); c.Next > known.Next {
 		known = c
 	}
-	if l.store, err = openStore(ctx, &l.cfg); err != nil {
+	if l.store, err = connectStore(&l.cfg); err != nil {
+		return nil, err
+	}
+	if err := l.takeOver(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.store.ready(ctx, &l.cfg); err != nil {
 		return nil, err
 	}
 	v, next, err := l.survey(ctx, l.store, known)
@@ -148,6 +163,9 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		cfg.Logger.Warn("the cursors of the log cannot be kept", "error", err)
 	}
 	l.work.Go(l.upkeep)
+	if l.owner != nil {
+		l.work.Go(l.keepHold)
+	}
 	return l, nil
 }
 
@@ -179,6 +197,9 @@ func (l *Log) assume(v *survey, next Cursor) {
 	if v.last != nil {
 		l.first, l.kept = v.first.Number, v.last.Number
 	}
+	if l.owner != nil { // what is before it may be deleted by one who was the owner
+		l.first = max(l.first, min(l.cursors.trimmed().Next, l.kept))
+	}
 	l.last, l.totals = next.Next-1, next.Totals
 }
 
@@ -205,6 +226,11 @@ func (l *Log) Close() error {
 // release gives back whatever is held.
 func (l *Log) release() (err error) {
 	l.end(ErrClosed)
+	if l.owner != nil {
+		if err := l.owner.release(); err != nil {
+			l.cfg.Logger.Warn("the log is not released: others must wait for the lease", "lease", l.cfg.Lease, "error", err)
+		}
+	}
 	if st := l.session(); st != nil {
 		st.close()
 	}

@@ -91,7 +91,7 @@ func TestOpenFails(t *testing.T) {
 	if _, err := Open(ctx, Config{Dir: t.TempDir()}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Open: %v, want Canceled", err)
 	}
-	eventually(t, "only the open log has goroutines", func() bool { return goroutines() <= 1 })
+	eventually(t, "only the open log has goroutines", func() bool { return goroutines() <= 2 }) // it keeps house, and its hold on the servers
 }
 
 // goroutines counts those of this package, beside the tests'.

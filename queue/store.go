@@ -52,7 +52,20 @@ const (
 )
 
 // openStore starts or connects to the server and creates or adopts the stream.
-func openStore(ctx context.Context, cfg *Config) (_ *store, err error) {
+func openStore(ctx context.Context, cfg *Config) (*store, error) {
+	s, err := connectStore(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.ready(ctx, cfg); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// connectStore starts or connects to the server and changes nothing there.
+func connectStore(cfg *Config) (_ *store, err error) {
 	s := &store{stream: cfg.Stream, subject: strings.ToLower(cfg.Stream) + ".log"}
 	defer func() {
 		if err != nil {
@@ -87,15 +100,18 @@ func openStore(ctx context.Context, cfg *Config) (_ *store, err error) {
 	if s.js, err = jetstream.New(s.read.Conn); err != nil {
 		return nil, err
 	}
+	return s, nil
+}
+
+// ready creates or adopts the stream.
+func (s *store) ready(ctx context.Context, cfg *Config) (err error) {
 	if err := s.adopt(ctx, cfg); err != nil {
-		return nil, fmt.Errorf("stream %s of the log: %w", s.stream, err)
+		return fmt.Errorf("stream %s of the log: %w", s.stream, err)
 	}
 	if s.server != nil {
-		if s.blocks, err = openBlockDir(s.server.blocks(s.stream), cfg.Dir); err != nil {
-			return nil, err
-		}
+		s.blocks, err = openBlockDir(s.server.blocks(s.stream), cfg.Dir)
 	}
-	return s, nil
+	return err
 }
 
 // batchReads reports whether a server of this version answers one request with

@@ -80,6 +80,9 @@ func (l *Log) trim(ctx context.Context, st *store, before, seq, lastSeq uint64) 
 			return err
 		}
 	}
+	if err := l.mayTrim(ctx, Cursor{Next: before, Totals: totals}); err != nil {
+		return err
+	}
 	if free, err := freeBytes(l.cfg.Dir); l.cfg.embedded() && err == nil && free < spareBytes {
 		if err := dropSpare(l.cfg.Dir); err != nil { // to purge takes room too
 			return err

@@ -15,7 +15,8 @@ import (
 // in this order is told.
 type trouble struct {
 	mu      sync.Mutex
-	gone    error // files of the log are not those that were opened: for good
+	gone    error // files of the log are not those that were opened, or it is another node's: for good
+	unheld  error // the hold on a log on servers is not renewed: it may be another's by now
 	failing error // an append or Settle has failed; until Settle returns nil
 	full    error // the disk has hardly any room
 
@@ -42,7 +43,7 @@ func (t *trouble) set(which *error, err error) (cause error, news bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	*which = err
-	for _, err := range [...]error{t.gone, t.failing, t.full} {
+	for _, err := range [...]error{t.gone, t.unheld, t.failing, t.full} {
 		if cause == nil {
 			cause = err
 		}

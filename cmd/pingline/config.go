@@ -30,6 +30,8 @@ type serveConfig struct {
 	Queue         string   `default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
 	QueueMaxBytes byteSize `default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
 
+	QueueLease time.Duration `default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
+
 	Influx influxConfig `embed:"" prefix:"influx-"`
 	Spread spreadConfig `embed:""`
 
@@ -143,6 +145,9 @@ func (c *serveConfig) Validate() error {
 		if f.v <= 0 {
 			return fmt.Errorf("--%s: %v is not above 0", f.flag, f.v)
 		}
+	}
+	if c.QueueLease < time.Second || c.QueueLease > time.Hour {
+		return fmt.Errorf("--queue-lease: %v is not in [1s, 1h]", c.QueueLease)
 	}
 	if c.RollupLateness < time.Second || c.RollupLateness > time.Hour {
 		return fmt.Errorf("--rollup-lateness: %v is not in [1s, 1h]", c.RollupLateness)

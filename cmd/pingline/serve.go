@@ -99,6 +99,8 @@ func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *servic
 	s.log, err = queue.Open(ctx, queue.Config{
 		Dir:        filepath.Join(cfg.DataDir, "log"),
 		URL:        cfg.Queue,
+		Node:       node,
+		Lease:      cfg.QueueLease,
 		MaxBytes:   int64(cfg.QueueMaxBytes),
 		CacheBytes: logCache,
 		Logger:     logger,
@@ -248,6 +250,7 @@ func (s *service) run(ctx context.Context) error {
 	g.Go(func() error { return s.sink.Run(sinking) })
 	g.Go(func() error { return s.trim(sinking) })
 	g.Go(func() error { return s.over.Run(sinking) })
+	g.Go(func() error { return s.log.WaitLost(sinking) })
 	if s.ops != nil {
 		g.Go(func() error { return s.ops.run(sinking) })
 	}

@@ -1,0 +1,99 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// takeOver makes a log on servers ours. When another directory had it since, our
+// cursors say nothing of how far the other got: they are forgotten, so that the
+// readers begin at the oldest record there is.
+func (l *Log) takeOver(ctx context.Context) error {
+	if l.cfg.embedded() || l.cfg.unowned {
+		return nil
+	}
+	owner, was, err := takeOver(ctx, l.store, &l.cfg, l.cursors.trimmed())
+	if err != nil {
+		return err
+	}
+	l.owner = owner
+	if was.ownership != nil && (!was.own || was.Trimmed.Next > l.cursors.trimmed().Next) {
+		l.cursors.forget(was.Trimmed)
+		l.cfg.Logger.Info("the log was another node's: its readers start again", "node", was.Node, "since", was.Since, "released", was.Released)
+	}
+	return nil
+}
+
+// holdLog returns nil if the log is ours: certainly, if proof is asked for, else
+// as far as our clock tells. Of an embedded log it is the lock file that says so.
+func (l *Log) holdLog(ctx context.Context, proof bool) error {
+	if l.owner == nil || !proof && !l.owner.expired() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
+	defer cancel()
+	err := l.owner.renew(ctx, nil)
+	l.tellOwner(err)
+	return err
+}
+
+// tellOwner makes what came of a renewal known.
+func (l *Log) tellOwner(err error) {
+	switch {
+	case errors.Is(err, ErrOwned):
+		l.say(&l.trouble.gone, err)
+	case err == nil:
+		l.say(&l.trouble.unheld, nil)
+	case l.owner.expired():
+		l.say(&l.trouble.unheld, err)
+	}
+}
+
+// keepHold renews the record until the log is closed, or another's.
+func (l *Log) keepHold() {
+	every := l.owner.lease / renewals
+	for {
+		select {
+		case <-l.life.Done():
+			return
+		case <-l.owner.over:
+			l.tellOwner(l.owner.lostTo())
+			return
+		case <-time.After(every):
+		}
+		ctx, cancel := context.WithTimeout(l.life, max(every, askAgain))
+		err := l.owner.renew(ctx, nil)
+		cancel()
+		if l.life.Err() == nil {
+			l.tellOwner(err)
+		}
+	}
+}
+
+// mayTrim returns once whoever has the log next knows that what is before at may
+// be gone, however late our request to delete it arrives.
+func (l *Log) mayTrim(ctx context.Context, at Cursor) error {
+	if l.owner == nil {
+		return nil
+	}
+	err := l.owner.renew(ctx, func(r *ownership) { r.Trimmed = at })
+	l.tellOwner(err)
+	return err
+}
+
+// WaitLost waits until ctx is done and returns nil, or until another node has
+// taken the log over, which a process can only find out afterwards. Then nothing
+// is stored any more, and the error, which wraps ErrOwned, says whose it is.
+func (l *Log) WaitLost(ctx context.Context) error {
+	if l.owner == nil {
+		<-ctx.Done()
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-l.owner.over:
+		return l.owner.lostTo()
+	}
+}

@@ -1,0 +1,240 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// owner is this process's hold on a log that is on servers, where no lock file
+// keeps others away. The record of it (see ownership) is changed only by
+// compare-and-set, and is renewed while the process lives:
+//
+//   - A record that stays unchanged for its lease, by the clock of the one who
+//     watches it, may be taken over. No two clocks are ever compared.
+//   - A record that a process with the same directory left may be taken over at
+//     once: the lock file in there says that the process is gone.
+//   - A record that was released may be taken over at once.
+//
+// One who was suspended for longer than the lease does not know that the log is
+// another's by now. It can do no harm: an append names the record that it must
+// follow; before the end of the log is settled, and before anything is deleted,
+// the record is renewed, which fails; and what is deleted was in the record
+// before, so that whoever takes over never reads it.
+type owner struct {
+	ledger *ledger
+	lease  time.Duration
+	began  time.Time
+	until  atomic.Int64  // ns after began: before it nobody else can have the log
+	over   chan struct{} // closed once the log is another's
+
+	mu   sync.Mutex // held during a change of the record
+	rec  ownership
+	rev  uint64 // of the record
+	lost error  // why the log is no longer ours
+}
+
+const (
+	ownerFile = "owner" // the incarnations that had this directory and may be in the record
+
+	renewals = 5  // in a lease
+	looks    = 10 // of one who waits for a lease to run out
+)
+
+// predecessor is what the one who had the log before has left.
+type predecessor struct {
+	*ownership      // nil if nobody had
+	own        bool // it had this directory
+}
+
+// takeOver makes this process the owner, or returns an error wrapping ErrOwned
+// that names the one there is.
+func takeOver(ctx context.Context, s *store, cfg *Config, trimmed Cursor) (o *owner, was predecessor, err error) {
+	o = &owner{lease: cfg.Lease, began: time.Now(), over: make(chan struct{})}
+	if o.ledger, err = openLedger(ctx, s, cfg); err != nil {
+		return nil, was, err
+	}
+	path, id := filepath.Join(cfg.Dir, ownerFile), rand.Text()
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, was, err
+	}
+	before := append(strings.Fields(string(text)), id)
+	if was.ownership, o.rev, err = o.ledger.look(ctx); err != nil {
+		return nil, was, err
+	}
+	for idle := uint64(0); ; {
+		was.own = was.ownership != nil && slices.Contains(before, was.Incarnation)
+		if free := was.ownership == nil || was.own || was.Released || o.rev == idle; !free {
+			if was.ownership, o.rev, err = o.wait(ctx, was.ownership, cfg); err != nil {
+				return nil, was, err
+			}
+			idle = o.rev
+			continue
+		}
+		o.rec = newOwnership(cfg, id, was.ownership, trimmed)
+		names := id + "\n"
+		if was.own { // which of the two is in the record depends on when we die
+			names += was.Incarnation + "\n"
+		}
+		if err := writeAside(path, []byte(names)); err != nil {
+			cfg.Logger.Warn("after a crash this directory must wait for its own lease", "error", err)
+		}
+		taken, err := o.take(ctx)
+		if err != nil || taken {
+			return o, was, err
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return nil, was, err
+		}
+		if was.ownership, o.rev, err = o.ledger.look(ctx); err != nil {
+			return nil, was, err
+		}
+	}
+}
+
+// take tries to replace the record. It reports false if that was refused by
+// servers that may do it the next time.
+func (o *owner) take(ctx context.Context) (taken bool, err error) {
+	sent := time.Now()
+	rev, err := o.ledger.put(ctx, &o.rec, o.rev)
+	if err == nil {
+		o.taken(rev, sent)
+		return true, nil
+	}
+	now, rev, lerr := o.ledger.look(ctx)
+	switch {
+	case lerr != nil:
+		return false, errors.Join(err, lerr)
+	case now != nil && now.Incarnation == o.rec.Incarnation: // it had landed
+		o.taken(rev, sent)
+		return true, nil
+	case !errors.Is(err, errRefused):
+		return false, err
+	case now != nil && rev > o.rev && !now.Released:
+		return false, now.refusal(o.rec.Node)
+	}
+	return false, nil
+}
+
+// wait returns when was has stayed unchanged for its lease, or is free.
+func (o *owner) wait(ctx context.Context, was *ownership, cfg *Config) (*ownership, uint64, error) {
+	cfg.Logger.Warn("the log belongs to another node: it is taken over if that does not renew its hold",
+		"node", was.Node, "since", was.Since, "renewed", was.Renewed, "lease", was.lease())
+	failed := 0
+	for unchanged := 0; unchanged < looks; {
+		if err := pause(ctx, was.lease()/looks); err != nil {
+			return nil, 0, err
+		}
+		// A look that fails does not count: perhaps the owner can renew as little.
+		now, rev, err := o.ledger.look(ctx)
+		switch {
+		case err != nil:
+			if failed++; failed == looks {
+				return nil, 0, err
+			}
+		case rev == o.rev:
+			unchanged++
+		case now == nil || now.Released:
+			return now, rev, nil
+		default:
+			return nil, 0, now.refusal(cfg.Node)
+		}
+	}
+	return was, o.rev, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// taken takes note that the record is ours at rev, sent at a time.
+func (o *owner) taken(rev uint64, sent time.Time) {
+	o.rev = rev
+	o.until.Store(int64(sent.Add(o.lease).Sub(o.began)))
+}
+
+// expired reports whether another may have the log by now.
+func (o *owner) expired() bool { return time.Since(o.began) >= time.Duration(o.until.Load()) }
+
+// renew makes a change to the record, if there is one to make, and proves that the
+// log is ours: when it returns nil it was so during the call.
+func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for {
+		if o.lost != nil {
+			return o.lost
+		}
+		rec := o.rec
+		rec.Renewed = time.Now().UTC()
+		if change != nil {
+			change(&rec)
+		}
+		sent := time.Now()
+		rev, err := o.ledger.put(ctx, &rec, o.rev)
+		if err == nil {
+			o.rec = rec
+			o.taken(rev, sent)
+			return nil
+		}
+		if !errors.Is(err, errRefused) {
+			return fmt.Errorf("renew the hold on the log: %w", err)
+		}
+		if err := o.refused(ctx); err != nil {
+			return err
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("renew the hold on the log: %w", err)
+		}
+	}
+}
+
+// refused finds out why the record was not changed: a change of ours had landed
+// without an answer, the record is gone, or it is another's. A server that lags
+// behind may tell what was before us.
+func (o *owner) refused(ctx context.Context) error {
+	now, rev, err := o.ledger.look(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("renew the hold on the log: %w", err)
+	case now == nil || now.Incarnation == o.rec.Incarnation:
+		o.rev = rev
+	case rev > o.rev || o.expired(): // a bucket that was made anew begins at 1
+		o.lost = now.refusal(o.rec.Node)
+		o.until.Store(0)
+		close(o.over)
+		return o.lost
+	}
+	return nil
+}
+
+// release lets the next one take the log at once.
+func (o *owner) release() error {
+	ctx, cancel := context.WithTimeout(context.Background(), askAgain)
+	defer cancel()
+	err := o.renew(ctx, func(r *ownership) { r.Released = true })
+	if errors.Is(err, ErrOwned) {
+		return nil
+	}
+	return err
+}
+
+func (o *owner) lostTo() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lost
+}
