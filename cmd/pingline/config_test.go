@@ -115,6 +115,7 @@ func TestWrongSettings(t *testing.T) {
 		{"negative error", []string{"serve", "--max-error=-1"}, "--max-error"},
 		{"negative gap", []string{"serve", "--live-gap=-1s"}, "--live-gap"},
 		{"no riders", []string{"serve", "--max-riders=0"}, "--max-riders: 0 is not in [1, 2147483647]"},
+		{"a short lease", []string{"serve", "--queue-lease=1ms"}, "--queue-lease: 1ms is not in [1s, 1h]"},
 		{"two tokens", []string{"serve", "--influx-token=a", "--influx-token-file=b"}, "--influx-token"},
 		{"log format", []string{"serve", "--log-format=xml"}, "log-format"},
 		{"no such file", []string{"serve", "--config=/nonexistent.yaml"}, "/nonexistent.yaml"},

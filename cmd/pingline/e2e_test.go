@@ -252,6 +252,9 @@ func TestDataDirectoryDeleted(t *testing.T) {
 			if status := post(0); status != http.StatusOK {
 				t.Fatal(status)
 			}
+			if v, err := p.metric("pingline_log_trouble"); err != nil || v != 0 {
+				t.Errorf("pingline_log_trouble %v (%v), want 0", v, err)
+			}
 			if err := os.RemoveAll(filepath.Join(dir, part)); err != nil {
 				t.Fatal(err)
 			}
@@ -263,6 +266,9 @@ func TestDataDirectoryDeleted(t *testing.T) {
 				status, body := p.readyz()
 				return status == http.StatusServiceUnavailable && strings.Contains(body, "deleted or replaced")
 			})
+			if v, err := p.metric("pingline_log_trouble"); err != nil || v != 1 {
+				t.Errorf("pingline_log_trouble %v (%v), want 1", v, err)
+			}
 		})
 	}
 }
