@@ -35,13 +35,22 @@ func (b *budget) claim(client uint64, ours bool) claim {
 	return c
 }
 
-// take reports whether n more could be had; give gives them back.
+// take reports whether n more could be had; give gives them back. What is in use
+// is never more than there may be, not even while a claim is being refused.
 func (c *claim) take(n int64) bool {
-	used := c.of.used.Add(n)
-	fits := used <= c.of.most
+	used := c.of.used.Load()
+	for ; used+n <= c.of.most; used = c.of.used.Load() {
+		if c.of.used.CompareAndSwap(used, used+n) {
+			break
+		}
+	}
+	if used+n > c.of.most {
+		return false
+	}
+	fits := true
 	if c.share != nil {
 		own := c.share.Add(n)
-		fits = fits && (own <= c.of.most/4 || used <= c.of.most/2)
+		fits = own <= c.of.most/4 || used+n <= c.of.most/2
 	}
 	c.held += n
 	if !fits {
