@@ -15,6 +15,8 @@ var arrows = map[string][]string{
 	"pingline/dedupe":           {"pingline"},
 	"pingline/ingest":           {"pingline", "pingline/dedupe", "pingline/partition", "pingline/queue"},
 	"pingline/internal/influxd": {},
+	"pingline/internal/plan":    {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
+	"pingline/internal/unit":    {},
 	"pingline/partition":        {"pingline"},
 	"pingline/queue":            {},
 	"pingline/rollup":           {"pingline", "pingline/partition", "pingline/queue"},

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/dustin/go-humanize"
 	"go.yaml.in/yaml/v3"
 
 	"pingline/dedupe"
+	"pingline/internal/unit"
 )
 
 // serveConfig is every setting of the ingester. A flag beats its environment
@@ -27,8 +27,8 @@ type serveConfig struct {
 	DataDir   string     `default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
 	Node      string     `help:"Name of this node in its log and metrics (default: the host's name)."`
 
-	Queue         string   `default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
-	QueueMaxBytes byteSize `default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
+	Queue         string     `default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
+	QueueMaxBytes unit.Bytes `default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
 
 	QueueLease time.Duration `default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
 
@@ -43,10 +43,10 @@ type serveConfig struct {
 
 	MaxAge        time.Duration `default:"720h" help:"How far behind now a ping's ts may be."`
 	MaxAhead      time.Duration `default:"2m" help:"How far ahead of now a ping's ts may be."`
-	MaxBody       byteSize      `default:"4MiB" help:"Size of a request's body as sent."`
-	MaxInflated   byteSize      `default:"16MiB" help:"Size of a request's body decompressed."`
+	MaxBody       unit.Bytes    `default:"4MiB" help:"Size of a request's body as sent."`
+	MaxInflated   unit.Bytes    `default:"16MiB" help:"Size of a request's body decompressed."`
 	MaxPings      int           `default:"20000" help:"Pings in a request."`
-	MaxInProgress byteSize      `default:"256MiB" help:"Requests in work at once; beyond it they get 503. At most a quarter of the memory limit. A client that is not in --trusted-proxies may have a quarter of it, more while half is free."`
+	MaxInProgress unit.Bytes    `default:"256MiB" help:"Requests in work at once; beyond it they get 503. At most a quarter of the memory limit. A client that is not in --trusted-proxies may have a quarter of it, more while half is free."`
 
 	MaxConnections int       `default:"10000" help:"Connections at once; beyond it one that waits for its client is closed for each that comes. At most what files may be open allow, and what an eighth of the memory limit holds, at 48 KiB each."`
 	RiderRate      float64   `default:"10" help:"Pings a second of one rider; beyond it they are shed, or get 429. 0: no limit."`
@@ -59,9 +59,9 @@ type serveConfig struct {
 	ShedHold time.Duration `default:"30s" help:"How long there must be room before a level of shedding is left."`
 
 	BatchLines         int           `default:"5000" help:"Lines in a write to InfluxDB."`
-	BatchBytes         byteSize      `default:"4MiB" help:"Bytes in a write to InfluxDB, before compression."`
+	BatchBytes         unit.Bytes    `default:"4MiB" help:"Bytes in a write to InfluxDB, before compression."`
 	BatchWait          time.Duration `default:"1s" help:"How long a line may wait for its batch to fill."`
-	DeadletterMaxBytes byteSize      `default:"1GiB" help:"Size of refused rows at which writing stops."`
+	DeadletterMaxBytes unit.Bytes    `default:"1GiB" help:"Size of refused rows at which writing stops."`
 
 	Rollup         resolutions   `default:"8,6,4" placeholder:"RES,…" help:"H3 resolutions of cell_activity, finest first; off: none."`
 	RollupWindows  windows       `default:"10s,1m" placeholder:"TIME,…" help:"Its windows, shortest first, each a multiple of the one before."`
@@ -161,20 +161,6 @@ func (c *serveConfig) Validate() error {
 	_, err := newLayout(c)
 	return err
 }
-
-// byteSize is a number of bytes, written 512MiB.
-type byteSize int64
-
-func (b *byteSize) UnmarshalText(text []byte) error {
-	n, err := humanize.ParseBytes(string(text))
-	if err != nil || n > math.MaxInt64 {
-		return fmt.Errorf("%q is not a size such as 512MiB", text)
-	}
-	*b = byteSize(n)
-	return nil
-}
-
-func (b byteSize) String() string { return humanize.IBytes(uint64(b)) }
 
 // configFile is the path of a YAML file whose keys are flags without dashes.
 type configFile string

@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
-	"strings"
 	"time"
+
+	"pingline/internal/plan"
+	"pingline/internal/unit"
 )
 
 // planCmd works out what a fleet asks of the machines. It is arithmetic on the
@@ -29,20 +29,20 @@ type planCmd struct {
 	Area       float64  `placeholder:"KM2" help:"Square kilometres that the riders are spread over, for the roll-up (default: 10 riders on each)."`
 	Rollup     string   `default:"on" enum:"on,off" help:"on or off."`
 
-	Retention span     `default:"30d" help:"How long InfluxDB keeps points: 30d, 12h."`
-	Outage    span     `default:"1h" help:"How long InfluxDB may be away before the log fills."`
-	Replicas  int      `default:"1" help:"Copies of the log: 1 in the process, 3 on a NATS cluster."`
-	QueueMax  byteSize `name:"queue-max-bytes" default:"8GiB" help:"Size of the log, as of pingline serve."`
+	Retention unit.Span  `default:"30d" help:"How long InfluxDB keeps points: 30d, 12h."`
+	Outage    unit.Span  `default:"1h" help:"How long InfluxDB may be away before the log fills."`
+	Replicas  int        `default:"1" help:"Copies of the log: 1 in the process, 3 on a NATS cluster."`
+	QueueMax  unit.Bytes `name:"queue-max-bytes" default:"8GiB" help:"Size of the log, as of pingline serve."`
 
 	BatchLines int           `default:"5000" help:"Lines in a write to InfluxDB."`
 	BatchWait  time.Duration `default:"1s" help:"How long a line may wait for its batch to fill."`
 
-	ServerPoints float64  `placeholder:"N" help:"Points/s that one InfluxDB can take; half of it is planned with (default: as measured on 2 cores)."`
-	ServerSeries float64  `default:"1000000" help:"Series that one InfluxDB holds."`
-	ServerDisk   byteSize `default:"2TiB" help:"Disk of one InfluxDB."`
-	Cores        int      `default:"8" help:"Cores of a machine that runs pingline serve."`
+	ServerPoints float64    `placeholder:"N" help:"Points/s that one InfluxDB can take; half of it is planned with (default: as measured on 2 cores)."`
+	ServerSeries float64    `default:"1000000" help:"Series that one InfluxDB holds."`
+	ServerDisk   unit.Bytes `default:"2TiB" help:"Disk of one InfluxDB."`
+	Cores        int        `default:"8" help:"Cores of a machine that runs pingline serve."`
 
-	Measure bool   `help:"Time the disk and the code on this machine instead of assuming; takes some seconds."`
+	Measure bool   `help:"Time fsynced commits to the disk of --data-dir instead of assuming; takes a second."`
 	DataDir string `default:"." help:"Directory on the disk that --measure is to try."`
 	JSON    bool   `name:"json" help:"Print the plan as one JSON object."`
 }
@@ -98,7 +98,7 @@ func (c *planCmd) Validate() error {
 		{"batch-wait", c.BatchWait, time.Millisecond, time.Hour},
 	} {
 		if f.v < f.lo || f.v > f.hi {
-			return fmt.Errorf("--%s: %v is not in [%v, %v]", f.flag, span(f.v), span(f.lo), span(f.hi))
+			return fmt.Errorf("--%s: %v is not in [%v, %v]", f.flag, unit.Span(f.v), unit.Span(f.lo), unit.Span(f.hi))
 		}
 	}
 	if c.QueueMax < 4<<20 || c.ServerDisk < 1<<30 {
@@ -108,62 +108,38 @@ func (c *planCmd) Validate() error {
 }
 
 func (c *planCmd) Run(p *program) error {
-	f := newFigures()
-	f.kept.Value = keptAt(c.Interval)
+	f := plan.NewFigures(c.Interval)
 	if c.Kept != nil {
-		f.kept = figure{"kept", *c.Kept, "of the pings", "--kept"}
+		f.Kept = plan.Figure{Name: "kept", Value: *c.Kept, Unit: "of the pings", Source: "--kept"}
 	}
 	if len(c.Track) > 0 {
-		if err := c.measureTracks(p, f); err != nil {
+		if err := c.measureTracks(p, &f); err != nil {
 			return err
 		}
 	}
 	if c.Regions != nil {
-		f.regions = figure{"regions", *c.Regions, "cells a rider and day", "--regions"}
+		f.Regions = plan.Figure{Name: "regions", Value: *c.Regions, Unit: "cells a rider and day", Source: "--regions"}
 	}
 	if c.Measure {
-		if err := c.measureMachine(p, f); err != nil {
-			return err
+		var err error
+		if f.Commits, err = plan.CommitRate(p, c.DataDir); err != nil {
+			return usageError{fmt.Errorf("--measure: %w", err)}
 		}
 	}
-	n := c.work(f)
+	n := plan.New(c.config(), f)
 	if c.JSON {
-		return n.printJSON(p.stdout)
+		return n.PrintJSON(p.stdout)
 	}
-	return n.print(p.stdout)
+	return n.Print(p.stdout)
 }
 
-// span is a time of days or less, written 30d, or as a duration.
-type span time.Duration
-
-func (s *span) UnmarshalText(text []byte) error {
-	if days, ok := strings.CutSuffix(string(text), "d"); ok {
-		n, err := strconv.ParseFloat(days, 64)
-		if err == nil && math.Abs(n) < 100_000 {
-			*s = span(n * float64(24*time.Hour))
-			return nil
-		}
+func (c *planCmd) config() plan.Config {
+	return plan.Config{
+		Riders: c.Riders, Interval: c.Interval, PerRequest: c.PerRequest, Hours: c.Hours,
+		MaxError: c.MaxError, Filter: c.Filter.config(),
+		NewRegions: c.NewRegions, Area: c.Area, Rollup: c.Rollup == "on",
+		Retention: c.Retention, Outage: c.Outage, Replicas: c.Replicas, QueueMax: c.QueueMax,
+		BatchLines: c.BatchLines, BatchWait: c.BatchWait,
+		ServerPoints: c.ServerPoints, ServerSeries: c.ServerSeries, ServerDisk: c.ServerDisk, Cores: c.Cores,
 	}
-	d, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a time such as 30d or 12h", text)
-	}
-	*s = span(d)
-	return nil
-}
-
-func (s span) days() float64 { return time.Duration(s).Hours() / 24 }
-
-func (s span) String() string {
-	const day = 24 * time.Hour
-	d := time.Duration(s)
-	switch {
-	case d != 0 && d%day == 0:
-		return fmt.Sprintf("%dd", d/day)
-	case d%time.Hour == 0:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	case d%time.Minute == 0:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	}
-	return d.String()
 }

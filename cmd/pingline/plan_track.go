@@ -10,6 +10,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
+	"pingline/internal/plan"
 	"pingline/partition"
 	"pingline/track"
 )
@@ -43,7 +44,7 @@ const (
 )
 
 // measureTracks replaces the figures that recordings can tell.
-func (c *planCmd) measureTracks(p *program, f *figures) error {
+func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
 	cells, err := partition.NewCells(c.CellRes)
 	if err != nil {
 		return usageError{err}
@@ -64,8 +65,8 @@ func (c *planCmd) measureTracks(p *program, f *figures) error {
 		fmt.Fprintf(p.stderr, "note: the tracks have a ping in %v; they cannot tell what is kept of one in %v\n", sent, c.Interval)
 	}
 	source := fmt.Sprintf("measured, %s, at %v m, a ping in %v", strings.Join(names, ", "), c.MaxError, max(c.Interval, sent))
-	f.kept = figure{"kept", float64(s.kept) / float64(s.pings), "of the pings", source}
-	f.regions = figure{"regions", float64(len(s.visits)) / float64(len(s.days)), "cells a rider and day", "measured, " + strings.Join(names, ", ")}
+	f.Kept = plan.Figure{Name: "kept", Value: float64(s.kept) / float64(s.pings), Unit: "of the pings", Source: source}
+	f.Regions = plan.Figure{Name: "regions", Value: float64(len(s.visits)) / float64(len(s.days)), Unit: "cells a rider and day", Source: "measured, " + strings.Join(names, ", ")}
 	return nil
 }
 

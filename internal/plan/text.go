@@ -1,0 +1,165 @@
+package plan
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"strings"
+	"text/template"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+
+	"pingline/internal/unit"
+)
+
+// terminal is how wide the text may be.
+const terminal = 100
+
+//go:embed plan.tmpl
+var planText string
+
+var planTemplate = template.Must(template.New("plan").Funcs(template.FuncMap{
+	"comma":   func(v float64) string { return humanize.Commaf(whole(v)) },
+	"count":   func(v any) string { return count(reflect.ValueOf(v).Convert(reflect.TypeFor[float64]()).Float()) },
+	"decimal": decimal,
+	"ftoa":    humanize.Ftoa,
+	"percent": percent,
+	"row":     columns,
+	"size":    size,
+	"wrap":    func(text string) string { return wrap(text, terminal, "") },
+	"hang":    func(text string) string { return wrap(text, terminal, strings.Repeat(" ", 26)) },
+}).Parse(planText))
+
+// Print writes the plan as text for a terminal.
+func (p *Plan) Print(w io.Writer) error { return planTemplate.Execute(w, p) }
+
+// Config is what was planned for.
+func (p *Plan) Config() Config { return p.cfg }
+
+// PrintJSON writes the plan as one line of JSON, its numbers without digits that
+// mean nothing.
+func (p *Plan) PrintJSON(w io.Writer) error {
+	told := *p
+	for _, v := range [...]reflect.Value{reflect.ValueOf(&told).Elem(), reflect.ValueOf(&told.Servers).Elem()} {
+		for i := range v.NumField() {
+			if f := v.Field(i); f.Kind() == reflect.Float64 && f.CanSet() {
+				f.SetFloat(whole(f.Float()))
+			}
+		}
+	}
+	return json.NewEncoder(w).Encode(told)
+}
+
+// columns returns one row of four texts, each wrapped to its width.
+func columns(texts ...string) string {
+	widths := [4]int{8, 33, 33, 20}
+	var columns [4][]string
+	height := 0
+	for i, text := range texts {
+		columns[i] = strings.Split(wrap(text, widths[i], ""), "\n")
+		height = max(height, len(columns[i]))
+	}
+	var b strings.Builder
+	for line := range height {
+		var row strings.Builder
+		for i, c := range columns {
+			text := ""
+			if line < len(c) {
+				text = c[line]
+			}
+			row.WriteString(text + strings.Repeat(" ", widths[i]-min(widths[i], utf8.RuneCountInString(text))+2))
+		}
+		b.WriteString(strings.TrimRight(row.String(), " ") + "\n")
+	}
+	return b.String()
+}
+
+// wrap breaks text into lines of at most width, all but the first behind indent.
+func wrap(text string, width int, indent string) string {
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.SplitAfter(text, " ") {
+		long := utf8.RuneCountInString(strings.TrimRight(word, " "))
+		if i > 0 && used+long > width {
+			b.WriteString("\n" + indent)
+			used = len(indent)
+		}
+		b.WriteString(word)
+		used += utf8.RuneCountInString(word)
+	}
+	lines := strings.Split(b.String(), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// count writes a number as people do: three digits are enough for a guess.
+func count(v float64) string {
+	if v < 10 {
+		return humanize.Ftoa(math.Round(10*v) / 10)
+	}
+	if v >= 1e4 {
+		digits := math.Pow(10, math.Floor(math.Log10(v))-2)
+		v = math.Round(v/digits) * digits
+	}
+	return humanize.Comma(int64(math.Round(v)))
+}
+
+// decimal writes a small number with as much behind the point as matters.
+func decimal(v float64) string {
+	switch {
+	case v > 0 && v < 0.005:
+		return "under 0.01"
+	case v >= 10:
+		return count(v)
+	}
+	return humanize.Ftoa(math.Round(100*v) / 100)
+}
+
+func percent(share float64) string {
+	switch p := 100 * share; {
+	case p > 0 && p < 0.1:
+		return "under 0.1 %"
+	case p < 9.95:
+		return fmt.Sprintf("%.1f %%", p)
+	default:
+		return fmt.Sprintf("%.0f %%", p)
+	}
+}
+
+func size(n float64) string { return humanize.IBytes(uint64(math.Max(n, 0))) }
+
+// roundUp writes a size as a flag takes it, a little more than asked.
+func roundUp(n unit.Bytes) string {
+	const gib = 1 << 30
+	return fmt.Sprintf("%dGiB", (int64(n)+gib-1)/gib)
+}
+
+// about writes seconds, without the digits that do not matter in a long time.
+func about(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < time.Second:
+		return "under 1s"
+	case d > 10*time.Hour:
+		d = d.Round(time.Hour)
+	case d > 10*time.Minute:
+		d = d.Round(time.Minute)
+	}
+	return unit.Span(d).String()
+}
+
+// whole rounds a number to the unit, and a small one to three digits behind the
+// point.
+func whole(v float64) float64 {
+	if math.Abs(v) >= 100 {
+		return math.Round(v)
+	}
+	return math.Round(v*1000) / 1000
+}
