@@ -14,6 +14,7 @@ var arrows = map[string][]string{
 	"pingline":                  {},
 	"pingline/dedupe":           {"pingline"},
 	"pingline/ingest":           {"pingline", "pingline/dedupe", "pingline/partition", "pingline/queue"},
+	"pingline/ingest/server":    {"pingline", "pingline/ingest", "pingline/partition"},
 	"pingline/internal/influxd": {},
 	"pingline/internal/plan":    {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
 	"pingline/internal/unit":    {},
@@ -28,7 +29,7 @@ var arrows = map[string][]string{
 
 // homes says where a foreign dependency is met, and nowhere else.
 var homes = map[string]string{
-	"github.com/gofiber/fiber/":       "pingline/ingest",
+	"github.com/gofiber/fiber/":       "pingline/ingest/server",
 	"github.com/influxdata/influxdb-": "pingline/sink",
 	"github.com/nats-io/":             "pingline/queue",
 	"github.com/sony/gobreaker/":      "pingline/sink",
@@ -67,6 +68,19 @@ func TestArrowsBetweenPackages(t *testing.T) {
 					t.Errorf("%s imports %s, which belongs into %s", pkg.ImportPath, imp, home)
 				}
 			}
+		}
+	}
+}
+
+// The writer does not depend on what speaks HTTP, not even through another package.
+func TestWriterKnowsNoHTTP(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./ingest").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.FieldsSeq(string(out)) {
+		if strings.HasPrefix(dep, "github.com/gofiber/") || strings.HasPrefix(dep, "github.com/valyala/") || strings.HasPrefix(dep, "pingline/ingest/") {
+			t.Errorf("pingline/ingest depends on %s", dep)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func (w *Writer) Unready() string {
 		return "the log does not answer"
 	case w.log.Room() < int64(w.cfg.MaxCommit):
 		return "the log is full"
-	case w.cfg.Overload.Level() == maxLevel:
+	case w.cfg.Overload.Level() == MaxLevel:
 		return "overloaded"
 	}
 	return ""

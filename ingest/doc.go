@@ -1,10 +1,14 @@
-// Package ingest takes pings in over HTTP and makes them durable.
+// Package ingest judges pings, in one order, and makes them durable.
 //
-// Its Server reads and checks requests, many at once. Its Writer is one
-// goroutine that judges every ping in one order and appends it to the log; a
-// request is answered only when all that its verdicts rest on is on disk.
+// Its Writer is one goroutine. It takes requests from any number of others,
+// judges every ping in one order, appends the verdicts to the log in commits, and
+// answers a request only when all that its verdicts rest on is on disk. Its
+// Overload decides how much is given up when more comes in than goes out.
 //
-// A request that is refused (429, 503) leaves nothing behind, neither in the
-// log nor in the filter, unless the fate of its append could not be learnt: then
-// its pings may be stored, and sending them again is harmless.
+// A request that is refused leaves nothing behind, neither in the log nor in the
+// filter, unless the fate of its append could not be learnt: then its pings may
+// be stored, and sending them again is harmless.
+//
+// Package ingest speaks no protocol and reads no request. Package server does,
+// which imports this one; nothing here knows of it.
 package ingest

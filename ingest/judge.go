@@ -15,7 +15,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	w.lastJob++
 	j.id, j.Bound = w.lastJob, w.bound
 	now, at := w.now(), time.UnixMilli(w.at)
-	known, room := w.tracks(), j.fresh.room()
+	known, room := w.tracks(), j.room()
 	w.filter.Clock(w.at)
 	var e pingline.Entry
 	for n := range j.Pings {
@@ -30,7 +30,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 		}
 		if w.tracks()-known >= room && !w.filter.Has(&e.Ping) {
 			j.Verdicts[i] = pingline.Shed
-			j.fresh.over = append(j.fresh.over, int32(i))
+			j.Over = append(j.Over, int32(i))
 			continue
 		}
 		if w.cfg.Keys != nil {
@@ -43,13 +43,13 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 		}
 		w.logBatch(j.id, j)
 	}
-	if err := j.fresh.refused(len(j.Pings)); err != nil { // as if it had not come
+	if err := j.refused(); err != nil { // as if it had not come
 		w.taken = w.taken[:len(w.taken)-1]
 		j.done <- err
 		return
 	}
-	j.fresh.pay(w.tracks() - known)
-	w.counts.New += uint64(w.tracks() - known)
+	j.brought(w.tracks() - known)
+	w.counts.New += uint64(j.New)
 	for _, v := range j.Verdicts {
 		w.counts.Verdicts[v]++
 	}

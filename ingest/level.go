@@ -8,20 +8,20 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// A shed level says how much is given up so that the rest goes on. What each
-// gives up is said where it is done:
+// MaxLevel is the highest shed level. A level says how much is given up so that
+// the rest goes on; each package that gives something up says so:
 //
 //	1  the bound doubles, own analytics go
-//	2  the bound is four times as wide, what can come later is sent away (Server)
+//	2  the bound is four times as wide, what can come later is sent away (package server)
 //	3  a track's next half minute is shed (Writer)
 //	4  nothing is taken but pings with events
-const maxLevel = 4
+const MaxLevel = 4
 
 // marks are what ask for a level: how full the log is, and how soon it will be
 // full at this rate. How soon counts only once the log is half as full as the
 // mark: until then nothing is short, and a burst that fills a hundredth of the
 // log in a second would otherwise look like the end of it.
-var marks = [maxLevel + 1]struct {
+var marks = [MaxLevel + 1]struct {
 	fill float64
 	full time.Duration
 }{
@@ -56,9 +56,9 @@ const never = time.Duration(math.MaxInt64)
 // ease and times that are longer by more.
 func (l *load) asks(ease, more float64) (level int, reason string) {
 	if l.memory >= memoryMark-ease {
-		return maxLevel, fmt.Sprintf("%.0f %% of the memory limit is in use", 100*l.memory)
+		return MaxLevel, fmt.Sprintf("%.0f %% of the memory limit is in use", 100*l.memory)
 	}
-	for level = maxLevel; level > 0; level-- {
+	for level = MaxLevel; level > 0; level-- {
 		m := &marks[level]
 		soon := time.Duration(float64(m.full) * more)
 		switch {

@@ -77,9 +77,9 @@ func (o *Overload) Run(ctx context.Context) error {
 	}
 }
 
-// leaveOut has what reads take not count as memory in use. It is called before
+// LeaveOut has what reads take not count as memory in use. It is called before
 // Run.
-func (o *Overload) leaveOut(reading func() int64) {
+func (o *Overload) LeaveOut(reading func() int64) {
 	if o != nil {
 		o.reading = reading
 	}
@@ -91,6 +91,16 @@ func (o *Overload) Level() int {
 		return 0
 	}
 	return int(o.level.Load())
+}
+
+// Force sets the level, whether memory is short, and the reason, until Run looks at
+// the load again. Drills and tests use it; without Run the level stays.
+func (o *Overload) Force(level int, tight bool, reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ladder.level, o.ladder.reason = level, reason
+	o.level.Store(int32(level))
+	o.tight.Store(tight)
 }
 
 // Heavy reports whether reads that cost much are to be refused.
@@ -117,7 +127,7 @@ func (o *Overload) Notes() []string {
 	return notes
 }
 
-var levelNames = [maxLevel + 1]string{"level 0", "level 1", "level 2", "level 3", "level 4"}
+var levelNames = [MaxLevel + 1]string{"level 0", "level 1", "level 2", "level 3", "level 4"}
 
 // Full returns how long until the log is full at this rate, and false if it
 // will not be.
@@ -146,7 +156,7 @@ func (o *Overload) look(now time.Time) {
 	}
 	l := load{fill: float64(bytes) / float64(limit), full: o.flow.full, memory: o.memory()}
 	if log.Room() < someRoom {
-		l.fill = max(l.fill, marks[maxLevel].fill)
+		l.fill = max(l.fill, marks[MaxLevel].fill)
 	}
 	if !o.opened.IsZero() {
 		l.breaker = now.Sub(o.opened)
@@ -154,7 +164,7 @@ func (o *Overload) look(now time.Time) {
 	was := o.ladder.level
 	level := o.ladder.update(now, &l)
 	o.level.Store(int32(level))
-	o.tight.Store(level == maxLevel && l.memory >= memoryMark-ease)
+	o.tight.Store(level == MaxLevel && l.memory >= memoryMark-ease)
 	o.advice = ""
 	if log.Trouble() == nil { // else nothing is taken, and that is what to see to
 		o.advice = o.flow.advice(now, level, s.Shards, o.cfg.MaxError)

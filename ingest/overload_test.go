@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -20,11 +19,9 @@ import (
 // atLevel is an Overload that stays at a level.
 func atLevel(level int) *Overload {
 	o := NewOverload(OverloadConfig{})
-	o.set(level)
+	o.Force(level, false, "a test")
 	return o
 }
-
-func (o *Overload) set(level int) { o.level.Store(int32(level)) }
 
 func TestBoundWidensWithTheLevel(t *testing.T) {
 	for level, want := range []float64{10, 20, 40, 40, 40} {
@@ -82,7 +79,7 @@ func TestCloseBehindTheNewestIsShedAtLevel3(t *testing.T) {
 	w, _ := testWriter(t, WriterConfig{Log: log, Overload: o, Bound: dedupe.Bound{MaxError: 10}})
 	first := job("r", t0, 1)
 	submit(t, w, first)
-	o.set(3)
+	o.Force(3, false, "a test")
 	at := func(ms int64, event string) (p pingline.Ping) {
 		p = job("r", t0+ms, 1).Pings[0]
 		p.Event = event
@@ -129,7 +126,7 @@ func TestOnlyEventsAtTheLastLevel(t *testing.T) {
 	o := atLevel(0)
 	w, _ := testWriter(t, WriterConfig{Log: log, Overload: o, Bound: dedupe.Bound{MaxError: 10}})
 	submit(t, w, job("r", t0, 1))
-	o.set(4)
+	o.Force(4, false, "a test")
 	j := job("r", t0, 3)
 	j.Pings[2].Event = "sos"
 	submit(t, w, j)
@@ -304,71 +301,15 @@ func TestBreakerAsksForLevel1(t *testing.T) {
 	}
 }
 
-func TestAnswersSayTheLevel(t *testing.T) {
+// Memory that reads take is no reason to refuse pings.
+func TestReadsAreNoReasonToShed(t *testing.T) {
 	o := NewOverload(OverloadConfig{})
-	w, _ := testWriter(t, WriterConfig{Log: testLog(t, queue.Config{}), Overload: o, Bound: dedupe.Bound{MaxError: 10}})
-	s, url := testServer(t, Config{Writer: w, MaxInProgress: 1 << 20})
-	for level := range maxLevel + 1 {
-		o.set(level)
-		o.mu.Lock()
-		o.ladder.level, o.ladder.reason = level, "a test"
-		o.mu.Unlock()
-		want := fmt.Sprint(level)
-		for _, a := range []answer{
-			send(t, "POST", url+"/v1/pings", []byte(onePing("r", 1))),
-			send(t, "POST", url+"/v1/pings", []byte("{")),
-		} {
-			if got := a.header.Get("Pingline-Shed-Level"); got != want {
-				t.Errorf("level %d: %d %s says level %q", level, a.status, a.body, got)
-			}
-		}
-		s.budget.used.Add(1 << 20)
-		if a := send(t, "POST", url+"/v1/pings", []byte(onePing("r", 1))); a.status != 503 || a.header.Get("Pingline-Shed-Level") != want {
-			t.Errorf("level %d: %d says level %q", level, a.status, a.header.Get("Pingline-Shed-Level"))
-		}
-		s.budget.used.Add(-1 << 20)
-		var said struct {
-			Level int
-			Notes []string
-		}
-		if err := json.Unmarshal([]byte(send(t, "GET", url+"/readyz", nil).body), &said); err != nil {
-			t.Fatal(err)
-		}
-		noted := len(said.Notes) == 1 && said.Notes[0] == "level "+want+": a test"
-		if said.Level != level || noted != (level > 0) {
-			t.Errorf("level %d: readyz says %+v", level, said)
-		}
-	}
-}
-
-func TestThePastWaitsAtLevel2(t *testing.T) {
-	o := atLevel(2)
-	w, _ := testWriter(t, WriterConfig{Log: testLog(t, queue.Config{}), Overload: o, Bound: dedupe.Bound{MaxError: 10}})
-	_, url := testServer(t, Config{Writer: w})
-	old := onePing("r", 400)
-	sos := strings.Replace(onePing("r", 350), "{", `{"event":"sos",`, 1)
-	for _, tt := range []struct {
-		name, body    string
-		level, status int
-		earliest      int // Retry-After, seconds
-	}{
-		{"all of it old", "[" + old + "," + onePing("q", 301) + "]", 2, 503, 30},
-		{"old, at level 1", old, 1, 200, 0},
-		{"one is new", "[" + old + "," + onePing("r", 1) + "]", 2, 200, 0},
-		{"one has an event", "[" + onePing("s", 500) + "," + sos + "]", 2, 200, 0},
-		{"empty", "[]", 2, 200, 0},
-		{"invalid", `{"rider_id":7}`, 2, 400, 0},
-		{"new, at level 4", onePing("t", 1), 4, 503, 5},
-		{"an event, at level 4", "[" + onePing("s", 1) + "," + strings.Replace(onePing("t", 1), "{", `{"event":"sos",`, 1) + "]", 4, 200, 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			o.set(tt.level)
-			a := send(t, "POST", url+"/v1/pings", []byte(tt.body))
-			wait := 0
-			_, _ = fmt.Sscan(a.header.Get("Retry-After"), &wait)
-			if a.status != tt.status || wait < tt.earliest || (wait > 0) != (tt.earliest > 0) {
-				t.Errorf("%d %s, Retry-After %d; want %d, at least %d", a.status, a.body, wait, tt.status, tt.earliest)
-			}
-		})
+	was := debug.SetMemoryLimit(1 << 40)
+	defer debug.SetMemoryLimit(was)
+	before := o.memory()
+	used, _ := memoryInUse()
+	o.LeaveOut(func() int64 { return used / 2 })
+	if now := o.memory(); before == 0 || now > before*3/4 {
+		t.Errorf("%v of the limit is in use, %v without what reads take", before, now)
 	}
 }

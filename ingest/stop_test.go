@@ -1,14 +1,10 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -190,55 +186,6 @@ func TestStoppedWriterTakesNoJobs(t *testing.T) {
 	}
 	if n := log.Last(); n != 0 {
 		t.Errorf("%d commits after the stop", n)
-	}
-}
-
-// A request that ran out of patience leaves nothing of its pings and its body in
-// the writer's queue.
-func TestWithdrawnRequestsTakeNoMemory(t *testing.T) {
-	log := testLog(t, queue.Config{})
-	w, err := OpenWriter(context.Background(), WriterConfig{Log: log, Filter: dedupe.DefaultConfig(), Patience: time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The writer does not run, as when it waits for the log.
-	s, err := New(Config{Listen: "127.0.0.1:0", Writer: w, Cells: testCells, MaxInProgress: 16 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	defer func() { cancel(); <-done }()
-	var b bytes.Buffer
-	now := time.Now().UnixMilli()
-	for i := range 10_000 {
-		fmt.Fprintf(&b, `{"rider_id":"r%d","ts":%d,"lat":41.1,"lon":-8.6,"trip_id":"%s"}`+"\n", i, now, strings.Repeat("t", 60))
-	}
-	heap := func() int64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
-	before := heap()
-	for range 20 {
-		r, err := http.Post("http://"+s.Addr().String()+"/v1/pings", "", bytes.NewReader(b.Bytes()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, r.Body)
-		_ = r.Body.Close()
-		if r.StatusCode != http.StatusServiceUnavailable {
-			t.Fatal(r.Status)
-		}
-	}
-	if n := len(w.jobs); n != 20 {
-		t.Fatalf("%d requests are in the queue, want 20", n)
-	}
-	if grown := heap() - before; grown > 16<<20 {
-		t.Errorf("20 withdrawn requests of %d bytes take %d bytes", b.Len(), grown)
 	}
 }
 

@@ -146,15 +146,17 @@ type Job struct {
 	Cells []uint64         // in: the cell of each
 	Lines []pingline.Entry // in: ready lines, behind the pings
 
-	Urgent bool // in: goes before all that wait
+	Urgent    bool      // in: goes before all that wait
+	Allowance Allowance // in: of new tracks; nil: no limit
 
 	Verdicts []pingline.Verdict // out: one for each ping
 	Bound    dedupe.Bound       // out: in force when they were judged
+	New      int                // out: tracks that the filter did not know
+	Over     []int32            // out: positions of pings shed, as their track was beyond Allowance
 
-	look   *Look      // to be filled in behind the pings
-	fresh  *newcomers // counts tracks that are new; nil: nobody asks
-	order  order      // in which they are judged
-	queued *Job       // stands for this one in the queue
+	look   *Look // to be filled in behind the pings
+	order  order // in which they are judged
+	queued *Job  // stands for this one in the queue
 	id     uint64
 	size   int // most bytes its entries can take in a commit
 	events int // of those, of pings with events
@@ -172,8 +174,8 @@ const (
 // maxJobPings is how many pings a token can number.
 const maxJobPings = 1 << 16
 
-// errOnlyEvents is the refusal of all that has no event, at the last level.
-var errOnlyEvents = fmt.Errorf("overloaded, only pings with events are taken: %w", ErrUnavailable)
+// ErrOnlyEvents is the refusal of all that has no event, at the last level.
+var ErrOnlyEvents = fmt.Errorf("overloaded, only pings with events are taken: %w", ErrUnavailable)
 
 // errWithdrawn is the refusal of a job that the writer did not take in time.
 var errWithdrawn = fmt.Errorf("waited too long for the log: %w", ErrUnavailable)
@@ -201,6 +203,9 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	return w, nil
 }
 
+// Overload returns what decides how much the writer gives up; nil if nothing does.
+func (w *Writer) Overload() *Overload { return w.cfg.Overload }
+
 // Submit hands j to the writer and waits until its verdicts are durable, or the
 // request is refused with an error wrapping ErrUnavailable or ErrTooLarge.
 //
@@ -209,6 +214,7 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 // has given back.
 func (w *Writer) Submit(j *Job) error {
 	j.Bound = w.boundAt(w.cfg.Overload.Level())
+	j.New, j.Over = 0, j.Over[:0]
 	if len(j.Pings)+len(j.Lines) == 0 && j.look == nil {
 		return nil
 	}
@@ -216,7 +222,8 @@ func (w *Writer) Submit(j *Job) error {
 		j.queued = new(Job)
 	}
 	q := j.queued
-	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look, q.fresh = j.Pings, j.Cells, j.Lines, j.Verdicts, j.order, j.look, j.fresh
+	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look = j.Pings, j.Cells, j.Lines, j.Verdicts, j.order, j.look
+	q.Allowance, q.New, q.Over = j.Allowance, j.New, j.Over
 	if err := w.prepare(q); err != nil {
 		return err
 	}
@@ -224,15 +231,24 @@ func (w *Writer) Submit(j *Job) error {
 	if err == nil {
 		err = w.enqueue(q, j.Urgent)
 	}
-	j.Verdicts, j.order = q.Verdicts, q.order
+	j.Verdicts, j.order, j.New, j.Over = q.Verdicts, q.order, q.New, q.Over
 	if err == nil {
 		j.Bound = q.Bound
 	}
-	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look, q.fresh = nil, nil, nil, nil, nil, nil, nil
+	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look = nil, nil, nil, nil, nil, nil
+	q.Allowance, q.Over = nil, nil
 	if q.state.Load() == jobWithdrawn {
 		j.queued = nil // the writer has yet to pass it over
 	}
 	return err
+}
+
+// Waiting returns how many requests are in the queue, withdrawn ones included.
+func (w *Writer) Waiting() int { return len(w.jobs) + len(w.urgent) }
+
+// Memory returns how many bytes j's own lists take, besides Pings and Lines.
+func (j *Job) Memory() int64 {
+	return int64(8*cap(j.Cells) + 8*cap(j.order) + cap(j.Verdicts) + 4*cap(j.Over))
 }
 
 // refusal is the answer to a job while the log has trouble: the commit would not
@@ -461,10 +477,10 @@ func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
 	switch size := int64(len(w.buf) + job.size); {
 	case job.size > 0 && w.trouble != nil:
 		return false, fmt.Errorf("%w: %w", w.trouble, ErrUnavailable)
-	case job.size == 0, w.level < maxLevel && size <= w.log.Room():
+	case job.size == 0, w.level < MaxLevel && size <= w.log.Room():
 		return false, nil
-	case job.events == 0 && w.level == maxLevel:
-		return false, errOnlyEvents
+	case job.events == 0 && w.level == MaxLevel:
+		return false, ErrOnlyEvents
 	case job.events == 0 || int64(len(w.buf)+job.events) > w.spare()-w.log.Limit()/100: // flushes have the last of it
 		return false, fmt.Errorf("the log is full: %w", ErrUnavailable)
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"pingline/dedupe"
-	"pingline/ingest"
+	"pingline/ingest/server"
 	"pingline/partition"
 )
 
@@ -26,7 +26,7 @@ func (s *service) accounts(b *books) []account {
 	list := []account{
 		{"requests", b.server.InProgress, b.server.MaxInProgress},
 		{"reads", b.server.Reading, b.server.MaxReading},
-		{"connections", b.server.Connections * ingest.ConnectionBytes, b.server.MaxConnections * ingest.ConnectionBytes},
+		{"connections", b.server.Connections * server.ConnectionBytes, b.server.MaxConnections * server.ConnectionBytes},
 		{"filter", b.writer.FilterBytes, dedupe.MaxBytes(s.cfg.Filter.config())},
 		{"log", s.log.CacheBytes(), logCache},
 		{"sink", s.sink.Memory(), 3*sinkMemory + 1<<20},

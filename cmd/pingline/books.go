@@ -5,12 +5,13 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/ingest/server"
 	"pingline/sink"
 )
 
 // books are the accounts of one moment: what came in and what became of it.
 type books struct {
-	server  ingest.ServerStats
+	server  server.Stats
 	writer  ingest.WriterStats
 	shards  []sink.Stats
 	sink    sink.Account

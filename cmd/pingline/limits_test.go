@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 	"testing"
 
-	"pingline/ingest"
+	"pingline/ingest/server"
 )
 
 // Connections never take more than an eighth of the memory limit.
@@ -13,7 +13,7 @@ func TestConnectionsFollowTheMemoryLimit(t *testing.T) {
 	was := debug.SetMemoryLimit(1 << 30)
 	defer debug.SetMemoryLimit(was)
 	logger := slog.New(slog.DiscardHandler)
-	most := 1 << 30 / 8 / ingest.ConnectionBytes
+	most := 1 << 30 / 8 / server.ConnectionBytes
 	if files := int(maxFiles()); files > 0 {
 		most = min(most, files-spareFiles)
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"pingline/ingest"
+	"pingline/ingest/server"
 	"pingline/rollup"
 	"pingline/sink"
 )
@@ -76,6 +77,6 @@ func limitConnections(asked int, logger *slog.Logger) int {
 	if files := maxFiles(); files > 0 && files <= math.MaxInt64 {
 		limit(int64(files)-spareFiles, "the number of files that may be open (ulimit -n)")
 	}
-	limit(debug.SetMemoryLimit(-1)/8/ingest.ConnectionBytes, "an eighth of the memory limit")
+	limit(debug.SetMemoryLimit(-1)/8/server.ConnectionBytes, "an eighth of the memory limit")
 	return int(most)
 }

@@ -5,20 +5,20 @@ import (
 	"strconv"
 	"time"
 
-	"pingline/ingest"
+	"pingline/ingest/server"
 	"pingline/partition"
 	"pingline/sink"
 )
 
 // reader is what the reading routes ask.
-func (s *service) reader() ingest.Reader {
+func (s *service) reader() server.Reader {
 	store := sink.NewStore(s.layout.read())
-	r := ingest.Reader{
-		Track: func(ctx context.Context, q ingest.TrackQuery) (ingest.Points, error) {
+	r := server.Reader{
+		Track: func(ctx context.Context, q server.TrackQuery) (server.Points, error) {
 			page, err := store.Track(ctx, sink.Query{Rider: q.Rider, Device: q.Device, From: q.From, FromNano: q.FromNano, To: q.To, Limit: q.Limit})
 			return s.points(page, q.From), err
 		},
-		Latest: func(ctx context.Context, rider string) (ingest.Points, error) {
+		Latest: func(ctx context.Context, rider string) (server.Points, error) {
 			page, err := store.Latest(ctx, rider)
 			return s.points(page, 0), err
 		},
@@ -33,12 +33,12 @@ func (s *service) reader() ingest.Reader {
 
 // points are a page of what is stored from a time on, ms. A shard that was taken
 // away may have some of what came before that, with a ts of up to --max-ahead more.
-func (s *service) points(page sink.Page, from int64) ingest.Points {
+func (s *service) points(page sink.Page, from int64) server.Points {
 	gone := s.sink.GoneBefore()
 	for _, err := range page.Silent {
 		s.logger.Debug("part of a track is missing", "error", err)
 	}
-	return ingest.Points{
+	return server.Points{
 		List: page.Points, More: page.More, Partial: len(page.Silent) > 0 || gone > 0 && from <= gone+s.cfg.MaxAhead.Milliseconds(),
 		Next: page.Next, NextNano: page.NextNano,
 	}
@@ -53,8 +53,8 @@ func (s *service) written() uint64 {
 }
 
 // partitions says how points are spread, since the start.
-func (s *service) partitions() ingest.Partitions {
-	p := ingest.Partitions{Shards: []ingest.ShardShare{}, HotCells: []ingest.HotCell{}}
+func (s *service) partitions() server.Partitions {
+	p := server.Partitions{Shards: []server.ShardShare{}, HotCells: []server.HotCell{}}
 	var total uint64
 	stats := s.sink.Stats()
 	for _, st := range stats {
@@ -66,10 +66,10 @@ func (s *service) partitions() ingest.Partitions {
 		if total > 0 {
 			share = float64(st.Written) / float64(total)
 		}
-		p.Shards = append(p.Shards, ingest.ShardShare{Name: st.Shard, Points: st.Written, Share: share, Up: st.Down == 0})
+		p.Shards = append(p.Shards, server.ShardShare{Name: st.Shard, Points: st.Written, Share: share, Up: st.Down == 0})
 	}
 	for _, h := range s.layout.keys.Hot(time.Now()) {
-		p.HotCells = append(p.HotCells, ingest.HotCell{Cell: strconv.FormatUint(h.Cell, 16), Rate: h.Rate, Splits: h.Splits})
+		p.HotCells = append(p.HotCells, server.HotCell{Cell: strconv.FormatUint(h.Cell, 16), Rate: h.Rate, Splits: h.Splits})
 	}
 	return p
 }

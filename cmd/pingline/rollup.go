@@ -13,6 +13,7 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/ingest/server"
 	"pingline/partition"
 	"pingline/rollup"
 )
@@ -98,15 +99,15 @@ func (s *service) submitLines(_ context.Context, lines []pingline.Entry) error {
 }
 
 // cells are the live activity, of at most most cells; resolution -1 is the finest.
-func (s *service) cells(box partition.Box, res, most int) ([]ingest.Activity, error) {
+func (s *service) cells(box partition.Box, res, most int) ([]server.Activity, error) {
 	if res < 0 {
 		res = s.cfg.Rollup.list[0]
 	}
 	list, err := s.rollup.Cells(box, res, most)
-	activity := make([]ingest.Activity, len(list))
+	activity := make([]server.Activity, len(list))
 	for i := range list {
 		a := &list[i]
-		activity[i] = ingest.Activity{
+		activity[i] = server.Activity{
 			Cell: a.Cell, Res: a.Res, From: a.From, WindowS: int64(a.Window / time.Second),
 			Pings: a.Pings, Riders: a.Riders, Moving: a.Moving, Waiting: a.Waiting,
 			SpeedMean: a.SpeedMean, SpeedMax: a.SpeedMax,

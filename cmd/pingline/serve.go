@@ -16,6 +16,7 @@ import (
 	"pingline"
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/server"
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/rollup"
@@ -59,7 +60,7 @@ type service struct {
 	cfg     *serveConfig
 	logger  *slog.Logger
 	metrics *metrics
-	server  *ingest.Server
+	server  *server.Server
 	writer  *ingest.Writer
 	over    *ingest.Overload
 	log     *queue.Log
@@ -173,19 +174,19 @@ func (s *service) openSink() (*sink.Sink, error) {
 	})
 }
 
-func (s *service) openServer() (*ingest.Server, error) {
+func (s *service) openServer() (*server.Server, error) {
 	c := s.cfg
 	cells, err := partition.NewCells(c.CellRes)
 	if err != nil {
 		return nil, err
 	}
-	return ingest.New(ingest.Config{
+	return server.New(server.Config{
 		Listen: c.Listen,
 		Writer: s.writer,
 		Cells:  cells,
 		Reader: s.reader(),
 		Kept:   s.sink.Kept,
-		Limits: ingest.Limits{
+		Limits: server.Limits{
 			MaxBody:     int(c.MaxBody),
 			MaxInflated: int(c.MaxInflated),
 			MaxPings:    c.MaxPings,

@@ -1,0 +1,124 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"pingline/partition"
+)
+
+// liveHeap is what lives after a collection.
+func liveHeap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// Under slow bodies, and readers of tracks and cells that do not read, the heap
+// grows by no more than what the accounts say and what the connections take.
+func TestAccountsCoverTheHeap(t *testing.T) {
+	slow := pace{grace: time.Minute, rate: 1, limit: time.Minute}
+	reader := longTrack(10_000)
+	reader.Cells = func(partition.Box, int, int) ([]Activity, error) { return make([]Activity, 4000), nil }
+	s, _ := testServer(t, Config{MaxInProgress: 48 << 20, MaxReading: 64 << 20, Reader: reader, pace: slow, taker: slow})
+	before := liveHeap()
+	for i := range 120 {
+		w := dialFrom(t, s, fmt.Sprint("127.0.3.", 1+i%12))
+		w.say(post+"Content-Length: 4000000\r\n\r\n%s", bytes.Repeat([]byte(" "), prefetched))
+		if i%2 == 0 {
+			w.say("%s", strings.Repeat(" ", 500_000))
+		}
+	}
+	for i := range 60 {
+		deaf(t, s, fmt.Sprint("127.0.4.", 1+i%12), getTrack)
+		deaf(t, s, fmt.Sprint("127.0.5.", 1+i%12), fmt.Sprintf("GET /v1/cells?bbox=-9,41,-8,42.%02d HTTP/1.1\r\nHost: x\r\n\r\n", i))
+	}
+	until(t, "both budgets are in use", func() bool {
+		return s.budget.used.Load() > s.budget.most/2 && s.answers.used.Load() > s.answers.most/8
+	})
+	st := s.Stats()
+	accounted := st.InProgress + st.Reading + st.Connections*(ConnectionBytes+endInTest)
+	if grown := liveHeap() - before; grown > accounted+8<<20 {
+		t.Errorf("the heap grew by %d MiB, the accounts say %d in progress, %d of reads, %d connections", grown>>20, st.InProgress>>20, st.Reading>>20, st.Connections)
+	}
+	if st.InProgress > s.budget.most || st.Reading > s.answers.most {
+		t.Errorf("%+v is beyond the limits", st)
+	}
+}
+
+// packedUnknown are bodies of 6 MiB that do not say how large they are.
+func packedUnknown(t *testing.T) map[string][]byte {
+	text := make([]byte, 6<<20)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range text {
+		text[i] = 'a' + byte(rng.IntN(4))
+	}
+	var z, g bytes.Buffer
+	zw, err := zstd.NewWriter(&z, zstd.WithWindowSize(zstdWindow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gw := gzip.NewWriter(&g)
+	for _, w := range []io.WriteCloser{zw, gw} {
+		if _, err := io.Copy(w, bytes.NewReader(text)); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	gw.Reset(&g) // another member, of nothing: its size is what the trailer says
+	if err := gw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{"zstd": z.Bytes(), "gzip": g.Bytes()}
+}
+
+// A body that is being inflated takes no more than it was charged, its window
+// included.
+func TestInflationsAreCharged(t *testing.T) {
+	for encoding, body := range packedUnknown(t) {
+		t.Run(encoding, func(t *testing.T) {
+			const n, most = 8, 8 << 20
+			var charged, half atomic.Int64
+			goOn := make(chan struct{})
+			before := liveHeap()
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					calls, stopped := 0, false
+					out, err := inflate(nil, encoding, body, most, func(more int64) error {
+						if calls++; calls > 1 && more > most/2 && !stopped { // behind the window, before the last growth
+							stopped = true
+							half.Add(1)
+							<-goOn
+						}
+						charged.Add(more)
+						return nil
+					})
+					if err != nil || len(out) != 6<<20 {
+						t.Errorf("%d bytes, %v", len(out), err)
+					}
+				})
+			}
+			until(t, "all are half done", func() bool { return half.Load() == n })
+			grown, says := liveHeap()-before, charged.Load()
+			close(goOn)
+			wg.Wait()
+			t.Logf("%d bytes live, %d charged", grown, says)
+			if grown > says+n<<18 {
+				t.Errorf("%d bytes live, %d were charged", grown, says)
+			}
+		})
+	}
+}

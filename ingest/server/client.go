@@ -1,0 +1,87 @@
+package server
+
+import (
+	"bytes"
+	"hash/maphash"
+	"net"
+	"net/netip"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// client returns who sent a request, as far as can be told: the address at the
+// other end of the connection or, if that is a proxy we trust, the last one in
+// X-Forwarded-For that is not. Of IPv6 it is the network, as whoever has an
+// address there has 2^64 of them. A client that is ours is itself one of those we
+// trust.
+func (s *Server) client(c *fiber.Ctx) (addr netip.Addr, ours bool) {
+	addr = hostOf(c.Context().RemoteAddr())
+	if ours = s.trusts(addr); ours {
+		addr = s.forwarded(c, addr)
+		ours = s.trusts(addr)
+	}
+	return networkOf(addr), ours
+}
+
+// hostOf returns the address of a host, without port and zone.
+func hostOf(a net.Addr) (addr netip.Addr) {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		addr, _ = netip.AddrFromSlice(tcp.IP)
+	}
+	return addr.Unmap()
+}
+
+// networkOf returns the /64 of an IPv6 address, and any other as it is.
+func networkOf(addr netip.Addr) netip.Addr {
+	if addr.Is6() {
+		network, _ := addr.Prefix(64)
+		return network.Addr()
+	}
+	return addr
+}
+
+// keyOf returns a client as rates and budgets know it.
+func (s *Server) keyOf(addr netip.Addr) uint64 {
+	b := addr.As16()
+	return maphash.Bytes(s.seed, b[:])
+}
+
+// forwarded walks X-Forwarded-For back from the trusted proxy at. What is no
+// address ends the walk: nobody we trust has written it.
+func (s *Server) forwarded(c *fiber.Ctx, at netip.Addr) netip.Addr {
+	lines := c.Request().Header.PeekAll(fiber.HeaderXForwardedFor)
+	for i := len(lines) - 1; i >= 0; i-- {
+		for rest := lines[i]; len(rest) > 0; {
+			hop := rest[bytes.LastIndexByte(rest, ',')+1:]
+			rest = bytes.TrimSuffix(rest[:len(rest)-len(hop)], []byte(","))
+			addr, ok := parseHop(string(bytes.TrimSpace(hop)))
+			if !ok {
+				return at
+			}
+			if at = addr; !s.trusts(at) {
+				return at
+			}
+		}
+	}
+	return at
+}
+
+// parseHop reads an address, with a port or without.
+func parseHop(text string) (netip.Addr, bool) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return addr.Unmap().WithZone(""), true
+	}
+	if addr, err := netip.ParseAddrPort(text); err == nil {
+		return addr.Addr().Unmap().WithZone(""), true
+	}
+	return netip.Addr{}, false
+}
+
+func (s *Server) trusts(addr netip.Addr) bool {
+	for _, p := range s.cfg.TrustedProxies {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

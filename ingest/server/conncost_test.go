@@ -1,0 +1,48 @@
+package server
+
+import (
+	"strings"
+	"testing"
+)
+
+// endInTest is what the test's end of a connection takes, bytes: its buffer.
+const endInTest = 5 << 10
+
+// Connections of any kind take no more than their account says.
+func TestConnectionsTakeNoMoreThanTheySay(t *testing.T) {
+	fields := strings.Repeat("abcdefgh: ijkl\r\n", maxFields-2)
+	for _, tt := range []struct {
+		name, said string
+		answers    int
+	}{
+		{"silent", "", 0},
+		{"within a line", "GET /hea", 0},
+		{"within a long line", "GET /healthz?" + strings.Repeat("x", 8000), 0},
+		{"between requests", healthy, 1},
+		{"behind a long target", "POST /v1/pings?" + strings.Repeat("x", 8000) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
+		{"behind a long path", "POST /v1/pings" + strings.Repeat("/x", 4000) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
+		{"behind many parameters", "POST /v1/pings?" + strings.Repeat("abcdefgh=ijkl&", maxFields-1) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
+		{"behind many fields", post + fields + "\r\n", 1},
+		{"behind one long field", post + "Cookie: " + strings.Repeat("a=b; ", 1550) + "\r\n\r\n", 1},
+		{"behind many fields, within a line", post + fields + "\r\n" + post + strings.Repeat("y", 7000), 1},
+		{"within a body", post + "Content-Length: 8000\r\n\r\n" + strings.Repeat(" ", 7999), 0},
+		{"behind a malformed one", post + "Content-Length: 2\r\n\r\n[]" + strings.Repeat("x", 8000), 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			const n = 300
+			s, _ := testServer(t, Config{})
+			before := liveHeap()
+			for range n {
+				w := dial(t, s)
+				w.say("%s", tt.said)
+				_ = w.statuses(tt.answers)
+			}
+			until(t, "all have come", func() bool { return s.Stats().Connections == n && s.ln.conns.waiting() == n })
+			if each := (liveHeap()-before)/n - endInTest; each > ConnectionBytes {
+				t.Errorf("each takes %d bytes, more than %d", each, ConnectionBytes)
+			} else {
+				t.Logf("each takes %d bytes", each)
+			}
+		})
+	}
+}

@@ -1,0 +1,221 @@
+package server
+
+import (
+	"cmp"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// connections are all that are open. When there are as many as there may be, the
+// next one takes the place of one that waits for its client, of the client that has
+// most: the longest waiting between two requests or, if there is none, within one.
+// Connections of our own proxies stand for many clients and are taken last.
+type connections struct {
+	most int
+	ours func(netip.Addr) bool
+	held func(netip.Addr) // told of the client whose connections are closed for others, if it is not ours
+
+	mu     sync.Mutex
+	list   []*connection
+	peers  map[netip.Addr]*peer
+	closed uint64 // for others to have their place
+}
+
+// ConnectionBytes is what a connection takes at most, besides its requests in work:
+// its goroutine, its buffers, and what fasthttp keeps of the longest head. One that
+// is between short requests takes a third.
+const ConnectionBytes = 48 << 10
+
+// peer is a client at the other end of connections.
+type peer struct {
+	addr netip.Addr
+	ours bool
+	open int // connections
+}
+
+// connection is one that gives its place back when it is closed.
+type connection struct {
+	net.Conn
+	all  *connections
+	peer *peer
+	at   int // in list; -1 when its place is gone
+
+	waits   atomic.Int64 // since when it waits for its client, ns of clock; 0 if it does not
+	within  atomic.Bool  // a request has begun to come, and its answer has not left
+	unread  atomic.Bool  // a request was answered before all of it had come
+	bounded bool         // limitBuffer was called
+	frames  framing      // for Read alone, as is bad
+	bad     error        // what Read returns from now on
+	once    sync.Once
+}
+
+// clock is monotonic, in ns, and never 0.
+func clock() int64 { return int64(time.Since(clockStart)) + 1 }
+
+var clockStart = time.Now()
+
+// add returns c as one of the connections, or nil if there is no place: all those
+// that are open have requests in work.
+func (l *connections) add(c net.Conn) *connection {
+	addr := hostOf(c.RemoteAddr())
+	own := &connection{Conn: c, all: l}
+	own.waits.Store(clock())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) >= l.most {
+		l.makeRoom()
+	}
+	if len(l.list) >= l.most {
+		return nil
+	}
+	if own.peer = l.peers[networkOf(addr)]; own.peer == nil {
+		own.peer = &peer{addr: networkOf(addr), ours: l.ours(addr)}
+		l.peers[own.peer.addr] = own.peer
+	}
+	own.peer.open++
+	own.at = len(l.list)
+	l.list = append(l.list, own)
+	return own
+}
+
+// candidate is a connection that waits for its client since some time.
+type candidate struct {
+	*connection
+	since  int64
+	within bool
+}
+
+// compare puts a connection first that is to be closed before another.
+func (a candidate) compare(b candidate) int {
+	switch p, q := a.peer, b.peer; {
+	case p.ours != q.ours && p.ours:
+		return 1
+	case p.ours != q.ours:
+		return -1
+	case p.open != q.open:
+		return q.open - p.open
+	case a.within != b.within && a.within:
+		return 1
+	case a.within != b.within:
+		return -1
+	}
+	return cmp.Compare(a.since, b.since)
+}
+
+// makeRoom closes the longest waiting connection of the client that has most or,
+// as looking for it takes a while, a hundredth of that client's.
+func (l *connections) makeRoom() {
+	waiting := make([]candidate, 0, len(l.list))
+	for _, c := range l.list {
+		if since := c.waits.Load(); since > 0 {
+			waiting = append(waiting, candidate{c, since, c.within.Load()})
+		}
+	}
+	if len(waiting) == 0 {
+		return
+	}
+	first := slices.MinFunc(waiting, candidate.compare)
+	if l.held != nil && !first.peer.ours {
+		l.held(first.peer.addr)
+	}
+	goes := []candidate{first}
+	if more := first.peer.open / 100; more > 0 {
+		goes = slices.DeleteFunc(waiting, func(c candidate) bool { return c.peer != first.peer })
+		slices.SortFunc(goes, candidate.compare)
+		goes = goes[:min(len(goes), 1+more)]
+	}
+	for _, c := range goes {
+		l.remove(c.connection)
+		l.closed++
+		_ = c.Conn.Close() // its reader or writer hears of it
+	}
+}
+
+// remove frees the place of c, once.
+func (l *connections) remove(c *connection) {
+	if c.at < 0 {
+		return
+	}
+	last := len(l.list) - 1
+	l.list[last].at, l.list[c.at] = c.at, l.list[last]
+	l.list[last] = nil
+	l.list, c.at = l.list[:last], -1
+	if c.peer.open--; c.peer.open == 0 {
+		delete(l.peers, c.peer.addr)
+	}
+}
+
+// count returns how many are open, and how many were closed for others to have
+// their place.
+func (l *connections) count() (open int64, closed uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(len(l.list)), l.closed
+}
+
+// Read passes on what is framed as it should be. An error of that is told once
+// the requests before it have been.
+func (c *connection) Read(p []byte) (int, error) {
+	if c.bad != nil {
+		return 0, c.bad
+	}
+	c.within.Store(c.frames.within()) // else all that came is answered
+	c.waits.Store(clock())
+	n, err := c.Conn.Read(p)
+	c.waits.Store(0)
+	pass, bad := c.frames.check(p[:n])
+	if bad == nil {
+		return n, err
+	}
+	c.bad = bad
+	c.unread.Store(true)
+	if !c.frames.within() {
+		p[pass] = 'X' // to fasthttp, a connection that ends before a request is no error
+		pass++
+	}
+	if pass == 0 {
+		return 0, bad
+	}
+	return pass, nil
+}
+
+func (c *connection) Write(p []byte) (int, error) {
+	c.within.Store(true)
+	c.waits.Store(clock())
+	n, err := c.Conn.Write(p)
+	c.waits.Store(0)
+	return n, err
+}
+
+// SetWriteDeadline returns nil even if c was closed for another to have its place:
+// fasthttp panics at an error of this, and the write that follows says the same.
+func (c *connection) SetWriteDeadline(t time.Time) error {
+	_ = c.Conn.SetWriteDeadline(t)
+	return nil
+}
+
+// limitBuffer bounds what the system keeps of answers that are not taken.
+func (c *connection) limitBuffer(bytes int) {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && !c.bounded {
+		_ = tcp.SetWriteBuffer(bytes) // no more than a wish
+		c.bounded = true
+	}
+}
+
+func (c *connection) Close() (err error) {
+	c.once.Do(func() {
+		if c.unread.Load() {
+			_ = c.SetDeadline(time.Now().Add(lingerFor))
+			linger(c.Conn)
+		}
+		err = c.Conn.Close()
+		c.all.mu.Lock()
+		defer c.all.mu.Unlock()
+		c.all.remove(c)
+	})
+	return err
+}

@@ -1,0 +1,315 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// caller is a connection of which only the other end and whether it is closed
+// matter.
+type caller struct {
+	net.Conn
+	from   net.Addr
+	closed bool
+}
+
+func (c *caller) RemoteAddr() net.Addr { return c.from }
+func (c *caller) Close() error         { c.closed = true; return nil }
+
+func TestWhichConnectionGoes(t *testing.T) {
+	proxy := netip.MustParseAddr("10.0.0.1")
+	type call struct {
+		from string
+		wait int64 // since when it waits; 0: its request is in work; below 0: within a request
+	}
+	for _, tt := range []struct {
+		name   string
+		calls  []call
+		closed []int // positions; none: the next is turned away
+	}{
+		{"the longest waiting of one client", []call{{"192.0.2.1", 30}, {"192.0.2.1", 20}, {"192.0.2.1", 40}}, []int{1}},
+		{"that of the client with most", []call{{"192.0.2.1", 5}, {"192.0.2.2", 30}, {"192.0.2.2", 20}}, []int{2}},
+		{"the longest waiting of clients with as many", []call{{"192.0.2.1", 30}, {"192.0.2.2", 20}, {"192.0.2.3", 40}}, []int{1}},
+		{"not one with a request in work", []call{{"192.0.2.1", 0}, {"192.0.2.1", 0}, {"192.0.2.1", 40}}, []int{2}},
+		{"one between requests before one within one", []call{{"192.0.2.1", -10}, {"192.0.2.1", 40}, {"192.0.2.1", 30}}, []int{2}},
+		{"within one, if the client with most has no other", []call{{"192.0.2.1", -20}, {"192.0.2.1", -10}, {"192.0.2.2", 5}}, []int{1}},
+		{"of another, if all of the client with most are in work", []call{{"192.0.2.1", 0}, {"192.0.2.1", 0}, {"192.0.2.2", 40}}, []int{2}},
+		{"none, if all are in work", []call{{"192.0.2.1", 0}, {"192.0.2.2", 0}}, nil},
+		{"of a network of version 6", []call{{"2001:db8::1", 30}, {"2001:db8::ffff:2", 20}, {"192.0.2.1", 10}}, []int{1}},
+		{"not of two networks of version 6", []call{{"2001:db8:0:1::1", 30}, {"2001:db8:0:2::1", 20}, {"192.0.2.1", 10}}, []int{2}},
+		{"4 in 6 is 4", []call{{"::ffff:192.0.2.1", 30}, {"192.0.2.1", 20}, {"192.0.2.2", 10}}, []int{1}},
+		{"not our proxy's", []call{{"10.0.0.1", 10}, {"10.0.0.1", 20}, {"192.0.2.1", 30}}, []int{2}},
+		{"our proxy's, if there is no other", []call{{"10.0.0.1", 10}, {"10.0.0.1", 5}}, []int{1}},
+		{"a hundredth of a crowd, and one", slices.Concat(slices.Repeat([]call{{"192.0.2.1", 10}}, 250), []call{{"192.0.2.1", 5}, {"192.0.2.2", 1}}), []int{250, 0, 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := connections{most: len(tt.calls), peers: map[netip.Addr]*peer{}, ours: func(a netip.Addr) bool { return a == proxy }}
+			var callers []*caller
+			add := func(from string) *connection {
+				addr := netip.MustParseAddr(from)
+				callers = append(callers, &caller{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 1))})
+				return l.add(callers[len(callers)-1])
+			}
+			var all []*connection
+			for _, c := range tt.calls {
+				own := add(c.from)
+				own.waits.Store(max(c.wait, -c.wait))
+				own.within.Store(c.wait < 0)
+				all = append(all, own)
+			}
+			if last := add("198.51.100.1"); (last == nil) != (tt.closed == nil) {
+				t.Errorf("the next has a place: %v", last != nil)
+			} else if last != nil {
+				all = append(all, last)
+			}
+			closed := 0
+			for i, c := range callers {
+				if c.closed {
+					closed++
+				}
+				if len(tt.closed) < 3 && c.closed != slices.Contains(tt.closed, i) {
+					t.Errorf("connection %d is closed: %v", i, c.closed)
+				}
+			}
+			if closed != len(tt.closed) {
+				t.Errorf("%d were closed, want %d", closed, len(tt.closed))
+			}
+			for _, c := range all {
+				_ = c.Close()
+			}
+			if len(l.list) != 0 || len(l.peers) != 0 {
+				t.Errorf("with all closed, %d connections of %d clients are counted", len(l.list), len(l.peers))
+			}
+		})
+	}
+}
+
+const healthy = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+func (w *wire) healthy() {
+	w.t.Helper()
+	w.say(healthy)
+	if a := w.hear(); a.status != 200 {
+		w.t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// Silent connections of one client, as many as there may be, keep out neither an
+// SOS nor those who have been there before, and not even their own client.
+func TestAnSOSAtTheLimitOfConnections(t *testing.T) {
+	s, _ := testServer(t, Config{MaxConnections: 50})
+	honest := dialFrom(t, s, "127.0.0.2")
+	honest.healthy()
+	for i := range 80 {
+		w := dialFrom(t, s, "127.0.0.9")
+		if i%2 == 0 {
+			w.say("POST /v1/pings HTTP/1.1\r\nContent-Le")
+		}
+	}
+	until(t, "all have come", func() bool { st := s.Stats(); return st.Connections == 50 && st.Displaced == 31 })
+	for i, from := range []string{"127.0.0.3", "127.0.0.9", "127.0.0.4"} {
+		body := strings.Replace(onePing(fmt.Sprint("r-", i), 1), "{", `{"event":"sos",`, 1)
+		w := dialFrom(t, s, from)
+		w.say(post+"Pingline-Priority: critical\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		if a := w.hear(); a.status != 200 || !strings.Contains(a.body, `"accepted":1`) {
+			t.Errorf("an SOS from %s: %d %s", from, a.status, a.body)
+		}
+	}
+	honest.healthy()
+	if st := s.Stats(); st.TurnedAway != 0 || st.Connections != 50 {
+		t.Errorf("%+v, want none turned away", st)
+	}
+}
+
+// A connection whose place is taken while its body comes ends, and nothing else.
+func TestPlaceTakenWithinABody(t *testing.T) {
+	s, _ := testServer(t, Config{MaxConnections: 4, pace: pace{grace: time.Minute, rate: 1, limit: time.Minute}})
+	for range 4 {
+		w := dialFrom(t, s, "127.0.0.9")
+		w.say(post+"Content-Length: 4000000\r\n\r\n%s", strings.Repeat(" ", prefetched))
+	}
+	until(t, "their bodies come", func() bool { return s.budget.used.Load() > 0 && s.ln.conns.waiting() == 4 })
+	for range 4 {
+		dialFrom(t, s, "127.0.0.2").healthy()
+	}
+	until(t, "what they had is given back", func() bool {
+		return s.budget.used.Load() == (requestBytes+firstBytes)*int64(s.ln.conns.withinRequests())
+	})
+	if st := s.Stats(); st.Displaced < 2 || st.TurnedAway != 0 {
+		t.Errorf("%+v, want some displaced and none turned away", st)
+	}
+}
+
+// A crowd behind one address, with more connections than there may be, loses
+// connections between requests; a request that comes slowly is answered.
+func TestACrowdBehindOneAddressLosesNoRequest(t *testing.T) {
+	const most = 40
+	s, _ := testServer(t, Config{MaxConnections: most})
+	body := onePing("r", 1) + strings.Repeat(" ", 100)
+	var half []*wire
+	for i := range most / 2 {
+		w := dialFrom(t, s, "127.0.0.9")
+		switch i % 3 {
+		case 0:
+			w.say(post)
+		case 1:
+			w.say(post+"Content-Length: %d\r\n\r\n%s", len(body), body[:50])
+		case 2:
+			w.say("%sPOST", healthy)
+			if a := w.hear(); a.status != 200 {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		}
+		half = append(half, w)
+	}
+	until(t, "they have begun", func() bool { return s.ln.conns.withinRequests() == most/2 })
+	for range most {
+		dialFrom(t, s, "127.0.0.9").healthy()
+	}
+	for i, w := range half {
+		switch i % 3 {
+		case 0:
+			w.say("Content-Length: %d\r\n\r\n%s", len(body), body)
+		case 1:
+			w.say("%s", body[50:])
+		case 2:
+			w.say("%sContent-Length: %d\r\n\r\n%s", strings.TrimPrefix(post, "POST"), len(body), body)
+		}
+		if a := w.hear(); a.status != 200 {
+			t.Errorf("one that had begun: %d %s", a.status, a.body)
+		}
+	}
+	if st := s.Stats(); st.TurnedAway != 0 || st.Displaced == 0 {
+		t.Errorf("%+v, want some displaced and none turned away", st)
+	}
+}
+
+// withinRequests counts connections that wait within a request.
+func (l *connections) withinRequests() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.list {
+		if c.waits.Load() > 0 && c.within.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// Where every connection has a request in work there is no place for another.
+func TestTooManyConnections(t *testing.T) {
+	release := make(chan struct{})
+	s, _ := testServer(t, Config{MaxConnections: 2, TrustedProxies: localhost, Reader: Reader{
+		Latest: func(context.Context, string) (Points, error) { <-release; return Points{}, nil },
+	}})
+	busy := []*wire{dial(t, s), dial(t, s)}
+	for _, w := range busy {
+		w.say("GET /v1/riders/r HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	until(t, "both are in work", func() bool { return s.slots.used.Load() == 2 })
+	for range 3 {
+		w := dial(t, s)
+		w.say(healthy)
+		a := w.hear()
+		if wait, err := strconv.Atoi(a.header.Get("Retry-After")); a.status != 503 || err != nil || wait < 5 || !w.ended() {
+			t.Errorf("one too many: %d %s, Retry-After %q, want 503 and the end", a.status, a.body, a.header.Get("Retry-After"))
+		}
+	}
+	close(release)
+	for _, w := range busy {
+		if a := w.hear(); a.status != 404 {
+			t.Errorf("one in work: %d %s", a.status, a.body)
+		}
+	}
+	until(t, "one waits for its client", func() bool { return s.ln.conns.waiting() > 0 })
+	dial(t, s).healthy()
+	if st := s.Stats(); st.TurnedAway != 3 || st.Displaced != 1 {
+		t.Errorf("%d were turned away and %d displaced, want 3 and 1", st.TurnedAway, st.Displaced)
+	}
+	_ = busy[0].Close()
+	_ = busy[1].Close()
+	until(t, "places are free", func() bool { return s.Stats().Connections <= 1 })
+}
+
+// Slow bodies cost what has come of them, and those of one client leave half of
+// the budget to others.
+func TestSlowBodiesOfOneClientLeaveRoom(t *testing.T) {
+	var refused atomic.Int64
+	s, _ := testServer(t, Config{
+		MaxInProgress:  8 << 20,
+		pace:           pace{grace: time.Minute, rate: 1, limit: time.Minute},
+		ObserveRequest: func(_ string, status int, _ time.Duration) { refused.Add(int64(status / 503)) },
+	})
+	const n, each = 400, requestBytes + firstBytes
+	slow := make([]*wire, n)
+	for i := range slow {
+		slow[i] = dialFrom(t, s, "127.0.0.9")
+		slow[i].say(post+"Content-Length: 4000000\r\n\r\n%s", strings.Repeat(" ", prefetched))
+	}
+	until(t, "all are in work or refused", func() bool {
+		return refused.Load()+s.budget.used.Load()/each == n
+	})
+	if used := s.budget.used.Load(); used > 4<<20 {
+		t.Errorf("%d bytes of a budget of 8 MiB are one client's", used)
+	}
+	big := onePing("r", 1) + strings.Repeat(" ", 1<<20)
+	for i := range 3 {
+		w := dialFrom(t, s, fmt.Sprint("127.0.0.", 2+i))
+		w.say(post+"Content-Length: %d\r\n\r\n%s", len(big), big)
+		if a := w.hear(); a.status != 200 {
+			t.Errorf("another client: %d %s", a.status, a.body)
+		}
+	}
+	if used := s.budget.used.Load(); used <= 4<<20-each {
+		t.Errorf("%d bytes are in work: nothing is shown by that", used)
+	}
+}
+
+func TestShareOfABudget(t *testing.T) {
+	b := budget{most: 100}
+	one, two, three, ours := b.claim(1, false), b.claim(2, false), b.claim(3, false), b.claim(1, true)
+	for i, step := range []struct {
+		who  *claim
+		n    int64
+		fits bool
+	}{
+		{&one, 50, true}, // nobody else wants it
+		{&one, 1, false},
+		{&two, 25, true},
+		{&two, 1, false},
+		{&ours, 10, true},
+		{&three, 16, false}, // all that there is
+		{&three, 15, true},
+		{&ours, 1, false},
+	} {
+		if got := step.who.take(step.n); got != step.fits {
+			t.Errorf("step %d: %d more are taken: %v", i, step.n, got)
+		}
+	}
+	for _, c := range []*claim{&one, &two, &three, &ours, {}} {
+		c.drop()
+	}
+	if b.used.Load() != 0 || b.shares[1].Load() != 0 || b.shares[2].Load() != 0 {
+		t.Error("something is left when all is given back")
+	}
+}
+
+// waiting counts connections that wait for their client.
+func (l *connections) waiting() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.list {
+		if c.waits.Load() > 0 {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,208 @@
+package server
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"pingline"
+	"pingline/partition"
+)
+
+// GeoJSON is RFC 7946.
+const mimeGeoJSON = "application/geo+json"
+
+// answerLines answers with a line for each device, and the late points of each
+// apart, as they are not on the line.
+func (s *Server) answerLines(c *fiber.Ctx, r *reading, said fiber.Map, rider string, list []pingline.Entry) error {
+	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
+	s.readers.pay(r.client, len(list)/pointsOfOne)
+	said["type"] = "FeatureCollection"
+	head := appendJSON(nil, said)
+	parts := []func([]byte) []byte{text(string(head[:len(head)-1]) + `,"features":[`)}
+	slices.SortStableFunc(list, func(a, b pingline.Entry) int { return cmp.Or(cmp.Compare(a.Device, b.Device), lateBehind(&a, &b)) })
+	list = slices.CompactFunc(list, func(a, b pingline.Entry) bool { // an event on a fix that is there
+		return !a.Late && !b.Late && a.Device == b.Device && a.At == b.At && a.SamePlace(&b.Fix)
+	})
+	for i := 0; i < len(list); {
+		end := i + 1
+		for end < len(list) && list[end].Device == list[i].Device && list[end].Late == list[i].Late {
+			end++
+		}
+		if i > 0 {
+			parts = append(parts, text(","))
+		}
+		parts = append(parts, lineOf(rider, list[i:end])...)
+		i = end
+	}
+	return s.answer(c, r, mimeGeoJSON, inTurn(append(parts, text("]}"))...), -1)
+}
+
+// lineOf is a feature: the points of a device that are not late as a line, or the
+// late ones.
+func lineOf(rider string, list []pingline.Entry) []func(dst []byte) []byte {
+	first := &list[0]
+	properties := map[string]any{"rider_id": rider}
+	if first.Device != "" {
+		properties["device_id"] = first.Device
+	}
+	if first.Late {
+		properties["late"] = true
+	}
+	about := appendJSON(nil, properties)
+	position := func(dst []byte, i int) []byte { return appendJSON(dst, [2]float64{list[i].Lon(), list[i].Lat()}) }
+	kind, before, behind := "LineString", "[", "]"
+	switch {
+	case first.Late:
+		kind = "MultiPoint"
+	case len(list) == 1: // a line has two ends
+		kind, before, behind = "Point", "", ""
+	}
+	return []func(dst []byte) []byte{
+		text(`{"type":"Feature","geometry":{"type":"` + kind + `","coordinates":` + before),
+		eachOf(len(list), position),
+		text(behind + `},"properties":` + string(about[:len(about)-1]) + `,"times":[`),
+		eachOf(len(list), func(dst []byte, i int) []byte { return strconv.AppendInt(dst, list[i].At, 10) }),
+		text("]}}"),
+	}
+}
+
+func lateBehind(a, b *pingline.Entry) int {
+	switch {
+	case a.Late == b.Late:
+		return 0
+	case a.Late:
+		return 1
+	}
+	return -1
+}
+
+// Activity is what went on in one cell in one window.
+type Activity struct {
+	Cell      uint64
+	Res       int
+	From      int64 // start of the window, ms
+	WindowS   int64 // its length, s
+	Pings     uint64
+	Riders    uint64
+	Moving    uint64
+	Waiting   uint64
+	SpeedMean float64 // m/s
+	SpeedMax  float64
+}
+
+const (
+	cellsMost = 10_000 // cells that an answer holds
+	cellBytes = 1024   // a cell in memory while an answer is made; half of it then
+)
+
+// cells answers with the live activity in a box.
+func (s *Server) cells(c *fiber.Ctx, r *reading) error {
+	if s.over.Heavy() {
+		return readLater("overloaded, cells are not read")
+	}
+	box, err := boxParam(c)
+	if err != nil {
+		return err
+	}
+	res, err := intParam(c, "res", -1, 0, partition.MaxRes)
+	if err != nil {
+		return err
+	}
+	a := s.recent.get(area{box, res}, func(a *areaAnswer) { s.lookAround(r, a) })
+	r.also = a.release
+	if a.err != nil {
+		return a.err
+	}
+	s.readers.pay(r.client, a.cells/pointsOfOne)
+	return s.answer(c, r, mimeGeoJSON, bytes.NewReader(a.body), len(a.body))
+}
+
+// lookAround makes an answer, at the expense of the client who asks first.
+func (s *Server) lookAround(r *reading, a *areaAnswer) {
+	a.claim = claim{of: r.bytes.of, share: r.bytes.share}
+	if !a.claim.take(min(cellsMost*cellBytes, s.answers.most/4-readBytes)) {
+		a.err = readLater("answers take more than %d bytes, or of this client more than a quarter of that", s.answers.most)
+		return
+	}
+	list, err := s.cfg.Reader.Cells(a.box, a.res, cellsMost+1)
+	switch {
+	case err != nil:
+		a.err = &bodyError{errBadQuery, err.Error()}
+	case len(list) > cellsMost:
+		a.err = badQuery("bbox", "holds more than %d cells: take a smaller one, or a coarser res", cellsMost)
+	default:
+		a.cells, a.body = len(list), featuresOf(list)
+	}
+	a.claim.settle(int64(cap(a.body)))
+}
+
+// featuresOf is a FeatureCollection with a polygon for each cell.
+func featuresOf(list []Activity) []byte {
+	out := append(make([]byte, 0, 64+len(list)*cellBytes/2), `{"type":"FeatureCollection","features":[`...)
+	for i := range list {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		a := &list[i]
+		out = append(out, `{"type":"Feature","geometry":{"type":"Polygon","coordinates":`...)
+		out = appendJSON(out, [][][2]float64{partition.Outline(a.Cell)})
+		out = append(append(append(out, `},"properties":{"cell":"`...), strconv.FormatUint(a.Cell, 16)...), '"')
+		for _, p := range [...]struct {
+			name string
+			v    int64
+		}{
+			{"res", int64(a.Res)}, {"from", a.From}, {"window_s", a.WindowS}, {"pings", int64(a.Pings)},
+			{"riders", int64(a.Riders)}, {"moving", int64(a.Moving)}, {"waiting", int64(a.Waiting)},
+		} {
+			out = strconv.AppendInt(append(append(append(out, `,"`...), p.name...), `":`...), p.v, 10)
+		}
+		out = appendJSON(append(out, `,"speed_mean":`...), a.SpeedMean)
+		out = append(appendJSON(append(out, `,"speed_max":`...), a.SpeedMax), "}}"...)
+	}
+	return append(out, "]}"...)
+}
+
+func boxParam(c *fiber.Ctx) (box partition.Box, err error) {
+	v := c.Query("bbox")
+	parts := strings.Split(v, ",")
+	to := [...]*float64{&box.West, &box.South, &box.East, &box.North}
+	if len(parts) != len(to) {
+		return box, badQuery("bbox", "%q is not of the form west,south,east,north in degrees", v)
+	}
+	for i, p := range parts {
+		if *to[i], err = strconv.ParseFloat(strings.TrimSpace(p), 64); err != nil {
+			return box, badQuery("bbox", "%q is not a number", p)
+		}
+	}
+	if err := box.Check(); err != nil {
+		return box, badQuery("bbox", "%v", err)
+	}
+	return box, nil
+}
+
+// Partitions says how points are spread over shards.
+type Partitions struct {
+	Imbalance float64      `json:"imbalance"` // most ÷ mean points of a shard, since the start; 1 is even
+	Shards    []ShardShare `json:"shards"`
+	HotCells  []HotCell    `json:"hot_cells"`
+}
+
+// ShardShare is one shard's part.
+type ShardShare struct {
+	Name   string  `json:"name"`
+	Points uint64  `json:"points"` // since the start
+	Share  float64 `json:"share"`
+	Up     bool    `json:"up"`
+}
+
+// HotCell is a cell that is split, or busier than one part may be.
+type HotCell struct {
+	Cell   string  `json:"cell"`
+	Rate   float64 `json:"rate"` // pings/s
+	Splits int     `json:"splits"`
+}

@@ -1,0 +1,244 @@
+package server
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"pingline/ingest"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// errUnknownEncoding is wrapped by the refusal of a body whose
+// Content-Encoding is not one that inflate knows.
+var errUnknownEncoding = errors.New("unknown content encoding")
+
+// inflate returns what body holds under a Content-Encoding: identity, gzip or
+// zstd, in any case, alone. Several gzip members or zstd frames in a row are one
+// body; anything else behind them is an error, and so are none at all. The
+// result is a copy, in dst's memory if there is room; what dst held is lost.
+//
+// It returns an error wrapping errUnknownEncoding, ErrTooLarge for more than
+// most bytes, errMalformed, or the error of charge. That is asked before memory is
+// taken, the window of the decompressor included, and the window is given back.
+// Whatever body is, no more than twice most is allocated besides the window; no
+// goroutine is started.
+func inflate(dst []byte, encoding string, body []byte, most int, charge func(n int64) error) ([]byte, error) {
+	in := inflation{dst: dst[:0], most: most, charge: charge}
+	var err error
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "", "identity":
+		err = in.readAll(bytes.NewReader(body), uint64(len(body)))
+	case "gzip":
+		err = in.gunzip(body)
+	case "zstd":
+		err = in.unzstd(body)
+	default:
+		return in.dst, &bodyError{errUnknownEncoding, fmt.Sprintf("content encoding %q is not identity, gzip or zstd", encoding)}
+	}
+	switch {
+	case err == nil:
+		return in.dst, nil
+	case errors.Is(err, ingest.ErrTooLarge), errors.Is(err, in.refused):
+		return in.dst[:0], err
+	}
+	return in.dst[:0], &bodyError{errMalformed, fmt.Sprintf("inflate %s: %v", encoding, err)}
+}
+
+// inflation is a body being inflated.
+type inflation struct {
+	dst     []byte
+	most    int
+	charge  func(n int64) error
+	refused error // of charge
+}
+
+func (in *inflation) pay(n int64) error {
+	in.refused = in.charge(n)
+	return in.refused
+}
+
+func tooLarge(most int) error {
+	return &bodyError{ingest.ErrTooLarge, fmt.Sprintf("body is larger than %d bytes when inflated: send it in parts", most)}
+}
+
+// gzipReader and zstdReader keep what a decompressor allocates for the next body.
+type gzipReader struct {
+	from bytes.Reader
+	gzip gzip.Reader
+}
+
+type zstdReader struct {
+	from bytes.Reader
+	zstd *zstd.Decoder
+}
+
+var (
+	gzipReaders = sync.Pool{New: func() any { return new(gzipReader) }}
+	zstdReaders = sync.Pool{New: func() any { return newZstdReader() }}
+)
+
+// gzipWindow is what a gzipReader takes, bytes.
+const gzipWindow = 64 << 10
+
+func (in *inflation) gunzip(body []byte) error {
+	if err := in.pay(gzipWindow); err != nil {
+		return err
+	}
+	defer func() { _ = in.charge(-gzipWindow) }() // giving back is not refused
+	r := gzipReaders.Get().(*gzipReader)
+	defer gzipReaders.Put(r)
+	defer r.from.Reset(nil)
+	r.from.Reset(body)
+	if err := r.gzip.Reset(&r.from); err != nil {
+		return unexpected(err)
+	}
+	return in.readAll(&r.gzip, gzipSize(body))
+}
+
+// gzipSize guesses what body inflates to: its trailer says so, if it is of one
+// member and honest. Deflate shrinks nothing to less than a 1032nd.
+func gzipSize(body []byte) uint64 {
+	said := binary.LittleEndian.Uint32(body[len(body)-4:]) // a header is longer
+	return min(uint64(said), 1032*uint64(len(body)))
+}
+
+// zstdWindow is the most that a sender may make us look back, in bytes: what
+// RFC 9659 allows in HTTP.
+const zstdWindow = 8 << 20
+
+func newZstdReader() *zstdReader {
+	d, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(1), // in the caller's goroutine
+		zstd.WithDecoderMaxMemory(zstdWindow))
+	if err != nil {
+		panic(err) // only an option out of range could be to blame
+	}
+	return &zstdReader{zstd: d}
+}
+
+// zstdBlock is what a decoder takes besides its window, bytes.
+const zstdBlock = 1 << 20
+
+func (in *inflation) unzstd(body []byte) error {
+	var first zstd.Header
+	if err := first.Decode(body); err != nil {
+		return unexpected(err)
+	}
+	window := int64(min(largestWindow(body), zstdWindow) + zstdBlock)
+	if err := in.pay(window); err != nil {
+		return err
+	}
+	defer func() { _ = in.charge(-window) }() // giving back is not refused
+	r := zstdReaders.Get().(*zstdReader)
+	defer zstdReaders.Put(r)
+	defer r.from.Reset(nil)
+	r.from.Reset(body)
+	if err := r.zstd.Reset(&r.from); err != nil {
+		return err
+	}
+	return in.readAll(r.zstd, first.FrameContentSize)
+}
+
+// largestWindow returns how far back a frame of body asks to look, in bytes. It
+// walks from block to block; what is broken ends the walk, as it ends the
+// decoder's.
+func largestWindow(body []byte) (most uint64) {
+	for len(body) > 0 {
+		var h zstd.Header
+		rest, err := h.DecodeAndStrip(body)
+		if err != nil {
+			return most
+		}
+		if h.Skippable {
+			body = rest[min(uint64(h.SkippableSize), uint64(len(rest))):]
+			continue
+		}
+		if most = max(most, h.WindowSize); h.SingleSegment {
+			most = max(most, h.FrameContentSize)
+		}
+		body = body[min(h.HeaderSize, len(body)):]
+		for last := false; !last; {
+			if len(body) < 3 {
+				return most
+			}
+			block := uint32(body[0]) | uint32(body[1])<<8 | uint32(body[2])<<16
+			size := int(block >> 3)
+			if block>>1&3 == 1 { // one byte, repeated
+				size = 1
+			}
+			last = block&1 == 1
+			body = body[min(3+size, len(body)):]
+		}
+		if h.HasCheckSum {
+			body = body[min(4, len(body)):]
+		}
+	}
+	return most
+}
+
+// readAll reads r to its end into dst; size is a guess of how much that is.
+func (in *inflation) readAll(r io.Reader, size uint64) error {
+	if err := in.grow(int(min(size, uint64(in.most))) + 1); err != nil { // one more shows the end
+		return err
+	}
+	for len(in.dst) <= in.most {
+		if len(in.dst) == cap(in.dst) {
+			if err := in.grow(nextSize(cap(in.dst), in.most)); err != nil {
+				return err
+			}
+		}
+		n, err := r.Read(in.dst[len(in.dst):min(cap(in.dst), in.most+1)])
+		in.dst = in.dst[:len(in.dst)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(in.dst) > in.most {
+		return tooLarge(in.most)
+	}
+	return nil
+}
+
+func (in *inflation) grow(size int) error {
+	if more := size - cap(in.dst); more > 0 {
+		if err := in.pay(int64(more)); err != nil {
+			return err
+		}
+	}
+	in.dst = grow(in.dst, size)
+	return nil
+}
+
+// nextSize returns the size to try after size: twice as much, but all that is
+// allowed from an eighth of it on, so that what is given up stays small.
+func nextSize(size, most int) int {
+	if size > most/8 {
+		return most + 1
+	}
+	return 2*size + 512
+}
+
+func grow(b []byte, size int) []byte {
+	if cap(b) >= size {
+		return b
+	}
+	return append(make([]byte, 0, size), b...)
+}
+
+// unexpected makes the end of a body where more was due an error.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"math"
+	"strconv"
+	"unsafe"
+)
+
+func isNumber(first byte) bool { return first == '-' || first >= '0' && first <= '9' }
+
+// A decimal is the value of a number: mant × 10^exp, and a bit more if digits
+// other than 0 found no room in mant.
+type decimal struct {
+	text []byte
+	mant uint64 // 19 digits at most
+	exp  int
+	neg  bool
+	more bool
+}
+
+// decimal reads a number into p.last.
+func (p *parser) decimal() bool {
+	b, i := p.b, p.i
+	d := &p.last
+	d.neg = b[i] == '-'
+	if d.neg {
+		i++
+	}
+	end, mant, exp, more := digits(b, i, 0)
+	switch {
+	case end == i:
+		p.i = i
+		return p.fail("a digit")
+	case end > i+1 && b[i] == '0':
+		p.i = i + 1
+		return p.fail("no digit behind a leading zero")
+	}
+	if end < len(b) && b[end] == '.' {
+		i = end + 1
+		var left int
+		var tail bool
+		end, mant, left, tail = digits(b, i, mant)
+		if end == i {
+			p.i = i
+			return p.fail("a digit")
+		}
+		exp -= end - i - left
+		more = more || tail
+	}
+	if end < len(b) && b[end]|0x20 == 'e' {
+		var e int
+		e, end = exponent(b, end+1)
+		if b[end-1]-'0' > 9 {
+			p.i = end
+			return p.fail("a digit")
+		}
+		exp += e
+	}
+	d.text, d.mant, d.exp, d.more = b[p.i:end], mant, exp, more
+	p.i = end
+	return true
+}
+
+// digits appends the digits at b[i:] to those of mant. It returns where they
+// end, how many were left out for want of room, and whether any of these is not 0.
+func digits(b []byte, i int, mant uint64) (end int, sum uint64, left int, more bool) {
+	for ; i < len(b); i++ {
+		c := b[i] - '0'
+		switch {
+		case c > 9:
+			return i, mant, left, more
+		case mant < 1e18:
+			mant = mant*10 + uint64(c)
+		default:
+			left++
+			more = more || c != 0
+		}
+	}
+	return i, mant, left, more
+}
+
+// exponent reads the exponent at b[i:] and returns where it ends; it ends in a
+// digit unless it is malformed.
+func exponent(b []byte, i int) (exp, end int) {
+	neg := i < len(b) && b[i] == '-'
+	if neg || i < len(b) && b[i] == '+' {
+		i++
+	}
+	const most = 1 << 30 // beyond what any number of digits in a body can undo
+	for ; i < len(b) && b[i]-'0' <= 9; i++ {
+		exp = min(exp*10+int(b[i]-'0'), most)
+	}
+	if neg {
+		exp = -exp
+	}
+	return exp, i
+}
+
+// float returns the nearest float64, ±Inf if there is none.
+func (d *decimal) float() float64 {
+	// Both factors are exact in a float64, so their product or quotient is
+	// rounded but once.
+	if d.mant < 1<<53 && !d.more && d.exp >= -22 && d.exp <= 22 {
+		f := float64(d.mant)
+		if d.exp < 0 {
+			f /= pow10[-d.exp]
+		} else {
+			f *= pow10[d.exp]
+		}
+		if d.neg {
+			f = -f
+		}
+		return f
+	}
+	// The only error there can be is that of a number beyond all, ±Inf.
+	f, _ := strconv.ParseFloat(unsafe.String(unsafe.SliceData(d.text), len(d.text)), 64)
+	return f
+}
+
+var pow10 = [...]float64{
+	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
+	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+}
+
+// integer returns the value if it is whole, or the end of the range of int64
+// that it lies beyond.
+func (d *decimal) integer() (v int64, whole bool) {
+	m := d.mant
+	if d.more && d.exp <= 0 {
+		return 0, false
+	}
+	for exp := d.exp; exp < 0 && m != 0; exp++ {
+		if m%10 != 0 {
+			return 0, false
+		}
+		m /= 10
+	}
+	for exp := d.exp; exp > 0 && m != 0 && m <= math.MaxInt64; exp-- {
+		if m > math.MaxInt64/10 {
+			m = math.MaxInt64
+			break
+		}
+		m *= 10
+	}
+	v = int64(min(m, math.MaxInt64))
+	if d.neg {
+		v = -v
+	}
+	return v, true
+}

@@ -1,0 +1,136 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers/legacy"
+
+	"pingline/dedupe"
+	"pingline/ingest"
+	"pingline/partition"
+	"pingline/queue"
+)
+
+// The description of the API holds for what the server answers, it has every
+// route of the server, and every status it names is shown here.
+func TestOpenAPI(t *testing.T) {
+	log := testLog(t, queue.Config{})
+	shelf := newShelf(t, log)
+	w, _ := testWriter(t, ingest.WriterConfig{Log: log, Overload: ingest.NewOverload(ingest.OverloadConfig{}), Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Written: shelf.written})
+	reader := shelf.reader()
+	reader.Cells = func(partition.Box, int, int) ([]Activity, error) {
+		return []Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
+	}
+	reader.Partitions = func() Partitions {
+		return Partitions{Shards: []ShardShare{{Name: "a"}}, HotCells: []HotCell{{Cell: "8539220ffffffff"}}}
+	}
+	s, url := testServer(t, Config{
+		Writer: w, Reader: reader, MaxInProgress: 1 << 20, Limits: Limits{MaxPings: 10},
+		RiderRate: 1e-6, RiderBurst: 3, ReadRate: 100, HeadTimeout: 3 * time.Second,
+	})
+	doc, err := openapi3.NewLoader().LoadFromFile("../../docs/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		t.Fatalf("docs/openapi.yaml is invalid: %v", err)
+	}
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	var verify func(a answer, method, path, body string)
+	check := func(method, path, body string, headers ...string) {
+		t.Helper()
+		verify(send(t, method, url+path, []byte(body), headers...), method, path, body)
+	}
+	verify = func(a answer, method, path, body string) {
+		t.Helper()
+		req, err := http.NewRequest(method, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		route, params, err := router.FindRoute(req)
+		if err != nil {
+			t.Fatalf("%s %s is not described: %v", method, path, err)
+		}
+		seen[fmt.Sprint(method, " ", route.Path, " ", a.status)] = true
+		in := &openapi3filter.ResponseValidationInput{
+			RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route},
+			Status:                 a.status,
+			Header:                 a.header,
+			Options:                &openapi3filter.Options{IncludeResponseStatus: true},
+		}
+		if err := openapi3filter.ValidateResponse(context.Background(), in.SetBodyBytes([]byte(a.body))); err != nil {
+			t.Errorf("%s %s with %q answered %d %s: %v", method, path, body, a.status, a.body, err)
+		}
+	}
+	check("POST", "/v1/pings", onePing("r", 9))
+	check("POST", "/v1/pings?verdicts=1", "["+onePing("r", 9)+`,{"rider_id":7},5]`)
+	check("POST", "/v1/pings", "")
+	check("POST", "/v1/pings", "{")
+	check("POST", "/v1/pings", `{"rider_id":"r"}`)
+	check("POST", "/v1/pings", onePing("fast", 1)+"\n"+onePing("fast", 2)+"\n"+onePing("fast", 3)+"\n"+onePing("fast", 4))
+	check("POST", "/v1/pings", onePing("fast", 5)+"\n"+onePing("slow", 6))
+	check("POST", "/v1/pings", onePing("fast", 7))
+	check("POST", "/v1/pings", onePing("in-need", 1), "Pingline-Priority", "critical")
+	slow := dial(t, s)
+	slow.say(post + "Content-Length: 9\r\n\r\n[")
+	verify(slow.hear(), "POST", "/v1/pings", "half a body")
+	check("POST", "/v1/pings", "["+strings.Repeat("{},", 10)+"{}]")
+	check("POST", "/v1/pings", "[]", "Content-Encoding", "br")
+	check("POST", "/v1/pings", "[]", "Cookie", strings.Repeat("x", headBytes))
+	s.budget.used.Add(1 << 20)
+	check("POST", "/v1/pings", onePing("r", 8))
+	s.budget.used.Add(-1 << 20)
+	shelf.carry(log.Last() + 1)
+	const cells = "/v1/cells?bbox=-9,41,-8,42"
+	for _, path := range []string{"/v1/riders/r", "/v1/riders/r/track", cells, "/v1/partitions"} {
+		check("GET", path, "")
+		if path != "/v1/partitions" {
+			check("GET", strings.Replace(strings.Replace(path, "riders/r", "riders/r%20", 1), "41,", "91,", 1), "")
+		}
+		s.slots.used.Add(readsAtOnce)
+		check("GET", path, "")
+		s.slots.used.Add(-readsAtOnce)
+		s.readers.pay(s.keyOf(hostOf(slow.LocalAddr())), 1_000_000)
+		check("GET", path, "")
+		s.readers.pay(s.keyOf(hostOf(slow.LocalAddr())), -1_000_000)
+	}
+	check("GET", "/v1/riders/r/track", "", "Accept", mimeGeoJSON)
+	check("GET", "/v1/riders/nobody", "")
+	check("GET", "/healthz", "")
+	check("GET", "/readyz", "")
+	s.over.Force(ingest.MaxLevel, false, "a test")
+	check("GET", "/readyz", "")
+	s.over.Force(0, false, "")
+
+	var described []string
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			for status := range op.Responses.Map() {
+				described = append(described, fmt.Sprint(method, " ", path, " ", status))
+			}
+		}
+	}
+	sort.Strings(described)
+	for _, d := range described {
+		if !seen[d] {
+			t.Errorf("%s is described, and nothing here shows it", d)
+		}
+	}
+	for _, r := range s.app.GetRoutes(true) {
+		if r.Method != http.MethodHead && doc.Paths.Find(strings.ReplaceAll(r.Path, ":id", "{id}")) == nil {
+			t.Errorf("%s %s is served and not described", r.Method, r.Path)
+		}
+	}
+}

@@ -1,0 +1,319 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/ingest"
+	"pingline/queue"
+)
+
+func TestBucketsRefill(t *testing.T) {
+	type take struct {
+		at   float64 // seconds
+		n    int
+		wait float64 // seconds; 0: it passes
+	}
+	for _, tt := range []struct {
+		name        string
+		rate, burst float64
+		takes       []take
+	}{
+		{"at its rate", 10, 10, []take{{0, 10, 0}, {1, 10, 0}, {2, 10, 0}, {3, 10, 0}}},
+		{"empty", 10, 10, []take{{0, 10, 0}, {0, 1, 0.1}, {0.05, 1, 0.05}, {0.11, 1, 0}}},
+		{"a large request is one thing, and is paid for", 10, 10, []take{{0, 100, 0}, {1, 1, 8.1}, {9, 1, 0.1}, {9.1, 1, 0}}},
+		{"no more than the burst is saved up", 10, 10, []take{{0, 1, 0}, {1000, 10, 0}, {1000, 1, 0.1}}},
+		{"refused costs nothing", 10, 10, []take{{0, 10, 0}, {0, 1000, 0.1}, {0, 1000, 0.1}, {0.1, 1, 0}}},
+		{"slower than one a second", 0.1, 1, []take{{0, 1, 0}, {1, 1, 9}, {10, 1, 0}}},
+		{"asking for none", 10, 10, []take{{0, 0, 0}, {0, 10, 0}, {0, 0, 0.1}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRates(tt.rate, tt.burst, 100)
+			for i, k := range tt.takes {
+				now := r.start.Add(time.Duration(k.at * 1e9))
+				got := r.take(7, k.n, now).Seconds()
+				if d := got - k.wait; (got == 0) != (k.wait == 0) || d > 0.15 || d < -0.15 {
+					t.Errorf("take %d, of %d at %v s: wait %v s, want %v", i, k.n, k.at, got, k.wait)
+				}
+				if wait := r.take(8+uint64(i), 1, now); wait != 0 {
+					t.Errorf("another name has to wait %v", wait)
+				}
+			}
+		})
+	}
+	off := newRates(0, 1, 100)
+	for range 100 {
+		if wait := off.take(off.key("r"), 1000, time.Now()); wait != 0 {
+			t.Fatalf("wait %v without a limit", wait)
+		}
+	}
+}
+
+func TestPaidBack(t *testing.T) {
+	r := newRates(10, 100, 100)
+	key := r.key("r")
+	for range 50 {
+		if wait := r.take(key, 100, r.start); wait != 0 {
+			t.Fatalf("wait %v although all was paid back", wait)
+		}
+		r.pay(key, -100)
+	}
+	r.pay(key, 100)
+	if r.take(key, 1, r.start) == 0 {
+		t.Error("what was paid later does not count")
+	}
+}
+
+// A flood of names neither grows memory nor makes the filter forget who owes.
+func TestFloodOfNames(t *testing.T) {
+	r := newRates(10, 1000, 1<<12)
+	debtor := r.key("debtor")
+	r.take(debtor, 100_000, r.start)
+	name := make([]byte, 0, 20)
+	n := 0
+	if allocs := testing.AllocsPerRun(1000, func() {
+		for range 1000 {
+			n++
+			name = strconv.AppendInt(name[:0], int64(n), 10)
+			r.take(r.key(string(name)), 1, r.start.Add(time.Duration(n)*time.Microsecond))
+		}
+	}); allocs > 1000 { // the strings
+		t.Errorf("%v allocations for 1,000 names", allocs)
+	}
+	if n < 1_000_000 {
+		t.Fatalf("only %d names", n)
+	}
+	if r.take(debtor, 1, r.start.Add(time.Second)) == 0 {
+		t.Errorf("the debtor was forgotten after %d other names", n)
+	}
+}
+
+func BenchmarkRates(b *testing.B) {
+	r := newRates(10, 10_000, 1<<18)
+	names := make([]string, 100_000)
+	for i := range names {
+		names[i] = fmt.Sprintf("rider-%07d", i)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		now := time.Now()
+		for i := 0; pb.Next(); i++ {
+			r.take(r.key(names[i%len(names)]), 1, now)
+		}
+	})
+}
+
+func TestWhoTheClientIs(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+	for _, tt := range []struct {
+		name      string
+		remote    string
+		forwarded []string
+		want      string
+	}{
+		{"nobody between", "203.0.113.9", nil, "203.0.113.9"},
+		{"says it is another", "203.0.113.9", []string{"198.51.100.1"}, "203.0.113.9"},
+		{"behind our proxy", "10.0.0.1", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"behind two of ours", "10.0.0.1", []string{"198.51.100.1, 10.9.9.9"}, "198.51.100.1"},
+		{"two headers", "10.0.0.1", []string{"198.51.100.1", "198.51.100.2,10.9.9.9"}, "198.51.100.2"},
+		{"made up before our proxy", "10.0.0.1", []string{"1.2.3.4, 198.51.100.1"}, "198.51.100.1"},
+		{"made up, and ours in it", "10.0.0.1", []string{"10.1.1.1, 198.51.100.1"}, "198.51.100.1"},
+		{"no header", "10.0.0.1", nil, "10.0.0.1"},
+		{"nonsense", "10.0.0.1", []string{"unknown"}, "10.0.0.1"},
+		{"nonsense before a proxy of ours", "10.0.0.1", []string{"x, 10.2.2.2"}, "10.2.2.2"},
+		{"empty", "10.0.0.1", []string{""}, "10.0.0.1"},
+		{"a trailing comma", "10.0.0.1", []string{"198.51.100.1,"}, "10.0.0.1"},
+		{"with a port", "10.0.0.1", []string{"198.51.100.1:4711"}, "198.51.100.1"},
+		{"only ours", "10.0.0.1", []string{"10.3.3.3, 10.2.2.2"}, "10.3.3.3"},
+		{"version 6", "2001:db8::1", []string{"2a00:1:2:3:4:5:6:7"}, "2a00:1:2:3::"},
+		{"version 6 with a port", "2001:db8::1", []string{"[2a00:1:2:3:4:5:6:7]:80"}, "2a00:1:2:3::"},
+		{"4 in 6", "::ffff:10.0.0.1", []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &Server{cfg: Config{TrustedProxies: trusted}}
+			app := fiber.New()
+			ctx := &fasthttp.RequestCtx{}
+			ctx.Init(&fasthttp.Request{}, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(tt.remote), 1)), nil)
+			for _, line := range tt.forwarded {
+				ctx.Request.Header.Add(fiber.HeaderXForwardedFor, line)
+			}
+			c := app.AcquireCtx(ctx)
+			defer app.ReleaseCtx(c)
+			if got, _ := s.client(c); got.String() != tt.want {
+				t.Errorf("the client is %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// limited is a server with rates, and how many pings its log holds.
+func limited(t *testing.T, cfg Config) (s *Server, url string, logged func() uint64) {
+	log := testLog(t, queue.Config{})
+	cfg.Writer, _ = testWriter(t, ingest.WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
+	s, url = testServer(t, cfg)
+	return s, url, func() uint64 { return log.LastTotals()[pingline.TotalPings] }
+}
+
+// many is n pings of rider, one a second, the last one some seconds ago.
+func many(rider string, n, ago int) string {
+	pings := make([]string, n)
+	for i := range pings {
+		pings[i] = onePing(rider, ago+n-1-i)
+	}
+	return strings.Join(pings, ",")
+}
+
+func TestRiderOverItsRate(t *testing.T) {
+	s, url, logged := limited(t, Config{RiderRate: 0.001, RiderBurst: 20})
+	post := func(pings string) answer { return send(t, "POST", url+"/v1/pings?verdicts=1", []byte("["+pings+"]")) }
+	if a := post(many("fast", 25, 100)); a.status != 200 {
+		t.Fatalf("25 pings with 20 in the bucket: %d %s", a.status, a.body)
+	}
+	before, counted := logged(), s.Stats().Received
+	a := post(many("fast", 3, 50))
+	wait, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if a.status != 429 || err != nil || wait < 600 {
+		t.Errorf("alone: %d %s, Retry-After %q, want 429 and ten minutes", a.status, a.body, a.header.Get("Retry-After"))
+	}
+	if logged() != before || s.Stats().Received != counted {
+		t.Errorf("something was kept of what was answered 429")
+	}
+	a = post(onePing("slow", 9) + "," + many("fast", 2, 40) + `,{"rider_id":7},` + onePing("slow", 5) + "," + onePing("fast", 3))
+	var said struct {
+		Accepted, Held, Shed, Rejected int
+		Verdicts                       []string
+		Errors                         []Rejection
+	}
+	if err := json.Unmarshal([]byte(a.body), &said); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(said.Verdicts), "[accepted shed shed rejected held shed]"; a.status != 200 || got != want {
+		t.Errorf("mixed: %d %s, want %s", a.status, got, want)
+	}
+	if said.Accepted != 1 || said.Held != 1 || said.Shed != 3 || said.Rejected != 1 {
+		t.Errorf("counts of %s", a.body)
+	}
+	want := []Rejection{{1, "", "rate"}, {2, "", "rate"}, {3, "rider_id", "not a string"}, {5, "", "rate"}}
+	if fmt.Sprint(said.Errors) != fmt.Sprint(want) {
+		t.Errorf("errors %+v, want %+v", said.Errors, want)
+	}
+	if st := s.Stats(); st.Received != counted+6 || st.Shed != 3 || st.Rejected != 1 {
+		t.Errorf("counted %+v", st)
+	}
+	if a := post(many("fast", 2, 40) + `,{"rider_id":7}`); a.status != 429 {
+		t.Errorf("its pings and an invalid one: %d %s, want 429", a.status, a.body)
+	}
+	if a := post(onePing("slow", 2)); a.status != 200 {
+		t.Errorf("another rider: %d %s", a.status, a.body)
+	}
+}
+
+// What was refused for another reason is not charged.
+func TestRefusedIsNotCharged(t *testing.T) {
+	log := testLog(t, queue.Config{MaxBytes: 4 << 20})
+	w, _ := testWriter(t, ingest.WriterConfig{Log: log})
+	_, url := testServer(t, Config{Writer: w, RiderRate: 0.001, RiderBurst: 20, ClientRate: 1})
+	n := 0
+	for _, size := range []int{1000, 1} {
+		for err := error(nil); err == nil; n++ {
+			err = w.Submit(job(fmt.Sprint("r-", n), t0, size))
+		}
+	}
+	body := []byte("[" + many("r", 20, 100) + "]")
+	for range 10 {
+		if a := send(t, "POST", url+"/v1/pings", body); a.status != 503 {
+			t.Fatalf("with a full log: %d %s", a.status, a.body)
+		}
+	}
+	for _, name := range []string{"reader", ingest.FilterCursor} {
+		log.SetCursor(name, queue.Cursor{Next: log.Last() + 1, Totals: log.LastTotals()})
+	}
+	if err := errors.Join(log.KeepCursors(), log.TrimKept()); err != nil {
+		t.Fatal(err)
+	}
+	if a := send(t, "POST", url+"/v1/pings", body); a.status != 200 {
+		t.Errorf("after ten refusals: %d %s", a.status, a.body)
+	}
+	if a := send(t, "POST", url+"/v1/pings", []byte(onePing("r", 1))); a.status != 429 {
+		t.Errorf("after its 20: %d %s", a.status, a.body)
+	}
+}
+
+func TestClientOverItsRate(t *testing.T) {
+	s, url, logged := limited(t, Config{ClientRate: 0.1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+	post := func(from, pings string) answer {
+		return send(t, "POST", url+"/v1/pings", []byte("["+pings+"]"), "X-Forwarded-For", from)
+	}
+	if a := post("198.51.100.1", many("a", 7, 50)); a.status != 200 { // of 6 in the bucket
+		t.Fatalf("first: %d %s", a.status, a.body)
+	}
+	before := logged()
+	a := post("198.51.100.1", onePing("b", 1))
+	if wait, err := strconv.Atoi(a.header.Get("Retry-After")); a.status != 429 || err != nil || wait < 1 || logged() != before {
+		t.Errorf("over its rate: %d %s, Retry-After %q", a.status, a.body, a.header.Get("Retry-After"))
+	}
+	if a := post("198.51.100.2", onePing("b", 1)); a.status != 200 {
+		t.Errorf("another client: %d %s", a.status, a.body)
+	}
+	if n := s.Stats().Received; n != 8 {
+		t.Errorf("%d pings received, want 8", n)
+	}
+}
+
+// One rider sends as fast as it can; the others notice nothing, and the log holds
+// what its rate allows.
+func TestOneFastRiderDisturbsNobody(t *testing.T) {
+	s, url, _ := limited(t, Config{RiderRate: 10, RiderBurst: 1000})
+	stop := make(chan struct{})
+	var fast sync.WaitGroup
+	var sent, passed, refused int
+	fast.Go(func() {
+		for at := 20_000; at > 0; at -= 50 {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			sent += 50
+			switch a := send(t, "POST", url+"/v1/pings", []byte("["+many("fast", 50, at)+"]")); a.status {
+			case 200:
+				passed += 50
+			case 429:
+				refused += 50
+			default:
+				t.Errorf("the fast one: %d %s", a.status, a.body)
+			}
+		}
+	})
+	began := time.Now()
+	for i := range 200 {
+		a := send(t, "POST", url+"/v1/pings", []byte("["+onePing(fmt.Sprint("r-", i), 2)+","+onePing(fmt.Sprint("r-", i), 1)+"]"))
+		if a.status != 200 || !strings.Contains(a.body, `"accepted":1,"held":1,"redundant":0,"duplicate":0,"shed":0`) {
+			t.Errorf("another rider: %d %s", a.status, a.body)
+		}
+	}
+	for limit := time.Now().Add(time.Minute); s.Stats().Received < 400+1000 && time.Now().Before(limit); {
+		time.Sleep(time.Millisecond)
+	}
+	close(stop)
+	fast.Wait()
+	if most := 1000 + 50 + int(10*time.Since(began).Seconds()) + 10; passed > most || passed < 1000 {
+		t.Errorf("%d of %d pings of the fast one passed, want 1,000 to %d", passed, sent, most)
+	}
+	if passed+refused != sent {
+		t.Errorf("%d passed and %d refused of %d", passed, refused, sent)
+	}
+}

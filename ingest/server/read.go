@@ -1,0 +1,367 @@
+package server
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"pingline"
+	"pingline/ingest"
+	"pingline/partition"
+)
+
+// Reader is where the reading routes look. A route whose function is nil is not
+// there.
+type Reader struct {
+	// Track returns a page of the points that q selects, in order of time, each
+	// once.
+	Track func(ctx context.Context, q TrackQuery) (Points, error)
+	// Latest returns the newest point of each of a rider's devices.
+	Latest func(ctx context.Context, rider string) (Points, error)
+	// Cells returns the activity in the cells of a resolution that touch a box;
+	// resolution -1 is the finest there is. It returns at most most of them.
+	Cells func(box partition.Box, res, most int) ([]Activity, error)
+	// Partitions returns how the load is spread.
+	Partitions func() Partitions
+
+	Shards int // that are asked at once for a track
+}
+
+// TrackQuery selects points of a rider: those with From <= ts < To.
+type TrackQuery struct {
+	Rider    string
+	Device   string // "" means every device, and none
+	From, To int64  // ms since 1970
+	FromNano int64  // ns of From's ms to leave out, [0, 999999]
+	Limit    int    // about how many points; a page may hold a few more
+}
+
+// Points are what a store knows.
+type Points struct {
+	List    []pingline.Entry
+	More    bool // points behind the last one were left out
+	Partial bool // part of the store did not answer
+
+	Next, NextNano int64 // of a track with More: From and FromNano of what was left out
+}
+
+// errBadQuery is wrapped by the refusal of a request for what its parameters say.
+var errBadQuery = errors.New("bad query")
+
+func badQuery(name, format string, args ...any) error {
+	return &bodyError{errBadQuery, name + ": " + fmt.Sprintf(format, args...)}
+}
+
+// Limits of reads.
+const (
+	trackLimit    = 1000   // points of a page, if not said otherwise
+	trackMost     = 10_000 // points of a page
+	trackSpan     = 24 * time.Hour
+	trackSpanMost = 31 * 24 * time.Hour
+	storeTimeout  = 10 * time.Second
+)
+
+func (s *Server) readRoutes() {
+	r := &s.cfg.Reader
+	if r.Latest != nil {
+		s.app.Get("/v1/riders/:id", s.bounded(s.latest))
+	}
+	if r.Track != nil {
+		s.app.Get("/v1/riders/:id/track", s.bounded(s.track))
+	}
+	if r.Cells != nil {
+		s.app.Get("/v1/cells", s.bounded(s.cells))
+	}
+	if r.Partitions != nil {
+		s.app.Get("/v1/partitions", s.bounded(s.partitions))
+	}
+}
+
+func (s *Server) partitions(c *fiber.Ctx, r *reading) error {
+	body, err := json.Marshal(s.cfg.Reader.Partitions())
+	if err != nil {
+		return err
+	}
+	if err := s.chargeRead(r, int64(len(body))); err != nil {
+		return err
+	}
+	return s.answer(c, r, fiber.MIMEApplicationJSON, bytes.NewReader(body), len(body))
+}
+
+// storedPoint is a stored ping as JSON: the keys it was sent with, and what became of
+// it.
+type storedPoint struct {
+	Device   string   `json:"device_id,omitempty"`
+	TS       int64    `json:"ts"`
+	Lat      float64  `json:"lat"`
+	Lon      float64  `json:"lon"`
+	Speed    *float32 `json:"speed,omitempty"`
+	Heading  *float32 `json:"heading,omitempty"`
+	Accuracy *float32 `json:"accuracy,omitempty"`
+	Altitude *float32 `json:"altitude,omitempty"`
+	Battery  *float32 `json:"battery,omitempty"`
+	Event    string   `json:"event,omitempty"`
+	Trip     string   `json:"trip_id,omitempty"`
+	Cell     string   `json:"cell,omitempty"`
+	Skipped  uint32   `json:"skipped,omitempty"`
+	Late     bool     `json:"late,omitempty"`
+}
+
+func pointOf(e *pingline.Entry) storedPoint {
+	p := storedPoint{
+		Device: e.Device, TS: e.At, Lat: e.Lat(), Lon: e.Lon(),
+		Event: e.Event, Trip: e.Trip, Skipped: e.Skipped, Late: e.Late,
+	}
+	for i, f := range [...]struct {
+		to   **float32
+		from *float32
+	}{{&p.Speed, &e.Speed}, {&p.Heading, &e.Heading}, {&p.Accuracy, &e.Accuracy}, {&p.Altitude, &e.Altitude}, {&p.Battery, &e.Battery}} {
+		if e.Has(1 << i) {
+			*f.to = f.from
+		}
+	}
+	if e.Cell != 0 {
+		p.Cell = strconv.FormatUint(e.Cell, 16)
+	}
+	return p
+}
+
+// pointsOf is the points of list, from one time on after the other, as JSON.
+func pointsOf(list []pingline.Entry) func(dst []byte) []byte {
+	return eachOf(len(list), func(dst []byte, i int) []byte { return appendJSON(dst, pointOf(&list[i])) })
+}
+
+// appendJSON appends v, or null if it has no form in JSON, as a number that another
+// writer has put into the store may not.
+func appendJSON(dst []byte, v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return append(dst, "null"...)
+	}
+	return append(dst, text...)
+}
+
+// answerPoints answers with points and what is said of them.
+func (s *Server) answerPoints(c *fiber.Ctx, r *reading, said fiber.Map, list []pingline.Entry) error {
+	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
+	s.readers.pay(r.client, len(list)/pointsOfOne)
+	head := appendJSON(nil, said)
+	return s.answer(c, r, fiber.MIMEApplicationJSON, inTurn(
+		text(string(head[:len(head)-1])+`,"pings":[`), pointsOf(list), text("]}")), -1)
+}
+
+// latest answers with the newest ping of each of a rider's devices: what the
+// writer knows, and what is stored.
+func (s *Server) latest(c *fiber.Ctx, r *reading) error {
+	rider, err := riderOf(c)
+	if err != nil {
+		return err
+	}
+	// The store is asked second: what has left memory by then is there.
+	look, lookErr := s.cfg.Writer.Look(rider)
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	stored, err := s.cfg.Reader.Latest(ctx, rider)
+	if err != nil && (lookErr != nil || len(look.Tracks) == 0) {
+		return storeError(err)
+	}
+	list := stored.List
+	if lookErr == nil {
+		list = withKnown(list, look)
+	}
+	if len(list) == 0 && !stored.Partial {
+		return fiber.NewError(fiber.StatusNotFound, "no ping of this rider is known")
+	}
+	slices.SortFunc(list, func(a, b pingline.Entry) int {
+		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Device, b.Device))
+	})
+	return s.answerPoints(c, r, fiber.Map{"rider_id": rider, "partial": stored.Partial || err != nil || lookErr != nil}, list)
+}
+
+// withKnown adds to the newest points of the store what only the writer knows:
+// of a held ping all, of one on its way its time and place.
+func withKnown(list []pingline.Entry, l *ingest.Look) []pingline.Entry {
+	stored := make(map[string]int, len(list)) // by device
+	for i := range list {
+		stored[list[i].Device] = i
+	}
+	for i := range l.Tracks {
+		k := &l.Tracks[i]
+		e := pingline.Entry{Cell: k.Cell, Ping: pingline.Ping{Rider: l.Rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}
+		switch at, known := stored[k.Device]; {
+		case !known:
+			list = append(list, e)
+		case list[at].At < k.Fix.At || list[at].Late:
+			list[at] = e
+		}
+	}
+	return list
+}
+
+// track answers with a page of what is stored of a rider.
+func (s *Server) track(c *fiber.Ctx, r *reading) error {
+	if s.over.Heavy() {
+		return readLater("overloaded, tracks are not read")
+	}
+	rider, err := riderOf(c)
+	if err != nil {
+		return err
+	}
+	q, err := s.trackQuery(c, time.Now())
+	if err != nil {
+		return err
+	}
+	// A page counts as a client's whole share at most: it must be possible.
+	asked := int64(q.Limit) * pointBytes * int64(1+max(1, s.cfg.Reader.Shards))
+	if err := s.chargeRead(r, min(asked, s.answers.most/4-readBytes)); err != nil {
+		return err
+	}
+	// What was taken in so far is asked for first, so that the promise is about
+	// what the store then shows.
+	complete := s.complete(rider, q.Device)
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	q.Rider = rider
+	stored, err := s.cfg.Reader.Track(ctx, q)
+	if err != nil {
+		return storeError(err)
+	}
+	if stored.Partial {
+		complete = 0
+	}
+	answer := fiber.Map{"rider_id": rider, "complete_to": complete, "partial": stored.Partial}
+	if stored.More {
+		answer["next"] = formatInstant(stored.Next, stored.NextNano)
+	}
+	if strings.Contains(c.Get(fiber.HeaderAccept), mimeGeoJSON) {
+		return s.answerLines(c, r, answer, rider, stored.List)
+	}
+	return s.answerPoints(c, r, answer, stored.List)
+}
+
+// complete returns the time, ms, before which all that was taken in of a rider is
+// to be seen; 0 if that is not known.
+func (s *Server) complete(rider, device string) int64 {
+	look, err := s.cfg.Writer.Look(rider)
+	if err != nil {
+		return 0
+	}
+	return max(0, min(look.Complete(device), time.Now().UnixMilli()))
+}
+
+func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q TrackQuery, err error) {
+	q.To = now.Add(s.cfg.Limits.Times.MaxAhead).UnixMilli() + 1
+	if err := timeParam(c, "to", &q.To, nil); err != nil {
+		return q, err
+	}
+	q.From = q.To - trackSpan.Milliseconds()
+	if err := timeParam(c, "from", &q.From, &q.FromNano); err != nil {
+		return q, err
+	}
+	if q.From > q.To {
+		return q, badQuery("from", "%d is after to, %d", q.From, q.To)
+	}
+	if q.To-q.From > trackSpanMost.Milliseconds() {
+		return q, badQuery("from", "%d is more than %v before to, %d: ask for one part after the other", q.From, trackSpanMost, q.To)
+	}
+	if q.Limit, err = intParam(c, "limit", trackLimit, 1, trackMost); err != nil {
+		return q, err
+	}
+	if v := c.Query("device"); v != "" {
+		q.Device = strings.Clone(v)
+		if err := pingline.CheckName("device", q.Device); err != nil {
+			return q, &bodyError{errBadQuery, err.Error()}
+		}
+	}
+	return q, nil
+}
+
+// riderOf returns the rider in the path.
+func riderOf(c *fiber.Ctx) (string, error) {
+	rider := strings.Clone(c.Params("id"))
+	if err := pingline.CheckName("rider_id", rider); err != nil {
+		return "", &bodyError{errBadQuery, err.Error()}
+	}
+	return rider, nil
+}
+
+// timeParam sets at to the parameter of that name, ms or RFC 3339, if it is there;
+// and nano, if it is not nil, to the part of an instant behind its ms.
+func timeParam(c *fiber.Ctx, name string, at, nano *int64) error {
+	v := c.Query(name)
+	if v == "" {
+		return nil
+	}
+	ms, ns, ok := parseInstant(v)
+	if !ok || ns != 0 && nano == nil {
+		t, err := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+")) // a + that was not escaped
+		if err != nil {
+			return badQuery(name, "%q is neither ms since 1970 nor RFC 3339", v)
+		}
+		ms, ns = t.UnixMilli(), 0
+	}
+	const most = math.MaxInt64 / 1_000_000 // what InfluxDB can tell apart
+	if ms < -most || ms > most {
+		return badQuery(name, "%d is not in [%d, %d]", ms, -most, most)
+	}
+	*at = ms
+	if nano != nil {
+		*nano = ns
+	}
+	return nil
+}
+
+// nanoDigits is how many digits the ns of a ms have.
+const nanoDigits = 6
+
+// formatInstant writes ms, with the ns behind them as decimals if there are any:
+// 1760000000123.000457.
+func formatInstant(ms, nano int64) string {
+	if nano == 0 {
+		return strconv.FormatInt(ms, 10)
+	}
+	return fmt.Sprintf("%d.%0*d", ms, nanoDigits, nano)
+}
+
+// parseInstant reads what formatInstant writes.
+func parseInstant(v string) (ms, nano int64, ok bool) {
+	whole, part, apart := strings.Cut(v, ".")
+	ms, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || !apart {
+		return ms, 0, err == nil
+	}
+	ns, err := strconv.ParseUint(part, 10, 64)
+	return ms, int64(ns), err == nil && len(part) == nanoDigits
+}
+
+func intParam(c *fiber.Ctx, name string, def, lo, hi int) (int, error) {
+	v := c.Query(name)
+	if v == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < lo || n > hi {
+		return 0, badQuery(name, "%q is not a number in [%d, %d]", v, lo, hi)
+	}
+	return n, nil
+}
+
+// storeError tells a reader to come back: what is stored cannot be read now.
+func storeError(err error) error {
+	return readLater("the store does not answer: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+// readLater refuses a read that may succeed another time.
+func readLater(format string, args ...any) error {
+	return &bodyError{ingest.ErrUnavailable, fmt.Sprintf(format, args...) + "; ask again later"}
+}

@@ -1,0 +1,396 @@
+package server
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"pingline/ingest"
+	"pingline/partition"
+)
+
+// Config sets up a Server. Writer is required.
+type Config struct {
+	Listen string // host:port; port 0 picks a free one
+	Writer *ingest.Writer
+	Cells  partition.Cells
+	Limits Limits
+	Reader Reader // what the reading routes ask
+	// Kept, if set, returns how long pings are kept where they go to, those without
+	// an event and those with one; 0: for ever, or not known. It must be quick.
+	Kept func() (pings, events time.Duration)
+
+	MaxInProgress  int64         // bytes of requests in work, beyond which they get 503; 0 means 256 MiB
+	MaxReading     int64         // bytes of reads in work, until their answers have left, beyond which reads get 503; 0 means 64 MiB
+	MaxConnections int           // beyond which one that waits for its client is closed for each that comes; 0 means 10,000
+	HeadTimeout    time.Duration // for a request's header and the first 8 KiB of its body to arrive; 0 means 10 s
+	WriteTimeout   time.Duration // for an answer to be taken; 0 means 30 s
+	IdleTimeout    time.Duration // between requests of a connection; 0 means 2 m
+	Grace          time.Duration // for requests in flight when told to stop; 0 means 15 s
+
+	RiderRate      float64        // pings/s of one rider; 0: no limit
+	RiderBurst     float64        // pings of one rider that may come at once
+	ClientRate     float64        // pings/s of one client, a minute's worth at once; 0: no limit
+	NewRidersRate  float64        // tracks/s of one client that the filter does not know, two minutes' worth at once; 0: no limit
+	ReadRate       float64        // reads/s of one client, ten seconds' worth at once; 0: no limit
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
+
+	pace       pace    // of bodies; the zero one means phonePace
+	taker      pace    // of answers; the zero one means takerPace
+	clientNeed float64 // requests/s of a client in need; 0 means clientNeedRate
+
+	// Notes, if set, adds what an operator must know to the answer of /readyz.
+	Notes func() []string
+	// ObserveRequest, if set, is told of each request.
+	ObserveRequest func(route string, status int, took time.Duration)
+}
+
+// Server answers HTTP. It is safe for concurrent use.
+type Server struct {
+	cfg      Config
+	app      *fiber.App
+	ln       *listener
+	over     *ingest.Overload
+	pool     sync.Pool     // of *exchange that were in use for little
+	large    sync.Pool     // of *exchange that were not
+	inflates chan struct{} // held while inflating: bounds what that takes
+	slots    budget        // reads in work
+	answers  budget        // bytes of reads in work, until their answers have left
+	recent   recent
+	budget   budget       // bytes of requests
+	reserve  budget       // bytes of requests in need
+	seed     maphash.Seed // of the keys of clients
+
+	riders, clients    *rates
+	readers            *rates // reads of a client
+	newRiders          *rates // of a client
+	bringers           bringers
+	held               sharesHeld
+	needs, clientNeeds *rates // requests of those who say they are in need, in all and of a client
+
+	mu    sync.Mutex
+	stats Stats
+}
+
+// Stats says what the server has seen since the start of the process.
+type Stats struct {
+	Received   uint64            // pings of requests answered 200, or 400 because all were rejected
+	Rejected   uint64            // of those, invalid ones
+	Reasons    map[string]uint64 // rejected pings by field
+	Shed       uint64            // pings shed before they were judged, because their rider is over its rate
+	OutOfRange map[string]uint64 // optional numbers out of range, by field
+
+	InProgress  int64  // bytes of requests in work
+	Reading     int64  // bytes of reads in work, until their answers have left
+	Connections int64  // open now
+	TurnedAway  uint64 // connections refused, one too many each
+	Displaced   uint64 // connections closed while they waited for their client, for others to have their place
+
+	MaxInProgress, MaxReading, MaxConnections int64 // as far as they go
+}
+
+// New returns a server that listens, but does not answer before Run.
+func New(cfg Config) (*Server, error) {
+	cfg.Limits = cfg.Limits.withDefaults()
+	cfg.MaxInProgress = cmp.Or(cfg.MaxInProgress, 256<<20)
+	cfg.MaxReading = cmp.Or(cfg.MaxReading, 64<<20)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 10_000)
+	cfg.HeadTimeout = cmp.Or(cfg.HeadTimeout, 10*time.Second)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 30*time.Second)
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
+	cfg.Grace = cmp.Or(cfg.Grace, 15*time.Second)
+	cfg.pace = cmp.Or(cfg.pace, phonePace)
+	cfg.taker = cmp.Or(cfg.taker, takerPace)
+	cfg.clientNeed = cmp.Or(cfg.clientNeed, clientNeedRate)
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	s := &Server{
+		cfg:     cfg,
+		over:    cfg.Writer.Overload(),
+		budget:  budget{most: cfg.MaxInProgress},
+		reserve: budget{most: needBytes},
+		slots:   budget{most: readsAtOnce},
+		answers: budget{most: cfg.MaxReading},
+		recent:  recent{list: make(map[area]*areaAnswer)},
+		seed:    maphash.MakeSeed(),
+
+		riders:      newRates(cfg.RiderRate, cfg.RiderBurst, 1<<18),
+		clients:     newRates(cfg.ClientRate, 60*cfg.ClientRate, 1<<16),
+		needs:       newRates(needRate, needBurst, 1),
+		clientNeeds: newRates(cfg.clientNeed, clientNeedBurst, 1<<12),
+		readers:     newRates(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
+		newRiders:   newRates(cfg.NewRidersRate, newRidersBurst*cfg.NewRidersRate, 1<<12),
+
+		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		stats:    Stats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
+	}
+	s.ln = newListener(ln, cfg.MaxConnections, s.trusts)
+	s.ln.conns.held = func(client netip.Addr) { s.held.note(shareOfConnections, client, time.Now()) }
+	s.over.LeaveOut(s.answers.used.Load)
+	s.pool.New = func() any { return new(exchange) }
+	s.large.New = s.pool.New
+	s.app = fiber.New(fiber.Config{
+		AppName:               "pingline",
+		ReadTimeout:           cfg.HeadTimeout,
+		WriteTimeout:          cfg.WriteTimeout,
+		IdleTimeout:           cfg.IdleTimeout,
+		ReadBufferSize:        headBytes,
+		DisableStartupMessage: true,
+		DisableDefaultDate:    true,
+		ErrorHandler:          s.refuse,
+		// A request comes before its body, so that it can be refused, or its body
+		// limited. Forms would be read whole, into files if they are large.
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+	})
+	s.app.Use(s.observe)
+	s.app.Post("/v1/pings", s.pings)
+	s.app.Get("/healthz", s.health)
+	s.app.Get("/readyz", s.ready)
+	s.readRoutes()
+	return s, nil
+}
+
+// Addr returns the address the server listens on.
+func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+
+// Run serves until ctx is cancelled, then refuses new requests, waits up to
+// Grace for those in flight, and returns nil. Any other return is a failure.
+func (s *Server) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- s.app.Listener(s.ln) }()
+	select {
+	case err := <-served: // Fiber reports a dead listener as nil
+		return fmt.Errorf("serve %v: %w", s.ln.Addr(), cmp.Or(err, net.ErrClosed))
+	case <-ctx.Done():
+	}
+	// ctx is spent: stopping needs a deadline of its own.
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Grace)
+	defer cancel()
+	err := s.app.ShutdownWithContext(grace)
+	if cerr := s.ln.Close(); cerr != nil && !errors.Is(cerr, net.ErrClosed) { // frees a server cancelled before it began to accept
+		err = errors.Join(err, cerr)
+	}
+	return errors.Join(err, <-served)
+}
+
+// Stats returns the counts so far.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Reasons = make(map[string]uint64, len(s.stats.Reasons))
+	for k, v := range s.stats.Reasons {
+		st.Reasons[k] = v
+	}
+	st.OutOfRange = make(map[string]uint64, len(s.stats.OutOfRange))
+	for k, v := range s.stats.OutOfRange {
+		st.OutOfRange[k] = v
+	}
+	st.InProgress, st.TurnedAway = s.budget.used.Load()+s.reserve.used.Load(), s.ln.refused.Load()
+	st.Reading = s.answers.used.Load()
+	st.Connections, st.Displaced = s.ln.conns.count()
+	st.MaxInProgress, st.MaxReading, st.MaxConnections = s.budget.most+s.reserve.most, s.answers.most, int64(s.cfg.MaxConnections)
+	return st
+}
+
+// headerLevel says how much is given up, so that a phone can send less often
+// before it has to.
+var headerLevel = []byte("Pingline-Shed-Level")
+
+var levelDigits = [...][]byte{[]byte("0"), []byte("1"), []byte("2"), []byte("3"), []byte("4")}
+
+// pings takes in one request of pings.
+func (s *Server) pings(c *fiber.Ctx) error {
+	c.Response().Header.SetCanonical(headerLevel, levelDigits[s.over.Level()])
+	x := s.exchange(c)
+	err := s.take(c, x)
+	if err == nil {
+		if x.answer(c); len(x.out) > wholeAnswer {
+			s.leave(c, bytes.NewReader(x.out), len(x.out), func() { s.put(x) })
+			return nil
+		}
+		c.Response().SetBody(x.out) // copies
+	}
+	s.put(x)
+	return err
+}
+
+// exchange returns one for a request, with as much memory as it is going to need,
+// not as the largest needed: what it has is charged.
+func (s *Server) exchange(c *fiber.Ctx) *exchange {
+	pool := &s.pool
+	if size := c.Request().Header.ContentLength(); size < 0 || size > smallBytes/4 {
+		pool = &s.large
+	}
+	x := pool.Get().(*exchange)
+	addr, ours := s.client(c)
+	x.sender, x.client, x.ours, x.claim = addr, s.keyOf(addr), ours, claim{}
+	return x
+}
+
+// take has the request's pings judged and stored. What can be refused is refused
+// before it costs more: who sends before what is sent, the body before what it
+// inflates to, all before the writer.
+func (s *Server) take(c *fiber.Ctx, x *exchange) error {
+	if err := s.admit(c, x); err != nil {
+		return err
+	}
+	if err := s.receive(c, x); err != nil {
+		return err
+	}
+	now := time.Now()
+	if err := s.decode(c, x, now); err != nil {
+		return err
+	}
+	if err := s.spare(x, now); err != nil {
+		return err
+	}
+	if err := s.rate(x, now); err != nil {
+		return err
+	}
+	if c.Query("verdicts") == "1" {
+		if err := s.charge(x, int64(x.decoded.Received)*verdictBytes); err != nil {
+			return err
+		}
+	}
+	x.cells(s.cfg.Cells)
+	x.job.Urgent = x.critical
+	x.fresh, x.job.Allowance = newcomers{client: x.client}, &x.fresh
+	if !x.critical && !x.ours {
+		x.fresh.rates = s.newRiders
+	}
+	if err := s.cfg.Writer.Submit(&x.job); err != nil {
+		if len(x.job.Over) > 0 {
+			s.bringers.note(x.sender, 0, len(x.job.Over), now)
+		}
+		x.refund(s.riders, s.clients)
+		return err
+	}
+	s.count(x)
+	if x.job.New+len(x.job.Over) > 0 {
+		s.bringers.note(x.sender, x.job.New, len(x.job.Over), now)
+	}
+	return nil
+}
+
+// decode reads the pings in the body. A request in need is held to less, and is an
+// ordinary one if it is more, or has no event.
+func (s *Server) decode(c *fiber.Ctx, x *exchange, now time.Time) error {
+	limits := s.limits()
+	if x.critical {
+		limits.MaxInflated, limits.MaxPings = min(limits.MaxInflated, needMost), min(limits.MaxPings, needPings)
+	}
+	err := s.read(c, x, limits, now)
+	if !x.critical || err != nil && !errors.Is(err, ingest.ErrTooLarge) || err == nil && x.events() {
+		return err
+	}
+	if derr := s.demote(x, now, lieCost); derr != nil {
+		return derr
+	}
+	if err != nil {
+		return s.read(c, x, s.limits(), now)
+	}
+	return nil
+}
+
+// limits returns those that hold now.
+func (s *Server) limits() Limits {
+	limits := s.cfg.Limits
+	if s.cfg.Kept != nil {
+		limits.Times.Kept, limits.KeptEvents = s.cfg.Kept()
+	}
+	return limits
+}
+
+// read inflates and decodes the body, and charges the memory for it before it is
+// there.
+func (s *Server) read(c *fiber.Ctx, x *exchange, limits Limits, now time.Time) error {
+	body, err := s.inflate(c, x, limits.MaxInflated)
+	if err != nil {
+		return err
+	}
+	pings := int64(min(bytes.Count(body, []byte("{")), limits.MaxPings)) // or fewer
+	escaped := int64(0)
+	if bytes.IndexByte(body, '\\') >= 0 {
+		escaped = int64(len(body)) // strings with escapes are copies
+	}
+	if err := s.charge(x, pings*pingBytes+escaped); err != nil {
+		return err
+	}
+	if err := x.decoded.Decode(body, limits, now); err != nil {
+		return err
+	}
+	x.claim.settle(requestBytes + x.memory() + escaped + int64(len(x.decoded.Pings))*judgedBytes)
+	return nil
+}
+
+// inflate returns the body as it was before it was compressed.
+func (s *Server) inflate(c *fiber.Ctx, x *exchange, most int) ([]byte, error) {
+	encoding := c.Request().Header.ContentEncoding()
+	if len(encoding) == 0 {
+		return x.body, nil
+	}
+	s.inflates <- struct{}{} // its holder waits for nothing
+	defer func() { <-s.inflates }()
+	var err error
+	x.inflated, err = inflate(x.inflated[:0], string(encoding), x.body, most, func(n int64) error { return s.charge(x, n) })
+	return x.inflated, err
+}
+
+// put gives back what x was charged, and keeps it for a request like the last.
+func (s *Server) put(x *exchange) {
+	x.claim.drop()
+	switch {
+	case x.memory() <= smallBytes:
+		s.pool.Put(x)
+	case x.small():
+		s.large.Put(x)
+	}
+}
+
+func (s *Server) count(x *exchange) {
+	d := &x.decoded
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Received += uint64(d.Received)
+	s.stats.Shed += uint64(len(x.shed))
+	s.stats.Rejected += uint64(d.Received - len(d.Pings) - len(x.shed))
+	d.eachReason(func(field string, n int) { s.stats.Reasons[field] += uint64(n) })
+	d.eachOutOfRange(func(field string, n int) { s.stats.OutOfRange[field] += uint64(n) })
+}
+
+func (s *Server) health(c *fiber.Ctx) error {
+	return c.SendString("ok\n")
+}
+
+// ready answers 200 while pings are being accepted.
+func (s *Server) ready(c *fiber.Ctx) error {
+	notes := append([]string{}, s.over.Notes()...)
+	if note := s.bringers.most(int(60*cmp.Or(s.cfg.NewRidersRate, usualNewRiders)), time.Now()); note != "" {
+		notes = append(notes, note)
+	}
+	notes = append(notes, s.held.notes(time.Now())...)
+	if s.cfg.Notes != nil {
+		notes = append(notes, s.cfg.Notes()...)
+	}
+	state := fiber.Map{"ready": true, "level": s.over.Level(), "notes": notes}
+	if reason := s.cfg.Writer.Unready(); reason != "" {
+		state["ready"], state["reason"] = false, reason
+		c.Status(fiber.StatusServiceUnavailable)
+		c.Set(fiber.HeaderRetryAfter, retryAfter())
+	}
+	return c.JSON(state)
+}
