@@ -13,6 +13,7 @@ import (
 var arrows = map[string][]string{
 	"pingline":                  {},
 	"pingline/dedupe":           {"pingline"},
+	"pingline/dedupe/study":     {"pingline", "pingline/dedupe", "pingline/partition", "pingline/track"},
 	"pingline/ingest":           {"pingline", "pingline/dedupe", "pingline/partition", "pingline/queue"},
 	"pingline/ingest/server":    {"pingline", "pingline/ingest", "pingline/partition"},
 	"pingline/internal/influxd": {},

@@ -3,8 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 
+	"pingline/dedupe"
+	"pingline/dedupe/study"
 	"pingline/track"
 )
 
@@ -21,7 +22,7 @@ type dedupeCmd struct {
 }
 
 // sweepBounds are the bounds to choose from, in metres.
-var sweepBounds = [...]float64{5, 10, 25, 50}
+var sweepBounds = []float64{5, 10, 25, 50}
 
 // Validate is called by kong; the error names the flag and the limit.
 func (c *dedupeCmd) Validate() error {
@@ -42,38 +43,43 @@ func (c *dedupeCmd) Run(p *program) (err error) {
 	recordings, err := c.openRecordings()
 	defer func() {
 		for _, r := range recordings {
-			err = errors.Join(err, r.close())
+			err = errors.Join(err, r.Close())
 		}
 	}()
 	if err != nil {
 		return usageError{err}
 	}
-	s := &study{cmd: c, program: p, report: newReport(c)}
+	cfg := study.Config{
+		Filter: c.Filter.config(), Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap},
+		Draw: c.SVG != "", Rider: c.Rider, Notes: p.stderr,
+	}
+	if c.Sweep {
+		cfg.Sweep = sweepBounds
+	}
 	if c.Out != "" {
-		if s.out, err = track.Create(c.Out); err != nil {
+		if cfg.Out, err = track.Create(c.Out); err != nil {
 			return usageError{fmt.Errorf("--out: %w", err)}
 		}
 	}
-	for _, r := range recordings {
-		if err = s.run(r); err != nil {
-			break
-		}
+	s, err := study.New(cfg)
+	for i := 0; i < len(recordings) && err == nil; i++ {
+		err = s.Run(p, recordings[i])
 	}
-	if err = s.closeOut(err); err != nil {
+	if err = closeOut(cfg.Out, err); err != nil {
 		return err
 	}
-	return s.finish()
+	return c.finish(p, s)
 }
 
-// closeOut completes the file of what was kept, or gives it up after an error.
-func (s *study) closeOut(err error) error {
+// closeOut completes the file of the kept pings, or gives it up after an error.
+func closeOut(out *track.Writer, err error) error {
 	switch {
-	case s.out == nil:
+	case out == nil:
 		return err
 	case err != nil:
-		return errors.Join(err, s.out.Discard())
+		return errors.Join(err, out.Discard())
 	}
-	if err := s.out.Close(); err != nil {
+	if err := out.Close(); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
 	return nil
@@ -81,15 +87,15 @@ func (s *study) closeOut(err error) error {
 
 // openRecordings opens the files to read, and makes sure that none of them is
 // one to write.
-func (c *dedupeCmd) openRecordings() (all []*recording, err error) {
+func (c *dedupeCmd) openRecordings() (all []*study.Recording, err error) {
 	for _, name := range c.Files {
-		r, err := openRecording(name)
+		r, err := study.Open(name)
 		if err != nil {
 			return all, err
 		}
 		all = append(all, r)
 		for _, out := range [...]string{c.Out, c.SVG} {
-			if info, err := os.Stat(out); out != "" && err == nil && os.SameFile(info, r.info) {
+			if out != "" && r.SameFile(out) {
 				return all, fmt.Errorf("%s is to be read: it cannot be written too", out)
 			}
 		}
@@ -97,35 +103,58 @@ func (c *dedupeCmd) openRecordings() (all []*recording, err error) {
 	return all, nil
 }
 
-// study is a run over recordings, each by itself: the filter starts empty and
-// in the end stores what it holds.
-type study struct {
-	cmd *dedupeCmd
-	*program
-	out      *track.Writer // nil if not asked for
-	drawn    portrait      // if asked for
-	report   *report
-	problems []error // with what is read, which do not stop the rest
-}
-
 // finish prints and draws, and returns an error if something was not as it
 // should be.
-func (s *study) finish() error {
-	if len(s.report.files) > 0 {
-		if err := s.report.print(s.stdout, s.cmd.JSON); err != nil {
+func (c *dedupeCmd) finish(p *program, s *study.Study) error {
+	report, problems := s.Report(), s.Problems()
+	if report.Files() > 0 {
+		print := report.Print
+		if c.JSON {
+			print = report.PrintJSON
+		}
+		if err := print(p.stdout); err != nil {
 			return err
 		}
 	}
-	if s.cmd.SVG != "" {
-		if err := s.drawn.write(s.cmd); err != nil {
-			s.problems = append(s.problems, err)
+	if c.SVG != "" {
+		if err := c.draw(s); err != nil {
+			problems = append(problems, err)
 		}
 	}
-	if n := s.report.total.outOfBound; n > 0 {
-		return errors.Join(append(s.problems, fmt.Errorf("%d dropped pings lie further off than their bound", n))...)
+	return conclude(report.OutOfBound(), problems)
+}
+
+// conclude returns the error of a run: a failure if the filter was at fault, and
+// wrong usage if only files were.
+func conclude(outOfBound int, problems []error) error {
+	if outOfBound > 0 {
+		return errors.Join(append(problems, fmt.Errorf("%d dropped pings lie further off than their bound", outOfBound))...)
 	}
-	if len(s.problems) > 0 {
-		return usageError{errors.Join(s.problems...)}
+	if len(problems) > 0 {
+		return usageError{errors.Join(problems...)}
+	}
+	return nil
+}
+
+// draw writes the picture to its file.
+func (c *dedupeCmd) draw(s *study.Study) error {
+	picture, ok := s.Picture()
+	switch {
+	case ok:
+	case c.Rider != "":
+		return fmt.Errorf("--rider: there is no ping of %s", c.Rider)
+	default:
+		return nil // there is no ping at all, which is a problem already
+	}
+	f, err := track.CreateOutput(c.SVG)
+	if err != nil {
+		return fmt.Errorf("--svg: %w", err)
+	}
+	if err := picture.WriteSVG(f); err != nil {
+		return errors.Join(fmt.Errorf("--svg: %w", err), f.Discard())
+	}
+	if err := f.Commit(); err != nil {
+		return fmt.Errorf("--svg: %w", err)
 	}
 	return nil
 }

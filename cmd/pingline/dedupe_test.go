@@ -9,11 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"pingline/dedupe"
 	"regexp"
 	"slices"
 	"strings"
@@ -448,35 +445,6 @@ func TestDedupeIdleFlushGoesByThePings(t *testing.T) {
 	}
 }
 
-func TestClock(t *testing.T) {
-	c := clock{idle: 60_000}
-	var a, b, late progress
-	for i, step := range []struct {
-		track *progress
-		at    int64 // s
-		want  time.Duration
-	}{
-		{&a, 1000, 0},
-		{&a, 1001, time.Second},
-		{&b, 1002, time.Second}, // a new track starts now
-		{&a, 1005, 5 * time.Second},
-		{&a, 1003, 5 * time.Second},  // never back
-		{&b, 1007, 6 * time.Second},  // five seconds after its first
-		{&late, 10, 6 * time.Second}, // however old it is
-		{&late, 12, 8 * time.Second},
-		{&late, 1e12, 128 * time.Second}, // a broken clock of one
-		{&a, 1010, 128 * time.Second},    // does not
-		{&a, 1071, 129 * time.Second},    // hold up the others for long
-	} {
-		if got := c.tick(step.track, step.at*1000); got != step.want {
-			t.Errorf("step %d: %v, want %v", i, got, step.want)
-		}
-	}
-	if a.pings != 6 || b.pings != 2 || late.pings != 3 {
-		t.Errorf("%d, %d and %d pings", a.pings, b.pings, late.pings)
-	}
-}
-
 // Forgotten tracks are told of, and nothing is off for it.
 func TestDedupeForgets(t *testing.T) {
 	a, b := corner(t, "r-1", noon), corner(t, "r-2", noon)
@@ -493,75 +461,19 @@ func TestDedupeForgets(t *testing.T) {
 	}
 }
 
-// The comparison finds what is off: a kept ping taken away afterwards is missed.
-func TestDedupeFindsWhatIsOff(t *testing.T) {
-	tr, err := newTrial(dedupe.Config{MaxRiders: 10}, dedupe.Bound{MaxError: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tracks := roll{numbers: map[trackName]int{}}
-	var pings []arrival
-	for _, p := range corner(t, "r-1", noon) {
-		pings = append(pings, arrival{Ping: p, track: tracks.number(&p)})
-	}
-	tr.judge(pings, 0, &tracks)
-	tr.flush(&tracks)
-	if tr.kept != 3 {
-		t.Fatalf("kept %d", tr.kept)
-	}
-	measure := func() int {
-		tr.outOfBound = 0
-		for i := range pings {
-			tr.measure(&pings[i], i)
-		}
-		return tr.outOfBound
-	}
-	if off := measure(); off != 0 {
-		t.Errorf("%d are off", off)
-	}
-	tr.paths[0] = new(track.Path)
-	tr.paths[0].Add(&pings[0].Fix)
-	tr.paths[0].Add(&pings[len(pings)-1].Fix)
-	if off := measure(); off < 100 {
-		t.Errorf("without the corner %d are off", off)
-	}
-	s := &study{cmd: new(dedupeCmd), report: newReport(new(dedupeCmd)), program: &program{stdout: io.Discard}}
-	s.report.add("a", []*trial{tr})
-	if err := s.finish(); err == nil || errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "further off than their bound") {
-		t.Errorf("the run ends with %v", err)
-	}
-}
-
-func TestSpreadIsTheSortedOnes(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	var both, part spread
-	var all []float64
-	for i := range 20_000 {
-		v := rng.ExpFloat64() * math.Pow(10, float64(i%6)-1)
-		all = append(all, v)
-		if i%2 == 0 {
-			both.add(v)
-		} else {
-			part.add(v)
+// A dropped ping beyond its bound is a failure, whatever else was wrong; a file of
+// no use is wrong usage.
+func TestDedupeConcludes(t *testing.T) {
+	bad := errors.New("a.csv: there is no ping in it")
+	for _, problems := range [][]error{nil, {bad}} {
+		if err := conclude(3, problems); err == nil || errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "3 dropped pings lie further off than their bound") {
+			t.Errorf("a ping is off: the run ends with %v", err)
 		}
 	}
-	both.merge(&part)
-	slices.Sort(all)
-	for _, q := range []float64{0, 0.1, 0.5, 0.95, 0.99, 1} {
-		want := all[min(len(all)-1, int(q*float64(len(all))))]
-		if got := both.quantile(q); math.Abs(got-want) > 0.0005+want/32768 {
-			t.Errorf("quantile %v is %v, want %v", q, got, want)
-		}
+	if err := conclude(0, []error{bad}); !errors.As(err, new(usageError)) || !errors.Is(err, bad) {
+		t.Errorf("a file of no use: the run ends with %v", err)
 	}
-	if both.max != all[len(all)-1] {
-		t.Errorf("the largest is %v, want %v", both.max, all[len(all)-1])
-	}
-	if none := new(spread); none.quantile(0.5) != 0 || none.max != 0 {
-		t.Errorf("of none: %v, %v", none.quantile(0.5), none.max)
-	}
-	far := new(spread)
-	far.add(math.Inf(1))
-	if math.Abs(far.quantile(0.5)-farthest) > farthest/32768 || far.max != farthest {
-		t.Errorf("infinitely far: %v, %v", far.quantile(0.5), far.max)
+	if err := conclude(0, nil); err != nil {
+		t.Error(err)
 	}
 }

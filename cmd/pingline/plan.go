@@ -3,8 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"pingline/dedupe"
+	"pingline/dedupe/study"
 	"pingline/internal/plan"
 	"pingline/internal/unit"
 )
@@ -131,6 +135,38 @@ func (c *planCmd) Run(p *program) error {
 		return n.PrintJSON(p.stdout)
 	}
 	return n.Print(p.stdout)
+}
+
+// measureTracks replaces the figures that recordings can tell.
+func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
+	s, err := study.NewSample(study.SampleConfig{
+		Filter: c.Filter.config(), Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Interval: c.Interval, CellRes: c.CellRes,
+	})
+	if err != nil {
+		return usageError{err}
+	}
+	var names []string
+	for _, name := range c.Track {
+		r, err := study.Open(name)
+		if err == nil {
+			err = errors.Join(s.Add(p, r), r.Close())
+		}
+		if err != nil {
+			return usageError{fmt.Errorf("--track: %w", err)}
+		}
+		names = append(names, filepath.Base(name))
+	}
+	if n := s.Refused(); n > 0 {
+		fmt.Fprintf(p.stderr, "refused: %d lines that are no pings\n", n)
+	}
+	sent, files := s.Interval(), strings.Join(names, ", ")
+	if sent > c.Interval*3/2 {
+		fmt.Fprintf(p.stderr, "note: the tracks have a ping in %v; they cannot tell what is kept of one in %v\n", sent, c.Interval)
+	}
+	source := fmt.Sprintf("measured, %s, at %v m, a ping in %v", files, c.MaxError, max(c.Interval, sent))
+	f.Kept = plan.Figure{Name: "kept", Value: s.Kept(), Unit: "of the pings", Source: source}
+	f.Regions = plan.Figure{Name: "regions", Value: s.Regions(), Unit: "cells a rider and day", Source: "measured, " + files}
+	return nil
 }
 
 func (c *planCmd) config() plan.Config {

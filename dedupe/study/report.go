@@ -1,4 +1,4 @@
-package main
+package study
 
 import (
 	"encoding/json"
@@ -11,51 +11,42 @@ import (
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
-
-	"pingline/dedupe"
 )
 
-// report is what a study of recordings has found.
-type report struct {
-	cmd    *dedupeCmd
-	bounds []dedupe.Bound // the first is the one asked for, the others the sweep's
-	files  []fileTally
-	total  tally
-	sweep  []tally // of all files, by bound
+// Report is the outcome of a Study, by file and in all.
+type Report struct {
+	cfg   Config
+	files []fileOutcome
+	total outcome
+	sweep []outcome // of all files, by bound
 }
 
-type fileTally struct {
+type fileOutcome struct {
 	name string
-	tally
+	outcome
 }
 
-func newReport(c *dedupeCmd) *report {
-	r := &report{cmd: c, bounds: []dedupe.Bound{{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}}}
-	if c.Sweep {
-		for _, metres := range sweepBounds {
-			r.bounds = append(r.bounds, dedupe.Bound{MaxError: metres, AccuracyCap: c.AccuracyCap})
-		}
-		r.sweep = make([]tally, len(sweepBounds))
-	}
-	return r
-}
-
-// add adds what was found in a file, by bound.
-func (r *report) add(name string, trials []*trial) {
-	r.files = append(r.files, fileTally{name, trials[0].tally})
-	r.total.add(&trials[0].tally)
-	for i, t := range trials[1:] {
-		r.sweep[i].add(&t.tally)
+// add adds the outcome of a file, by bound.
+func (r *Report) add(name string, runs []*run) {
+	r.files = append(r.files, fileOutcome{name, runs[0].outcome})
+	r.total.add(&runs[0].outcome)
+	for i, run := range runs[1:] {
+		r.sweep[i].add(&run.outcome)
 	}
 }
 
-func (r *report) print(w io.Writer, asJSON bool) error {
-	if asJSON {
-		return r.printJSON(w)
-	}
+// Files returns how many files there are in it.
+func (r *Report) Files() int { return len(r.files) }
+
+// OutOfBound returns how many dropped pings lie further off than their bound: any
+// is a fault of the filter.
+func (r *Report) OutOfBound() int { return r.total.outOfBound }
+
+// Print writes the report as tables for a terminal.
+func (r *Report) Print(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "bound %s m%s; live gap %s, max gap %s, idle flush %s\n\n", humanize.Ftoa(r.cmd.MaxError), r.accuracy(),
-		orOff(r.cmd.Filter.LiveGap), orOff(r.cmd.Filter.MaxGap), orOff(r.cmd.Filter.IdleFlush))
+	fmt.Fprintf(&b, "bound %s m%s; live gap %s, max gap %s, idle flush %s\n\n", humanize.Ftoa(r.cfg.Bound.MaxError), r.accuracy(),
+		orOff(r.cfg.Filter.LiveGap), orOff(r.cfg.Filter.MaxGap), orOff(r.cfg.Filter.IdleFlush))
 	rows := [][]string{append([]string{"file"}, columns...)}
 	for i := range r.files {
 		rows = append(rows, append([]string{filepath.Base(r.files[i].name)}, r.files[i].row()...))
@@ -64,7 +55,7 @@ func (r *report) print(w io.Writer, asJSON bool) error {
 	writeTable(&b, rows)
 	if len(r.sweep) > 0 {
 		rows = [][]string{append([]string{"bound"}, columns[swept:]...)}
-		for i, metres := range sweepBounds {
+		for i, metres := range r.cfg.Sweep {
 			rows = append(rows, append([]string{humanize.Ftoa(metres) + " m"}, r.sweep[i].row()[swept:]...))
 		}
 		b.WriteByte('\n')
@@ -78,11 +69,11 @@ func (r *report) print(w io.Writer, asJSON bool) error {
 	return err
 }
 
-func (r *report) accuracy() string {
-	if r.cmd.AccuracyCap == 0 {
+func (r *Report) accuracy() string {
+	if r.cfg.Bound.AccuracyCap == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", or a fix's own accuracy up to %s m", humanize.Ftoa(r.cmd.AccuracyCap))
+	return fmt.Sprintf(", or a fix's own accuracy up to %s m", humanize.Ftoa(r.cfg.Bound.AccuracyCap))
 }
 
 func orOff(d time.Duration) string {
@@ -97,13 +88,13 @@ var columns = []string{"tracks", "pings", "kept", "kept %", "duplicates", "late"
 
 const swept = 2
 
-func (t *tally) row() []string {
+func (o *outcome) row() []string {
 	count := func(n int) string { return humanize.Comma(int64(n)) }
 	metres := func(m float64) string { return fmt.Sprintf("%.2f", m) }
 	return []string{
-		count(t.tracks), count(t.pings), count(t.kept), fmt.Sprintf("%.2f", t.keptPercent()), count(t.duplicates), count(t.late),
-		metres(t.off.max), metres(t.off.quantile(0.5)), metres(t.off.quantile(0.95)), metres(t.off.quantile(0.99)),
-		gap(t.longestGap), humanize.Comma(int64(math.Round(t.speed()/1e4)) * 1e4),
+		count(o.tracks), count(o.pings), count(o.kept), fmt.Sprintf("%.2f", o.keptPercent()), count(o.duplicates), count(o.late),
+		metres(o.off.max), metres(o.off.quantile(0.5)), metres(o.off.quantile(0.95)), metres(o.off.quantile(0.99)),
+		gap(o.longestGap), humanize.Comma(int64(math.Round(o.speed()/1e4)) * 1e4),
 	}
 }
 
@@ -138,27 +129,28 @@ func writeTable(b *strings.Builder, rows [][]string) {
 	}
 }
 
-func (r *report) printJSON(w io.Writer) error {
+// PrintJSON writes the report as one line of JSON.
+func (r *Report) PrintJSON(w io.Writer) error {
 	type file struct {
 		File string `json:"file"`
-		*tallyJSON
+		*outcomeJSON
 	}
 	type swept struct {
 		MaxError float64 `json:"max_error"`
-		*tallyJSON
+		*outcomeJSON
 	}
-	f := &r.cmd.Filter
+	f := &r.cfg.Filter
 	result := struct {
-		MaxError    float64    `json:"max_error"`
-		AccuracyCap float64    `json:"accuracy_cap"`
-		LiveGap     float64    `json:"live_gap_s"`
-		MaxGap      float64    `json:"max_gap_s"`
-		IdleFlush   float64    `json:"idle_flush_s"`
-		Files       []file     `json:"files"`
-		Total       *tallyJSON `json:"total"`
-		Sweep       []swept    `json:"sweep,omitempty"`
+		MaxError    float64      `json:"max_error"`
+		AccuracyCap float64      `json:"accuracy_cap"`
+		LiveGap     float64      `json:"live_gap_s"`
+		MaxGap      float64      `json:"max_gap_s"`
+		IdleFlush   float64      `json:"idle_flush_s"`
+		Files       []file       `json:"files"`
+		Total       *outcomeJSON `json:"total"`
+		Sweep       []swept      `json:"sweep,omitempty"`
 	}{
-		MaxError: r.cmd.MaxError, AccuracyCap: r.cmd.AccuracyCap,
+		MaxError: r.cfg.Bound.MaxError, AccuracyCap: r.cfg.Bound.AccuracyCap,
 		LiveGap: f.LiveGap.Seconds(), MaxGap: f.MaxGap.Seconds(), IdleFlush: f.IdleFlush.Seconds(),
 		Total: r.total.json(),
 	}
@@ -166,7 +158,7 @@ func (r *report) printJSON(w io.Writer) error {
 		result.Files = append(result.Files, file{r.files[i].name, r.files[i].json()})
 	}
 	for i := range r.sweep {
-		result.Sweep = append(result.Sweep, swept{sweepBounds[i], r.sweep[i].json()})
+		result.Sweep = append(result.Sweep, swept{r.cfg.Sweep[i], r.sweep[i].json()})
 	}
 	line, err := json.Marshal(result)
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package study
 
 import (
 	"errors"
@@ -11,17 +11,17 @@ import (
 	"pingline/track"
 )
 
-// recording is a file of pings that can be read more than once.
-type recording struct {
+// Recording is a file of pings that can be read more than once.
+type Recording struct {
 	name string // as messages have it
 	path string
 	info os.FileInfo // of the file as given
 	copy bool        // path is a copy of our own
 }
 
-// openRecording finds the file, or the standard input if its name is "-". What
-// can be read only once is copied to a temporary file.
-func openRecording(name string) (*recording, error) {
+// Open finds a file of NDJSON, CSV or GPX, each also with .gz, or the standard
+// input if its name is "-". A pipe is copied to a temporary file.
+func Open(name string) (*Recording, error) {
 	in := os.Stdin
 	if name == "-" {
 		name = "stdin"
@@ -36,7 +36,7 @@ func openRecording(name string) (*recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recording{name: name, path: name, info: info}
+	r := &Recording{name: name, path: name, info: info}
 	switch {
 	case info.IsDir():
 		return nil, fmt.Errorf("%s is a directory", name)
@@ -46,7 +46,7 @@ func openRecording(name string) (*recording, error) {
 	return r, err
 }
 
-func (r *recording) spool(in io.Reader) error {
+func (r *Recording) spool(in io.Reader) error {
 	f, err := os.CreateTemp("", "pingline-dedupe-")
 	if err != nil {
 		return err
@@ -54,13 +54,19 @@ func (r *recording) spool(in io.Reader) error {
 	r.path, r.copy = f.Name(), true
 	_, err = io.Copy(f, in)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("copy %s: %w", r.name, errors.Join(err, r.close()))
+		return fmt.Errorf("copy %s: %w", r.name, errors.Join(err, r.Close()))
 	}
 	return nil
 }
 
-// close removes what openRecording has made.
-func (r *recording) close() error {
+// SameFile tells whether path is the file that was opened.
+func (r *Recording) SameFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && os.SameFile(info, r.info)
+}
+
+// Close removes the copy that Open may have made.
+func (r *Recording) Close() error {
 	if r.copy {
 		return os.Remove(r.path)
 	}
@@ -68,7 +74,7 @@ func (r *recording) close() error {
 }
 
 // read reads the recording once, with each.
-func (r *recording) read(each func(*track.Reader) error) error {
+func (r *Recording) read(each func(*track.Reader) error) error {
 	f, err := os.Open(r.path)
 	if err != nil {
 		return err
@@ -89,15 +95,15 @@ type clock struct {
 	now, idle int64 // ms
 }
 
-// progress is how far a track has come.
-type progress struct {
+// trackClock is how far a track has come.
+type trackClock struct {
 	newest int64 // ms
 	came   int64 // when it came in by the clock, or would have
 	pings  int
 }
 
 // tick moves the clock to the arrival of a track's ping of the time at, in ms.
-func (c *clock) tick(t *progress, at int64) time.Duration {
+func (c *clock) tick(t *trackClock, at int64) time.Duration {
 	if t.pings == 0 {
 		t.newest, t.came = at, c.now
 	}

@@ -1,7 +1,8 @@
-package main
+package study
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,15 +15,15 @@ import (
 	"pingline/track"
 )
 
-// exam is the study of one recording. It is read twice: once for the filter,
+// reading is the study of one recording. It is read twice: once for the filter,
 // which tells a ping's fate only when later ones have come, and once to compare
-// what is dropped with what is kept. So memory holds only a byte for each ping
-// and 16 for each that is kept, for each bound.
-type exam struct {
-	*study
-	recording *recording
-	trials    []*trial // the first is the one asked for
-	tracks    roll
+// the dropped pings with the kept ones.
+type reading struct {
+	*Study
+	ctx       context.Context
+	recording *Recording
+	runs      []*run // the first is the one asked for
+	tracks    trackIndex
 	clock     clock
 	pings     int
 	refused   int
@@ -34,41 +35,8 @@ const (
 	mostExamples = 5    // of what is refused
 )
 
-// run studies a recording. What is wrong with it is noted as a problem.
-func (s *study) run(r *recording) error {
-	x := &exam{study: s, recording: r, clock: clock{idle: s.cmd.Filter.IdleFlush.Milliseconds()}}
-	x.tracks.numbers = map[trackName]int{}
-	for _, bound := range s.report.bounds {
-		t, err := newTrial(s.cmd.Filter.config(), bound)
-		if err != nil {
-			return err
-		}
-		x.trials = append(x.trials, t)
-	}
-	broken := r.read(x.judgeAll)
-	if err := s.Err(); err != nil {
-		return fmt.Errorf("stopped while reading %s: %w", r.name, err)
-	}
-	if broken != nil || x.pings == 0 {
-		s.problems = append(s.problems, x.problem(broken))
-	}
-	if x.pings == 0 {
-		return nil
-	}
-	x.tell()
-	for _, t := range x.trials {
-		t.flush(&x.tracks)
-		t.tracks, t.pings, t.refused = len(x.tracks.names), x.pings, x.refused
-	}
-	if err := r.read(x.measureAll); err != nil {
-		return err
-	}
-	s.report.add(r.name, x.trials)
-	return nil
-}
-
 // problem says why the recording, or the rest of it, is of no use.
-func (x *exam) problem(broken error) error {
+func (x *reading) problem(broken error) error {
 	switch {
 	case broken != nil:
 		return broken
@@ -78,20 +46,20 @@ func (x *exam) problem(broken error) error {
 	return fmt.Errorf("%s: there is no ping in it", x.recording.name)
 }
 
-// tell says what was refused, and what looks like a mistake.
-func (x *exam) tell() {
+// tell notes the refused pings, and times that look like a mistake.
+func (x *reading) tell() {
 	for _, err := range x.examples {
-		fmt.Fprintf(x.stderr, "refused: %v\n", err)
+		fmt.Fprintf(x.cfg.Notes, "refused: %v\n", err)
 	}
 	if more := x.refused - len(x.examples); more > 0 {
-		fmt.Fprintf(x.stderr, "refused: %d more in %s\n", more, x.recording.name)
+		fmt.Fprintf(x.cfg.Notes, "refused: %d more in %s\n", more, x.recording.name)
 	}
 	newest := int64(math.MinInt64)
-	for _, p := range x.tracks.progress {
+	for _, p := range x.tracks.clocks {
 		newest = max(newest, p.newest)
 	}
 	if newest > 0 && newest < secondsAsMs {
-		fmt.Fprintf(x.stderr, "note: all of %s is from before %s; is its ts in seconds? It must be in ms.\n",
+		fmt.Fprintf(x.cfg.Notes, "note: all of %s is from before %s; is its ts in seconds? It must be in ms.\n",
 			x.recording.name, time.UnixMilli(secondsAsMs).UTC().Format(time.DateOnly))
 	}
 }
@@ -100,15 +68,15 @@ func (x *exam) tell() {
 // though it is in seconds.
 const secondsAsMs = 5_000_000_000
 
-// judgeAll lets the filter judge all that can be read.
-func (x *exam) judgeAll(in *track.Reader) error {
+// judgeAll lets the filter judge all pings of the recording.
+func (x *reading) judgeAll(in *track.Reader) error {
 	waiting := make([]arrival, 0, judgedAtOnce)
 	for {
 		p, _, err := in.Next()
 		switch {
 		case err == nil:
 			n := x.tracks.number(&p)
-			waiting = append(waiting, arrival{p, n, x.clock.tick(&x.tracks.progress[n], p.At)})
+			waiting = append(waiting, arrival{p, n, x.clock.tick(&x.tracks.clocks[n], p.At)})
 		case errors.Is(err, pingline.ErrInvalid):
 			if x.refused++; len(x.examples) < mostExamples {
 				x.examples = append(x.examples, err)
@@ -118,13 +86,13 @@ func (x *exam) judgeAll(in *track.Reader) error {
 		if err == nil && len(waiting) < judgedAtOnce {
 			continue
 		}
-		for _, t := range x.trials {
+		for _, t := range x.runs {
 			t.judge(waiting, x.pings, &x.tracks)
 		}
 		x.pings += len(waiting)
 		waiting = waiting[:0]
 		if err == nil {
-			err = x.Err()
+			err = x.ctx.Err()
 		}
 		switch err {
 		case nil:
@@ -136,10 +104,10 @@ func (x *exam) judgeAll(in *track.Reader) error {
 	}
 }
 
-// measureAll compares what was judged with what is kept, and writes and draws
+// measureAll compares the dropped pings with the kept ones, and writes and draws
 // the latter.
-func (x *exam) measureAll(in *track.Reader) error {
-	sitter := x.drawn.sitter(x)
+func (x *reading) measureAll(in *track.Reader) error {
+	drawn := x.picture.choose(x)
 	for number := 0; number < x.pings; {
 		p, line, err := in.Next()
 		if errors.Is(err, pingline.ErrInvalid) {
@@ -149,29 +117,29 @@ func (x *exam) measureAll(in *track.Reader) error {
 			return fmt.Errorf("%s has changed while it was read: there were %d pings, now %d: %w", x.recording.name, x.pings, number, err)
 		}
 		a := arrival{Ping: p, track: x.tracks.number(&p)}
-		for _, t := range x.trials[1:] {
+		for _, t := range x.runs[1:] {
 			t.measure(&a, number)
 		}
-		f, off := x.trials[0].measure(&a, number)
-		if a.track == sitter {
-			x.drawn.add(&p.Fix, f, off, x.trials[0].bound.Of(&p.Fix))
+		f, off := x.runs[0].measure(&a, number)
+		if a.track == drawn {
+			x.picture.add(&p.Fix, f, off, x.runs[0].bound.Of(&p.Fix))
 		}
-		if f != dropped && x.out != nil {
+		if f != dropped && x.cfg.Out != nil {
 			if in.Header() != nil {
 				line = nil // of a table, which is no NDJSON
 			}
-			if err := x.out.WriteLine(keptLine(&p, line, f)); err != nil {
+			if err := x.cfg.Out.WriteLine(keptLine(&p, line, f)); err != nil {
 				return err
 			}
 		}
-		if number++; number%judgedAtOnce == 0 && x.Err() != nil {
-			return fmt.Errorf("stopped while reading %s: %w", x.recording.name, x.Err())
+		if number++; number%judgedAtOnce == 0 && x.ctx.Err() != nil {
+			return fmt.Errorf("stopped while reading %s: %w", x.recording.name, x.ctx.Err())
 		}
 	}
 	return nil
 }
 
-// lateKey is what a line of NDJSON that was kept before may say.
+// lateKey is in a line of NDJSON that was kept before.
 var lateKey = regexp.MustCompile(`"late"\s*:`)
 
 // keptLine returns a ping's line for the kept ones: as it was if it was NDJSON,

@@ -1,0 +1,63 @@
+package study
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"pingline"
+	"pingline/track"
+)
+
+// picture is that of one track of all that are studied.
+type picture struct {
+	track.Picture
+	pings int // of the track, as far as chosen
+}
+
+// choose returns the number of a recording's track that is to be drawn, in place
+// of the one before, or -1.
+func (d *picture) choose(x *reading) int {
+	if !x.cfg.Draw {
+		return -1
+	}
+	best := -1
+	for n, name := range x.tracks.names {
+		if pings := x.tracks.clocks[n].pings; pings > d.pings && (x.cfg.Rider == "" || x.cfg.Rider == name.rider) {
+			best, d.pings = n, pings
+		}
+	}
+	if best >= 0 {
+		name := x.tracks.names[best]
+		d.Title = name.rider
+		if name.device != "" {
+			d.Title += ", device " + name.device
+		}
+		d.Note = filepath.Base(x.recording.name)
+		d.Marks = d.Marks[:0]
+	}
+	return best
+}
+
+func (d *picture) add(f *pingline.Fix, what fate, off, bound float64) {
+	d.Marks = append(d.Marks, track.Mark{
+		At: f.At, LatE7: f.LatE7, LonE7: f.LonE7, Kept: what != dropped, Late: what == keptLate, Off: off, Bound: bound,
+	})
+}
+
+// Picture returns the picture of the track with the most pings, or false if there
+// was none to draw.
+func (s *Study) Picture() (*track.Picture, bool) {
+	p := s.picture.Picture
+	if len(p.Marks) == 0 {
+		return nil, false
+	}
+	from, to := p.Marks[0].At, p.Marks[0].At
+	for _, m := range p.Marks {
+		from, to = min(from, m.At), max(to, m.At)
+	}
+	const layout = "2006-01-02 15:04"
+	p.Note += fmt.Sprintf(": %d pings, %s to %s UTC", s.picture.pings, time.UnixMilli(from).UTC().Format(layout), time.UnixMilli(to).UTC().Format(layout))
+	p.Bound = s.cfg.Bound.MaxError
+	return &p, true
+}

@@ -1,0 +1,160 @@
+package study
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/partition"
+	"pingline/track"
+)
+
+// SampleConfig says which fleet recorded tracks stand for.
+type SampleConfig struct {
+	Filter   dedupe.Config
+	Bound    dedupe.Bound
+	Interval time.Duration // that its phones send in
+	CellRes  int           // H3 resolution of the cell tag
+}
+
+// Sample is what recorded tracks say of a fleet: how much the filter keeps of
+// them, and how many cells a rider is in on a day. It is not safe for concurrent
+// use.
+type Sample struct {
+	cfg   SampleConfig
+	cells partition.Cells
+
+	pings, kept int
+	refused     int
+	days        map[riderDay]struct{}
+	visits      map[visit]struct{}
+	gaps        [silence / gapStep]int // how many there are between two pings of a track, by length
+}
+
+type riderDay struct {
+	rider string
+	day   int64
+}
+
+type visit struct {
+	riderDay
+	cell uint64
+}
+
+const (
+	silence = 5 * time.Minute // a gap that is not one of a phone's intervals
+	gapStep = 100 * time.Millisecond
+)
+
+// NewSample returns a Sample of no track, or an error if CellRes is not in
+// [0, 15].
+func NewSample(cfg SampleConfig) (*Sample, error) {
+	cells, err := partition.NewCells(cfg.CellRes)
+	return &Sample{cfg: cfg, cells: cells, days: map[riderDay]struct{}{}, visits: map[visit]struct{}{}}, err
+}
+
+// Kept returns which part of the pings the filter keeps.
+func (s *Sample) Kept() float64 { return float64(s.kept) / float64(s.pings) }
+
+// Regions returns how many cells a rider is in on a day, on average.
+func (s *Sample) Regions() float64 { return float64(len(s.visits)) / float64(len(s.days)) }
+
+// Refused returns how many lines were no pings.
+func (s *Sample) Refused() int { return s.refused }
+
+// Interval returns the time that half of the gaps between two pings do not exceed.
+func (s *Sample) Interval() time.Duration {
+	all := 0
+	for _, n := range s.gaps {
+		all += n
+	}
+	below := 0
+	for i, n := range s.gaps {
+		if below += n; 2*below >= all {
+			return time.Duration(i) * gapStep
+		}
+	}
+	return 0
+}
+
+// Add runs the filter over a recording as Study does, but takes no more pings of
+// it than a phone of the fleet's interval would have sent.
+func (s *Sample) Add(ctx context.Context, r *Recording) error {
+	run, err := newRun(s.cfg.Filter, s.cfg.Bound)
+	if err != nil {
+		return err
+	}
+	in := thinned{Sample: s, run: run, clock: clock{idle: s.cfg.Filter.IdleFlush.Milliseconds()}, last: map[int]int64{}}
+	if err := r.read(func(tr *track.Reader) error { return in.readAll(ctx, tr) }); err != nil {
+		return err
+	}
+	if in.pings == 0 {
+		return fmt.Errorf("%s: there is no ping in it", r.name)
+	}
+	run.flush(&in.tracks)
+	s.pings += in.pings
+	s.kept += run.kept
+	return nil
+}
+
+// thinned is a recording on its way into the filter.
+type thinned struct {
+	*Sample
+	run    *run
+	tracks trackIndex
+	clock  clock
+	last   map[int]int64 // time of the last ping taken, by track
+	pings  int
+}
+
+func (x *thinned) readAll(ctx context.Context, in *track.Reader) error {
+	waiting := make([]arrival, 0, judgedAtOnce)
+	judge := func() {
+		x.run.judge(waiting, x.pings, &x.tracks)
+		x.pings += len(waiting)
+		waiting = waiting[:0]
+	}
+	for {
+		ping, _, err := in.Next()
+		switch {
+		case err == nil && x.takes(&ping):
+			n := x.tracks.number(&ping)
+			waiting = append(waiting, arrival{ping, n, x.clock.tick(&x.tracks.clocks[n], ping.At)})
+		case errors.Is(err, pingline.ErrInvalid):
+			x.refused++
+		case err == io.EOF:
+			judge()
+			return nil
+		case err != nil:
+			return err
+		}
+		if len(waiting) == cap(waiting) {
+			if judge(); ctx.Err() != nil {
+				return fmt.Errorf("stopped: %w", ctx.Err())
+			}
+		}
+	}
+}
+
+// takes tells whether a phone that sends every interval would have sent a ping,
+// a tenth early at most, and notes where and when.
+func (x *thinned) takes(p *pingline.Ping) bool {
+	n := x.tracks.number(p)
+	last, known := x.last[n]
+	gap := time.Duration(p.At-last) * time.Millisecond
+	if known && gap >= 0 && gap < x.cfg.Interval*9/10 {
+		return false
+	}
+	if known && gap > 0 && gap < silence {
+		x.gaps[gap/gapStep]++
+	}
+	x.last[n] = max(p.At, last)
+	day := riderDay{p.Rider, p.At / (24 * time.Hour).Milliseconds()}
+	x.days[day] = struct{}{}
+	x.visits[visit{day, x.cells.Of(&p.Fix)}] = struct{}{}
+	return true
+}
