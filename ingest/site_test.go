@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -37,6 +38,7 @@ type site struct {
 	store  map[point]pingline.Entry
 	ledger *sim.Ledger
 	counts [pingline.Verdicts]int // of all answers
+	lossy  bool                   // commits of the log may be lost
 }
 
 // point is what makes two writes one point: the tags of a line, and its time.
@@ -125,6 +127,10 @@ func (s *site) write() {
 	defer r.Close()
 	for at.Next <= last {
 		rec, err := r.Next(context.Background())
+		if damage := new(queue.DamageError); s.lossy && errors.As(err, &damage) {
+			at.Next = damage.To + 1
+			continue
+		}
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -170,13 +176,25 @@ func (s *site) stop() {
 func (s *site) kill() {
 	s.t.Helper()
 	for _, dir := range []*string{&s.cfg.Dir, &s.queue.Dir} {
-		to := s.t.TempDir()
-		if err := os.CopyFS(to, os.DirFS(*dir)); err != nil {
-			s.t.Fatal(err)
-		}
-		*dir = to
+		*dir = copyOf(s.t, *dir)
 	}
 	s.writer.checkpoint.abandon()
+}
+
+// copyOf copies a directory in use. A file that is renamed or removed after it was
+// listed makes the copy one of no moment at all, so it is made again.
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	for {
+		to := t.TempDir()
+		err := os.CopyFS(to, os.DirFS(dir))
+		if err == nil {
+			return to
+		}
+		if _, gone := os.Stat(dir); gone != nil || !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // loseCheckpoints deletes the filter's saved state.
