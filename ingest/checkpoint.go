@@ -355,6 +355,19 @@ func removeOld(dir string, keep []string) error {
 	return nil
 }
 
+// removeUnfinished removes what crashes have left half written. Only a checkpoint that
+// was saved does it otherwise, and there may be no room for one.
+func removeUnfinished(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+	for _, path := range found {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
 // loadCheckpoint reads path into a filter and returns the number of the first
 // commit that is not in all of its pieces.
 func loadCheckpoint(path string, f *dedupe.Filter) (next uint64, err error) {

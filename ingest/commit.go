@@ -102,7 +102,7 @@ func (w *Writer) shutdown(ctx context.Context) error {
 		w.begin()
 		err := w.trouble
 		if err == nil {
-			more = w.filter.Flush(&w.batch, flushPings)
+			more = w.filter.Flush(&w.batch, w.flushMost())
 			w.logBatch(0, nil)
 			err = w.append(ctx, true)
 		}
@@ -129,6 +129,11 @@ func (w *Writer) refuseWaiting() {
 
 // flushPings is about how many held pings one commit stores.
 const flushPings = 3000
+
+// flushMost is how many an empty commit stores on a log whose records are small.
+func (w *Writer) flushMost() int {
+	return max(1, min(flushPings, (w.log.MaxPayload()-commitSlack)/pingline.MaxEntrySize-2))
+}
 
 // Failing reports whether the log has stopped taking commits.
 func (w *Writer) Failing() bool { return w.failing.Load() }

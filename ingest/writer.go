@@ -200,6 +200,9 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	if err := w.reload(ctx); err != nil {
 		return nil, err
 	}
+	if err := removeUnfinished(cfg.Dir); err != nil {
+		cfg.Logger.Warn("half a checkpoint stays where a crash has left it", "error", err)
+	}
 	return w, nil
 }
 
@@ -413,11 +416,19 @@ func (w *Writer) wait(ctx context.Context, idle <-chan time.Time) (job *Job, flu
 // answers them. An error means that the fate of the append is unclear.
 func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 	w.begin()
+	if flush { // first: requests take the room that is left, and never all of it
+		if w.idleMore = false; w.trouble == nil {
+			w.flush()
+		}
+		if w.cfg.Written != nil {
+			w.pending.passed(w.cfg.Written())
+		}
+	}
 	for ; job != nil; job = w.nextJob() {
 		if job.state.Load() == jobWithdrawn {
 			continue
 		}
-		if len(w.taken) > 0 && len(w.buf)+job.size > w.log.MaxPayload()-commitSlack {
+		if w.entries > 0 && len(w.buf)+job.size > w.log.MaxPayload()-commitSlack {
 			w.putOff = job // still waiting: it can be withdrawn
 			break
 		}
@@ -432,14 +443,6 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 		w.judge(job, only)
 		if len(w.buf) >= w.cfg.MaxCommit {
 			break
-		}
-	}
-	if flush {
-		if w.idleMore = false; w.trouble == nil {
-			w.flush()
-		}
-		if w.cfg.Written != nil {
-			w.pending.passed(w.cfg.Written())
 		}
 	}
 	if err := w.append(ctx, w.reserve); err != nil {
@@ -494,14 +497,14 @@ func (w *Writer) spare() int64 { return w.log.Limit() - w.log.Bytes() - commitSl
 // flush stores pings that were held for long enough; they may use the reserve.
 // Where there is no room even there, they stay held in the log.
 func (w *Writer) flush() {
-	most := (w.spare()-int64(len(w.buf)))/pingline.MaxEntrySize - 2 // Idle may go beyond
+	most := min(w.flushMost(), int((w.spare()-int64(len(w.buf)))/pingline.MaxEntrySize)-2) // Idle may go beyond
 	if most <= 0 {
 		w.idleMore = false
 		return
 	}
 	w.reserve = true
 	w.filter.Clock(w.at)
-	w.idleMore = w.filter.Idle(&w.batch, w.now(), int(min(most, flushPings)))
+	w.idleMore = w.filter.Idle(&w.batch, w.now(), most)
 	w.logBatch(0, nil)
 }
 
