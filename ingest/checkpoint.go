@@ -61,6 +61,8 @@ type checkpointer struct {
 
 	snapshot *dedupe.Snapshot // being taken; nil if none is
 	at       queue.Cursor     // what the oldest of its pieces leaves to read
+	lost     losses           // that the filter does not rely on
+	without  losses           // that the one being taken does not
 	pieces   chan []byte      // to the goroutine that writes them
 	written  chan []byte      // and back: memory to use again
 	saved    chan error       // its result
@@ -159,7 +161,7 @@ func (c *checkpointer) met(log *queue.Log, rec *queue.Record) {
 func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	c.due, c.entries = time.Now().Add(c.cfg.CheckpointEvery), 0
 	c.at = queue.Cursor{Next: log.Last() + 1, Totals: log.LastTotals()}
-	c.snapshot = f.Snapshot()
+	c.snapshot, c.without = f.Snapshot(), c.lost
 	c.pieces, c.written, c.saved = make(chan []byte, 4), make(chan []byte, 8), make(chan error, 1)
 	c.cost = checkpointCost{began: time.Now()}
 	keep := []string{c.path(c.at.Next)}
@@ -218,6 +220,7 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 		c.kept = c.kept[:n-1] // its file was replaced
 	}
 	c.kept = append(c.kept, c.at)
+	c.without.note(log, c.at.Next)
 	if n := len(c.kept); n >= checkpointsKept {
 		c.kept = c.kept[n-checkpointsKept:]
 		log.SetCursor(FilterCursor, c.kept[0])

@@ -26,9 +26,11 @@ func (w *Writer) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.replay(ctx, filter, next, forgot); err != nil {
+	before := lossesOf(w.log, 0, next-1)
+	if err := w.replay(ctx, filter, next, forgot || !noted(w.log, next).cover(before)); err != nil {
 		return fmt.Errorf("replay the log from commit %d: %w", next, err)
 	}
+	w.checkpoint.lost = append(before, lossesOf(w.log, next, math.MaxUint64)...)
 	w.filter = filter
 	w.rebase()
 	return nil

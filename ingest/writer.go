@@ -418,6 +418,7 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 	w.begin()
 	if flush { // first: requests take the room that is left, and never all of it
 		if w.idleMore = false; w.trouble == nil {
+			w.mistrust()
 			w.flush()
 		}
 		if w.cfg.Written != nil {
