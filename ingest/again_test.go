@@ -13,7 +13,7 @@ import (
 	"pingline"
 	"pingline/dedupe"
 	"pingline/queue"
-	"pingline/sim"
+	"pingline/sim/audit"
 )
 
 // Whole files sent again, in the same requests and in others, and each request
@@ -82,7 +82,7 @@ func TestBoundHoldsThroughFailedAppends(t *testing.T) {
 		Log: log, Dir: t.TempDir(), Bound: dedupe.Bound{MaxError: 10}, CheckpointEntries: 500,
 		Logger: slog.New(slog.DiscardHandler),
 	})
-	s := &site{t: t, log: log, store: map[point]pingline.Entry{}, ledger: sim.NewLedger()}
+	s := &site{t: t, log: log, store: map[point]pingline.Entry{}, ledger: audit.NewLedger()}
 	log.SetCursor(siteCursor, queue.Cursor{Next: 1})
 
 	const riders, senders = 20, 5

@@ -14,7 +14,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
-	"pingline/sim"
+	"pingline/sim/audit"
 )
 
 // checkpointed returns a site that was stopped twice, with two checkpoints, and
@@ -269,7 +269,7 @@ func TestWrittenByANewerVersion(t *testing.T) {
 // the way of those to come.
 func TestCheckpointsOfAnotherLog(t *testing.T) {
 	s, pings := checkpointed(t)
-	s.queue.Dir, s.ledger = t.TempDir(), sim.NewLedger()
+	s.queue.Dir, s.ledger = t.TempDir(), audit.NewLedger()
 	s.start()
 	s.send(pings, 100)
 	s.kill()

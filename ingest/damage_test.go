@@ -10,7 +10,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
-	"pingline/sim"
+	"pingline/sim/audit"
 )
 
 // A commit is lost that the checkpoint is behind of and that is not written yet. The
@@ -52,7 +52,7 @@ func TestDamageBehindTheCheckpoint(t *testing.T) {
 			if len(s.log.Damage()) == 0 {
 				t.Fatal("nothing is lost: this shows nothing")
 			}
-			s.ledger = sim.NewLedger() // of what is answered from now on
+			s.ledger = audit.NewLedger() // of what is answered from now on
 			s.send(after, 1000)
 			s.flush()
 			s.audit()

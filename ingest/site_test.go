@@ -19,7 +19,7 @@ import (
 
 	"pingline"
 	"pingline/queue"
-	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/sink"
 	"pingline/track"
 )
@@ -36,7 +36,7 @@ type site struct {
 	log    *queue.Log
 	writer *Writer
 	store  map[point]pingline.Entry
-	ledger *sim.Ledger
+	ledger *audit.Ledger
 	counts [pingline.Verdicts]int // of all answers
 	lossy  bool                   // commits of the log may be lost
 }
@@ -55,7 +55,7 @@ const siteCursor = "sink"
 func newSite(t *testing.T, cfg WriterConfig) *site {
 	s := &site{
 		t: t, cfg: cfg, queue: queue.Config{Dir: t.TempDir(), MaxBytes: 4 << 20},
-		store: map[point]pingline.Entry{}, ledger: sim.NewLedger(),
+		store: map[point]pingline.Entry{}, ledger: audit.NewLedger(),
 	}
 	s.cfg.Dir = t.TempDir()
 	s.cfg.Logger = slog.New(slog.DiscardHandler)
@@ -228,7 +228,7 @@ func (s *site) flush() {
 func (s *site) audit() {
 	s.t.Helper()
 	s.write()
-	report, err := sim.Audit(context.Background(), s.ledger, func(_ context.Context, q sink.Query, each func(*pingline.Entry) error) error {
+	report, err := audit.Check(context.Background(), s.ledger, func(_ context.Context, q sink.Query, each func(*pingline.Entry) error) error {
 		for _, e := range s.store {
 			if e.At < q.From || e.At >= q.To {
 				continue

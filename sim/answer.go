@@ -72,7 +72,7 @@ func (s *sender) settle(pings []pingline.Ping, a answer) error {
 			verdicts[i] = pingline.Rejected
 		}
 		s.count.verdicts[pingline.Rejected].Add(uint64(len(pings)))
-		s.cfg.Ledger.record(pings, verdicts, 0, 0)
+		s.cfg.Ledger.Record(pings, verdicts, 0, 0)
 		return nil
 	}
 	var r result
@@ -87,7 +87,7 @@ func (s *sender) settle(pings []pingline.Ping, a answer) error {
 		if err := parseVerdicts(verdicts, r.Verdicts, counts); err != nil {
 			return fmt.Errorf("read the answer of %s: %w", s.url, err)
 		}
-		s.cfg.Ledger.record(pings, verdicts, r.MaxError, r.AccuracyCap)
+		s.cfg.Ledger.Record(pings, verdicts, r.MaxError, r.AccuracyCap)
 	}
 	for v, n := range counts {
 		s.count.verdicts[v].Add(n)
@@ -159,11 +159,11 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 // forget gives up pings that the ingester will never take.
 func (s *sender) forget(pings []pingline.Ping) {
 	s.count.forgotten.Add(uint64(len(pings)))
-	s.cfg.Ledger.record(pings, nil, 0, 0)
+	s.cfg.Ledger.Record(pings, nil, 0, 0)
 }
 
 // giveUp leaves pings without an answer: they may be stored, or not.
 func (s *sender) giveUp(pings []pingline.Ping) {
 	s.count.unanswered.Add(uint64(len(pings)))
-	s.cfg.Ledger.record(pings, nil, 0, 0)
+	s.cfg.Ledger.Record(pings, nil, 0, 0)
 }

@@ -1,12 +1,10 @@
-// Package sim makes the traffic of a fleet and checks what became of it: a City
-// of riders, a Load that sends their pings to an ingester over HTTP, a Ledger
-// of what was answered, and an Audit that holds it against what is stored.
+// Package sim makes the traffic of a fleet: a City of riders, and a Load that sends
+// their pings to an ingester over HTTP and has the answers written down.
 //
-// The package promises that a city is a pure function of its seed, that a load
-// obeys every answer as a phone must, and that an audit finds each ping that
-// was acknowledged and is not there, within its bound. It shares no code with
-// the ingester, so that the two cannot be wrong together. It does not promise
-// that its riders obey the traffic rules.
+// The package promises that a city is a pure function of its seed, and that a load
+// obeys every answer as a phone must. It shares no code with the ingester, so that
+// the two cannot be wrong together. It does not promise that its riders obey the
+// traffic rules.
 package sim
 
 import (

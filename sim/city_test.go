@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/track"
 )
 
 // monday is the start of the tests' tracks, ms since 1970.
@@ -113,7 +114,9 @@ func TestReceiverErrsAsItSays(t *testing.T) {
 			p, m := c.Ping(i, at, at), r.at(at)
 			var truth pingline.Fix
 			c.position(&truth, m.x, m.y)
-			d := greatCircle(float64(truth.LatE7), float64(truth.LonE7), float64(p.LatE7), float64(p.LonE7))
+			var place track.Path
+			place.Add(&truth)
+			d := place.Off(&p.Fix)
 			kind := 0
 			if m.parked {
 				kind = 1
@@ -179,10 +182,11 @@ func TestFilterKeepsRealisticShare(t *testing.T) {
 }
 
 func fits(a, b *pingline.Ping, open []pingline.Ping) bool {
+	var line track.Path
+	line.Add(&a.Fix)
+	line.Add(&b.Fix)
 	for i := range open {
-		p := &open[i]
-		from, to := record{at: a.At, lat: a.LatE7, lon: a.LonE7}, record{at: b.At, lat: b.LatE7, lon: b.LonE7}
-		if between(&record{at: p.At, lat: p.LatE7, lon: p.LonE7}, &from, &to) > float64(max(10, min(50, p.Accuracy))) {
+		if p := &open[i]; line.Off(&p.Fix) > float64(max(10, min(50, p.Accuracy))) {
 			return false
 		}
 	}

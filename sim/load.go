@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"pingline/sim/audit"
 )
 
 // LoadConfig says what to send where. URL and City are required.
@@ -19,7 +21,7 @@ type LoadConfig struct {
 	MaxRiders   int           // phones a fast load may add up to; 0 means 4,000,000
 	For         time.Duration // no new pings after this; 0 means until cancelled
 	Gzip        bool          // compress bodies
-	Ledger      *Ledger       // records each ping's answer; nil means none does
+	Ledger      *audit.Ledger // records each ping's answer; nil means none does
 
 	Timeout time.Duration // for one request; 0 means 15 s
 	Grace   time.Duration // for what is under way when it stops; 0 means 10 s

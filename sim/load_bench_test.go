@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sim/audit"
 )
 
 // BenchmarkBody makes pings and bodies of 100 of them.
@@ -59,7 +60,7 @@ func BenchmarkLoad(b *testing.B) {
 	city := newCity(b, CityConfig{Interval: time.Second})
 	var sent uint64
 	for b.Loop() {
-		l, err := NewLoad(LoadConfig{URL: server.URL, City: city, For: time.Second, Ledger: NewLedger()})
+		l, err := NewLoad(LoadConfig{URL: server.URL, City: city, For: time.Second, Ledger: audit.NewLedger()})
 		if err != nil {
 			b.Fatal(err)
 		}

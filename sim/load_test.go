@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sim/audit"
 )
 
 func newLoad(t *testing.T, cfg LoadConfig) *Load {
@@ -61,7 +62,7 @@ func TestLoadDeliversEveryPingThroughFaults(t *testing.T) {
 					}
 					return fault{}
 				})
-				ledger := NewLedger()
+				ledger := audit.NewLedger()
 				l := newLoad(t, LoadConfig{
 					Rate: 200, Batch: 64, Connections: 4, For: 2 * time.Minute, Grace: time.Hour,
 					Gzip: zip, Ledger: ledger, Transport: transport,
@@ -173,7 +174,7 @@ func TestLoadStopsResendingWhatIsABug(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			in, transport := serve(t, func(int, []wirePing) fault { return fault{status: tt.status} })
-			ledger := NewLedger()
+			ledger := audit.NewLedger()
 			c := run(t, newLoad(t, LoadConfig{Rate: 100, For: 5 * time.Second, Ledger: ledger, Transport: transport}))
 			if c.Retries != 0 || c.Rejected == c.Sent != tt.rejected || c.Forgotten == c.Sent != tt.forgotten {
 				t.Errorf("status %d: %+v", tt.status, c)
@@ -209,7 +210,7 @@ func TestLoadFailsAtAnAnswerThatDoesNotAddUp(t *testing.T) {
 		`{"accepted":3,"verdicts":7}`,
 		`{"accepted":3}`,
 	} {
-		l := newLoad(t, LoadConfig{Ledger: NewLedger()})
+		l := newLoad(t, LoadConfig{Ledger: audit.NewLedger()})
 		s := newSender(l, 0, time.Now())
 		err := s.settle(make([]pingline.Ping, 3), answer{status: 200, body: []byte(body)})
 		if err == nil {
@@ -232,7 +233,7 @@ func TestPingsOfABrokenAnswerStayUnanswered(t *testing.T) {
 			}
 			return fault{status: http.StatusOK} // without verdicts
 		})
-		ledger := NewLedger()
+		ledger := audit.NewLedger()
 		l := newLoad(t, LoadConfig{Rate: 1000, Ledger: ledger, Transport: transport})
 		if err := l.Run(t.Context()); err == nil {
 			t.Error("Run of a load whose answers do not add up: nil")
@@ -253,7 +254,7 @@ func TestLoadEndsWithinItsGrace(t *testing.T) {
 			return fault{}
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		ledger := NewLedger()
+		ledger := audit.NewLedger()
 		l := newLoad(t, LoadConfig{Rate: 1000, Grace: 10 * time.Second, Ledger: ledger, Transport: transport})
 		ended := make(chan error)
 		go func() { ended <- l.Run(ctx) }()
@@ -267,7 +268,7 @@ func TestLoadEndsWithinItsGrace(t *testing.T) {
 		if d := time.Since(at); d != 10*time.Second {
 			t.Errorf("ended %v after it was told to", d)
 		}
-		if c.Sent == 0 || c.Unanswered != c.Sent || ledger.Len() != int(c.Sent) || ledger.verdicts[0] != c.Sent {
+		if c.Sent == 0 || c.Unanswered != c.Sent || ledger.Len() != int(c.Sent) || ledger.Count(0) != c.Sent {
 			t.Errorf("after an ingester that was never up: %+v, %d in the ledger", c, ledger.Len())
 		}
 

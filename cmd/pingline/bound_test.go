@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"pingline"
-	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/track"
 )
 
@@ -82,7 +82,7 @@ func TestForgottenIsNotNew(t *testing.T) {
 	// The roll-up would hold the log back for as long as its windows are open.
 	flags := []string{"--queue-max-bytes=4MiB", "--idle-flush=1s", "--accuracy-cap=0", "--rollup=off"}
 	p := serve(t, dir, influx.URL(), flags...)
-	c := &client{t: t, ledger: sim.NewLedger()}
+	c := &client{t: t, ledger: audit.NewLedger()}
 	c.send(p.url, everyFifth(pings, 0))
 	c.send(p.url, everyFifth(pings, 1))
 	for i, end := range []struct {
@@ -143,7 +143,7 @@ func deleteCheckpoints(t *testing.T, dir string) {
 // client sends pings and keeps the books of what was answered.
 type client struct {
 	t      *testing.T
-	ledger *sim.Ledger
+	ledger *audit.Ledger
 }
 
 // send sends pings in requests of 500 and returns how many had which verdict.

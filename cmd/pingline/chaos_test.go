@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"pingline/sim"
+	"pingline/sim/audit"
 )
 
 // lorises are connections that send a byte now and then, some in the middle of a
@@ -108,7 +108,7 @@ func TestHostileClients(t *testing.T) {
 	p := serve(t, t.TempDir(), influx.URL())
 	bomb := newBomb(t)
 	measure := func(name string) time.Duration {
-		c := startCrowd(t, p.url, 5000, sim.NewLedger())
+		c := startCrowd(t, p.url, 5000, audit.NewLedger())
 		began := time.Now()
 		time.Sleep(20 * time.Second)
 		c.end()
@@ -168,7 +168,7 @@ func TestChaos(t *testing.T) {
 		return serve(t, dir, proxy.URL, "--listen="+listen, "--queue-max-bytes=64MiB", "--shed-hold=5s")
 	}
 	p := start()
-	ledger := sim.NewLedger()
+	ledger := audit.NewLedger()
 	c := startCrowd(t, p.url, 10_000, ledger)
 	sos := c.startRescue(true)
 	bomb := newBomb(t)

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"pingline"
-	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/track"
 )
 
@@ -30,7 +30,7 @@ import (
 type crowd struct {
 	t      *testing.T
 	url    string
-	ledger *sim.Ledger
+	ledger *audit.Ledger
 	stop   chan struct{}
 	done   sync.WaitGroup
 	client http.Client
@@ -50,7 +50,7 @@ const (
 	crowdRegular     = 40 // pings of a request that are of those who ping every second
 )
 
-func startCrowd(t *testing.T, url string, rate int, ledger *sim.Ledger) *crowd {
+func startCrowd(t *testing.T, url string, rate int, ledger *audit.Ledger) *crowd {
 	c := &crowd{
 		t: t, url: url, ledger: ledger, stop: make(chan struct{}), answers: map[int]int{},
 		client: http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: crowdConnections}},

@@ -106,7 +106,7 @@ func (c *dedupeCmd) openRecordings() (all []*study.Recording, err error) {
 // finish prints and draws, and returns an error if something was not as it
 // should be.
 func (c *dedupeCmd) finish(p *program, s *study.Study) error {
-	report, problems := s.Report(), s.Problems()
+	report, problems := s.Summary(), s.Problems()
 	if report.Files() > 0 {
 		print := report.Print
 		if c.JSON {

@@ -18,6 +18,7 @@ import (
 	"pingline"
 	"pingline/internal/influxd"
 	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/sink"
 )
 
@@ -61,7 +62,7 @@ type demo struct {
 	reader  *sink.Influx
 	service *service
 	load    *sim.Load
-	ledger  *sim.Ledger
+	ledger  *audit.Ledger
 }
 
 // drainLimit is how long the demo waits for InfluxDB to take what is queued.
@@ -146,7 +147,7 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	d.ledger = sim.NewLedger()
+	d.ledger = audit.NewLedger()
 	d.load, err = sim.NewLoad(sim.LoadConfig{
 		URL:         base,
 		City:        city,
@@ -253,14 +254,14 @@ func (m *meter) print() {
 
 // result is the demo's last line.
 type result struct {
-	sim.Report
+	audit.Report
 	Gaps map[string]int64 `json:"conservation_gap"`
 }
 
 // audit asks InfluxDB for every ping that was acknowledged.
 func (d *demo) audit(ctx context.Context) (*result, error) {
 	fmt.Fprintln(d.say, "auditing …")
-	report, err := sim.Audit(ctx, d.ledger, d.reader.Points)
+	report, err := audit.Check(ctx, d.ledger, d.reader.Points)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"pingline/internal/influxd"
-	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/sink"
 )
 
@@ -39,7 +39,7 @@ func TestKilledFiveTimes(t *testing.T) {
 
 // restartAndAudit stops p cleanly, which stores what is held, lets another
 // process bring all of it to InfluxDB, and audits.
-func restartAndAudit(t *testing.T, p *process, tr *traffic, dir, influxURL string, args ...string) sim.Report {
+func restartAndAudit(t *testing.T, p *process, tr *traffic, dir, influxURL string, args ...string) audit.Report {
 	t.Helper()
 	if status := p.terminate(); status != exitOK {
 		t.Errorf("exit status %d after SIGTERM", status)
@@ -51,7 +51,7 @@ func restartAndAudit(t *testing.T, p *process, tr *traffic, dir, influxURL strin
 
 // dropsSome fails a test whose audit found every ping stored: it says nothing
 // about bounds.
-func dropsSome(t *testing.T, r sim.Report) {
+func dropsSome(t *testing.T, r audit.Report) {
 	t.Helper()
 	if r.Stored > r.Sent/4*3 {
 		t.Errorf("%d of %d pings are stored: too few were dropped to show anything", r.Stored, r.Sent)

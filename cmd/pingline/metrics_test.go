@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"pingline"
-	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/sink"
 )
 
@@ -65,7 +65,7 @@ func TestMetricsAddUp(t *testing.T) {
 			}
 		}
 	}
-	sendOfAllSorts(t, &client{t: t, ledger: sim.NewLedger()}, p.url)
+	sendOfAllSorts(t, &client{t: t, ledger: audit.NewLedger()}, p.url)
 	check(map[string]float64{
 		`pingline_pings_total{verdict="accepted"}`:  3,
 		`pingline_pings_total{verdict="held"}`:      3,
@@ -94,7 +94,7 @@ func TestMetricsAddUp(t *testing.T) {
 	p.kill()
 	p = serve(t, dir, "http://127.0.0.1:1", "--rollup=off")
 	check(map[string]float64{`pingline_holding`: 1, `pingline_queue_pings_total`: 4, `pingline_filter_riders`: 1})
-	(&client{t: t, ledger: sim.NewLedger()}).send(p.url, []pingline.Ping{east(12, 0)})
+	(&client{t: t, ledger: audit.NewLedger()}).send(p.url, []pingline.Ping{east(12, 0)})
 	check(map[string]float64{
 		`pingline_holding`:                     1,
 		`pingline_held_total{fate="promoted"}`: 1, // held by the process before
@@ -109,7 +109,7 @@ func TestPointsOfAllSorts(t *testing.T) {
 	influx := startInflux(t)
 	dir := t.TempDir()
 	p := serve(t, dir, influx.URL())
-	c := &client{t: t, ledger: sim.NewLedger()}
+	c := &client{t: t, ledger: audit.NewLedger()}
 	sendOfAllSorts(t, c, p.url)
 	restartAndAudit(t, p, &traffic{t: t, ledger: c.ledger}, dir, influx.URL())
 	reader, err := sink.NewInflux(sink.InfluxConfig{URL: influx.URL(), Bucket: "pingline", Timeout: time.Minute})

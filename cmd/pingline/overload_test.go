@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"pingline/internal/influxd"
-	"pingline/sim"
+	"pingline/sim/audit"
 )
 
 // With -chaos the runs under overload are as long as they are promised to hold,
@@ -87,7 +87,7 @@ func TestOverload(t *testing.T) {
 				}
 			}
 			w := p.watch()
-			ledger := sim.NewLedger()
+			ledger := audit.NewLedger()
 			began := time.Now()
 			c := startCrowd(t, p.url, 50_000, ledger)
 			sos := c.startRescue(false)
@@ -136,7 +136,7 @@ func (p *process) overloadedFor(d time.Duration) (notes string) {
 }
 
 // auditCrowd stops p and holds InfluxDB against the ledger.
-func auditCrowd(t *testing.T, p *process, dir string, influx *influxd.Server, ledger *sim.Ledger) {
+func auditCrowd(t *testing.T, p *process, dir string, influx *influxd.Server, ledger *audit.Ledger) {
 	t.Helper()
 	tr := &traffic{t: t, ledger: ledger}
 	restartAndAudit(t, p, tr, dir, influx.URL())

@@ -24,6 +24,7 @@ import (
 	"pingline"
 	"pingline/internal/influxd"
 	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/sink"
 )
 
@@ -260,7 +261,7 @@ func (p *process) settled() {
 type traffic struct {
 	t      testing.TB
 	load   *sim.Load
-	ledger *sim.Ledger
+	ledger *audit.Ledger
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -285,7 +286,7 @@ func driveCity(t testing.TB, url string, rate float64, cfg sim.CityConfig) *traf
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &traffic{t: t, ledger: sim.NewLedger(), done: make(chan error, 1)}
+	tr := &traffic{t: t, ledger: audit.NewLedger(), done: make(chan error, 1)}
 	tr.load, err = sim.NewLoad(sim.LoadConfig{
 		URL: url, City: city, Rate: rate, Batch: 50, Ledger: tr.ledger, Grace: patience,
 	})
@@ -326,14 +327,14 @@ func (tr *traffic) stop() {
 }
 
 // audit compares what was acknowledged with what InfluxDB holds.
-func (tr *traffic) audit(influxURL string) sim.Report {
+func (tr *traffic) audit(influxURL string) audit.Report {
 	tr.t.Helper()
 	return tr.auditIn(sink.InfluxConfig{URL: influxURL, Bucket: "pingline"})
 }
 
-func (tr *traffic) auditIn(buckets ...sink.InfluxConfig) sim.Report {
+func (tr *traffic) auditIn(buckets ...sink.InfluxConfig) audit.Report {
 	tr.t.Helper()
-	report, err := sim.Audit(context.Background(), tr.ledger, func(ctx context.Context, q sink.Query, each func(*pingline.Entry) error) error {
+	report, err := audit.Check(context.Background(), tr.ledger, func(ctx context.Context, q sink.Query, each func(*pingline.Entry) error) error {
 		for _, bucket := range buckets {
 			bucket.Timeout = time.Minute
 			influx, err := sink.NewInflux(bucket)

@@ -16,7 +16,7 @@ import (
 
 	"pingline"
 	"pingline/partition"
-	"pingline/sim"
+	"pingline/sim/audit"
 )
 
 // activity is what a total of cell_activity says, but for speeds.
@@ -156,7 +156,7 @@ func TestActivityEqualsRecount(t *testing.T) {
 		for i := range pings {
 			pings[i].Rider += fmt.Sprint("-", part)
 		}
-		c := &client{t: t, ledger: sim.NewLedger()}
+		c := &client{t: t, ledger: audit.NewLedger()}
 		for batch := range slices.Chunk(pings, 300) {
 			verdicts, resp := c.request(p.url, batch)
 			if resp.StatusCode != http.StatusOK {

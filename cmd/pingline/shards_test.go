@@ -13,7 +13,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
-	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/sink"
 )
 
@@ -197,7 +197,7 @@ func TestTracksOverShards(t *testing.T) {
 	flags = append(flags, "--max-error=0", "--accuracy-cap=0", "--rider-rate=0", "--hot-cell-rate=100", "--shard-handover=0")
 	dir := t.TempDir()
 	p := serve(t, dir, "", flags...)
-	tr := &traffic{t: t, ledger: sim.NewLedger()}
+	tr := &traffic{t: t, ledger: audit.NewLedger()}
 	c := &client{t: t, ledger: tr.ledger}
 	from := time.Now().Add(-30 * time.Minute)
 	const riders, pings = 20, 600
@@ -263,7 +263,7 @@ func TestShardRemovedWithLinesWaiting(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"--max-error=0", "--accuracy-cap=0", "--rider-rate=0", "--shard-handover=0", "--max-ahead=1s"}
 	p := serve(t, dir, "", append(args, a, b)...)
-	tr := &traffic{t: t, ledger: sim.NewLedger()}
+	tr := &traffic{t: t, ledger: audit.NewLedger()}
 	c := &client{t: t, ledger: tr.ledger}
 	from := time.Now().Add(-30 * time.Minute)
 	all := wander(20, 200, from)

@@ -12,6 +12,7 @@ import (
 
 	"pingline/internal/influxd"
 	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/sink"
 )
 
@@ -95,7 +96,7 @@ func driveHonest(t *testing.T, url string, way http.RoundTripper) *traffic {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &traffic{t: t, ledger: sim.NewLedger(), done: make(chan error, 1)}
+	tr := &traffic{t: t, ledger: audit.NewLedger(), done: make(chan error, 1)}
 	tr.load, err = sim.NewLoad(sim.LoadConfig{
 		URL: url, City: city, Rate: soakRate, Batch: 50, Ledger: tr.ledger, Grace: patience, Transport: way,
 	})
@@ -166,7 +167,7 @@ func auditHonest(t *testing.T, p *process, start func() *process, tr *traffic, i
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := sim.Audit(context.Background(), tr.ledger, reader.Points)
+	report, err := audit.Check(context.Background(), tr.ledger, reader.Points)
 	if err != nil {
 		t.Fatal(err)
 	}

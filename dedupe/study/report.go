@@ -13,8 +13,8 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Report is the outcome of a Study, by file and in all.
-type Report struct {
+// Summary is the outcome of a Study, by file and in all.
+type Summary struct {
 	cfg   Config
 	files []fileOutcome
 	total outcome
@@ -27,7 +27,7 @@ type fileOutcome struct {
 }
 
 // add adds the outcome of a file, by bound.
-func (r *Report) add(name string, runs []*run) {
+func (r *Summary) add(name string, runs []*run) {
 	r.files = append(r.files, fileOutcome{name, runs[0].outcome})
 	r.total.add(&runs[0].outcome)
 	for i, run := range runs[1:] {
@@ -36,14 +36,14 @@ func (r *Report) add(name string, runs []*run) {
 }
 
 // Files returns how many files there are in it.
-func (r *Report) Files() int { return len(r.files) }
+func (r *Summary) Files() int { return len(r.files) }
 
 // OutOfBound returns how many dropped pings lie further off than their bound: any
 // is a fault of the filter.
-func (r *Report) OutOfBound() int { return r.total.outOfBound }
+func (r *Summary) OutOfBound() int { return r.total.outOfBound }
 
 // Print writes the report as tables for a terminal.
-func (r *Report) Print(w io.Writer) error {
+func (r *Summary) Print(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "bound %s m%s; live gap %s, max gap %s, idle flush %s\n\n", humanize.Ftoa(r.cfg.Bound.MaxError), r.accuracy(),
 		orOff(r.cfg.Filter.LiveGap), orOff(r.cfg.Filter.MaxGap), orOff(r.cfg.Filter.IdleFlush))
@@ -69,7 +69,7 @@ func (r *Report) Print(w io.Writer) error {
 	return err
 }
 
-func (r *Report) accuracy() string {
+func (r *Summary) accuracy() string {
 	if r.cfg.Bound.AccuracyCap == 0 {
 		return ""
 	}
@@ -130,7 +130,7 @@ func writeTable(b *strings.Builder, rows [][]string) {
 }
 
 // PrintJSON writes the report as one line of JSON.
-func (r *Report) PrintJSON(w io.Writer) error {
+func (r *Summary) PrintJSON(w io.Writer) error {
 	type file struct {
 		File string `json:"file"`
 		*outcomeJSON

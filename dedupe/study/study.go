@@ -32,7 +32,7 @@ type Config struct {
 type Study struct {
 	cfg      Config
 	bounds   []dedupe.Bound // the first is the one asked for, the others the sweep's
-	report   Report
+	report   Summary
 	picture  picture
 	problems []error // with recordings, which do not stop the rest
 }
@@ -47,7 +47,7 @@ func New(cfg Config) (*Study, error) {
 	for _, metres := range cfg.Sweep {
 		s.bounds = append(s.bounds, dedupe.Bound{MaxError: metres, AccuracyCap: cfg.Bound.AccuracyCap})
 	}
-	s.report = Report{cfg: cfg, sweep: make([]outcome, len(cfg.Sweep))}
+	s.report = Summary{cfg: cfg, sweep: make([]outcome, len(cfg.Sweep))}
 	return s, nil
 }
 
@@ -84,8 +84,8 @@ func (s *Study) Run(ctx context.Context, r *Recording) error {
 	return nil
 }
 
-// Report returns the results so far.
-func (s *Study) Report() *Report { return &s.report }
+// Summary returns the results so far.
+func (s *Study) Summary() *Summary { return &s.report }
 
 // Problems returns the faults of recordings so far.
 func (s *Study) Problems() []error { return s.problems }

@@ -91,7 +91,7 @@ func TestDedupeFindsWhatIsOff(t *testing.T) {
 	if off := measure(); off < 100 {
 		t.Errorf("without the corner %d are off", off)
 	}
-	report := Report{cfg: Config{}}
+	report := Summary{cfg: Config{}}
 	report.add("a", []*run{tr})
 	var b strings.Builder
 	if err := report.Print(&b); err != nil || report.OutOfBound() != tr.outOfBound || strings.Contains(b.String(), "None is beyond its bound.") {

@@ -1,4 +1,4 @@
-package sim
+package audit_test
 
 import (
 	"context"
@@ -10,8 +10,39 @@ import (
 	"testing"
 
 	"pingline"
+	"pingline/sim"
+	"pingline/sim/audit"
 	"pingline/sink"
+	"pingline/track"
 )
+
+// monday is the start of the tests' tracks, ms since 1970.
+const monday = 1_767_600_000_000
+
+const metresADegree = 6371008.8 * math.Pi / 180
+
+func newCity(t testing.TB) *sim.City {
+	t.Helper()
+	c, err := sim.NewCity(sim.CityConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// fits reports whether each of the open pings is within its bound of the line from
+// a to b.
+func fits(a, b *pingline.Ping, open []pingline.Ping) bool {
+	var line track.Path
+	line.Add(&a.Fix)
+	line.Add(&b.Fix)
+	for i := range open {
+		if p := &open[i]; line.Off(&p.Fix) > float64(max(10, min(50, p.Accuracy))) {
+			return false
+		}
+	}
+	return true
+}
 
 // store is what a source of points reads.
 type store []pingline.Entry
@@ -35,7 +66,7 @@ func stored(p pingline.Ping) pingline.Entry {
 // second, with the bound of 10 m.
 func straight(n int) pingline.Ping {
 	p := pingline.Ping{Rider: "r-1", Fix: pingline.Fix{At: monday + int64(n)*1000}}
-	if err := p.SetPosition(0.5, 10+float64(n)*10/metresADeg); err != nil {
+	if err := p.SetPosition(0.5, 10+float64(n)*10/metresADegree); err != nil {
 		panic(err)
 	}
 	p.SetOptional(pingline.HasSpeed, 10)
@@ -45,7 +76,7 @@ func straight(n int) pingline.Ping {
 
 // aside returns p, some metres to the north.
 func aside(p pingline.Ping, metres float64) pingline.Ping {
-	p.LatE7 += int32(metres / metresADeg * pingline.E7)
+	p.LatE7 += int32(metres / metresADegree * pingline.E7)
 	return p
 }
 
@@ -65,84 +96,84 @@ func TestAudit(t *testing.T) {
 		name   string
 		pings  []answeredPing
 		points store
-		want   Report // of the findings
-		say    string // part of the first example
+		want   audit.Report // of the findings
+		say    string       // part of the first example
 	}{
 		{
 			name:   "an accepted ping is stored",
 			pings:  []answeredPing{{straight(0), accepted}},
 			points: store{stored(straight(0))},
-			want:   Report{Stored: 1},
+			want:   audit.Report{Stored: 1},
 		}, {
 			name:   "an accepted ping is lost",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), accepted}},
 			points: store{stored(straight(1))},
-			want:   Report{Stored: 1, Lost: 1}, say: "lost: r-1 at 1767600000000",
+			want:   audit.Report{Stored: 1, Lost: 1}, say: "lost: r-1 at 1767600000000",
 		}, {
 			name:   "an accepted ping between its neighbours is lost all the same",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), accepted}, {straight(2), accepted}},
 			points: store{stored(straight(0)), stored(straight(2))},
-			want:   Report{Stored: 2, Lost: 1}, say: "accepted and not stored",
+			want:   audit.Report{Stored: 2, Lost: 1}, say: "accepted and not stored",
 		}, {
 			name:   "a position was changed",
 			pings:  []answeredPing{{straight(0), accepted}},
 			points: store{stored(aside(straight(0), 0.02))},
-			want:   Report{Stored: 1, Wrong: 1}, say: "wrong: r-1",
+			want:   audit.Report{Stored: 1, Wrong: 1}, say: "wrong: r-1",
 		}, {
 			name:   "a number was changed",
 			pings:  []answeredPing{{straight(0), accepted}},
 			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Speed = 10.01 }))},
-			want:   Report{Stored: 1, Wrong: 1}, say: "sent with [10 0 4 0 0]",
+			want:   audit.Report{Stored: 1, Wrong: 1}, say: "sent with [10 0 4 0 0]",
 		}, {
 			name:   "an unknown number became zero",
 			pings:  []answeredPing{{straight(0), accepted}},
 			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Known |= pingline.HasBattery }))},
-			want:   Report{Stored: 1, Wrong: 1}, say: "known",
+			want:   audit.Report{Stored: 1, Wrong: 1}, say: "known",
 		}, {
 			name:   "an event was lost",
 			pings:  []answeredPing{{with(straight(0), sos), accepted}},
 			points: store{stored(straight(0))},
-			want:   Report{Stored: 1, Wrong: 1}, say: "event",
+			want:   audit.Report{Stored: 1, Wrong: 1}, say: "event",
 		}, {
 			name:   "an event nobody sent",
 			pings:  []answeredPing{{straight(0), accepted}},
 			points: store{stored(with(straight(0), sos))},
-			want:   Report{Stored: 1, Wrong: 1}, say: "event",
+			want:   audit.Report{Stored: 1, Wrong: 1}, say: "event",
 		}, {
 			name:   "a promoted ping was changed",
 			pings:  []answeredPing{{straight(0), held}},
 			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Speed = 3 }))},
-			want:   Report{Stored: 1, Wrong: 1},
+			want:   audit.Report{Stored: 1, Wrong: 1},
 		}, {
 			name:   "a point of a rider who never sent",
 			pings:  []answeredPing{{straight(0), accepted}},
 			points: store{stored(straight(0)), stored(with(straight(0), func(p *pingline.Ping) { p.Rider = "r-2" }))},
-			want:   Report{Stored: 1, Others: 1},
+			want:   audit.Report{Stored: 1, Others: 1},
 		}, {
 			name:   "a point of another device",
 			pings:  []answeredPing{{straight(0), accepted}},
 			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Device = "watch" }))},
-			want:   Report{Lost: 1, Others: 1}, say: "lost: r-1",
+			want:   audit.Report{Lost: 1, Others: 1}, say: "lost: r-1",
 		}, {
 			name:   "a point of another moment",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(2), accepted}},
 			points: store{stored(straight(0)), stored(straight(1)), stored(straight(2))},
-			want:   Report{Stored: 2, Foreign: 1},
+			want:   audit.Report{Stored: 2, Foreign: 1},
 		}, {
 			name:   "points from before the ledger and after it",
 			pings:  []answeredPing{{straight(2), accepted}},
 			points: store{stored(straight(0)), stored(straight(2)), stored(straight(3))},
-			want:   Report{Stored: 1},
+			want:   audit.Report{Stored: 1},
 		}, {
 			name:   "a ping that was not answered may be stored",
 			pings:  []answeredPing{{straight(0), 0}, {straight(1), 0}},
 			points: store{stored(straight(1))},
-			want:   Report{Stored: 1},
+			want:   audit.Report{Stored: 1},
 		}, {
 			name:   "what was not answered is stored otherwise",
 			pings:  []answeredPing{{straight(0), 0}},
 			points: store{stored(aside(straight(0), 1))},
-			want:   Report{Stored: 1, Wrong: 1},
+			want:   audit.Report{Stored: 1, Wrong: 1},
 		}, {
 			name:   "shed and rejected pings need not be stored",
 			pings:  []answeredPing{{straight(0), pingline.Shed}, {straight(1), pingline.Rejected}},
@@ -153,14 +184,14 @@ func TestAudit(t *testing.T) {
 				{straight(0), accepted}, {straight(1), held}, {aside(straight(2), 9.9), redundant}, {straight(3), held},
 			},
 			points: store{stored(straight(3)), stored(straight(0))},
-			want:   Report{Stored: 2, WorstError: 9.9},
+			want:   audit.Report{Stored: 2, WorstError: 9.9},
 		}, {
 			name: "a dropped ping too far off the line",
 			pings: []answeredPing{
 				{straight(0), accepted}, {aside(straight(1), 10.1), redundant}, {straight(2), accepted},
 			},
 			points: store{stored(straight(0)), stored(straight(2))},
-			want:   Report{Stored: 2, OutOfBound: 1, WorstError: 10.1}, say: "with a bound of 10 m",
+			want:   audit.Report{Stored: 2, OutOfBound: 1, WorstError: 10.1}, say: "with a bound of 10 m",
 		}, {
 			name: "a dropped ping on the line at the wrong time",
 			pings: []answeredPing{
@@ -169,7 +200,7 @@ func TestAudit(t *testing.T) {
 				{straight(3), accepted},
 			},
 			points: store{stored(straight(0)), stored(straight(3))},
-			want:   Report{Stored: 2, OutOfBound: 1, WorstError: 15},
+			want:   audit.Report{Stored: 2, OutOfBound: 1, WorstError: 15},
 		}, {
 			name: "a bad fix has a wider bound",
 			pings: []answeredPing{
@@ -178,63 +209,63 @@ func TestAudit(t *testing.T) {
 				{straight(2), accepted},
 			},
 			points: store{stored(straight(0)), stored(straight(2))},
-			want:   Report{Stored: 2, WorstError: 29},
+			want:   audit.Report{Stored: 2, WorstError: 29},
 		}, {
 			name: "late points are no part of the line",
 			pings: []answeredPing{
 				{straight(0), accepted}, {aside(straight(1), 40), accepted}, {straight(2), redundant}, {straight(4), accepted},
 			},
 			points: store{stored(straight(0)), lateEntry(aside(straight(1), 40)), stored(straight(4))},
-			want:   Report{Stored: 3},
+			want:   audit.Report{Stored: 3},
 		}, {
 			name: "a vertex that should have been late",
 			pings: []answeredPing{
 				{straight(0), accepted}, {aside(straight(1), 40), accepted}, {straight(2), redundant}, {straight(4), accepted},
 			},
 			points: store{stored(straight(0)), stored(aside(straight(1), 40)), stored(straight(4))},
-			want:   Report{Stored: 3, OutOfBound: 1, WorstError: 40 * 2.0 / 3},
+			want:   audit.Report{Stored: 3, OutOfBound: 1, WorstError: 40 * 2.0 / 3},
 		}, {
 			name:   "a held ping was never settled",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), held}},
 			points: store{stored(straight(0))},
-			want:   Report{Stored: 1, OutOfBound: 1}, say: "nor a point before and after",
+			want:   audit.Report{Stored: 1, OutOfBound: 1}, say: "nor a point before and after",
 		}, {
 			name:   "the first point is gone",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), redundant}, {straight(2), held}},
 			points: store{stored(straight(2))},
-			want:   Report{Stored: 1, Lost: 1, OutOfBound: 1},
+			want:   audit.Report{Stored: 1, Lost: 1, OutOfBound: 1},
 		}, {
 			name: "one moment, two positions: the second is late",
 			pings: []answeredPing{
 				{straight(0), accepted}, {aside(straight(0), 50), accepted}, {aside(straight(0), 5), redundant},
 			},
 			points: store{lateEntry(aside(straight(0), 50)), stored(straight(0))},
-			want:   Report{Stored: 2, WorstError: 5},
+			want:   audit.Report{Stored: 2, WorstError: 5},
 		}, {
 			name:   "one moment, two positions: the late one is not there",
 			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 50), accepted}},
 			points: store{stored(straight(0))},
-			want:   Report{Stored: 1, Lost: 1}, say: "accepted and not stored",
+			want:   audit.Report{Stored: 1, Lost: 1}, say: "accepted and not stored",
 		}, {
 			name:   "two events of one fix",
 			pings:  []answeredPing{{with(straight(0), tripEnd), accepted}, {with(straight(0), sos), accepted}},
 			points: store{stored(with(straight(0), tripEnd)), stored(with(straight(0), sos))},
-			want:   Report{Stored: 2},
+			want:   audit.Report{Stored: 2},
 		}, {
 			name:   "of two events of one fix the first is replaced",
 			pings:  []answeredPing{{with(straight(0), tripEnd), accepted}, {with(straight(0), sos), accepted}},
 			points: store{stored(with(straight(0), sos))},
-			want:   Report{Stored: 1, Lost: 1}, say: "accepted and not stored",
+			want:   audit.Report{Stored: 1, Lost: 1}, say: "accepted and not stored",
 		}, {
 			name:   "one moment, two positions: too far from the first",
 			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 12), redundant}},
 			points: store{stored(straight(0))},
-			want:   Report{Stored: 1, OutOfBound: 1, WorstError: 12},
+			want:   audit.Report{Stored: 1, OutOfBound: 1, WorstError: 12},
 		}, {
 			name:   "an SOS on a fix that was sent before",
 			pings:  []answeredPing{{straight(0), accepted}, {with(straight(0), sos), accepted}},
 			points: store{stored(with(straight(0), sos))},
-			want:   Report{Stored: 1},
+			want:   audit.Report{Stored: 1},
 		}, {
 			name: "duplicates of pings acknowledged before",
 			pings: []answeredPing{
@@ -242,30 +273,30 @@ func TestAudit(t *testing.T) {
 				{straight(1), redundant}, {straight(1), duplicate}, {straight(2), accepted},
 			},
 			points: store{stored(straight(0)), stored(straight(2))},
-			want:   Report{Stored: 2},
+			want:   audit.Report{Stored: 2},
 		}, {
 			name:   "a duplicate of a ping whose answer was lost",
 			pings:  []answeredPing{{straight(0), duplicate}, {straight(1), duplicate}, {straight(2), accepted}},
 			points: store{stored(straight(0)), stored(straight(2))},
-			want:   Report{Stored: 2},
+			want:   audit.Report{Stored: 2},
 		}, {
 			name:   "a duplicate of nothing",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), duplicate}},
 			points: store{stored(straight(0))},
-			want:   Report{Stored: 1, Lost: 1}, say: "duplicate of nothing",
+			want:   audit.Report{Stored: 1, Lost: 1}, say: "duplicate of nothing",
 		}, {
 			name:   "a duplicate of what was acknowledged elsewhere",
 			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 30), duplicate}},
 			points: store{stored(straight(0))},
-			want:   Report{Stored: 1, Lost: 1},
+			want:   audit.Report{Stored: 1, Lost: 1},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ledger := NewLedger()
+			ledger := audit.NewLedger()
 			for i := range tt.pings {
 				ledger.Add(&tt.pings[i].Ping, tt.pings[i].verdict, 10, 50)
 			}
-			got, err := Audit(t.Context(), ledger, tt.points.points)
+			got, err := audit.Check(t.Context(), ledger, tt.points.points)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -280,7 +311,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-func checkFindings(t *testing.T, got, want Report) {
+func checkFindings(t *testing.T, got, want audit.Report) {
 	t.Helper()
 	if got.Stored != want.Stored || got.Lost != want.Lost || got.Wrong != want.Wrong ||
 		got.OutOfBound != want.OutOfBound || got.Foreign != want.Foreign || got.Others != want.Others {
@@ -294,7 +325,7 @@ func checkFindings(t *testing.T, got, want Report) {
 }
 
 func TestAuditCrossesTheAntimeridian(t *testing.T) {
-	ledger, points := NewLedger(), store{}
+	ledger, points := audit.NewLedger(), store{}
 	for i, lon := range []float64{179.9999, 180, -179.9999} {
 		p := pingline.Ping{Rider: "r-1", Fix: pingline.Fix{At: monday + int64(i)*1000}}
 		if err := p.SetPosition(-17, lon); err != nil {
@@ -306,7 +337,7 @@ func TestAuditCrossesTheAntimeridian(t *testing.T) {
 		}
 		ledger.Add(&p, verdict, 1, 50)
 	}
-	got, err := Audit(t.Context(), ledger, points.points)
+	got, err := audit.Check(t.Context(), ledger, points.points)
 	if err != nil || got.Err() != nil || got.WorstError > 0.1 {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -316,7 +347,7 @@ func TestAuditCrossesTheAntimeridian(t *testing.T) {
 // not say, and then breaks each stored point in turn.
 func TestAuditOfACity(t *testing.T) {
 	ledger, points := filteredCity(t, 40, 300)
-	got, err := Audit(t.Context(), ledger, points.points)
+	got, err := audit.Check(t.Context(), ledger, points.points)
 	if err != nil || got.Err() != nil {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -329,20 +360,20 @@ func TestAuditOfACity(t *testing.T) {
 	for i := range 100 {
 		broken := slices.Clone(points)
 		broken[i].LonE7 += 2000
-		if got, err := Audit(t.Context(), ledger, broken.points); err != nil || got.Wrong != 1 {
+		if got, err := audit.Check(t.Context(), ledger, broken.points); err != nil || got.Wrong != 1 {
 			t.Fatalf("point %d moved by 20 m: %+v, %v", i, got, err)
 		}
 		missing := slices.Delete(slices.Clone(points), i, i+1)
-		if got, err := Audit(t.Context(), ledger, missing.points); err != nil || got.Lost != 1 {
+		if got, err := audit.Check(t.Context(), ledger, missing.points); err != nil || got.Lost != 1 {
 			t.Fatalf("point %d removed: %+v, %v", i, got, err)
 		}
 	}
 }
 
 // filteredCity returns what n pings of each of so many riders leave behind.
-func filteredCity(t testing.TB, riders, n int) (*Ledger, store) {
-	c := newCity(t, CityConfig{})
-	ledger, points := NewLedger(), store(nil)
+func filteredCity(t testing.TB, riders, n int) (*audit.Ledger, store) {
+	c := newCity(t)
+	ledger, points := audit.NewLedger(), store(nil)
 	keep := func(p pingline.Ping) {
 		ledger.Add(&p, pingline.Accepted, 10, 50)
 		points = append(points, stored(p))
@@ -375,19 +406,19 @@ func filteredCity(t testing.TB, riders, n int) (*Ledger, store) {
 }
 
 func TestAuditReportsOneOfEachKindAtMostTen(t *testing.T) {
-	ledger := NewLedger()
+	ledger := audit.NewLedger()
 	for i := range 30 {
 		p := straight(i)
 		ledger.Add(&p, pingline.Accepted, 10, 50)
 	}
-	got, err := Audit(t.Context(), ledger, store{}.points)
+	got, err := audit.Check(t.Context(), ledger, store{}.points)
 	if err != nil || got.Lost != 30 || len(got.Examples) != 10 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
 
 func TestAuditOfNothing(t *testing.T) {
-	got, err := Audit(t.Context(), NewLedger(), func(context.Context, sink.Query, func(*pingline.Entry) error) error {
+	got, err := audit.Check(t.Context(), audit.NewLedger(), func(context.Context, sink.Query, func(*pingline.Entry) error) error {
 		t.Error("the source was asked")
 		return nil
 	})
@@ -397,23 +428,23 @@ func TestAuditOfNothing(t *testing.T) {
 }
 
 func TestAuditFailsWithItsSource(t *testing.T) {
-	ledger := NewLedger()
+	ledger := audit.NewLedger()
 	p := straight(0)
 	ledger.Add(&p, pingline.Accepted, 10, 50)
 	gone := errors.New("connection refused")
-	_, err := Audit(t.Context(), ledger, func(context.Context, sink.Query, func(*pingline.Entry) error) error { return gone })
+	_, err := audit.Check(t.Context(), ledger, func(context.Context, sink.Query, func(*pingline.Entry) error) error { return gone })
 	if !errors.Is(err, gone) {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err = Audit(ctx, ledger, store{}.points); !errors.Is(err, context.Canceled) {
+	if _, err = audit.Check(ctx, ledger, store{}.points); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v after it was cancelled", err)
 	}
 }
 
 func TestReportHasTheKeysOfTheDemo(t *testing.T) {
-	b, err := json.Marshal(Report{})
+	b, err := json.Marshal(audit.Report{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,9 +462,28 @@ func BenchmarkAudit(b *testing.B) {
 	ledger, points := filteredCity(b, 1000, 200)
 	b.ReportAllocs()
 	for b.Loop() {
-		if got, err := Audit(b.Context(), ledger, points.points); err != nil || got.Err() != nil {
+		if got, err := audit.Check(b.Context(), ledger, points.points); err != nil || got.Err() != nil {
 			b.Fatalf("%+v, %v", got, err)
 		}
 	}
 	b.ReportMetric(float64(b.N*ledger.Len())/b.Elapsed().Seconds(), "pings/s")
+}
+
+func BenchmarkLedger(b *testing.B) {
+	c := newCity(b)
+	pings := make([]pingline.Ping, 100_000)
+	verdicts := make([]pingline.Verdict, len(pings))
+	for i := range pings {
+		pings[i] = c.Ping(i%10_000, 0, monday+int64(i/10_000)*5000)
+		verdicts[i] = pingline.Accepted
+	}
+	l := audit.NewLedger()
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i := n % len(pings)
+		l.Record(pings[i:i+100], verdicts[i:i+100], 10, 50)
+		n += 100
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "pings/s")
 }

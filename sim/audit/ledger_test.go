@@ -1,4 +1,4 @@
-package sim
+package audit
 
 import (
 	"fmt"
@@ -81,23 +81,4 @@ func TestLedgerTellsEventsApart(t *testing.T) {
 			t.Fatalf("event %s has two numbers", name)
 		}
 	}
-}
-
-func BenchmarkLedger(b *testing.B) {
-	c := newCity(b, CityConfig{})
-	pings := make([]pingline.Ping, 100_000)
-	verdicts := make([]pingline.Verdict, len(pings))
-	for i := range pings {
-		pings[i] = c.Ping(i%10_000, 0, monday+int64(i/10_000)*5000)
-		verdicts[i] = pingline.Accepted
-	}
-	l := NewLedger()
-	n := 0
-	b.ReportAllocs()
-	for b.Loop() {
-		i := n % len(pings)
-		l.record(pings[i:i+100], verdicts[i:i+100], 10, 50)
-		n += 100
-	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "pings/s")
 }

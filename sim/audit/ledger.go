@@ -1,4 +1,4 @@
-package sim
+package audit
 
 import (
 	"sync"
@@ -6,29 +6,28 @@ import (
 	"pingline"
 )
 
-// Ledger remembers every ping sent and what was answered for it: what an
-// ingester owes. It takes 48 bytes a ping and about 200 bytes a track. Safe for
+// Ledger remembers every ping sent and the answer to it. It takes 48 bytes a ping and about 200 bytes a track. Safe for
 // concurrent use.
 //
 // A ping answered more than once is recorded once, with the first verdict
 // that reached its sender; one that was never answered may be stored or not.
 type Ledger struct {
 	mu       sync.Mutex
-	tracks   map[trackName]uint32
+	tracks   map[trackID]uint32
 	events   map[string]uint16
 	pings    records
 	widest   float32 // largest max_error of any answer
 	verdicts [pingline.Verdicts]uint64
 }
 
-// trackName names a track; it is what of a point the identity has besides At.
-type trackName struct{ rider, device string }
+// trackID names a track; it is what of a point the identity has besides At.
+type trackID struct{ rider, device string }
 
 const maxEvents = 1<<16 - 1
 
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
-	return &Ledger{tracks: make(map[trackName]uint32), events: make(map[string]uint16)}
+	return &Ledger{tracks: make(map[trackID]uint32), events: make(map[string]uint16)}
 }
 
 // Add records that p was sent and answered by v, with the bound that was in
@@ -39,9 +38,9 @@ func (l *Ledger) Add(p *pingline.Ping, v pingline.Verdict, maxError, accuracyCap
 	l.add(p, v, maxError, accuracyCap)
 }
 
-// record adds pings and their verdicts, nil if no answer came. A nil ledger
+// Record adds pings and their verdicts, nil if no answer came. A nil ledger
 // remembers nothing.
-func (l *Ledger) record(pings []pingline.Ping, verdicts []pingline.Verdict, maxError, accuracyCap float32) {
+func (l *Ledger) Record(pings []pingline.Ping, verdicts []pingline.Verdict, maxError, accuracyCap float32) {
 	if l == nil {
 		return
 	}
@@ -57,7 +56,7 @@ func (l *Ledger) record(pings []pingline.Ping, verdicts []pingline.Verdict, maxE
 }
 
 func (l *Ledger) add(p *pingline.Ping, v pingline.Verdict, maxError, accuracyCap float32) {
-	name := trackName{p.Rider, p.Device}
+	name := trackID{p.Rider, p.Device}
 	track, ok := l.tracks[name]
 	if !ok {
 		track = uint32(len(l.tracks))
@@ -103,6 +102,13 @@ func (l *Ledger) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.pings.len()
+}
+
+// Count returns how many pings were answered by v, or not at all if v is 0.
+func (l *Ledger) Count(v pingline.Verdict) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.verdicts[v]
 }
 
 // Span returns the first and the last ts recorded, ms since 1970; 0, -1 if the

@@ -1,4 +1,10 @@
-package sim
+// Package audit remembers the answers to pings in a Ledger, and holds them against
+// the points that are stored.
+//
+// It promises to find each ping that was acknowledged and is not there, within its
+// bound. It needs no more than a reader of the store, and shares no code with the
+// ingester, so that the two cannot be wrong together.
+package audit
 
 import (
 	"context"
@@ -60,7 +66,7 @@ const (
 	tolerance = 0.001
 )
 
-// Audit holds what was acknowledged against what is stored:
+// Check holds the acknowledged pings against the stored points:
 //
 //   - Every point of the ledger's tracks stored within its time was sent, and
 //     says what was sent: position, numbers, event.
@@ -74,10 +80,9 @@ const (
 //     by one that was lost: then it is stored, or within the widest bound of
 //     any answer.
 //
-// The ledger must be
-// complete and the store at rest; both are held in memory together, 48 bytes a
+// The ledger must be complete and the store at rest; both are held in memory together, 48 bytes a
 // point. The error is the source's, or ctx's.
-func Audit(ctx context.Context, l *Ledger, points Points) (Report, error) {
+func Check(ctx context.Context, l *Ledger, points Points) (Report, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := audit{Ledger: l}
@@ -113,7 +118,7 @@ func (a *audit) read(ctx context.Context, points Points) error {
 	margin := auditMargin.Milliseconds()
 	span := sink.Query{From: a.first - margin, To: a.last + 1 + margin}
 	return points(ctx, span, func(e *pingline.Entry) error {
-		track, ok := a.tracks[trackName{e.Rider, e.Device}]
+		track, ok := a.tracks[trackID{e.Rider, e.Device}]
 		if !ok {
 			if e.At >= a.first && e.At <= a.last {
 				a.report.Others++
@@ -131,7 +136,7 @@ func (a *audit) read(ctx context.Context, points Points) error {
 }
 
 func (a *audit) compare(ctx context.Context) error {
-	names := make([]trackName, len(a.tracks))
+	names := make([]trackID, len(a.tracks))
 	for name, i := range a.tracks {
 		names[i] = name
 	}
@@ -155,7 +160,7 @@ func (a *audit) compare(ctx context.Context) error {
 	return nil
 }
 
-func (a *audit) example(kind string, name trackName, at int64, reason string) {
+func (a *audit) example(kind string, name trackID, at int64, reason string) {
 	if len(a.report.Examples) == maxExamples {
 		return
 	}
@@ -169,7 +174,7 @@ func (a *audit) example(kind string, name trackName, at int64, reason string) {
 // auditTrack is one track's pings and points, each in order of time.
 type auditTrack struct {
 	*audit
-	name          trackName
+	name          trackID
 	pings, points []record
 	vertices      []record // the points that are not late
 }
