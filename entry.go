@@ -34,8 +34,10 @@ func (v Verdict) String() string {
 }
 
 // Entry is a ping in the log, with all that was decided about it when it was
-// judged, or a ready line. What a reader does with it is a function of the entry
-// alone.
+// judged, or a Point, or a ready line. Every reader decides by the entry alone.
+//
+// A ping that a store refused and that was put back is an entry of kind Replayed:
+// it is to be stored, and was judged before.
 type Entry struct {
 	Ping
 	Cell     uint64  // H3 cell that becomes the tag; 0 if none
@@ -47,27 +49,49 @@ type Entry struct {
 	Apart    bool    // stored beside the track's point of its ms, at a ns of its own: see AppendLine
 	State    uint8   // the filter's note of which of its states took the ping
 
-	// A ready line is no ping: it has these fields only.
-	Kind LineKind // what it is; 0 if the entry is a ping
-	To   string   // shard it goes to; "" leaves that to its kind
-	Line string   // line protocol, timestamp in ms or ns as Kind says, no newline; 1–MaxReadyLine bytes
+	Kind Kind   // Judged, or which other kind of entry it is
+	To   string // shard it goes to; "" leaves that to its kind; never set if Judged
+
+	// Point is set in a point, which has it, Kind and To only. Next and DecodeEntry
+	// decode into the memory of the point that they left in the same Entry before:
+	// Clone one that is to last.
+	Point *Point
+
+	// Line is set in a ready line, which has it, Kind and To only: a row that the log
+	// holds as text. Version 3 of a commit holds replayed rows as such only if their
+	// pings are not known. It is line protocol without newline, of 1–MaxReadyLine
+	// bytes; its timestamp is in ms, but of ReplayedNano in ns.
+	Line string
+
+	spare *Point // memory for the next point
 }
 
-// LineKind tells ready lines apart.
-type LineKind uint8
+// Equal reports whether e and o say the same.
+func (e *Entry) Equal(o *Entry) bool {
+	if (e.Point == nil) != (o.Point == nil) || e.Point != nil && !e.Point.Equal(o.Point) {
+		return false
+	}
+	a, b := *e, *o
+	a.Point, a.spare, b.Point, b.spare = nil, nil, nil, nil
+	return a == b
+}
 
-// The kinds of ready lines. Timestamps are in ms, but of ReplayedNano in ns.
+// Kind tells entries apart by where they come from.
+type Kind uint8
+
+// The kinds of entries.
 const (
-	Replayed     LineKind = iota + 1 // a ping refused before, to be stored after all
-	Activity                         // a total of the roll-up
-	Self                             // a figure of our own
-	ReplayedNano                     // as Replayed
+	Judged       Kind = iota // a ping, as the filter has judged it
+	Replayed                 // a ping refused by a store before, to be stored after all
+	Activity                 // a total of the roll-up: a point, or a ready line
+	Self                     // a count of the node itself: a point, or a ready line
+	ReplayedNano             // as Replayed: a ready line in ns
 
-	lineKinds = iota + 1
+	lineKinds = iota
 )
 
-// Replayed reports whether lines of this kind are pings refused before.
-func (k LineKind) Replayed() bool { return k == Replayed || k == ReplayedNano }
+// Replayed reports whether entries of this kind are pings refused before.
+func (k Kind) Replayed() bool { return k == Replayed || k == ReplayedNano }
 
 // LineTime returns the time of a ready line, ms, and false if it has none.
 func (e *Entry) LineTime() (ms int64, ok bool) {
@@ -87,7 +111,19 @@ func (e *Entry) LineTime() (ms int64, ok bool) {
 const MaxReadyLine = 4 << 10
 
 // IsLine reports whether the entry is a ready line.
-func (e *Entry) IsLine() bool { return e.Kind != 0 }
+func (e *Entry) IsLine() bool { return e.Line != "" }
+
+// StoredAt returns the time of a row that is to be stored, ms: of the ping, the
+// point, or the ready line. It returns false for a ready line without a time.
+func (e *Entry) StoredAt() (ms int64, ok bool) {
+	switch {
+	case e.IsLine():
+		return e.LineTime()
+	case e.Point != nil:
+		return e.Point.At, true
+	}
+	return e.At, true
+}
 
 // Stored reports whether the entry is a ping that is to be written to the store.
 func (e *Entry) Stored() bool { return e.Verdict == Accepted || e.Kind.Replayed() }
@@ -103,7 +139,7 @@ type CommitHeader struct {
 
 // A commit is, little endian:
 //
-//	u8  version (2)
+//	u8  version (3)
 //	u32 number of entries
 //	i64 At
 //	f32 MaxError
@@ -114,8 +150,9 @@ type CommitHeader struct {
 // and an entry:
 //
 //	u8  bits 0–1 verdict, 2 promoted, 3 late, 4 device, 5 event, 6 trip, 7 extra
-//	u8  bits 0–4 known numbers, 5 cell, 6 apart
+//	u8  bits 0–4 known numbers, 5 cell, 6 apart, 7 replayed
 //	u8  state
+//	u8  length, shard, if replayed
 //	u8  length, rider; then, if flagged, device, event, trip in the same form
 //	varint (zigzag) commit's At − At
 //	i32 latitude, i32 longitude, 1e-7 degree
@@ -123,19 +160,33 @@ type CommitHeader struct {
 //	uvarint packed cell, if flagged; u64 cell behind it if it could not be packed
 //	uvarint sub-key, uvarint skipped, if extra
 //
+// or a point:
+//
+//	u8  bits 0–1 zero, 2–7 kind: 5 activity, 6 self
+//	u8  length, shard
+//	uvarint length, name
+//	varint (zigzag) commit's At − At
+//	u8  number of tags; of each uvarint length, key; uvarint length, value
+//	u8  number of fields; of each uvarint length, key; u8 type, and by type
+//	    1 varint (zigzag)   integer
+//	    2 f64               float
+//	    3 uvarint length    text
+//	    4 u8                bool, 0 or 1
+//
 // or a ready line:
 //
-//	u8  bits 0–1 zero, 2–7 kind
+//	u8  bits 0–1 zero, 2–7 kind: 1 replayed, 2 activity, 3 self, 4 replayed in ns
 //	u8  length, shard
 //	uvarint length, line
 //
 // Each varint takes as few bytes as it can, so that an entry has one form only.
 // Number and checksum of a commit are the log's business.
 //
-// Version 1 is the same without apart and without lines in ns, so that what it
-// says reads as before: a late ping of such a log is stored at its ms again.
+// Version 2 is the same without replayed pings and points: it has ready lines in
+// their place. Version 1 is version 2 without apart and without lines in ns: a late
+// ping of such a log is stored at its ms again.
 const (
-	commitVersion    = 2
+	commitVersion    = 3
 	oldestVersion    = 1
 	commitHeaderSize = 1 + 4 + 8 + 4 + 4 + 1
 
@@ -146,11 +197,16 @@ const (
 	flagTrip     = 1 << 6
 	flagExtra    = 1 << 7
 
-	flagCell  = 1 << 5
-	flagApart = 1 << 6
+	flagCell     = 1 << 5
+	flagApart    = 1 << 6
+	flagReplayed = 1 << 7
+
+	// Kinds of points in the log: those of ready lines, and pointKinds more.
+	pointKinds = 3
 )
 
-// MaxEntrySize bounds the encoded size of one valid entry, in bytes.
+// MaxEntrySize bounds the encoded size of one valid ping that was judged, in
+// bytes. One that is replayed takes 1+MaxName more.
 const MaxEntrySize = 3 + 3*(1+MaxName) + 1 + MaxEvent + 10 + 8 + 5*4 + 10 + 3 + 5
 
 // The sizes of a ping and of a ready line that say as little as they can.
@@ -178,9 +234,11 @@ func SetCommitEntries(b []byte, n uint32) { binary.LittleEndian.PutUint32(b[1:],
 // AppendEntry appends e's binary form to dst; at is the At of its commit. The
 // entry's names must be valid; what SetOptional and SetPosition accept is.
 func AppendEntry(dst []byte, e *Entry, at int64) []byte {
-	if e.IsLine() {
-		dst = appendName(append(dst, byte(e.Kind)<<2), e.To)
-		return append(binary.AppendUvarint(dst, uint64(len(e.Line))), e.Line...)
+	switch {
+	case e.IsLine():
+		return appendText(appendName(append(dst, byte(e.Kind)<<2), e.To), e.Line)
+	case e.Point != nil:
+		return e.Point.append(appendName(append(dst, byte(e.Kind+pointKinds)<<2), e.To), at)
 	}
 	flags, more := byte(e.Verdict&3), byte(e.Known&knownMask)
 	for _, f := range [...]struct {
@@ -204,7 +262,11 @@ func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 	if e.Apart {
 		more |= flagApart
 	}
-	dst = append(dst, flags, more, e.State)
+	if e.Kind == Replayed {
+		dst = appendName(append(dst, flags, more|flagReplayed, e.State), e.To)
+	} else {
+		dst = append(dst, flags, more, e.State)
+	}
 	dst = appendName(dst, e.Rider)
 	for _, s := range [...]string{e.Device, e.Event, e.Trip} {
 		if s != "" {
@@ -371,6 +433,11 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
+func (d *decoder) varint() int64 {
+	v := d.uvarint()
+	return int64(v>>1) ^ -int64(v&1)
+}
+
 func (d *decoder) cell() uint64 {
 	p := d.uvarint()
 	var c uint64
@@ -383,23 +450,33 @@ func (d *decoder) cell() uint64 {
 	return c
 }
 
-func (d *decoder) name() string {
-	b := d.take(int(d.u8()))
-	return unsafe.String(unsafe.SliceData(b), len(b))
+func (d *decoder) name() string { return d.str(uint64(d.u8())) }
+func (d *decoder) text() string { return d.str(d.uvarint()) }
+
+func (d *decoder) str(n uint64) string {
+	if n > uint64(len(d.b)) {
+		d.b, d.bad = nil, true
+		return ""
+	}
+	s := unsafe.String(unsafe.SliceData(d.b), int(n))
+	d.b = d.b[n:]
+	return s
 }
 
 func (d *decoder) entry(e *Entry, at int64) {
-	*e = Entry{}
+	*e = Entry{spare: e.spare}
 	flags := d.u8()
 	if flags&3 == 0 {
-		d.line(e, flags>>2)
+		d.notPing(e, flags>>2, at)
 		return
 	}
 	more := d.u8()
 	e.State = d.u8()
 	e.Verdict = Verdict(flags & 3)
 	e.Promoted, e.Late, e.Apart = flags&flagPromoted != 0, flags&flagLate != 0, more&flagApart != 0
-	d.bad = d.bad || more&^(flagCell|flagApart|knownMask) != 0
+	if more&flagReplayed != 0 {
+		e.Kind, e.To = Replayed, d.name()
+	}
 	e.Rider = d.name()
 	for _, s := range [...]struct {
 		flag byte
@@ -410,8 +487,7 @@ func (d *decoder) entry(e *Entry, at int64) {
 			d.bad = d.bad || *s.dst == ""
 		}
 	}
-	behind := d.uvarint()
-	e.At = at - (int64(behind>>1) ^ -int64(behind&1))
+	e.At = at - d.varint()
 	e.LatE7, e.LonE7 = int32(d.u32()), int32(d.u32())
 	e.Known = Known(more & knownMask)
 	for i, dst := range [...]*float32{&e.Speed, &e.Heading, &e.Accuracy, &e.Altitude, &e.Battery} {
@@ -430,20 +506,29 @@ func (d *decoder) entry(e *Entry, at int64) {
 	d.bad = d.bad || e.Rider == ""
 }
 
-func (d *decoder) line(e *Entry, kind byte) {
-	e.Kind, e.To = LineKind(kind), d.name()
-	n := d.uvarint()
-	if kind == 0 || kind >= lineKinds || n == 0 || n > MaxReadyLine {
+// notPing decodes a point or a ready line, behind its first byte.
+func (d *decoder) notPing(e *Entry, kind byte, at int64) {
+	e.To = d.name()
+	switch {
+	case kind >= byte(Replayed) && kind < lineKinds:
+		e.Kind = Kind(kind)
+		e.Line = d.text()
+		d.bad = d.bad || e.Line == "" || len(e.Line) > MaxReadyLine
+	case kind == byte(Activity+pointKinds), kind == byte(Self+pointKinds):
+		e.Kind = Kind(kind - pointKinds)
+		if e.spare == nil {
+			e.spare = new(Point)
+		}
+		e.Point = e.spare
+		d.point(e.Point, at)
+	default:
 		d.b, d.bad = nil, true
-		return
 	}
-	b := d.take(int(n))
-	e.Line = unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-// Which of a commit's running totals counts what.
+// The places of a commit's running totals.
 const (
 	TotalStored = 0 // entries that are Stored: what is to reach the store
 	TotalPings  = 1 // pings judged accepted, held or redundant: pings but promotions
-	TotalLines  = 2 // ready lines of our own: those that are not Stored
+	TotalLines  = 2 // points, and ready lines that are not Stored
 )

@@ -169,6 +169,101 @@ func TestDecodeEntryByItself(t *testing.T) {
 	}
 }
 
+// again is a ping that is put back, with all there is.
+var again = func() Entry {
+	e := everything
+	e.Kind, e.To = Replayed, "a"
+	return e
+}()
+
+// figures returns a point with a field of every type.
+func figures() *Point {
+	return &Point{
+		Name: "a name", Tags: []Tag{{"cell", "8839220f09fffff"}, {"node", "a node, of=ours"}},
+		Fields: []Field{Int("n", math.MinInt64), Float("share", 0.1), Text("note", `say "so" \ é`), Bool("on", true), Bool("off", false), Int("m", 5), Float("whole", 3)},
+		At:     commitAt - 10_000,
+	}
+}
+
+func sameEntry(a, b Entry) bool { return a.Equal(&b) }
+
+func TestReplayedPingRoundTrip(t *testing.T) {
+	long := strings.Repeat("s", MaxName)
+	any, plain, longest := again, again, again
+	any.To = ""
+	plain.Device, plain.Event, plain.Trip, plain.Cell, plain.Apart, plain.Late = "", "", "", 0, false, false
+	longest.To, longest.Rider, longest.Device, longest.Trip, longest.Event = long, long, long, long, long[:MaxEvent]
+	longest.At, longest.Cell = math.MinInt64, math.MaxUint64
+	want := []Entry{again, any, plain, longest, everything}
+	_, got, err := decode(encode(CommitHeader{At: commitAt}, want...))
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("decoded %+v, %v, want %+v", got, err, want)
+	}
+	if size := len(AppendEntry(nil, &longest, commitAt)); size > MaxEntrySize+1+MaxName {
+		t.Errorf("%d bytes, want at most %d", size, MaxEntrySize+1+MaxName)
+	}
+}
+
+func TestPointRoundTrip(t *testing.T) {
+	text := strings.Repeat("v", (MaxPoint-80)/2)
+	var want []Entry
+	for _, kind := range []Kind{Activity, Self} {
+		for _, to := range []string{"", "a", strings.Repeat("s", MaxName)} {
+			for _, p := range []*Point{
+				figures(),
+				{Name: "p", Fields: []Field{Int("n", 0)}},
+				{Name: "p", Fields: []Field{Text("n", "")}, At: math.MinInt64},
+				{Name: "p", Tags: []Tag{{"k", text}}, Fields: []Field{Float("n", -math.MaxFloat64)}, At: math.MaxInt64},
+			} {
+				if err := p.Validate(); err != nil {
+					t.Fatal(err)
+				}
+				e := Entry{Kind: kind, To: to, Point: p}
+				want = append(want, e, everything, again)
+				if n := len(AppendEntry(nil, &e, commitAt)) - 2 - len(to); n > p.Size() {
+					t.Errorf("%d bytes, Size says %d", n, p.Size())
+				}
+			}
+		}
+	}
+	_, got, err := decode(encode(CommitHeader{At: commitAt}, want...))
+	if err != nil || !slices.EqualFunc(got, want, sameEntry) {
+		t.Errorf("decoded %+v, %v, want %+v", got, err, want)
+	}
+}
+
+// A point is decoded into the memory of the one before, and a ping between them
+// does not show it.
+func TestDecodingPointsAllocatesNothing(t *testing.T) {
+	commit := encode(CommitHeader{At: commitAt}, Entry{Kind: Self, Point: figures()}, everything, Entry{Kind: Activity, Point: figures()}, again)
+	var e Entry
+	var kept *Point
+	n := testing.AllocsPerRun(100, func() {
+		_, r, err := DecodeCommit(commit)
+		for ok := true; ok && err == nil; {
+			if ok, err = r.Next(&e); ok && (e.Point != nil) != (e.Rider == "") {
+				t.Fatalf("a point and a ping in one: %+v", e)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if err := DecodeEntry(&e, AppendEntry(nil, &Entry{Kind: Self, Point: figures()}, commitAt), commitAt); err != nil {
+		t.Fatal(err)
+	}
+	kept = e.Point.Clone()
+	if err := DecodeEntry(&e, AppendEntry(nil, &Entry{Kind: Self, Point: &Point{Name: "other", Fields: []Field{Int("x", 1)}}}, commitAt), commitAt); err != nil {
+		t.Fatal(err)
+	}
+	if !kept.Equal(figures()) {
+		t.Errorf("a clone became %+v", kept)
+	}
+}
+
 func TestReadyLineRoundTrip(t *testing.T) {
 	var want []Entry
 	for kind := Replayed; kind < lineKinds; kind++ {
@@ -279,7 +374,7 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, "commit of 0 bytes"},
-		{"no version", append([]byte{0}, whole[1:]...), "commit of version 0, not in [1, 2]"},
+		{"no version", append([]byte{0}, whole[1:]...), "commit of version 0, not in [1, 3]"},
 		{"a name that is longer than the commit", encode(CommitHeader{Node: "node"})[:commitHeaderSize+3], "commit header"},
 		{"more entries than there is room for", edit(1, 255, 255, 255, 255), "commit of 4294967295 entries in 14 bytes"},
 		{"an entry too many", edit(1, 2), "entry, 1 before the end"},
@@ -289,7 +384,13 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		{"a ready line of no kind we know", entry(lineKinds<<2, 0, 1, 'l'), "entry, 1 before the end"},
 		{"an empty ready line", entry(byte(Self)<<2, 1, 'a', 0), "entry, 1 before the end"},
 		{"a ready line that is too long", entry(slices.Concat([]byte{byte(Self) << 2, 0}, binary.AppendUvarint(nil, MaxReadyLine+1), make([]byte, MaxReadyLine+1))...), "entry, 1 before the end"},
-		{"a flag that means nothing", edit(header+1, 1<<7), "entry, 1 before the end"},
+		{"a replayed ping without shard", entry(slices.Concat([]byte{1, flagReplayed, 0, 1, 'r'}, fix)...), "entry, 1 before the end"},
+		{"a point of no kind we know", entry(7<<2, 0, 1, 'p', 0, 0, 1, 1, 'b', byte(BoolField), 0), "entry, 1 before the end"},
+		{"a field of no type we know", entry(6<<2, 0, 1, 'p', 0, 0, 1, 1, 'b', 5, 0), "entry, 1 before the end"},
+		{"a bool of 2", entry(6<<2, 0, 1, 'p', 0, 0, 1, 1, 'b', byte(BoolField), 2), "entry, 1 before the end"},
+		{"more tags than there are", entry(6<<2, 0, 1, 'p', 0, 200, 1, 'b', 1, 'v'), "entry, 1 before the end"},
+		{"a text that is longer than the commit", entry(6<<2, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1), "entry, 1 before the end"},
+		{"a point that is too long", entry(slices.Concat([]byte{6 << 2, 0}, binary.AppendUvarint(nil, MaxPoint), make([]byte, MaxPoint), []byte{0, 0, 0})...), "entry, 1 before the end"},
 		{"no rider", entry(slices.Concat([]byte{1, 0, 0, 0}, fix, []byte{0})...), "entry, 1 before the end"},
 		{"an empty device", entry(slices.Concat([]byte{1 | flagDevice, 0, 0, 1, 'r', 0}, fix)...), "entry, 1 before the end"},
 		{"a time that is longer than need be", entry(slices.Concat([]byte{1, 0, 0, 1, 'r', 0x80, 0}, fix[1:])...), "entry, 1 before the end"},
@@ -352,17 +453,34 @@ func checkGolden(t *testing.T, path string, h CommitHeader, want []Entry) {
 	}
 	h.Entries = uint32(len(want))
 	got, entries, err := decode(commit)
-	if err != nil || got != h || !slices.Equal(entries, want) {
+	if err != nil || got != h || !slices.EqualFunc(entries, want, sameEntry) {
 		t.Errorf("decoded %+v %+v, %v, want %+v %+v", got, entries, err, h, want)
 	}
 }
 
-// The form of version 2, byte by byte: logs on disk are written in it, so that a
+// goldenLines are the ready lines that version 2 holds and version 1 does not.
+func goldenLines() []Entry {
+	return []Entry{
+		{Kind: ReplayedNano, To: "a", Line: "location,rider=r lat=1,lon=2 1760000000000000001"},
+		{Kind: Replayed, To: "b", Line: "location,late=1,rider=r lat=1,lon=2,event=\"sos\" 1760000000000"},
+		{Kind: Self, Line: "pingline,node=node-1 received=1i,level=0i 1760000000000"},
+	}
+}
+
+// A log of version 2, here a commit with every kind of entry, is read as it was.
+func TestCommitOfVersion2(t *testing.T) {
+	h, want := golden()
+	checkGolden(t, "testdata/commit-v2.golden", h, append(want, goldenLines()...))
+}
+
+// The form of version 3, byte by byte: logs on disk are written in it, so that a
 // difference needs another version. One line for the header, one for each entry.
 func TestCommitGolden(t *testing.T) {
-	const path = "testdata/commit-v2.golden"
+	const path = "testdata/commit-v3.golden"
 	h, want := golden()
-	want = append(want, Entry{Kind: ReplayedNano, To: "a", Line: "location,rider=r lat=1,lon=2 1760000000000000001"})
+	want = append(want, goldenLines()...)
+	point := figures()
+	want = append(want, again, Entry{Kind: Activity, Point: point}, Entry{Kind: Self, To: "b", Point: point})
 	h.Entries = uint32(len(want))
 	lines := []string{hex.EncodeToString(AppendCommitHeader(nil, &h))}
 	for i := range want {
@@ -401,6 +519,7 @@ func FuzzDecodeCommit(f *testing.F) {
 	f.Add(encode(CommitHeader{Node: "n", At: commitAt, MaxError: 10}, everything, sampleEntries(1)[0]))
 	f.Add(encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r"}, Verdict: Held, Cell: 0x8f2834782b9261c}))
 	f.Add(encode(CommitHeader{}, Entry{Kind: Replayed, To: "a", Line: "location lat=1 1"}))
+	f.Add(encode(CommitHeader{}, Entry{Kind: Activity, To: "a", Point: figures()}, again))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, r, err := DecodeCommit(b)
 		if err != nil {
@@ -421,7 +540,7 @@ func FuzzDecodeCommit(f *testing.F) {
 			}
 			again = AppendEntry(again, &e, h.At)
 		}
-		again[0] = b[0] // an older version differs by what it cannot say only
+		again[0] = b[0] // an older version differs only by lacking some kinds of entries
 		if !bytes.Equal(again, b) {
 			t.Errorf("encoded again: %x, want %x", again, b)
 		}
@@ -444,9 +563,12 @@ func TestEntryStored(t *testing.T) {
 			t.Errorf("%v is stored = %v, want %v; a line: %v", v, e.Stored(), want, e.IsLine())
 		}
 	}
-	for kind, want := range map[LineKind]bool{Replayed: true, Activity: false, Self: false, ReplayedNano: true} {
-		if e := (Entry{Kind: kind}); e.Stored() != want || !e.IsLine() {
+	for kind, want := range map[Kind]bool{Replayed: true, Activity: false, Self: false, ReplayedNano: true} {
+		if e := (Entry{Kind: kind, Line: "l"}); e.Stored() != want || !e.IsLine() {
 			t.Errorf("a line of kind %d is stored = %v, want %v; a line: %v", kind, e.Stored(), want, e.IsLine())
+		}
+		if e := (Entry{Kind: kind}); e.Stored() != want || e.IsLine() {
+			t.Errorf("an entry of kind %d is stored = %v, want %v; a line: %v", kind, e.Stored(), want, e.IsLine())
 		}
 	}
 }

@@ -55,6 +55,55 @@ func AppendLine(dst []byte, e *Entry) []byte {
 	return append(dst, '\n')
 }
 
+// AppendPoint appends p as one line of InfluxDB line protocol, newline included. p
+// must be valid.
+func AppendPoint(dst []byte, p *Point) []byte {
+	dst = appendEscaped(dst, p.Name, false)
+	for i := range p.Tags {
+		dst = appendEscaped(append(dst, ','), p.Tags[i].Key, true)
+		dst = appendEscaped(append(dst, '='), p.Tags[i].Value, true)
+	}
+	separator := byte(' ')
+	for i := range p.Fields {
+		dst = appendField(append(dst, separator), &p.Fields[i])
+		separator = ','
+	}
+	dst = appendNano(append(dst, ' '), p.At, 0)
+	return append(dst, '\n')
+}
+
+func appendField(dst []byte, f *Field) []byte {
+	dst = append(appendEscaped(dst, f.Key, true), '=')
+	switch f.Type {
+	case IntField:
+		return append(strconv.AppendInt(dst, f.Int(), 10), 'i')
+	case FloatField:
+		return strconv.AppendFloat(dst, f.Float(), 'g', -1, 64)
+	case BoolField:
+		return strconv.AppendBool(dst, f.Bool())
+	}
+	dst = append(dst, '"')
+	for i := range len(f.text) {
+		if c := f.text[i]; c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, f.text[i])
+	}
+	return append(dst, '"')
+}
+
+// appendEscaped appends a name, a key or the value of a tag. A measurement's name
+// may contain an equals sign.
+func appendEscaped(dst []byte, s string, equals bool) []byte {
+	for i := range len(s) {
+		if c := s[i]; c == ',' || c == ' ' || equals && c == '=' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, s[i])
+	}
+	return dst
+}
+
 // NanosPerMilli is how many ns a ms has.
 const NanosPerMilli = 1_000_000
 

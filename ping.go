@@ -151,6 +151,28 @@ func (f *Fix) SetOptional(k Known, v float64) (outOfRange bool) {
 	return false
 }
 
+// Validate returns a *FieldError for a name or a position that no ping can have.
+func (p *Ping) Validate() error {
+	if err := CheckName("rider_id", p.Rider); err != nil {
+		return err
+	}
+	for _, n := range [...]struct{ field, name string }{{"device_id", p.Device}, {"trip_id", p.Trip}} {
+		if n.name == "" {
+			continue
+		}
+		if err := CheckName(n.field, n.name); err != nil {
+			return err
+		}
+	}
+	if p.Event != "" {
+		if err := CheckEvent(p.Event); err != nil {
+			return err
+		}
+	}
+	at := p.Fix
+	return at.SetPosition(p.Lat(), p.Lon())
+}
+
 // Lengths of names.
 const (
 	MaxName  = 64 // rider_id, device_id, trip_id

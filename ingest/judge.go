@@ -53,8 +53,8 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	for _, v := range j.Verdicts {
 		w.counts.Verdicts[v]++
 	}
-	for i := range j.Lines {
-		w.logLine(&j.Lines[i])
+	for i := range j.Entries {
+		w.logEntry(&j.Entries[i])
 	}
 	if j.look != nil {
 		j.look.fill(w)
@@ -79,13 +79,14 @@ func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
 	return !duplicate && (onlyEvents || e.At < newest+shedWithin)
 }
 
-func (w *Writer) logLine(e *pingline.Entry) {
+// logEntry encodes an entry that the filter does not see.
+func (w *Writer) logEntry(e *pingline.Entry) {
 	w.buf = pingline.AppendEntry(w.buf, e, w.at)
 	w.entries++
 	if e.Stored() {
 		w.totals[pingline.TotalStored]++
 		w.counts.Replayed++
-		w.oldest = min(w.oldest, lineTime(e))
+		w.oldest = min(w.oldest, storedAt(e))
 	} else {
 		w.totals[pingline.TotalLines]++
 		w.counts.Lines++

@@ -34,8 +34,8 @@ func TestFlushBesideFullCommits(t *testing.T) {
 	s.send(pings, 1000)
 	full := func() *Job {
 		j := new(Job)
-		for range (s.log.MaxPayload() - commitSlack) / (maxLineOverhead + pingline.MaxReadyLine) {
-			j.Lines = append(j.Lines, pingline.Entry{Kind: pingline.Self, Line: strings.Repeat("x", pingline.MaxReadyLine)})
+		for range (s.log.MaxPayload() - commitSlack) / (maxEntryOverhead + pingline.MaxReadyLine) {
+			j.Entries = append(j.Entries, pingline.Entry{Kind: pingline.Self, Line: strings.Repeat("x", pingline.MaxReadyLine)})
 		}
 		if err := s.writer.prepare(j); err != nil {
 			t.Fatal(err)

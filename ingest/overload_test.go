@@ -139,8 +139,8 @@ func TestOnlyEventsAtTheLastLevel(t *testing.T) {
 	if _, err := w.Look("r"); err != nil {
 		t.Errorf("a look at a rider, which adds nothing: %v", err)
 	}
-	if err := w.Submit(&Job{Lines: []pingline.Entry{{Kind: pingline.Self, Line: "pingline a=1i 1"}}}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("a ready line: %v, want ErrUnavailable", err)
+	if err := w.Submit(&Job{Entries: []pingline.Entry{selfPoint(1)}}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a point: %v, want ErrUnavailable", err)
 	}
 }
 

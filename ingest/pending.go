@@ -101,10 +101,10 @@ func (p *pending) find(next uint64) int {
 	return sort.Search(len(p.steps), func(i int) bool { return p.steps[i].number >= next })
 }
 
-// lineTime returns the time of a ready line, ms; one that cannot be read may be
-// of any.
-func lineTime(e *pingline.Entry) int64 {
-	at, ok := e.LineTime()
+// storedAt returns the time of a row, ms; one whose time cannot be read may be of
+// any.
+func storedAt(e *pingline.Entry) int64 {
+	at, ok := e.StoredAt()
 	if !ok {
 		return math.MinInt64
 	}

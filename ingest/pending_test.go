@@ -94,7 +94,7 @@ func TestTimeOfAReadyLine(t *testing.T) {
 		"location,rider=r lat=1,lon=2":                       math.MinInt64,
 		"location,rider=r lat=1,lon=2 99999999999999999999 ": math.MinInt64,
 	} {
-		if got := lineTime(&pingline.Entry{Kind: pingline.Replayed, Line: line}); got != want {
+		if got := storedAt(&pingline.Entry{Kind: pingline.Replayed, Line: line}); got != want {
 			t.Errorf("%s: %d, want %d", line, got, want)
 		}
 	}

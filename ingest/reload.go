@@ -166,10 +166,10 @@ func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader
 		switch {
 		case err != nil:
 			return 0, err
-		case ok && !e.IsLine():
+		case ok && e.Kind == pingline.Judged:
 			n++
 		case ok && e.Stored():
-			oldest = min(oldest, lineTime(e))
+			oldest = min(oldest, storedAt(e))
 		}
 		if !ok || n == len(some) {
 			oldest = min(oldest, filter.Replay(number, bound, some[:n]))

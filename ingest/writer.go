@@ -101,7 +101,7 @@ type Counts struct {
 	Promoted  uint64                    // held by an earlier request, now stored
 	Covered   uint64                    // held by an earlier request, now within the bound
 	Replayed  uint64                    // refused by the store before, put back into the log
-	Lines     uint64                    // ready lines of our own
+	Lines     uint64                    // points: of the roll-up, and counts of the node itself
 	Late      uint64                    // stored out of order
 	New       uint64                    // tracks that were not known
 	Conflicts uint64                    // another position at an instant already known
@@ -139,12 +139,12 @@ type WriterStats struct {
 	Totals       queue.Totals // as of the last commit
 }
 
-// Job is one request's pings, or ready lines, on their way through the writer.
+// Job is one request's pings, or entries that need no judging, on their way through the writer.
 // After Submit returned it may be used again.
 type Job struct {
-	Pings []pingline.Ping  // in: valid; their strings are the caller's until Submit returns
-	Cells []uint64         // in: the cell of each
-	Lines []pingline.Entry // in: ready lines, behind the pings
+	Pings   []pingline.Ping  // in: valid; their strings are the caller's until Submit returns
+	Cells   []uint64         // in: the cell of each
+	Entries []pingline.Entry // in: what is not to be judged, of any kind but Judged; it goes behind the pings
 
 	Urgent    bool      // in: goes before all that wait
 	Allowance Allowance // in: of new tracks; nil: no limit
@@ -218,14 +218,14 @@ func (w *Writer) Overload() *Overload { return w.cfg.Overload }
 func (w *Writer) Submit(j *Job) error {
 	j.Bound = w.boundAt(w.cfg.Overload.Level())
 	j.New, j.Over = 0, j.Over[:0]
-	if len(j.Pings)+len(j.Lines) == 0 && j.look == nil {
+	if len(j.Pings)+len(j.Entries) == 0 && j.look == nil {
 		return nil
 	}
 	if j.queued == nil {
 		j.queued = new(Job)
 	}
 	q := j.queued
-	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look = j.Pings, j.Cells, j.Lines, j.Verdicts, j.order, j.look
+	q.Pings, q.Cells, q.Entries, q.Verdicts, q.order, q.look = j.Pings, j.Cells, j.Entries, j.Verdicts, j.order, j.look
 	q.Allowance, q.New, q.Over = j.Allowance, j.New, j.Over
 	if err := w.prepare(q); err != nil {
 		return err
@@ -238,7 +238,7 @@ func (w *Writer) Submit(j *Job) error {
 	if err == nil {
 		j.Bound = q.Bound
 	}
-	q.Pings, q.Cells, q.Lines, q.Verdicts, q.order, q.look = nil, nil, nil, nil, nil, nil
+	q.Pings, q.Cells, q.Entries, q.Verdicts, q.order, q.look = nil, nil, nil, nil, nil, nil
 	q.Allowance, q.Over = nil, nil
 	if q.state.Load() == jobWithdrawn {
 		j.queued = nil // the writer has yet to pass it over
@@ -249,7 +249,7 @@ func (w *Writer) Submit(j *Job) error {
 // Waiting returns how many requests are in the queue, withdrawn ones included.
 func (w *Writer) Waiting() int { return len(w.jobs) + len(w.urgent) }
 
-// Memory returns how many bytes j's own lists take, besides Pings and Lines.
+// Memory returns how many bytes j's own lists take, besides Pings and Entries.
 func (j *Job) Memory() int64 {
 	return int64(8*cap(j.Cells) + 8*cap(j.order) + cap(j.Verdicts) + 4*cap(j.Over))
 }
@@ -321,11 +321,12 @@ func (w *Writer) prepare(j *Job) error {
 			j.events += n
 		}
 	}
-	for i := range j.Lines {
-		if n := len(j.Lines[i].Line); n == 0 || n > pingline.MaxReadyLine {
-			return fmt.Errorf("a ready line of %d bytes, not in [1, %d]", n, pingline.MaxReadyLine)
+	for i := range j.Entries {
+		n, err := sizeOf(&j.Entries[i])
+		if err != nil {
+			return err
 		}
-		j.size += maxLineOverhead + len(j.Lines[i].Line)
+		j.size += maxEntryOverhead + n
 	}
 	if len(j.Pings) > maxJobPings || j.size > w.log.MaxPayload()-commitSlack {
 		return ErrTooLarge
@@ -342,8 +343,25 @@ func (w *Writer) prepare(j *Job) error {
 // commitSlack is room for a commit's header and the log's own.
 const commitSlack = 1024
 
-// maxLineOverhead bounds the bytes of a ready line's entry besides the line.
-const maxLineOverhead = 1 + 1 + pingline.MaxName + 2
+// maxEntryOverhead bounds the bytes of an entry's kind, shard and length.
+const maxEntryOverhead = 1 + 1 + pingline.MaxName + 2
+
+// sizeOf bounds the bytes of an entry that needs no judging, but for its kind and
+// shard, or says why it cannot be logged.
+func sizeOf(e *pingline.Entry) (int, error) {
+	switch {
+	case e.Kind == pingline.Judged:
+		return 0, errors.New("a ping goes to the log by way of the filter")
+	case e.Point != nil:
+		return e.Point.Size(), e.Point.Validate()
+	case e.Kind == pingline.Replayed && e.Line == "":
+		return pingline.MaxEntrySize, e.Ping.Validate()
+	}
+	if n := len(e.Line); n == 0 || n > pingline.MaxReadyLine {
+		return 0, fmt.Errorf("a ready line of %d bytes, not in [1, %d]", n, pingline.MaxReadyLine)
+	}
+	return len(e.Line), nil
+}
 
 // maxLogged bounds the bytes that judging p can add to a commit: itself, what
 // is held in the two states of its track, or a ping of a track it displaces.

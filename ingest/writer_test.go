@@ -372,42 +372,65 @@ func TestDuplicateWaitsForItsOriginal(t *testing.T) {
 	}
 }
 
-// Ready lines become durable among the pings, are no pings to the filter, and
-// are counted by what they are.
-func TestReadyLinesGoThroughTheLog(t *testing.T) {
+// selfPoint returns a count of the node itself.
+func selfPoint(n int64) pingline.Entry {
+	return pingline.Entry{Kind: pingline.Self, Point: &pingline.Point{
+		Name: "pingline", Tags: []pingline.Tag{{Key: "node", Value: "a"}}, Fields: []pingline.Field{pingline.Int("received", n)}, At: 1,
+	}}
+}
+
+// Entries that need no judging become durable behind the pings, the filter does not
+// see them, and each is counted by its kind.
+func TestEntriesGoAroundTheFilter(t *testing.T) {
 	log := testLog(t, queue.Config{})
 	cfg := WriterConfig{Log: log, Dir: t.TempDir(), Bound: dedupe.Bound{MaxError: 10}}
 	w, stop := testWriter(t, cfg)
-	lines := []pingline.Entry{
+	again := pingline.Entry{
+		Ping: pingline.Ping{Rider: "r-2", Event: "sos", Fix: pingline.Fix{At: t0, LatE7: 410000000}},
+		Cell: 0x8539220ffffffff, Skipped: 3, Verdict: pingline.Accepted, Late: true, Apart: true, Kind: pingline.Replayed, To: "b",
+	}
+	list := []pingline.Entry{
+		selfPoint(1),
 		{Kind: pingline.Self, Line: "pingline,node=a received=1i 1"},
 		{Kind: pingline.Replayed, To: "b", Line: "location,rider=r lat=1,lon=2 3"},
+		again,
 		{Kind: pingline.Activity, Line: strings.Repeat("l", pingline.MaxReadyLine)},
 	}
 	submit(t, w, job("r-1", t0, 3))
-	submit(t, w, &Job{Lines: lines})
+	submit(t, w, &Job{Entries: list})
 	st := w.Stats()
-	if st.Replayed != 1 || st.Lines != 2 {
-		t.Errorf("counted %d replayed and %d lines of our own, want 1 and 2", st.Replayed, st.Lines)
+	if st.Replayed != 2 || st.Lines != 3 {
+		t.Errorf("counted %d replayed and %d points, want 2 and 3", st.Replayed, st.Lines)
 	}
 	var got []pingline.Entry
 	for _, e := range entries(t, log) {
-		if e.IsLine() {
+		if e.Kind != pingline.Judged {
 			got = append(got, e)
 		}
 	}
-	if !slices.Equal(got, lines) {
-		t.Errorf("the log holds %+v, want %+v", got, lines)
+	if !slices.EqualFunc(got, list, func(a, b pingline.Entry) bool { return a.Equal(&b) }) {
+		t.Errorf("the log holds %+v, want %+v", got, list)
 	}
 	stop()
 	if w, _ = testWriter(t, cfg); w.Stats().Riders != 1 {
 		t.Errorf("%d riders are known after a restart, want 1", w.Stats().Riders)
 	}
-	if got, want := log.LastTotals(), (queue.Totals{pingline.TotalStored: 4, pingline.TotalPings: 3, pingline.TotalLines: 2}); got != want {
+	if got, want := log.LastTotals(), (queue.Totals{pingline.TotalStored: 5, pingline.TotalPings: 3, pingline.TotalLines: 3}); got != want {
 		t.Errorf("running totals %v, want %v", got, want)
 	}
-	for _, line := range []string{"", strings.Repeat("l", pingline.MaxReadyLine+1)} {
-		if err := w.Submit(&Job{Lines: []pingline.Entry{{Kind: pingline.Self, Line: line}}}); err == nil {
-			t.Errorf("a ready line of %d bytes was taken", len(line))
+	large := selfPoint(1)
+	large.Point.Tags[0].Value = strings.Repeat("v", pingline.MaxPoint/2)
+	nameless := again
+	nameless.Rider = ""
+	for want, e := range map[string]pingline.Entry{
+		"ready line of 0 bytes, not in [1, 4096]":    {Kind: pingline.Self},
+		"ready line of 4097 bytes, not in [1, 4096]": {Kind: pingline.Self, Line: strings.Repeat("l", pingline.MaxReadyLine+1)},
+		"bytes, more than 4096":                      large,
+		"rider_id: length 0":                         nameless,
+		"by way of the filter":                       {Ping: again.Ping},
+	} {
+		if err := w.Submit(&Job{Entries: []pingline.Entry{e}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Submit: %v, want %q", err, want)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pingline"
 )
 
 // Measurement is the name of the measurement that totals are stored under.
@@ -26,28 +28,37 @@ type CellActivity struct {
 	SpeedMax  float64 // of them, m/s
 }
 
-// appendLine appends a as a line of InfluxDB line protocol, without newline:
+// point returns a as a point that names the node, if that has a name:
 //
-//	cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000
-func (a *CellActivity) appendLine(dst []byte, node string) []byte {
-	dst = strconv.AppendUint(append(dst, Measurement+",cell="...), a.Cell, 16)
+//	cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000000000
+func (a *CellActivity) point(node string) *pingline.Point {
+	p := &pingline.Point{Name: Measurement, At: a.From}
+	p.Tags = append(make([]pingline.Tag, 0, 4), pingline.Tag{Key: "cell", Value: strconv.FormatUint(a.Cell, 16)})
 	if node != "" {
-		dst = appendTag(append(dst, ",node="...), node)
+		p.Tags = append(p.Tags, pingline.Tag{Key: "node", Value: node})
 	}
-	dst = strconv.AppendInt(append(dst, ",res="...), int64(a.Res), 10)
-	dst = append(append(dst, ",window="...), Tidy(a.Window)...)
-	for _, f := range [...]struct {
-		name string
-		v    uint64
-	}{{" pings=", a.Pings}, {"i,riders=", a.Riders}, {"i,moving=", a.Moving}, {"i,waiting=", a.Waiting}} {
-		dst = strconv.AppendUint(append(dst, f.name...), f.v, 10)
-	}
-	dst = append(dst, 'i')
+	p.Tags = append(p.Tags, pingline.Tag{Key: "res", Value: strconv.Itoa(a.Res)}, pingline.Tag{Key: "window", Value: Tidy(a.Window)})
+	p.Fields = append(make([]pingline.Field, 0, 6),
+		pingline.Int("pings", int64(a.Pings)),
+		pingline.Int("riders", int64(a.Riders)),
+		pingline.Int("moving", int64(a.Moving)),
+		pingline.Int("waiting", int64(a.Waiting)),
+	)
 	if a.HasSpeed {
-		dst = strconv.AppendFloat(append(dst, ",speed_mean="...), a.SpeedMean, 'f', -1, 64)
-		dst = strconv.AppendFloat(append(dst, ",speed_max="...), a.SpeedMax, 'f', -1, 32)
+		p.Fields = append(p.Fields, pingline.Float("speed_mean", a.SpeedMean), pingline.Float("speed_max", shortest(a.SpeedMax)))
 	}
-	return strconv.AppendInt(append(dst, ' '), a.From, 10)
+	return p
+}
+
+// shortest returns the shortest decimal number that is v as a float32: 19.4, where
+// v is 19.399999618530273.
+func shortest(v float64) float64 {
+	var text [24]byte
+	short, err := strconv.ParseFloat(string(strconv.AppendFloat(text[:0], v, 'g', -1, 32)), 64)
+	if err != nil {
+		return v
+	}
+	return short
 }
 
 // Tidy is d as people write it: 10s, 1m, 1h30m.
@@ -60,15 +71,4 @@ func Tidy(d time.Duration) string {
 		s = s[:len(s)-2]
 	}
 	return s
-}
-
-// appendTag appends the value of a tag, escaped.
-func appendTag(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if s[i] == ',' || s[i] == '=' || s[i] == ' ' {
-			dst = append(dst, '\\')
-		}
-		dst = append(dst, s[i])
-	}
-	return dst
 }

@@ -101,7 +101,7 @@ func (r *Rollup) count(entries *pingline.Entries, at position) (pings uint64, er
 		if !more {
 			return pings, err
 		}
-		if !e.IsLine() && !e.Promoted {
+		if e.Kind == pingline.Judged && !e.Promoted {
 			pings++
 			r.ping(e, at)
 		}

@@ -282,7 +282,7 @@ func TestKilled(t *testing.T) {
 		}
 		n = rec.Number
 		if rec.Totals[countCommits] == rec.Before[countCommits] {
-			s.put(linesOf(t, &rec))
+			s.put(entriesOf(t, &rec))
 		}
 	}
 	want, _ := r.recount(t, commits)
@@ -290,11 +290,11 @@ func TestKilled(t *testing.T) {
 	t.Logf("%d kills, %d commits, %d lines for %d totals", kills, len(commits), s.writes, len(want))
 }
 
-func linesOf(t *testing.T, rec *queue.Record) (list []pingline.Entry) {
+func entriesOf(t *testing.T, rec *queue.Record) (list []pingline.Entry) {
 	t.Helper()
 	_, entries, err := pingline.DecodeCommit(rec.Payload)
-	var e pingline.Entry
 	for more := err == nil; more; {
+		var e pingline.Entry // each has the memory of its own point
 		if more, err = entries.Next(&e); more {
 			list = append(list, e)
 		}

@@ -79,7 +79,7 @@ func (a *appender) put(ctx context.Context, c commit, totals queue.Totals) error
 		e := &c.entries[i]
 		a.buf = pingline.AppendEntry(a.buf, e, c.at)
 		switch {
-		case e.IsLine():
+		case e.Kind != pingline.Judged:
 			totals[pingline.TotalLines]++
 		case !e.Promoted:
 			totals[pingline.TotalPings]++
@@ -130,7 +130,7 @@ func newStore(t testing.TB) *store { return &store{t: t, points: map[key]point{}
 func (s *store) put(lines []pingline.Entry) {
 	s.t.Helper()
 	for i := range lines {
-		k, p := parse(s.t, lines[i].Line)
+		k, p := parse(s.t, string(pingline.AppendPoint(nil, lines[i].Point)))
 		if had, ok := s.points[k]; ok && had.pings > p.pings && !s.smaller {
 			s.t.Fatalf("%v of %d pings was written over one of %d", k, p.pings, had.pings)
 		}
@@ -202,7 +202,7 @@ func parse(t testing.TB, line string) (k key, p point) {
 			t.Errorf("field %q in %q", field, line)
 		}
 	}
-	at, err := d.Time(lineprotocol.Millisecond, time.Time{})
+	at, err := d.Time(lineprotocol.Nanosecond, time.Time{})
 	if err != nil {
 		t.Fatalf("time of %q: %v", line, err)
 	}
@@ -245,7 +245,7 @@ func (r rules) recount(t testing.TB, commits []commit) (totals map[key]point, la
 		clock = max(clock, c.at)
 		for i := range c.entries {
 			e := &c.entries[i]
-			if e.IsLine() || e.Promoted {
+			if e.Kind != pingline.Judged || e.Promoted {
 				continue
 			}
 			moving := e.Speed >= 0.5
@@ -355,7 +355,7 @@ type city struct {
 
 // commits returns what the city sends: about one commit a second, some pings late
 // by up to four minutes, some ahead of their commit, some without a speed, some
-// promoted again later, and lines between them.
+// promoted again later, and between them points, ready lines and replayed pings.
 func (c city) commits() []commit {
 	type rider struct {
 		name, device string
@@ -406,7 +406,15 @@ func (c city) commits() []commit {
 				list[s+after+5].entries = append(list[s+after+5].entries, e)
 			}
 		}
-		list[s].entries = append(list[s].entries, pingline.Entry{Kind: pingline.Self, Line: "pingline,node=n received=1i 1"})
+		if len(list[s].entries) > 0 {
+			e := list[s].entries[0]
+			e.Kind, e.To, e.Verdict = pingline.Replayed, "a", pingline.Accepted
+			list[s].entries = append(list[s].entries, e)
+		}
+		list[s].entries = append(list[s].entries,
+			pingline.Entry{Kind: pingline.Self, Line: "pingline,node=n received=1i 1"},
+			pingline.Entry{Kind: pingline.Self, Point: &pingline.Point{Name: "pingline", Fields: []pingline.Field{pingline.Int("received", 1)}}},
+		)
 	}
 	commits := list[:0]
 	for s := range list {

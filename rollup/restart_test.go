@@ -128,7 +128,7 @@ func TestDamage(t *testing.T) {
 			continue
 		}
 		for _, e := range c.entries {
-			if !e.IsLine() && !e.Promoted {
+			if e.Kind == pingline.Judged && !e.Promoted {
 				lost++
 			}
 		}
@@ -209,6 +209,7 @@ func TestNew(t *testing.T) {
 		{Config{Log: log, Emit: emit, MaxBytes: 1}, "1 bytes"},
 		{Config{Log: log, Emit: emit, Node: "a\nb"}, "control characters"},
 		{Config{Log: log, Emit: emit, Node: strings.Repeat("a", 256)}, "255"},
+		{Config{Log: log, Emit: emit, Node: `a\`}, "backslash"},
 		{Config{Log: log, Emit: emit}, ""},
 	} {
 		_, err := New(tt.cfg)
@@ -218,17 +219,25 @@ func TestNew(t *testing.T) {
 	}
 }
 
-func TestAppendLine(t *testing.T) {
+func TestPointOfATotal(t *testing.T) {
 	a := CellActivity{
 		Cell: 0x8839220f09fffff, Res: 8, From: 1760000010000, Window: 10 * time.Second,
 		Pings: 412, Riders: 37, Moving: 30, Waiting: 7, HasSpeed: true, SpeedMean: 6.1, SpeedMax: float64(float32(19.4)),
 	}
-	if got, want := string(a.appendLine(nil, "a")), "cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000"; got != want {
+	if got, want := string(pingline.AppendPoint(nil, a.point("a"))), "cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000000000\n"; got != want {
 		t.Errorf("line = %s, want %s", got, want)
 	}
 	a.HasSpeed = false
-	if got, want := string(a.appendLine(nil, "")), "cell_activity,cell=8839220f09fffff,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i 1760000010000"; got != want {
+	if got, want := string(pingline.AppendPoint(nil, a.point(""))), "cell_activity,cell=8839220f09fffff,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i 1760000010000000000\n"; got != want {
 		t.Errorf("line = %s, want %s", got, want)
+	}
+	a.HasSpeed, a.Cell, a.Pings, a.Riders = true, math.MaxUint64, math.MaxInt64, math.MaxInt64
+	p := a.point(strings.Repeat("n", maxNode))
+	if err := p.Validate(); err != nil {
+		t.Error(err)
+	}
+	if n := passPoints * (p.Size() + 100); n > 1<<20 {
+		t.Errorf("%d points take up to %d bytes, more than a server takes at once", passPoints, n)
 	}
 	for d, want := range map[time.Duration]string{
 		10 * time.Second: "10s", time.Minute: "1m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Minute: "10m", 50 * time.Minute: "50m",

@@ -36,18 +36,18 @@ import (
 // everything else takes its default.
 type Config struct {
 	Log         *queue.Log
-	Node        string          // tag of the lines; "" leaves it out
+	Node        string          // tag of the points; "" leaves it out
 	Resolutions []int           // of the cells, finest first; nil means 8, 6, 4
 	Windows     []time.Duration // shortest first, each a multiple of the one before; nil means 10 s, 1 min
 	Lateness    time.Duration   // how long a window stays open; 0 means 2 min
 	MaxAhead    time.Duration   // how far ahead of its commit a ping may be; 0 means 2 min
 	MaxBytes    int64           // for everything that grows with the pings; 0 means 128 MiB
-	Grace       time.Duration   // for the last lines, once Run is told to stop; 0 means 5 s
+	Grace       time.Duration   // for the last points, once Run is told to stop; 0 means 5 s
 	Logger      *slog.Logger    // nil means slog.Default()
 
-	// Emit makes lines durable. Any error means that they may not be, and they
+	// Emit makes points durable. Any error means that they may not be, and they
 	// are given again later. It may keep the slice.
-	Emit func(ctx context.Context, lines []pingline.Entry) error
+	Emit func(ctx context.Context, points []pingline.Entry) error
 
 	// Level, if set, says how overloaded we are: at 1 only the coarsest cells are
 	// written, from 2 on nothing is. The live view has everything all the same.
@@ -87,8 +87,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("rollup: lateness %v not in [1s, 1h]", c.Lateness)
 	case c.MaxAhead < 0 || c.Grace < 0 || c.MaxBytes < 1<<20:
 		return fmt.Errorf("rollup: ahead %v, grace %v or %d bytes: negative, or less than %d", c.MaxAhead, c.Grace, c.MaxBytes, 1<<20)
-	case len(c.Node) > maxNode || strings.ContainsFunc(c.Node, func(c rune) bool { return c < ' ' || c == 0x7f }):
-		return fmt.Errorf("rollup: node %q: more than %d bytes, or control characters", c.Node, maxNode)
+	case len(c.Node) > maxNode || strings.HasSuffix(c.Node, `\`) || strings.ContainsFunc(c.Node, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return fmt.Errorf("rollup: node %q: more than %d bytes, control characters, or a backslash at its end", c.Node, maxNode)
 	}
 	return nil
 }

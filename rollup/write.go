@@ -120,17 +120,16 @@ type pass struct {
 	w     *window
 	final bool
 	level int  // of overload
-	off   bool // nobody takes lines now
+	off   bool // nothing is emitted now
 
-	lines  []byte
-	ends   []int
-	counts []Stage // of lines, by resolution, not emitted yet
-	failed bool    // a line was not taken
+	points []pingline.Entry // not emitted yet
+	counts []Stage          // of points, by resolution
+	failed bool             // a point was not taken
 
 	shown [][]total // by resolution, for the live view
 }
 
-const passLines = 1000 // given to Emit at once
+const passPoints = 500 // given to Emit at once
 
 // write shows what has changed in w since it was last shown, writes what has
 // changed since it was last written, and reports whether that is durable.
@@ -146,7 +145,7 @@ func (r *Rollup) write(ctx context.Context, w *window, final bool, level int) bo
 		return w.mute || !off
 	}
 	p := &r.pass
-	*p = pass{r: r, ctx: ctx, w: w, final: final, level: level, off: off, lines: p.lines[:0], ends: p.ends[:0], counts: p.counts, shown: p.shown}
+	*p = pass{r: r, ctx: ctx, w: w, final: final, level: level, off: off, counts: p.counts, shown: p.shown}
 	r.each(w, since, p.total)
 	p.flush()
 	p.show()
@@ -188,27 +187,21 @@ func (p *pass) total(res int, cell uint64, t *tally) {
 	if !write {
 		return
 	}
-	p.lines = a.appendLine(p.lines, p.r.cfg.Node)
-	p.ends = append(p.ends, len(p.lines))
+	p.points = append(p.points, pingline.Entry{Kind: pingline.Activity, Point: a.point(p.r.cfg.Node)})
 	p.counts[res].Points++
 	if t.first <= p.w.written[res] {
 		p.counts[res].Rewrites++
 	}
-	if len(p.ends) == passLines {
+	if len(p.points) == passPoints {
 		p.flush()
 	}
 }
 
-// flush makes the lines so far durable.
+// flush makes the points so far durable.
 func (p *pass) flush() {
-	if len(p.ends) > 0 {
-		lines, text, from := make([]pingline.Entry, len(p.ends)), string(p.lines), 0
-		for i, end := range p.ends {
-			lines[i] = pingline.Entry{Kind: pingline.Activity, Line: text[from:end]}
-			from = end
-		}
-		p.failed = !p.r.emitted(p.r.cfg.Emit(p.ctx, lines))
-		p.lines, p.ends = p.lines[:0], p.ends[:0]
+	if len(p.points) > 0 {
+		p.failed = !p.r.emitted(p.r.cfg.Emit(p.ctx, p.points))
+		p.points = nil // Emit may keep it
 	}
 	if !p.failed {
 		p.r.book(p.w.level, p.counts)

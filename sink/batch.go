@@ -85,9 +85,12 @@ func (b *batch) row(i int) []byte { return b.lines[b.start(i):b.ends[i]] }
 
 func (b *batch) add(e *pingline.Entry) {
 	at := e.At
-	if e.IsLine() {
+	switch {
+	case e.IsLine():
 		b.lines, at = appendReady(b.lines, e)
-	} else {
+	case e.Point != nil:
+		b.lines, at = pingline.AppendPoint(b.lines, e.Point), e.Point.At
+	default:
 		b.lines = pingline.AppendLine(b.lines, e)
 	}
 	b.ends = append(b.ends, len(b.lines))
@@ -125,8 +128,8 @@ func hasField(line []byte, name string) bool {
 }
 
 // maxLine is more than the line of a valid entry can take, in bytes, and at
-// least a ready line in ns and its newline.
-const maxLine = pingline.MaxReadyLine + len("000000\n")
+// least a ready line or a point in ns and its newline.
+const maxLine = max(pingline.MaxReadyLine, pingline.MaxPoint) + len("000000\n")
 
 // batcher reads commits in order and cuts the entries of one lane into batches.
 // A batch can end inside a commit: its cursor then still names that commit.

@@ -102,6 +102,7 @@ func TestRoutedRowsHaveNoStandIn(t *testing.T) {
 		{"events, to one of those keys are spread over", "b", "b", "event", events(200)},
 		{"activity, to one of those keys are spread over", "b", "b", "activity", ready(pingline.Activity, "", 5)},
 		{"replayed events", "b", "b", "event", replayed("b", events(20)...)},
+		{"pings put back", "long", "long", "location", putBack(3, "long", 3)},
 		{"replayed activity", "b", "b", "activity", replayed("b", ownLine("cell_activity"))},
 		{"replayed figures", "b", "b", "self", replayed("b", ownLine("pingline_lane"))},
 	} {

@@ -58,12 +58,12 @@ func (w *writer) append(payload []byte, entries ...pingline.Entry) {
 	w.t.Helper()
 	for i := range entries {
 		switch e := &entries[i]; {
-		case e.IsLine() && !e.Stored():
+		case e.Kind != pingline.Judged && !e.Stored():
 			w.totals[pingline.TotalLines]++
 		case e.Stored():
 			w.totals[pingline.TotalStored]++
 		}
-		if !entries[i].IsLine() && !entries[i].Promoted {
+		if entries[i].Kind == pingline.Judged && !entries[i].Promoted {
 			w.totals[pingline.TotalPings]++
 		}
 	}

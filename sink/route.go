@@ -66,11 +66,11 @@ const nobody = owner(1<<32 - 1) // it is in the log only
 func ownerOf(shard int, kind laneKind) owner { return owner(shard)*owner(laneKinds) + owner(kind) }
 
 // owner returns whose e is, as part of a commit written at, ms. Every entry that
-// is Stored and every line has one, and no other: each is written by one lane.
+// is Stored, every point and every ready line has one, and no other: each is written by one lane.
 func (r *router) owner(e *pingline.Entry, at int64) owner {
 	switch {
-	case e.IsLine():
-		return r.ownerOfLine(e)
+	case e.Kind != pingline.Judged:
+		return r.ownerOfOther(e)
 	case !e.Stored():
 		return nobody
 	case e.Event != "":
@@ -91,12 +91,16 @@ func (r *router) shardOf(e *pingline.Entry, route int) int {
 	return r.cfg.Spread.Of(e)
 }
 
-// ownerOfLine sends a line where it says, if that shard is still there.
-func (r *router) ownerOfLine(e *pingline.Entry) owner {
+// ownerOfOther sends a replayed ping or a point where it says, if that shard is
+// still there.
+func (r *router) ownerOfOther(e *pingline.Entry) owner {
 	shard, kind := 0, own
 	switch e.Kind {
 	case pingline.Replayed, pingline.ReplayedNano:
 		kind = backfill
+		if !e.IsLine() {
+			shard = r.shardOf(e, routeOf(e))
+		}
 	case pingline.Activity:
 		shard = r.routes[routeActivity]
 	case pingline.Self:
@@ -124,7 +128,8 @@ func routeOf(e *pingline.Entry) int {
 		return routeActivity
 	case pingline.Self:
 		return routeSelf
-	case pingline.Replayed, pingline.ReplayedNano:
+	}
+	if e.IsLine() {
 		return routeOfLine(e.Line)
 	}
 	if e.Event != "" {

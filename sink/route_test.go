@@ -14,7 +14,7 @@ import (
 )
 
 // ready returns n ready lines of a kind, for a shard.
-func ready(kind pingline.LineKind, to string, n int) []pingline.Entry {
+func ready(kind pingline.Kind, to string, n int) []pingline.Entry {
 	list := make([]pingline.Entry, n)
 	for i := range list {
 		list[i] = pingline.Entry{Kind: kind, To: to, Line: fmt.Sprintf("kind%d,to=-%s n=%di %d", kind, to, i, recently+int64(i))}
@@ -25,10 +25,35 @@ func ready(kind pingline.LineKind, to string, n int) []pingline.Entry {
 	return list
 }
 
+// points returns n points of a kind, for a shard.
+func points(kind pingline.Kind, to string, n int) []pingline.Entry {
+	list := make([]pingline.Entry, n)
+	for i := range list {
+		list[i] = pingline.Entry{Kind: kind, To: to, Point: &pingline.Point{
+			Name: fmt.Sprintf("points of kind %d", kind), Tags: []pingline.Tag{{Key: "to", Value: "-" + to}},
+			Fields: []pingline.Field{pingline.Int("n", int64(i)), pingline.Text("text", `say "so"`)}, At: recently + int64(i),
+		}}
+	}
+	return list
+}
+
+// putBack returns n pings that are put back for a shard.
+func putBack(seed uint64, to string, n int) []pingline.Entry {
+	list := mixed(seed, n)
+	for i := range list {
+		list[i].Kind, list[i].To = pingline.Replayed, to
+		list[i].Rider += "-replayed-" + to
+	}
+	return list
+}
+
 // everything is entries of all sorts, in no order.
 func everything(seed uint64, n int) []pingline.Entry {
 	list := append(mixed(seed, n), held(n/4)...)
 	for i, to := range []string{"", "a", "b", "gone"} {
+		list = append(list, putBack(seed, to, n/50+i)...)
+		list = append(list, points(pingline.Activity, to, n/50+i)...)
+		list = append(list, points(pingline.Self, to, n/50+i)...)
 		list = append(list, ready(pingline.Replayed, to, n/50+i)...)
 		list = append(list, ready(pingline.ReplayedNano, to, n/50+i)...)
 		list = append(list, ready(pingline.Activity, to, n/50+i)...)
@@ -41,8 +66,11 @@ func everything(seed uint64, n int) []pingline.Entry {
 
 // linesOf are the lines that a store should get, sorted.
 func linesOf(entries ...pingline.Entry) []string {
-	list := lines(slices.DeleteFunc(slices.Clone(entries), func(e pingline.Entry) bool { return e.IsLine() })...)
+	list := lines(slices.DeleteFunc(slices.Clone(entries), func(e pingline.Entry) bool { return e.IsLine() || e.Point != nil })...)
 	for i := range entries {
+		if p := entries[i].Point; p != nil {
+			list = append(list, string(pingline.AppendPoint(nil, p)))
+		}
 		if entries[i].IsLine() {
 			line := entries[i].Line
 			if entries[i].Kind != pingline.ReplayedNano {
@@ -161,6 +189,8 @@ func TestOwner(t *testing.T) {
 		{"a replayed line", ready(pingline.Replayed, "b", 1)[0], ownerOf(1, backfill)},
 		{"a replayed line in ns", ready(pingline.ReplayedNano, "b", 1)[0], ownerOf(1, backfill)},
 		{"a replayed line of a shard that is gone", ready(pingline.Replayed, "x", 1)[0], ownerOf(0, backfill)},
+		{"a replayed ping", putBack(1, "b", 1)[0], ownerOf(1, backfill)},
+		{"a replayed ping with an event", putBack(1, "b", 4)[3], ownerOf(1, backfill)},
 		{"activity", ready(pingline.Activity, "", 1)[0], ownerOf(0, own)},
 		{"a figure of our own", ready(pingline.Self, "", 1)[0], ownerOf(1, own)},
 		{"one that says where it goes", ready(pingline.Self, "a", 1)[0], ownerOf(0, own)},

@@ -42,7 +42,7 @@ func (s *service) replay(ctx context.Context) error {
 func (s *service) resubmit(letters []*sink.DeadLetter) error {
 	var job ingest.Job
 	for _, l := range letters {
-		job.Lines = append(job.Lines, l.Entry())
+		job.Entries = append(job.Entries, l.Entry())
 	}
 	return s.writer.Submit(&job)
 }

@@ -77,7 +77,7 @@ func (s *service) openRollup(node string) (*rollup.Rollup, error) {
 		Lateness:    c.RollupLateness,
 		MaxAhead:    c.MaxAhead,
 		MaxBytes:    rollupMemory(),
-		Emit:        s.submitLines,
+		Emit:        s.submitPoints,
 		Level:       s.over.Level,
 		Logger:      s.logger,
 	})
@@ -93,9 +93,9 @@ func rollupMemory() int64 {
 	return most
 }
 
-// submitLines makes lines of our own durable.
-func (s *service) submitLines(_ context.Context, lines []pingline.Entry) error {
-	return s.writer.Submit(&ingest.Job{Lines: lines})
+// submitPoints makes points durable.
+func (s *service) submitPoints(_ context.Context, points []pingline.Entry) error {
+	return s.writer.Submit(&ingest.Job{Entries: points})
 }
 
 // cells are the live activity, of at most most cells; resolution -1 is the finest.

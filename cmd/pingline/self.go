@@ -5,8 +5,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +15,7 @@ import (
 // selfEvery is how often we write about ourselves.
 const selfEvery = 10 * time.Second
 
-// self writes lines about ourselves into the log: counters since the start of
+// self writes points about this node into the log: counters since the start of
 // the process, and the state of the moment. One that is not written is no loss,
 // the next says more; it is counted.
 type self struct {
@@ -35,52 +33,52 @@ func (s *self) run(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 		}
-		lines := s.lines(time.Now())
-		if s.service.over.Level() >= 2 || s.service.submitLines(ctx, lines) != nil {
-			s.skipped.Add(uint64(len(lines)))
+		points := s.points(time.Now())
+		if s.service.over.Level() >= 2 || s.service.submitPoints(ctx, points) != nil {
+			s.skipped.Add(uint64(len(points)))
 		}
 	}
 	return nil
 }
 
-// lines are what there is to say.
-func (s *self) lines(now time.Time) []pingline.Entry {
+// points are all there is to say at now.
+func (s *self) points(now time.Time) []pingline.Entry {
 	b := s.service.books()
 	at := now.UnixMilli()
-	list := []pingline.Entry{s.whole(&b).entry(at)}
+	list := []pingline.Entry{s.whole(&b, at).entry()}
 	for i := range b.shards {
 		st := &b.shards[i]
-		l := newLine("pingline_shard", "node", s.node, "shard", st.Shard)
-		l.integer("written", st.Written)
-		l.integer("lines", st.Lines)
-		l.integer("dead_letters", st.DeadLettered())
-		l.integer("retries", st.Retries)
-		l.integer("breaker", uint64(st.Breaker))
-		l.float("down_s", st.Down.Seconds())
+		p := newPoint("pingline_shard", at, "node", s.node, "shard", st.Shard)
+		p.integer("written", st.Written)
+		p.integer("lines", st.Lines)
+		p.integer("dead_letters", st.DeadLettered())
+		p.integer("retries", st.Retries)
+		p.integer("breaker", uint64(st.Breaker))
+		p.float("down_s", st.Down.Seconds())
 		recent := s.service.metrics.recent.of(st.Shard)
 		if p99, ok := recent.write.take(0.99); ok {
-			l.float("write_p99_ms", 1000*p99)
+			p.float("write_p99_ms", 1000*p99)
 		}
 		if p99, ok := recent.freshness.take(0.99); ok {
-			l.float("freshness_p99_s", p99)
+			p.float("freshness_p99_s", p99)
 		}
-		list = append(list, l.entry(at))
+		list = append(list, p.entry())
 		for _, lane := range st.Lanes {
-			l := newLine("pingline_lane", "node", s.node, "shard", st.Shard, "lane", lane.Lane)
-			l.integer("waiting", lane.Queued)
-			l.float("oldest_s", lane.Oldest.Seconds())
-			list = append(list, l.entry(at))
+			p := newPoint("pingline_lane", at, "lane", lane.Lane, "node", s.node, "shard", st.Shard)
+			p.integer("waiting", lane.Queued)
+			p.float("oldest_s", lane.Oldest.Seconds())
+			list = append(list, p.entry())
 		}
 	}
 	return append(list, s.reasons(&b, at)...)
 }
 
-// whole is the line about the node as a whole.
-func (s *self) whole(b *books) *line {
-	l := newLine("pingline", "node", s.node)
-	l.integer("received", b.server.Received)
+// whole is the point about the node as a whole.
+func (s *self) whole(b *books, at int64) point {
+	p := newPoint("pingline", at, "node", s.node)
+	p.integer("received", b.server.Received)
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
-		l.integer(v.String(), b.verdict(v))
+		p.integer(v.String(), b.verdict(v))
 	}
 	for _, f := range []struct {
 		name string
@@ -104,17 +102,17 @@ func (s *self) whole(b *books) *line {
 		{"damaged", b.damaged},
 		{"level", uint64(s.service.over.Level())},
 	} {
-		l.integer(f.name, f.v)
+		p.integer(f.name, f.v)
 	}
 	if s.service.rollup != nil {
 		st := s.service.rollup.Stats()
-		l.integer("rollup_pings", st.Pings)
-		l.integer("rollup_late", st.Late)
+		p.integer("rollup_pings", st.Pings)
+		p.integer("rollup_late", st.Late)
 	}
-	return l
+	return p
 }
 
-// reasons are the lines that count by reason: of dead letters, of pings that
+// reasons are the points that count by reason: of dead letters, of pings that
 // were rejected, of numbers out of range.
 func (s *self) reasons(b *books, at int64) (list []pingline.Entry) {
 	dead := map[string]uint64{}
@@ -128,52 +126,36 @@ func (s *self) reasons(b *books, at int64) (list []pingline.Entry) {
 		counts map[string]uint64
 	}{{"dead_letter", dead}, {"rejected", b.server.Reasons}, {"out_of_range", b.server.OutOfRange}} {
 		for _, reason := range slices.Sorted(maps.Keys(kind.counts)) {
-			l := newLine("pingline_reason", "kind", kind.name, "node", s.node, "reason", reason)
-			l.integer("count", kind.counts[reason])
-			list = append(list, l.entry(at))
+			p := newPoint("pingline_reason", at, "kind", kind.name, "node", s.node, "reason", reason)
+			p.integer("count", kind.counts[reason])
+			list = append(list, p.entry())
 		}
 	}
 	return list
 }
 
-// line is a line of InfluxDB line protocol being made.
-type line struct {
-	b         []byte
-	separator byte // before the next field
-}
+// point is a point being made.
+type point struct{ *pingline.Point }
 
-var escapeTag = strings.NewReplacer(",", `\,`, "=", `\=`, " ", `\ `)
-
-// newLine begins a line with tags, in order, each a name and a value.
-func newLine(measurement string, tags ...string) *line {
-	l := &line{b: []byte(measurement), separator: ' '}
+// newPoint begins a point with tags in ascending order, each a key and a value.
+func newPoint(name string, at int64, tags ...string) point {
+	p := &pingline.Point{Name: name, At: at}
 	for i := 0; i < len(tags); i += 2 {
-		l.b = append(append(append(l.b, ','), tags[i]...), '=')
-		l.b = append(l.b, escapeTag.Replace(tags[i+1])...)
+		p.Tags = append(p.Tags, pingline.Tag{Key: tags[i], Value: tags[i+1]})
 	}
-	return l
+	return point{p}
 }
 
-func (l *line) field(name string) {
-	l.b = append(append(append(l.b, l.separator), name...), '=')
-	l.separator = ','
+func (p point) integer(key string, v uint64) {
+	p.Fields = append(p.Fields, pingline.Int(key, int64(v)))
 }
 
-func (l *line) integer(name string, v uint64) {
-	l.field(name)
-	l.b = append(strconv.AppendUint(l.b, v, 10), 'i')
+// float adds a number, to three decimals.
+func (p point) float(key string, v float64) {
+	p.Fields = append(p.Fields, pingline.Float(key, math.Round(v*1000)/1000))
 }
 
-func (l *line) float(name string, v float64) {
-	l.field(name)
-	l.b = strconv.AppendFloat(l.b, v, 'f', 3, 64)
-}
-
-// entry ends the line, with its time in ms.
-func (l *line) entry(at int64) pingline.Entry {
-	l.b = strconv.AppendInt(append(l.b, ' '), at, 10)
-	return pingline.Entry{Kind: pingline.Self, Line: string(l.b)}
-}
+func (p point) entry() pingline.Entry { return pingline.Entry{Kind: pingline.Self, Point: p.Point} }
 
 // recents are the times of each shard since they were last asked for. Safe for
 // concurrent use.
