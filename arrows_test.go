@@ -17,16 +17,23 @@ var arrows = map[string][]string{
 	"pingline/ingest":           {"pingline", "pingline/dedupe", "pingline/partition", "pingline/queue"},
 	"pingline/ingest/server":    {"pingline", "pingline/ingest", "pingline/partition"},
 	"pingline/internal/influxd": {},
-	"pingline/internal/plan":    {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
-	"pingline/internal/unit":    {},
-	"pingline/partition":        {"pingline"},
-	"pingline/queue":            {},
-	"pingline/rollup":           {"pingline", "pingline/partition", "pingline/queue"},
-	"pingline/sim":              {"pingline", "pingline/sim/audit", "pingline/track"},
-	"pingline/sim/audit":        {"pingline", "pingline/sink"},
-	"pingline/sink":             {"pingline", "pingline/partition", "pingline/queue"},
-	"pingline/tools/skips":      {},
-	"pingline/track":            {"pingline"},
+	"pingline/internal/node": {
+		"pingline", "pingline/dedupe", "pingline/ingest", "pingline/ingest/server", "pingline/internal/ops",
+		"pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink",
+	},
+	"pingline/internal/ops": {
+		"pingline", "pingline/ingest", "pingline/ingest/server", "pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink",
+	},
+	"pingline/internal/plan": {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
+	"pingline/internal/unit": {},
+	"pingline/partition":     {"pingline"},
+	"pingline/queue":         {},
+	"pingline/rollup":        {"pingline", "pingline/partition", "pingline/queue"},
+	"pingline/sim":           {"pingline", "pingline/sim/audit", "pingline/track"},
+	"pingline/sim/audit":     {"pingline", "pingline/sink"},
+	"pingline/sink":          {"pingline", "pingline/partition", "pingline/queue"},
+	"pingline/tools/skips":   {},
+	"pingline/track":         {"pingline"},
 }
 
 // homes says where a foreign dependency is met, and nowhere else.
@@ -38,6 +45,8 @@ var homes = map[string]string{
 	"github.com/uber/h3-go/":          "pingline/partition",
 	"github.com/alecthomas/kong":      "pingline/cmd/pingline",
 	"github.com/axiomhq/hyperloglog":  "pingline/rollup",
+	"github.com/KimMachineGun/":       "pingline/internal/node",
+	"github.com/prometheus/":          "pingline/internal/ops",
 }
 
 func TestArrowsBetweenPackages(t *testing.T) {

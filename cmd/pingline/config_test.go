@@ -180,7 +180,7 @@ func TestHelpGivesDefaultsAndEnvironment(t *testing.T) {
 	if status := run(t.Context(), []string{"serve", "--help"}, &stdout, &stderr); status != exitOK {
 		t.Fatalf("exit status %d: %s", status, &stderr)
 	}
-	for _, want := range []string{"--max-body=4MiB", "$PINGLINE_MAX_BODY", "$INFLUX_HOST", "8GiB"} {
+	for _, want := range []string{"--max-body=4MiB", "$PINGLINE_MAX_BODY", "$INFLUX_HOST", "8GiB", "\nStores\n", "\nRequests\n"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("help does not say %q:\n%s", want, &stdout)
 		}

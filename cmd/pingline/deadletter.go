@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/internal/node"
 	"pingline/sink"
 )
 
@@ -30,15 +31,12 @@ type letterDir struct {
 
 // open returns the dead letters of a server.
 func (d *letterDir) open() (*sink.DeadLetters, error) {
-	letters, err := sink.OpenDeadLetters(filepath.Join(d.DataDir, deadLetterDir))
+	letters, err := sink.OpenDeadLetters(filepath.Join(d.DataDir, node.DeadLetterDir))
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--data-dir: no server has worked in %s: %w", d.DataDir, err)}
 	}
 	return letters, nil
 }
-
-// deadLetterDir is where they are in the data directory.
-const deadLetterDir = "deadletter"
 
 // letterFilter picks dead letters.
 type letterFilter struct {
@@ -164,7 +162,7 @@ func (c *replayCmd) Run(p *program) error {
 	case taken:
 		fmt.Fprintln(p.stdout, "the server has taken them up")
 	default:
-		fmt.Fprintf(p.stdout, "no server has taken them up so far; they wait in %s for one that runs\n", filepath.Join(c.DataDir, deadLetterDir, "replay"))
+		fmt.Fprintf(p.stdout, "no server has taken them up so far; they wait in %s for one that runs\n", filepath.Join(c.DataDir, node.DeadLetterDir, "replay"))
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/internal/node"
 	"pingline/sink"
 )
 
@@ -153,7 +154,7 @@ func testReplay(t *testing.T, influx *influxd.Server) {
 // letters writes a file of dead letters as a server does and returns their lines.
 func letters(t *testing.T, dataDir string, n int) (lines []string) {
 	t.Helper()
-	dir := filepath.Join(dataDir, deadLetterDir)
+	dir := filepath.Join(dataDir, node.DeadLetterDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,7 @@ func TestServerKilledWhileItReplays(t *testing.T) {
 // waiting returns how many files wait to be taken up.
 func waiting(t *testing.T, dataDir string) int {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dataDir, deadLetterDir, "replay", "*.jsonl"))
+	names, err := filepath.Glob(filepath.Join(dataDir, node.DeadLetterDir, "replay", "*.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +247,7 @@ func TestDeadLettersAreUsedWrongly(t *testing.T) {
 		})
 	}
 	// A line that somebody has spoilt is named, and the others are listed.
-	path := filepath.Join(used, deadLetterDir, "deadletter-000001.jsonl")
+	path := filepath.Join(used, node.DeadLetterDir, "deadletter-000001.jsonl")
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/internal/node"
 	"pingline/sim"
 	"pingline/sim/audit"
 	"pingline/sink"
@@ -56,13 +57,13 @@ func (c *demoCmd) Validate() error {
 // demo is one run: a database, the ingester, a city, and the books of what it
 // was told.
 type demo struct {
-	cmd     *demoCmd
-	say     io.Writer // progress
-	influx  *influxd.Server
-	reader  *sink.Influx
-	service *service
-	load    *sim.Load
-	ledger  *audit.Ledger
+	cmd    *demoCmd
+	say    io.Writer // progress
+	influx *influxd.Server
+	reader *sink.Influx
+	node   *node.Node
+	load   *sim.Load
+	ledger *audit.Ledger
 }
 
 // drainLimit is how long the demo waits for InfluxDB to take what is queued.
@@ -118,30 +119,31 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := defaultConfig()
+	flags, err := defaultConfig()
 	if err != nil {
 		return err
 	}
+	cfg := flags.config()
 	cfg.DataDir = filepath.Join(dir, "pingline")
 	cfg.Influx.Host = d.influx.URL()
-	cfg.MaxError = c.MaxError
-	cfg.Node = "demo"
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg.Bound.MaxError = c.MaxError
+	cfg.Name = "demo"
+	cfg.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if cfg.Listen, err = freeAddr(c.Listen); err != nil {
 		return usageError{fmt.Errorf("--listen: %w", err)}
 	}
 	if cfg.OpsListen, err = freeAddr(c.OpsListen); err != nil {
 		return usageError{fmt.Errorf("--ops-listen: %w", err)}
 	}
-	if d.service, err = open(ctx, cfg, logger); err != nil {
+	cfg.Drain = drainLimit
+	if d.node, err = node.Open(ctx, cfg); err != nil {
 		return errors.Join(err, d.influx.Close())
 	}
-	d.service.drain = drainLimit
 	d.reader, err = sink.NewInflux(sink.InfluxConfig{URL: d.influx.URL(), Bucket: "pingline", Timeout: time.Minute})
 	if err != nil {
 		return err
 	}
-	base := "http://" + d.service.server.Addr().String()
+	base := "http://" + d.node.Addr().String()
 	interval := time.Duration(float64(c.Riders) / c.Rate * float64(time.Second))
 	city, err := sim.NewCity(sim.CityConfig{Seed: c.Seed, Riders: c.Riders, Interval: interval})
 	if err != nil {
@@ -161,7 +163,7 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(d.say, "pings     POST %s/v1/pings\nready     %s/readyz\nmetrics   %s\nInfluxDB  %s  (database pingline)\n",
-		base, base, d.service.opsURL(), d.influx.URL())
+		base, base, d.node.OpsURL(), d.influx.URL())
 	if c.For == 0 {
 		fmt.Fprintln(d.say, "Ctrl-C stops the city and audits what was stored.")
 	}
@@ -207,7 +209,7 @@ func (d *demo) drive(ctx context.Context) error {
 	g.Go(func() error {
 		defer close(done)
 		defer halt() // the city too, should the ingester fail
-		return d.service.run(serving)
+		return d.node.Run(serving)
 	})
 	g.Go(func() error {
 		defer stop()
@@ -238,18 +240,18 @@ type meter struct {
 var breakerNames = [...]string{"closed", "half-open", "open"}
 
 func (m *meter) print() {
-	b := m.demo.service.books()
+	b := m.demo.node.Books()
 	sent := m.demo.load.Counters().Sent
 	now := time.Now()
 	sec := now.Sub(m.at).Seconds()
 	fmt.Fprintf(m.demo.say, "sent %6.0f/s  accepted %d  held %d  redundant %d  duplicate %d  kept %4.1f %%  queued %d  written %6.0f/s  breaker %s\n",
 		float64(sent-m.sent)/sec,
-		b.verdict(pingline.Accepted), b.verdict(pingline.Held), b.verdict(pingline.Redundant), b.verdict(pingline.Duplicate),
-		100*b.kept(), b.sink.Pings.Queued, float64(b.sink.Pings.Written-m.written)/sec, breakerNames[b.shards[0].Breaker])
-	for _, note := range m.demo.service.notes() {
+		b.Verdict(pingline.Accepted), b.Verdict(pingline.Held), b.Verdict(pingline.Redundant), b.Verdict(pingline.Duplicate),
+		100*b.Kept(), b.Sink.Pings.Queued, float64(b.Sink.Pings.Written-m.written)/sec, breakerNames[b.Shards[0].Breaker])
+	for _, note := range m.demo.node.Notes() {
 		fmt.Fprintln(m.demo.say, "  !", note)
 	}
-	m.at, m.sent, m.written = now, sent, b.sink.Pings.Written
+	m.at, m.sent, m.written = now, sent, b.Sink.Pings.Written
 }
 
 // result is the demo's last line.
@@ -265,9 +267,9 @@ func (d *demo) audit(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	b := d.service.books()
-	report.Written = b.sink.Pings.Written
-	return &result{Report: report, Gaps: b.gaps()}, nil
+	b := d.node.Books()
+	report.Written = b.Sink.Pings.Written
+	return &result{Report: report, Gaps: b.Gaps()}, nil
 }
 
 // Err tells whether the run kept its promises.

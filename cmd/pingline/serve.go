@@ -1,26 +1,19 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"sync"
-	"sync/atomic"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"pingline"
 	"pingline/dedupe"
-	"pingline/ingest"
-	"pingline/ingest/server"
+	"pingline/internal/node"
+	"pingline/internal/unit"
 	"pingline/partition"
-	"pingline/queue"
 	"pingline/rollup"
-	"pingline/sink"
 )
 
 type serveCmd struct {
@@ -34,15 +27,17 @@ func (c *serveCmd) Run(p *program) error {
 		return err
 	}
 	logger := c.logger(p)
-	memory := limitMemory()
-	s, err := open(p, &c.serveConfig, logger)
+	memory := node.LimitMemory()
+	cfg := c.config()
+	cfg.Logger = logger
+	n, err := node.Open(p, cfg)
 	if err != nil {
 		return usageError{err}
 	}
-	logger.Info("taking pings", "url", "http://"+s.server.Addr().String()+"/v1/pings", "ops", s.opsURL(), "influx", c.Influx.Host, "memory_limit", memory, "version", version)
-	err = s.run(p)
+	logger.Info("taking pings", "url", "http://"+n.Addr().String()+"/v1/pings", "ops", n.OpsURL(), "influx", c.Influx.Host, "memory_limit", memory, "version", version)
+	err = n.Run(p)
 	if err == nil {
-		logger.Info("stopped", "queued", s.queued())
+		logger.Info("stopped", "queued", n.Queued())
 	}
 	return err
 }
@@ -55,282 +50,221 @@ func (c *serveConfig) logger(p *program) *slog.Logger {
 	return slog.New(slog.NewTextHandler(p.stderr, opts))
 }
 
-// service is the ingester: the parts a ping passes, in that order.
-type service struct {
-	cfg     *serveConfig
-	logger  *slog.Logger
-	metrics *metrics
-	server  *server.Server
-	writer  *ingest.Writer
-	over    *ingest.Overload
-	log     *queue.Log
-	rollup  *rollup.Rollup // nil if it is off
-	self    self
-	layout  *layout
-	sink    *sink.Sink
-	ops     *opsServer
-	began   time.Time
+// serveConfig is every setting of the ingester. A flag beats its environment
+// variables, in the order given, and those beat the file.
+type serveConfig struct {
+	Config    configFile `group:"Node" placeholder:"FILE" help:"YAML file with these settings, by flag name."`
+	Listen    string     `group:"Node" default:":8080" help:"Address for pings."`
+	OpsListen string     `group:"Node" default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
+	DataDir   string     `group:"Node" default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
+	Node      string     `group:"Node" help:"Name of this node in its log and metrics (default: the host's name)."`
 
-	replayNote atomic.Pointer[string] // why replayed dead letters wait, or ""
+	Queue         string     `group:"Log" default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
+	QueueMaxBytes unit.Bytes `group:"Log" default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
 
-	drain time.Duration // how long run may wait, once told to stop, until all is written; 0 leaves it queued
+	QueueLease time.Duration `group:"Log" default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
+
+	Influx influxConfig `group:"Stores" embed:"" prefix:"influx-"`
+	Spread spreadConfig `group:"Stores" embed:""`
+
+	CellRes     int     `group:"Stores" default:"5" help:"H3 resolution of the cell tag, 0 to 15."`
+	MaxError    float64 `group:"Filter" default:"10" help:"Metres that a dropped ping may lie off the stored track; 0 drops only duplicates."`
+	AccuracyCap float64 `group:"Filter" default:"50" help:"Metres up to which a fix's own accuracy widens its bound; 0 leaves accuracy aside."`
+
+	Filter filterConfig `group:"Filter" embed:""`
+
+	MaxAge        time.Duration `group:"Requests" default:"720h" help:"How far behind now a ping's ts may be."`
+	MaxAhead      time.Duration `group:"Requests" default:"2m" help:"How far ahead of now a ping's ts may be."`
+	MaxBody       unit.Bytes    `group:"Requests" default:"4MiB" help:"Size of a request's body as sent."`
+	MaxInflated   unit.Bytes    `group:"Requests" default:"16MiB" help:"Size of a request's body decompressed."`
+	MaxPings      int           `group:"Requests" default:"20000" help:"Pings in a request."`
+	MaxInProgress unit.Bytes    `group:"Requests" default:"256MiB" help:"Requests in work at once; beyond it they get 503. At most a quarter of the memory limit. A client that is not in --trusted-proxies may have a quarter of it, more while half is free."`
+
+	MaxConnections int       `group:"Clients" default:"10000" help:"Connections at once; beyond it one that waits for its client is closed for each that comes. At most what files may be open allow, and what an eighth of the memory limit holds, at 48 KiB each."`
+	RiderRate      float64   `group:"Clients" default:"10" help:"Pings a second of one rider; beyond it they are shed, or get 429. 0: no limit."`
+	RiderBurst     float64   `group:"Clients" default:"10000" help:"Pings of one rider that may come at once, after an outage."`
+	ClientRate     float64   `group:"Clients" default:"0" help:"Pings a second of one client address, a minute's worth at once; beyond it 429. 0: no limit."`
+	NewRidersRate  float64   `group:"Clients" default:"1000" help:"New riders' devices a second of one client address, two minutes' worth at once; beyond it their pings are shed, or get 429. 0: no limit."`
+	ReadRate       float64   `group:"Clients" default:"100" help:"Reads a second of one client address, ten seconds' worth at once; beyond it 429. A thousand points or cells count as one read more. 0: no limit."`
+	TrustedProxies []network `group:"Clients" placeholder:"CIDR" help:"Addresses whose X-Forwarded-For says who the client is. One that sends none is itself the client, and has no share of its own."`
+
+	ShedHold time.Duration `group:"Clients" default:"30s" help:"How long there must be room before a level of shedding is left."`
+
+	BatchLines         int           `group:"Writes" default:"5000" help:"Lines in a write to InfluxDB."`
+	BatchBytes         unit.Bytes    `group:"Writes" default:"4MiB" help:"Bytes in a write to InfluxDB, before compression."`
+	BatchWait          time.Duration `group:"Writes" default:"1s" help:"How long a line may wait for its batch to fill."`
+	DeadletterMaxBytes unit.Bytes    `group:"Writes" default:"1GiB" help:"Size of refused rows at which writing stops."`
+
+	Rollup         resolutions   `group:"Roll-up" default:"8,6,4" placeholder:"RES,…" help:"H3 resolutions of cell_activity, finest first; off: none."`
+	RollupWindows  windows       `group:"Roll-up" default:"10s,1m" placeholder:"TIME,…" help:"Its windows, shortest first, each a multiple of the one before."`
+	RollupLateness time.Duration `group:"Roll-up" default:"2m" help:"How long after its end a window takes pings."`
+
+	LogLevel  slog.Level `group:"Node" default:"info" help:"debug, info, warn or error."`
+	LogFormat string     `group:"Node" default:"text" enum:"text,json" help:"text or json."`
 }
 
-// open brings up all parts; those already open are closed when one fails.
-func open(ctx context.Context, cfg *serveConfig, logger *slog.Logger) (_ *service, err error) {
-	s := &service{cfg: cfg, logger: logger, metrics: newMetrics(), began: time.Now()}
-	defer func() {
+type influxConfig struct {
+	Host      string        `default:"http://localhost:8086" env:"PINGLINE_INFLUX_HOST,INFLUX_HOST" help:"URL of InfluxDB."`
+	Token     string        `env:"PINGLINE_INFLUX_TOKEN,INFLUX_TOKEN" help:"Token; user:password on 1.8."`
+	TokenFile string        `help:"File that holds the token, read again when it changes."`
+	Org       string        `env:"PINGLINE_INFLUX_ORG,INFLUX_ORG" help:"Organization; not on 1.8."`
+	Bucket    string        `default:"pingline" env:"PINGLINE_INFLUX_BUCKET,INFLUX_BUCKET_NAME" help:"Bucket; database/retention-policy on 1.8."`
+	Timeout   time.Duration `default:"10s" help:"How long a write may take."`
+}
+
+// spreadConfig says where points go.
+type spreadConfig struct {
+	Shard         []node.Shard  `sep:" " placeholder:"name=…,url=…" help:"One of several InfluxDBs: name, url, org, bucket, token-file, weight (1), kind (influx); what is not said is as for --influx-…. Repeated; replaces --influx-host."`
+	PartitionBy   partition.By  `default:"cell+rider" help:"cell+rider, rider (a track in one shard), or cell (a region in one shard)."`
+	HotCellRate   float64       `default:"1000" help:"Pings/s of one part of a cell at which the cell is split by rider."`
+	HotCells      string        `placeholder:"FILE" help:"Cells to split beforehand, one a line: CELL [PARTS]."`
+	ShardHandover time.Duration `default:"10m" help:"How long a shard is down before the others take what is its; 0: never."`
+	MovedShard    []string      `sep:" " placeholder:"NAME" help:"A shard that was removed and whose points are elsewhere now, or not wanted: tracks are complete without it. Repeated."`
+	Route         []node.Route  `sep:" " placeholder:"KIND=SHARD[/BUCKET]" help:"Where location, event, activity or self go, instead of being spread or to the first shard. Repeated."`
+}
+
+// Validate is called by kong; the error names the flag and the limit.
+func (c *serveConfig) Validate() error {
+	for _, f := range []struct {
+		flag   string
+		v      float64
+		lo, hi float64
+	}{
+		{"cell-res", float64(c.CellRes), 0, 15},
+		{"max-error", c.MaxError, 0, 100_000},
+		{"accuracy-cap", c.AccuracyCap, 0, 100_000},
+		{"max-pings", float64(c.MaxPings), 1, 65_536},
+		{"max-body", float64(c.MaxBody), 1 << 10, 1 << 30},
+		{"max-inflated", float64(c.MaxInflated), 1 << 10, 1 << 30},
+		{"max-in-progress", float64(c.MaxInProgress), 1 << 20, math.MaxInt64},
+		{"max-connections", float64(c.MaxConnections), 1, 1_000_000},
+		{"rider-rate", c.RiderRate, 0, 1_000_000},
+		{"rider-burst", c.RiderBurst, 1, 1_000_000_000},
+		{"client-rate", c.ClientRate, 0, 1_000_000_000},
+		{"new-riders-rate", c.NewRidersRate, 0, 1_000_000},
+		{"read-rate", c.ReadRate, 0, 1_000_000},
+		{"queue-max-bytes", float64(c.QueueMaxBytes), 4 << 20, math.MaxInt64},
+		{"batch-lines", float64(c.BatchLines), 1, 1_000_000},
+		{"batch-bytes", float64(c.BatchBytes), 32 << 10, 1 << 30},
+		{"deadletter-max-bytes", float64(c.DeadletterMaxBytes), 1 << 10, math.MaxInt64},
+	} {
+		if !(f.v >= f.lo && f.v <= f.hi) {
+			return fmt.Errorf("--%s: %v is not in [%v, %v]", f.flag, f.v, f.lo, f.hi)
+		}
+	}
+	for _, f := range []struct {
+		flag string
+		v    time.Duration
+	}{
+		{"max-age", c.MaxAge}, {"max-ahead", c.MaxAhead}, {"batch-wait", c.BatchWait}, {"influx-timeout", c.Influx.Timeout},
+		{"shed-hold", c.ShedHold},
+	} {
+		if f.v <= 0 {
+			return fmt.Errorf("--%s: %v is not above 0", f.flag, f.v)
+		}
+	}
+	if c.QueueLease < time.Second || c.QueueLease > time.Hour {
+		return fmt.Errorf("--queue-lease: %v is not in [1s, 1h]", c.QueueLease)
+	}
+	if c.RollupLateness < time.Second || c.RollupLateness > time.Hour {
+		return fmt.Errorf("--rollup-lateness: %v is not in [1s, 1h]", c.RollupLateness)
+	}
+	if err := c.Filter.check(); err != nil {
+		return err
+	}
+	cfg := c.config()
+	return cfg.Check()
+}
+
+// config binds the flags to the settings of a node.
+func (c *serveConfig) config() node.Config {
+	return node.Config{
+		Listen: c.Listen, OpsListen: c.OpsListen, DataDir: c.DataDir, Name: c.Node,
+		Queue: c.Queue, QueueMax: int64(c.QueueMaxBytes), QueueLease: c.QueueLease,
+
+		Influx: node.Influx(c.Influx), Shards: c.Spread.Shard, Routes: c.Spread.Route,
+		PartitionBy: c.Spread.PartitionBy, HotCellRate: c.Spread.HotCellRate, HotCells: c.Spread.HotCells,
+		HandOver: c.Spread.ShardHandover, Moved: c.Spread.MovedShard,
+
+		CellRes: c.CellRes, Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Filter: c.Filter.config(),
+
+		MaxAge: c.MaxAge, MaxAhead: c.MaxAhead, MaxBody: int64(c.MaxBody), MaxInflated: int64(c.MaxInflated), MaxPings: c.MaxPings,
+		MaxInProgress: int64(c.MaxInProgress), MaxConnections: c.MaxConnections,
+		RiderRate: c.RiderRate, RiderBurst: c.RiderBurst, ClientRate: c.ClientRate, NewRidersRate: c.NewRidersRate,
+		ReadRate: c.ReadRate, TrustedProxies: prefixes(c.TrustedProxies), ShedHold: c.ShedHold,
+
+		BatchLines: c.BatchLines, BatchBytes: int64(c.BatchBytes), BatchWait: c.BatchWait, DeadLettersMax: int64(c.DeadletterMaxBytes),
+
+		Rollup: c.Rollup.list, RollupWindows: c.RollupWindows.list, RollupLateness: c.RollupLateness,
+	}
+}
+
+// network is addresses, written 10.0.0.0/8, or one address.
+type network netip.Prefix
+
+func (n *network) UnmarshalText(text []byte) error {
+	p, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		addr, err := netip.ParseAddr(string(text))
 		if err != nil {
-			err = errors.Join(err, s.close())
+			return fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", text)
 		}
-	}()
-	node := cfg.Node
-	if node == "" {
-		if node, err = os.Hostname(); err != nil {
-			return nil, fmt.Errorf("--node is needed: %w", err)
-		}
+		p = netip.PrefixFrom(addr, addr.BitLen())
 	}
-	if s.layout, err = openLayout(cfg); err != nil {
-		return nil, err
-	}
-	filterDir := filepath.Join(cfg.DataDir, "filter")
-	if err := os.MkdirAll(filterDir, 0o700); err != nil {
-		return nil, fmt.Errorf("--data-dir: %w", err)
-	}
-	s.log, err = queue.Open(ctx, queue.Config{
-		Dir:        filepath.Join(cfg.DataDir, "log"),
-		URL:        cfg.Queue,
-		Node:       node,
-		Lease:      cfg.QueueLease,
-		MaxBytes:   int64(cfg.QueueMaxBytes),
-		CacheBytes: logCache,
-		Logger:     logger,
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, dir := range []string{cfg.DataDir, filterDir, filepath.Join(cfg.DataDir, deadLetterDir)} {
-		s.log.Watch(dir)
-	}
-	s.over = ingest.NewOverload(ingest.OverloadConfig{
-		Log:      s.log,
-		Signals:  s.signals,
-		MaxError: cfg.MaxError,
-		Hold:     cfg.ShedHold,
-		Logger:   logger,
-	})
-	s.writer, err = ingest.OpenWriter(ctx, ingest.WriterConfig{
-		Log:           s.log,
-		Filter:        cfg.Filter.config(),
-		Bound:         dedupe.Bound{MaxError: cfg.MaxError, AccuracyCap: cfg.AccuracyCap},
-		Overload:      s.over,
-		Keys:          s.layout.keys,
-		Written:       s.written,
-		Node:          node,
-		Dir:           filterDir,
-		Logger:        logger,
-		ObserveCommit: s.metrics.observeCommit,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if s.rollup, err = s.openRollup(node); err != nil {
-		return nil, err
-	}
-	if s.sink, err = s.openSink(); err != nil {
-		return nil, err
-	}
-	s.self = self{service: s, node: node}
-	if s.server, err = s.openServer(); err != nil {
-		return nil, err
-	}
-	if cfg.OpsListen != "" {
-		if s.ops, err = newOpsServer(cfg.OpsListen, s.metrics.handler(s)); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-func (s *service) openSink() (*sink.Sink, error) {
-	c := s.cfg
-	return sink.New(sink.Config{
-		Log:                s.log,
-		Shards:             s.layout.shards,
-		Spread:             s.layout.over,
-		Routes:             s.layout.routes,
-		Moved:              c.Spread.MovedShard,
-		HandOver:           c.Spread.ShardHandover,
-		Level:              s.over.Level,
-		BatchLines:         c.BatchLines,
-		BatchBytes:         int(c.BatchBytes),
-		BatchWait:          c.BatchWait,
-		BatchMemory:        sinkMemory,
-		DeadLetterDir:      filepath.Join(c.DataDir, deadLetterDir),
-		DeadLetterMaxBytes: int64(c.DeadletterMaxBytes),
-		Logger:             s.logger,
-		ObserveWrite:       s.metrics.observeWrite,
-		ObserveFreshness:   s.metrics.observeFreshness,
-	})
-}
-
-func (s *service) openServer() (*server.Server, error) {
-	c := s.cfg
-	cells, err := partition.NewCells(c.CellRes)
-	if err != nil {
-		return nil, err
-	}
-	return server.New(server.Config{
-		Listen: c.Listen,
-		Writer: s.writer,
-		Cells:  cells,
-		Reader: s.reader(),
-		Kept:   s.sink.Kept,
-		Limits: server.Limits{
-			MaxBody:     int(c.MaxBody),
-			MaxInflated: int(c.MaxInflated),
-			MaxPings:    c.MaxPings,
-			Times:       pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},
-		},
-		MaxInProgress:  limitInProgress(int64(c.MaxInProgress), s.logger),
-		MaxReading:     limitReading(),
-		MaxConnections: limitConnections(c.MaxConnections, s.logger),
-		RiderRate:      c.RiderRate,
-		RiderBurst:     c.RiderBurst,
-		ClientRate:     c.ClientRate,
-		NewRidersRate:  c.NewRidersRate,
-		ReadRate:       c.ReadRate,
-		TrustedProxies: prefixes(c.TrustedProxies),
-		Notes:          s.notes,
-		ObserveRequest: s.metrics.observeRequest,
-	})
-}
-
-// run serves until ctx is cancelled or a part fails, then stops the parts in
-// the order a ping passes them, so that each has taken in all that the one
-// before gave it, and closes the log.
-func (s *service) run(ctx context.Context) error {
-	g, failed := errgroup.WithContext(ctx)
-	later := context.WithoutCancel(ctx)
-	counting, stopCounting := context.WithCancel(later)
-	writing, stopWriting := context.WithCancel(later)
-	sinking, stopSinking := context.WithCancel(later)
-	replaying, stopReplaying := context.WithCancel(failed)
-	replayed := make(chan struct{})
-	g.Go(func() error {
-		defer close(replayed)
-		return s.replay(replaying)
-	})
-	g.Go(func() error {
-		defer stopCounting()
-		defer func() { stopReplaying(); <-replayed }()
-		return s.server.Run(failed)
-	})
-	// Those who count give their lines to the writer until they have ended.
-	var counters sync.WaitGroup
-	for _, run := range s.counters() {
-		counters.Add(1)
-		g.Go(func() error {
-			defer counters.Done()
-			return run(counting)
-		})
-	}
-	g.Go(func() error {
-		defer stopWriting()
-		<-counting.Done()
-		counters.Wait()
-		return nil
-	})
-	g.Go(func() error {
-		defer stopSinking()
-		if err := s.writer.Run(writing); err != nil {
-			return err
-		}
-		return s.drained(sinking)
-	})
-	g.Go(func() error { return s.sink.Run(sinking) })
-	g.Go(func() error { return s.trim(sinking) })
-	g.Go(func() error { return s.over.Run(sinking) })
-	g.Go(func() error { return s.log.WaitLost(sinking) })
-	if s.ops != nil {
-		g.Go(func() error { return s.ops.run(sinking) })
-	}
-	// Whichever part fails, the first in the order must hear of it.
-	return errors.Join(g.Wait(), s.close())
-}
-
-// counters are who reads what was taken in, and writes lines about it.
-func (s *service) counters() []func(context.Context) error {
-	list := []func(context.Context) error{s.self.run}
-	if s.rollup != nil {
-		list = append(list, s.rollup.Run)
-	}
-	return list
-}
-
-// drained waits until all that was taken in is written, at most s.drain.
-func (s *service) drained(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.drain)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for s.drain > 0 && s.queued() > 0 {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%d pings were not written within %v", s.queued(), s.drain)
-		}
-	}
+	*n = network(p.Masked())
 	return nil
 }
 
-// trim frees what every reader of the log has passed, until ctx is cancelled.
-func (s *service) trim(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if err := s.log.TrimKept(); err != nil {
-			s.logger.Warn("trimming waits", "error", err)
-		}
+func (n network) String() string { return netip.Prefix(n).String() }
+
+func prefixes(list []network) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, n := range list {
+		out[i] = netip.Prefix(n)
 	}
+	return out
 }
 
-func (s *service) close() error {
-	if s.log == nil {
+// resolutions are those of the roll-up, written 8,6,4; none is off.
+type resolutions struct{ list []int }
+
+func (r *resolutions) UnmarshalText(text []byte) error {
+	r.list = nil
+	if string(text) == "off" {
 		return nil
 	}
-	return s.log.Close()
+	for part := range strings.SplitSeq(string(text), ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil {
+			return fmt.Errorf("%q is neither off nor resolutions such as 8,6,4", text)
+		}
+		r.list = append(r.list, n)
+	}
+	return rollup.CheckResolutions(r.list)
 }
 
-// queued is how many stored pings and lines of our own have not yet reached InfluxDB.
-func (s *service) queued() uint64 {
-	a := s.sink.Account()
-	return a.Pings.Queued + a.Lines.Queued
+func (r resolutions) String() string { return join(r.list, "off") }
+
+// windows are those of the roll-up, written 10s,1m.
+type windows struct{ list []time.Duration }
+
+func (w *windows) UnmarshalText(text []byte) error {
+	w.list = nil
+	for part := range strings.SplitSeq(string(text), ",") {
+		d, err := time.ParseDuration(strings.TrimSpace(part))
+		if err != nil {
+			return fmt.Errorf("%q is not windows such as 10s,1m", text)
+		}
+		w.list = append(w.list, d)
+	}
+	return rollup.CheckWindows(w.list)
 }
 
-// notes tell what an operator must know.
-func (s *service) notes() []string {
-	var notes []string
-	for _, d := range s.log.Damage() {
-		notes = append(notes, d.Error())
-	}
-	if note := s.replayNote.Load(); note != nil && *note != "" {
-		notes = append(notes, *note)
-	}
-	if s.rollup != nil {
-		notes = append(notes, s.rollup.Notes()...)
-	}
-	return append(notes, s.sink.Notes()...)
-}
+func (w windows) String() string { return join(w.list, "") }
 
-func (s *service) opsURL() string {
-	if s.ops == nil {
-		return "off"
+func join[T any](list []T, none string) string {
+	if len(list) == 0 {
+		return none
 	}
-	return "http://" + s.ops.ln.Addr().String() + "/metrics"
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
 }

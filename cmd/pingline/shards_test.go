@@ -13,6 +13,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/internal/node"
 	"pingline/sim/audit"
 	"pingline/sink"
 )
@@ -31,7 +32,7 @@ trusted-proxies: [10.0.0.0/8, 127.0.0.1]
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []shardSpec{
+	want := []node.Shard{
 		{Name: "a", URL: "http://one:8086", Org: "me", Bucket: "pings/raw", TokenFile: "/t", Weight: 2.5},
 		{Name: "b", URL: "http://two:8086", Weight: 1},
 	}
@@ -41,16 +42,9 @@ trusted-proxies: [10.0.0.0/8, 127.0.0.1]
 	if len(cfg.TrustedProxies) != 2 || cfg.Spread.PartitionBy.String() != "rider" || cfg.Spread.ShardHandover != 0 {
 		t.Errorf("settings %+v, proxies %v", cfg.Spread, cfg.TrustedProxies)
 	}
-	l, err := openLayout(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, s := range l.shards {
-		names = append(names, s.Name)
-	}
-	if !slices.Equal(names, []string{"a", "b", "a:own"}) || l.routes["self"] != 2 || l.routes["event"] != 1 || len(l.read()) != 2 {
-		t.Errorf("shards %v, routes %v, %d to read from", names, l.routes, len(l.read()))
+	wantRoutes := []node.Route{{Kind: "self", Shard: "a", Bucket: "own"}, {Kind: "event", Shard: "b"}}
+	if !slices.Equal(cfg.Spread.Route, wantRoutes) {
+		t.Errorf("routes %+v, want %+v", cfg.Spread.Route, wantRoutes)
 	}
 	if cfg, err := parse(t, "--shard=name=x,url=http://x name=y,url=http://y", "--shard=name=z,url=http://z"); err != nil || len(cfg.Spread.Shard) != 3 {
 		t.Errorf("three shards by two flags: %+v, %v", cfg.Spread.Shard, err)
@@ -83,22 +77,9 @@ route: [event=a/x:y, self=a/x_y, activity=a/x/y]
 		"one bucket, two routes": {[]string{"--route=activity=a/long self=a/long"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, err := parse(t, tt.args...)
-			if tt.want == nil {
-				if err != nil {
-					t.Fatal(err)
-				}
-				l, err := openLayout(cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if n := l.over.Len(); name == "a route that is b's" && (l.routes["event"] != 1 || len(l.shards) != n) {
-					t.Errorf("%d shards for %d, routes %v", len(l.shards), n, l.routes)
-				}
-				if name == "one bucket, two routes" && (l.routes["activity"] != 1 || l.routes["self"] != 1) {
-					t.Errorf("routes %v", l.routes)
-				}
-				return
+			_, err := parse(t, tt.args...)
+			if tt.want == nil && err != nil {
+				t.Fatal(err)
 			}
 			for _, want := range tt.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
@@ -110,25 +91,6 @@ route: [event=a/x:y, self=a/x_y, activity=a/x/y]
 	status, text := exits(t, "serve", "--check-config", a, "--route=event=a/x:y", "--route=self=a/x_y", "--route=activity=a/x/y")
 	if status != 2 || !strings.Contains(text, "--route self=a/x_y and --route activity=a/x/y") {
 		t.Errorf("exit status %d, %s", status, text)
-	}
-}
-
-// Of shards of different weights and one that only a route names, the balance is
-// that of points for their weight, over those that keys are spread over.
-func TestImbalanceIsPointsForWeight(t *testing.T) {
-	cfg, err := parse(t, "--shard=name=a,url=http://one,weight=3", "--shard=name=b,url=http://two", "--route=event=a/events")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := openLayout(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for want, points := range map[float64][]uint64{1: {3000, 1000}, 1.5: {1000, 1000}, 2: {0, 1000}, 0: {0, 0}} {
-		stats := []sink.Stats{{Written: points[0]}, {Written: points[1]}}
-		if got := imbalance(stats, l.over); got != want {
-			t.Errorf("%d points of weight 3 and %d of weight 1: imbalance %v, want %v", points[0], points[1], got, want)
-		}
 	}
 }
 

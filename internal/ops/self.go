@@ -1,4 +1,4 @@
-package main
+package ops
 
 import (
 	"context"
@@ -15,17 +15,27 @@ import (
 // selfEvery is how often we write about ourselves.
 const selfEvery = 10 * time.Second
 
-// self writes points about this node into the log: counters since the start of
+// Self writes points about this node into the log: counters since the start of
 // the process, and the state of the moment. One that is not written is no loss,
 // the next says more; it is counted.
-type self struct {
-	service *service
-	node    string
+type Self struct {
+	cfg     SelfConfig
 	skipped atomic.Uint64
 }
 
-// run writes until ctx is cancelled, and once more then.
-func (s *self) run(ctx context.Context) error {
+// SelfConfig says whose numbers to write, and how.
+type SelfConfig struct {
+	Node    string // its name
+	Parts   *Parts
+	Metrics *Metrics
+	Submit  func(context.Context, []pingline.Entry) error // makes points durable
+}
+
+// NewSelf returns a Self that has written nothing.
+func NewSelf(cfg SelfConfig) *Self { return &Self{cfg: cfg} }
+
+// Run writes until ctx is cancelled, and once more then.
+func (s *Self) Run(ctx context.Context) error {
 	tick := time.NewTicker(selfEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -34,7 +44,7 @@ func (s *self) run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		points := s.points(time.Now())
-		if s.service.over.Level() >= 2 || s.service.submitPoints(ctx, points) != nil {
+		if s.cfg.Parts.Overload.Level() >= 2 || s.cfg.Submit(ctx, points) != nil {
 			s.skipped.Add(uint64(len(points)))
 		}
 	}
@@ -42,20 +52,20 @@ func (s *self) run(ctx context.Context) error {
 }
 
 // points are all there is to say at now.
-func (s *self) points(now time.Time) []pingline.Entry {
-	b := s.service.books()
+func (s *Self) points(now time.Time) []pingline.Entry {
+	b := s.cfg.Parts.Books()
 	at := now.UnixMilli()
 	list := []pingline.Entry{s.whole(&b, at).entry()}
-	for i := range b.shards {
-		st := &b.shards[i]
-		p := newPoint("pingline_shard", at, "node", s.node, "shard", st.Shard)
+	for i := range b.Shards {
+		st := &b.Shards[i]
+		p := newPoint("pingline_shard", at, "node", s.cfg.Node, "shard", st.Shard)
 		p.integer("written", st.Written)
 		p.integer("lines", st.Lines)
 		p.integer("dead_letters", st.DeadLettered())
 		p.integer("retries", st.Retries)
 		p.integer("breaker", uint64(st.Breaker))
 		p.float("down_s", st.Down.Seconds())
-		recent := s.service.metrics.recent.of(st.Shard)
+		recent := s.cfg.Metrics.recent.of(st.Shard)
 		if p99, ok := recent.write.take(0.99); ok {
 			p.float("write_p99_ms", 1000*p99)
 		}
@@ -64,7 +74,7 @@ func (s *self) points(now time.Time) []pingline.Entry {
 		}
 		list = append(list, p.entry())
 		for _, lane := range st.Lanes {
-			p := newPoint("pingline_lane", at, "lane", lane.Lane, "node", s.node, "shard", st.Shard)
+			p := newPoint("pingline_lane", at, "lane", lane.Lane, "node", s.cfg.Node, "shard", st.Shard)
 			p.integer("waiting", lane.Queued)
 			p.float("oldest_s", lane.Oldest.Seconds())
 			list = append(list, p.entry())
@@ -74,38 +84,38 @@ func (s *self) points(now time.Time) []pingline.Entry {
 }
 
 // whole is the point about the node as a whole.
-func (s *self) whole(b *books, at int64) point {
-	p := newPoint("pingline", at, "node", s.node)
-	p.integer("received", b.server.Received)
+func (s *Self) whole(b *Books, at int64) point {
+	p := newPoint("pingline", at, "node", s.cfg.Node)
+	p.integer("received", b.Server.Received)
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
-		p.integer(v.String(), b.verdict(v))
+		p.integer(v.String(), b.Verdict(v))
 	}
 	for _, f := range []struct {
 		name string
 		v    uint64
 	}{
-		{"promoted", b.writer.Promoted},
-		{"covered", b.writer.Covered},
-		{"replayed", b.writer.Replayed},
-		{"holding", uint64(b.writer.Holding)},
-		{"lines", b.writer.Lines},
-		{"late", b.writer.Late},
-		{"conflicts", b.writer.Conflicts},
-		{"commits", b.writer.Commits},
-		{"reloads", b.writer.Reloads},
-		{"riders", uint64(b.writer.Riders)},
-		{"evicted", b.writer.Evicted},
-		{"written", b.sink.Pings.Written},
-		{"dead_letters", b.sink.Pings.DeadLettered},
-		{"queued", b.sink.Pings.Queued},
-		{"queue_bytes", uint64(s.service.log.Bytes())},
-		{"damaged", b.damaged},
-		{"level", uint64(s.service.over.Level())},
+		{"promoted", b.Writer.Promoted},
+		{"covered", b.Writer.Covered},
+		{"replayed", b.Writer.Replayed},
+		{"holding", uint64(b.Writer.Holding)},
+		{"lines", b.Writer.Lines},
+		{"late", b.Writer.Late},
+		{"conflicts", b.Writer.Conflicts},
+		{"commits", b.Writer.Commits},
+		{"reloads", b.Writer.Reloads},
+		{"riders", uint64(b.Writer.Riders)},
+		{"evicted", b.Writer.Evicted},
+		{"written", b.Sink.Pings.Written},
+		{"dead_letters", b.Sink.Pings.DeadLettered},
+		{"queued", b.Sink.Pings.Queued},
+		{"queue_bytes", uint64(s.cfg.Parts.Log.Bytes())},
+		{"damaged", b.Damaged},
+		{"level", uint64(s.cfg.Parts.Overload.Level())},
 	} {
 		p.integer(f.name, f.v)
 	}
-	if s.service.rollup != nil {
-		st := s.service.rollup.Stats()
+	if s.cfg.Parts.Rollup != nil {
+		st := s.cfg.Parts.Rollup.Stats()
 		p.integer("rollup_pings", st.Pings)
 		p.integer("rollup_late", st.Late)
 	}
@@ -114,19 +124,19 @@ func (s *self) whole(b *books, at int64) point {
 
 // reasons are the points that count by reason: of dead letters, of pings that
 // were rejected, of numbers out of range.
-func (s *self) reasons(b *books, at int64) (list []pingline.Entry) {
+func (s *Self) reasons(b *Books, at int64) (list []pingline.Entry) {
 	dead := map[string]uint64{}
-	for i := range b.shards {
-		for reason, n := range b.shards[i].DeadLetters {
+	for i := range b.Shards {
+		for reason, n := range b.Shards[i].DeadLetters {
 			dead[reason] += n
 		}
 	}
 	for _, kind := range []struct {
 		name   string
 		counts map[string]uint64
-	}{{"dead_letter", dead}, {"rejected", b.server.Reasons}, {"out_of_range", b.server.OutOfRange}} {
+	}{{"dead_letter", dead}, {"rejected", b.Server.Reasons}, {"out_of_range", b.Server.OutOfRange}} {
 		for _, reason := range slices.Sorted(maps.Keys(kind.counts)) {
-			p := newPoint("pingline_reason", at, "kind", kind.name, "node", s.node, "reason", reason)
+			p := newPoint("pingline_reason", at, "kind", kind.name, "node", s.cfg.Node, "reason", reason)
 			p.integer("count", kind.counts[reason])
 			list = append(list, p.entry())
 		}

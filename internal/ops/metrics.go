@@ -1,4 +1,4 @@
-package main
+package ops
 
 import (
 	"math"
@@ -14,8 +14,9 @@ import (
 	"pingline/sink"
 )
 
-// metrics are what cannot be read from the parts' counts afterwards: times.
-type metrics struct {
+// Metrics are measured as it happens: times, which no part counts. Safe for
+// concurrent use.
+type Metrics struct {
 	commit      prometheus.Histogram
 	commitPings prometheus.Histogram
 	request     *prometheus.HistogramVec
@@ -24,8 +25,9 @@ type metrics struct {
 	recent      recents
 }
 
-func newMetrics() *metrics {
-	return &metrics{
+// NewMetrics returns Metrics of nothing.
+func NewMetrics() *Metrics {
+	return &Metrics{
 		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "pingline_commit_seconds",
 			Help:    "Time an append to the log took.",
@@ -54,35 +56,42 @@ func newMetrics() *metrics {
 	}
 }
 
-func (m *metrics) observeCommit(took time.Duration, pings int) {
+// ObserveCommit is told of each commit, and of how many pings were in it.
+func (m *Metrics) ObserveCommit(took time.Duration, pings int) {
 	m.commit.Observe(took.Seconds())
 	m.commitPings.Observe(float64(pings))
 }
 
-func (m *metrics) observeRequest(route string, status int, took time.Duration) {
+// ObserveRequest is told of each request that was answered.
+func (m *Metrics) ObserveRequest(route string, status int, took time.Duration) {
 	m.request.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
-func (m *metrics) observeWrite(shard string, seconds float64) {
+// ObserveWrite is told of each write to a shard.
+func (m *Metrics) ObserveWrite(shard string, seconds float64) {
 	m.write.WithLabelValues(shard).Observe(seconds)
 	m.recent.of(shard).write.observe(seconds)
 }
 
-func (m *metrics) observeFreshness(shard, lane string, seconds float64) {
+// ObserveFreshness is told of each ping that a lane has stored, and of its age.
+func (m *Metrics) ObserveFreshness(shard, lane string, seconds float64) {
 	m.freshness.WithLabelValues(lane).Observe(seconds)
 	m.recent.of(shard).freshness.observe(seconds)
 }
 
-// handler serves the metrics of s in Prometheus' format.
-func (m *metrics) handler(s *service) http.Handler {
+// Handler serves the metrics of a node in Prometheus' format.
+func (m *Metrics) Handler(p *Parts, self *Self) http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.commit, m.commitPings, m.request, m.write, m.freshness, counts{s},
+	r.MustRegister(m.commit, m.commitPings, m.request, m.write, m.freshness, counts{p, self},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 
 // counts reads the counts of all parts when asked.
-type counts struct{ s *service }
+type counts struct {
+	*Parts
+	self *Self
+}
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("pingline_"+name, help, labels, nil)
@@ -144,60 +153,60 @@ func (c counts) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	b := c.s.books()
+	b := c.Books()
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
-		counter(descPings, b.verdict(v), v.String())
+		counter(descPings, b.Verdict(v), v.String())
 	}
-	counter(descHeld, b.writer.Promoted, "promoted")
-	counter(descHeld, b.writer.Covered, "covered")
-	gauge(descKept, b.kept())
-	gauge(descHolding, float64(b.writer.Holding))
-	for field, n := range b.server.Reasons {
+	counter(descHeld, b.Writer.Promoted, "promoted")
+	counter(descHeld, b.Writer.Covered, "covered")
+	gauge(descKept, b.Kept())
+	gauge(descHolding, float64(b.Writer.Holding))
+	for field, n := range b.Server.Reasons {
 		counter(descRejected, n, field)
 	}
-	for field, n := range b.server.OutOfRange {
+	for field, n := range b.Server.OutOfRange {
 		counter(descOutOfRange, n, field)
 	}
-	for i := range b.shards {
-		c.collectShard(&b.shards[i], counter, gauge)
+	for i := range b.Shards {
+		c.collectShard(&b.Shards[i], counter, gauge)
 	}
-	if size, err := c.s.sink.DeadLetters().Bytes(); err == nil {
+	if size, err := c.Sink.DeadLetters().Bytes(); err == nil {
 		gauge(descDeadBytes, float64(size))
 	}
-	gauge(descSinkBytes, float64(c.s.sink.Memory()))
-	gauge(descDeadMost, float64(c.s.cfg.DeadletterMaxBytes))
-	counter(descReplayed, b.writer.Replayed)
-	gauge(descQueueBytes, float64(c.s.log.Bytes()))
-	gauge(descQueueAll, float64(b.sink.Pings.Queued))
-	gauge(descTrouble, bit(c.s.log.Trouble() != nil))
-	counter(descDamage, b.damaged)
-	gauge(descBusy, b.writer.Busy.Seconds()/b.uptime.Seconds())
-	gauge(descFilter, float64(b.writer.Riders))
-	counter(descNew, b.writer.New)
-	counter(descEvicted, b.writer.Evicted)
-	counter(descLate, b.writer.Late)
-	counter(descConflicts, b.writer.Conflicts)
-	counter(descReloads, b.writer.Reloads)
-	gauge(descLevel, float64(c.s.over.Level()))
+	gauge(descSinkBytes, float64(c.Sink.Memory()))
+	gauge(descDeadMost, float64(c.DeadLetters))
+	counter(descReplayed, b.Writer.Replayed)
+	gauge(descQueueBytes, float64(c.Log.Bytes()))
+	gauge(descQueueAll, float64(b.Sink.Pings.Queued))
+	gauge(descTrouble, bit(c.Log.Trouble() != nil))
+	counter(descDamage, b.Damaged)
+	gauge(descBusy, b.Writer.Busy.Seconds()/b.Uptime.Seconds())
+	gauge(descFilter, float64(b.Writer.Riders))
+	counter(descNew, b.Writer.New)
+	counter(descEvicted, b.Writer.Evicted)
+	counter(descLate, b.Writer.Late)
+	counter(descConflicts, b.Writer.Conflicts)
+	counter(descReloads, b.Writer.Reloads)
+	gauge(descLevel, float64(c.Overload.Level()))
 	full := math.Inf(1)
-	if d, ok := c.s.over.Full(); ok {
+	if d, ok := c.Overload.Full(); ok {
 		full = d.Seconds()
 	}
 	gauge(descFull, full)
-	gauge(descInProgress, float64(b.server.InProgress))
-	gauge(descReading, float64(b.server.Reading))
-	gauge(descConnections, float64(b.server.Connections))
-	counter(descTurnedAway, b.server.TurnedAway)
-	counter(descDisplaced, b.server.Displaced)
-	counter(descSkipped, c.s.self.skipped.Load())
-	if c.s.rollup != nil {
-		collectRollup(c.s.rollup.Stats(), counter, gauge)
+	gauge(descInProgress, float64(b.Server.InProgress))
+	gauge(descReading, float64(b.Server.Reading))
+	gauge(descConnections, float64(b.Server.Connections))
+	counter(descTurnedAway, b.Server.TurnedAway)
+	counter(descDisplaced, b.Server.Displaced)
+	counter(descSkipped, c.self.skipped.Load())
+	if c.Rollup != nil {
+		collectRollup(c.Rollup.Stats(), counter, gauge)
 	}
-	for _, a := range c.s.accounts(&b) {
+	for _, a := range c.accounts(&b) {
 		gauge(descMemory, float64(a.bytes), a.name)
 		gauge(descMemoryMost, float64(a.most), a.name)
 	}
-	for equation, gap := range b.gaps() {
+	for equation, gap := range b.Gaps() {
 		gauge(descGap, float64(gap), equation)
 	}
 }

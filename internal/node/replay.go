@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -14,20 +14,20 @@ const replayEvery = time.Second
 
 // replay puts the dead letters that pingline deadletter replay has moved back
 // into the log, until ctx is cancelled. While the log takes none they wait.
-func (s *service) replay(ctx context.Context) error {
+func (n *Node) replay(ctx context.Context) error {
 	tick := time.NewTicker(replayEvery)
 	defer tick.Stop()
 	for {
-		n, err := s.sink.DeadLetters().TakeReplays(ctx, s.resubmit)
-		if n > 0 {
-			s.logger.Info("dead letters are back in the log", "rows", n)
+		rows, err := n.sink.DeadLetters().TakeReplays(ctx, n.resubmit)
+		if rows > 0 {
+			n.logger.Info("dead letters are back in the log", "rows", rows)
 		}
 		note := ""
 		if err != nil && ctx.Err() == nil {
 			note = fmt.Sprintf("dead letters are not replayed: %v", err)
 		}
-		if before := s.replayNote.Swap(&note); note != "" && (before == nil || *before != note) {
-			s.logger.Warn("dead letters are not replayed", "error", err)
+		if before := n.replayNote.Swap(&note); note != "" && (before == nil || *before != note) {
+			n.logger.Warn("dead letters are not replayed", "error", err)
 		}
 		select {
 		case <-tick.C:
@@ -39,10 +39,10 @@ func (s *service) replay(ctx context.Context) error {
 
 // resubmit makes letters durable in the log, as lines for the shards that
 // refused them.
-func (s *service) resubmit(letters []*sink.DeadLetter) error {
+func (n *Node) resubmit(letters []*sink.DeadLetter) error {
 	var job ingest.Job
 	for _, l := range letters {
 		job.Entries = append(job.Entries, l.Entry())
 	}
-	return s.writer.Submit(&job)
+	return n.writer.Submit(&job)
 }

@@ -1,0 +1,188 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/partition"
+)
+
+// Config is every setting of a node. DefaultConfig of its parts apply where the
+// command has no flag; nothing here is defaulted. Errors name the flag of a
+// setting, as pingline serve has it.
+type Config struct {
+	Listen    string // address for pings
+	OpsListen string // address for metrics and profiles; "" turns them off
+	DataDir   string // of log, cursors, filter state and dead letters
+	Name      string // of the node in its log and metrics; "" means the host's
+
+	Queue      string        // "embedded", or nats://host,host
+	QueueMax   int64         // bytes at which the log refuses
+	QueueLease time.Duration // how long a silent node keeps a log on nats://
+
+	Influx      Influx
+	Shards      []Shard // instead of Influx.Host
+	Routes      []Route
+	PartitionBy partition.By
+	HotCellRate float64       // pings/s of one part of a cell at which it is split
+	HotCells    string        // file of cells to split beforehand; "" means none
+	HandOver    time.Duration // how long a shard is down before others stand in; 0: never
+	Moved       []string      // shards that were removed and whose points are elsewhere
+
+	CellRes int // H3 resolution of the cell tag, 0 to 15
+	Bound   dedupe.Bound
+	Filter  dedupe.Config
+
+	MaxAge, MaxAhead     time.Duration // of a ping's ts
+	MaxBody, MaxInflated int64         // bytes of a request's body, as sent and decompressed
+	MaxPings             int           // of a request
+	MaxInProgress        int64         // bytes of requests in work, as far as memory allows
+
+	MaxConnections int     // as far as files and memory allow
+	RiderRate      float64 // pings/s; 0: no limit, as for the other rates
+	RiderBurst     float64 // pings
+	ClientRate     float64 // pings/s
+	NewRidersRate  float64 // tracks/s
+	ReadRate       float64 // reads/s
+	TrustedProxies []netip.Prefix
+
+	ShedHold time.Duration // how long there must be room before a level is left
+
+	BatchLines     int
+	BatchBytes     int64
+	BatchWait      time.Duration
+	DeadLettersMax int64 // bytes at which writing stops
+
+	Rollup         []int // H3 resolutions, finest first; none: no roll-up
+	RollupWindows  []time.Duration
+	RollupLateness time.Duration
+
+	Drain  time.Duration // how long Run may wait, once told to stop, until all is written; 0 leaves it queued
+	Logger *slog.Logger  // nil means slog.Default()
+}
+
+// Influx is what holds for each InfluxDB, unless its Shard says otherwise.
+type Influx struct {
+	Host      string // URL of the only one, if there are no Shards
+	Token     string // user:password on 1.8
+	TokenFile string // holds the token, instead
+	Org       string
+	Bucket    string
+	Timeout   time.Duration // of a write
+}
+
+// Check returns an error that names the settings that do not go together. It opens
+// no file.
+func (c *Config) Check() error {
+	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
+		return errors.New("--influx-token and --influx-token-file: give one of them")
+	}
+	if !(c.HotCellRate > 0) {
+		return fmt.Errorf("--hot-cell-rate: %v is not above 0", c.HotCellRate)
+	}
+	if c.HandOver < 0 {
+		return fmt.Errorf("--shard-handover: %v is below 0", c.HandOver)
+	}
+	names, kinds := map[string]bool{"a": len(c.Shards) == 0}, map[string]bool{}
+	for _, s := range c.Shards {
+		if names[s.Name] {
+			return fmt.Errorf("--shard: name %q is there twice", s.Name)
+		}
+		names[s.Name] = true
+	}
+	for _, r := range c.Routes {
+		if !names[r.Shard] {
+			return fmt.Errorf("--route: no shard is named %q", r.Shard)
+		}
+		if kinds[r.Kind] {
+			return fmt.Errorf("--route: %s has two", r.Kind)
+		}
+		kinds[r.Kind] = true
+	}
+	_, err := newLayout(c)
+	return err
+}
+
+// Shard is one of several stores. Settings that are empty are those of Influx.
+type Shard struct {
+	Name, URL, Org, Bucket, TokenFile string
+	Weight                            float64
+	Kind                              string // a name in the table stores; "" means influx
+}
+
+// UnmarshalText reads name=…,url=…,….
+func (s *Shard) UnmarshalText(text []byte) error {
+	*s = Shard{Weight: 1}
+	seen := map[string]bool{}
+	for part := range strings.SplitSeq(string(text), ",") {
+		key, value, ok := strings.Cut(part, "=")
+		if !ok || value == "" {
+			return fmt.Errorf("%q is not of the form key=value", part)
+		}
+		if seen[key] {
+			return fmt.Errorf("%s is there twice", key)
+		}
+		seen[key] = true
+		if err := s.set(key, value); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.Name == "":
+		return errors.New("a shard needs a name")
+	case s.URL == "":
+		return fmt.Errorf("shard %s needs a url", s.Name)
+	}
+	return nil
+}
+
+func (s *Shard) set(key, value string) (err error) {
+	switch key {
+	case "name":
+		s.Name, err = value, pingline.CheckName(key, value)
+	case "url":
+		s.URL = value
+	case "org":
+		s.Org = value
+	case "bucket":
+		s.Bucket = value
+	case "token-file":
+		s.TokenFile = value
+	case "weight":
+		if s.Weight, err = strconv.ParseFloat(value, 64); err != nil || !(s.Weight > 0 && s.Weight <= 1e6) {
+			err = fmt.Errorf("weight: %q is not in (0, 1000000]", value)
+		}
+	case "kind":
+		s.Kind = value
+		if kindOf(value) == nil {
+			err = fmt.Errorf("kind: %q is not %s", value, strings.Join(Stores(), " or "))
+		}
+	default:
+		err = fmt.Errorf("unknown key %q: one of name, url, org, bucket, token-file, weight, kind", key)
+	}
+	return err
+}
+
+// Route is a kind of entry that goes to one place, instead of being spread.
+type Route struct{ Kind, Shard, Bucket string }
+
+var routeKinds = []string{"location", "event", "activity", "self"}
+
+// UnmarshalText reads KIND=SHARD[/BUCKET].
+func (r *Route) UnmarshalText(text []byte) error {
+	kind, to, ok := strings.Cut(string(text), "=")
+	if !ok || to == "" || !slices.Contains(routeKinds, kind) {
+		return fmt.Errorf("%q is not of the form KIND=SHARD[/BUCKET], KIND one of %s", text, strings.Join(routeKinds, ", "))
+	}
+	r.Kind = kind
+	r.Shard, r.Bucket, _ = strings.Cut(to, "/")
+	return nil
+}

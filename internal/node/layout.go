@@ -1,0 +1,168 @@
+package node
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"pingline"
+	"pingline/partition"
+	"pingline/sink"
+)
+
+// layout is where points go: the shards, and how keys are spread over the first
+// of them.
+type layout struct {
+	shards []sink.Shard
+	over   *partition.Shards
+	routes map[string]int
+	keys   *partition.Keys
+
+	buckets []bucket // of shards
+}
+
+// bucket is where a shard's points are, and the setting that names it.
+type bucket struct{ url, org, name, setting string }
+
+func (b *bucket) same(o *bucket) bool { return b.url == o.url && b.org == o.org && b.name == o.name }
+
+// openLayout makes of the flags what the parts need.
+func openLayout(c *Config) (*layout, error) {
+	s, err := newLayout(c)
+	if err != nil {
+		return nil, err
+	}
+	splits, err := hotCells(c)
+	if err != nil {
+		return nil, err
+	}
+	s.keys, err = partition.NewKeys(partition.KeyConfig{
+		Shards: s.over, By: c.PartitionBy, HotRate: c.HotCellRate, Splits: splits,
+	})
+	return s, err
+}
+
+// newLayout is openLayout without what needs files.
+func newLayout(c *Config) (*layout, error) {
+	specs := c.Shards
+	if len(specs) == 0 {
+		specs = []Shard{{Name: "a", URL: c.Influx.Host, Weight: 1}}
+	}
+	s := &layout{routes: make(map[string]int)}
+	var list []partition.Shard
+	for _, spec := range specs {
+		if err := s.add(c, spec); err != nil {
+			return nil, err
+		}
+		list = append(list, partition.Shard{Name: spec.Name, Weight: spec.Weight})
+	}
+	var err error
+	if s.over, err = partition.NewShards(list...); err != nil {
+		return nil, err
+	}
+	return s, s.addRoutes(c, specs)
+}
+
+// add takes a --shard.
+func (s *layout) add(c *Config, spec Shard) error {
+	return s.addAs(c, spec, "--shard name="+spec.Name)
+}
+
+// addAs takes a shard that a setting names; what it does not say is as for
+// --influx-…. Two that are one bucket, or have one name, are refused.
+func (s *layout) addAs(c *Config, spec Shard, setting string) error {
+	at := bucketOf(c, spec)
+	at.setting = setting
+	for i, other := range s.buckets {
+		switch {
+		case at.same(&other):
+			return fmt.Errorf("%s and %s are the same bucket", other.setting, setting)
+		case s.shards[i].Name == spec.Name:
+			return fmt.Errorf("%s and %s: both would be called %q", other.setting, setting, spec.Name)
+		}
+	}
+	influx, err := kindOf(spec.Kind).open(spec, &c.Influx)
+	if err != nil {
+		return fmt.Errorf("shard %s: %w", spec.Name, err)
+	}
+	s.shards = append(s.shards, sink.Shard{Name: spec.Name, Influx: influx})
+	s.buckets = append(s.buckets, at)
+	return nil
+}
+
+// bucketOf says where a shard's points are, however its URL is written.
+func bucketOf(c *Config, spec Shard) bucket {
+	at := strings.TrimRight(spec.URL, "/")
+	if u, err := url.Parse(at); err == nil {
+		u.Host = strings.ToLower(u.Host)
+		port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+		u.Host = strings.TrimSuffix(u.Host, cmp.Or(port, "/"))
+		at = u.String()
+	}
+	return bucket{url: at, org: cmp.Or(spec.Org, c.Influx.Org), name: cmp.Or(spec.Bucket, c.Influx.Bucket)}
+}
+
+// addRoutes makes another bucket of a shard a shard of its own, over which
+// nothing is spread. A bucket that is known already is that shard.
+func (s *layout) addRoutes(c *Config, specs []Shard) error {
+	for _, r := range c.Routes {
+		spec := specs[slices.IndexFunc(specs, func(s Shard) bool { return s.Name == r.Shard })]
+		if r.Bucket != "" {
+			spec.Name, spec.Bucket = bucketName(r), r.Bucket
+		}
+		at := bucketOf(c, spec)
+		to := slices.IndexFunc(s.buckets, func(b bucket) bool { return b.same(&at) })
+		if to < 0 {
+			to = len(s.shards)
+			if err := s.addAs(c, spec, fmt.Sprintf("--route %s=%s/%s", r.Kind, r.Shard, r.Bucket)); err != nil {
+				return err
+			}
+		}
+		s.routes[r.Kind] = to
+	}
+	return nil
+}
+
+// bucketName names a bucket of a shard as a shard of its own: by letters that
+// names may have.
+func bucketName(r Route) string {
+	bucket := strings.Map(func(c rune) rune {
+		if pingline.CheckName("bucket", string(c)) != nil {
+			return '_'
+		}
+		return c
+	}, r.Bucket)
+	name := r.Shard + ":" + bucket
+	return name[:min(len(name), pingline.MaxName)]
+}
+
+// read returns the shards that pings may be in.
+func (s *layout) read() []sink.Shard {
+	list := slices.Clone(s.shards[:s.over.Len()])
+	for _, kind := range [...]string{"location", "event"} {
+		if i, ok := s.routes[kind]; ok && i >= s.over.Len() {
+			list = append(list, s.shards[i])
+		}
+	}
+	return list
+}
+
+func hotCells(c *Config) (map[uint64]int, error) {
+	path := c.HotCells
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--hot-cells: %w", err)
+	}
+	defer file.Close()
+	splits, err := partition.ParseHotCells(file, c.CellRes)
+	if err != nil {
+		return nil, fmt.Errorf("--hot-cells: %s: %w", path, err)
+	}
+	return splits, nil
+}

@@ -1,0 +1,56 @@
+package node
+
+import (
+	"log/slog"
+	"math"
+	"os"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/dustin/go-humanize"
+)
+
+// memoryShare is what of a container's memory is ours to plan with: the rest is
+// for what Go does not count, and for being late.
+const memoryShare = 0.9
+
+// garbageShare is how much garbage there may be, in percent of what lives. Go's
+// default of 100 would double the log's cache and the filter; these have few
+// pointers, so that looking for garbage twice as often costs little.
+const garbageShare = 50
+
+// LimitMemory keeps garbage down, unless GOGC is set, and makes Go's memory limit
+// follow that of the control group, unless GOMEMLIMIT is set. It returns the limit
+// for people.
+func LimitMemory() string {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbageShare)
+	}
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return humanize.IBytes(uint64(debug.SetMemoryLimit(-1))) + " (GOMEMLIMIT)"
+	}
+	group, err := memlimit.FromCgroup()
+	if err != nil {
+		return "none"
+	}
+	limit := int64(memoryShare * float64(group))
+	debug.SetMemoryLimit(limit)
+	return humanize.IBytes(uint64(limit)) + " (control group)"
+}
+
+// limitInProgress keeps requests in work to a quarter of the memory limit.
+func limitInProgress(asked int64, logger *slog.Logger) int64 {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 || asked <= limit/4 {
+		return asked
+	}
+	logger.Warn("requests in progress are limited to a quarter of the memory limit", "bytes", limit/4, "configured", asked)
+	return limit / 4
+}
+
+// readingMost is what reads may take, unless memory is short.
+const readingMost = 64 << 20
+
+// limitReading keeps reads to a sixteenth of the memory limit, but for the least
+// that one read takes.
+func limitReading() int64 { return max(4<<20, min(readingMost, debug.SetMemoryLimit(-1)/16)) }

@@ -1,0 +1,333 @@
+// Package node runs the ingester: it opens the parts in the order a ping passes
+// them, runs them, and stops them in that order, so that each has taken in all that
+// the one before gave it.
+//
+// Only this package knows which stores and which protocols of clients there are:
+// the tables stores and protocols.
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/ingest"
+	"pingline/ingest/server"
+	"pingline/internal/ops"
+	"pingline/partition"
+	"pingline/queue"
+	"pingline/rollup"
+	"pingline/sink"
+)
+
+// Node is the ingester: the parts a ping passes, in that order.
+type Node struct {
+	cfg     *Config
+	logger  *slog.Logger
+	metrics *ops.Metrics
+	server  *server.Server
+	writer  *ingest.Writer
+	over    *ingest.Overload
+	log     *queue.Log
+	rollup  *rollup.Rollup // nil if it is off
+	parts   ops.Parts
+	self    *ops.Self
+	layout  *layout
+	sink    *sink.Sink
+	ops     *ops.Server // nil if it is off
+
+	replayNote atomic.Pointer[string] // why replayed dead letters wait, or ""
+}
+
+// Open brings up all parts; those already open are closed when one fails. Run
+// closes them.
+func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
+	n := &Node{cfg: &cfg, logger: cmp.Or(cfg.Logger, slog.Default()), metrics: ops.NewMetrics()}
+	began := time.Now()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	if cfg.Name == "" {
+		if cfg.Name, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("--node is needed: %w", err)
+		}
+	}
+	if n.layout, err = openLayout(&cfg); err != nil {
+		return nil, err
+	}
+	filterDir := filepath.Join(cfg.DataDir, "filter")
+	if err := os.MkdirAll(filterDir, 0o700); err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	n.log, err = queue.Open(ctx, queue.Config{
+		Dir:        filepath.Join(cfg.DataDir, "log"),
+		URL:        cfg.Queue,
+		Node:       cfg.Name,
+		Lease:      cfg.QueueLease,
+		MaxBytes:   cfg.QueueMax,
+		CacheBytes: logCache,
+		Logger:     n.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{cfg.DataDir, filterDir, filepath.Join(cfg.DataDir, DeadLetterDir)} {
+		n.log.Watch(dir)
+	}
+	n.over = ingest.NewOverload(ingest.OverloadConfig{
+		Log:      n.log,
+		Signals:  n.signals,
+		MaxError: cfg.Bound.MaxError,
+		Hold:     cfg.ShedHold,
+		Logger:   n.logger,
+	})
+	n.writer, err = ingest.OpenWriter(ctx, ingest.WriterConfig{
+		Log:           n.log,
+		Filter:        cfg.Filter,
+		Bound:         cfg.Bound,
+		Overload:      n.over,
+		Keys:          n.layout.keys,
+		Written:       n.written,
+		Node:          cfg.Name,
+		Dir:           filterDir,
+		Logger:        n.logger,
+		ObserveCommit: n.metrics.ObserveCommit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if n.rollup, err = n.openRollup(); err != nil {
+		return nil, err
+	}
+	if n.sink, err = n.openSink(); err != nil {
+		return nil, err
+	}
+	if n.server, err = n.openServer(); err != nil {
+		return nil, err
+	}
+	n.parts = ops.Parts{
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup,
+		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: 3*sinkMemory + 1<<20, RollupMost: rollupMemory(),
+		DeadLetters: cfg.DeadLettersMax,
+	}
+	n.self = ops.NewSelf(ops.SelfConfig{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints})
+	if cfg.OpsListen != "" {
+		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts, n.self)); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// DeadLetterDir is the directory of the dead letters in the data directory.
+const DeadLetterDir = "deadletter"
+
+// Memory that parts are given.
+const (
+	logCache   = 32 << 20 // the log's newest records
+	sinkMemory = 64 << 20 // batches: see sink.Config.BatchMemory
+)
+
+func (n *Node) openSink() (*sink.Sink, error) {
+	c := n.cfg
+	return sink.New(sink.Config{
+		Log:                n.log,
+		Shards:             n.layout.shards,
+		Spread:             n.layout.over,
+		Routes:             n.layout.routes,
+		Moved:              c.Moved,
+		HandOver:           c.HandOver,
+		Level:              n.over.Level,
+		BatchLines:         c.BatchLines,
+		BatchBytes:         int(c.BatchBytes),
+		BatchWait:          c.BatchWait,
+		BatchMemory:        sinkMemory,
+		DeadLetterDir:      filepath.Join(c.DataDir, DeadLetterDir),
+		DeadLetterMaxBytes: c.DeadLettersMax,
+		Logger:             n.logger,
+		ObserveWrite:       n.metrics.ObserveWrite,
+		ObserveFreshness:   n.metrics.ObserveFreshness,
+	})
+}
+
+func (n *Node) openServer() (*server.Server, error) {
+	c := n.cfg
+	cells, err := partition.NewCells(c.CellRes)
+	if err != nil {
+		return nil, err
+	}
+	return server.New(server.Config{
+		Listen: c.Listen,
+		Writer: n.writer,
+		Cells:  cells,
+		Reader: n.reader(),
+		Kept:   n.sink.Kept,
+		Limits: server.Limits{
+			MaxBody:     int(c.MaxBody),
+			MaxInflated: int(c.MaxInflated),
+			MaxPings:    c.MaxPings,
+			Times:       pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},
+		},
+		MaxInProgress:  limitInProgress(c.MaxInProgress, n.logger),
+		MaxReading:     limitReading(),
+		MaxConnections: limitConnections(c.MaxConnections, n.logger),
+		RiderRate:      c.RiderRate,
+		RiderBurst:     c.RiderBurst,
+		ClientRate:     c.ClientRate,
+		NewRidersRate:  c.NewRidersRate,
+		ReadRate:       c.ReadRate,
+		TrustedProxies: c.TrustedProxies,
+		Notes:          n.Notes,
+		ObserveRequest: n.metrics.ObserveRequest,
+	})
+}
+
+// Run serves until ctx is cancelled or a part fails, then stops the parts in
+// the order a ping passes them, so that each has taken in all that the one
+// before gave it, and closes the log.
+func (n *Node) Run(ctx context.Context) error {
+	g, failed := errgroup.WithContext(ctx)
+	later := context.WithoutCancel(ctx)
+	counting, stopCounting := context.WithCancel(later)
+	writing, stopWriting := context.WithCancel(later)
+	sinking, stopSinking := context.WithCancel(later)
+	replaying, stopReplaying := context.WithCancel(failed)
+	replayed := make(chan struct{})
+	g.Go(func() error {
+		defer close(replayed)
+		return n.replay(replaying)
+	})
+	g.Go(func() error {
+		defer stopCounting()
+		defer func() { stopReplaying(); <-replayed }()
+		return n.server.Run(failed)
+	})
+	// Parts that count give their lines to the writer until they have ended.
+	var counters sync.WaitGroup
+	for _, run := range n.counters() {
+		counters.Add(1)
+		g.Go(func() error {
+			defer counters.Done()
+			return run(counting)
+		})
+	}
+	g.Go(func() error {
+		defer stopWriting()
+		<-counting.Done()
+		counters.Wait()
+		return nil
+	})
+	g.Go(func() error {
+		defer stopSinking()
+		if err := n.writer.Run(writing); err != nil {
+			return err
+		}
+		return n.drained(sinking)
+	})
+	g.Go(func() error { return n.sink.Run(sinking) })
+	g.Go(func() error { return n.trim(sinking) })
+	g.Go(func() error { return n.over.Run(sinking) })
+	g.Go(func() error { return n.log.WaitLost(sinking) })
+	if n.ops != nil {
+		g.Go(func() error { return n.ops.Run(sinking) })
+	}
+	// Whichever part fails, the first in the order must hear of it.
+	return errors.Join(g.Wait(), n.close())
+}
+
+// counters are the parts that read the log and write lines about it.
+func (n *Node) counters() []func(context.Context) error {
+	list := []func(context.Context) error{n.self.Run}
+	if n.rollup != nil {
+		list = append(list, n.rollup.Run)
+	}
+	return list
+}
+
+// drained waits until all that was taken in is written, at most cfg.Drain.
+func (n *Node) drained(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Drain)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for n.cfg.Drain > 0 && n.Queued() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%d pings were not written within %v", n.Queued(), n.cfg.Drain)
+		}
+	}
+	return nil
+}
+
+// trim frees what every reader of the log has passed, until ctx is cancelled.
+func (n *Node) trim(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := n.log.TrimKept(); err != nil {
+			n.logger.Warn("trimming waits", "error", err)
+		}
+	}
+}
+
+func (n *Node) close() error {
+	if n.log == nil {
+		return nil
+	}
+	return n.log.Close()
+}
+
+// Queued is how many stored pings and lines of our own have not yet reached InfluxDB.
+func (n *Node) Queued() uint64 {
+	a := n.sink.Account()
+	return a.Pings.Queued + a.Lines.Queued
+}
+
+// Notes tell what an operator must know.
+func (n *Node) Notes() []string {
+	var notes []string
+	for _, d := range n.log.Damage() {
+		notes = append(notes, d.Error())
+	}
+	if note := n.replayNote.Load(); note != nil && *note != "" {
+		notes = append(notes, *note)
+	}
+	if n.rollup != nil {
+		notes = append(notes, n.rollup.Notes()...)
+	}
+	return append(notes, n.sink.Notes()...)
+}
+
+// Books are the accounts of this moment.
+func (n *Node) Books() ops.Books { return n.parts.Books() }
+
+// Addr is the address that pings are taken at.
+func (n *Node) Addr() net.Addr { return n.server.Addr() }
+
+// OpsURL is where the metrics are, or "off".
+func (n *Node) OpsURL() string {
+	if n.ops == nil {
+		return "off"
+	}
+	return "http://" + n.ops.Addr().String() + "/metrics"
+}

@@ -1,0 +1,48 @@
+package node
+
+import (
+	"cmp"
+
+	"pingline/sink"
+)
+
+// storeKind is a kind of store that a --shard may be.
+type storeKind struct {
+	name string
+	open func(Shard, *Influx) (*sink.Influx, error)
+}
+
+// stores is the list of stores that Pingline writes to. The first is that of a
+// shard that names none.
+var stores = []storeKind{
+	{"influx", openInflux},
+}
+
+// Stores returns the names of the kinds of store, the default first.
+func Stores() (names []string) {
+	for _, k := range stores {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// kindOf returns the kind of a name, the default of "", or nil.
+func kindOf(name string) *storeKind {
+	for i := range stores {
+		if name == "" || stores[i].name == name {
+			return &stores[i]
+		}
+	}
+	return nil
+}
+
+func openInflux(s Shard, all *Influx) (*sink.Influx, error) {
+	return sink.NewInflux(sink.InfluxConfig{
+		URL:       s.URL,
+		Token:     all.Token,
+		TokenFile: cmp.Or(s.TokenFile, all.TokenFile),
+		Org:       cmp.Or(s.Org, all.Org),
+		Bucket:    cmp.Or(s.Bucket, all.Bucket),
+		Timeout:   all.Timeout,
+	})
+}

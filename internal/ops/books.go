@@ -1,0 +1,97 @@
+package ops
+
+import (
+	"time"
+
+	"pingline"
+	"pingline/ingest"
+	"pingline/ingest/server"
+	"pingline/queue"
+	"pingline/rollup"
+	"pingline/sink"
+)
+
+// Parts are those of a node that have something to tell, and their limits. All are
+// safe for concurrent use.
+type Parts struct {
+	Log      *queue.Log
+	Writer   *ingest.Writer
+	Server   *server.Server
+	Overload *ingest.Overload
+	Sink     *sink.Sink
+	Rollup   *rollup.Rollup // nil if it is off
+
+	Began       time.Time // when the process began to count
+	LogCache    int64     // bytes that the log's newest records may take
+	FilterMost  int64     // bytes that the filter may take
+	SinkMost    int64     // bytes that the sink may take
+	RollupMost  int64     // bytes that the roll-up may take
+	DeadLetters int64     // bytes of dead letters at which writing stops
+}
+
+// Books are the accounts of one moment: the pings that came in, and their fates.
+type Books struct {
+	Server  server.Stats
+	Writer  ingest.WriterStats
+	Shards  []sink.Stats
+	Sink    sink.Account
+	Damaged uint64 // commits
+	Uptime  time.Duration
+}
+
+// Books reads the sink first and the server last: a ping that moves on meanwhile
+// then shows as not yet written rather than as written without having been
+// received.
+func (p *Parts) Books() Books {
+	b := Books{Sink: p.Sink.Account(), Shards: p.Sink.Stats(), Uptime: time.Since(p.Began)}
+	b.Writer, b.Server = p.Writer.Stats(), p.Server.Stats()
+	for _, d := range p.Log.Damage() {
+		b.Damaged += d.To - d.From + 1
+	}
+	return b
+}
+
+// Verdict returns how many pings were answered v.
+func (b *Books) Verdict(v pingline.Verdict) uint64 {
+	switch v {
+	case pingline.Rejected:
+		return b.Server.Rejected
+	case pingline.Shed:
+		return b.Server.Shed + b.Writer.Verdicts[v]
+	}
+	return b.Writer.Verdicts[v]
+}
+
+// Gaps returns what each equation of the accounts lacks; each is 0 when no
+// request is in work:
+//
+//	verdicts: received = accepted + held + redundant + duplicate + shed + rejected
+//	held:     holding at start + held = promoted + covered + holding
+//	stored:   queued at start + accepted + promoted + replayed = written + dead-lettered + damaged + queued
+//	lines:    the same for our own lines
+func (b *Books) Gaps() map[string]int64 {
+	verdicts := int64(b.Server.Received)
+	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
+		verdicts -= int64(b.Verdict(v))
+	}
+	w := &b.Writer
+	held := w.StartHolding + int64(w.Verdicts[pingline.Held]) - int64(w.Promoted) - int64(w.Covered) - int64(w.Holding)
+	stored := lack(w.StartTotals[pingline.TotalStored], w.Verdicts[pingline.Accepted]+w.Promoted+w.Replayed, &b.Sink.Pings)
+	lines := lack(w.StartTotals[pingline.TotalLines], w.Lines, &b.Sink.Lines)
+	return map[string]int64{"verdicts": verdicts, "held": held, "stored": stored, "lines": lines}
+}
+
+// lack returns how many of the entries in the log at the start, and of those that
+// came since, are neither passed nor queued.
+func lack(start, came uint64, y *sink.Tally) int64 {
+	return int64(start + came - y.Start - y.Written - y.DeadLettered - y.Damaged - y.Queued)
+}
+
+// Kept returns which part of the valid pings is stored, so far.
+func (b *Books) Kept() float64 {
+	valid := b.Server.Received - b.Server.Rejected
+	if valid == 0 {
+		return 0
+	}
+	return float64(b.Verdict(pingline.Accepted)+b.Writer.Promoted) / float64(valid)
+}
