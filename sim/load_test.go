@@ -92,22 +92,30 @@ func TestLoadDeliversEveryPingThroughFaults(t *testing.T) {
 
 func TestLoadHonoursRetryAfter(t *testing.T) {
 	for _, tt := range []struct {
-		header      string
+		header      string // with "from now" a duration, of which the date is sent
 		least, most time.Duration
 	}{
 		{"7", 7 * time.Second, 10500 * time.Millisecond},
 		{"0", 25 * time.Millisecond, 125 * time.Millisecond},
-		{"Fri, 31 Dec 1999 00:00:00 GMT", 25 * time.Millisecond, 125 * time.Millisecond},
+		{"-24h from now", 25 * time.Millisecond, 125 * time.Millisecond},
 		{"86400", time.Minute, 90 * time.Second},
-		{"Sat, 01 Jan 2000 00:00:30 GMT", 20 * time.Second, 45 * time.Second}, // a bubble's clock starts at 00:00:00
+		{"30s from now", 20 * time.Second, 45 * time.Second},
 		{"", 25 * time.Millisecond, 125 * time.Millisecond},
 		{"-1", 25 * time.Millisecond, 125 * time.Millisecond},
 	} {
 		t.Run(tt.header, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				header := tt.header
+				if text, ok := strings.CutSuffix(header, " from now"); ok {
+					d, err := time.ParseDuration(text)
+					if err != nil {
+						t.Fatal(err)
+					}
+					header = time.Now().Add(d).UTC().Format(http.TimeFormat)
+				}
 				in, transport := serve(t, func(n int, _ []wirePing) fault {
 					if n == 0 {
-						return fault{status: http.StatusServiceUnavailable, retryAfter: tt.header}
+						return fault{status: http.StatusServiceUnavailable, retryAfter: header}
 					}
 					return fault{}
 				})
