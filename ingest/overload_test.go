@@ -223,24 +223,16 @@ func TestUrgentJobsGoFirst(t *testing.T) {
 	p.holdRequests(true)
 	done := make(chan error, 10)
 	send := func(j *Job) { go func() { done <- w.Submit(j) }() }
-	wait := func(what string, ok func() bool) {
-		t.Helper()
-		for limit := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
-			if time.Now().After(limit) {
-				t.Fatal("never: " + what)
-			}
-		}
-	}
 	send(job("under-way", t0, 1))
-	wait("a job is taken", p.heldRequest)
+	eventually(t, "a job is taken", p.heldRequest)
 	for i := range 5 {
 		send(job(fmt.Sprint("crowd-", i), t0, 1))
 	}
-	wait("five jobs wait", func() bool { return len(w.jobs) == 5 })
+	eventually(t, "five jobs wait", func() bool { return len(w.jobs) == 5 })
 	urgent := job("in-need", t0, 1)
 	urgent.Urgent = true
 	send(urgent)
-	wait("an urgent job waits", func() bool { return len(w.urgent) == 1 })
+	eventually(t, "an urgent job waits", func() bool { return len(w.urgent) == 1 })
 	p.holdRequests(false)
 	for range 7 {
 		if err := <-done; err != nil {

@@ -170,9 +170,7 @@ func TestStoppedWriterTakesNoJobs(t *testing.T) {
 	for i := range cap(errs) {
 		go func() { errs <- w.Submit(job(fmt.Sprint("r-", i), t0, 3)) }()
 	}
-	for len(w.jobs) < cap(errs) {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "all jobs wait", func() bool { return len(w.jobs) == cap(errs) })
 	w.putOff = <-w.jobs
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -349,23 +350,22 @@ func TestDuplicateWaitsForItsOriginal(t *testing.T) {
 	w, _ := testWriter(t, WriterConfig{Log: log, Patience: time.Minute, Bound: dedupe.Bound{MaxError: 10}})
 	submit(t, w, job("r-0", t0, 1))
 	p.holdRequests(true)
-	answers := make(chan string, 2)
-	for _, name := range []string{"one", "other"} {
-		go func() {
+	var durable atomic.Bool
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
 			if err := w.Submit(job("r-1", t0, 1)); err != nil {
 				t.Error(err)
 			}
-			answers <- name
-		}()
+			if !durable.Load() {
+				t.Error("one was answered while nothing could be durable")
+			}
+		})
 	}
-	select {
-	case name := <-answers:
-		t.Fatalf("%s was answered while nothing can be durable", name)
-	case <-time.After(200 * time.Millisecond):
-	}
+	eventually(t, "the commit is on its way", p.heldRequest)
+	durable.Store(true)
 	p.holdRequests(false)
-	<-answers
-	<-answers
+	both.Wait()
 	st := w.Stats()
 	if st.Verdicts[pingline.Duplicate] != 1 {
 		t.Errorf("verdicts %v, want one duplicate", st.Verdicts)

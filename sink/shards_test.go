@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -166,13 +167,17 @@ func testDeadForEver(t *testing.T, handOver time.Duration) {
 	})
 	start(t, s)
 	trimming, stop := context.WithCancel(t.Context())
-	defer stop()
-	go func() {
+	var trimmer sync.WaitGroup
+	trimmer.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
 		for trimming.Err() == nil {
 			_ = errors.Join(log.KeepCursors(), log.TrimKept())
-			time.Sleep(10 * time.Millisecond)
+			<-tick.C
 		}
-	}()
+	})
+	defer trimmer.Wait()
+	defer stop()
 	servers[0].Kill()
 	var all []pingline.Entry
 	add := func() {

@@ -557,7 +557,8 @@ func TestFullDeadLettersStopTheLane(t *testing.T) {
 	second := testSink(t, w, influx, func(c *Config) { full(c); c.DeadLetterDir = first.dead.dir })
 	start(t, second)
 	eventually(t, "the operator is told again", func() bool { return len(second.Notes()) == 1 })
-	for i := 0; second.Stats()[0].Queued > 0; i++ {
+	i := 0
+	eventually(t, "all is passed", func() bool {
 		names, err := filesIn(first.dead.dir, letterExt)
 		if err != nil {
 			t.Fatal(err)
@@ -568,8 +569,9 @@ func TestFullDeadLettersStopTheLane(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(10 * time.Millisecond) // leaves the sink the time to go on
-	}
+		i++
+		return second.Stats()[0].Queued == 0
+	})
 	good := slices.DeleteFunc(append(all, more...), func(e pingline.Entry) bool { return e.Trip != "" })
 	sameLines(t, stored(t, influx), lines(good...))
 	balanced(t, second, w)
