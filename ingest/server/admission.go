@@ -7,19 +7,20 @@ import (
 	"os"
 	"time"
 
-	"pingline/ingest"
-
 	"github.com/gofiber/fiber/v2"
+
+	"pingline/ingest"
+	"pingline/ingest/phone"
 )
 
 const (
 	// A body of known length has come this far when Fiber hands over the request.
 	prefetched = 8 << 10
 
-	requestBytes = 16 << 10 // what a request takes besides its exchange: buffers, stack, the first 8 KiB
+	requestBytes = 16 << 10 // what a request takes besides its memory: buffers, stack, the first 8 KiB
 	pingBytes    = 256      // what a ping takes at most while it is decoded
 	judgedBytes  = 64       // what it takes besides until it is judged
-	verdictBytes = 14       // what a verdict takes in an answer
+	verdictBytes = 14       // what its verdict may take in a reply
 
 	// The memory for a body is twice what has come of it, and at least this.
 	firstBytes = 16 << 10
@@ -42,7 +43,7 @@ const (
 )
 
 // admit decides by what is known before the body comes.
-func (s *Server) admit(c *fiber.Ctx, x *exchange) error {
+func (s *Server) admit(c *fiber.Ctx, x *request) error {
 	now := time.Now()
 	size := c.Request().Header.ContentLength()
 	x.critical = c.Get(needHeader) == needValue && size >= 0 && size <= needMost &&
@@ -57,7 +58,7 @@ func (s *Server) admit(c *fiber.Ctx, x *exchange) error {
 
 // ordinary refuses a request that is not in need if there is no memory for it or
 // its client is over its rate.
-func (s *Server) ordinary(x *exchange, now time.Time) error {
+func (s *Server) ordinary(x *request, now time.Time) error {
 	if s.over.Tight() {
 		return fmt.Errorf("overloaded, memory is short: %w", ingest.ErrUnavailable)
 	}
@@ -69,7 +70,7 @@ func (s *Server) ordinary(x *exchange, now time.Time) error {
 
 // demote makes a request that is not in need an ordinary one, and returns an error
 // if that is refused.
-func (s *Server) demote(x *exchange, now time.Time, cost int) error {
+func (s *Server) demote(x *request, now time.Time, cost int) error {
 	held := x.claim.held
 	x.claim.drop()
 	x.critical, x.claim = false, s.budget.claim(x.client, x.ours)
@@ -86,10 +87,10 @@ const pastAfter = 5 * time.Minute
 
 // spare refuses, by the level, what can or has to wait. A request with an event
 // in it never can.
-func (s *Server) spare(x *exchange, now time.Time) error {
+func (s *Server) spare(x *request, now time.Time) error {
 	level := s.over.Level()
 	switch {
-	case level < 2 || len(x.decoded.Pings) == 0 || x.events():
+	case level < 2 || len(x.pings.List) == 0 || x.events():
 		return nil
 	case level == ingest.MaxLevel:
 		return ingest.ErrOnlyEvents
@@ -101,19 +102,19 @@ func (s *Server) spare(x *exchange, now time.Time) error {
 
 // rate charges who sends, and takes out the pings of riders over their rate. Of
 // what counts, nothing is charged if the request is refused.
-func (s *Server) rate(x *exchange, now time.Time) error {
+func (s *Server) rate(x *request, now time.Time) error {
 	x.shed, x.runs = x.shed[:0], x.runs[:0]
 	if s.riders != nil && !x.critical {
 		if wait := x.rate(s.riders, now); wait > 0 {
 			return &rateError{"every rider in the request is over the rate: not stored, send again", wait}
 		}
 	}
-	s.clients.pay(x.client, x.decoded.Received)
+	s.clients.pay(x.client, x.pings.Received)
 	return nil
 }
 
 // charge takes n bytes more of the budget for x.
-func (s *Server) charge(x *exchange, n int64) error {
+func (s *Server) charge(x *request, n int64) error {
 	switch {
 	case x.claim.take(n):
 		return nil
@@ -131,11 +132,11 @@ func (s *Server) charge(x *exchange, n int64) error {
 
 // receive reads the body into x: no more than MaxBody, charged before there is
 // memory for it, and no slower than a phone with a bad connection sends.
-func (s *Server) receive(c *fiber.Ctx, x *exchange) error {
+func (s *Server) receive(c *fiber.Ctx, x *request) error {
 	x.body = x.body[:0]
-	size, most := c.Request().Header.ContentLength(), s.cfg.Limits.MaxBody // -1: chunked
+	size, most := c.Request().Header.ContentLength(), s.cfg.MaxBody // -1: chunked
 	if size > most {
-		return &bodyError{ingest.ErrTooLarge, fmt.Sprintf("body is larger than %d bytes: send it in parts", most)}
+		return &phone.Error{Kind: phone.ErrTooLarge, Text: fmt.Sprintf("body is larger than %d bytes: send it in parts", most)}
 	}
 	if err := s.charge(x, requestBytes+x.memory()); err != nil {
 		return err
@@ -169,11 +170,12 @@ func (s *Server) receive(c *fiber.Ctx, x *exchange) error {
 		case len(x.body) == size, err == io.EOF && size < 0:
 			return c.Request().CloseBodyStream() // all was read: the connection can go on
 		case len(x.body) > most:
-			return &bodyError{ingest.ErrTooLarge, fmt.Sprintf("body is larger than %d bytes: send it in parts", most)}
+			return &phone.Error{Kind: phone.ErrTooLarge, Text: fmt.Sprintf("body is larger than %d bytes: send it in parts", most)}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return fiber.NewError(fiber.StatusRequestTimeout, fmt.Sprintf("body came too slowly: at least %d bytes/s, or in parts", pace.rate))
 		case err != nil:
-			return &bodyError{errMalformed, fmt.Sprintf("body broke off: %v", err)}
+			// Sent again, it may be whole: no protocol is asked for a reply.
+			return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("body broke off: %v", err))
 		}
 	}
 }

@@ -135,7 +135,7 @@ func TestBodiesAreChargedAsTheyCome(t *testing.T) {
 
 // Bodies that inflate to much count by that, and not all of them get in.
 func TestInflatedBodiesAreCharged(t *testing.T) {
-	s, url := testServer(t, Config{MaxInProgress: 1 << 20, Limits: Limits{MaxInflated: 4 << 20}, TrustedProxies: localhost})
+	s, url := testServer(t, Config{MaxInProgress: 1 << 20, MaxInflated: 4 << 20, TrustedProxies: localhost})
 	a := send(t, "POST", url+"/v1/pings", gzipped(t, bytes.Repeat([]byte(" "), 2<<20)), "Content-Encoding", "gzip")
 	if a.status != 503 {
 		t.Errorf("two mebibytes with room for one: %d %s", a.status, a.body)
@@ -147,7 +147,7 @@ func TestInflatedBodiesAreCharged(t *testing.T) {
 
 // Whatever part of a body was not read is never taken for a request.
 func TestUnreadBodiesAreNoRequests(t *testing.T) {
-	s, _ := testServer(t, Config{Limits: Limits{MaxBody: 1 << 20}})
+	s, _ := testServer(t, Config{MaxBody: 1 << 20})
 	const trap = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 	fill := strings.Repeat(trap, 1<<20/len(trap)+1)
 	for _, tt := range []struct {

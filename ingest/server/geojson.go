@@ -132,7 +132,7 @@ func (s *Server) lookAround(r *reading, a *areaAnswer) {
 	list, err := s.cfg.Reader.Cells(a.box, a.res, cellsMost+1)
 	switch {
 	case err != nil:
-		a.err = &bodyError{errBadQuery, err.Error()}
+		a.err = &reasonError{errBadQuery, err.Error()}
 	case len(list) > cellsMost:
 		a.err = badQuery("bbox", "holds more than %d cells: take a smaller one, or a coarser res", cellsMost)
 	default:

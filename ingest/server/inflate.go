@@ -9,23 +9,19 @@ import (
 	"strings"
 	"sync"
 
-	"pingline/ingest"
-
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-)
 
-// errUnknownEncoding is wrapped by the refusal of a body whose
-// Content-Encoding is not one that inflate knows.
-var errUnknownEncoding = errors.New("unknown content encoding")
+	"pingline/ingest/phone"
+)
 
 // inflate returns what body holds under a Content-Encoding: identity, gzip or
 // zstd, in any case, alone. Several gzip members or zstd frames in a row are one
 // body; anything else behind them is an error, and so are none at all. The
 // result is a copy, in dst's memory if there is room; what dst held is lost.
 //
-// It returns an error wrapping errUnknownEncoding, ErrTooLarge for more than
-// most bytes, errMalformed, or the error of charge. That is asked before memory is
+// It returns an error wrapping phone.ErrEncoding, phone.ErrTooLarge for more than
+// most bytes, phone.ErrMalformed, or the error of charge. That is asked before memory is
 // taken, the window of the decompressor included, and the window is given back.
 // Whatever body is, no more than twice most is allocated besides the window; no
 // goroutine is started.
@@ -40,15 +36,15 @@ func inflate(dst []byte, encoding string, body []byte, most int, charge func(n i
 	case "zstd":
 		err = in.unzstd(body)
 	default:
-		return in.dst, &bodyError{errUnknownEncoding, fmt.Sprintf("content encoding %q is not identity, gzip or zstd", encoding)}
+		return in.dst, &phone.Error{Kind: phone.ErrEncoding, Text: fmt.Sprintf("content encoding %q is not identity, gzip or zstd", encoding)}
 	}
 	switch {
 	case err == nil:
 		return in.dst, nil
-	case errors.Is(err, ingest.ErrTooLarge), errors.Is(err, in.refused):
+	case errors.Is(err, phone.ErrTooLarge), errors.Is(err, in.refused):
 		return in.dst[:0], err
 	}
-	return in.dst[:0], &bodyError{errMalformed, fmt.Sprintf("inflate %s: %v", encoding, err)}
+	return in.dst[:0], &phone.Error{Kind: phone.ErrMalformed, Text: fmt.Sprintf("inflate %s: %v", encoding, err)}
 }
 
 // inflation is a body being inflated.
@@ -65,7 +61,7 @@ func (in *inflation) pay(n int64) error {
 }
 
 func tooLarge(most int) error {
-	return &bodyError{ingest.ErrTooLarge, fmt.Sprintf("body is larger than %d bytes when inflated: send it in parts", most)}
+	return &phone.Error{Kind: phone.ErrTooLarge, Text: fmt.Sprintf("body is larger than %d bytes when inflated: send it in parts", most)}
 }
 
 // gzipReader and zstdReader keep what a decompressor allocates for the next body.

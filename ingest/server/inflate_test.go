@@ -14,11 +14,14 @@ import (
 	"sync"
 	"testing"
 
-	"pingline/ingest"
-
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
+
+	"pingline/ingest/phone"
 )
+
+// good is a ping, but for its time.
+const good = `{"rider_id":"r-1","ts":NOW,"lat":41.1,"lon":-8.6}`
 
 // packers pack with each encoding; gzip's trailer and zstd's frame say how much
 // there is, the streamed frame does not.
@@ -81,7 +84,7 @@ func TestInflateUpToTheLimit(t *testing.T) {
 		}
 		for _, n := range []int{most + 1, 2 * most, 9 * most} {
 			got, err := inflate(dst, p.encoding, p.pack(t, noise(n)), most, free)
-			if !errors.Is(err, ingest.ErrTooLarge) || len(got) > 0 {
+			if !errors.Is(err, phone.ErrTooLarge) || len(got) > 0 {
 				t.Errorf("%s of %d bytes: %d bytes and error %v, want too large", p.name, n, len(got), err)
 			}
 		}
@@ -107,7 +110,7 @@ func TestInflateEncodings(t *testing.T) {
 		"identity,gzip", "gzip;q=1", "gzip,", "\x00",
 	} {
 		_, err := inflate(nil, encoding, gzipped(t, body), 1000, free)
-		if !errors.Is(err, errUnknownEncoding) || !strings.Contains(err.Error(), "is not identity, gzip or zstd") {
+		if !errors.Is(err, phone.ErrEncoding) || !strings.Contains(err.Error(), "is not identity, gzip or zstd") {
 			t.Errorf("inflate %q: %v, want unknown encoding", encoding, err)
 		}
 	}
@@ -117,7 +120,7 @@ func TestInflateRefusesWhatIsCutOff(t *testing.T) {
 	for _, p := range packers[1:] {
 		packed := p.pack(t, noise(300))
 		for n := range packed {
-			if got, err := inflate(nil, p.encoding, packed[:n], 1000, free); !errors.Is(err, errMalformed) || len(got) > 0 {
+			if got, err := inflate(nil, p.encoding, packed[:n], 1000, free); !errors.Is(err, phone.ErrMalformed) || len(got) > 0 {
 				t.Errorf("%s cut off at %d of %d bytes gives %d bytes and error %v", p.name, n, len(packed), len(got), err)
 			}
 		}
@@ -135,7 +138,7 @@ func TestInflateNoticesDamage(t *testing.T) {
 			switch {
 			case err == nil && !bytes.Equal(got, want): // a flipped bit in a header may mean nothing
 				t.Errorf("%s with bit %d flipped gives other bytes and no error", p.name, i)
-			case err != nil && !errors.Is(err, errMalformed) && !errors.Is(err, ingest.ErrTooLarge):
+			case err != nil && !errors.Is(err, phone.ErrMalformed) && !errors.Is(err, phone.ErrTooLarge):
 				t.Errorf("%s with bit %d flipped: %v", p.name, i, err)
 			}
 		}
@@ -174,11 +177,11 @@ func TestInflateTakesPartsInARow(t *testing.T) {
 		if want := append(a, b...); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s in parts gives %d bytes and error %v", p.name, len(got), err)
 		}
-		if _, err := inflate(nil, p.encoding, packed, 7999, free); !errors.Is(err, ingest.ErrTooLarge) {
+		if _, err := inflate(nil, p.encoding, packed, 7999, free); !errors.Is(err, phone.ErrTooLarge) {
 			t.Errorf("%s in parts: error %v, want too large", p.name, err)
 		}
 		for _, rubbish := range []string{"x", "\x00", strings.Repeat("\x00", 20), "\x1f", "\x1f\x8b", "\x28\xb5\x2f", good} {
-			if _, err := inflate(nil, p.encoding, append(bytes.Clone(packed), rubbish...), 8000, free); !errors.Is(err, errMalformed) {
+			if _, err := inflate(nil, p.encoding, append(bytes.Clone(packed), rubbish...), 8000, free); !errors.Is(err, phone.ErrMalformed) {
 				t.Errorf("%s with %q behind it: error %v, want malformed", p.name, rubbish, err)
 			}
 		}
@@ -254,14 +257,14 @@ func TestInflateBombsTakeLittleMemory(t *testing.T) {
 		{"runs in zstd", "zstd", runs, most + most/4 + zstdWindow + small},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := inflate(nil, tt.encoding, []byte("warm up"), most, free); !errors.Is(err, errMalformed) {
+			if _, err := inflate(nil, tt.encoding, []byte("warm up"), most, free); !errors.Is(err, phone.ErrMalformed) {
 				t.Fatal(err)
 			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			_, err := inflate(nil, tt.encoding, tt.body, most, free)
 			runtime.ReadMemStats(&after)
-			if !errors.Is(err, ingest.ErrTooLarge) || err.Error() != "body is larger than 16777216 bytes when inflated: send it in parts" {
+			if !errors.Is(err, phone.ErrTooLarge) || err.Error() != "body is larger than 16777216 bytes when inflated: send it in parts" {
 				t.Errorf("error = %v, want too large", err)
 			}
 			if took := after.TotalAlloc - before.TotalAlloc; took > tt.atMost {
@@ -311,7 +314,7 @@ func FuzzInflate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, encoding string, body []byte) {
 		got, err := inflate(make([]byte, 0, 64), encoding, body, most, free)
 		if err != nil {
-			if !errors.Is(err, errMalformed) && !errors.Is(err, ingest.ErrTooLarge) && !errors.Is(err, errUnknownEncoding) {
+			if !errors.Is(err, phone.ErrMalformed) && !errors.Is(err, phone.ErrTooLarge) && !errors.Is(err, phone.ErrEncoding) {
 				t.Errorf("error of no kind: %v", err)
 			}
 			if len(got) > 0 {

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/ingest/phone"
 )
 
 // verdictsOf is what a mixed answer says.
 type verdictsOf struct {
 	Accepted, Held, Shed int
 	Verdicts             []string
-	Errors               []Rejection
+	Errors               []phone.Rejection
 }
 
 func (w *wire) pings(body string, headers ...string) (answer, verdictsOf) {

@@ -15,6 +15,7 @@ import (
 
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/phone"
 	"pingline/partition"
 	"pingline/queue"
 )
@@ -33,7 +34,7 @@ func TestOpenAPI(t *testing.T) {
 		return Partitions{Shards: []ShardShare{{Name: "a"}}, HotCells: []HotCell{{Cell: "8539220ffffffff"}}}
 	}
 	s, url := testServer(t, Config{
-		Writer: w, Reader: reader, MaxInProgress: 1 << 20, Limits: Limits{MaxPings: 10},
+		Writer: w, Reader: reader, MaxInProgress: 1 << 20, Limits: phone.Limits{MaxPings: 10},
 		RiderRate: 1e-6, RiderBurst: 3, ReadRate: 100, HeadTimeout: 3 * time.Second,
 	})
 	doc, err := openapi3.NewLoader().LoadFromFile("../../docs/openapi.yaml")

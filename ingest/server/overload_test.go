@@ -14,6 +14,8 @@ import (
 
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/phone"
+	"pingline/ingest/phone/native"
 	"pingline/queue"
 )
 
@@ -92,7 +94,7 @@ func TestWithdrawnRequestsTakeNoMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The writer does not run, as when it waits for the log.
-	s, err := New(Config{Listen: "127.0.0.1:0", Writer: w, Cells: testCells, MaxInProgress: 16 << 20})
+	s, err := New(Config{Listen: "127.0.0.1:0", Writer: w, Cells: testCells, Protocols: []phone.Protocol{native.Protocol}, MaxInProgress: 16 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

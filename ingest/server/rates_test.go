@@ -18,6 +18,7 @@ import (
 	"pingline"
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/phone"
 	"pingline/queue"
 )
 
@@ -195,7 +196,7 @@ func TestRiderOverItsRate(t *testing.T) {
 	var said struct {
 		Accepted, Held, Shed, Rejected int
 		Verdicts                       []string
-		Errors                         []Rejection
+		Errors                         []phone.Rejection
 	}
 	if err := json.Unmarshal([]byte(a.body), &said); err != nil {
 		t.Fatal(err)
@@ -206,7 +207,7 @@ func TestRiderOverItsRate(t *testing.T) {
 	if said.Accepted != 1 || said.Held != 1 || said.Shed != 3 || said.Rejected != 1 {
 		t.Errorf("counts of %s", a.body)
 	}
-	want := []Rejection{{1, "", "rate"}, {2, "", "rate"}, {3, "rider_id", "not a string"}, {5, "", "rate"}}
+	want := []phone.Rejection{{Index: 1, Reason: "rate"}, {Index: 2, Reason: "rate"}, {Index: 3, Field: "rider_id", Reason: "not a string"}, {Index: 5, Reason: "rate"}}
 	if fmt.Sprint(said.Errors) != fmt.Sprint(want) {
 		t.Errorf("errors %+v, want %+v", said.Errors, want)
 	}

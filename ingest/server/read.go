@@ -59,7 +59,7 @@ type Points struct {
 var errBadQuery = errors.New("bad query")
 
 func badQuery(name, format string, args ...any) error {
-	return &bodyError{errBadQuery, name + ": " + fmt.Sprintf(format, args...)}
+	return &reasonError{errBadQuery, name + ": " + fmt.Sprintf(format, args...)}
 }
 
 // Limits of reads.
@@ -280,7 +280,7 @@ func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q TrackQuery, err erro
 	if v := c.Query("device"); v != "" {
 		q.Device = strings.Clone(v)
 		if err := pingline.CheckName("device", q.Device); err != nil {
-			return q, &bodyError{errBadQuery, err.Error()}
+			return q, &reasonError{errBadQuery, err.Error()}
 		}
 	}
 	return q, nil
@@ -290,7 +290,7 @@ func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q TrackQuery, err erro
 func riderOf(c *fiber.Ctx) (string, error) {
 	rider := strings.Clone(c.Params("id"))
 	if err := pingline.CheckName("rider_id", rider); err != nil {
-		return "", &bodyError{errBadQuery, err.Error()}
+		return "", &reasonError{errBadQuery, err.Error()}
 	}
 	return rider, nil
 }
@@ -363,5 +363,5 @@ func storeError(err error) error {
 
 // readLater refuses a read that may succeed another time.
 func readLater(format string, args ...any) error {
-	return &bodyError{ingest.ErrUnavailable, fmt.Sprintf(format, args...) + "; ask again later"}
+	return &reasonError{ingest.ErrUnavailable, fmt.Sprintf(format, args...) + "; ask again later"}
 }

@@ -9,13 +9,23 @@ import (
 	"strconv"
 	"time"
 
-	"pingline/ingest"
-
 	"github.com/gofiber/fiber/v2"
+
+	"pingline/ingest"
 )
 
 // errLater is the refusal of pings that can wait until there is room for them.
 var errLater = fmt.Errorf("overloaded, pings of the past have to wait: %w", ingest.ErrUnavailable)
+
+// reasonError is an error of a kind that says why in its own words.
+type reasonError struct {
+	kind error
+	text string
+}
+
+func (e *reasonError) Error() string { return e.text }
+
+func (e *reasonError) Unwrap() error { return e.kind }
 
 // rateError is the refusal of a request because of who sends it.
 type rateError struct {
@@ -40,11 +50,7 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	case errors.Is(err, ingest.ErrUnavailable):
 		status = fiber.StatusServiceUnavailable
 		c.Set(fiber.HeaderRetryAfter, retryAfter())
-	case errors.Is(err, ingest.ErrTooLarge):
-		status = fiber.StatusRequestEntityTooLarge
-	case errors.Is(err, errUnknownEncoding):
-		status = fiber.StatusUnsupportedMediaType
-	case errors.Is(err, errMalformed), errors.Is(err, errBadQuery):
+	case errors.Is(err, errBadQuery):
 		status = fiber.StatusBadRequest
 	case errors.As(err, &httpErr):
 		status = httpErr.Code

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"pingline/ingest"
+	"pingline/ingest/phone"
 	"pingline/partition"
 )
 
@@ -24,8 +24,14 @@ type Config struct {
 	Listen string // host:port; port 0 picks a free one
 	Writer *ingest.Writer
 	Cells  partition.Cells
-	Limits Limits
 	Reader Reader // what the reading routes ask
+
+	Protocols []phone.Protocol // in which pings may come
+	Limits    phone.Limits     // of the pings of a request
+
+	MaxBody     int // bytes of a body as it is sent; 0 means 4 MiB
+	MaxInflated int // bytes of a body after decompression; 0 means 16 MiB
+
 	// Kept, if set, returns how long pings are kept where they go to, those without
 	// an event and those with one; 0: for ever, or not known. It must be quick.
 	Kept func() (pings, events time.Duration)
@@ -61,8 +67,8 @@ type Server struct {
 	app      *fiber.App
 	ln       *listener
 	over     *ingest.Overload
-	pool     sync.Pool     // of *exchange that were in use for little
-	large    sync.Pool     // of *exchange that were not
+	pool     sync.Pool     // of *request that were in use for little
+	large    sync.Pool     // of *request that were not
 	inflates chan struct{} // held while inflating: bounds what that takes
 	slots    budget        // reads in work
 	answers  budget        // bytes of reads in work, until their answers have left
@@ -101,7 +107,12 @@ type Stats struct {
 
 // New returns a server that listens, but does not answer before Run.
 func New(cfg Config) (*Server, error) {
-	cfg.Limits = cfg.Limits.withDefaults()
+	if err := phone.Check(cfg.Protocols); err != nil {
+		return nil, err
+	}
+	cfg.Limits = cfg.Limits.WithDefaults()
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, 4<<20)
+	cfg.MaxInflated = cmp.Or(cfg.MaxInflated, 16<<20)
 	cfg.MaxInProgress = cmp.Or(cfg.MaxInProgress, 256<<20)
 	cfg.MaxReading = cmp.Or(cfg.MaxReading, 64<<20)
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 10_000)
@@ -139,7 +150,7 @@ func New(cfg Config) (*Server, error) {
 	s.ln = newListener(ln, cfg.MaxConnections, s.trusts)
 	s.ln.conns.held = func(client netip.Addr) { s.held.note(shareOfConnections, client, time.Now()) }
 	s.over.LeaveOut(s.answers.used.Load)
-	s.pool.New = func() any { return new(exchange) }
+	s.pool.New = func() any { return new(request) }
 	s.large.New = s.pool.New
 	s.app = fiber.New(fiber.Config{
 		AppName:               "pingline",
@@ -156,7 +167,7 @@ func New(cfg Config) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 	})
 	s.app.Use(s.observe)
-	s.app.Post("/v1/pings", s.pings)
+	s.phoneRoutes()
 	s.app.Get("/healthz", s.health)
 	s.app.Get("/readyz", s.ready)
 	s.readRoutes()
@@ -204,172 +215,6 @@ func (s *Server) Stats() Stats {
 	st.Connections, st.Displaced = s.ln.conns.count()
 	st.MaxInProgress, st.MaxReading, st.MaxConnections = s.budget.most+s.reserve.most, s.answers.most, int64(s.cfg.MaxConnections)
 	return st
-}
-
-// headerLevel says how much is given up, so that a phone can send less often
-// before it has to.
-var headerLevel = []byte("Pingline-Shed-Level")
-
-var levelDigits = [...][]byte{[]byte("0"), []byte("1"), []byte("2"), []byte("3"), []byte("4")}
-
-// pings takes in one request of pings.
-func (s *Server) pings(c *fiber.Ctx) error {
-	c.Response().Header.SetCanonical(headerLevel, levelDigits[s.over.Level()])
-	x := s.exchange(c)
-	err := s.take(c, x)
-	if err == nil {
-		if x.answer(c); len(x.out) > wholeAnswer {
-			s.leave(c, bytes.NewReader(x.out), len(x.out), func() { s.put(x) })
-			return nil
-		}
-		c.Response().SetBody(x.out) // copies
-	}
-	s.put(x)
-	return err
-}
-
-// exchange returns one for a request, with as much memory as it is going to need,
-// not as the largest needed: what it has is charged.
-func (s *Server) exchange(c *fiber.Ctx) *exchange {
-	pool := &s.pool
-	if size := c.Request().Header.ContentLength(); size < 0 || size > smallBytes/4 {
-		pool = &s.large
-	}
-	x := pool.Get().(*exchange)
-	addr, ours := s.client(c)
-	x.sender, x.client, x.ours, x.claim = addr, s.keyOf(addr), ours, claim{}
-	return x
-}
-
-// take has the request's pings judged and stored. What can be refused is refused
-// before it costs more: who sends before what is sent, the body before what it
-// inflates to, all before the writer.
-func (s *Server) take(c *fiber.Ctx, x *exchange) error {
-	if err := s.admit(c, x); err != nil {
-		return err
-	}
-	if err := s.receive(c, x); err != nil {
-		return err
-	}
-	now := time.Now()
-	if err := s.decode(c, x, now); err != nil {
-		return err
-	}
-	if err := s.spare(x, now); err != nil {
-		return err
-	}
-	if err := s.rate(x, now); err != nil {
-		return err
-	}
-	if c.Query("verdicts") == "1" {
-		if err := s.charge(x, int64(x.decoded.Received)*verdictBytes); err != nil {
-			return err
-		}
-	}
-	x.cells(s.cfg.Cells)
-	x.job.Urgent = x.critical
-	x.fresh, x.job.Allowance = newcomers{client: x.client}, &x.fresh
-	if !x.critical && !x.ours {
-		x.fresh.rates = s.newRiders
-	}
-	if err := s.cfg.Writer.Submit(&x.job); err != nil {
-		if len(x.job.Over) > 0 {
-			s.bringers.note(x.sender, 0, len(x.job.Over), now)
-		}
-		x.refund(s.riders, s.clients)
-		return err
-	}
-	s.count(x)
-	if x.job.New+len(x.job.Over) > 0 {
-		s.bringers.note(x.sender, x.job.New, len(x.job.Over), now)
-	}
-	return nil
-}
-
-// decode reads the pings in the body. A request in need is held to less, and is an
-// ordinary one if it is more, or has no event.
-func (s *Server) decode(c *fiber.Ctx, x *exchange, now time.Time) error {
-	limits := s.limits()
-	if x.critical {
-		limits.MaxInflated, limits.MaxPings = min(limits.MaxInflated, needMost), min(limits.MaxPings, needPings)
-	}
-	err := s.read(c, x, limits, now)
-	if !x.critical || err != nil && !errors.Is(err, ingest.ErrTooLarge) || err == nil && x.events() {
-		return err
-	}
-	if derr := s.demote(x, now, lieCost); derr != nil {
-		return derr
-	}
-	if err != nil {
-		return s.read(c, x, s.limits(), now)
-	}
-	return nil
-}
-
-// limits returns those that hold now.
-func (s *Server) limits() Limits {
-	limits := s.cfg.Limits
-	if s.cfg.Kept != nil {
-		limits.Times.Kept, limits.KeptEvents = s.cfg.Kept()
-	}
-	return limits
-}
-
-// read inflates and decodes the body, and charges the memory for it before it is
-// there.
-func (s *Server) read(c *fiber.Ctx, x *exchange, limits Limits, now time.Time) error {
-	body, err := s.inflate(c, x, limits.MaxInflated)
-	if err != nil {
-		return err
-	}
-	pings := int64(min(bytes.Count(body, []byte("{")), limits.MaxPings)) // or fewer
-	escaped := int64(0)
-	if bytes.IndexByte(body, '\\') >= 0 {
-		escaped = int64(len(body)) // strings with escapes are copies
-	}
-	if err := s.charge(x, pings*pingBytes+escaped); err != nil {
-		return err
-	}
-	if err := x.decoded.Decode(body, limits, now); err != nil {
-		return err
-	}
-	x.claim.settle(requestBytes + x.memory() + escaped + int64(len(x.decoded.Pings))*judgedBytes)
-	return nil
-}
-
-// inflate returns the body as it was before it was compressed.
-func (s *Server) inflate(c *fiber.Ctx, x *exchange, most int) ([]byte, error) {
-	encoding := c.Request().Header.ContentEncoding()
-	if len(encoding) == 0 {
-		return x.body, nil
-	}
-	s.inflates <- struct{}{} // its holder waits for nothing
-	defer func() { <-s.inflates }()
-	var err error
-	x.inflated, err = inflate(x.inflated[:0], string(encoding), x.body, most, func(n int64) error { return s.charge(x, n) })
-	return x.inflated, err
-}
-
-// put gives back what x was charged, and keeps it for a request like the last.
-func (s *Server) put(x *exchange) {
-	x.claim.drop()
-	switch {
-	case x.memory() <= smallBytes:
-		s.pool.Put(x)
-	case x.small():
-		s.large.Put(x)
-	}
-}
-
-func (s *Server) count(x *exchange) {
-	d := &x.decoded
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.Received += uint64(d.Received)
-	s.stats.Shed += uint64(len(x.shed))
-	s.stats.Rejected += uint64(d.Received - len(d.Pings) - len(x.shed))
-	d.eachReason(func(field string, n int) { s.stats.Reasons[field] += uint64(n) })
-	d.eachOutOfRange(func(field string, n int) { s.stats.OutOfRange[field] += uint64(n) })
 }
 
 func (s *Server) health(c *fiber.Ctx) error {

@@ -18,6 +18,8 @@ import (
 
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/phone"
+	"pingline/ingest/phone/native"
 	"pingline/queue"
 )
 
@@ -26,6 +28,9 @@ func testServer(t testing.TB, cfg Config) (s *Server, url string) {
 	t.Helper()
 	if cfg.Writer == nil {
 		cfg.Writer, _ = testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{}), Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
+	}
+	if cfg.Protocols == nil {
+		cfg.Protocols = []phone.Protocol{native.Protocol}
 	}
 	cfg.Listen, cfg.Cells = "127.0.0.1:0", testCells
 	s, err := New(cfg)
@@ -142,7 +147,7 @@ func TestNothingToDo(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	_, url := testServer(t, Config{Limits: Limits{MaxBody: 1 << 16, MaxInflated: 1 << 17, MaxPings: 100}})
+	_, url := testServer(t, Config{MaxBody: 1 << 16, MaxInflated: 1 << 17, Limits: phone.Limits{MaxPings: 100}})
 	many := "[" + strings.Repeat(`{"rider_id":"r"},`, 100) + `{"rider_id":"r"}]`
 	for _, tt := range []struct {
 		name, method, path string
@@ -170,43 +175,6 @@ func TestRefusals(t *testing.T) {
 			}
 			if a.status != tt.status || !strings.Contains(said.Error, tt.want) && tt.name != "not JSON" || said.Error == "" {
 				t.Errorf("%d %q, want %d with %q", a.status, said.Error, tt.status, tt.want)
-			}
-		})
-	}
-}
-
-// Every malformed body gets its status and its message over HTTP, too.
-func TestMalformedOverHTTP(t *testing.T) {
-	_, url := testServer(t, Config{})
-	for _, tt := range malformed {
-		t.Run(tt.name, func(t *testing.T) {
-			a := send(t, "POST", url+"/v1/pings", []byte(at(tt.body, time.Now())))
-			var said struct {
-				Error  string
-				Errors []Rejection
-			}
-			if err := json.Unmarshal([]byte(a.body), &said); err != nil {
-				t.Fatalf("%d with a body that is no JSON: %s", a.status, a.body)
-			}
-			if a.status != tt.wantStatus {
-				t.Errorf("%d %s, want %d", a.status, a.body, tt.wantStatus)
-			}
-			if tt.wantIndex < 0 {
-				if said.Error != tt.wantError {
-					t.Errorf("error %q, want %q", said.Error, tt.wantError)
-				}
-				return
-			}
-			if len(said.Errors) == 0 {
-				t.Fatalf("no error in %s, want %q", a.body, tt.wantError)
-			}
-			first := said.Errors[0]
-			got := first.Reason
-			if first.Field != "" {
-				got = first.Field + ": " + got
-			}
-			if first.Index != tt.wantIndex || got != tt.wantError {
-				t.Errorf("first error %d %q, want %d %q", first.Index, got, tt.wantIndex, tt.wantError)
 			}
 		})
 	}

@@ -24,6 +24,7 @@ import (
 	"pingline"
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/phone"
 	"pingline/ingest/server"
 	"pingline/internal/ops"
 	"pingline/partition"
@@ -171,17 +172,18 @@ func (n *Node) openServer() (*server.Server, error) {
 		return nil, err
 	}
 	return server.New(server.Config{
-		Listen: c.Listen,
-		Writer: n.writer,
-		Cells:  cells,
-		Reader: n.reader(),
-		Kept:   n.sink.Kept,
-		Limits: server.Limits{
-			MaxBody:     int(c.MaxBody),
-			MaxInflated: int(c.MaxInflated),
-			MaxPings:    c.MaxPings,
-			Times:       pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},
+		Listen:    c.Listen,
+		Writer:    n.writer,
+		Cells:     cells,
+		Reader:    n.reader(),
+		Kept:      n.sink.Kept,
+		Protocols: protocols,
+		Limits: phone.Limits{
+			MaxPings: c.MaxPings,
+			Times:    pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},
 		},
+		MaxBody:        int(c.MaxBody),
+		MaxInflated:    int(c.MaxInflated),
 		MaxInProgress:  limitInProgress(c.MaxInProgress, n.logger),
 		MaxReading:     limitReading(),
 		MaxConnections: limitConnections(c.MaxConnections, n.logger),

@@ -25,27 +25,6 @@ func benchBody(n int, now time.Time) []byte {
 	return append(b, ']')
 }
 
-func BenchmarkDecode(b *testing.B) {
-	now := time.UnixMilli(1_760_000_000_000)
-	lim := Limits{}.withDefaults()
-	for _, n := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			body := benchBody(n, now)
-			var d Decoded
-			b.ReportAllocs()
-			b.SetBytes(int64(len(body)))
-			for b.Loop() {
-				if err := d.Decode(body, lim, now); err != nil || len(d.Pings) != n {
-					b.Fatal(err, d.Rejected)
-				}
-			}
-			pings := float64(b.N * n)
-			b.ReportMetric(pings/b.Elapsed().Seconds(), "pings/s")
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/pings, "ns/ping")
-		})
-	}
-}
-
 func BenchmarkInflate(b *testing.B) {
 	const n = 100
 	body := benchBody(n, time.UnixMilli(1_760_000_000_000))

@@ -1,10 +1,12 @@
-package server
+package native
 
 import (
 	"bytes"
 	"fmt"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"pingline/ingest/phone"
 )
 
 // space is white space in JSON.
@@ -102,7 +104,7 @@ func (p *parser) skip(depth int) bool {
 
 func (p *parser) skipNested(opening byte, depth int) bool {
 	if depth > maxDepth {
-		p.err = &bodyError{errMalformed, fmt.Sprintf("nested deeper than %d levels at offset %d", maxDepth, p.i)}
+		p.err = &phone.Error{Kind: phone.ErrMalformed, Text: fmt.Sprintf("nested deeper than %d levels at offset %d", maxDepth, p.i)}
 		return false
 	}
 	closing := opening + 2 // in ASCII, of both pairs

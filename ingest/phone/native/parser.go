@@ -1,16 +1,13 @@
-package server
+package native
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"math/bits"
 	"time"
 	"unsafe"
 
-	"pingline/ingest"
-
 	"pingline"
+	"pingline/ingest/phone"
 )
 
 // parser reads JSON strictly as RFC 8259 has it, but for invalid UTF-8, which
@@ -20,18 +17,14 @@ type parser struct {
 	i   int    // offset of what is to be read next
 	err error  // the first one; each method that returns false has set it
 
-	out    *Decoded
-	lim    Limits
-	now    time.Time
+	out    *phone.Pings
 	listed bool    // the key "pings" was met
 	last   decimal // the number read last
 
-	// The ping being read. What is neither given nor wrong is absent or null.
-	given  uint16 // bit f: field f has a value of its type
-	wrong  uint16 // bit f: field f has a value of another type
-	at     int64  // ts
-	number [fields]float64
-	name   [fields]string
+	// The ping being read. A field that is neither in the draft nor wrong is absent
+	// or null.
+	draft phone.Draft
+	wrong uint16 // bit f: field f has a value of another type
 }
 
 func (p *parser) body() error {
@@ -63,6 +56,11 @@ func (p *parser) body() error {
 	}
 	return p.lines(b)
 }
+
+const (
+	numbers = 1<<phone.Lat | 1<<phone.Lon | 1<<phone.Speed | 1<<phone.Heading | 1<<phone.Accuracy | 1<<phone.Altitude | 1<<phone.Battery
+	names   = 1<<phone.Rider | 1<<phone.Device | 1<<phone.Event | 1<<phone.Trip
+)
 
 var bom = []byte("\ufeff")
 
@@ -137,7 +135,8 @@ func (p *parser) list() bool {
 
 // object reads a ping or, at the top of a body, what holds the list of them.
 func (p *parser) object(top bool) bool {
-	p.given, p.wrong = 0, 0
+	p.draft.Reset()
+	p.wrong = 0
 	p.i++
 	if p.peek() == '}' {
 		p.i++
@@ -148,8 +147,8 @@ func (p *parser) object(top bool) bool {
 		if !ok {
 			return false
 		}
-		switch f := fieldOf(key); {
-		case f != noField:
+		switch f := phone.FieldOf(key); {
+		case f != phone.NoField:
 			ok = p.value(f)
 		case top && string(key) == "pings":
 			ok = p.pings()
@@ -168,7 +167,7 @@ func (p *parser) object(top bool) bool {
 // pings reads the value of the key "pings". Of two of them the last counts.
 func (p *parser) pings() bool {
 	p.listed = true
-	p.out.Reset()
+	p.out.Clear()
 	switch p.peek() {
 	case '[':
 		return p.list()
@@ -179,15 +178,14 @@ func (p *parser) pings() bool {
 }
 
 // value reads the value of field f.
-func (p *parser) value(f field) bool {
+func (p *parser) value(f phone.Field) bool {
 	bit := uint16(1) << f
-	p.given &^= bit
+	p.draft.Unset(f)
 	p.wrong &^= bit
-	valid := false
 	switch c := p.peek(); {
 	case c == 'n':
 		return p.literal("null")
-	case c == '"' && bit&(names|1<<fieldTS) != 0:
+	case c == '"' && bit&(names|1<<phone.TS) != 0:
 		raw, escaped, ok := p.str()
 		if !ok {
 			return false
@@ -195,30 +193,32 @@ func (p *parser) value(f field) bool {
 		if escaped {
 			raw = unescape(nil, raw)
 		}
-		if f == fieldTS {
-			p.at, valid = parseTime(raw)
-			break
+		if f != phone.TS {
+			p.draft.SetName(f, unsafe.String(unsafe.SliceData(raw), len(raw)))
+			return true
 		}
-		p.name[f], valid = unsafe.String(unsafe.SliceData(raw), len(raw)), true
-	case isNumber(c) && bit&(numbers|1<<fieldTS) != 0:
+		if at, valid := parseTime(raw); valid {
+			p.draft.SetTime(at)
+			return true
+		}
+	case isNumber(c) && bit&(numbers|1<<phone.TS) != 0:
 		if !p.decimal() {
 			return false
 		}
-		if f == fieldTS {
-			p.at, valid = p.last.integer()
-			break
+		if f != phone.TS {
+			p.draft.SetNumber(f, p.last.float())
+			return true
 		}
-		p.number[f], valid = p.last.float(), true
+		if at, valid := p.last.integer(); valid {
+			p.draft.SetTime(at)
+			return true
+		}
 	default:
 		if !p.skip(0) {
 			return false
 		}
 	}
-	if valid {
-		p.given |= bit
-	} else {
-		p.wrong |= bit
-	}
+	p.wrong |= bit
 	return true
 }
 
@@ -234,113 +234,31 @@ func parseTime(text []byte) (ms int64, ok bool) {
 
 // room reports whether one more ping is allowed.
 func (p *parser) room() bool {
-	if p.out.Received < p.lim.MaxPings {
-		return true
-	}
-	p.err = &bodyError{ingest.ErrTooLarge, fmt.Sprintf("more than %d pings: send them in parts", p.lim.MaxPings)}
-	return false
+	p.err = p.out.Room()
+	return p.err == nil
 }
 
-// add takes the ping that was read, or rejects it.
+// add takes the ping that was read, or rejects it. Room was asked before.
 func (p *parser) add() {
-	d := p.out
-	d.Pings = append(d.Pings, pingline.Ping{})
-	last := len(d.Pings) - 1
-	if err := p.check(&d.Pings[last]); err != nil {
-		d.Pings = d.Pings[:last]
-		p.reject(err)
+	if p.wrong != 0 {
+		p.reject(wrongType(phone.Field(bits.TrailingZeros16(p.wrong))))
 		return
 	}
-	d.Index = append(d.Index, int32(d.Received))
-	d.Received++
+	_ = p.out.Add(&p.draft)
 }
 
-// check makes the fields that were read a ping. Wrong types come first, then
-// what is missing, then values, each in the order of the fields.
-func (p *parser) check(ping *pingline.Ping) error {
-	if p.wrong != 0 {
-		return wrongType(field(bits.TrailingZeros16(p.wrong)))
-	}
-	if missing := required &^ p.given; missing != 0 {
-		return &pingline.FieldError{Field: fieldNames[bits.TrailingZeros16(missing)], Reason: "missing"}
-	}
-	ping.Rider, ping.At = p.name[fieldRider], p.at
-	if err := pingline.CheckName("rider_id", ping.Rider); err != nil {
-		return err
-	}
-	times := p.lim.Times
-	if p.given&(1<<fieldEvent) != 0 && p.name[fieldEvent] != "" {
-		times.Kept = p.lim.KeptEvents
-	}
-	if err := times.Check(ping.At, p.now); err != nil {
-		return err
-	}
-	if err := ping.SetPosition(p.number[fieldLat], p.number[fieldLon]); err != nil {
-		return err
-	}
-	if p.given&(names&^required) != 0 {
-		if err := p.checkNames(ping); err != nil {
-			return err
-		}
-	}
-	for f := fieldSpeed; f <= fieldBattery; f++ {
-		if p.given&(1<<f) != 0 && ping.SetOptional(pingline.HasSpeed<<(f-fieldSpeed), p.number[f]) {
-			p.out.outOfRange[f]++
-		}
-	}
-	return nil
-}
+// reject counts the ping that was read as invalid.
+func (p *parser) reject(err error) { _ = p.out.Reject(err) }
 
-func (p *parser) checkNames(ping *pingline.Ping) error {
-	if p.given&(1<<fieldDevice) != 0 {
-		ping.Device = p.name[fieldDevice]
-		if err := pingline.CheckName("device_id", ping.Device); err != nil {
-			return err
-		}
-	}
-	if p.given&(1<<fieldEvent) != 0 {
-		ping.Event = p.name[fieldEvent]
-		if err := pingline.CheckEvent(ping.Event); err != nil {
-			return err
-		}
-	}
-	if p.given&(1<<fieldTrip) != 0 {
-		ping.Trip = p.name[fieldTrip]
-		return pingline.CheckName("trip_id", ping.Trip)
-	}
-	return nil
-}
+var errNotObject = &phone.Error{Kind: phone.ErrMalformed, Text: "not an object"}
 
-var errNotObject = &bodyError{errMalformed, "not an object"}
-
-func wrongType(f field) error {
+func wrongType(f phone.Field) error {
 	reason := "not a number"
 	switch bit := uint16(1) << f; {
-	case f == fieldTS:
+	case f == phone.TS:
 		reason = "neither whole ms since 1970 nor an RFC 3339 time in quotes"
 	case bit&names != 0:
 		reason = "not a string"
 	}
-	return &pingline.FieldError{Field: fieldNames[f], Reason: reason}
-}
-
-// reject counts the ping that was read as invalid.
-func (p *parser) reject(err error) {
-	d := p.out
-	var name string
-	var f field
-	fe, ok := errors.AsType[*pingline.FieldError](err)
-	if ok {
-		name = fe.Field
-		f = fieldOf([]byte(name))
-	}
-	d.reasons[f]++
-	if len(d.Rejected) < maxRejections {
-		reason := err.Error()
-		if ok {
-			reason = fe.Reason
-		}
-		d.Rejected = append(d.Rejected, Rejection{d.Received, name, reason})
-	}
-	d.Received++
+	return &pingline.FieldError{Field: f.String(), Reason: reason}
 }

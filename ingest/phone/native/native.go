@@ -1,0 +1,135 @@
+// Package native is Pingline's own protocol: POST /v1/pings with pings as JSON or
+// NDJSON, answered with a count of each verdict.
+//
+// Every ping in a body gets exactly one verdict. A body is read in one pass,
+// without a copy, unless a string in it has an escape. It is told by its first
+// bytes, never by its Content-Type. The verdict on the whole of a body may depend
+// on its second line; see Decode.
+package native
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+
+	"pingline"
+	"pingline/ingest/phone"
+)
+
+// Protocol is POST /v1/pings.
+var Protocol = phone.Protocol{
+	Name:   "native",
+	Routes: []string{"POST /v1/pings"},
+	Bound:  bound,
+	Decode: Decode,
+	Reply:  reply,
+}
+
+// bound counts what may begin a ping. Strings with escapes are copies.
+func bound(r *phone.Request) (pings, copied int) {
+	if bytes.IndexByte(r.Body, '\\') >= 0 {
+		copied = len(r.Body)
+	}
+	return bytes.Count(r.Body, []byte("{")), copied
+}
+
+// Decode reads the pings of a body. The strings of the pings may share the body's
+// memory.
+//
+// A body has one of four forms, told by its first bytes; white space and a
+// UTF-8 byte order mark before them are skipped.
+//
+//   - [ starts an array of pings.
+//   - { starts an object, on one line or many, if all of the body is one. With
+//     the key "pings" it is a list, empty if its value is null; else it is a ping.
+//   - Any other body is lines, if the second line that is not blank starts with {
+//     or the first is an object on its own. Otherwise it is broken.
+//
+// Lines stand each for itself; the other forms are kept whole or, at an error of
+// syntax, not at all. What tells lines from a broken object is thus that an
+// object is printed without a line break before {, except in a list; so a broken
+// first line that names "pings" makes the body a broken list.
+//
+// A body without pings is no error.
+func Decode(r *phone.Request, to *phone.Pings) error {
+	p := parser{b: r.Body, out: to}
+	return p.body()
+}
+
+// syntaxError says where in a body, or a line of it, the JSON is broken.
+type syntaxError struct {
+	offset int
+	want   string
+	got    byte
+	atEnd  bool // got nothing
+}
+
+func (e *syntaxError) Error() string {
+	got := "the end"
+	if !e.atEnd {
+		got = strconv.Quote(string([]byte{e.got}))
+	}
+	return fmt.Sprintf("syntax error at offset %d: want %s, got %s", e.offset, e.want, got)
+}
+
+func (e *syntaxError) Unwrap() error { return phone.ErrMalformed }
+
+// reply answers with the number of pings of each verdict and, if the query asks
+// with verdicts=1, the verdict of each.
+func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
+	if got.Err != nil {
+		to.Refuse(got.Err)
+		return
+	}
+	to.ContentType = "application/json"
+	if got.Pings.Received > 0 && len(got.Judged) == 0 {
+		to.Status = 400
+		to.Body = append(to.Body, `{"error":"every ping was rejected"`...)
+	} else {
+		to.Body = appendVerdicts(to.Body, r, got)
+	}
+	to.Body = append(appendErrors(append(to.Body, `,"errors":`...), got.Errors()), '}')
+}
+
+func appendVerdicts(out []byte, r *phone.Request, got *phone.Outcome) []byte {
+	counts := got.Counts()
+	out = append(out, '{')
+	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
+		out = append(append(append(out, '"'), v.String()...), `":`...)
+		out = append(strconv.AppendInt(out, int64(counts[v]), 10), ',')
+	}
+	out = strconv.AppendFloat(append(out, `"max_error":`...), got.MaxError, 'f', -1, 64)
+	out = strconv.AppendFloat(append(out, `,"accuracy_cap":`...), got.AccuracyCap, 'f', -1, 64)
+	if !asksVerdicts(r.Query) {
+		return out
+	}
+	out = append(out, `,"verdicts":[`...)
+	for i, v := range got.Verdicts() {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, '"'), v.String()...), '"')
+	}
+	return append(out, ']')
+}
+
+func asksVerdicts(query string) bool {
+	if query == "" {
+		return false
+	}
+	values, _ := url.ParseQuery(query) // as far as it can be read
+	return values.Get("verdicts") == "1"
+}
+
+func appendErrors(out []byte, list []phone.Rejection) []byte {
+	if len(list) == 0 {
+		return append(out, "[]"...)
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // numbers and strings always marshal
+	}
+	return append(out, text...)
+}

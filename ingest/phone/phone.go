@@ -1,0 +1,183 @@
+// Package phone says what the protocol of a client is to Pingline: a request goes
+// in, pings and a reply come out. A protocol knows no HTTP server, no log and no
+// other protocol.
+//
+// The server does the same for all protocols: it limits connections, bytes, pings
+// and rates, inflates the body, hands the pings to the writer, and answers 429 and
+// 503 itself. A protocol reads a request and words the reply. It keeps no state.
+//
+// # How to add a protocol
+//
+//  1. ingest/phone/NAME/NAME.go: a package whose variable Protocol is the
+//     protocol. It imports this package, the root and, if need be, one foreign
+//     library.
+//  2. internal/node/protocols.go: one line in the table.
+//
+// Nothing else of Pingline needs to know.
+package phone
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"pingline"
+)
+
+// Protocol is one way in which clients send pings over HTTP. Its functions are
+// safe for concurrent use.
+type Protocol struct {
+	// Name is [a-z0-9]+, the same as the folder's.
+	Name string
+
+	// Routes are "METHOD /path". The method * is any. A segment {name} of the path
+	// is any text without a slash.
+	Routes []string
+
+	// Bound returns upper bounds of the valid pings in r and of the bytes that Decode
+	// allocates besides them, as for strings without their escapes. The memory is
+	// charged before Decode is called. A nil Bound means one ping, and as many bytes
+	// as the request is long.
+	Bound func(r *Request) (pings, bytes int)
+
+	// Decode adds the pings of r to to. It is a pure function of r. Its time and
+	// memory are bounded by the size of r, whatever r says.
+	//
+	// A request without a position is no error: nothing is added. A ping that is
+	// invalid is rejected by Pings, alone. An error means that nothing of r is kept,
+	// nor would be if it came again; it wraps ErrMalformed, or is what Pings.Add
+	// returned.
+	Decode func(r *Request, to *Pings) error
+
+	// Reply words the answer, once all that it says is durable. It is not asked
+	// when the client has to send again: that is the server's 429 or 503. Many
+	// phones repeat the first request of their queue until it is answered 2xx, for
+	// ever if need be: for them a request that can never succeed is 2xx as well.
+	Reply func(to *Reply, r *Request, got *Outcome)
+}
+
+// Request is what a client sent. All of it is valid until Reply returns, and only
+// then: the strings of pings may share its memory.
+type Request struct {
+	Method string // such as "POST"
+	Path   string // begins with a slash; without the query
+	Query  string // as it was sent, escaped; at most 100 parameters
+	Header Header
+	Body   []byte // inflated; nil when the request was refused before it was read
+	Rider  string // whose credentials came with the request; "" if none did
+	Now    time.Time
+	Limits Limits
+}
+
+// Header is the header of a request. Get returns the first value of a name in any
+// case, or "".
+type Header interface{ Get(name string) string }
+
+// Reply is an answer. Body is memory to be used again: Reply appends to it.
+type Reply struct {
+	Status      int    // 200 if it is not set
+	ContentType string // "" sends none
+	Body        []byte
+}
+
+// Outcome is what became of a request.
+type Outcome struct {
+	Err   error  // why all of it was refused: wraps ErrMalformed, ErrTooLarge or ErrEncoding
+	Pings *Pings // empty if Err is set
+
+	Judged []pingline.Verdict // of each of Pings.List
+	Shed   []int32            // positions in the request of pings not judged: their rider is over its rate
+	Over   []int32            // positions in Pings.List of pings shed: their track would be one new track too many
+
+	MaxError    float64 // metres, the bound in force
+	AccuracyCap float64 // metres
+
+	verdicts []pingline.Verdict // memory of Verdicts
+}
+
+// Counts returns how many pings of the request have each verdict.
+func (o *Outcome) Counts() (n [pingline.Verdicts]int) {
+	for _, v := range o.Judged {
+		n[v]++
+	}
+	n[pingline.Shed] += len(o.Shed)
+	n[pingline.Rejected] = o.Pings.Received - len(o.Judged) - len(o.Shed)
+	return n
+}
+
+// Verdicts returns the verdict of each ping of the request, in its order. It is
+// valid until the next call.
+func (o *Outcome) Verdicts() []pingline.Verdict {
+	o.verdicts = o.verdicts[:0]
+	for range o.Pings.Received {
+		o.verdicts = append(o.verdicts, pingline.Rejected)
+	}
+	for i, at := range o.Pings.Index {
+		o.verdicts[at] = o.Judged[i]
+	}
+	for _, at := range o.Shed {
+		o.verdicts[at] = pingline.Shed
+	}
+	return o.verdicts
+}
+
+// Memory returns how many bytes o takes besides what it was given.
+func (o *Outcome) Memory() int64 { return int64(cap(o.verdicts)) }
+
+var (
+	nameForm  = regexp.MustCompile(`^[a-z0-9]+$`)
+	routeForm = regexp.MustCompile(`^(\*|GET|POST|PUT|PATCH) (/([A-Za-z0-9._-]+|\{[a-z]+\}))+$`)
+)
+
+// Check returns an error unless each protocol of a table is complete, and no two
+// have a name or a route in common.
+func Check(table []Protocol) error {
+	names, routes := make(map[string]bool), make(map[string]string)
+	for i := range table {
+		p := &table[i]
+		switch {
+		case !nameForm.MatchString(p.Name):
+			return fmt.Errorf("protocol %q: the name is not [a-z0-9]+", p.Name)
+		case names[p.Name]:
+			return fmt.Errorf("protocol %s is there twice", p.Name)
+		case p.Decode == nil || p.Reply == nil || len(p.Routes) == 0:
+			return fmt.Errorf("protocol %s lacks routes, Decode or Reply", p.Name)
+		}
+		names[p.Name] = true
+		for _, route := range p.Routes {
+			if !routeForm.MatchString(route) {
+				return fmt.Errorf("protocol %s: route %q is not of the form METHOD /path", p.Name, route)
+			}
+			if other, taken := routes[route]; taken {
+				return fmt.Errorf("protocols %s and %s: route %s is of both", other, p.Name, route)
+			}
+			routes[route] = p.Name
+		}
+	}
+	return nil
+}
+
+// Most returns the bounds of what Decode takes, as Bound says.
+func (p *Protocol) Most(r *Request) (pings, bytes int) {
+	if p.Bound == nil {
+		return 1, len(r.Body) + len(r.Query) + len(r.Path)
+	}
+	return p.Bound(r)
+}
+
+// Read fills to by Decode; what to held is gone. After an error it is empty.
+func (p *Protocol) Read(r *Request, to *Pings) error {
+	to.Reset(r.Limits, r.Now)
+	err := p.Decode(r, to)
+	if err != nil {
+		to.Clear()
+	}
+	return err
+}
+
+// Route splits a route into method and path.
+func Route(route string) (method, path string) {
+	method, path, _ = strings.Cut(route, " ")
+	return method, path
+}

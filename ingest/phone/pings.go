@@ -1,0 +1,197 @@
+package phone
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"time"
+	"unsafe"
+
+	"pingline"
+)
+
+// Limits bounds the pings of one request. The zero value takes every default.
+type Limits struct {
+	MaxPings   int                 // pings in a request; 0 means 20,000
+	Times      pingline.TimeLimits // how old and how far ahead a ping may be; 0 means 720 h and 2 min
+	KeptEvents time.Duration       // Times.Kept of pings with an event
+}
+
+// WithDefaults returns l with the defaults in place of zeros.
+func (l Limits) WithDefaults() Limits {
+	l.MaxPings = cmp.Or(l.MaxPings, 20_000)
+	l.Times.MaxAge = cmp.Or(l.Times.MaxAge, 720*time.Hour)
+	l.Times.MaxAhead = cmp.Or(l.Times.MaxAhead, 2*time.Minute)
+	return l
+}
+
+// Pings are those of one request, checked. It is meant to be used again: the pings
+// of one request take the memory of those before.
+type Pings struct {
+	List     []pingline.Ping // the valid ones, in order
+	Index    []int32         // for each of List, its position in the request
+	Received int             // pings in the request, valid or not
+	Rejected []Rejection     // those not in List, but no more than the first 100
+
+	limits     Limits
+	now        time.Time
+	reasons    [fields]int32 // rejected pings by field; 0 for the ping as a whole
+	outOfRange [fields]int32 // optional numbers of List that were out of range
+}
+
+// Rejection says why a ping is invalid.
+type Rejection struct {
+	Index  int    `json:"index"`           // its position in the request
+	Field  string `json:"field,omitempty"` // key; "" if it could not be read at all
+	Reason string `json:"error"`
+}
+
+// MaxRejections is how many rejected pings of a request are told of.
+const MaxRejections = 100
+
+// Reset empties p for a request that is held to limits at now.
+func (p *Pings) Reset(limits Limits, now time.Time) {
+	p.limits, p.now = limits, now
+	p.Clear()
+}
+
+// Clear forgets the pings.
+func (p *Pings) Clear() {
+	clear(p.List)
+	*p = Pings{List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], limits: p.limits, now: p.now}
+}
+
+// Memory returns how many bytes p takes, of those that grow with a request.
+func (p *Pings) Memory() int64 {
+	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*cap(p.Index))
+}
+
+// EachReason calls f with the number of rejected pings for each field that was
+// a reason, "syntax" for those that could not be read.
+func (p *Pings) EachReason(f func(field string, n int)) { each(&p.reasons, f) }
+
+// EachOutOfRange calls f with how many valid pings had the field out of range.
+func (p *Pings) EachOutOfRange(f func(field string, n int)) { each(&p.outOfRange, f) }
+
+func each(counts *[fields]int32, f func(string, int)) {
+	for i, n := range counts {
+		if n > 0 {
+			f(Field(i).String(), int(n))
+		}
+	}
+}
+
+// Room returns an error wrapping ErrTooLarge if no more pings are allowed.
+func (p *Pings) Room() error {
+	if p.Received < p.limits.MaxPings {
+		return nil
+	}
+	return &Error{ErrTooLarge, fmt.Sprintf("more than %d pings: send them in parts", p.limits.MaxPings)}
+}
+
+// Add checks d and keeps it, or rejects it. Its strings are kept as they are. Add
+// returns an error, as Room does, if no more pings are allowed; then Decode ends.
+func (p *Pings) Add(d *Draft) error {
+	if p.Received >= p.limits.MaxPings {
+		return p.Room()
+	}
+	p.List = append(p.List, pingline.Ping{})
+	last := len(p.List) - 1
+	if err := p.check(d, &p.List[last]); err != nil {
+		p.List = p.List[:last]
+		return p.Reject(err)
+	}
+	p.Index = append(p.Index, int32(p.Received))
+	p.Received++
+	return nil
+}
+
+// Reject counts a ping as invalid because of err; a *pingline.FieldError names the
+// field. It returns an error as Add does.
+func (p *Pings) Reject(err error) error {
+	if p.Received >= p.limits.MaxPings {
+		return p.Room()
+	}
+	r := Rejection{Index: p.Received, Reason: err.Error()}
+	if fe, ok := errors.AsType[*pingline.FieldError](err); ok {
+		r.Field, r.Reason = fe.Field, fe.Reason
+	}
+	p.reasons[FieldOf([]byte(r.Field))]++
+	if len(p.Rejected) < MaxRejections {
+		p.Rejected = append(p.Rejected, r)
+	}
+	p.Received++
+	return nil
+}
+
+// check makes d a ping: first it looks for what is missing, then at the values,
+// each in the order of the fields.
+func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
+	if missing := required &^ d.given; missing != 0 {
+		return &pingline.FieldError{Field: Field(bits.TrailingZeros16(missing)).String(), Reason: "missing"}
+	}
+	ping.Rider, ping.At = d.name[Rider], d.at
+	if err := pingline.CheckName("rider_id", ping.Rider); err != nil {
+		return err
+	}
+	times := p.limits.Times
+	if d.given&(1<<Event) != 0 && d.name[Event] != "" {
+		times.Kept = p.limits.KeptEvents
+	}
+	if err := times.Check(ping.At, p.now); err != nil {
+		return err
+	}
+	if err := ping.SetPosition(d.number[Lat], d.number[Lon]); err != nil {
+		return err
+	}
+	if d.given&(1<<Device|1<<Event|1<<Trip) != 0 {
+		if err := d.checkNames(ping); err != nil {
+			return err
+		}
+	}
+	for f := Speed; f <= Battery; f++ {
+		if d.given&(1<<f) != 0 && ping.SetOptional(pingline.HasSpeed<<(f-Speed), d.number[f]) {
+			p.outOfRange[f]++
+		}
+	}
+	return nil
+}
+
+func (d *Draft) checkNames(ping *pingline.Ping) error {
+	if d.given&(1<<Device) != 0 {
+		ping.Device = d.name[Device]
+		if err := pingline.CheckName("device_id", ping.Device); err != nil {
+			return err
+		}
+	}
+	if d.given&(1<<Event) != 0 {
+		ping.Event = d.name[Event]
+		if err := pingline.CheckEvent(ping.Event); err != nil {
+			return err
+		}
+	}
+	if d.given&(1<<Trip) != 0 {
+		ping.Trip = d.name[Trip]
+		return pingline.CheckName("trip_id", ping.Trip)
+	}
+	return nil
+}
+
+// Errors returns why pings of the request were rejected, or shed before they were
+// judged, in the order of the request, at most the first MaxRejections.
+func (o *Outcome) Errors() []Rejection {
+	list := o.Pings.Rejected
+	if len(o.Shed)+len(o.Over) == 0 {
+		return list
+	}
+	for _, at := range o.Shed[:min(len(o.Shed), MaxRejections)] {
+		list = append(list, Rejection{Index: int(at), Reason: "rate"})
+	}
+	for _, at := range o.Over[:min(len(o.Over), MaxRejections)] {
+		list = append(list, Rejection{Index: int(o.Pings.Index[at]), Reason: "rate of new riders"})
+	}
+	slices.SortFunc(list, func(a, b Rejection) int { return a.Index - b.Index })
+	return list[:min(len(list), MaxRejections)]
+}

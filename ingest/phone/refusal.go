@@ -1,0 +1,52 @@
+package phone
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+)
+
+// Kinds of requests of which nothing is kept, and never will be.
+var (
+	ErrMalformed = errors.New("malformed body")           // 400
+	ErrTooLarge  = errors.New("request is too large")     // 413
+	ErrEncoding  = errors.New("unknown content encoding") // 415
+)
+
+// Error is the refusal of a whole request, or of a part of it that could not be
+// read.
+type Error struct {
+	Kind error // one of the above
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+func (e *Error) Unwrap() error { return e.Kind }
+
+// Status returns the HTTP status that says why a request was refused, or 0 if err
+// is of no kind above.
+func Status(err error) int {
+	switch {
+	case errors.Is(err, ErrMalformed):
+		return http.StatusBadRequest
+	case errors.Is(err, ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrEncoding):
+		return http.StatusUnsupportedMediaType
+	}
+	return 0
+}
+
+// Refuse answers a request that was refused with its status and the reason in
+// JSON, for clients that give up when they are told to.
+func (to *Reply) Refuse(err error) {
+	to.Status, to.ContentType = Status(err), "application/json"
+	text, merr := json.Marshal(struct {
+		Error string `json:"error"`
+	}{err.Error()})
+	if merr != nil {
+		panic(merr) // a string always marshals
+	}
+	to.Body = append(to.Body, text...)
+}
