@@ -3,6 +3,7 @@ package dedupe
 import (
 	"math"
 	"math/bits"
+	"strings"
 
 	"pingline"
 )
@@ -202,7 +203,11 @@ func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) 
 		s.narrow(anchor, p, eps)
 	}
 	s.eps = eps
-	f.hold(i, &s.line, &s.trip, e, h)
+	if s.trip != e.Trip {
+		f.text += textBytes(e.Trip) - textBytes(s.trip)
+		s.trip = strings.Clone(e.Trip)
+	}
+	f.hold(i, &s.line, e, h)
 }
 
 // addBack makes p a vertex in the segment of the backlog, which it ends. It is not

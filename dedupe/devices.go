@@ -67,8 +67,11 @@ func (f *Filter) dropDevice(i uint32) {
 
 // forgotOf returns what a first vertex of a track must be later than, ms.
 func (f *Filter) forgotOf(rider, device string) int64 {
+	if device == "" {
+		return f.forgot
+	}
 	d, ok := f.devices[rider]
-	if !ok || device == "" {
+	if !ok {
 		return f.forgot
 	}
 	if d.forgot > f.wall && f.loading == nil { // our clock was put right

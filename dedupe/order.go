@@ -73,6 +73,20 @@ func (o *order) unlink(l *list, i uint32) {
 	l.n--
 }
 
+// raise makes i, which is in l and not its newest, the newest.
+func (o *order) raise(l *list, i uint32) {
+	e := o.at(i)
+	o.at(e.newer).older = e.older
+	if e.older == 0 {
+		l.oldest = e.newer
+	} else {
+		o.at(e.older).newer = e.newer
+	}
+	o.at(l.newest).newer = i
+	e.newer, e.older = 0, l.newest
+	l.newest = i
+}
+
 // touch notes that track i has had another ping. While a checkpoint is loaded the
 // tracks are in no list.
 func (f *Filter) touch(i uint32) {
@@ -89,7 +103,6 @@ func (f *Filter) touch(i uint32) {
 		t.once = false
 		o.push(&o.often, i)
 	case !t.once && o.often.newest != i:
-		o.unlink(&o.often, i)
-		o.push(&o.often, i)
+		o.raise(&o.often, i)
 	}
 }

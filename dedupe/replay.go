@@ -89,7 +89,7 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 			t.narrow(t.last(), p, eps)
 			t.pace = pace(p.at, max(t.last().at, before))
 		}
-		f.hold(i, &t.line, &f.names.at(i).trip, e, h)
+		f.hold(i, &t.line, e, h)
 		return
 	}
 	if t.broken {
@@ -102,16 +102,12 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 	t.open(p)
 }
 
-// hold makes e the ping held on a line.
-func (f *Filter) hold(i uint32, l *line, trip *string, e *pingline.Entry, h hold) {
+// hold makes e the ping held on a line; where its trip is kept is known to the caller.
+func (f *Filter) hold(i uint32, l *line, e *pingline.Entry, h hold) {
 	l.fix, l.cell, l.subKey = e.Fix, e.Cell, e.SubKey
 	l.token, l.since = h.token, h.since
 	l.holds = true
 	f.holding++
-	if *trip != e.Trip {
-		f.text += textBytes(e.Trip) - textBytes(*trip)
-		*trip = string(append([]byte(nil), e.Trip...))
-	}
 	f.watch(i, h.since)
 }
 
