@@ -70,7 +70,9 @@ func benchmarkTake(b *testing.B, riders int, speed, write bool) {
 		b.StartTimer()
 		before := cpuTime(b)
 		for i := range records {
-			r.take(context.Background(), &records[i])
+			if err := r.take(context.Background(), &records[i]); err != nil {
+				b.Fatal(err)
+			}
 		}
 		used += cpuTime(b) - before
 	}

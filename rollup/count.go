@@ -2,6 +2,8 @@ package rollup
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"hash/maphash"
 	"math/bits"
 	"slices"
@@ -11,9 +13,13 @@ import (
 	"pingline/queue"
 )
 
-// take counts the pings of a commit.
-func (r *Rollup) take(ctx context.Context, rec *queue.Record) {
+// take counts the pings of a commit. One that a newer version has written it does
+// not pass over.
+func (r *Rollup) take(ctx context.Context, rec *queue.Record) error {
 	header, entries, err := pingline.DecodeCommit(rec.Payload)
+	if errors.Is(err, pingline.ErrNewer) {
+		return fmt.Errorf("rollup: commit %d of the log: %w", rec.Number, err)
+	}
 	seen, missing := uint64(0), uint64(0)
 	if err == nil {
 		seen, err = r.count(&entries, r.advance(ctx, rec, header.At))
@@ -27,6 +33,7 @@ func (r *Rollup) take(ctx context.Context, rec *queue.Record) {
 	if r.clock >= r.nextTurn {
 		r.turn(ctx, r.clock)
 	}
+	return nil
 }
 
 // lost passes commits that the log has lost.

@@ -60,7 +60,9 @@ func TestAccountEqualsHeap(t *testing.T) {
 				r.now = func() int64 { return r.clock }
 				var says, is int64
 				for i := range records {
-					r.take(context.Background(), &records[i])
+					if err := r.take(context.Background(), &records[i]); err != nil {
+						t.Fatal(err)
+					}
 					if i%5 == 4 {
 						says, is = r.Stats().Bytes, heap()-before
 						check(t, fmt.Sprint("commit ", i), says, is, limit)
@@ -72,7 +74,9 @@ func TestAccountEqualsHeap(t *testing.T) {
 				most := says
 				for _, list := range [...][]queue.Record{later, latest} {
 					for i := range list {
-						r.take(context.Background(), &list[i])
+						if err := r.take(context.Background(), &list[i]); err != nil {
+							t.Fatal(err)
+						}
 					}
 					r.turn(context.Background(), r.clock+2000)
 				}

@@ -249,7 +249,9 @@ func (r *Rollup) read(ctx context.Context, reader *queue.Reader, end uint64) err
 		var lost *queue.DamageError
 		switch {
 		case err == nil:
-			r.take(ctx, &rec)
+			if err := r.take(ctx, &rec); err != nil {
+				return err
+			}
 		case errors.As(err, &lost):
 			r.lost(lost)
 		case wait.Err() != nil:

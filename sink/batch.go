@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -238,6 +239,10 @@ func (r *batcher) advance(ctx context.Context, b *batch) error {
 		return errEnd
 	}
 	dealt := r.dealer.deal(&rec)
+	if errors.Is(dealt.err, pingline.ErrNewer) { // it is whole, and not ours to pass over
+		r.held = rec
+		return fmt.Errorf("commit %d of the log: %w", rec.Number, dealt.err)
+	}
 	if dealt.err != nil {
 		r.complain(rec.Number, dealt.err)
 	}
