@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -31,6 +33,10 @@ func (c *serveCmd) Run(p *program) error {
 	cfg := c.config()
 	cfg.Logger = logger
 	n, err := node.Open(p, cfg)
+	if p.Err() != nil && (errors.Is(err, p.Err()) || errors.Is(err, context.Cause(p))) {
+		logger.Info("stopped before any ping was taken", "while", err)
+		return nil
+	}
 	if err != nil {
 		return usageError{err}
 	}
