@@ -41,6 +41,7 @@ type WriteError struct {
 	RetryAfter time.Duration // how long it asked to be left alone; 0 if it did not
 	err        error         // cause, if there was no answer
 	by         *shard        // that was written to; nil outside of lanes
+	aside      []int         // rows that nobody refuses, but that do not wait any longer; in order
 }
 
 func (e *WriteError) Error() string {
@@ -149,12 +150,15 @@ const (
 	reasonSyntax    = "unable to parse"
 	reasonType      = "field type conflict"
 	reasonRetention = "beyond retention"
+	reasonAside     = "set aside"
 	reasonOther     = "other"
 )
 
 // reason names the cause of a Row refusal.
 func (e *WriteError) reason() string {
 	switch {
+	case strings.HasPrefix(e.Message, asidePrefix):
+		return reasonAside
 	case e.Status == http.StatusRequestEntityTooLarge:
 		return reasonSize
 	case strings.Contains(e.head(), "unable to parse"):
@@ -165,6 +169,16 @@ func (e *WriteError) reason() string {
 		return reasonRetention
 	}
 	return reasonOther
+}
+
+// unbudgeted returns the reason if rows that have it count against no budget of
+// refusals, or "".
+func (e *WriteError) unbudgeted() string {
+	switch r := e.reason(); {
+	case len(e.aside) > 0, r == reasonRetention:
+		return r
+	}
+	return ""
 }
 
 var conflicting = regexp.MustCompile(`field type conflict: input field "([^"]+)" on measurement`)

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// write tries until InfluxDB has taken or refused the first n of rows: all of
-// them, or fewer if they are to be a probe. The only error is ctx's.
+// write tries until InfluxDB has taken or refused the first n of rows, all of
+// them, or fewer if they are to be a probe, or until some of them need not wait
+// any more. The only error is ctx's.
 func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int, refused *WriteError, err error) {
 	for attempt := 0; ; {
 		if ctx.Err() != nil {
@@ -16,10 +17,16 @@ func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int,
 		}
 		n, err = l.send(ctx, writing, b, rows)
 		refused = new(WriteError)
+		open := errors.Is(err, errBreakerOpen)
+		if open || errors.As(err, &refused) && refused.Kind != Row {
+			if why := l.aside(b, rows); why != nil {
+				return len(rows), why, nil
+			}
+		}
 		switch {
 		case err == nil:
 			return n, nil, nil
-		case errors.Is(err, errBreakerOpen):
+		case open:
 			err = sleep(ctx, min(l.cfg.RetryMax, time.Second/10))
 		case !errors.As(err, &refused): // ctx ended, and then writing
 			return 0, nil, err

@@ -59,6 +59,8 @@ func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
 		switch {
 		case refused == nil:
 			s.books.wrote(s.b, part)
+		case len(refused.aside) > 0:
+			rows = append(s.waitNoMore(part, refused), rows...)
 		case n == 1 || refused.refusesAll(n):
 			for _, i := range part {
 				s.bad = append(s.bad, badRow{i, refused})
@@ -74,6 +76,16 @@ func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
 		}
 	}
 	return nil
+}
+
+// waitNoMore sets those of rows aside that need not wait for their shard, and
+// returns the others.
+func (s *sifter) waitNoMore(rows []int, why *WriteError) (rest []int) {
+	for _, i := range why.aside {
+		s.bad = append(s.bad, badRow{i, why})
+	}
+	_, rest = part(rows, func(i int) bool { _, is := slices.BinarySearch(why.aside, i); return is })
+	return rest
 }
 
 // split divides rows that InfluxDB did not take as a whole in two, neither
@@ -157,10 +169,13 @@ func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again
 // time: that which refused them, and which they count against. If it stops
 // before all of that shard's are, it returns an error.
 func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err error) {
-	by, old := bad[0].why.by, bad[0].why.reason() == reasonRetention
-	bad = leading(bad, func(r badRow) bool { return r.why.by == by && (r.why.reason() == reasonRetention) == old })
-	if old {
+	by, reason := bad[0].why.by, bad[0].why.unbudgeted()
+	bad = leading(bad, func(r badRow) bool { return r.why.by == by && r.why.unbudgeted() == reason })
+	switch reason {
+	case reasonRetention:
 		return l.expire(ctx, b, bad, by)
+	case reasonAside:
+		return l.setAside(ctx, b, bad, by)
 	}
 	may, free := by.tally.admit(len(bad))
 	if may == 0 {

@@ -15,6 +15,7 @@ type shard struct {
 	Shard
 	cfg     *Config
 	spread  bool // keys are spread over it and others, which may stand in for it
+	routed  bool // it gets nothing but what routes name it for
 	breaker *breaker
 	gate    gate
 	bytes   int                 // most of a batch
@@ -41,6 +42,9 @@ type shard struct {
 	probing   bool
 
 	lastReported time.Time
+
+	aside         int // rows that did not wait for it
+	asideReported time.Time
 }
 
 // maxInFlight is the most writes to one InfluxDB at once.
@@ -54,7 +58,7 @@ const laneBatches = 16
 
 func (s *Sink) newShard(i int) *shard {
 	cfg := &s.cfg
-	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: cfg.spread() > 1 && i < cfg.spread()}
+	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: cfg.spread() > 1 && i < cfg.spread(), routed: i >= cfg.spread()}
 	sh.breaker = newBreaker(sh.Name, cfg.RetryMax/2, sh.Influx.cfg.Timeout/2)
 	sh.gate.half = func() bool { return sh.breaker.state() == HalfOpen }
 	sh.gate.pace = newPace(sh.Influx.cfg.Timeout / 4)

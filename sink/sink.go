@@ -14,6 +14,8 @@
 // are full, or more than one row in a hundred is refused, the lane stands still
 // and says so. Rows that the store would have deleted by now are an exception:
 // they stop no lane, and are only counted once the dead letters are half full.
+// Lines of our own that only a shard which is down can take become dead letters
+// when the log is filling up.
 //
 // It does not promise order: a batch that was broken off is written again,
 // several are on their way at once, and late pings come late. Pings that the log
@@ -236,6 +238,9 @@ func (s *Sink) Notes() []string {
 	for i, sh := range s.shards {
 		if n := stats[i].Unkept; n > 0 {
 			notes = append(notes, fmt.Sprintf("shard %s: %d rows older than it keeps were counted, but not kept as dead letters: such rows have their half of --deadletter-max-bytes", sh.Name, n))
+		}
+		if note := asideNote(sh.Name, stats[i].DeadLetters[reasonAside]); note != "" {
+			notes = append(notes, note)
 		}
 		for _, l := range s.lanesOf(i) {
 			if note := l.books.note(l); note != "" {

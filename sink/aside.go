@@ -1,0 +1,97 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Lines of our own, such as the roll-up's, can be routed to a bucket of their own.
+// No other shard stands in for it, so they wait in the log, and the log cannot be
+// trimmed beyond them: a bucket that nobody has made would fill it, and pings would
+// be refused for the sake of figures about pings. So from level 2 on, while another
+// shard takes writes, such lines become dead letters. None is lost: pingline
+// deadletter replay has them written once the bucket is there. Pings that a route
+// names the shard for wait, since the log is there for them.
+
+// asidePrefix begins the reason of a dead letter that was not refused for what it
+// says.
+const asidePrefix = "set aside, its shard is down: "
+
+// aside returns which of rows need not wait for their shard any more, and why; nil
+// if none: it has been down for as long as the longest retry while the log is
+// filling up, no other can take them, and some other takes writes.
+func (l *lane) aside(b *batch, rows []int) *WriteError {
+	if l.kind != own || l.cfg.Level == nil || l.cfg.Level() < 2 || l.home.down() < l.cfg.RetryMax || !l.sink.anyUp(l.home) {
+		return nil
+	}
+	var list []int
+	for _, i := range b.untaken(rows) {
+		if l.home.routed || i < len(b.fixed) && b.fixed[i] {
+			list = append(list, i)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return l.home.whyAside(list)
+}
+
+// anyUp reports whether a shard besides one is likely to take a write.
+func (s *Sink) anyUp(besides *shard) bool {
+	for _, sh := range s.shards {
+		if sh != besides && sh.up() {
+			return true
+		}
+	}
+	return false
+}
+
+// whyAside is why rows do not wait for it.
+func (s *shard) whyAside(rows []int) *WriteError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	why := &WriteError{Kind: Row, by: s, aside: rows}
+	if last := new(WriteError); errors.As(s.problem, &last) {
+		why.Status, why.Message = last.Status, last.Message
+	}
+	why.Message = clip(asidePrefix + why.Message)
+	return why
+}
+
+// setAside makes rows that need not wait dead letters, within half of the room for
+// them, so that rows which are refused have theirs.
+func (l *lane) setAside(ctx context.Context, b *batch, bad []badRow, by *shard) (n int, err error) {
+	n, err = l.dead.appendUpTo(ctx, l.dead.most/2, by.Name, len(bad), func(i int) ([]byte, *WriteError) {
+		return b.row(bad[i].row), bad[i].why
+	})
+	for _, r := range bad[:n] {
+		l.books.buried(b, []int{r.row}, r.why)
+	}
+	if n > 0 {
+		by.reportAside(n)
+	}
+	return n, err
+}
+
+// reportAside logs that rows were set aside.
+func (s *shard) reportAside(rows int) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aside += rows
+	if now.Sub(s.asideReported) < reportEvery {
+		return
+	}
+	s.asideReported = now
+	s.cfg.Logger.Warn("the log is filling up: lines of our own do not wait in it any more, but as dead letters", "shard", s.Name, "lines", s.aside)
+}
+
+// asideNote says how many lines there are to replay, or nothing.
+func asideNote(shard string, lines uint64) string {
+	if lines == 0 {
+		return ""
+	}
+	return fmt.Sprintf("shard %s: %d lines of our own were set aside as dead letters, so that the log does not fill up while it is down; pingline deadletter replay once it is back", shard, lines)
+}
