@@ -185,16 +185,16 @@ func (p *process) metric(name string) (float64, error) {
 
 // metrics returns the values of all metrics whose names begin with prefix.
 func (p *process) metrics(prefix string) (values []float64, err error) {
-	resp, err := http.Get(p.ops)
+	text, err := p.scrape()
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	for line := range strings.Lines(string(text)) {
+	return valuesOf(text, prefix)
+}
+
+// valuesOf is metrics of a text.
+func valuesOf(text, prefix string) (values []float64, err error) {
+	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, prefix) {
 			continue
 		}
@@ -206,6 +206,17 @@ func (p *process) metrics(prefix string) (values []float64, err error) {
 		values = append(values, v)
 	}
 	return values, nil
+}
+
+// scrape returns all metrics as text.
+func (p *process) scrape() (string, error) {
+	resp, err := http.Get(p.ops)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
 }
 
 // readyz returns the status and body of /readyz.

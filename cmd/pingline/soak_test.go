@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -17,6 +20,9 @@ import (
 )
 
 var soak = flag.Duration("soak", 0, "how long everything hostile goes on at once in TestSoak")
+
+// A shorter soak with a smaller log fills it as far.
+var soakLog = flag.String("soak-log", "512MiB", "--queue-max-bytes in TestSoak")
 
 // soakRate is how many pings a second the honest fleet sends.
 const soakRate = 1000
@@ -34,11 +40,11 @@ func TestSoak(t *testing.T) {
 	}})
 	dir, listen := t.TempDir(), freePort(t)
 	start := func() *process {
-		return serve(t, dir, influx.URL(), "--listen="+listen, "--route=activity=a/long", "--queue-max-bytes=512MiB", "--max-riders=100000")
+		return serve(t, dir, influx.URL(), "--listen="+listen, "--route=activity=a/long", "--queue-max-bytes="+*soakLog, "--max-riders=100000")
 	}
 	p := start()
 	gauge := newGauge(t, p)
-	answers := &answered{next: fromAddress("127.0.0.1"), times: map[int][]time.Duration{}}
+	answers := &answered{next: fromAddress("127.0.0.1"), times: map[int][]time.Duration{}, refused: gauge.refusals.note}
 	tr := driveHonest(t, p.url, answers)
 	strangers := startHostile(p.url)
 	t.Cleanup(strangers.stop)
@@ -56,6 +62,11 @@ func TestSoak(t *testing.T) {
 	gauge.check()
 	if err := influx.CreateBucket(context.Background(), "long", 0); err != nil { // the operator has read the notes
 		t.Fatal(err)
+	}
+	aside, err := p.metrics("pingline_dead_letters_total{")
+	t.Logf("dead letters by reason before they are replayed: %v, %v", aside, err)
+	if status, said := exits(t, "deadletter", "replay", "--wait="+patience.String(), "--data-dir="+dir); status != exitOK {
+		t.Errorf("exit status %d of a replay of dead letters: %s", status, said)
 	}
 	p.settled()
 	auditHonest(t, p, start, tr, influx)
@@ -117,10 +128,13 @@ func fromAddress(ip string) *http.Transport {
 	return &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 64}
 }
 
-// answered notes what requests were answered, and after how long.
+// answered notes what requests were answered, and after how long, and tells of each
+// that was refused.
 type answered struct {
-	next http.RoundTripper
-	mu   sync.Mutex
+	next    http.RoundTripper
+	refused func(status int, reason string)
+
+	mu sync.Mutex
 	// by status, 0: no answer
 	times map[int][]time.Duration
 }
@@ -131,11 +145,29 @@ func (a *answered) RoundTrip(req *http.Request) (*http.Response, error) {
 	status := 0
 	if err == nil {
 		status = resp.StatusCode
+		if status != http.StatusOK {
+			a.refused(status, reasonOf(resp))
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.times[status] = append(a.times[status], time.Since(began))
 	return resp, err
+}
+
+// reasonOf returns what the body of an answer says, and leaves it to be read again.
+func reasonOf(resp *http.Response) string {
+	body, err := io.ReadAll(resp.Body)
+	err = errors.Join(err, resp.Body.Close())
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if err != nil {
+		return err.Error()
+	}
+	var said struct{ Error string }
+	if json.Unmarshal(body, &said) != nil {
+		return string(body)
+	}
+	return said.Error
 }
 
 // check fails the test if honest requests were refused: while the process is gone

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 type vitals struct {
 	age                    time.Duration // of the process
 	rss, goroutines, files int           // rss in MiB
+	state                  string        // of the log and the shards, as metrics tell
 }
 
 // gauge looks at a process every second, and at the one that comes after it.
@@ -22,10 +24,25 @@ type gauge struct {
 	done chan struct{}
 	quit chan struct{}
 
+	mu     sync.Mutex
+	p      *process // nil while there is none
+	born   time.Time
+	killed time.Time  // when the one before was; zero if there was none
+	lives  [][]vitals // of each process
+
+	refusals refusals
+}
+
+// refusals counts honest requests that were not taken since it was last asked.
+type refusals struct {
 	mu    sync.Mutex
-	p     *process // nil while there is none
-	born  time.Time
-	lives [][]vitals // of each process
+	count map[refusal]int
+}
+
+// refusal is how an honest request was answered that was not taken.
+type refusal struct {
+	status int
+	reason string
 }
 
 func newGauge(t *testing.T, p *process) *gauge {
@@ -43,16 +60,18 @@ func (g *gauge) begin(p *process) {
 	g.lives = append(g.lives, nil)
 }
 
-// restarts says that it is about to end.
+// restarts says that it is about to be killed.
 func (g *gauge) restarts() {
+	g.look() // refusals until now are its own
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.p = nil
+	g.p, g.killed = nil, time.Now()
 }
 
 func (g *gauge) stop() {
 	close(g.quit)
 	<-g.done
+	g.look()
 }
 
 func (g *gauge) run() {
@@ -79,14 +98,67 @@ func (g *gauge) look() {
 	if list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", g.p.cmd.Process.Pid)); err == nil {
 		s.files = len(list)
 	}
-	if n, err := g.p.metric("go_goroutines"); err == nil {
-		s.goroutines = int(n)
+	if text, err := g.p.scrape(); err == nil {
+		if n, err := valuesOf(text, "go_goroutines "); err == nil && len(n) == 1 {
+			s.goroutines = int(n[0])
+		}
+		s.state = stateOf(text)
 	}
+	g.tell(s.state)
 	n := len(g.lives) - 1
 	if life := g.lives[n]; len(life) > 0 && int(s.age.Minutes()) > int(life[len(life)-1].age.Minutes()) {
-		g.t.Logf("process %d, minute %d: %s", n+1, int(s.age.Minutes()), spanOf(life, s.age-time.Minute))
+		g.t.Logf("process %d, minute %d: %s; at its end %s", n+1, int(s.age.Minutes()), spanOf(life, s.age-time.Minute), s.state)
 	}
 	g.lives[n] = append(g.lives[n], s)
+}
+
+// note counts an honest request that was not taken.
+func (r *refusals) note(status int, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.count == nil {
+		r.count = make(map[refusal]int)
+	}
+	r.count[refusal{status, reason}]++
+}
+
+// take returns what was counted, and begins anew.
+func (r *refusals) take() map[refusal]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := r.count
+	r.count = nil
+	return count
+}
+
+// tell prints the refusals of the last second, and the state they were made in. The
+// caller holds mu.
+func (g *gauge) tell(state string) {
+	since := "no kill before"
+	if !g.killed.IsZero() {
+		since = fmt.Sprintf("%.1f s after the last kill", time.Since(g.killed).Seconds())
+	}
+	for r, n := range g.refusals.take() {
+		g.t.Logf("process %d, %s: %d honest requests answered %d %q: %s", len(g.lives), since, n, r.status, r.reason, state)
+	}
+}
+
+// stateOf says in a line what metrics tell of the log and of the shards; what is 0
+// is left out.
+func stateOf(metrics string) string {
+	var list []string
+	for line := range strings.Lines(metrics) {
+		line = strings.TrimSpace(strings.TrimPrefix(line, "pingline_"))
+		if strings.HasSuffix(line, " 0") {
+			continue
+		}
+		for _, of := range []string{"shed_level", "queue_bytes", "queue_commits{", "queue_full_seconds", "breaker_state{", "stopped{", "in_progress_bytes", "dead_letter_bytes", "log_trouble"} {
+			if strings.HasPrefix(line, of) {
+				list = append(list, line)
+			}
+		}
+	}
+	return fmt.Sprintf("%s, of a log of %s", strings.Join(list, ", "), *soakLog)
 }
 
 // samples returns a figure of each moment.
