@@ -11,7 +11,11 @@
 //  1. ingest/phone/NAME/NAME.go: a package whose variable Protocol is the
 //     protocol. It imports this package, the root and, if need be, one foreign
 //     library.
-//  2. internal/node/protocols.go: one line in the table.
+//  2. ingest/phone/NAME/NAME_test.go: a test that calls phonetest.Run, and a fuzz
+//     target that calls phonetest.Fuzz.
+//  3. ingest/phone/NAME/testdata: requests as real clients send them, and the pings
+//     and the reply expected of each; package phonetest says in which form.
+//  4. internal/node/protocols.go: one line in the table, NAME.Protocol.
 //
 // Nothing else of Pingline needs to know.
 package phone

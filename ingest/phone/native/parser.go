@@ -40,10 +40,10 @@ func (p *parser) body() error {
 		return p.err
 	case '{':
 		if p.object(true) && p.end() {
-			if !p.listed {
+			if !p.listed && p.room() {
 				p.add()
 			}
-			return nil
+			return p.err
 		}
 	default:
 		if p.i == len(p.b) {

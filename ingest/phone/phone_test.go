@@ -1,0 +1,138 @@
+package phone
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"pingline"
+)
+
+// Each protocol there is has the files that the package doc tells to add, and its
+// line in the table.
+func TestHowToAddAProtocol(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "phone.go", nil, parser.ParseComments|parser.PackageClauseOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, steps, found := strings.Cut(file.Doc.Text(), "# How to add a protocol")
+	paths := regexp.MustCompile(`(?m)^ *\d+\. ([a-zA-Z/_.]+): `).FindAllStringSubmatch(steps, -1)
+	if !found || len(paths) != 4 {
+		t.Fatalf("the package doc has %d steps, want 4", len(paths))
+	}
+	table, err := os.ReadFile("../../" + paths[3][1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	suites, err := filepath.Glob("*/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range suites {
+		name := filepath.Dir(dir)
+		for _, path := range paths {
+			path := strings.ReplaceAll(path[1], "NAME", name)
+			if _, err := os.Stat("../../" + path); err != nil {
+				t.Errorf("protocol %s: %v", name, err)
+			}
+		}
+		tests, err := os.ReadFile(filepath.Join(name, name+"_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text, in := range map[string][]byte{name + ".Protocol,": table, "phonetest.Run(t, Protocol)": tests, "phonetest.Fuzz(f, Protocol)": tests} {
+			if !strings.Contains(string(in), text) {
+				t.Errorf("protocol %s: %s is missing", name, text)
+			}
+		}
+	}
+	if n := strings.Count(string(table), ".Protocol,"); n != len(suites) || n == 0 {
+		t.Errorf("%d protocols are in the table, %d folders have testdata", n, len(suites))
+	}
+}
+
+func TestCheck(t *testing.T) {
+	fine := func(change func(*Protocol)) Protocol {
+		p := Protocol{
+			Name: "fine", Routes: []string{"POST /v1/fine", "* /fine/{key}"},
+			Decode: func(*Request, *Pings) error { return nil }, Reply: func(*Reply, *Request, *Outcome) {},
+		}
+		if change != nil {
+			change(&p)
+		}
+		return p
+	}
+	for _, tt := range []struct {
+		name  string
+		table []Protocol
+		want  string
+	}{
+		{"complete", []Protocol{fine(nil)}, ""},
+		{"a name with a capital", []Protocol{fine(func(p *Protocol) { p.Name = "Fine" })}, "[a-z0-9]+"},
+		{"no Decode", []Protocol{fine(func(p *Protocol) { p.Decode = nil })}, "lacks"},
+		{"no routes", []Protocol{fine(func(p *Protocol) { p.Routes = nil })}, "lacks"},
+		{"the same name twice", []Protocol{fine(nil), fine(nil)}, "twice"},
+		{"the same route twice", []Protocol{fine(nil), fine(func(p *Protocol) { p.Name = "other" })}, "of both"},
+		{"a route without a method", []Protocol{fine(func(p *Protocol) { p.Routes = []string{"/v1/fine"} })}, "METHOD /path"},
+		{"a method that takes nothing in", []Protocol{fine(func(p *Protocol) { p.Routes = []string{"HEAD /v1/fine"} })}, "METHOD /path"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := Check(tt.table)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// An outcome counts every ping of its request once, by position.
+func TestOutcome(t *testing.T) {
+	var pings Pings
+	now := time.UnixMilli(1_760_000_000_123)
+	pings.Reset(Limits{}.WithDefaults(), now)
+	for i := range 6 {
+		var d Draft
+		if i != 1 {
+			d.SetName(Rider, "r")
+		}
+		d.SetTime(now.UnixMilli())
+		d.SetNumber(Lat, 41)
+		d.SetNumber(Lon, -8)
+		if err := pings.Add(&d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The ping at 2 is taken out by the rate of its rider, the one at 5 is of a track
+	// too many.
+	pings.List = append(pings.List[:1], pings.List[2:]...)
+	pings.Index = append(pings.Index[:1], pings.Index[2:]...)
+	o := Outcome{
+		Pings: &pings, Judged: []pingline.Verdict{pingline.Accepted, pingline.Redundant, pingline.Held, pingline.Shed},
+		Shed: []int32{2}, Over: []int32{3},
+	}
+	want := []pingline.Verdict{pingline.Accepted, pingline.Rejected, pingline.Shed, pingline.Redundant, pingline.Held, pingline.Shed}
+	var counts [pingline.Verdicts]int
+	for i, v := range o.Verdicts() {
+		counts[v]++
+		if v != want[i] {
+			t.Errorf("ping %d is %v, want %v", i, v, want[i])
+		}
+	}
+	if got := o.Counts(); got != counts {
+		t.Errorf("counts %v, want %v", got, counts)
+	}
+	errs := []Rejection{{1, "rider_id", "missing"}, {2, "", "rate"}, {5, "", "rate of new riders"}}
+	for i, e := range o.Errors() {
+		if e != errs[i] {
+			t.Errorf("error %+v, want %+v", e, errs[i])
+		}
+	}
+	if n := len(o.Errors()); n != len(errs) {
+		t.Errorf("%d errors, want %d", n, len(errs))
+	}
+}

@@ -1,0 +1,444 @@
+// Package phonetest is the acceptance suite of the protocols of clients: each of
+// them passes Run, from requests in its own folder.
+//
+// testdata/NAME.request is a request as a client sends it, at Now:
+//
+//	POST /v1/pings?verdicts=1
+//	Content-Type: application/json
+//
+//	{"rider_id":"r-1", …
+//
+// The body is all that follows the first blank line. testdata/NAME.want is the
+// expected result in JSON: pings, rejected ones, the error if the request is refused, and
+// the reply if every valid ping is accepted. With PHONETEST_UPDATE=1 in the
+// environment Run writes these files; read them before you commit them.
+//
+// The suite shows that a protocol is pure, keeps its bounds and never panics. It
+// cannot show that real clients send what is in testdata.
+package phonetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pingline"
+	"pingline/ingest/phone"
+)
+
+// Now is when the requests of testdata come.
+var Now = time.UnixMilli(1_760_000_000_123).UTC()
+
+const (
+	// mutations are tried of each request.
+	mutations = 300
+
+	// A ping may cost this much to decode. The first is what is allowed for the
+	// request as a whole.
+	requestAllocs, pingAllocs = 16, 8
+	requestBytes, pingBytes   = 16 << 10, 512
+)
+
+// Run holds p to the contract of package phone.
+func Run(t *testing.T, p phone.Protocol) {
+	t.Helper()
+	t.Run("table", func(t *testing.T) { table(t, &p) })
+	list := cases(t)
+	if len(list) < 3 {
+		t.Errorf("%d requests in testdata, want 3 at least", len(list))
+	}
+	for i := range list {
+		c := &list[i]
+		t.Run(c.name, func(t *testing.T) {
+			t.Run("golden", func(t *testing.T) { golden(t, &p, c) })
+			t.Run("again", func(t *testing.T) { again(t, &p, c) })
+			t.Run("at once", func(t *testing.T) { atOnce(t, &p, c) })
+			t.Run("too many pings", func(t *testing.T) { tooMany(t, &p, c) })
+			t.Run("broken", func(t *testing.T) { broken(t, &p, c) })
+			t.Run("cost", func(t *testing.T) { cost(t, &p, c) })
+			t.Run("refused", func(t *testing.T) { refused(t, &p, c) })
+		})
+	}
+	t.Run("nesting", func(t *testing.T) { nesting(t, &p, list) })
+}
+
+// Fuzz decodes what f makes of the requests in testdata.
+func Fuzz(f *testing.F, p phone.Protocol) {
+	for _, c := range cases(f) {
+		f.Add(c.in.Method, c.in.Path, c.in.Query, c.in.Body)
+	}
+	var pings phone.Pings
+	f.Fuzz(func(t *testing.T, method, path, query string, body []byte) {
+		r := phone.Request{Method: method, Path: path, Query: query, Body: body, Header: http.Header{}, Now: Now, Limits: limits()}
+		decode(t, &p, &r, &pings)
+	})
+}
+
+// testCase is a request of testdata.
+type testCase struct {
+	name string
+	in   phone.Request
+}
+
+func limits() phone.Limits { return phone.Limits{}.WithDefaults() }
+
+func cases(t testing.TB) (list []testCase) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.request")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := parse(text)
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		list = append(list, testCase{strings.TrimSuffix(filepath.Base(file), ".request"), in})
+	}
+	return list
+}
+
+// parse reads a request as a file of testdata has it.
+func parse(text []byte) (r phone.Request, err error) {
+	head, body, _ := bytes.Cut(text, []byte("\n\n"))
+	lines := strings.Split(strings.TrimSuffix(string(head), "\n"), "\n")
+	method, target, ok := strings.Cut(lines[0], " ")
+	if !ok {
+		return r, fmt.Errorf("first line %q is not METHOD /path", lines[0])
+	}
+	header := http.Header{}
+	for _, line := range lines[1:] {
+		name, value, ok := strings.Cut(line, ": ")
+		if !ok {
+			return r, fmt.Errorf("header line %q has no colon", line)
+		}
+		header.Add(name, value)
+	}
+	r = phone.Request{Method: method, Header: header, Body: body, Now: Now, Limits: limits()}
+	r.Path, r.Query, _ = strings.Cut(target, "?")
+	return r, nil
+}
+
+// table checks what is said of p itself.
+func table(t *testing.T, p *phone.Protocol) {
+	if err := phone.Check([]phone.Protocol{*p}); err != nil {
+		t.Error(err)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if filepath.Base(dir) != p.Name {
+		t.Errorf("protocol %s is in folder %s", p.Name, filepath.Base(dir))
+	}
+}
+
+// decode decodes r and checks what holds for every result.
+func decode(t *testing.T, p *phone.Protocol, r *phone.Request, to *phone.Pings) error {
+	t.Helper()
+	body := bytes.Clone(r.Body)
+	most, _ := p.Most(r)
+	err := p.Read(r, to)
+	if !bytes.Equal(body, r.Body) {
+		t.Error("Decode has changed the body")
+	}
+	switch {
+	case err != nil && phone.Status(err) == 0:
+		t.Errorf("error %v is of no kind that the contract knows", err)
+	case err != nil && to.Received+len(to.List)+len(to.Rejected) > 0:
+		t.Errorf("kept %+v of a request that is refused", to)
+	case len(to.List) > most:
+		t.Errorf("%d pings, Bound says at most %d", len(to.List), most)
+	case to.Received > r.Limits.MaxPings:
+		t.Errorf("%d pings, the limit is %d", to.Received, r.Limits.MaxPings)
+	}
+	check(t, r, to)
+	return err
+}
+
+// check checks that pings are in order, counted and valid.
+func check(t *testing.T, r *phone.Request, to *phone.Pings) {
+	t.Helper()
+	rejected := 0
+	to.EachReason(func(_ string, n int) { rejected += n })
+	if rejected != to.Received-len(to.List) || len(to.Rejected) != min(rejected, phone.MaxRejections) {
+		t.Errorf("%d received, %d valid, %d rejected for a reason, %d told", to.Received, len(to.List), rejected, len(to.Rejected))
+	}
+	if len(to.Index) != len(to.List) || !slices.IsSorted(to.Index) {
+		t.Errorf("%d positions of %d pings: %v", len(to.Index), len(to.List), to.Index)
+	}
+	for i := range to.List {
+		ping := to.List[i]
+		errs := []error{pingline.CheckName("rider_id", ping.Rider), r.Limits.Times.Check(ping.At, r.Now), ping.SetPosition(ping.Lat(), ping.Lon())}
+		for _, name := range []string{ping.Device, ping.Trip} {
+			if name != "" {
+				errs = append(errs, pingline.CheckName("name", name))
+			}
+		}
+		if ping.Event != "" {
+			errs = append(errs, pingline.CheckEvent(ping.Event))
+		}
+		// A position that rounds to 0,0 was not 0,0.
+		if err := errors.Join(errs...); err != nil && (ping.LatE7 != 0 || ping.LonE7 != 0) {
+			t.Errorf("ping %d, %+v, is invalid: %v", i, ping, err)
+		}
+	}
+}
+
+// reply words the answer to r, every valid ping being accepted.
+func reply(t *testing.T, p *phone.Protocol, r *phone.Request, pings *phone.Pings, err error) phone.Reply {
+	t.Helper()
+	got := phone.Outcome{Err: err, Pings: pings, Judged: make([]pingline.Verdict, len(pings.List)), MaxError: 10, AccuracyCap: 50}
+	for i := range got.Judged {
+		got.Judged[i] = pingline.Accepted
+	}
+	to := phone.Reply{Status: http.StatusOK, Body: make([]byte, 0, 8)}
+	p.Reply(&to, r, &got)
+	final := to.Status >= 200 && to.Status < 300 || to.Status >= 400 && to.Status < 500
+	if !final || to.Status == http.StatusTooManyRequests || to.Status == http.StatusRequestTimeout {
+		t.Errorf("reply with status %d to a request that is done (%v)", to.Status, err)
+	}
+	if (to.ContentType == "application/json") && !json.Valid(to.Body) {
+		t.Errorf("reply that is no JSON: %q", to.Body)
+	}
+	return to
+}
+
+// result is what a file .want holds.
+type result struct {
+	Pings    []ping            `json:"pings"`
+	Rejected []phone.Rejection `json:"rejected,omitempty"`
+	Error    string            `json:"error,omitempty"`
+	Reply    struct {
+		Status      int    `json:"status"`
+		ContentType string `json:"content_type,omitempty"`
+		Body        string `json:"body"`
+	} `json:"reply"`
+}
+
+// ping is a ping of a result. A number that is unknown is not there.
+type ping struct {
+	Rider   string             `json:"rider_id"`
+	Device  string             `json:"device_id,omitempty"`
+	Event   string             `json:"event,omitempty"`
+	Trip    string             `json:"trip_id,omitempty"`
+	At      time.Time          `json:"ts"`
+	Lat     float64            `json:"lat"`
+	Lon     float64            `json:"lon"`
+	Numbers map[string]float32 `json:"numbers,omitempty"`
+}
+
+func pingOf(p *pingline.Ping) ping {
+	v := ping{Rider: p.Rider, Device: p.Device, Event: p.Event, Trip: p.Trip, At: p.Time(), Lat: p.Lat(), Lon: p.Lon(), Numbers: map[string]float32{}}
+	for _, n := range []struct {
+		field phone.Field
+		known pingline.Known
+		value float32
+	}{
+		{phone.Speed, pingline.HasSpeed, p.Speed}, {phone.Heading, pingline.HasHeading, p.Heading}, {phone.Accuracy, pingline.HasAccuracy, p.Accuracy},
+		{phone.Altitude, pingline.HasAltitude, p.Altitude}, {phone.Battery, pingline.HasBattery, p.Battery},
+	} {
+		if p.Has(n.known) {
+			v.Numbers[n.field.String()] = n.value
+		}
+	}
+	return v
+}
+
+// golden compares with testdata.
+func golden(t *testing.T, p *phone.Protocol, c *testCase) {
+	var pings phone.Pings
+	r := c.in
+	err := decode(t, p, &r, &pings)
+	to := reply(t, p, &r, &pings, err)
+	got := result{Pings: []ping{}, Rejected: pings.Rejected}
+	for i := range pings.List {
+		got.Pings = append(got.Pings, pingOf(&pings.List[i]))
+	}
+	if err != nil {
+		got.Error = err.Error()
+	}
+	got.Reply.Status, got.Reply.ContentType, got.Reply.Body = to.Status, to.ContentType, string(to.Body)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(got); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", c.name+".want")
+	if os.Getenv("PHONETEST_UPDATE") != "" {
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b.Bytes(), want) {
+		t.Errorf("got %s\nwant, by %s, %s", &b, file, want)
+	}
+}
+
+// again decodes into memory that held the pings of another request: Decode is a
+// pure function of the request.
+func again(t *testing.T, p *phone.Protocol, c *testCase) {
+	var fresh, used phone.Pings
+	r := c.in
+	err := decode(t, p, &r, &fresh)
+	for range 2 {
+		if uerr := decode(t, p, &r, &used); fmt.Sprint(uerr) != fmt.Sprint(err) {
+			t.Errorf("error %v the next time, was %v", uerr, err)
+		}
+		if !slices.Equal(used.List, fresh.List) || !slices.Equal(used.Index, fresh.Index) || !slices.Equal(used.Rejected, fresh.Rejected) {
+			t.Errorf("%+v the next time, was %+v", used, fresh)
+		}
+	}
+	one, two := reply(t, p, &r, &fresh, err), reply(t, p, &r, &used, err)
+	if !reflect.DeepEqual(one, two) {
+		t.Errorf("reply %+v the next time, was %+v", two, one)
+	}
+}
+
+// atOnce decodes the same in several goroutines, for the race detector.
+func atOnce(t *testing.T, p *phone.Protocol, c *testCase) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			var pings phone.Pings
+			r := c.in
+			for range 20 {
+				err := decode(t, p, &r, &pings)
+				reply(t, p, &r, &pings, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// tooMany allows fewer pings than there are.
+func tooMany(t *testing.T, p *phone.Protocol, c *testCase) {
+	var pings phone.Pings
+	r := c.in
+	if decode(t, p, &r, &pings) != nil {
+		return
+	}
+	for most := range min(pings.Received, 50) {
+		r.Limits.MaxPings = most
+		if err := decode(t, p, &r, &pings); !errors.Is(err, phone.ErrTooLarge) {
+			t.Errorf("error %v where %d pings are allowed, want ErrTooLarge", err, most)
+		}
+	}
+}
+
+// broken decodes what is left of a request that is cut off, and requests with
+// bytes changed.
+func broken(t *testing.T, p *phone.Protocol, c *testCase) {
+	var pings phone.Pings
+	rng := rand.New(rand.NewPCG(1, uint64(len(c.in.Body))))
+	try := func(r phone.Request) {
+		err := decode(t, p, &r, &pings)
+		reply(t, p, &r, &pings, err)
+	}
+	for n := range mutations {
+		r := c.in
+		at := func(size int) int { return size * n / mutations }
+		r.Body = r.Body[:at(len(r.Body))]
+		try(r)
+		r.Body = nil
+		r.Query = r.Query[:at(len(r.Query))]
+		try(r)
+		r = c.in
+		r.Header = http.Header{}
+		r.Body, r.Query, r.Path = mutate(rng, r.Body), string(mutate(rng, []byte(r.Query))), string(mutate(rng, []byte(r.Path)))
+		try(r)
+	}
+}
+
+// mutate changes up to four bytes of a copy of b.
+func mutate(rng *rand.Rand, b []byte) []byte {
+	const often = "\x00\xff\"\\{}[],:&=%+-.e0123456789 \n"
+	b = bytes.Clone(b)
+	for range rng.IntN(5) {
+		at := rng.IntN(len(b) + 1)
+		c := often[rng.IntN(len(often))]
+		switch {
+		case rng.IntN(3) == 0:
+			b = slices.Insert(b, at, c)
+		case at == len(b):
+		case rng.IntN(2) == 0:
+			b = slices.Delete(b, at, at+1)
+		default:
+			b[at] = c
+		}
+	}
+	return b
+}
+
+// cost measures what Decode allocates when the memory of pings is there.
+func cost(t *testing.T, p *phone.Protocol, c *testCase) {
+	var pings phone.Pings
+	r := c.in
+	_ = p.Read(&r, &pings)
+	most := float64(requestAllocs + pingAllocs*pings.Received)
+	if n := testing.AllocsPerRun(20, func() { _ = p.Read(&r, &pings) }); n > most {
+		t.Errorf("%v allocations for %d pings, want %v at most", n, pings.Received, most)
+	}
+}
+
+// refused asks for the reply to requests that the server refuses for good, some
+// before their body is there.
+func refused(t *testing.T, p *phone.Protocol, c *testCase) {
+	var none phone.Pings
+	for _, kind := range []error{phone.ErrMalformed, phone.ErrTooLarge, phone.ErrEncoding} {
+		r := c.in
+		none.Reset(r.Limits, r.Now)
+		reply(t, p, &r, &none, &phone.Error{Kind: kind, Text: "a \"test\"\n"})
+		r.Body = nil
+		reply(t, p, &r, &none, &phone.Error{Kind: kind, Text: "a test"})
+	}
+}
+
+// nesting decodes bodies that are deep, long or repetitive, by the routes of the
+// cases, and checks that they take no more memory than Bound says.
+func nesting(t *testing.T, p *phone.Protocol, list []testCase) {
+	const n = 50_000
+	var pings phone.Pings
+	for _, piece := range []string{"[", "{", `{"a":`, `[{"a":[`, "<a>", "(", "a=b&", "%", "0", "\n", ",", `"`, "\\", " ", "\xff", "\x00"} {
+		for i := range list {
+			r := list[i].in
+			r.Body = bytes.Repeat([]byte(piece), n)
+			count, more := p.Most(&r)
+			limit := int64(min(count, r.Limits.MaxPings))*pingBytes + int64(more) + requestBytes + int64(phone.MaxRejections*pingBytes)
+			if took := allocated(func() { decode(t, p, &r, &pings) }) - int64(len(r.Body)); took > limit {
+				t.Errorf("%s with a body of %d × %q takes %d bytes, Bound allows %d", list[i].name, n, piece, took, limit)
+			}
+		}
+	}
+}
+
+// allocated returns how many bytes f allocates. decode clones the body once.
+func allocated(f func()) int64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int64(after.TotalAlloc - before.TotalAlloc)
+}
