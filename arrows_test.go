@@ -52,6 +52,7 @@ var homes = map[string]string{
 	"github.com/axiomhq/hyperloglog":  "pingline/rollup",
 	"github.com/KimMachineGun/":       "pingline/internal/node",
 	"github.com/prometheus/":          "pingline/internal/ops",
+	"github.com/HdrHistogram/":        "pingline/internal/ops",
 }
 
 func TestArrowsBetweenPackages(t *testing.T) {

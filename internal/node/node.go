@@ -125,9 +125,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: 3*sinkMemory + 1<<20, RollupMost: rollupMemory(),
 		DeadLetters: cfg.DeadLettersMax,
 	}
-	n.self = ops.NewSelf(ops.SelfConfig{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints})
+	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {
-		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts, n.self)); err != nil {
+		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts)); err != nil {
 			return nil, err
 		}
 	}

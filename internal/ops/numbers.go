@@ -1,0 +1,349 @@
+package ops
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pingline"
+	"pingline/rollup"
+	"pingline/sink"
+)
+
+// number is a value that a node tells, or one value for each combination of its
+// labels.
+//
+// To add one: a row in numbers, and go test ./internal/ops -run Docs -update, which
+// writes it into docs/self.md; nothing else.
+type number struct {
+	metric string // its name in /metrics, without pingline_; "": it is not there
+	kind   kind
+	labels []string
+	unit   string
+	help   string
+
+	// field is its name in a point that the node writes about itself, "" if it is in
+	// none; "{label}" means that it is named by that label's value. The other labels
+	// are tags of the point, and count adds the tag kind.
+	point, field string
+	count        string
+
+	read func(s *snapshot, tell tell)
+}
+
+// tell takes a value and those of the labels.
+type tell func(v float64, labels ...string)
+
+// kind says how a number moves.
+type kind string
+
+const (
+	counter   kind = "counter" // only up, from 0 at the start of the process
+	gauge     kind = "gauge"
+	histogram kind = "histogram" // measured as it happens, by Metrics
+)
+
+// The points that a node writes about itself.
+const (
+	nodePoint   = "pingline"
+	shardPoint  = "pingline_shard"
+	lanePoint   = "pingline_lane"
+	reasonPoint = "pingline_reason"
+)
+
+// numbers is the list of all that a node tells: /metrics, its points in the store
+// and the table of docs/self.md come from it.
+var numbers = []number{
+	{point: nodePoint, field: "received", kind: counter, unit: "pings", help: "Pings of requests that were answered verdict by verdict.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Received)) }},
+	{metric: "pings_total", labels: []string{"verdict"}, kind: counter, unit: "pings", help: "Pings by verdict, as of the end of their request.",
+		point: nodePoint, field: "{verdict}",
+		read: func(s *snapshot, tell tell) {
+			for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
+				tell(float64(s.Verdict(v)), v.String())
+			}
+		}},
+	{metric: "held_total", labels: []string{"fate"}, kind: counter, unit: "pings", help: "Held pings by what became of them.",
+		point: nodePoint, field: "{fate}",
+		read: func(s *snapshot, tell tell) {
+			tell(float64(s.Writer.Promoted), "promoted")
+			tell(float64(s.Writer.Covered), "covered")
+		}},
+	{metric: "holding", kind: gauge, unit: "pings", help: "Pings held now.",
+		point: nodePoint, field: "holding",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Holding)) }},
+	{metric: "kept_ratio", kind: gauge, help: "Stored pings ÷ valid pings since the start.",
+		read: func(s *snapshot, tell tell) { tell(s.Kept()) }},
+	{metric: "rejected_total", labels: []string{"reason"}, kind: counter, unit: "pings", help: "Invalid pings by field.",
+		point: reasonPoint, field: "count", count: "rejected",
+		read: func(s *snapshot, tell tell) { tellEach(s.Server.Reasons, tell) }},
+	{metric: "out_of_range_total", labels: []string{"field"}, kind: counter, unit: "numbers", help: "Optional numbers out of range, taken as unknown, by field.",
+		point: reasonPoint, field: "count", count: "out_of_range",
+		read: func(s *snapshot, tell tell) { tellEach(s.Server.OutOfRange, tell) }},
+	{metric: "late_total", kind: counter, unit: "pings", help: "Pings stored out of order.",
+		point: nodePoint, field: "late",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Late)) }},
+	{metric: "conflicts_total", kind: counter, unit: "pings", help: "Pings at an instant known with another position.",
+		point: nodePoint, field: "conflicts",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Conflicts)) }},
+	{metric: "replayed_total", kind: counter, unit: "pings", help: "Dead letters put back into the log.",
+		point: nodePoint, field: "replayed",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Replayed)) }},
+	{point: nodePoint, field: "lines", kind: counter, unit: "points", help: "Points of our own that were made durable.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Lines)) }},
+
+	{metric: "request_seconds", labels: []string{"route", "status"}, kind: histogram, unit: "s", help: "Time from a request's arrival to its answer."},
+	{metric: "in_progress_bytes", kind: gauge, unit: "bytes", help: "What requests in work take.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Server.InProgress)) }},
+	{metric: "reading_bytes", kind: gauge, unit: "bytes", help: "What reads in work take, until their answers have left.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Reading)) }},
+	{metric: "connections", kind: gauge, unit: "connections", help: "Open connections.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Connections)) }},
+	{metric: "connections_refused_total", kind: counter, unit: "connections", help: "Connections refused, each one too many.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Server.TurnedAway)) }},
+	{metric: "connections_displaced_total", kind: counter, unit: "connections", help: "Connections closed while they waited for their client, so that another had a place.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Displaced)) }},
+	{metric: "shed_level", kind: gauge, help: "How much is given up, 0 to 4.",
+		point: nodePoint, field: "level",
+		read: func(s *snapshot, tell tell) { tell(float64(s.level)) }},
+
+	{point: nodePoint, field: "commits", kind: counter, unit: "commits", help: "Appends to the log.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Commits)) }},
+	{metric: "commit_seconds", kind: histogram, unit: "s", help: "Time an append to the log took."},
+	{metric: "commit_pings", kind: histogram, unit: "pings", help: "Pings answered for by one append."},
+	{metric: "writer_busy_ratio", kind: gauge, help: "Share of its life the writer spent on commits.",
+		read: func(s *snapshot, tell tell) { tell(s.Writer.Busy.Seconds() / s.Uptime.Seconds()) }},
+	{metric: "filter_riders", kind: gauge, unit: "tracks", help: "Tracks the filter knows.",
+		point: nodePoint, field: "riders",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Riders)) }},
+	{metric: "new_tracks_total", kind: counter, unit: "tracks", help: "Tracks that the filter did not know.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.New)) }},
+	{metric: "filter_evicted_total", kind: counter, unit: "tracks", help: "Tracks forgotten for lack of room.",
+		point: nodePoint, field: "evicted",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Evicted)) }},
+	{metric: "reloads_total", kind: counter, help: "Times the state was read from the log anew.",
+		point: nodePoint, field: "reloads",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Reloads)) }},
+
+	{metric: "queue_bytes", kind: gauge, unit: "bytes", help: "Size of the log.",
+		point: nodePoint, field: "queue_bytes",
+		read: func(s *snapshot, tell tell) { tell(float64(s.logBytes)) }},
+	{metric: "queue_full_seconds", kind: gauge, unit: "s", help: "Time until the log is full at this rate; infinite if it will not be.",
+		read: func(s *snapshot, tell tell) { tell(s.full) }},
+	{metric: "queue_pings_total", kind: gauge, unit: "pings", help: "Pings in the log that wait for the store, now, exactly.",
+		point: nodePoint, field: "queued",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Sink.Pings.Queued)) }},
+	{metric: "queue_pings", labels: laneLabels, kind: gauge, unit: "pings", help: "Pings (lane own: lines) in the log that wait for the store. An estimate by lane; the sum is exact.",
+		point: lanePoint, field: "waiting",
+		read: perLane(func(l *sink.LaneStats) float64 { return float64(l.Queued) })},
+	{metric: "queue_commits", labels: laneLabels, kind: gauge, unit: "commits", help: "Commits of the log that a lane has not passed.",
+		read: perLane(func(l *sink.LaneStats) float64 { return float64(l.Behind) })},
+	{metric: "queue_oldest_seconds", labels: laneLabels, kind: gauge, unit: "s", help: "Age of the oldest commit that waits.",
+		point: lanePoint, field: "oldest_s",
+		read: perLane(func(l *sink.LaneStats) float64 { return l.Oldest.Seconds() })},
+	{metric: "log_trouble", kind: gauge, help: "1 while appends cannot be made durable; /readyz says why.",
+		read: func(s *snapshot, tell tell) { tell(bit(s.trouble)) }},
+	{metric: "queue_damage_total", kind: counter, unit: "commits", help: "Commits of the log that are damaged or missing.",
+		point: nodePoint, field: "damaged",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Damaged)) }},
+
+	{point: nodePoint, field: "written", kind: counter, unit: "pings", help: "Pings stored, by any shard.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Sink.Pings.Written)) }},
+	{metric: "written_total", labels: shardLabels, kind: counter, unit: "pings", help: "Pings stored, by the shard that took them.",
+		point: shardPoint, field: "written",
+		read: perShard(func(st *sink.Stats) float64 { return float64(st.Written) })},
+	{metric: "lines_written_total", labels: shardLabels, kind: counter, unit: "points", help: "Lines of our own stored, by the shard that took them.",
+		point: shardPoint, field: "lines",
+		read: perShard(func(st *sink.Stats) float64 { return float64(st.Lines) })},
+	{metric: "dead_letters_total", labels: []string{"shard", "reason"}, kind: counter, unit: "pings", help: "Pings the store refused, kept as dead letters.",
+		read: func(s *snapshot, tell tell) {
+			for i := range s.Shards {
+				tellEach(s.Shards[i].DeadLetters, func(v float64, reason ...string) { tell(v, s.Shards[i].Shard, reason[0]) })
+			}
+		}},
+	{point: nodePoint, field: "dead_letters", kind: counter, unit: "pings", help: "Pings that any shard refused, kept as dead letters.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.Sink.Pings.DeadLettered)) }},
+	{point: shardPoint, field: "dead_letters", labels: shardLabels, kind: counter, unit: "pings", help: "Pings that the shard refused, kept as dead letters.",
+		read: perShard(func(st *sink.Stats) float64 { return float64(st.DeadLettered()) })},
+	{point: reasonPoint, field: "count", count: "dead_letter", labels: []string{"reason"}, kind: counter, unit: "pings", help: "Pings that any shard refused, by reason.",
+		read: func(s *snapshot, tell tell) {
+			all := map[string]uint64{}
+			for i := range s.Shards {
+				for reason, n := range s.Shards[i].DeadLetters {
+					all[reason] += n
+				}
+			}
+			tellEach(all, tell)
+		}},
+	{metric: "dead_letters_unkept_total", labels: shardLabels, kind: counter, unit: "pings", help: "Of dead_letters_total, pings beyond the store's retention that were counted only: no room for more of them.",
+		read: perShard(func(st *sink.Stats) float64 { return float64(st.Unkept) })},
+	{metric: "dead_letter_bytes", kind: gauge, unit: "bytes", help: "Size of the dead letters, those that wait to be replayed included.",
+		read: func(s *snapshot, tell tell) {
+			if s.deadBytes >= 0 {
+				tell(float64(s.deadBytes))
+			}
+		}},
+	{metric: "dead_letter_max_bytes", kind: gauge, unit: "bytes", help: "Size of the dead letters at which writing stops.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.deadMost)) }},
+	{metric: "stopped", labels: []string{"shard", "reason"}, kind: gauge, help: "1 while a shard stands still until an operator puts something right.",
+		read: func(s *snapshot, tell tell) {
+			for i := range s.Shards {
+				for _, reason := range sink.Stops {
+					tell(bit(s.Shards[i].Stopped == reason), s.Shards[i].Shard, reason)
+				}
+			}
+		}},
+	{metric: "breaker_state", labels: shardLabels, kind: gauge, help: "0 closed, 1 half-open, 2 open.",
+		point: shardPoint, field: "breaker",
+		read: perShard(func(st *sink.Stats) float64 { return float64(st.Breaker) })},
+	{point: shardPoint, field: "down_s", labels: shardLabels, kind: gauge, unit: "s", help: "How long the shard has not stored what it was given; 0 if it does.",
+		read: perShard(func(st *sink.Stats) float64 { return st.Down.Seconds() })},
+	{point: shardPoint, field: "retries", labels: shardLabels, kind: counter, unit: "writes", help: "Writes that had to be made again.",
+		read: perShard(func(st *sink.Stats) float64 { return float64(st.Retries) })},
+	{metric: "handed_over", labels: shardLabels, kind: gauge, help: "1 while others stand in for a shard that is down.",
+		read: perShard(func(st *sink.Stats) float64 { return bit(st.HandedOver) })},
+	{metric: "writes_in_flight", labels: shardLabels, kind: gauge, unit: "writes", help: "Writes to the store under way.",
+		read: perShard(func(st *sink.Stats) float64 { return float64(st.InFlight) })},
+	{metric: "writes_limit", labels: shardLabels, kind: gauge, unit: "writes", help: "Writes to the store that may be under way at once.",
+		read: perShard(func(st *sink.Stats) float64 { return float64(st.Limit) })},
+	{metric: "write_seconds", labels: shardLabels, kind: histogram, unit: "s", help: "Time a write to the store took."},
+	{point: shardPoint, field: "write_p99_ms", labels: shardLabels, kind: gauge, unit: "ms", help: "Time that 99 % of the writes since the point before took at most, to 1 %; absent if there was none.",
+		read: func(s *snapshot, tell tell) {
+			for _, r := range s.recent {
+				if p99, ok := r.write.take(0.99); ok {
+					tell(1000*p99, r.shard)
+				}
+			}
+		}},
+	{metric: "freshness_seconds", labels: []string{"lane"}, kind: histogram, unit: "s", help: "Age of a ping when it was stored: now − ts."},
+	{point: shardPoint, field: "freshness_p99_s", labels: shardLabels, kind: gauge, unit: "s", help: "Age at most of 99 % of the pings stored since the point before, now − ts, to 1 %; absent if there was none.",
+		read: func(s *snapshot, tell tell) {
+			for _, r := range s.recent {
+				if p99, ok := r.freshness.take(0.99); ok {
+					tell(p99, r.shard)
+				}
+			}
+		}},
+	{metric: "sink_bytes", kind: gauge, unit: "bytes", help: "What batches on their way to the store take, and what is known of the commits they come from.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.sinkBytes)) }},
+
+	{metric: "rollup_pings_total", kind: counter, unit: "pings", help: "Pings counted in cell_activity.",
+		point: nodePoint, field: "rollup_pings",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Pings) })},
+	{metric: "rollup_late_total", kind: counter, unit: "pings", help: "Pings that came after their window had closed.",
+		point: nodePoint, field: "rollup_late",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Late) })},
+	{metric: "rollup_left_out_total", kind: counter, unit: "pings", help: "Pings not counted for lack of memory, or because their window began before the log does.",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.LeftOut) })},
+	{metric: "rollup_damaged_total", kind: counter, unit: "pings", help: "Pings the log has lost: the totals of their windows are too small.",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Damaged) })},
+	{metric: "rollup_closed_early_total", kind: counter, unit: "windows", help: "Windows closed before their time, as they held back too much of the log.",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Early) })},
+	{metric: "rollup_coarsened_total", kind: counter, unit: "windows", help: "Windows that went on in coarser cells for lack of memory.",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Coarsened) })},
+	{metric: "rollup_view_left_out_total", kind: counter, unit: "windows", help: "Windows of a resolution that the live view left out for lack of memory.",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Hidden) })},
+	{metric: "rollup_behind_commits", kind: gauge, unit: "commits", help: "Commits not counted yet.",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Behind) })},
+	{metric: "rollup_bytes", kind: gauge, unit: "bytes", help: "Memory that open windows, the live view, and tracks without speed take.",
+		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Bytes) })},
+	{metric: "rollup_points_total", labels: stageLabels, kind: counter, unit: "points", help: "Totals written, rewritten ones among them.",
+		read: perStage(func(st *rollup.Stats, i int) float64 { return float64(st.Stages[i].Points) })},
+	{metric: "rollup_rewrites_total", labels: stageLabels, kind: counter, unit: "points", help: "Totals written again, with more pings.",
+		read: perStage(func(st *rollup.Stats, i int) float64 { return float64(st.Stages[i].Rewrites) })},
+	{metric: "rollup_withheld_total", labels: stageLabels, kind: counter, unit: "points", help: "Totals not written for overload.",
+		read: perStage(func(st *rollup.Stats, i int) float64 { return float64(st.Stages[i].Withheld) })},
+	{metric: "rollup_lost_total", labels: stageLabels, kind: counter, unit: "points", help: "Totals not written as their window closed early and the log took no lines.",
+		read: perStage(func(st *rollup.Stats, i int) float64 { return float64(st.Stages[i].Lost) })},
+	{metric: "rollup_pings_per_point", labels: stageLabels, kind: gauge, help: "Pings counted ÷ totals written.",
+		read: perStage((*rollup.Stats).PingsPerPoint)},
+
+	{metric: "self_skipped_total", kind: counter, unit: "points", help: "Lines about ourselves not written, for overload or a log that does not take them.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.skipped)) }},
+	{metric: "memory_bytes", labels: []string{"account"}, kind: gauge, unit: "bytes", help: "Memory of a part that grows with what comes in.",
+		read: func(s *snapshot, tell tell) {
+			for _, a := range s.accounts {
+				tell(float64(a.bytes), a.name)
+			}
+		}},
+	{metric: "memory_max_bytes", labels: []string{"account"}, kind: gauge, unit: "bytes", help: "What that part may take.",
+		read: func(s *snapshot, tell tell) {
+			for _, a := range s.accounts {
+				tell(float64(a.most), a.name)
+			}
+		}},
+	{metric: "conservation_gap", labels: []string{"equation"}, kind: gauge, help: "What an equation of the accounts lacks; 0 when no request is in work.",
+		read: func(s *snapshot, tell tell) {
+			gaps := s.Gaps()
+			for _, equation := range slices.Sorted(maps.Keys(gaps)) {
+				tell(float64(gaps[equation]), equation)
+			}
+		}},
+}
+
+var (
+	shardLabels = []string{"shard"}
+	laneLabels  = []string{"shard", "lane"}
+	stageLabels = []string{"res", "window"}
+)
+
+func perShard(value func(*sink.Stats) float64) func(*snapshot, tell) {
+	return func(s *snapshot, tell tell) {
+		for i := range s.Shards {
+			tell(value(&s.Shards[i]), s.Shards[i].Shard)
+		}
+	}
+}
+
+func perLane(value func(*sink.LaneStats) float64) func(*snapshot, tell) {
+	return func(s *snapshot, tell tell) {
+		for i := range s.Shards {
+			for j := range s.Shards[i].Lanes {
+				l := &s.Shards[i].Lanes[j]
+				tell(value(l), s.Shards[i].Shard, l.Lane)
+			}
+		}
+	}
+}
+
+// ofRollup tells a number of the roll-up, unless that is off.
+func ofRollup(value func(*rollup.Stats) float64) func(*snapshot, tell) {
+	return func(s *snapshot, tell tell) {
+		if s.rollup != nil {
+			tell(value(s.rollup))
+		}
+	}
+}
+
+func perStage(value func(*rollup.Stats, int) float64) func(*snapshot, tell) {
+	return func(s *snapshot, tell tell) {
+		if s.rollup == nil {
+			return
+		}
+		for i := range s.rollup.Stages {
+			st := &s.rollup.Stages[i]
+			tell(value(s.rollup, i), strconv.Itoa(st.Res), rollup.Tidy(st.Window))
+		}
+	}
+}
+
+// tellEach tells counts in the order of their names.
+func tellEach(counts map[string]uint64, tell tell) {
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		tell(float64(counts[name]), name)
+	}
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// desc describes a number to Prometheus.
+func (n *number) desc() *prometheus.Desc {
+	return prometheus.NewDesc("pingline_"+n.metric, n.help, n.labels, nil)
+}

@@ -1,0 +1,50 @@
+package ops
+
+import (
+	"math"
+
+	"pingline/rollup"
+)
+
+// snapshot is the state of all parts of a node at one moment.
+type snapshot struct {
+	Books
+	rollup   *rollup.Stats // nil if it is off
+	accounts []account
+	recent   []*recent // of the shards; nil but for points
+
+	level     int
+	full      float64 // seconds until the log is full
+	logBytes  int64
+	trouble   bool
+	sinkBytes int64
+	deadBytes int64 // -1 if it is not known
+	deadMost  int64
+	skipped   uint64
+}
+
+func (p *Parts) snapshot(m *Metrics) *snapshot {
+	s := &snapshot{
+		Books:     p.Books(),
+		level:     p.Overload.Level(),
+		full:      math.Inf(1),
+		logBytes:  p.Log.Bytes(),
+		trouble:   p.Log.Trouble() != nil,
+		sinkBytes: p.Sink.Memory(),
+		deadBytes: -1,
+		deadMost:  p.DeadLetters,
+		skipped:   m.skipped.Load(),
+	}
+	if d, ok := p.Overload.Full(); ok {
+		s.full = d.Seconds()
+	}
+	if n, err := p.Sink.DeadLetters().Bytes(); err == nil {
+		s.deadBytes = n
+	}
+	if p.Rollup != nil {
+		st := p.Rollup.Stats()
+		s.rollup = &st
+	}
+	s.accounts = p.accounts(&s.Books)
+	return s
+}
