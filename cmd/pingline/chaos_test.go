@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -35,7 +37,10 @@ func lorises(n int, addr string) (stop func()) {
 func loris(ctx context.Context, i int, addr string) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
 		return
 	}
 	defer c.Close()
@@ -62,17 +67,45 @@ func loris(ctx context.Context, i int, addr string) {
 // newBomb returns a body of about a mebibyte that inflates to a gibibyte.
 func newBomb(t *testing.T) []byte {
 	t.Helper()
-	var bomb bytes.Buffer
-	z := gzip.NewWriter(&bomb)
-	for zeros := make([]byte, 1<<20); bomb.Len() < 1<<20; {
+	return bombOf(t, 1<<20)
+}
+
+// bombOf returns a body of at least n bytes that inflates to 1,000 times as many.
+func bombOf(t *testing.T, n int) []byte {
+	t.Helper()
+	const mebibyte = 1 << 20
+	var once bytes.Buffer
+	z, zeros := gzip.NewWriter(&once), make([]byte, mebibyte)
+	var ends [2]int
+	for i := range ends {
 		if _, err := z.Write(zeros); err != nil {
 			t.Fatal(err)
 		}
+		if err := z.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = once.Len()
 	}
-	if err := z.Close(); err != nil {
+	// The second mebibyte is whole bytes and refers back to nothing but zeros: as
+	// it follows the first it can follow itself, and is compressed only once.
+	bomb := bytes.Clone(once.Bytes()[:ends[0]])
+	size, sum := uint32(mebibyte), crc32.ChecksumIEEE(zeros)
+	for again := once.Bytes()[ends[0]:ends[1]]; len(bomb) < n; size += mebibyte {
+		bomb, sum = append(bomb, again...), crc32.Update(sum, crc32.IEEETable, zeros)
+	}
+	bomb = append(bomb, 0x03, 0x00) // an empty block, the last one
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(bomb, sum), size)
+}
+
+// A bomb is a valid body: it is refused for its size, and for nothing else.
+func TestBombInflates(t *testing.T) {
+	z, err := gzip.NewReader(bytes.NewReader(bombOf(t, 20_000)))
+	if err != nil {
 		t.Fatal(err)
 	}
-	return bomb.Bytes()
+	if n, err := io.Copy(io.Discard, z); err != nil || n < 20_000_000 {
+		t.Errorf("a bomb of 20,000 bytes inflates to %d: %v", n, err)
+	}
 }
 
 // throwBomb posts a bomb and returns the status, 0 if there was no answer.

@@ -2,4 +2,7 @@
 
 package main
 
-const underRace = false
+const (
+	underRace = false
+	fewer     = 1
+)

@@ -64,9 +64,9 @@ func (w *watch) end() {
 // every answer is one a phone understands, an SOS is always taken, what was
 // accepted is stored, and when it is over nothing is given up any more.
 func TestOverload(t *testing.T) {
-	points, lasts, size, hold := 2000.0, 4*time.Second, "6MiB", time.Second
+	points, rate, lasts, size, hold := 2000.0/fewer, 50_000/fewer, 4*time.Second, max(6<<20/fewer, 4<<20), time.Second
 	if *chaos > 0 {
-		points, lasts, size, hold = 10_000, 45*time.Second, "64MiB", 30*time.Second // a minute with the rise
+		points, rate, lasts, size, hold = 10_000, 50_000, 45*time.Second, 64<<20, 30*time.Second // a minute with the rise
 	}
 	for _, tt := range []struct {
 		name   string
@@ -80,7 +80,7 @@ func TestOverload(t *testing.T) {
 			influx := startInflux(t)
 			proxy := newThrottle(t, influx.URL(), tt.points)
 			dir := t.TempDir()
-			p := serve(t, dir, proxy.URL, "--max-error=0", "--queue-max-bytes="+size, "--shed-hold="+hold.String())
+			p := serve(t, dir, proxy.URL, "--max-error=0", fmt.Sprintf("--queue-max-bytes=%d", size), "--shed-hold="+hold.String())
 			if tt.freeze {
 				if err := influx.Pause(); err != nil {
 					t.Fatal(err)
@@ -89,7 +89,7 @@ func TestOverload(t *testing.T) {
 			w := p.watch()
 			ledger := audit.NewLedger()
 			began := time.Now()
-			c := startCrowd(t, p.url, 50_000, ledger)
+			c := startCrowd(t, p.url, rate, ledger)
 			sos := c.startRescue(false)
 			eventually(t, "much is given up", func() bool {
 				level, err := p.metric("pingline_shed_level")
