@@ -293,14 +293,19 @@ func driveOften(t testing.TB, url string, rate float64) *traffic {
 
 func driveCity(t testing.TB, url string, rate float64, cfg sim.CityConfig) *traffic {
 	t.Helper()
+	return driveLoad(t, cfg, sim.LoadConfig{URL: url, Rate: rate})
+}
+
+// driveLoad starts a city as cfg says, in requests of 50 pings, and a ledger.
+func driveLoad(t testing.TB, cfg sim.CityConfig, load sim.LoadConfig) *traffic {
+	t.Helper()
 	city, err := sim.NewCity(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tr := &traffic{t: t, ledger: audit.NewLedger(), done: make(chan error, 1)}
-	tr.load, err = sim.NewLoad(sim.LoadConfig{
-		URL: url, City: city, Rate: rate, Batch: 50, Ledger: tr.ledger, Grace: patience,
-	})
+	load.City, load.Batch, load.Ledger, load.Grace = city, 50, tr.ledger, patience
+	tr.load, err = sim.NewLoad(load)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,22 +103,9 @@ func disturb(t *testing.T, influx *influxd.Server, kill func()) {
 
 // driveHonest starts a city of riders who ping every two seconds.
 func driveHonest(t *testing.T, url string, way http.RoundTripper) *traffic {
-	city, err := sim.NewCity(sim.CityConfig{Seed: 7, Riders: 2 * soakRate, Interval: 2 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := &traffic{t: t, ledger: audit.NewLedger(), done: make(chan error, 1)}
-	tr.load, err = sim.NewLoad(sim.LoadConfig{
-		URL: url, City: city, Rate: soakRate, Batch: 50, Ledger: tr.ledger, Grace: patience, Transport: way,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ctx context.Context
-	ctx, tr.cancel = context.WithCancel(context.Background())
-	go func() { tr.done <- tr.load.Run(ctx) }()
-	t.Cleanup(tr.cancel)
-	return tr
+	t.Helper()
+	cfg := sim.CityConfig{Seed: 7, Riders: 2 * soakRate, Interval: 2 * time.Second}
+	return driveLoad(t, cfg, sim.LoadConfig{URL: url, Rate: soakRate, Transport: way})
 }
 
 // fromAddress is a way to servers from an address of this machine: to those each
