@@ -19,7 +19,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/server":    {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/partition"},
 	"pingline/internal/influxd": {},
 	"pingline/internal/node": {
-		"pingline", "pingline/dedupe", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/phone/native", "pingline/ingest/server", "pingline/internal/ops",
+		"pingline", "pingline/dedupe", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server", "pingline/internal/ops",
 		"pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink",
 	},
 	"pingline/internal/ops": {
@@ -38,7 +38,7 @@ var arrows = map[string][]string{
 }
 
 // phoneLeaf is what the folder of a protocol may import of ours, and so may the suite
-// for all of them.
+// for all of them. Only the table in internal/node names the folders.
 var phoneLeaf = []string{"pingline", "pingline/ingest/phone"}
 
 // homes says where a foreign dependency is met, and nowhere else.
@@ -80,6 +80,9 @@ func TestArrowsBetweenPackages(t *testing.T) {
 		}
 		for _, imp := range pkg.Imports {
 			ours := imp == "pingline" || strings.HasPrefix(imp, "pingline/")
+			if pkg.ImportPath == "pingline/internal/node" && strings.HasPrefix(imp, "pingline/ingest/phone/") {
+				continue // one line in its table
+			}
 			if known && ours && !slices.Contains(allowed, imp) {
 				t.Errorf("%s imports %s", pkg.ImportPath, imp)
 			}
