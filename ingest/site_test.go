@@ -20,7 +20,7 @@ import (
 	"pingline"
 	"pingline/queue"
 	"pingline/sim/audit"
-	"pingline/sink"
+	"pingline/sink/store"
 	"pingline/track"
 )
 
@@ -228,12 +228,12 @@ func (s *site) flush() {
 func (s *site) audit() {
 	s.t.Helper()
 	s.write()
-	report, err := audit.Check(context.Background(), s.ledger, func(_ context.Context, q sink.Query, each func(*pingline.Entry) error) error {
+	report, err := audit.Check(context.Background(), s.ledger, func(_ context.Context, q store.Query, each func(*pingline.Entry, int64) error) error {
 		for _, e := range s.store {
 			if e.At < q.From || e.At >= q.To {
 				continue
 			}
-			if err := each(&e); err != nil {
+			if err := each(&e, 0); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"pingline/sink/store"
 	"time"
 )
 
@@ -22,7 +23,7 @@ const asidePrefix = "set aside, its shard is down: "
 // aside returns which of rows need not wait for their shard any more, and why; nil
 // if none: it has been down for as long as the longest retry while the log is
 // filling up, no other can take them, and some other takes writes.
-func (l *lane) aside(b *batch, rows []int) *WriteError {
+func (l *lane) aside(b *batch, rows []int) *refusal {
 	if l.kind != own || l.cfg.Level == nil || l.cfg.Level() < 2 || l.home.down() < l.cfg.RetryMax || !l.sink.anyUp(l.home) {
 		return nil
 	}
@@ -49,21 +50,24 @@ func (s *Sink) anyUp(besides *shard) bool {
 }
 
 // whyAside is why rows do not wait for it.
-func (s *shard) whyAside(rows []int) *WriteError {
+func (s *shard) whyAside(rows []int) *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	why := &WriteError{Kind: Row, by: s, aside: rows}
-	if last := new(WriteError); errors.As(s.problem, &last) {
-		why.Status, why.Message = last.Status, last.Message
+	text := asidePrefix
+	if s.problem != nil {
+		text += s.problem.Error()
 	}
-	why.Message = clip(asidePrefix + why.Message)
-	return why
+	err := errors.New(store.Clip(text))
+	return &refusal{
+		Refusal: &store.Refusal{Kind: store.BadRows, Reason: reasonAside, Err: err},
+		by:      s, err: err, aside: rows,
+	}
 }
 
 // setAside makes rows that need not wait dead letters, within half of the room for
 // them, so that rows which are refused have theirs.
 func (l *lane) setAside(ctx context.Context, b *batch, bad []badRow, by *shard) (n int, err error) {
-	n, err = l.dead.appendUpTo(ctx, l.dead.most/2, by.Name, len(bad), func(i int) ([]byte, *WriteError) {
+	n, err = l.dead.appendUpTo(ctx, l.dead.most/2, by.Name, len(bad), func(i int) ([]byte, *refusal) {
 		return b.row(bad[i].row), bad[i].why
 	})
 	for _, r := range bad[:n] {

@@ -112,7 +112,7 @@ func TestWhatWaitsAtAnyLevel(t *testing.T) {
 			}
 			w := testLog(t)
 			s := testSink(t, w, nil, func(c *Config) {
-				c.Shards = []Shard{{Name: "a", Influx: stores[0].Influx}, {Name: "long", Influx: stores[1].Influx}}
+				c.Shards = []Shard{{Name: "a", Store: stores[0].Bucket}, {Name: "long", Store: stores[1].Bucket}}
 				c.Routes = map[string]int{tt.kind: 1, "self": 0}
 				c.RetryMax, c.Level = 20*time.Millisecond, func() int { return tt.level }
 			})

@@ -1,23 +1,22 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"pingline"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/store"
 )
 
-// batch is lines on their way to one shard, and how far into the log they go.
+// batch is rows on their way to one shard, and how far into the log they go.
 type batch struct {
-	lines []byte          // line protocol, timestamps in ns, each with its newline
-	ends  []int           // where in lines each row ends
+	rows  []byte          // as the store of its shard encodes them, one behind the other
+	ends  []int           // where in rows each ends
 	at    []int64         // ts of each row, ms
 	keys  []partition.Key // what each row is spread by; none if no other shard can stand in
 	fixed []bool          // rows that no other shard can stand in for, as many as keys
@@ -36,27 +35,27 @@ type batch struct {
 // size returns how many bytes b takes.
 func (b *batch) size() int {
 	const word = 8
-	return cap(b.lines) + cap(b.picked) + cap(b.fixed) + cap(b.taken) + word*(cap(b.ends)+cap(b.at)+cap(b.keys)+cap(b.numbers))
+	return cap(b.rows) + cap(b.picked) + cap(b.fixed) + cap(b.taken) + word*(cap(b.ends)+cap(b.at)+cap(b.keys)+cap(b.numbers))
 }
 
 func (b *batch) reset() {
 	*b = batch{
-		lines: b.lines[:0], ends: b.ends[:0], at: b.at[:0], keys: b.keys[:0], fixed: b.fixed[:0], taken: b.taken[:0],
+		rows: b.rows[:0], ends: b.ends[:0], at: b.at[:0], keys: b.keys[:0], fixed: b.fixed[:0], taken: b.taken[:0],
 		numbers: b.numbers, picked: b.picked, counted: b.counted,
 	}
 }
 
-func (b *batch) rows() int { return len(b.ends) }
+func (b *batch) len() int { return len(b.ends) }
 
 // all returns the numbers of all rows. It is valid until the next reset.
 func (b *batch) all() []int {
-	for i := len(b.numbers); i < b.rows(); i++ {
+	for i := len(b.numbers); i < b.len(); i++ {
 		b.numbers = append(b.numbers, i)
 	}
-	return b.numbers[:b.rows()]
+	return b.numbers[:b.len()]
 }
 
-// pick returns the lines of rows, which are in order. It is valid until the
+// pick returns the bytes of rows, which are in order. It is valid until the
 // next call.
 func (b *batch) pick(rows []int) []byte {
 	if len(rows) == 0 {
@@ -64,16 +63,16 @@ func (b *batch) pick(rows []int) []byte {
 	}
 	first, last := rows[0], rows[len(rows)-1]
 	if last-first == len(rows)-1 {
-		return b.lines[b.start(first):b.ends[last]]
+		return b.rows[b.start(first):b.ends[last]]
 	}
 	b.picked = b.picked[:0]
 	for _, i := range rows {
-		b.picked = append(b.picked, b.lines[b.start(i):b.ends[i]]...)
+		b.picked = append(b.picked, b.rows[b.start(i):b.ends[i]]...)
 	}
 	return b.picked
 }
 
-// start returns where in lines row i begins.
+// start returns where in rows row i begins.
 func (b *batch) start(i int) int {
 	if i == 0 {
 		return 0
@@ -81,69 +80,38 @@ func (b *batch) start(i int) int {
 	return b.ends[i-1]
 }
 
-// row returns the line of row i, with its newline.
-func (b *batch) row(i int) []byte { return b.lines[b.start(i):b.ends[i]] }
+// row returns the bytes of row i.
+func (b *batch) row(i int) []byte { return b.rows[b.start(i):b.ends[i]] }
 
-func (b *batch) add(e *pingline.Entry) {
+func (b *batch) add(e *pingline.Entry, to store.Store) {
 	at := e.At
 	switch {
 	case e.IsLine():
-		b.lines, at = appendReady(b.lines, e)
+		var ok bool
+		if at, ok = e.LineTime(); !ok {
+			at = time.Now().UnixMilli()
+		}
 	case e.Point != nil:
-		b.lines, at = pingline.AppendPoint(b.lines, e.Point), e.Point.At
-	default:
-		b.lines = pingline.AppendLine(b.lines, e)
+		at = e.Point.At
 	}
-	b.ends = append(b.ends, len(b.lines))
+	b.rows = to.AppendRow(b.rows, e)
+	b.ends = append(b.ends, len(b.rows))
 	b.at = append(b.at, at)
 }
-
-// appendReady appends a ready line with its timestamp in ns, and returns its
-// time in ms. A line without a timestamp is left as it is, its time is now.
-func appendReady(dst []byte, e *pingline.Entry) ([]byte, int64) {
-	at, ok := e.LineTime()
-	if !ok {
-		return append(append(dst, e.Line...), '\n'), time.Now().UnixMilli()
-	}
-	dst = append(dst, strings.TrimRight(e.Line, " \r")...)
-	if e.Kind != pingline.ReplayedNano {
-		dst = append(dst, "000000"...)
-	}
-	return append(dst, '\n'), at
-}
-
-// hasField reports whether a line has a field of that name, as far as can be
-// told without reading its strings.
-func hasField(line []byte, name string) bool {
-	_, fields, _ := bytes.Cut(line, []byte(" "))
-	for rest := fields; ; {
-		i := bytes.Index(rest, []byte(name+"="))
-		if i < 0 {
-			return false
-		}
-		if start := len(fields) - len(rest) + i; start == 0 || fields[start-1] == ',' {
-			return true
-		}
-		rest = rest[i+1:]
-	}
-}
-
-// maxLine is more than the line of a valid entry can take, in bytes, and at
-// least a ready line or a point in ns and its newline.
-const maxLine = max(pingline.MaxReadyLine, pingline.MaxPoint) + len("000000\n")
 
 // batcher reads commits in order and cuts the entries of one lane into batches.
 // A batch can end inside a commit: its cursor then still names that commit.
 type batcher struct {
 	next   func(context.Context) (queue.Record, error)
 	dealer *dealer
+	store  store.Store // of the lane's shard
 	mine   owner
 	counts bool                                         // takes on what is damaged
 	total  int                                          // which total counts its kind of entry
 	keyed  bool                                         // notes the key of each row
 	router *router                                      // tells which rows are fixed; needed if keyed
-	lines  int                                          // most rows of a batch
-	bytes  int                                          // most bytes of its lines
+	most   int                                          // rows of a batch
+	bytes  int                                          // most bytes of its rows
 	wait   time.Duration                                // from the first commit of a batch that is not full to its end
 	end    uint64                                       // number that it stops before; 0 if none
 	behind func(since time.Time, at *queue.Record) bool // whether to stop before a commit; nil never
@@ -203,7 +171,7 @@ func (r *batcher) fillOn(ctx context.Context, b *batch) {
 	b.cursor = r.cursor()
 }
 
-func (r *batcher) full(b *batch) bool { return b.rows() >= r.lines || len(b.lines) > r.bytes-maxLine }
+func (r *batcher) full(b *batch) bool { return b.len() >= r.most || len(b.rows) > r.bytes-store.MaxRow }
 
 // step takes what fits of the open commit, or of the next.
 func (r *batcher) step(ctx context.Context, b *batch) error {
@@ -311,7 +279,7 @@ func (r *batcher) encode(b *batch) {
 		// It could be decoded before.
 		_ = pingline.DecodeEntry(&r.entry, r.rec.Payload[p.offset:], r.dealt.at)
 		r.passed++
-		b.add(&r.entry)
+		b.add(&r.entry, r.store)
 		if r.keyed {
 			b.keys = append(b.keys, partition.KeyOf(&r.entry))
 			b.fixed = append(b.fixed, r.router.routed(&r.entry))

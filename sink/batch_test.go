@@ -12,13 +12,14 @@ import (
 
 	"pingline"
 	"pingline/queue"
+	"pingline/sink/store"
 )
 
 // testBatcher reads records and errors from a channel as from a log. In a
 // bubble of synctest the channel must be made there.
 func testBatcher(log <-chan any) *batcher {
 	return &batcher{
-		lines: 5000, bytes: 4 << 20, wait: time.Second, logger: quiet,
+		store: testRows, most: 5000, bytes: 4 << 20, wait: time.Second, logger: quiet,
 		dealer: dealing(0),
 		counts: true,
 		done:   queue.Cursor{Next: 1},
@@ -100,17 +101,17 @@ func TestBatchEndsAtLinesAndInsideCommit(t *testing.T) {
 			{5000, cursor(2, 3)},
 		} {
 			b := fill(t, r)
-			if b.rows() != want.rows || b.cursor != want.cursor {
-				t.Errorf("batch %d: %d rows, cursor %+v, want %+v", i, b.rows(), b.cursor, want)
+			if b.len() != want.rows || b.cursor != want.cursor {
+				t.Errorf("batch %d: %d rows, cursor %+v, want %+v", i, b.len(), b.cursor, want)
 			}
-			got = append(got, b.lines...)
+			got = append(got, b.rows...)
 		}
 		if waited := time.Since(begun); waited != 0 {
 			t.Errorf("full batches took %v though the log had them", waited)
 		}
 		last := fill(t, r)
-		if last.rows() != 2003 || last.cursor != cursor(4, 12_003) {
-			t.Errorf("the last batch has %d rows, cursor %+v", last.rows(), last.cursor)
+		if last.len() != 2003 || last.cursor != cursor(4, 12_003) {
+			t.Errorf("the last batch has %d rows, cursor %+v", last.len(), last.cursor)
 		}
 		if waited := time.Since(begun); waited != time.Second {
 			t.Errorf("the last batch waited %v, want a second", waited)
@@ -119,7 +120,7 @@ func TestBatchEndsAtLinesAndInsideCommit(t *testing.T) {
 		for _, e := range append(fleet(1, 3), fleet(2, 12_000)...) {
 			want = pingline.AppendLine(want, &e)
 		}
-		if !bytes.Equal(append(got, last.lines...), want) {
+		if !bytes.Equal(append(got, last.rows...), want) {
 			t.Error("the batches do not make up the log")
 		}
 	})
@@ -131,13 +132,13 @@ func TestBatchEndsAtBytes(t *testing.T) {
 	r := testBatcher(log)
 	r.bytes = 32 << 10
 	b := fill(t, r)
-	if n := len(b.lines); n > r.bytes || n < r.bytes-2*maxLine {
+	if n := len(b.rows); n > r.bytes || n < r.bytes-2*store.MaxRow {
 		t.Errorf("the batch has %d bytes, want close to %d", n, r.bytes)
 	}
 	if b.cursor != cursor(1, 0) {
 		t.Errorf("cursor %+v, want it at the commit that is not done", b.cursor)
 	}
-	if got := b.pick(b.all()); !bytes.Equal(got, b.lines) {
+	if got := b.pick(b.all()); !bytes.Equal(got, b.rows) {
 		t.Error("all rows are not all lines")
 	}
 	third := bytes.Clone(b.pick([]int{3}))
@@ -165,11 +166,11 @@ func TestBatchWaitsFromItsFirstCommit(t *testing.T) {
 		begun := time.Now()
 		r := testBatcher(log)
 		b := fill(t, r)
-		if waited := time.Since(begun); waited != time.Hour+time.Second || b.rows() != 4 || b.cursor != cursor(5, 4) {
-			t.Errorf("%d rows after %v, cursor %+v", b.rows(), waited, b.cursor)
+		if waited := time.Since(begun); waited != time.Hour+time.Second || b.len() != 4 || b.cursor != cursor(5, 4) {
+			t.Errorf("%d rows after %v, cursor %+v", b.len(), waited, b.cursor)
 		}
-		if b := fill(t, r); b.rows() != 1 || b.cursor != cursor(6, 5) {
-			t.Errorf("%d rows in the second batch, cursor %+v", b.rows(), b.cursor)
+		if b := fill(t, r); b.len() != 1 || b.cursor != cursor(6, 5) {
+			t.Errorf("%d rows in the second batch, cursor %+v", b.len(), b.cursor)
 		}
 	})
 }
@@ -178,8 +179,8 @@ func TestBatchOfNothingStillMovesTheCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := make(chan any, 10)
 		log <- record(1, 0, held(3)...)
-		if b := fill(t, testBatcher(log)); b.rows() != 0 || b.cursor != cursor(2, 0) {
-			t.Errorf("%d rows, cursor %+v", b.rows(), b.cursor)
+		if b := fill(t, testBatcher(log)); b.len() != 0 || b.cursor != cursor(2, 0) {
+			t.Errorf("%d rows, cursor %+v", b.len(), b.cursor)
 		}
 	})
 }
@@ -213,8 +214,8 @@ func TestBatchCountsDamage(t *testing.T) {
 					log <- v
 				}
 				b := fill(t, testBatcher(log))
-				if b.rows() != tt.rows || b.damaged != tt.damaged || b.cursor != tt.cursor {
-					t.Errorf("%d rows, %d damaged, cursor %+v; want %d, %d, %+v", b.rows(), b.damaged, b.cursor, tt.rows, tt.damaged, tt.cursor)
+				if b.len() != tt.rows || b.damaged != tt.damaged || b.cursor != tt.cursor {
+					t.Errorf("%d rows, %d damaged, cursor %+v; want %d, %d, %+v", b.len(), b.damaged, b.cursor, tt.rows, tt.damaged, tt.cursor)
 				}
 			})
 		})
@@ -225,7 +226,7 @@ func TestBatchCountsDamage(t *testing.T) {
 func TestBatcherPosition(t *testing.T) {
 	list := []queue.Record{record(1, 0, fleet(1, 4)...), record(2, 4, fleet(2, 4)...), record(3, 8, fleet(3, 4)...)}
 	r := testBatcher(nil)
-	r.lines = 3
+	r.most = 3
 	r.next = func(context.Context) (queue.Record, error) {
 		at := r.position()
 		if at > 3 {
@@ -251,7 +252,7 @@ func TestBatcherPosition(t *testing.T) {
 		if err != nil {
 			break
 		}
-		lines = append(lines, b.lines...)
+		lines = append(lines, b.rows...)
 	}
 	if n := bytes.Count(lines, []byte("\n")); n != 12 || r.done != cursor(4, 12) {
 		t.Errorf("%d rows, cursor %+v", n, r.done)
@@ -265,8 +266,8 @@ func TestBatchBeforeAnError(t *testing.T) {
 	log <- broken
 	log <- broken
 	r := testBatcher(log)
-	if b := fill(t, r); b.rows() != 4 {
-		t.Errorf("%d rows, want those before the error", b.rows())
+	if b := fill(t, r); b.len() != 4 {
+		t.Errorf("%d rows, want those before the error", b.len())
 	}
 	if err := r.fill(t.Context(), new(batch)); !errors.Is(err, broken) {
 		t.Errorf("fill = %v, want the error", err)
@@ -287,8 +288,8 @@ func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
 		}}
 		want := cursor(2, 30)
 		want.Passed = 3
-		if b := fill(t, r); b.rows() != 3 || b.damaged != 0 || b.cursor != want || r.seen != 30 || r.claimed != 3 {
-			t.Errorf("%d rows, %d damaged, %d of %d, cursor %+v", b.rows(), b.damaged, r.claimed, r.seen, b.cursor)
+		if b := fill(t, r); b.len() != 3 || b.damaged != 0 || b.cursor != want || r.seen != 30 || r.claimed != 3 {
+			t.Errorf("%d rows, %d damaged, %d of %d, cursor %+v", b.len(), b.damaged, r.claimed, r.seen, b.cursor)
 		}
 	})
 }
@@ -299,7 +300,7 @@ func TestLineOfTheLongestEntryFits(t *testing.T) {
 	e.Rider, e.Device, e.Trip, e.Event = long(pingline.MaxName), long(pingline.MaxName), long(pingline.MaxName), long(pingline.MaxEvent)
 	e.Fix = pingline.Fix{At: -1 << 63, LatE7: -899_999_999, LonE7: -1_799_999_999, Known: 31,
 		Speed: 1e-45, Heading: 1e-45, Accuracy: 1e-45, Altitude: -1e-45, Battery: 1e-45}
-	if n := len(pingline.AppendLine(nil, &e)); n > maxLine {
-		t.Errorf("the line has %d bytes, maxLine is %d", n, maxLine)
+	if n := len(pingline.AppendLine(nil, &e)); n > store.MaxRow {
+		t.Errorf("the line has %d bytes, store.MaxRow is %d", n, store.MaxRow)
 	}
 }

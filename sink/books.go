@@ -26,7 +26,7 @@ type Account struct {
 // counted: then the equation shows whether an entry was missed, or taken by two.
 type Tally struct {
 	Start        uint64 // passed at New, and what lies before all cursors
-	Written      uint64 // taken by InfluxDB
+	Written      uint64 // taken by the stores
 	DeadLettered uint64 // refused and put aside
 	Damaged      uint64 // lost by the log
 	Queued       uint64 // not passed yet
@@ -80,7 +80,7 @@ type accounts struct {
 }
 
 // books are what is known of one lane, safe for concurrent use, and what keeps
-// it from going on other than InfluxDB.
+// it from going on other than its store.
 type books struct {
 	*accounts
 	total int
@@ -113,7 +113,7 @@ func (k *books) took(b *batch, r *batcher) {
 	k.own.Lock()
 	defer k.own.Unlock()
 	k.filling, k.latest = time.Time{}, b.since
-	k.pending += uint64(b.rows())
+	k.pending += uint64(b.len())
 	k.read, k.seen, k.claimed = r.done, r.seen, r.claimed
 }
 
@@ -131,8 +131,8 @@ func (k *books) wrote(_ *batch, rows []int) {
 	k.settled(len(rows))
 }
 
-func (k *books) buried(_ *batch, rows []int, e *WriteError) {
-	e.by.books.refused(e.reason(), len(rows))
+func (k *books) buried(_ *batch, rows []int, why *refusal) {
+	why.by.books.refused(why.Reason, len(rows))
 	k.mu.Lock()
 	k.tallies[k.total].DeadLettered += uint64(len(rows))
 	k.mu.Unlock()

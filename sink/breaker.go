@@ -3,11 +3,12 @@ package sink
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"pingline/sink/store"
 )
 
 // Breaker states, as they are exposed.
@@ -28,8 +29,8 @@ const probeLines = 100
 // it never decides what is kept, only when a write is worth trying.
 //
 // Only the server's trouble counts as failure: no answer in time, no
-// connection, 5xx. A refused row or a refused token is an answer of a healthy
-// server and counts as success. 429 and writes that we broke off say nothing
+// connection, a fault. A refused row or a refused token is an answer of a healthy
+// server and counts as success. A store that asks for a slower pace, and writes that we broke off say nothing
 // and do not count.
 //
 // A write that was taken but took longer than slow counts as failure too: a
@@ -73,7 +74,7 @@ func (i *instant) since() (time.Duration, bool) {
 
 // blipPart is the part of the time it is open for which writes must have failed
 // before that. Up to eight are under way at once, and all of them break when
-// InfluxDB is restarted: that is no reason to leave it alone for seconds.
+// a store is restarted: that is no reason to leave it alone for seconds.
 const blipPart = 5
 
 // errSlow is what a slow write looks like to gobreaker.
@@ -115,13 +116,13 @@ func newBreaker(name string, open, slow time.Duration) *breaker {
 }
 
 func countsAsSuccess(err error) bool {
-	e := new(WriteError)
-	return err == nil || errors.As(err, &e) && e.Kind != Retry
+	r := new(store.Refusal)
+	return err == nil || errors.As(err, &r) && r.Kind != store.Retry
 }
 
 func isExcluded(err error) bool {
-	e := new(WriteError)
-	return errors.Is(err, context.Canceled) || errors.As(err, &e) && e.Status == http.StatusTooManyRequests
+	r := new(store.Refusal)
+	return errors.Is(err, context.Canceled) || errors.As(err, &r) && r.Busy
 }
 
 // write calls f, or returns errBreakerOpen without calling it.

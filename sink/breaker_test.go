@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"pingline/sink/store"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -25,10 +26,10 @@ func answers(b *breaker, errs ...error) (tried int) {
 }
 
 func TestBreaker(t *testing.T) {
-	down := fmt.Errorf("write: %w", &WriteError{Kind: Retry, Message: "connection refused"})
-	busy := fmt.Errorf("write: %w", &WriteError{Kind: Retry, Status: 429})
-	token := fmt.Errorf("write: %w", &WriteError{Kind: Configuration, Status: 401})
-	row := fmt.Errorf("write: %w", &WriteError{Kind: Row, Status: 400})
+	down := fmt.Errorf("write: %w", &store.Refusal{Kind: store.Retry, Err: errors.New("connection refused")})
+	busy := fmt.Errorf("write: %w", &store.Refusal{Kind: store.Retry, Busy: true, Err: errors.New("429")})
+	token := fmt.Errorf("write: %w", &store.Refusal{Kind: store.Configure, Err: errors.New("401")})
+	row := fmt.Errorf("write: %w", &store.Refusal{Kind: store.BadRows, Err: errors.New("400")})
 	stopped := fmt.Errorf("write: %w", context.Canceled)
 	sick := append(slices.Repeat([]error{down}, 3), slices.Repeat([]error{nil}, 2)...)
 	for _, tt := range []struct {
@@ -63,7 +64,7 @@ func TestBreaker(t *testing.T) {
 func TestBreakerForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker("a", time.Second, time.Minute)
-		failed := &WriteError{Kind: Retry}
+		failed := &store.Refusal{Kind: store.Retry, Err: errors.New("down")}
 		for range 30 { // 15 failures and 15 successes, but over ten minutes
 			answers(b, failed, nil)
 			time.Sleep(20 * time.Second)
@@ -77,7 +78,7 @@ func TestBreakerForgets(t *testing.T) {
 func TestBreakerProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker("a", 5*time.Second, time.Minute)
-		down := &WriteError{Kind: Retry}
+		down := &store.Refusal{Kind: store.Retry, Err: errors.New("down")}
 		answers(b, slices.Repeat([]error{down}, 5)...)
 		if n := answers(b, nil); n != 0 {
 			t.Error("an open breaker let a write through")
@@ -154,7 +155,9 @@ func TestBreakerOpensOnSlowness(t *testing.T) {
 func TestBreakerStandsABlip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker("a", 5*time.Second, time.Minute)
-		fail := func() { _ = b.write(func() error { return &WriteError{Kind: Retry} }) }
+		fail := func() {
+			_ = b.write(func() error { return &store.Refusal{Kind: store.Retry, Err: errors.New("down")} })
+		}
 		for range maxInFlight {
 			fail()
 		}

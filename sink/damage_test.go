@@ -38,7 +38,7 @@ func TestDamageBetweenTheLanes(t *testing.T) {
 				}
 				return http.StatusNoContent
 			})
-			s := testSink(t, w, store.Influx, nil)
+			s := testSink(t, w, store.Bucket, nil)
 			stop := start(t, s)
 			events, others := tt.stuck("event="), tt.stuck("")
 			eventually(t, "what is not stuck is written", func() bool {
@@ -54,7 +54,7 @@ func TestDamageBetweenTheLanes(t *testing.T) {
 			store.answer = nil
 			var damaged uint64
 			for i := range 2 {
-				s = testSink(t, w, store.Influx, nil)
+				s = testSink(t, w, store.Bucket, nil)
 				stop = start(t, s)
 				drained(t, s)
 				w.commit(mixed(uint64(1000+i), 100)...)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,24 +20,39 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sink/store"
 )
 
-// DeadLetter is one row that InfluxDB refuses for what it says, one line of
+// DeadLetter is one row that a store refuses for its content, one line of
 // JSON. A row can be there twice, if the process died before the log knew that
 // it had been put aside.
 type DeadLetter struct {
 	At        time.Time `json:"at"`                  // when it was refused
 	Shard     string    `json:"shard"`               // by whom
-	Reason    string    `json:"reason"`              // in InfluxDB's words
-	Status    int       `json:"status"`              // HTTP status
+	Why       string    `json:"cause,omitempty"`     // the reason in few words, one of store.Reasons; "" in letters of before
+	Reason    string    `json:"reason"`              // in the store's words
+	Status    int       `json:"status,omitempty"`    // HTTP status, in letters of before
 	Precision string    `json:"precision,omitempty"` // of Line's timestamp: "ns", or "ms" or "" in letters of before
 	Line      string    `json:"line"`                // line protocol, no newline
 }
 
 // Cause is the reason in few words, of which there are few.
 func (l *DeadLetter) Cause() string {
-	e := WriteError{Status: l.Status, Message: l.Reason}
-	return e.reason()
+	if l.Why != "" {
+		return l.Why
+	}
+	said, _, _ := strings.Cut(strings.ReplaceAll(l.Reason, "'", `"`), `"`) // what it quotes decides nothing
+	switch {
+	case l.Status == http.StatusRequestEntityTooLarge:
+		return store.TooLarge
+	case strings.Contains(said, "unable to parse"):
+		return store.Unparsable
+	case strings.Contains(said, "field type conflict"):
+		return store.TypeConflict
+	case strings.Contains(said, "beyond retention policy"), strings.Contains(said, "outside retention policy"):
+		return store.Expired
+	}
+	return store.Other
 }
 
 // The precisions of a letter's timestamp.
@@ -141,12 +157,12 @@ func (d *DeadLetters) All() iter.Seq2[*DeadLetter, error] {
 // append makes the first n of count rows durable: all, or as many as there is
 // room for, with an error wrapping errDeadLettersFull. After any other error none
 // of them is there, and none that was is gone.
-func (d *DeadLetters) append(ctx context.Context, shard string, count int, row func(i int) (line []byte, e *WriteError)) (n int, err error) {
+func (d *DeadLetters) append(ctx context.Context, shard string, count int, row func(i int) (line []byte, why *refusal)) (n int, err error) {
 	return d.appendUpTo(ctx, d.most, shard, count, row)
 }
 
 // appendUpTo is append with another limit of bytes of all files, 0 for none.
-func (d *DeadLetters) appendUpTo(ctx context.Context, most int64, shard string, count int, row func(i int) (line []byte, e *WriteError)) (n int, err error) {
+func (d *DeadLetters) appendUpTo(ctx context.Context, most int64, shard string, count int, row func(i int) (line []byte, why *refusal)) (n int, err error) {
 	if count == 0 {
 		return 0, nil
 	}
@@ -162,8 +178,8 @@ func (d *DeadLetters) appendUpTo(ctx context.Context, most int64, shard string, 
 	var b []byte
 	at := time.Now().UTC().Truncate(time.Millisecond)
 	for ; n < count; n++ {
-		line, e := row(n)
-		j, err := json.Marshal(DeadLetter{at, shard, e.Message, e.Status, precisionNano, string(bytes.TrimSuffix(line, []byte("\n")))})
+		line, why := row(n)
+		j, err := json.Marshal(DeadLetter{at, shard, why.Reason, why.Refusal.Error(), 0, precisionNano, string(bytes.TrimSuffix(line, []byte("\n")))})
 		if err != nil {
 			return 0, fmt.Errorf("dead letter %q: %w", line, err)
 		}
@@ -294,7 +310,7 @@ func parseLetter(raw []byte) (letter, error) {
 	case l.Line == "":
 		err = errors.New("it has no line protocol")
 	case l.Precision != "" && l.Precision != precisionMilli && l.Precision != precisionNano:
-		err = fmt.Errorf("precision %q of its timestamp is not one of ns, ms", clip(l.Precision))
+		err = fmt.Errorf("precision %q of its timestamp is not one of ns, ms", store.Clip(l.Precision))
 	case strings.ContainsRune(l.Line, '\n') || len(l.Line) > pingline.MaxReadyLine:
 		err = fmt.Errorf("its line protocol is not one line of at most %d bytes", pingline.MaxReadyLine)
 	}

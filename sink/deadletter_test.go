@@ -16,6 +16,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/store"
 )
 
 func testLetters(t *testing.T) *DeadLetters {
@@ -23,11 +24,11 @@ func testLetters(t *testing.T) *DeadLetters {
 	return &DeadLetters{dir: t.TempDir(), perFile: DeadLetterFileBytes}
 }
 
-var refusedOnce = &WriteError{Kind: Row, Status: 400, Message: "no <good>"}
+var refusedOnce = &refusal{Refusal: &store.Refusal{Kind: store.BadRows, Reason: store.Other, Err: errors.New("no <good>")}}
 
 // bury makes rows dead letters of shard b.
 func bury(d *DeadLetters, rows ...string) (int, error) {
-	return d.append(context.Background(), "b", len(rows), func(i int) ([]byte, *WriteError) {
+	return d.append(context.Background(), "b", len(rows), func(i int) ([]byte, *refusal) {
 		return []byte(rows[i] + "\n"), refusedOnce
 	})
 }

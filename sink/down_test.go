@@ -24,7 +24,7 @@ func TestTakingProbesOnlyIsDown(t *testing.T) {
 			a, b := recording(t, proxy), recording(t, nil)
 			w := testLog(t)
 			s := testSink(t, w, nil, func(c *Config) {
-				handing(t, Shard{Name: "a", Influx: a.Influx}, Shard{Name: "b", Influx: b.Influx})(c)
+				handing(t, Shard{Name: "a", Store: a.Bucket}, Shard{Name: "b", Store: b.Bucket})(c)
 				if !handOver {
 					c.HandOver = 0
 				}

@@ -2,18 +2,19 @@ package sink
 
 import (
 	"context"
-	"regexp"
 	"sync"
 	"time"
+
+	"pingline/sink/store"
 )
 
-// A row that is older than what its bucket keeps is refused through nobody's fault
+// A row that is older than its store keeps is refused through nobody's fault
 // but its own age: had it been written in time, it would be gone by now. So it
 // counts against no budget, and takes at most half of the room for dead letters;
 // beyond that it is counted and not kept. Phones are told, so that few of them
 // come: Sink.Kept says how old a ping may be.
 
-// expiry is how long a shard's bucket keeps points, as far as is known. Safe for
+// expiry is how long a shard's store keeps points, as far as is known. Safe for
 // concurrent use.
 type expiry struct {
 	mu   sync.Mutex
@@ -27,7 +28,7 @@ type expiry struct {
 	reported time.Time
 }
 
-// keeps returns how long the bucket keeps points, 0 for ever or if nothing is known.
+// keeps returns how long the store keeps points, 0 for ever or if nothing is known.
 func (x *expiry) keeps() time.Duration {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -59,9 +60,9 @@ func (x *expiry) tell(keep time.Duration) {
 }
 
 // refused takes note of a row that was too old.
-func (x *expiry) refused(e *WriteError, age time.Duration) {
-	if keep, ok := e.retention(); ok {
-		x.tell(keep)
+func (x *expiry) refused(e *store.Refusal, age time.Duration) {
+	if e.Keeps > 0 {
+		x.tell(e.Keeps)
 		return
 	}
 	x.mu.Lock()
@@ -95,18 +96,6 @@ func (x *expiry) skipped() uint64 {
 	return x.unkept
 }
 
-var namedRetention = regexp.MustCompile(`outside retention policy of duration ([0-9hms.]+) `)
-
-// retention returns how long 2.7 says that the bucket keeps points.
-func (e *WriteError) retention() (time.Duration, bool) {
-	m := namedRetention.FindStringSubmatch(e.head())
-	if m == nil {
-		return 0, false
-	}
-	keep, err := time.ParseDuration(m[1])
-	return keep, err == nil && keep > 0
-}
-
 // Kept returns how long pings are kept where they go to, those without an event
 // and those with one: of several shards the least. 0 is for ever, or not known.
 func (s *Sink) Kept() (pings, events time.Duration) {
@@ -128,15 +117,19 @@ func (s *Sink) goals(route int) []*shard {
 	return s.shards[:s.cfg.spread()]
 }
 
+// learnEvery is how often a store is asked how long it keeps rows.
+const learnEvery = 10 * time.Second
+
 // learn asks how long pings are kept until ctx ends, and returns nil. A server
 // that does not answer is asked by a goroutine of its own, so that it holds up
 // no other.
 func (s *Sink) learn(ctx context.Context, sh *shard) error {
-	for ctx.Err() == nil {
-		if keep, told := sh.Influx.toldRetention(ctx); told {
+	says, ok := sh.Store.(store.Retainer)
+	for ok && ctx.Err() == nil {
+		if keep, told := says.Retention(ctx); told {
 			sh.expiry.tell(keep)
 		}
-		_ = sleep(ctx, retryFor) // answers are believed for longer than that
+		_ = sleep(ctx, learnEvery)
 	}
 	return nil
 }

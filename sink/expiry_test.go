@@ -8,6 +8,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/store"
 )
 
 // aged returns n pings that are so old now.
@@ -37,7 +38,7 @@ func TestOldRowsStopNobody(t *testing.T) {
 		balanced(t, s, w)
 		sameLines(t, stored(t, influx), lines(good...))
 		st, letters := s.Stats()[0], uint64(len(deadLettersOf(t, s)))
-		if st.DeadLetters[reasonRetention] != 4000 || st.Stopped != "" || st.Unkept == 0 || st.Unkept+letters != 4000 {
+		if st.DeadLetters[store.Expired] != 4000 || st.Stopped != "" || st.Unkept == 0 || st.Unkept+letters != 4000 {
 			t.Errorf("%d letters are kept, %+v", letters, st)
 		}
 		size, err := s.DeadLetters().Bytes()
@@ -57,7 +58,7 @@ func TestKeptIsTheLeastOfWherePingsGo(t *testing.T) {
 		createBucket(t, server, "day", 24*time.Hour)
 		createBucket(t, server, "forever", 0)
 		createBucket(t, server, "hours", 3*time.Hour)
-		shard := func(bucket string) Shard { return Shard{Name: bucket, Influx: testInflux(t, access(server, bucket))} }
+		shard := func(bucket string) Shard { return Shard{Name: bucket, Store: testInflux(t, access(server, bucket))} }
 		s := testSink(t, testLog(t), nil, func(c *Config) {
 			c.Shards = []Shard{shard("pingline"), shard("day"), shard("forever"), shard("hours")}
 			c.Spread = spread(t, "pingline", "day")
@@ -102,16 +103,4 @@ func TestKeptIsLearntFromRefusals(t *testing.T) {
 			}
 		}
 	})
-}
-
-// What a message quotes was written by a stranger, and decides nothing.
-func TestQuotedNamesDecideNothing(t *testing.T) {
-	limit := `partial write: max-values-per-tag limit exceeded (100000/100000): measurement="location" tag="rider" value="unable to parse beyond retention policy" dropped=1`
-	if kind := classify(400, limit); kind != Configuration {
-		t.Errorf("a rider's name makes a limit of the database a %v", kind)
-	}
-	e := &WriteError{Kind: Row, Status: 400, Message: `partial write: unable to parse 'location,rider=beyond retention policy': bad timestamp dropped=0`}
-	if e.reason() != reasonSyntax || classify(e.Status, e.Message) != Row {
-		t.Errorf("a rider's name makes it %q", e.reason())
-	}
 }

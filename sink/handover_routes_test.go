@@ -33,7 +33,7 @@ func newRoutedStores(t *testing.T, dead string, weights ...float64) *routedStore
 			return http.StatusNoContent
 		})
 		r.stores = append(r.stores, store)
-		r.shards = append(r.shards, Shard{Name: name, Influx: store.Influx})
+		r.shards = append(r.shards, Shard{Name: name, Store: store.Bucket})
 	}
 	var list []partition.Shard
 	for i, weight := range weights {
@@ -195,7 +195,7 @@ func TestStandInRefuses(t *testing.T) {
 		return http.StatusNoContent
 	})
 	w := testLog(t)
-	s := testSink(t, w, nil, handing(t, Shard{Name: "a", Influx: a.Influx}, Shard{Name: "b", Influx: b.Influx}))
+	s := testSink(t, w, nil, handing(t, Shard{Name: "a", Store: a.Bucket}, Shard{Name: "b", Store: b.Bucket}))
 	start(t, s)
 	all := append(fleet(1, 2000), events(30)...)
 	w.commit(all...)

@@ -10,6 +10,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/influx"
 )
 
 // handing has shards that stand in for each other, and soon.
@@ -44,7 +45,7 @@ func TestHandOver(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		server := influxd.RunTest(t)
 		servers = append(servers, server)
-		shards = append(shards, Shard{Name: name, Influx: testInflux(t, InfluxConfig{URL: server.URL()})})
+		shards = append(shards, Shard{Name: name, Store: testInflux(t, influx.Config{URL: server.URL()})})
 	}
 	w := testLog(t)
 	s := testSink(t, w, nil, handing(t, shards...))
@@ -81,7 +82,7 @@ func TestHandOver(t *testing.T) {
 
 	var got []string
 	for i, sh := range shards {
-		points := stored(t, sh.Influx)
+		points := stored(t, sh.Store.(*influx.Bucket))
 		got = append(got, points...)
 		for _, e := range slices.Concat(before, last) {
 			if _, is := slices.BinarySearch(points, string(pingline.AppendLine(nil, &e))); is != (s.cfg.Spread.Of(&e) == i) {
@@ -109,7 +110,7 @@ func handedOver(t *testing.T, dead func([]string) int, change func(*Config)) (*S
 	stores := []*recorder{recording(t, dead), recording(t, nil), recording(t, nil)}
 	w := testLog(t)
 	s := testSink(t, w, nil, func(c *Config) {
-		handing(t, Shard{Name: "a", Influx: stores[0].Influx}, Shard{Name: "b", Influx: stores[1].Influx}, Shard{Name: "c", Influx: stores[2].Influx})(c)
+		handing(t, Shard{Name: "a", Store: stores[0].Bucket}, Shard{Name: "b", Store: stores[1].Bucket}, Shard{Name: "c", Store: stores[2].Bucket})(c)
 		change(c)
 	})
 	start(t, s)

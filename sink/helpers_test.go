@@ -1,29 +1,53 @@
 package sink
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
 	"log/slog"
-	"math"
-	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 
 	"pingline"
 	"pingline/internal/influxd"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/influx"
+	"pingline/sink/influx/influxtest"
+	"pingline/sink/store"
+	"pingline/sink/store/storetest"
 )
+
+// The tests' stores are InfluxDB, real and scripted.
+var (
+	recently    = storetest.Recently
+	fleet       = storetest.Fleet
+	eachVersion = influxtest.EachVersion
+	access      = influxtest.Access
+	testInflux  = influxtest.Open
+	script      = influxtest.Script
+	gunzip      = influxtest.Gunzip
+	lines       = influxtest.Lines
+	stored      = influxtest.Stored
+	sameLines   = influxtest.SameLines
+	write       = influxtest.Write
+
+	createBucket = influxtest.CreateBucket
+	createToken  = influxtest.CreateToken
+)
+
+// testRows encodes rows and cannot be written to.
+var testRows = func() store.Store {
+	b, err := influx.New(influx.Config{URL: "http://127.0.0.1:1", Bucket: "none"})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}()
+
+// withPasswords is a server that wants credentials.
+var withPasswords = influxd.Config{Token: "admin:secret"}
 
 // writer appends commits to a log as the ingester does.
 type writer struct {
@@ -86,44 +110,6 @@ func commitAt(at int64, entries ...pingline.Entry) []byte {
 	return payload
 }
 
-// recently is a time of pings that no retention policy of the tests reaches. The
-// minutes that follow are of one hour, and so of one day and week: InfluxDB's
-// shards are such, and what collides in one does not in two.
-var recently = func() int64 {
-	at := time.Now().UTC().Add(-30 * time.Minute)
-	if at.Minute() >= 55 {
-		at = at.Add(-10 * time.Minute)
-	}
-	return at.UnixMilli()
-}()
-
-// fleet returns n accepted entries, a second apart, of ten riders, with all
-// sorts of fields, known and unknown.
-func fleet(seed uint64, n int) []pingline.Entry {
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	list := make([]pingline.Entry, n)
-	for i := range list {
-		e := &list[i]
-		e.Verdict, e.Cell = pingline.Accepted, 0x8539220ffffffff-uint64(rnd.IntN(20))<<20
-		e.Rider = fmt.Sprintf("rider-%d-%d", seed, i%10)
-		e.At = recently + int64(i)
-		if err := e.SetPosition(rnd.Float64()*180-90, rnd.Float64()*360-180); err != nil {
-			panic(err)
-		}
-		for k, most := range [...]float64{1000, 360, 1e6, 1e5, 1} {
-			if rnd.IntN(2) == 0 {
-				e.SetOptional(1<<k, rnd.Float64()*most)
-			}
-		}
-		if rnd.IntN(4) == 0 {
-			e.Device, e.Trip = "phone:2", "trip@"+e.Rider
-		}
-		e.Late = rnd.IntN(8) == 0
-		e.Skipped = rnd.Uint32N(3)
-	}
-	return list
-}
-
 // mixed is a fleet with something for every lane that stores pings.
 func mixed(seed uint64, n int) []pingline.Entry {
 	list := fleet(seed, n)
@@ -138,114 +124,12 @@ func mixed(seed uint64, n int) []pingline.Entry {
 	return list
 }
 
-// lines returns the stored entries as sorted line protocol.
-func lines(entries ...pingline.Entry) []string {
-	var list []string
-	for i := range entries {
-		if entries[i].Stored() {
-			list = append(list, string(pingline.AppendLine(nil, &entries[i])))
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
-// stored reads all points back from InfluxDB.
-func stored(t testing.TB, c *Influx) []string {
-	t.Helper()
-	var list []string
-	all := Query{From: math.MinInt64 / 1_000_000, To: math.MaxInt64 / 1_000_000}
-	err := c.Points(context.Background(), all, func(e *pingline.Entry) error {
-		list = append(list, string(pingline.AppendLine(nil, e)))
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(list)
-	return list
-}
-
-func sameLines(t testing.TB, got, want []string) {
-	t.Helper()
-	if slices.Equal(got, want) {
-		return
-	}
-	t.Errorf("%d lines are stored, want %d", len(got), len(want))
-	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
-			t.Fatalf("the first that differs is\n%swant\n%s", got[i], want[i])
-		}
-	}
-}
-
-// eachVersion runs test with a real 1.8 and with a real 2.x. cfg may have
-// settings of both; its Token is that of 1.8.
-func eachVersion(t *testing.T, cfg influxd.Config, test func(t *testing.T, server *influxd.Server)) {
-	t.Helper()
-	for version, name := range map[int]string{1: "1.8", 2: "2.x"} {
-		t.Run(name, func(t *testing.T) {
-			mine := cfg
-			if mine.Version = version; version == 2 {
-				mine.Token = ""
-			}
-			test(t, influxd.Run(t, mine))
-		})
-	}
-}
-
-// access is how the owner of server gets to one of its buckets.
-func access(server *influxd.Server, bucket string) InfluxConfig {
-	return InfluxConfig{URL: server.URL(), Org: server.Org(), Token: server.Token(), Bucket: bucket}
-}
-
-func createBucket(t testing.TB, server *influxd.Server, name string, keep time.Duration) {
-	t.Helper()
-	if err := server.CreateBucket(context.Background(), name, keep); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func createToken(t testing.TB, server *influxd.Server, read, write bool) string {
-	t.Helper()
-	token, err := server.CreateToken(context.Background(), server.Bucket(), read, write)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
-}
-
-func testInflux(t testing.TB, cfg InfluxConfig) *Influx {
-	t.Helper()
-	if cfg.Bucket == "" {
-		cfg.Bucket = "pingline"
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = time.Minute
-	}
-	c, err := NewInflux(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
-}
-
-// execute runs InfluxQL as an operator would.
-func execute(t testing.TB, c *Influx, iql string) {
-	t.Helper()
-	db, _, _ := strings.Cut(c.cfg.Bucket, "/")
-	if err := c.query(context.Background(), http.MethodPost, map[string][]string{"q": {iql}, "db": {db}}, nil); err != nil {
-		t.Fatalf("%s: %v", iql, err)
-	}
-}
-
 // testSink returns a sink into influx that retries fast.
-func testSink(t testing.TB, w *writer, influx *Influx, change func(*Config)) *Sink {
+func testSink(t testing.TB, w *writer, to store.Store, change func(*Config)) *Sink {
 	t.Helper()
 	cfg := Config{
 		Log:           w.log,
-		Shards:        []Shard{{Name: "a", Influx: influx}},
+		Shards:        []Shard{{Name: "a", Store: to}},
 		BatchWait:     10 * time.Millisecond,
 		RetryMax:      200 * time.Millisecond,
 		JumpAfter:     -1,
@@ -350,32 +234,6 @@ func deadLettersOf(t testing.TB, s *Sink) (list []DeadLetter) {
 		list = append(list, *l)
 	}
 	return list
-}
-
-// script is a server that answers writes as told: for faults that the real
-// InfluxDB cannot be made to show. The lines of each write are sent to answer.
-func script(t testing.TB, answer func(w http.ResponseWriter, lines []string)) *Influx {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := gunzip(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		answer(w, slices.Collect(strings.Lines(string(body))))
-	}))
-	t.Cleanup(server.Close)
-	return testInflux(t, InfluxConfig{URL: server.URL})
-}
-
-func gunzip(r io.Reader) ([]byte, error) {
-	z, err := gzip.NewReader(r)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	_, err = b.ReadFrom(z)
-	return b.Bytes(), err
 }
 
 // noLeaks checks that none of our goroutines outlives Run.

@@ -19,6 +19,7 @@ import (
 	"pingline"
 	"pingline/internal/influxd"
 	"pingline/queue"
+	"pingline/sink/influx"
 )
 
 // longAgo is when commits of an outage were written.
@@ -64,7 +65,7 @@ func TestLiveGoesOnFromTheHead(t *testing.T) {
 	w.append(commitAt(at, some...), some...)
 	all = append(all, some...)
 
-	s := testSink(t, w, store.Influx, jumping)
+	s := testSink(t, w, store.Bucket, jumping)
 	start(t, s)
 	eventually(t, "live leaves a hole", func() bool {
 		for name := range w.log.Kept() {
@@ -94,7 +95,7 @@ func TestFreshPingsOvertakeABacklog(t *testing.T) {
 	w := testLog(t)
 	var mu sync.Mutex
 	var order []string // the lanes of fresh and of old pings, as they are written
-	s := testSink(t, w, testInflux(t, InfluxConfig{URL: server.URL()}), func(c *Config) {
+	s := testSink(t, w, testInflux(t, influx.Config{URL: server.URL()}), func(c *Config) {
 		c.BatchLines, c.JumpAfter = 50, 2*time.Second
 		c.ObserveFreshness = func(_, lane string, seconds float64) {
 			if seconds >= 2 {
@@ -136,7 +137,7 @@ func TestFreshPingsOvertakeABacklog(t *testing.T) {
 	})
 	drained(t, s)
 	balanced(t, s, w)
-	sameLines(t, stored(t, testInflux(t, InfluxConfig{URL: server.URL()})), linesOf(all...))
+	sameLines(t, stored(t, testInflux(t, influx.Config{URL: server.URL()})), linesOf(all...))
 	i := slices.Index(order, "live")
 	if !slices.Contains(order[i:], "backfill old") {
 		t.Errorf("nothing old was left to write behind the first fresh ping: %q", order)
@@ -160,7 +161,7 @@ func TestWhenLiveJumps(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := testLog(t)
-			s := testSink(t, w, testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1"}), tt.change)
+			s := testSink(t, w, testInflux(t, influx.Config{URL: "http://127.0.0.1:1"}), tt.change)
 			for i := range tt.n / 50 {
 				some := fleet(uint64(i), 50)
 				w.append(commitAt(tt.at, some...), some...)
@@ -199,7 +200,7 @@ func TestCrashesAroundJumps(t *testing.T) {
 		}
 		return http.StatusNoContent
 	}
-	s := testSink(t, w, store.Influx, jumping)
+	s := testSink(t, w, store.Bucket, jumping)
 	stop := start(t, s)
 	var crashes []crash
 	die := func() {
@@ -271,7 +272,7 @@ func TestCrashesAroundJumps(t *testing.T) {
 		w.totals = w.log.LastTotals()
 		second := recording(t, nil)
 		second.lines = c.taken
-		s := testSink(t, w, second.Influx, jumping)
+		s := testSink(t, w, second.Bucket, jumping)
 		stop := start(t, s)
 		drained(t, s)
 		balanced(t, s, w)
@@ -320,7 +321,7 @@ func TestSinkProcess(t *testing.T) {
 	}()
 	w := openLog(t, dir)
 	w.totals = w.log.LastTotals()
-	s := testSink(t, w, testInflux(t, InfluxConfig{URL: os.Getenv(childURL)}), func(c *Config) {
+	s := testSink(t, w, testInflux(t, influx.Config{URL: os.Getenv(childURL)}), func(c *Config) {
 		jumping(c)
 		c.BatchLines = 20
 	})
@@ -344,7 +345,7 @@ func TestKilledWhileJumping(t *testing.T) {
 	holes := 0
 	for range 8 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestSinkProcess$")
-		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), childDir+"="+dir, childURL+"="+store.cfg.URL)
+		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), childDir+"="+dir, childURL+"="+store.URL())
 		if _, err := cmd.StdinPipe(); err != nil {
 			t.Fatal(err)
 		}
@@ -364,7 +365,7 @@ func TestKilledWhileJumping(t *testing.T) {
 		holes += strings.Count(string(text), "sink-a-hole-")
 	}
 	w := openLog(t, dir)
-	s := testSink(t, w, store.Influx, jumping)
+	s := testSink(t, w, store.Bucket, jumping)
 	start(t, s)
 	drained(t, s)
 	balanced(t, s, w)

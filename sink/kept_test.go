@@ -11,6 +11,7 @@ import (
 
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/influx"
 )
 
 // set is a set of shards, as a configuration would name them, all on one store.
@@ -22,12 +23,12 @@ type set struct {
 
 func shardSet(names ...string) set { return set{names: names} }
 
-func (v set) apply(t testing.TB, c *Config, influx *Influx) {
+func (v set) apply(t testing.TB, c *Config, influx *influx.Bucket) {
 	t.Helper()
 	c.Shards, c.Routes = nil, v.routes
 	var list []partition.Shard
 	for _, name := range v.names {
-		c.Shards = append(c.Shards, Shard{Name: name, Influx: influx})
+		c.Shards = append(c.Shards, Shard{Name: name, Store: influx})
 		list = append(list, partition.Shard{Name: name, Weight: v.weights[name]})
 	}
 	var err error
@@ -74,7 +75,7 @@ func TestSetOfShardsChanges(t *testing.T) {
 			run := func(v set) *Sink {
 				return testSink(t, w, nil, func(c *Config) {
 					jumping(c)
-					v.apply(t, c, store.Influx)
+					v.apply(t, c, store.Bucket)
 				})
 			}
 			first := run(before)
@@ -115,7 +116,7 @@ func TestStartingAnewIsOneStep(t *testing.T) {
 	w := testLog(t)
 	w.commit(fleet(1, 100)...)
 	w.commit(fleet(2, 100)...)
-	influx := testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1"})
+	influx := testInflux(t, influx.Config{URL: "http://127.0.0.1:1"})
 	low := queue.Cursor{Next: 2, Passed: 3}
 	low.Totals[0] = 100
 	head := w.log.Head()
@@ -170,7 +171,7 @@ func TestCursorsAreLost(t *testing.T) {
 	w = openLog(t, dir)
 	w.totals = w.log.LastTotals()
 	store := recording(t, nil)
-	s := testSink(t, w, store.Influx, nil)
+	s := testSink(t, w, store.Bucket, nil)
 	first := w.log.First()
 	if first != 6 {
 		t.Fatalf("the log begins at %d, want 6", first)

@@ -69,7 +69,8 @@ func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
 		total:  kind.total(),
 		keyed:  cfg.HandOver > 0 && home.spread,
 		router: &s.router,
-		lines:  cfg.BatchLines,
+		store:  home.Store,
+		most:   cfg.BatchLines,
 		bytes:  home.bytes,
 		wait:   cfg.BatchWait,
 		logger: cfg.Logger,
@@ -124,7 +125,7 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 			return err
 		}
 		l.books.filled(b)
-		if b.rows() == 0 {
+		if b.len() == 0 {
 			l.passed(b)
 			l.home.account(b, true)
 			batches.Put(b)
@@ -182,7 +183,7 @@ func (l *lane) depart(ctx context.Context, b *batch) (release func(), err error)
 	if !pooled {
 		return func() { <-l.first }, nil
 	}
-	size := int64(len(b.lines))
+	size := int64(len(b.rows))
 	l.home.pool.Release(int64(l.batcher.bytes) - size)
 	return func() { l.home.pool.Release(size) }, nil
 }

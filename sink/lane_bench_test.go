@@ -56,7 +56,7 @@ func BenchmarkLanesRead(b *testing.B) {
 			for i := range shards {
 				for kind := range laneKinds {
 					l := &batcher{
-						dealer: dealer, mine: ownerOf(i, kind), total: kind.total(), lines: 5000, bytes: 4 << 20, wait: time.Hour, logger: quiet,
+						dealer: dealer, mine: ownerOf(i, kind), total: kind.total(), store: testRows, most: 5000, bytes: 4 << 20, wait: time.Hour, logger: quiet,
 						done: queue.Cursor{Next: 1}, counts: i == 0 && kind.keepsAccounts(),
 					}
 					at := 0
@@ -74,7 +74,7 @@ func BenchmarkLanesRead(b *testing.B) {
 			for b.Loop() {
 				for i, l := range lanes {
 					out := &batches[i]
-					if len(out.lines) > 1<<20 {
+					if len(out.rows) > 1<<20 {
 						out.reset()
 					}
 					if err := l.advance(b.Context(), out); err != nil {

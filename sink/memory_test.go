@@ -14,7 +14,7 @@ func TestMemoryIsAccountedFor(t *testing.T) {
 		return http.StatusNoContent
 	})
 	w := testLog(t)
-	s := testSink(t, w, store.Influx, func(c *Config) { c.BatchLines = 1000 })
+	s := testSink(t, w, store.Bucket, func(c *Config) { c.BatchLines = 1000 })
 	start(t, s)
 	const rows = 8000
 	all := fleet(1, rows)

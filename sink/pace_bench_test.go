@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"pingline/internal/influxd"
+	"pingline/sink/influx"
+	"pingline/sink/store"
+	"pingline/sink/store/storetest"
 )
 
 // far is a way to address that takes d in each direction, however much is on it.
@@ -77,12 +80,12 @@ func BenchmarkPace(b *testing.B) {
 				name, g = fmt.Sprintf("%v/paced", d), paced()
 			}
 			b.Run(name, func(b *testing.B) {
-				r := newRig(b, influxd.Config{})
-				u, err := url.Parse(r.server.URL())
+				server := influxd.RunTest(b)
+				u, err := url.Parse(server.URL())
 				if err != nil {
 					b.Fatal(err)
 				}
-				influx := testInflux(b, InfluxConfig{URL: "http://" + far(b, u.Host, d)})
+				influx := testInflux(b, influx.Config{URL: "http://" + far(b, u.Host, d)})
 				for b.Loop() {
 					pour(b, influx, g, half)
 					took, limit := pour(b, influx, g, half)
@@ -99,8 +102,8 @@ func BenchmarkPace(b *testing.B) {
 
 // pour writes as much as g lets through for a time. It returns how long each
 // write took, and how many were allowed at once on average.
-func pour(b *testing.B, influx *Influx, g *gate, d time.Duration) (took []time.Duration, limit float64) {
-	c := newConvoy(10_000, anHourAgo()-100_000_000, 5000)
+func pour(b *testing.B, influx *influx.Bucket, g *gate, d time.Duration) (took []time.Duration, limit float64) {
+	c := storetest.NewConvoy(10_000, storetest.AnHourAgo()-100_000_000, 5000)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	end := time.Now().Add(d)
@@ -109,7 +112,7 @@ func pour(b *testing.B, influx *Influx, g *gate, d time.Duration) (took []time.D
 			var lines []byte
 			for time.Now().Before(end) {
 				mu.Lock()
-				lines = c.fill(lines[:0], 5000)
+				lines = c.Fill(lines[:0], 5000)
 				mu.Unlock()
 				leave, err := g.enter(b.Context(), live, 5000)
 				if err != nil {
@@ -117,7 +120,7 @@ func pour(b *testing.B, influx *Influx, g *gate, d time.Duration) (took []time.D
 					return
 				}
 				began := time.Now()
-				if err := influx.Write(b.Context(), lines); err != nil {
+				if err := influx.Write(b.Context(), store.Rows{Bytes: lines, N: 5000}); err != nil {
 					b.Error(err)
 					return
 				}

@@ -145,7 +145,7 @@ func routeOfLine(line string) int {
 		return routeActivity
 	case measurement == "pingline", strings.HasPrefix(measurement, "pingline_"):
 		return routeSelf
-	case hasField([]byte(line), "event"):
+	case strings.Contains(line, ` event="`) || strings.Contains(line, `,event="`):
 		return routeEvent
 	}
 	return routeLocation

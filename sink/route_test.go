@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"pingline/sink/influx"
 	"slices"
 	"strings"
 	"sync"
@@ -85,7 +86,7 @@ func linesOf(entries ...pingline.Entry) []string {
 
 // recorder is a store that remembers what it has taken.
 type recorder struct {
-	*Influx
+	*influx.Bucket
 	mu    sync.Mutex
 	lines []string
 	// answer, if set, says how to answer a write; 204 takes it. mu is not held.
@@ -94,7 +95,7 @@ type recorder struct {
 
 func recording(t testing.TB, answer func(lines []string) int) *recorder {
 	r := &recorder{answer: answer}
-	r.Influx = script(t, func(rw http.ResponseWriter, lines []string) {
+	r.Bucket = script(t, func(rw http.ResponseWriter, lines []string) {
 		status := http.StatusNoContent
 		if r.answer != nil {
 			status = r.answer(lines)
@@ -128,7 +129,7 @@ func TestEachEntryHasOneLane(t *testing.T) {
 				c.Shards = nil
 				for _, name := range names {
 					stores = append(stores, recording(t, nil))
-					c.Shards = append(c.Shards, Shard{Name: name, Influx: stores[len(stores)-1].Influx})
+					c.Shards = append(c.Shards, Shard{Name: name, Store: stores[len(stores)-1].Bucket})
 				}
 				c.Spread = spread(t, names...)
 			})
@@ -205,7 +206,7 @@ func TestOwner(t *testing.T) {
 }
 
 func TestRoutesRefused(t *testing.T) {
-	influx := testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1"})
+	influx := testInflux(t, influx.Config{URL: "http://127.0.0.1:1"})
 	for name, change := range map[string]func(*Config){
 		"a route of nothing":          func(c *Config) { c.Routes = map[string]int{"pings": 0} },
 		"a route to nowhere":          func(c *Config) { c.Routes = map[string]int{"self": 1} },
@@ -216,7 +217,7 @@ func TestRoutesRefused(t *testing.T) {
 		"negative memory":             func(c *Config) { c.BatchMemory = -1 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := Config{Log: testLog(t).log, Shards: []Shard{{Name: "a", Influx: influx}}, DeadLetterDir: t.TempDir()}
+			cfg := Config{Log: testLog(t).log, Shards: []Shard{{Name: "a", Store: influx}}, DeadLetterDir: t.TempDir()}
 			change(&cfg)
 			if _, err := New(cfg); err == nil {
 				t.Error("New took it")
@@ -230,7 +231,7 @@ func TestLanesCountDamageOnce(t *testing.T) {
 	w := testLog(t)
 	stores := []*recorder{recording(t, nil), recording(t, nil)}
 	s := testSink(t, w, nil, func(c *Config) {
-		c.Shards = []Shard{{Name: "a", Influx: stores[0].Influx}, {Name: "b", Influx: stores[1].Influx}}
+		c.Shards = []Shard{{Name: "a", Store: stores[0].Bucket}, {Name: "b", Store: stores[1].Bucket}}
 		c.Spread = spread(t, "a", "b")
 	})
 	start(t, s)

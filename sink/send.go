@@ -3,22 +3,25 @@ package sink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"pingline/sink/store"
 )
 
-// write tries until InfluxDB has taken or refused the first n of rows, all of
+// write tries until the store has taken or refused the first n of rows, all of
 // them, or fewer if they are to be a probe, or until some of them need not wait
 // any more. The only error is ctx's.
-func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int, refused *WriteError, err error) {
+func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int, refused *refusal, err error) {
 	for attempt := 0; ; {
 		if ctx.Err() != nil {
 			return 0, nil, ctx.Err()
 		}
 		n, err = l.send(ctx, writing, b, rows)
-		refused = new(WriteError)
+		refused = new(refusal)
 		open := errors.Is(err, errBreakerOpen)
-		if open || errors.As(err, &refused) && refused.Kind != Row {
+		if open || errors.As(err, &refused) && refused.Kind != store.BadRows {
 			if why := l.aside(b, rows); why != nil {
 				return len(rows), why, nil
 			}
@@ -30,10 +33,10 @@ func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int,
 			err = sleep(ctx, min(l.cfg.RetryMax, time.Second/10))
 		case !errors.As(err, &refused): // ctx ended, and then writing
 			return 0, nil, err
-		case refused.Kind == Row:
+		case refused.Kind == store.BadRows:
 			return n, refused, nil
 		default:
-			err = sleep(ctx, backoff(attempt, l.cfg.RetryMax, refused.RetryAfter))
+			err = sleep(ctx, backoff(attempt, l.cfg.RetryMax, refused.After))
 			attempt++
 		}
 		if err != nil {
@@ -44,7 +47,7 @@ func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int,
 
 // send makes one attempt to write the first n of rows to where they belong now:
 // their shard, or while that is down those that stand in for it. It returns a
-// *WriteError, errBreakerOpen if none was tried, or ctx's error; some of the rows
+// *refusal, errBreakerOpen if none was tried, or ctx's error; some of the rows
 // can have been taken all the same.
 func (l *lane) send(ctx, writing context.Context, b *batch, rows []int) (n int, err error) {
 	if !l.sink.away(l.home) {
@@ -94,26 +97,44 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 	to.memory.Add(copies)
 	defer to.memory.Add(-copies)
 	begun := time.Now()
-	err = to.breaker.write(func() error { return to.Influx.Write(writing, lines) })
+	err = to.breaker.write(func() error { return to.write(writing, store.Rows{Bytes: lines, N: n}) })
 	taken := 0
 	if err == nil {
 		taken = n
 	}
 	leave(taken)
-	refused := new(WriteError)
+	refused := new(refusal)
 	switch {
 	case err == nil:
 		to.answered(l.kind, n, n)
 		to.tally.passed(n)
 		to.learn(b, rows[:n])
 		l.observe(to, begun, b, rows[:n])
-	case errors.As(err, &refused) && refused.Kind == Row:
-		refused.by = to
+	case errors.As(err, &refused) && refused.Kind == store.BadRows:
 		to.answered(l.kind, 0, n)
 	case errors.As(err, &refused):
-		to.failed(refused, err, n)
+		to.failed(refused.Refusal, err, n)
 	}
 	return n, err
+}
+
+// write makes one attempt to write rows. It returns nil, an error that wraps a
+// *refusal, or ctx's error.
+func (s *shard) write(ctx context.Context, rows store.Rows) error {
+	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	err := s.Store.Write(limited, rows)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	why := new(store.Refusal)
+	if !errors.As(err, &why) {
+		if limited.Err() != nil {
+			err = fmt.Errorf("no answer within %v", s.cfg.Timeout)
+		}
+		why = &store.Refusal{Kind: store.Retry, Err: err}
+	}
+	return &refusal{Refusal: why, by: s, err: err}
 }
 
 // scatter writes those of rows that no shard has taken yet, each to the one that
@@ -144,7 +165,7 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch, rows []int, to fu
 // take notes that a shard has taken rows, of a batch that several write.
 func (b *batch) take(rows []int) {
 	if len(b.taken) == 0 {
-		b.taken = append(b.taken, make([]bool, b.rows())...)
+		b.taken = append(b.taken, make([]bool, b.len())...)
 	}
 	for _, i := range rows {
 		b.taken[i] = true

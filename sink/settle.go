@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"pingline/sink/store"
 )
 
-// settle has InfluxDB take all rows of b, or makes those that it refuses for
+// settle has the store take all rows of b, or makes those that it refuses for
 // what they say dead letters, once all others are written. The only error is
 // ctx's.
 func (l *lane) settle(ctx, writing context.Context, b *batch) error {
@@ -28,10 +30,35 @@ func (l *lane) settle(ctx, writing context.Context, b *batch) error {
 	return nil
 }
 
-// badRow is a row that InfluxDB refuses, and why.
+// badRow is a row that a store refuses, and why.
 type badRow struct {
 	row int
-	why *WriteError
+	why *refusal
+}
+
+// refusal is the refusal of some rows by one shard.
+type refusal struct {
+	*store.Refusal
+	by    *shard
+	err   error // wraps Refusal
+	aside []int // rows that nobody refuses, but that do not wait any longer; in order
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+
+func (r *refusal) Unwrap() error { return r.err }
+
+// reasonAside is the reason of rows that wait in the dead letters and not in the
+// log.
+const reasonAside = "set aside"
+
+// unbudgeted returns the reason if rows that have it count against no budget of
+// refusals, or "".
+func (r *refusal) unbudgeted() string {
+	if r.Reason == store.Expired || r.Reason == reasonAside {
+		return r.Reason
+	}
+	return ""
 }
 
 // sifter parts the good rows of a batch from the bad.
@@ -40,13 +67,12 @@ type sifter struct {
 	b   *batch
 	bad []badRow // in no order
 
-	asked *shard // for edge; nil if none was
-	edge  int64  // ts before which it keeps nothing, ms; 0 if not known
+	expired *shard // that said which rows were too old; nil if none did
 }
 
 // sift writes rows and sets those aside that are refused. A write that is
 // refused is split in two and both parts are written: k bad rows of n cost about
-// 2k log n writes, or much less if InfluxDB says what is wrong. The only error
+// 2k log n writes, or much less if the store says what is wrong. The only error
 // is ctx's.
 func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
 	for len(rows) > 0 {
@@ -61,12 +87,12 @@ func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
 			s.books.wrote(s.b, part)
 		case len(refused.aside) > 0:
 			rows = append(s.waitNoMore(part, refused), rows...)
-		case n == 1 || refused.refusesAll(n):
+		case n == 1 || refused.All:
 			for _, i := range part {
 				s.bad = append(s.bad, badRow{i, refused})
 			}
 		default:
-			one, other := s.split(writing, part, refused)
+			one, other := split(part, s.suspects(refused))
 			if err := s.sift(ctx, writing, one); err != nil {
 				return err
 			}
@@ -80,31 +106,42 @@ func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
 
 // waitNoMore sets those of rows aside that need not wait for their shard, and
 // returns the others.
-func (s *sifter) waitNoMore(rows []int, why *WriteError) (rest []int) {
-	for _, i := range why.aside {
-		s.bad = append(s.bad, badRow{i, why})
+func (s *sifter) waitNoMore(rows []int, why *refusal) (rest []int) {
+	for _, i := range rows {
+		if _, is := slices.BinarySearch(why.aside, i); is {
+			s.bad = append(s.bad, badRow{i, why})
+		} else {
+			rest = append(rest, i)
+		}
 	}
-	_, rest = part(rows, func(i int) bool { _, is := slices.BinarySearch(why.aside, i); return is })
 	return rest
 }
 
-// split divides rows that InfluxDB did not take as a whole in two, neither
-// empty: those that it seems to mean and the others, or else halves. What it
-// says is only a hint; either part has yet to be written. No row can be meant
-// twice for the same cause, so that hints cost few writes even if they are wrong.
-func (s *sifter) split(ctx context.Context, rows []int, e *WriteError) (one, other []int) {
+// suspects returns the rows that a store seems to mean. Those that are too old are
+// believed once a shard: the edge moves on while a batch is written, and would cut
+// off a few rows each time.
+func (s *sifter) suspects(r *refusal) []int {
+	if r.Reason == store.Expired {
+		if s.expired == r.by {
+			return nil
+		}
+		s.expired = r.by
+	}
+	return r.Suspects
+}
+
+// split divides rows that a store did not take as a whole in two, neither empty:
+// those that it suspects, by their place among rows, and the others, or else
+// halves. A suspicion is only a hint; either part has yet to be written. It must
+// divide the rows to count, so that hints cost few writes even if they are wrong.
+func split(rows, suspects []int) (one, other []int) {
 	half := len(rows) / 2
-	switch e.reason() {
-	case reasonRetention:
-		if edge := s.retentionEdge(ctx, e); edge != 0 {
-			one, other = part(rows, func(i int) bool { return s.b.at[i] < edge })
-		}
-	case reasonType:
-		if field := e.field(); field != "" {
-			one, other = part(rows, func(i int) bool { return hasField(s.b.row(i), field) })
-		}
-		if len(one) > half {
-			one = nil // many rows have it, and most of those are fine: halves are better
+	for i, row := range rows {
+		if len(suspects) > 0 && suspects[0] == i {
+			suspects = suspects[1:]
+			one = append(one, row)
+		} else {
+			other = append(other, row)
 		}
 	}
 	if len(one) > 0 && len(other) > 0 {
@@ -113,27 +150,15 @@ func (s *sifter) split(ctx context.Context, rows []int, e *WriteError) (one, oth
 	return rows[:half], rows[half:]
 }
 
-// part returns those of rows that are meant, and the others, each in order.
-func part(rows []int, meant func(int) bool) (in, out []int) {
-	for _, i := range rows {
-		if meant(i) {
-			in = append(in, i)
-		} else {
-			out = append(out, i)
-		}
-	}
-	return in, out
-}
-
 // bury makes bad rows dead letters. Where it must not, because too many are
 // refused, or cannot, because there is no room for more, the lane stands still:
-// it asks every now and then whether InfluxDB takes them after all, and returns
+// it asks every now and then whether the store takes them after all, and returns
 // the rows that are to be written again if it takes some. The only error is
 // ctx's.
 func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again []int, err error) {
 	stands := false
 	slices.SortStableFunc(bad, func(a, b badRow) int {
-		return cmp.Or(strings.Compare(a.why.by.Name, b.why.by.Name), strings.Compare(a.why.reason(), b.why.reason()))
+		return cmp.Or(strings.Compare(a.why.by.Name, b.why.by.Name), strings.Compare(a.why.Reason, b.why.Reason))
 	})
 	defer func() {
 		if stands && err == nil {
@@ -172,7 +197,7 @@ func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err
 	by, reason := bad[0].why.by, bad[0].why.unbudgeted()
 	bad = leading(bad, func(r badRow) bool { return r.why.by == by && r.why.unbudgeted() == reason })
 	switch reason {
-	case reasonRetention:
+	case store.Expired:
 		return l.expire(ctx, b, bad, by)
 	case reasonAside:
 		return l.setAside(ctx, b, bad, by)
@@ -182,7 +207,7 @@ func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err
 		by.tally.allow(l.dead.accepted(by.Name))
 		may, free = by.tally.admit(len(bad))
 	}
-	n, err = l.dead.append(ctx, by.Name, may, func(i int) ([]byte, *WriteError) {
+	n, err = l.dead.append(ctx, by.Name, may, func(i int) ([]byte, *refusal) {
 		return b.row(bad[i].row), bad[i].why
 	})
 	by.tally.giveBack(may-n, free)
@@ -191,7 +216,7 @@ func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err
 		l.books.buried(b, []int{r.row}, r.why)
 	}
 	if err == nil && n < len(bad) {
-		err = fmt.Errorf("shard %s: %w", by.Name, by.tally.tooMany(len(bad)-n, bad[n].why))
+		err = fmt.Errorf("shard %s: %w", by.Name, by.tally.tooMany(len(bad)-n, bad[n].why.Refusal))
 	}
 	return n, err
 }
@@ -201,9 +226,9 @@ func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err
 func (l *lane) expire(ctx context.Context, b *batch, bad []badRow, by *shard) (n int, err error) {
 	now := time.Now().UnixMilli()
 	for _, r := range bad {
-		by.expiry.refused(r.why, time.Duration(now-b.at[r.row])*time.Millisecond)
+		by.expiry.refused(r.why.Refusal, time.Duration(now-b.at[r.row])*time.Millisecond)
 	}
-	kept, err := l.dead.appendUpTo(ctx, l.dead.most/2, by.Name, len(bad), func(i int) ([]byte, *WriteError) {
+	kept, err := l.dead.appendUpTo(ctx, l.dead.most/2, by.Name, len(bad), func(i int) ([]byte, *refusal) {
 		return b.row(bad[i].row), bad[i].why
 	})
 	if err != nil && !errors.Is(err, errDeadLettersFull) {
@@ -232,10 +257,10 @@ func leading(rows []badRow, meant func(badRow) bool) []badRow {
 func (l *lane) probe(ctx, writing context.Context, b *batch, bad []badRow) (taken bool, err error) {
 	tried := make(map[string]bool)
 	for _, r := range bad {
-		if tried[r.why.reason()] {
+		if tried[r.why.Reason] {
 			continue
 		}
-		tried[r.why.reason()] = true
+		tried[r.why.Reason] = true
 		_, refused, err := l.write(ctx, writing, b, []int{r.row})
 		if err != nil || refused == nil {
 			return err == nil, err

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"slices"
@@ -16,31 +18,37 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/influx"
+	"pingline/sink/store"
 )
 
-// counter counts the requests of an Influx.
-type counter struct {
-	next           http.RoundTripper
-	writes, others atomic.Int64
-}
+// counter counts the requests that pass a way to a server.
+type counter struct{ writes, others atomic.Int64 }
 
-func (c *counter) RoundTrip(req *http.Request) (*http.Response, error) {
-	if strings.HasSuffix(req.URL.Path, "/write") {
-		c.writes.Add(1)
-	} else {
-		c.others.Add(1)
+// counted opens a bucket of a server through a proxy that counts.
+func counted(t testing.TB, cfg influx.Config) (*influx.Bucket, *counter) {
+	t.Helper()
+	there, err := url.Parse(cfg.URL)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return c.next.RoundTrip(req)
-}
-
-func counted(influx *Influx) *counter {
-	c := &counter{next: influx.http.client.Transport}
-	influx.http.client.Transport = c
-	return c
+	c := new(counter)
+	proxy := httputil.NewSingleHostReverseProxy(there)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/write") {
+			c.writes.Add(1)
+		} else {
+			c.others.Add(1)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	cfg.URL = server.URL
+	return testInflux(t, cfg), c
 }
 
 // atOnce writes line protocol as a stranger would.
-func atOnce(t *testing.T, influx *Influx, format string, args ...any) {
+func atOnce(t *testing.T, influx *influx.Bucket, format string, args ...any) {
 	t.Helper()
 	write(t, influx, fmt.Sprintf(format, args...))
 }
@@ -78,7 +86,7 @@ func TestTenPoisonRowsOfAHundredThousand(t *testing.T) {
 }
 
 func testTenPoisonRows(t *testing.T, server *influxd.Server) {
-	influx := testInflux(t, access(server, "pingline"))
+	influx, requests := counted(t, access(server, "pingline"))
 	const day = 24 * 3600_000
 	all := fleet(1, 100_000)
 	for i := range all { // for each lane enough good ones
@@ -96,19 +104,18 @@ func testTenPoisonRows(t *testing.T, server *influxd.Server) {
 		var cause string
 		switch i % 3 {
 		case 0:
-			e.At, e.Event, cause = recently-5*day, "sos", reasonType
+			e.At, e.Event, cause = recently-5*day, "sos", store.TypeConflict
 			atOnce(t, influx, "location,rider=stranger event=1.5 %d000000\n", e.At)
 		case 1:
-			e.At, e.Event, cause = recently-31*day, "", reasonRetention
+			e.At, e.Event, cause = recently-31*day, "", store.Expired
 		case 2:
-			e.At, e.Event, cause = recently-10*day, "", reasonType
+			e.At, e.Event, cause = recently-10*day, "", store.TypeConflict
 			e.SetOptional(pingline.HasSpeed, 7.5)
 			atOnce(t, influx, "location,rider=stranger speed=\"fast\" %d000000\n", e.At)
 		}
 		causes[string(pingline.AppendLine(nil, e))] = cause
 	}
 	w := testLog(t)
-	requests := counted(influx)
 	s := testSink(t, w, influx, nil)
 	start(t, s)
 	for chunk := range slices.Chunk(all, 10_000) {
@@ -132,7 +139,7 @@ func testTenPoisonRows(t *testing.T, server *influxd.Server) {
 			t.Errorf("dead letter %+v, want cause %q", l, want)
 		}
 	}
-	if st := s.Stats()[0]; len(letters) != 10 || st.DeadLetters[reasonType] != 7 || st.DeadLetters[reasonRetention] != 3 {
+	if st := s.Stats()[0]; len(letters) != 10 || st.DeadLetters[store.TypeConflict] != 7 || st.DeadLetters[store.Expired] != 3 {
 		t.Errorf("%d letters, %+v", len(letters), st)
 	}
 	balanced(t, s, w)
@@ -164,7 +171,7 @@ func keepFor(t *testing.T, server *influxd.Server, bucket string, keep time.Dura
 
 // forgiving is a server that takes what spoils does not find fault with; of a
 // write with bad rows it takes none, as it may.
-func forgiving(t *testing.T, spoils func(line string) (message string)) (influx *Influx, rows *sync.Map) {
+func forgiving(t *testing.T, spoils func(line string) (message string)) (influx *influx.Bucket, rows *sync.Map) {
 	t.Helper()
 	rows = new(sync.Map)
 	return script(t, func(rw http.ResponseWriter, lines []string) {
@@ -284,8 +291,8 @@ func TestHintsSaveWrites(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := testLog(t)
-			influx, taken := forgiving(t, tt.spoils)
-			requests := counted(influx)
+			direct, taken := forgiving(t, tt.spoils)
+			influx, requests := counted(t, influx.Config{URL: direct.URL()})
 			all := fleet(1, 5000)
 			var good []string
 			for i := range all {
@@ -331,10 +338,10 @@ func TestRetentionThatIsNotTold(t *testing.T) {
 			}
 		}
 		influx := testInflux(t, blind)
-		if keep := influx.retention(t.Context()); keep != 0 {
+		if keep, _ := influx.Retention(t.Context()); keep != 0 {
 			t.Errorf("a token that may not read is told %v", keep)
 		}
-		if keep := testInflux(t, access(server, "pingline")).retention(t.Context()); keep != 2*time.Hour {
+		if keep, _ := testInflux(t, access(server, "pingline")).Retention(t.Context()); keep != 2*time.Hour {
 			t.Errorf("one that may read is told %v", keep)
 		}
 		w := testLog(t)
@@ -344,7 +351,7 @@ func TestRetentionThatIsNotTold(t *testing.T) {
 		drained(t, s)
 		good := slices.DeleteFunc(slices.Clone(all), func(e pingline.Entry) bool { return e.At < recently-24*time.Hour.Milliseconds() })
 		sameLines(t, stored(t, testInflux(t, access(server, "pingline"))), lines(good...))
-		if st := s.Stats()[0]; st.DeadLetters[reasonRetention] != 5 {
+		if st := s.Stats()[0]; st.DeadLetters[store.Expired] != 5 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -357,10 +364,9 @@ func TestRetentionIsLearnt(t *testing.T) {
 		for bucket, want := range map[string]time.Duration{
 			"pingline/week": 7 * 24 * time.Hour, "forever": 0, "hours": 3 * time.Hour, "nothing": 0,
 		} {
-			influx := testInflux(t, access(server, bucket))
-			requests := counted(influx)
+			influx, requests := counted(t, access(server, bucket))
 			for range 3 {
-				if keep := influx.retention(t.Context()); keep != want {
+				if keep, _ := influx.Retention(t.Context()); keep != want {
 					t.Errorf("bucket %q keeps points for %v, want %v", bucket, keep, want)
 				}
 			}
@@ -386,7 +392,7 @@ func everyOther(n int) (all, good []pingline.Entry) {
 
 // picky is a store that refuses odd trips until it is put right. A field type
 // conflict, which is such a cause, cannot be put right in InfluxDB from outside.
-func picky(t *testing.T) (influx *Influx, right *atomic.Bool, taken func() []string) {
+func picky(t *testing.T) (influx *influx.Bucket, right *atomic.Bool, taken func() []string) {
 	right = new(atomic.Bool)
 	influx, rows := forgiving(t, func(line string) string {
 		if !right.Load() && strings.Contains(line, `trip="odd"`) {
@@ -538,7 +544,7 @@ func TestMissingBucketMadeWithoutRestart(t *testing.T) {
 		start(t, s)
 		all := fleet(1, 500)
 		w.commit(all...)
-		stoppedBy(t, s, stopMissing, `"later"`)
+		stoppedBy(t, s, store.Missing, `"later"`)
 		createBucket(t, server, "later", 0)
 		drained(t, s)
 		sameLines(t, stored(t, influx), lines(all...))
@@ -557,7 +563,7 @@ func TestTokenWithoutRights(t *testing.T) {
 		w.commit(fleet(1, 10)...)
 		s := testSink(t, w, testInflux(t, cfg), nil)
 		start(t, s)
-		stoppedBy(t, s, stopRights, "let the token write")
+		stoppedBy(t, s, store.Rights, "let the token write")
 	})
 }
 
@@ -587,7 +593,7 @@ func TestLimitRaised(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			server := influxd.Run(t, influxd.Config{Version: 1, Dir: dir, Env: []string{env}})
-			influx := testInflux(t, InfluxConfig{URL: server.URL()})
+			influx := testInflux(t, influx.Config{URL: server.URL()})
 			w := testLog(t)
 			s := testSink(t, w, influx, nil)
 			start(t, s)
@@ -597,7 +603,7 @@ func TestLimitRaised(t *testing.T) {
 			more := fleet(2, 500)
 			w.commit(more...)
 			all := append(some, more...)
-			stoppedBy(t, s, stopLimit, "raise "+name)
+			stoppedBy(t, s, store.Limit, "raise "+name)
 			balanced(t, s, w)
 			again(t, server, dir, env+"000")
 			drained(t, s)
@@ -635,25 +641,6 @@ func TestCacheFullIsTriedAgain(t *testing.T) {
 				t.Errorf("%+v", st)
 			}
 		})
-	}
-}
-
-func TestHasField(t *testing.T) {
-	for line, want := range map[string]bool{
-		`m,t=x event="a" 1`:            true,
-		`m,t=x v=1,event="a" 1`:        true,
-		`m,t=x noevent="a" 1`:          false,
-		`m,event=x v=1 1`:              false,
-		`m v=1,noevent=2,event=3 1`:    true,
-		`m v=1,events=2 1`:             false,
-		`m`:                            false,
-		``:                             false,
-		`m v=1,noevent=2,noevent=3 1`:  false,
-		`m v="x event=y",event="z" 12`: true,
-	} {
-		if got := hasField([]byte(line), "event"); got != want {
-			t.Errorf("hasField(%q) = %v", line, got)
-		}
 	}
 }
 

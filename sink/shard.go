@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"pingline/sink/store"
 )
 
-// shard is one InfluxDB and what all lanes that write to it share, its own and
+// shard is one store and what all lanes that write to it share, its own and
 // those of shards that are down.
 type shard struct {
 	Shard
@@ -30,14 +32,14 @@ type shard struct {
 	took      [laneKinds]uint64 // rows, whoever's, by the kind of their lane
 	retries   uint64            // attempts that have to be made again
 	problem   error             // nil if the last attempt did not fail
-	kind      Kind
-	reason    string    // of a Configuration, one of Stops
+	kind      store.Kind
+	reason    string    // of Configure, one of Stops
 	advice    string    // and what to do about it
 	troubled  time.Time // when the first attempt failed of those since it was last well
 	most      int       // rows of the largest write that failed since then
 	failedAt  time.Time // when the last attempt failed
 	trial     int       // rows of the next probe
-	notBefore time.Time // what InfluxDB asked for
+	notBefore time.Time // what the store asked for
 	nextProbe time.Time
 	probing   bool
 
@@ -47,7 +49,7 @@ type shard struct {
 	asideReported time.Time
 }
 
-// maxInFlight is the most writes to one InfluxDB at once.
+// maxInFlight is the most writes to one store at once.
 const maxInFlight = 8
 
 // laneBatches says how a shard's memory is shared out: each of its lanes, holes
@@ -59,9 +61,9 @@ const laneBatches = 16
 func (s *Sink) newShard(i int) *shard {
 	cfg := &s.cfg
 	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: cfg.spread() > 1 && i < cfg.spread(), routed: i >= cfg.spread()}
-	sh.breaker = newBreaker(sh.Name, cfg.RetryMax/2, sh.Influx.cfg.Timeout/2)
+	sh.breaker = newBreaker(sh.Name, cfg.RetryMax/2, cfg.Timeout/2)
 	sh.gate.half = func() bool { return sh.breaker.state() == HalfOpen }
-	sh.gate.pace = newPace(sh.Influx.cfg.Timeout / 4)
+	sh.gate.pace = newPace(cfg.Timeout / 4)
 	sh.holes.news = make(chan struct{}, 1)
 	part := cfg.BatchMemory / len(cfg.Shards)
 	sh.bytes = max(min(cfg.BatchBytes, part/laneBatches), minBatchBytes)
@@ -101,8 +103,8 @@ func (s *shard) expired(rows int) {
 	}
 }
 
-// minBatchBytes is the least that a batch may hold: some of the longest lines.
-const minBatchBytes = 8 * (maxLine - 1)
+// minBatchBytes is the least that a batch may hold: some of the longest rows.
+const minBatchBytes = 32 << 10
 
 // A shard is down by what it stores against what it is given: one that takes
 // little writes, as a breaker's probes are, and fails full ones takes nothing that
@@ -111,40 +113,36 @@ const minBatchBytes = 8 * (maxLine - 1)
 // probes that have grown as large, or when nothing has failed for calm.
 
 // calm is longer than a batch that fails waits until it fails again.
-func (s *shard) calm() time.Duration { return 2 * (s.Influx.cfg.Timeout + 2*s.cfg.RetryMax) }
+func (s *shard) calm() time.Duration { return 2 * (s.cfg.Timeout + 2*s.cfg.RetryMax) }
 
 // failed notes that an attempt to write so many rows is to be made again.
-func (s *shard) failed(e *WriteError, err error, rows int) {
+func (s *shard) failed(e *store.Refusal, err error, rows int) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retries++
 	s.failedAt, s.trial = now, probeLines
-	if e.RetryAfter > 0 {
-		s.notBefore = now.Add(e.RetryAfter)
+	if e.After > 0 {
+		s.notBefore = now.Add(e.After)
 	}
-	reason, advice := "", ""
-	if e.Kind == Configuration {
-		reason, advice = stop(err)
-	}
-	news := s.problem == nil || s.kind != e.Kind || s.reason != reason
+	news := s.problem == nil || s.kind != e.Kind || s.reason != e.Reason
 	if s.problem == nil {
 		s.troubled, s.most = now, 0
 	}
 	s.most = max(s.most, rows)
-	s.problem, s.kind, s.reason, s.advice = err, e.Kind, reason, advice
+	s.problem, s.kind, s.reason, s.advice = err, e.Kind, e.Reason, e.Advice
 	if !news && now.Sub(s.lastReported) < reportEvery {
 		return
 	}
 	s.lastReported = now
-	if e.Kind == Configuration {
-		s.cfg.Logger.Error("nothing is written until this is put right; all is kept", "shard", s.Name, "reason", reason, "error", err, "advice", advice)
+	if e.Kind == store.Configure {
+		s.cfg.Logger.Error("nothing is written until this is put right; all is kept", "shard", s.Name, "reason", e.Reason, "error", err, "advice", e.Advice)
 	} else {
 		s.cfg.Logger.Warn("a write failed and is tried again; all is kept", "shard", s.Name, "error", err)
 	}
 }
 
-// answered notes that InfluxDB has taken rows of a lane, or none because it refuses
+// answered notes that the store has taken rows of a lane, or none because it refuses
 // them for what they say, in an attempt to write so many.
 func (s *shard) answered(kind laneKind, took, rows int) {
 	s.mu.Lock()
@@ -161,7 +159,7 @@ func (s *shard) recovered() {
 	s.cfg.Logger.Info("writing goes on", "shard", s.Name, "after", time.Since(s.troubled).Round(time.Millisecond))
 }
 
-// asked reports whether InfluxDB has asked to be left alone for now.
+// asked reports whether the store has asked to be left alone for now.
 func (s *shard) asked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,7 +216,7 @@ func (s *shard) probed(taken bool) {
 	}
 }
 
-// noteAfter is how long InfluxDB may be in trouble before an operator must know.
+// noteAfter is how long a store may be in trouble before an operator must know.
 const noteAfter = 10 * time.Second
 
 // note says what keeps the shard from taking writes, or nothing.
@@ -226,7 +224,7 @@ func (s *shard) note(waiting uint64) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lasted := time.Since(s.troubled)
-	if s.problem == nil || s.kind == Retry && lasted < noteAfter {
+	if s.problem == nil || s.kind == store.Retry && lasted < noteAfter {
 		return ""
 	}
 	return fmt.Sprintf("shard %s: nothing written for %v, %d pings wait: %v", s.Name, lasted.Round(time.Second), waiting, s.problem) + advised(s.advice)

@@ -14,7 +14,10 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/query"
 	"pingline/queue"
+	"pingline/sink/influx"
+	"pingline/sink/store"
 )
 
 // A cell is split from one to 64 sub-keys and merged again while one shard is
@@ -39,7 +42,7 @@ func TestKeysSplitWhileAShardIsBehind(t *testing.T) {
 			c.BatchLines = 50
 			c.Shards = nil
 			for i, name := range names {
-				c.Shards = append(c.Shards, Shard{Name: name, Influx: stores[i].Influx})
+				c.Shards = append(c.Shards, Shard{Name: name, Store: stores[i].Bucket})
 			}
 			c.Spread = spread(t, names...)
 		})
@@ -102,7 +105,7 @@ func TestEventsDoNotWaitForTheCrowd(t *testing.T) {
 		return http.StatusNoContent
 	})
 	w := testLog(t)
-	s := testSink(t, w, store.Influx, func(c *Config) { c.BatchLines = 100 })
+	s := testSink(t, w, store.Bucket, func(c *Config) { c.BatchLines = 100 })
 	start(t, s)
 	all := fleet(1, 5000)
 	for i := range all[:2500] {
@@ -153,7 +156,7 @@ func testDeadForEver(t *testing.T, handOver time.Duration) {
 	var shards []Shard
 	for _, name := range []string{"a", "b", "c"} {
 		servers = append(servers, influxd.RunTest(t))
-		shards = append(shards, Shard{Name: name, Influx: testInflux(t, InfluxConfig{URL: servers[len(servers)-1].URL()})})
+		shards = append(shards, Shard{Name: name, Store: testInflux(t, influx.Config{URL: servers[len(servers)-1].URL()})})
 	}
 	s := testSink(t, w, nil, func(c *Config) {
 		handing(t, shards...)(c)
@@ -213,12 +216,21 @@ func testDeadForEver(t *testing.T, handOver time.Duration) {
 	if s.Stats()[0].Written == 0 {
 		t.Error("the shard has nothing though it is back")
 	}
-	sameTracks(t, NewStore(shards), all)
+	sameTracks(t, readers(shards), all)
+}
+
+// readers reads what shards hold as one.
+func readers(shards []Shard) *query.Stores {
+	var list []query.Shard
+	for _, s := range shards {
+		list = append(list, query.Shard{Name: s.Name, Reader: s.Store.(store.Reader)})
+	}
+	return query.New(list)
 }
 
 // sameTracks reads the tracks of some riders from all shards and wants each of
 // their points once.
-func sameTracks(t *testing.T, store *Store, all []pingline.Entry) {
+func sameTracks(t *testing.T, from *query.Stores, all []pingline.Entry) {
 	t.Helper()
 	want := make(map[string]map[string]bool) // by rider: device and ts
 	for i := range all {
@@ -233,7 +245,7 @@ func sameTracks(t *testing.T, store *Store, all []pingline.Entry) {
 		if riders++; riders > 50 {
 			break
 		}
-		page, err := store.Track(t.Context(), Query{From: 0, To: 1 << 43, Rider: rider, Limit: 10_000})
+		page, err := from.Track(t.Context(), store.Query{From: 0, To: 1 << 43, Rider: rider, Limit: 10_000})
 		if err != nil || len(page.Silent) > 0 {
 			t.Fatalf("track of %s: %v, %v", rider, err, page.Silent)
 		}

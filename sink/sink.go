@@ -1,16 +1,15 @@
-// Package sink carries stored pings from the log into InfluxDB, and reads them
-// back.
+// Package sink carries stored pings from the log into stores.
 //
 // Each shard has lanes: readers of the log that each write a part of what the
 // shard is to store, those with events first, what comes late and what an
 // outage left behind while the rest goes on. Which lane an entry belongs to is a
 // function of the entry, its commit and the configured shards alone, so that
-// every entry has exactly one. A lane's cursor moves only when InfluxDB has taken
-// all before it, so that every ping reaches InfluxDB at least once, whatever
+// every entry has exactly one. A lane's cursor moves only when the store has taken
+// all before it, so that every ping reaches its store at least once, whatever
 // dies in between; a second write of a ping overwrites the first. The sink never
-// gives up and never drops: while InfluxDB is in trouble or refuses our credentials
+// gives up and never drops: while a store is in trouble or refuses our credentials
 // the log waits, or another shard stands in, and memory does not grow. A row that
-// InfluxDB refuses for what it says goes to the dead letters, alone; when these
+// a store refuses for its content goes to the dead letters, alone; when these
 // are full, or more than one row in a hundred is refused, the lane stands still
 // and says so. Rows that the store would have deleted by now are an exception:
 // they stop no lane, and are only counted once the dead letters are half full.
@@ -30,6 +29,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -39,18 +39,19 @@ import (
 	"pingline"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/store"
 )
 
 // Shard is one place to store pings in.
 type Shard struct {
-	Name   string // unique, [A-Za-z0-9._:@-]; part of what the log keeps, so a renamed shard starts anew
-	Influx *Influx
+	Name  string // unique, [A-Za-z0-9._:@-]; part of what the log keeps, so a renamed shard starts anew
+	Store store.Store
 }
 
 // Config sets up a Sink. Log, Shards and DeadLetterDir are required.
 type Config struct {
 	Log    *queue.Log
-	Shards []Shard
+	Shards []Shard // those of Spread are of one kind of store: a row of one is written to another
 
 	// Spread decides which of Shards stores a ping; its shards are the first of
 	// Shards, in that order. Those behind them get only what Routes sends there.
@@ -77,7 +78,8 @@ type Config struct {
 	BatchBytes  int           // most bytes of them before compression; 0 means 4 MiB, at least 32 KiB
 	BatchWait   time.Duration // how long the first line of a batch waits for more, events a tenth; 0 means 1 s
 	BatchMemory int           // bytes of all batches, shared out among the shards; 0 means 64 MiB, at least 512 KiB a shard
-	RetryMax    time.Duration // longest wait between two attempts, unless InfluxDB asks for more; 0 means 10 s
+	Timeout     time.Duration // of one write; 0 means 10 s
+	RetryMax    time.Duration // longest wait between two attempts, unless the store asks for more; 0 means 10 s
 	JumpAfter   time.Duration // how far live pings fall behind before the newest go first; 0 means 30 s, negative never
 	Grace       time.Duration // what a write under way gets at the end; 0 means 5 s
 
@@ -115,6 +117,7 @@ func New(cfg Config) (*Sink, error) {
 	cfg.BatchBytes = cmp.Or(cfg.BatchBytes, 4<<20)
 	cfg.BatchWait = cmp.Or(cfg.BatchWait, time.Second)
 	cfg.BatchMemory = cmp.Or(cfg.BatchMemory, 64<<20)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.RetryMax = cmp.Or(cfg.RetryMax, 10*time.Second)
 	cfg.JumpAfter = cmp.Or(cfg.JumpAfter, 30*time.Second)
 	cfg.Grace = cmp.Or(cfg.Grace, 5*time.Second)
@@ -158,17 +161,17 @@ func (c *Config) check() error {
 		return errors.New("no shards")
 	case c.BatchLines < 1 || c.BatchBytes < minBatchBytes:
 		return fmt.Errorf("batches of %d lines, %d bytes: at least 1 and %d", c.BatchLines, c.BatchBytes, minBatchBytes)
-	case c.BatchWait < 0 || c.RetryMax < time.Millisecond || c.Grace < 0 || c.HandOver < 0 || c.DeadLetterMaxBytes < 0 || c.BatchMemory < 0:
-		return fmt.Errorf("negative or too short: batch wait %v, longest retry %v, grace %v, hand-over %v, dead letters %d bytes, batches %d bytes",
-			c.BatchWait, c.RetryMax, c.Grace, c.HandOver, c.DeadLetterMaxBytes, c.BatchMemory)
+	case c.BatchWait < 0 || c.Timeout < 0 || c.RetryMax < time.Millisecond || c.Grace < 0 || c.HandOver < 0 || c.DeadLetterMaxBytes < 0 || c.BatchMemory < 0:
+		return fmt.Errorf("negative or too short: batch wait %v, timeout %v, longest retry %v, grace %v, hand-over %v, dead letters %d bytes, batches %d bytes",
+			c.BatchWait, c.Timeout, c.RetryMax, c.Grace, c.HandOver, c.DeadLetterMaxBytes, c.BatchMemory)
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Shards {
 		if err := pingline.CheckName("shard", s.Name); err != nil {
 			return fmt.Errorf("shard %q: %w", s.Name, err)
 		}
-		if s.Influx == nil || seen[s.Name] {
-			return fmt.Errorf("shard %q has no InfluxDB, or is there twice", s.Name)
+		if s.Store == nil || seen[s.Name] {
+			return fmt.Errorf("shard %q has no store, or is there twice", s.Name)
 		}
 		seen[s.Name] = true
 	}
@@ -180,6 +183,9 @@ func (c *Config) checkRoutes() error {
 		return fmt.Errorf("pings are spread over %d shards, of which %d are known", c.Spread.Len(), len(c.Shards))
 	}
 	for i := range c.spread() {
+		if one, other := reflect.TypeOf(c.Shards[0].Store), reflect.TypeOf(c.Shards[i].Store); one != other {
+			return fmt.Errorf("pings are spread over shards of two kinds of store, %v and %v", one, other)
+		}
 		if c.Spread != nil && c.Spread.At(i).Name != c.Shards[i].Name {
 			return fmt.Errorf("shard %d is %q, but pings are spread to %q", i, c.Shards[i].Name, c.Spread.At(i).Name)
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"pingline/sink/store"
 )
 
 // What a shard may refuse before its lanes stop: a bad row now and then is put
@@ -79,7 +81,7 @@ func (t *tally) passed(n int) {
 
 // tooMany is why n further rows must not be put aside, of which one is refused
 // because of e.
-func (t *tally) tooMany(n int, e *WriteError) error {
+func (t *tally) tooMany(n int, e *store.Refusal) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return fmt.Errorf("%w: %d of the last %d, and %d now: %w", errTooManyRefused, t.sum, t.all, n, e)

@@ -17,6 +17,9 @@ import (
 	"pingline/internal/influxd"
 	"pingline/internal/node"
 	"pingline/sink"
+	"pingline/sink/influx"
+	"pingline/sink/influx/influxtest"
+	"pingline/sink/store"
 )
 
 // output runs pingline with args to its end and returns what it prints.
@@ -32,23 +35,16 @@ func output(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-func reader(t *testing.T, influx *influxd.Server, bucket string) *sink.Influx {
+func reader(t *testing.T, server *influxd.Server, bucket string) *influx.Bucket {
 	t.Helper()
-	c, err := sink.NewInflux(sink.InfluxConfig{
-		URL: influx.URL(), Org: influx.Org(), Bucket: bucket, Token: influx.Token(), Timeout: time.Minute,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
+	return influxtest.Open(t, influxtest.Access(server, bucket))
 }
 
 // storedLines returns all points of a bucket as sorted line protocol.
-func storedLines(t *testing.T, c *sink.Influx) (lines []string) {
+func storedLines(t *testing.T, c *influx.Bucket) (lines []string) {
 	t.Helper()
-	all := sink.Query{From: math.MinInt64 / 1_000_000, To: math.MaxInt64 / 1_000_000}
-	err := c.Points(t.Context(), all, func(e *pingline.Entry) error {
+	all := store.Query{From: math.MinInt64 / 1_000_000, To: math.MaxInt64 / 1_000_000}
+	err := c.Points(t.Context(), all, func(e *pingline.Entry, _ int64) error {
 		lines = append(lines, strings.TrimSpace(string(pingline.AppendLine(nil, e))))
 		return nil
 	})
@@ -78,9 +74,7 @@ func testReplay(t *testing.T, influx *influxd.Server) {
 	// lives as long as its shard: this week's must not have it.
 	old := at - 12*24*3600_000
 	for i := range int64(3) {
-		if err := c.Write(t.Context(), fmt.Appendf(nil, "location,rider=stranger event=1.5 %d000000\n", old+i)); err != nil {
-			t.Fatal(err)
-		}
+		influxtest.Write(t, c, fmt.Sprintf("location,rider=stranger event=1.5 %d000000\n", old+i))
 	}
 	dir := t.TempDir()
 	p := serve(t, dir, influx.URL(), "--influx-token="+influx.Token(), "--influx-org="+influx.Org(), "--batch-wait=50ms")
@@ -103,7 +97,7 @@ func testReplay(t *testing.T, influx *influxd.Server) {
 	} else {
 		for line := range strings.Lines(out) {
 			var l sink.DeadLetter
-			if err := json.Unmarshal([]byte(line), &l); err != nil || l.Shard != "a" || l.Status == 0 || !strings.Contains(l.Reason, "already exists as type float") {
+			if err := json.Unmarshal([]byte(line), &l); err != nil || l.Shard != "a" || l.Cause() != "field type conflict" || !strings.Contains(l.Reason, "already exists as type float") {
 				t.Errorf("list --json prints %q, %v", line, err)
 			}
 		}
@@ -304,7 +298,8 @@ func testConfigurationPutRight(t *testing.T, influx *influxd.Server) {
 	if status := p.terminate(); status != exitOK {
 		t.Errorf("exit status %d after SIGTERM", status)
 	}
-	bucket := sink.InfluxConfig{URL: influx.URL(), Org: influx.Org(), Bucket: "later", TokenFile: tokenFile}
+	bucket := influxtest.Access(influx, "later")
+	bucket.Token, bucket.TokenFile = "", tokenFile
 	p = serve(t, dir, influx.URL(), "--influx-token-file="+tokenFile, "--influx-org="+influx.Org(), "--influx-bucket=later")
 	p.settled()
 	tr.auditIn(bucket)

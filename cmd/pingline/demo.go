@@ -20,7 +20,7 @@ import (
 	"pingline/internal/node"
 	"pingline/sim"
 	"pingline/sim/audit"
-	"pingline/sink"
+	"pingline/sink/influx"
 )
 
 type demoCmd struct {
@@ -60,7 +60,7 @@ type demo struct {
 	cmd    *demoCmd
 	say    io.Writer // progress
 	influx *influxd.Server
-	reader *sink.Influx
+	reader *influx.Bucket
 	node   *node.Node
 	load   *sim.Load
 	ledger *audit.Ledger
@@ -139,7 +139,7 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	if d.node, err = node.Open(ctx, cfg); err != nil {
 		return errors.Join(err, d.influx.Close())
 	}
-	d.reader, err = sink.NewInflux(sink.InfluxConfig{URL: d.influx.URL(), Bucket: "pingline", Timeout: time.Minute})
+	d.reader, err = influx.New(influx.Config{URL: d.influx.URL(), Bucket: "pingline", Timeout: time.Minute})
 	if err != nil {
 		return err
 	}

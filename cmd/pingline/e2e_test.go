@@ -17,7 +17,7 @@ import (
 
 	"pingline/internal/influxd"
 	"pingline/sim/audit"
-	"pingline/sink"
+	"pingline/sink/influx/influxtest"
 )
 
 // Whatever moment the process is killed at, what it acknowledged is stored.
@@ -148,7 +148,9 @@ func TestInflux2Dies(t *testing.T) {
 	}
 	p = serve(t, dir, influx.URL(), args...)
 	p.settled()
-	tr.auditIn(sink.InfluxConfig{URL: influx.URL(), Org: influx.Org(), Bucket: influx.Bucket(), TokenFile: tokenFile})
+	bucket := influxtest.Access(influx, influx.Bucket())
+	bucket.Token, bucket.TokenFile = "", tokenFile
+	tr.auditIn(bucket)
 	if out := p.said(); strings.Contains(out, token) {
 		t.Errorf("the log tells the token:\n%s", out)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"pingline"
 	"pingline/sim/audit"
-	"pingline/sink"
+	"pingline/sink/store"
 )
 
 var minuteAgo = time.Now().Add(-time.Minute).UnixMilli()
@@ -112,12 +112,8 @@ func TestPointsOfAllSorts(t *testing.T) {
 	c := &client{t: t, ledger: audit.NewLedger()}
 	sendOfAllSorts(t, c, p.url)
 	restartAndAudit(t, p, &traffic{t: t, ledger: c.ledger}, dir, influx.URL())
-	reader, err := sink.NewInflux(sink.InfluxConfig{URL: influx.URL(), Bucket: "pingline", Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []string
-	err = reader.Points(context.Background(), sink.Query{From: 0, To: time.Now().UnixMilli()}, func(e *pingline.Entry) error {
+	err := reader(t, influx, "pingline").Points(context.Background(), store.Query{From: 0, To: time.Now().UnixMilli()}, func(e *pingline.Entry, _ int64) error {
 		got = append(got, fmt.Sprintf("%05d %.4f late %v skipped %d", e.At-minuteAgo, e.Lat(), e.Late, e.Skipped))
 		return nil
 	})

@@ -25,7 +25,8 @@ import (
 	"pingline/internal/influxd"
 	"pingline/sim"
 	"pingline/sim/audit"
-	"pingline/sink"
+	"pingline/sink/influx"
+	"pingline/sink/store"
 )
 
 // asProgram makes the test binary the program itself, so that tests can start
@@ -345,17 +346,17 @@ func (tr *traffic) stop() {
 // audit compares what was acknowledged with what InfluxDB holds.
 func (tr *traffic) audit(influxURL string) audit.Report {
 	tr.t.Helper()
-	return tr.auditIn(sink.InfluxConfig{URL: influxURL, Bucket: "pingline"})
+	return tr.auditIn(influx.Config{URL: influxURL, Bucket: "pingline"})
 }
 
-func (tr *traffic) auditIn(buckets ...sink.InfluxConfig) audit.Report {
+func (tr *traffic) auditIn(buckets ...influx.Config) audit.Report {
 	tr.t.Helper()
-	report, err := audit.Check(context.Background(), tr.ledger, func(ctx context.Context, q sink.Query, each func(*pingline.Entry) error) error {
+	report, err := audit.Check(context.Background(), tr.ledger, func(ctx context.Context, q store.Query, each func(*pingline.Entry, int64) error) error {
 		for _, bucket := range buckets {
 			bucket.Timeout = time.Minute
-			influx, err := sink.NewInflux(bucket)
+			b, err := influx.New(bucket)
 			if err == nil {
-				err = influx.Points(ctx, q, each)
+				err = b.Points(ctx, q, each)
 			}
 			if err != nil {
 				return err

@@ -63,7 +63,7 @@ func activityOf(t *testing.T, pings []pingline.Ping) map[string]activity {
 
 // query asks InfluxDB 1.8 and returns the rows of all series, each by column and
 // tag.
-func query(t *testing.T, influxURL, q string) (rows []map[string]any) {
+func ask(t *testing.T, influxURL, q string) (rows []map[string]any) {
 	t.Helper()
 	resp, err := http.Get(influxURL + "/query?" + url.Values{"db": {"pingline"}, "epoch": {"ms"}, "q": {q}}.Encode())
 	if err != nil {
@@ -113,7 +113,7 @@ func number(t *testing.T, v any) int64 {
 func storedActivity(t *testing.T, influxURL string) map[string]activity {
 	t.Helper()
 	stored := map[string]activity{}
-	for _, row := range query(t, influxURL, "SELECT pings, riders, moving, waiting FROM cell_activity GROUP BY *") {
+	for _, row := range ask(t, influxURL, "SELECT pings, riders, moving, waiting FROM cell_activity GROUP BY *") {
 		k := fmt.Sprint(row["cell"], " ", row["window"], " ", row["time"])
 		stored[k] = activity{number(t, row["pings"]), number(t, row["riders"]), number(t, row["moving"]), number(t, row["waiting"])}
 	}
@@ -242,7 +242,7 @@ func checkSelf(t *testing.T, influxURL string) {
 		{"pingline_shard", "node shard", "written breaker write_p99_ms freshness_p99_s"},
 		{"pingline_lane", "node shard lane", "waiting oldest_s"},
 	} {
-		rows := query(t, influxURL, "SELECT * FROM "+of.measurement)
+		rows := ask(t, influxURL, "SELECT * FROM "+of.measurement)
 		if len(rows) == 0 {
 			t.Errorf("nothing is said of %s", of.measurement)
 			continue

@@ -10,20 +10,18 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
-	"pingline/sink"
+	"pingline/sink/influx"
+	"pingline/sink/influx/influxtest"
+	"pingline/sink/store"
 )
 
 // ridersIn returns which riders have points in a bucket, with what a route can
 // send there.
-func ridersIn(t *testing.T, bucket sink.InfluxConfig) map[string]int {
+func ridersIn(t *testing.T, bucket influx.Config) map[string]int {
 	t.Helper()
-	store, err := sink.NewInflux(bucket)
-	if err != nil {
-		t.Fatal(err)
-	}
 	riders := make(map[string]int)
-	all := sink.Query{From: 0, To: time.Now().Add(time.Hour).UnixMilli()}
-	if err := store.Points(t.Context(), all, func(e *pingline.Entry) error { riders[e.Rider]++; return nil }); err != nil {
+	all := store.Query{From: 0, To: time.Now().Add(time.Hour).UnixMilli()}
+	if err := influxtest.Open(t, bucket).Points(t.Context(), all, func(e *pingline.Entry, _ int64) error { riders[e.Rider]++; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return riders
@@ -53,7 +51,8 @@ func TestRoutedBucketIsMissing(t *testing.T) {
 				})
 				p.kill()
 			}
-			bucket := sink.InfluxConfig{URL: influx.URL(), Org: influx.Org(), Token: token, Bucket: "pingline"}
+			bucket := influxtest.Access(influx, "pingline")
+			bucket.Token = token
 			if riders := ridersIn(t, bucket); riders["sos-0"]+riders["sos-1"] > 0 || riders["plain-0"] != 1 {
 				t.Errorf("points in the bucket of all others: %v", riders)
 			}

@@ -15,7 +15,9 @@ import (
 	"pingline/internal/influxd"
 	"pingline/internal/node"
 	"pingline/sim/audit"
-	"pingline/sink"
+	"pingline/sink/influx"
+	"pingline/sink/influx/influxtest"
+	"pingline/sink/store"
 )
 
 func TestShardsInTheFile(t *testing.T) {
@@ -147,12 +149,12 @@ func readTrack(t *testing.T, url, rider string, from time.Time) (at []int64, par
 // sent meanwhile is there when it is back.
 func TestTracksOverShards(t *testing.T) {
 	var flags []string
-	var buckets []sink.InfluxConfig
+	var buckets []influx.Config
 	var influxes []*influxd.Server
 	for _, name := range []string{"a", "b", "c"} {
 		influx := startInflux(t)
 		flags = append(flags, fmt.Sprintf("--shard=name=%s,url=%s", name, influx.URL()))
-		buckets = append(buckets, sink.InfluxConfig{URL: influx.URL(), Bucket: "pingline"})
+		buckets = append(buckets, influxtest.Access(influx, "pingline"))
 		influxes = append(influxes, influx)
 	}
 	// Fast enough that cells are split, and never so long that others stand in.
@@ -252,7 +254,7 @@ func TestShardRemovedWithLinesWaiting(t *testing.T) {
 	if err := other.Restart(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	tr.auditIn(sink.InfluxConfig{URL: one.URL(), Bucket: "pingline"}, sink.InfluxConfig{URL: other.URL(), Bucket: "pingline"})
+	tr.auditIn(influx.Config{URL: one.URL(), Bucket: "pingline"}, influx.Config{URL: other.URL(), Bucket: "pingline"})
 }
 
 // Events and the rest go to buckets of their own where routes say so.
@@ -271,12 +273,8 @@ func TestRoutesToOtherBuckets(t *testing.T) {
 	}
 	p.settled()
 	for bucket, want := range map[string]string{"events": "r", "pingline": "q", "figures": ""} {
-		store, err := sink.NewInflux(sink.InfluxConfig{URL: influx.URL(), Bucket: bucket})
-		if err != nil {
-			t.Fatal(err)
-		}
 		var riders []string
-		err = store.Points(t.Context(), sink.Query{From: at - 1000, To: at + 1000}, func(e *pingline.Entry) error {
+		err := reader(t, influx, bucket).Points(t.Context(), store.Query{From: at - 1000, To: at + 1000}, func(e *pingline.Entry, _ int64) error {
 			riders = append(riders, e.Rider)
 			return nil
 		})

@@ -16,7 +16,7 @@ import (
 	"pingline/internal/influxd"
 	"pingline/sim"
 	"pingline/sim/audit"
-	"pingline/sink"
+	"pingline/sink/influx/influxtest"
 )
 
 var soak = flag.Duration("soak", 0, "how long everything hostile goes on at once in TestSoak")
@@ -182,10 +182,9 @@ func auditHonest(t *testing.T, p *process, start func() *process, tr *traffic, i
 		t.Errorf("exit status %d after SIGTERM", status)
 	}
 	start().settled()
-	reader, err := sink.NewInflux(sink.InfluxConfig{URL: influx.URL(), Bucket: "pingline", Timeout: 5 * time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
+	access := influxtest.Access(influx, "pingline")
+	access.Timeout = 5 * time.Minute
+	reader := influxtest.Open(t, access)
 	report, err := audit.Check(context.Background(), tr.ledger, reader.Points)
 	if err != nil {
 		t.Fatal(err)

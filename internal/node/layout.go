@@ -10,7 +10,9 @@ import (
 
 	"pingline"
 	"pingline/partition"
+	"pingline/query"
 	"pingline/sink"
+	"pingline/sink/store"
 )
 
 // layout is where points go: the shards, and how keys are spread over the first
@@ -84,11 +86,11 @@ func (s *layout) addAs(c *Config, spec Shard, setting string) error {
 			return fmt.Errorf("%s and %s: both would be called %q", other.setting, setting, spec.Name)
 		}
 	}
-	influx, err := kindOf(spec.Kind).open(spec, &c.Influx)
+	to, err := kindOf(spec.Kind).open(spec, &c.Influx)
 	if err != nil {
 		return fmt.Errorf("shard %s: %w", spec.Name, err)
 	}
-	s.shards = append(s.shards, sink.Shard{Name: spec.Name, Influx: influx})
+	s.shards = append(s.shards, sink.Shard{Name: spec.Name, Store: to})
 	s.buckets = append(s.buckets, at)
 	return nil
 }
@@ -140,11 +142,18 @@ func bucketName(r Route) string {
 }
 
 // read returns the shards that pings may be in.
-func (s *layout) read() []sink.Shard {
-	list := slices.Clone(s.shards[:s.over.Len()])
+func (s *layout) read() (list []query.Shard) {
+	add := func(sh *sink.Shard) {
+		if r, ok := sh.Store.(store.Reader); ok {
+			list = append(list, query.Shard{Name: sh.Name, Reader: r})
+		}
+	}
+	for i := range s.over.Len() {
+		add(&s.shards[i])
+	}
 	for _, kind := range [...]string{"location", "event"} {
 		if i, ok := s.routes[kind]; ok && i >= s.over.Len() {
-			list = append(list, s.shards[i])
+			add(&s.shards[i])
 		}
 	}
 	return list

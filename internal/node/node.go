@@ -157,6 +157,7 @@ func (n *Node) openSink() (*sink.Sink, error) {
 		BatchBytes:         int(c.BatchBytes),
 		BatchWait:          c.BatchWait,
 		BatchMemory:        sinkMemory,
+		Timeout:            c.Influx.Timeout,
 		DeadLetterDir:      filepath.Join(c.DataDir, DeadLetterDir),
 		DeadLetterMaxBytes: c.DeadLettersMax,
 		Logger:             n.logger,

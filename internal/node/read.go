@@ -7,19 +7,21 @@ import (
 
 	"pingline/ingest/server"
 	"pingline/partition"
+	"pingline/query"
 	"pingline/sink"
+	"pingline/sink/store"
 )
 
 // reader is what the reading routes ask.
 func (n *Node) reader() server.Reader {
-	store := sink.NewStore(n.layout.read())
+	stores := query.New(n.layout.read())
 	r := server.Reader{
 		Track: func(ctx context.Context, q server.TrackQuery) (server.Points, error) {
-			page, err := store.Track(ctx, sink.Query{Rider: q.Rider, Device: q.Device, From: q.From, FromNano: q.FromNano, To: q.To, Limit: q.Limit})
+			page, err := stores.Track(ctx, store.Query{Rider: q.Rider, Device: q.Device, From: q.From, FromNano: q.FromNano, To: q.To, Limit: q.Limit})
 			return n.points(page, q.From), err
 		},
 		Latest: func(ctx context.Context, rider string) (server.Points, error) {
-			page, err := store.Latest(ctx, rider)
+			page, err := stores.Latest(ctx, rider)
 			return n.points(page, 0), err
 		},
 		Partitions: n.partitions,
@@ -33,7 +35,7 @@ func (n *Node) reader() server.Reader {
 
 // points are a page of what is stored from a time on, ms. A shard that was taken
 // away may have some of what came before that, with a ts of up to --max-ahead more.
-func (n *Node) points(page sink.Page, from int64) server.Points {
+func (n *Node) points(page query.Page, from int64) server.Points {
 	gone := n.sink.GoneBefore()
 	for _, err := range page.Silent {
 		n.logger.Debug("part of a track is missing", "error", err)
@@ -44,7 +46,7 @@ func (n *Node) points(page sink.Page, from int64) server.Points {
 	}
 }
 
-// written is the number of the first commit that is not all in InfluxDB.
+// written is the number of the first commit that is not all in the stores.
 func (n *Node) written() uint64 {
 	if n.sink == nil {
 		return 0 // not yet

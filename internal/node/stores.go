@@ -3,13 +3,14 @@ package node
 import (
 	"cmp"
 
-	"pingline/sink"
+	"pingline/sink/influx"
+	"pingline/sink/store"
 )
 
 // storeKind is a kind of store that a --shard may be.
 type storeKind struct {
 	name string
-	open func(Shard, *Influx) (*sink.Influx, error)
+	open func(Shard, *Influx) (store.Store, error)
 }
 
 // stores is the list of stores that Pingline writes to. The first is that of a
@@ -36,8 +37,8 @@ func kindOf(name string) *storeKind {
 	return nil
 }
 
-func openInflux(s Shard, all *Influx) (*sink.Influx, error) {
-	return sink.NewInflux(sink.InfluxConfig{
+func openInflux(s Shard, all *Influx) (store.Store, error) {
+	return influx.New(influx.Config{
 		URL:       s.URL,
 		Token:     all.Token,
 		TokenFile: cmp.Or(s.TokenFile, all.TokenFile),

@@ -9,16 +9,16 @@ package audit
 import (
 	"context"
 	"fmt"
+	"pingline/sink/store"
 	"time"
 
 	"pingline"
-	"pingline/sink"
 )
 
 // Points calls each for every stored point that q selects, in any order and
-// until each fails; the entry is good for one call. (*sink.Influx).Points is
+// until each fails; the entry is good for one call. Points of a store.Reader is
 // one.
-type Points func(ctx context.Context, q sink.Query, each func(e *pingline.Entry) error) error
+type Points func(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error
 
 // Report is what an audit found.
 type Report struct {
@@ -116,8 +116,8 @@ type audit struct {
 // read takes in the points of the ledger's tracks and counts those of others.
 func (a *audit) read(ctx context.Context, points Points) error {
 	margin := auditMargin.Milliseconds()
-	span := sink.Query{From: a.first - margin, To: a.last + 1 + margin}
-	return points(ctx, span, func(e *pingline.Entry) error {
+	span := store.Query{From: a.first - margin, To: a.last + 1 + margin}
+	return points(ctx, span, func(e *pingline.Entry, _ int64) error {
 		track, ok := a.tracks[trackID{e.Rider, e.Device}]
 		if !ok {
 			if e.At >= a.first && e.At <= a.last {

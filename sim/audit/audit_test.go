@@ -12,7 +12,7 @@ import (
 	"pingline"
 	"pingline/sim"
 	"pingline/sim/audit"
-	"pingline/sink"
+	"pingline/sink/store"
 	"pingline/track"
 )
 
@@ -44,13 +44,13 @@ func fits(a, b *pingline.Ping, open []pingline.Ping) bool {
 	return true
 }
 
-// store is what a source of points reads.
-type store []pingline.Entry
+// holder is what a source of points reads.
+type holder []pingline.Entry
 
-func (s store) points(_ context.Context, q sink.Query, each func(*pingline.Entry) error) error {
+func (s holder) points(_ context.Context, q store.Query, each func(*pingline.Entry, int64) error) error {
 	for i := range s {
 		if e := s[i]; e.At >= q.From && e.At < q.To { // a copy: it is good for one call
-			if err := each(&e); err != nil {
+			if err := each(&e, 0); err != nil {
 				return err
 			}
 		}
@@ -95,84 +95,84 @@ func TestAudit(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		pings  []answeredPing
-		points store
+		points holder
 		want   audit.Report // of the findings
 		say    string       // part of the first example
 	}{
 		{
 			name:   "an accepted ping is stored",
 			pings:  []answeredPing{{straight(0), accepted}},
-			points: store{stored(straight(0))},
+			points: holder{stored(straight(0))},
 			want:   audit.Report{Stored: 1},
 		}, {
 			name:   "an accepted ping is lost",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), accepted}},
-			points: store{stored(straight(1))},
+			points: holder{stored(straight(1))},
 			want:   audit.Report{Stored: 1, Lost: 1}, say: "lost: r-1 at 1767600000000",
 		}, {
 			name:   "an accepted ping between its neighbours is lost all the same",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), accepted}, {straight(2), accepted}},
-			points: store{stored(straight(0)), stored(straight(2))},
+			points: holder{stored(straight(0)), stored(straight(2))},
 			want:   audit.Report{Stored: 2, Lost: 1}, say: "accepted and not stored",
 		}, {
 			name:   "a position was changed",
 			pings:  []answeredPing{{straight(0), accepted}},
-			points: store{stored(aside(straight(0), 0.02))},
+			points: holder{stored(aside(straight(0), 0.02))},
 			want:   audit.Report{Stored: 1, Wrong: 1}, say: "wrong: r-1",
 		}, {
 			name:   "a number was changed",
 			pings:  []answeredPing{{straight(0), accepted}},
-			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Speed = 10.01 }))},
+			points: holder{stored(with(straight(0), func(p *pingline.Ping) { p.Speed = 10.01 }))},
 			want:   audit.Report{Stored: 1, Wrong: 1}, say: "sent with [10 0 4 0 0]",
 		}, {
 			name:   "an unknown number became zero",
 			pings:  []answeredPing{{straight(0), accepted}},
-			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Known |= pingline.HasBattery }))},
+			points: holder{stored(with(straight(0), func(p *pingline.Ping) { p.Known |= pingline.HasBattery }))},
 			want:   audit.Report{Stored: 1, Wrong: 1}, say: "known",
 		}, {
 			name:   "an event was lost",
 			pings:  []answeredPing{{with(straight(0), sos), accepted}},
-			points: store{stored(straight(0))},
+			points: holder{stored(straight(0))},
 			want:   audit.Report{Stored: 1, Wrong: 1}, say: "event",
 		}, {
 			name:   "an event nobody sent",
 			pings:  []answeredPing{{straight(0), accepted}},
-			points: store{stored(with(straight(0), sos))},
+			points: holder{stored(with(straight(0), sos))},
 			want:   audit.Report{Stored: 1, Wrong: 1}, say: "event",
 		}, {
 			name:   "a promoted ping was changed",
 			pings:  []answeredPing{{straight(0), held}},
-			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Speed = 3 }))},
+			points: holder{stored(with(straight(0), func(p *pingline.Ping) { p.Speed = 3 }))},
 			want:   audit.Report{Stored: 1, Wrong: 1},
 		}, {
 			name:   "a point of a rider who never sent",
 			pings:  []answeredPing{{straight(0), accepted}},
-			points: store{stored(straight(0)), stored(with(straight(0), func(p *pingline.Ping) { p.Rider = "r-2" }))},
+			points: holder{stored(straight(0)), stored(with(straight(0), func(p *pingline.Ping) { p.Rider = "r-2" }))},
 			want:   audit.Report{Stored: 1, Others: 1},
 		}, {
 			name:   "a point of another device",
 			pings:  []answeredPing{{straight(0), accepted}},
-			points: store{stored(with(straight(0), func(p *pingline.Ping) { p.Device = "watch" }))},
+			points: holder{stored(with(straight(0), func(p *pingline.Ping) { p.Device = "watch" }))},
 			want:   audit.Report{Lost: 1, Others: 1}, say: "lost: r-1",
 		}, {
 			name:   "a point of another moment",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(2), accepted}},
-			points: store{stored(straight(0)), stored(straight(1)), stored(straight(2))},
+			points: holder{stored(straight(0)), stored(straight(1)), stored(straight(2))},
 			want:   audit.Report{Stored: 2, Foreign: 1},
 		}, {
 			name:   "points from before the ledger and after it",
 			pings:  []answeredPing{{straight(2), accepted}},
-			points: store{stored(straight(0)), stored(straight(2)), stored(straight(3))},
+			points: holder{stored(straight(0)), stored(straight(2)), stored(straight(3))},
 			want:   audit.Report{Stored: 1},
 		}, {
 			name:   "a ping that was not answered may be stored",
 			pings:  []answeredPing{{straight(0), 0}, {straight(1), 0}},
-			points: store{stored(straight(1))},
+			points: holder{stored(straight(1))},
 			want:   audit.Report{Stored: 1},
 		}, {
 			name:   "what was not answered is stored otherwise",
 			pings:  []answeredPing{{straight(0), 0}},
-			points: store{stored(aside(straight(0), 1))},
+			points: holder{stored(aside(straight(0), 1))},
 			want:   audit.Report{Stored: 1, Wrong: 1},
 		}, {
 			name:   "shed and rejected pings need not be stored",
@@ -183,14 +183,14 @@ func TestAudit(t *testing.T) {
 			pings: []answeredPing{
 				{straight(0), accepted}, {straight(1), held}, {aside(straight(2), 9.9), redundant}, {straight(3), held},
 			},
-			points: store{stored(straight(3)), stored(straight(0))},
+			points: holder{stored(straight(3)), stored(straight(0))},
 			want:   audit.Report{Stored: 2, WorstError: 9.9},
 		}, {
 			name: "a dropped ping too far off the line",
 			pings: []answeredPing{
 				{straight(0), accepted}, {aside(straight(1), 10.1), redundant}, {straight(2), accepted},
 			},
-			points: store{stored(straight(0)), stored(straight(2))},
+			points: holder{stored(straight(0)), stored(straight(2))},
 			want:   audit.Report{Stored: 2, OutOfBound: 1, WorstError: 10.1}, say: "with a bound of 10 m",
 		}, {
 			name: "a dropped ping on the line at the wrong time",
@@ -199,7 +199,7 @@ func TestAudit(t *testing.T) {
 				{with(straight(1), func(p *pingline.Ping) { p.At += 1500 }), held},
 				{straight(3), accepted},
 			},
-			points: store{stored(straight(0)), stored(straight(3))},
+			points: holder{stored(straight(0)), stored(straight(3))},
 			want:   audit.Report{Stored: 2, OutOfBound: 1, WorstError: 15},
 		}, {
 			name: "a bad fix has a wider bound",
@@ -208,63 +208,63 @@ func TestAudit(t *testing.T) {
 				{with(aside(straight(1), 29), func(p *pingline.Ping) { p.Accuracy = 30 }), redundant},
 				{straight(2), accepted},
 			},
-			points: store{stored(straight(0)), stored(straight(2))},
+			points: holder{stored(straight(0)), stored(straight(2))},
 			want:   audit.Report{Stored: 2, WorstError: 29},
 		}, {
 			name: "late points are no part of the line",
 			pings: []answeredPing{
 				{straight(0), accepted}, {aside(straight(1), 40), accepted}, {straight(2), redundant}, {straight(4), accepted},
 			},
-			points: store{stored(straight(0)), lateEntry(aside(straight(1), 40)), stored(straight(4))},
+			points: holder{stored(straight(0)), lateEntry(aside(straight(1), 40)), stored(straight(4))},
 			want:   audit.Report{Stored: 3},
 		}, {
 			name: "a vertex that should have been late",
 			pings: []answeredPing{
 				{straight(0), accepted}, {aside(straight(1), 40), accepted}, {straight(2), redundant}, {straight(4), accepted},
 			},
-			points: store{stored(straight(0)), stored(aside(straight(1), 40)), stored(straight(4))},
+			points: holder{stored(straight(0)), stored(aside(straight(1), 40)), stored(straight(4))},
 			want:   audit.Report{Stored: 3, OutOfBound: 1, WorstError: 40 * 2.0 / 3},
 		}, {
 			name:   "a held ping was never settled",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), held}},
-			points: store{stored(straight(0))},
+			points: holder{stored(straight(0))},
 			want:   audit.Report{Stored: 1, OutOfBound: 1}, say: "nor a point before and after",
 		}, {
 			name:   "the first point is gone",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), redundant}, {straight(2), held}},
-			points: store{stored(straight(2))},
+			points: holder{stored(straight(2))},
 			want:   audit.Report{Stored: 1, Lost: 1, OutOfBound: 1},
 		}, {
 			name: "one moment, two positions: the second is late",
 			pings: []answeredPing{
 				{straight(0), accepted}, {aside(straight(0), 50), accepted}, {aside(straight(0), 5), redundant},
 			},
-			points: store{lateEntry(aside(straight(0), 50)), stored(straight(0))},
+			points: holder{lateEntry(aside(straight(0), 50)), stored(straight(0))},
 			want:   audit.Report{Stored: 2, WorstError: 5},
 		}, {
 			name:   "one moment, two positions: the late one is not there",
 			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 50), accepted}},
-			points: store{stored(straight(0))},
+			points: holder{stored(straight(0))},
 			want:   audit.Report{Stored: 1, Lost: 1}, say: "accepted and not stored",
 		}, {
 			name:   "two events of one fix",
 			pings:  []answeredPing{{with(straight(0), tripEnd), accepted}, {with(straight(0), sos), accepted}},
-			points: store{stored(with(straight(0), tripEnd)), stored(with(straight(0), sos))},
+			points: holder{stored(with(straight(0), tripEnd)), stored(with(straight(0), sos))},
 			want:   audit.Report{Stored: 2},
 		}, {
 			name:   "of two events of one fix the first is replaced",
 			pings:  []answeredPing{{with(straight(0), tripEnd), accepted}, {with(straight(0), sos), accepted}},
-			points: store{stored(with(straight(0), sos))},
+			points: holder{stored(with(straight(0), sos))},
 			want:   audit.Report{Stored: 1, Lost: 1}, say: "accepted and not stored",
 		}, {
 			name:   "one moment, two positions: too far from the first",
 			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 12), redundant}},
-			points: store{stored(straight(0))},
+			points: holder{stored(straight(0))},
 			want:   audit.Report{Stored: 1, OutOfBound: 1, WorstError: 12},
 		}, {
 			name:   "an SOS on a fix that was sent before",
 			pings:  []answeredPing{{straight(0), accepted}, {with(straight(0), sos), accepted}},
-			points: store{stored(with(straight(0), sos))},
+			points: holder{stored(with(straight(0), sos))},
 			want:   audit.Report{Stored: 1},
 		}, {
 			name: "duplicates of pings acknowledged before",
@@ -272,22 +272,22 @@ func TestAudit(t *testing.T) {
 				{straight(0), accepted}, {straight(0), duplicate},
 				{straight(1), redundant}, {straight(1), duplicate}, {straight(2), accepted},
 			},
-			points: store{stored(straight(0)), stored(straight(2))},
+			points: holder{stored(straight(0)), stored(straight(2))},
 			want:   audit.Report{Stored: 2},
 		}, {
 			name:   "a duplicate of a ping whose answer was lost",
 			pings:  []answeredPing{{straight(0), duplicate}, {straight(1), duplicate}, {straight(2), accepted}},
-			points: store{stored(straight(0)), stored(straight(2))},
+			points: holder{stored(straight(0)), stored(straight(2))},
 			want:   audit.Report{Stored: 2},
 		}, {
 			name:   "a duplicate of nothing",
 			pings:  []answeredPing{{straight(0), accepted}, {straight(1), duplicate}},
-			points: store{stored(straight(0))},
+			points: holder{stored(straight(0))},
 			want:   audit.Report{Stored: 1, Lost: 1}, say: "duplicate of nothing",
 		}, {
 			name:   "a duplicate of what was acknowledged elsewhere",
 			pings:  []answeredPing{{straight(0), accepted}, {aside(straight(0), 30), duplicate}},
-			points: store{stored(straight(0))},
+			points: holder{stored(straight(0))},
 			want:   audit.Report{Stored: 1, Lost: 1},
 		},
 	} {
@@ -325,7 +325,7 @@ func checkFindings(t *testing.T, got, want audit.Report) {
 }
 
 func TestAuditCrossesTheAntimeridian(t *testing.T) {
-	ledger, points := audit.NewLedger(), store{}
+	ledger, points := audit.NewLedger(), holder{}
 	for i, lon := range []float64{179.9999, 180, -179.9999} {
 		p := pingline.Ping{Rider: "r-1", Fix: pingline.Fix{At: monday + int64(i)*1000}}
 		if err := p.SetPosition(-17, lon); err != nil {
@@ -371,9 +371,9 @@ func TestAuditOfACity(t *testing.T) {
 }
 
 // filteredCity returns what n pings of each of so many riders leave behind.
-func filteredCity(t testing.TB, riders, n int) (*audit.Ledger, store) {
+func filteredCity(t testing.TB, riders, n int) (*audit.Ledger, holder) {
 	c := newCity(t)
-	ledger, points := audit.NewLedger(), store(nil)
+	ledger, points := audit.NewLedger(), holder(nil)
 	keep := func(p pingline.Ping) {
 		ledger.Add(&p, pingline.Accepted, 10, 50)
 		points = append(points, stored(p))
@@ -411,14 +411,14 @@ func TestAuditReportsOneOfEachKindAtMostTen(t *testing.T) {
 		p := straight(i)
 		ledger.Add(&p, pingline.Accepted, 10, 50)
 	}
-	got, err := audit.Check(t.Context(), ledger, store{}.points)
+	got, err := audit.Check(t.Context(), ledger, holder{}.points)
 	if err != nil || got.Lost != 30 || len(got.Examples) != 10 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
 
 func TestAuditOfNothing(t *testing.T) {
-	got, err := audit.Check(t.Context(), audit.NewLedger(), func(context.Context, sink.Query, func(*pingline.Entry) error) error {
+	got, err := audit.Check(t.Context(), audit.NewLedger(), func(context.Context, store.Query, func(*pingline.Entry, int64) error) error {
 		t.Error("the source was asked")
 		return nil
 	})
@@ -432,13 +432,13 @@ func TestAuditFailsWithItsSource(t *testing.T) {
 	p := straight(0)
 	ledger.Add(&p, pingline.Accepted, 10, 50)
 	gone := errors.New("connection refused")
-	_, err := audit.Check(t.Context(), ledger, func(context.Context, sink.Query, func(*pingline.Entry) error) error { return gone })
+	_, err := audit.Check(t.Context(), ledger, func(context.Context, store.Query, func(*pingline.Entry, int64) error) error { return gone })
 	if !errors.Is(err, gone) {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err = audit.Check(ctx, ledger, store{}.points); !errors.Is(err, context.Canceled) {
+	if _, err = audit.Check(ctx, ledger, holder{}.points); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v after it was cancelled", err)
 	}
 }

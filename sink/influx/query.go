@@ -1,4 +1,4 @@
-package sink
+package influx
 
 import (
 	"bytes"
@@ -15,38 +15,18 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sink/store"
 )
 
-// Query selects stored points: those with From <= ts < To.
-type Query struct {
-	From, To int64  // ms since 1970
-	FromNano int64  // ns of From's ms to leave out, [0, 999999]
-	Rider    string // "" means every rider
-	Device   string // "" means every device, and none
-
-	Limit  int  // most points of a series; 0 means all
-	Newest bool // the newest points of each series, newest first, instead of the oldest
-}
-
-// Points calls each for every stored point that q selects, until each returns
-// an error, which it passes on. The entry has what the store knows of it: the
-// ping, its cell, Skipped, Late and Apart; it is valid only during the call. Points of
-// one series (cell, device, late, rider) come in order of time, or in the
-// opposite order. Rows of other writers that have no position are left out.
-//
-// Memory does not grow with the number of points. InfluxDB may take as long as
-// it likes, but not fall silent for longer than the configured timeout.
-func (c *Influx) Points(ctx context.Context, q Query, each func(e *pingline.Entry) error) error {
-	return c.points(ctx, q, func(e *pingline.Entry, _ int64) error { return each(e) })
-}
-
-// points is Points that tells at which ns of its ms each point lies.
-func (c *Influx) points(ctx context.Context, q Query, each func(e *pingline.Entry, nano int64) error) error {
-	from, err := c.source(ctx)
+// Points calls each for every stored point that q selects, as store.Reader wants
+// it. InfluxDB may take as long as it likes, but not fall silent for longer than
+// the configured timeout.
+func (b *Bucket) Points(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
+	from, err := b.source(ctx)
 	if err != nil {
-		return fmt.Errorf("read points from bucket %q: %w", c.cfg.Bucket, err)
+		return fmt.Errorf("read points from bucket %q: %w", b.cfg.Bucket, err)
 	}
-	err = c.query(ctx, http.MethodGet, selectPoints(from, q), func(s *series) error {
+	err = b.query(ctx, http.MethodGet, selectPoints(from, q), func(s *series) error {
 		e := pingline.Entry{Verdict: pingline.Accepted}
 		if err := s.Tags.set(&e); err != nil {
 			return err
@@ -64,7 +44,7 @@ func (c *Influx) points(ctx context.Context, q Query, each func(e *pingline.Entr
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read points from bucket %q: %w", c.cfg.Bucket, err)
+		return fmt.Errorf("read points from bucket %q: %w", b.cfg.Bucket, err)
 	}
 	return nil
 }
@@ -74,7 +54,7 @@ var fields = [...]string{"lat", "lon", "speed", "heading", "accuracy", "altitude
 
 // selectPoints groups by the tags, so that each is told once a series: that is
 // twice as fast as tags in every row.
-func selectPoints(from *mapping, q Query) url.Values {
+func selectPoints(from *mapping, q store.Query) url.Values {
 	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %d AND time < %dms`,
 		identifiers(fields[:]...), identifiers(pingline.Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
 	if q.Rider != "" {
@@ -100,14 +80,14 @@ func selectPoints(from *mapping, q Query) url.Values {
 // CreateDatabase makes sure that the database of the bucket exists, and its
 // retention policy if the bucket names one; a new policy keeps data for ever.
 // This is for 1.8: on 2.x a bucket is made by its own tools.
-func (c *Influx) CreateDatabase(ctx context.Context) error {
-	db, policy, _ := strings.Cut(c.cfg.Bucket, "/")
+func (b *Bucket) CreateDatabase(ctx context.Context) error {
+	db, policy, _ := strings.Cut(b.cfg.Bucket, "/")
 	iql := `CREATE DATABASE ` + identifiers(db)
 	if policy != "" {
 		iql += `; CREATE RETENTION POLICY ` + identifiers(policy) + ` ON ` + identifiers(db) + ` DURATION INF REPLICATION 1`
 	}
-	if err := c.query(ctx, http.MethodPost, url.Values{"q": {iql}}, nil); err != nil {
-		return fmt.Errorf("create database %q: %w", c.cfg.Bucket, err)
+	if err := b.query(ctx, http.MethodPost, url.Values{"q": {iql}}, nil); err != nil {
+		return fmt.Errorf("create database %q: %w", b.cfg.Bucket, err)
 	}
 	return nil
 }
@@ -145,12 +125,12 @@ type series struct {
 
 // query runs an InfluxQL statement and calls each, if it is not nil, for every
 // series of every chunk of the answer.
-func (c *Influx) query(ctx context.Context, method string, params url.Values, each func(*series) error) error {
+func (b *Bucket) query(ctx context.Context, method string, params url.Values, each func(*series) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(c.cfg.Timeout, func() { cancel(fmt.Errorf("no answer within %v", c.cfg.Timeout)) })
+	silence := time.AfterFunc(b.cfg.Timeout, func() { cancel(fmt.Errorf("no answer within %v", b.cfg.Timeout)) })
 	defer silence.Stop()
-	resp, err := c.request(ctx, method, "/query", params)
+	resp, err := b.request(ctx, method, "/query", params)
 	if err != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
@@ -164,7 +144,7 @@ func (c *Influx) query(ctx context.Context, method string, params url.Values, ea
 		case err != nil:
 			return errors.Join(fmt.Errorf("answer breaks off: %w", err), context.Cause(ctx))
 		}
-		silence.Reset(c.cfg.Timeout)
+		silence.Reset(b.cfg.Timeout)
 		if more, err = a.each(each); err != nil {
 			return err
 		}
@@ -174,12 +154,12 @@ func (c *Influx) query(ctx context.Context, method string, params url.Values, ea
 // each reports whether the answer is to go on.
 func (a *answer) each(f func(*series) error) (more bool, err error) {
 	if a.Error != "" {
-		return false, errors.New(clip(a.Error))
+		return false, errors.New(store.Clip(a.Error))
 	}
 	for i := range a.Results {
 		r := &a.Results[i]
 		if r.Error != "" {
-			return false, errors.New(clip(r.Error))
+			return false, errors.New(store.Clip(r.Error))
 		}
 		for j := range r.Series {
 			if f == nil {

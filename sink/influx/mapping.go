@@ -1,4 +1,4 @@
-package sink
+package influx
 
 import (
 	"context"
@@ -28,25 +28,25 @@ type mapping struct {
 // to it, and a mapping made by hand (or by an upgrade from 1.x) goes first: asked
 // by name, it would answer from another bucket without a word. So it is asked
 // which mapping leads to ours; only once, since who changes that restarts us.
-func (c *Influx) source(ctx context.Context) (*mapping, error) {
-	if m := c.mapping.Load(); m != nil {
+func (b *Bucket) source(ctx context.Context) (*mapping, error) {
+	if m := b.mapping.Load(); m != nil {
 		return m, nil
 	}
-	db, policy, _ := strings.Cut(c.cfg.Bucket, "/")
+	db, policy, _ := strings.Cut(b.cfg.Bucket, "/")
 	m := &mapping{Database: db, Policy: policy}
-	version, err := c.version(ctx)
-	if errors.As(err, new(*WriteError)) {
+	version, err := b.version(ctx)
+	if errors.As(err, new(*AnswerError)) {
 		return m, nil // whatever refuses a ping may take queries
 	}
 	if err != nil {
 		return nil, err
 	}
 	if is2(version) {
-		if m, err = c.findMapping(ctx); err != nil {
+		if m, err = b.findMapping(ctx); err != nil {
 			return nil, err
 		}
 	}
-	c.mapping.Store(m)
+	b.mapping.Store(m)
 	return m, nil
 }
 
@@ -73,19 +73,19 @@ func (b *bucket) keep() time.Duration {
 }
 
 // ours names the organization, as 2.x is asked for what belongs to it.
-func (c *Influx) ours() url.Values {
-	if isID(c.cfg.Org) {
-		return url.Values{"orgID": {c.cfg.Org}}
+func (b *Bucket) ours() url.Values {
+	if isID(b.cfg.Org) {
+		return url.Values{"orgID": {b.cfg.Org}}
 	}
-	return url.Values{"org": {c.cfg.Org}}
+	return url.Values{"org": {b.cfg.Org}}
 }
 
 // bucket asks a 2.x about ours.
-func (c *Influx) bucket(ctx context.Context) (*bucket, error) {
+func (b *Bucket) bucket(ctx context.Context) (*bucket, error) {
 	var found struct{ Buckets []bucket }
-	params := c.ours()
-	params.Set("name", c.cfg.Bucket)
-	if err := c.getJSON(ctx, "/api/v2/buckets", params, &found); err != nil {
+	params := b.ours()
+	params.Set("name", b.cfg.Bucket)
+	if err := b.getJSON(ctx, "/api/v2/buckets", params, &found); err != nil {
 		return nil, err
 	}
 	if len(found.Buckets) == 0 {
@@ -95,14 +95,14 @@ func (c *Influx) bucket(ctx context.Context) (*bucket, error) {
 }
 
 // findMapping asks a 2.x, which tells what the token may read.
-func (c *Influx) findMapping(ctx context.Context) (*mapping, error) {
-	ours, err := c.bucket(ctx)
+func (b *Bucket) findMapping(ctx context.Context) (*mapping, error) {
+	ours, err := b.bucket(ctx)
 	if err != nil {
 		return nil, err
 	}
 	// All mappings, without those that are hidden by others.
 	var all struct{ Content []mapping }
-	if err := c.getJSON(ctx, "/api/v2/dbrps", c.ours(), &all); err != nil {
+	if err := b.getJSON(ctx, "/api/v2/dbrps", b.ours(), &all); err != nil {
 		return nil, err
 	}
 	for i := range all.Content {
@@ -116,10 +116,10 @@ func (c *Influx) findMapping(ctx context.Context) (*mapping, error) {
 // isID tells an ID of 2.x from a name, as 2.x does when it is written to.
 var isID = regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString
 
-func (c *Influx) getJSON(ctx context.Context, path string, params url.Values, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+func (b *Bucket) getJSON(ctx context.Context, path string, params url.Values, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	resp, err := c.get(ctx, path, params)
+	resp, err := b.get(ctx, path, params)
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", path, err)
 	}

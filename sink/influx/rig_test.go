@@ -1,11 +1,9 @@
-package sink
+package influx_test
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,8 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/influx"
+	"pingline/sink/influx/influxtest"
+	"pingline/sink/store"
 )
 
 // rig is a real InfluxDB under the load of a shard's lanes, for benchmarks. Both
@@ -27,7 +27,7 @@ type rig struct {
 	tb     testing.TB
 	dir    string
 	server *influxd.Server
-	influx *Influx
+	influx *influx.Bucket
 }
 
 // writers is how many writes a shard gets at once: one of each of its lanes.
@@ -48,7 +48,7 @@ func newRig(b *testing.B, cfg influxd.Config) *rig {
 		cfg.Org, cfg.Token = "o", "t"
 	}
 	r.server = influxd.Run(b, cfg)
-	r.influx = testInflux(b, InfluxConfig{URL: r.server.URL(), Org: cfg.Org, Token: cfg.Token})
+	r.influx = influxtest.Open(b, influx.Config{URL: r.server.URL(), Org: cfg.Org, Token: cfg.Token})
 	return r
 }
 
@@ -103,8 +103,8 @@ func (r *rig) write(points, lines int, fill filler) {
 // take longer than it allows itself.
 func (r *rig) persist(batch []byte) error {
 	for {
-		err := r.influx.Write(context.Background(), batch)
-		if refusal := new(WriteError); !errors.As(err, &refusal) || refusal.Kind != Retry {
+		err := r.influx.Write(context.Background(), influxtest.Rows(string(batch)))
+		if refusal := new(store.Refusal); !errors.As(err, &refusal) || refusal.Kind != store.Retry {
 			return err
 		}
 	}
@@ -136,8 +136,8 @@ func (r *rig) usage() (u usage) {
 			continue // not our child
 		}
 		const ticks = 100 // a second
-		u.cpu += (number([]byte(f[11]), 64) + number([]byte(f[12]), 64)) / ticks
-		u.memory += number([]byte(f[21]), 64) * float64(os.Getpagesize())
+		u.cpu += (number(f[11]) + number(f[12])) / ticks
+		u.memory += number(f[21]) * float64(os.Getpagesize())
 	}
 	return u
 }
@@ -156,55 +156,11 @@ func (r *rig) files(part string) (n int, bytes int64) {
 	return n, bytes
 }
 
-// convoy makes pings as they leave the filter, of many riders, each a series. A
-// round has one of every rider, in an order of its own.
-type convoy struct {
-	riders []pingline.Entry
-	every  int64 // ms between two rounds
-	rnd    *rand.Rand
-	order  []int
-	at     int // in order
-}
-
-// newConvoy returns one whose first round ends at that time, in ms.
-func newConvoy(riders int, first, every int64) *convoy {
-	c := &convoy{every: every, rnd: rand.New(rand.NewPCG(1, 2)), riders: make([]pingline.Entry, riders), order: make([]int, riders)}
-	for i := range c.riders {
-		e := &c.riders[i]
-		e.Verdict, e.Cell, e.Rider = pingline.Accepted, 0x8539220ffffffff-uint64(i%16)<<32, fmt.Sprintf("r-%07d", i)
-		e.Fix = pingline.Fix{LatE7: 411_578_129 + int32(i%1000)*1000, LonE7: -86_291_050 - int32(i/1000%1000)*1000,
-			Known: pingline.HasSpeed | pingline.HasHeading | pingline.HasAccuracy}
-		e.At = first - 2*every + c.rnd.Int64N(every)
-		c.order[i] = i
+// number returns 0 for a text that is not one.
+func number(text string) float64 {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0
 	}
-	return c
+	return n
 }
-
-// next returns the next ping, which belongs to c: up to 11 m further in each
-// direction, with the digits that phones send.
-func (c *convoy) next() *pingline.Entry {
-	if c.at == 0 {
-		c.rnd.Shuffle(len(c.order), func(i, j int) { c.order[i], c.order[j] = c.order[j], c.order[i] })
-	}
-	e := &c.riders[c.order[c.at]]
-	c.at = (c.at + 1) % len(c.order)
-	x := c.rnd.Uint64()
-	e.At += c.every - 50 + int64(x%100)
-	e.LatE7 += int32(x>>10%2048) - 1024
-	e.LonE7 += int32(x>>21%2048) - 1024
-	e.Speed = float32(x>>32%3000) / 100
-	e.Heading = float32(x >> 44 % 360)
-	e.Accuracy = float32(3 + x>>53%8)
-	e.Skipped = uint32(x >> 56 % 4)
-	return e
-}
-
-func (c *convoy) fill(dst []byte, lines int) []byte {
-	for range lines {
-		dst = pingline.AppendLine(dst, c.next())
-	}
-	return dst
-}
-
-// anHourAgo is where the load begins, so that most of it lies in one shard group.
-func anHourAgo() int64 { return time.Now().Add(-time.Hour).UnixMilli() }

@@ -1,4 +1,4 @@
-package sink
+package influx_test
 
 import (
 	"os"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pingline/internal/influxd"
+	"pingline/sink/store/storetest"
 )
 
 // settings returns the values of an influxdb.conf by section and key.
@@ -30,7 +31,7 @@ func settings(text string) map[string]string {
 // shipped returns the settings of deploy/influxdb.conf.
 func shipped(tb testing.TB) map[string]string {
 	tb.Helper()
-	text, err := os.ReadFile("../deploy/influxdb.conf")
+	text, err := os.ReadFile("../../deploy/influxdb.conf")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestInfluxDBKnowsTheShippedSettings(t *testing.T) {
 		if err != nil {
 			t.Skip(err)
 		}
-		effective := settings(output(t, exec.Command(binary, "config", "-config", "../deploy/influxdb.conf")))
+		effective := settings(output(t, exec.Command(binary, "config", "-config", "../../deploy/influxdb.conf")))
 		for key, value := range shipped(t) {
 			got, known := effective[key]
 			if !known {
@@ -60,7 +61,7 @@ func TestInfluxDBKnowsTheShippedSettings(t *testing.T) {
 		if err != nil {
 			t.Skip(err)
 		}
-		text, err := os.ReadFile("../deploy/compose.yaml")
+		text, err := os.ReadFile("../../deploy/compose.yaml")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,9 +114,9 @@ func BenchmarkInfluxSettings(b *testing.B) {
 	} {
 		b.Run(s.name, func(b *testing.B) {
 			r := newRig(b, influxd.Config{Version: s.version, Env: environment(b, s.version, s.env)})
-			c := newConvoy(riders, anHourAgo(), 10_000)
-			r.write(riders, 5000, c.fill)
-			r.load(b, 1_000_000, 5000, c.fill)
+			c := storetest.NewConvoy(riders, storetest.AnHourAgo(), 10_000)
+			r.write(riders, 5000, c.Fill)
+			r.load(b, 1_000_000, 5000, c.Fill)
 		})
 	}
 }
@@ -156,9 +157,9 @@ func BenchmarkInfluxIndex(b *testing.B) {
 	} {
 		b.Run(s.name, func(b *testing.B) {
 			r := newRig(b, influxd.Config{Version: s.version, Env: environment(b, s.version, s.env)})
-			c := newConvoy(series, anHourAgo(), 10_000)
+			c := storetest.NewConvoy(series, storetest.AnHourAgo(), 10_000)
 			r.measure(b, func() int {
-				r.write(series, 5000, c.fill)
+				r.write(series, 5000, c.Fill)
 				return series
 			})
 			r.restart(b)

@@ -1,24 +1,36 @@
-package sink
+// Package query answers questions about riders from the stores that keep their
+// pings.
+//
+// It reads several shards as one and promises each ping once, whichever shard
+// holds it and whether or not a second one does. It says which shards did not
+// answer; it does not wait for them longer than their stores do.
+package query
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"sync"
 
 	"pingline"
+	"pingline/sink/store"
 )
 
-// Store reads several shards as one: it asks all of them, so that it does not
+// Shard is a place that pings are read from.
+type Shard struct {
+	Name   string
+	Reader store.Reader
+}
+
+// Stores reads several shards as one: it asks all of them, so that it does not
 // matter which holds a point, nor whether a second one does. Safe for concurrent
 // use.
-type Store struct{ shards []Shard }
+type Stores struct{ shards []Shard }
 
-// NewStore returns the store that the shards make up.
-func NewStore(shards []Shard) *Store { return &Store{shards} }
+// New returns the stores that the shards make up.
+func New(shards []Shard) *Stores { return &Stores{shards} }
 
 // Page is part of what is stored of a rider.
 type Page struct {
@@ -38,9 +50,9 @@ type Page struct {
 // are the same if device, instant, position and event are. Of the same stored
 // twice the one that is not late counts. A track has one place at an instant, so
 // that a second one is returned as late.
-func (s *Store) Track(ctx context.Context, q Query) (Page, error) {
+func (s *Stores) Track(ctx context.Context, q store.Query) (Page, error) {
 	if q.Rider == "" || q.Limit < 1 || q.Newest {
-		return Page{}, fmt.Errorf("sink: a track of rider %q, limit %d", q.Rider, q.Limit)
+		return Page{}, fmt.Errorf("query: a track of rider %q, limit %d", q.Rider, q.Limit)
 	}
 	m := merger{limit: q.Limit}
 	silent, err := s.ask(func(shard *Shard) error {
@@ -48,7 +60,7 @@ func (s *Store) Track(ctx context.Context, q Query) (Page, error) {
 		// whether there are more; no page needs more of it.
 		asked := q
 		asked.Limit = m.most()
-		return shard.Influx.points(ctx, asked, m.add)
+		return shard.Reader.Points(ctx, asked, m.add)
 	})
 	if err != nil {
 		return Page{}, err
@@ -61,12 +73,13 @@ func (s *Store) Track(ctx context.Context, q Query) (Page, error) {
 // Latest returns the newest point of each of a rider's devices, newest first,
 // late ones only where there is no other. It returns an error if no shard
 // answers.
-func (s *Store) Latest(ctx context.Context, rider string) (Page, error) {
+func (s *Stores) Latest(ctx context.Context, rider string) (Page, error) {
 	var mu sync.Mutex
 	newest := make(map[string]storedPoint)
-	q := Query{From: math.MinInt64 / 1_000_000, To: math.MaxInt64 / 1_000_000, Rider: rider, Limit: 1, Newest: true}
+	q := store.All()
+	q.Rider, q.Limit, q.Newest = rider, 1, true
 	silent, err := s.ask(func(shard *Shard) error {
-		return shard.Influx.points(ctx, q, func(e *pingline.Entry, nano int64) error {
+		return shard.Reader.Points(ctx, q, func(e *pingline.Entry, nano int64) error {
 			mu.Lock()
 			defer mu.Unlock()
 			p := storedPoint{*e, nano}
@@ -92,7 +105,7 @@ func (s *Store) Latest(ctx context.Context, rider string) (Page, error) {
 
 // ask calls f for all shards at once. It returns the errors of those that failed,
 // and an error of its own if all did.
-func (s *Store) ask(f func(*Shard) error) (silent []error, err error) {
+func (s *Stores) ask(f func(*Shard) error) (silent []error, err error) {
 	errs := make([]error, len(s.shards))
 	var wg sync.WaitGroup
 	for i := range s.shards {

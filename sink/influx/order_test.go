@@ -1,4 +1,4 @@
-package sink
+package influx_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/store/storetest"
 )
 
 // orders are those in which the lines of a batch can go out.
@@ -42,8 +43,8 @@ func BenchmarkInfluxOrder(b *testing.B) {
 			for _, o := range orders {
 				b.Run(fmt.Sprintf("v%d/live, %d riders/%s", version, riders, o.name), func(b *testing.B) {
 					r := newRig(b, influxd.Config{Version: version, Env: tuned(version, riders)})
-					c := newConvoy(riders, anHourAgo(), 10_000)
-					s := &sorter{next: c.next, sort: o.sort}
+					c := storetest.NewConvoy(riders, storetest.AnHourAgo(), 10_000)
+					s := &sorter{next: c.Next, sort: o.sort}
 					r.write(riders, 500, s.fill)
 					r.load(b, 500_000, 5000, s.fill)
 					s.report(b)
@@ -66,7 +67,7 @@ func BenchmarkInfluxBackfill(b *testing.B) {
 			b.Run(fmt.Sprintf("v%d/%s", version, o.name), func(b *testing.B) {
 				r := newRig(b, influxd.Config{Version: version, Retention: 30 * 24 * time.Hour, Env: tuned(version, riders)})
 				day := 24 * time.Hour.Milliseconds()
-				c := newConvoy(riders, time.Now().UnixMilli()-(days+1)*day, days*day/points)
+				c := storetest.NewConvoy(riders, time.Now().UnixMilli()-(days+1)*day, days*day/points)
 				all := backlog(c, points, 200)
 				next := func() *pingline.Entry {
 					e := &all[0]
@@ -86,15 +87,15 @@ func BenchmarkInfluxBackfill(b *testing.B) {
 
 // backlog returns so many pings of each rider as phones send them: in runs, each
 // of one rider.
-func backlog(c *convoy, points, run int) (all []pingline.Entry) {
+func backlog(c *storetest.Convoy, points, run int) (all []pingline.Entry) {
 	own := make(map[string][]pingline.Entry)
-	for range points * len(c.riders) {
-		e := c.next()
+	for range points * len(c.Riders()) {
+		e := c.Next()
 		own[e.Rider] = append(own[e.Rider], *e)
 	}
 	for from := 0; from < points; from += run {
-		for i := range c.riders {
-			all = append(all, own[c.riders[i].Rider][from:from+run]...)
+		for i := range c.Riders() {
+			all = append(all, own[c.Riders()[i].Rider][from:from+run]...)
 		}
 	}
 	return all

@@ -1,4 +1,4 @@
-package sink
+package influx_test
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pingline/internal/influxd"
+	"pingline/sink/influx/influxtest"
+	"pingline/sink/store/storetest"
 )
 
 // BenchmarkInfluxWrite is how many points a second one InfluxDB takes, by batch
@@ -15,17 +17,17 @@ import (
 func BenchmarkInfluxWrite(b *testing.B) {
 	counts := []int{1000, 100_000}
 	if text := os.Getenv("PINGLINE_BENCH_SERIES"); text != "" {
-		counts = []int{int(number([]byte(text), 64))}
+		counts = []int{int(number(text))}
 	}
 	for _, version := range []int{1, 2} {
 		for _, series := range counts {
 			b.Run(fmt.Sprintf("v%d/%d series", version, series), func(b *testing.B) {
 				r := newRig(b, influxd.Config{Version: version, Env: tuned(version, series)})
-				c := newConvoy(series, anHourAgo(), 10_000)
-				r.write(max(series, 5000), 5000, c.fill)
+				c := storetest.NewConvoy(series, storetest.AnHourAgo(), 10_000)
+				r.write(max(series, 5000), 5000, c.Fill)
 				for _, lines := range []int{1, 100, 1000, 5000} {
 					b.Run(fmt.Sprintf("%d lines", lines), func(b *testing.B) {
-						r.load(b, min(2000*lines, 200_000), lines, c.fill)
+						r.load(b, min(2000*lines, 200_000), lines, c.Fill)
 					})
 				}
 			})
@@ -66,12 +68,12 @@ func BenchmarkInfluxDisk(b *testing.B) {
 		for _, shape := range []struct{ series, points int }{{1000, 1000}, {10_000, 100}, {50_000, 20}} {
 			b.Run(fmt.Sprintf("v%d/%d series of %d points", version, shape.series, shape.points), func(b *testing.B) {
 				r := newRig(b, influxd.Config{Version: version, Env: cold(version)})
-				c := newConvoy(shape.series, anHourAgo(), 10_000)
+				c := storetest.NewConvoy(shape.series, storetest.AnHourAgo(), 10_000)
 				points := shape.series * shape.points
 				for b.Loop() {
-					r.write(points, 5000, c.fill)
+					r.write(points, 5000, c.Fill)
 				}
-				eventually(b, "all is compacted", func() bool {
+				influxtest.Eventually(b, "all is compacted", func() bool {
 					time.Sleep(time.Second / 4)
 					n, _ := r.files(".tsm")
 					_, wal := r.files(".wal")

@@ -1,4 +1,4 @@
-package sink
+package influx
 
 import (
 	"bytes"
@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+
+	"pingline/sink/store"
 )
 
 // transport carries requests to one InfluxDB. What the client library leaves
 // open is settled here: the token is looked up for each request, bodies are
 // compressed, redirects are not followed, and an answer that is not the
-// expected one becomes a *WriteError with all that was said.
+// expected one becomes a *AnswerError with all that was said.
 type transport struct {
 	client    *http.Client
 	token     string
@@ -76,7 +78,7 @@ func (t *transport) expect(req *http.Request, statuses ...int) (*http.Response, 
 		}
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it matters
-	return nil, refusal(resp)
+	return nil, readAnswer(resp)
 }
 
 // currentToken reads the token file each time: that costs microseconds, and
@@ -87,11 +89,11 @@ func (t *transport) currentToken() (string, error) {
 	}
 	b, err := os.ReadFile(t.tokenFile)
 	if err != nil {
-		return "", &WriteError{Kind: Configuration, Message: fmt.Sprintf("token file: %v", err), err: err}
+		return "", &AnswerError{Kind: store.Configure, Message: fmt.Sprintf("token file: %v", err), err: err}
 	}
 	token := strings.TrimSpace(string(b))
 	if strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", &WriteError{Kind: Configuration, Message: fmt.Sprintf("token file %s holds more than one line", t.tokenFile)}
+		return "", &AnswerError{Kind: store.Configure, Message: fmt.Sprintf("token file %s holds more than one line", t.tokenFile)}
 	}
 	return token, nil
 }

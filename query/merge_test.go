@@ -1,4 +1,4 @@
-package sink
+package query
 
 import (
 	"cmp"
@@ -10,6 +10,10 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/influx"
+	"pingline/sink/influx/influxtest"
+	"pingline/sink/store"
+	"pingline/sink/store/storetest"
 )
 
 // scatter writes a track of one rider with three devices over two shards of one
@@ -27,7 +31,7 @@ func scatter(t *testing.T, shards []Shard, n int) []pingline.Entry {
 		}
 		e := pingline.Entry{Verdict: pingline.Accepted, Cell: 0x8539220ffffffff - uint64(rnd.IntN(3))<<20}
 		e.Rider, e.Device = "r", []string{"", "phone", "watch"}[kinds[i%4]%3]
-		e.At = recently + int64(i/4) // up to four points of one instant
+		e.At = storetest.Recently + int64(i/4) // up to four points of one instant
 		e.LatE7, e.LonE7, e.Late = int32(i+1), int32(-i), kinds[i%4] >= 3
 		for k := range bodies {
 			if k == i%len(bodies) || rnd.IntN(3) == 0 {
@@ -37,7 +41,7 @@ func scatter(t *testing.T, shards []Shard, n int) []pingline.Entry {
 		want = append(want, e)
 	}
 	for k := range bodies {
-		write(t, shards[k].Influx, string(bodies[k]))
+		influxtest.Write(t, shards[k].Reader.(*influx.Bucket), string(bodies[k]))
 	}
 	slices.SortFunc(want, func(a, b pingline.Entry) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), cmp.Compare(late(a), late(b)))
@@ -46,7 +50,7 @@ func scatter(t *testing.T, shards []Shard, n int) []pingline.Entry {
 }
 
 func TestTrackOfSeveralShards(t *testing.T) {
-	eachVersion(t, influxd.Config{}, testTrackOfSeveralShards)
+	influxtest.EachVersion(t, influxd.Config{}, testTrackOfSeveralShards)
 }
 
 func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
@@ -55,23 +59,23 @@ func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
 		if err := server.CreateBucket(t.Context(), name, 0); err != nil {
 			t.Fatal(err)
 		}
-		shards = append(shards, Shard{Name: name, Influx: testInflux(t, access(server, name))})
+		shards = append(shards, Shard{Name: name, Reader: influxtest.Open(t, influxtest.Access(server, name))})
 	}
 	const n = 3000
 	want := scatter(t, shards, n)
-	store := NewStore(shards)
+	stores := New(shards)
 
 	for _, tt := range []struct {
 		name  string
 		limit int
-		q     Query
+		q     store.Query
 	}{
-		{"all at once", n, Query{}},
-		{"pages of 500", 500, Query{}},
-		{"pages of 7 of a part", 7, Query{From: recently + 100, To: recently + 200}},
-		{"pages of less than an instant", 1, Query{From: recently + 700}},
-		{"one device", 100, Query{Device: "watch"}},
-		{"nothing", 100, Query{From: recently + n}},
+		{"all at once", n, store.Query{}},
+		{"pages of 500", 500, store.Query{}},
+		{"pages of 7 of a part", 7, store.Query{From: storetest.Recently + 100, To: storetest.Recently + 200}},
+		{"pages of less than an instant", 1, store.Query{From: storetest.Recently + 700}},
+		{"one device", 100, store.Query{Device: "watch"}},
+		{"nothing", 100, store.Query{From: storetest.Recently + n}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q := tt.q
@@ -79,11 +83,11 @@ func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
 			part := slices.DeleteFunc(slices.Clone(want), func(e pingline.Entry) bool {
 				return e.At < q.From || e.At >= q.To || q.Device != "" && e.Device != q.Device
 			})
-			samePoints(t, pages(t, store, q), part)
+			samePoints(t, pages(t, stores, q), part)
 		})
 	}
 	t.Run("the newest of each device", func(t *testing.T) {
-		page, err := store.Latest(t.Context(), "r")
+		page, err := stores.Latest(t.Context(), "r")
 		if err != nil || len(page.Points) != 3 {
 			t.Fatalf("Latest: %+v, %v", page, err)
 		}
@@ -100,17 +104,17 @@ func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
 		}
 	})
 	t.Run("a shard that does not answer", func(t *testing.T) {
-		dead := Shard{Name: "c", Influx: testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1", Bucket: "c"})}
-		q := Query{Rider: "r", From: recently, To: math.MaxInt64 / 1_000_000, Limit: n}
-		page, err := NewStore(append([]Shard{dead}, shards...)).Track(t.Context(), q)
+		dead := Shard{Name: "c", Reader: influxtest.Open(t, influx.Config{URL: "http://127.0.0.1:1", Bucket: "c"})}
+		q := store.Query{Rider: "r", From: storetest.Recently, To: math.MaxInt64 / 1_000_000, Limit: n}
+		page, err := New(append([]Shard{dead}, shards...)).Track(t.Context(), q)
 		if err != nil || len(page.Silent) != 1 || !strings.Contains(page.Silent[0].Error(), "shard c") {
 			t.Errorf("one of three is dead: silent %v, %v", page.Silent, err)
 		}
 		samePoints(t, page.Points, want)
-		if _, err := NewStore([]Shard{dead}).Track(t.Context(), q); err == nil {
+		if _, err := New([]Shard{dead}).Track(t.Context(), q); err == nil {
 			t.Error("no error though no shard answers")
 		}
-		if _, err := NewStore([]Shard{dead}).Latest(t.Context(), "r"); err == nil {
+		if _, err := New([]Shard{dead}).Latest(t.Context(), "r"); err == nil {
 			t.Error("no error though no shard answers")
 		}
 	})
@@ -125,27 +129,29 @@ func late(e pingline.Entry) int {
 
 // Every event and every late ping of an instant is found, by whoever reads the
 // track in pages of any size, however many there are.
-func TestTrackOfACrowdedInstant(t *testing.T) { eachVersion(t, influxd.Config{}, testCrowdedInstant) }
+func TestTrackOfACrowdedInstant(t *testing.T) {
+	influxtest.EachVersion(t, influxd.Config{}, testCrowdedInstant)
+}
 
 func testCrowdedInstant(t *testing.T, server *influxd.Server) {
-	influx := testInflux(t, access(server, "pingline"))
+	influx := influxtest.Open(t, influxtest.Access(server, "pingline"))
 	var want []pingline.Entry
 	add := func(at int64, lat int32, event string, late, apart bool) {
 		e := pingline.Entry{Verdict: pingline.Accepted, Late: late, Apart: apart}
 		e.Rider, e.Event, e.At, e.LatE7, e.LonE7 = "r", event, at, lat, 2e7
-		write(t, influx, string(pingline.AppendLine(nil, &e)))
+		influxtest.Write(t, influx, string(pingline.AppendLine(nil, &e)))
 		want = append(want, e)
 	}
-	add(recently, 1e7, "", false, false)
-	add(recently+1, 1e7, "trip_end", false, false)
-	add(recently+1, 1e7, "sos", false, true)
+	add(storetest.Recently, 1e7, "", false, false)
+	add(storetest.Recently+1, 1e7, "trip_end", false, false)
+	add(storetest.Recently+1, 1e7, "sos", false, true)
 	for i := range int32(3 * instantMost) {
-		add(recently+1, 1e7+1000*i, "", true, true)
+		add(storetest.Recently+1, 1e7+1000*i, "", true, true)
 	}
-	add(recently+2, 1e7, "", false, false)
+	add(storetest.Recently+2, 1e7, "", false, false)
 	for _, limit := range []int{1, 2, 7, instantMost, 1000} {
 		got := make(map[pingline.Entry]int)
-		for _, e := range pages(t, NewStore([]Shard{{Name: "a", Influx: influx}}), Query{Rider: "r", From: recently, To: recently + 3, Limit: limit}) {
+		for _, e := range pages(t, New([]Shard{{Name: "a", Reader: influx}}), store.Query{Rider: "r", From: storetest.Recently, To: storetest.Recently + 3, Limit: limit}) {
 			got[e]++
 		}
 		for _, e := range want {
@@ -163,7 +169,7 @@ func testCrowdedInstant(t *testing.T, server *influxd.Server) {
 func TestTrackOfPingsStoredTwice(t *testing.T) {
 	at := func(lat int32, event string, late, apart bool) pingline.Entry {
 		e := pingline.Entry{Verdict: pingline.Accepted, Late: late, Apart: apart}
-		e.Event, e.At, e.LatE7 = event, recently, lat
+		e.Event, e.At, e.LatE7 = event, storetest.Recently, lat
 		return e
 	}
 	for _, tt := range []struct {
@@ -193,10 +199,10 @@ func TestTrackOfPingsStoredTwice(t *testing.T) {
 }
 
 // pages reads all that q selects, page by page.
-func pages(t *testing.T, store *Store, q Query) (all []pingline.Entry) {
+func pages(t *testing.T, from *Stores, q store.Query) (all []pingline.Entry) {
 	t.Helper()
 	for more := true; more; {
-		page, err := store.Track(t.Context(), q)
+		page, err := from.Track(t.Context(), q)
 		if err != nil || len(page.Silent) > 0 || len(page.Points) > q.Limit+instantMost {
 			t.Fatalf("page from %d: %d points, silent %v, %v", q.From, len(page.Points), page.Silent, err)
 		}

@@ -1,8 +1,7 @@
-package sink
+package influx_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,10 +18,14 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/influx"
+	"pingline/sink/influx/influxtest"
+	"pingline/sink/store"
+	"pingline/sink/store/storetest"
 )
 
-func TestNewInfluxRefuses(t *testing.T) {
-	for name, cfg := range map[string]InfluxConfig{
+func TestNewRefuses(t *testing.T) {
+	for name, cfg := range map[string]influx.Config{
 		"a password in the URL":     {URL: "http://admin:hunter2@localhost:8086", Bucket: "b"},
 		"a password in a bad URL":   {URL: "http://admin:hunter2@local host:%zz", Bucket: "b"},
 		"another scheme":            {URL: "udp://localhost:8089", Bucket: "b"},
@@ -33,9 +36,9 @@ func TestNewInfluxRefuses(t *testing.T) {
 		"a negative timeout":        {URL: "http://localhost:8086", Bucket: "b", Timeout: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := NewInflux(cfg)
+			_, err := influx.New(cfg)
 			if err == nil {
-				t.Fatal("NewInflux took it")
+				t.Fatal("New took it")
 			}
 			if strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("the error tells the password: %v", err)
@@ -47,25 +50,25 @@ func TestNewInfluxRefuses(t *testing.T) {
 // TestRefusals is the table of refusal.go, asked of the real ones.
 func TestRefusals(t *testing.T) {
 	cfg := influxd.Config{Env: []string{"INFLUXDB_DATA_MAX_VALUES_PER_TAG=3", "INFLUXDB_HTTP_MAX_BODY_SIZE=1000"}}
-	eachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
-		createBucket(t, server, "pingline/short", 2*time.Hour)
-		write(t, testInflux(t, access(server, "pingline")), "m,r=1 v=1 1000000000\nm,r=2 v=1 1000000000\nm,r=3 v=1 1000000000\n")
+	influxtest.EachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
+		influxtest.CreateBucket(t, server, "pingline/short", 2*time.Hour)
+		influxtest.Write(t, influxtest.Open(t, influxtest.Access(server, "pingline")), "m,r=1 v=1 1000000000\nm,r=2 v=1 1000000000\nm,r=3 v=1 1000000000\n")
 		for _, tt := range refusals()[server.Version()] {
 			t.Run(tt.name, func(t *testing.T) {
-				cfg := access(server, tt.bucket)
+				cfg := influxtest.Access(server, tt.bucket)
 				if tt.org != nil {
 					cfg.Org = *tt.org
 				}
-				err := testInflux(t, cfg).Write(t.Context(), []byte(tt.lines))
-				e := new(WriteError)
+				err := influxtest.Open(t, cfg).Write(t.Context(), influxtest.Rows(tt.lines))
+				e := new(influx.AnswerError)
 				if !errors.As(err, &e) {
-					t.Fatalf("Write = %v, want a *WriteError", err)
+					t.Fatalf("Write = %v, want a *influx.AnswerError", err)
 				}
 				if e.Kind != tt.kind || e.Status != tt.status || !strings.Contains(e.Message, tt.message) {
 					t.Errorf("Write = %v %+v, want %v %d %q", e.Kind, e, tt.kind, tt.status, tt.message)
 				}
-				if got := e.refusesAll(strings.Count(tt.lines, "\n") + 1); got != tt.all {
-					t.Errorf("refusesAll = %v, want %v", got, tt.all)
+				if r := new(store.Refusal); !errors.As(err, &r) || r.All != tt.all || r.Kind != tt.kind {
+					t.Errorf("Write = %+v, want one that refuses all: %v", r, tt.all)
 				}
 			})
 		}
@@ -75,7 +78,7 @@ func TestRefusals(t *testing.T) {
 type refusalTest struct {
 	name, bucket, lines string
 	org                 *string // nil means the right one
-	kind                Kind
+	kind                store.Kind
 	status              int
 	message             string
 	all                 bool // refused
@@ -91,44 +94,44 @@ func refusals() [3][]refusalTest {
 	const conflict = `partial write: field type conflict: input field "v" on measurement "m" is type string, already exists as type float dropped=`
 	const over = "failure writing points to database: "
 	return [3][]refusalTest{1: {
-		{"no database", "nothing", "m v=1 1", nil, Configuration, 404, `database not found: "nothing"`, false},
-		{"no policy", "pingline/nothing", "m v=1 1", nil, Configuration, 500, "retention policy not found: nothing", false},
-		{"too many tag values", "pingline", "m,r=4 v=1 1000000000\nm,r=1 v=2 1000000000", nil, Configuration, 400, "max-values-per-tag limit exceeded", false},
-		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", nil, Row, 400, conflict + "1", false},
-		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", nil, Row, 400, conflict + "2", true},
-		{"beyond retention", "pingline/short", "m v=1 1000000000", nil, Row, 400, "partial write: points beyond retention policy dropped=1", true},
-		{"unparsable", "pingline", "m v= 1", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
-		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", nil, Row, 400, "partial write: unable to parse 'm v= 1': missing field value dropped=0", false},
-		{"too large", "pingline", long.String(), nil, Row, 413, "Request Entity Too Large", false},
+		{"no database", "nothing", "m v=1 1", nil, store.Configure, 404, `database not found: "nothing"`, false},
+		{"no policy", "pingline/nothing", "m v=1 1", nil, store.Configure, 500, "retention policy not found: nothing", false},
+		{"too many tag values", "pingline", "m,r=4 v=1 1000000000\nm,r=1 v=2 1000000000", nil, store.Configure, 400, "max-values-per-tag limit exceeded", false},
+		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", nil, store.BadRows, 400, conflict + "1", false},
+		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", nil, store.BadRows, 400, conflict + "2", true},
+		{"beyond retention", "pingline/short", "m v=1 1000000000", nil, store.BadRows, 400, "partial write: points beyond retention policy dropped=1", true},
+		{"unparsable", "pingline", "m v= 1", nil, store.BadRows, 400, "unable to parse 'm v= 1': missing field value", false},
+		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", nil, store.BadRows, 400, "partial write: unable to parse 'm v= 1': missing field value dropped=0", false},
+		{"too large", "pingline", long.String(), nil, store.BadRows, 413, "Request Entity Too Large", false},
 	}, 2: {
-		{"no bucket", "nothing", "m v=1 1", nil, Configuration, 404, `bucket "nothing" not found`, false},
-		{"no organization", "pingline", "m v=1 1", &other, Configuration, 404, `organization name "nobody" not found`, false},
-		{"no organization named", "pingline", "m v=1 1", &none, Configuration, 400, "Please provide either orgID or org", false},
-		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", nil, Row, 422, over + conflict + "1", false},
-		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", nil, Row, 422, over + conflict + "2", true},
-		{"beyond retention", "pingline/short", "m v=1 1000000000", nil, Row, 422, over + "partial write: dropped 1 points outside retention policy of duration 2h0m0s - " +
+		{"no bucket", "nothing", "m v=1 1", nil, store.Configure, 404, `bucket "nothing" not found`, false},
+		{"no organization", "pingline", "m v=1 1", &other, store.Configure, 404, `organization name "nobody" not found`, false},
+		{"no organization named", "pingline", "m v=1 1", &none, store.Configure, 400, "Please provide either orgID or org", false},
+		{"type conflict", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=2 1002", nil, store.BadRows, 422, over + conflict + "1", false},
+		{"type conflict in all rows", "pingline", "m,r=1 v=\"x\" 1001\nm,r=1 v=\"x\" 1002", nil, store.BadRows, 422, over + conflict + "2", true},
+		{"beyond retention", "pingline/short", "m v=1 1000000000", nil, store.BadRows, 422, over + "partial write: dropped 1 points outside retention policy of duration 2h0m0s - " +
 			"oldest point m at 1970-01-01T00:00:01Z dropped because it violates a Retention Policy Lower Bound at ", true},
-		{"beyond retention, not all", "pingline/short", fmt.Sprintf("m v=1 1000000000\nm v=1 %d000000", recently), nil, Row, 422, "dropped=1 for database: ", false},
-		{"unparsable", "pingline", "m v= 1", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
-		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", nil, Row, 400, "unable to parse 'm v= 1': missing field value", false},
+		{"beyond retention, not all", "pingline/short", fmt.Sprintf("m v=1 1000000000\nm v=1 %d000000", storetest.Recently), nil, store.BadRows, 422, "dropped=1 for database: ", false},
+		{"unparsable", "pingline", "m v= 1", nil, store.BadRows, 400, "unable to parse 'm v= 1': missing field value", false},
+		{"unparsable among others", "pingline", "m v= 1\nm,r=1 v=1 2", nil, store.BadRows, 400, "unable to parse 'm v= 1': missing field value", false},
 	}}
 }
 
 func TestDefaultPolicyByAnEmptyName(t *testing.T) {
-	write(t, testInflux(t, InfluxConfig{URL: influxd.RunTest(t).URL(), Bucket: "pingline/"}), "m,r=1 v=1 1000")
+	influxtest.Write(t, influxtest.Open(t, influx.Config{URL: influxd.RunTest(t).URL(), Bucket: "pingline/"}), "m,r=1 v=1 1000")
 }
 
 // A cache that is full is overload: the same write is taken a moment later.
 func TestFullCacheIsRetry(t *testing.T) {
 	cfg := influxd.Config{Env: []string{"INFLUXDB_DATA_CACHE_MAX_MEMORY_SIZE=1000", "INFLUXD_STORAGE_CACHE_MAX_MEMORY_SIZE=1000"}}
-	eachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
+	influxtest.EachVersion(t, cfg, func(t *testing.T, server *influxd.Server) {
 		var lines strings.Builder
 		for i := range 1000 {
-			fmt.Fprintf(&lines, "m v=1 %d000000\n", recently+int64(i))
+			fmt.Fprintf(&lines, "m v=1 %d000000\n", storetest.Recently+int64(i))
 		}
-		e := new(WriteError)
-		err := testInflux(t, access(server, "pingline")).Write(t.Context(), []byte(lines.String()))
-		if !errors.As(err, &e) || e.Kind != Retry || e.Status != 500 || !strings.Contains(e.Message, "engine: cache-max-memory-size exceeded: (") {
+		e := new(influx.AnswerError)
+		err := influxtest.Open(t, influxtest.Access(server, "pingline")).Write(t.Context(), influxtest.Rows(lines.String()))
+		if !errors.As(err, &e) || e.Kind != store.Retry || e.Status != 500 || !strings.Contains(e.Message, "engine: cache-max-memory-size exceeded: (") {
 			t.Errorf("Write = %v, want Retry 500 cache-max-memory-size exceeded", err)
 		}
 	})
@@ -139,17 +142,10 @@ func TestPlainHTTPWhereTLSIsSpoken(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	defer server.Close()
-	influx := testInflux(t, InfluxConfig{URL: strings.Replace(server.URL, "https:", "http:", 1)})
-	e := new(WriteError)
-	if err := influx.Write(t.Context(), []byte("m v=1 1")); !errors.As(err, &e) || e.Kind != Configuration || e.Status != 400 {
+	bucket := influxtest.Open(t, influx.Config{URL: strings.Replace(server.URL, "https:", "http:", 1)})
+	e := new(influx.AnswerError)
+	if err := bucket.Write(t.Context(), influxtest.Rows("m v=1 1")); !errors.As(err, &e) || e.Kind != store.Configure || e.Status != 400 {
 		t.Errorf("Write = %v, want Configuration 400", err)
-	}
-}
-
-func write(t testing.TB, c *Influx, lines string) {
-	t.Helper()
-	if err := c.Write(context.Background(), []byte(lines)); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -157,14 +153,14 @@ func write(t testing.TB, c *Influx, lines string) {
 var withPasswords = influxd.Config{Token: "admin:secret"}
 
 func TestCredentials(t *testing.T) {
-	eachVersion(t, withPasswords, func(t *testing.T, server *influxd.Server) {
+	influxtest.EachVersion(t, withPasswords, func(t *testing.T, server *influxd.Server) {
 		type test struct {
 			name, token string
 			status      int
 			message     string
 			reads       bool
 		}
-		powerless, reader := createToken(t, server, false, false), createToken(t, server, true, false)
+		powerless, reader := influxtest.CreateToken(t, server, false, false), influxtest.CreateToken(t, server, true, false)
 		for _, tt := range [...][]test{1: {
 			{"none", "", 401, "unable to parse authentication credentials", false},
 			{"an API token, which 1.8 has not", "hunter2", 401, "unable to parse authentication credentials", false},
@@ -179,15 +175,15 @@ func TestCredentials(t *testing.T) {
 			{"the right to read", reader, 403, "insufficient permissions for write", true},
 		}}[server.Version()] {
 			t.Run(tt.name, func(t *testing.T) {
-				cfg := access(server, "pingline")
+				cfg := influxtest.Access(server, "pingline")
 				cfg.Token = tt.token
-				influx := testInflux(t, cfg)
-				_, pingErr := influx.Ping(t.Context())
-				queryErr := influx.Points(t.Context(), Query{To: 1}, nil)
-				for _, err := range []error{influx.Write(t.Context(), []byte("m v=1 1")), pingErr} {
-					e := new(WriteError)
-					if !errors.As(err, &e) || e.Kind != Configuration || e.Status != tt.status || !strings.HasSuffix(e.Message, strings.TrimSpace(tt.message)) {
-						t.Errorf("got %v, want Configuration %d %s", err, tt.status, tt.message)
+				bucket := influxtest.Open(t, cfg)
+				_, pingErr := bucket.Ping(t.Context())
+				queryErr := bucket.Points(t.Context(), store.Query{To: 1}, nil)
+				for _, err := range []error{bucket.Write(t.Context(), influxtest.Rows("m v=1 1")), pingErr} {
+					e := new(influx.AnswerError)
+					if !errors.As(err, &e) || e.Kind != store.Configure || e.Status != tt.status || !strings.HasSuffix(e.Message, strings.TrimSpace(tt.message)) {
+						t.Errorf("got %v, want store.Configure %d %s", err, tt.status, tt.message)
 					}
 				}
 				if (queryErr == nil) != tt.reads {
@@ -201,14 +197,14 @@ func TestCredentials(t *testing.T) {
 			})
 		}
 		t.Run("the right to write", func(t *testing.T) {
-			cfg := access(server, "pingline")
-			cfg.Token = createToken(t, server, false, true)
-			influx := testInflux(t, cfg)
-			if _, err := influx.Ping(t.Context()); err != nil {
+			cfg := influxtest.Access(server, "pingline")
+			cfg.Token = influxtest.CreateToken(t, server, false, true)
+			bucket := influxtest.Open(t, cfg)
+			if _, err := bucket.Ping(t.Context()); err != nil {
 				t.Errorf("Ping = %v", err)
 			}
-			write(t, influx, "m v=1 1")
-			if err := influx.Points(t.Context(), Query{To: 1}, nil); err == nil {
+			influxtest.Write(t, bucket, "m v=1 1")
+			if err := bucket.Points(t.Context(), store.Query{To: 1}, nil); err == nil {
 				t.Error("Points let us in")
 			}
 		})
@@ -217,9 +213,9 @@ func TestCredentials(t *testing.T) {
 }
 
 func testTokenFile(t *testing.T, server *influxd.Server) {
-	cfg := access(server, "pingline")
+	cfg := influxtest.Access(server, "pingline")
 	cfg.TokenFile = filepath.Join(t.TempDir(), "token")
-	influx := testInflux(t, cfg)
+	bucket := influxtest.Open(t, cfg)
 	refused := [...]string{1: "authorization failed", 2: "unauthorized access"}[server.Version()]
 	for _, step := range []struct{ content, want string }{
 		{"admin:wrong\n", refused},
@@ -230,7 +226,7 @@ func testTokenFile(t *testing.T, server *influxd.Server) {
 		if err := os.WriteFile(cfg.TokenFile, []byte(step.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		switch err := influx.Write(t.Context(), []byte("m v=1 1")); {
+		switch err := bucket.Write(t.Context(), influxtest.Rows("m v=1 1")); {
 		case step.want == "" && err != nil, step.want != "" && !strings.Contains(fmt.Sprint(err), step.want):
 			t.Errorf("with %q: %v, want %q", step.content, err, step.want)
 		}
@@ -238,9 +234,9 @@ func testTokenFile(t *testing.T, server *influxd.Server) {
 	if err := os.Remove(cfg.TokenFile); err != nil {
 		t.Fatal(err)
 	}
-	e := new(WriteError)
-	if err := influx.Write(t.Context(), []byte("m v=1 1")); !errors.As(err, &e) || e.Kind != Configuration {
-		t.Errorf("without the file: %v, want Configuration", err)
+	e := new(influx.AnswerError)
+	if err := bucket.Write(t.Context(), influxtest.Rows("m v=1 1")); !errors.As(err, &e) || e.Kind != store.Configure {
+		t.Errorf("without the file: %v, want store.Configure", err)
 	}
 }
 
@@ -249,7 +245,7 @@ func TestOneWriteIsOneRequest(t *testing.T) {
 	var status atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
-		body, err := gunzip(r.Body)
+		body, err := influxtest.Gunzip(r.Body)
 		if err != nil || string(body) != "m v=1 1\n" {
 			t.Errorf("the body is %q, %v", body, err)
 		}
@@ -267,14 +263,14 @@ func TestOneWriteIsOneRequest(t *testing.T) {
 		w.WriteHeader(int(status.Load()))
 	}))
 	defer server.Close()
-	influx := testInflux(t, InfluxConfig{URL: server.URL + "/", Token: "t", Org: "o", Bucket: "b/c"})
+	bucket := influxtest.Open(t, influx.Config{URL: server.URL + "/", Token: "t", Org: "o", Bucket: "b/c"})
 	for i, want := range []struct {
 		status int
-		kind   Kind // 0: success
-	}{{204, 0}, {429, Retry}, {503, Retry}, {500, Retry}, {400, Row}, {401, Configuration}, {307, Configuration}, {200, Configuration}, {202, Configuration}} {
+		kind   store.Kind // 0: success
+	}{{204, 0}, {429, store.Retry}, {503, store.Retry}, {500, store.Retry}, {400, store.BadRows}, {401, store.Configure}, {307, store.Configure}, {200, store.Configure}, {202, store.Configure}} {
 		status.Store(int32(want.status))
-		err := influx.Write(t.Context(), []byte("m v=1 1\n"))
-		e := new(WriteError)
+		err := bucket.Write(t.Context(), influxtest.Rows("m v=1 1\n"))
+		e := new(influx.AnswerError)
 		if want.kind == 0 && err != nil || want.kind != 0 && (!errors.As(err, &e) || e.Kind != want.kind || e.RetryAfter != 3*time.Second) {
 			t.Errorf("status %d: %v, want kind %d and Retry-After", want.status, err, want.kind)
 		}
@@ -289,63 +285,68 @@ func TestNoAnswerIsRetry(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer server.Close()
 	defer close(release)
-	slow := testInflux(t, InfluxConfig{URL: server.URL, Timeout: 50 * time.Millisecond})
-	gone := testInflux(t, InfluxConfig{URL: "http://127.0.0.1:1"})
-	for _, c := range []*Influx{slow, gone} {
-		e := new(WriteError)
-		if err := c.Write(t.Context(), []byte("m v=1 1")); !errors.As(err, &e) || e.Kind != Retry || e.Status != 0 {
-			t.Errorf("Write = %v, want Retry", err)
-		}
+	gone := influxtest.Open(t, influx.Config{URL: "http://127.0.0.1:1"})
+	e := new(influx.AnswerError)
+	if err := gone.Write(t.Context(), influxtest.Rows("m v=1 1")); !errors.As(err, &e) || e.Kind != store.Retry || e.Status != 0 {
+		t.Errorf("Write = %v, want Retry", err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := slow.Write(ctx, []byte("m v=1 1")); !errors.Is(err, context.Canceled) || errors.As(err, new(*WriteError)) {
-		t.Errorf("Write = %v, want the context's error", err)
+	silent := influxtest.Open(t, influx.Config{URL: server.URL})
+	for _, end := range []error{context.Canceled, context.DeadlineExceeded} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if cancel(); end == context.DeadlineExceeded {
+			ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+		}
+		if err := silent.Write(ctx, influxtest.Rows("m v=1 1")); !errors.Is(err, end) || errors.As(err, new(*store.Refusal)) {
+			t.Errorf("Write = %v, want %v", err, end)
+		}
 	}
 }
 
 func TestPing(t *testing.T) {
-	eachVersion(t, influxd.Config{}, func(t *testing.T, server *influxd.Server) {
-		version, err := testInflux(t, access(server, "pingline")).Ping(t.Context())
+	influxtest.EachVersion(t, influxd.Config{}, func(t *testing.T, server *influxd.Server) {
+		version, err := influxtest.Open(t, influxtest.Access(server, "pingline")).Ping(t.Context())
 		if err != nil || !strings.HasPrefix(version, [...]string{1: "1.8.", 2: "v2."}[server.Version()]) {
 			t.Errorf("Ping = %q, %v", version, err)
 		}
-		e := new(WriteError)
-		if _, err := testInflux(t, access(server, "nothing")).Ping(t.Context()); !errors.As(err, &e) || e.Status != 404 {
+		e := new(influx.AnswerError)
+		if _, err := influxtest.Open(t, influxtest.Access(server, "nothing")).Ping(t.Context()); !errors.As(err, &e) || e.Status != 404 {
 			t.Errorf("Ping of a missing bucket = %v, want 404", err)
 		}
 	})
 	// Some refuse an empty write, but only when everything else is well.
-	if _, err := script(t, func(w http.ResponseWriter, _ []string) { w.WriteHeader(400) }).Ping(t.Context()); err == nil {
+	if _, err := influxtest.Script(t, func(w http.ResponseWriter, _ []string) { w.WriteHeader(400) }).Ping(t.Context()); err == nil {
 		t.Error("Ping took a server that refuses everything")
 	}
 }
 
 func TestCreateDatabase(t *testing.T) {
 	server := influxd.RunTest(t)
-	influx := testInflux(t, InfluxConfig{URL: server.URL(), Bucket: `odd "name"/two 'weeks'`})
+	bucket := influxtest.Open(t, influx.Config{URL: server.URL(), Bucket: `odd "name"/two 'weeks'`})
 	for range 2 { // the second time it is there
-		if err := influx.CreateDatabase(t.Context()); err != nil {
+		if err := bucket.CreateDatabase(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := fleet(1, 10)
+	want := storetest.Fleet(1, 10)
 	for i := range want {
-		write(t, influx, string(pingline.AppendLine(nil, &want[i])))
+		influxtest.Write(t, bucket, string(pingline.AppendLine(nil, &want[i])))
 	}
-	sameLines(t, stored(t, influx), lines(want...))
+	influxtest.SameLines(t, influxtest.Stored(t, bucket), influxtest.Lines(want...))
 }
 
-func TestPointsAsWritten(t *testing.T) { eachVersion(t, influxd.Config{}, testPointsAsWritten) }
+func TestPointsAsWritten(t *testing.T) {
+	influxtest.EachVersion(t, influxd.Config{}, testPointsAsWritten)
+}
 
 func testPointsAsWritten(t *testing.T, server *influxd.Server) {
-	influx := testInflux(t, access(server, "pingline"))
-	all := fleet(1, 25_000) // series of more than one chunk of 10,000
+	bucket := influxtest.Open(t, influxtest.Access(server, "pingline"))
+	all := storetest.Fleet(1, 25_000) // series of more than one chunk of 10,000
 	for i := range all[:15_000] {
 		all[i].Rider, all[i].Device, all[i].Late, all[i].Cell = "one", "", false, 0
 	}
 	extremes := pingline.Entry{Verdict: pingline.Accepted, Skipped: math.MaxUint32}
-	extremes.Rider, extremes.At = "extreme", recently
+	extremes.Rider, extremes.At = "extreme", storetest.Recently
 	if err := extremes.SetPosition(-90, 180); err != nil {
 		t.Fatal(err)
 	}
@@ -358,27 +359,27 @@ func testPointsAsWritten(t *testing.T, server *influxd.Server) {
 	for i := range all {
 		body = pingline.AppendLine(body, &all[i])
 	}
-	write(t, influx, string(body))
-	write(t, influx, "location,rider=stranger note=\"no position\" 1000000000\n")
-	sameLines(t, stored(t, influx), lines(all...))
+	influxtest.Write(t, bucket, string(body))
+	influxtest.Write(t, bucket, "location,rider=stranger note=\"no position\" 1000000000\n")
+	influxtest.SameLines(t, influxtest.Stored(t, bucket), influxtest.Lines(all...))
 
 	for _, tt := range []struct {
 		name string
-		q    Query
+		q    store.Query
 		want func(*pingline.Entry) bool
 	}{
-		{"a rider", Query{Rider: "rider-1-3", To: math.MaxInt64 / 1_000_000}, func(e *pingline.Entry) bool { return e.Rider == "rider-1-3" }},
-		{"a device", Query{Rider: "rider-1-3", Device: "phone:2", To: math.MaxInt64 / 1_000_000},
+		{"a rider", store.Query{Rider: "rider-1-3", To: math.MaxInt64 / 1_000_000}, func(e *pingline.Entry) bool { return e.Rider == "rider-1-3" }},
+		{"a device", store.Query{Rider: "rider-1-3", Device: "phone:2", To: math.MaxInt64 / 1_000_000},
 			func(e *pingline.Entry) bool { return e.Rider == "rider-1-3" && e.Device != "" }},
-		{"from, not to", Query{From: recently + 5, To: recently + 9},
-			func(e *pingline.Entry) bool { return e.At >= recently+5 && e.At < recently+9 }},
-		{"a rider who tries to break out", Query{Rider: `x' OR rider =~ /.*/ OR 'a'='a`, To: math.MaxInt64 / 1_000_000},
+		{"from, not to", store.Query{From: storetest.Recently + 5, To: storetest.Recently + 9},
+			func(e *pingline.Entry) bool { return e.At >= storetest.Recently+5 && e.At < storetest.Recently+9 }},
+		{"a rider who tries to break out", store.Query{Rider: `x' OR rider =~ /.*/ OR 'a'='a`, To: math.MaxInt64 / 1_000_000},
 			func(*pingline.Entry) bool { return false }},
-		{"a rider with a backslash", Query{Rider: `x\' OR 1=1`, To: math.MaxInt64 / 1_000_000}, func(*pingline.Entry) bool { return false }},
+		{"a rider with a backslash", store.Query{Rider: `x\' OR 1=1`, To: math.MaxInt64 / 1_000_000}, func(*pingline.Entry) bool { return false }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got, want []pingline.Entry
-			err := influx.Points(t.Context(), tt.q, func(e *pingline.Entry) error { got = append(got, *e); return nil })
+			err := bucket.Points(t.Context(), tt.q, func(e *pingline.Entry, _ int64) error { got = append(got, *e); return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -387,18 +388,18 @@ func testPointsAsWritten(t *testing.T, server *influxd.Server) {
 					want = append(want, all[i])
 				}
 			}
-			sameLines(t, lines(got...), lines(want...))
+			influxtest.SameLines(t, influxtest.Lines(got...), influxtest.Lines(want...))
 		})
 	}
 	t.Run("the caller stops it", func(t *testing.T) {
 		stop, calls := errors.New("enough"), 0
-		err := influx.Points(t.Context(), Query{To: math.MaxInt64 / 1_000_000}, func(*pingline.Entry) error { calls++; return stop })
+		err := bucket.Points(t.Context(), store.Query{To: math.MaxInt64 / 1_000_000}, func(*pingline.Entry, int64) error { calls++; return stop })
 		if !errors.Is(err, stop) || calls != 1 {
 			t.Errorf("Points = %v after %d calls", err, calls)
 		}
 	})
 	t.Run("no bucket", func(t *testing.T) {
-		err := testInflux(t, access(server, "nothing")).Points(t.Context(), Query{To: 1}, nil)
+		err := influxtest.Open(t, influxtest.Access(server, "nothing")).Points(t.Context(), store.Query{To: 1}, nil)
 		if err == nil || !strings.Contains(err.Error(), [...]string{1: "database not found", 2: `bucket "nothing" not found`}[server.Version()]) {
 			t.Errorf("Points = %v", err)
 		}
@@ -428,7 +429,7 @@ func TestPointsOfABrokenAnswer(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			err := testInflux(t, InfluxConfig{URL: server.URL}).Points(t.Context(), Query{}, func(*pingline.Entry) error { return nil })
+			err := influxtest.Open(t, influx.Config{URL: server.URL}).Points(t.Context(), store.Query{}, func(*pingline.Entry, int64) error { return nil })
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("Points = %v, want %q", err, tt.want)
 			}
@@ -443,37 +444,10 @@ func TestPointsOfABrokenAnswer(t *testing.T) {
 			<-r.Context().Done()
 		}))
 		defer server.Close()
-		influx := testInflux(t, InfluxConfig{URL: server.URL, Timeout: 100 * time.Millisecond})
-		err := influx.Points(t.Context(), Query{}, func(*pingline.Entry) error { return nil })
+		bucket := influxtest.Open(t, influx.Config{URL: server.URL, Timeout: 100 * time.Millisecond})
+		err := bucket.Points(t.Context(), store.Query{}, func(*pingline.Entry, int64) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), "no answer within 100ms") {
 			t.Errorf("Points = %v", err)
 		}
-	})
-}
-
-func TestRowOfOtherTypesIsUnknown(t *testing.T) {
-	var r row
-	if err := r.UnmarshalJSON([]byte(`[1000000000,1.5,2.5,"fast",true,5,1e400,null,7,"a,]\"b",-3]`)); err != nil {
-		t.Fatal(err)
-	}
-	want := row{placed: true, trip: `a,]"b`}
-	want.fix.At, want.fix.LatE7, want.fix.LonE7 = 1000, 15_000_000, 25_000_000
-	want.fix.SetOptional(pingline.HasAccuracy, 5)
-	if r != want {
-		t.Errorf("got %+v, want %+v", r, want)
-	}
-}
-
-// Whatever answers for InfluxDB, reading it ends in entries or an error.
-func FuzzAnswer(f *testing.F) {
-	f.Add(`{"results":[{"series":[{"tags":{"rider":"r"},"values":[[1,2,3,"a",null]]}]}]}`)
-	f.Add(`{"results":[{"series":[{"values":[["a\\",",",null,-1e9],[],[[]],[{"a":"]"}],null,7,""]}]}]}`)
-	f.Fuzz(func(t *testing.T, s string) {
-		var a answer
-		if json.Unmarshal([]byte(s), &a) != nil {
-			return
-		}
-		_, err := a.each(func(s *series) error { return s.Tags.set(new(pingline.Entry)) })
-		_ = err // any will do
 	})
 }

@@ -1,0 +1,165 @@
+// Package influx keeps pings and points in a bucket of InfluxDB 1.8 or 2.x, as
+// line protocol, and reads pings back through InfluxQL.
+//
+// A write is one request. The package tells rows that InfluxDB refuses for their
+// content from trouble of the server and from settings that an operator must
+// put right; it retries nothing, keeps nothing and drops nothing.
+package influx
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
+	"github.com/influxdata/influxdb-client-go/v2/api"
+
+	"pingline"
+	"pingline/sink/store"
+)
+
+// Config says where an InfluxDB is and how to get in. URL and Bucket are
+// required.
+type Config struct {
+	URL       string        // such as http://localhost:8086; credentials belong into Token
+	Token     string        // API token; on 1.8 user:password; "" sends none
+	TokenFile string        // file with the token, read for each request; beats Token
+	Org       string        // name or ID; required by 2.x, ignored by 1.8
+	Bucket    string        // its name; on 1.8 database/policy, or database for its default policy
+	Timeout   time.Duration // of a question, and of a query's silence; 0 means 10 s
+}
+
+// Bucket is one bucket of one InfluxDB (1.8, 2.x, or a server that takes the
+// same requests). Safe for concurrent use. No error of it contains the token.
+type Bucket struct {
+	cfg  Config
+	base *url.URL
+	http *transport
+	api  api.WriteAPIBlocking
+
+	mapping  atomic.Pointer[mapping] // once known
+	retained retentionCache
+}
+
+var (
+	_ store.Store    = (*Bucket)(nil)
+	_ store.Reader   = (*Bucket)(nil)
+	_ store.Retainer = (*Bucket)(nil)
+)
+
+// New returns the bucket cfg names; it does not connect.
+func New(cfg Config) (*Bucket, error) {
+	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	base, err := url.Parse(strings.TrimSuffix(cfg.URL, "/"))
+	switch {
+	case err != nil:
+		return nil, errors.New("influx: URL of InfluxDB cannot be parsed") // the cause would quote it, password and all
+	case base.User != nil:
+		return nil, fmt.Errorf("influx: URL of InfluxDB %s: credentials belong into the token, as user:password", base.Redacted())
+	case base.Scheme != "http" && base.Scheme != "https", base.Host == "", base.RawQuery != "", base.Fragment != "":
+		return nil, fmt.Errorf("influx: URL of InfluxDB %q is not of the form http://host:port", cfg.URL)
+	case cfg.Bucket == "" || strings.HasPrefix(cfg.Bucket, "/"):
+		return nil, fmt.Errorf("influx: bucket %q names no bucket or database", cfg.Bucket)
+	case cfg.Timeout < 0:
+		return nil, fmt.Errorf("influx: timeout %v is negative", cfg.Timeout)
+	}
+	b := &Bucket{cfg: cfg, base: base, http: newTransport(cfg.Token, cfg.TokenFile)}
+	// Of the client library only the blocking write is used: one call is one
+	// request. Its asynchronous API, which retries and drops by itself, is not.
+	// Compression is ours as well: the library's costs 8 times the CPU.
+	opts := influxdb2.DefaultOptions().
+		SetPrecision(time.Nanosecond).
+		SetUseGZip(false).
+		SetApplicationName("pingline")
+	opts.HTTPOptions().SetHTTPDoer(b.http)
+	b.api = influxdb2.NewClientWithOptions(base.String(), "", opts).WriteAPIBlocking(cfg.Org, cfg.Bucket)
+	return b, nil
+}
+
+// URL returns where the server is.
+func (b *Bucket) URL() string { return b.base.String() }
+
+// AppendRow appends e as a line of line protocol with its timestamp in ns.
+func (b *Bucket) AppendRow(dst []byte, e *pingline.Entry) []byte {
+	switch {
+	case e.IsLine():
+		return appendReady(dst, e)
+	case e.Point != nil:
+		return pingline.AppendPoint(dst, e.Point)
+	}
+	return pingline.AppendLine(dst, e)
+}
+
+// Write makes one attempt to write lines, as store.Store wants it.
+func (b *Bucket) Write(ctx context.Context, rows store.Rows) error {
+	err := b.api.WriteRecord(ctx, string(rows.Bytes))
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("write to bucket %q: %w", b.cfg.Bucket, ctx.Err())
+	}
+	answer := new(AnswerError)
+	if !errors.As(err, &answer) {
+		answer = &AnswerError{Kind: store.Retry, Message: err.Error(), err: err}
+	}
+	return fmt.Errorf("write to bucket %q: %w", b.cfg.Bucket, b.refusal(ctx, answer, rows))
+}
+
+// Ping returns the version the server says it is, and an error unless it would
+// take a write into the bucket.
+func (b *Bucket) Ping(ctx context.Context) (version string, err error) {
+	if version, err = b.version(ctx); err != nil {
+		return "", err
+	}
+	// Writing nothing is a write, as far as address, credentials and bucket go.
+	limited, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	err = b.Write(limited, store.Rows{})
+	refusal := new(store.Refusal)
+	if errors.As(err, &refusal) && refusal.Kind == store.BadRows {
+		err = nil
+	}
+	return version, err
+}
+
+// version returns what the server says it is, such as 1.8.10 or v2.7.12, or "".
+func (b *Bucket) version(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	defer cancel()
+	resp, err := b.get(ctx, "/ping", nil)
+	if err != nil {
+		return "", fmt.Errorf("ping InfluxDB: %w", err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		return "", fmt.Errorf("ping InfluxDB: %w", err)
+	}
+	return resp.Header.Get("X-Influxdb-Version"), nil
+}
+
+// Close lets go of idle connections.
+func (b *Bucket) Close() error {
+	b.http.client.CloseIdleConnections()
+	return nil
+}
+
+// get asks for path; the caller closes the body of an answer without error.
+func (b *Bucket) get(ctx context.Context, path string, params url.Values) (*http.Response, error) {
+	return b.request(ctx, http.MethodGet, path, params)
+}
+
+func (b *Bucket) request(ctx context.Context, method, path string, params url.Values) (*http.Response, error) {
+	u := b.base.JoinPath(path)
+	u.RawQuery = params.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return b.http.roundTrip(req)
+}

@@ -1,0 +1,20 @@
+package influx
+
+import (
+	"strings"
+
+	"pingline"
+)
+
+// appendReady appends a line of before with its timestamp in ns; one without a
+// timestamp is left as it is.
+func appendReady(dst []byte, e *pingline.Entry) []byte {
+	if _, ok := e.LineTime(); !ok {
+		return append(append(dst, e.Line...), '\n')
+	}
+	dst = append(dst, strings.TrimRight(e.Line, " \r")...)
+	if e.Kind != pingline.ReplayedNano {
+		dst = append(dst, "000000"...)
+	}
+	return append(dst, '\n')
+}

@@ -1,0 +1,85 @@
+// Package store is the contract between the sink and a place that keeps pings.
+//
+// To add a store: a folder beside influx that implements [Store], and [Reader]
+// if it can be queried; a test there that calls storetest.Run against a real
+// server; one line in the table of stores; a page in docs. The sink gives it
+// lanes, batches, retries, a circuit breaker, hand-over and dead letters, and
+// needs to know nothing else of it.
+//
+// The contract does not ask a store for order, for transactions or for a
+// delete. It asks that a row written twice is one row.
+package store
+
+import (
+	"context"
+	"time"
+
+	"pingline"
+)
+
+// Store encodes rows and writes batches of them. Safe for concurrent use.
+type Store interface {
+	// AppendRow appends e, a ping or a point, as one row. It depends on e alone,
+	// does not keep it, and never fails: a row that the store would not take is
+	// refused by Write. A row tells where it ends, since Write gets many behind
+	// each other. It takes at most MaxRow bytes.
+	AppendRow(dst []byte, e *pingline.Entry) []byte
+
+	// Write makes one attempt to make rows durable and returns nil if all of them
+	// are. Any other error is a *Refusal, or ctx's if that ended; some rows may be
+	// stored then. A row that is stored already is replaced by itself. Write keeps
+	// nothing of rows. Without any rows it finds out whether a write would be taken.
+	Write(ctx context.Context, rows Rows) error
+
+	// Close lets go of connections, once nothing is being written or read.
+	Close() error
+}
+
+// MaxRow bounds a row, in bytes.
+const MaxRow = pingline.MaxReadyLine + 64
+
+// Rows are rows as AppendRow made them, one directly behind the other.
+type Rows struct {
+	Bytes []byte // valid during the call only
+	N     int    // how many rows they are
+}
+
+// Reader is implemented by stores that can be queried. A log or a queue cannot.
+type Reader interface {
+	// Points calls each for every stored ping that q selects, until each returns
+	// an error, which it passes on. The entry has what the store knows of it: the
+	// ping, its cell, Skipped, Late and Apart, with Verdict Accepted; it is valid
+	// only during the call. nano is the ns of its ms at which a point that is
+	// Apart is stored, [0, 999999]. Rows of one series (cell, device, late, rider)
+	// come in order of time, or in the opposite order if q.Newest. Rows of other
+	// writers that have no position are left out. Memory does not grow with the
+	// number of points.
+	Points(ctx context.Context, q Query, each func(e *pingline.Entry, nano int64) error) error
+}
+
+// Query selects stored pings: those with From <= ts < To.
+type Query struct {
+	From, To int64  // ms since 1970
+	FromNano int64  // ns of From's ms to leave out, [0, 999999]
+	Rider    string // "" means every rider
+	Device   string // "" means every device, and none
+
+	Limit  int  // most points of a series; 0 means all
+	Newest bool // the newest points of each series, newest first, instead of the oldest
+}
+
+// All returns the query for every ping.
+func All() Query { return Query{From: minMilli, To: maxMilli} }
+
+// The instants that a 64-bit number of ns can express, ms.
+const (
+	maxMilli = (1<<63 - 1) / pingline.NanosPerMilli
+	minMilli = -maxMilli
+)
+
+// Retainer is implemented by stores that delete rows by their age.
+type Retainer interface {
+	// Retention returns how long rows are kept, 0 for ever, and false if the store
+	// does not say. It may answer from a cache of a minute.
+	Retention(ctx context.Context) (keep time.Duration, told bool)
+}
