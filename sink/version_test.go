@@ -21,7 +21,7 @@ func TestCommitOfANewerVersion(t *testing.T) {
 	w.append(payload, newer...)
 	w.commit(mixed(3, 100)...)
 	store := recording(t, func([]string) int { return http.StatusNoContent })
-	s := testSink(t, w, store.Influx, nil)
+	s := testSink(t, w, store.Bucket, nil)
 	if err := s.Run(context.Background()); !errors.Is(err, pingline.ErrNewer) {
 		t.Errorf("Run = %v, want ErrNewer", err)
 	}

@@ -132,7 +132,7 @@ func TestWrongSettings(t *testing.T) {
 		{"a shard of another kind", []string{"serve", "--shard=name=b,url=http://x,kind=kafka"}, `kind: "kafka" is not influx`},
 		{"a shard without weight", []string{"serve", "--shard=name=b,url=http://x,weight=0"}, `weight: "0" is not in (0, 1000000]`},
 		{"a shard twice", []string{"serve", "--shard=name=b,url=http://x", "--shard=name=b,url=http://y"}, `--shard: name "b" is there twice`},
-		{"a shard at no address", []string{"serve", "--ops-listen=", "--data-dir=" + t.TempDir(), "--shard=name=b,url=ftp://x"}, `shard b: sink: InfluxDB URL "ftp://x"`},
+		{"a shard at no address", []string{"serve", "--ops-listen=", "--data-dir=" + t.TempDir(), "--shard=name=b,url=ftp://x"}, `shard b: influx: URL of InfluxDB "ftp://x"`},
 		{"a route of nothing", []string{"serve", "--route=weather=a"}, `"weather=a" is not of the form KIND=SHARD[/BUCKET]`},
 		{"a route to nowhere", []string{"serve", "--route=self=b"}, `--route: no shard is named "b"`},
 		{"a route twice", []string{"serve", "--route=self=a", "--route=self=a/x"}, "--route: self has two"},
