@@ -54,8 +54,8 @@ func (s *shard) whyAside(rows []int) *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := asidePrefix
-	if s.problem != nil {
-		text += s.problem.Error()
+	if last := new(store.Refusal); errors.As(s.problem, &last) {
+		text += last.Error()
 	}
 	err := errors.New(store.Clip(text))
 	return &refusal{
