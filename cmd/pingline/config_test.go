@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"pingline/internal/node"
 )
 
 // parse returns the settings that serve would run with.
@@ -38,6 +42,19 @@ func TestDefaults(t *testing.T) {
 	if cfg.Listen != ":8080" || cfg.QueueMaxBytes != 8<<30 || cfg.MaxBody != 4<<20 || cfg.MaxAge != 720*time.Hour ||
 		cfg.Influx.Host != "http://localhost:8086" || cfg.Influx.Bucket != "pingline" || cfg.BatchLines != 5000 {
 		t.Errorf("defaults are %+v", cfg)
+	}
+}
+
+// Without a flag serve runs with the package's defaults.
+func TestDefaultsAreThoseOfANode(t *testing.T) {
+	cfg, err := parse(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := cfg.config(), node.DefaultConfig()
+	got.TrustedProxies = nil // an empty list
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the flags' defaults are\n%+v\nand the package's\n%+v", got, want)
 	}
 }
 
@@ -184,6 +201,16 @@ func TestHelpGivesDefaultsAndEnvironment(t *testing.T) {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("help does not say %q:\n%s", want, &stdout)
 		}
+	}
+}
+
+// version --all lists what the node's tables have.
+func TestVersionOfAll(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"version", "--all"}, &stdout, &stderr)
+	want := fmt.Sprintf("stores: %s\nprotocols: %s\n", strings.Join(node.Stores(), ", "), strings.Join(node.Protocols(), ", "))
+	if status != exitOK || !strings.HasSuffix(stdout.String(), want) || !strings.Contains(want, "stores: influx") || !strings.Contains(want, "protocols: native") {
+		t.Errorf("exit status %d, printed %q, want at its end %q", status, &stdout, want)
 	}
 }
 

@@ -119,11 +119,7 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	flags, err := defaultConfig()
-	if err != nil {
-		return err
-	}
-	cfg := flags.config()
+	cfg := node.DefaultConfig()
 	cfg.DataDir = filepath.Join(dir, "pingline")
 	cfg.Influx.Host = d.influx.URL()
 	cfg.Bound.MaxError = c.MaxError
@@ -168,17 +164,6 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 		fmt.Fprintln(d.say, "Ctrl-C stops the city and audits what was stored.")
 	}
 	return nil
-}
-
-// defaultConfig is what serve would run with if nothing were set.
-func defaultConfig() (*serveConfig, error) {
-	var cmd struct{ serveConfig }
-	parser, err := newParser(&cmd)
-	if err != nil {
-		return nil, err
-	}
-	_, err = parser.Parse(nil)
-	return &cmd.serveConfig, err
 }
 
 // freeAddr returns addr, or its host with a free port if addr is in use.

@@ -13,9 +13,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"pingline/internal/node"
 )
 
 // version is set when linking.
@@ -48,10 +51,15 @@ type program struct {
 	stdout, stderr io.Writer
 }
 
-type versionCmd struct{}
+type versionCmd struct {
+	All bool `env:"-" help:"List the stores and the protocols of clients, too."`
+}
 
-func (versionCmd) Run(p *program) error {
+func (c *versionCmd) Run(p *program) error {
 	_, err := fmt.Fprintf(p.stdout, "pingline %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if c.All && err == nil {
+		_, err = fmt.Fprintf(p.stdout, "stores: %s\nprotocols: %s\n", strings.Join(node.Stores(), ", "), strings.Join(node.Protocols(), ", "))
+	}
 	return err
 }
 

@@ -15,9 +15,9 @@ import (
 	"pingline/partition"
 )
 
-// Config is every setting of a node. DefaultConfig of its parts apply where the
-// command has no flag; nothing here is defaulted. Errors name the flag of a
-// setting, as pingline serve has it.
+// Config is every setting of a node. Open defaults none of them but Name and
+// Logger: DefaultConfig does. Errors name the flag of a setting, as pingline serve
+// has it.
 type Config struct {
 	Listen    string // address for pings
 	OpsListen string // address for metrics and profiles; "" turns them off
@@ -67,6 +67,21 @@ type Config struct {
 
 	Drain  time.Duration // how long Run may wait, once told to stop, until all is written; 0 leaves it queued
 	Logger *slog.Logger  // nil means slog.Default()
+}
+
+// DefaultConfig returns the settings of pingline serve without a flag.
+func DefaultConfig() Config {
+	return Config{
+		Listen: ":8080", OpsListen: "127.0.0.1:9090", DataDir: "./pingline-data",
+		Queue: "embedded", QueueMax: 8 << 30, QueueLease: 15 * time.Second,
+		Influx:      Influx{Host: "http://localhost:8086", Bucket: "pingline", Timeout: 10 * time.Second},
+		PartitionBy: partition.ByCellAndRider, HotCellRate: 1000, HandOver: 10 * time.Minute,
+		CellRes: 5, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Filter: dedupe.DefaultConfig(),
+		MaxAge: 720 * time.Hour, MaxAhead: 2 * time.Minute, MaxBody: 4 << 20, MaxInflated: 16 << 20, MaxPings: 20_000, MaxInProgress: 256 << 20,
+		MaxConnections: 10_000, RiderRate: 10, RiderBurst: 10_000, NewRidersRate: 1000, ReadRate: 100, ShedHold: 30 * time.Second,
+		BatchLines: 5000, BatchBytes: 4 << 20, BatchWait: time.Second, DeadLettersMax: 1 << 30,
+		Rollup: []int{8, 6, 4}, RollupWindows: []time.Duration{10 * time.Second, time.Minute}, RollupLateness: 2 * time.Minute,
+	}
 }
 
 // Influx is what holds for each InfluxDB, unless its Shard says otherwise.

@@ -9,3 +9,11 @@ import (
 var protocols = []phone.Protocol{
 	native.Protocol,
 }
+
+// Protocols returns the names of the protocols of clients.
+func Protocols() (names []string) {
+	for i := range protocols {
+		names = append(names, protocols[i].Name)
+	}
+	return names
+}
