@@ -20,7 +20,7 @@ func (w *Writer) append(ctx context.Context, reserve bool) error {
 		if err != nil {
 			return fmt.Errorf("append a commit of %d entries, %d bytes: %w", w.entries, len(w.buf), err)
 		}
-		w.pending.add(number, w.oldest)
+		w.watermark.add(number, w.oldest)
 		if w.cfg.ObserveCommit != nil {
 			pings := 0
 			for _, j := range w.taken {

@@ -56,8 +56,8 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	for i := range j.Entries {
 		w.logEntry(&j.Entries[i])
 	}
-	if j.look != nil {
-		j.look.fill(w)
+	if j.asks != nil {
+		j.asks.fill(w)
 	}
 }
 

@@ -192,9 +192,9 @@ func (o *Overload) report(now time.Time, was int) {
 	}
 }
 
-// boundFactor returns by how much a level widens max_error. The cap on accuracy
-// stays: it is about the phone, not about us. Twice nothing is nothing: who asked
-// to keep all gets all, until pings are shed.
+// boundFactor returns the factor by which a level widens max_error. A max_error of 0
+// stays 0 at every level. The cap on accuracy stays: it is a property of phones, not
+// of our load.
 func boundFactor(level int) float64 {
 	switch level {
 	case 0:

@@ -136,7 +136,7 @@ func TestOnlyEventsAtTheLastLevel(t *testing.T) {
 	if err := w.Submit(job("other", t0, 3)); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a job without events: %v, want ErrUnavailable", err)
 	}
-	if _, err := w.Look("r"); err != nil {
+	if _, err := w.RiderState("r"); err != nil {
 		t.Errorf("a look at a rider, which adds nothing: %v", err)
 	}
 	if err := w.Submit(&Job{Entries: []pingline.Entry{selfPoint(1)}}); !errors.Is(err, ErrUnavailable) {

@@ -109,7 +109,7 @@ func (w *Writer) try(path string) (*dedupe.Filter, uint64, error) {
 // it, or in it, may have held pings of any time up to the commit that follows.
 func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64, missing bool) error {
 	last := w.log.Last()
-	w.pending.reset(next)
+	w.watermark.reset(next)
 	w.checkpoint.restored(w.log, next)
 	r := w.log.Read(next)
 	defer r.Close()
@@ -136,7 +136,7 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 		if err != nil {
 			return undecodable(rec.Number, err)
 		}
-		w.pending.add(rec.Number, oldest)
+		w.watermark.add(rec.Number, oldest)
 		next = rec.Number + 1
 	}
 	if missing {

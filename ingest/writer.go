@@ -89,7 +89,7 @@ type Writer struct {
 	evicted  uint64 // by filters before the last reload
 
 	checkpoint *checkpointer
-	pending    pending
+	watermark  watermark
 
 	mu    sync.Mutex
 	stats WriterStats
@@ -154,9 +154,9 @@ type Job struct {
 	New      int                // out: tracks that the filter did not know
 	Over     []int32            // out: positions of pings shed, as their track was beyond Allowance
 
-	look   *Look // to be filled in behind the pings
-	order  order // in which they are judged
-	queued *Job  // stands for this one in the queue
+	asks   *RiderState // to be filled in behind the pings
+	order  order       // in which they are judged
+	queued *Job        // stands for this one in the queue
 	id     uint64
 	size   int // most bytes its entries can take in a commit
 	events int // of those, of pings with events
@@ -218,14 +218,14 @@ func (w *Writer) Overload() *Overload { return w.cfg.Overload }
 func (w *Writer) Submit(j *Job) error {
 	j.Bound = w.boundAt(w.cfg.Overload.Level())
 	j.New, j.Over = 0, j.Over[:0]
-	if len(j.Pings)+len(j.Entries) == 0 && j.look == nil {
+	if len(j.Pings)+len(j.Entries) == 0 && j.asks == nil {
 		return nil
 	}
 	if j.queued == nil {
 		j.queued = new(Job)
 	}
 	q := j.queued
-	q.Pings, q.Cells, q.Entries, q.Verdicts, q.order, q.look = j.Pings, j.Cells, j.Entries, j.Verdicts, j.order, j.look
+	q.Pings, q.Cells, q.Entries, q.Verdicts, q.order, q.asks = j.Pings, j.Cells, j.Entries, j.Verdicts, j.order, j.asks
 	q.Allowance, q.New, q.Over = j.Allowance, j.New, j.Over
 	if err := w.prepare(q); err != nil {
 		return err
@@ -238,7 +238,7 @@ func (w *Writer) Submit(j *Job) error {
 	if err == nil {
 		j.Bound = q.Bound
 	}
-	q.Pings, q.Cells, q.Entries, q.Verdicts, q.order, q.look = nil, nil, nil, nil, nil, nil
+	q.Pings, q.Cells, q.Entries, q.Verdicts, q.order, q.asks = nil, nil, nil, nil, nil, nil
 	q.Allowance, q.Over = nil, nil
 	if q.state.Load() == jobWithdrawn {
 		j.queued = nil // the writer has yet to pass it over
@@ -440,7 +440,7 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 			w.flush()
 		}
 		if w.cfg.Written != nil {
-			w.pending.passed(w.cfg.Written())
+			w.watermark.advance(w.cfg.Written())
 		}
 	}
 	for ; job != nil; job = w.nextJob() {

@@ -30,7 +30,7 @@ func liveHeap() int64 {
 // Under slow bodies, and readers of tracks and cells that do not read, the heap
 // grows by no more than what the accounts say and what the connections take.
 func TestAccountsCoverTheHeap(t *testing.T) {
-	slow := pace{grace: time.Minute, rate: 1, limit: time.Minute}
+	slow := minRate{grace: time.Minute, rate: 1, limit: time.Minute}
 	reader := longTrack(10_000)
 	reader.Cells = func(partition.Box, int, int) ([]Activity, error) { return make([]Activity, 4000), nil }
 	s, _ := testServer(t, Config{MaxInProgress: 48 << 20, MaxReading: 64 << 20, Reader: reader, pace: slow, taker: slow})

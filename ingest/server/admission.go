@@ -180,9 +180,9 @@ func (s *Server) receive(c *fiber.Ctx, x *request) error {
 	}
 }
 
-// pace cuts off a body that comes, or an answer that is taken, too slowly: its
+// minRate cuts off a body that is sent, or an answer that is read, too slowly: its
 // next byte is due when those before it may have taken as long as they have.
-type pace struct {
+type minRate struct {
 	grace time.Duration // for the first byte
 	rate  int           // bytes/s that follow
 	limit time.Duration // for all
@@ -190,11 +190,11 @@ type pace struct {
 	began time.Time
 }
 
-// phonePace is slow enough for a phone at the edge of its cell.
-var phonePace = pace{grace: 5 * time.Second, rate: 4 << 10, limit: time.Minute}
+// slowestPhone is slow enough for a phone at the edge of its cell.
+var slowestPhone = minRate{grace: 5 * time.Second, rate: 4 << 10, limit: time.Minute}
 
 // due returns when the byte after the first n is due.
-func (p *pace) due(n int) time.Time {
+func (p *minRate) due(n int) time.Time {
 	if p.began.IsZero() {
 		p.began = time.Now()
 	}

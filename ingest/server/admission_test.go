@@ -210,7 +210,7 @@ func TestBodiesInChunks(t *testing.T) {
 func TestSlowBodiesAreCutOff(t *testing.T) {
 	s, _ := testServer(t, Config{
 		HeadTimeout: 200 * time.Millisecond,
-		pace:        pace{grace: 50 * time.Millisecond, rate: 1 << 20, limit: time.Second},
+		pace:        minRate{grace: 50 * time.Millisecond, rate: 1 << 20, limit: time.Second},
 	})
 	for _, tt := range []struct{ name, said string }{
 		{"no request", ""},

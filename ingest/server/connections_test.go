@@ -131,7 +131,7 @@ func TestAnSOSAtTheLimitOfConnections(t *testing.T) {
 
 // A connection whose place is taken while its body comes ends, and nothing else.
 func TestPlaceTakenWithinABody(t *testing.T) {
-	s, _ := testServer(t, Config{MaxConnections: 4, pace: pace{grace: time.Minute, rate: 1, limit: time.Minute}})
+	s, _ := testServer(t, Config{MaxConnections: 4, pace: minRate{grace: time.Minute, rate: 1, limit: time.Minute}})
 	for range 4 {
 		w := dialFrom(t, s, "127.0.0.9")
 		w.say(post+"Content-Length: 4000000\r\n\r\n%s", strings.Repeat(" ", prefetched))
@@ -245,7 +245,7 @@ func TestSlowBodiesOfOneClientLeaveRoom(t *testing.T) {
 	var refused atomic.Int64
 	s, _ := testServer(t, Config{
 		MaxInProgress:  8 << 20,
-		pace:           pace{grace: time.Minute, rate: 1, limit: time.Minute},
+		pace:           minRate{grace: time.Minute, rate: 1, limit: time.Minute},
 		ObserveRequest: func(_ string, status int, _ time.Duration) { refused.Add(int64(status / 503)) },
 	})
 	const n, each = 400, requestBytes + firstBytes

@@ -9,9 +9,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// takerPace is slow enough for a phone that reads ten thousand points at the edge
+// slowestReader is slow enough for a phone that reads ten thousand points at the edge
 // of its cell.
-var takerPace = pace{grace: 10 * time.Second, rate: 16 << 10, limit: 5 * time.Minute}
+var slowestReader = minRate{grace: 10 * time.Second, rate: 16 << 10, limit: 5 * time.Minute}
 
 const (
 	// An answer up to here is copied into the connection's own buffer: nothing of
@@ -28,7 +28,7 @@ const (
 type leaving struct {
 	from io.Reader
 	conn net.Conn
-	pace pace
+	pace minRate
 	sent int
 	once sync.Once
 	done func()

@@ -191,7 +191,7 @@ func (s *Server) inflate(c *fiber.Ctx, x *request, most int) ([]byte, error) {
 	if len(encoding) == 0 {
 		return x.body, nil
 	}
-	s.inflates <- struct{}{} // its holder waits for nothing
+	s.inflates <- struct{}{} // a holder never blocks
 	defer func() { <-s.inflates }()
 	var err error
 	x.inflated, err = inflate(x.inflated[:0], string(encoding), x.body, most, func(n int64) error { return s.charge(x, n) })

@@ -168,7 +168,7 @@ func (s *Server) latest(c *fiber.Ctx, r *reading) error {
 		return err
 	}
 	// The store is asked second: what has left memory by then is there.
-	look, lookErr := s.cfg.Writer.Look(rider)
+	look, lookErr := s.cfg.Writer.RiderState(rider)
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	stored, err := s.cfg.Reader.Latest(ctx, rider)
@@ -190,7 +190,7 @@ func (s *Server) latest(c *fiber.Ctx, r *reading) error {
 
 // withKnown adds to the newest points of the store what only the writer knows:
 // of a held ping all, of one on its way its time and place.
-func withKnown(list []pingline.Entry, l *ingest.Look) []pingline.Entry {
+func withKnown(list []pingline.Entry, l *ingest.RiderState) []pingline.Entry {
 	stored := make(map[string]int, len(list)) // by device
 	for i := range list {
 		stored[list[i].Device] = i
@@ -252,7 +252,7 @@ func (s *Server) track(c *fiber.Ctx, r *reading) error {
 // complete returns the time, ms, before which all that was taken in of a rider is
 // to be seen; 0 if that is not known.
 func (s *Server) complete(rider, device string) int64 {
-	look, err := s.cfg.Writer.Look(rider)
+	look, err := s.cfg.Writer.RiderState(rider)
 	if err != nil {
 		return 0
 	}

@@ -52,7 +52,7 @@ func deaf(t *testing.T, s *Server, host, asks string) *wire {
 // time all is given back.
 func TestReadersThatDoNotRead(t *testing.T) {
 	var at atomic.Int64 // most bytes of reads seen
-	s, _ := testServer(t, Config{Reader: longTrack(10_000), MaxReading: 64 << 20, taker: pace{grace: 3 * time.Second, rate: 1 << 20, limit: 3 * time.Second}})
+	s, _ := testServer(t, Config{Reader: longTrack(10_000), MaxReading: 64 << 20, taker: minRate{grace: 3 * time.Second, rate: 1 << 20, limit: 3 * time.Second}})
 	const readers = 300
 	for i := range readers {
 		deaf(t, s, fmt.Sprint("127.0.2.", 1+i%30), strings.Repeat(getTrack, 3))
@@ -79,7 +79,7 @@ func TestReadersThatDoNotRead(t *testing.T) {
 
 // One client that does not read leaves room for other readers.
 func TestReadersOfOneClientLeaveRoom(t *testing.T) {
-	s, _ := testServer(t, Config{Reader: longTrack(10_000), taker: pace{grace: time.Minute, rate: 1, limit: time.Minute}})
+	s, _ := testServer(t, Config{Reader: longTrack(10_000), taker: minRate{grace: time.Minute, rate: 1, limit: time.Minute}})
 	for range 100 {
 		deaf(t, s, "127.0.0.9", getTrack)
 	}
@@ -96,7 +96,7 @@ func TestReadersOfOneClientLeaveRoom(t *testing.T) {
 
 // A large answer to pings counts until it has left, too.
 func TestVerdictsNobodyTakes(t *testing.T) {
-	s, _ := testServer(t, Config{RiderRate: 0, taker: pace{grace: 2 * time.Second, rate: 1 << 30, limit: 2 * time.Second}})
+	s, _ := testServer(t, Config{RiderRate: 0, taker: minRate{grace: 2 * time.Second, rate: 1 << 30, limit: 2 * time.Second}})
 	body := crowdOf("r", 20_000)
 	w := dial(t, s)
 	if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
@@ -268,7 +268,7 @@ func TestOneLookServesAll(t *testing.T) {
 // A rider may have had any number of devices.
 func TestWithKnownOfManyDevices(t *testing.T) {
 	const n = 300_000
-	l := &ingest.Look{Rider: "r"}
+	l := &ingest.RiderState{Rider: "r"}
 	stored := make([]pingline.Entry, n)
 	for i := range n {
 		stored[i].Device = strconv.Itoa(i)

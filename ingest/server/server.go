@@ -51,8 +51,8 @@ type Config struct {
 	ReadRate       float64        // reads/s of one client, ten seconds' worth at once; 0: no limit
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
 
-	pace       pace    // of bodies; the zero one means phonePace
-	taker      pace    // of answers; the zero one means takerPace
+	pace       minRate // of bodies; the zero one means slowestPhone
+	taker      minRate // of answers; the zero one means slowestReader
 	clientNeed float64 // requests/s of a client in need; 0 means clientNeedRate
 
 	// Notes, if set, adds what an operator must know to the answer of /readyz.
@@ -120,8 +120,8 @@ func New(cfg Config) (*Server, error) {
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 30*time.Second)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
 	cfg.Grace = cmp.Or(cfg.Grace, 15*time.Second)
-	cfg.pace = cmp.Or(cfg.pace, phonePace)
-	cfg.taker = cmp.Or(cfg.taker, takerPace)
+	cfg.pace = cmp.Or(cfg.pace, slowestPhone)
+	cfg.taker = cmp.Or(cfg.taker, slowestReader)
 	cfg.clientNeed = cmp.Or(cfg.clientNeed, clientNeedRate)
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 // A client that is held to a share is named in /readyz, with the remedy, for a
 // minute; one that is refused because there is no more for anybody is not.
 func TestSharesAreNoted(t *testing.T) {
-	slow := pace{grace: time.Minute, rate: 1, limit: time.Minute}
+	slow := minRate{grace: time.Minute, rate: 1, limit: time.Minute}
 	s, url := testServer(t, Config{MaxInProgress: 1 << 20, MaxConnections: 30, Reader: longTrack(10), pace: slow})
 	notes := func() string { return send(t, "GET", url+"/readyz", nil).body }
 	s.budget.used.Add(1 << 20)

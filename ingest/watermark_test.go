@@ -13,7 +13,7 @@ import (
 func TestPendingAgainstAModel(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 3))
-		var p pending
+		var p watermark
 		p.reset(10)
 		var model []step
 		first := uint64(10)
@@ -25,7 +25,7 @@ func TestPendingAgainstAModel(t *testing.T) {
 			}
 			if rng.IntN(20) == 0 {
 				first += rng.Uint64N(n + 1 - first)
-				p.passed(first)
+				p.advance(first)
 			}
 			next := first + rng.Uint64N(n+2-first)
 			want := int64(math.MaxInt64)
@@ -34,11 +34,11 @@ func TestPendingAgainstAModel(t *testing.T) {
 					want = min(want, s.at)
 				}
 			}
-			if got := p.before(next); got > want || got <= want-pendingStep {
+			if got := p.at(next); got > want || got <= want-leastWidth {
 				t.Fatalf("seed %d: before(%d) of commits to %d = %d, want %d or just before", seed, next, n, got, want)
 			}
 		}
-		if got := p.before(first - 1); got != math.MinInt64 {
+		if got := p.at(first - 1); got != math.MinInt64 {
 			t.Errorf("before a commit that is not known: %d", got)
 		}
 	}
@@ -51,16 +51,16 @@ func TestPendingIsSmall(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for name, at := range map[string]func(n int64) int64{
 		"an hour in order":             func(n int64) int64 { return n * 4 },
-		"a backlog, a step in each":    func(n int64) int64 { return n * pendingStep },
+		"a backlog, a step in each":    func(n int64) int64 { return n * leastWidth },
 		"a backlog of days":            func(n int64) int64 { return n * 10_000 },
 		"years, now and then":          func(n int64) int64 { return n*1000 + n/1000*1_000_000_000 },
 		"a backlog beside what is new": func(n int64) int64 { return n*300 - n%2*200 },
-		"a jump to the end of time":    func(n int64) int64 { return n*pendingStep + n/(commits-1)*(math.MaxInt64/2) },
-		"from the beginning of time":   func(n int64) int64 { return n*pendingStep - (1-min(n, 1))*math.MaxInt64 },
+		"a jump to the end of time":    func(n int64) int64 { return n*leastWidth + n/(commits-1)*(math.MaxInt64/2) },
+		"from the beginning of time":   func(n int64) int64 { return n*leastWidth - (1-min(n, 1))*math.MaxInt64 },
 		"clouds in order":              func(n int64) int64 { return n/10_000*100_000_000 + rng.Int64N(10_000) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			var p pending
+			var p watermark
 			p.reset(0)
 			truth := make([]int64, commits)
 			for n := range int64(commits) {
@@ -70,7 +70,7 @@ func TestPendingIsSmall(t *testing.T) {
 					t.Fatalf("%d steps, room for %d, after %d commits", len(p.steps), cap(p.steps), n)
 				}
 				if n%1000 == 0 {
-					p.passed(uint64(max(0, n-commits/2)))
+					p.advance(uint64(max(0, n-commits/2)))
 				}
 			}
 			for n := commits - 2; n >= 0; n-- {
@@ -78,8 +78,8 @@ func TestPendingIsSmall(t *testing.T) {
 			}
 			span := uint64(truth[commits-1]) - uint64(truth[1])
 			for n := uint64(commits / 2); n < commits; n += 997 {
-				got, want := p.before(n), truth[n]
-				if early := uint64(want) - uint64(got); got > want || early > pendingStep+span/(maxSteps/8) {
+				got, want := p.at(n), truth[n]
+				if early := uint64(want) - uint64(got); got > want || early > leastWidth+span/(maxSteps/8) {
 					t.Fatalf("before(%d) = %d, want %d or a little before", n, got, want)
 				}
 			}

@@ -7,17 +7,17 @@ import (
 	"pingline"
 )
 
-// pending knows how far back what is yet to be stored will change what readers
-// see: from each commit on, the earliest time at which it or a later one does. A
-// commit with an earlier one takes the place of those before it, and of times
-// within width one stands for all.
+// watermark tells the time before which no commit changes the stored points any
+// more. It keeps a step for each commit: the earliest time that the commit or a
+// later one changes. A commit with an earlier time replaces the steps before it, and
+// times within width share a step.
 //
-// There are at most maxSteps. When they are reached the width doubles, until
-// half of them are left: neighbours become one, with the earlier time and the
-// later number, which may tell too early a time, never too late a one. The width
-// shrinks again when little is left. A commit costs constant time on average.
-type pending struct {
-	from  uint64 // what is in commits before it is not known
+// There are at most maxSteps. At the limit the width doubles until half of the steps
+// are left: neighbours become one, with the earlier time and the later number. The
+// watermark can be too early therefore, never too late. The width shrinks again when
+// few steps are left. A commit costs constant time on average.
+type watermark struct {
+	from  uint64 // number; commits before it are not known
 	width int64  // ms; every time is a multiple of it, or was when it was noted
 	steps []step // in order of number and of time
 }
@@ -30,18 +30,18 @@ type step struct {
 }
 
 const (
-	pendingStep = 100     // ms, the least width
-	maxSteps    = 1 << 14 // 256 KiB
+	leastWidth = 100     // ms, the least width
+	maxSteps   = 1 << 14 // 256 KiB
 )
 
 // reset forgets all; commits from number next on will be told.
-func (p *pending) reset(next uint64) {
-	*p = pending{from: next, width: pendingStep, steps: p.steps[:0]}
+func (p *watermark) reset(next uint64) {
+	*p = watermark{from: next, width: leastWidth, steps: p.steps[:0]}
 }
 
 // add takes note of a commit, behind all others, that changes nothing before time
 // at; the largest int64 says that it stores nothing.
-func (p *pending) add(number uint64, at int64) {
+func (p *watermark) add(number uint64, at int64) {
 	if at == math.MaxInt64 {
 		return
 	}
@@ -51,8 +51,8 @@ func (p *pending) add(number uint64, at int64) {
 	}
 }
 
-func (p *pending) push(number uint64, at int64) {
-	p.width = max(p.width, pendingStep)
+func (p *watermark) push(number uint64, at int64) {
+	p.width = max(p.width, leastWidth)
 	at = max(at, math.MinInt64+p.width)
 	at -= (at%p.width + p.width) % p.width
 	n := len(p.steps)
@@ -64,7 +64,7 @@ func (p *pending) push(number uint64, at int64) {
 
 // widen doubles the width until half of maxSteps are left. One time far from the
 // others does not make them coarser.
-func (p *pending) widen() {
+func (p *watermark) widen() {
 	for len(p.steps) > maxSteps/2 {
 		p.width *= 2
 		all := p.steps
@@ -75,19 +75,19 @@ func (p *pending) widen() {
 	}
 }
 
-// passed forgets the commits before number next.
-func (p *pending) passed(next uint64) {
+// advance forgets the commits before number next.
+func (p *watermark) advance(next uint64) {
 	p.steps = p.steps[p.find(next):]
 	if len(p.steps) < maxSteps/8 {
-		p.width = max(p.width/2, pendingStep)
+		p.width = max(p.width/2, leastWidth)
 	}
 	p.from = max(p.from, next)
 }
 
-// before returns the time, ms, before which commit next and those behind it change
+// at returns the time, ms, before which commit next and those behind it change
 // nothing; the largest int64 if they store nothing, the smallest if that is not
 // known.
-func (p *pending) before(next uint64) int64 {
+func (p *watermark) at(next uint64) int64 {
 	if next < p.from {
 		return math.MinInt64
 	}
@@ -97,7 +97,7 @@ func (p *pending) before(next uint64) int64 {
 	return math.MaxInt64
 }
 
-func (p *pending) find(next uint64) int {
+func (p *watermark) find(next uint64) int {
 	return sort.Search(len(p.steps), func(i int) bool { return p.steps[i].number >= next })
 }
 
