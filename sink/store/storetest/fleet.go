@@ -1,3 +1,4 @@
+// Package storetest has the rides that stores are tested with.
 package storetest
 
 import (
