@@ -276,7 +276,7 @@ func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 	dst = binary.AppendVarint(dst, at-e.At)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.LatE7))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.LonE7))
-	for i, v := range [...]float32{e.Speed, e.Heading, e.Accuracy, e.Altitude, e.Battery} {
+	for i, v := range e.Numbers() {
 		if e.Known&(1<<i) != 0 {
 			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 		}
@@ -490,9 +490,10 @@ func (d *decoder) entry(e *Entry, at int64) {
 	e.At = at - d.varint()
 	e.LatE7, e.LonE7 = int32(d.u32()), int32(d.u32())
 	e.Known = Known(more & knownMask)
-	for i, dst := range [...]*float32{&e.Speed, &e.Heading, &e.Accuracy, &e.Altitude, &e.Battery} {
+	values := e.Numbers()
+	for i := range values {
 		if e.Known&(1<<i) != 0 {
-			*dst = d.f32()
+			values[i] = d.f32()
 		}
 	}
 	if more&flagCell != 0 {

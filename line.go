@@ -36,9 +36,9 @@ func AppendLine(dst []byte, e *Entry) []byte {
 	dst = append(append(dst, ",rider="...), e.Rider...)
 	dst = appendE7(append(dst, " lat="...), e.LatE7)
 	dst = appendE7(append(dst, ",lon="...), e.LonE7)
-	for i, v := range [...]float32{e.Speed, e.Heading, e.Accuracy, e.Altitude, e.Battery} {
+	for i, v := range e.Numbers() {
 		if e.Known&(1<<i) != 0 {
-			dst = append(append(append(dst, ','), optional[i].name...), '=')
+			dst = append(append(append(dst, ','), Numbers[i].Key...), '=')
 			dst = strconv.AppendFloat(dst, float64(v), 'f', -1, 32)
 		}
 	}

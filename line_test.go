@@ -115,9 +115,9 @@ func checkTags(t *testing.T, d *lineprotocol.Decoder, e *Entry) {
 func checkFields(t *testing.T, d *lineprotocol.Decoder, e *Entry) {
 	t.Helper()
 	want := map[string]any{"lat": e.LatE7, "lon": e.LonE7}
-	for i := range optional {
+	for i := range Numbers {
 		if k := HasSpeed << i; e.Has(k) {
-			want[optional[i].name] = optionalOf(&e.Fix, k)
+			want[Numbers[i].Key] = optionalOf(&e.Fix, k)
 		}
 	}
 	if e.Event != "" {

@@ -211,7 +211,7 @@ func appendSpot(dst []byte, s spot) []byte {
 
 func appendLine(dst []byte, l *line) []byte {
 	dst = appendSpot(append(dst, oneIf(l.crowded)), spotOf(&l.fix))
-	for _, v := range [...]float32{l.fix.Speed, l.fix.Heading, l.fix.Accuracy, l.fix.Altitude, l.fix.Battery} {
+	for _, v := range l.fix.Numbers() {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 	}
 	dst = append(dst, byte(l.fix.Known))
@@ -432,8 +432,9 @@ func (f *Filter) loadLine(d *decoder, i uint32, l *line, version byte) {
 	l.crowded = d.u8() == 1
 	s := d.spot()
 	l.fix = pingline.Fix{At: s.at, LatE7: s.lat, LonE7: s.lon}
-	for _, v := range [...]*float32{&l.fix.Speed, &l.fix.Heading, &l.fix.Accuracy, &l.fix.Altitude, &l.fix.Battery} {
-		*v = d.f32()
+	numbers := l.fix.Numbers()
+	for i := range numbers {
+		numbers[i] = d.f32()
 	}
 	l.fix.Known = pingline.Known(d.u8())
 	l.cell, l.subKey = d.u64(), d.u16()

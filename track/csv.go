@@ -50,13 +50,13 @@ func newCSV(in *bufio.Reader) (*table, error) {
 			continue
 		}
 		if has[f] {
-			return t, &pingline.FieldError{Field: fieldNames[f], Reason: "twice in the header"}
+			return t, &pingline.FieldError{Field: f.String(), Reason: "twice in the header"}
 		}
 		has[f] = true
 	}
 	for f := rider; f <= lon; f++ {
 		if !has[f] {
-			return t, &pingline.FieldError{Field: fieldNames[f], Reason: "not in the header"}
+			return t, &pingline.FieldError{Field: f.String(), Reason: "not in the header"}
 		}
 	}
 	return t, nil

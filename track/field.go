@@ -3,45 +3,41 @@ package track
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"time"
 
 	"pingline"
 )
 
-// field is one of the fields of POST /v1/pings.
+// field is one of the keys of POST /v1/pings.
 type field int
 
 const (
-	rider field = iota
-	ts
-	lat
-	lon
-	speed // from here to battery as the bits of pingline.Known
-	heading
-	accuracy
-	altitude
-	battery
-	device
-	event
-	trip
+	rider  = field(pingline.KeyRider)
+	ts     = field(pingline.KeyTS)
+	lat    = field(pingline.KeyLat)
+	lon    = field(pingline.KeyLon)
+	number = field(pingline.KeyNumbers) // the first of the optional numbers
+	device = field(pingline.KeyDevice)
+	event  = field(pingline.KeyEvent)
+	trip   = field(pingline.KeyTrip)
 
-	fields
+	fields        = field(pingline.Keys)
 	unknown field = -1
 )
 
-var fieldNames = [fields]string{
-	"rider_id", "ts", "lat", "lon", "speed", "heading", "accuracy", "altitude", "battery", "device_id", "event", "trip_id",
-}
+func (f field) String() string { return pingline.Key(f).String() }
 
 func fieldOf(name []byte) field {
-	for f, s := range fieldNames {
-		if string(name) == s {
-			return field(f)
-		}
+	if k, ok := pingline.KeyOf(name); ok {
+		return field(k)
 	}
 	return unknown
 }
+
+// numberOf returns the field of one optional number.
+func numberOf(k pingline.Known) field { return number + field(bits.TrailingZeros8(uint8(k))) }
 
 // row is the values of one ping as text: nil if absent.
 type row [fields][]byte
@@ -71,7 +67,7 @@ func (n *names) of(b []byte) string {
 func (r *row) ping(p *pingline.Ping, n *names) error {
 	for f := rider; f <= lon; f++ {
 		if r[f] == nil {
-			return &pingline.FieldError{Field: fieldNames[f], Reason: "missing"}
+			return &pingline.FieldError{Field: f.String(), Reason: "missing"}
 		}
 	}
 	if err := r.setNames(p, n); err != nil {
@@ -82,8 +78,8 @@ func (r *row) ping(p *pingline.Ping, n *names) error {
 		return err
 	}
 	p.At = at
-	var number [battery + 1]float64
-	for f := lat; f <= battery; f++ {
+	var values [device]float64
+	for f := lat; f < device; f++ {
 		if r[f] == nil {
 			continue
 		}
@@ -91,14 +87,14 @@ func (r *row) ping(p *pingline.Ping, n *names) error {
 		if err != nil && math.Abs(v) <= math.MaxFloat64 { // too large is out of range, not wrong
 			return wrongType(f)
 		}
-		number[f] = v
+		values[f] = v
 	}
-	if err := p.SetPosition(number[lat], number[lon]); err != nil {
+	if err := p.SetPosition(values[lat], values[lon]); err != nil {
 		return err
 	}
-	for f := speed; f <= battery; f++ {
+	for f := number; f < device; f++ {
 		if r[f] != nil {
-			p.SetOptional(pingline.HasSpeed<<(f-speed), number[f]) // out of range is unknown
+			p.SetOptional(1<<(f-number), values[f]) // out of range is unknown
 		}
 	}
 	return nil
@@ -106,12 +102,12 @@ func (r *row) ping(p *pingline.Ping, n *names) error {
 
 func (r *row) setNames(p *pingline.Ping, n *names) error {
 	p.Rider = n.of(r[rider])
-	if err := pingline.CheckName(fieldNames[rider], p.Rider); err != nil {
+	if err := pingline.CheckName(rider.String(), p.Rider); err != nil {
 		return err
 	}
 	if r[device] != nil {
 		p.Device = n.of(r[device])
-		if err := pingline.CheckName(fieldNames[device], p.Device); err != nil {
+		if err := pingline.CheckName(device.String(), p.Device); err != nil {
 			return err
 		}
 	}
@@ -123,7 +119,7 @@ func (r *row) setNames(p *pingline.Ping, n *names) error {
 	}
 	if r[trip] != nil {
 		p.Trip = n.of(r[trip])
-		return pingline.CheckName(fieldNames[trip], p.Trip)
+		return pingline.CheckName(trip.String(), p.Trip)
 	}
 	return nil
 }
@@ -133,10 +129,10 @@ func wrongType(f field) error {
 	if f == rider || f >= device {
 		reason = "not a string"
 	}
-	return &pingline.FieldError{Field: fieldNames[f], Reason: reason}
+	return &pingline.FieldError{Field: f.String(), Reason: reason}
 }
 
-var errTime = &pingline.FieldError{Field: fieldNames[ts], Reason: "neither whole ms since 1970 nor an RFC 3339 time"}
+var errTime = &pingline.FieldError{Field: ts.String(), Reason: "neither whole ms since 1970 nor an RFC 3339 time"}
 
 // Times are those that RFC 3339 can tell, ms since 1970.
 const (
@@ -158,7 +154,7 @@ func parseTime(s string) (int64, error) {
 		}
 	}
 	if ms < firstTime || ms > lastTime {
-		return 0, &pingline.FieldError{Field: fieldNames[ts], Reason: fmt.Sprintf("%d ms since 1970 is not in the years 0 to 9999", ms)}
+		return 0, &pingline.FieldError{Field: ts.String(), Reason: fmt.Sprintf("%d ms since 1970 is not in the years 0 to 9999", ms)}
 	}
 	return ms, nil
 }

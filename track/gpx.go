@@ -143,13 +143,13 @@ func gpxField(name string) field {
 	case "time":
 		return ts
 	case "ele":
-		return altitude
+		return numberOf(pingline.HasAltitude)
 	case "speed":
-		return speed
+		return numberOf(pingline.HasSpeed)
 	case "course", "bearing", "heading":
-		return heading
+		return numberOf(pingline.HasHeading)
 	case "accuracy":
-		return accuracy
+		return numberOf(pingline.HasAccuracy)
 	}
 	return unknown
 }

@@ -14,6 +14,14 @@ import (
 	"pingline"
 )
 
+// numberKeys is each optional number as it begins in JSON.
+var numberKeys = func() (keys [len(pingline.Numbers)]string) {
+	for i := range keys {
+		keys[i] = `,"` + pingline.Numbers[i].Key + `":`
+	}
+	return keys
+}()
+
 // AppendPing appends p in the JSON form of POST /v1/pings, without a newline.
 // Unknown numbers and empty names are left out; the names must be valid. What
 // a reader makes of it equals p.
@@ -25,20 +33,10 @@ func AppendPing(dst []byte, p *pingline.Ping) []byte {
 	dst = strconv.AppendInt(append(dst, `,"ts":`...), p.At, 10)
 	dst = appendFixed(append(dst, `,"lat":`...), int64(p.LatE7), 7)
 	dst = appendFixed(append(dst, `,"lon":`...), int64(p.LonE7), 7)
-	if p.Known&pingline.HasSpeed != 0 {
-		dst = appendNumber(append(dst, `,"speed":`...), p.Speed)
-	}
-	if p.Known&pingline.HasHeading != 0 {
-		dst = appendNumber(append(dst, `,"heading":`...), p.Heading)
-	}
-	if p.Known&pingline.HasAccuracy != 0 {
-		dst = appendNumber(append(dst, `,"accuracy":`...), p.Accuracy)
-	}
-	if p.Known&pingline.HasAltitude != 0 {
-		dst = appendNumber(append(dst, `,"altitude":`...), p.Altitude)
-	}
-	if p.Known&pingline.HasBattery != 0 {
-		dst = appendNumber(append(dst, `,"battery":`...), p.Battery)
+	for i, v := range p.Numbers() {
+		if p.Known&(1<<i) != 0 {
+			dst = appendNumber(append(dst, numberKeys[i]...), v)
+		}
 	}
 	if p.Event != "" {
 		dst = append(append(append(dst, `,"event":"`...), p.Event...), '"')

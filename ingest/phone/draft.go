@@ -1,64 +1,47 @@
 package phone
 
+import "pingline"
+
 // Field is a key of a ping, in the order in which they are checked. Its String is
 // the key in our own form, and in metrics.
 type Field uint8
 
-// The fields of a ping.
+// The fields of a ping: each is its pingline.Key and 1.
 const (
-	NoField  Field = iota
-	Rider          // name, required
-	TS             // time, required
-	Lat            // degrees, required
-	Lon            // degrees, required
-	Speed          // m/s; from here on in the order of the bits of pingline.Known
-	Heading        // degrees clockwise from north
-	Accuracy       // metres
-	Altitude       // metres
-	Battery        // [0, 1]
-	Device         // name
-	Event          // name
-	Trip           // name
-	fields
+	NoField Field = 0
+	Rider         = 1 + Field(pingline.KeyRider)  // name, required
+	TS            = 1 + Field(pingline.KeyTS)     // time, required
+	Lat           = 1 + Field(pingline.KeyLat)    // degrees, required
+	Lon           = 1 + Field(pingline.KeyLon)    // degrees, required
+	Device        = 1 + Field(pingline.KeyDevice) // name
+	Event         = 1 + Field(pingline.KeyEvent)  // name
+	Trip          = 1 + Field(pingline.KeyTrip)   // name
+	fields        = 1 + Field(pingline.Keys)
 
 	required = 1<<Rider | 1<<TS | 1<<Lat | 1<<Lon
 )
 
-var fieldNames = [fields]string{
-	"syntax", "rider_id", "ts", "lat", "lon",
-	"speed", "heading", "accuracy", "altitude", "battery",
-	"device_id", "event", "trip_id",
-}
+// The optional numbers, in the units of pingline.Numbers and in its order. They lie
+// behind Lon and before Device.
+const (
+	Speed Field = iota + 1 + Field(pingline.KeyNumbers)
+	Heading
+	Accuracy
+	Altitude
+	Battery
+)
 
-func (f Field) String() string { return fieldNames[f] }
+func (f Field) String() string {
+	if f == NoField {
+		return "syntax"
+	}
+	return pingline.Key(f - 1).String()
+}
 
 // FieldOf returns the field with a key, or NoField.
 func FieldOf(key []byte) Field {
-	switch string(key) {
-	case "rider_id":
-		return Rider
-	case "ts":
-		return TS
-	case "lat":
-		return Lat
-	case "lon":
-		return Lon
-	case "speed":
-		return Speed
-	case "heading":
-		return Heading
-	case "accuracy":
-		return Accuracy
-	case "altitude":
-		return Altitude
-	case "battery":
-		return Battery
-	case "device_id":
-		return Device
-	case "event":
-		return Event
-	case "trip_id":
-		return Trip
+	if k, ok := pingline.KeyOf(key); ok {
+		return 1 + Field(k)
 	}
 	return NoField
 }

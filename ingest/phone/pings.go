@@ -133,7 +133,7 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 		return &pingline.FieldError{Field: Field(bits.TrailingZeros16(missing)).String(), Reason: "missing"}
 	}
 	ping.Rider, ping.At = d.name[Rider], d.at
-	if err := pingline.CheckName("rider_id", ping.Rider); err != nil {
+	if err := pingline.CheckName(Rider.String(), ping.Rider); err != nil {
 		return err
 	}
 	times := p.limits.Times
@@ -151,7 +151,7 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 			return err
 		}
 	}
-	for f := Speed; f <= Battery; f++ {
+	for f := Speed; f < Device; f++ {
 		if d.given&(1<<f) != 0 && ping.SetOptional(pingline.HasSpeed<<(f-Speed), d.number[f]) {
 			p.outOfRange[f]++
 		}
@@ -162,7 +162,7 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 func (d *Draft) checkNames(ping *pingline.Ping) error {
 	if d.given&(1<<Device) != 0 {
 		ping.Device = d.name[Device]
-		if err := pingline.CheckName("device_id", ping.Device); err != nil {
+		if err := pingline.CheckName(Device.String(), ping.Device); err != nil {
 			return err
 		}
 	}
@@ -174,7 +174,7 @@ func (d *Draft) checkNames(ping *pingline.Ping) error {
 	}
 	if d.given&(1<<Trip) != 0 {
 		ping.Trip = d.name[Trip]
-		return pingline.CheckName("trip_id", ping.Trip)
+		return pingline.CheckName(Trip.String(), ping.Trip)
 	}
 	return nil
 }

@@ -98,47 +98,51 @@ func (s *Server) partitions(c *fiber.Ctx, r *reading) error {
 	return s.answer(c, r, fiber.MIMEApplicationJSON, bytes.NewReader(body), len(body))
 }
 
-// storedPoint is a stored ping as JSON: the keys it was sent with, and what became of
-// it.
-type storedPoint struct {
-	Device   string   `json:"device_id,omitempty"`
-	TS       int64    `json:"ts"`
-	Lat      float64  `json:"lat"`
-	Lon      float64  `json:"lon"`
-	Speed    *float32 `json:"speed,omitempty"`
-	Heading  *float32 `json:"heading,omitempty"`
-	Accuracy *float32 `json:"accuracy,omitempty"`
-	Altitude *float32 `json:"altitude,omitempty"`
-	Battery  *float32 `json:"battery,omitempty"`
-	Event    string   `json:"event,omitempty"`
-	Trip     string   `json:"trip_id,omitempty"`
-	Cell     string   `json:"cell,omitempty"`
-	Skipped  uint32   `json:"skipped,omitempty"`
-	Late     bool     `json:"late,omitempty"`
-}
-
-func pointOf(e *pingline.Entry) storedPoint {
-	p := storedPoint{
-		Device: e.Device, TS: e.At, Lat: e.Lat(), Lon: e.Lon(),
-		Event: e.Event, Trip: e.Trip, Skipped: e.Skipped, Late: e.Late,
+// numberKeys is how the answer names each optional number.
+var numberKeys = func() (keys [len(pingline.Numbers)]string) {
+	for i := range keys {
+		keys[i] = `,"` + pingline.Numbers[i].Key + `":`
 	}
-	for i, f := range [...]struct {
-		to   **float32
-		from *float32
-	}{{&p.Speed, &e.Speed}, {&p.Heading, &e.Heading}, {&p.Accuracy, &e.Accuracy}, {&p.Altitude, &e.Altitude}, {&p.Battery, &e.Battery}} {
-		if e.Has(1 << i) {
-			*f.to = f.from
+	return keys
+}()
+
+// appendStored appends a stored ping as JSON: the keys it was sent with, the numbers
+// that are known, and the decisions about it. The texts may be those of another
+// writer.
+func appendStored(dst []byte, e *pingline.Entry) []byte {
+	dst = append(dst, '{')
+	if e.Device != "" {
+		dst = append(appendJSON(append(dst, `"device_id":`...), e.Device), ',')
+	}
+	dst = strconv.AppendInt(append(dst, `"ts":`...), e.At, 10)
+	dst = appendJSON(append(dst, `,"lat":`...), e.Lat())
+	dst = appendJSON(append(dst, `,"lon":`...), e.Lon())
+	for i, v := range e.Numbers() {
+		if e.Has(1<<i) && v-v == 0 { // finite: JSON has no other
+			dst = appendJSON(append(dst, numberKeys[i]...), v)
 		}
 	}
-	if e.Cell != 0 {
-		p.Cell = strconv.FormatUint(e.Cell, 16)
+	if e.Event != "" {
+		dst = appendJSON(append(dst, `,"event":`...), e.Event)
 	}
-	return p
+	if e.Trip != "" {
+		dst = appendJSON(append(dst, `,"trip_id":`...), e.Trip)
+	}
+	if e.Cell != 0 {
+		dst = append(strconv.AppendUint(append(dst, `,"cell":"`...), e.Cell, 16), '"')
+	}
+	if e.Skipped != 0 {
+		dst = strconv.AppendUint(append(dst, `,"skipped":`...), uint64(e.Skipped), 10)
+	}
+	if e.Late {
+		dst = append(dst, `,"late":true`...)
+	}
+	return append(dst, '}')
 }
 
 // pointsOf is the points of list, from one time on after the other, as JSON.
 func pointsOf(list []pingline.Entry) func(dst []byte) []byte {
-	return eachOf(len(list), func(dst []byte, i int) []byte { return appendJSON(dst, pointOf(&list[i])) })
+	return eachOf(len(list), func(dst []byte, i int) []byte { return appendStored(dst, &list[i]) })
 }
 
 // appendJSON appends v, or null if it has no form in JSON, as a number that another

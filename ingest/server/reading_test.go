@@ -159,19 +159,24 @@ func TestLongAnswersOfManyShards(t *testing.T) {
 	}
 }
 
-// A number that JSON cannot say, from another writer, spoils one point.
+// A number that JSON cannot say, from another writer, is left out of its point.
 func TestPointsOfAnotherWriter(t *testing.T) {
 	r := longTrack(3)
 	track := r.Track
 	r.Track = func(ctx context.Context, q TrackQuery) (Points, error) {
 		p, err := track(ctx, q)
+		p.List[1].SetOptional(pingline.HasSpeed, 1)
+		p.List[1].SetOptional(pingline.HasHeading, 90)
 		p.List[1].Speed = float32(math.Inf(1))
 		return p, err
 	}
 	_, url := testServer(t, Config{Reader: r})
-	a, status := get[struct{ Pings []*storedPoint }](t, url+"/v1/riders/r/track")
+	a, status := get[struct{ Pings []map[string]any }](t, url+"/v1/riders/r/track")
 	if status != 200 || len(a.Pings) != 3 || a.Pings[0] == nil || a.Pings[2] == nil {
-		t.Errorf("%d, %+v", status, a.Pings)
+		t.Fatalf("%d, %+v", status, a.Pings)
+	}
+	if _, there := a.Pings[1]["speed"]; there || a.Pings[1]["heading"] != 90.0 {
+		t.Errorf("%+v, want no speed and a heading of 90", a.Pings[1])
 	}
 }
 

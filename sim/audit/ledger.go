@@ -76,7 +76,7 @@ func (l *Ledger) add(p *pingline.Ping, v pingline.Verdict, maxError, accuracyCap
 func (l *Ledger) recordOf(p *pingline.Ping) record {
 	return record{
 		at: p.At, lat: p.LatE7, lon: p.LonE7, known: p.Known, event: l.eventID(p.Event),
-		numbers: [5]float32{p.Speed, p.Heading, p.Accuracy, p.Altitude, p.Battery},
+		numbers: *p.Numbers(),
 	}
 }
 

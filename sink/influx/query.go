@@ -49,14 +49,30 @@ func (b *Bucket) Points(ctx context.Context, q store.Query, each func(e *pinglin
 	return nil
 }
 
-// fields are the columns of a row behind its time, in the order setField knows.
-var fields = [...]string{"lat", "lon", "speed", "heading", "accuracy", "altitude", "battery", "event", "trip", "skipped"}
+// The columns of a row behind its time: the position, the optional numbers in the
+// order of their table, and the rest.
+const (
+	columnLat = iota
+	columnLon
+	columnNumbers
+	columnEvent = iota + len(pingline.Numbers) - 1
+	columnTrip
+	columnSkipped
+)
+
+var fields = func() []string {
+	list := []string{columnLat: "lat", columnLon: "lon", columnEvent: "event", columnTrip: "trip", columnSkipped: "skipped"}
+	for i := range pingline.Numbers {
+		list[columnNumbers+i] = pingline.Numbers[i].Key
+	}
+	return list
+}()
 
 // selectPoints groups by the tags, so that each is told once a series: that is
 // twice as fast as tags in every row.
 func selectPoints(from *mapping, q store.Query) url.Values {
 	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %d AND time < %dms`,
-		identifiers(fields[:]...), identifiers(pingline.Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
+		identifiers(fields...), identifiers(pingline.Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
 	if q.Rider != "" {
 		iql += ` AND "rider" = ` + literal(q.Rider)
 	}
@@ -215,19 +231,19 @@ func (v *row) UnmarshalJSON(b []byte) error {
 			timed = err == nil
 			v.fix.At = pingline.FloorMilli(ns)
 			v.nano = ns - v.fix.At*pingline.NanosPerMilli
-		case i == 0:
+		case i == columnLat:
 			lat = number(value, 64)
-		case i == 1:
+		case i == columnLon:
 			lon = number(value, 64)
-		case i <= 6:
+		case i < columnEvent:
 			if f := number(value, 32); f == f {
-				v.fix.SetOptional(pingline.HasSpeed<<(i-2), f)
+				v.fix.SetOptional(1<<(i-columnNumbers), f)
 			}
-		case i == 7:
+		case i == columnEvent:
 			v.event = text(value)
-		case i == 8:
+		case i == columnTrip:
 			v.trip = text(value)
-		case i == 9:
+		case i == columnSkipped:
 			if n, err := strconv.ParseUint(string(value), 10, 32); err == nil {
 				v.skipped = uint32(n)
 			}

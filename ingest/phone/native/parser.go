@@ -58,7 +58,7 @@ func (p *parser) body() error {
 }
 
 const (
-	numbers = 1<<phone.Lat | 1<<phone.Lon | 1<<phone.Speed | 1<<phone.Heading | 1<<phone.Accuracy | 1<<phone.Altitude | 1<<phone.Battery
+	numbers = 1<<phone.Device - 1<<phone.Lat // from Lat to the last of the optional ones
 	names   = 1<<phone.Rider | 1<<phone.Device | 1<<phone.Event | 1<<phone.Trip
 )
 
