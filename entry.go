@@ -9,7 +9,7 @@ import (
 	"unsafe"
 )
 
-// Verdict is what became of a ping.
+// Verdict is the fate of a ping.
 type Verdict uint8
 
 // The verdicts. Only Accepted, Held and Redundant reach the log.
@@ -128,7 +128,7 @@ func (e *Entry) StoredAt() (ms int64, ok bool) {
 // Stored reports whether the entry is a ping that is to be written to the store.
 func (e *Entry) Stored() bool { return e.Verdict == Accepted || e.Kind.Replayed() }
 
-// CommitHeader says what all entries of one commit share.
+// CommitHeader holds the facts that all entries of one commit share.
 type CommitHeader struct {
 	Node        string  // who wrote it, at most 255 bytes
 	At          int64   // ms since 1970, writer's clock
@@ -232,7 +232,7 @@ func AppendCommitHeader(dst []byte, h *CommitHeader) []byte {
 func SetCommitEntries(b []byte, n uint32) { binary.LittleEndian.PutUint32(b[1:], n) }
 
 // AppendEntry appends e's binary form to dst; at is the At of its commit. The
-// entry's names must be valid; what SetOptional and SetPosition accept is.
+// entry's names must be valid; any number is that SetOptional and SetPosition accept.
 func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 	switch {
 	case e.IsLine():
@@ -299,7 +299,7 @@ func appendName(dst []byte, s string) []byte {
 // resolution, 7 base cell, 15 digits of 3 bits, those beyond the resolution 7.
 // Packed it is base cell and used digits, then 4 bits of resolution, so that a
 // cell of resolution 5 takes four bytes. Resolution 15, where no digit is unused,
-// is not packed, and neither is what has another form: they are unpackable.
+// is not packed, and neither is a number of another form: they are unpackable.
 const unpackable = 15
 
 func packCell(c uint64) uint64 {

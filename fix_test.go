@@ -47,7 +47,7 @@ func TestKeys(t *testing.T) {
 		t.Errorf("keys are %q, want %q", KeyNames, want)
 	}
 	for k, name := range KeyNames {
-		if got, ok := KeyOf([]byte(name)); !ok || got != Key(k) || got.String() != name {
+		if got, ok := KeyOf([]byte(name)); !ok || got != PingKey(k) || got.String() != name {
 			t.Errorf("KeyOf(%s) = %d, %v, want %d", name, got, ok, k)
 		}
 		for _, other := range []string{name[1:], name[:len(name)-1], name + "x", "x" + name[1:], strings.ToUpper(name), name[:len(name)-1] + "\xff"} {

@@ -1,17 +1,17 @@
 package pingline
 
-// Key is a key of a ping's JSON form, which is that of a column in track files. The
+// PingKey is a key of a ping's JSON form, which is that of a column in track files. The
 // optional numbers are KeyNumbers and those behind it, as the table Numbers has them.
-type Key uint8
+type PingKey uint8
 
 // The keys, those that a ping must have first.
 const (
-	KeyRider Key = iota
+	KeyRider PingKey = iota
 	KeyTS
 	KeyLat
 	KeyLon
 	KeyNumbers
-	KeyDevice Key = iota + numbers - 1
+	KeyDevice PingKey = iota + numbers - 1
 	KeyEvent
 	KeyTrip
 
@@ -41,17 +41,17 @@ var KeyNames = func() (names [Keys]string) {
 		KeyDevice: keyDevice, KeyEvent: keyEvent, KeyTrip: keyTrip,
 	}
 	for i := range Numbers {
-		names[KeyNumbers+Key(i)] = Numbers[i].Key
+		names[KeyNumbers+PingKey(i)] = Numbers[i].Key
 	}
 	return names
 }()
 
-func (k Key) String() string { return KeyNames[k] }
+func (k PingKey) String() string { return KeyNames[k] }
 
 // KeyOf returns the key of that name, or false if there is none. It is a switch
 // because the parser asks it about every key of every ping: a hash table made the
 // parser slower by 8 %.
-func KeyOf(name []byte) (Key, bool) {
+func KeyOf(name []byte) (PingKey, bool) {
 	switch string(name) {
 	case keyRider:
 		return KeyRider, true

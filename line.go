@@ -128,8 +128,8 @@ func appendNano(dst []byte, ms, nano int64) []byte {
 
 // nano returns which ns of its ms e is stored at: if it is apart, the 64-bit
 // FNV-1a of latitude and longitude (1e-7 degree, little endian) and event,
-// brought into [1, 999999]. It is what makes a ping sent again the same point,
-// and must not change.
+// brought into [1, 999999]. A ping sent again is the same point by it, so that it
+// must not change.
 func (e *Entry) nano() int64 {
 	if !e.Apart {
 		return 0

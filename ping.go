@@ -1,10 +1,10 @@
 // Package pingline holds the words that all of Pingline shares: the location
-// ping a phone sends, the rules it must meet, the entry it becomes in the log
-// and the line it becomes in InfluxDB.
+// ping a phone sends, the rules it must meet, the entry it becomes in the log, and
+// the point that is stored beside pings.
 //
-// The package promises that what an Entry says survives encoding bit for bit,
-// and that a field a phone did not send stays unknown rather than zero. It does
-// no I/O and imports nothing of ours.
+// The package promises that an Entry survives encoding bit for bit, and that a
+// field a phone did not send stays unknown rather than zero. It does no I/O and
+// imports no other package of Pingline.
 package pingline
 
 import (
@@ -15,7 +15,7 @@ import (
 
 // Errors that more than one package tells apart.
 var (
-	// ErrInvalid is wrapped by every refusal of a ping for what it says.
+	// ErrInvalid is wrapped by every refusal of a ping for its content.
 	ErrInvalid = errors.New("invalid ping")
 	// ErrCorrupt is wrapped by every refusal of bytes read back from the log.
 	ErrCorrupt = errors.New("corrupt log entry")
@@ -50,7 +50,7 @@ func (p *Ping) Validate() error {
 		return err
 	}
 	for _, n := range [...]struct {
-		key  Key
+		key  PingKey
 		name string
 	}{{KeyDevice, p.Device}, {KeyTrip, p.Trip}} {
 		if n.name == "" {

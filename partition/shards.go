@@ -9,7 +9,7 @@
 // written. Adding a shard to n moves about 1/(n+1) of the keys, all of them to
 // the new one.
 //
-// What the package remembers (where cells lie, which are hot) is bounded, is
+// The memory of the package (where cells lie, which are hot) is bounded, is
 // there for speed and balance only, and may be lost at any time.
 package partition
 

@@ -11,7 +11,7 @@ import (
 // Measurement is the name of the measurement that totals are stored under.
 const Measurement = "cell_activity"
 
-// CellActivity is what happened in one cell in one window.
+// CellActivity is the activity in one cell in one window.
 type CellActivity struct {
 	Cell   uint64        // H3
 	Res    int           // its resolution

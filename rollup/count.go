@@ -138,7 +138,7 @@ func (r *Rollup) ping(e *pingline.Entry, at position) {
 		cell = partition.Parent(cell, r.cfg.Resolutions[w.res])
 	}
 	used := r.memory.used
-	w.tally(&r.memory, cell).add(&r.memory, e, at.Next, rider)
+	w.aggregate(&r.memory, cell).add(&r.memory, e, at.Next, rider)
 	w.bytes += r.memory.used - used
 	w.last = at.Next
 	if at.Next >= r.began {

@@ -320,7 +320,7 @@ func TestFlood(t *testing.T) {
 			r.turn(testContext(t), math.MaxInt64)
 			stats := r.Stats()
 			t.Logf("at most %d bytes; %+v", most, stats)
-			if most > limit+sketchBytes {
+			if most > limit+estimatorBytes {
 				t.Errorf("%d bytes are in use, more than %d", most, limit)
 			}
 			if small := limit < 128<<20; small != (stats.Coarsened > 0) {

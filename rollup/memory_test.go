@@ -101,7 +101,7 @@ func check(t *testing.T, when string, says, is, limit int64) {
 	if float64(is) > 1.3*float64(says)+fixed || float64(says) > 1.5*float64(is)+fixed {
 		t.Errorf("%s: the account says %d bytes, the heap %d", when, says, is)
 	}
-	if says > limit+sketchBytes {
+	if says > limit+estimatorBytes {
 		t.Errorf("%s: the account says %d bytes, more than %d", when, says, limit)
 	}
 }

@@ -89,7 +89,7 @@ func (r *Rollup) holds(at position) int64 {
 	return r.cfg.Log.BytesSince(at.Next) - r.cfg.Log.BytesSince(r.next.Next)
 }
 
-// keep makes the record what it is now.
+// keep brings the record up to date.
 func (r *Rollup) keep() {
 	at := r.origin(false)
 	if r.holds(at) > r.cfg.Log.Limit()/8 {

@@ -20,21 +20,21 @@ func riderHash(seed maphash.Seed, name string) uint64 {
 }
 
 // exactRiders is how many riders a set counts exactly: so many take half as much
-// memory as a sketch, and are counted a hundred times faster. Beyond, it estimates:
+// memory as an estimator, and are counted a hundred times faster. Beyond, it estimates:
 // HyperLogLog of precision 16 has a standard error of 0.4 %.
 const exactRiders = 6000
 
 // riders is a set of riders, and which of them were seen moving. Its zero value
 // is empty. What it takes is memory's; reset gives it back.
 type riders struct {
-	slots  []uint64 // open addressing, at most three quarters full; 0 is free
-	n      int      // riders in slots
-	moving int      // those of them with movingBit
-	many   *sketch  // instead of slots, beyond exactRiders
+	slots  []uint64   // open addressing, at most three quarters full; 0 is free
+	n      int        // riders in slots
+	moving int        // those of them with movingBit
+	many   *estimator // instead of slots, beyond exactRiders
 }
 
-// sketch estimates how many riders there are.
-type sketch struct{ all, moving *hyperloglog.Sketch }
+// estimator estimates how many riders there are.
+type estimator struct{ all, moving *hyperloglog.Sketch }
 
 // add adds a rider, or that it was seen moving.
 func (s *riders) add(m *memory, rider uint64) {
@@ -86,7 +86,7 @@ func (s *riders) grow(m *memory) {
 // estimate gives up the exact count.
 func (s *riders) estimate(m *memory) {
 	old := s.slots
-	*s = riders{many: m.sketch()}
+	*s = riders{many: m.estimator()}
 	for _, rider := range old {
 		if rider != 0 {
 			s.many.add(rider)
@@ -123,18 +123,18 @@ func (s *riders) count() (all, moving uint64) {
 // reset empties s.
 func (s *riders) reset(m *memory) {
 	m.freeTable(s.slots)
-	m.freeSketch(s.many)
+	m.freeEstimator(s.many)
 	*s = riders{}
 }
 
-func (s *sketch) add(rider uint64) {
+func (s *estimator) add(rider uint64) {
 	s.all.InsertHash(rider &^ movingBit)
 	if rider&movingBit != 0 {
 		s.moving.InsertHash(rider &^ movingBit)
 	}
 }
 
-func (s *sketch) merge(o *sketch) {
+func (s *estimator) merge(o *estimator) {
 	for _, pair := range [...][2]*hyperloglog.Sketch{{s.all, o.all}, {s.moving, o.moving}} {
 		if err := pair[0].Merge(pair[1]); err != nil {
 			panic(err) // they differ in precision: no two of ours do
@@ -142,26 +142,26 @@ func (s *sketch) merge(o *sketch) {
 	}
 }
 
-// memory hands out what the counts are kept in, again and again, and knows how
+// memory hands out the blocks that counts are kept in, again and again, and knows how
 // much of it is in use. Its zero value keeps nothing that is given back.
 type memory struct {
-	used     int64          // bytes handed out
-	spare    int64          // bytes given back and kept
-	most     int64          // spare ones
-	least    int64          // spare ones that are kept though few are in use
-	tables   [16][][]uint64 // given back, by the logarithm of their size
-	sketches []*sketch      // given back
+	used       int64          // bytes handed out
+	spare      int64          // bytes given back and kept
+	most       int64          // spare ones
+	least      int64          // spare ones that are kept though few are in use
+	tables     [16][][]uint64 // given back, by the logarithm of their size
+	estimators []*estimator   // given back
 }
 
 const (
-	sketchBytes = 2 << 16 // two of a byte for each register
-	listed      = 32      // about what the place of a spare table in its list takes
+	estimatorBytes = 2 << 16 // two of a byte for each register
+	listed         = 32      // about what the place of a spare table in its list takes
 )
 
 // newMemory returns the memory of someone who may take limit bytes.
 func newMemory(limit int64) memory { return memory{most: limit / 4, least: limit / 32} }
 
-// tidy gives up what is spare if that is more than is in use: it was needed once,
+// tidy gives up the spare blocks if they are more than those in use: they were needed once,
 // and is not likely to be soon.
 func (m *memory) tidy() {
 	if m.spare > max(m.least, m.used) {
@@ -169,9 +169,9 @@ func (m *memory) tidy() {
 	}
 }
 
-// drop gives up what is spare.
+// drop gives up the spare blocks.
 func (m *memory) drop() {
-	m.spare, m.sketches = 0, nil
+	m.spare, m.estimators = 0, nil
 	clear(m.tables[:])
 }
 
@@ -203,27 +203,27 @@ func (m *memory) freeTable(t []uint64) {
 	*list = append(*list, t)
 }
 
-func (m *memory) sketch() *sketch {
-	m.used += sketchBytes
-	if last := len(m.sketches) - 1; last >= 0 {
-		s := m.sketches[last]
-		m.sketches = m.sketches[:last]
-		m.spare -= sketchBytes
+func (m *memory) estimator() *estimator {
+	m.used += estimatorBytes
+	if last := len(m.estimators) - 1; last >= 0 {
+		s := m.estimators[last]
+		m.estimators = m.estimators[:last]
+		m.spare -= estimatorBytes
 		return s
 	}
-	return &sketch{all: hyperloglog.New16NoSparse(), moving: hyperloglog.New16NoSparse()}
+	return &estimator{all: hyperloglog.New16NoSparse(), moving: hyperloglog.New16NoSparse()}
 }
 
-func (m *memory) freeSketch(s *sketch) {
+func (m *memory) freeEstimator(s *estimator) {
 	if s == nil {
 		return
 	}
-	m.used -= sketchBytes
-	if m.spare+sketchBytes > m.most {
+	m.used -= estimatorBytes
+	if m.spare+estimatorBytes > m.most {
 		return
 	}
-	m.spare += sketchBytes
+	m.spare += estimatorBytes
 	s.all.Reset()
 	s.moving.Reset()
-	m.sketches = append(m.sketches, s)
+	m.estimators = append(m.estimators, s)
 }

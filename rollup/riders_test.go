@@ -55,7 +55,7 @@ func TestRiders(t *testing.T) {
 	}
 }
 
-// Merging sketches is the same as filling one.
+// Merging estimators is the same as filling one.
 func TestSketchMerges(t *testing.T) {
 	seed := maphash.MakeSeed()
 	var m memory
@@ -76,23 +76,23 @@ func TestSketchMerges(t *testing.T) {
 	}
 }
 
-// The standard error of the library's sketch is what theory says, so that 2 %
+// The standard error of the library's estimator is what theory says, so that 2 %
 // are five of it.
 func TestSketchError(t *testing.T) {
-	const sketches, n = 60, 20_000
+	const estimators, n = 60, 20_000
 	var m memory
 	square := 0.0
-	for range sketches {
+	for range estimators {
 		seed := maphash.MakeSeed()
-		s := m.sketch()
+		s := m.estimator()
 		for i := range n {
 			s.add(riderHash(seed, fmt.Sprint(i)))
 		}
 		off := float64(s.all.Estimate())/n - 1
 		square += off * off
-		m.freeSketch(s)
+		m.freeEstimator(s)
 	}
-	off := math.Sqrt(square / sketches)
+	off := math.Sqrt(square / estimators)
 	t.Logf("standard error %.2f %%", 100*off)
 	if off > 0.008 {
 		t.Errorf("standard error %.2f %%, want 0.4", 100*off)

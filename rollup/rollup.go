@@ -10,9 +10,9 @@
 //
 // Neither a crash nor a late ping ever writes a part over a whole. Memory is
 // bounded, and so is how much of the log is held back; at either bound windows
-// become coarser or close early, and that is counted. What it does not promise:
+// become coarser or close early, and that is counted. The package does not promise
 // that a total is there when the log lost pings (it is too small then), or when
-// the caller cannot take lines for so long that the log would fill.
+// the caller cannot take points for so long that the log would fill.
 package rollup
 
 import (
@@ -129,7 +129,7 @@ func CheckWindows(list []time.Duration) error {
 	return nil
 }
 
-// Rollup counts what the log holds. Run is for one caller; everything else is
+// Rollup counts the pings of the log. Run is for one caller; everything else is
 // safe for concurrent use.
 type Rollup struct {
 	cfg      Config
@@ -140,7 +140,7 @@ type Rollup struct {
 	now      func() int64 // our own clock, ms since 1970
 	view     *view
 
-	// What Run's goroutine reads and writes.
+	// Run's goroutine alone reads and writes these.
 	next     queue.Cursor // of the log
 	last     uint64       // of the log when it was opened: up to there an earlier process may have read
 	began    uint64       // up to there one had when it last wrote its record
@@ -152,8 +152,8 @@ type Rollup struct {
 	retry    int64        // by our own clock: no lines are given before
 	entry    pingline.Entry
 	list     []ref
-	sums     []tally // one for each resolution
-	scratch  memory  // of sums
+	sums     []aggregate // one for each resolution
+	scratch  memory      // of sums
 	pass     pass
 
 	mu       sync.Mutex  // held while what is below changes, and where others read it
@@ -190,7 +190,7 @@ func New(cfg Config) (*Rollup, error) {
 		now:      func() int64 { return time.Now().UnixMilli() },
 		windows:  make([][]*window, len(cfg.Windows)),
 		tracks:   newTracks(cfg.MaxBytes / 4),
-		sums:     make([]tally, len(cfg.Resolutions)),
+		sums:     make([]aggregate, len(cfg.Resolutions)),
 	}
 	for _, w := range cfg.Windows {
 		r.lengths = append(r.lengths, w.Milliseconds())
@@ -239,7 +239,7 @@ func (r *Rollup) Run(ctx context.Context) error {
 	return nil
 }
 
-// read counts what the log has up to number end, until ctx ends or nothing has
+// read counts the commits up to number end, until ctx ends or nothing has
 // come for a while.
 func (r *Rollup) read(ctx context.Context, reader *queue.Reader, end uint64) error {
 	wait, cancel := context.WithTimeout(ctx, tickEvery)

@@ -2,10 +2,10 @@ package rollup
 
 import "unsafe"
 
-// What grows with the pings takes MaxBytes together. The live view and the tracks
-// without speed have a quarter of them each at most, and windows what these leave,
-// but for a quarter of that: a window that is written takes as much for a moment,
-// for its tallies in order and for the totals to be shown. Beyond, windows become
+// All parts that grow with the pings take MaxBytes together. The live view and the
+// tracks without speed have a quarter of them each at most, and windows the rest,
+// but for a quarter of it: a window that is written takes as much for a moment,
+// for its aggregates in order and for the totals to be shown. Beyond, windows become
 // coarser, the live view leaves out old windows of the finest cells, and pings of
 // a track that is not known move only if they say so.
 

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Stats says what a Rollup has done since New.
+// Stats counts the work of a Rollup since New.
 type Stats struct {
 	Pings     uint64 // counted, each once; before a restart, by who counted before
 	Late      uint64 // came after their window had closed
@@ -25,7 +25,7 @@ type Stats struct {
 	Stages []Stage // by window, shortest first, and resolution, finest first
 }
 
-// Stage says what has become of the totals of one resolution and window.
+// Stage counts the totals of one resolution and window by their fate.
 type Stage struct {
 	Res    int
 	Window time.Duration
@@ -54,7 +54,7 @@ func (r *Rollup) stages() (list []Stage) {
 	return list
 }
 
-// Stats returns what was done so far.
+// Stats returns the counts so far.
 func (r *Rollup) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,7 +64,7 @@ func (r *Rollup) Stats() Stats {
 	s.Hidden = r.view.hidden()
 	for _, list := range r.windows {
 		for _, w := range list {
-			s.Open += len(w.tallies)
+			s.Open += len(w.aggregates)
 		}
 	}
 	if next := r.cfg.Log.Last() + 1; next > r.next.Next {

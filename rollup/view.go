@@ -331,7 +331,7 @@ func (v *view) find(s *search, i int) (list []CellActivity) {
 	return list
 }
 
-// activity is what t says.
+// activity returns t as a CellActivity.
 func (t *total) activity(res int, length int64) CellActivity {
 	a := CellActivity{
 		Cell: t.cell, Res: res, From: t.from, Window: time.Duration(length) * time.Millisecond,
@@ -343,7 +343,7 @@ func (t *total) activity(res int, length int64) CellActivity {
 	return a
 }
 
-// totalOf is what the view keeps of a.
+// totalOf returns the part of a that the view keeps.
 func totalOf(a *CellActivity) total {
 	const most = math.MaxUint32 - 1
 	t := total{

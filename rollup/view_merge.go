@@ -41,9 +41,9 @@ func (v *view) newest(s *search, finer int) (cells []newest) {
 	return cells
 }
 
-// mergeCell merges the total of one cell from the tallies of a window, and
+// mergeCell merges the total of one cell from the aggregates of a window, and
 // returns false if that is closed by now, or coarser. What the view shows of a
-// window says which of its tallies are in the cell.
+// window says which of its aggregates are in the cell.
 func (r *Rollup) mergeCell(c newest, res int) (a CellActivity, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,10 +55,10 @@ func (r *Rollup) mergeCell(c newest, res int) (a CellActivity, ok bool) {
 	r.view.mu.RLock()
 	defer r.view.mu.RUnlock()
 	var m memory
-	var t tally
+	var t aggregate
 	for _, part := range inside(r.view.lists[w.res], c.cell) {
 		if at, known := w.at[part.cell]; known && part.from == c.from {
-			t.merge(&m, &w.tallies[at])
+			t.merge(&m, &w.aggregates[at])
 		}
 	}
 	a = r.activity(0, c.cell, &t, w)

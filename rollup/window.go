@@ -15,7 +15,7 @@ type position struct {
 }
 
 // window is one window of one length. The shortest are filled by pings. A longer
-// one is given the tallies of each of its parts when that closes: it counts these
+// one is given the aggregates of each of its parts when that closes: it counts these
 // and those of its parts that are open.
 type window struct {
 	level       int   // index into Config.Windows
@@ -26,54 +26,54 @@ type window struct {
 	first position // the commit that opened it
 	warm  position // where to read from so that the tracks are known by then
 
-	at      map[uint64]int32 // of a cell in tallies
-	tallies []tally
-	bytes   int64  // they take
-	last    uint64 // commit of its newest ping
+	at         map[uint64]int32 // of a cell in aggregates
+	aggregates []aggregate
+	bytes      int64  // they take
+	last       uint64 // commit of its newest ping
 
 	written []uint64 // by resolution: up to which commit its pings are written
 	shown   uint64   // up to which commit the live view has them
 	due     int64    // when it is to be written next, if anything is new
 }
 
-// tally returns the tally of a cell.
-func (w *window) tally(m *memory, cell uint64) *tally {
+// aggregate returns the aggregate of a cell.
+func (w *window) aggregate(m *memory, cell uint64) *aggregate {
 	at, known := w.at[cell]
 	if !known {
-		at = int32(len(w.tallies))
+		at = int32(len(w.aggregates))
 		w.at[cell] = at
-		w.tallies = append(w.tallies, tally{cell: cell})
-		m.used += tallyBytes
+		w.aggregates = append(w.aggregates, aggregate{cell: cell})
+		m.used += aggregateBytes
 	}
-	return &w.tallies[at]
+	return &w.aggregates[at]
 }
 
-// absorb adds list to w's tallies.
-func (w *window) absorb(m *memory, list []tally, resolutions []int) {
+// absorb adds list to w's aggregates.
+func (w *window) absorb(m *memory, list []aggregate, resolutions []int) {
 	used := m.used
 	for i := range list {
 		cell := partition.Parent(list[i].cell, resolutions[w.res])
-		w.tally(m, cell).merge(m, &list[i])
+		w.aggregate(m, cell).merge(m, &list[i])
 		w.last = max(w.last, list[i].last)
 	}
 	w.bytes += m.used - used
 }
 
-// coarsen merges w's tallies into those of the next resolution.
+// coarsen merges w's aggregates into those of the next resolution.
 func (w *window) coarsen(m *memory, resolutions []int) {
-	old := w.tallies
+	old := w.aggregates
 	w.at = map[uint64]int32{} // a map that is cleared keeps its size
-	w.tallies, w.bytes = nil, 0
+	w.aggregates, w.bytes = nil, 0
 	w.res++
 	w.absorb(m, old, resolutions)
 	release(m, old)
 }
 
-func release(m *memory, list []tally) {
+func release(m *memory, list []aggregate) {
 	for i := range list {
 		list[i].reset(m)
 	}
-	m.used -= int64(len(list)) * tallyBytes
+	m.used -= int64(len(list)) * aggregateBytes
 }
 
 // find returns where among the windows of a level the one is that holds a time,
@@ -125,7 +125,7 @@ func floor(time, length int64) int64 {
 	}
 }
 
-// close gives w's tallies to the window around it, if that is open, and forgets
+// close gives w's aggregates to the window around it, if that is open, and forgets
 // it. What comes later for it comes too late.
 func (r *Rollup) close(w *window) {
 	r.mu.Lock()
@@ -135,14 +135,14 @@ func (r *Rollup) close(w *window) {
 	r.record.Shut[w.level] = max(r.record.Shut[w.level], w.until)
 	if w.level+1 < len(r.windows) {
 		if i, open := r.find(w.level+1, w.from); open {
-			r.windows[w.level+1][i].absorb(&r.memory, w.tallies, r.cfg.Resolutions)
+			r.windows[w.level+1][i].absorb(&r.memory, w.aggregates, r.cfg.Resolutions)
 		}
 	}
-	release(&r.memory, w.tallies)
+	release(&r.memory, w.aggregates)
 	r.hot, r.full = nil, false
 }
 
-// relieve makes room by merging the tallies of the window that takes most into
+// relieve makes room by merging the aggregates of the window that takes most into
 // coarser ones, until an eighth is free, and reports whether there is room. The
 // windows around it follow: they cannot be finer than their parts.
 func (r *Rollup) relieve() bool {
@@ -171,13 +171,13 @@ func (r *Rollup) relieve() bool {
 	return r.memory.used <= r.room
 }
 
-// ref is a tally and the cell it belongs to at the resolution asked for.
+// ref is an aggregate and the cell it belongs to at the resolution asked for.
 type ref struct {
 	cell uint64
-	*tally
+	*aggregate
 }
 
-// refs appends the tallies that w counts, its own and those of its open parts,
+// refs appends the aggregates that w counts, its own and those of its open parts,
 // by cell. H3 numbers cells such that all of one parent are neighbours then.
 func (r *Rollup) refs(list []ref, w *window) []ref {
 	list = r.gather(slices.Grow(list, r.held(w)), w, r.cfg.Resolutions[w.res])
@@ -185,9 +185,9 @@ func (r *Rollup) refs(list []ref, w *window) []ref {
 	return list
 }
 
-// held returns how many tallies w has with those of its open parts.
+// held returns how many aggregates w has with those of its open parts.
 func (r *Rollup) held(w *window) int {
-	n := len(w.tallies)
+	n := len(w.aggregates)
 	for _, part := range r.parts(w) {
 		n += r.held(part)
 	}
@@ -195,8 +195,8 @@ func (r *Rollup) held(w *window) int {
 }
 
 func (r *Rollup) gather(list []ref, w *window, res int) []ref {
-	for i := range w.tallies {
-		list = append(list, ref{partition.Parent(w.tallies[i].cell, res), &w.tallies[i]})
+	for i := range w.aggregates {
+		list = append(list, ref{partition.Parent(w.aggregates[i].cell, res), &w.aggregates[i]})
 	}
 	for _, part := range r.parts(w) {
 		list = r.gather(list, part, res)

@@ -32,10 +32,10 @@ func (w *window) nextDue(now, lateness int64) {
 }
 
 // caughtUp reports whether all is read that an earlier process can have read.
-// Until then a total that is not final may be a part of what that has written.
+// Until then a total that is not final may be a part of one that it has written.
 func (r *Rollup) caughtUp() bool { return r.next.Next > r.last }
 
-// turn shows and writes what is due at now, closes what can get no more pings,
+// turn shows and writes the windows due at now, closes those that get no more pings,
 // and moves the record.
 func (r *Rollup) turn(ctx context.Context, now int64) {
 	r.writeDue(ctx, now)
@@ -131,8 +131,8 @@ type pass struct {
 
 const passPoints = 500 // given to Emit at once
 
-// write shows what has changed in w since it was last shown, writes what has
-// changed since it was last written, and reports whether that is durable.
+// write shows the totals of w that changed since it was last shown, writes those
+// that changed since it was last written, and reports whether that is durable.
 func (r *Rollup) write(ctx context.Context, w *window, final bool, level int) bool {
 	since, off := slices.Min(w.written[w.res:]), r.now() < r.retry
 	if off {
@@ -168,7 +168,7 @@ func (r *Rollup) withheld(res, level int) bool {
 }
 
 // total takes the total of a cell.
-func (p *pass) total(res int, cell uint64, t *tally) {
+func (p *pass) total(res int, cell uint64, t *aggregate) {
 	show := p.w.level == 0 && t.last > p.w.shown
 	write := !p.off && !p.failed && t.last > p.w.written[res]
 	if write && p.r.withheld(res, p.level) {
@@ -261,10 +261,10 @@ func (r *Rollup) book(level int, counts []Stage) {
 	}
 }
 
-// drop counts what of w will not be written.
+// drop counts the totals of w that will not be written.
 func (r *Rollup) drop(w *window) {
 	counts := make([]Stage, len(r.cfg.Resolutions))
-	r.each(w, slices.Min(w.written[w.res:]), func(res int, _ uint64, t *tally) {
+	r.each(w, slices.Min(w.written[w.res:]), func(res int, _ uint64, t *aggregate) {
 		if t.last > w.written[res] {
 			counts[res].Lost++
 		}
@@ -284,7 +284,7 @@ func (r *Rollup) newest(w *window) uint64 {
 // each hands over the totals of w in every resolution, children before their
 // parent, each merged from those before. It leaves out cells of the coarsest
 // resolution without a ping behind commit since.
-func (r *Rollup) each(w *window, since uint64, total func(res int, cell uint64, t *tally)) {
+func (r *Rollup) each(w *window, since uint64, total func(res int, cell uint64, t *aggregate)) {
 	r.list = r.refs(r.list[:0], w)
 	top := len(r.cfg.Resolutions) - 1
 	for list := r.list; len(list) > 0; {
@@ -301,9 +301,9 @@ func (r *Rollup) each(w *window, since uint64, total func(res int, cell uint64, 
 	r.list = reuse(r.list)
 }
 
-// sum hands over the totals of one cell, whose tallies are list, and of all below
+// sum hands over the totals of one cell, whose aggregates are list, and of all below
 // it down to the finest resolution, and returns the cell's.
-func (r *Rollup) sum(res, finest int, list []ref, total func(int, uint64, *tally)) *tally {
+func (r *Rollup) sum(res, finest int, list []ref, total func(int, uint64, *aggregate)) *aggregate {
 	cell := r.parent(list[0].cell, res)
 	t := &r.sums[res]
 	switch t.reset(&r.scratch); {
@@ -317,10 +317,10 @@ func (r *Rollup) sum(res, finest int, list []ref, total func(int, uint64, *tally
 			list = list[n:]
 		}
 	case len(list) == 1:
-		t = list[0].tally
+		t = list[0].aggregate
 	default:
 		for i := range list {
-			t.merge(&r.scratch, list[i].tally)
+			t.merge(&r.scratch, list[i].aggregate)
 		}
 	}
 	total(res, cell, t)
@@ -331,8 +331,8 @@ func (r *Rollup) parent(cell uint64, res int) uint64 {
 	return partition.Parent(cell, r.cfg.Resolutions[res])
 }
 
-// activity is what t says of a cell in w.
-func (r *Rollup) activity(res int, cell uint64, t *tally, w *window) CellActivity {
+// activity returns t as the activity of a cell in w.
+func (r *Rollup) activity(res int, cell uint64, t *aggregate, w *window) CellActivity {
 	a := CellActivity{
 		Cell:   cell,
 		Res:    r.cfg.Resolutions[res],

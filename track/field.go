@@ -27,7 +27,7 @@ const (
 	unknown field = -1
 )
 
-func (f field) String() string { return pingline.Key(f).String() }
+func (f field) String() string { return pingline.PingKey(f).String() }
 
 func fieldOf(name []byte) field {
 	if k, ok := pingline.KeyOf(name); ok {

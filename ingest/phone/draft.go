@@ -6,7 +6,7 @@ import "pingline"
 // the key in our own form, and in metrics.
 type Field uint8
 
-// The fields of a ping: each is its pingline.Key and 1.
+// The fields of a ping: each is its pingline.PingKey and 1.
 const (
 	NoField Field = 0
 	Rider         = 1 + Field(pingline.KeyRider)  // name, required
@@ -35,7 +35,7 @@ func (f Field) String() string {
 	if f == NoField {
 		return "syntax"
 	}
-	return pingline.Key(f - 1).String()
+	return pingline.PingKey(f - 1).String()
 }
 
 // FieldOf returns the field with a key, or NoField.

@@ -246,16 +246,9 @@ type ping struct {
 
 func pingOf(p *pingline.Ping) ping {
 	v := ping{Rider: p.Rider, Device: p.Device, Event: p.Event, Trip: p.Trip, At: p.Time(), Lat: p.Lat(), Lon: p.Lon(), Numbers: map[string]float32{}}
-	for _, n := range []struct {
-		field phone.Field
-		known pingline.Known
-		value float32
-	}{
-		{phone.Speed, pingline.HasSpeed, p.Speed}, {phone.Heading, pingline.HasHeading, p.Heading}, {phone.Accuracy, pingline.HasAccuracy, p.Accuracy},
-		{phone.Altitude, pingline.HasAltitude, p.Altitude}, {phone.Battery, pingline.HasBattery, p.Battery},
-	} {
-		if p.Has(n.known) {
-			v.Numbers[n.field.String()] = n.value
+	for i, value := range p.Numbers() {
+		if p.Has(1 << i) {
+			v.Numbers[pingline.Numbers[i].Key] = value
 		}
 	}
 	return v

@@ -7,9 +7,9 @@ import (
 	"pingline"
 )
 
-// tally is what is known of one cell in one window. All of it can be merged: a
-// parent's tally is that of its children together, whatever the order.
-type tally struct {
+// aggregate counts the pings of one cell in one window. Aggregates can be merged: a
+// parent's aggregate is that of its children together, whatever the order.
+type aggregate struct {
 	cell        uint64
 	first, last uint64 // numbers of the commits of its first and its newest ping
 	pings       uint64
@@ -19,12 +19,12 @@ type tally struct {
 	riders      riders
 }
 
-// tallyBytes is about what a tally takes beside its riders, its place in a map
+// aggregateBytes is about the size of an aggregate without its riders, its place in a map
 // among it.
-const tallyBytes = 160
+const aggregateBytes = 160
 
 // add counts a ping of commit number.
-func (t *tally) add(m *memory, e *pingline.Entry, number, rider uint64) {
+func (t *aggregate) add(m *memory, e *pingline.Entry, number, rider uint64) {
 	if t.pings == 0 {
 		t.first = number
 	}
@@ -39,7 +39,7 @@ func (t *tally) add(m *memory, e *pingline.Entry, number, rider uint64) {
 }
 
 // merge adds o to t.
-func (t *tally) merge(m *memory, o *tally) {
+func (t *aggregate) merge(m *memory, o *aggregate) {
 	if t.pings == 0 {
 		t.first = o.first
 	}
@@ -52,9 +52,9 @@ func (t *tally) merge(m *memory, o *tally) {
 }
 
 // reset empties t.
-func (t *tally) reset(m *memory) {
+func (t *aggregate) reset(m *memory) {
 	t.riders.reset(m)
-	*t = tally{}
+	*t = aggregate{}
 }
 
 // A rider moves at movingSpeed, m/s, or more. If a ping does not say how fast it
