@@ -16,7 +16,7 @@ var arrows = map[string][]string{
 	"pingline/dedupe/study":     {"pingline", "pingline/dedupe", "pingline/partition", "pingline/track"},
 	"pingline/ingest":           {"pingline", "pingline/dedupe", "pingline/partition", "pingline/queue"},
 	"pingline/ingest/phone":     {"pingline"},
-	"pingline/ingest/server":    {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/partition"},
+	"pingline/ingest/server":    {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/partition", "pingline/query", "pingline/sink/store"},
 	"pingline/internal/influxd": {},
 	"pingline/internal/node": {
 		"pingline", "pingline/dedupe", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server", "pingline/internal/ops",
@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"pingline/internal/plan":          {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
 	"pingline/internal/unit":          {},
 	"pingline/partition":              {"pingline"},
-	"pingline/query":                  {"pingline", "pingline/sink/store"},
+	"pingline/query":                  {"pingline", "pingline/ingest", "pingline/partition", "pingline/sink/store"},
 	"pingline/queue":                  {},
 	"pingline/rollup":                 {"pingline", "pingline/partition", "pingline/queue"},
 	"pingline/sim":                    {"pingline", "pingline/sim/audit", "pingline/track"},

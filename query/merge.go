@@ -1,5 +1,5 @@
-// Package query answers questions about riders from the stores that keep their
-// pings.
+// Package query answers questions about riders and places from the stores that keep
+// their pings, the writer's memory and the roll-up. It knows no HTTP.
 //
 // It reads several shards as one and promises each ping once, whichever shard
 // holds it and whether or not a second one does. It says which shards did not

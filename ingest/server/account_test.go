@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"pingline/partition"
+	"pingline/query"
 )
 
 // liveHeap is what lives after a collection.
@@ -32,7 +33,7 @@ func liveHeap() int64 {
 func TestAccountsCoverTheHeap(t *testing.T) {
 	slow := minRate{grace: time.Minute, rate: 1, limit: time.Minute}
 	reader := longTrack(10_000)
-	reader.Cells = func(partition.Box, int, int) ([]Activity, error) { return make([]Activity, 4000), nil }
+	reader.Cells = func(partition.Box, int, int) ([]query.Activity, error) { return make([]query.Activity, 4000), nil }
 	s, _ := testServer(t, Config{MaxInProgress: 48 << 20, MaxReading: 64 << 20, Reader: reader, pace: slow, taker: slow})
 	before := liveHeap()
 	for i := range 120 {

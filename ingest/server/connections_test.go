@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"pingline/query"
 	"slices"
 	"strconv"
 	"strings"
@@ -207,8 +208,8 @@ func (l *connections) withinRequests() (n int) {
 // Where every connection has a request in work there is no place for another.
 func TestTooManyConnections(t *testing.T) {
 	release := make(chan struct{})
-	s, _ := testServer(t, Config{MaxConnections: 2, TrustedProxies: localhost, Reader: Reader{
-		Latest: func(context.Context, string) (Points, error) { <-release; return Points{}, nil },
+	s, _ := testServer(t, Config{MaxConnections: 2, TrustedProxies: localhost, Reader: query.Sources{
+		Latest: func(context.Context, string) (query.Points, error) { <-release; return query.Points{}, nil },
 	}})
 	busy := []*wire{dial(t, s), dial(t, s)}
 	for _, w := range busy {

@@ -11,6 +11,7 @@ import (
 
 	"pingline"
 	"pingline/partition"
+	"pingline/query"
 )
 
 // GeoJSON is RFC 7946.
@@ -81,20 +82,6 @@ func lateBehind(a, b *pingline.Entry) int {
 	return -1
 }
 
-// Activity is what went on in one cell in one window.
-type Activity struct {
-	Cell      uint64
-	Res       int
-	From      int64 // start of the window, ms
-	WindowS   int64 // its length, s
-	Pings     uint64
-	Riders    uint64
-	Moving    uint64
-	Waiting   uint64
-	SpeedMean float64 // m/s
-	SpeedMax  float64
-}
-
 const (
 	cellsMost = 10_000 // cells that an answer holds
 	cellBytes = 1024   // a cell in memory while an answer is made; half of it then
@@ -129,7 +116,7 @@ func (s *Server) lookAround(r *reading, a *areaAnswer) {
 		a.err = readLater("answers take more than %d bytes, or of this client more than a quarter of that", s.answers.most)
 		return
 	}
-	list, err := s.cfg.Reader.Cells(a.box, a.res, cellsMost+1)
+	list, err := s.reader.Cells(a.box, a.res, cellsMost+1)
 	switch {
 	case err != nil:
 		a.err = &reasonError{errBadQuery, err.Error()}
@@ -142,7 +129,7 @@ func (s *Server) lookAround(r *reading, a *areaAnswer) {
 }
 
 // featuresOf is a FeatureCollection with a polygon for each cell.
-func featuresOf(list []Activity) []byte {
+func featuresOf(list []query.Activity) []byte {
 	out := append(make([]byte, 0, 64+len(list)*cellBytes/2), `{"type":"FeatureCollection","features":[`...)
 	for i := range list {
 		if i > 0 {
@@ -183,26 +170,4 @@ func boxParam(c *fiber.Ctx) (box partition.Box, err error) {
 		return box, badQuery("bbox", "%v", err)
 	}
 	return box, nil
-}
-
-// Partitions says how points are spread over shards.
-type Partitions struct {
-	Imbalance float64      `json:"imbalance"` // most ÷ mean points of a shard, since the start; 1 is even
-	Shards    []ShardShare `json:"shards"`
-	HotCells  []HotCell    `json:"hot_cells"`
-}
-
-// ShardShare is one shard's part.
-type ShardShare struct {
-	Name   string  `json:"name"`
-	Points uint64  `json:"points"` // since the start
-	Share  float64 `json:"share"`
-	Up     bool    `json:"up"`
-}
-
-// HotCell is a cell that is split, or busier than one part may be.
-type HotCell struct {
-	Cell   string  `json:"cell"`
-	Rate   float64 `json:"rate"` // pings/s
-	Splits int     `json:"splits"`
 }

@@ -17,6 +17,7 @@ import (
 	"pingline/ingest"
 	"pingline/ingest/phone"
 	"pingline/partition"
+	"pingline/query"
 	"pingline/queue"
 )
 
@@ -27,11 +28,11 @@ func TestOpenAPI(t *testing.T) {
 	shelf := newShelf(t, log)
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log, Overload: ingest.NewOverload(ingest.OverloadConfig{}), Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Written: shelf.written})
 	reader := shelf.reader()
-	reader.Cells = func(partition.Box, int, int) ([]Activity, error) {
-		return []Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
+	reader.Cells = func(partition.Box, int, int) ([]query.Activity, error) {
+		return []query.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
 	}
-	reader.Partitions = func() Partitions {
-		return Partitions{Shards: []ShardShare{{Name: "a"}}, HotCells: []HotCell{{Cell: "8539220ffffffff"}}}
+	reader.Partitions = func() query.Partitions {
+		return query.Partitions{Shards: []query.ShardShare{{Name: "a"}}, HotCells: []query.HotCell{{Cell: "8539220ffffffff"}}}
 	}
 	s, url := testServer(t, Config{
 		Writer: w, Reader: reader, MaxInProgress: 1 << 20, Limits: phone.Limits{MaxPings: 10},

@@ -2,13 +2,11 @@ package server
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,43 +15,8 @@ import (
 
 	"pingline"
 	"pingline/ingest"
-	"pingline/partition"
+	"pingline/sink/store"
 )
-
-// Reader is where the reading routes look. A route whose function is nil is not
-// there.
-type Reader struct {
-	// Track returns a page of the points that q selects, in order of time, each
-	// once.
-	Track func(ctx context.Context, q TrackQuery) (Points, error)
-	// Latest returns the newest point of each of a rider's devices.
-	Latest func(ctx context.Context, rider string) (Points, error)
-	// Cells returns the activity in the cells of a resolution that touch a box;
-	// resolution -1 is the finest there is. It returns at most most of them.
-	Cells func(box partition.Box, res, most int) ([]Activity, error)
-	// Partitions returns how the load is spread.
-	Partitions func() Partitions
-
-	Shards int // that are asked at once for a track
-}
-
-// TrackQuery selects points of a rider: those with From <= ts < To.
-type TrackQuery struct {
-	Rider    string
-	Device   string // "" means every device, and none
-	From, To int64  // ms since 1970
-	FromNano int64  // ns of From's ms to leave out, [0, 999999]
-	Limit    int    // about how many points; a page may hold a few more
-}
-
-// Points are what a store knows.
-type Points struct {
-	List    []pingline.Entry
-	More    bool // points behind the last one were left out
-	Partial bool // part of the store did not answer
-
-	Next, NextNano int64 // of a track with More: From and FromNano of what was left out
-}
 
 // errBadQuery is wrapped by the refusal of a request for what its parameters say.
 var errBadQuery = errors.New("bad query")
@@ -72,7 +35,7 @@ const (
 )
 
 func (s *Server) readRoutes() {
-	r := &s.cfg.Reader
+	r := s.reader
 	if r.Latest != nil {
 		s.app.Get("/v1/riders/:id", s.bounded(s.latest))
 	}
@@ -88,7 +51,7 @@ func (s *Server) readRoutes() {
 }
 
 func (s *Server) partitions(c *fiber.Ctx, r *reading) error {
-	body, err := json.Marshal(s.cfg.Reader.Partitions())
+	body, err := json.Marshal(s.reader.Partitions())
 	if err != nil {
 		return err
 	}
@@ -171,45 +134,16 @@ func (s *Server) latest(c *fiber.Ctx, r *reading) error {
 	if err != nil {
 		return err
 	}
-	// The store is asked second: what has left memory by then is there.
-	look, lookErr := s.cfg.Writer.RiderState(rider)
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	stored, err := s.cfg.Reader.Latest(ctx, rider)
-	if err != nil && (lookErr != nil || len(look.Tracks) == 0) {
+	newest, err := s.reader.Newest(ctx, rider)
+	if err != nil {
 		return storeError(err)
 	}
-	list := stored.List
-	if lookErr == nil {
-		list = withKnown(list, look)
-	}
-	if len(list) == 0 && !stored.Partial {
+	if len(newest.List) == 0 && !newest.Partial {
 		return fiber.NewError(fiber.StatusNotFound, "no ping of this rider is known")
 	}
-	slices.SortFunc(list, func(a, b pingline.Entry) int {
-		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Device, b.Device))
-	})
-	return s.answerPoints(c, r, fiber.Map{"rider_id": rider, "partial": stored.Partial || err != nil || lookErr != nil}, list)
-}
-
-// withKnown adds to the newest points of the store what only the writer knows:
-// of a held ping all, of one on its way its time and place.
-func withKnown(list []pingline.Entry, l *ingest.RiderState) []pingline.Entry {
-	stored := make(map[string]int, len(list)) // by device
-	for i := range list {
-		stored[list[i].Device] = i
-	}
-	for i := range l.Tracks {
-		k := &l.Tracks[i]
-		e := pingline.Entry{Cell: k.Cell, Ping: pingline.Ping{Rider: l.Rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}
-		switch at, known := stored[k.Device]; {
-		case !known:
-			list = append(list, e)
-		case list[at].At < k.Fix.At || list[at].Late:
-			list[at] = e
-		}
-	}
-	return list
+	return s.answerPoints(c, r, fiber.Map{"rider_id": rider, "partial": newest.Partial}, newest.List)
 }
 
 // track answers with a page of what is stored of a rider.
@@ -226,22 +160,16 @@ func (s *Server) track(c *fiber.Ctx, r *reading) error {
 		return err
 	}
 	// A page counts as a client's whole share at most: it must be possible.
-	asked := int64(q.Limit) * pointBytes * int64(1+max(1, s.cfg.Reader.Shards))
+	asked := int64(q.Limit) * pointBytes * int64(1+max(1, s.reader.Shards))
 	if err := s.chargeRead(r, min(asked, s.answers.most/4-readBytes)); err != nil {
 		return err
 	}
-	// What was taken in so far is asked for first, so that the promise is about
-	// what the store then shows.
-	complete := s.complete(rider, q.Device)
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	q.Rider = rider
-	stored, err := s.cfg.Reader.Track(ctx, q)
+	stored, complete, err := s.reader.Page(ctx, q)
 	if err != nil {
 		return storeError(err)
-	}
-	if stored.Partial {
-		complete = 0
 	}
 	answer := fiber.Map{"rider_id": rider, "complete_to": complete, "partial": stored.Partial}
 	if stored.More {
@@ -253,17 +181,7 @@ func (s *Server) track(c *fiber.Ctx, r *reading) error {
 	return s.answerPoints(c, r, answer, stored.List)
 }
 
-// complete returns the time, ms, before which all that was taken in of a rider is
-// to be seen; 0 if that is not known.
-func (s *Server) complete(rider, device string) int64 {
-	look, err := s.cfg.Writer.RiderState(rider)
-	if err != nil {
-		return 0
-	}
-	return max(0, min(look.Complete(device), time.Now().UnixMilli()))
-}
-
-func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q TrackQuery, err error) {
+func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q store.Query, err error) {
 	q.To = now.Add(s.cfg.Limits.Times.MaxAhead).UnixMilli() + 1
 	if err := timeParam(c, "to", &q.To, nil); err != nil {
 		return q, err

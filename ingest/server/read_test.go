@@ -19,7 +19,9 @@ import (
 	"pingline/dedupe"
 	"pingline/ingest"
 	"pingline/partition"
+	"pingline/query"
 	"pingline/queue"
+	"pingline/sink/store"
 )
 
 // shelf is a store that holds what a reader of the log has carried there so far.
@@ -70,9 +72,9 @@ func (s *shelf) carry(to uint64) {
 	}
 }
 
-func (s *shelf) reader() Reader {
-	return Reader{
-		Track: func(_ context.Context, q TrackQuery) (Points, error) {
+func (s *shelf) reader() query.Sources {
+	return query.Sources{
+		Track: func(_ context.Context, q store.Query) (query.Points, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			var list []pingline.Entry
@@ -82,13 +84,13 @@ func (s *shelf) reader() Reader {
 				}
 			}
 			slices.SortStableFunc(list, func(a, b pingline.Entry) int { return cmp.Compare(a.At, b.At) })
-			p := Points{List: list, Partial: s.partial}
+			p := query.Points{List: list, Partial: s.partial}
 			if n := q.Limit; n < len(list) {
 				p.List, p.More, p.Next = list[:n], true, list[n-1].At+1
 			}
 			return p, s.err
 		},
-		Latest: func(_ context.Context, rider string) (Points, error) {
+		Latest: func(_ context.Context, rider string) (query.Points, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			var newest *pingline.Entry
@@ -98,9 +100,9 @@ func (s *shelf) reader() Reader {
 				}
 			}
 			if newest == nil {
-				return Points{Partial: s.partial}, s.err
+				return query.Points{Partial: s.partial}, s.err
 			}
-			return Points{List: []pingline.Entry{*newest}, Partial: s.partial}, s.err
+			return query.Points{List: []pingline.Entry{*newest}, Partial: s.partial}, s.err
 		},
 	}
 }
@@ -306,11 +308,11 @@ func TestReadsRefuse(t *testing.T) {
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log})
 	shelf := newShelf(t, log)
 	r := shelf.reader()
-	r.Cells = func(_ partition.Box, res, most int) ([]Activity, error) {
+	r.Cells = func(_ partition.Box, res, most int) ([]query.Activity, error) {
 		if res == 3 {
 			return nil, errors.New("res: 3 is not kept")
 		}
-		return make([]Activity, most), nil
+		return make([]query.Activity, most), nil
 	}
 	s, url := testServer(t, Config{Writer: w, Reader: r})
 	for path, want := range map[string]string{

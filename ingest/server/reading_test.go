@@ -15,23 +15,23 @@ import (
 	"time"
 
 	"pingline"
-	"pingline/dedupe"
-	"pingline/ingest"
 	"pingline/partition"
+	"pingline/query"
+	"pingline/sink/store"
 )
 
 // longTrack is a store in which every rider has n points, one a second.
-func longTrack(n int) Reader {
-	return Reader{
-		Track: func(_ context.Context, q TrackQuery) (Points, error) {
-			p := Points{List: make([]pingline.Entry, min(n, q.Limit))}
+func longTrack(n int) query.Sources {
+	return query.Sources{
+		Track: func(_ context.Context, q store.Query) (query.Points, error) {
+			p := query.Points{List: make([]pingline.Entry, min(n, q.Limit))}
 			for i := range p.List {
 				e := &p.List[i]
 				e.Rider, e.At, e.LatE7, e.LonE7, e.Speed, e.Known, e.Cell = q.Rider, int64(i)*1000, 410_000_000+int32(i), -80_000_000, 7.5, pingline.HasSpeed, 0x8539220ffffffff
 			}
 			return p, nil
 		},
-		Latest: func(context.Context, string) (Points, error) { return Points{}, nil },
+		Latest: func(context.Context, string) (query.Points, error) { return query.Points{}, nil },
 	}
 }
 
@@ -163,7 +163,7 @@ func TestLongAnswersOfManyShards(t *testing.T) {
 func TestPointsOfAnotherWriter(t *testing.T) {
 	r := longTrack(3)
 	track := r.Track
-	r.Track = func(ctx context.Context, q TrackQuery) (Points, error) {
+	r.Track = func(ctx context.Context, q store.Query) (query.Points, error) {
 		p, err := track(ctx, q)
 		p.List[1].SetOptional(pingline.HasSpeed, 1)
 		p.List[1].SetOptional(pingline.HasHeading, 90)
@@ -183,7 +183,7 @@ func TestPointsOfAnotherWriter(t *testing.T) {
 func TestLinesOfDevices(t *testing.T) {
 	r := longTrack(6)
 	track := r.Track
-	r.Track = func(ctx context.Context, q TrackQuery) (Points, error) {
+	r.Track = func(ctx context.Context, q store.Query) (query.Points, error) {
 		p, err := track(ctx, q)
 		p.List[1].Device, p.List[4].Device, p.List[5].Device = "b", "b", "a"
 		p.List[2].Late = true
@@ -235,10 +235,10 @@ func TestReadsHaveARate(t *testing.T) {
 func TestOneLookServesAll(t *testing.T) {
 	var looks atomic.Int64
 	release := make(chan struct{})
-	r := Reader{Cells: func(partition.Box, int, int) ([]Activity, error) {
+	r := query.Sources{Cells: func(partition.Box, int, int) ([]query.Activity, error) {
 		looks.Add(1)
 		<-release
-		return make([]Activity, 2000), nil
+		return make([]query.Activity, 2000), nil
 	}}
 	s, url := testServer(t, Config{Reader: r, TrustedProxies: localhost})
 	var wg sync.WaitGroup
@@ -268,21 +268,4 @@ func TestOneLookServesAll(t *testing.T) {
 		t.Errorf("%d looks later, want 3", n)
 	}
 	until(t, "all is given back", func() bool { return s.answers.used.Load() == 0 && s.slots.used.Load() == 0 })
-}
-
-// A rider may have had any number of devices.
-func TestWithKnownOfManyDevices(t *testing.T) {
-	const n = 300_000
-	l := &ingest.RiderState{Rider: "r"}
-	stored := make([]pingline.Entry, n)
-	for i := range n {
-		stored[i].Device = strconv.Itoa(i)
-		k := dedupe.Known{Device: strconv.Itoa(i + n/2)}
-		k.Fix.At = 1
-		l.Tracks = append(l.Tracks, k)
-	}
-	list := withKnown(stored, l)
-	if len(list) != n+n/2 || list[0].At != 0 || list[n-1].At != 1 || list[n].Device != strconv.Itoa(n) {
-		t.Errorf("%d points of %d devices", len(list), n+n/2)
-	}
 }

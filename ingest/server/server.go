@@ -17,6 +17,7 @@ import (
 	"pingline/ingest"
 	"pingline/ingest/phone"
 	"pingline/partition"
+	"pingline/query"
 )
 
 // Config sets up a Server. Writer is required.
@@ -24,7 +25,7 @@ type Config struct {
 	Listen string // host:port; port 0 picks a free one
 	Writer *ingest.Writer
 	Cells  partition.Cells
-	Reader Reader // what the reading routes ask
+	Reader query.Sources // of the reading routes; State may be left to the Writer
 
 	Protocols []phone.Protocol // in which pings may come
 	Limits    phone.Limits     // of the pings of a request
@@ -67,6 +68,7 @@ type Server struct {
 	app      *fiber.App
 	ln       *listener
 	over     *ingest.Overload
+	reader   *query.Reader
 	pool     sync.Pool     // of *request that were in use for little
 	large    sync.Pool     // of *request that were not
 	inflates chan struct{} // held while inflating: bounds what that takes
@@ -127,8 +129,12 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	if cfg.Reader.State == nil {
+		cfg.Reader.State = cfg.Writer.RiderState
+	}
 	s := &Server{
 		cfg:     cfg,
+		reader:  &query.Reader{Sources: cfg.Reader},
 		over:    cfg.Writer.Overload(),
 		budget:  budget{most: cfg.MaxInProgress},
 		reserve: budget{most: needBytes},

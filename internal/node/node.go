@@ -176,7 +176,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		Listen:    c.Listen,
 		Writer:    n.writer,
 		Cells:     cells,
-		Reader:    n.reader(),
+		Reader:    n.sources(),
 		Kept:      n.sink.Kept,
 		Protocols: protocols,
 		Limits: phone.Limits{

@@ -8,8 +8,8 @@ import (
 
 	"pingline"
 	"pingline/ingest"
-	"pingline/ingest/server"
 	"pingline/partition"
+	"pingline/query"
 	"pingline/rollup"
 )
 
@@ -50,15 +50,15 @@ func (n *Node) submitPoints(_ context.Context, points []pingline.Entry) error {
 }
 
 // cells are the live activity, of at most most cells; resolution -1 is the finest.
-func (n *Node) cells(box partition.Box, res, most int) ([]server.Activity, error) {
+func (n *Node) cells(box partition.Box, res, most int) ([]query.Activity, error) {
 	if res < 0 {
 		res = n.cfg.Rollup[0]
 	}
 	list, err := n.rollup.Cells(box, res, most)
-	activity := make([]server.Activity, len(list))
+	activity := make([]query.Activity, len(list))
 	for i := range list {
 		a := &list[i]
-		activity[i] = server.Activity{
+		activity[i] = query.Activity{
 			Cell: a.Cell, Res: a.Res, From: a.From, WindowS: int64(a.Window / time.Second),
 			Pings: a.Pings, Riders: a.Riders, Moving: a.Moving, Waiting: a.Waiting,
 			SpeedMean: a.SpeedMean, SpeedMax: a.SpeedMax,
