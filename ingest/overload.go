@@ -42,7 +42,7 @@ type Overload struct {
 
 	reading func() int64 // bytes that reads take: no reason to refuse pings; nil: nobody reads
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows; taken apart from Writer.mu
 	ladder ladder
 	flow   flow
 	opened time.Time // since when Signals.Open; zero if it is not

@@ -91,7 +91,7 @@ type Writer struct {
 	checkpoint *checkpointer
 	watermark  watermark
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards stats; taken apart from Overload.mu
 	stats WriterStats
 }
 

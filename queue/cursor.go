@@ -26,10 +26,10 @@ type Cursor struct {
 type cursors struct {
 	path string
 
-	keeping sync.Mutex // held while the file is written
+	keeping sync.Mutex // held while the file is written; taken before mu
 	closed  bool       // it is not ours any more; guarded by keeping
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows; nothing else is locked under it
 	now   cursorList // in memory
 	kept  cursorList // on disk
 	dirty bool       // they differ

@@ -45,8 +45,8 @@ type blockDir struct {
 	path string
 	info fs.FileInfo // when it was opened
 
-	mu   sync.Mutex
-	next uint64 // the number of the block that comes next
+	mu   sync.Mutex // guards next; nothing else is locked under it
+	next uint64     // the number of the block that comes next
 }
 
 // openBlockDir syncs path, and all from there up to top.

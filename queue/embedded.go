@@ -20,7 +20,7 @@ type embedded struct {
 	srv    *server.Server
 	logger *slog.Logger
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows; nothing else is locked under it
 	fatal string
 	last  string // the newest complaint
 	at    time.Time

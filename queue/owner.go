@@ -36,7 +36,7 @@ type owner struct {
 	until  atomic.Int64  // ns after began: before it nobody else can have the log
 	over   chan struct{} // closed once the log is another's
 
-	mu   sync.Mutex // held during a change of the record
+	mu   sync.Mutex // guards what follows and is held during a change of the record; taken after Log.trimming
 	rec  ownership
 	rev  uint64 // of the record
 	lost error  // why the log is no longer ours

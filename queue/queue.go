@@ -76,10 +76,10 @@ type Log struct {
 	watched watched
 	margin  int64 // diskMargin; tests make it less
 
-	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream
+	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream; taken before all other locks of the package
 	triedRoom uint64     // number before which Settle last trimmed for room
 
-	mu        sync.Mutex
+	mu        sync.Mutex // guards what follows; taken before cursors.mu
 	store     *store
 	closed    bool
 	unclear   bool // an append's fate is open: Settle comes next

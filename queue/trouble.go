@@ -14,11 +14,11 @@ import (
 // trouble is why appends cannot be made durable now. Of several causes the first
 // in this order is told.
 type trouble struct {
-	mu      sync.Mutex
-	gone    error // files of the log are not those that were opened, or it is another node's: for good
-	unheld  error // the hold on a log on servers is not renewed: it may be another's by now
-	failing error // an append or Settle has failed; until Settle returns nil
-	full    error // the disk has hardly any room
+	mu      sync.Mutex // guards the causes; nothing else is locked under it
+	gone    error      // files of the log are not those that were opened, or it is another node's: for good
+	unheld  error      // the hold on a log on servers is not renewed: it may be another's by now
+	failing error      // an append or Settle has failed; until Settle returns nil
+	full    error      // the disk has hardly any room
 
 	now atomic.Pointer[troubleNow]
 }
@@ -97,7 +97,7 @@ var errGone = errors.New("was deleted or replaced while in use: what is taken wo
 // watched are files and directories that must stay the ones they were when they
 // were first seen.
 type watched struct {
-	mu   sync.Mutex
+	mu   sync.Mutex             // guards seen and must; nothing else is locked under it
 	seen map[string]os.FileInfo // nil until it is there
 	at   atomic.Int64           // when they were looked at last, ms
 	must []string               // files that are replaced in our own way: they only must be there

@@ -156,7 +156,7 @@ type Rollup struct {
 	scratch  memory      // of sums
 	pass     pass
 
-	mu       sync.Mutex  // held while what is below changes, and where others read it
+	mu       sync.Mutex  // held while what is below changes, and where others read it; taken before view.mu
 	windows  [][]*window // open ones by level, in order
 	hot      *window     // of the last ping
 	room     int64       // bytes that open windows may take

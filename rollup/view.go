@@ -25,11 +25,11 @@ type view struct {
 	length int64 // of a window, ms
 	limit  int64 // bytes
 
-	mu     sync.RWMutex
-	lists  [][]total // by resolution, finest first
-	floors []int64   // by resolution: windows that began before are left out, ms
-	oldest int64     // no total is of a window that began before, ms
-	left   uint64    // windows left out for lack of memory
+	mu     sync.RWMutex // guards what follows; taken after Rollup.mu
+	lists  [][]total    // by resolution, finest first
+	floors []int64      // by resolution: windows that began before are left out, ms
+	oldest int64        // no total is of a window that began before, ms
+	left   uint64       // windows left out for lack of memory
 }
 
 // total is a CellActivity that takes less room.

@@ -19,7 +19,7 @@ type connections struct {
 	ours func(netip.Addr) bool
 	held func(netip.Addr) // told of the client whose connections are closed for others, if it is not ours
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows; nothing else is locked under it
 	list   []*connection
 	peers  map[netip.Addr]*peer
 	closed uint64 // for others to have their place

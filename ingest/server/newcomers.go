@@ -39,7 +39,7 @@ const (
 // clients those that bring least are taken for one another, which may make a
 // count too high by a sixteenth of all. It is safe for concurrent use.
 type bringers struct {
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows; nothing else is locked under it
 	since    time.Time
 	now, was [bringersNoted]bringer // of this minute and of the one before
 }

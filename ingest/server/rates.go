@@ -33,8 +33,8 @@ const (
 
 // stripe is a lock on a line of its own: two of them on one would be one.
 type stripe struct {
-	sync.Mutex
-	_ [56]byte
+	sync.Mutex // guards the riders of one stripe; nothing else is locked under it
+	_          [56]byte
 }
 
 // bucket is a name's, known by its hash only: two names in a billion billion

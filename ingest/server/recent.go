@@ -13,7 +13,7 @@ const recentFor = time.Second
 // recent keeps answers about areas for a moment, so that one look serves all who
 // ask for the same. It is safe for concurrent use.
 type recent struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards list and its answers; nothing else is locked under it
 	list map[area]*areaAnswer
 }
 

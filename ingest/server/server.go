@@ -86,7 +86,7 @@ type Server struct {
 	held               sharesHeld
 	needs, clientNeeds *rates // requests of those who say they are in need, in all and of a client
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards stats; nothing else is locked under it
 	stats Stats
 }
 

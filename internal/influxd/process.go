@@ -88,7 +88,7 @@ func (p *process) stop(grace time.Duration) error {
 type tail struct {
 	next io.Writer // or nil
 
-	mu   sync.Mutex
+	mu   sync.Mutex // guards last; taken after Server.mu
 	last []byte
 }
 

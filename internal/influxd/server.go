@@ -49,8 +49,8 @@ type Server struct {
 	cfg Config
 	api api
 
-	mu     sync.Mutex
-	proc   *process // the latest child; it may have exited
+	mu     sync.Mutex // guards what follows; taken before tail.mu
+	proc   *process   // the latest child; it may have exited
 	closed bool
 }
 
