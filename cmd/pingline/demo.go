@@ -20,7 +20,7 @@ import (
 	"pingline/internal/node"
 	"pingline/sim"
 	"pingline/sim/audit"
-	"pingline/sink/influx"
+	"pingline/sink/store"
 )
 
 type demoCmd struct {
@@ -60,7 +60,7 @@ type demo struct {
 	cmd    *demoCmd
 	say    io.Writer // progress
 	influx *influxd.Server
-	reader *influx.Bucket
+	stored store.Reader
 	node   *node.Node
 	load   *sim.Load
 	ledger *audit.Ledger
@@ -135,8 +135,8 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	if d.node, err = node.Open(ctx, cfg); err != nil {
 		return errors.Join(err, d.influx.Close())
 	}
-	d.reader, err = influx.New(influx.Config{URL: d.influx.URL(), Bucket: "pingline", Timeout: time.Minute})
-	if err != nil {
+	cfg.Influx.Timeout = time.Minute // the audit reads all there is
+	if d.stored, err = node.OpenReader(&cfg); err != nil {
 		return err
 	}
 	base := "http://" + d.node.Addr().String()
@@ -248,7 +248,7 @@ type result struct {
 // audit asks InfluxDB for every ping that was acknowledged.
 func (d *demo) audit(ctx context.Context) (*result, error) {
 	fmt.Fprintln(d.say, "auditing …")
-	report, err := audit.Check(ctx, d.ledger, d.reader.Points)
+	report, err := audit.Check(ctx, d.ledger, d.stored.Points)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}

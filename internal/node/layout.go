@@ -159,6 +159,21 @@ func (s *layout) read() (list []query.Shard) {
 	return list
 }
 
+// OpenReader returns what reads the pings in the store of a node that has only one,
+// apart from any node. It returns an error if there are several shards, or if the
+// store cannot be read.
+func OpenReader(cfg *Config) (store.Reader, error) {
+	l, err := newLayout(cfg)
+	if err != nil {
+		return nil, err
+	}
+	shards := l.read()
+	if len(shards) != 1 || len(l.shards) != 1 {
+		return nil, fmt.Errorf("read %d shards as one: %d can be read", len(l.shards), len(shards))
+	}
+	return shards[0].Reader, nil
+}
+
 func hotCells(c *Config) (map[uint64]int, error) {
 	path := c.HotCells
 	if path == "" {

@@ -82,3 +82,18 @@ func TestImbalanceIsPointsForWeight(t *testing.T) {
 		}
 	}
 }
+
+// Stored pings are read apart from a node if they are in one store.
+func TestOpenReader(t *testing.T) {
+	if r, err := OpenReader(config(t, nil)); err != nil || r == nil {
+		t.Errorf("of one store: %v, %v", r, err)
+	}
+	for name, c := range map[string]*Config{
+		"two shards":        config(t, []string{"name=a,url=http://one:8086", "name=b,url=http://two:8086"}),
+		"a shard of a kind": config(t, []string{"name=a,url=http://one:8086"}, "event=a/sos"),
+	} {
+		if r, err := OpenReader(c); err == nil {
+			t.Errorf("of %s: %v, no error", name, r)
+		}
+	}
+}
