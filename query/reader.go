@@ -98,7 +98,7 @@ func (r *Reader) Newest(ctx context.Context, rider string) (Points, error) {
 	slices.SortFunc(list, func(a, b pingline.Entry) int {
 		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Device, b.Device))
 	})
-	return Points{List: list, Partial: stored.Partial || err != nil || knownErr != nil}, nil
+	return Points{List: list, Partial: stored.Partial || err != nil || knownErr != nil}, nil //nolint:nilerr // the memory answers alone, and Partial says so
 }
 
 // withKnown adds to the newest points of the store the pings that only the writer
