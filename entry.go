@@ -392,15 +392,15 @@ func (r *Entries) Next(e *Entry) (bool, error) {
 func (r *Entries) Rest() int { return len(r.b) }
 
 // DecodeEntry decodes the entry at the start of b, whatever is behind it, of a
-// commit with that At. Its strings share b's memory. It returns an error wrapping
-// ErrCorrupt.
-func DecodeEntry(e *Entry, b []byte, at int64) error {
+// commit with that At, and returns its length in bytes. Its strings share b's
+// memory. It returns an error wrapping ErrCorrupt.
+func DecodeEntry(e *Entry, b []byte, at int64) (n int, err error) {
 	d := decoder{b: b}
 	d.entry(e, at)
 	if d.bad {
-		return fmt.Errorf("entry in %d bytes: %w", len(b), ErrCorrupt)
+		return 0, fmt.Errorf("entry in %d bytes: %w", len(b), ErrCorrupt)
 	}
-	return nil
+	return len(b) - len(d.b), nil
 }
 
 // decoder takes values off the front of b; once bad, it gives zeros.

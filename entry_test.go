@@ -157,10 +157,10 @@ func TestDecodeEntryByItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := b[len(b)-rest:]
-		if err := DecodeEntry(&byItself, at, h.At); err != nil || byItself != inTurn {
+		if _, err := DecodeEntry(&byItself, at, h.At); err != nil || byItself != inTurn {
 			t.Errorf("%d bytes before the end: %+v, %v, want %+v", rest, byItself, err, inTurn)
 		}
-		if err := DecodeEntry(&byItself, at[:rest-r.Rest()-1], h.At); !errors.Is(err, ErrCorrupt) {
+		if _, err := DecodeEntry(&byItself, at[:rest-r.Rest()-1], h.At); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("cut short: %v", err)
 		}
 	}
@@ -252,11 +252,11 @@ func TestDecodingPointsAllocatesNothing(t *testing.T) {
 	if n > 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if err := DecodeEntry(&e, AppendEntry(nil, &Entry{Kind: Self, Point: figures()}, commitAt), commitAt); err != nil {
+	if _, err := DecodeEntry(&e, AppendEntry(nil, &Entry{Kind: Self, Point: figures()}, commitAt), commitAt); err != nil {
 		t.Fatal(err)
 	}
 	kept = e.Point.Clone()
-	if err := DecodeEntry(&e, AppendEntry(nil, &Entry{Kind: Self, Point: &Point{Name: "other", Fields: []Field{Int("x", 1)}}}, commitAt), commitAt); err != nil {
+	if _, err := DecodeEntry(&e, AppendEntry(nil, &Entry{Kind: Self, Point: &Point{Name: "other", Fields: []Field{Int("x", 1)}}}, commitAt), commitAt); err != nil {
 		t.Fatal(err)
 	}
 	if !kept.Equal(figures()) {

@@ -51,7 +51,7 @@ func AppendLine(dst []byte, e *Entry) []byte {
 	if e.Skipped != 0 {
 		dst = append(strconv.AppendUint(append(dst, ",skipped="...), uint64(e.Skipped), 10), 'i')
 	}
-	dst = appendNano(append(dst, ' '), e.At, e.nano())
+	dst = appendNano(append(dst, ' '), e.At, e.Nano())
 	return append(dst, '\n')
 }
 
@@ -126,11 +126,11 @@ func appendNano(dst []byte, ms, nano int64) []byte {
 	return strconv.AppendInt(dst, ms*NanosPerMilli+nano, 10)
 }
 
-// nano returns which ns of its ms e is stored at: if it is apart, the 64-bit
+// Nano returns which ns of its ms e is stored at: if it is apart, the 64-bit
 // FNV-1a of latitude and longitude (1e-7 degree, little endian) and event,
 // brought into [1, 999999]. A ping sent again is the same point by it, so that it
 // must not change.
-func (e *Entry) nano() int64 {
+func (e *Entry) Nano() int64 {
 	if !e.Apart {
 		return 0
 	}

@@ -67,9 +67,7 @@ func (s *shard) whyAside(rows []int) *refusal {
 // setAside makes rows that need not wait dead letters, within half of the room for
 // them, so that rows which are refused have theirs.
 func (l *lane) setAside(ctx context.Context, b *batch, bad []badRow, by *shard) (n int, err error) {
-	n, err = l.dead.appendUpTo(ctx, l.dead.most/2, by.Name, len(bad), func(i int) ([]byte, *refusal) {
-		return b.row(bad[i].row), bad[i].why
-	})
+	n, err = l.dead.AppendHalf(ctx, len(bad), b.letters(bad))
 	for _, r := range bad[:n] {
 		l.books.buried(b, []int{r.row}, r.why)
 	}

@@ -3,6 +3,7 @@ package sink
 import (
 	"fmt"
 	"net/http"
+	"pingline/sink/deadletter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -63,10 +64,10 @@ func TestOwnLinesAreSetAside(t *testing.T) {
 			}
 			var got []string
 			for _, l := range deadLettersOf(t, s) {
-				if l.Shard != tt.dead || l.Cause() != reasonAside || !strings.Contains(l.Reason, "status 404") {
+				if l.Shard != tt.dead || l.Cause != reasonAside || !strings.Contains(l.Reason, "status 404") {
 					t.Fatalf("%+v", l)
 				}
-				got = append(got, l.Line+"\n")
+				got = append(got, rowOf(l))
 			}
 			slices.Sort(got)
 			sameLines(t, got, linesOf(lines...))
@@ -147,7 +148,7 @@ func TestLinesSetAsideHaveHalfOfTheRoom(t *testing.T) {
 	start(t, s)
 	lines := activity(200)
 	w.commit(append(fleet(1, 10), lines...)...)
-	eventually(t, "the lane stands still", func() bool { return strings.Contains(strings.Join(s.Notes(), "\n"), errDeadLettersFull.Error()) })
+	eventually(t, "the lane stands still", func() bool { return strings.Contains(strings.Join(s.Notes(), "\n"), deadletter.ErrFull.Error()) })
 	balanced(t, s, w)
 	size, err := s.DeadLetters().Bytes()
 	if err != nil || size > 10<<10 || size < 9<<10 {

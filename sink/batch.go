@@ -10,6 +10,7 @@ import (
 	"pingline"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/deadletter"
 	"pingline/sink/store"
 )
 
@@ -18,6 +19,7 @@ type batch struct {
 	rows  []byte          // as the store of its shard encodes them, one behind the other
 	ends  []int           // where in rows each ends
 	at    []int64         // ts of each row, ms
+	kept  entries         // of the rows, as the log has them
 	keys  []partition.Key // what each row is spread by; none if no other shard can stand in
 	fixed []bool          // rows that no other shard can stand in for, as many as keys
 	taken []bool          // rows that another shard has taken; none if there are none
@@ -35,12 +37,13 @@ type batch struct {
 // size returns how many bytes b takes.
 func (b *batch) size() int {
 	const word = 8
-	return cap(b.rows) + cap(b.picked) + cap(b.fixed) + cap(b.taken) + word*(cap(b.ends)+cap(b.at)+cap(b.keys)+cap(b.numbers))
+	return cap(b.rows) + cap(b.picked) + cap(b.fixed) + cap(b.taken) + word*(cap(b.ends)+cap(b.at)+cap(b.keys)+cap(b.numbers)) + b.kept.size()
 }
 
 func (b *batch) reset() {
 	*b = batch{
 		rows: b.rows[:0], ends: b.ends[:0], at: b.at[:0], keys: b.keys[:0], fixed: b.fixed[:0], taken: b.taken[:0],
+		kept:    entries{bytes: b.kept.bytes[:0], ends: b.kept.ends[:0], written: b.kept.written[:0]},
 		numbers: b.numbers, picked: b.picked, counted: b.counted,
 	}
 }
@@ -80,10 +83,47 @@ func (b *batch) start(i int) int {
 	return b.ends[i-1]
 }
 
-// row returns the bytes of row i.
-func (b *batch) row(i int) []byte { return b.rows[b.start(i):b.ends[i]] }
+// entries are rows in the form of the log: a row that a store refuses is kept in
+// no store's form.
+type entries struct {
+	bytes   []byte
+	ends    []int32 // where in bytes each ends
+	written []int64 // At of each one's commit, ms
+}
 
-func (b *batch) add(e *pingline.Entry, to store.Store) {
+func (s *entries) size() int { return cap(s.bytes) + 4*cap(s.ends) + 8*cap(s.written) }
+
+// add takes an entry as it stands in a commit written at.
+func (s *entries) add(raw []byte, at int64) {
+	s.bytes = append(s.bytes, raw...)
+	s.ends = append(s.ends, int32(len(s.bytes)))
+	s.written = append(s.written, at)
+}
+
+// at returns entry i, which shares the memory of s.
+func (s *entries) at(i int) (e pingline.Entry) {
+	start := int32(0)
+	if i > 0 {
+		start = s.ends[i-1]
+	}
+	_, _ = pingline.DecodeEntry(&e, s.bytes[start:s.ends[i]], s.written[i]) // it could be decoded before
+	return e
+}
+
+// letters returns rows as dead letters, by number.
+func (b *batch) letters(bad []badRow) func(i int) deadletter.Letter {
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	return func(i int) deadletter.Letter {
+		why := bad[i].why
+		return deadletter.Letter{
+			At: at, Shard: why.by.Name, Cause: why.Reason, Reason: store.Clip(why.Refusal.Error()), Entry: b.kept.at(bad[i].row),
+		}
+	}
+}
+
+// add takes an entry, which is raw in a commit written at.
+func (b *batch) add(e *pingline.Entry, to store.Store, raw []byte, written int64) {
+	b.kept.add(raw, written)
 	at := e.At
 	switch {
 	case e.IsLine():
@@ -277,9 +317,9 @@ func (r *batcher) encode(b *batch) {
 			continue
 		}
 		// It could be decoded before.
-		_ = pingline.DecodeEntry(&r.entry, r.rec.Payload[p.offset:], r.dealt.at)
+		n, _ := pingline.DecodeEntry(&r.entry, r.rec.Payload[p.offset:], r.dealt.at)
 		r.passed++
-		b.add(&r.entry, r.store)
+		b.add(&r.entry, r.store, r.rec.Payload[p.offset:int(p.offset)+n], r.dealt.at)
 		if r.keyed {
 			b.keys = append(b.keys, partition.KeyOf(&r.entry))
 			b.fixed = append(b.fixed, r.router.routed(&r.entry))

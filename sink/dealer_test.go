@@ -30,7 +30,7 @@ func TestDealer(t *testing.T) {
 				}
 				for _, p := range got.places[:3] {
 					var e pingline.Entry
-					if err := pingline.DecodeEntry(&e, rec.Payload[p.offset:], got.at); err != nil || owner(e.At%7) != p.owner {
+					if _, err := pingline.DecodeEntry(&e, rec.Payload[p.offset:], got.at); err != nil || owner(e.At%7) != p.owner {
 						t.Errorf("commit %d at %d: %v, %+v", rec.Number, p.offset, err, e)
 					}
 				}

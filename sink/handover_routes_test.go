@@ -203,7 +203,7 @@ func TestStandInRefuses(t *testing.T) {
 	balanced(t, s, w)
 	for _, l := range deadLettersOf(t, s) {
 		if l.Shard != "b" {
-			t.Fatalf("%s is filed as of shard %s", l.Line, l.Shard)
+			t.Fatalf("%s is filed as of shard %s", rowOf(l), l.Shard)
 		}
 	}
 	st := s.Stats()

@@ -231,7 +231,7 @@ func TestBrokenHandOver(t *testing.T) {
 	}
 	got := append(stores[1].taken(), stores[2].taken()...)
 	for _, d := range deadLettersOf(t, s) {
-		got = append(got, d.Line+"\n")
+		got = append(got, rowOf(d))
 	}
 	slices.Sort(got)
 	sameLines(t, got, linesOf(append(all, more...)...))

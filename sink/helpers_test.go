@@ -13,6 +13,7 @@ import (
 	"pingline/internal/influxd"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/deadletter"
 	"pingline/sink/influx"
 	"pingline/sink/influx/influxtest"
 	"pingline/sink/store"
@@ -224,8 +225,11 @@ func cursorAt(t testing.TB, w *writer, next uint64) {
 	}
 }
 
+// rowOf returns what a letter's row is in InfluxDB.
+func rowOf(l deadletter.Letter) string { return string(testRows.AppendRow(nil, &l.Entry)) }
+
 // deadLettersOf reads what a sink put aside.
-func deadLettersOf(t testing.TB, s *Sink) (list []DeadLetter) {
+func deadLettersOf(t testing.TB, s *Sink) (list []deadletter.Letter) {
 	t.Helper()
 	for l, err := range s.dead.All() {
 		if err != nil {

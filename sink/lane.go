@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pingline/queue"
+	"pingline/sink/deadletter"
 )
 
 // lane carries what it owns from the log to its shard: one goroutine fills
@@ -26,7 +27,7 @@ type lane struct {
 	kind    laneKind // whose entries
 	class   laneKind // how they are served: as the kind, but for a hole
 	name    string   // of its cursor
-	dead    *DeadLetters
+	dead    *deadletter.Dir
 	batcher batcher
 	reader  *queue.Reader // of the batcher
 	parked  atomic.Bool   // it is closed for now

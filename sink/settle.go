@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pingline/sink/deadletter"
 	"pingline/sink/store"
 )
 
@@ -204,12 +205,10 @@ func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err
 	}
 	may, free := by.tally.admit(len(bad))
 	if may == 0 {
-		by.tally.allow(l.dead.accepted(by.Name))
+		by.tally.allow(l.dead.Accepted(by.Name))
 		may, free = by.tally.admit(len(bad))
 	}
-	n, err = l.dead.append(ctx, by.Name, may, func(i int) ([]byte, *refusal) {
-		return b.row(bad[i].row), bad[i].why
-	})
+	n, err = l.dead.Append(ctx, may, b.letters(bad))
 	by.tally.giveBack(may-n, free)
 	by.tally.passed(n)
 	for _, r := range bad[:n] {
@@ -228,10 +227,8 @@ func (l *lane) expire(ctx context.Context, b *batch, bad []badRow, by *shard) (n
 	for _, r := range bad {
 		by.expiry.refused(r.why.Refusal, time.Duration(now-b.at[r.row])*time.Millisecond)
 	}
-	kept, err := l.dead.appendUpTo(ctx, l.dead.most/2, by.Name, len(bad), func(i int) ([]byte, *refusal) {
-		return b.row(bad[i].row), bad[i].why
-	})
-	if err != nil && !errors.Is(err, errDeadLettersFull) {
+	kept, err := l.dead.AppendHalf(ctx, len(bad), b.letters(bad))
+	if err != nil && !errors.Is(err, deadletter.ErrFull) {
 		return 0, err
 	}
 	by.tally.passed(len(bad))

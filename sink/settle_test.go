@@ -18,6 +18,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/deadletter"
 	"pingline/sink/influx"
 	"pingline/sink/store"
 )
@@ -62,13 +63,13 @@ func timeOf(line string) int64 {
 // resubmit puts back into the log what a replay of all dead letters brings.
 func resubmit(t *testing.T, s *Sink, w *writer) (n int) {
 	t.Helper()
-	if _, err := s.dead.Replay(t.Context(), every); err != nil {
+	if _, err := s.dead.Replay(t.Context(), func(*deadletter.Letter) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
-	n, err := s.dead.TakeReplays(t.Context(), func(list []*DeadLetter) error {
+	n, err := s.dead.TakeReplays(t.Context(), func(list []*deadletter.Letter) error {
 		var entries []pingline.Entry
 		for _, l := range list {
-			entries = append(entries, l.Entry())
+			entries = append(entries, l.Entry)
 		}
 		w.commit(entries...)
 		return nil
@@ -135,7 +136,7 @@ func testTenPoisonRows(t *testing.T, server *influxd.Server) {
 	}
 	letters := deadLettersOf(t, s)
 	for _, l := range letters {
-		if want := causes[l.Line+"\n"]; l.Cause() != want || l.Shard != "a" {
+		if want := causes[rowOf(l)]; l.Cause != want || l.Shard != "a" {
 			t.Errorf("dead letter %+v, want cause %q", l, want)
 		}
 	}
@@ -454,7 +455,7 @@ func TestRefusalsAccepted(t *testing.T) {
 	start(t, s)
 	w.commit(all...)
 	stoppedBy(t, s, stopRefusals, "pingline deadletter accept")
-	operator, err := OpenDeadLetters(s.dead.dir)
+	operator, err := deadletter.Open(s.cfg.DeadLetterDir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -516,8 +517,8 @@ func TestDeadLettersThatCannotBeWritten(t *testing.T) {
 		return ""
 	})
 	s := testSink(t, w, influx, nil)
-	away := s.dead.dir + ".away"
-	if err := os.Rename(s.dead.dir, away); err != nil {
+	away := s.cfg.DeadLetterDir + ".away"
+	if err := os.Rename(s.cfg.DeadLetterDir, away); err != nil {
 		t.Fatal(err)
 	}
 	start(t, s)
@@ -525,7 +526,7 @@ func TestDeadLettersThatCannotBeWritten(t *testing.T) {
 	all[50].Event = "sos"
 	w.commit(all...)
 	stoppedBy(t, s, stopDisk, "--data-dir")
-	if err := os.Rename(away, s.dead.dir); err != nil {
+	if err := os.Rename(away, s.cfg.DeadLetterDir); err != nil {
 		t.Fatal(err)
 	}
 	drained(t, s)

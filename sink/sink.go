@@ -28,7 +28,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"reflect"
 	"slices"
 	"sync"
@@ -39,6 +38,7 @@ import (
 	"pingline"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/deadletter"
 	"pingline/sink/store"
 )
 
@@ -101,7 +101,7 @@ type Sink struct {
 	dealer dealer
 	clock  clock
 	gone   gone // does not change
-	dead   *DeadLetters
+	dead   *deadletter.Dir
 	shards []*shard
 	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
 	start  [pingline.TotalLines + 1]uint64 // by total: what the kept cursors have passed
@@ -126,10 +126,10 @@ func New(cfg Config) (*Sink, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	if err := os.MkdirAll(cfg.DeadLetterDir, 0o700); err != nil {
-		return nil, fmt.Errorf("sink: dead letters: %w", err)
+	dead, err := deadletter.Make(cfg.DeadLetterDir, cfg.DeadLetterMaxBytes)
+	if err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
 	}
-	dead := &DeadLetters{dir: cfg.DeadLetterDir, most: cfg.DeadLetterMaxBytes, perFile: DeadLetterFileBytes}
 	s := &Sink{cfg: cfg, dead: dead}
 	s.router = newRouter(&s.cfg)
 	s.dealer.owner, s.dealer.lanes = s.router.owner, len(cfg.Shards)*int(laneKinds)
@@ -270,7 +270,7 @@ func (s *Sink) lanesOf(i int) []*lane {
 }
 
 // DeadLetters returns those of all shards.
-func (s *Sink) DeadLetters() *DeadLetters { return s.dead }
+func (s *Sink) DeadLetters() *deadletter.Dir { return s.dead }
 
 // Written returns the number of the first commit of which some ping may not be
 // stored yet, or a dead letter: those before it are passed by all lanes. It never

@@ -382,7 +382,7 @@ func testFieldTypeConflict(t *testing.T, server *influxd.Server) {
 	balanced(t, s, w)
 	var got []string
 	for _, d := range deadLettersOf(t, s) {
-		got = append(got, d.Line+"\n")
+		got = append(got, rowOf(d))
 		if d.Shard != "a" || !strings.HasPrefix(d.Reason, [...]string{1: "status 400: ", 2: "status 422: "}[server.Version()]) || !strings.Contains(d.Reason, `input field "event" on measurement "location" is type string, already exists as type float`) || time.Since(d.At) > time.Hour {
 			t.Errorf("dead letter %+v", d)
 		}
@@ -556,18 +556,17 @@ func TestFullDeadLettersStopTheLane(t *testing.T) {
 
 	// After a restart it is the same, until the operator makes room.
 	elsewhere := t.TempDir()
-	second := testSink(t, w, influx, func(c *Config) { full(c); c.DeadLetterDir = first.dead.dir })
+	second := testSink(t, w, influx, func(c *Config) { full(c); c.DeadLetterDir = first.cfg.DeadLetterDir })
 	start(t, second)
 	eventually(t, "the operator is told again", func() bool { return len(second.Notes()) == 1 })
 	i := 0
 	eventually(t, "all is passed", func() bool {
-		names, err := filesIn(first.dead.dir, letterExt)
+		names, err := filepath.Glob(filepath.Join(first.cfg.DeadLetterDir, "*.jsonl"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range names {
-			path := filepath.Join(first.dead.dir, name)
-			if err := os.Rename(path, filepath.Join(elsewhere, fmt.Sprint(i, name))); err != nil {
+			if err := os.Rename(name, filepath.Join(elsewhere, fmt.Sprint(i, filepath.Base(name)))); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"pingline/sink/deadletter"
 	"pingline/sink/store"
 )
 
@@ -22,7 +23,7 @@ func stop(err error) (reason, advice string) {
 	switch {
 	case errors.Is(err, errTooManyRefused):
 		return stopRefusals, "put right what they are refused for, or let them become dead letters with pingline deadletter accept"
-	case errors.Is(err, errDeadLettersFull):
+	case errors.Is(err, deadletter.ErrFull):
 		return stopFull, "have them stored with pingline deadletter replay, move files away, or raise --deadletter-max-bytes"
 	}
 	return stopDisk, "give the disk of --data-dir room, or make it writable"

@@ -15,7 +15,7 @@ import (
 
 	"pingline"
 	"pingline/internal/node"
-	"pingline/sink"
+	"pingline/sink/deadletter"
 )
 
 // deadletterCmd works on the files of a server, whether that runs or not.
@@ -30,8 +30,8 @@ type letterDir struct {
 }
 
 // open returns the dead letters of a server.
-func (d *letterDir) open() (*sink.DeadLetters, error) {
-	letters, err := sink.OpenDeadLetters(filepath.Join(d.DataDir, node.DeadLetterDir))
+func (d *letterDir) open() (*deadletter.Dir, error) {
+	letters, err := deadletter.Open(filepath.Join(d.DataDir, node.DeadLetterDir))
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--data-dir: no server has worked in %s: %w", d.DataDir, err)}
 	}
@@ -45,9 +45,9 @@ type letterFilter struct {
 	Shard     string `env:"-" help:"Only rows that this shard refused."`
 }
 
-func (f *letterFilter) picks(l *sink.DeadLetter) bool {
+func (f *letterFilter) picks(l *deadletter.Letter) bool {
 	contains := func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(f.Reason)) }
-	return (f.Shard == "" || l.Shard == f.Shard) && (contains(l.Cause()) || contains(l.Reason))
+	return (f.Shard == "" || l.Shard == f.Shard) && (contains(l.Cause) || contains(l.Reason))
 }
 
 type listCmd struct {
@@ -64,12 +64,12 @@ func (c *listCmd) Run(p *program) error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	found := make(tallies)
-	err = c.each(p, letters, func(l *sink.DeadLetter) error {
-		found[l.Cause()]++
+	err = c.each(p, letters, func(l *deadletter.Letter) error {
+		found[l.Cause]++
 		if c.JSON {
 			return enc.Encode(l)
 		}
-		_, err := fmt.Fprintf(out, "%s  %s  %s  %s\n", l.At.Format(time.RFC3339), l.Shard, l.Cause(), l.Line)
+		_, err := fmt.Fprintf(out, "%s  %s  %s  %s\n", l.At.Format(time.RFC3339), l.Shard, l.Cause, l.Row())
 		return err
 	})
 	if !c.JSON {
@@ -105,7 +105,7 @@ func (t tallies) String() string {
 
 // each calls f for every letter picked. Lines that cannot be read are told as
 // they are met; they make an error in the end.
-func (f *letterFilter) each(p *program, letters *sink.DeadLetters, visit func(*sink.DeadLetter) error) error {
+func (f *letterFilter) each(p *program, letters *deadletter.Dir, visit func(*deadletter.Letter) error) error {
 	bad := 0
 	for l, err := range letters.All() {
 		if p.Err() != nil {
@@ -142,7 +142,7 @@ func (c *replayCmd) Run(p *program) error {
 	}
 	if c.DryRun {
 		found := make(tallies)
-		err := c.each(p, letters, func(l *sink.DeadLetter) error { found[l.Cause()]++; return nil })
+		err := c.each(p, letters, func(l *deadletter.Letter) error { found[l.Cause]++; return nil })
 		fmt.Fprintf(p.stdout, "would be put back: %s\n", found)
 		return err
 	}
@@ -169,7 +169,7 @@ func (c *replayCmd) Run(p *program) error {
 
 // taken reports whether nothing waits to be taken up any more, for as long as
 // asked.
-func (c *replayCmd) taken(ctx context.Context, letters *sink.DeadLetters) (bool, error) {
+func (c *replayCmd) taken(ctx context.Context, letters *deadletter.Dir) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Wait)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"pingline/ingest"
-	"pingline/sink"
+	"pingline/sink/deadletter"
 )
 
 // replayEvery is how often the server looks for dead letters to put back.
@@ -37,12 +37,12 @@ func (n *Node) replay(ctx context.Context) error {
 	}
 }
 
-// resubmit makes letters durable in the log, as lines for the shards that
+// resubmit makes letters durable in the log, for the shards that
 // refused them.
-func (n *Node) resubmit(letters []*sink.DeadLetter) error {
+func (n *Node) resubmit(letters []*deadletter.Letter) error {
 	var job ingest.Job
 	for _, l := range letters {
-		job.Entries = append(job.Entries, l.Entry())
+		job.Entries = append(job.Entries, l.Entry)
 	}
 	return n.writer.Submit(&job)
 }

@@ -1,8 +1,7 @@
-package sink
+package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,25 +14,22 @@ import (
 	"testing"
 
 	"pingline"
-	"pingline/internal/influxd"
 	"pingline/sink/store"
 )
 
-func testLetters(t *testing.T) *DeadLetters {
+func testLetters(t *testing.T) *Dir {
 	t.Helper()
-	return &DeadLetters{dir: t.TempDir(), perFile: DeadLetterFileBytes}
+	return &Dir{dir: t.TempDir(), perFile: FileBytes}
 }
 
-var refusedOnce = &refusal{Refusal: &store.Refusal{Kind: store.BadRows, Reason: store.Other, Err: errors.New("no <good>")}}
-
-// bury makes rows dead letters of shard b.
-func bury(d *DeadLetters, rows ...string) (int, error) {
-	return d.append(context.Background(), "b", len(rows), func(i int) ([]byte, *refusal) {
-		return []byte(rows[i] + "\n"), refusedOnce
+// bury makes rows letters of shard b.
+func bury(d *Dir, rows ...string) (int, error) {
+	return d.Append(context.Background(), len(rows), func(i int) Letter {
+		return Letter{Shard: "b", Cause: store.Other, Reason: "no <good>", Entry: pingline.Entry{Kind: pingline.ReplayedNano, Line: rows[i]}}
 	})
 }
 
-func mustBury(t *testing.T, d *DeadLetters, rows ...string) {
+func mustBury(t *testing.T, d *Dir, rows ...string) {
 	t.Helper()
 	if n, err := bury(d, rows...); err != nil || n != len(rows) {
 		t.Fatalf("append of %d rows = %d, %v", len(rows), n, err)
@@ -41,13 +37,13 @@ func mustBury(t *testing.T, d *DeadLetters, rows ...string) {
 }
 
 // buried returns the lines of all dead letters, and how many cannot be read.
-func buried(d *DeadLetters) (lines []string, unreadable int) {
+func buried(d *Dir) (lines []string, unreadable int) {
 	for l, err := range d.All() {
 		if err != nil {
 			unreadable++
 			continue
 		}
-		lines = append(lines, l.Line)
+		lines = append(lines, l.Entry.Line)
 	}
 	return lines, unreadable
 }
@@ -60,7 +56,7 @@ func rows(n int) []string {
 	return list
 }
 
-func TestDeadLettersTornByACrash(t *testing.T) {
+func TestLettersTornByACrash(t *testing.T) {
 	whole := `{"at":"2026-01-01T00:00:00Z","shard":"a","reason":"r","status":400,"line":"x"}` + "\n"
 	for _, tt := range []struct{ name, before, kept string }{
 		{"no file", "", ""},
@@ -93,14 +89,14 @@ func TestDeadLettersTornByACrash(t *testing.T) {
 	}
 }
 
-func TestDeadLettersFull(t *testing.T) {
+func TestLettersFull(t *testing.T) {
 	d := testLetters(t)
 	d.most = 1000
 	n, err := bury(d, rows(100)...)
-	if !errors.Is(err, errDeadLettersFull) || n < 2 || n > 20 {
+	if !errors.Is(err, ErrFull) || n < 2 || n > 20 {
 		t.Fatalf("append of 100 rows = %d, %v", n, err)
 	}
-	if again, err := bury(d, rows(1)...); !errors.Is(err, errDeadLettersFull) || again != 0 {
+	if again, err := bury(d, rows(1)...); !errors.Is(err, ErrFull) || again != 0 {
 		t.Errorf("append to full ones = %d, %v", again, err)
 	}
 	lines, _ := buried(d)
@@ -110,18 +106,18 @@ func TestDeadLettersFull(t *testing.T) {
 	if moved, err := d.Replay(t.Context(), every); err != nil || moved != n {
 		t.Fatalf("Replay = %d, %v", moved, err)
 	}
-	if n, err := bury(d, rows(1)...); !errors.Is(err, errDeadLettersFull) || n != 0 {
+	if n, err := bury(d, rows(1)...); !errors.Is(err, ErrFull) || n != 0 {
 		t.Errorf("what waits to be replayed takes no room: %d, %v", n, err)
 	}
-	if _, err := d.TakeReplays(t.Context(), func([]*DeadLetter) error { return nil }); err != nil {
+	if _, err := d.TakeReplays(t.Context(), func([]*Letter) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	mustBury(t, d, "m v=1 1")
 }
 
-func every(*DeadLetter) bool { return true }
+func every(*Letter) bool { return true }
 
-func TestDeadLettersGoOnInAnotherFile(t *testing.T) {
+func TestLettersGoOnInAnotherFile(t *testing.T) {
 	d := testLetters(t)
 	d.perFile = 500
 	var all []string
@@ -150,24 +146,24 @@ func TestDeadLettersGoOnInAnotherFile(t *testing.T) {
 	}
 }
 
-func TestDeadLettersWithoutDisk(t *testing.T) {
+func TestLettersWithoutDisk(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := &DeadLetters{dir: filepath.Join(file, "deadletter")}
-	if n, err := bury(d, "m v=1 1"); err == nil || errors.Is(err, errDeadLettersFull) || n != 0 {
+	d := &Dir{dir: filepath.Join(file, "deadletter")}
+	if n, err := bury(d, "m v=1 1"); err == nil || errors.Is(err, ErrFull) || n != 0 {
 		t.Errorf("append = %d, %v, want the disk's error", n, err)
 	}
 	for _, dir := range []string{file, file + "-not-there"} {
-		if _, err := OpenDeadLetters(dir); err == nil {
-			t.Errorf("OpenDeadLetters(%q) took it", dir)
+		if _, err := Open(dir); err == nil {
+			t.Errorf("Open(%q) took it", dir)
 		}
 	}
 }
 
 // An append waits while another process changes the directory.
-func TestDeadLettersAreLocked(t *testing.T) {
+func TestLettersAreLocked(t *testing.T) {
 	d := testLetters(t)
 	other := *d
 	unlock, err := other.lock(t.Context())
@@ -200,8 +196,8 @@ func TestReplayMovesWhatIsChosen(t *testing.T) {
 	for i := range all {
 		mustBury(t, d, all[i])
 	}
-	ones := func(l *DeadLetter) bool { return strings.Contains(l.Line, "v=1") }
-	if n, err := d.Replay(t.Context(), func(*DeadLetter) bool { return false }); n != 0 || err != nil {
+	ones := func(l *Letter) bool { return strings.Contains(l.Entry.Line, "v=1") }
+	if n, err := d.Replay(t.Context(), func(*Letter) bool { return false }); n != 0 || err != nil {
 		t.Errorf("Replay of none = %d, %v", n, err)
 	}
 	// What cannot be read stays where it is.
@@ -249,11 +245,11 @@ func appendTo(t *testing.T, path, text string) {
 }
 
 // take takes all replays and returns their lines.
-func take(t *testing.T, d *DeadLetters) (lines []string, n int, err error) {
+func take(t *testing.T, d *Dir) (lines []string, n int, err error) {
 	t.Helper()
-	n, err = d.TakeReplays(t.Context(), func(list []*DeadLetter) error {
+	n, err = d.TakeReplays(t.Context(), func(list []*Letter) error {
 		for _, l := range list {
-			lines = append(lines, l.Line)
+			lines = append(lines, l.Entry.Line)
 		}
 		return nil
 	})
@@ -268,7 +264,7 @@ func TestTakeReplaysBeginsAnewAfterAnError(t *testing.T) {
 	}
 	full := errors.New("the log is full")
 	calls := 0
-	n, err := d.TakeReplays(t.Context(), func([]*DeadLetter) error {
+	n, err := d.TakeReplays(t.Context(), func([]*Letter) error {
 		if calls++; calls == 2 {
 			return full
 		}
@@ -278,7 +274,7 @@ func TestTakeReplaysBeginsAnewAfterAnError(t *testing.T) {
 		t.Fatalf("TakeReplays = %d, %v after %d calls", n, err, calls)
 	}
 	stopped, cancel := context.WithCancel(t.Context())
-	if _, err := d.TakeReplays(stopped, func([]*DeadLetter) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
+	if _, err := d.TakeReplays(stopped, func([]*Letter) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("stopped: %v", err)
 	}
 	if got, n, err := take(t, d); !slices.Equal(got, rows(20_000)) || n != 20_000 || err != nil {
@@ -310,12 +306,12 @@ func TestTakeReplaysKeepsWhatCannotBeRead(t *testing.T) {
 const killAt = "PINGLINE_TEST_KILL_AT"
 
 // lucky picks the letters that the dying process replays.
-func lucky(l *DeadLetter) bool { return !strings.Contains(l.Line, "v=1") }
+func lucky(l *Letter) bool { return !strings.Contains(l.Entry.Line, "v=1") }
 
 // dying replays the lucky letters in dir and takes them, which it notes in a file
 // beside; at some step it is killed.
 func dying(t *testing.T, dir, step string) {
-	d, err := OpenDeadLetters(dir)
+	d, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,9 +328,9 @@ func dying(t *testing.T, dir, step string) {
 	if _, err := d.Replay(t.Context(), lucky); err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.TakeReplays(t.Context(), func(list []*DeadLetter) error {
+	_, err = d.TakeReplays(t.Context(), func(list []*Letter) error {
 		for _, l := range list {
-			appendTo(t, dir+".taken", l.Line+"\n")
+			appendTo(t, dir+".taken", l.Entry.Line+"\n")
 		}
 		return nil
 	})
@@ -351,7 +347,7 @@ func TestReplayKilledAtEachStep(t *testing.T) {
 		return
 	}
 	for step, killed := 0, true; killed; step++ {
-		d := &DeadLetters{dir: filepath.Join(t.TempDir(), "deadletter"), perFile: 1}
+		d := &Dir{dir: filepath.Join(t.TempDir(), "deadletter"), perFile: 1}
 		if err := os.Mkdir(d.dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -373,7 +369,7 @@ func TestReplayKilledAtEachStep(t *testing.T) {
 		got = append(got, strings.Split(strings.TrimSpace(string(taken)), "\n")...)
 		want, stay := []string{"m v=0 1", "m v=0 2"}, []string(nil)
 		for _, r := range rows(30) {
-			if lucky(&DeadLetter{Line: r}) {
+			if lucky(&Letter{Entry: pingline.Entry{Line: r}}) {
 				want = append(want, r)
 			} else {
 				stay = append(stay, r)
@@ -409,41 +405,8 @@ func dies(t *testing.T, step int, dir string) bool {
 	return err != nil
 }
 
-// A letter of before says its time in ms, one of today in ns. Replayed, and
-// replayed again, each is the point it was to be, and nothing besides.
-func TestLettersInMillisecondsAndNanoseconds(t *testing.T) {
-	eachVersion(t, influxd.Config{}, testLetterPrecisions)
-}
-
-func testLetterPrecisions(t *testing.T, server *influxd.Server) {
-	influx := testInflux(t, access(server, "pingline"))
-	w := testLog(t)
-	s := testSink(t, w, influx, nil)
-	start(t, s)
-	e := pingline.Entry{Verdict: pingline.Accepted, Apart: true}
-	e.Rider, e.Event, e.At, e.LatE7, e.LonE7 = "r", "sos", recently, 1e7, 2e7
-	apart := e
-	e.Apart = false
-	milli := fmt.Sprintf(`location,rider=r lat=1,lon=2,event="sos" %d`, recently)
-	nano := strings.TrimSpace(string(pingline.AppendLine(nil, &apart)))
-	for range 2 {
-		for _, l := range []DeadLetter{
-			{Shard: "a", Line: milli}, {Shard: "a", Line: milli, Precision: "ms"},
-			{Shard: "a", Line: nano, Precision: "ns"}, {Shard: "a", Line: nano},
-		} {
-			b, err := json.Marshal(l)
-			if err != nil {
-				t.Fatal(err)
-			}
-			appendTo(t, filepath.Join(s.dead.dir, "deadletter-000001.jsonl"), string(b)+"\n")
-		}
-		if n := resubmit(t, s, w); n != 4 {
-			t.Fatalf("%d letters are replayed, want 4", n)
-		}
-		drained(t, s)
-		sameLines(t, stored(t, influx), lines(e, apart))
-	}
+func TestLetterOfNoKnownPrecision(t *testing.T) {
 	if l, err := parseLetter([]byte(`{"line":"m v=1 1","precision":"us"}`)); err == nil {
-		t.Errorf("a letter in us is taken: %+v", l.DeadLetter)
+		t.Errorf("a letter in us is taken: %+v", l.Letter)
 	}
 }

@@ -1,4 +1,4 @@
-package sink
+package deadletter
 
 import (
 	"bufio"
@@ -11,13 +11,13 @@ import (
 	"strconv"
 )
 
-func (d *DeadLetters) replayDir() string { return filepath.Join(d.dir, "replay") }
+func (d *Dir) replayDir() string { return filepath.Join(d.dir, "replay") }
 
 // Replay moves the dead letters that choose picks to where TakeReplays finds
 // them, and returns how many. It goes file by file; whatever moment the process
 // dies at, each letter is in one of the two places, and at worst in both, so
 // that its row is written twice. Lines that cannot be read stay.
-func (d *DeadLetters) Replay(ctx context.Context, choose func(*DeadLetter) bool) (n int, err error) {
+func (d *Dir) Replay(ctx context.Context, choose func(*Letter) bool) (n int, err error) {
 	names, err := filesIn(d.dir, letterExt)
 	if err != nil {
 		return 0, fmt.Errorf("dead letters: %w", err)
@@ -36,7 +36,7 @@ func (d *DeadLetters) Replay(ctx context.Context, choose func(*DeadLetter) bool)
 
 // replayFile moves the chosen letters of one file. The lock keeps the file from
 // growing meanwhile; it is held for one file, so that no lane waits for long.
-func (d *DeadLetters) replayFile(ctx context.Context, name string, choose func(*DeadLetter) bool) (n int, err error) {
+func (d *Dir) replayFile(ctx context.Context, name string, choose func(*Letter) bool) (n int, err error) {
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return 0, err
@@ -53,7 +53,7 @@ func (d *DeadLetters) replayFile(ctx context.Context, name string, choose func(*
 			return 0, nil // moved away meanwhile
 		case err != nil && l.raw == nil:
 			return 0, err
-		case err == nil && choose(l.DeadLetter):
+		case err == nil && choose(l.Letter):
 			n++
 		}
 		total++
@@ -73,7 +73,7 @@ func (d *DeadLetters) replayFile(ctx context.Context, name string, choose func(*
 
 // sweep removes what a change that was broken off has left behind. The caller
 // holds the lock.
-func (d *DeadLetters) sweep() error {
+func (d *Dir) sweep() error {
 	for _, dir := range [...]string{d.dir, d.replayDir()} {
 		names, err := filesIn(dir, asideExt)
 		if err != nil {
@@ -93,7 +93,7 @@ const asideExt = ".tmp"
 
 // nextReplay returns the path of the next file in replayDir. The caller holds
 // the lock, and nobody else creates one.
-func (d *DeadLetters) nextReplay() (string, error) {
+func (d *Dir) nextReplay() (string, error) {
 	if err := os.MkdirAll(d.replayDir(), 0o700); err != nil {
 		return "", err
 	}
@@ -107,7 +107,7 @@ func (d *DeadLetters) nextReplay() (string, error) {
 	return filepath.Join(d.replayDir(), nextName(names)), nil
 }
 
-func (d *DeadLetters) moveWhole(from, to string) error {
+func (d *Dir) moveWhole(from, to string) error {
 	d.stepped()
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -118,10 +118,10 @@ func (d *DeadLetters) moveWhole(from, to string) error {
 
 // moveSome writes two files aside, those that move and those that stay, and then
 // puts them in place, in that order.
-func (d *DeadLetters) moveSome(from, to string, choose func(*DeadLetter) bool) error {
+func (d *Dir) moveSome(from, to string, choose func(*Letter) bool) error {
 	aside := [2]string{to + asideExt, from + asideExt}
 	for i, path := range aside {
-		err := copyLetters(from, path, func(l *DeadLetter) bool { return (l != nil && choose(l)) == (i == 0) })
+		err := copyLetters(from, path, func(l *Letter) bool { return (l != nil && choose(l)) == (i == 0) })
 		if err != nil {
 			return errors.Join(err, d.sweep())
 		}
@@ -142,7 +142,7 @@ func (d *DeadLetters) moveSome(from, to string, choose func(*DeadLetter) bool) e
 
 // copyLetters makes a durable copy of some lines of a file; those that cannot be
 // read are asked for as nil.
-func copyLetters(from, to string, want func(*DeadLetter) bool) (err error) {
+func copyLetters(from, to string, want func(*Letter) bool) (err error) {
 	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func copyLetters(from, to string, want func(*DeadLetter) bool) (err error) {
 		if err != nil && l.raw == nil {
 			return err
 		}
-		if !want(l.DeadLetter) {
+		if !want(l.Letter) {
 			continue
 		}
 		if _, err := w.Write(l.raw); err != nil {
@@ -166,19 +166,19 @@ func copyLetters(from, to string, want func(*DeadLetter) bool) (err error) {
 	return f.Sync()
 }
 
-func (d *DeadLetters) stepped() {
+func (d *Dir) stepped() {
 	if d.step != nil {
 		d.step()
 	}
 }
 
 // Replaying returns how many files of letters wait for TakeReplays.
-func (d *DeadLetters) Replaying() (files int, err error) {
+func (d *Dir) Replaying() (files int, err error) {
 	names, err := filesIn(d.replayDir(), letterExt)
 	return len(names), err
 }
 
-// replayBytes is about how many bytes of lines submit is given at once.
+// replayBytes is about how many bytes of letters submit is given at once.
 const replayBytes = 128 << 10
 
 // TakeReplays gives submit the letters that Replay has moved, some at a time, and
@@ -186,7 +186,7 @@ const replayBytes = 128 << 10
 // letters that were; a file is begun anew after an error or a crash, so that rows
 // can be written twice. Lines that cannot be read are kept, in a file that ends in
 // .unreadable, and told as an error. One caller at a time.
-func (d *DeadLetters) TakeReplays(ctx context.Context, submit func([]*DeadLetter) error) (n int, err error) {
+func (d *Dir) TakeReplays(ctx context.Context, submit func([]*Letter) error) (n int, err error) {
 	names, err := filesIn(d.replayDir(), letterExt)
 	if err != nil {
 		return 0, fmt.Errorf("dead letters: %w", err)
@@ -214,8 +214,8 @@ func (d *DeadLetters) TakeReplays(ctx context.Context, submit func([]*DeadLetter
 }
 
 // takeReplay submits one file. bad says which line cannot be read, if any.
-func takeReplay(ctx context.Context, path string, submit func([]*DeadLetter) error) (n int, bad, err error) {
-	var batch []*DeadLetter
+func takeReplay(ctx context.Context, path string, submit func([]*Letter) error) (n int, bad, err error) {
+	var batch []*Letter
 	size := 0
 	flush := func() error {
 		if err := ctx.Err(); err != nil || len(batch) == 0 {
@@ -236,8 +236,8 @@ func takeReplay(ctx context.Context, path string, submit func([]*DeadLetter) err
 			bad = cmp.Or(bad, err) // the first will do
 			continue
 		}
-		batch = append(batch, l.DeadLetter)
-		if size += len(l.Line); size >= replayBytes {
+		batch = append(batch, l.Letter)
+		if size += len(l.raw); size >= replayBytes {
 			if err := flush(); err != nil {
 				return n, bad, err
 			}
@@ -249,7 +249,7 @@ func takeReplay(ctx context.Context, path string, submit func([]*DeadLetter) err
 // Accept lets rows more rows of a shard become dead letters although too many
 // were refused: its lanes ask for that while they stand still. It replaces what
 // was accepted before and not used.
-func (d *DeadLetters) Accept(ctx context.Context, shard string, rows int) error {
+func (d *Dir) Accept(ctx context.Context, shard string, rows int) error {
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return err
@@ -268,12 +268,12 @@ func (d *DeadLetters) Accept(ctx context.Context, shard string, rows int) error 
 	return nil
 }
 
-func (d *DeadLetters) acceptPath(shard string) string {
+func (d *Dir) acceptPath(shard string) string {
 	return filepath.Join(d.dir, "accept", "shard-"+shard)
 }
 
-// accepted returns what was last accepted for a shard, once.
-func (d *DeadLetters) accepted(shard string) int {
+// Accepted returns what was last accepted for a shard, once.
+func (d *Dir) Accepted(shard string) int {
 	path := d.acceptPath(shard)
 	text, err := os.ReadFile(path)
 	if err != nil {

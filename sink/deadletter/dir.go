@@ -1,4 +1,11 @@
-package sink
+// Package deadletter keeps rows that a store refuses for their content, on disk,
+// in a form of no store: a ping or a point, and the store's reason. Letters can be
+// put back into the log, for the same store or for another one.
+//
+// A letter counts once it is synced, and none is lost afterwards, whatever moment
+// the process dies at; a crash can leave one twice. The package does not bound how
+// long letters are kept.
+package deadletter
 
 import (
 	"bufio"
@@ -9,8 +16,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,63 +23,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"pingline"
-	"pingline/sink/store"
 )
 
-// DeadLetter is one row that a store refuses for its content, one line of
-// JSON. A row can be there twice, if the process died before the log knew that
-// it had been put aside.
-type DeadLetter struct {
-	At        time.Time `json:"at"`                  // when it was refused
-	Shard     string    `json:"shard"`               // by whom
-	Why       string    `json:"cause,omitempty"`     // the reason in few words, one of store.Reasons; "" in letters of before
-	Reason    string    `json:"reason"`              // in the store's words
-	Status    int       `json:"status,omitempty"`    // HTTP status, in letters of before
-	Precision string    `json:"precision,omitempty"` // of Line's timestamp: "ns", or "ms" or "" in letters of before
-	Line      string    `json:"line"`                // line protocol, no newline
-}
-
-// Cause is the reason in few words, of which there are few.
-func (l *DeadLetter) Cause() string {
-	if l.Why != "" {
-		return l.Why
-	}
-	said, _, _ := strings.Cut(strings.ReplaceAll(l.Reason, "'", `"`), `"`) // what it quotes decides nothing
-	switch {
-	case l.Status == http.StatusRequestEntityTooLarge:
-		return store.TooLarge
-	case strings.Contains(said, "unable to parse"):
-		return store.Unparsable
-	case strings.Contains(said, "field type conflict"):
-		return store.TypeConflict
-	case strings.Contains(said, "beyond retention policy"), strings.Contains(said, "outside retention policy"):
-		return store.Expired
-	}
-	return store.Other
-}
-
-// The precisions of a letter's timestamp.
-const (
-	precisionNano  = "ns"
-	precisionMilli = "ms"
-)
-
-// Entry returns the letter as what puts it back into the log. A timestamp that
-// InfluxDB could not know in ms, the year 2262 or later, is in ns even where the
-// letter does not say so.
-func (l *DeadLetter) Entry() pingline.Entry {
-	e := pingline.Entry{Kind: pingline.Replayed, To: l.Shard, Line: l.Line}
-	at, _ := e.LineTime()
-	const most = math.MaxInt64 / pingline.NanosPerMilli
-	if l.Precision == precisionNano || l.Precision == "" && (at < -most || at > most) {
-		e.Kind = pingline.ReplayedNano
-	}
-	return e
-}
-
-// DeadLetters is a directory of them:
+// Dir is a directory of letters:
 //
 //	deadletter-000001.jsonl …        the oldest first; only the last file grows
 //	replay/deadletter-000001.jsonl … those on their way back into the log
@@ -83,7 +34,7 @@ func (l *DeadLetter) Entry() pingline.Entry {
 //
 // Several processes, and several of these values, may use a directory at once.
 // Files may be copied or moved away by hand at any time.
-type DeadLetters struct {
+type Dir struct {
 	dir     string
 	most    int64 // bytes of all files; 0 means no limit
 	perFile int64 // bytes after which another file is begun
@@ -91,14 +42,23 @@ type DeadLetters struct {
 	step func() // called between the steps of a change, by tests that break it off
 }
 
-// DeadLetterFileBytes is how large a file of dead letters gets.
-const DeadLetterFileBytes = 64 << 20
+// FileBytes is how large a file of dead letters gets.
+const FileBytes = 64 << 20
 
-// errDeadLettersFull says that the dead letters have reached their limit.
-var errDeadLettersFull = errors.New("dead letters are full")
+// ErrFull says that the dead letters have reached their limit.
+var ErrFull = errors.New("dead letters are full")
 
-// OpenDeadLetters returns the dead letters in dir, which a Sink has made.
-func OpenDeadLetters(dir string) (*DeadLetters, error) {
+// Make returns the letters in dir, which it makes if it is missing. All files take
+// at most so many bytes; 0 means no limit.
+func Make(dir string, most int64) (*Dir, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
+	return &Dir{dir: dir, most: most, perFile: FileBytes}, nil
+}
+
+// Open returns the dead letters in dir, which Make has made.
+func Open(dir string) (*Dir, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
@@ -106,11 +66,11 @@ func OpenDeadLetters(dir string) (*DeadLetters, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("dead letters: %s is not a directory", dir)
 	}
-	return &DeadLetters{dir: dir, perFile: DeadLetterFileBytes}, nil
+	return &Dir{dir: dir, perFile: FileBytes}, nil
 }
 
 // Bytes returns the size of all dead letters, those on their way back included.
-func (d *DeadLetters) Bytes() (int64, error) {
+func (d *Dir) Bytes() (int64, error) {
 	var sum int64
 	for _, dir := range []string{d.dir, d.replayDir()} {
 		names, err := filesIn(dir, "")
@@ -134,8 +94,8 @@ func (d *DeadLetters) Bytes() (int64, error) {
 // All returns the dead letters, oldest first; for a line that cannot be read, or
 // a file, the error that says which and why. The last line of a file may have
 // been torn by a crash before it counted, and is then left out.
-func (d *DeadLetters) All() iter.Seq2[*DeadLetter, error] {
-	return func(yield func(*DeadLetter, error) bool) {
+func (d *Dir) All() iter.Seq2[*Letter, error] {
+	return func(yield func(*Letter, error) bool) {
 		names, err := filesIn(d.dir, letterExt)
 		if err != nil {
 			yield(nil, fmt.Errorf("dead letters: %w", err))
@@ -146,7 +106,7 @@ func (d *DeadLetters) All() iter.Seq2[*DeadLetter, error] {
 				if errors.Is(err, os.ErrNotExist) {
 					break // moved away meanwhile
 				}
-				if !yield(l.DeadLetter, err) {
+				if !yield(l.Letter, err) {
 					return
 				}
 			}
@@ -154,15 +114,19 @@ func (d *DeadLetters) All() iter.Seq2[*DeadLetter, error] {
 	}
 }
 
-// append makes the first n of count rows durable: all, or as many as there is
-// room for, with an error wrapping errDeadLettersFull. After any other error none
-// of them is there, and none that was is gone.
-func (d *DeadLetters) append(ctx context.Context, shard string, count int, row func(i int) (line []byte, why *refusal)) (n int, err error) {
-	return d.appendUpTo(ctx, d.most, shard, count, row)
+// Append makes the first n of count letters durable: all, or as many as there is
+// room for, with an error wrapping ErrFull. After any other error none of them is
+// there, and none that was is gone.
+func (d *Dir) Append(ctx context.Context, count int, letter func(i int) Letter) (n int, err error) {
+	return d.appendUpTo(ctx, d.most, count, letter)
 }
 
-// appendUpTo is append with another limit of bytes of all files, 0 for none.
-func (d *DeadLetters) appendUpTo(ctx context.Context, most int64, shard string, count int, row func(i int) (line []byte, why *refusal)) (n int, err error) {
+// AppendHalf is Append that leaves half of the room to others.
+func (d *Dir) AppendHalf(ctx context.Context, count int, letter func(i int) Letter) (n int, err error) {
+	return d.appendUpTo(ctx, d.most/2, count, letter)
+}
+
+func (d *Dir) appendUpTo(ctx context.Context, most int64, count int, letter func(i int) Letter) (n int, err error) {
 	if count == 0 {
 		return 0, nil
 	}
@@ -176,12 +140,11 @@ func (d *DeadLetters) appendUpTo(ctx context.Context, most int64, shard string, 
 		return 0, err
 	}
 	var b []byte
-	at := time.Now().UTC().Truncate(time.Millisecond)
 	for ; n < count; n++ {
-		line, why := row(n)
-		j, err := json.Marshal(DeadLetter{at, shard, why.Reason, why.Refusal.Error(), 0, precisionNano, string(bytes.TrimSuffix(line, []byte("\n")))})
+		l := letter(n)
+		j, err := l.MarshalJSON()
 		if err != nil {
-			return 0, fmt.Errorf("dead letter %q: %w", line, err)
+			return 0, fmt.Errorf("dead letter of %q: %w", l.Entry.Rider, err)
 		}
 		if most > 0 && used+int64(len(b)+len(j)+1) > most {
 			break
@@ -194,14 +157,14 @@ func (d *DeadLetters) appendUpTo(ctx context.Context, most int64, shard string, 
 		}
 	}
 	if n < count {
-		return n, fmt.Errorf("%w: %d of at most %d bytes in %s", errDeadLettersFull, used+int64(len(b)), most, d.dir)
+		return n, fmt.Errorf("%w: %d of at most %d bytes in %s", ErrFull, used+int64(len(b)), most, d.dir)
 	}
 	return n, nil
 }
 
 // write makes b, whole lines, durable at the end of the last file or as a new
 // one. The caller holds the lock.
-func (d *DeadLetters) write(b []byte) (err error) {
+func (d *Dir) write(b []byte) (err error) {
 	names, err := filesIn(d.dir, letterExt)
 	if err != nil {
 		return err
@@ -233,7 +196,7 @@ func (d *DeadLetters) write(b []byte) (err error) {
 }
 
 // lock waits until no other process or value changes the directory.
-func (d *DeadLetters) lock(ctx context.Context) (unlock func(), err error) {
+func (d *Dir) lock(ctx context.Context) (unlock func(), err error) {
 	path := filepath.Join(d.dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -245,12 +208,24 @@ func (d *DeadLetters) lock(ctx context.Context) (unlock func(), err error) {
 			return func() { f.Close() }, nil
 		}
 		if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
-			err = sleep(ctx, 10*time.Millisecond)
+			err = wait(ctx, 10*time.Millisecond)
 		}
 		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
+	}
+}
+
+// wait returns nil after d, or ctx's error when that ends first.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -295,25 +270,16 @@ func filesIn(dir, ext string) ([]string, error) {
 }
 
 // letter is a dead letter and the line of the file it stands in, newline
-// included. A line that cannot be read has no DeadLetter.
+// included. A line that cannot be read has no Letter.
 type letter struct {
-	*DeadLetter
+	*Letter
 	raw []byte
 }
 
 // parseLetter reads a line of a file, newline included.
 func parseLetter(raw []byte) (letter, error) {
-	l := letter{new(DeadLetter), raw}
-	err := json.Unmarshal(raw, l.DeadLetter)
-	switch {
-	case err != nil:
-	case l.Line == "":
-		err = errors.New("it has no line protocol")
-	case l.Precision != "" && l.Precision != precisionMilli && l.Precision != precisionNano:
-		err = fmt.Errorf("precision %q of its timestamp is not one of ns, ms", store.Clip(l.Precision))
-	case strings.ContainsRune(l.Line, '\n') || len(l.Line) > pingline.MaxReadyLine:
-		err = fmt.Errorf("its line protocol is not one line of at most %d bytes", pingline.MaxReadyLine)
-	}
+	l := letter{new(Letter), raw}
+	err := json.Unmarshal(raw, l.Letter)
 	if err != nil {
 		return letter{nil, raw}, err
 	}
