@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"pingline/sink":            {"pingline", "pingline/partition", "pingline/queue", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/sink/deadletter": {"pingline", "pingline/sink/store"},
 	"pingline/sink/store":      {"pingline"},
+	"pingline/tools/arrows":    {},
 	"pingline/tools/skips":     {},
 	"pingline/track":           {"pingline"},
 }

@@ -67,3 +67,105 @@ func hasTest(t *testing.T, pkg, name string) bool {
 	}
 	return false
 }
+
+// howTo are the lists of docs/architecture.md: for NAME stands a package there is, and
+// the table is the one that each list must name.
+var howTo = map[string]struct{ name, file, table string }{
+	"store":    {"influx", "internal/node/stores.go", "stores"},
+	"protocol": {"native", "internal/node/protocols.go", "protocols"},
+	"field":    {"", "fix.go", "Numbers"},
+	"counter":  {"", "internal/ops/numbers.go", "numbers"},
+}
+
+// Each step of a list begins with a file that exists, and what it quotes is in there.
+func TestHowToAdd(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := 0
+	for _, section := range strings.Split(string(text), "\n## ")[1:] {
+		title, steps, _ := strings.Cut(section, "\n")
+		_, of, ok := strings.Cut(title, "How to add a ")
+		if !ok {
+			continue
+		}
+		lists++
+		want, ok := howTo[of]
+		if !ok {
+			t.Errorf("%q is not known to this test", title)
+			continue
+		}
+		tabled := false
+		items := regexp.MustCompile("(?m)^\\d+\\. (.*)$").FindAllStringSubmatch(steps, -1)
+		for _, item := range items {
+			step := regexp.MustCompile("^`([^`]+)`: (.+)$").FindStringSubmatch(item[1])
+			if step == nil {
+				t.Errorf("%s: a step names no file: %s", title, item[1])
+				continue
+			}
+			path := strings.ReplaceAll(step[1], "NAME", want.name)
+			in := textOf(t, path)
+			for _, quote := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(step[2], -1) {
+				if !strings.Contains(in, quote[1]) {
+					t.Errorf("%s: %s has no %s", title, path, quote[1])
+				}
+				tabled = tabled || path == want.file && quote[1] == want.table
+			}
+		}
+		if len(items) < 4 || !tabled {
+			t.Errorf("%s: %d steps, and the table %s of %s named: %v", title, len(items), want.table, want.file, tabled)
+		}
+	}
+	if lists != len(howTo) {
+		t.Errorf("%d lists are there, want %d", lists, len(howTo))
+	}
+}
+
+// textOf returns the text of a file, or of all files of a folder.
+func textOf(t *testing.T, path string) string {
+	t.Helper()
+	files := []string{path}
+	if info, err := os.Stat(path); err != nil {
+		t.Error(err)
+		return ""
+	} else if info.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(path, "*.*")); err != nil || len(files) == 0 {
+			t.Errorf("%s has no files: %v", path, err)
+		}
+	}
+	var all strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		}
+		all.Write(text)
+	}
+	return all.String()
+}
+
+// Links from one document to another, to a folder or to a file lead somewhere.
+func TestLinksLeadSomewhere(t *testing.T) {
+	files, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#: ]+)(#[^)]*)?\)`)
+	n := 0
+	for _, file := range append(files, "README.md", "CONTRIBUTING.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			n++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+	if n < 30 {
+		t.Errorf("%d links were found", n)
+	}
+}
