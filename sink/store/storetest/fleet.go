@@ -1,4 +1,3 @@
-// Package storetest has the rides that stores are tested with.
 package storetest
 
 import (

@@ -1,0 +1,448 @@
+// Package storetest is the acceptance suite of stores, and the rides that they are
+// tested with.
+//
+// A store passes if [Run] passes against a real server. The suite shows that rows
+// are stored as they were written, once each, that refusals say what the sink is
+// to do, and that a write ends when its time is up. It does not measure speed.
+package storetest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pingline"
+	"pingline/sink/store"
+)
+
+// Place is an empty place to store pings in. What a store does not have is nil:
+// the suite leaves out the tests that need it, and says so.
+type Place struct {
+	Store store.Store // the suite closes it
+
+	// Refuse prepares the place to refuse the ping that it returns, and no ping
+	// without an event.
+	Refuse func() (pingline.Entry, error)
+
+	// Intruder is the same place by wrong credentials.
+	Intruder store.Store
+
+	// Kill ends the server without warning and Restart brings it up again; Freeze
+	// stops it from answering and Thaw ends that.
+	Kill, Restart, Freeze, Thaw func() error
+
+	// Points returns how many points of a name are stored.
+	Points func(ctx context.Context, name string) (int, error)
+}
+
+// patience is how long a store may take on a busy machine.
+const patience = 5 * time.Minute
+
+// Run holds a store to the contract. open returns an empty place, a new one each
+// time; it is called once for each test.
+func Run(t *testing.T, open func(t *testing.T) Place) {
+	for _, tt := range []struct {
+		name string
+		test func(t *testing.T, p *Place)
+	}{
+		{"rows depend on the entry alone", testRows},
+		{"entries are read back as they were written", testReadBack},
+		{"written twice is stored once", testTwice},
+		{"many write at once", testAtOnce},
+		{"queries select and page", testQueries},
+		{"points are stored beside pings", testPoints},
+		{"one refused row among 10,000", testRefusedRow},
+		{"wrong credentials are for an operator", testIntruder},
+		{"a dead server is tried again", testKilled},
+		{"a frozen server does not hold a write longer than it may take", testFrozen},
+		{"a write that is called off", testCalledOff},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := open(t)
+			defer func() {
+				if err := p.Store.Close(); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+			}()
+			tt.test(t, &p)
+		})
+	}
+}
+
+// rows encodes entries for a store.
+func rows(s store.Store, list []pingline.Entry) store.Rows {
+	var r store.Rows
+	for i := range list {
+		r.Bytes = s.AppendRow(r.Bytes, &list[i])
+		r.N++
+	}
+	return r
+}
+
+// write writes entries in one attempt, which must succeed.
+func write(t *testing.T, s store.Store, list []pingline.Entry) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.Write(ctx, rows(s, list)); err != nil {
+		t.Fatalf("write of %d rows: %v", len(list), err)
+	}
+}
+
+// reader returns the store as one that can be queried, or skips the test.
+func (p *Place) reader(t *testing.T) store.Reader {
+	t.Helper()
+	r, ok := p.Store.(store.Reader)
+	if !ok {
+		t.Skip("this store cannot be queried")
+	}
+	return r
+}
+
+// read returns what a query selects.
+func read(t *testing.T, r store.Reader, q store.Query) (list []pingline.Entry) {
+	t.Helper()
+	err := r.Points(t.Context(), q, func(e *pingline.Entry, nano int64) error {
+		if nano != e.Nano() {
+			t.Errorf("%s at %d is stored at ns %d, want %d", e.Rider, e.At, nano, e.Nano())
+		}
+		c := *e
+		c.Rider, c.Device, c.Event, c.Trip = clone(e.Rider), clone(e.Device), clone(e.Event), clone(e.Trip)
+		list = append(list, c)
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("query %+v: %v", q, err)
+	}
+	slices.SortFunc(list, compare)
+	return list
+}
+
+func clone(s string) string { return string([]byte(s)) }
+
+// compare orders entries by what tells them apart.
+func compare(a, b pingline.Entry) int {
+	return cmp.Or(cmp.Compare(a.Rider, b.Rider), cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Nano(), b.Nano()), cmp.Compare(a.Cell, b.Cell))
+}
+
+// same checks that got are the entries of want, both in order, as stores know them.
+func same(t *testing.T, got, want []pingline.Entry) {
+	t.Helper()
+	want = slices.Clone(want)
+	slices.SortFunc(want, compare)
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || !got[i].Equal(&want[i]) {
+			t.Fatalf("%d entries, want %d; the first that differs is number %d:\n%+v, want\n%+v",
+				len(got), len(want), i, got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
+		}
+	}
+}
+
+func testRows(t *testing.T, p *Place) {
+	long := pingline.Entry{Verdict: pingline.Accepted}
+	name := string(bytes.Repeat([]byte("n"), pingline.MaxName))
+	long.Rider, long.Device, long.Trip, long.At = name, name, name, Recently
+	for _, e := range append(Fleet(1, 200), long, point("p", 1)) {
+		before := e
+		one := p.Store.AppendRow(nil, &e)
+		two := p.Store.AppendRow([]byte("x"), &e)
+		if len(one) == 0 || len(one) > store.MaxRow || !bytes.Equal(two[1:], one) || !e.Equal(&before) {
+			t.Fatalf("row of %+v: %d bytes, %q, then %q", before, len(one), one, two)
+		}
+	}
+}
+
+func testReadBack(t *testing.T, p *Place) {
+	r := p.reader(t)
+	list := Fleet(1, 1000)
+	for i := range list {
+		switch i % 10 {
+		case 1:
+			list[i].Event = "sos"
+		case 2:
+			list[i].Late, list[i].Apart = true, true
+		case 3:
+			list[i].Cell = 0
+		}
+	}
+	write(t, p.Store, list)
+	same(t, read(t, r, store.All()), list)
+}
+
+func testTwice(t *testing.T, p *Place) {
+	r := p.reader(t)
+	list := Fleet(2, 500)
+	for i := range list {
+		list[i].Apart = list[i].Late
+	}
+	write(t, p.Store, list)
+	write(t, p.Store, list[:300])
+	write(t, p.Store, list[200:])
+	same(t, read(t, r, store.All()), list)
+}
+
+func testAtOnce(t *testing.T, p *Place) {
+	r := p.reader(t)
+	const writers = 8
+	var wg sync.WaitGroup
+	var all []pingline.Entry
+	for i := range writers {
+		list := Fleet(uint64(10+i), 300)
+		all = append(all, list...)
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := p.Store.Write(ctx, rows(p.Store, list)); err != nil {
+				t.Errorf("write: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	same(t, read(t, r, store.All()), all)
+}
+
+func testQueries(t *testing.T, p *Place) {
+	r := p.reader(t)
+	all := Fleet(3, 1000)
+	crowd := Fleet(4, 1)[0] // several of one ms
+	for i := range 20 {
+		e := crowd
+		e.Rider, e.Device, e.Cell, e.LatE7, e.Late, e.Apart, e.At = "crowd", "", 0, e.LatE7+int32(1000*i), true, true, Recently
+		all = append(all, e)
+	}
+	write(t, p.Store, all)
+	pick := func(want func(e *pingline.Entry) bool) (list []pingline.Entry) {
+		for i := range all {
+			if want(&all[i]) {
+				list = append(list, all[i])
+			}
+		}
+		return list
+	}
+	whole := store.All()
+	rider := all[0].Rider
+	for _, tt := range []struct {
+		name string
+		q    store.Query
+		want func(e *pingline.Entry) bool
+	}{
+		{"a rider", store.Query{From: whole.From, To: whole.To, Rider: rider}, func(e *pingline.Entry) bool { return e.Rider == rider }},
+		{"a device of a rider", store.Query{From: whole.From, To: whole.To, Rider: rider, Device: "phone:2"},
+			func(e *pingline.Entry) bool { return e.Rider == rider && e.Device == "phone:2" }},
+		{"from, and before to", store.Query{From: Recently + 5, To: Recently + 9}, func(e *pingline.Entry) bool { return e.At >= Recently+5 && e.At < Recently+9 }},
+		{"nobody", store.Query{From: whole.From, To: whole.To, Rider: "nobody"}, func(*pingline.Entry) bool { return false }},
+		{"a name that is a query", store.Query{From: whole.From, To: whole.To, Rider: `x' OR 'a'='a" OR "a"="a`}, func(*pingline.Entry) bool { return false }},
+	} {
+		t.Run(tt.name, func(t *testing.T) { same(t, read(t, r, tt.q), pick(tt.want)) })
+	}
+	t.Run("the newest of a series", func(t *testing.T) {
+		newest := make(map[string]int64)
+		for _, e := range pick(func(e *pingline.Entry) bool { return e.Rider == rider }) {
+			newest[series(&e)] = max(newest[series(&e)], e.At)
+		}
+		got := read(t, r, store.Query{From: whole.From, To: whole.To, Rider: rider, Limit: 1, Newest: true})
+		if len(got) != len(newest) {
+			t.Errorf("%d points of %d series", len(got), len(newest))
+		}
+		for _, e := range got {
+			if e.At != newest[series(&e)] {
+				t.Errorf("the newest of %s is of %d, want %d", series(&e), e.At, newest[series(&e)])
+			}
+		}
+	})
+	t.Run("pages within one ms", func(t *testing.T) {
+		var got []pingline.Entry
+		q := store.Query{From: Recently, To: Recently + 1, Rider: "crowd", Limit: 7}
+		for range 10 {
+			page := read(t, r, q)
+			if len(page) > 7 {
+				t.Fatalf("%d points on a page of 7", len(page))
+			}
+			got = append(got, page...)
+			if len(page) < 7 {
+				break
+			}
+			q.FromNano = page[len(page)-1].Nano() + 1
+		}
+		same(t, got, pick(func(e *pingline.Entry) bool { return e.Rider == "crowd" }))
+	})
+	t.Run("a caller who has had enough", func(t *testing.T) {
+		enough, calls := errors.New("enough"), 0
+		err := r.Points(t.Context(), whole, func(*pingline.Entry, int64) error { calls++; return enough })
+		if !errors.Is(err, enough) || calls != 1 {
+			t.Errorf("%v after %d calls", err, calls)
+		}
+	})
+}
+
+func series(e *pingline.Entry) string { return fmt.Sprint(e.Cell, " ", e.Device, " ", e.Late) }
+
+// point returns a point as the log has it.
+func point(name string, i int64) pingline.Entry {
+	return pingline.Entry{Kind: pingline.Activity, Point: &pingline.Point{
+		Name: name, At: Recently + i, Tags: []pingline.Tag{{Key: "cell", Value: "8a"}, {Key: "node", Value: "a b,c=d"}},
+		Fields: []pingline.Field{pingline.Int("pings", i), pingline.Float("mean", 1.5), pingline.Text("note", `a "b", c`), pingline.Bool("early", i%2 == 0)},
+	}}
+}
+
+func testPoints(t *testing.T, p *Place) {
+	pings := Fleet(5, 100)
+	list := slices.Clone(pings)
+	for i := range int64(100) {
+		list = append(list, point("storetest", i))
+	}
+	write(t, p.Store, list)
+	write(t, p.Store, list[150:])
+	if p.Points != nil {
+		if n, err := p.Points(t.Context(), "storetest"); err != nil || n != 100 {
+			t.Errorf("%d points are stored, %v, want 100", n, err)
+		}
+	}
+	if r, ok := p.Store.(store.Reader); ok {
+		same(t, read(t, r, store.All()), pings)
+	}
+}
+
+// refusalOf returns the refusal that an error must wrap.
+func refusalOf(t *testing.T, err error, kind store.Kind) *store.Refusal {
+	t.Helper()
+	r := new(store.Refusal)
+	if !errors.As(err, &r) || r.Kind != kind || r.Err == nil {
+		t.Fatalf("the error is %v (%+v), want a refusal of kind %v", err, r, kind)
+	}
+	return r
+}
+
+func testRefusedRow(t *testing.T, p *Place) {
+	if p.Refuse == nil {
+		t.Skip("this store refuses no row for its content")
+	}
+	refused, err := p.Refuse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := Fleet(6, 10_000)
+	list[6789] = refused
+	writes := 0
+	var bad []int
+	var deliver func(from, to int)
+	deliver = func(from, to int) { // bisects, as the sink does
+		writes++
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		err := p.Store.Write(ctx, rows(p.Store, list[from:to]))
+		if err == nil {
+			return
+		}
+		r := refusalOf(t, err, store.BadRows)
+		if !slices.Contains(store.Reasons, r.Reason) {
+			t.Fatalf("reason %q is none of %q", r.Reason, store.Reasons)
+		}
+		for _, i := range r.Suspects {
+			if i < 0 || i >= to-from {
+				t.Fatalf("row %d of %d is suspected", i, to-from)
+			}
+		}
+		if to-from == 1 || r.All {
+			for i := from; i < to; i++ {
+				bad = append(bad, i)
+			}
+			return
+		}
+		deliver(from, (from+to)/2)
+		deliver((from+to)/2, to)
+	}
+	deliver(0, len(list))
+	if !slices.Equal(bad, []int{6789}) {
+		t.Errorf("rows %d were refused, want 6789 alone", bad)
+	}
+	if writes > 40 {
+		t.Errorf("%d writes", writes)
+	}
+	if r, ok := p.Store.(store.Reader); ok {
+		same(t, read(t, r, store.All()), slices.Delete(list, 6789, 6790))
+	}
+}
+
+func testIntruder(t *testing.T, p *Place) {
+	if p.Intruder == nil {
+		t.Skip("this store asks for no credentials")
+	}
+	list := Fleet(7, 10)
+	for name, r := range map[string]store.Rows{"rows": rows(p.Intruder, list), "no rows": {}} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			refusal := refusalOf(t, p.Intruder.Write(ctx, r), store.Configure)
+			if refusal.Reason != store.Credentials && refusal.Reason != store.Rights || refusal.Advice == "" {
+				t.Errorf("reason %q, advice %q", refusal.Reason, refusal.Advice)
+			}
+		})
+	}
+	write(t, p.Store, nil) // the owner's credentials are fine
+}
+
+func testKilled(t *testing.T, p *Place) {
+	if p.Kill == nil || p.Restart == nil {
+		t.Skip("this store has no server to kill")
+	}
+	list := Fleet(8, 200)
+	write(t, p.Store, list[:100])
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	refusalOf(t, p.Store.Write(ctx, rows(p.Store, list[100:])), store.Retry)
+	if err := p.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		err := p.Store.Write(ctx, rows(p.Store, list[100:]))
+		if err == nil {
+			break
+		}
+		refusalOf(t, err, store.Retry)
+	}
+	if r, ok := p.Store.(store.Reader); ok {
+		same(t, read(t, r, store.All()), list)
+	}
+}
+
+func testFrozen(t *testing.T, p *Place) {
+	if p.Freeze == nil || p.Thaw == nil {
+		t.Skip("this store has no server to freeze")
+	}
+	list := Fleet(9, 100)
+	if err := p.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	err := p.Store.Write(ctx, rows(p.Store, list))
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the error is %v, want that the time is up", err)
+	}
+	if err := p.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, p.Store, list)
+	if r, ok := p.Store.(store.Reader); ok {
+		same(t, read(t, r, store.All()), list)
+	}
+}
+
+func testCalledOff(t *testing.T, p *Place) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := p.Store.Write(ctx, rows(p.Store, Fleet(11, 10)))
+	if !errors.Is(err, context.Canceled) || errors.As(err, new(*store.Refusal)) {
+		t.Errorf("the error is %v, want that it was called off", err)
+	}
+}
