@@ -148,8 +148,8 @@ const (
 // Folders that are above it today, with their lines in full hundreds. The numbers may
 // only fall: one that is 200 too high is an error as well.
 var (
-	tooLong    = map[string]int{"dedupe": 3200, "ingest/server": 3200, "queue": 3600, "sink": 3851}
-	tooTangled = map[string]int{"dedupe": 2900, "ingest": 1700, "ingest/server": 2300, "queue": 3000, "rollup": 1800, "sink": 3550}
+	tooLong    = map[string]int{"dedupe": 3200, "ingest/server": 3200, "queue": 3600, "sink": 3450}
+	tooTangled = map[string]int{"dedupe": 2900, "ingest": 1700, "ingest/server": 2300, "queue": 3000, "rollup": 1800, "sink": 3300}
 )
 
 func TestSizes(t *testing.T) {
@@ -271,8 +271,8 @@ func TestCommandsExportNothing(t *testing.T) {
 // Mutexes of a package with several that do not yet say what they guard. The list
 // may only shrink.
 var unsaid = []string{
-	"sink.accounts.mu", "sink.books.own", "sink.clock.mu", "sink.dealer.mu", "sink.expiry.mu", "sink.gate.mu", "sink.holes.mu", "sink.lane.mu",
-	"sink.Sink.reconciling", "sink.pace.mu", "sink.shard.mu", "sink.tally.mu",
+	"sink.accounts.mu", "sink.books.own", "sink.clock.mu", "sink.dealer.mu", "sink.expiry.mu", "sink.holes.mu", "sink.lane.mu",
+	"sink.Sink.reconciling", "sink.shard.mu", "sink.tally.mu",
 }
 
 // Where a package has several mutexes, a comment on each says what it guards, and

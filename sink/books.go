@@ -9,6 +9,14 @@ import (
 
 	"pingline"
 	"pingline/queue"
+	"pingline/sink/limit"
+)
+
+// Breaker states, as Stats has them.
+const (
+	Closed   = limit.Closed
+	HalfOpen = limit.HalfOpen
+	Open     = limit.Open
 )
 
 // Account says what became of the pings in the log, and of our own lines. All
@@ -440,10 +448,10 @@ func (s *Sink) Stats() []Stats {
 }
 
 func (s *shard) stats(st *Stats) {
-	st.Shard, st.Breaker, st.BreakerOpen = s.Name, s.breaker.state(), s.breaker.open()
+	st.Shard, st.Breaker, st.BreakerOpen = s.Name, s.breaker.State(), s.breaker.NotClosed()
 	st.Down = s.down()
 	st.Unkept = s.expiry.skipped()
-	st.InFlight, st.Limit = s.gate.inFlight()
+	st.InFlight, st.Limit = s.writes.InFlight()
 	s.books.mu.Lock()
 	st.DeadLetters = maps.Clone(s.books.deadLetters)
 	s.books.mu.Unlock()

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+
+	"pingline/sink/limit"
 )
 
 // A proxy that lets little writes pass and fails full ones: the breaker's probes
@@ -13,7 +15,7 @@ import (
 func TestTakingProbesOnlyIsDown(t *testing.T) {
 	var healed atomic.Bool
 	proxy := func(lines []string) int {
-		if len(lines) > 2*probeLines && !healed.Load() {
+		if len(lines) > 2*limit.ProbeRows && !healed.Load() {
 			return http.StatusInternalServerError
 		}
 		return http.StatusNoContent
@@ -39,7 +41,7 @@ func TestTakingProbesOnlyIsDown(t *testing.T) {
 				}
 			} else {
 				eventually(t, "it has been down for long, though it takes probes", func() bool {
-					return s.Stats()[0].Down > 20*s.cfg.RetryMax && len(a.taken()) > probeLines
+					return s.Stats()[0].Down > 20*s.cfg.RetryMax && len(a.taken()) > limit.ProbeRows
 				})
 			}
 			balanced(t, s, w)

@@ -12,13 +12,14 @@ import (
 
 	"pingline/queue"
 	"pingline/sink/deadletter"
+	"pingline/sink/limit"
 )
 
 // lane carries what it owns from the log to its shard: one goroutine fills
 // batches, and each of those that are full is delivered by another. A batch is
 // tried until all of it is settled, that is written or in the dead letters; the
 // cursor stands before the first batch that is not. A lane has at most
-// maxInFlight batches on their way, within what its shard has room for, so that
+// limit.MaxInFlight batches on their way, within what its shard has room for, so that
 // memory is bounded however long an outage lasts.
 type lane struct {
 	cfg     *Config
@@ -59,7 +60,7 @@ func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
 		class:   kind,
 		name:    laneCursor(home.Name, kind),
 		dead:    s.dead,
-		slots:   make(chan struct{}, maxInFlight),
+		slots:   make(chan struct{}, limit.MaxInFlight),
 		first:   make(chan struct{}, 1),
 		settled: at,
 	}

@@ -6,18 +6,18 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sink/limit"
 )
 
-// laneKind tells the lanes of a shard apart. Where they compete, lower goes
-// first.
+// laneKind tells the lanes of a shard apart, by the classes of their writes.
 type laneKind uint8
 
 const (
-	critical laneKind = iota // pings with an event
-	live                     // all other pings
-	backfill                 // pings that were old when they came, and replayed ones
-	own                      // our own lines
-	laneKinds
+	critical  = laneKind(limit.Critical)
+	live      = laneKind(limit.Live)
+	backfill  = laneKind(limit.Backfill)
+	own       = laneKind(limit.Own)
+	laneKinds = laneKind(limit.Classes)
 )
 
 var laneNames = [laneKinds]string{"critical", "live", "backfill", "own"}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"pingline/sink/limit"
 	"pingline/sink/store"
 )
 
@@ -20,7 +21,7 @@ func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int,
 		}
 		n, err = l.send(ctx, writing, b, rows)
 		refused = new(refusal)
-		open := errors.Is(err, errBreakerOpen)
+		open := errors.Is(err, limit.ErrOpen)
 		if open || errors.As(err, &refused) && refused.Kind != store.BadRows {
 			if why := l.aside(b, rows); why != nil {
 				return len(rows), why, nil
@@ -47,7 +48,7 @@ func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int,
 
 // send makes one attempt to write the first n of rows to where they belong now:
 // their shard, or while that is down those that stand in for it. It returns a
-// *refusal, errBreakerOpen if none was tried, or ctx's error; some of the rows
+// *refusal, limit.ErrOpen if none was tried, or ctx's error; some of the rows
 // can have been taken all the same.
 func (l *lane) send(ctx, writing context.Context, b *batch, rows []int) (n int, err error) {
 	if !l.sink.away(l.home) {
@@ -83,26 +84,26 @@ func (l *lane) probeHome(ctx, writing context.Context, b *batch, rows []int) {
 
 // attempt writes the first n of rows to one shard, as few as its breaker wants.
 func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows []int) (n int, err error) {
-	if to.asked() || to.breaker.state() == Open {
-		return 0, errBreakerOpen
+	if to.asked() || to.breaker.State() == limit.Open {
+		return 0, limit.ErrOpen
 	}
-	leave, err := to.gate.enter(ctx, l.class, len(rows))
+	release, err := to.writes.Acquire(ctx, limit.Class(l.class), len(rows))
 	if err != nil {
 		return 0, err
 	}
-	n = to.breaker.most(len(rows))
+	n = to.breaker.Most(len(rows))
 	lines := b.pick(rows[:n])
 	l.home.account(b, false)
 	copies := int64(2 * len(lines)) // a copy for the client library, and what is compressed
 	to.memory.Add(copies)
 	defer to.memory.Add(-copies)
 	begun := time.Now()
-	err = to.breaker.write(func() error { return to.write(writing, store.Rows{Bytes: lines, N: n}) })
+	err = to.breaker.Write(func() error { return to.write(writing, store.Rows{Bytes: lines, N: n}) })
 	taken := 0
 	if err == nil {
 		taken = n
 	}
-	leave(taken)
+	release(taken)
 	refused := new(refusal)
 	switch {
 	case err == nil:
@@ -146,7 +147,7 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch, rows []int, to fu
 		groups[sh] = append(groups[sh], row)
 	}
 	for sh, group := range groups {
-		failed := errBreakerOpen
+		failed := limit.ErrOpen
 		for sh != nil && len(group) > 0 {
 			var k int
 			if k, failed = l.attempt(ctx, writing, sh, b, group); failed != nil {

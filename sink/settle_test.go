@@ -681,3 +681,30 @@ func TestTally(t *testing.T) {
 	k.passed(tallyRows)
 	admit(1000, 1000)
 }
+
+func TestBackoff(t *testing.T) {
+	for _, tt := range []struct {
+		attempt     int
+		asked       time.Duration
+		least, most time.Duration
+	}{
+		{0, 0, 1, 250 * time.Millisecond},
+		{3, 0, 1, 2 * time.Second},
+		{9, 0, 1, 10 * time.Second},
+		{1000, 0, 1, 10 * time.Second},
+		{0, 4 * time.Second, 4 * time.Second, 5*time.Second + 1},
+		{1000, time.Minute, time.Minute, 61*time.Second + 1},
+	} {
+		var sum time.Duration
+		for range 1000 {
+			d := backoff(tt.attempt, 10*time.Second, tt.asked)
+			if d < tt.least || d > tt.most {
+				t.Fatalf("backoff(%d, 10s, %v) = %v, want [%v, %v]", tt.attempt, tt.asked, d, tt.least, tt.most)
+			}
+			sum += d
+		}
+		if mean, want := sum/1000, (tt.least+tt.most)/2; mean < want*8/10 || mean > want*12/10 {
+			t.Errorf("backoff(%d, 10s, %v) is %v on average, want about %v: full jitter", tt.attempt, tt.asked, mean, want)
+		}
+	}
+}

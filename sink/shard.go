@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"pingline/sink/limit"
 	"pingline/sink/store"
 )
 
@@ -18,8 +19,8 @@ type shard struct {
 	cfg     *Config
 	spread  bool // keys are spread over it and others, which may stand in for it
 	routed  bool // it gets nothing but what routes name it for
-	breaker *breaker
-	gate    gate
+	breaker *limit.Breaker
+	writes  *limit.Scheduler
 	bytes   int                 // most of a batch
 	pool    *semaphore.Weighted // bytes of batches of its lanes, beside the two that each may have
 	holes   holes
@@ -49,9 +50,6 @@ type shard struct {
 	asideReported time.Time
 }
 
-// maxInFlight is the most writes to one store at once.
-const maxInFlight = 8
-
 // laneBatches says how a shard's memory is shared out: each of its lanes, holes
 // among them, may have two batches, one that is filled and one on its way, and
 // the rest is for whoever is fastest. A dead shard takes up no more than its own
@@ -61,9 +59,8 @@ const laneBatches = 16
 func (s *Sink) newShard(i int) *shard {
 	cfg := &s.cfg
 	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: cfg.spread() > 1 && i < cfg.spread(), routed: i >= cfg.spread()}
-	sh.breaker = newBreaker(sh.Name, cfg.RetryMax/2, cfg.Timeout/2)
-	sh.gate.half = func() bool { return sh.breaker.state() == HalfOpen }
-	sh.gate.pace = newPace(cfg.Timeout / 4)
+	sh.breaker = limit.NewBreaker(sh.Name, cfg.RetryMax/2, cfg.Timeout/2)
+	sh.writes = limit.NewScheduler(sh.breaker, cfg.Timeout/4)
 	sh.holes.news = make(chan struct{}, 1)
 	part := cfg.BatchMemory / len(cfg.Shards)
 	sh.bytes = max(min(cfg.BatchBytes, part/laneBatches), minBatchBytes)
@@ -121,7 +118,7 @@ func (s *shard) failed(e *store.Refusal, err error, rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retries++
-	s.failedAt, s.trial = now, probeLines
+	s.failedAt, s.trial = now, limit.ProbeRows
 	if e.After > 0 {
 		s.notBefore = now.Add(e.After)
 	}
@@ -182,7 +179,7 @@ func (s *shard) up() bool {
 	s.mu.Lock()
 	idle := s.problem != nil && time.Since(s.failedAt) > s.calm()
 	s.mu.Unlock()
-	return idle && s.breaker.state() != Open || s.down() == 0 && s.breaker.state() == Closed
+	return idle && s.breaker.State() != limit.Open || s.down() == 0 && s.breaker.State() == limit.Closed
 }
 
 // probe returns how many rows the caller is to write to find out if a shard that

@@ -113,7 +113,7 @@ func TestEventsDoNotWaitForTheCrowd(t *testing.T) {
 	}
 	w.commit(all...)
 	eventually(t, "all that may be is under way", func() bool {
-		n, limit := s.shards[0].gate.inFlight()
+		n, limit := s.shards[0].writes.InFlight()
 		return n == limit && under.Load() == int64(n)
 	})
 	for i := range 3 {

@@ -18,6 +18,7 @@ import (
 	"pingline/internal/influxd"
 	"pingline/sink/influx"
 	"pingline/sink/influx/influxtest"
+	"pingline/sink/limit"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -223,10 +224,10 @@ func TestMemoryIsBoundedInAnOutage(t *testing.T) {
 	eventually(t, "all that may be is on its way, and one more is full", func() bool {
 		l.books.own.Lock()
 		defer l.books.own.Unlock()
-		return l.books.pending == 100*maxInFlight && !l.books.filling.IsZero()
+		return l.books.pending == 100*limit.MaxInFlight && !l.books.filling.IsZero()
 	})
 	eventually(t, "what is read ahead is let go", func() bool { return l.parked.Load() })
-	if next := l.batcher.done.Next; next > maxInFlight+2 { // nothing moves it now
+	if next := l.batcher.done.Next; next > limit.MaxInFlight+2 { // nothing moves it now
 		t.Errorf("%d commits were read", next-1)
 	}
 	close(hang)

@@ -1,24 +1,25 @@
-package sink
+package limit
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"pingline/sink/store"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pingline/sink/store"
 )
 
 // answers passes errors through b, half a second apart, and returns how many
 // were tried. It is for a bubble of synctest.
-func answers(b *breaker, errs ...error) (tried int) {
+func answers(b *Breaker, errs ...error) (tried int) {
 	for i, err := range errs {
 		if i > 0 {
 			time.Sleep(time.Second / 2)
 		}
-		if !errors.Is(b.write(func() error { return err }), errBreakerOpen) {
+		if !errors.Is(b.Write(func() error { return err }), ErrOpen) {
 			tried++
 		}
 	}
@@ -51,9 +52,9 @@ func TestBreaker(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBreaker("a", 5*time.Second, time.Minute)
+				b := NewBreaker("a", 5*time.Second, time.Minute)
 				answers(b, tt.answers...)
-				if got := b.state(); got != tt.want {
+				if got := b.State(); got != tt.want {
 					t.Errorf("state = %d, want %d", got, tt.want)
 				}
 			})
@@ -63,13 +64,13 @@ func TestBreaker(t *testing.T) {
 
 func TestBreakerForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker("a", time.Second, time.Minute)
+		b := NewBreaker("a", time.Second, time.Minute)
 		failed := &store.Refusal{Kind: store.Retry, Err: errors.New("down")}
 		for range 30 { // 15 failures and 15 successes, but over ten minutes
 			answers(b, failed, nil)
 			time.Sleep(20 * time.Second)
 		}
-		if b.state() != Closed {
+		if b.State() != Closed {
 			t.Error("failures of long ago opened it")
 		}
 	})
@@ -77,45 +78,45 @@ func TestBreakerForgets(t *testing.T) {
 
 func TestBreakerProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker("a", 5*time.Second, time.Minute)
+		b := NewBreaker("a", 5*time.Second, time.Minute)
 		down := &store.Refusal{Kind: store.Retry, Err: errors.New("down")}
 		answers(b, slices.Repeat([]error{down}, 5)...)
 		if n := answers(b, nil); n != 0 {
 			t.Error("an open breaker let a write through")
 		}
-		if n := b.most(5000); n != 5000 {
+		if n := b.Most(5000); n != 5000 {
 			t.Errorf("most = %d while open", n)
 		}
 		time.Sleep(5*time.Second + 1)
-		if b.state() != HalfOpen || b.most(5000) != probeLines || b.most(3) != 3 {
-			t.Errorf("after its time: state %d, most %d", b.state(), b.most(5000))
+		if b.State() != HalfOpen || b.Most(5000) != ProbeRows || b.Most(3) != 3 {
+			t.Errorf("after its time: state %d, most %d", b.State(), b.Most(5000))
 		}
 		under := make(chan struct{})
 		probe := make(chan error)
-		go func() { probe <- b.write(func() error { <-under; return down }) }()
+		go func() { probe <- b.Write(func() error { <-under; return down }) }()
 		synctest.Wait()
 		if n := answers(b, nil); n != 0 {
 			t.Error("a second probe went out beside the first")
 		}
 		close(under)
 		<-probe
-		if b.state() != Open {
+		if b.State() != Open {
 			t.Error("a failed probe did not open it again")
 		}
 		time.Sleep(5*time.Second + 1)
-		if answers(b, nil); b.state() != Closed {
+		if answers(b, nil); b.State() != Closed {
 			t.Error("a good probe did not close it")
 		}
 	})
 }
 
-// What was taken too late counts as failure, but is taken.
+// A write that was taken too late counts as failure, but is taken.
 func TestBreakerOpensOnSlowness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker("a", 5*time.Second, 3*time.Second)
+		b := NewBreaker("a", 5*time.Second, 3*time.Second)
 		takes := func(d time.Duration) {
 			t.Helper()
-			if err := b.write(func() error { time.Sleep(d); return nil }); err != nil {
+			if err := b.Write(func() error { time.Sleep(d); return nil }); err != nil {
 				t.Errorf("a write that took %v: %v", d, err)
 			}
 		}
@@ -126,27 +127,27 @@ func TestBreakerOpensOnSlowness(t *testing.T) {
 			takes(4 * time.Second)
 		}
 		takes(time.Second)
-		if b.state() != Closed || b.open() != 0 {
+		if b.State() != Closed || b.NotClosed() != 0 {
 			t.Fatal("it opened, though not five in a row were slow")
 		}
 		for range 5 {
 			takes(4 * time.Second)
 		}
-		if b.state() != Open {
+		if b.State() != Open {
 			t.Fatal("five slow writes in a row did not open it")
 		}
 		time.Sleep(5*time.Second + 1)
-		if open := b.open(); b.state() != HalfOpen || open < 5*time.Second || open > 6*time.Second {
-			t.Errorf("after five seconds: state %d, open for %v", b.state(), open)
+		if open := b.NotClosed(); b.State() != HalfOpen || open < 5*time.Second || open > 6*time.Second {
+			t.Errorf("after five seconds: state %d, open for %v", b.State(), open)
 		}
 		takes(4 * time.Second)
-		if b.state() != Open || b.open() < 9*time.Second {
-			t.Errorf("after a slow probe: state %d, open for %v", b.state(), b.open())
+		if b.State() != Open || b.NotClosed() < 9*time.Second {
+			t.Errorf("after a slow probe: state %d, open for %v", b.State(), b.NotClosed())
 		}
 		time.Sleep(5*time.Second + 1)
 		takes(time.Second)
-		if b.state() != Closed || b.open() != 0 {
-			t.Errorf("after a quick probe: state %d, open for %v", b.state(), b.open())
+		if b.State() != Closed || b.NotClosed() != 0 {
+			t.Errorf("after a quick probe: state %d, open for %v", b.State(), b.NotClosed())
 		}
 	})
 }
@@ -154,46 +155,19 @@ func TestBreakerOpensOnSlowness(t *testing.T) {
 // All that is under way breaks at once: the next ones are tried.
 func TestBreakerStandsABlip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBreaker("a", 5*time.Second, time.Minute)
+		b := NewBreaker("a", 5*time.Second, time.Minute)
 		fail := func() {
-			_ = b.write(func() error { return &store.Refusal{Kind: store.Retry, Err: errors.New("down")} })
+			_ = b.Write(func() error { return &store.Refusal{Kind: store.Retry, Err: errors.New("down")} })
 		}
-		for range maxInFlight {
+		for range MaxInFlight {
 			fail()
 		}
-		if b.state() != Closed {
+		if b.State() != Closed {
 			t.Error("one moment opened it")
 		}
 		time.Sleep(time.Second)
-		if fail(); b.state() != Open {
+		if fail(); b.State() != Open {
 			t.Error("failing for a second did not open it")
 		}
 	})
-}
-
-func TestBackoff(t *testing.T) {
-	for _, tt := range []struct {
-		attempt     int
-		asked       time.Duration
-		least, most time.Duration
-	}{
-		{0, 0, 1, 250 * time.Millisecond},
-		{3, 0, 1, 2 * time.Second},
-		{9, 0, 1, 10 * time.Second},
-		{1000, 0, 1, 10 * time.Second},
-		{0, 4 * time.Second, 4 * time.Second, 5*time.Second + 1},
-		{1000, time.Minute, time.Minute, 61*time.Second + 1},
-	} {
-		var sum time.Duration
-		for range 1000 {
-			d := backoff(tt.attempt, 10*time.Second, tt.asked)
-			if d < tt.least || d > tt.most {
-				t.Fatalf("backoff(%d, 10s, %v) = %v, want [%v, %v]", tt.attempt, tt.asked, d, tt.least, tt.most)
-			}
-			sum += d
-		}
-		if mean, want := sum/1000, (tt.least+tt.most)/2; mean < want*8/10 || mean > want*12/10 {
-			t.Errorf("backoff(%d, 10s, %v) is %v on average, want about %v: full jitter", tt.attempt, tt.asked, mean, want)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package sink
+package limit
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 
 	"pingline/internal/influxd"
 	"pingline/sink/influx"
+	"pingline/sink/influx/influxtest"
 	"pingline/sink/store"
 	"pingline/sink/store/storetest"
 )
@@ -41,7 +42,7 @@ func far(tb testing.TB, address string, d time.Duration) string {
 	return ln.Addr().String()
 }
 
-// carry passes on what from says, d later.
+// carry passes on the bytes of from, d later.
 func carry(to, from net.Conn, d time.Duration) {
 	type parcel struct {
 		at   time.Time
@@ -68,16 +69,16 @@ func carry(to, from net.Conn, d time.Duration) {
 	}
 }
 
-// BenchmarkPace writes a backlog to a real InfluxDB, near and far, with fixed
-// numbers of writes at once and with as many as pace finds. Half of the time is
+// BenchmarkLimiter writes a backlog to a real InfluxDB, near and far, with fixed
+// numbers of writes at once and with as many as limiter finds. Half of the time is
 // to find out, the other half is measured.
-func BenchmarkPace(b *testing.B) {
+func BenchmarkLimiter(b *testing.B) {
 	const half = 20 * time.Second
 	for _, d := range []time.Duration{0, 25 * time.Millisecond, 100 * time.Millisecond} {
 		for _, n := range []int{1, 2, 4, 8, 0} {
 			name, g := fmt.Sprintf("%v/fixed-%d", d, n), fixed(n)
 			if n == 0 {
-				name, g = fmt.Sprintf("%v/paced", d), paced()
+				name, g = fmt.Sprintf("%v/adaptive", d), adaptive()
 			}
 			b.Run(name, func(b *testing.B) {
 				server := influxd.RunTest(b)
@@ -85,7 +86,7 @@ func BenchmarkPace(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				influx := testInflux(b, influx.Config{URL: "http://" + far(b, u.Host, d)})
+				influx := influxtest.Open(b, influx.Config{URL: "http://" + far(b, u.Host, d)})
 				for b.Loop() {
 					pour(b, influx, g, half)
 					took, limit := pour(b, influx, g, half)
@@ -102,19 +103,19 @@ func BenchmarkPace(b *testing.B) {
 
 // pour writes as much as g lets through for a time. It returns how long each
 // write took, and how many were allowed at once on average.
-func pour(b *testing.B, influx *influx.Bucket, g *gate, d time.Duration) (took []time.Duration, limit float64) {
+func pour(b *testing.B, influx *influx.Bucket, g *Scheduler, d time.Duration) (took []time.Duration, limit float64) {
 	c := storetest.NewConvoy(10_000, storetest.AnHourAgo()-100_000_000, 5000)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	end := time.Now().Add(d)
-	for range 2 * maxInFlight {
+	for range 2 * MaxInFlight {
 		wg.Go(func() {
 			var lines []byte
 			for time.Now().Before(end) {
 				mu.Lock()
 				lines = c.Fill(lines[:0], 5000)
 				mu.Unlock()
-				leave, err := g.enter(b.Context(), live, 5000)
+				release, err := g.Acquire(b.Context(), Live, 5000)
 				if err != nil {
 					b.Error(err)
 					return
@@ -126,9 +127,9 @@ func pour(b *testing.B, influx *influx.Bucket, g *gate, d time.Duration) (took [
 				}
 				mu.Lock()
 				took = append(took, time.Since(began))
-				limit += float64(g.pace.most())
+				limit += float64(g.limiter.most())
 				mu.Unlock()
-				leave(5000)
+				release(5000)
 			}
 		})
 	}

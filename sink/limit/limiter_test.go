@@ -1,4 +1,4 @@
-package sink
+package limit
 
 import (
 	"math/rand/v2"
@@ -39,18 +39,18 @@ func (s *slowStore) write() {
 	s.mu.Unlock()
 }
 
-// pass writes as much as a gate lets through for a time, and returns rows/s, how
+// pass writes as much as a scheduler lets through for a time, and returns rows/s, how
 // long a write took and how many there were at once, on average.
-func (s *slowStore) pass(t *testing.T, g *gate, d time.Duration) (rate, took, limit float64) {
+func (s *slowStore) pass(t *testing.T, g *Scheduler, d time.Duration) (rate, took, limit float64) {
 	const rows = 5000
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	n := 0
 	end := time.Now().Add(d)
-	for range 2 * maxInFlight {
+	for range 2 * MaxInFlight {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				leave, err := g.enter(t.Context(), live, rows)
+				release, err := g.Acquire(t.Context(), Live, rows)
 				if err != nil {
 					t.Error(err)
 					return
@@ -60,9 +60,9 @@ func (s *slowStore) pass(t *testing.T, g *gate, d time.Duration) (rate, took, li
 				mu.Lock()
 				n++
 				took += time.Since(began).Seconds()
-				limit += float64(g.pace.most())
+				limit += float64(g.limiter.most())
 				mu.Unlock()
-				leave(rows)
+				release(rows)
 			}
 		})
 	}
@@ -70,18 +70,18 @@ func (s *slowStore) pass(t *testing.T, g *gate, d time.Duration) (rate, took, li
 	return float64(n*rows) / d.Seconds(), took / float64(n), limit / float64(n)
 }
 
-// fixed is a gate that lets n through at once.
-func fixed(n int) *gate { return testGate(n) }
+// fixed is a scheduler that lets n through at once.
+func fixed(n int) *Scheduler { return testScheduler(n) }
 
-func paced() *gate {
-	g := testGate(0)
-	g.pace = newPace(5 * time.Second)
+func adaptive() *Scheduler {
+	g := testScheduler(0)
+	g.limiter = newLimiter(5 * time.Second)
 	return g
 }
 
-// Whatever the store is like, nearly as many rows get through as with eight
+// With each store nearly as many rows get through as with eight
 // writes at once, and a write takes about as long as with as few as that needs.
-func TestPace(t *testing.T) {
+func TestLimiter(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		store *slowStore
@@ -100,10 +100,10 @@ func TestPace(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := tt.store
 				store.rnd = rand.New(rand.NewPCG(1, 1))
-				g := paced()
+				g := adaptive()
 				store.pass(t, g, time.Minute)
 				rate, took, limit := store.pass(t, g, 4*time.Minute)
-				most, _, _ := store.pass(t, fixed(maxInFlight), time.Minute)
+				most, _, _ := store.pass(t, fixed(MaxInFlight), time.Minute)
 				_, least, _ := store.pass(t, fixed(tt.need), time.Minute)
 				t.Logf("%.1f at once: %.0f rows/s of %.0f, %.0f ms a write, with %d %.0f ms", limit, rate, most, 1000*took, tt.need, 1000*least)
 				if rate < 0.8*most {
@@ -118,54 +118,54 @@ func TestPace(t *testing.T) {
 }
 
 // A store that changes is followed.
-func TestPaceFollows(t *testing.T) {
+func TestLimiterFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowStore{cores: 1, work: 20 * time.Millisecond, way: 200 * time.Millisecond, rnd: rand.New(rand.NewPCG(2, 2))}
-		g := paced()
-		if store.pass(t, g, 20*time.Second); g.pace.most() < 6 {
-			t.Errorf("%d at once to a store far away", g.pace.most())
+		g := adaptive()
+		if store.pass(t, g, 20*time.Second); g.limiter.most() < 6 {
+			t.Errorf("%d at once to a store far away", g.limiter.most())
 		}
 		store.way, store.work = 0, 100*time.Millisecond // another store at that address
-		if store.pass(t, g, 2*time.Minute); g.pace.most() > 2 {
-			t.Errorf("%d at once to a store of one core", g.pace.most())
+		if store.pass(t, g, 2*time.Minute); g.limiter.most() > 2 {
+			t.Errorf("%d at once to a store of one core", g.limiter.most())
 		}
 		store.work = 20 * time.Second // it drowns
 		store.cores = 8
-		g.pace.set(8)
-		if store.pass(t, g, 2*time.Minute); g.pace.most() > 1 {
-			t.Errorf("%d at once to a store that drowns", g.pace.most())
+		g.limiter.set(8)
+		if store.pass(t, g, 2*time.Minute); g.limiter.most() > 1 {
+			t.Errorf("%d at once to a store that drowns", g.limiter.most())
 		}
 	})
 }
 
-// What nobody waits for, what fails and what is a probe says nothing.
-func TestPaceLearnsFromFullLoadOnly(t *testing.T) {
+// A write that nobody waits for, that fails or that is a probe teaches nothing.
+func TestLimiterLearnsFromFullLoadOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for name, each := range map[string]func(*pace){
-			"nobody waits": func(p *pace) { p.ended(5000, time.Second, false) },
-			"it fails":     func(p *pace) { p.ended(0, time.Second, true) },
+		for name, each := range map[string]func(*limiter){
+			"nobody waits": func(p *limiter) { p.ended(5000, time.Second, false) },
+			"it fails":     func(p *limiter) { p.ended(0, time.Second, true) },
 		} {
-			p := newPace(5 * time.Second)
+			p := newLimiter(5 * time.Second)
 			for range 1000 {
 				time.Sleep(100 * time.Millisecond)
 				each(p)
 			}
-			if p.limit != paceStart || p.rate != 0 {
+			if p.limit != startLimit || p.rate != 0 {
 				t.Errorf("%s: %+v", name, p)
 			}
 		}
-		g := paced()
+		g := adaptive()
 		g.half = func() bool { return true }
 		for range 1000 {
-			leave, err := g.enter(t.Context(), live, 100)
+			release, err := g.Acquire(t.Context(), Live, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(100 * time.Millisecond)
-			leave(100)
+			release(100)
 		}
-		if n, limit := g.inFlight(); n != 0 || limit != 1 || g.pace.limit != paceStart {
-			t.Errorf("%d in flight of %d, pace %+v", n, limit, g.pace)
+		if n, limit := g.InFlight(); n != 0 || limit != 1 || g.limiter.limit != startLimit {
+			t.Errorf("%d in flight of %d, limiter %+v", n, limit, g.limiter)
 		}
 	})
 }

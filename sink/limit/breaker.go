@@ -1,4 +1,4 @@
-package sink
+package limit
 
 import (
 	"context"
@@ -18,27 +18,28 @@ const (
 	Open     = 2 // nothing is written
 )
 
-// errBreakerOpen says that a write was not tried.
-var errBreakerOpen = errors.New("breaker is open")
+// ErrOpen says that a write was not tried.
+var ErrOpen = errors.New("breaker is open")
 
-// probeLines is the most lines of a write while the breaker is half-open: a
+// ProbeRows is the most rows of a write while the breaker is half-open: a
 // server that comes back is asked with little.
-const probeLines = 100
+const ProbeRows = 100
 
-// breaker spares a shard that is in trouble. All lanes of the shard share it;
-// it never decides what is kept, only when a write is worth trying.
+// Breaker spares a store that is in trouble. All lanes that write to the store
+// share it. It never decides which rows are kept, only when a write is worth
+// trying. It is safe for concurrent use.
 //
 // Only the server's trouble counts as failure: no answer in time, no
 // connection, a fault. A refused row or a refused token is an answer of a healthy
-// server and counts as success. A store that asks for a slower pace, and writes that we broke off say nothing
-// and do not count.
+// server and counts as success. A store that asks
+// for a slower pace and a write that we broke off say nothing and do not count.
 //
 // A write that was taken but took longer than slow counts as failure too: a
 // server that is being drowned answers later and later until nothing is answered
 // in time, and by then has the same rows over and over to work off. A pause, and
 // a small write at the end of it, lets it come up for air. Fewer writes at once
-// are tried before that, by the gate.
-type breaker struct {
+// are tried before that, by the scheduler.
+type Breaker struct {
 	cb   *gobreaker.CircuitBreaker[struct{}]
 	slow time.Duration
 	blip time.Duration
@@ -80,14 +81,16 @@ const blipPart = 5
 // errSlow is what a slow write looks like to gobreaker.
 var errSlow = errors.New("taken, but slowly")
 
-func newBreaker(name string, open, slow time.Duration) *breaker {
-	b := &breaker{slow: slow, blip: open / blipPart}
+// NewBreaker returns a closed breaker of the store of that name. It is open for a
+// time, then half-open; a write that is taken after more than slow has failed.
+func NewBreaker(name string, open, slow time.Duration) *Breaker {
+	b := &Breaker{slow: slow, blip: open / blipPart}
 	b.cb = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: name,
 		// Half-open, a second write waits for the first one's fate, and one
 		// success is enough: the lane's backoff has already been patient.
 		MaxRequests: 1,
-		// What happened in the last half minute counts, forgotten by fives.
+		// The last half minute counts, in buckets of five seconds.
 		Interval:     30 * time.Second,
 		BucketPeriod: 5 * time.Second,
 		Timeout:      open,
@@ -125,8 +128,8 @@ func isExcluded(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.As(err, &r) && r.Busy
 }
 
-// write calls f, or returns errBreakerOpen without calling it.
-func (b *breaker) write(f func() error) error {
+// Write calls f, or returns ErrOpen without calling it.
+func (b *Breaker) Write(f func() error) error {
 	_, err := b.cb.Execute(func() (struct{}, error) {
 		began := time.Now()
 		err := f()
@@ -145,20 +148,21 @@ func (b *breaker) write(f func() error) error {
 		return nil
 	}
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
-		return errBreakerOpen
+		return ErrOpen
 	}
 	return err
 }
 
-// most returns how many of n lines the next write may hold.
-func (b *breaker) most(n int) int {
-	if b.state() == HalfOpen {
-		return min(n, probeLines)
+// Most returns how many of n rows the next write may hold.
+func (b *Breaker) Most(n int) int {
+	if b.State() == HalfOpen {
+		return min(n, ProbeRows)
 	}
 	return n
 }
 
-func (b *breaker) state() int {
+// State returns Closed, HalfOpen or Open.
+func (b *Breaker) State() int {
 	switch b.cb.State() {
 	case gobreaker.StateOpen:
 		return Open
@@ -168,8 +172,8 @@ func (b *breaker) state() int {
 	return Closed
 }
 
-// open returns how long it has not been closed, 0 if it is.
-func (b *breaker) open() time.Duration {
+// NotClosed returns how long it has not been closed, 0 if it is.
+func (b *Breaker) NotClosed() time.Duration {
 	lasted, _ := b.left.since()
 	return lasted
 }
