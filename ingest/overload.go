@@ -24,12 +24,13 @@ type OverloadConfig struct {
 	Logger   *slog.Logger   // nil means slog.Default()
 }
 
-// Signals are what the readers of the log say.
+// Signals are what the readers of the log say. A shard that is given only our own
+// lines does not count: nothing that phones do would help it.
 type Signals struct {
 	Waiting int64  // bytes of the log that one of them has not passed
 	Written uint64 // pings that have left the log, in all
-	Open    bool   // a shard takes nothing: its breaker is not closed, or it refuses all
-	Shards  int
+	Open    bool   // a shard of pings takes nothing: its breaker is not closed, or it refuses all
+	Shards  int    // that are given pings
 }
 
 // Overload decides how much is given up, from how full the log is and soon will

@@ -43,6 +43,7 @@ type Tally struct {
 // Stats says how one shard does, since New.
 type Stats struct {
 	Shard       string
+	Pings       bool              // pings are spread over it, or a route leads some to it; else it gets our own lines only
 	Written     uint64            // pings it has taken, those of shards it stands in for among them
 	Lines       uint64            // our own lines it has taken, likewise
 	DeadLetters map[string]uint64 // that it refused, whoever's they are, and that were put aside, by reason
@@ -429,7 +430,7 @@ func (s *Sink) Stats() []Stats {
 	for i, sh := range s.shards {
 		st := &list[i]
 		sh.stats(st)
-		st.HandedOver = s.away(sh)
+		st.HandedOver, st.Pings = s.away(sh), s.router.pings(i)
 		for _, l := range s.lanesOf(i) {
 			reason, problem := l.books.stopped()
 			st.Stopped, st.LastError = cmp.Or(st.Stopped, reason), cmp.Or(st.LastError, problem)

@@ -81,6 +81,16 @@ func (r *router) owner(e *pingline.Entry, at int64) owner {
 	return ownerOf(r.shardOf(e, routeLocation), live)
 }
 
+// pings reports whether a shard is given pings, be it of one kind only.
+func (r *router) pings(shard int) bool {
+	for _, route := range [...]int{routeLocation, routeEvent} {
+		if to := r.routes[route]; to == shard || to < 0 && shard < r.cfg.spread() {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *router) shardOf(e *pingline.Entry, route int) int {
 	switch {
 	case r.routes[route] >= 0:

@@ -23,6 +23,9 @@ func (n *Node) signals() ingest.Signals {
 		sig.Waiting = max(sig.Waiting, n.rollup.Unread())
 	}
 	for _, st := range n.sink.Stats() {
+		if !st.Pings {
+			continue
+		}
 		sig.Shards++
 		// A refusal is an answer, and leaves the breaker closed; but nothing is taken.
 		sig.Open = sig.Open || st.Breaker != sink.Closed || st.Down > 0
