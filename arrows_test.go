@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"pingline/tools/arrows":    {},
 	"pingline/tools/skips":     {},
 	"pingline/track":           {"pingline"},
+	"pingline/track/tracktest": {},
 }
 
 // leaves are the folders of contracts: each folder in one is a leaf, a way in or a

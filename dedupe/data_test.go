@@ -6,20 +6,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"pingline"
+	"pingline/track/tracktest"
 )
 
-// recorded returns the pings of a recorded file, in its order.
-func recorded(t testing.TB, name string) []pingline.Ping {
-	path := filepath.Join("..", "..", "shared", "data", "gps", name+".ndjson.gz")
-	file, err := os.Open(path)
+// tracksOf returns the pings of a set of tracks, in the file's order.
+func tracksOf(t testing.TB, kind tracktest.Kind) []pingline.Ping {
+	t.Helper()
+	return pingsIn(t, tracktest.Find(t, kind).Path)
+}
+
+func pingsIn(t testing.TB, name string) []pingline.Ping {
+	t.Helper()
+	file, err := os.Open(name)
 	if err != nil {
-		t.Skipf("recorded tracks are absent: %v", err)
+		t.Fatal(err)
 	}
 	defer file.Close()
 	zr, err := gzip.NewReader(file)
@@ -53,8 +58,6 @@ func recorded(t testing.TB, name string) []pingline.Ping {
 	}
 	return pings
 }
-
-var recordedFiles = []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s", "dev_phone_android", "dev_arrival_faults"}
 
 // bare is the rule alone: nothing is stored for the sake of time.
 func bare() Config {
@@ -152,29 +155,35 @@ func (r *run) finish() (vertices, late int, worst float64) {
 	return vertices, late, worst
 }
 
-// Kept per cent of recorded tracks, as the best offline algorithm plus 5 %.
+// Of recorded tracks at most 5 % more is kept, in per cent, than the best offline
+// algorithm keeps; of simulated ones little more than when the limits were set.
 func TestRecordedTracksKeepLittle(t *testing.T) {
 	for _, tt := range []struct {
-		file   string
-		cfg    Config
-		atMost float64
+		file                tracktest.Kind
+		cfg                 Config
+		recorded, simulated float64
 	}{
-		{"dev_1hz_mixed", bare(), 6.8},
-		{"dev_gotrack_5s_bus20s", bare(), 47.6},
-		{"dev_arrival_faults", bare(), 6.2},
-		{"dev_phone_android", bare(), 100},
-		{"dev_1hz_mixed", DefaultConfig(), 7.3},
-		{"dev_gotrack_5s_bus20s", DefaultConfig(), 50},
+		{tracktest.EverySecond, bare(), 6.8, 3.6},
+		{tracktest.EveryFew, bare(), 47.6, 22},
+		{tracktest.Disordered, bare(), 6.2, 3.3},
+		{tracktest.Sparse, bare(), 100, 57},
+		{tracktest.EverySecond, DefaultConfig(), 7.3, 4},
+		{tracktest.EveryFew, DefaultConfig(), 50, 23.3},
 	} {
 		t.Run(fmt.Sprintf("%s with live gap %v", tt.file, tt.cfg.LiveGap), func(t *testing.T) {
-			pings := recorded(t, tt.file)
+			set := tracktest.Find(t, tt.file)
+			atMost := tt.simulated
+			if set.Recorded {
+				atMost = tt.recorded
+			}
+			pings := pingsIn(t, set.Path)
 			r := newRun(t, tt.cfg, Bound{MaxError: 10})
 			r.judgeAll(pings)
 			vertices, late, worst := r.finish()
 			kept := 100 * float64(vertices+late) / float64(len(pings))
 			t.Logf("kept %.3f %% (%d and %d late of %d), worst %.4f of the bound", kept, vertices, late, len(pings), worst)
-			if kept > tt.atMost {
-				t.Errorf("kept %.3f %%, want at most %.1f", kept, tt.atMost)
+			if kept > atMost {
+				t.Errorf("kept %.3f %%, want at most %.1f", kept, atMost)
 			}
 			dropped := 0
 			for _, v := range r.tokens {
@@ -194,8 +203,8 @@ func TestRecordedTracksKeepLittle(t *testing.T) {
 
 // At every bound, nothing is off by more.
 func TestRecordedTracksHoldAtEveryBound(t *testing.T) {
-	for _, file := range recordedFiles {
-		pings := recorded(t, file)
+	for _, file := range tracktest.Kinds {
+		pings := tracksOf(t, file)
 		for _, eps := range []float64{0, 5, 10, 25, 50, 1000} {
 			for _, accuracyCap := range []float64{0, 50} {
 				r := newRun(t, bare(), Bound{MaxError: eps, AccuracyCap: accuracyCap})
@@ -209,9 +218,9 @@ func TestRecordedTracksHoldAtEveryBound(t *testing.T) {
 
 // A rider's newest stored ping is near the newest ping, or not much older.
 func TestLiveGapKeepsTheNewestFresh(t *testing.T) {
-	for _, file := range []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s"} {
+	for _, file := range []tracktest.Kind{tracktest.EverySecond, tracktest.EveryFew} {
 		r := newRun(t, DefaultConfig(), Bound{MaxError: 10})
-		for _, p := range recorded(t, file) {
+		for _, p := range tracksOf(t, file) {
 			r.judge(p)
 			s := r.reader.stored[trackOf(&p)]
 			newest := &s[len(s)-1]
@@ -225,8 +234,8 @@ func TestLiveGapKeepsTheNewestFresh(t *testing.T) {
 // Whatever is sent again meets itself, if what is remembered reaches that far: a
 // batch right after the first time, and a whole file, twice.
 func TestSentAgainAddsNothing(t *testing.T) {
-	for _, file := range recordedFiles {
-		pings := recorded(t, file)
+	for _, file := range tracktest.Kinds {
+		pings := tracksOf(t, file)
 		for _, cfg := range []Config{bare(), DefaultConfig()} {
 			for _, size := range []int{700, 1000, len(pings)} {
 				r := newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50})
@@ -263,9 +272,9 @@ func (r *run) judgeAgain(pings []pingline.Ping) {
 // A phone that was offline sends what is now, and then what was: a hole of ten
 // minutes in every track comes after all the rest.
 func TestBacklogsBecomeVertices(t *testing.T) {
-	for _, file := range []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s"} {
+	for _, file := range []tracktest.Kind{tracktest.EverySecond, tracktest.EveryFew} {
 		for _, liveFirst := range []int{5, 60, 1 << 30} {
-			pings := recorded(t, file)
+			pings := tracksOf(t, file)
 			byRider := map[string][]pingline.Ping{}
 			for _, p := range pings {
 				byRider[p.Rider] = append(byRider[p.Rider], p)
@@ -311,13 +320,13 @@ func TestBacklogsBecomeVertices(t *testing.T) {
 // What the filter has forgotten, by restart or for lack of room, it does not
 // take for new.
 func TestForgottenIsNotNew(t *testing.T) {
-	for _, file := range recordedFiles {
-		pings := recorded(t, file)
+	for _, file := range tracktest.Kinds {
+		pings := tracksOf(t, file)
 		newest := int64(0)
 		for _, p := range pings {
 			newest = max(newest, p.At)
 		}
-		t.Run(file+" after a restart without a checkpoint", func(t *testing.T) {
+		t.Run(string(file)+" after a restart without a checkpoint", func(t *testing.T) {
 			r := newRun(t, bare(), Bound{MaxError: 10})
 			r.judgeAll(pings)
 			r.finish()
@@ -334,7 +343,7 @@ func TestForgottenIsNotNew(t *testing.T) {
 			}
 			r.finish()
 		})
-		t.Run(file+" with a filter too small", func(t *testing.T) {
+		t.Run(string(file)+" with a filter too small", func(t *testing.T) {
 			cfg := bare()
 			cfg.MaxRiders = 2
 			r := newRun(t, cfg, Bound{MaxError: 10})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pingline"
+	"pingline/track/tracktest"
 )
 
 // drive returns the pings of a rider who drives through a city for so many
@@ -148,11 +149,15 @@ func outage(tr []pingline.Ping) (from, to int) {
 // where nothing was dropped. Oldest first, newest first, or in blocks, it keeps
 // about as little as if it had come in time.
 func TestBacklogBecomesOneLine(t *testing.T) {
-	for _, source := range []string{"made up", "dev_1hz_mixed", "dev_gotrack_5s_bus20s"} {
-		t.Run(source, func(t *testing.T) {
+	for _, source := range []tracktest.Kind{"made up", tracktest.EverySecond, tracktest.EveryFew} {
+		t.Run(string(source), func(t *testing.T) {
 			tracks := madeUpTracks()
 			if source != "made up" {
-				tracks = byRider(recorded(t, source))
+				set := tracktest.Find(t, source)
+				if source == tracktest.EveryFew { // the limits below were set for recorded ones
+					set = tracktest.Recorded(t, source)
+				}
+				tracks = byRider(pingsIn(t, set.Path))
 			}
 			inTime, _ := tally(t, tracks, func(tr []pingline.Ping, _ int) []pingline.Ping { return tr })
 			for _, scene := range scenes {

@@ -14,17 +14,18 @@ import (
 	"pingline/dedupe"
 	"pingline/queue"
 	"pingline/sim/audit"
+	"pingline/track/tracktest"
 )
 
 // Whole files sent again, in the same requests and in others, and each request
 // sent twice in a row, add no point and are answered duplicate or redundant; or
 // accepted, if they are late: then the same point is written again.
 func TestSentAgainAddsNothing(t *testing.T) {
-	for _, file := range append([]string{"made up"}, recordedFiles...) {
-		t.Run(file, func(t *testing.T) {
+	for _, file := range append([]tracktest.Kind{"made up"}, tracktest.Kinds...) {
+		t.Run(string(file), func(t *testing.T) {
 			pings := madeUp(10, 300)
 			if file != "made up" {
-				pings = recorded(t, file)
+				pings = tracksOf(t, file)
 			}
 			for _, batch := range []int{1000, 700} {
 				t.Run(fmt.Sprintf("in requests of %d", batch), func(t *testing.T) {

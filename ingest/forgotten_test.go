@@ -8,6 +8,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
+	"pingline/track/tracktest"
 )
 
 // What was sent, flushed, written and trimmed is not new when it comes again,
@@ -30,8 +31,8 @@ func TestForgottenIsNotNew(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Run("made up", func(t *testing.T) { sendForgotten(t, madeUp(10, 600), tt.maxRiders, tt.restart) })
-			for _, file := range recordedFiles {
-				t.Run(file, func(t *testing.T) { sendForgotten(t, recorded(t, file), tt.maxRiders, tt.restart) })
+			for _, file := range tracktest.Kinds {
+				t.Run(string(file), func(t *testing.T) { sendForgotten(t, tracksOf(t, file), tt.maxRiders, tt.restart) })
 			}
 		})
 	}

@@ -11,7 +11,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"pingline/sim/audit"
 	"pingline/sink/store"
 	"pingline/track"
+	"pingline/track/tracktest"
 )
 
 // site is a writer and its log, a store that holds what a sink would have
@@ -245,17 +245,11 @@ func (s *site) audit() {
 	s.t.Logf("%d sent, %d points, %v, worst %.2f m", report.Sent, report.Stored, s.counts, report.WorstError)
 }
 
-// recordedFiles are tracks of real riders, where they are at hand.
-var recordedFiles = []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s", "dev_phone_android", "dev_arrival_faults"}
-
-// recorded returns the pings of a recorded file, moved in time so that each
-// rider's newest was made now.
-func recorded(t *testing.T, name string) (pings []pingline.Ping) {
+// tracksOf returns the pings of a set of tracks, moved in time so that each rider's
+// newest was made now.
+func tracksOf(t *testing.T, kind tracktest.Kind) (pings []pingline.Ping) {
 	t.Helper()
-	r, err := track.Open(filepath.Join("..", "..", "shared", "data", "gps", name+".ndjson.gz"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("recorded tracks are absent: %v", err)
-	}
+	r, err := track.Open(tracktest.Find(t, kind).Path)
 	if err != nil {
 		t.Fatal(err)
 	}

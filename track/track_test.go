@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"pingline"
+	"pingline/track/tracktest"
 )
 
 // readAll reads a file to its end: its pings, their lines, and the errors.
@@ -375,17 +376,18 @@ func TestWrittenTracksReadBack(t *testing.T) {
 }
 
 func TestRecordedTracks(t *testing.T) {
-	files, err := filepath.Glob("../../shared/data/gps/*.ndjson.gz")
-	if err != nil || len(files) == 0 {
-		t.Skip("recorded tracks are not here: ../shared/data/gps is absent")
-	}
 	want := map[string][2]int{ // pings, riders
+		"city_1s.ndjson.gz":               {6000, 4},
+		"city_5s.ndjson.gz":               {7800, 26},
+		"city_27s.ndjson.gz":              {420, 1},
+		"city_arrival_faults.ndjson.gz":   {6640, 4},
 		"dev_1hz_mixed.ndjson.gz":         {6107, 4},
 		"dev_gotrack_5s_bus20s.ndjson.gz": {7908, 62},
 		"dev_phone_android.ndjson.gz":     {426, 1},
 		"dev_arrival_faults.ndjson.gz":    {6749, 4},
 	}
-	for _, path := range files {
+	for _, kind := range tracktest.Kinds {
+		path := tracktest.Find(t, kind).Path
 		r, err := Open(path)
 		if err != nil {
 			t.Fatal(err)
@@ -409,7 +411,7 @@ func TestRecordedTracks(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
-		if w, ok := want[filepath.Base(path)]; ok && w != [2]int{n, len(riders)} {
+		if w := want[filepath.Base(path)]; w != [2]int{n, len(riders)} {
 			t.Errorf("%s: %d pings of %d riders, want %v", path, n, len(riders), w)
 		}
 	}

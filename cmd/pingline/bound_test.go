@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -20,6 +19,7 @@ import (
 	"pingline"
 	"pingline/sim/audit"
 	"pingline/track"
+	"pingline/track/tracktest"
 )
 
 // Killed five times while InfluxDB is away for the whole of it: every answer
@@ -76,8 +76,8 @@ func TestForgottenIsNotNew(t *testing.T) {
 	influx := startInflux(t)
 	dir := t.TempDir()
 	pings := madeUp(8, 400)
-	for _, file := range []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s"} {
-		pings = append(pings, recorded(t, file)...)
+	for _, file := range []tracktest.Kind{tracktest.EverySecond, tracktest.EveryFew} {
+		pings = append(pings, tracksOf(t, file)...)
 	}
 	// The roll-up would hold the log back for as long as its windows are open.
 	flags := []string{"--queue-max-bytes=4MiB", "--idle-flush=1s", "--accuracy-cap=0", "--rollup=off"}
@@ -201,15 +201,11 @@ func (c *client) request(url string, pings []pingline.Ping) ([]pingline.Verdict,
 	return verdicts, resp
 }
 
-// recorded returns the pings of a recorded file, each rider's moved in time so
-// that the newest was made just now; none where there is no such file.
-func recorded(t *testing.T, name string) (pings []pingline.Ping) {
+// tracksOf returns the pings of a set of tracks, each rider's moved in time so that
+// the newest was made just now.
+func tracksOf(t *testing.T, kind tracktest.Kind) (pings []pingline.Ping) {
 	t.Helper()
-	r, err := track.Open(filepath.Join("..", "..", "..", "shared", "data", "gps", name+".ndjson.gz"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Logf("goes without recorded tracks: %v", err)
-		return nil
-	}
+	r, err := track.Open(tracktest.Find(t, kind).Path)
 	if err != nil {
 		t.Fatal(err)
 	}

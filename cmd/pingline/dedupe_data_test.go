@@ -9,26 +9,23 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pingline/track/tracktest"
 )
 
-const (
-	recordedTracks = "../../../shared/data/gps"
-	evaluator      = "../../../shared/tools/eval_dedupe.py"
-)
+const evaluator = "../../../shared/tools/eval_dedupe.py"
 
-// The command run on every recorded file, at every bound, and compared with
-// what a program that shares nothing with it says of what it kept.
+// The command run on every set of tracks, at every bound, and compared with
+// the counts and errors of a program that shares nothing with it.
 func TestDedupeRecordedTracks(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(recordedTracks, "*.ndjson*"))
-	if err != nil || len(files) == 0 {
-		t.Skip("recorded tracks are not here: ../shared/data/gps is absent")
-	}
 	bare := []string{"--accuracy-cap=0", "--live-gap=0", "--max-gap=0", "--idle-flush=0"}
 	atMost := map[string]float64{ // kept per cent at 10 m
 		"dev_1hz_mixed": 6.8, "dev_gotrack_5s_bus20s": 47.6, "dev_arrival_faults": 6.2,
+		"city_1s": 3.6, "city_5s": 22, "city_arrival_faults": 3.3, "city_27s": 57,
 	}
 	atMostLive := map[string]float64{"dev_1hz_mixed": 7.3, "dev_gotrack_5s_bus20s": 50}
-	for _, file := range files {
+	for _, kind := range tracktest.Kinds {
+		file := tracktest.Find(t, kind).Path
 		name, _, _ := strings.Cut(filepath.Base(file), ".")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,28 +2,26 @@ package main
 
 import (
 	"math"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"pingline/track/tracktest"
 )
 
 // The table of what is kept, on the tracks it was measured on: of each interval
 // it has the set of which more is kept.
 func TestKeptIsMeasured(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(recordedTracks, "*.ndjson*"))
-	if err != nil || len(files) == 0 {
-		t.Skip("recorded tracks are not here: ../shared/data/gps is absent")
-	}
+	often, rarely := tracktest.Recorded(t, tracktest.EverySecond), tracktest.Recorded(t, tracktest.EveryFew)
 	for _, interval := range []time.Duration{1, 5, 10, 15, 20, 30, 60} {
 		interval *= time.Second
 		want := plans(t, "--riders=1000", "--interval="+interval.String()).Kept
 		most := 0.0
-		for _, name := range []string{"dev_1hz_mixed", "dev_gotrack_5s_bus20s"} {
-			if name == "dev_gotrack_5s_bus20s" && interval < 5*time.Second {
+		for _, set := range []tracktest.Set{often, rarely} {
+			if set == rarely && interval < 5*time.Second {
 				continue // they send too rarely
 			}
-			got := plans(t, "--riders=1000", "--interval="+interval.String(), "--track="+filepath.Join(recordedTracks, name+".ndjson.gz"))
-			t.Logf("%v: %.3f of %s", interval, got.Kept, name)
+			got := plans(t, "--riders=1000", "--interval="+interval.String(), "--track="+set.Path)
+			t.Logf("%v: %.3f of %s", interval, got.Kept, set.Name())
 			most = math.Max(most, got.Kept)
 		}
 		if most > want+0.005 || most < want-0.01 {

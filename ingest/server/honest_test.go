@@ -102,7 +102,7 @@ type recordedRequest struct {
 func TestRecordedRequestsAreFramed(t *testing.T) {
 	files, _ := filepath.Glob("../../../shared/data/clients/*.jsonl")
 	if len(files) == 0 {
-		t.Skip("../shared/data/clients is not there")
+		t.Skip("the recorded requests of location apps are not in ../shared/data/clients")
 	}
 	s, _ := testServer(t, Config{})
 	for _, name := range files {

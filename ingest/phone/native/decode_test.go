@@ -18,6 +18,7 @@ import (
 
 	"pingline"
 	"pingline/ingest/phone"
+	"pingline/track/tracktest"
 )
 
 var (
@@ -501,17 +502,11 @@ func TestDecodeValidPingsAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestDecodeRealTracks(t *testing.T) {
-	files, err := filepath.Glob("../../../../shared/data/gps/*.ndjson.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Skip("no recorded tracks in ../shared/data/gps")
-	}
+func TestDecodeTracks(t *testing.T) {
 	lim := testLimits
 	lim.Times = pingline.TimeLimits{MaxAge: 30 * 365 * 24 * time.Hour, MaxAhead: 30 * 365 * 24 * time.Hour}
-	for _, name := range files {
+	for _, kind := range tracktest.Kinds {
+		name := tracktest.Find(t, kind).Path
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			body := readGzip(t, name)
 			var d phone.Pings
