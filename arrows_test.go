@@ -14,14 +14,14 @@ import (
 var arrows = map[string][]string{
 	"pingline":                  {},
 	"pingline/dedupe":           {"pingline"},
-	"pingline/dedupe/study":     {"pingline", "pingline/dedupe", "pingline/partition", "pingline/track"},
-	"pingline/ingest":           {"pingline", "pingline/dedupe", "pingline/partition", "pingline/queue"},
+	"pingline/dedupe/study":     {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/track"},
+	"pingline/ingest":           {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
 	"pingline/ingest/phone":     {"pingline"},
 	"pingline/ingest/server":    {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/partition", "pingline/query", "pingline/sink/store"},
 	"pingline/internal/influxd": {},
 	"pingline/internal/node": {
 		"pingline", "pingline/dedupe", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server", "pingline/internal/ops",
-		"pingline/partition", "pingline/query", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store",
+		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store",
 	},
 	"pingline/internal/ops": {
 		"pingline", "pingline/ingest", "pingline/ingest/server", "pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink",
@@ -77,6 +77,7 @@ var homes = map[string][]string{
 	"github.com/KimMachineGun/automemlimit":       {"pingline/internal/node"},
 	"github.com/alecthomas/kong":                  {"pingline/cmd/pingline"},
 	"github.com/axiomhq/hyperloglog":              {"pingline/rollup"},
+	"github.com/dustin/go-humanize":               {"pingline/internal/unit"},
 	"github.com/gofiber/fiber/v2":                 {"pingline/ingest/server"},
 	"github.com/influxdata/influxdb-client-go/v2": {"pingline/sink/influx"},
 	"github.com/influxdata/line-protocol/v2":      {"pingline/sink/deadletter"},
@@ -91,11 +92,6 @@ var homes = map[string][]string{
 	// Both ends speak gzip: requests of clients, and writes to the store. They share
 	// nothing else.
 	"github.com/klauspost/compress": {"pingline/ingest/server", "pingline/sink/influx"},
-	// Numbers for people, 12,000 and 512 MiB: functions without state, met wherever
-	// text is written.
-	"github.com/dustin/go-humanize": {
-		"pingline/dedupe/study", "pingline/ingest", "pingline/internal/node", "pingline/internal/plan", "pingline/internal/unit",
-	},
 }
 
 // listed is a package as go list tells of it.

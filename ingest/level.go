@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/dustin/go-humanize"
+	"pingline/internal/unit"
 )
 
 // MaxLevel is the highest shed level. A level says how much is given up so that
@@ -187,7 +187,7 @@ func (f *flow) advice(now time.Time, level, shards int, maxError float64) string
 	return text + fmt.Sprintf(": %s, or --max-error %g", shard, wider)
 }
 
-func count(v float64) string { return humanize.Comma(int64(math.Round(v))) }
+func count(v float64) string { return unit.Comma(math.Round(v)) }
 
 // about says a duration as people do.
 func about(d time.Duration) string {

@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/dustin/go-humanize"
+	"pingline/internal/unit"
 )
 
 // Summary is the outcome of a Study, by file and in all.
@@ -45,7 +45,7 @@ func (r *Summary) OutOfBound() int { return r.total.outOfBound }
 // Print writes the report as tables for a terminal.
 func (r *Summary) Print(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "bound %s m%s; live gap %s, max gap %s, idle flush %s\n\n", humanize.Ftoa(r.cfg.Bound.MaxError), r.accuracy(),
+	fmt.Fprintf(&b, "bound %s m%s; live gap %s, max gap %s, idle flush %s\n\n", unit.Number(r.cfg.Bound.MaxError), r.accuracy(),
 		orOff(r.cfg.Filter.LiveGap), orOff(r.cfg.Filter.MaxGap), orOff(r.cfg.Filter.IdleFlush))
 	rows := [][]string{append([]string{"file"}, columns...)}
 	for i := range r.files {
@@ -56,7 +56,7 @@ func (r *Summary) Print(w io.Writer) error {
 	if len(r.sweep) > 0 {
 		rows = [][]string{append([]string{"bound"}, columns[swept:]...)}
 		for i, metres := range r.cfg.Sweep {
-			rows = append(rows, append([]string{humanize.Ftoa(metres) + " m"}, r.sweep[i].row()[swept:]...))
+			rows = append(rows, append([]string{unit.Number(metres) + " m"}, r.sweep[i].row()[swept:]...))
 		}
 		b.WriteByte('\n')
 		writeTable(&b, rows)
@@ -73,7 +73,7 @@ func (r *Summary) accuracy() string {
 	if r.cfg.Bound.AccuracyCap == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", or a fix's own accuracy up to %s m", humanize.Ftoa(r.cfg.Bound.AccuracyCap))
+	return fmt.Sprintf(", or a fix's own accuracy up to %s m", unit.Number(r.cfg.Bound.AccuracyCap))
 }
 
 func orOff(d time.Duration) string {
@@ -89,12 +89,12 @@ var columns = []string{"tracks", "pings", "kept", "kept %", "duplicates", "late"
 const swept = 2
 
 func (o *outcome) row() []string {
-	count := func(n int) string { return humanize.Comma(int64(n)) }
+	count := func(n int) string { return unit.Comma(float64(n)) }
 	metres := func(m float64) string { return fmt.Sprintf("%.2f", m) }
 	return []string{
 		count(o.tracks), count(o.pings), count(o.kept), fmt.Sprintf("%.2f", o.keptPercent()), count(o.duplicates), count(o.late),
 		metres(o.off.max), metres(o.off.quantile(0.5)), metres(o.off.quantile(0.95)), metres(o.off.quantile(0.99)),
-		gap(o.longestGap), humanize.Comma(int64(math.Round(o.speed()/1e4)) * 1e4),
+		gap(o.longestGap), unit.Comma(math.Round(o.speed()/1e4) * 1e4),
 	}
 }
 

@@ -7,7 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
-	"github.com/dustin/go-humanize"
+
+	"pingline/internal/unit"
 )
 
 // memoryShare is what of a container's memory is ours to plan with: the rest is
@@ -27,7 +28,7 @@ func LimitMemory() string {
 		debug.SetGCPercent(garbageShare)
 	}
 	if os.Getenv("GOMEMLIMIT") != "" {
-		return humanize.IBytes(uint64(debug.SetMemoryLimit(-1))) + " (GOMEMLIMIT)"
+		return unit.Bytes(debug.SetMemoryLimit(-1)).String() + " (GOMEMLIMIT)"
 	}
 	group, err := memlimit.FromCgroup()
 	if err != nil {
@@ -35,7 +36,7 @@ func LimitMemory() string {
 	}
 	limit := int64(memoryShare * float64(group))
 	debug.SetMemoryLimit(limit)
-	return humanize.IBytes(uint64(limit)) + " (control group)"
+	return unit.Bytes(limit).String() + " (control group)"
 }
 
 // limitInProgress keeps requests in work to a quarter of the memory limit.

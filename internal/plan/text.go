@@ -12,8 +12,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/dustin/go-humanize"
-
 	"pingline/internal/unit"
 )
 
@@ -24,13 +22,13 @@ const terminal = 100
 var planText string
 
 var planTemplate = template.Must(template.New("plan").Funcs(template.FuncMap{
-	"comma":   func(v float64) string { return humanize.Commaf(whole(v)) },
+	"comma":   func(v float64) string { return unit.Comma(whole(v)) },
 	"count":   func(v any) string { return count(reflect.ValueOf(v).Convert(reflect.TypeFor[float64]()).Float()) },
 	"decimal": decimal,
-	"ftoa":    humanize.Ftoa,
+	"ftoa":    unit.Number,
 	"percent": percent,
 	"row":     columns,
-	"size":    size,
+	"size":    unit.Size,
 	"wrap":    func(text string) string { return wrap(text, terminal, "") },
 	"hang":    func(text string) string { return wrap(text, terminal, strings.Repeat(" ", 26)) },
 }).Parse(planText))
@@ -102,13 +100,13 @@ func wrap(text string, width int, indent string) string {
 // count writes a number as people do: three digits are enough for a guess.
 func count(v float64) string {
 	if v < 10 {
-		return humanize.Ftoa(math.Round(10*v) / 10)
+		return unit.Number(math.Round(10*v) / 10)
 	}
 	if v >= 1e4 {
 		digits := math.Pow(10, math.Floor(math.Log10(v))-2)
 		v = math.Round(v/digits) * digits
 	}
-	return humanize.Comma(int64(math.Round(v)))
+	return unit.Comma(math.Round(v))
 }
 
 // decimal writes a small number with as much behind the point as matters.
@@ -119,7 +117,7 @@ func decimal(v float64) string {
 	case v >= 10:
 		return count(v)
 	}
-	return humanize.Ftoa(math.Round(100*v) / 100)
+	return unit.Number(math.Round(100*v) / 100)
 }
 
 func percent(share float64) string {
@@ -132,8 +130,6 @@ func percent(share float64) string {
 		return fmt.Sprintf("%.0f %%", p)
 	}
 }
-
-func size(n float64) string { return humanize.IBytes(uint64(math.Max(n, 0))) }
 
 // roundUp writes a size as a flag takes it, a little more than asked.
 func roundUp(n unit.Bytes) string {

@@ -14,12 +14,12 @@ func (p *Plan) verdict() string {
 		return fmt.Sprintf("One InfluxDB is enough; do not shard: %s points/s are %s of what one is to take (%s), %s series %s of %s, %s of disk %s of %v.",
 			count(p.Points), percent(p.Points/p.Each), count(p.Each),
 			count(p.Series), percent(p.Series/p.cfg.ServerSeries), count(p.cfg.ServerSeries),
-			size(p.InfluxDisk), percent(p.InfluxDisk/float64(p.cfg.ServerDisk)), p.cfg.ServerDisk)
+			unit.Size(p.InfluxDisk), percent(p.InfluxDisk/float64(p.cfg.ServerDisk)), p.cfg.ServerDisk)
 	}
 	reasons := map[string]string{
 		"points": fmt.Sprintf("%s points/s, and one is to take %s", count(p.Points), count(p.capacity(p.ByPoints))),
 		"series": fmt.Sprintf("%s series, and one is to hold %s", count(p.Series), count(p.cfg.ServerSeries)),
-		"disk":   fmt.Sprintf("%s, and one has %v", size(p.InfluxDisk), p.cfg.ServerDisk),
+		"disk":   fmt.Sprintf("%s, and one has %v", unit.Size(p.InfluxDisk), p.cfg.ServerDisk),
 	}
 	var others []string
 	for _, of := range []struct {
@@ -84,12 +84,12 @@ func (p *Plan) filter() Technique {
 	all := p.without(func(_ *Config, f *Figures) { f.Kept.Value = 1 })
 	filter := &p.cfg.Filter
 	t := Technique{Name: "filter",
-		Gains: fmt.Sprintf("%s points/s of location instead of %s; %s a day less in InfluxDB", count(p.Located), count(all.Located), size(all.InfluxDay-p.InfluxDay)),
+		Gains: fmt.Sprintf("%s points/s of location instead of %s; %s a day less in InfluxDB", count(p.Located), count(all.Located), unit.Size(all.InfluxDay-p.InfluxDay)),
 		Costs: fmt.Sprintf("the newest point of a moving rider is up to %v old; a dropped ping is off by up to %v m; %s of memory",
-			unit.Span(filter.LiveGap+p.cfg.Interval), p.cfg.MaxError, size(p.RiderMemory)),
+			unit.Span(filter.LiveGap+p.cfg.Interval), p.cfg.MaxError, unit.Size(p.RiderMemory)),
 	}
 	if filter.LiveGap == 0 {
-		t.Costs = fmt.Sprintf("the newest point of a rider has no limit to its age; a dropped ping is off by up to %v m; %s of memory", p.cfg.MaxError, size(p.RiderMemory))
+		t.Costs = fmt.Sprintf("the newest point of a rider has no limit to its age; a dropped ping is off by up to %v m; %s of memory", p.cfg.MaxError, unit.Size(p.RiderMemory))
 	}
 	saved := all.InfluxDisk - p.InfluxDisk
 	switch {
@@ -98,9 +98,9 @@ func (p *Plan) filter() Technique {
 	case p.figures.Kept.Value > 0.9:
 		t.Why = "it drops next to nothing"
 	case saved > 100<<30:
-		t.Needed, t.Why = true, fmt.Sprintf("saves %s of disk", size(saved))
+		t.Needed, t.Why = true, fmt.Sprintf("saves %s of disk", unit.Size(saved))
 	default:
-		t.Why = fmt.Sprintf("saves %s of disk, no server", size(saved))
+		t.Why = fmt.Sprintf("saves %s of disk, no server", unit.Size(saved))
 	}
 	return t
 }
@@ -128,7 +128,7 @@ func (p *Plan) rollingUp() Technique {
 	minute := p.Located * 60
 	t := Technique{Name: "roll-up",
 		Gains: fmt.Sprintf("a map of the last minute reads %s rows instead of %s; counts what the filter drops", count(on.cells), count(minute)),
-		Costs: fmt.Sprintf("%s points/s, %s a day; %v old, final after 2m", count(on.Rolled), size(on.Rolled*p.busySeconds()*p.figures.disk.Value), rollupWindows[0]),
+		Costs: fmt.Sprintf("%s points/s, %s a day; %v old, final after 2m", count(on.Rolled), unit.Size(on.Rolled*p.busySeconds()*p.figures.disk.Value), rollupWindows[0]),
 		Why:   "points can be added up as they are",
 	}
 	if minute > largeAnswer && on.cells < minute/2 {
@@ -147,7 +147,7 @@ func (p *Plan) queueing() Technique {
 	}
 	return Technique{Name: "queue",
 		Gains:  fmt.Sprintf("nothing is lost while InfluxDB is away, for %v (and %v to catch up); a burst is no load on it", p.cfg.Outage, about(p.CatchUp)),
-		Costs:  fmt.Sprintf("%s fsyncs/s, one before each answer; %s/s to disk, %s for the outage%s", count(p.Commits), size(p.LogRate), size(p.LogOutage), copies),
+		Costs:  fmt.Sprintf("%s fsyncs/s, one before each answer; %s/s to disk, %s for the outage%s", count(p.Commits), unit.Size(p.LogRate), unit.Size(p.LogOutage), copies),
 		Needed: true, Why: "what was answered is kept by it",
 	}
 }

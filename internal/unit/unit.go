@@ -1,5 +1,5 @@
-// Package unit reads and writes sizes and times as settings have them: 512MiB,
-// 30d. The text of a value reads back as the same value, but for a size that is
+// Package unit reads and writes sizes and times as settings have them, 512MiB and
+// 30d, and writes numbers for people. The text of a value reads back as the same value, but for a size that is
 // no whole number of its unit.
 package unit
 
@@ -27,6 +27,15 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 }
 
 func (b Bytes) String() string { return humanize.IBytes(uint64(b)) }
+
+// Size writes a number of bytes, such as 1.5 GiB, and one below 0 as none.
+func Size(n float64) string { return humanize.IBytes(uint64(math.Max(n, 0))) }
+
+// Comma writes a number with a comma behind each three digits, such as 12,000.
+func Comma(v float64) string { return humanize.Commaf(v) }
+
+// Number writes a number without zeros at its end, such as 2.5.
+func Number(v float64) string { return humanize.Ftoa(v) }
 
 // Span is a time that may be of days, written 30d, or else as a time.Duration.
 type Span time.Duration

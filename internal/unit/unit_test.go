@@ -38,3 +38,15 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestNumbersForPeople(t *testing.T) {
+	for got, want := range map[string]string{
+		Size(1.5 * (1 << 30)): "1.5 GiB", Size(-1): "0 B",
+		Comma(12000): "12,000", Comma(999): "999", Comma(-1234567.5): "-1,234,567.5",
+		Number(2.50): "2.5", Number(10): "10",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
