@@ -99,7 +99,7 @@ func TestHowToAdd(t *testing.T) {
 			continue
 		}
 		tabled := false
-		items := regexp.MustCompile("(?m)^\\d+\\. (.*)$").FindAllStringSubmatch(steps, -1)
+		items := regexp.MustCompile(`(?m)^\d+\. (.*)$`).FindAllStringSubmatch(steps, -1)
 		for _, item := range items {
 			step := regexp.MustCompile("^`([^`]+)`: (.+)$").FindStringSubmatch(item[1])
 			if step == nil {
