@@ -172,6 +172,26 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// The README has a row for each package but tools and helpers of tests.
+func TestReadmeListsThePackages(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sources(t) {
+		name := s.dir
+		if name == "." {
+			name = "pingline"
+		}
+		if strings.HasPrefix(name, "tools/") || strings.HasSuffix(name, "test") {
+			continue
+		}
+		if !strings.Contains(string(text), "\n| [`"+name+"`](") {
+			t.Errorf("README.md has no row for %s", name)
+		}
+	}
+}
+
 // Words that the glossary forbids and that are still in a folder. The table may only
 // shrink.
 var notYet = map[string][]string{
