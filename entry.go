@@ -46,7 +46,7 @@ type Entry struct {
 	Verdict  Verdict // Accepted, Held or Redundant
 	Promoted bool    // a ping held earlier, now stored (Verdict is Accepted)
 	Late     bool    // stored out of order: readers do not interpolate by it
-	Apart    bool    // stored beside the track's point of its ms, at a ns of its own: see AppendLine
+	Apart    bool    // stored beside the track's point of its ms, at a ns of its own: see Nano
 	State    uint8   // the filter's note of which of its states took the ping
 
 	Kind Kind   // Judged, or which other kind of entry it is

@@ -4,9 +4,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/influxdata/line-protocol/v2/lineprotocol"
 )
 
 func TestPointValidate(t *testing.T) {
@@ -41,81 +38,3 @@ func TestPointValidate(t *testing.T) {
 		})
 	}
 }
-
-func TestAppendPoint(t *testing.T) {
-	got := string(AppendPoint([]byte("before\n"), figures()))
-	want := `before` + "\n" + `a\ name,cell=8839220f09fffff,node=a\ node\,\ of\=ours n=-9223372036854775808i,share=0.1,note="say \"so\" \\ é",on=true,off=false,m=5i,whole=3 1759999990123000000` + "\n"
-	if got != want {
-		t.Errorf("AppendPoint = %s, want %s", got, want)
-	}
-}
-
-// The decoder of the makers of InfluxDB reads what was said, and its row is never
-// longer than Size says.
-func FuzzAppendPoint(f *testing.F) {
-	f.Add("a name", "k", "v, =", "f", int64(5), 0.5, `say "so" \`, true, int64(1760000000123))
-	f.Add(`n\,`, `k\=`, `v\ v`, `f\,`, int64(math.MinInt64), -math.MaxFloat64, "", false, int64(-1))
-	f.Add("n", "a=b", "é", "x=y", int64(0), math.SmallestNonzeroFloat64, "a=b,c d", true, int64(0))
-	f.Fuzz(func(t *testing.T, name, key, value, field string, i int64, v float64, text string, on bool, at int64) {
-		fields := []Field{Int(field+"i", i), Float(field+"f", v), Text(field+"t", text), Bool(field+"b", on)}
-		p := &Point{Name: name, Tags: []Tag{{key, value}}, Fields: fields, At: at % (math.MaxInt64 / 2_000_000)}
-		if p.Validate() != nil {
-			return
-		}
-		line := AppendPoint(nil, p)
-		if len(line) > p.Size() {
-			t.Errorf("%d bytes, Size says %d: %s", len(line), p.Size(), line)
-		}
-		if backslashed(name) || backslashed(key) || backslashed(value) || backslashed(field) {
-			return // their decoder and InfluxDB do not agree on these
-		}
-		d := lineprotocol.NewDecoderWithBytes(line)
-		if !d.Next() {
-			t.Fatalf("no point in %q", line)
-		}
-		got := &Point{}
-		m, err := d.Measurement()
-		if err != nil {
-			t.Fatalf("%v: %q", err, line)
-		}
-		got.Name = string(m)
-		for {
-			k, v, err := d.NextTag()
-			if err != nil {
-				t.Fatalf("%v: %q", err, line)
-			}
-			if k == nil {
-				break
-			}
-			got.Tags = append(got.Tags, Tag{string(k), string(v)})
-		}
-		for {
-			k, v, err := d.NextField()
-			if err != nil {
-				t.Fatalf("%v: %q", err, line)
-			}
-			if k == nil {
-				break
-			}
-			switch key := string(k); v.Kind() {
-			case lineprotocol.Int:
-				got.Fields = append(got.Fields, Int(key, v.IntV()))
-			case lineprotocol.Float:
-				got.Fields = append(got.Fields, Float(key, v.FloatV()))
-			case lineprotocol.String:
-				got.Fields = append(got.Fields, Text(key, v.StringV()))
-			case lineprotocol.Bool:
-				got.Fields = append(got.Fields, Bool(key, v.BoolV()))
-			}
-		}
-		when, err := d.Time(lineprotocol.Nanosecond, time.Time{})
-		if err != nil {
-			t.Fatalf("%v: %q", err, line)
-		}
-		if got.At = when.UnixMilli(); !got.Equal(p) || d.Next() {
-			t.Errorf("read %+v, want %+v: %s", got, p, line)
-		}
-	})
-}
-
-func backslashed(s string) bool { return strings.Contains(s, `\`) }

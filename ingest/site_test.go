@@ -19,6 +19,7 @@ import (
 	"pingline"
 	"pingline/queue"
 	"pingline/sim/audit"
+	"pingline/sink/influx"
 	"pingline/sink/store"
 	"pingline/track"
 	"pingline/track/tracktest"
@@ -45,7 +46,7 @@ type site struct {
 type point struct{ tags, at string }
 
 func pointAt(e *pingline.Entry) point {
-	line := string(pingline.AppendLine(nil, e))
+	line := string(influx.AppendLine(nil, e))
 	tags, _, _ := strings.Cut(line, " ")
 	return point{tags, line[strings.LastIndexByte(line, ' '):]}
 }

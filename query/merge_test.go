@@ -16,6 +16,8 @@ import (
 	"pingline/sink/store/storetest"
 )
 
+var appendLine = influx.AppendLine
+
 // scatter writes a track of one rider with three devices over two shards of one
 // server: some points in one, some in both, with late ones beside others. It
 // returns what a reader is to see, in order.
@@ -35,7 +37,7 @@ func scatter(t *testing.T, shards []Shard, n int) []pingline.Entry {
 		e.LatE7, e.LonE7, e.Late = int32(i+1), int32(-i), kinds[i%4] >= 3
 		for k := range bodies {
 			if k == i%len(bodies) || rnd.IntN(3) == 0 {
-				bodies[k] = pingline.AppendLine(bodies[k], &e)
+				bodies[k] = appendLine(bodies[k], &e)
 			}
 		}
 		want = append(want, e)
@@ -139,7 +141,7 @@ func testCrowdedInstant(t *testing.T, server *influxd.Server) {
 	add := func(at int64, lat int32, event string, late, apart bool) {
 		e := pingline.Entry{Verdict: pingline.Accepted, Late: late, Apart: apart}
 		e.Rider, e.Event, e.At, e.LatE7, e.LonE7 = "r", event, at, lat, 2e7
-		influxtest.Write(t, influx, string(pingline.AppendLine(nil, &e)))
+		influxtest.Write(t, influx, string(appendLine(nil, &e)))
 		want = append(want, e)
 	}
 	add(storetest.Recently, 1e7, "", false, false)

@@ -17,6 +17,7 @@ import (
 	"pingline"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/influx"
 )
 
 // patience is how long a test waits for what must happen: no case depends on
@@ -130,7 +131,7 @@ func newStore(t testing.TB) *store { return &store{t: t, points: map[key]point{}
 func (s *store) put(lines []pingline.Entry) {
 	s.t.Helper()
 	for i := range lines {
-		k, p := parse(s.t, string(pingline.AppendPoint(nil, lines[i].Point)))
+		k, p := parse(s.t, string(influx.AppendPoint(nil, lines[i].Point)))
 		if had, ok := s.points[k]; ok && had.pings > p.pings && !s.smaller {
 			s.t.Fatalf("%v of %d pings was written over one of %d", k, p.pings, had.pings)
 		}

@@ -118,7 +118,7 @@ func TestBatchEndsAtLinesAndInsideCommit(t *testing.T) {
 		}
 		var want []byte
 		for _, e := range append(fleet(1, 3), fleet(2, 12_000)...) {
-			want = pingline.AppendLine(want, &e)
+			want = appendLine(want, &e)
 		}
 		if !bytes.Equal(append(got, last.rows...), want) {
 			t.Error("the batches do not make up the log")
@@ -300,7 +300,7 @@ func TestLineOfTheLongestEntryFits(t *testing.T) {
 	e.Rider, e.Device, e.Trip, e.Event = long(pingline.MaxName), long(pingline.MaxName), long(pingline.MaxName), long(pingline.MaxEvent)
 	e.Fix = pingline.Fix{At: -1 << 63, LatE7: -899_999_999, LonE7: -1_799_999_999, Known: 31,
 		Speed: 1e-45, Heading: 1e-45, Accuracy: 1e-45, Altitude: -1e-45, Battery: 1e-45}
-	if n := len(pingline.AppendLine(nil, &e)); n > store.MaxRow {
+	if n := len(appendLine(nil, &e)); n > store.MaxRow {
 		t.Errorf("the line has %d bytes, store.MaxRow is %d", n, store.MaxRow)
 	}
 }

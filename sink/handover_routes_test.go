@@ -70,7 +70,7 @@ func replayed(to string, entries ...pingline.Entry) (list []pingline.Entry) {
 	for i := range entries {
 		line := entries[i].Line
 		if !entries[i].IsLine() {
-			line = strings.TrimSuffix(string(pingline.AppendLine(nil, &entries[i])), "\n")
+			line = strings.TrimSuffix(string(appendLine(nil, &entries[i])), "\n")
 		}
 		list = append(list, pingline.Entry{Kind: pingline.Replayed, To: to, Line: line})
 	}
@@ -172,7 +172,7 @@ func TestKeysAreHandedOverBesideRoutes(t *testing.T) {
 		if want := r.over.Order(nil, &e)[0]; want != 1 {
 			continue
 		}
-		line, to := string(pingline.AppendLine(nil, &e)), r.over.Order(nil, &e)[1]
+		line, to := string(appendLine(nil, &e)), r.over.Order(nil, &e)[1]
 		if !slices.Contains(r.stores[to].taken(), line) {
 			t.Fatalf("ping %d is not in shard %s, the next of its key", i, r.shards[to].Name)
 		}

@@ -85,7 +85,7 @@ func TestHandOver(t *testing.T) {
 		points := stored(t, sh.Store.(*influx.Bucket))
 		got = append(got, points...)
 		for _, e := range slices.Concat(before, last) {
-			if _, is := slices.BinarySearch(points, string(pingline.AppendLine(nil, &e))); is != (s.cfg.Spread.Of(&e) == i) {
+			if _, is := slices.BinarySearch(points, string(appendLine(nil, &e))); is != (s.cfg.Spread.Of(&e) == i) {
 				t.Fatalf("%s is in shard %s: %v, want its own", e.Rider, sh.Name, is)
 			}
 		}
@@ -95,7 +95,7 @@ func TestHandOver(t *testing.T) {
 			if want == 0 {
 				want = order[1]
 			}
-			if _, is := slices.BinarySearch(points, string(pingline.AppendLine(nil, &e))); is != (want == i) {
+			if _, is := slices.BinarySearch(points, string(appendLine(nil, &e))); is != (want == i) {
 				t.Fatalf("%s, whose order is %v, is in shard %d: %v", e.Rider, order, i, is)
 			}
 		}

@@ -33,6 +33,7 @@ var (
 	stored      = influxtest.Stored
 	sameLines   = influxtest.SameLines
 	write       = influxtest.Write
+	appendLine  = influx.AppendLine
 
 	createBucket = influxtest.CreateBucket
 	createToken  = influxtest.CreateToken

@@ -27,7 +27,7 @@ func testLetterPrecisions(t *testing.T, server *influxd.Server) {
 	apart := e
 	e.Apart = false
 	milli := fmt.Sprintf(`location,rider=r lat=1,lon=2,event="sos" %d`, recently)
-	nano := strings.TrimSpace(string(pingline.AppendLine(nil, &apart)))
+	nano := strings.TrimSpace(string(appendLine(nil, &apart)))
 	for range 2 {
 		var old []byte
 		for _, l := range []map[string]string{

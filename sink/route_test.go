@@ -70,7 +70,7 @@ func linesOf(entries ...pingline.Entry) []string {
 	list := lines(slices.DeleteFunc(slices.Clone(entries), func(e pingline.Entry) bool { return e.IsLine() || e.Point != nil })...)
 	for i := range entries {
 		if p := entries[i].Point; p != nil {
-			list = append(list, string(pingline.AppendPoint(nil, p)))
+			list = append(list, string(influx.AppendPoint(nil, p)))
 		}
 		if entries[i].IsLine() {
 			line := entries[i].Line

@@ -114,7 +114,7 @@ func testTenPoisonRows(t *testing.T, server *influxd.Server) {
 			e.SetOptional(pingline.HasSpeed, 7.5)
 			atOnce(t, influx, "location,rider=stranger speed=\"fast\" %d000000\n", e.At)
 		}
-		causes[string(pingline.AppendLine(nil, e))] = cause
+		causes[string(appendLine(nil, e))] = cause
 	}
 	w := testLog(t)
 	s := testSink(t, w, influx, nil)
@@ -129,7 +129,7 @@ func testTenPoisonRows(t *testing.T, server *influxd.Server) {
 		t.Errorf("%d writes and %d other requests, want less than 400 and few", writes, others)
 	}
 	good := slices.DeleteFunc(slices.Clone(all), func(e pingline.Entry) bool {
-		return causes[string(pingline.AppendLine(nil, &e))] != ""
+		return causes[string(appendLine(nil, &e))] != ""
 	})
 	if len(good) != 99_990 {
 		t.Fatalf("%d rows are good", len(good))
@@ -299,7 +299,7 @@ func TestHintsSaveWrites(t *testing.T) {
 			for i := range all {
 				all[i].Device, all[i].Trip = "", ""
 				tt.mark(i, &all[i])
-				if line := string(pingline.AppendLine(nil, &all[i])); tt.spoils(line) == "" {
+				if line := string(appendLine(nil, &all[i])); tt.spoils(line) == "" {
 					good = append(good, line)
 				}
 			}

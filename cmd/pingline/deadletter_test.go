@@ -45,7 +45,7 @@ func storedLines(t *testing.T, c *influx.Bucket) (lines []string) {
 	t.Helper()
 	all := store.Query{From: math.MinInt64 / 1_000_000, To: math.MaxInt64 / 1_000_000}
 	err := c.Points(t.Context(), all, func(e *pingline.Entry, _ int64) error {
-		lines = append(lines, strings.TrimSpace(string(pingline.AppendLine(nil, e))))
+		lines = append(lines, strings.TrimSpace(string(influx.AppendLine(nil, e))))
 		return nil
 	})
 	if err != nil {
@@ -161,7 +161,7 @@ func letters(t *testing.T, dataDir string, n int) (lines []string) {
 		if err := e.SetPosition(1, 2); err != nil {
 			t.Fatal(err)
 		}
-		lines = append(lines, strings.TrimSpace(string(pingline.AppendLine(nil, &e))))
+		lines = append(lines, strings.TrimSpace(string(influx.AppendLine(nil, &e))))
 		l := map[string]any{"at": time.Now(), "shard": "gone", "reason": "no", "status": 400, "line": lines[i]}
 		if err := enc.Encode(l); err != nil {
 			t.Fatal(err)

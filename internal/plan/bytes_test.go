@@ -15,6 +15,7 @@ import (
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sim"
+	"pingline/sink/influx"
 )
 
 // The bytes of pings in the log and of points on the way to InfluxDB, on rides
@@ -77,7 +78,7 @@ func fillLog(t *testing.T, request int) (log *queue.Log, st ingest.WriterStats, 
 		for i := range city.Riders() {
 			p := city.Ping(i, at-every, at)
 			e := pingline.Entry{Ping: p, Cell: cells.Of(&p.Fix)}
-			lines = append(lines, pingline.AppendLine(nil, &e))
+			lines = append(lines, influx.AppendLine(nil, &e))
 			j.Pings, j.Cells = append(j.Pings, p), append(j.Cells, e.Cell)
 			if len(j.Pings) < request {
 				continue
@@ -122,7 +123,7 @@ func BenchmarkLine(b *testing.B) {
 		var e pingline.Entry
 		for more := true; more && err == nil; {
 			if more, err = entries.Next(&e); more {
-				lines = pingline.AppendLine(lines, &e)
+				lines = influx.AppendLine(lines, &e)
 			}
 		}
 		packed.Reset()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sink/influx"
 	"pingline/sink/store"
 	"pingline/sink/store/storetest"
 )
@@ -78,7 +79,7 @@ func TestLetterOfBefore(t *testing.T) {
 		if e.Late {
 			e.Apart = true
 		}
-		line := strings.TrimSpace(string(pingline.AppendLine(nil, &e)))
+		line := strings.TrimSpace(string(influx.AppendLine(nil, &e)))
 		b, err := json.Marshal(map[string]any{"at": time.Now(), "shard": "a", "reason": "partial write: field type conflict: x", "status": 400, "precision": "ns", "line": line})
 		if err != nil {
 			t.Fatal(err)

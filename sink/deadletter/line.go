@@ -98,7 +98,7 @@ func ParseLine(line *pingline.Entry) (pingline.Entry, bool) {
 	if p.At = at.UnixMilli(); unit > 1 {
 		ns = at.UnixNano() - p.At*unit
 	}
-	if p.Name == pingline.Measurement {
+	if p.Name == "location" {
 		return pingOfPoint(p, ns)
 	}
 	slices.SortFunc(p.Tags, func(a, b pingline.Tag) int { return strings.Compare(a.Key, b.Key) })

@@ -91,9 +91,9 @@ func (b *Bucket) AppendRow(dst []byte, e *pingline.Entry) []byte {
 	case e.IsLine():
 		return appendReady(dst, e)
 	case e.Point != nil:
-		return pingline.AppendPoint(dst, e.Point)
+		return AppendPoint(dst, e.Point)
 	}
-	return pingline.AppendLine(dst, e)
+	return AppendLine(dst, e)
 }
 
 // Write makes one attempt to write lines, as store.Store wants it.

@@ -24,10 +24,10 @@ func BenchmarkInfluxWrite(b *testing.B) {
 			b.Run(fmt.Sprintf("v%d/%d series", version, series), func(b *testing.B) {
 				r := newRig(b, influxd.Config{Version: version, Env: tuned(version, series)})
 				c := storetest.NewConvoy(series, storetest.AnHourAgo(), 10_000)
-				r.write(max(series, 5000), 5000, c.Fill)
+				r.write(max(series, 5000), 5000, lineFiller(c))
 				for _, lines := range []int{1, 100, 1000, 5000} {
 					b.Run(fmt.Sprintf("%d lines", lines), func(b *testing.B) {
-						r.load(b, min(2000*lines, 200_000), lines, c.Fill)
+						r.load(b, min(2000*lines, 200_000), lines, lineFiller(c))
 					})
 				}
 			})
@@ -71,7 +71,7 @@ func BenchmarkInfluxDisk(b *testing.B) {
 				c := storetest.NewConvoy(shape.series, storetest.AnHourAgo(), 10_000)
 				points := shape.series * shape.points
 				for b.Loop() {
-					r.write(points, 5000, c.Fill)
+					r.write(points, 5000, lineFiller(c))
 				}
 				influxtest.Eventually(b, "all is compacted", func() bool {
 					time.Sleep(time.Second / 4)

@@ -330,7 +330,7 @@ func TestCreateDatabase(t *testing.T) {
 	}
 	want := storetest.Fleet(1, 10)
 	for i := range want {
-		influxtest.Write(t, bucket, string(pingline.AppendLine(nil, &want[i])))
+		influxtest.Write(t, bucket, string(influx.AppendLine(nil, &want[i])))
 	}
 	influxtest.SameLines(t, influxtest.Stored(t, bucket), influxtest.Lines(want...))
 }
@@ -357,7 +357,7 @@ func testPointsAsWritten(t *testing.T, server *influxd.Server) {
 	all = append(all, extremes)
 	var body []byte
 	for i := range all {
-		body = pingline.AppendLine(body, &all[i])
+		body = influx.AppendLine(body, &all[i])
 	}
 	influxtest.Write(t, bucket, string(body))
 	influxtest.Write(t, bucket, "location,rider=stranger note=\"no position\" 1000000000\n")

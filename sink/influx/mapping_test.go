@@ -37,7 +37,7 @@ func TestPointsOfEachBucket(t *testing.T) {
 func writeAll(t testing.TB, bucket *influx.Bucket, points []pingline.Entry) {
 	t.Helper()
 	for i := range points {
-		influxtest.Write(t, bucket, string(pingline.AppendLine(nil, &points[i])))
+		influxtest.Write(t, bucket, string(influx.AppendLine(nil, &points[i])))
 	}
 }
 

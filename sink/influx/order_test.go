@@ -12,6 +12,7 @@ import (
 
 	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/influx"
 	"pingline/sink/store/storetest"
 )
 
@@ -127,7 +128,7 @@ func (s *sorter) fill(dst []byte, lines int) []byte {
 		s.rest = s.list
 	}
 	for i := range s.rest[:lines] {
-		dst = pingline.AppendLine(dst, &s.rest[i])
+		dst = influx.AppendLine(dst, &s.rest[i])
 	}
 	s.rest = s.rest[lines:]
 	if s.lines += lines; s.packed == 0 {

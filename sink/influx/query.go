@@ -72,7 +72,7 @@ var fields = func() []string {
 // twice as fast as tags in every row.
 func selectPoints(from *mapping, q store.Query) url.Values {
 	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %d AND time < %dms`,
-		identifiers(fields...), identifiers(pingline.Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
+		identifiers(fields...), identifiers(Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
 	if q.Rider != "" {
 		iql += ` AND "rider" = ` + literal(q.Rider)
 	}

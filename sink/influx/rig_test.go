@@ -17,6 +17,7 @@ import (
 	"pingline/sink/influx"
 	"pingline/sink/influx/influxtest"
 	"pingline/sink/store"
+	"pingline/sink/store/storetest"
 )
 
 // rig is a real InfluxDB under the load of a shard's lanes, for benchmarks. Both
@@ -163,4 +164,9 @@ func number(text string) float64 {
 		return 0
 	}
 	return n
+}
+
+// lineFiller fills batches with the pings of a convoy.
+func lineFiller(c *storetest.Convoy) filler {
+	return func(dst []byte, lines int) []byte { return c.Fill(dst, lines, influx.AppendLine) }
 }

@@ -115,8 +115,8 @@ func BenchmarkInfluxSettings(b *testing.B) {
 		b.Run(s.name, func(b *testing.B) {
 			r := newRig(b, influxd.Config{Version: s.version, Env: environment(b, s.version, s.env)})
 			c := storetest.NewConvoy(riders, storetest.AnHourAgo(), 10_000)
-			r.write(riders, 5000, c.Fill)
-			r.load(b, 1_000_000, 5000, c.Fill)
+			r.write(riders, 5000, lineFiller(c))
+			r.load(b, 1_000_000, 5000, lineFiller(c))
 		})
 	}
 }
@@ -159,7 +159,7 @@ func BenchmarkInfluxIndex(b *testing.B) {
 			r := newRig(b, influxd.Config{Version: s.version, Env: environment(b, s.version, s.env)})
 			c := storetest.NewConvoy(series, storetest.AnHourAgo(), 10_000)
 			r.measure(b, func() int {
-				r.write(series, 5000, c.Fill)
+				r.write(series, 5000, lineFiller(c))
 				return series
 			})
 			r.restart(b)

@@ -103,7 +103,7 @@ func BenchmarkLimiter(b *testing.B) {
 
 // pour writes as much as g lets through for a time. It returns how long each
 // write took, and how many were allowed at once on average.
-func pour(b *testing.B, influx *influx.Bucket, g *Scheduler, d time.Duration) (took []time.Duration, limit float64) {
+func pour(b *testing.B, to *influx.Bucket, g *Scheduler, d time.Duration) (took []time.Duration, limit float64) {
 	c := storetest.NewConvoy(10_000, storetest.AnHourAgo()-100_000_000, 5000)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -113,7 +113,7 @@ func pour(b *testing.B, influx *influx.Bucket, g *Scheduler, d time.Duration) (t
 			var lines []byte
 			for time.Now().Before(end) {
 				mu.Lock()
-				lines = c.Fill(lines[:0], 5000)
+				lines = c.Fill(lines[:0], 5000, influx.AppendLine)
 				mu.Unlock()
 				release, err := g.Acquire(b.Context(), Live, 5000)
 				if err != nil {
@@ -121,7 +121,7 @@ func pour(b *testing.B, influx *influx.Bucket, g *Scheduler, d time.Duration) (t
 					return
 				}
 				began := time.Now()
-				if err := influx.Write(b.Context(), store.Rows{Bytes: lines, N: 5000}); err != nil {
+				if err := to.Write(b.Context(), store.Rows{Bytes: lines, N: 5000}); err != nil {
 					b.Error(err)
 					return
 				}

@@ -139,7 +139,7 @@ func Lines(entries ...pingline.Entry) []string {
 	var list []string
 	for i := range entries {
 		if entries[i].Stored() {
-			list = append(list, string(pingline.AppendLine(nil, &entries[i])))
+			list = append(list, string(influx.AppendLine(nil, &entries[i])))
 		}
 	}
 	slices.Sort(list)
@@ -151,7 +151,7 @@ func Stored(t testing.TB, b *influx.Bucket) []string {
 	t.Helper()
 	var list []string
 	err := b.Points(context.Background(), store.All(), func(e *pingline.Entry, _ int64) error {
-		list = append(list, string(pingline.AppendLine(nil, e)))
+		list = append(list, string(influx.AppendLine(nil, e)))
 		return nil
 	})
 	if err != nil {

@@ -51,10 +51,10 @@ func (c *Convoy) Next() *pingline.Entry {
 	return e
 }
 
-// Fill appends so many pings to dst as one line of line protocol each.
-func (c *Convoy) Fill(dst []byte, lines int) []byte {
-	for range lines {
-		dst = pingline.AppendLine(dst, c.Next())
+// Fill appends so many pings to dst, as encode does.
+func (c *Convoy) Fill(dst []byte, pings int, encode func(dst []byte, e *pingline.Entry) []byte) []byte {
+	for range pings {
+		dst = encode(dst, c.Next())
 	}
 	return dst
 }

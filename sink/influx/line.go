@@ -1,8 +1,10 @@
-package pingline
+package influx
 
 import (
 	"math"
 	"strconv"
+
+	"pingline"
 )
 
 // Measurement is the name of the measurement that pings are stored under.
@@ -21,7 +23,7 @@ const Measurement = "location"
 // meet with a chance of one in a million. The
 // names of a valid ping need no escaping in this form; it is described in
 // https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/.
-func AppendLine(dst []byte, e *Entry) []byte {
+func AppendLine(dst []byte, e *pingline.Entry) []byte {
 	dst = append(dst, Measurement...)
 	if e.Cell != 0 {
 		dst = append(dst, ",cell="...)
@@ -38,7 +40,7 @@ func AppendLine(dst []byte, e *Entry) []byte {
 	dst = appendE7(append(dst, ",lon="...), e.LonE7)
 	for i, v := range e.Numbers() {
 		if e.Known&(1<<i) != 0 {
-			dst = append(append(append(dst, ','), Numbers[i].Key...), '=')
+			dst = append(append(append(dst, ','), pingline.Numbers[i].Key...), '=')
 			dst = strconv.AppendFloat(dst, float64(v), 'f', -1, 32)
 		}
 	}
@@ -57,7 +59,7 @@ func AppendLine(dst []byte, e *Entry) []byte {
 
 // AppendPoint appends p as one line of InfluxDB line protocol, newline included. p
 // must be valid.
-func AppendPoint(dst []byte, p *Point) []byte {
+func AppendPoint(dst []byte, p *pingline.Point) []byte {
 	dst = appendEscaped(dst, p.Name, false)
 	for i := range p.Tags {
 		dst = appendEscaped(append(dst, ','), p.Tags[i].Key, true)
@@ -72,22 +74,22 @@ func AppendPoint(dst []byte, p *Point) []byte {
 	return append(dst, '\n')
 }
 
-func appendField(dst []byte, f *Field) []byte {
+func appendField(dst []byte, f *pingline.Field) []byte {
 	dst = append(appendEscaped(dst, f.Key, true), '=')
 	switch f.Type {
-	case IntField:
+	case pingline.IntField:
 		return append(strconv.AppendInt(dst, f.Int(), 10), 'i')
-	case FloatField:
+	case pingline.FloatField:
 		return strconv.AppendFloat(dst, f.Float(), 'g', -1, 64)
-	case BoolField:
+	case pingline.BoolField:
 		return strconv.AppendBool(dst, f.Bool())
 	}
 	dst = append(dst, '"')
-	for i := range len(f.text) {
-		if c := f.text[i]; c == '"' || c == '\\' {
+	for _, c := range []byte(f.Text()) {
+		if c == '"' || c == '\\' {
 			dst = append(dst, '\\')
 		}
-		dst = append(dst, f.text[i])
+		dst = append(dst, c)
 	}
 	return append(dst, '"')
 }
@@ -104,47 +106,14 @@ func appendEscaped(dst []byte, s string, equals bool) []byte {
 	return dst
 }
 
-// NanosPerMilli is how many ns a ms has.
-const NanosPerMilli = 1_000_000
-
-// FloorMilli returns the ms that an instant, ns since 1970, lies in.
-func FloorMilli(ns int64) int64 {
-	ms := ns / NanosPerMilli
-	if ns%NanosPerMilli < 0 {
-		ms--
-	}
-	return ms
-}
-
 // appendNano appends the instant nano ns after ms. InfluxDB knows the years 1678
 // to 2261 and refuses any other, whatever is written for it.
 func appendNano(dst []byte, ms, nano int64) []byte {
-	const most = math.MaxInt64/NanosPerMilli - 1
+	const most = math.MaxInt64/pingline.NanosPerMilli - 1
 	if ms < -most || ms > most {
 		return append(strconv.AppendInt(dst, ms, 10), "000000"...)
 	}
-	return strconv.AppendInt(dst, ms*NanosPerMilli+nano, 10)
-}
-
-// Nano returns which ns of its ms e is stored at: if it is apart, the 64-bit
-// FNV-1a of latitude and longitude (1e-7 degree, little endian) and event,
-// brought into [1, 999999]. A ping sent again is the same point by it, so that it
-// must not change.
-func (e *Entry) Nano() int64 {
-	if !e.Apart {
-		return 0
-	}
-	h := uint64(0xcbf29ce484222325)
-	add := func(b byte) { h = (h ^ uint64(b)) * 0x100000001b3 }
-	for _, v := range [...]int32{e.LatE7, e.LonE7} {
-		for shift := 0; shift < 32; shift += 8 {
-			add(byte(v >> shift))
-		}
-	}
-	for i := range len(e.Event) {
-		add(e.Event[i])
-	}
-	return int64(h%(NanosPerMilli-1)) + 1
+	return strconv.AppendInt(dst, ms*pingline.NanosPerMilli+nano, 10)
 }
 
 // appendE7 appends v × 1e-7 in decimal, without trailing zeros.
@@ -153,8 +122,8 @@ func appendE7(dst []byte, v int32) []byte {
 	if u < 0 {
 		dst, u = append(dst, '-'), -u
 	}
-	dst = strconv.AppendInt(dst, u/E7, 10)
-	frac := u % E7
+	dst = strconv.AppendInt(dst, u/pingline.E7, 10)
+	frac := u % pingline.E7
 	if frac == 0 {
 		return dst
 	}
