@@ -268,6 +268,99 @@ func TestCommandsExportNothing(t *testing.T) {
 	}
 }
 
+// isLevel reports whether an expression names a level: by the last word of what it
+// ends in, a name, a field or a call.
+func isLevel(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return strings.HasSuffix(strings.ToLower(e.Name), "level")
+	case *ast.SelectorExpr:
+		return isLevel(e.Sel)
+	case *ast.CallExpr:
+		if of, ok := e.Fun.(*ast.SelectorExpr); ok && of.Sel.Name == "Load" { // of an atomic
+			return isLevel(of.X)
+		}
+		return isLevel(e.Fun) || len(e.Args) == 1 && isLevel(e.Args[0]) // int(level)
+	case *ast.ParenExpr:
+		return isLevel(e.X)
+	}
+	return false
+}
+
+// isNumber reports whether an expression is the number of a level that gives something
+// up: a literal but 0, or the highest.
+func isNumber(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		return e.Kind == token.INT && e.Value != "0"
+	case *ast.Ident:
+		return e.Name == "MaxLevel"
+	case *ast.SelectorExpr:
+		return isNumber(e.Sel)
+	}
+	return false
+}
+
+// literalLevels returns where a file compares a level with a number.
+func literalLevels(f *ast.File) (at []token.Pos) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.BinaryExpr:
+			switch n.Op {
+			case token.EQL, token.NEQ, token.LSS, token.LEQ, token.GTR, token.GEQ:
+				if isLevel(n.X) && isNumber(n.Y) || isLevel(n.Y) && isNumber(n.X) {
+					at = append(at, n.Pos())
+				}
+			}
+		case *ast.SwitchStmt:
+			if n.Tag == nil || !isLevel(n.Tag) {
+				return true
+			}
+			for _, c := range n.Body.List {
+				if slices.ContainsFunc(c.(*ast.CaseClause).List, isNumber) {
+					at = append(at, c.Pos())
+				}
+			}
+		}
+		return true
+	})
+	return at
+}
+
+// The table of policies says what a level gives up, and all else asks the policy: no
+// code compares a level with a number but 0, at which nothing is given up.
+func TestLevelsAreNotComparedWithNumbers(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, f := range s.files {
+			for _, at := range literalLevels(f) {
+				t.Errorf("%v: a level is compared with a number; ask a Policy", fset.Position(at))
+			}
+		}
+	}
+}
+
+func TestLiteralLevelsAreFound(t *testing.T) {
+	for text, want := range map[string]int{
+		"o.Level() >= 2": 1, "3 > w.level": 1, "level == pingline.MaxLevel": 1, "MaxLevel != p.shedLevel": 1, "(now.level) < 1": 1, "s.level.Load() > 1": 1,
+		"int(level) > 1": 1, "level > 0": 0, "level != was": 0, "n >= 2": 0, "level == other.level": 0, "level + 1": 0,
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), "", "package p\nvar x = "+text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(literalLevels(f)); got != want {
+			t.Errorf("%s: found %d, want %d", text, got, want)
+		}
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), "", "package p\nfunc f() { switch s.level { case 0: case 1, 2: case MaxLevel: } }", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(literalLevels(f)); got != 2 {
+		t.Errorf("a switch over levels: found %d cases, want 2", got)
+	}
+}
+
 // Mutexes of a package with several that do not yet say what they guard. The list
 // may only shrink.
 var unsaid = []string{

@@ -157,7 +157,7 @@ func (w *Writer) Unready() string {
 		return "the log does not answer"
 	case w.log.Room() < int64(w.cfg.MaxCommit):
 		return "the log is full"
-	case w.cfg.Overload.Level() == MaxLevel:
+	case w.cfg.Overload.Policy().OnlyEvents:
 		return "overloaded"
 	}
 	return ""

@@ -64,19 +64,15 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 // tracks is how many tracks the filter has made.
 func (w *Writer) tracks() int { return w.filter.Riders() + int(w.filter.Counts().Evicted) }
 
-// shedWithin is how far behind a track's newest ping the next one has to be at
-// level 3, in ms.
-const shedWithin = 30_000
-
 // sheds reports whether e is dropped unjudged: it has no event, was not seen
 // before, and either only events are taken or its track is known up to less than
-// half a minute before it.
+// the policy's spacing before it.
 func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
-	if !onlyEvents && w.level < 3 || e.Event != "" {
+	if !onlyEvents && w.policy.Spacing == 0 || e.Event != "" {
 		return false
 	}
 	newest, duplicate := w.filter.Look(e)
-	return !duplicate && (onlyEvents || e.At < newest+shedWithin)
+	return !duplicate && (onlyEvents || e.At < newest+w.policy.Spacing.Milliseconds())
 }
 
 // logEntry encodes an entry that the filter does not see.

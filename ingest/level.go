@@ -5,38 +5,13 @@ import (
 	"math"
 	"time"
 
+	"pingline"
 	"pingline/internal/unit"
 )
 
-// MaxLevel is the highest shed level. A level says how much is given up so that
-// the rest goes on; each package that gives something up says so:
-//
-//	1  the bound doubles, own analytics go
-//	2  the bound is four times as wide, what can come later is sent away (package server)
-//	3  a track's next half minute is shed (Writer)
-//	4  nothing is taken but pings with events
-const MaxLevel = 4
-
-// marks are what ask for a level: how full the log is, and how soon it will be
-// full at this rate. How soon counts only once the log is half as full as the
-// mark: until then nothing is short, and a burst that fills a hundredth of the
-// log in a second would otherwise look like the end of it.
-var marks = [MaxLevel + 1]struct {
-	fill float64
-	full time.Duration
-}{
-	1: {0.50, 30 * time.Minute},
-	2: {0.75, 10 * time.Minute},
-	3: {0.90, 2 * time.Minute},
-	4: {0.95, 0},
-}
-
+// A level is left only when less would do for some time by marks that are lower by
+// ease, and times that are longer by half.
 const (
-	memoryMark = 0.90             // of the memory limit, live: asks for level 4
-	breakerFor = 30 * time.Second // of a breaker that is not closed: asks for level 1
-
-	// A level is left only when less would do for some time by marks that are
-	// lower by ease, and times that are longer by half.
 	ease     = 0.10
 	easeTime = 1.5
 )
@@ -55,18 +30,17 @@ const never = time.Duration(math.MaxInt64)
 // asks returns the level that l asks for and why, by marks that are lower by
 // ease and times that are longer by more.
 func (l *load) asks(ease, more float64) (level int, reason string) {
-	if l.memory >= memoryMark-ease {
-		return MaxLevel, fmt.Sprintf("%.0f %% of the memory limit is in use", 100*l.memory)
-	}
-	for level = MaxLevel; level > 0; level-- {
-		m := &marks[level]
-		soon := time.Duration(float64(m.full) * more)
+	for level = pingline.MaxLevel; level > 0; level-- {
+		p := pingline.PolicyAt(level)
+		soon := time.Duration(float64(p.Full) * more)
 		switch {
-		case l.fill >= m.fill-ease:
+		case p.Memory > 0 && l.memory >= p.Memory-ease:
+			return level, fmt.Sprintf("%.0f %% of the memory limit is in use", 100*l.memory)
+		case l.fill >= p.Fill-ease:
 			return level, fmt.Sprintf("the log is %.0f %% full", 100*l.fill)
-		case l.fill >= m.fill/2 && l.full < soon:
+		case l.fill >= p.Fill/2 && l.full < soon:
 			return level, fmt.Sprintf("the log is %.0f %% full, and full in %s at this rate", 100*l.fill, about(l.full))
-		case level == 1 && l.breaker >= breakerFor:
+		case p.Down > 0 && l.breaker >= p.Down:
 			return level, "a shard has taken nothing for " + about(l.breaker)
 		}
 	}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"runtime/debug"
@@ -39,7 +40,7 @@ type Signals struct {
 type Overload struct {
 	cfg   OverloadConfig
 	level atomic.Int32
-	tight atomic.Bool // memory is what level 4 is for
+	tight atomic.Bool // memory is what the level is for
 
 	reading func() int64 // bytes that reads take: no reason to refuse pings; nil: nobody reads
 
@@ -104,8 +105,8 @@ func (o *Overload) Force(level int, tight bool, reason string) {
 	o.tight.Store(tight)
 }
 
-// Heavy reports whether reads that cost much are to be refused.
-func (o *Overload) Heavy() bool { return o.Level() >= 2 }
+// Policy returns what is given up.
+func (o *Overload) Policy() pingline.Policy { return pingline.PolicyAt(o.Level()) }
 
 // Tight reports whether memory is short, so that not even a body is to be read.
 func (o *Overload) Tight() bool { return o != nil && o.tight.Load() }
@@ -120,15 +121,13 @@ func (o *Overload) Notes() []string {
 	defer o.mu.Unlock()
 	var notes []string
 	if o.ladder.level > 0 {
-		notes = append(notes, levelNames[o.ladder.level]+": "+o.ladder.reason)
+		notes = append(notes, fmt.Sprintf("level %d: %s", o.ladder.level, o.ladder.reason))
 	}
 	if o.advice != "" {
 		notes = append(notes, o.advice)
 	}
 	return notes
 }
-
-var levelNames = [MaxLevel + 1]string{"level 0", "level 1", "level 2", "level 3", "level 4"}
 
 // Full returns how long until the log is full at this rate, and false if it
 // will not be.
@@ -157,7 +156,7 @@ func (o *Overload) look(now time.Time) {
 	}
 	l := load{fill: float64(bytes) / float64(limit), full: o.flow.full, memory: o.memory()}
 	if log.Room() < someRoom {
-		l.fill = max(l.fill, marks[MaxLevel].fill)
+		l.fill = max(l.fill, pingline.PolicyAt(pingline.MaxLevel).Fill)
 	}
 	if !o.opened.IsZero() {
 		l.breaker = now.Sub(o.opened)
@@ -165,7 +164,8 @@ func (o *Overload) look(now time.Time) {
 	was := o.ladder.level
 	level := o.ladder.update(now, &l)
 	o.level.Store(int32(level))
-	o.tight.Store(level == MaxLevel && l.memory >= memoryMark-ease)
+	mark := pingline.PolicyAt(level).Memory
+	o.tight.Store(mark > 0 && l.memory >= mark-ease)
 	o.advice = ""
 	if log.Trouble() == nil { // else nothing is taken, and that is what to see to
 		o.advice = o.flow.advice(now, level, s.Shards, o.cfg.MaxError)
@@ -191,19 +191,6 @@ func (o *Overload) report(now time.Time, was int) {
 		o.said = now
 		log.Warn("more comes in than goes out", "what", o.advice)
 	}
-}
-
-// boundFactor returns the factor by which a level widens max_error. A max_error of 0
-// stays 0 at every level. The cap on accuracy stays: it is a property of phones, not
-// of our load.
-func boundFactor(level int) float64 {
-	switch level {
-	case 0:
-		return 1
-	case 1:
-		return 2
-	}
-	return 4
 }
 
 // memory returns what part of the memory limit is in use, without what reads take:

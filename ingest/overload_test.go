@@ -262,8 +262,8 @@ func TestMemoryAsksForTheLastLevel(t *testing.T) {
 	defer debug.SetMemoryLimit(was)
 	o.look(time.Now())
 	notes := strings.Join(o.Notes(), "\n")
-	if o.Level() != 4 || !o.Tight() || !o.Heavy() || !strings.Contains(notes, "memory") {
-		t.Errorf("level %d, tight %v, heavy %v, notes %q with all memory in use", o.Level(), o.Tight(), o.Heavy(), notes)
+	if o.Level() != 4 || !o.Tight() || !o.Policy().NoReads || !strings.Contains(notes, "memory") {
+		t.Errorf("level %d, tight %v, reads refused %v, notes %q with all memory in use", o.Level(), o.Tight(), o.Policy().NoReads, notes)
 	}
 	debug.SetMemoryLimit(math.MaxInt64)
 	now := time.Now()

@@ -77,7 +77,7 @@ type Writer struct {
 	batch   dedupe.Batch
 	taken   []*Job
 	counts  Counts
-	level   int          // how much is given up
+	policy  pingline.Policy
 	trouble error        // why nothing can be stored, or nil
 	bound   dedupe.Bound // in force
 	reserve bool         // the commit may use what the log keeps back
@@ -174,7 +174,7 @@ const (
 // maxJobPings is how many pings a token can number.
 const maxJobPings = 1 << 16
 
-// ErrOnlyEvents is the refusal of all that has no event, at the last level.
+// ErrOnlyEvents is the refusal of all that has no event, when nothing else is taken.
 var ErrOnlyEvents = fmt.Errorf("overloaded, only pings with events are taken: %w", ErrUnavailable)
 
 // errWithdrawn is the refusal of a job that the writer did not take in time.
@@ -216,7 +216,7 @@ func (w *Writer) Overload() *Overload { return w.cfg.Overload }
 // emptied, so that what waits in the queue never keeps memory that its owner
 // has given back.
 func (w *Writer) Submit(j *Job) error {
-	j.Bound = w.boundAt(w.cfg.Overload.Level())
+	j.Bound = w.boundAt(w.cfg.Overload.Policy())
 	j.New, j.Over = 0, j.Over[:0]
 	if len(j.Pings)+len(j.Entries) == 0 && j.asks == nil {
 		return nil
@@ -499,9 +499,9 @@ func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
 	switch size := int64(len(w.buf) + job.size); {
 	case job.size > 0 && w.trouble != nil:
 		return false, fmt.Errorf("%w: %w", w.trouble, ErrUnavailable)
-	case job.size == 0, w.level < MaxLevel && size <= w.log.Room():
+	case job.size == 0, !w.policy.OnlyEvents && size <= w.log.Room():
 		return false, nil
-	case job.events == 0 && w.level == MaxLevel:
+	case job.events == 0 && w.policy.OnlyEvents:
 		return false, ErrOnlyEvents
 	case job.events == 0 || int64(len(w.buf)+job.events) > w.spare()-w.log.Limit()/100: // flushes have the last of it
 		return false, fmt.Errorf("the log is full: %w", ErrUnavailable)
@@ -527,18 +527,19 @@ func (w *Writer) flush() {
 	w.logBatch(0, nil)
 }
 
-// boundAt returns the bound in force at a level.
-func (w *Writer) boundAt(level int) dedupe.Bound {
+// boundAt returns the bound in force under a policy. A MaxError of 0 stays 0 at every
+// level.
+func (w *Writer) boundAt(p pingline.Policy) dedupe.Bound {
 	b := w.cfg.Bound
-	b.MaxError *= boundFactor(level)
+	b.MaxError *= p.Widen
 	return b
 }
 
-// begin opens a commit. The level is taken once: a commit has one bound.
+// begin opens a commit. The policy is taken once: a commit has one bound.
 func (w *Writer) begin() {
-	w.level, w.reserve = w.cfg.Overload.Level(), false
+	w.policy, w.reserve = w.cfg.Overload.Policy(), false
 	w.trouble = w.log.Check()
-	w.bound = w.boundAt(w.level)
+	w.bound = w.boundAt(w.policy)
 	w.at = time.Now().UnixMilli()
 	w.buf = pingline.AppendCommitHeader(w.buf[:0], &pingline.CommitHeader{
 		Node:        w.cfg.Node,

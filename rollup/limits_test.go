@@ -194,7 +194,7 @@ func TestLevels(t *testing.T) {
 			log := openLog(t, queue.Config{})
 			a, s := appender{log: log}, newStore(t)
 			level := tt.level
-			r := newRollup(t, log, defaults, s, func(c *Config) { c.Level = func() int { return level } })
+			r := newRollup(t, log, defaults, s, func(c *Config) { c.Policy = func() pingline.Policy { return pingline.PolicyAt(level) } })
 			f := feed(t, r)
 			for _, c := range commits {
 				if err := a.append(testContext(t), c); err != nil {

@@ -49,9 +49,9 @@ type Config struct {
 	// are given again later. It may keep the slice.
 	Emit func(ctx context.Context, points []pingline.Entry) error
 
-	// Level, if set, says how overloaded we are: at 1 only the coarsest cells are
-	// written, from 2 on nothing is. The live view has everything all the same.
-	Level func() int
+	// Policy is the one in force: how many resolutions are written. The live view has
+	// everything all the same. nil means that of level 0.
+	Policy func() pingline.Policy
 }
 
 func (c *Config) setDefaults() error {
@@ -66,8 +66,8 @@ func (c *Config) setDefaults() error {
 	c.MaxBytes = cmp.Or(c.MaxBytes, 128<<20)
 	c.Grace = cmp.Or(c.Grace, 5*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
-	if c.Level == nil {
-		c.Level = func() int { return 0 }
+	if c.Policy == nil {
+		c.Policy = func() pingline.Policy { return pingline.PolicyAt(0) }
 	}
 	if c.Log == nil || c.Emit == nil {
 		return errors.New("rollup: no log, or nobody to take the lines")

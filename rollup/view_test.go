@@ -80,7 +80,7 @@ func TestCellsEqualRecount(t *testing.T) {
 	commits := city{rng: rand.New(rand.NewPCG(1, 1)), riders: 300, seconds: 60, every: 2, spread: 0.2}.commits()
 	log := openLog(t, queue.Config{})
 	a := appender{log: log}
-	r := newRollup(t, log, rules{[]int{8, 6}, defaults.windows, defaults.lateness}, newStore(t), func(c *Config) { c.Level = func() int { return 2 } })
+	r := newRollup(t, log, rules{[]int{8, 6}, defaults.windows, defaults.lateness}, newStore(t), func(c *Config) { c.Policy = func() pingline.Policy { return pingline.PolicyAt(2) } })
 	f := feed(t, r)
 	for _, c := range commits {
 		if err := a.append(testContext(t), c); err != nil {

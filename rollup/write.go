@@ -56,13 +56,13 @@ func (r *Rollup) turn(ctx context.Context, now int64) {
 
 // writeDue closes a window only when it is written, and behind those before it.
 func (r *Rollup) writeDue(ctx context.Context, now int64) {
-	level, failed := r.cfg.Level(), false
+	policy, failed := r.cfg.Policy(), false
 	for k := range r.windows {
 		for i := 0; i < len(r.windows[k]); {
 			w := r.windows[k][i]
 			final := w.until+r.lateness <= r.clock
 			if final || now >= w.due && r.caughtUp() {
-				if r.write(ctx, w, final, level) {
+				if r.write(ctx, w, final, policy) {
 					w.nextDue(now, r.lateness)
 				} else {
 					failed = true
@@ -102,7 +102,7 @@ func (r *Rollup) letGo(ctx context.Context) {
 // closeEarly writes w, if that can be done at once, and closes it.
 func (r *Rollup) closeEarly(ctx context.Context, w *window) {
 	if !w.mute {
-		if !r.caughtUp() || !r.write(ctx, w, true, r.cfg.Level()) {
+		if !r.caughtUp() || !r.write(ctx, w, true, r.cfg.Policy()) {
 			r.drop(w)
 		}
 		r.mu.Lock()
@@ -115,12 +115,12 @@ func (r *Rollup) closeEarly(ctx context.Context, w *window) {
 
 // pass is one writing of a window.
 type pass struct {
-	r     *Rollup
-	ctx   context.Context
-	w     *window
-	final bool
-	level int  // of overload
-	off   bool // nothing is emitted now
+	r      *Rollup
+	ctx    context.Context
+	w      *window
+	final  bool
+	policy pingline.Policy
+	off    bool // nothing is emitted now
 
 	points []pingline.Entry // not emitted yet
 	counts []Stage          // of points, by resolution
@@ -133,7 +133,7 @@ const passPoints = 500 // given to Emit at once
 
 // write shows the totals of w that changed since it was last shown, writes those
 // that changed since it was last written, and reports whether that is durable.
-func (r *Rollup) write(ctx context.Context, w *window, final bool, level int) bool {
+func (r *Rollup) write(ctx context.Context, w *window, final bool, policy pingline.Policy) bool {
 	since, off := slices.Min(w.written[w.res:]), r.now() < r.retry
 	if off {
 		since = math.MaxUint64
@@ -145,7 +145,7 @@ func (r *Rollup) write(ctx context.Context, w *window, final bool, level int) bo
 		return w.mute || !off
 	}
 	p := &r.pass
-	*p = pass{r: r, ctx: ctx, w: w, final: final, level: level, off: off, counts: p.counts, shown: p.shown}
+	*p = pass{r: r, ctx: ctx, w: w, final: final, policy: policy, off: off, counts: p.counts, shown: p.shown}
 	r.each(w, since, p.total)
 	p.flush()
 	p.show()
@@ -154,24 +154,23 @@ func (r *Rollup) write(ctx context.Context, w *window, final bool, level int) bo
 		return false
 	}
 	for res := w.res; res < len(w.written); res++ {
-		if !r.withheld(res, level) {
+		if !r.withheld(res, policy) {
 			w.written[res] = r.next.Next - 1
 		}
 	}
 	return true
 }
 
-// withheld reports whether totals of a resolution are not written at a level of
-// overload.
-func (r *Rollup) withheld(res, level int) bool {
-	return level >= 2 || level >= 1 && res < len(r.cfg.Resolutions)-1
+// withheld reports whether totals of a resolution are not written under a policy.
+func (r *Rollup) withheld(res int, policy pingline.Policy) bool {
+	return res < len(r.cfg.Resolutions)-policy.Resolutions
 }
 
 // total takes the total of a cell.
 func (p *pass) total(res int, cell uint64, t *aggregate) {
 	show := p.w.level == 0 && t.last > p.w.shown
 	write := !p.off && !p.failed && t.last > p.w.written[res]
-	if write && p.r.withheld(res, p.level) {
+	if write && p.r.withheld(res, p.policy) {
 		write = false
 		if p.final {
 			p.counts[res].Withheld++

@@ -11,7 +11,7 @@ import (
 // Lines of our own, such as the roll-up's, can be routed to a bucket of their own.
 // No other shard stands in for it, so they wait in the log, and the log cannot be
 // trimmed beyond them: a bucket that nobody has made would fill it, and pings would
-// be refused for the sake of figures about pings. So from level 2 on, while another
+// be refused for the sake of figures about pings. So when a policy says so, while another
 // shard takes writes, such lines become dead letters. None is lost: pingline
 // deadletter replay has them written once the bucket is there. Pings that a route
 // names the shard for wait, since the log is there for them.
@@ -24,7 +24,7 @@ const asidePrefix = "set aside, its shard is down: "
 // if none: it has been down for as long as the longest retry while the log is
 // filling up, no other can take them, and some other takes writes.
 func (l *lane) aside(b *batch, rows []int) *refusal {
-	if l.kind != own || l.cfg.Level == nil || l.cfg.Level() < 2 || l.home.down() < l.cfg.RetryMax || !l.sink.anyUp(l.home) {
+	if l.kind != own || !l.cfg.Policy().SetAside || l.home.down() < l.cfg.RetryMax || !l.sink.anyUp(l.home) {
 		return nil
 	}
 	var list []int

@@ -44,7 +44,7 @@ func TestOwnLinesAreSetAside(t *testing.T) {
 			w := testLog(t)
 			s := testSink(t, w, nil, func(c *Config) {
 				r.config(map[string]int{"activity": to})(c)
-				c.Level = func() int { return int(level.Load()) }
+				c.Policy = func() pingline.Policy { return pingline.PolicyAt(int(level.Load())) }
 			})
 			start(t, s)
 			lines, pings := activity(2*tallyMost), fleet(1, 3000)
@@ -115,7 +115,7 @@ func TestWhatWaitsAtAnyLevel(t *testing.T) {
 			s := testSink(t, w, nil, func(c *Config) {
 				c.Shards = []Shard{{Name: "a", Store: stores[0].Bucket}, {Name: "long", Store: stores[1].Bucket}}
 				c.Routes = map[string]int{tt.kind: 1, "self": 0}
-				c.RetryMax, c.Level = 20*time.Millisecond, func() int { return tt.level }
+				c.RetryMax, c.Policy = 20*time.Millisecond, at(tt.level)
 			})
 			start(t, s)
 			w.commit(ready(pingline.Self, "", 1)...) // for the other
@@ -143,7 +143,7 @@ func TestLinesSetAsideHaveHalfOfTheRoom(t *testing.T) {
 	w := testLog(t)
 	s := testSink(t, w, nil, func(c *Config) {
 		r.config(map[string]int{"activity": 1})(c)
-		c.Level, c.DeadLetterMaxBytes = func() int { return 2 }, 20<<10
+		c.Policy, c.DeadLetterMaxBytes = at(2), 20<<10
 	})
 	start(t, s)
 	lines := activity(200)

@@ -119,6 +119,11 @@ func handedOver(t *testing.T, dead func([]string) int, change func(*Config)) (*S
 	return s, w, stores, all
 }
 
+// at is a policy that stays at a level.
+func at(level int) func() pingline.Policy {
+	return func() pingline.Policy { return pingline.PolicyAt(level) }
+}
+
 func TestWhenOthersStandIn(t *testing.T) {
 	status := func(code int) func([]string) int { return func([]string) int { return code } }
 	for _, tt := range []struct {
@@ -131,9 +136,9 @@ func TestWhenOthersStandIn(t *testing.T) {
 		{"refused credentials count", status(401), func(*Config) {}, true},
 		{"so does being asked to wait", status(429), func(*Config) {}, true},
 		{"not for so long", status(503), func(c *Config) { c.HandOver = time.Hour }, false},
-		{"but the log is filling up", status(503), func(c *Config) { c.HandOver, c.Level = time.Hour, func() int { return 2 } }, true},
-		{"it is not, yet", status(503), func(c *Config) { c.HandOver, c.Level = time.Hour, func() int { return 1 } }, false},
-		{"never", status(503), func(c *Config) { c.HandOver, c.Level = 0, func() int { return 4 } }, false},
+		{"but the log is filling up", status(503), func(c *Config) { c.HandOver, c.Policy = time.Hour, at(2) }, true},
+		{"it is not, yet", status(503), func(c *Config) { c.HandOver, c.Policy = time.Hour, at(1) }, false},
+		{"never", status(503), func(c *Config) { c.HandOver, c.Policy = 0, at(4) }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, w, stores, all := handedOver(t, tt.dead, tt.change)

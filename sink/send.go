@@ -194,7 +194,7 @@ func (s *Sink) away(home *shard) bool {
 		return false
 	}
 	down := home.down()
-	if down == 0 || down < s.cfg.HandOver && !(down >= s.cfg.RetryMax && s.cfg.Level != nil && s.cfg.Level() >= 2) {
+	if down == 0 || down < s.cfg.HandOver && !(down >= s.cfg.RetryMax && s.cfg.Policy().StandIn) {
 		return false
 	}
 	for _, sh := range s.shards[:s.cfg.spread()] {

@@ -161,11 +161,11 @@ func testDeadForEver(t *testing.T, handOver time.Duration) {
 	s := testSink(t, w, nil, func(c *Config) {
 		handing(t, shards...)(c)
 		c.HandOver = handOver
-		c.Level = func() int {
+		c.Policy = func() pingline.Policy {
 			if log.Bytes() > log.Limit()*3/4 {
-				return 2
+				return pingline.PolicyAt(2)
 			}
-			return 0
+			return pingline.PolicyAt(0)
 		}
 	})
 	start(t, s)

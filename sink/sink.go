@@ -69,10 +69,10 @@ type Config struct {
 
 	// HandOver is how long a shard of Spread is down before its lanes write to the
 	// others of Spread, 0 never. Down means that it does not store what it is given,
-	// whatever the reason. From level 2 on, as told by Level, it need not last. What Routes
+	// whatever the reason. With a policy of StandIn it need not last. What Routes
 	// names a shard for waits for that shard: its readers look nowhere else.
 	HandOver time.Duration
-	Level    func() int // of overload; nil means 0
+	Policy   func() pingline.Policy // in force; nil means that of level 0
 
 	BatchLines  int           // most lines of a write; 0 means 5,000
 	BatchBytes  int           // most bytes of them before compression; 0 means 4 MiB, at least 32 KiB
@@ -123,6 +123,9 @@ func New(cfg Config) (*Sink, error) {
 	cfg.Grace = cmp.Or(cfg.Grace, 5*time.Second)
 	cfg.DeadLetterMaxBytes = cmp.Or(cfg.DeadLetterMaxBytes, 1<<30)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	if cfg.Policy == nil {
+		cfg.Policy = func() pingline.Policy { return pingline.PolicyAt(0) }
+	}
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}

@@ -82,19 +82,16 @@ func (s *Server) demote(x *request, now time.Time, cost int) error {
 	return s.ordinary(x, now)
 }
 
-// pastAfter is how old every ping of a request has to be to be one that can wait.
-const pastAfter = 5 * time.Minute
-
-// spare refuses, by the level, what can or has to wait. A request with an event
+// spare refuses, by the policy, what can or has to wait. A request with an event
 // in it never can.
 func (s *Server) spare(x *request, now time.Time) error {
-	level := s.over.Level()
+	policy := s.over.Policy()
 	switch {
-	case level < 2 || len(x.pings.List) == 0 || x.events():
+	case policy.Past == 0 || len(x.pings.List) == 0 || x.events():
 		return nil
-	case level == ingest.MaxLevel:
+	case policy.OnlyEvents:
 		return ingest.ErrOnlyEvents
-	case x.past(now, pastAfter):
+	case x.past(now, policy.Past):
 		return errLater
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers/legacy"
 
+	"pingline"
 	"pingline/dedupe"
 	"pingline/ingest"
 	"pingline/ingest/phone"
@@ -112,7 +113,7 @@ func TestOpenAPI(t *testing.T) {
 	check("GET", "/v1/riders/nobody", "")
 	check("GET", "/healthz", "")
 	check("GET", "/readyz", "")
-	s.over.Force(ingest.MaxLevel, false, "a test")
+	s.over.Force(pingline.MaxLevel, false, "a test")
 	check("GET", "/readyz", "")
 	s.over.Force(0, false, "")
 

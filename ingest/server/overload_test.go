@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"pingline"
 	"pingline/dedupe"
 	"pingline/ingest"
 	"pingline/ingest/phone"
@@ -23,7 +24,7 @@ func TestAnswersSayTheLevel(t *testing.T) {
 	o := ingest.NewOverload(ingest.OverloadConfig{})
 	w, _ := testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{}), Overload: o, Bound: dedupe.Bound{MaxError: 10}})
 	s, url := testServer(t, Config{Writer: w, MaxInProgress: 1 << 20})
-	for level := range ingest.MaxLevel + 1 {
+	for level := range pingline.MaxLevel + 1 {
 		o.Force(level, false, "a test")
 		want := fmt.Sprint(level)
 		for _, a := range []answer{

@@ -101,7 +101,7 @@ func TestTableOfProtocols(t *testing.T) {
 		send(t, "GET", base+"/v1/quiet/r-1?at="+place(), nil)
 	}
 	later("a rider over its rate", 429)
-	o.Force(ingest.MaxLevel, false, "a test")
+	o.Force(pingline.MaxLevel, false, "a test")
 	later("only events are taken", 503)
 	o.Force(0, false, "")
 	s.budget.used.Add(1 << 20)

@@ -148,7 +148,7 @@ func (s *Server) latest(c *fiber.Ctx, r *reading) error {
 
 // track answers with a page of what is stored of a rider.
 func (s *Server) track(c *fiber.Ctx, r *reading) error {
-	if s.over.Heavy() {
+	if s.over.Policy().NoReads {
 		return readLater("overloaded, tracks are not read")
 	}
 	rider, err := riderOf(c)

@@ -152,7 +152,7 @@ func (n *Node) openSink() (*sink.Sink, error) {
 		Routes:             n.layout.routes,
 		Moved:              c.Moved,
 		HandOver:           c.HandOver,
-		Level:              n.over.Level,
+		Policy:             n.over.Policy,
 		BatchLines:         c.BatchLines,
 		BatchBytes:         int(c.BatchBytes),
 		BatchWait:          c.BatchWait,

@@ -29,7 +29,7 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 		MaxAhead:    c.MaxAhead,
 		MaxBytes:    rollupMemory(),
 		Emit:        n.submitPoints,
-		Level:       n.over.Level,
+		Policy:      n.over.Policy,
 		Logger:      n.logger,
 	})
 }

@@ -36,7 +36,7 @@ func (s *Self) Run(ctx context.Context) error {
 		now := s.Parts.snapshot(s.Metrics)
 		now.recent = s.Metrics.recent.all()
 		points := now.points(s.Node, time.Now().UnixMilli())
-		if now.level >= 2 || s.Submit(ctx, points) != nil {
+		if s.Parts.Overload.Policy().NoSelf || s.Submit(ctx, points) != nil {
 			s.Metrics.skipped.Add(uint64(len(points)))
 		}
 	}

@@ -1,0 +1,147 @@
+package pingline_test
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pingline"
+)
+
+// policyRows are the rows of the table of levels in the docs: for each field of a
+// Policy, its words and its value.
+var policyRows = []struct {
+	field, means string
+	say          func(p pingline.Policy) string
+}{
+	{"Fill", "asked for by a log this full", func(p pingline.Policy) string { return percent(p.Fill) }},
+	{"Full", "… or half as full, and full this soon at this rate", func(p pingline.Policy) string { return spell(p.Full) }},
+	{"Down", "… or a shard of pings that has taken nothing for", func(p pingline.Policy) string { return spell(p.Down) }},
+	{"Memory", "… or this much of the memory limit in use", func(p pingline.Policy) string { return percent(p.Memory) }},
+	{"Widen", "`max_error` is widened", func(p pingline.Policy) string { return fmt.Sprintf("× %g", p.Widen) }},
+	{"Resolutions", "the roll-up writes", func(p pingline.Policy) string {
+		switch p.Resolutions {
+		case 0:
+			return "nothing"
+		case 1:
+			return "the coarsest cells"
+		case math.MaxInt:
+			return "all"
+		}
+		return fmt.Sprintf("the %d coarsest resolutions", p.Resolutions)
+	}},
+	{"NoSelf", "points of the node about itself", either(func(p pingline.Policy) bool { return p.NoSelf }, "written", "skipped")},
+	{"NoReads", "reads of tracks and cells", either(func(p pingline.Policy) bool { return p.NoReads }, "answered", "503")},
+	{"StandIn", "others stand in for a shard that is down for", either(func(p pingline.Policy) bool { return p.StandIn }, "`--shard-handover`", "10 s")},
+	{"SetAside", "our own lines of a routed shard that is down wait in", either(func(p pingline.Policy) bool { return p.SetAside }, "the log", "dead letters")},
+	{"Past", "a request without events waits (503) if all its pings are older than", func(p pingline.Policy) string { return spell(p.Past) }},
+	{"Spacing", "a ping without event is `shed` if it is behind its track's newest by less than", func(p pingline.Policy) string { return spell(p.Spacing) }},
+	{"OnlyEvents", "a request without events", either(func(p pingline.Policy) bool { return p.OnlyEvents }, "taken", "503")},
+}
+
+func either(is func(pingline.Policy) bool, no, yes string) func(pingline.Policy) string {
+	return func(p pingline.Policy) string {
+		if is(p) {
+			return yes
+		}
+		return no
+	}
+}
+
+func percent(part float64) string {
+	if part == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f %%", 100*part)
+}
+
+func spell(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "–"
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	}
+	return fmt.Sprintf("%.0f min", d.Minutes())
+}
+
+// policyTable is the table of levels as docs/failure-modes.md has it.
+func policyTable() string {
+	var b strings.Builder
+	b.WriteString("| level |")
+	for level := range pingline.MaxLevel + 1 {
+		fmt.Fprintf(&b, " %d |", level)
+	}
+	b.WriteString("\n" + strings.Repeat("|---", pingline.MaxLevel+2) + "|\n")
+	for _, row := range policyRows {
+		b.WriteString("| " + row.means + " |")
+		for level := range pingline.MaxLevel + 1 {
+			b.WriteString(" " + row.say(pingline.PolicyAt(level)) + " |")
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// docs/failure-modes.md has the table of levels; go test . -run Policies -update
+// writes it there.
+func TestDocsHaveAllPolicies(t *testing.T) {
+	const path, begin, end = "docs/failure-modes.md", "<!-- levels: go test . -run Policies -update -->\n", "<!-- end of levels -->"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	is, after, ends := strings.Cut(rest, end)
+	if !ok || !ends {
+		t.Fatalf("%s has no place for the levels", path)
+	}
+	want := "\n" + policyTable() + "\n"
+	if flag.Lookup("update").Value.String() == "true" {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if is != want {
+		t.Errorf("%s has other levels than there are: go test . -run Policies -update", path)
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[pingline.Policy]()) {
+		rows := 0
+		for _, row := range policyRows {
+			if row.field == f.Name {
+				rows++
+			}
+		}
+		if rows != 1 {
+			t.Errorf("Policy.%s has %d rows in the docs", f.Name, rows)
+		}
+	}
+}
+
+// A level gives up all that the one below it does, and more.
+func TestLevelsGiveUpMoreAndMore(t *testing.T) {
+	givesUp := func(p pingline.Policy) (list []float64) { // by field; more is worse
+		of := func(b bool) float64 {
+			if b {
+				return 1
+			}
+			return 0
+		}
+		return []float64{
+			p.Widen, -float64(p.Resolutions), of(p.NoSelf), of(p.NoReads), of(p.StandIn), of(p.SetAside),
+			of(p.Past > 0), p.Spacing.Seconds(), of(p.OnlyEvents), p.Fill,
+		}
+	}
+	for level := 1; level <= pingline.MaxLevel; level++ {
+		less, more := givesUp(pingline.PolicyAt(level-1)), givesUp(pingline.PolicyAt(level))
+		for i := range more {
+			if more[i] < less[i] {
+				t.Errorf("level %d gives up less than level %d: %v, %v", level, level-1, more, less)
+			}
+		}
+	}
+}
