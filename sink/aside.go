@@ -16,11 +16,11 @@ import (
 // deadletter replay has them written once the bucket is there. Pings that a route
 // names the shard for wait, since the log is there for them.
 
-// asidePrefix begins the reason of a dead letter that was not refused for what it
-// says.
+// asidePrefix begins the reason of a dead letter that was not refused for its
+// content.
 const asidePrefix = "set aside, its shard is down: "
 
-// aside returns which of rows need not wait for their shard any more, and why; nil
+// aside returns the rows that need not wait for their shard any more, and why; nil
 // if none: it has been down for as long as the longest retry while the log is
 // filling up, no other can take them, and some other takes writes.
 func (l *lane) aside(b *batch, rows []int) *refusal {
@@ -29,7 +29,7 @@ func (l *lane) aside(b *batch, rows []int) *refusal {
 	}
 	var list []int
 	for _, i := range b.untaken(rows) {
-		if l.home.routed || i < len(b.fixed) && b.fixed[i] {
+		if l.home.routedOnly || i < len(b.fixed) && b.fixed[i] {
 			list = append(list, i)
 		}
 	}
@@ -49,7 +49,7 @@ func (s *Sink) anyUp(besides *shard) bool {
 	return false
 }
 
-// whyAside is why rows do not wait for it.
+// whyAside returns the reason of rows not to wait for the shard.
 func (s *shard) whyAside(rows []int) *refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,10 +66,10 @@ func (s *shard) whyAside(rows []int) *refusal {
 
 // setAside makes rows that need not wait dead letters, within half of the room for
 // them, so that rows which are refused have theirs.
-func (l *lane) setAside(ctx context.Context, b *batch, bad []badRow, by *shard) (n int, err error) {
+func (l *lane) setAside(ctx context.Context, b *batch, bad []refusedRow, by *shard) (n int, err error) {
 	n, err = l.dead.AppendHalf(ctx, len(bad), b.letters(bad))
 	for _, r := range bad[:n] {
-		l.books.buried(b, []int{r.row}, r.why)
+		l.progress.deadLettered(b, []int{r.row}, r.why)
 	}
 	if n > 0 {
 		by.reportAside(n)

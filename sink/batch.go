@@ -14,17 +14,17 @@ import (
 	"pingline/sink/store"
 )
 
-// batch is rows on their way to one shard, and how far into the log they go.
+// batch is rows on their way to one shard, and the cursor behind them.
 type batch struct {
-	rows  []byte          // as the store of its shard encodes them, one behind the other
-	ends  []int           // where in rows each ends
-	at    []int64         // ts of each row, ms
-	kept  entries         // of the rows, as the log has them
-	keys  []partition.Key // what each row is spread by; none if no other shard can stand in
-	fixed []bool          // rows that no other shard can stand in for, as many as keys
-	taken []bool          // rows that another shard has taken; none if there are none
+	rows    []byte          // as the store of its shard encodes them, one behind the other
+	ends    []int           // where in rows each ends
+	at      []int64         // ts of each row, ms
+	entries entries         // of the rows, as the log has them
+	keys    []partition.Key // what each row is spread by; none if no other shard can stand in
+	fixed   []bool          // rows that no other shard can stand in for, as many as keys
+	taken   []bool          // rows that another shard has taken; none if there are none
 
-	cursor  queue.Cursor // to be kept once all rows are settled
+	cursor  queue.Cursor // to be kept once all rows are delivered
 	since   time.Time    // when its oldest commit was written; zero if it passes nothing
 	damaged uint64       // entries it passes that the log has lost, if its lane counts them
 
@@ -37,13 +37,13 @@ type batch struct {
 // size returns how many bytes b takes.
 func (b *batch) size() int {
 	const word = 8
-	return cap(b.rows) + cap(b.picked) + cap(b.fixed) + cap(b.taken) + word*(cap(b.ends)+cap(b.at)+cap(b.keys)+cap(b.numbers)) + b.kept.size()
+	return cap(b.rows) + cap(b.picked) + cap(b.fixed) + cap(b.taken) + word*(cap(b.ends)+cap(b.at)+cap(b.keys)+cap(b.numbers)) + b.entries.size()
 }
 
 func (b *batch) reset() {
 	*b = batch{
 		rows: b.rows[:0], ends: b.ends[:0], at: b.at[:0], keys: b.keys[:0], fixed: b.fixed[:0], taken: b.taken[:0],
-		kept:    entries{bytes: b.kept.bytes[:0], ends: b.kept.ends[:0], written: b.kept.written[:0]},
+		entries: entries{bytes: b.entries.bytes[:0], ends: b.entries.ends[:0], written: b.entries.written[:0]},
 		numbers: b.numbers, picked: b.picked, counted: b.counted,
 	}
 }
@@ -111,19 +111,19 @@ func (s *entries) at(i int) (e pingline.Entry) {
 }
 
 // letters returns rows as dead letters, by number.
-func (b *batch) letters(bad []badRow) func(i int) deadletter.Letter {
+func (b *batch) letters(bad []refusedRow) func(i int) deadletter.Letter {
 	at := time.Now().UTC().Truncate(time.Millisecond)
 	return func(i int) deadletter.Letter {
 		why := bad[i].why
 		return deadletter.Letter{
-			At: at, Shard: why.by.Name, Cause: why.Reason, Reason: store.Clip(why.Refusal.Error()), Entry: b.kept.at(bad[i].row),
+			At: at, Shard: why.by.Name, Cause: why.Reason, Reason: store.Clip(why.Refusal.Error()), Entry: b.entries.at(bad[i].row),
 		}
 	}
 }
 
 // add takes an entry, which is raw in a commit written at.
 func (b *batch) add(e *pingline.Entry, to store.Store, raw []byte, written int64) {
-	b.kept.add(raw, written)
+	b.entries.add(raw, written)
 	at := e.At
 	switch {
 	case e.IsLine():
@@ -143,9 +143,9 @@ func (b *batch) add(e *pingline.Entry, to store.Store, raw []byte, written int64
 // A batch can end inside a commit: its cursor then still names that commit.
 type batcher struct {
 	next   func(context.Context) (queue.Record, error)
-	dealer *dealer
+	routes *routeCache
 	store  store.Store // of the lane's shard
-	mine   owner
+	lane   laneID
 	counts bool                                         // takes on what is damaged
 	total  int                                          // which total counts its kind of entry
 	keyed  bool                                         // notes the key of each row
@@ -164,25 +164,25 @@ type batcher struct {
 	claimed uint64       // those of the lane among them
 
 	// The commit being read, if open.
-	open   bool
-	rec    queue.Record
-	dealt  *dealt
-	place  int            // of dealt, to look at next
-	since  time.Time      // when it was written
-	passed uint64         // entries of the lane, so far
-	entry  pingline.Entry // the last of them
+	open     bool
+	rec      queue.Record
+	routed   *routed
+	nextSlot int            // of routed, to look at next
+	since    time.Time      // when it was written
+	passed   uint64         // entries of the lane, so far
+	entry    pingline.Entry // the last of them
 }
 
-// Why a batcher stops, if not for the log or its context.
+// Reasons of a batcher to stop, besides the log's and its context's.
 var (
 	errEnd    = errors.New("the hole is at its end")
 	errBehind = errors.New("too far behind")
 )
 
-// fill makes b the next batch: a full one if the log has that much, else what
-// came within wait of its first commit. It returns an error of next, errEnd,
-// errBehind or ctx's; what was read before that error is in a batch returned
-// before it, unless ctx ended.
+// fill makes b the next batch: a full one if the log has that much, else the
+// entries that came within wait of its first commit. It returns an error of next,
+// errEnd, errBehind or ctx's; entries read before that error are in a batch
+// returned before it, unless ctx ended.
 func (r *batcher) fill(ctx context.Context, b *batch) error {
 	waiting := ctx
 	for !r.full(b) {
@@ -213,7 +213,7 @@ func (r *batcher) fillOn(ctx context.Context, b *batch) {
 
 func (r *batcher) full(b *batch) bool { return b.len() >= r.most || len(b.rows) > r.bytes-store.MaxRow }
 
-// step takes what fits of the open commit, or of the next.
+// step takes the entries that fit of the open commit, or of the next.
 func (r *batcher) step(ctx context.Context, b *batch) error {
 	if !r.open {
 		if err := r.advance(ctx, b); err != nil {
@@ -246,21 +246,21 @@ func (r *batcher) advance(ctx context.Context, b *batch) error {
 		r.done.Next = r.end
 		return errEnd
 	}
-	dealt := r.dealer.deal(&rec)
-	if errors.Is(dealt.err, pingline.ErrNewer) { // it is whole, and not ours to pass over
+	routed := r.routes.route(&rec)
+	if errors.Is(routed.err, pingline.ErrNewer) { // it is whole, and not ours to pass over
 		r.held = rec
-		return fmt.Errorf("commit %d of the log: %w", rec.Number, dealt.err)
+		return fmt.Errorf("commit %d of the log: %w", rec.Number, routed.err)
 	}
-	if dealt.err != nil {
-		r.complain(rec.Number, dealt.err)
+	if routed.err != nil {
+		r.complain(rec.Number, routed.err)
 	}
-	since := time.UnixMilli(dealt.at)
+	since := time.UnixMilli(routed.at)
 	if r.behind != nil && r.behind(since, &rec) {
 		r.held = rec
 		return errBehind
 	}
 	r.damage(b, lack(rec.Before, r.done.Totals, r.total))
-	r.open, r.rec, r.dealt, r.place, r.passed, r.since = true, rec, dealt, 0, 0, since
+	r.open, r.rec, r.routed, r.nextSlot, r.passed, r.since = true, rec, routed, 0, 0, since
 	return nil
 }
 
@@ -290,7 +290,7 @@ func (r *batcher) damage(b *batch, n uint64) {
 	}
 }
 
-// complain logs what all lanes meet, once.
+// complain logs an error that all lanes meet, once.
 func (r *batcher) complain(number uint64, err error) {
 	if r.counts && r.total == pingline.TotalStored {
 		r.logger.Error("a commit cannot be read to its end", "number", number, "error", err)
@@ -307,38 +307,38 @@ func lack(a, b queue.Totals, total int) uint64 {
 
 // encode takes entries of the open commit until b is full or the commit ends.
 func (r *batcher) encode(b *batch) {
-	for ; !r.full(b); r.place++ {
-		if r.place == len(r.dealt.places) {
+	for ; !r.full(b); r.nextSlot++ {
+		if r.nextSlot == len(r.routed.slots) {
 			r.close(b)
 			return
 		}
-		p := r.dealt.places[r.place]
-		if p.owner != r.mine {
+		p := r.routed.slots[r.nextSlot]
+		if p.lane != r.lane {
 			continue
 		}
 		// It could be decoded before.
-		n, _ := pingline.DecodeEntry(&r.entry, r.rec.Payload[p.offset:], r.dealt.at)
+		n, _ := pingline.DecodeEntry(&r.entry, r.rec.Payload[p.offset:], r.routed.at)
 		r.passed++
-		b.add(&r.entry, r.store, r.rec.Payload[p.offset:int(p.offset)+n], r.dealt.at)
+		b.add(&r.entry, r.store, r.rec.Payload[p.offset:int(p.offset)+n], r.routed.at)
 		if r.keyed {
 			b.keys = append(b.keys, partition.KeyOf(&r.entry))
-			b.fixed = append(b.fixed, r.router.routed(&r.entry))
+			b.fixed = append(b.fixed, r.router.named(&r.entry))
 		}
 	}
 }
 
-// close ends the open commit. What its totals promise and its entries lack is
-// damage.
+// close ends the open commit. Entries that its totals count and that are not
+// there are damage.
 func (r *batcher) close(b *batch) {
 	r.open = false
 	r.done = queue.Cursor{Next: r.rec.Number + 1, Totals: r.rec.Totals, Passed: r.done.Passed + r.passed}
-	found := r.dealt.found[r.total]
+	found := r.routed.found[r.total]
 	if held := lack(r.rec.Totals, r.rec.Before, r.total); held > found {
 		r.damage(b, held-found)
 	}
 	r.seen += found
 	r.claimed += r.passed
-	r.rec, r.dealt = queue.Record{}, nil
+	r.rec, r.routed = queue.Record{}, nil
 }
 
 // position returns the number of the commit to read next.

@@ -20,7 +20,7 @@ import (
 func testBatcher(log <-chan any) *batcher {
 	return &batcher{
 		store: testRows, most: 5000, bytes: 4 << 20, wait: time.Second, logger: quiet,
-		dealer: dealing(0),
+		routes: dealing(0),
 		counts: true,
 		done:   queue.Cursor{Next: 1},
 		next: func(ctx context.Context) (queue.Record, error) {
@@ -38,10 +38,10 @@ func testBatcher(log <-chan any) *batcher {
 }
 
 // dealing deals every stored entry to one owner.
-func dealing(who owner) *dealer {
-	return &dealer{owner: func(e *pingline.Entry, _ int64) owner {
+func dealing(who laneID) *routeCache {
+	return &routeCache{laneOf: func(e *pingline.Entry, _ int64) laneID {
 		if !e.Stored() {
-			return nobody
+			return noLane
 		}
 		return who
 	}}
@@ -279,12 +279,12 @@ func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
 		log := make(chan any, 10)
 		log <- record(1, 0, append(fleet(1, 30), held(5)...)...)
 		r := testBatcher(log)
-		r.mine = 1
-		r.dealer = &dealer{owner: func(e *pingline.Entry, _ int64) owner {
+		r.lane = 1
+		r.routes = &routeCache{laneOf: func(e *pingline.Entry, _ int64) laneID {
 			if !e.Stored() {
-				return nobody
+				return noLane
 			}
-			return owner(e.Rider[len(e.Rider)-1] - '3')
+			return laneID(e.Rider[len(e.Rider)-1] - '3')
 		}}
 		want := cursor(2, 30)
 		want.Passed = 3

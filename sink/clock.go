@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// clock tells how old a commit is. It was stamped by the wall clock, which an
-// operator or a time server may put right in between: what the wall clock has
-// jumped by since, as the monotonic clock tells, is no age. The zero value is
-// ready; it is safe for concurrent use.
+// clock tells the age of a commit. Commits are stamped by the wall clock, which an
+// operator or a time server may set: the jumps of the wall clock since then, as the
+// monotonic clock shows them, are taken out of the age. The zero value is ready; it
+// is safe for concurrent use.
 type clock struct {
 	wall func() int64 // ms; nil means the system's
 
-	mu    sync.Mutex
-	began time.Time // of the monotonic clock
-	off   int64     // wall clock − time since began, ms, as last seen
-	steps []step    // the oldest first
+	mu    sync.Mutex // guards all fields; nothing else is locked under it
+	began time.Time  // of the monotonic clock
+	off   int64      // wall clock − time since began, ms, as last seen
+	steps []step     // the oldest first
 }
 
 // step is a jump of the wall clock.
@@ -26,7 +26,7 @@ type step struct {
 }
 
 const (
-	leastStep = 1000 // ms: less is what a clock is slewed by, and a goroutine waits
+	leastStep = 1000 // ms: less may be slewing, or a goroutine that waited
 	mostSteps = 64
 )
 

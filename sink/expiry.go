@@ -8,8 +8,8 @@ import (
 	"pingline/sink/store"
 )
 
-// A row that is older than its store keeps is refused through nobody's fault
-// but its own age: had it been written in time, it would be gone by now. So it
+// A row that is older than its store keeps is refused for its age
+// alone: had it been written in time, it would be gone by now. So it
 // counts against no budget, and takes at most half of the room for dead letters;
 // beyond that it is counted and not kept. Phones are told, so that few of them
 // come: Sink.Kept says how old a ping may be.
@@ -17,7 +17,7 @@ import (
 // expiry is how long a shard's store keeps points, as far as is known. Safe for
 // concurrent use.
 type expiry struct {
-	mu   sync.Mutex
+	mu   sync.Mutex    // guards all fields; nothing else is locked under it
 	told time.Duration // by the server; 0: for ever, or it does not say
 	// The age of the youngest row that was refused for it, 0 if none was: all that
 	// is known of a server that does not say. A row of that age that is taken, or
@@ -35,7 +35,7 @@ func (x *expiry) keeps() time.Duration {
 	return least(x.told, x.seen)
 }
 
-// guessed returns what keeps would if the server said nothing.
+// guessed returns the retention as guessed from refusals, 0 if it is not.
 func (x *expiry) guessed() time.Duration {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -50,7 +50,7 @@ func least(a, b time.Duration) time.Duration {
 	return a
 }
 
-// tell takes what the server says.
+// tell records the retention that the server says.
 func (x *expiry) tell(keep time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -59,7 +59,7 @@ func (x *expiry) tell(keep time.Duration) {
 	}
 }
 
-// refused takes note of a row that was too old.
+// refused records a row that was too old.
 func (x *expiry) refused(e *store.Refusal, age time.Duration) {
 	if e.Keeps > 0 {
 		x.tell(e.Keeps)
@@ -70,7 +70,7 @@ func (x *expiry) refused(e *store.Refusal, age time.Duration) {
 	x.seen = least(x.seen, max(age, 1))
 }
 
-// took takes note of a row that was not too old.
+// took records a row that was not too old.
 func (x *expiry) took(age time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 )
 
 // A shard that is taken out of the configuration keeps its points, and nobody
-// reads them any more: what is told of times before that may lack some. So the
+// reads them any more: an answer about times before that may lack some. So the
 // log keeps a note of the shards that are gone and of when each went, until it is
 // back or Config.Moved says that its points are elsewhere.
 
@@ -39,7 +39,7 @@ func (g gone) String() string {
 	return strings.Join(parts, " ")
 }
 
-// pingShards returns which shards pings go to, by a layout.
+// pingShards returns the shards that pings go to by a layout.
 func pingShards(layout string) (names []string) {
 	for part := range strings.FieldsSeq(strings.TrimPrefix(layout, "1 shards")) {
 		name, _, spread := strings.Cut(part, "=")

@@ -212,9 +212,9 @@ func TestStandInRefuses(t *testing.T) {
 	}
 
 	// The next are too many for b, and accepted for b.
-	more := slices.Concat(events(tallyMost), events(100))
+	more := slices.Concat(events(budgetRefused), events(100))
 	w.commit(more...)
-	eventually(t, "the lane stands still", func() bool { return s.Stats()[0].Stopped == stopRefusals })
+	eventually(t, "the lane stands still", func() bool { return s.Stats()[0].Stopped == haltRefusals })
 	if notes := strings.Join(s.Notes(), "\n"); !strings.Contains(notes, "shard b: "+errTooManyRefused.Error()) {
 		t.Errorf("the notes do not say who refuses: %s", notes)
 	}

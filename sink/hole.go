@@ -10,11 +10,11 @@ import (
 )
 
 // A lane of live pings that has fallen behind, mostly because its shard was
-// away, goes on from the log's head: fresh positions arrive at once. What it
-// leaves out is a hole that is filled beside it, as backfill. Live's new cursor
+// away, goes on from the log's head: fresh positions arrive at once. The
+// commits that it skips are a hole, which is filled beside it, as backfill. Live's new cursor
 // and the hole are one change of the log's cursors, on disk before live reads
 // on, and a hole holds the log back from being trimmed as any cursor does; so
-// wherever the process dies, each entry of the lane is owed by exactly one of them.
+// wherever the process dies, each entry of the lane belongs to exactly one of them.
 //
 // Holes are filled one at a time, the oldest first. None of them holds a ping
 // that is fresher than JumpAfter, so their order does nothing for freshness; but
@@ -34,13 +34,15 @@ const maxHoles = 64
 type holes struct {
 	news chan struct{} // has room for one: there is another hole
 
+	// mu guards the fields below. It is taken behind the mutex of the shard's live
+	// lane, and before that of active and of a lane's progress.
 	mu     sync.Mutex
 	list   []hole // the oldest first, the one being filled among them
 	active *lane  // fills list[0]; nil if nothing does
 }
 
 // behind tells the batcher to stop before a commit because it is too old, and
-// because leaving out what lies between it and the head saves more than a trifle.
+// because skipping the commits between it and the head saves more than two batches.
 func (l *lane) behind(since time.Time, rec *queue.Record) bool {
 	if l.sink.age(rec.Number, since) < l.cfg.JumpAfter || lack(l.cfg.Log.LastTotals(), rec.Before, l.batcher.total) <= uint64(2*l.cfg.BatchLines) {
 		return false
@@ -50,25 +52,25 @@ func (l *lane) behind(since time.Time, rec *queue.Record) bool {
 	return len(l.home.holes.list) < maxHoles
 }
 
-// jump lets live go on from the head of the log. It reports false if that could
+// skipToHead lets live go on from the head of the log. It reports false if that could
 // not be made durable: then live goes on where it was, for now. The only error is
 // ctx's.
-func (l *lane) jump(ctx context.Context) (bool, error) {
-	if err := l.landed(ctx); err != nil {
+func (l *lane) skipToHead(ctx context.Context) (bool, error) {
+	if err := l.drain(ctx); err != nil {
 		return false, err
 	}
 	from, head := l.batcher.done, l.cfg.Log.Head()
 	h := hole{at: queue.Cursor{Next: from.Next, Totals: from.Totals}, end: head.Next}
 	head.Passed = from.Passed
 	l.mu.Lock()
-	was := l.settled
-	l.settled = head
-	l.settled.Passed += l.more
+	was := l.delivered
+	l.delivered = head
+	l.delivered.Passed += l.extra
 	name := holeCursor(l.home.Name, h.end)
-	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{name: h.at, l.name: l.settled}})
+	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{name: h.at, l.name: l.delivered}})
 	err := l.cfg.Log.KeepCursors()
 	if err != nil {
-		l.settled = was
+		l.delivered = was
 		l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{l.name: was}, Drop: []string{name}})
 	} else {
 		l.home.holes.add(h)
@@ -80,7 +82,7 @@ func (l *lane) jump(ctx context.Context) (bool, error) {
 	}
 	l.cfg.Logger.Info("live pings go on from the head of the log; what lies between is filled in", "shard", l.home.Name, "from", h.at.Next, "to", h.end)
 	l.batcher.done, l.batcher.held = head, queue.Record{}
-	l.books.jumped(head)
+	l.progress.skipped(head)
 	return true, nil
 }
 
@@ -112,9 +114,9 @@ func (hs *holes) next(ctx context.Context) (hole, bool) {
 	}
 }
 
-// fillHoles fills the holes of shard i until ctx ends, and returns nil, or until
+// backfill fills the holes of shard i until ctx ends, and returns nil, or until
 // the log cannot be read.
-func (s *Sink) fillHoles(ctx context.Context, i int) error {
+func (s *Sink) backfill(ctx context.Context, i int) error {
 	hs := &s.shards[i].holes
 	for {
 		h, ok := hs.next(ctx)
@@ -130,18 +132,19 @@ func (s *Sink) fillHoles(ctx context.Context, i int) error {
 		if err := l.run(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
-		s.lane(i, live).fillIn(l)
+		s.lane(i, live).mergeHole(l)
 	}
 }
 
-// fillIn takes what a hole has passed for its own, and forgets the hole.
-func (l *lane) fillIn(filled *lane) {
+// mergeHole adds the entries that a hole has passed to those of live, and forgets
+// the hole.
+func (l *lane) mergeHole(filled *lane) {
 	hs := &l.home.holes
 	l.mu.Lock()
 	hs.mu.Lock()
-	l.more += filled.settled.Passed
-	l.settled.Passed += filled.settled.Passed
-	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{l.name: l.settled}, Drop: []string{filled.name}})
+	l.extra += filled.delivered.Passed
+	l.delivered.Passed += filled.delivered.Passed
+	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{l.name: l.delivered}, Drop: []string{filled.name}})
 	hs.list, hs.active = hs.list[1:], nil
 	hs.mu.Unlock()
 	l.mu.Unlock()

@@ -15,59 +15,61 @@ import (
 	"pingline/sink/limit"
 )
 
-// lane carries what it owns from the log to its shard: one goroutine fills
-// batches, and each of those that are full is delivered by another. A batch is
-// tried until all of it is settled, that is written or in the dead letters; the
-// cursor stands before the first batch that is not. A lane has at most
-// limit.MaxInFlight batches on their way, within what its shard has room for, so that
-// memory is bounded however long an outage lasts.
+// lane carries its entries from the log to its shard: one goroutine fills batches,
+// and another delivers each batch that is full. A batch is tried until all of it is
+// delivered, that is written or in the dead letters; the cursor stands before the
+// first batch that is not. A lane has at most limit.MaxInFlight batches in flight,
+// within the shard's room, so that memory is bounded however long an outage lasts.
 type lane struct {
-	cfg     *Config
-	sink    *Sink
-	home    *shard
-	kind    laneKind // whose entries
-	class   laneKind // how they are served: as the kind, but for a hole
-	name    string   // of its cursor
-	dead    *deadletter.Dir
-	batcher batcher
-	reader  *queue.Reader // of the batcher
-	parked  atomic.Bool   // it is closed for now
-	slots   chan struct{} // one for each batch on its way
-	first   chan struct{} // full while one of them has the memory that is the lane's own
-	books   books
+	cfg       *Config
+	sink      *Sink
+	home      *shard
+	kind      laneKind // of its entries
+	class     laneKind // how they are served: as the kind, but for a hole
+	name      string   // of its cursor
+	dead      *deadletter.Dir
+	batcher   batcher
+	reader    *queue.Reader // of the batcher
+	parked    atomic.Bool   // it is closed for now
+	permits   chan struct{} // one for each batch in flight
+	ownMemory chan struct{} // full while one of them has the memory that is the lane's own
+	progress  progress
 
-	mu      sync.Mutex
-	settled queue.Cursor // before all that is not settled, as the log has it
-	more    uint64       // passed beyond what the batcher counts: by holes, or corrected
-	flight  []*leg       // in the order of the log
+	// mu guards the fields below. That of live is taken before the mutex of its
+	// shard's holes, that of a lane which fills a hole after it.
+	mu        sync.Mutex
+	delivered queue.Cursor // before all that is not delivered, as the log has it
+	extra     uint64       // passed beyond what the batcher counts: by holes, or corrected
+	inFlight  []*inFlight  // in the order of the log
 }
 
-// leg is a batch on its way, or settled behind one that is.
-type leg struct {
-	cursor  queue.Cursor
-	since   time.Time
-	damaged uint64
-	settled bool
+// inFlight is a batch that is dispatched and not delivered, or delivered behind one
+// that is not.
+type inFlight struct {
+	cursor    queue.Cursor
+	since     time.Time
+	damaged   uint64
+	delivered bool
 }
 
 func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
 	cfg, home := &s.cfg, s.shards[i]
 	l := &lane{
-		cfg:     cfg,
-		sink:    s,
-		home:    home,
-		kind:    kind,
-		class:   kind,
-		name:    laneCursor(home.Name, kind),
-		dead:    s.dead,
-		slots:   make(chan struct{}, limit.MaxInFlight),
-		first:   make(chan struct{}, 1),
-		settled: at,
+		cfg:       cfg,
+		sink:      s,
+		home:      home,
+		kind:      kind,
+		class:     kind,
+		name:      laneCursor(home.Name, kind),
+		dead:      s.dead,
+		permits:   make(chan struct{}, limit.MaxInFlight),
+		ownMemory: make(chan struct{}, 1),
+		delivered: at,
 	}
 	l.batcher = batcher{
-		dealer: &s.dealer,
-		mine:   ownerOf(i, kind),
-		counts: i == 0 && kind.keepsAccounts(),
+		routes: &s.routes,
+		lane:   laneIDOf(i, kind),
+		counts: i == 0 && kind.countsDamage(),
 		total:  kind.total(),
 		keyed:  cfg.HandOver > 0 && home.spread,
 		router: &s.router,
@@ -84,7 +86,7 @@ func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
 	if kind == live && cfg.JumpAfter > 0 {
 		l.batcher.behind = l.behind
 	}
-	l.books = books{accounts: &home.books, total: kind.total(), read: at}
+	l.progress = progress{counters: &home.counters, total: kind.total(), read: at}
 	return l
 }
 
@@ -101,7 +103,7 @@ func (l *lane) run(ctx context.Context) error {
 	return nil
 }
 
-// pass fills batches and sends them on their way.
+// pass fills batches and dispatches them.
 func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 	l.read()
 	defer func() { l.reader.Close() }()
@@ -114,11 +116,11 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 		case errors.Is(err, errEnd):
 			return nil
 		case errors.Is(err, errBehind):
-			jumped, err := l.jump(ctx)
+			skipped, err := l.skipToHead(ctx)
 			if err != nil {
 				return err
 			}
-			if jumped {
+			if skipped {
 				l.reader.Close()
 				l.read()
 			}
@@ -126,29 +128,29 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 		case err != nil:
 			return err
 		}
-		l.books.filled(b)
+		l.progress.filled(b)
 		if b.len() == 0 {
-			l.passed(b)
+			l.completeEmpty(b)
 			l.home.account(b, true)
 			batches.Put(b)
 			continue
 		}
-		release, err := l.depart(ctx, b)
+		release, err := l.acquire(ctx, b)
 		l.home.account(b, err != nil)
 		if err != nil {
 			return err
 		}
-		leg := l.begin(b)
+		sent := l.dispatch(b)
 		g.Go(func() error {
 			defer release()
 			defer func() {
 				l.home.account(b, true)
 				batches.Put(b)
 			}()
-			if err := l.settle(ctx, writing, b); err != nil {
+			if err := l.deliver(ctx, writing, b); err != nil {
 				return err
 			}
-			l.land(leg)
+			l.complete(sent)
 			return nil
 		})
 	}
@@ -156,34 +158,34 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-// errDeparted ends the wait for leave to go.
-var errDeparted = errors.New("departed")
+// errAcquired ends the wait of acquire.
+var errAcquired = errors.New("acquired")
 
-// depart waits until b may be on its way, and adds to it what comes meanwhile.
-// What it returns gives back the memory b takes.
-func (l *lane) depart(ctx context.Context, b *batch) (release func(), err error) {
+// acquire waits until b may be in flight, and adds entries to it that come
+// meanwhile. The caller calls release to give back the memory of b.
+func (l *lane) acquire(ctx context.Context, b *batch) (release func(), err error) {
 	waiting, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var pooled bool
 	go func() {
 		select {
-		case l.slots <- struct{}{}:
+		case l.permits <- struct{}{}:
 		case <-waiting.Done():
 			return
 		}
 		var ok bool
-		if pooled, ok = l.leave(waiting); ok {
-			stop(errDeparted)
+		if pooled, ok = l.acquireMemory(waiting); ok {
+			stop(errAcquired)
 		}
 	}()
 	l.batcher.fillOn(waiting, b)
 	l.home.account(b, false)
 	l.park(waiting)
-	if !errors.Is(context.Cause(waiting), errDeparted) {
+	if !errors.Is(context.Cause(waiting), errAcquired) {
 		return nil, ctx.Err()
 	}
 	if !pooled {
-		return func() { <-l.first }, nil
+		return func() { <-l.ownMemory }, nil
 	}
 	size := int64(len(b.rows))
 	l.home.pool.Release(int64(l.batcher.bytes) - size)
@@ -196,8 +198,7 @@ func (l *lane) read() {
 	l.batcher.next = l.reader.Next
 }
 
-// parkAfter is how long a lane waits before it lets go of what is read ahead: a
-// reader holds some mebibytes, and while a shard is down its lanes stand still
+// parkAfter is how long a lane waits before it closes its reader: a reader holds some mebibytes, and while a shard is down its lanes stand still
 // for hours.
 const parkAfter = time.Second
 
@@ -217,10 +218,10 @@ func (l *lane) park(ctx context.Context) {
 	l.read()
 }
 
-// leave waits for the memory of a batch: the one that each lane may have on its
-// way whatever the others do, or a part of the shard's pool. It reports false if
-// ctx ended.
-func (l *lane) leave(ctx context.Context) (pooled, ok bool) {
+// acquireMemory waits for the memory of a batch: a part of the shard's pool, or the
+// batch that each lane may have in flight beside the pool. It reports false if ctx
+// ended.
+func (l *lane) acquireMemory(ctx context.Context) (pooled, ok bool) {
 	most := int64(l.batcher.bytes)
 	if l.home.pool.TryAcquire(most) {
 		return true, true
@@ -232,7 +233,7 @@ func (l *lane) leave(ctx context.Context) (pooled, ok bool) {
 	select {
 	case err := <-acquired:
 		return true, err == nil
-	case l.first <- struct{}{}:
+	case l.ownMemory <- struct{}{}:
 	}
 	cancel()
 	if <-acquired == nil { // both
@@ -241,79 +242,81 @@ func (l *lane) leave(ctx context.Context) (pooled, ok bool) {
 	return false, true
 }
 
-// begin notes that b is on its way.
-func (l *lane) begin(b *batch) *leg {
-	leg := &leg{cursor: b.cursor, since: b.since, damaged: b.damaged}
-	l.books.took(b, &l.batcher)
+// dispatch counts b as in flight.
+func (l *lane) dispatch(b *batch) *inFlight {
+	sent := &inFlight{cursor: b.cursor, since: b.since, damaged: b.damaged}
+	l.progress.dispatched(b, &l.batcher)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flight = append(l.flight, leg)
-	return leg
+	l.inFlight = append(l.inFlight, sent)
+	return sent
 }
 
-// passed notes that a batch without rows is settled. It rides with the one
+// completeEmpty counts a batch without rows as delivered, together with the one
 // before it.
-func (l *lane) passed(b *batch) {
-	l.books.took(b, &l.batcher)
+func (l *lane) completeEmpty(b *batch) {
+	l.progress.dispatched(b, &l.batcher)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := len(l.flight); n > 0 {
-		l.flight[n-1].cursor = b.cursor
-		l.flight[n-1].damaged += b.damaged
+	if n := len(l.inFlight); n > 0 {
+		l.inFlight[n-1].cursor = b.cursor
+		l.inFlight[n-1].damaged += b.damaged
 		return
 	}
 	l.move(b.cursor, b.damaged)
 }
 
-// land notes that a batch is settled, and moves the cursor over all that now is.
-func (l *lane) land(done *leg) {
+// complete counts a batch as delivered, and moves the cursor behind all batches that
+// are.
+func (l *lane) complete(done *inFlight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	done.settled = true
-	for len(l.flight) > 0 && l.flight[0].settled {
-		l.move(l.flight[0].cursor, l.flight[0].damaged)
-		l.flight = l.flight[1:]
-		<-l.slots
+	done.delivered = true
+	for len(l.inFlight) > 0 && l.inFlight[0].delivered {
+		l.move(l.inFlight[0].cursor, l.inFlight[0].damaged)
+		l.inFlight = l.inFlight[1:]
+		<-l.permits
 	}
 }
 
 // move sets the cursor; the caller holds mu.
 func (l *lane) move(to queue.Cursor, damaged uint64) {
-	to.Passed += l.more
-	l.settled = to
+	to.Passed += l.extra
+	l.delivered = to
 	l.cfg.Log.SetCursor(l.name, to)
-	l.books.damage(damaged)
+	l.progress.damage(damaged)
 }
 
-// position returns the number of the first commit that is not all settled.
+// position returns the number of the first commit that is not all delivered.
 func (l *lane) position() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.settled.Next
+	return l.delivered.Next
 }
 
-// correct adds to what the lane has passed: damage, or less than that.
+// correct adds damaged entries to those that the lane has passed; by wraps around
+// to subtract.
 func (l *lane) correct(by uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.more += by
-	l.move(queue.Cursor{Next: l.settled.Next, Totals: l.settled.Totals, Passed: l.settled.Passed - l.more + by}, by)
+	l.extra += by
+	l.move(queue.Cursor{Next: l.delivered.Next, Totals: l.delivered.Totals, Passed: l.delivered.Passed - l.extra + by}, by)
 }
 
-// landed waits until nothing is on its way. The only error is ctx's.
-func (l *lane) landed(ctx context.Context) error {
-	for n := range cap(l.slots) {
+// drain waits until no batch is in flight. The only error is ctx's.
+func (l *lane) drain(ctx context.Context) error {
+	for n := range cap(l.permits) {
 		select {
-		case l.slots <- struct{}{}:
+		case l.permits <- struct{}{}:
 		case <-ctx.Done():
 			for range n {
-				<-l.slots
+				<-l.permits
 			}
 			return ctx.Err()
 		}
 	}
-	for range cap(l.slots) {
-		<-l.slots
+	for range cap(l.permits) {
+		<-l.permits
 	}
 	return nil
 }

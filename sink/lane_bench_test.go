@@ -51,13 +51,13 @@ func BenchmarkLanesRead(b *testing.B) {
 			}
 			cfg.Spread = spread(b, names...)
 			r := newRouter(&cfg)
-			dealer := &dealer{owner: r.owner}
+			cache := &routeCache{laneOf: r.laneOf}
 			var lanes []*batcher
 			for i := range shards {
 				for kind := range laneKinds {
 					l := &batcher{
-						dealer: dealer, mine: ownerOf(i, kind), total: kind.total(), store: testRows, most: 5000, bytes: 4 << 20, wait: time.Hour, logger: quiet,
-						done: queue.Cursor{Next: 1}, counts: i == 0 && kind.keepsAccounts(),
+						routes: cache, lane: laneIDOf(i, kind), total: kind.total(), store: testRows, most: 5000, bytes: 4 << 20, wait: time.Hour, logger: quiet,
+						done: queue.Cursor{Next: 1}, counts: i == 0 && kind.countsDamage(),
 					}
 					at := 0
 					l.next = func(context.Context) (queue.Record, error) {

@@ -24,13 +24,13 @@ func TestMemoryIsAccountedFor(t *testing.T) {
 		size += len(line)
 	}
 	eventually(t, "all is read, and counted", func() bool { return s.Memory() > int64(size) })
-	if n := s.Memory(); n > int64(6*size+dealerBytes) {
+	if n := s.Memory(); n > int64(6*size+routeCacheBytes) {
 		t.Errorf("%d bytes are counted for %d bytes of lines", n, size)
 	}
 	close(wait)
 	drained(t, s)
 	eventually(t, "all of it is given back", func() bool { return s.shards[0].memory.Load() == 0 })
-	if n := s.Memory(); n > dealerBytes {
+	if n := s.Memory(); n > routeCacheBytes {
 		t.Errorf("%d bytes are counted with nothing to do", n)
 	}
 }

@@ -24,11 +24,11 @@ var laneNames = [laneKinds]string{"critical", "live", "backfill", "own"}
 
 func (k laneKind) String() string { return laneNames[k] }
 
-// lateAfter is how long before its commit a ping must lie to be backfill: what a
-// phone sends in one go after it was offline.
+// lateAfter is how long before its commit a ping must lie to be backfill, as those
+// that a phone sends in one go after it was offline.
 const lateAfter = 5 * time.Minute
 
-// What Config.Routes can send somewhere.
+// Routes that Config.Routes can set.
 const (
 	routeLocation = iota
 	routeEvent
@@ -38,7 +38,7 @@ const (
 
 var routeNames = [...]string{"location", "event", "activity", "self"}
 
-// router tells which lane an entry belongs to.
+// router returns the lane that an entry belongs to.
 type router struct {
 	cfg    *Config
 	routes [len(routeNames)]int // index of a shard; -1 if there is none
@@ -58,27 +58,28 @@ func newRouter(cfg *Config) router {
 	return r
 }
 
-// owner says whose an entry is: a lane of a shard.
-type owner uint32
+// laneID is a lane of a shard.
+type laneID uint32
 
-const nobody = owner(1<<32 - 1) // it is in the log only
+const noLane = laneID(1<<32 - 1) // of an entry that is in the log only
 
-func ownerOf(shard int, kind laneKind) owner { return owner(shard)*owner(laneKinds) + owner(kind) }
+func laneIDOf(shard int, kind laneKind) laneID { return laneID(shard)*laneID(laneKinds) + laneID(kind) }
 
-// owner returns whose e is, as part of a commit written at, ms. Every entry that
-// is Stored, every point and every ready line has one, and no other: each is written by one lane.
-func (r *router) owner(e *pingline.Entry, at int64) owner {
+// laneOf returns the lane of e, as part of a commit written at, ms. Every entry that
+// is Stored, every point and every ready line has one, and no other entry has: each
+// is written by one lane.
+func (r *router) laneOf(e *pingline.Entry, at int64) laneID {
 	switch {
 	case e.Kind != pingline.Judged:
-		return r.ownerOfOther(e)
+		return r.laneOfOther(e)
 	case !e.Stored():
-		return nobody
+		return noLane
 	case e.Event != "":
-		return ownerOf(r.shardOf(e, routeEvent), critical)
+		return laneIDOf(r.shardOf(e, routeEvent), critical)
 	case at-e.At > lateAfter.Milliseconds():
-		return ownerOf(r.shardOf(e, routeLocation), backfill)
+		return laneIDOf(r.shardOf(e, routeLocation), backfill)
 	}
-	return ownerOf(r.shardOf(e, routeLocation), live)
+	return laneIDOf(r.shardOf(e, routeLocation), live)
 }
 
 // pings reports whether a shard is given pings, be it of one kind only.
@@ -101,9 +102,9 @@ func (r *router) shardOf(e *pingline.Entry, route int) int {
 	return r.cfg.Spread.Of(e)
 }
 
-// ownerOfOther sends a replayed ping or a point where it says, if that shard is
-// still there.
-func (r *router) ownerOfOther(e *pingline.Entry) owner {
+// laneOfOther returns the lane of a replayed ping or a point: that of the shard it
+// names, if it is still there.
+func (r *router) laneOfOther(e *pingline.Entry) laneID {
 	shard, kind := 0, own
 	switch e.Kind {
 	case pingline.Replayed, pingline.ReplayedNano:
@@ -121,17 +122,17 @@ func (r *router) ownerOfOther(e *pingline.Entry) owner {
 			shard = i
 		}
 	}
-	return ownerOf(shard, kind)
+	return laneIDOf(shard, kind)
 }
 
-// routed reports whether a route says where what e is goes. Then no other shard
-// stands in, not even one that is as good as any: its readers would not look there.
-func (r *router) routed(e *pingline.Entry) bool {
+// named reports whether Config.Routes names a shard for entries like e. Then no
+// other shard stands in: its readers would not look there.
+func (r *router) named(e *pingline.Entry) bool {
 	_, named := r.cfg.Routes[routeNames[routeOf(e)]]
 	return named
 }
 
-// routeOf returns which route is that of e. A replayed line is told by its text.
+// routeOf returns the route of e. That of a replayed line is told by its text.
 func routeOf(e *pingline.Entry) int {
 	switch e.Kind {
 	case pingline.Activity:

@@ -177,28 +177,28 @@ func TestOwner(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		entry pingline.Entry
-		want  owner
+		want  laneID
 	}{
-		{"a ping", plain, ownerOf(home, live)},
-		{"a promoted ping", with(func(e *pingline.Entry) { e.Promoted = true }), ownerOf(home, live)},
-		{"a ping five minutes old", with(func(e *pingline.Entry) { e.At -= lateAfter.Milliseconds() }), ownerOf(home, live)},
-		{"one older than that", with(func(e *pingline.Entry) { e.At -= lateAfter.Milliseconds() + 1 }), ownerOf(home, backfill)},
-		{"one of the future", with(func(e *pingline.Entry) { e.At += time.Hour.Milliseconds() }), ownerOf(home, live)},
-		{"an event, however old", with(func(e *pingline.Entry) { e.Event = "sos"; e.At = 0 }), ownerOf(2, critical)},
-		{"a held ping", with(func(e *pingline.Entry) { e.Verdict = pingline.Held }), nobody},
-		{"a redundant event", with(func(e *pingline.Entry) { e.Verdict, e.Event = pingline.Redundant, "x" }), nobody},
-		{"a replayed line", ready(pingline.Replayed, "b", 1)[0], ownerOf(1, backfill)},
-		{"a replayed line in ns", ready(pingline.ReplayedNano, "b", 1)[0], ownerOf(1, backfill)},
-		{"a replayed line of a shard that is gone", ready(pingline.Replayed, "x", 1)[0], ownerOf(0, backfill)},
-		{"a replayed ping", putBack(1, "b", 1)[0], ownerOf(1, backfill)},
-		{"a replayed ping with an event", putBack(1, "b", 4)[3], ownerOf(1, backfill)},
-		{"activity", ready(pingline.Activity, "", 1)[0], ownerOf(0, own)},
-		{"a figure of our own", ready(pingline.Self, "", 1)[0], ownerOf(1, own)},
-		{"one that says where it goes", ready(pingline.Self, "a", 1)[0], ownerOf(0, own)},
+		{"a ping", plain, laneIDOf(home, live)},
+		{"a promoted ping", with(func(e *pingline.Entry) { e.Promoted = true }), laneIDOf(home, live)},
+		{"a ping five minutes old", with(func(e *pingline.Entry) { e.At -= lateAfter.Milliseconds() }), laneIDOf(home, live)},
+		{"one older than that", with(func(e *pingline.Entry) { e.At -= lateAfter.Milliseconds() + 1 }), laneIDOf(home, backfill)},
+		{"one of the future", with(func(e *pingline.Entry) { e.At += time.Hour.Milliseconds() }), laneIDOf(home, live)},
+		{"an event, however old", with(func(e *pingline.Entry) { e.Event = "sos"; e.At = 0 }), laneIDOf(2, critical)},
+		{"a held ping", with(func(e *pingline.Entry) { e.Verdict = pingline.Held }), noLane},
+		{"a redundant event", with(func(e *pingline.Entry) { e.Verdict, e.Event = pingline.Redundant, "x" }), noLane},
+		{"a replayed line", ready(pingline.Replayed, "b", 1)[0], laneIDOf(1, backfill)},
+		{"a replayed line in ns", ready(pingline.ReplayedNano, "b", 1)[0], laneIDOf(1, backfill)},
+		{"a replayed line of a shard that is gone", ready(pingline.Replayed, "x", 1)[0], laneIDOf(0, backfill)},
+		{"a replayed ping", putBack(1, "b", 1)[0], laneIDOf(1, backfill)},
+		{"a replayed ping with an event", putBack(1, "b", 4)[3], laneIDOf(1, backfill)},
+		{"activity", ready(pingline.Activity, "", 1)[0], laneIDOf(0, own)},
+		{"a figure of our own", ready(pingline.Self, "", 1)[0], laneIDOf(1, own)},
+		{"one that says where it goes", ready(pingline.Self, "a", 1)[0], laneIDOf(0, own)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRouter(&cfg)
-			if got := r.owner(&tt.entry, at); got != tt.want {
+			if got := r.laneOf(&tt.entry, at); got != tt.want {
 				t.Errorf("owner = %d, want %d", got, tt.want)
 			}
 		})

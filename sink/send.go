@@ -108,7 +108,7 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 	switch {
 	case err == nil:
 		to.answered(l.kind, n, n)
-		to.tally.passed(n)
+		to.budget.passed(n)
 		to.learn(b, rows[:n])
 		l.observe(to, begun, b, rows[:n])
 	case errors.As(err, &refused) && refused.Kind == store.BadRows:
@@ -163,7 +163,7 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch, rows []int, to fu
 	return len(rows), err
 }
 
-// take notes that a shard has taken rows, of a batch that several write.
+// take records that a shard has taken rows, of a batch that several write.
 func (b *batch) take(rows []int) {
 	if len(b.taken) == 0 {
 		b.taken = append(b.taken, make([]bool, b.len())...)
@@ -207,7 +207,7 @@ func (s *Sink) away(home *shard) bool {
 
 // standIn returns the shard that stores a row while its own is down: the next
 // that is up in the order of its key. That order is a function of the key alone,
-// so that what a shard missed is spread over all others. nil if none is up.
+// so that the rows of a shard that is down are spread over all others. nil if none is up.
 func (s *Sink) standIn(home *shard, b *batch, row int) *shard {
 	var room [32]int
 	for _, i := range s.cfg.Spread.OrderKey(room[:0], b.keys[row]) {

@@ -12,35 +12,35 @@ import (
 	"pingline/sink/store"
 )
 
-// shard is one store and what all lanes that write to it share, its own and
-// those of shards that are down.
+// shard is one store and the state shared by all lanes that write to it, its own
+// and those of shards that are down.
 type shard struct {
 	Shard
-	cfg     *Config
-	spread  bool // keys are spread over it and others, which may stand in for it
-	routed  bool // it gets nothing but what routes name it for
-	breaker *limit.Breaker
-	writes  *limit.Scheduler
-	bytes   int                 // most of a batch
-	pool    *semaphore.Weighted // bytes of batches of its lanes, beside the two that each may have
-	holes   holes
-	memory  atomic.Int64 // bytes of its lanes' batches, and of what is being written to it
-	books   accounts     // of its lanes
-	tally   tally        // of what it refuses
-	expiry  expiry       // of its bucket
+	cfg        *Config
+	spread     bool // keys are spread over it and others, which may stand in for it
+	routedOnly bool // it gets nothing but what routes name it for
+	breaker    *limit.Breaker
+	writes     *limit.Scheduler
+	bytes      int                 // most of a batch
+	pool       *semaphore.Weighted // bytes of batches of its lanes, beside the two that each may have
+	holes      holes
+	memory     atomic.Int64  // bytes of its lanes' batches, and of the writes to it
+	counters   shardCounters // of its lanes
+	budget     refusalBudget // of its refusals
+	expiry     expiry        // of its bucket
 
-	mu        sync.Mutex
-	took      [laneKinds]uint64 // rows, whoever's, by the kind of their lane
+	mu        sync.Mutex        // guards the fields below; nothing else is locked under it
+	took      [laneKinds]uint64 // rows, of any shard's lanes, by the kind of the lane
 	retries   uint64            // attempts that have to be made again
 	problem   error             // nil if the last attempt did not fail
 	kind      store.Kind
 	reason    string    // of Configure, one of Stops
-	advice    string    // and what to do about it
+	advice    string    // on it, to an operator
 	troubled  time.Time // when the first attempt failed of those since it was last well
 	most      int       // rows of the largest write that failed since then
 	failedAt  time.Time // when the last attempt failed
 	trial     int       // rows of the next probe
-	notBefore time.Time // what the store asked for
+	notBefore time.Time // the store asked for it
 	nextProbe time.Time
 	probing   bool
 
@@ -51,14 +51,14 @@ type shard struct {
 }
 
 // laneBatches says how a shard's memory is shared out: each of its lanes, holes
-// among them, may have two batches, one that is filled and one on its way, and
-// the rest is for whoever is fastest. A dead shard takes up no more than its own
+// among them, may have two batches, one that is filled and one in flight, and the
+// rest goes to the fastest. A dead shard takes up no more than its own
 // part.
 const laneBatches = 16
 
 func (s *Sink) newShard(i int) *shard {
 	cfg := &s.cfg
-	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: cfg.spread() > 1 && i < cfg.spread(), routed: i >= cfg.spread()}
+	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: cfg.spread() > 1 && i < cfg.spread(), routedOnly: i >= cfg.spread()}
 	sh.breaker = limit.NewBreaker(sh.Name, cfg.RetryMax/2, cfg.Timeout/2)
 	sh.writes = limit.NewScheduler(sh.breaker, cfg.Timeout/4)
 	sh.holes.news = make(chan struct{}, 1)
@@ -68,8 +68,8 @@ func (s *Sink) newShard(i int) *shard {
 	return sh
 }
 
-// account brings what is counted for b up to date; done with, it is worth nothing.
-// Called by the goroutine that has b.
+// account brings the bytes counted for b up to date: none once it is done. It is
+// called by the goroutine that has b.
 func (s *shard) account(b *batch, done bool) {
 	size := b.size()
 	if done {
@@ -79,8 +79,8 @@ func (s *shard) account(b *batch, done bool) {
 	b.counted = size
 }
 
-// learn takes note of how old the rows are that it has taken, if that may tell
-// anything.
+// learn records the age of the oldest of rows that the store has taken, if the
+// retention is guessed from such ages.
 func (s *shard) learn(b *batch, rows []int) {
 	if s.expiry.guessed() == 0 {
 		return
@@ -92,8 +92,8 @@ func (s *shard) learn(b *batch, rows []int) {
 	s.expiry.took(time.Since(time.UnixMilli(oldest)))
 }
 
-// expired notes that rows it would not keep any more are counted, and no dead
-// letters.
+// expired counts rows that the store would not keep any more and that did not
+// become dead letters.
 func (s *shard) expired(rows int) {
 	if all, news := s.expiry.skip(rows); news {
 		s.cfg.Logger.Warn("rows older than the store keeps are counted, but not kept: such rows have their half of the dead letters", "shard", s.Name, "rows", all)
@@ -103,16 +103,15 @@ func (s *shard) expired(rows int) {
 // minBatchBytes is the least that a batch may hold: some of the longest rows.
 const minBatchBytes = 32 << 10
 
-// A shard is down by what it stores against what it is given: one that takes
-// little writes, as a breaker's probes are, and fails full ones takes nothing that
-// matters. So trouble ends with a write at least half as large as the largest that
+// A shard is down if it does not store the writes it is given: one that takes little
+// writes, as a breaker's probes are, and fails full ones takes nothing that matters. So trouble ends with a write at least half as large as the largest that
 // failed (a batch of which a probe took a part is then taken in one more), with
 // probes that have grown as large, or when nothing has failed for calm.
 
 // calm is longer than a batch that fails waits until it fails again.
 func (s *shard) calm() time.Duration { return 2 * (s.cfg.Timeout + 2*s.cfg.RetryMax) }
 
-// failed notes that an attempt to write so many rows is to be made again.
+// failed records that an attempt to write so many rows is to be made again.
 func (s *shard) failed(e *store.Refusal, err error, rows int) {
 	now := time.Now()
 	s.mu.Lock()
@@ -139,8 +138,8 @@ func (s *shard) failed(e *store.Refusal, err error, rows int) {
 	}
 }
 
-// answered notes that the store has taken rows of a lane, or none because it refuses
-// them for what they say, in an attempt to write so many.
+// answered records that the store has taken rows of a lane, or none because it
+// refuses them for their content, in an attempt to write so many.
 func (s *shard) answered(kind laneKind, took, rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +162,7 @@ func (s *shard) asked() bool {
 	return time.Now().Before(s.notBefore)
 }
 
-// down returns for how long it has not stored what it was given, 0 if it does.
+// down returns for how long it has not stored the writes it was given, 0 if it does.
 func (s *shard) down() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,7 +215,7 @@ func (s *shard) probed(taken bool) {
 // noteAfter is how long a store may be in trouble before an operator must know.
 const noteAfter = 10 * time.Second
 
-// note says what keeps the shard from taking writes, or nothing.
+// note returns a sentence on the shard's trouble, "" if there is none.
 func (s *shard) note(waiting uint64) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

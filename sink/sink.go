@@ -54,7 +54,7 @@ type Config struct {
 	Shards []Shard // those of Spread are of one kind of store: a row of one is written to another
 
 	// Spread decides which of Shards stores a ping; its shards are the first of
-	// Shards, in that order. Those behind them get only what Routes sends there.
+	// Shards, in that order. The others get only the entries that Routes sends there.
 	// nil sends all to the first.
 	Spread *partition.Shards
 
@@ -68,9 +68,9 @@ type Config struct {
 	Moved []string
 
 	// HandOver is how long a shard of Spread is down before its lanes write to the
-	// others of Spread, 0 never. Down means that it does not store what it is given,
-	// whatever the reason. With a policy of StandIn it need not last. What Routes
-	// names a shard for waits for that shard: its readers look nowhere else.
+	// others of Spread, 0 never. Down means that it does not store the writes it is
+	// given, whatever the reason. With a policy of StandIn it need not last. Entries
+	// that Routes names a shard for wait for it: its readers look nowhere else.
 	HandOver time.Duration
 	Policy   func() pingline.Policy // in force; nil means that of level 0
 
@@ -81,7 +81,7 @@ type Config struct {
 	Timeout     time.Duration // of one write; 0 means 10 s
 	RetryMax    time.Duration // longest wait between two attempts, unless the store asks for more; 0 means 10 s
 	JumpAfter   time.Duration // how far live pings fall behind before the newest go first; 0 means 30 s, negative never
-	Grace       time.Duration // what a write under way gets at the end; 0 means 5 s
+	Grace       time.Duration // what a write in flight gets at the end; 0 means 5 s
 
 	DeadLetterDir      string // made if missing
 	DeadLetterMaxBytes int64  // 0 means 1 GiB
@@ -98,19 +98,21 @@ type Config struct {
 type Sink struct {
 	cfg    Config
 	router router
-	dealer dealer
+	routes routeCache
 	clock  clock
 	gone   gone // does not change
 	dead   *deadletter.Dir
 	shards []*shard
 	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
-	start  [pingline.TotalLines + 1]uint64 // by total: what the kept cursors have passed
+	start  [pingline.TotalLines + 1]uint64 // by total: entries that the saved cursors have passed
 
-	reconciling sync.Mutex // held while damage is settled
+	// reconciling is held while damage is reconciled. It is taken before the
+	// mutexes of the shards' counters and of the lanes.
+	reconciling sync.Mutex
 }
 
 // New returns a sink that goes on where the log's cursors stand. If they were
-// kept under another set of shards, weights or routes, it goes back to the
+// saved under another set of shards, weights or routes, it goes back to the
 // lowest of them.
 func New(cfg Config) (*Sink, error) {
 	cfg.BatchLines = cmp.Or(cfg.BatchLines, 5000)
@@ -135,8 +137,8 @@ func New(cfg Config) (*Sink, error) {
 	}
 	s := &Sink{cfg: cfg, dead: dead}
 	s.router = newRouter(&s.cfg)
-	s.dealer.owner, s.dealer.lanes = s.router.owner, len(cfg.Shards)*int(laneKinds)
-	kept, err := goOn(&cfg)
+	s.routes.laneOf, s.routes.lanes = s.router.laneOf, len(cfg.Shards)*int(laneKinds)
+	saved, err := resume(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
@@ -144,11 +146,11 @@ func New(cfg Config) (*Sink, error) {
 	for i := range cfg.Shards {
 		s.shards = append(s.shards, s.newShard(i))
 		for kind := range laneKinds {
-			at := kept.lanes[i][kind]
+			at := saved.lanes[i][kind]
 			s.lanes = append(s.lanes, s.newLane(i, kind, at))
 			s.start[kind.total()] += at.Passed
 		}
-		for _, h := range kept.holes[i] {
+		for _, h := range saved.holes[i] {
 			s.shards[i].holes.add(h)
 			s.start[pingline.TotalStored] += h.at.Passed
 		}
@@ -212,8 +214,8 @@ func (c *Config) spread() int {
 	return c.Spread.Len()
 }
 
-// Run passes the log on until ctx ends; then it gives the writes under way
-// Grace to be answered and returns nil. What is not written waits in the log.
+// Run passes the log on until ctx ends; then it gives the writes in flight
+// Grace to be answered and returns nil. Entries that are not written wait in the log.
 // Any other return means that the log cannot be read. It can be called once.
 func (s *Sink) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -222,7 +224,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return s.watch(ctx) })
 	for i, sh := range s.shards {
-		g.Go(func() error { return s.fillHoles(ctx, i) })
+		g.Go(func() error { return s.backfill(ctx, i) })
 		g.Go(func() error { return s.learn(ctx, sh) })
 	}
 	return g.Wait()
@@ -252,7 +254,7 @@ func (s *Sink) Notes() []string {
 			notes = append(notes, note)
 		}
 		for _, l := range s.lanesOf(i) {
-			if note := l.books.note(l); note != "" {
+			if note := l.progress.note(l); note != "" {
 				notes = append(notes, note)
 			}
 		}

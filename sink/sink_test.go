@@ -184,18 +184,18 @@ func TestCursorMovesOverWhatIsSettled(t *testing.T) {
 		w.commit(some...)
 		all = append(all, some...)
 	}
-	eventually(t, "the others are settled", func() bool { return s.Account().Pings.Written == 30 })
+	eventually(t, "the others are delivered", func() bool { return s.Account().Pings.Written == 30 })
 	l := s.lane(0, live)
 	eventually(t, "that is noted", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		settled := 0
-		for _, leg := range l.flight {
-			if leg.settled {
-				settled++
+		delivered := 0
+		for _, sent := range l.inFlight {
+			if sent.delivered {
+				delivered++
 			}
 		}
-		return settled == 3
+		return delivered == 3
 	})
 	cursorAt(t, w, 1)
 	balanced(t, s, w)
@@ -222,9 +222,9 @@ func TestMemoryIsBoundedInAnOutage(t *testing.T) {
 	}
 	l := s.lane(0, live)
 	eventually(t, "all that may be is on its way, and one more is full", func() bool {
-		l.books.own.Lock()
-		defer l.books.own.Unlock()
-		return l.books.pending == 100*limit.MaxInFlight && !l.books.filling.IsZero()
+		l.progress.mu.Lock()
+		defer l.progress.mu.Unlock()
+		return l.progress.pending == 100*limit.MaxInFlight && !l.progress.filling.IsZero()
 	})
 	eventually(t, "what is read ahead is let go", func() bool { return l.parked.Load() })
 	if next := l.batcher.done.Next; next > limit.MaxInFlight+2 { // nothing moves it now

@@ -13,16 +13,16 @@ import (
 	"pingline/sink/store"
 )
 
-// settle has the store take all rows of b, or makes those that it refuses for
-// what they say dead letters, once all others are written. The only error is
+// deliver writes all rows of b to the store. Rows that it refuses for their
+// content become dead letters, once all others are written. The only error is
 // ctx's.
-func (l *lane) settle(ctx, writing context.Context, b *batch) error {
+func (l *lane) deliver(ctx, writing context.Context, b *batch) error {
 	for rows := b.all(); len(rows) > 0; {
-		s := sifter{lane: l, b: b}
-		if err := s.sift(ctx, writing, rows); err != nil {
+		s := bisector{lane: l, b: b}
+		if err := s.bisect(ctx, writing, rows); err != nil {
 			return err
 		}
-		again, err := l.bury(ctx, writing, b, s.bad)
+		again, err := l.deadLetter(ctx, writing, b, s.refused)
 		if err != nil {
 			return err
 		}
@@ -31,8 +31,8 @@ func (l *lane) settle(ctx, writing context.Context, b *batch) error {
 	return nil
 }
 
-// badRow is a row that a store refuses, and why.
-type badRow struct {
+// refusedRow is a row that a store refuses, and why.
+type refusedRow struct {
 	row int
 	why *refusal
 }
@@ -62,20 +62,20 @@ func (r *refusal) unbudgeted() string {
 	return ""
 }
 
-// sifter parts the good rows of a batch from the bad.
-type sifter struct {
+// bisector separates the rows of a batch that a store takes from those it refuses.
+type bisector struct {
 	*lane
-	b   *batch
-	bad []badRow // in no order
+	b       *batch
+	refused []refusedRow // in no order
 
-	expired *shard // that said which rows were too old; nil if none did
+	expired *shard // that named the rows that were too old; nil if none did
 }
 
-// sift writes rows and sets those aside that are refused. A write that is
-// refused is split in two and both parts are written: k bad rows of n cost about
-// 2k log n writes, or much less if the store says what is wrong. The only error
+// bisect writes rows and collects those that are refused. A write that is refused
+// is split in two and both parts are written: k refused rows of n cost about
+// 2k log n writes, or much less if the store names the rows. The only error
 // is ctx's.
-func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
+func (s *bisector) bisect(ctx, writing context.Context, rows []int) error {
 	for len(rows) > 0 {
 		n, refused, err := s.write(ctx, writing, s.b, rows)
 		if err != nil {
@@ -85,19 +85,19 @@ func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
 		rows = rows[n:]
 		switch {
 		case refused == nil:
-			s.books.wrote(s.b, part)
+			s.progress.written(s.b, part)
 		case len(refused.aside) > 0:
-			rows = append(s.waitNoMore(part, refused), rows...)
+			rows = append(s.splitAside(part, refused), rows...)
 		case n == 1 || refused.All:
 			for _, i := range part {
-				s.bad = append(s.bad, badRow{i, refused})
+				s.refused = append(s.refused, refusedRow{i, refused})
 			}
 		default:
 			one, other := split(part, s.suspects(refused))
-			if err := s.sift(ctx, writing, one); err != nil {
+			if err := s.bisect(ctx, writing, one); err != nil {
 				return err
 			}
-			if err := s.sift(ctx, writing, other); err != nil {
+			if err := s.bisect(ctx, writing, other); err != nil {
 				return err
 			}
 		}
@@ -105,12 +105,12 @@ func (s *sifter) sift(ctx, writing context.Context, rows []int) error {
 	return nil
 }
 
-// waitNoMore sets those of rows aside that need not wait for their shard, and
-// returns the others.
-func (s *sifter) waitNoMore(rows []int, why *refusal) (rest []int) {
+// splitAside collects the rows that need not wait for their shard, and returns the
+// others.
+func (s *bisector) splitAside(rows []int, why *refusal) (rest []int) {
 	for _, i := range rows {
 		if _, is := slices.BinarySearch(why.aside, i); is {
-			s.bad = append(s.bad, badRow{i, why})
+			s.refused = append(s.refused, refusedRow{i, why})
 		} else {
 			rest = append(rest, i)
 		}
@@ -121,7 +121,7 @@ func (s *sifter) waitNoMore(rows []int, why *refusal) (rest []int) {
 // suspects returns the rows that a store seems to mean. Those that are too old are
 // believed once a shard: the edge moves on while a batch is written, and would cut
 // off a few rows each time.
-func (s *sifter) suspects(r *refusal) []int {
+func (s *bisector) suspects(r *refusal) []int {
 	if r.Reason == store.Expired {
 		if s.expired == r.by {
 			return nil
@@ -132,7 +132,7 @@ func (s *sifter) suspects(r *refusal) []int {
 }
 
 // split divides rows that a store did not take as a whole in two, neither empty:
-// those that it suspects, by their place among rows, and the others, or else
+// those that it suspects, by their index in rows, and the others, or else
 // halves. A suspicion is only a hint; either part has yet to be written. It must
 // divide the rows to count, so that hints cost few writes even if they are wrong.
 func split(rows, suspects []int) (one, other []int) {
@@ -151,23 +151,23 @@ func split(rows, suspects []int) (one, other []int) {
 	return rows[:half], rows[half:]
 }
 
-// bury makes bad rows dead letters. Where it must not, because too many are
-// refused, or cannot, because there is no room for more, the lane stands still:
+// deadLetter makes refused rows dead letters. Where it must not, because too many
+// are refused, or cannot, because there is no room for more, the lane is halted:
 // it asks every now and then whether the store takes them after all, and returns
 // the rows that are to be written again if it takes some. The only error is
 // ctx's.
-func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again []int, err error) {
-	stands := false
-	slices.SortStableFunc(bad, func(a, b badRow) int {
+func (l *lane) deadLetter(ctx, writing context.Context, b *batch, bad []refusedRow) (again []int, err error) {
+	halted := false
+	slices.SortStableFunc(bad, func(a, b refusedRow) int {
 		return cmp.Or(strings.Compare(a.why.by.Name, b.why.by.Name), strings.Compare(a.why.Reason, b.why.Reason))
 	})
 	defer func() {
-		if stands && err == nil {
-			l.books.fine(l)
+		if halted && err == nil {
+			l.progress.resume(l)
 		}
 	}()
 	for len(bad) > 0 {
-		n, err := l.putAside(ctx, b, bad)
+		n, err := l.appendLetters(ctx, b, bad)
 		bad = bad[n:]
 		if err == nil {
 			continue
@@ -175,12 +175,12 @@ func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		l.books.trouble(l, err, !stands)
-		stands = true
+		l.progress.halt(l, err, !halted)
+		halted = true
 		if err := sleep(ctx, l.cfg.RetryMax); err != nil {
 			return nil, err
 		}
-		taken, err := l.probe(ctx, writing, b, bad)
+		taken, err := l.retryRefused(ctx, writing, b, bad)
 		if err != nil {
 			return nil, err
 		}
@@ -191,38 +191,38 @@ func (l *lane) bury(ctx, writing context.Context, b *batch, bad []badRow) (again
 	return nil, nil
 }
 
-// putAside makes the first n of bad durable as dead letters, of one shard at a
-// time: that which refused them, and which they count against. If it stops
+// appendLetters makes the first n of bad durable as dead letters, of one shard at a
+// time: the shard that refused them, whose budget they are taken from. If it stops
 // before all of that shard's are, it returns an error.
-func (l *lane) putAside(ctx context.Context, b *batch, bad []badRow) (n int, err error) {
+func (l *lane) appendLetters(ctx context.Context, b *batch, bad []refusedRow) (n int, err error) {
 	by, reason := bad[0].why.by, bad[0].why.unbudgeted()
-	bad = leading(bad, func(r badRow) bool { return r.why.by == by && r.why.unbudgeted() == reason })
+	bad = leading(bad, func(r refusedRow) bool { return r.why.by == by && r.why.unbudgeted() == reason })
 	switch reason {
 	case store.Expired:
 		return l.expire(ctx, b, bad, by)
 	case reasonAside:
 		return l.setAside(ctx, b, bad, by)
 	}
-	may, free := by.tally.admit(len(bad))
+	may, free := by.budget.spend(len(bad))
 	if may == 0 {
-		by.tally.allow(l.dead.Accepted(by.Name))
-		may, free = by.tally.admit(len(bad))
+		by.budget.allow(l.dead.Accepted(by.Name))
+		may, free = by.budget.spend(len(bad))
 	}
 	n, err = l.dead.Append(ctx, may, b.letters(bad))
-	by.tally.giveBack(may-n, free)
-	by.tally.passed(n)
+	by.budget.refund(may-n, free)
+	by.budget.passed(n)
 	for _, r := range bad[:n] {
-		l.books.buried(b, []int{r.row}, r.why)
+		l.progress.deadLettered(b, []int{r.row}, r.why)
 	}
 	if err == nil && n < len(bad) {
-		err = fmt.Errorf("shard %s: %w", by.Name, by.tally.tooMany(len(bad)-n, bad[n].why.Refusal))
+		err = fmt.Errorf("shard %s: %w", by.Name, by.budget.tooMany(len(bad)-n, bad[n].why.Refusal))
 	}
 	return n, err
 }
 
 // expire makes rows that a shard would not keep any more dead letters, or counts
 // them if there is no room for such rows.
-func (l *lane) expire(ctx context.Context, b *batch, bad []badRow, by *shard) (n int, err error) {
+func (l *lane) expire(ctx context.Context, b *batch, bad []refusedRow, by *shard) (n int, err error) {
 	now := time.Now().UnixMilli()
 	for _, r := range bad {
 		by.expiry.refused(r.why.Refusal, time.Duration(now-b.at[r.row])*time.Millisecond)
@@ -231,9 +231,9 @@ func (l *lane) expire(ctx context.Context, b *batch, bad []badRow, by *shard) (n
 	if err != nil && !errors.Is(err, deadletter.ErrFull) {
 		return 0, err
 	}
-	by.tally.passed(len(bad))
+	by.budget.passed(len(bad))
 	for _, r := range bad {
-		l.books.buried(b, []int{r.row}, r.why)
+		l.progress.deadLettered(b, []int{r.row}, r.why)
 	}
 	if kept < len(bad) {
 		by.expired(len(bad) - kept)
@@ -241,17 +241,17 @@ func (l *lane) expire(ctx context.Context, b *batch, bad []badRow, by *shard) (n
 	return len(bad), nil
 }
 
-// leading returns those of rows that stand before the first that is not meant.
-func leading(rows []badRow, meant func(badRow) bool) []badRow {
-	if n := slices.IndexFunc(rows, func(r badRow) bool { return !meant(r) }); n >= 0 {
+// leading returns the rows before the first that is not meant.
+func leading(rows []refusedRow, meant func(refusedRow) bool) []refusedRow {
+	if n := slices.IndexFunc(rows, func(r refusedRow) bool { return !meant(r) }); n >= 0 {
 		return rows[:n]
 	}
 	return rows
 }
 
-// probe writes one row for each reason that rows were refused for, and reports
+// retryRefused writes a row for each reason that rows were refused for, and reports
 // whether any of them is taken now.
-func (l *lane) probe(ctx, writing context.Context, b *batch, bad []badRow) (taken bool, err error) {
+func (l *lane) retryRefused(ctx, writing context.Context, b *batch, bad []refusedRow) (taken bool, err error) {
 	tried := make(map[string]bool)
 	for _, r := range bad {
 		if tried[r.why.Reason] {
@@ -267,7 +267,7 @@ func (l *lane) probe(ctx, writing context.Context, b *batch, bad []badRow) (take
 }
 
 // numbers returns the rows' numbers in order.
-func numbers(bad []badRow) []int {
+func numbers(bad []refusedRow) []int {
 	list := make([]int, len(bad))
 	for i, r := range bad {
 		list[i] = r.row

@@ -426,7 +426,7 @@ func TestTooManyRefusedStopsTheLane(t *testing.T) {
 	s := testSink(t, w, influx, nil)
 	start(t, s)
 	w.commit(all...)
-	stoppedBy(t, s, stopRefusals, "1500 now")
+	stoppedBy(t, s, haltRefusals, "1500 now")
 	eventually(t, "the others are written", func() bool { return s.Stats()[0].Written == 1500 })
 	if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Queued != 1500 || len(deadLettersOf(t, s)) != 0 {
 		t.Errorf("while it stands: %+v", st)
@@ -454,7 +454,7 @@ func TestRefusalsAccepted(t *testing.T) {
 	s := testSink(t, w, influx, nil)
 	start(t, s)
 	w.commit(all...)
-	stoppedBy(t, s, stopRefusals, "pingline deadletter accept")
+	stoppedBy(t, s, haltRefusals, "pingline deadletter accept")
 	operator, err := deadletter.Open(s.cfg.DeadLetterDir)
 	if err != nil {
 		t.Fatal(err)
@@ -465,7 +465,7 @@ func TestRefusalsAccepted(t *testing.T) {
 	if err := operator.Accept(t.Context(), "a", 700); err != nil {
 		t.Fatal(err)
 	}
-	stoppedBy(t, s, stopRefusals, "800 now")
+	stoppedBy(t, s, haltRefusals, "800 now")
 	if n := len(deadLettersOf(t, s)); n != 700 {
 		t.Errorf("%d dead letters, 700 were accepted", n)
 	}
@@ -493,7 +493,7 @@ func TestCausePutRightWhileDeadLettersAreFull(t *testing.T) {
 	s := testSink(t, w, influx, func(c *Config) { c.DeadLetterMaxBytes = 1000 })
 	start(t, s)
 	w.commit(all...)
-	stoppedBy(t, s, stopFull, "pingline deadletter replay")
+	stoppedBy(t, s, haltFull, "pingline deadletter replay")
 	some := deadLettersOf(t, s)
 	if len(some) == 0 || len(some) > 10 {
 		t.Errorf("%d letters fit", len(some))
@@ -525,7 +525,7 @@ func TestDeadLettersThatCannotBeWritten(t *testing.T) {
 	all := fleet(1, 100)
 	all[50].Event = "sos"
 	w.commit(all...)
-	stoppedBy(t, s, stopDisk, "--data-dir")
+	stoppedBy(t, s, haltDisk, "--data-dir")
 	if err := os.Rename(away, s.cfg.DeadLetterDir); err != nil {
 		t.Fatal(err)
 	}
@@ -646,10 +646,10 @@ func TestCacheFullIsTriedAgain(t *testing.T) {
 }
 
 func TestTally(t *testing.T) {
-	var k tally
+	var k refusalBudget
 	admit := func(n, want int) {
 		t.Helper()
-		if got, _ := k.admit(n); got != want {
+		if got, _ := k.spend(n); got != want {
 			t.Fatalf("%d of %d rows may be refused, with %d before, want %d", got, n, k.sum, want)
 		}
 	}
@@ -661,24 +661,24 @@ func TestTally(t *testing.T) {
 	for range 300 { // what was refused first is forgotten first, a step behind
 		admit(10, 10)
 		k.passed(1000)
-		if k.sum > tallyMost || k.sum < tallyMost-20 {
+		if k.sum > budgetRefused || k.sum < budgetRefused-20 {
 			t.Fatalf("%d are counted", k.sum)
 		}
 	}
-	admit(tallyMost-k.sum, tallyMost-k.sum)
+	admit(budgetRefused-k.sum, budgetRefused-k.sum)
 	admit(1, 0)
-	k.giveBack(3, false) // could not be written
+	k.refund(3, false) // could not be written
 	admit(3, 3)
 	admit(1, 0)
 	k.allow(5)
 	admit(20, 5)
-	k.giveBack(2, true)
+	k.refund(2, true)
 	admit(20, 2)
 	admit(1, 0)
-	if k.sum != tallyMost {
+	if k.sum != budgetRefused {
 		t.Errorf("what was allowed is counted: %d", k.sum)
 	}
-	k.passed(tallyRows)
+	k.passed(budgetRows)
 	admit(1000, 1000)
 }
 

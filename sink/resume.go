@@ -15,7 +15,7 @@ import (
 	"pingline/queue"
 )
 
-// kept is where the lanes go on: what the log keeps for them.
+// savedCursors are the positions at which the lanes go on, as the log keeps them.
 //
 // A lane's cursor is called sink-<shard>-<lane>; a hole is one called
 // sink-<shard>-hole-<end>, so that both hold the log back from being trimmed.
@@ -23,9 +23,9 @@ import (
 // Together, and with what waits, they must make up the log's totals: that every
 // entry has one lane and every lane has passed what it says can so be checked.
 //
-// The layout is a note that says what the cursors mean: the shards, weights and
-// routes that decide which entry is whose.
-type kept struct {
+// The layout is a note of the shards, weights and routes that decide which lane an
+// entry belongs to: cursors mean something only with their layout.
+type savedCursors struct {
 	lanes [][laneKinds]queue.Cursor // by shard
 	holes [][]hole                  // by shard, oldest first
 }
@@ -40,7 +40,7 @@ func holeCursor(shard string, end uint64) string {
 	return fmt.Sprintf("sink-%s-hole-%d", shard, end)
 }
 
-// layout says all that decides which entry is whose.
+// layout returns all that decides which lane an entry belongs to.
 func (c *Config) layout() string {
 	var b strings.Builder
 	b.WriteString("1 shards")
@@ -62,22 +62,22 @@ func (c *Config) layout() string {
 	return b.String()
 }
 
-// goOn returns where the lanes of cfg go on. If what is kept was made under
-// another layout, or is not whole, all of them start anew.
-func goOn(cfg *Config) (kept, error) {
+// resume returns where the lanes of cfg go on. If the cursors were saved under
+// another layout, or some are missing, all lanes are reset.
+func resume(cfg *Config) (savedCursors, error) {
 	layout := cfg.layout()
-	if k, whole := cfg.recall(); whole && cfg.Log.Note(layoutNote) == layout {
+	if k, whole := cfg.load(); whole && cfg.Log.Note(layoutNote) == layout {
 		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(goneNote) { // some have moved
 			cfg.Log.Change(queue.Change{Notes: map[string]string{goneNote: note}})
 		}
 		return k, nil
 	}
-	return cfg.startAnew(layout)
+	return cfg.reset(layout)
 }
 
-// recall returns what is kept for the configured shards, and whether every lane
-// is there.
-func (c *Config) recall() (k kept, whole bool) {
+// load returns the cursors of the configured shards, and whether every lane has
+// one.
+func (c *Config) load() (k savedCursors, whole bool) {
 	cursors := c.Log.Cursors()
 	whole = true
 	for _, s := range c.Shards {
@@ -106,12 +106,12 @@ func holesOf(shard string, cursors map[string]queue.Cursor) (list []hole) {
 	return list
 }
 
-// startAnew has all lanes begin at the lowest cursor or hole of any lane there
-// ever was, those of shards that are gone included: what lies behind it may be
-// written already by another lane than the one that owns it now, but what lies
-// before it is written. One lane takes all that as passed. The new cursors, the
+// reset has all lanes begin at the lowest cursor or hole of any lane there ever
+// was, those of shards that are gone included: entries behind it may have been
+// written already by another lane than theirs now, but entries before it are
+// written. One lane of a total counts those as passed. The new cursors, the
 // layout they belong to and the end of the old ones are one change.
-func (c *Config) startAnew(layout string) (k kept, err error) {
+func (c *Config) reset(layout string) (k savedCursors, err error) {
 	change := queue.Change{Set: make(map[string]queue.Cursor), Notes: map[string]string{
 		layoutNote: layout,
 		goneNote:   c.goneBy(c.Log.Note(layoutNote), layout).String(),
@@ -127,7 +127,7 @@ func (c *Config) startAnew(layout string) (k kept, err error) {
 	}
 	if start.Next == 0 {
 		if start, err = beginning(c.Log); err != nil {
-			return kept{}, err
+			return savedCursors{}, err
 		}
 	} else {
 		c.Logger.Info("the shards are not what they were: their lanes start anew", "was", c.Log.Note(layoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
@@ -137,7 +137,7 @@ func (c *Config) startAnew(layout string) (k kept, err error) {
 		var lanes [laneKinds]queue.Cursor
 		for kind := range laneKinds {
 			at := start
-			if i == 0 && kind.keepsAccounts() {
+			if i == 0 && kind.countsDamage() {
 				at.Passed = start.Totals[kind.total()]
 			}
 			lanes[kind], change.Set[laneCursor(s.Name, kind)] = at, at
@@ -146,15 +146,15 @@ func (c *Config) startAnew(layout string) (k kept, err error) {
 	}
 	c.Log.Change(change)
 	if err := c.Log.KeepCursors(); err != nil {
-		return kept{}, err
+		return savedCursors{}, err
 	}
 	return k, nil
 }
 
-// keepsAccounts reports whether this lane of the first shard takes on what
-// cannot be told by entries: what lies before the start, and what is damaged.
-// It is one that never jumps.
-func (k laneKind) keepsAccounts() bool { return k == critical || k == own }
+// countsDamage reports whether this lane of the first shard counts entries that
+// cannot be read: those before the start, and those that are damaged. It is a lane
+// that never skips to the head.
+func (k laneKind) countsDamage() bool { return k == critical || k == own }
 
 // total returns which of the log's totals counts the entries of such lanes.
 func (k laneKind) total() int {

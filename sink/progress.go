@@ -19,8 +19,8 @@ const (
 	Open     = limit.Open
 )
 
-// Account says what became of the pings in the log, and of our own lines. All
-// lanes together make it up: each entry is counted once, as its lane passes it.
+// Account counts the pings in the log by their fate, and our own lines. It is the
+// sum of all lanes: each entry is counted once, as its lane passes it.
 type Account struct {
 	Pings, Lines Tally
 }
@@ -33,7 +33,7 @@ type Account struct {
 // have come to the end of the log nothing waits, and it is 0 whatever they have
 // counted: then the equation shows whether an entry was missed, or taken by two.
 type Tally struct {
-	Start        uint64 // passed at New, and what lies before all cursors
+	Start        uint64 // passed at New, and lying before all cursors
 	Written      uint64 // taken by the stores
 	DeadLettered uint64 // refused and put aside
 	Damaged      uint64 // lost by the log
@@ -81,28 +81,33 @@ func (s *Stats) DeadLettered() (n uint64) {
 	return n
 }
 
-// accounts are what became of the entries of a shard's lanes, safe for concurrent use.
-type accounts struct {
+// shardCounters count the entries of a shard's lanes by their fate, and the rows
+// that the shard refused. Safe for concurrent use.
+type shardCounters struct {
+	// mu guards the fields below. It is taken behind a lane's and
+	// Sink.reconciling.
 	mu          sync.Mutex
 	tallies     [pingline.TotalLines + 1]Tally // by total, without Start and Queued
-	deadLetters map[string]uint64              // what the shard refused, by reason, of which there are few
+	deadLetters map[string]uint64              // rows that the shard refused, by reason, of which there are few
 }
 
-// books are what is known of one lane, safe for concurrent use, and what keeps
-// it from going on other than its store.
-type books struct {
-	*accounts
-	total int
+// progress is how far one lane has come, and any cause besides its store that keeps
+// it from going on. Safe for concurrent use.
+type progress struct {
+	counters *shardCounters // of the lane's shard
+	total    int
 
-	own     sync.Mutex
+	// mu guards the fields below. It is taken behind that of the shard's holes;
+	// nothing else is locked under it.
+	mu      sync.Mutex
 	read    queue.Cursor // by the batcher
 	seen    uint64       // entries of its kind in that
-	claimed uint64       // its own among them
-	pending uint64       // its own, not settled
+	claimed uint64       // those of the lane among them
+	pending uint64       // of the lane, read and not delivered
 	filling time.Time    // since of the batch that waits to go; zero if none
 	latest  time.Time    // since of the last batch
 
-	stands       int       // batches that cannot go on
+	halts        int       // batches that cannot go on
 	problem      error     // of one of them; nil if there is none
 	reason       string    // one of Stops
 	advice       string    // what to do about it
@@ -110,46 +115,46 @@ type books struct {
 	lastReported time.Time
 }
 
-// filled notes that b waits to go.
-func (k *books) filled(b *batch) {
-	k.own.Lock()
-	defer k.own.Unlock()
-	k.filling = b.since
+// filled records that b waits to be dispatched.
+func (p *progress) filled(b *batch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.filling = b.since
 }
 
-// took notes that b goes, and how far the batcher has read.
-func (k *books) took(b *batch, r *batcher) {
-	k.own.Lock()
-	defer k.own.Unlock()
-	k.filling, k.latest = time.Time{}, b.since
-	k.pending += uint64(b.len())
-	k.read, k.seen, k.claimed = r.done, r.seen, r.claimed
+// dispatched counts b as in flight and records the batcher's position.
+func (p *progress) dispatched(b *batch, r *batcher) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.filling, p.latest = time.Time{}, b.since
+	p.pending += uint64(b.len())
+	p.read, p.seen, p.claimed = r.done, r.seen, r.claimed
 }
 
-// jumped notes that the batcher goes on elsewhere.
-func (k *books) jumped(to queue.Cursor) {
-	k.own.Lock()
-	defer k.own.Unlock()
-	k.read = to
+// skipped records that the batcher goes on elsewhere.
+func (p *progress) skipped(to queue.Cursor) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.read = to
 }
 
-func (k *books) wrote(_ *batch, rows []int) {
-	k.mu.Lock()
-	k.tallies[k.total].Written += uint64(len(rows))
-	k.mu.Unlock()
-	k.settled(len(rows))
+func (p *progress) written(_ *batch, rows []int) {
+	p.counters.mu.Lock()
+	p.counters.tallies[p.total].Written += uint64(len(rows))
+	p.counters.mu.Unlock()
+	p.delivered(len(rows))
 }
 
-func (k *books) buried(_ *batch, rows []int, why *refusal) {
-	why.by.books.refused(why.Reason, len(rows))
-	k.mu.Lock()
-	k.tallies[k.total].DeadLettered += uint64(len(rows))
-	k.mu.Unlock()
-	k.settled(len(rows))
+func (p *progress) deadLettered(_ *batch, rows []int, why *refusal) {
+	why.by.counters.refused(why.Reason, len(rows))
+	p.counters.mu.Lock()
+	p.counters.tallies[p.total].DeadLettered += uint64(len(rows))
+	p.counters.mu.Unlock()
+	p.delivered(len(rows))
 }
 
-// refused counts rows that the shard itself refused, whoever's they are.
-func (a *accounts) refused(reason string, rows int) {
+// refused counts rows that the shard itself refused, of any shard's lanes.
+func (a *shardCounters) refused(reason string, rows int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.deadLetters == nil {
@@ -158,140 +163,140 @@ func (a *accounts) refused(reason string, rows int) {
 	a.deadLetters[reason] += uint64(rows)
 }
 
-func (k *books) settled(rows int) {
-	k.own.Lock()
-	defer k.own.Unlock()
-	k.pending -= uint64(rows)
+func (p *progress) delivered(rows int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pending -= uint64(rows)
 }
 
-func (k *books) damage(n uint64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.tallies[k.total].Damaged += n
+func (p *progress) damage(n uint64) {
+	p.counters.mu.Lock()
+	defer p.counters.mu.Unlock()
+	p.counters.tallies[p.total].Damaged += n
 }
 
 // reportEvery is how often a trouble that lasts is logged.
 const reportEvery = time.Minute
 
-// trouble notes that a batch of the lane cannot go on for now, which is news if
-// it is its first trouble.
-func (k *books) trouble(l *lane, err error, first bool) {
+// halt records that a batch of the lane cannot go on for now. The first call for
+// a batch counts it.
+func (p *progress) halt(l *lane, err error, first bool) {
 	now := time.Now()
-	reason, advice := stop(err)
-	k.own.Lock()
-	defer k.own.Unlock()
+	reason, advice := haltReason(err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if first {
-		k.stands++
+		p.halts++
 	}
-	news := k.problem == nil || k.reason != reason
-	if k.problem == nil {
-		k.troubled = now
+	news := p.problem == nil || p.reason != reason
+	if p.problem == nil {
+		p.troubled = now
 	}
-	k.problem, k.reason, k.advice = err, reason, advice
-	if !news && now.Sub(k.lastReported) < reportEvery {
+	p.problem, p.reason, p.advice = err, reason, advice
+	if !news && now.Sub(p.lastReported) < reportEvery {
 		return
 	}
-	k.lastReported = now
+	p.lastReported = now
 	l.cfg.Logger.Error("a lane stands still until this is put right; all is kept", "shard", l.home.Name, "lane", l.class, "reason", reason, "error", err, "advice", advice)
 }
 
-// fine notes that a batch that stood can go on.
-func (k *books) fine(l *lane) {
-	k.own.Lock()
-	defer k.own.Unlock()
-	if k.stands--; k.stands > 0 {
+// resume records that a halted batch can go on.
+func (p *progress) resume(l *lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.halts--; p.halts > 0 {
 		return
 	}
-	k.problem = nil
-	l.cfg.Logger.Info("the lane goes on", "shard", l.home.Name, "lane", l.class, "after", time.Since(k.troubled).Round(time.Millisecond))
+	p.problem = nil
+	l.cfg.Logger.Info("the lane goes on", "shard", l.home.Name, "lane", l.class, "after", time.Since(p.troubled).Round(time.Millisecond))
 }
 
-// note says what keeps the lane from going on, or nothing.
-func (k *books) note(l *lane) string {
-	k.own.Lock()
-	defer k.own.Unlock()
-	if k.problem == nil {
+// note returns a sentence on the lane's halt, "" if it is not halted.
+func (p *progress) note(l *lane) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.problem == nil {
 		return ""
 	}
-	return fmt.Sprintf("shard %s, %v: nothing written for %v: %v", l.home.Name, l.class, time.Since(k.troubled).Round(time.Second), k.problem) + advised(k.advice)
+	return fmt.Sprintf("shard %s, %v: nothing written for %v: %v", l.home.Name, l.class, time.Since(p.troubled).Round(time.Second), p.problem) + advised(p.advice)
 }
 
-// stopped tells what the lane stands still for, in few words and in full; ""
-// if it does not.
-func (k *books) stopped() (reason, problem string) {
-	k.own.Lock()
-	defer k.own.Unlock()
-	if k.problem == nil {
+// halted returns why the lane is halted, one of Stops and in full; "" if it is
+// not.
+func (p *progress) halted() (reason, problem string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.problem == nil {
 		return "", ""
 	}
-	return k.reason, k.problem.Error()
+	return p.reason, p.problem.Error()
 }
 
-// standing is where a lane is.
-type standing struct {
-	next    uint64    // before all that is not settled
+// laneProgress is the position of a lane at one moment.
+type laneProgress struct {
+	next    uint64    // of the first commit that is not all delivered
 	since   time.Time // when the commit there was written, if known
-	pending uint64    // read and not settled
-	unread  float64   // estimate of what is not read
+	pending uint64    // read and not delivered
+	unread  float64   // estimate of the entries not read
 }
 
-// standing returns where the lane is, with the head of the log at head.
-func (l *lane) standing(head queue.Cursor) (st standing) {
+// progressAt returns the lane's position, with the head of the log at head.
+func (l *lane) progressAt(head queue.Cursor) (st laneProgress) {
 	l.mu.Lock()
-	st.next = l.settled.Next
-	if len(l.flight) > 0 {
-		st.since = l.flight[0].since
+	st.next = l.delivered.Next
+	if len(l.inFlight) > 0 {
+		st.since = l.inFlight[0].since
 	}
 	l.mu.Unlock()
-	k := &l.books
-	k.own.Lock()
-	defer k.own.Unlock()
-	st.pending = k.pending
+	p := &l.progress
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	st.pending = p.pending
 	if st.since.IsZero() {
-		st.since = k.filling
+		st.since = p.filling
 	}
 	if st.since.IsZero() && st.next < head.Next {
-		st.since = k.latest
+		st.since = p.latest
 	}
-	st.unread = k.unread(k.read, head, l.batcher.end)
+	st.unread = p.unread(p.read, head, l.batcher.end)
 	return st
 }
 
 // unread estimates how many entries of a lane lie from at to end, or to the head
-// if that is 0: as many as were its own of what it has read.
-func (k *books) unread(at, head queue.Cursor, end uint64) float64 {
-	ahead := float64(lack(head.Totals, at.Totals, k.total))
+// if that is 0: the same part of them as of the entries that it has read.
+func (p *progress) unread(at, head queue.Cursor, end uint64) float64 {
+	ahead := float64(lack(head.Totals, at.Totals, p.total))
 	if end != 0 && head.Next > at.Next { // a part of that
 		ahead *= float64(max(end, at.Next)-at.Next) / float64(head.Next-at.Next)
 	}
-	return ahead * float64(k.claimed+1) / float64(k.seen+uint64(laneKinds))
+	return ahead * float64(p.claimed+1) / float64(p.seen+uint64(laneKinds))
 }
 
-// standings returns where the lanes of a shard are, as of head; holes count as
-// backfill.
-func (s *Sink) standings(i int, head queue.Cursor) (list [laneKinds]standing) {
+// lanesProgress returns the positions of a shard's lanes, as of head; holes count
+// as backfill.
+func (s *Sink) lanesProgress(i int, head queue.Cursor) (list [laneKinds]laneProgress) {
 	for kind := range laneKinds {
-		list[kind] = s.lane(i, kind).standing(head)
+		list[kind] = s.lane(i, kind).progressAt(head)
 	}
-	// Read behind live, holes show whatever live has left out.
-	hs, k := &s.shards[i].holes, &s.lane(i, live).books
+	// Holes are read after live, so that they show all that live has skipped.
+	hs, p := &s.shards[i].holes, &s.lane(i, live).progress
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	for j, h := range hs.list {
-		var st standing
+		var st laneProgress
 		if j == 0 && hs.active != nil {
-			st = hs.active.standing(head)
+			st = hs.active.progressAt(head)
 		} else {
-			k.own.Lock()
-			st = standing{next: h.at.Next, unread: k.unread(h.at, head, h.end)}
-			k.own.Unlock()
+			p.mu.Lock()
+			st = laneProgress{next: h.at.Next, unread: p.unread(h.at, head, h.end)}
+			p.mu.Unlock()
 		}
 		list[backfill].join(st)
 	}
 	return list
 }
 
-func (s *standing) join(o standing) {
+func (s *laneProgress) join(o laneProgress) {
 	s.next = min(s.next, o.next)
 	s.pending += o.pending
 	s.unread += o.unread
@@ -300,19 +305,19 @@ func (s *standing) join(o standing) {
 	}
 }
 
-// survey is the state of all lanes at one moment.
-type survey struct {
+// sinkProgress is the position of all lanes at one moment.
+type sinkProgress struct {
 	Account
 	head  queue.Cursor
-	lanes [][laneKinds]standing
+	lanes [][laneKinds]laneProgress
 }
 
-func (s *Sink) survey() (v survey) {
+func (s *Sink) snapshot() (v sinkProgress) {
 	head := s.cfg.Log.Head()
 	v.head = head
 	atHead := [...]bool{pingline.TotalStored: true, pingline.TotalLines: true}
 	for i := range s.shards {
-		list := s.standings(i, head)
+		list := s.lanesProgress(i, head)
 		v.lanes = append(v.lanes, list)
 		for kind, st := range list {
 			total := laneKind(kind).total()
@@ -326,15 +331,15 @@ func (s *Sink) survey() (v survey) {
 		sums[total].Start = start
 	}
 	for _, sh := range s.shards {
-		sh.books.mu.Lock()
-		for total, t := range sh.books.tallies {
+		sh.counters.mu.Lock()
+		for total, t := range sh.counters.tallies {
 			sums[total].Written += t.Written
 			sums[total].DeadLettered += t.DeadLettered
 			sums[total].Damaged += t.Damaged
 		}
-		sh.books.mu.Unlock()
+		sh.counters.mu.Unlock()
 	}
-	// Read behind all else, the log is never behind what was passed.
+	// The log is read last, so that it is never behind the lanes.
 	now := s.cfg.Log.Head()
 	for total := range sums {
 		t := &sums[total]
@@ -347,15 +352,15 @@ func (s *Sink) survey() (v survey) {
 		}
 	}
 	v.Pings, v.Lines = sums[pingline.TotalStored], sums[pingline.TotalLines]
-	v.share()
+	v.splitQueued()
 	return v
 }
 
-// reconcile settles what damage has left open, once all lanes are at the end of
-// the log, and returns what is damaged beyond what was counted, less than nothing
-// if need be: the one lane that counts a lost commit cannot know which of its
-// entries others had passed before it was lost, nor what others find lost that it
-// had passed itself. Without damage, or beyond it, gap is a fault of ours and stays.
+// reconcile closes the gap that damage has left, once all lanes are at the end of
+// the log, and returns how many entries are damaged beyond those counted, below
+// zero if need be: the one lane that counts a lost commit cannot know which of its
+// entries others had passed before it was lost, nor which entries others find lost
+// that it had passed itself. Without damage, or beyond it, gap is a fault of ours and stays.
 // The caller holds reconciling.
 func (s *Sink) reconcile(total int, gap uint64) uint64 {
 	if gap == 0 {
@@ -369,19 +374,19 @@ func (s *Sink) reconcile(total int, gap uint64) uint64 {
 		return 0
 	}
 	for _, l := range s.lanes {
-		if l.batcher.counts && l.books.total == total {
+		if l.batcher.counts && l.progress.total == total {
 			l.correct(gap)
 		}
 	}
 	return gap
 }
 
-// share turns the estimates of the lanes into parts of what is queued.
-func (v *survey) share() {
+// splitQueued turns the estimates of the lanes into parts of the exact total.
+func (v *sinkProgress) splitQueued() {
 	for total, queued := range map[int]uint64{pingline.TotalStored: v.Pings.Queued, pingline.TotalLines: v.Lines.Queued} {
 		var known uint64
 		var unread float64
-		var most *standing
+		var most *laneProgress
 		for i := range v.lanes {
 			for kind := range laneKinds {
 				if st := &v.lanes[i][kind]; kind.total() == total {
@@ -409,30 +414,30 @@ func (v *survey) share() {
 	}
 }
 
-// Memory returns how many bytes batches take, on their way or being filled, and
-// what the lanes have been told of commits. It is about Config.BatchMemory, three
-// times over while all of it is being written, and dealerBytes at most.
+// Memory returns how many bytes are taken by batches, in flight or being filled,
+// and by the cache of routes. The batches take about Config.BatchMemory, three times
+// that while all of it is being written; the cache takes routeCacheBytes at most.
 func (s *Sink) Memory() int64 {
-	sum := int64(s.dealer.size())
+	sum := int64(s.routes.size())
 	for _, sh := range s.shards {
 		sum += sh.memory.Load()
 	}
 	return sum
 }
 
-// Account returns what became of all that is in the log.
-func (s *Sink) Account() Account { return s.survey().Account }
+// Account returns the fates of all entries in the log.
+func (s *Sink) Account() Account { return s.snapshot().Account }
 
 // Stats returns how each shard does, in the order of Config.Shards.
 func (s *Sink) Stats() []Stats {
-	v := s.survey()
+	v := s.snapshot()
 	list := make([]Stats, len(s.shards))
 	for i, sh := range s.shards {
 		st := &list[i]
 		sh.stats(st)
 		st.HandedOver, st.Pings = s.away(sh), s.router.pings(i)
 		for _, l := range s.lanesOf(i) {
-			reason, problem := l.books.stopped()
+			reason, problem := l.progress.halted()
 			st.Stopped, st.LastError = cmp.Or(st.Stopped, reason), cmp.Or(st.LastError, problem)
 		}
 		for kind, at := range v.lanes[i] {
@@ -453,9 +458,9 @@ func (s *shard) stats(st *Stats) {
 	st.Down = s.down()
 	st.Unkept = s.expiry.skipped()
 	st.InFlight, st.Limit = s.writes.InFlight()
-	s.books.mu.Lock()
-	st.DeadLetters = maps.Clone(s.books.deadLetters)
-	s.books.mu.Unlock()
+	s.counters.mu.Lock()
+	st.DeadLetters = maps.Clone(s.counters.deadLetters)
+	s.counters.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Written, st.Lines, st.Retries = s.took[critical]+s.took[live]+s.took[backfill], s.took[own], s.retries
