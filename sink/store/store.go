@@ -7,7 +7,14 @@
 // needs to know nothing else of it.
 //
 // The contract does not ask a store for order, for transactions or for a
-// delete. It asks that a row written twice is one row.
+// delete. It asks that a row written twice is one row. Two pings are the same row
+// if cell, device, late, rider, ts and [pingline.Entry.Nano] are the same; two
+// points if name, tags and At are. Of the same row with other content the one
+// written last stays.
+//
+// A log of an earlier version can hold a ready line: an entry with Line and
+// without ping or point. A store that does not speak InfluxDB's line protocol
+// keeps its text, or refuses it as a bad row; it must not panic.
 package store
 
 import (
@@ -17,7 +24,9 @@ import (
 	"pingline"
 )
 
-// Store encodes rows and writes batches of them. Safe for concurrent use.
+// Store encodes rows and writes batches of them. It is safe for concurrent use,
+// also beside other Stores of the same place: several shards or routes may name
+// one.
 type Store interface {
 	// AppendRow appends e, a ping or a point, as one row. It depends on e alone,
 	// does not keep it, and never fails: a row that the store would not take is
@@ -26,9 +35,9 @@ type Store interface {
 	AppendRow(dst []byte, e *pingline.Entry) []byte
 
 	// Write makes one attempt to make rows durable and returns nil if all of them
-	// are. Any other error is a *Refusal, or ctx's if that ended; some rows may be
-	// stored then. A row that is stored already is replaced by itself. Write keeps
-	// nothing of rows. Without any rows it finds out whether a write would be taken.
+	// are. Any other error wraps a *Refusal, or ctx's error if that ended, before or
+	// during the write; some rows may be stored then. Write neither keeps nor changes
+	// rows. Without any rows it finds out whether a write would be taken.
 	Write(ctx context.Context, rows Rows) error
 
 	// Close lets go of connections, once nothing is being written or read.
@@ -53,14 +62,15 @@ type Reader interface {
 	// Apart is stored, [0, 999999]. Rows of one series (cell, device, late, rider)
 	// come in order of time, or in the opposite order if q.Newest. Rows of other
 	// writers that have no position are left out. Memory does not grow with the
-	// number of points.
+	// number of points. A place that is empty has none, and that is no error; any
+	// other error says why the store cannot be read, or is ctx's.
 	Points(ctx context.Context, q Query, each func(e *pingline.Entry, nano int64) error) error
 }
 
 // Query selects stored pings: those with From <= ts < To.
 type Query struct {
 	From, To int64  // ms since 1970
-	FromNano int64  // ns of From's ms to leave out, [0, 999999]
+	FromNano int64  // of From's ms only points from this ns on, [0, 999999]
 	Rider    string // "" means every rider
 	Device   string // "" means every device, and none
 

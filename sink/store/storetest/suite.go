@@ -33,19 +33,20 @@ type Place struct {
 	// Intruder is the same place by wrong credentials.
 	Intruder store.Store
 
-	// Kill ends the server without warning and Restart brings it up again; Freeze
-	// stops it from answering and Thaw ends that.
+	// Kill ends the server without warning, or makes writes fail in another way, and
+	// Restart brings it up again; Freeze stops it from answering and Thaw ends that.
 	Kill, Restart, Freeze, Thaw func() error
 
-	// Points returns how many points of a name are stored.
+	// Points returns how many points of a name are stored. A store that is no Reader
+	// must have it, and counts pings by the name "" as well.
 	Points func(ctx context.Context, name string) (int, error)
 }
 
 // patience is how long a store may take on a busy machine.
 const patience = 5 * time.Minute
 
-// Run holds a store to the contract. open returns an empty place, a new one each
-// time; it is called once for each test.
+// Run holds a store to the contract. open returns an empty place that can be
+// written to at once, a new one each time; it is called once for each test.
 func Run(t *testing.T, open func(t *testing.T) Place) {
 	for _, tt := range []struct {
 		name string
@@ -54,6 +55,8 @@ func Run(t *testing.T, open func(t *testing.T) Place) {
 		{"rows depend on the entry alone", testRows},
 		{"entries are read back as they were written", testReadBack},
 		{"written twice is stored once", testTwice},
+		{"of a row written twice the last content stays", testLastWins},
+		{"a row of an earlier version", testReadyLine},
 		{"many write at once", testAtOnce},
 		{"queries select and page", testQueries},
 		{"points are stored beside pings", testPoints},
@@ -77,7 +80,7 @@ func Run(t *testing.T, open func(t *testing.T) Place) {
 
 // rows encodes entries for a store.
 func rows(s store.Store, list []pingline.Entry) store.Rows {
-	var r store.Rows
+	r := store.Rows{Bytes: make([]byte, 0, 256*len(list))}
 	for i := range list {
 		r.Bytes = s.AppendRow(r.Bytes, &list[i])
 		r.N++
@@ -90,8 +93,13 @@ func write(t *testing.T, s store.Store, list []pingline.Entry) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := s.Write(ctx, rows(s, list)); err != nil {
+	r := rows(s, list)
+	before := bytes.Clone(r.Bytes)
+	if err := s.Write(ctx, r); err != nil {
 		t.Fatalf("write of %d rows: %v", len(list), err)
+	}
+	if !bytes.Equal(r.Bytes, before) {
+		t.Error("Write has changed the rows that it was given")
 	}
 }
 
@@ -148,7 +156,12 @@ func testRows(t *testing.T, p *Place) {
 	long := pingline.Entry{Verdict: pingline.Accepted}
 	name := string(bytes.Repeat([]byte("n"), pingline.MaxName))
 	long.Rider, long.Device, long.Trip, long.At = name, name, name, Recently
-	for _, e := range append(Fleet(1, 200), long, point("p", 1)) {
+	full := point("p", 1)
+	full.Point.Fields = append(full.Point.Fields, pingline.Text("full", string(bytes.Repeat([]byte{'"'}, 1800))))
+	if err := full.Point.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range append(Fleet(1, 200), long, point("p", 1), full) {
 		before := e
 		one := p.Store.AppendRow(nil, &e)
 		two := p.Store.AppendRow([]byte("x"), &e)
@@ -171,8 +184,51 @@ func testReadBack(t *testing.T, p *Place) {
 			list[i].Cell = 0
 		}
 	}
+	for i, e := range []pingline.Entry{list[0], list[1]} { // 0 is not unknown, and a name begins another
+		e.Rider, e.At, e.Known = list[0].Rider+"x", Recently+int64(i), 0
+		for k := range pingline.Numbers {
+			e.SetOptional(1<<k, 0)
+		}
+		list = append(list, e)
+	}
+	far := list[0]
+	far.Rider, far.At, far.Altitude, far.Known = "far", -1, -1e5, pingline.HasAltitude
+	far.Numbers()[0], far.Numbers()[1], far.Numbers()[2], far.Numbers()[4] = 0, 0, 0, 0
+	list = append(list, far)
 	write(t, p.Store, list)
 	same(t, read(t, r, store.All()), list)
+}
+
+// testLastWins writes a row, and then the same row with other content.
+func testLastWins(t *testing.T, p *Place) {
+	r := p.reader(t)
+	list := Fleet(12, 50)
+	write(t, p.Store, list)
+	for i := range list {
+		list[i].Skipped += 7
+		list[i].Trip = "changed"
+	}
+	write(t, p.Store, append(slices.Clone(list), list[:10]...)) // some twice in one write
+	same(t, read(t, r, store.All()), list)
+}
+
+// testReadyLine writes a row of an earlier version beside pings: the store takes it
+// or refuses it, and the pings are stored.
+func testReadyLine(t *testing.T, p *Place) {
+	line := pingline.Entry{Kind: pingline.Self, Line: fmt.Sprintf("pingline_ready,node=a up=1i %d", Recently)}
+	if n := len(p.Store.AppendRow(nil, &line)); n == 0 || n > store.MaxRow {
+		t.Fatalf("its row has %d bytes", n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := p.Store.Write(ctx, rows(p.Store, []pingline.Entry{line})); err != nil {
+		refusalOf(t, err, store.BadRows)
+	}
+	list := Fleet(13, 10)
+	write(t, p.Store, list)
+	if r, ok := p.Store.(store.Reader); ok {
+		same(t, read(t, r, store.All()), list)
+	}
 }
 
 func testTwice(t *testing.T, p *Place) {
@@ -272,6 +328,30 @@ func testQueries(t *testing.T, p *Place) {
 		}
 		same(t, got, pick(func(e *pingline.Entry) bool { return e.Rider == "crowd" }))
 	})
+	t.Run("each series is in order", func(t *testing.T) {
+		for _, newest := range []bool{false, true} {
+			last := make(map[string]int64)
+			err := r.Points(t.Context(), store.Query{From: whole.From, To: whole.To, Newest: newest}, func(e *pingline.Entry, nano int64) error {
+				key := e.Rider + " " + series(e)
+				at := e.At*pingline.NanosPerMilli + nano
+				if before, ok := last[key]; ok && (newest && at > before || !newest && at < before) {
+					return fmt.Errorf("newest first %v: %s has %d behind %d", newest, key, at, before)
+				}
+				last[key] = at
+				return nil
+			})
+			if err != nil || len(last) < 10 {
+				t.Errorf("%d series, %v", len(last), err)
+			}
+		}
+	})
+	t.Run("a read that is called off", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.Points(ctx, whole, func(*pingline.Entry, int64) error { return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("the error is %v, want that it was called off", err)
+		}
+	})
 	t.Run("a caller who has had enough", func(t *testing.T) {
 		enough, calls := errors.New("enough"), 0
 		err := r.Points(t.Context(), whole, func(*pingline.Entry, int64) error { calls++; return enough })
@@ -299,6 +379,15 @@ func testPoints(t *testing.T, p *Place) {
 	}
 	write(t, p.Store, list)
 	write(t, p.Store, list[150:])
+	_, reads := p.Store.(store.Reader)
+	if !reads && p.Points == nil {
+		t.Fatal("a store that cannot be queried needs Points, or the suite cannot see what is stored")
+	}
+	if !reads {
+		if n, err := p.Points(t.Context(), ""); err != nil || n != len(pings) {
+			t.Errorf("%d pings are stored, %v, want %d", n, err, len(pings))
+		}
+	}
 	if p.Points != nil {
 		if n, err := p.Points(t.Context(), "storetest"); err != nil || n != 100 {
 			t.Errorf("%d points are stored, %v, want 100", n, err)
@@ -315,6 +404,15 @@ func refusalOf(t *testing.T, err error, kind store.Kind) *store.Refusal {
 	r := new(store.Refusal)
 	if !errors.As(err, &r) || r.Kind != kind || r.Err == nil {
 		t.Fatalf("the error is %v (%+v), want a refusal of kind %v", err, r, kind)
+	}
+	if n := len(r.Err.Error()); n > 2<<10 {
+		t.Errorf("the store's words have %d bytes", n)
+	}
+	if kind == store.Configure && (!slices.Contains(store.Stops, r.Reason) || r.Advice == "") {
+		t.Errorf("reason %q is none of %q, or there is no advice: %q", r.Reason, store.Stops, r.Advice)
+	}
+	if kind == store.BadRows && !slices.Contains(store.Reasons, r.Reason) {
+		t.Errorf("reason %q is none of %q", r.Reason, store.Reasons)
 	}
 	return r
 }
@@ -400,6 +498,7 @@ func testKilled(t *testing.T, p *Place) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	refusalOf(t, p.Store.Write(ctx, rows(p.Store, list[100:])), store.Retry)
+	refusalOf(t, p.Store.Write(ctx, store.Rows{}), store.Retry)
 	if err := p.Restart(); err != nil {
 		t.Fatal(err)
 	}
