@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"pingline/sink/store":      {"pingline"},
 	"pingline/tools/arrows":    {},
 	"pingline/tools/skips":     {},
+	"pingline/tools/upgrade":   {"pingline/internal/influxd"},
 	"pingline/track":           {"pingline"},
 	"pingline/track/tracktest": {},
 }

@@ -23,6 +23,7 @@ type api interface {
 	createToken(ctx context.Context, bucket string, read, write bool) (string, error)
 	setRetention(ctx context.Context, bucket string, keep time.Duration) error
 	deleteBefore(ctx context.Context, bucket string, before time.Time) error
+	points(ctx context.Context, bucket string) ([]string, error)
 	mapBucket(ctx context.Context, bucket, database, policy string) error
 }
 

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -119,10 +121,25 @@ func (a *api1) mapBucket(context.Context, string, string, string) error {
 	return fmt.Errorf("not on 1.8: %w", errors.ErrUnsupported)
 }
 
+func (a *api1) points(ctx context.Context, bucket string) (list []string, err error) {
+	db, _, _ := strings.Cut(bucket, "/")
+	ans, err := a.queryIn(ctx, db, "SELECT * FROM /.*/ GROUP BY *")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range ans.Results {
+		for _, s := range r.Series {
+			list = s.appendPoints(list)
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
 func (a *api1) query(ctx context.Context, q string) (*answer, error) { return a.queryIn(ctx, "", q) }
 
 func (a *api1) queryIn(ctx context.Context, db, q string) (*answer, error) {
-	form := url.Values{"q": {q}, "db": {db}}.Encode()
+	form := url.Values{"q": {q}, "db": {db}, "epoch": {"ns"}}.Encode()
 	status, text, err := (*Server)(a).request(ctx, http.MethodPost, "/query", "application/x-www-form-urlencoded", form)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", q, err)
@@ -150,11 +167,37 @@ type answer struct {
 	Error   string
 	Results []struct {
 		Error  string
-		Series []struct {
-			Columns []string
-			Values  [][]json.RawMessage
+		Series []selectedSeries
+	}
+}
+
+// selectedSeries is what InfluxQL answers with of one series.
+type selectedSeries struct {
+	Name    string
+	Tags    map[string]string
+	Columns []string
+	Values  [][]json.RawMessage
+}
+
+// appendPoints writes each row as a point; the first column is its time.
+func (s *selectedSeries) appendPoints(points []string) []string {
+	head := s.Name
+	for _, key := range slices.Sorted(maps.Keys(s.Tags)) {
+		if s.Tags[key] != "" {
+			head += "," + key + "=" + s.Tags[key]
 		}
 	}
+	for _, row := range s.Values {
+		var fields []string
+		for i, v := range row[1:] {
+			if string(v) != "null" {
+				fields = append(fields, s.Columns[i+1]+"="+string(v))
+			}
+		}
+		slices.Sort(fields)
+		points = append(points, head+" "+strings.Join(fields, ",")+" "+string(row[0]))
+	}
+	return points
 }
 
 // cell is the JSON text in a column of the first row, or "".

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -123,6 +124,10 @@ func (a *api2) createToken(ctx context.Context, bucket string, read, write bool)
 	var made struct{ Token string }
 	err = a.call(ctx, http.MethodPost, "/api/v2/authorizations", map[string]any{"orgID": org, "permissions": permissions}, &made)
 	return made.Token, err
+}
+
+func (a *api2) points(context.Context, string) ([]string, error) {
+	return nil, fmt.Errorf("not on 2.x: %w", errors.ErrUnsupported)
 }
 
 func (a *api2) mapBucket(ctx context.Context, bucket, database, policy string) error {

@@ -201,6 +201,17 @@ func (s *Server) DeleteBefore(ctx context.Context, bucket string, before time.Ti
 	return nil
 }
 
+// Points returns all points of a database, sorted, each as line protocol in which
+// values are JSON and times ns: so many that they fit into 1 MiB. On 2.x it returns
+// errors.ErrUnsupported.
+func (s *Server) Points(ctx context.Context, bucket string) ([]string, error) {
+	points, err := s.api.points(ctx, bucket)
+	if err != nil {
+		return nil, fmt.Errorf("influxd: read bucket %q: %w", bucket, err)
+	}
+	return points, nil
+}
+
 // MapBucket has InfluxQL on a 2.x find bucket under database and policy, and
 // under database alone. On 1.8 it returns errors.ErrUnsupported.
 func (s *Server) MapBucket(ctx context.Context, bucket, database, policy string) error {
