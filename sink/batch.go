@@ -20,7 +20,7 @@ type batch struct {
 	ends    []int           // where in rows each ends
 	at      []int64         // ts of each row, ms
 	entries entries         // of the rows, as the log has them
-	keys    []partition.Key // what each row is spread by; none if no other shard can stand in
+	keys    []partition.Key // key that each row is spread by; none if no other shard can stand in
 	fixed   []bool          // rows that no other shard can stand in for, as many as keys
 	taken   []bool          // rows that another shard has taken; none if there are none
 
@@ -29,7 +29,7 @@ type batch struct {
 	damaged uint64       // entries it passes that the log has lost, if its lane counts them
 
 	numbers []int  // of the rows, from 0; not fewer than there are
-	picked  []byte // what pick returned, if it had to copy
+	picked  []byte // the last result of pick, if it had to copy
 
 	counted int // bytes in the account of its lane's shard
 }
@@ -146,7 +146,7 @@ type batcher struct {
 	routes *routeCache
 	store  store.Store // of the lane's shard
 	lane   laneID
-	counts bool                                         // takes on what is damaged
+	counts bool                                         // counts damaged entries
 	total  int                                          // which total counts its kind of entry
 	keyed  bool                                         // notes the key of each row
 	router *router                                      // tells which rows are fixed; needed if keyed
@@ -160,7 +160,7 @@ type batcher struct {
 	done queue.Cursor // behind the last commit that was read to its end
 
 	held    queue.Record // read, but behind said to stop before it; number 0 if there is none
-	seen    uint64       // entries like those of the lane, of all shards, in what was read
+	seen    uint64       // entries like those of the lane, of all shards, in the commits read
 	claimed uint64       // those of the lane among them
 
 	// The commit being read, if open.

@@ -60,7 +60,7 @@ func timeOf(line string) int64 {
 	return at
 }
 
-// resubmit puts back into the log what a replay of all dead letters brings.
+// resubmit appends all dead letters to the log, as a replay does.
 func resubmit(t *testing.T, s *Sink, w *writer) (n int) {
 	t.Helper()
 	if _, err := s.dead.Replay(t.Context(), func(*deadletter.Letter) bool { return true }); err != nil {
@@ -194,7 +194,7 @@ func forgiving(t *testing.T, spoils func(line string) (message string)) (influx 
 	}), rows
 }
 
-// What InfluxDB says is a hint of which rows it means: a minority that has the
+// The error of InfluxDB is a hint of which rows it means: a minority that has the
 // field of a type conflict, or rows from before a time. A hint that is wrong or
 // no help costs next to nothing.
 func TestHintsSaveWrites(t *testing.T) {
@@ -323,7 +323,7 @@ func TestHintsSaveWrites(t *testing.T) {
 	}
 }
 
-// Who may only write is not told the retention by 1.8: then it costs more
+// A user who may only write is not told the retention by 1.8: then it costs more
 // writes, and that is all.
 func TestRetentionThatIsNotTold(t *testing.T) {
 	cfg := withPasswords
@@ -408,7 +408,7 @@ func picky(t *testing.T) (influx *influx.Bucket, right *atomic.Bool, taken func(
 	}
 }
 
-// stoppedBy waits until the operator is told what a shard stands still for.
+// stoppedBy waits until Stats give the reason of a shard's halt.
 func stoppedBy(t *testing.T, s *Sink, reason, note string) {
 	t.Helper()
 	eventually(t, "the operator is told", func() bool {
@@ -446,7 +446,7 @@ func TestTooManyRefusedStopsTheLane(t *testing.T) {
 	}
 }
 
-// Or the operator lets them go; what comes then counts anew.
+// Or the operator lets them go; rows that come then count anew.
 func TestRefusalsAccepted(t *testing.T) {
 	influx, _, taken := picky(t)
 	all, good := everyOther(3000)

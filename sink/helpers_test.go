@@ -28,7 +28,6 @@ var (
 	access      = influxtest.Access
 	testInflux  = influxtest.Open
 	script      = influxtest.Script
-	gunzip      = influxtest.Gunzip
 	lines       = influxtest.Lines
 	stored      = influxtest.Stored
 	sameLines   = influxtest.SameLines
@@ -226,10 +225,10 @@ func cursorAt(t testing.TB, w *writer, next uint64) {
 	}
 }
 
-// rowOf returns what a letter's row is in InfluxDB.
+// rowOf returns the row of a letter in InfluxDB.
 func rowOf(l deadletter.Letter) string { return string(testRows.AppendRow(nil, &l.Entry)) }
 
-// deadLettersOf reads what a sink put aside.
+// deadLettersOf reads the dead letters of a sink.
 func deadLettersOf(t testing.TB, s *Sink) (list []deadletter.Letter) {
 	t.Helper()
 	for l, err := range s.dead.All() {

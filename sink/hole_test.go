@@ -179,7 +179,7 @@ func TestWhenLiveJumps(t *testing.T) {
 	}
 }
 
-// crash is what is left of a process that dies: the cursors on disk, and what
+// crash is the remains of a process that dies: the cursors on disk, and what
 // the store had taken by then.
 type crash struct {
 	cursors []byte
@@ -208,7 +208,7 @@ func TestCrashesAroundJumps(t *testing.T) {
 		if err := w.log.KeepCursors(); err != nil {
 			t.Fatal(err)
 		}
-		// What is taken cannot change meanwhile, so neither can a cursor pass it.
+		// The lines taken cannot change meanwhile, so neither can a cursor pass it.
 		store.mu.Lock()
 		defer store.mu.Unlock()
 		text, err := os.ReadFile(filepath.Join(dir, "cursors"))

@@ -39,7 +39,7 @@ type lane struct {
 	// shard's holes, that of a lane which fills a hole after it.
 	mu        sync.Mutex
 	delivered queue.Cursor // before all that is not delivered, as the log has it
-	extra     uint64       // passed beyond what the batcher counts: by holes, or corrected
+	extra     uint64       // passed beyond the batcher's count: by holes, or corrected
 	inFlight  []*inFlight  // in the order of the log
 }
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What batches take while they wait is in the sink's account, with the copies that
+// The bytes of batches that wait are in the sink's account, with the copies that
 // are being written, and no longer once they are taken.
 func TestMemoryIsAccountedFor(t *testing.T) {
 	wait := make(chan struct{})

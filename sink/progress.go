@@ -46,7 +46,7 @@ type Stats struct {
 	Pings       bool              // pings are spread over it, or a route leads some to it; else it gets our own lines only
 	Written     uint64            // pings it has taken, those of shards it stands in for among them
 	Lines       uint64            // our own lines it has taken, likewise
-	DeadLetters map[string]uint64 // that it refused, whoever's they are, and that were put aside, by reason
+	DeadLetters map[string]uint64 // rows that it refused, of any shard's lanes, or that were set aside, by reason
 	Unkept      uint64            // of those, rows beyond its retention that were counted, and not kept
 	Queued      uint64            // entries that its lanes have not passed: the sum of theirs
 	Lanes       []LaneStats
@@ -55,19 +55,19 @@ type Stats struct {
 	Retries     uint64        // attempts that have to be made again
 	Breaker     int           // Closed, HalfOpen or Open
 	BreakerOpen time.Duration // how long it has not been closed; 0 if it is
-	Down        time.Duration // how long it has not stored what it was given; 0 if it does
+	Down        time.Duration // how long it has not stored the writes it was given; 0 if it does
 	HandedOver  bool          // others stand in for it
 	InFlight    int           // writes under way
 	Limit       int           // how many there may be
 	LastError   string        // why the last attempt failed, or a lane stands still; "" if neither is so
-	Stopped     string        // what an operator must put right, one of Stops; "" if nothing
+	Stopped     string        // the trouble that an operator must put right, one of Stops; "" if nothing
 }
 
 // LaneStats says how far a lane is; backfill includes holes.
 type LaneStats struct {
 	Lane string // critical, live, backfill or own
-	// Queued is how many entries it has not passed. What is not read yet is an
-	// estimate by the lane's part of what was; over all lanes the sum is exact.
+	// Queued is how many entries it has not passed. Of those not read yet it is an
+	// estimate, by the lane's part of those read; over all lanes the sum is exact.
 	Queued uint64
 	Oldest time.Duration // how long the oldest commit it has not passed has waited; 0 if none is known
 	Behind uint64        // how many commits that are
@@ -110,7 +110,7 @@ type progress struct {
 	halts        int       // batches that cannot go on
 	problem      error     // of one of them; nil if there is none
 	reason       string    // one of Stops
-	advice       string    // what to do about it
+	advice       string    // on it, to an operator
 	troubled     time.Time // since when
 	lastReported time.Time
 }

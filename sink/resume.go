@@ -20,8 +20,8 @@ import (
 // A lane's cursor is called sink-<shard>-<lane>; a hole is one called
 // sink-<shard>-hole-<end>, so that both hold the log back from being trimmed.
 // Passed in each counts the entries of the lane that lie before it, since ever.
-// Together, and with what waits, they must make up the log's totals: that every
-// entry has one lane and every lane has passed what it says can so be checked.
+// Together with the entries that wait they make up the log's totals, which checks
+// that every entry has one lane and every lane has passed as many as it says.
 //
 // The layout is a note of the shards, weights and routes that decide which lane an
 // entry belongs to: cursors mean something only with their layout.

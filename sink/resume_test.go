@@ -110,8 +110,8 @@ func TestSetOfShardsChanges(t *testing.T) {
 	}
 }
 
-// What is kept under another set is given up only with what replaces it, in one
-// step.
+// Cursors of another set are given up only together with their replacements, in
+// one step.
 func TestStartingAnewIsOneStep(t *testing.T) {
 	w := testLog(t)
 	w.commit(fleet(1, 100)...)

@@ -226,7 +226,7 @@ func TestRoutesRefused(t *testing.T) {
 	}
 }
 
-// What the log cannot give back is counted once, however many lanes read it.
+// An entry that the log cannot give back is counted once, however many lanes read it.
 func TestLanesCountDamageOnce(t *testing.T) {
 	w := testLog(t)
 	stores := []*recorder{recording(t, nil), recording(t, nil)}

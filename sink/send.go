@@ -94,7 +94,7 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 	n = to.breaker.Most(len(rows))
 	lines := b.pick(rows[:n])
 	l.home.account(b, false)
-	copies := int64(2 * len(lines)) // a copy for the client library, and what is compressed
+	copies := int64(2 * len(lines)) // a copy for the client library, and a compressed one
 	to.memory.Add(copies)
 	defer to.memory.Add(-copies)
 	begun := time.Now()

@@ -18,7 +18,7 @@ type shard struct {
 	Shard
 	cfg        *Config
 	spread     bool // keys are spread over it and others, which may stand in for it
-	routedOnly bool // it gets nothing but what routes name it for
+	routedOnly bool // it gets only entries that routes name it for
 	breaker    *limit.Breaker
 	writes     *limit.Scheduler
 	bytes      int                 // most of a batch

@@ -1,8 +1,8 @@
 // Package sink carries stored pings from the log into stores.
 //
-// Each shard has lanes: readers of the log that each write a part of what the
-// shard is to store, those with events first, what comes late and what an
-// outage left behind while the rest goes on. Which lane an entry belongs to is a
+// Each shard has lanes: readers of the log that each write a part of its pings.
+// Those with events go first; late ones and those that an outage left behind are
+// written beside the rest. Which lane an entry belongs to is a
 // function of the entry, its commit and the configured shards alone, so that
 // every entry has exactly one. A lane's cursor moves only when the store has taken
 // all before it, so that every ping reaches its store at least once, whatever
@@ -44,7 +44,7 @@ import (
 
 // Shard is one place to store pings in.
 type Shard struct {
-	Name  string // unique, [A-Za-z0-9._:@-]; part of what the log keeps, so a renamed shard starts anew
+	Name  string // unique, [A-Za-z0-9._:@-]; part of names in the log, so a renamed shard starts anew
 	Store store.Store
 }
 
@@ -58,7 +58,7 @@ type Config struct {
 	// nil sends all to the first.
 	Spread *partition.Shards
 
-	// Routes sends what has a name here to one of Shards, by index: "location" and
+	// Routes sends entries of these names to one of Shards, by index: "location" and
 	// "event", pings without and with an event; "activity" and "self", our own
 	// lines. Without one, pings are spread and our own lines go to the first.
 	Routes map[string]int
@@ -81,7 +81,7 @@ type Config struct {
 	Timeout     time.Duration // of one write; 0 means 10 s
 	RetryMax    time.Duration // longest wait between two attempts, unless the store asks for more; 0 means 10 s
 	JumpAfter   time.Duration // how far live pings fall behind before the newest go first; 0 means 30 s, negative never
-	Grace       time.Duration // what a write in flight gets at the end; 0 means 5 s
+	Grace       time.Duration // of writes in flight at the end; 0 means 5 s
 
 	DeadLetterDir      string // made if missing
 	DeadLetterMaxBytes int64  // 0 means 1 GiB
@@ -94,7 +94,7 @@ type Config struct {
 	ObserveFreshness func(shard, lane string, seconds float64)
 }
 
-// Sink writes what the log holds to its shards.
+// Sink writes the entries of the log to its shards.
 type Sink struct {
 	cfg    Config
 	router router

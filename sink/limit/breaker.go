@@ -78,7 +78,7 @@ func (i *instant) since() (time.Duration, bool) {
 // a store is restarted: that is no reason to leave it alone for seconds.
 const blipPart = 5
 
-// errSlow is what a slow write looks like to gobreaker.
+// errSlow is the error of a slow write, for gobreaker only.
 var errSlow = errors.New("taken, but slowly")
 
 // NewBreaker returns a closed breaker of the store of that name. It is open for a

@@ -3,7 +3,7 @@
 // A Scheduler says how many writes there are at once and whose turn it is, a
 // Breaker whether the store is worth a write at all. Neither of them decides
 // which rows are kept: a write that may not begin waits or is tried again.
-// Nothing is kept on disk, so a restart begins with what the constants say.
+// Nothing is kept on disk: a restart begins with the constants.
 package limit
 
 import (
