@@ -92,15 +92,6 @@ func entries(t testing.TB, log *queue.Log) (list []pingline.Entry) {
 	}
 }
 
-func stored(list []pingline.Entry) (n int) {
-	for i := range list {
-		if list[i].Stored() {
-			n++
-		}
-	}
-	return n
-}
-
 // job is pings of rider, one a second from at, each far from the one before.
 func job(rider string, at int64, n int) *ingest.Job {
 	j := new(ingest.Job)

@@ -222,7 +222,7 @@ func testReadyLine(t *testing.T, p *Place) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := p.Store.Write(ctx, rows(p.Store, []pingline.Entry{line})); err != nil {
-		refusalOf(t, err, store.BadRows)
+		_ = refusalOf(t, err, store.BadRows)
 	}
 	list := Fleet(13, 10)
 	write(t, p.Store, list)
@@ -497,8 +497,8 @@ func testKilled(t *testing.T, p *Place) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	refusalOf(t, p.Store.Write(ctx, rows(p.Store, list[100:])), store.Retry)
-	refusalOf(t, p.Store.Write(ctx, store.Rows{}), store.Retry)
+	_ = refusalOf(t, p.Store.Write(ctx, rows(p.Store, list[100:])), store.Retry)
+	_ = refusalOf(t, p.Store.Write(ctx, store.Rows{}), store.Retry)
 	if err := p.Restart(); err != nil {
 		t.Fatal(err)
 	}
@@ -507,7 +507,7 @@ func testKilled(t *testing.T, p *Place) {
 		if err == nil {
 			break
 		}
-		refusalOf(t, err, store.Retry)
+		_ = refusalOf(t, err, store.Retry)
 	}
 	if r, ok := p.Store.(store.Reader); ok {
 		same(t, read(t, r, store.All()), list)
