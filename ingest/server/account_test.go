@@ -3,17 +3,10 @@ package server
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"pingline/partition"
 	"pingline/query"
@@ -57,69 +50,5 @@ func TestAccountsCoverTheHeap(t *testing.T) {
 	}
 	if st.InProgress > s.budget.most || st.Reading > s.answers.most {
 		t.Errorf("%+v is beyond the limits", st)
-	}
-}
-
-// packedUnknown are bodies of 6 MiB that do not say how large they are.
-func packedUnknown(t *testing.T) map[string][]byte {
-	text := make([]byte, 6<<20)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range text {
-		text[i] = 'a' + byte(rng.IntN(4))
-	}
-	var z, g bytes.Buffer
-	zw, err := zstd.NewWriter(&z, zstd.WithWindowSize(zstdWindow))
-	if err != nil {
-		t.Fatal(err)
-	}
-	gw := gzip.NewWriter(&g)
-	for _, w := range []io.WriteCloser{zw, gw} {
-		if _, err := io.Copy(w, bytes.NewReader(text)); err != nil || w.Close() != nil {
-			t.Fatal(err)
-		}
-	}
-	gw.Reset(&g) // another member, of nothing: its size is what the trailer says
-	if err := gw.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return map[string][]byte{"zstd": z.Bytes(), "gzip": g.Bytes()}
-}
-
-// A body that is being inflated takes no more than it was charged, its window
-// included.
-func TestInflationsAreCharged(t *testing.T) {
-	for encoding, body := range packedUnknown(t) {
-		t.Run(encoding, func(t *testing.T) {
-			const n, most = 8, 8 << 20
-			var charged, half atomic.Int64
-			goOn := make(chan struct{})
-			before := liveHeap()
-			var wg sync.WaitGroup
-			for range n {
-				wg.Go(func() {
-					calls, stopped := 0, false
-					out, err := inflate(nil, encoding, body, most, func(more int64) error {
-						if calls++; calls > 1 && more > most/2 && !stopped { // behind the window, before the last growth
-							stopped = true
-							half.Add(1)
-							<-goOn
-						}
-						charged.Add(more)
-						return nil
-					})
-					if err != nil || len(out) != 6<<20 {
-						t.Errorf("%d bytes, %v", len(out), err)
-					}
-				})
-			}
-			until(t, "all are half done", func() bool { return half.Load() == n })
-			grown, says := liveHeap()-before, charged.Load()
-			close(goOn)
-			wg.Wait()
-			t.Logf("%d bytes live, %d charged", grown, says)
-			if grown > says+n<<18 {
-				t.Errorf("%d bytes live, %d were charged", grown, says)
-			}
-		})
 	}
 }

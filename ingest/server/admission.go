@@ -11,6 +11,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/inflate"
 )
 
 const (
@@ -154,7 +155,7 @@ func (s *Server) receive(c *fiber.Ctx, x *request) error {
 				return err
 			}
 			room = next
-			x.body = grow(x.body, room)
+			x.body = inflate.Grow(x.body, room)
 		}
 		if size < 0 || len(x.body) >= prefetched { // else it is there already
 			if err := conn.SetReadDeadline(pace.due(len(x.body))); err != nil {

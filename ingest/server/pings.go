@@ -11,6 +11,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/inflate"
 )
 
 // headerLevel says how much is given up, so that a phone can send less often
@@ -194,7 +195,7 @@ func (s *Server) inflate(c *fiber.Ctx, x *request, most int) ([]byte, error) {
 	s.inflates <- struct{}{} // a holder never blocks
 	defer func() { <-s.inflates }()
 	var err error
-	x.inflated, err = inflate(x.inflated[:0], string(encoding), x.body, most, func(n int64) error { return s.charge(x, n) })
+	x.inflated, err = inflate.Body(x.inflated[:0], string(encoding), x.body, most, func(n int64) error { return s.charge(x, n) })
 	return x.inflated, err
 }
 

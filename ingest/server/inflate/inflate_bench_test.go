@@ -1,4 +1,4 @@
-package server
+package inflate
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func BenchmarkInflate(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
 				var err error
-				if dst, err = inflate(dst, encoding, packed, 16<<20, free); err != nil || len(dst) != len(body) {
+				if dst, err = Body(dst, encoding, packed, 16<<20, free); err != nil || len(dst) != len(body) {
 					b.Fatal(err)
 				}
 			}

@@ -1,4 +1,9 @@
-package server
+// Package inflate decompresses the bodies of requests, with bounds: of the result, and
+// of the memory that a sender can make a decompressor take.
+//
+// It promises that memory is charged before it is taken, and that what does not end
+// well is refused. It does not stream: a body and its result are in memory whole.
+package inflate
 
 import (
 	"bytes"
@@ -15,7 +20,7 @@ import (
 	"pingline/ingest/phone"
 )
 
-// inflate returns what body holds under a Content-Encoding: identity, gzip or
+// Body returns what body holds under a Content-Encoding: identity, gzip or
 // zstd, in any case, alone. Several gzip members or zstd frames in a row are one
 // body; anything else behind them is an error, and so are none at all. The
 // result is a copy, in dst's memory if there is room; what dst held is lost.
@@ -25,7 +30,7 @@ import (
 // taken, the window of the decompressor included, and the window is given back.
 // Whatever body is, no more than twice most is allocated besides the window; no
 // goroutine is started.
-func inflate(dst []byte, encoding string, body []byte, most int, charge func(n int64) error) ([]byte, error) {
+func Body(dst []byte, encoding string, body []byte, most int, charge func(n int64) error) ([]byte, error) {
 	in := inflation{dst: dst[:0], most: most, charge: charge}
 	var err error
 	switch strings.ToLower(strings.TrimSpace(encoding)) {
@@ -211,7 +216,7 @@ func (in *inflation) grow(size int) error {
 			return err
 		}
 	}
-	in.dst = grow(in.dst, size)
+	in.dst = Grow(in.dst, size)
 	return nil
 }
 
@@ -224,7 +229,8 @@ func nextSize(size, most int) int {
 	return 2*size + 512
 }
 
-func grow(b []byte, size int) []byte {
+// Grow returns b in memory that has room for size bytes, itself if it has.
+func Grow(b []byte, size int) []byte {
 	if cap(b) >= size {
 		return b
 	}

@@ -1,4 +1,4 @@
-package server
+package inflate
 
 import (
 	"bytes"
@@ -75,7 +75,7 @@ func TestInflateUpToTheLimit(t *testing.T) {
 		for _, n := range []int{0, 1, 511, 512, 513, 1 << 16, most/2 + 1, most - 1, most} {
 			want := noise(n)
 			var err error
-			if dst, err = inflate(dst, p.encoding, p.pack(t, want), most, free); err != nil {
+			if dst, err = Body(dst, p.encoding, p.pack(t, want), most, free); err != nil {
 				t.Errorf("%s of %d bytes: %v", p.name, n, err)
 			}
 			if !bytes.Equal(dst, want) {
@@ -83,7 +83,7 @@ func TestInflateUpToTheLimit(t *testing.T) {
 			}
 		}
 		for _, n := range []int{most + 1, 2 * most, 9 * most} {
-			got, err := inflate(dst, p.encoding, p.pack(t, noise(n)), most, free)
+			got, err := Body(dst, p.encoding, p.pack(t, noise(n)), most, free)
 			if !errors.Is(err, phone.ErrTooLarge) || len(got) > 0 {
 				t.Errorf("%s of %d bytes: %d bytes and error %v, want too large", p.name, n, len(got), err)
 			}
@@ -101,7 +101,7 @@ func TestInflateEncodings(t *testing.T) {
 		{"gzip", gzipped(t, body)}, {"GZIP", gzipped(t, body)}, {" gzip ", gzipped(t, body)},
 		{"zstd", zstded(t, body)}, {"ZStd", zstded(t, body)},
 	} {
-		if got, err := inflate(nil, tt.encoding, tt.body, 1000, free); err != nil || !bytes.Equal(got, body) {
+		if got, err := Body(nil, tt.encoding, tt.body, 1000, free); err != nil || !bytes.Equal(got, body) {
 			t.Errorf("inflate %q = %q, %v", tt.encoding, got, err)
 		}
 	}
@@ -109,7 +109,7 @@ func TestInflateEncodings(t *testing.T) {
 		"br", "deflate", "compress", "x-gzip", "gzip2", "*", "gzip, gzip", "gzip,zstd", "gzip, identity",
 		"identity,gzip", "gzip;q=1", "gzip,", "\x00",
 	} {
-		_, err := inflate(nil, encoding, gzipped(t, body), 1000, free)
+		_, err := Body(nil, encoding, gzipped(t, body), 1000, free)
 		if !errors.Is(err, phone.ErrEncoding) || !strings.Contains(err.Error(), "is not identity, gzip or zstd") {
 			t.Errorf("inflate %q: %v, want unknown encoding", encoding, err)
 		}
@@ -120,7 +120,7 @@ func TestInflateRefusesWhatIsCutOff(t *testing.T) {
 	for _, p := range packers[1:] {
 		packed := p.pack(t, noise(300))
 		for n := range packed {
-			if got, err := inflate(nil, p.encoding, packed[:n], 1000, free); !errors.Is(err, phone.ErrMalformed) || len(got) > 0 {
+			if got, err := Body(nil, p.encoding, packed[:n], 1000, free); !errors.Is(err, phone.ErrMalformed) || len(got) > 0 {
 				t.Errorf("%s cut off at %d of %d bytes gives %d bytes and error %v", p.name, n, len(packed), len(got), err)
 			}
 		}
@@ -134,7 +134,7 @@ func TestInflateNoticesDamage(t *testing.T) {
 		for i := range len(packed) * 8 {
 			damaged := bytes.Clone(packed)
 			damaged[i/8] ^= 1 << (i % 8)
-			got, err := inflate(nil, p.encoding, damaged, 1000, free)
+			got, err := Body(nil, p.encoding, damaged, 1000, free)
 			switch {
 			case err == nil && !bytes.Equal(got, want): // a flipped bit in a header may mean nothing
 				t.Errorf("%s with bit %d flipped gives other bytes and no error", p.name, i)
@@ -159,7 +159,7 @@ func TestInflateErrorsSayWhat(t *testing.T) {
 		{"a cut off gzip", "gzip", gzipped(t, noise(99))[:50], "inflate gzip: unexpected EOF"},
 		{"a zstd window that HTTP does not allow", "zstd", wide, "inflate zstd: window size exceeded"},
 	} {
-		if _, err := inflate(nil, tt.encoding, tt.body, 1000, free); err == nil || err.Error() != tt.want {
+		if _, err := Body(nil, tt.encoding, tt.body, 1000, free); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: error = %v, want %s", tt.name, err, tt.want)
 		}
 	}
@@ -173,15 +173,15 @@ func TestInflateTakesPartsInARow(t *testing.T) {
 		if p.encoding == "zstd" {
 			packed = slices.Concat(skippable, packed, skippable)
 		}
-		got, err := inflate(nil, p.encoding, packed, 8000, free)
+		got, err := Body(nil, p.encoding, packed, 8000, free)
 		if want := append(a, b...); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s in parts gives %d bytes and error %v", p.name, len(got), err)
 		}
-		if _, err := inflate(nil, p.encoding, packed, 7999, free); !errors.Is(err, phone.ErrTooLarge) {
+		if _, err := Body(nil, p.encoding, packed, 7999, free); !errors.Is(err, phone.ErrTooLarge) {
 			t.Errorf("%s in parts: error %v, want too large", p.name, err)
 		}
 		for _, rubbish := range []string{"x", "\x00", strings.Repeat("\x00", 20), "\x1f", "\x1f\x8b", "\x28\xb5\x2f", good} {
-			if _, err := inflate(nil, p.encoding, append(bytes.Clone(packed), rubbish...), 8000, free); !errors.Is(err, phone.ErrMalformed) {
+			if _, err := Body(nil, p.encoding, append(bytes.Clone(packed), rubbish...), 8000, free); !errors.Is(err, phone.ErrMalformed) {
 				t.Errorf("%s with %q behind it: error %v, want malformed", p.name, rubbish, err)
 			}
 		}
@@ -193,7 +193,7 @@ func TestInflateReusesMemory(t *testing.T) {
 	for _, p := range packers {
 		packed := p.pack(t, body)
 		dst := make([]byte, 5, 20_000)
-		got, err := inflate(dst, p.encoding, packed, 1<<20, free)
+		got, err := Body(dst, p.encoding, packed, 1<<20, free)
 		if err != nil || &got[0] != &dst[0] {
 			t.Errorf("%s takes memory of its own, error %v", p.name, err)
 		}
@@ -231,7 +231,7 @@ func bomb(tb testing.TB, n int) []byte {
 
 func TestInflateBombsTakeLittleMemory(t *testing.T) {
 	const most = 16 << 20
-	if got, err := inflate(nil, "gzip", bomb(t, 16), most, free); err != nil || len(got) != most {
+	if got, err := Body(nil, "gzip", bomb(t, 16), most, free); err != nil || len(got) != most {
 		t.Fatalf("a small bomb gives %d bytes and error %v", len(got), err)
 	}
 	gigabyte := bomb(t, 1<<10)
@@ -257,12 +257,12 @@ func TestInflateBombsTakeLittleMemory(t *testing.T) {
 		{"runs in zstd", "zstd", runs, most + most/4 + zstdWindow + small},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := inflate(nil, tt.encoding, []byte("warm up"), most, free); !errors.Is(err, phone.ErrMalformed) {
+			if _, err := Body(nil, tt.encoding, []byte("warm up"), most, free); !errors.Is(err, phone.ErrMalformed) {
 				t.Fatal(err)
 			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := inflate(nil, tt.encoding, tt.body, most, free)
+			_, err := Body(nil, tt.encoding, tt.body, most, free)
 			runtime.ReadMemStats(&after)
 			if !errors.Is(err, phone.ErrTooLarge) || err.Error() != "body is larger than 16777216 bytes when inflated: send it in parts" {
 				t.Errorf("error = %v, want too large", err)
@@ -285,10 +285,10 @@ func TestInflateManyAtOnce(t *testing.T) {
 				want := noise(1 + 997*n)
 				packed := p.pack(t, want)
 				var err error
-				if dst, err = inflate(dst, p.encoding, packed, 1<<20, free); err != nil || !bytes.Equal(dst, want) {
+				if dst, err = Body(dst, p.encoding, packed, 1<<20, free); err != nil || !bytes.Equal(dst, want) {
 					t.Errorf("%s of %d bytes gives %d and error %v", p.name, len(want), len(dst), err)
 				}
-				if dst, err = inflate(dst, p.encoding, packed[:len(packed)/2], 1<<20, free); err == nil {
+				if dst, err = Body(dst, p.encoding, packed[:len(packed)/2], 1<<20, free); err == nil {
 					t.Errorf("half of %s of %d bytes is taken", p.name, len(want))
 				}
 			}
@@ -312,7 +312,7 @@ func FuzzInflate(f *testing.F) {
 	}
 	const most = 4096
 	f.Fuzz(func(t *testing.T, encoding string, body []byte) {
-		got, err := inflate(make([]byte, 0, 64), encoding, body, most, free)
+		got, err := Body(make([]byte, 0, 64), encoding, body, most, free)
 		if err != nil {
 			if !errors.Is(err, phone.ErrMalformed) && !errors.Is(err, phone.ErrTooLarge) && !errors.Is(err, phone.ErrEncoding) {
 				t.Errorf("error of no kind: %v", err)
