@@ -135,7 +135,7 @@ var (
 )
 
 // Check returns an error unless each protocol of a table is complete, and no two
-// have a name or a route in common.
+// have a name or a request in common.
 func Check(table []Protocol) error {
 	names, routes := make(map[string]bool), make(map[string]string)
 	for i := range table {
@@ -153,8 +153,10 @@ func Check(table []Protocol) error {
 			if !routeForm.MatchString(route) {
 				return fmt.Errorf("protocol %s: route %q is not of the form METHOD /path", p.Name, route)
 			}
-			if other, taken := routes[route]; taken {
-				return fmt.Errorf("protocols %s and %s: route %s is of both", other, p.Name, route)
+			for taken, other := range routes {
+				if route == taken || other != p.Name && Overlap(route, taken) {
+					return fmt.Errorf("protocols %s and %s: a request by route %s is of both, by %s", other, p.Name, route, taken)
+				}
 			}
 			routes[route] = p.Name
 		}
@@ -184,4 +186,23 @@ func (p *Protocol) Read(r *Request, to *Pings) error {
 func Route(route string) (method, path string) {
 	method, path, _ = strings.Cut(route, " ")
 	return method, path
+}
+
+// Overlap reports whether there is a request that is by both of two routes.
+func Overlap(a, b string) bool {
+	am, ap := Route(a)
+	bm, bp := Route(b)
+	if am != bm && am != "*" && bm != "*" {
+		return false
+	}
+	as, bs := strings.Split(ap, "/"), strings.Split(bp, "/")
+	if len(as) != len(bs) {
+		return false
+	}
+	for i := range as {
+		if !strings.HasPrefix(as[i], "{") && !strings.HasPrefix(bs[i], "{") && !strings.EqualFold(as[i], bs[i]) {
+			return false
+		}
+	}
+	return true
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,9 @@ func TestCheck(t *testing.T) {
 		{"no routes", []Protocol{fine(func(p *Protocol) { p.Routes = nil })}, "lacks"},
 		{"the same name twice", []Protocol{fine(nil), fine(nil)}, "twice"},
 		{"the same route twice", []Protocol{fine(nil), fine(func(p *Protocol) { p.Name = "other" })}, "of both"},
+		{"a route within the other's", []Protocol{fine(nil), fine(func(p *Protocol) { p.Name, p.Routes = "other", []string{"GET /Fine/all"} })}, "of both"},
+		{"another method", []Protocol{fine(nil), fine(func(p *Protocol) { p.Name, p.Routes = "other", []string{"GET /v1/fine"} })}, ""},
+		{"routes of one protocol that overlap", []Protocol{fine(func(p *Protocol) { p.Routes = []string{"GET /{a}", "GET /b"} })}, ""},
 		{"a route without a method", []Protocol{fine(func(p *Protocol) { p.Routes = []string{"/v1/fine"} })}, "METHOD /path"},
 		{"a method that takes nothing in", []Protocol{fine(func(p *Protocol) { p.Routes = []string{"HEAD /v1/fine"} })}, "METHOD /path"},
 	} {
@@ -126,7 +130,9 @@ func TestOutcome(t *testing.T) {
 	if got := o.Counts(); got != counts {
 		t.Errorf("counts %v, want %v", got, counts)
 	}
-	errs := []Rejection{{1, "rider_id", "missing"}, {2, "", "rate"}, {5, "", "rate of new riders"}}
+	pings.Rejected = append(slices.Grow(pings.Rejected, 8), Rejection{7, "lat", "missing"})
+	rejected := slices.Clone(pings.Rejected)
+	errs := []Rejection{{1, "rider_id", "missing"}, {2, "", "rate"}, {5, "", "rate of new riders"}, {7, "lat", "missing"}}
 	for i, e := range o.Errors() {
 		if e != errs[i] {
 			t.Errorf("error %+v, want %+v", e, errs[i])
@@ -134,5 +140,8 @@ func TestOutcome(t *testing.T) {
 	}
 	if n := len(o.Errors()); n != len(errs) {
 		t.Errorf("%d errors, want %d", n, len(errs))
+	}
+	if !slices.Equal(pings.Rejected, rejected) {
+		t.Errorf("Errors has made the rejected pings %v, were %v", pings.Rejected, rejected)
 	}
 }

@@ -182,7 +182,7 @@ func (d *Draft) checkNames(ping *pingline.Ping) error {
 // Errors returns why pings of the request were rejected, or shed before they were
 // judged, in the order of the request, at most the first MaxRejections.
 func (o *Outcome) Errors() []Rejection {
-	list := o.Pings.Rejected
+	list := slices.Clip(o.Pings.Rejected) // the memory behind it stays as it is
 	if len(o.Shed)+len(o.Over) == 0 {
 		return list
 	}

@@ -127,6 +127,25 @@ func TestTableThatContradictsItself(t *testing.T) {
 	}
 }
 
+// A protocol that would answer in the server's place is refused before it serves.
+func TestRoutesOfTheServerAreItsOwn(t *testing.T) {
+	w, _ := testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{})})
+	for route, own := range map[string]string{
+		"GET /v1/cells": "GET /v1/cells", "GET /healthz": "GET /healthz", "* /V1/Cells": "GET /v1/cells", "GET /v1/{any}": "GET /v1/",
+		"GET /v1/riders/{key}/track": "GET /v1/riders/{id}/track", "GET /v1/riders/r-1/track": "GET /v1/riders/{id}/track", "POST /v1/cells": "", "GET /v1/fence": "",
+	} {
+		p := quiet
+		p.Routes = []string{route}
+		s, err := New(Config{Listen: "127.0.0.1:0", Writer: w, Cells: testCells, Protocols: []phone.Protocol{p}})
+		if s != nil {
+			_ = s.ln.Close()
+		}
+		if (err == nil) != (own == "") || err != nil && !(strings.Contains(err.Error(), route+" takes") && strings.Contains(err.Error(), own)) {
+			t.Errorf("error %v with a protocol by %s, want one that names %q", err, route, own)
+		}
+	}
+}
+
 // A body that breaks off may be whole when it is sent again: no protocol may tell
 // its client that it is done.
 func TestBrokenOffBodiesAreNotDone(t *testing.T) {

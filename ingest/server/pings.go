@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -20,11 +22,20 @@ var headerLevel = []byte("Pingline-Shed-Level")
 
 var levelDigits = [...][]byte{[]byte("0"), []byte("1"), []byte("2"), []byte("3"), []byte("4")}
 
-// phoneRoutes serves the table of protocols.
-func (s *Server) phoneRoutes() {
+// params are the parameters in a path of a route, as Fiber has them.
+var params = regexp.MustCompile(`:([a-z]+)`)
+
+// phoneRoutes serves the table of protocols, or returns an error if a protocol
+// would take requests that are GET of one of the paths in own.
+func (s *Server) phoneRoutes(own []string) error {
 	for i := range s.cfg.Protocols {
 		p := &s.cfg.Protocols[i]
 		for _, route := range p.Routes {
+			for _, o := range own {
+				if o = "GET " + params.ReplaceAllString(o, "{$1}"); phone.Overlap(route, o) {
+					return fmt.Errorf("protocol %s: route %s takes requests of the server's own %s", p.Name, route, o)
+				}
+			}
 			method, path := phone.Route(route)
 			path = strings.NewReplacer("{", ":", "}", "").Replace(path)
 			if method == "*" {
@@ -34,6 +45,7 @@ func (s *Server) phoneRoutes() {
 			}
 		}
 	}
+	return nil
 }
 
 // phone takes in requests of pings in a protocol.

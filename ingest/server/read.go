@@ -34,20 +34,25 @@ const (
 	storeTimeout  = 10 * time.Second
 )
 
-func (s *Server) readRoutes() {
+// readRoutes serves what can be read, and returns the paths for it, served or not.
+func (s *Server) readRoutes() (paths []string) {
 	r := s.reader
-	if r.Latest != nil {
-		s.app.Get("/v1/riders/:id", s.bounded(s.latest))
+	for _, route := range []struct {
+		path   string
+		there  bool
+		answer func(*fiber.Ctx, *reading) error
+	}{
+		{"/v1/riders/:id", r.Latest != nil, s.latest},
+		{"/v1/riders/:id/track", r.Track != nil, s.track},
+		{"/v1/cells", r.Cells != nil, s.cells},
+		{"/v1/partitions", r.Partitions != nil, s.partitions},
+	} {
+		paths = append(paths, route.path)
+		if route.there {
+			s.app.Get(route.path, s.bounded(route.answer))
+		}
 	}
-	if r.Track != nil {
-		s.app.Get("/v1/riders/:id/track", s.bounded(s.track))
-	}
-	if r.Cells != nil {
-		s.app.Get("/v1/cells", s.bounded(s.cells))
-	}
-	if r.Partitions != nil {
-		s.app.Get("/v1/partitions", s.bounded(s.partitions))
-	}
+	return paths
 }
 
 func (s *Server) partitions(c *fiber.Ctx, r *reading) error {

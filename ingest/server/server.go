@@ -173,10 +173,12 @@ func New(cfg Config) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 	})
 	s.app.Use(s.observe)
-	s.phoneRoutes()
 	s.app.Get("/healthz", s.health)
 	s.app.Get("/readyz", s.ready)
-	s.readRoutes()
+	if err := s.phoneRoutes(append(s.readRoutes(), "/healthz", "/readyz")); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
