@@ -59,6 +59,10 @@ type Protocol struct {
 	// phones repeat the first request of their queue until it is answered 2xx, for
 	// ever if need be: for them a request that can never succeed is 2xx as well.
 	Reply func(to *Reply, r *Request, got *Outcome)
+
+	// Repeats says that the phones are such: a request refused for good is answered
+	// 2xx. Otherwise it is answered 4xx, and never 408 or 429.
+	Repeats bool
 }
 
 // Request is what a client sent. All of it is valid until Reply returns, and only

@@ -20,8 +20,9 @@ import (
 // quiet is a protocol whose phones repeat a request until it is answered 2xx: a ping
 // in the query, or a body of "lat,lon" for the rider in a header.
 var quiet = phone.Protocol{
-	Name:   "quiet",
-	Routes: []string{"GET /v1/quiet/{key}", "POST /v1/quiet"},
+	Name:    "quiet",
+	Repeats: true,
+	Routes:  []string{"GET /v1/quiet/{key}", "POST /v1/quiet"},
 	Decode: func(r *phone.Request, to *phone.Pings) error {
 		var d phone.Draft
 		d.SetTime(r.Now.UnixMilli())

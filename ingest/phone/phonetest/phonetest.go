@@ -9,8 +9,10 @@
 //	{"rider_id":"r-1", …
 //
 // The body is all that follows the first blank line. testdata/NAME.want is the
-// expected result in JSON: pings, rejected ones, the error if the request is refused, and
-// the reply if every valid ping is accepted. With PHONETEST_UPDATE=1 in the
+// expected result in JSON: pings, rejected ones, the error if the request is refused,
+// the reply if every valid ping is accepted, and the reply to mixed verdicts.
+// testdata/refusals.want has the replies to requests refused for good before their
+// body is read. With PHONETEST_UPDATE=1 in the
 // environment Run writes these files; read them before you commit them.
 //
 // The suite shows that a protocol is pure, keeps its bounds and never panics. It
@@ -27,7 +29,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -62,27 +63,73 @@ func Run(t *testing.T, p phone.Protocol) {
 	for i := range list {
 		c := &list[i]
 		t.Run(c.name, func(t *testing.T) {
-			t.Run("golden", func(t *testing.T) { golden(t, &p, c) })
-			t.Run("again", func(t *testing.T) { again(t, &p, c) })
-			t.Run("at once", func(t *testing.T) { atOnce(t, &p, c) })
-			t.Run("too many pings", func(t *testing.T) { tooMany(t, &p, c) })
-			t.Run("broken", func(t *testing.T) { broken(t, &p, c) })
-			t.Run("cost", func(t *testing.T) { cost(t, &p, c) })
-			t.Run("refused", func(t *testing.T) { refused(t, &p, c) })
+			for name, hold := range holds {
+				t.Run(name, func(t *testing.T) { hold(t, &p, c) })
+			}
 		})
 	}
+	t.Run("refusals", func(t *testing.T) { goldenRefusals(t, &p, list) })
+	t.Run("signs", func(t *testing.T) { signs(t, &p, list) })
 	t.Run("nesting", func(t *testing.T) { nesting(t, &p, list) })
 }
 
-// Fuzz decodes what f makes of the requests in testdata.
+// holds are the checks of each request.
+var holds = map[string]func(testing.TB, *phone.Protocol, *testCase){
+	"golden": golden, "again": again, "at once": atOnce, "too many pings": tooMany, "broken": broken, "cost": cost,
+	"refused": refused, "outcomes": outcomes, "growth": growth, "later": later, "goroutines": leftBehind, "route": routed,
+}
+
+// routed checks that c comes by one of the routes.
+func routed(t testing.TB, p *phone.Protocol, c *testCase) {
+	if !slices.ContainsFunc(p.Routes, func(route string) bool { return phone.Overlap(c.in.Method+" "+c.in.Path, route) }) {
+		t.Errorf("%s %s comes by none of the routes %v", c.in.Method, c.in.Path, p.Routes)
+	}
+}
+
+// signs checks that there are pings on both sides of the equator and of Greenwich:
+// a protocol that loses a sign is found out.
+func signs(t testing.TB, p *phone.Protocol, list []testCase) {
+	var pings phone.Pings
+	var north, south, east, west bool
+	for i := range list {
+		r := list[i].in
+		_ = p.Read(&r, &pings)
+		for _, ping := range pings.List {
+			north, south = north || ping.LatE7 > 0, south || ping.LatE7 < 0
+			east, west = east || ping.LonE7 > 0, west || ping.LonE7 < 0
+		}
+	}
+	if !north || !south || !east || !west {
+		t.Errorf("testdata has pings north %v, south %v, east %v, west %v: want all of them", north, south, east, west)
+	}
+}
+
+// Fuzz decodes and answers what f makes of the requests in testdata, and holds it to
+// the bounds. A header is lines "Name: value".
 func Fuzz(f *testing.F, p phone.Protocol) {
+	rng := rand.New(rand.NewPCG(1, 2))
 	for _, c := range cases(f) {
-		f.Add(c.in.Method, c.in.Path, c.in.Query, c.in.Body)
+		var header bytes.Buffer
+		_ = c.in.Header.(http.Header).Write(&header)
+		f.Add(c.in.Method, c.in.Path, c.in.Query, header.String(), c.in.Body)
+		for range 8 {
+			f.Add(c.in.Method, c.in.Path, string(mutate(rng, []byte(c.in.Query))), string(mutate(rng, header.Bytes())), mutate(rng, c.in.Body))
+		}
 	}
 	var pings phone.Pings
-	f.Fuzz(func(t *testing.T, method, path, query string, body []byte) {
-		r := phone.Request{Method: method, Path: path, Query: query, Body: body, Header: http.Header{}, Now: Now, Limits: limits()}
-		decode(t, &p, &r, &pings)
+	f.Fuzz(func(t *testing.T, method, path, query, lines string, body []byte) {
+		header := http.Header{}
+		for line := range strings.Lines(lines) {
+			name, value, _ := strings.Cut(line, ":")
+			header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		}
+		r := phone.Request{Method: method, Path: path, Query: query, Body: body, Header: header, Now: Now, Limits: limits()}
+		held(t, &p, &r, "the request")
+		err := decode(t, &p, &r, &pings)
+		reply(t, &p, &r, &pings, err)
+		if err == nil {
+			word(t, &p, &r, mixed(&pings))
+		}
 	})
 }
 
@@ -136,7 +183,7 @@ func parse(text []byte) (r phone.Request, err error) {
 }
 
 // table checks what is said of p itself.
-func table(t *testing.T, p *phone.Protocol) {
+func table(t testing.TB, p *phone.Protocol) {
 	if err := phone.Check([]phone.Protocol{*p}); err != nil {
 		t.Error(err)
 	}
@@ -150,9 +197,10 @@ func table(t *testing.T, p *phone.Protocol) {
 }
 
 // decode decodes r and checks what holds for every result.
-func decode(t *testing.T, p *phone.Protocol, r *phone.Request, to *phone.Pings) error {
+func decode(t testing.TB, p *phone.Protocol, r *phone.Request, to *phone.Pings) error {
 	t.Helper()
 	body := bytes.Clone(r.Body)
+	checkBound(t, p, r)
 	most, _ := p.Most(r)
 	err := p.Read(r, to)
 	if !bytes.Equal(body, r.Body) {
@@ -173,7 +221,7 @@ func decode(t *testing.T, p *phone.Protocol, r *phone.Request, to *phone.Pings) 
 }
 
 // check checks that pings are in order, counted and valid.
-func check(t *testing.T, r *phone.Request, to *phone.Pings) {
+func check(t testing.TB, r *phone.Request, to *phone.Pings) {
 	t.Helper()
 	rejected := 0
 	to.EachReason(func(_ string, n int) { rejected += n })
@@ -202,22 +250,11 @@ func check(t *testing.T, r *phone.Request, to *phone.Pings) {
 }
 
 // reply words the answer to r, every valid ping being accepted.
-func reply(t *testing.T, p *phone.Protocol, r *phone.Request, pings *phone.Pings, err error) phone.Reply {
+func reply(t testing.TB, p *phone.Protocol, r *phone.Request, pings *phone.Pings, err error) phone.Reply {
 	t.Helper()
-	got := phone.Outcome{Err: err, Pings: pings, Judged: make([]pingline.Verdict, len(pings.List)), MaxError: 10, AccuracyCap: 50}
-	for i := range got.Judged {
-		got.Judged[i] = pingline.Accepted
-	}
-	to := phone.Reply{Status: http.StatusOK, Body: make([]byte, 0, 8)}
-	p.Reply(&to, r, &got)
-	final := to.Status >= 200 && to.Status < 300 || to.Status >= 400 && to.Status < 500
-	if !final || to.Status == http.StatusTooManyRequests || to.Status == http.StatusRequestTimeout {
-		t.Errorf("reply with status %d to a request that is done (%v)", to.Status, err)
-	}
-	if (to.ContentType == "application/json") && !json.Valid(to.Body) {
-		t.Errorf("reply that is no JSON: %q", to.Body)
-	}
-	return to
+	got := outcome(pings, func(int) pingline.Verdict { return pingline.Accepted })
+	got.Err = err
+	return word(t, p, r, got)
 }
 
 // result is what a file .want holds.
@@ -225,12 +262,18 @@ type result struct {
 	Pings    []ping            `json:"pings"`
 	Rejected []phone.Rejection `json:"rejected,omitempty"`
 	Error    string            `json:"error,omitempty"`
-	Reply    struct {
-		Status      int    `json:"status"`
-		ContentType string `json:"content_type,omitempty"`
-		Body        string `json:"body"`
-	} `json:"reply"`
+	Reply    answer            `json:"reply"`
+	Mixed    *answer           `json:"mixed,omitempty"`
 }
+
+// answer is a reply of a result.
+type answer struct {
+	Status      int    `json:"status"`
+	ContentType string `json:"content_type,omitempty"`
+	Body        string `json:"body"`
+}
+
+func answerOf(to phone.Reply) answer { return answer{to.Status, to.ContentType, string(to.Body)} }
 
 // ping is a ping of a result. A number that is unknown is not there.
 type ping struct {
@@ -255,7 +298,7 @@ func pingOf(p *pingline.Ping) ping {
 }
 
 // golden compares with testdata.
-func golden(t *testing.T, p *phone.Protocol, c *testCase) {
+func golden(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	r := c.in
 	err := decode(t, p, &r, &pings)
@@ -267,7 +310,35 @@ func golden(t *testing.T, p *phone.Protocol, c *testCase) {
 	if err != nil {
 		got.Error = err.Error()
 	}
-	got.Reply.Status, got.Reply.ContentType, got.Reply.Body = to.Status, to.ContentType, string(to.Body)
+	got.Reply = answerOf(to)
+	if len(pings.List) > 0 {
+		a := answerOf(word(t, p, &r, mixed(&pings)))
+		got.Mixed = &a
+	}
+	compare(t, c.name, got)
+}
+
+// goldenRefusals compares the replies to requests that are refused before their body
+// is there, by the first request of testdata for each method and path.
+func goldenRefusals(t testing.TB, p *phone.Protocol, list []testCase) {
+	got := make(map[string]map[int]answer)
+	for i := range list {
+		c := &list[i]
+		by := c.in.Method + " " + c.in.Path
+		if got[by] != nil {
+			continue
+		}
+		got[by] = make(map[int]answer)
+		for _, err := range refusals {
+			got[by][phone.Status(err)] = answerOf(refusal(t, p, c, err))
+		}
+	}
+	compare(t, "refusals", got)
+}
+
+// compare compares with testdata/name.want.
+func compare(t testing.TB, name string, got any) {
+	t.Helper()
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
@@ -275,7 +346,7 @@ func golden(t *testing.T, p *phone.Protocol, c *testCase) {
 	if err := enc.Encode(got); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join("testdata", c.name+".want")
+	file := filepath.Join("testdata", name+".want")
 	if os.Getenv("PHONETEST_UPDATE") != "" {
 		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
@@ -292,7 +363,7 @@ func golden(t *testing.T, p *phone.Protocol, c *testCase) {
 
 // again decodes into memory that held the pings of another request: Decode is a
 // pure function of the request.
-func again(t *testing.T, p *phone.Protocol, c *testCase) {
+func again(t testing.TB, p *phone.Protocol, c *testCase) {
 	var fresh, used phone.Pings
 	r := c.in
 	err := decode(t, p, &r, &fresh)
@@ -311,7 +382,7 @@ func again(t *testing.T, p *phone.Protocol, c *testCase) {
 }
 
 // atOnce decodes the same in several goroutines, for the race detector.
-func atOnce(t *testing.T, p *phone.Protocol, c *testCase) {
+func atOnce(t testing.TB, p *phone.Protocol, c *testCase) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -327,7 +398,7 @@ func atOnce(t *testing.T, p *phone.Protocol, c *testCase) {
 }
 
 // tooMany allows fewer pings than there are.
-func tooMany(t *testing.T, p *phone.Protocol, c *testCase) {
+func tooMany(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	r := c.in
 	if decode(t, p, &r, &pings) != nil {
@@ -343,7 +414,7 @@ func tooMany(t *testing.T, p *phone.Protocol, c *testCase) {
 
 // broken decodes what is left of a request that is cut off, and requests with
 // bytes changed.
-func broken(t *testing.T, p *phone.Protocol, c *testCase) {
+func broken(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	rng := rand.New(rand.NewPCG(1, uint64(len(c.in.Body))))
 	try := func(r phone.Request) {
@@ -365,14 +436,25 @@ func broken(t *testing.T, p *phone.Protocol, c *testCase) {
 	}
 }
 
-// mutate changes up to four bytes of a copy of b.
+// words are what a parser may wait for: the keys of a ping, and values.
+var words = func() []string {
+	list := []string{"null", "lat,lon", "true", "NaN", "Inf", "1e999", "-1", "2026-01-02T03:04:05Z"}
+	for f := phone.Rider; f <= phone.Trip; f++ {
+		list = append(list, f.String())
+	}
+	return list
+}()
+
+// mutate changes up to four bytes of a copy of b, or adds words.
 func mutate(rng *rand.Rand, b []byte) []byte {
-	const often = "\x00\xff\"\\{}[],:&=%+-.e0123456789 \n"
+	const often = "\x00\xff\"\\{}[],:;/_<>&=%+-.0123456789 \nabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	b = bytes.Clone(b)
 	for range rng.IntN(5) {
 		at := rng.IntN(len(b) + 1)
 		c := often[rng.IntN(len(often))]
 		switch {
+		case rng.IntN(4) == 0:
+			b = slices.Insert(b, at, []byte(words[rng.IntN(len(words))])...)
 		case rng.IntN(3) == 0:
 			b = slices.Insert(b, at, c)
 		case at == len(b):
@@ -386,7 +468,7 @@ func mutate(rng *rand.Rand, b []byte) []byte {
 }
 
 // cost measures what Decode allocates when the memory of pings is there.
-func cost(t *testing.T, p *phone.Protocol, c *testCase) {
+func cost(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	r := c.in
 	_ = p.Read(&r, &pings)
@@ -396,42 +478,17 @@ func cost(t *testing.T, p *phone.Protocol, c *testCase) {
 	}
 }
 
-// refused asks for the reply to requests that the server refuses for good, some
-// before their body is there.
-func refused(t *testing.T, p *phone.Protocol, c *testCase) {
-	var none phone.Pings
-	for _, kind := range []error{phone.ErrMalformed, phone.ErrTooLarge, phone.ErrEncoding} {
-		r := c.in
-		none.Reset(r.Limits, r.Now)
-		reply(t, p, &r, &none, &phone.Error{Kind: kind, Text: "a \"test\"\n"})
-		r.Body = nil
-		reply(t, p, &r, &none, &phone.Error{Kind: kind, Text: "a test"})
-	}
-}
-
 // nesting decodes bodies that are deep, long or repetitive, by the routes of the
 // cases, and checks that they take no more memory than Bound says.
-func nesting(t *testing.T, p *phone.Protocol, list []testCase) {
+func nesting(t testing.TB, p *phone.Protocol, list []testCase) {
 	const n = 50_000
 	var pings phone.Pings
 	for _, piece := range []string{"[", "{", `{"a":`, `[{"a":[`, "<a>", "(", "a=b&", "%", "0", "\n", ",", `"`, "\\", " ", "\xff", "\x00"} {
 		for i := range list {
 			r := list[i].in
 			r.Body = bytes.Repeat([]byte(piece), n)
-			count, more := p.Most(&r)
-			limit := int64(min(count, r.Limits.MaxPings))*pingBytes + int64(more) + requestBytes + int64(phone.MaxRejections*pingBytes)
-			if took := allocated(func() { decode(t, p, &r, &pings) }) - int64(len(r.Body)); took > limit {
-				t.Errorf("%s with a body of %d × %q takes %d bytes, Bound allows %d", list[i].name, n, piece, took, limit)
-			}
+			held(t, p, &r, fmt.Sprintf("%s with a body of %d × %q", list[i].name, n, piece))
+			decode(t, p, &r, &pings)
 		}
 	}
-}
-
-// allocated returns how many bytes f allocates. decode clones the body once.
-func allocated(f func()) int64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return int64(after.TotalAlloc - before.TotalAlloc)
 }

@@ -1,0 +1,168 @@
+package phonetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"pingline"
+	"pingline/ingest/phone"
+)
+
+// outcome returns what became of pings of which each is judged as judge says.
+func outcome(pings *phone.Pings, judge func(i int) pingline.Verdict) *phone.Outcome {
+	mine := *pings
+	mine.List, mine.Index, mine.Rejected = slices.Clone(pings.List), slices.Clone(pings.Index), slices.Clone(pings.Rejected)
+	got := &phone.Outcome{Pings: &mine, Judged: make([]pingline.Verdict, len(mine.List)), MaxError: 10, AccuracyCap: 50}
+	for i := range got.Judged {
+		got.Judged[i] = judge(i)
+	}
+	return got
+}
+
+// mixed returns an outcome with every verdict in turn. If there are three pings or
+// more, the second is over its rider's rate; the first to be shed is of a track too
+// many.
+func mixed(pings *phone.Pings) *phone.Outcome {
+	turn := []pingline.Verdict{pingline.Held, pingline.Shed, pingline.Redundant, pingline.Accepted, pingline.Duplicate}
+	got := outcome(pings, func(i int) pingline.Verdict { return turn[i%len(turn)] })
+	if q := got.Pings; len(q.List) >= 3 {
+		got.Shed = append(got.Shed, q.Index[1])
+		q.List, q.Index = slices.Delete(q.List, 1, 2), slices.Delete(q.Index, 1, 2)
+		got.Judged = got.Judged[:len(q.List)]
+	}
+	if at := slices.Index(got.Judged, pingline.Shed); at >= 0 {
+		got.Over = append(got.Over, int32(at))
+	}
+	return got
+}
+
+// word has Reply word an outcome, and checks what holds for every reply.
+func word(t testing.TB, p *phone.Protocol, r *phone.Request, got *phone.Outcome) phone.Reply {
+	t.Helper()
+	was := outcome(got.Pings, func(i int) pingline.Verdict { return got.Judged[i] })
+	was.Shed, was.Over, was.Err = slices.Clone(got.Shed), slices.Clone(got.Over), got.Err
+	was.MaxError, was.AccuracyCap = got.MaxError, got.AccuracyCap
+	body := bytes.Clone(r.Body)
+	to := phone.Reply{Status: http.StatusOK, Body: make([]byte, 0, 8)}
+	p.Reply(&to, r, got)
+	now, before := got.Pings, was.Pings
+	if !slices.Equal(got.Judged, was.Judged) || !slices.Equal(got.Shed, was.Shed) || !slices.Equal(got.Over, was.Over) ||
+		!slices.Equal(now.List, before.List) || !slices.Equal(now.Index, before.Index) || !slices.Equal(now.Rejected, before.Rejected) ||
+		now.Received != before.Received || !errors.Is(got.Err, was.Err) || got.MaxError != was.MaxError || got.AccuracyCap != was.AccuracyCap {
+		t.Errorf("Reply has changed the outcome to %+v, was %+v", got, was)
+	}
+	if !bytes.Equal(body, r.Body) {
+		t.Error("Reply has changed the body of the request")
+	}
+	checkStatus(t, p, got, to.Status)
+	if to.ContentType == "application/json" && !json.Valid(to.Body) {
+		t.Errorf("reply that is no JSON: %q", to.Body)
+	}
+	if strings.ContainsAny(to.ContentType, "\r\n") {
+		t.Errorf("content type %q has a line break", to.ContentType)
+	}
+	if most := mostReply(r, got); len(to.Body) > most {
+		t.Errorf("reply of %d bytes to a request of %d with %d pings, want %d at most", len(to.Body), size(r), got.Pings.Received, most)
+	}
+	return to
+}
+
+// checkStatus checks that the status of a reply tells the client that its request
+// is done: the answers to what has to be sent again are the server's.
+func checkStatus(t testing.TB, p *phone.Protocol, got *phone.Outcome, status int) {
+	t.Helper()
+	done := status >= 200 && status < 300
+	final := done || status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout
+	switch {
+	case !final:
+		t.Errorf("reply with status %d to a request that is done (%v)", status, got.Err)
+	case !done && len(got.Judged) > 0:
+		t.Errorf("reply with status %d to pings with verdicts %v, want 2xx: all of them are final", status, got.Judged)
+	case !done && got.Err == nil && got.Pings.Received == 0:
+		t.Errorf("reply with status %d to a request without a position, which is no error", status)
+	case got.Err != nil && done != p.Repeats:
+		t.Errorf("reply with status %d to a request refused for good (%v), its phones repeat until 2xx: %v", status, got.Err, p.Repeats)
+	}
+}
+
+// size is how long a request is, without its header.
+func size(r *phone.Request) int { return len(r.Body) + len(r.Query) + len(r.Path) }
+
+// mostReply is how long a reply may be.
+func mostReply(r *phone.Request, got *phone.Outcome) int {
+	n := 4<<10 + 2*size(r) + 64*got.Pings.Received
+	for _, e := range got.Errors() {
+		n += 128 + 6*len(e.Reason)
+	}
+	if got.Err != nil {
+		n += 6 * len(got.Err.Error())
+	}
+	return n
+}
+
+// outcomes words the reply to every verdict there is, alone and among others.
+func outcomes(t testing.TB, p *phone.Protocol, c *testCase) {
+	var pings phone.Pings
+	r := c.in
+	if decode(t, p, &r, &pings) != nil {
+		return
+	}
+	twice := func(name string, fresh func() *phone.Outcome) {
+		defer func() {
+			if e := recover(); e != nil {
+				t.Errorf("Reply panics when pings are %s: %v", name, e)
+			}
+		}()
+		one, two := word(t, p, &r, fresh()), word(t, p, &r, fresh())
+		if !reflect.DeepEqual(one, two) {
+			t.Errorf("reply %+v the next time when pings are %s, was %+v", two, name, one)
+		}
+	}
+	for v := pingline.Accepted; v < pingline.Rejected; v++ {
+		twice(v.String(), func() *phone.Outcome { return outcome(&pings, func(int) pingline.Verdict { return v }) })
+	}
+	twice("all of tracks too many", func() *phone.Outcome {
+		got := outcome(&pings, func(int) pingline.Verdict { return pingline.Shed })
+		for i := range got.Judged {
+			got.Over = append(got.Over, int32(i))
+		}
+		return got
+	})
+	twice("mixed", func() *phone.Outcome { return mixed(&pings) })
+}
+
+// refusals are the kinds of requests refused for good, as the server has them.
+var refusals = []error{
+	&phone.Error{Kind: phone.ErrMalformed, Text: "a \"test\"\n"},
+	&phone.Error{Kind: phone.ErrTooLarge, Text: "body is larger than 4194304 bytes"},
+	&phone.Error{Kind: phone.ErrEncoding, Text: `content encoding "br" is neither gzip nor zstd`},
+}
+
+// refusal returns the reply to a request that is refused with err before its body
+// is there.
+func refusal(t testing.TB, p *phone.Protocol, c *testCase, err error) phone.Reply {
+	var none phone.Pings
+	r := c.in
+	r.Body = nil
+	none.Reset(r.Limits, r.Now)
+	return word(t, p, &r, &phone.Outcome{Err: err, Pings: &none})
+}
+
+// refused asks for the reply to requests that the server refuses for good, some
+// before their body is there.
+func refused(t testing.TB, p *phone.Protocol, c *testCase) {
+	var none phone.Pings
+	for _, err := range append(slices.Clone(refusals), fmt.Errorf("wrapped: %w", refusals[0])) {
+		r := c.in
+		none.Reset(r.Limits, r.Now)
+		word(t, p, &r, &phone.Outcome{Err: err, Pings: &none})
+		refusal(t, p, c, err)
+	}
+}
