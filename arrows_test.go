@@ -3,8 +3,11 @@ package pingline_test
 import (
 	"bytes"
 	"encoding/json"
+	"go/ast"
+	"go/parser"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -154,6 +157,80 @@ func TestArrowsBetweenPackages(t *testing.T) {
 			}
 		}
 	}
+}
+
+// impure is what a protocol does without: it is a pure function of its request.
+var impure = []string{"crypto/rand", "log", "log/slog", "math/rand", "math/rand/v2", "net", "os", "os/exec", "os/signal", "path/filepath", "syscall"}
+
+// clock is what a protocol does not call: the time is that of the request.
+var clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+
+func TestProtocolsArePure(t *testing.T) {
+	seen := 0
+	for _, s := range sources(t) {
+		if _, contract := leafOf("pingline/" + s.dir); contract != "pingline/ingest/phone" || strings.HasSuffix(s.dir, "test") {
+			continue
+		}
+		for i, file := range s.files {
+			seen++
+			for _, wrong := range impurities(file) {
+				t.Errorf("%s/%s %s", s.dir, s.names[i], wrong)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no protocol was looked at")
+	}
+	file, err := parser.ParseFile(fset, "x.go", `package x
+import ("net/http"; "os"; clock "time")
+var a, b, c, d = os.Args, clock.Now(), http.Get, http.StatusOK
+func f() { go f(); clock.UnixMilli(0) }`, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"imports os", "uses time.Now", "uses net/http.Get", "starts a goroutine"}
+	if got := impurities(file); !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+}
+
+// impurities returns how a file of a protocol depends on more than a request, or
+// does more than answer it. Of net/http it may use constants.
+func impurities(file *ast.File) (all []string) {
+	known := make(map[string]string)
+	for _, spec := range file.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		if slices.Contains(impure, path) {
+			all = append(all, "imports "+path)
+		}
+		name := path[strings.LastIndexByte(path, '/')+1:]
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		if name == "." && (path == "time" || path == "net/http") {
+			all = append(all, "imports the names of "+path)
+		}
+		known[name] = path
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			all = append(all, "starts a goroutine")
+		case *ast.SelectorExpr:
+			x, ok := n.X.(*ast.Ident)
+			if !ok {
+				break
+			}
+			name := n.Sel.Name
+			switch path := known[x.Name]; {
+			case path == "time" && slices.Contains(clock, name),
+				path == "net/http" && !strings.HasPrefix(name, "Status") && !strings.HasPrefix(name, "Method"):
+				all = append(all, "uses "+path+"."+name)
+			}
+		}
+		return true
+	})
+	return all
 }
 
 // A foreign dependency is met in one package, so that it can be replaced there.

@@ -49,6 +49,12 @@ func FieldOf(key []byte) Field {
 // Draft is a ping as a client says it, before it is checked: any number may be out
 // of range, and any field but the required ones missing. A negative number where
 // that has no meaning is an unknown one. The zero Draft has no field.
+//
+// NaN and ±Inf are out of range as any number is: a position of them is invalid, an
+// optional number unknown. A time that overflows is set to the end of int64 that it
+// lies beyond, so that it is out of its limits. Digits behind the millisecond are cut
+// off. A float64 of seconds is rounded to the nearest microsecond before, or some would
+// lose a millisecond; so an instant is the same ping in every protocol.
 type Draft struct {
 	given  uint16 // bit f: field f is set
 	at     int64

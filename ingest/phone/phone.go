@@ -6,18 +6,27 @@
 // and rates, inflates the body, hands the pings to the writer, and answers 429 and
 // 503 itself. A protocol reads a request and words the reply. It keeps no state.
 //
+// The server's own answers are JSON, {"error":"…"}: 404 and 405 (no such route or
+// method), 408 (too slow), 429, 431 (head too large), 503, and 400 for a body that
+// breaks off. Reply is asked for all others: when the pings are judged, and when a
+// request is refused for good with 400, 413 or 415, maybe before its body was read.
+//
 // # How to add a protocol
 //
-//  1. ingest/phone/NAME/NAME.go: a package whose variable Protocol is the
-//     protocol. It imports this package, the root and, if need be, one foreign
-//     library.
-//  2. ingest/phone/NAME/NAME_test.go: a test that calls phonetest.Run, and a fuzz
-//     target that calls phonetest.Fuzz.
-//  3. ingest/phone/NAME/testdata: requests as real clients send them, and the pings
-//     and the reply expected of each; package phonetest says in which form.
-//  4. internal/node/protocols.go: one line in the table, NAME.Protocol.
+// The same steps are in docs/architecture.md.
 //
-// Nothing else of Pingline needs to know.
+//  1. ingest/phone/phone.go: read Protocol, Request, Outcome and Reply.
+//  2. ingest/phone/draft.go: read Draft: a ping as a client says it, set field by
+//     field.
+//  3. ingest/phone/NAME/NAME.go: the new package, whose variable is Protocol. It
+//     imports this package, the root and, if need be, one foreign library.
+//  4. ingest/phone/NAME/NAME_test.go: a test that calls phonetest.Run, and a fuzz
+//     target that calls phonetest.Fuzz.
+//  5. ingest/phone/NAME/testdata: requests as real clients send them, and the pings
+//     and replies expected; package phonetest says in which form.
+//  6. internal/node/protocols.go: one line in the table protocols, NAME.Protocol.
+//  7. docs/api.md: the route, and an example of a request, behind POST /v1/pings.
+//  8. docs/openapi.yaml: the route for machines.
 package phone
 
 import (
@@ -41,8 +50,11 @@ type Protocol struct {
 
 	// Bound returns upper bounds of the valid pings in r and of the bytes that Decode
 	// allocates besides them, as for strings without their escapes. The memory is
-	// charged before Decode is called. A nil Bound means one ping, and as many bytes
-	// as the request is long.
+	// charged before Decode is called, for Limits.MaxPings at most: the bound may be
+	// more. It is cheap and may be too high: native counts the braces that open, so
+	// {"a":{"b":{}}} may be 3 pings, and is 1. It is at most a ping for each byte of
+	// body, query and path, and 16 bytes for each, besides 16 KiB. A nil Bound means
+	// one ping, and as many bytes as the request is long.
 	Bound func(r *Request) (pings, bytes int)
 
 	// Decode adds the pings of r to to. It is a pure function of r. Its time and
@@ -73,7 +85,7 @@ type Request struct {
 	Query  string // as it was sent, escaped; at most 100 parameters
 	Header Header
 	Body   []byte // inflated; nil when the request was refused before it was read
-	Rider  string // whose credentials came with the request; "" if none did
+	Rider  string // whose credentials came with it, over any rider it names; "" always, until there are keys
 	Now    time.Time
 	Limits Limits
 }
@@ -89,7 +101,8 @@ type Reply struct {
 	Body        []byte
 }
 
-// Outcome is what became of a request.
+// Outcome is what became of a request. Each verdict in it is final, Shed and Rejected
+// as well: a phone forgets the pings, and sends none of them again.
 type Outcome struct {
 	Err   error  // why all of it was refused: wraps ErrMalformed, ErrTooLarge or ErrEncoding
 	Pings *Pings // empty if Err is set

@@ -3,6 +3,7 @@ package phone
 import (
 	"go/parser"
 	"go/token"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,10 +24,21 @@ func TestHowToAddAProtocol(t *testing.T) {
 	}
 	_, steps, found := strings.Cut(file.Doc.Text(), "# How to add a protocol")
 	paths := regexp.MustCompile(`(?m)^ *\d+\. ([a-zA-Z/_.]+): `).FindAllStringSubmatch(steps, -1)
-	if !found || len(paths) != 4 {
-		t.Fatalf("the package doc has %d steps, want 4", len(paths))
+	if !found || len(paths) != 8 {
+		t.Fatalf("the package doc has %d steps, want 8", len(paths))
 	}
-	table, err := os.ReadFile("../../" + paths[3][1])
+	guide, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(guide), "## How to add a protocol")
+	list, _, _ = strings.Cut(list, "\n## ")
+	listed := regexp.MustCompile("(?m)^\\d+\\. `([^`]+)`: ").FindAllStringSubmatch(list, -1)
+	same := func(a, b []string) bool { return a[1] == b[1] }
+	if !slices.EqualFunc(listed, paths, same) {
+		t.Errorf("docs/architecture.md has the steps %v, the package doc %v", listed, paths)
+	}
+	table, err := os.ReadFile("../../" + paths[5][1])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,5 +155,40 @@ func TestOutcome(t *testing.T) {
 	}
 	if !slices.Equal(pings.Rejected, rejected) {
 		t.Errorf("Errors has made the rejected pings %v, were %v", pings.Rejected, rejected)
+	}
+}
+
+// A number that is none makes a position invalid and an optional number unknown.
+func TestNumbersThatAreNone(t *testing.T) {
+	now := time.UnixMilli(1_760_000_000_123)
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		for f := Lat; f < Device; f++ {
+			var d Draft
+			d.SetName(Rider, "r-1")
+			d.SetTime(now.UnixMilli())
+			d.SetNumber(Lat, 41)
+			d.SetNumber(Lon, -8)
+			d.SetNumber(f, v)
+			var pings Pings
+			pings.Reset(Limits{}.WithDefaults(), now)
+			if err := pings.Add(&d); err != nil {
+				t.Fatal(err)
+			}
+			if valid := len(pings.List) == 1; valid != (f > Lon) || valid && pings.List[0].Has(pingline.HasSpeed<<(f-Speed)) {
+				t.Errorf("%v of %v: pings %+v, rejected %v", f, v, pings.List, pings.Rejected)
+			}
+		}
+	}
+	var d Draft
+	for _, at := range []int64{math.MinInt64, math.MaxInt64} {
+		d.SetName(Rider, "r-1")
+		d.SetTime(at)
+		d.SetNumber(Lat, 41)
+		d.SetNumber(Lon, -8)
+		var pings Pings
+		pings.Reset(Limits{}.WithDefaults(), now)
+		if err := pings.Add(&d); err != nil || len(pings.Rejected) != 1 || pings.Rejected[0].Field != "ts" {
+			t.Errorf("time %d: error %v, rejected %v", at, err, pings.Rejected)
+		}
 	}
 }

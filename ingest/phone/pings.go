@@ -108,8 +108,10 @@ func (p *Pings) Add(d *Draft) error {
 	return nil
 }
 
-// Reject counts a ping as invalid because of err; a *pingline.FieldError names the
-// field. It returns an error as Add does.
+// Reject counts a ping as invalid because of err, any error that is not nil: a
+// *pingline.FieldError names the field, any other says that the ping could not be
+// read. The ping counts towards MaxPings. The text of err is public: a reply may
+// send it to the client. Reject returns an error as Add does.
 func (p *Pings) Reject(err error) error {
 	if p.Received >= p.limits.MaxPings {
 		return p.Room()
