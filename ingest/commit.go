@@ -122,7 +122,7 @@ func (w *Writer) shutdown(ctx context.Context) error {
 func (w *Writer) refuseWaiting() {
 	for job := w.nextJob(); job != nil; job = w.nextJob() {
 		if job.state.CompareAndSwap(jobWaiting, jobTaken) {
-			job.done <- fmt.Errorf("shutting down: %w", ErrUnavailable)
+			job.done <- errStopped
 		}
 	}
 }

@@ -187,6 +187,17 @@ func TestStoppedWriterTakesNoJobs(t *testing.T) {
 	}
 }
 
+// A job that comes after the stop is told of it, though the queue has room.
+func TestStoppedWriterSaysSo(t *testing.T) {
+	w, stop := testWriter(t, WriterConfig{Log: testLog(t, queue.Config{})})
+	stop()
+	for range 50 {
+		if err := w.Submit(job("r", t0, 1)); !errors.Is(err, errStopped) {
+			t.Fatalf("Submit after the stop: %v, want %v", err, errStopped)
+		}
+	}
+}
+
 // A job may be used again after any answer, while the writer has yet to pass
 // over what stood for it.
 func TestJobUsedAgainWhileItIsWithdrawn(t *testing.T) {

@@ -162,6 +162,8 @@ type Job struct {
 	events int // of those, of pings with events
 	state  atomic.Uint32
 	done   chan error
+
+	patience *time.Timer // of the last time it was queued; nil before the first
 }
 
 // States of a Job: the writer takes what waits, the one who waits withdraws it.
@@ -179,6 +181,9 @@ var ErrOnlyEvents = fmt.Errorf("overloaded, only pings with events are taken: %w
 
 // errWithdrawn is the refusal of a job that the writer did not take in time.
 var errWithdrawn = fmt.Errorf("waited too long for the log: %w", ErrUnavailable)
+
+// errStopped is the refusal of a job that the writer will not take any more.
+var errStopped = fmt.Errorf("shutting down: %w", ErrUnavailable)
 
 // OpenWriter returns a writer whose filter knows all that the log and the last
 // checkpoint tell, so that every bound answered so far still holds.
@@ -269,16 +274,20 @@ func (w *Writer) enqueue(q *Job, urgent bool) error {
 	if urgent {
 		jobs = w.urgent
 	}
-	patience := time.NewTimer(w.cfg.Patience)
+	patience := q.timer(w.cfg.Patience)
 	defer patience.Stop()
 	select {
-	case jobs <- q:
-	case <-w.troubled(q):
-		return w.refusalNow()
-	case <-patience.C:
-		return fmt.Errorf("too many requests wait for the log: %w", ErrUnavailable)
-	case <-w.stopped:
-		return fmt.Errorf("shutting down: %w", ErrUnavailable)
+	case jobs <- q: // there is room: the select of four is slow
+	default:
+		select {
+		case jobs <- q:
+		case <-w.troubled(q):
+			return w.refusalNow()
+		case <-patience.C:
+			return fmt.Errorf("too many requests wait for the log: %w", ErrUnavailable)
+		case <-w.stopped:
+			return errStopped
+		}
 	}
 	select {
 	case err := <-q.done:
@@ -289,11 +298,24 @@ func (w *Writer) enqueue(q *Job, urgent bool) error {
 		}
 	case <-patience.C:
 	case <-w.stopped:
+		if q.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
+			return errStopped
+		}
 	}
 	if q.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
 		return errWithdrawn
 	}
 	return <-q.done // it is being written: its fate is known within the append's limit
+}
+
+// timer returns j's timer, which fires after d.
+func (j *Job) timer(d time.Duration) *time.Timer {
+	if j.patience == nil {
+		j.patience = time.NewTimer(d)
+	} else {
+		j.patience.Reset(d)
+	}
+	return j.patience
 }
 
 // troubled is closed when q need not wait any longer.
