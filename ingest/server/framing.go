@@ -185,19 +185,35 @@ func (f *framing) field(line []byte) error {
 		return framingError("more than %d header lines", maxFields)
 	}
 	switch {
-	case len(name) == 4 && bytes.EqualFold(name, []byte("Host")):
+	case named(name, "Host"):
 		if f.hosts++; f.hosts > 1 {
 			return framingError("more than one Host")
 		}
-	case len(name) == 14 && bytes.EqualFold(name, []byte("Content-Length")):
-		return f.contentLength(bytes.Trim(value, " \t"))
-	case len(name) == 17 && bytes.EqualFold(name, []byte("Transfer-Encoding")):
-		if f.chunked || !bytes.EqualFold(bytes.Trim(value, " \t"), []byte("chunked")) {
+	case named(name, "Content-Length"):
+		return f.contentLength(trim(value))
+	case named(name, "Transfer-Encoding"):
+		if f.chunked || !bytes.EqualFold(trim(value), []byte("chunked")) {
 			return framingError("Transfer-Encoding %.60q is not chunked, once", value)
 		}
 		f.chunked = true
 	}
 	return nil
+}
+
+// named reports whether a header's name is want in any case.
+func named(name []byte, want string) bool {
+	return len(name) == len(want) && (string(name) == want || bytes.EqualFold(name, []byte(want)))
+}
+
+// trim returns value without the spaces and tabs around it.
+func trim(value []byte) []byte {
+	for len(value) > 0 && (value[0] == ' ' || value[0] == '\t') {
+		value = value[1:]
+	}
+	for n := len(value); n > 0 && (value[n-1] == ' ' || value[n-1] == '\t'); n-- {
+		value = value[:n-1]
+	}
+	return value
 }
 
 func (f *framing) contentLength(digits []byte) error {
