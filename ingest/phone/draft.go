@@ -53,8 +53,8 @@ func FieldOf(key []byte) Field {
 // NaN and ±Inf are out of range as any number is: a position of them is invalid, an
 // optional number unknown. A time that overflows is set to the end of int64 that it
 // lies beyond, so that it is out of its limits. Digits behind the millisecond are cut
-// off. A float64 of seconds is rounded to the nearest microsecond before, or some would
-// lose a millisecond; so an instant is the same ping in every protocol.
+// off. A float64 of seconds is rounded to the nearest microsecond before: its fraction
+// alone may be 0.1229999 for 0.123. So an instant is the same ping in every protocol.
 type Draft struct {
 	given  uint16 // bit f: field f is set
 	at     int64

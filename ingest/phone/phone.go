@@ -7,8 +7,8 @@
 // 503 itself. A protocol reads a request and words the reply. It keeps no state.
 //
 // The server's own answers are JSON, {"error":"…"}: 404 and 405 (no such route or
-// method), 408 (too slow), 429, 431 (head too large), 503, and 400 for a body that
-// breaks off. Reply is asked for all others: when the pings are judged, and when a
+// method), 408 (too slow), 429, 431 (head too large), 503, and 400 for a request that
+// is no HTTP or breaks off. Reply is asked for all others: when the pings are judged, and when a
 // request is refused for good with 400, 413 or 415, maybe before its body was read.
 //
 // # How to add a protocol
