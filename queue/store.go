@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,8 @@ type store struct {
 	append, read *conn
 	js           jetstream.JetStream
 	handle       jetstream.Stream
+
+	closed atomic.Bool // by close: requests fail from then on
 }
 
 // errUnanswered is wrapped where a request had no answer, or one that leaves
@@ -171,6 +174,7 @@ func (s *store) defaultReplicas() int {
 // close ends the session. Whatever is still on its way to an embedded server
 // then never lands.
 func (s *store) close() {
+	s.closed.Store(true)
 	for _, c := range []*conn{s.append, s.read} {
 		if c != nil {
 			c.close()

@@ -52,6 +52,12 @@ func (l *Log) trimTo(ctx context.Context, before uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if err := l.trim(ctx, st, before, numbers.seq(before), lastSeq); err != nil {
+		switch {
+		case l.life.Err() != nil: // whatever the connection says then, that is why
+			err = context.Cause(l.life)
+		case st.closed.Load(): // the log is being opened anew: the next trim has it
+			return nil
+		}
 		return fmt.Errorf("trim the log before %d: %w", before, err)
 	}
 	return nil
