@@ -42,16 +42,16 @@ func entryOfLine(line, precision string) (pingline.Entry, error) {
 	if precision == precisionNano || precision == "" && (at < -most || at > most) {
 		e.Kind = pingline.ReplayedNano
 	}
-	if known, ok := ParseLine(&e); ok {
+	if known, ok := parseLine(&e); ok {
 		return known, nil
 	}
 	return e, nil
 }
 
-// ParseLine returns what a ready line says, as a ping or a point, and false if it
+// parseLine returns what a ready line says, as a ping or a point, and false if it
 // is not one that Pingline has written: another measurement, an unknown tag or
 // field, a value of another type, no time.
-func ParseLine(line *pingline.Entry) (pingline.Entry, bool) {
+func parseLine(line *pingline.Entry) (pingline.Entry, bool) {
 	e := pingline.Entry{Kind: line.Kind, To: line.To}
 	dec := lineprotocol.NewDecoderWithBytes([]byte(line.Line))
 	if !dec.Next() {
