@@ -3,6 +3,7 @@ package deadletter
 import (
 	"encoding/json"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -170,4 +171,24 @@ func FuzzLetter(f *testing.F) {
 			t.Fatalf("%s cannot be put back into the log: %v", b, err)
 		}
 	})
+}
+
+// The documents show a letter as it is written.
+func TestLetterAsDocumented(t *testing.T) {
+	e := pingline.Entry{Kind: pingline.Judged, Verdict: pingline.Accepted, Cell: 0x8539220ffffffff, Skipped: 7}
+	e.Rider, e.Event, e.At, e.LatE7, e.LonE7 = "r-1", "sos", 1_767_323_045_000, 411578120, -86291050
+	e.SetOptional(pingline.HasSpeed, 7.42)
+	l := letterOf(e)
+	l.Reason = "status 400: partial write: field type conflict: …"
+	b, err := json.Marshal(&l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../docs/failure-modes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "\n"+string(b)+"\n") {
+		t.Errorf("docs/failure-modes.md does not show\n%s", b)
+	}
 }
