@@ -151,6 +151,7 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch, rows []int, to fu
 		for sh != nil && len(group) > 0 {
 			var k int
 			if k, failed = l.attempt(ctx, writing, sh, b, group); failed != nil {
+				failed = among(failed, rows, group[:k])
 				break
 			}
 			b.take(group[:k])
@@ -161,6 +162,34 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch, rows []int, to fu
 		}
 	}
 	return len(rows), err
+}
+
+// among returns the error of a write of some of rows as one of rows. A refusal of
+// bad rows is about some alone: its suspects get their indexes in rows, and all of
+// some are suspects if it refuses all.
+func among(err error, rows, some []int) error {
+	why := new(refusal)
+	if len(some) == len(rows) || !errors.As(err, &why) || why.Kind != store.BadRows {
+		return err
+	}
+	if !why.All {
+		list := make([]int, 0, len(why.Suspects))
+		for _, i := range why.Suspects {
+			if i >= 0 && i < len(some) {
+				list = append(list, some[i])
+			}
+		}
+		some = list
+	}
+	of := *why.Refusal
+	of.All, of.Suspects = false, nil
+	for i, row := range rows {
+		if len(some) > 0 && some[0] == row {
+			some = some[1:]
+			of.Suspects = append(of.Suspects, i)
+		}
+	}
+	return &refusal{Refusal: &of, by: why.by, err: why.err}
 }
 
 // take records that a shard has taken rows, of a batch that several write.
