@@ -374,6 +374,8 @@ func sizeOf(e *pingline.Entry) (int, error) {
 	switch {
 	case e.Kind == pingline.Judged:
 		return 0, errors.New("a ping goes to the log by way of the filter")
+	case len(e.To) > pingline.MaxName:
+		return 0, fmt.Errorf("shard %.32q: a name of %d bytes, more than %d", e.To, len(e.To), pingline.MaxName)
 	case e.Point != nil:
 		return e.Point.Size(), e.Point.Validate()
 	case e.Kind == pingline.Replayed && e.Line == "":

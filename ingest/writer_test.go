@@ -420,13 +420,14 @@ func TestEntriesGoAroundTheFilter(t *testing.T) {
 	}
 	large := selfPoint(1)
 	large.Point.Tags[0].Value = strings.Repeat("v", pingline.MaxPoint/2)
-	nameless := again
-	nameless.Rider = ""
+	nameless, far := again, again
+	nameless.Rider, far.To = "", strings.Repeat("s", pingline.MaxName+1)
 	for want, e := range map[string]pingline.Entry{
 		"ready line of 0 bytes, not in [1, 4096]":    {Kind: pingline.Self},
 		"ready line of 4097 bytes, not in [1, 4096]": {Kind: pingline.Self, Line: strings.Repeat("l", pingline.MaxReadyLine+1)},
 		"bytes, more than 4096":                      large,
 		"rider_id: length 0":                         nameless,
+		"a name of 65 bytes, more than 64":           far,
 		"by way of the filter":                       {Ping: again.Ping},
 	} {
 		if err := w.Submit(&Job{Entries: []pingline.Entry{e}}); err == nil || !strings.Contains(err.Error(), want) {

@@ -302,6 +302,39 @@ func TestTakeReplaysKeepsWhatCannotBeRead(t *testing.T) {
 	}
 }
 
+// Names of replayed files come again. A file that cannot be read is kept beside one
+// of before, and not in its place.
+func TestTakeReplaysKeepsEachFileThatCannotBeRead(t *testing.T) {
+	d := testLetters(t)
+	for i := range 3 {
+		mustBury(t, d, rows(1)...)
+		if _, err := d.Replay(t.Context(), every); err != nil {
+			t.Fatal(err)
+		}
+		appendTo(t, filepath.Join(d.replayDir(), nextName(nil)), fmt.Sprintf("edit %d\n", i))
+		if _, _, err := take(t, d); err == nil {
+			t.Fatal("the line that cannot be read is not told")
+		}
+	}
+	files, err := filesIn(d.replayDir(), unreadableExt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept string
+	for _, name := range files {
+		b, err := os.ReadFile(filepath.Join(d.replayDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept += string(b)
+	}
+	for i := range 3 {
+		if !strings.Contains(kept, fmt.Sprintf("edit %d\n", i)) {
+			t.Errorf("edit %d is lost: %q", i, files)
+		}
+	}
+}
+
 // killAt is how a test runs itself as a process that is to die at some step.
 const killAt = "PINGLINE_TEST_KILL_AT"
 

@@ -176,6 +176,9 @@ func (l *Letter) UnmarshalJSON(b []byte) error {
 		l.Entry, err = entryOfLine(f.Line, f.Precision)
 	}
 	l.Entry.To = f.Shard
+	if f.Shard != "" {
+		err = errors.Join(err, pingline.CheckName("shard", f.Shard))
+	}
 	return err
 }
 

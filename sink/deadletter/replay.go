@@ -202,7 +202,7 @@ func (d *Dir) TakeReplays(ctx context.Context, submit func([]*Letter) error) (n 
 		d.stepped()
 		if bad != nil {
 			errs = append(errs, bad)
-			err = os.Rename(path, path+".unreadable")
+			err = os.Rename(path, unreadableName(path))
 		} else {
 			err = os.Remove(path)
 		}
@@ -212,6 +212,20 @@ func (d *Dir) TakeReplays(ctx context.Context, submit func([]*Letter) error) (n 
 	}
 	return n, errors.Join(errs...)
 }
+
+// unreadableName returns where the file at path is kept that has lines which cannot be
+// read: names of files in replayDir come again, and none may replace an earlier one.
+func unreadableName(path string) string {
+	name := path + unreadableExt
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(name); err != nil {
+			return name
+		}
+		name = fmt.Sprintf("%s.%d%s", path, n, unreadableExt)
+	}
+}
+
+const unreadableExt = ".unreadable"
 
 // takeReplay submits one file. bad says which line cannot be read, if any.
 func takeReplay(ctx context.Context, path string, submit func([]*Letter) error) (n int, bad, err error) {
