@@ -15,14 +15,16 @@ import (
 // arrows says which packages of ours each may import; tests may import more.
 // cmd wires all.
 var arrows = map[string][]string{
-	"pingline":                       {},
-	"pingline/dedupe":                {"pingline"},
-	"pingline/dedupe/study":          {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/track"},
-	"pingline/ingest":                {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
-	"pingline/ingest/phone":          {"pingline"},
-	"pingline/ingest/server":         {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/inflate", "pingline/partition", "pingline/query", "pingline/sink/store"},
-	"pingline/ingest/server/inflate": {"pingline/ingest/phone"},
-	"pingline/internal/influxd":      {},
+	"pingline":                                   {},
+	"pingline/dedupe":                            {"pingline"},
+	"pingline/dedupe/study":                      {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/track"},
+	"pingline/ingest":                            {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
+	"pingline/ingest/phone":                      {"pingline"},
+	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/partition", "pingline/query", "pingline/sink/store"},
+	"pingline/ingest/server/framing":             {},
+	"pingline/ingest/server/framing/framingtest": {},
+	"pingline/ingest/server/inflate":             {"pingline/ingest/phone"},
+	"pingline/internal/influxd":                  {},
 	"pingline/internal/node": {
 		"pingline", "pingline/dedupe", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server", "pingline/internal/ops",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store",

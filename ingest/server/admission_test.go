@@ -16,6 +16,7 @@ import (
 
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/server/framing/framingtest"
 	"pingline/queue"
 )
 
@@ -81,7 +82,7 @@ func (w *wire) ended() bool {
 	return err == io.EOF
 }
 
-const post = "POST /v1/pings HTTP/1.1\r\nHost: x\r\n"
+const post = framingtest.Post
 
 // until waits until ok holds, for as long as a busy machine may take.
 func until(t testing.TB, what string, ok func() bool) {

@@ -3,6 +3,8 @@ package server
 import (
 	"strings"
 	"testing"
+
+	"pingline/ingest/server/framing"
 )
 
 // endInTest is what the test's end of a connection takes, bytes: its buffer.
@@ -10,7 +12,7 @@ const endInTest = 5 << 10
 
 // Connections of any kind take no more than their account says.
 func TestConnectionsTakeNoMoreThanTheySay(t *testing.T) {
-	fields := strings.Repeat("abcdefgh: ijkl\r\n", maxFields-2)
+	fields := strings.Repeat("abcdefgh: ijkl\r\n", framing.MaxFields-2)
 	for _, tt := range []struct {
 		name, said string
 		answers    int
@@ -21,7 +23,7 @@ func TestConnectionsTakeNoMoreThanTheySay(t *testing.T) {
 		{"between requests", healthy, 1},
 		{"behind a long target", "POST /v1/pings?" + strings.Repeat("x", 8000) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
 		{"behind a long path", "POST /v1/pings" + strings.Repeat("/x", 4000) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
-		{"behind many parameters", "POST /v1/pings?" + strings.Repeat("abcdefgh=ijkl&", maxFields-1) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
+		{"behind many parameters", "POST /v1/pings?" + strings.Repeat("abcdefgh=ijkl&", framing.MaxFields-1) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
 		{"behind many fields", post + fields + "\r\n", 1},
 		{"behind one long field", post + "Cookie: " + strings.Repeat("a=b; ", 1550) + "\r\n\r\n", 1},
 		{"behind many fields, within a line", post + fields + "\r\n" + post + strings.Repeat("y", 7000), 1},

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pingline/ingest/server/framing"
 )
 
 // connections are all that are open. When there are as many as there may be, the
@@ -44,12 +46,12 @@ type connection struct {
 	peer *peer
 	at   int // in list; -1 when its place is gone
 
-	waits   atomic.Int64 // since when it waits for its client, ns of clock; 0 if it does not
-	within  atomic.Bool  // a request has begun to come, and its answer has not left
-	unread  atomic.Bool  // a request was answered before all of it had come
-	bounded bool         // limitBuffer was called
-	frames  framing      // for Read alone, as is bad
-	bad     error        // what Read returns from now on
+	waits   atomic.Int64  // since when it waits for its client, ns of clock; 0 if it does not
+	within  atomic.Bool   // a request has begun to come, and its answer has not left
+	unread  atomic.Bool   // a request was answered before all of it had come
+	bounded bool          // limitBuffer was called
+	frames  framing.Guard // for Read alone, as is bad
+	bad     error         // what Read returns from now on
 	once    sync.Once
 }
 
@@ -163,17 +165,17 @@ func (c *connection) Read(p []byte) (int, error) {
 	if c.bad != nil {
 		return 0, c.bad
 	}
-	c.within.Store(c.frames.within()) // else all that came is answered
+	c.within.Store(c.frames.Within()) // else all that came is answered
 	c.waits.Store(clock())
 	n, err := c.Conn.Read(p)
 	c.waits.Store(0)
-	pass, bad := c.frames.check(p[:n])
+	pass, bad := c.frames.Check(p[:n])
 	if bad == nil {
 		return n, err
 	}
 	c.bad = bad
 	c.unread.Store(true)
-	if !c.frames.within() {
+	if !c.frames.Within() {
 		p[pass] = 'X' // to fasthttp, a connection that ends before a request is no error
 		pass++
 	}

@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"pingline/query"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pingline/ingest/server/framing/framingtest"
+	"pingline/query"
 )
 
 // caller is a connection of which only the other end and whether it is closed
@@ -93,7 +95,7 @@ func TestWhichConnectionGoes(t *testing.T) {
 	}
 }
 
-const healthy = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+const healthy = framingtest.Healthy
 
 func (w *wire) healthy() {
 	w.t.Helper()

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"pingline/ingest/server/framing"
+	"pingline/ingest/server/framing/framingtest"
 )
 
 // recording is a connection that brings what was said before, in reads of a few
@@ -73,15 +76,15 @@ func othersSee(said string) (seen []string, all bool) {
 // FuzzOthersSeeTheSame has what passes taken by Fiber and by net/http: they see
 // the same requests.
 func FuzzOthersSeeTheSame(f *testing.F) {
-	for _, said := range honest {
-		f.Add(said.said, 7)
+	for _, said := range framingtest.Honest {
+		f.Add(said.Said, 7)
 	}
-	for _, tt := range ambiguous {
-		f.Add(healthy+tt.said+healthy, 1)
+	for _, tt := range framingtest.Ambiguous {
+		f.Add(healthy+tt.Said+healthy, 1)
 	}
 	f.Fuzz(func(t *testing.T, said string, most int) {
-		check := framing{}
-		if pass, err := check.check([]byte(said)); err != nil || check.state != atRequest || check.begun || pass != len(said) {
+		var guard framing.Guard
+		if pass, err := guard.Check([]byte(said)); err != nil || guard.Within() || pass != len(said) {
 			return
 		}
 		seen, all := othersSee(said)

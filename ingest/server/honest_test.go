@@ -11,45 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-// honest are requests as clients and proxies send them, each with the statuses of
-// the answers.
-var honest = []struct {
-	name, said string
-	want       []int
-}{
-	{"an empty line behind a body", post + "Content-Length: 2\r\n\r\n[]\r\n", []int{200}},
-	{"empty lines before a request", "\r\n\r\n" + healthy, []int{200}},
-	{"many at once", strings.Repeat(post+"Content-Length: 2\r\n\r\n[]"+healthy, 20), slices.Repeat([]int{200}, 40)},
-	{"a GET with a length of 0", "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", []int{200}},
-	{"Chunked", post + "transfer-encoding: Chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n", []int{200}},
-	{"CHUNKED", post + "Transfer-Encoding:\tCHUNKED \r\n\r\n0002\r\n[]\r\n000\r\n\r\n", []int{200}},
-	{"a chunk with an extension", post + "Transfer-Encoding: chunked\r\n\r\n1;a=\"b;c\"\r\n[\r\n1;x\r\n]\r\n0;z\r\n\r\n", []int{200}},
-	{"spaces about a length", post + "Content-Length:   2 \r\n\r\n[]", []int{200}},
-	{"no space before a length", post + "Content-Length:2\r\n\r\n[]", []int{200}},
-	{"a length with zeros before it", post + "Content-Length: 0002\r\n\r\n[]", []int{200}},
-	{"Expect", post + "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n[]", []int{100, 200}},
-	{"Expect with chunks", post + "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n", []int{100, 200}},
-	{"HTTP/1.0", "POST /v1/pings HTTP/1.0\r\nContent-Length: 2\r\n\r\n[]", []int{200}},
-	{"HTTP/1.0 that stays", strings.Repeat("POST /v1/pings HTTP/1.0\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\n[]", 3), []int{200, 200, 200}},
-	{"Connection: close", post + "Connection: close\r\nContent-Length: 2\r\n\r\n[]", []int{200}},
-	{"a whole address", "GET http://x:8080/healthz HTTP/1.1\r\nHost: x:8080\r\n\r\n", []int{200}},
-	{"OPTIONS of all", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n" + healthy, []int{404, 200}},
-	{"OPTIONS from a browser", "OPTIONS /v1/pings HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nAccess-Control-Request-Method: POST\r\n\r\n" + healthy, []int{405, 200}},
-	{"other methods with a body", "PUT /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nGET /DELETE /v1/pings HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" + healthy, []int{405, 405, 200}},
-	{"an empty value", post + "X-Empty:\r\nX-Blank:   \r\nHost2: \r\nContent-Length: 2\r\n\r\n[]", []int{200}},
-	{"an empty Host", "GET /healthz HTTP/1.1\r\nHost:\r\n\r\n", []int{200}},
-	{"bytes that are not ASCII", post + "X-Name: J\xf6rg \xc3\xb6 \xff\r\nContent-Length: 2\r\n\r\n[]", []int{200}},
-	{"a target that is not ASCII", "GET /healthz?n=J\xf6rg%20\xc3\xb6 HTTP/1.1\r\nHost: x\r\n\r\n", []int{200}},
-	{"a tab in a value", post + "User-Agent: a\tb\r\nContent-Length: 2\r\n\r\n[]", []int{200}},
-	{"a trailer that is announced and does not come", post + "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n", []int{200}},
-	{"a long header", post + "Authorization: Bearer " + strings.Repeat("x", 3500) + "\r\nContent-Length: 2\r\n\r\n[]", []int{200}},
-	{"long headers", post + "Authorization: Bearer " + strings.Repeat("x", 5000) + "\r\nCookie: " + strings.Repeat("y", 2000) + "\r\nContent-Length: 2\r\n\r\n[]", []int{200}},
-	{"as many headers as there may be", post + strings.Repeat("X: y\r\n", maxFields-2) + "Content-Length: 2\r\n\r\n[]", []int{200}},
-	{"as many parameters as there may be", "GET /healthz?" + strings.Repeat("a=1&", maxFields-1) + "a=1 HTTP/1.1\r\nHost: x\r\n\r\n", []int{200}},
-	{"a body that looks like requests", post + fmt.Sprintf("Content-Length: %d\r\n\r\n", 2*len(healthy)) + healthy + healthy + healthy, []int{400, 200}},
-}
+	"pingline/ingest/server/framing/framingtest"
+)
 
 func (w *wire) statuses(n int) (got []int) {
 	w.t.Helper()
@@ -69,23 +33,49 @@ func (w *wire) statuses(n int) (got []int) {
 // more to come.
 func TestHonestRequests(t *testing.T) {
 	s, _ := testServer(t, Config{})
-	for _, tt := range honest {
-		t.Run(tt.name, func(t *testing.T) {
+	for _, tt := range framingtest.Honest {
+		t.Run(tt.Name, func(t *testing.T) {
 			for _, step := range []int{1 << 20, 1, 17} {
 				w := dial(t, s)
 				go func() {
-					for at := 0; at < len(tt.said); at += step {
-						if _, err := io.WriteString(w, tt.said[at:min(at+step, len(tt.said))]); err != nil {
+					for at := 0; at < len(tt.Said); at += step {
+						if _, err := io.WriteString(w, tt.Said[at:min(at+step, len(tt.Said))]); err != nil {
 							return
 						}
 					}
 				}()
-				if got := w.statuses(len(tt.want)); !slices.Equal(got, tt.want) {
-					t.Errorf("in steps of %d: %v, want %v", step, got, tt.want)
+				if got := w.statuses(len(tt.Want)); !slices.Equal(got, tt.Want) {
+					t.Errorf("in steps of %d: %v, want %v", step, got, tt.Want)
 				}
 				_ = w.Close()
 			}
 		})
+	}
+}
+
+// An ambiguous request gets 400 and the end of the connection; those before it are
+// answered, nothing behind it is taken for one, and no ping of it is judged.
+func TestAmbiguousRequestsEndTheConnection(t *testing.T) {
+	s, _ := testServer(t, Config{})
+	for _, tt := range framingtest.Ambiguous {
+		t.Run(tt.Name, func(t *testing.T) {
+			for _, before := range []string{"", healthy} {
+				w := dial(t, s)
+				said := strings.Replace(tt.Said, "[]", onePing("r", 1), 1)
+				go func() { _, _ = fmt.Fprint(w, before+said+strings.Repeat(healthy, 200)) }()
+				if before != "" {
+					if a := w.hear(); a.status != 200 {
+						t.Errorf("the request before: %d %s", a.status, a.body)
+					}
+				}
+				if a := w.hear(); a.status != 400 || !strings.Contains(a.body, "malformed request") || !w.ended() {
+					t.Errorf("%d %s, want 400 and the end", a.status, a.body)
+				}
+			}
+		})
+	}
+	if n := s.Stats().Received; n != 0 {
+		t.Errorf("%d pings were received", n)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"pingline/dedupe"
 	"pingline/ingest"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/framing"
 	"pingline/partition"
 	"pingline/query"
 	"pingline/queue"
@@ -91,7 +92,7 @@ func TestOpenAPI(t *testing.T) {
 	verify(slow.hear(), "POST", "/v1/pings", "half a body")
 	check("POST", "/v1/pings", "["+strings.Repeat("{},", 10)+"{}]")
 	check("POST", "/v1/pings", "[]", "Content-Encoding", "br")
-	check("POST", "/v1/pings", "[]", "Cookie", strings.Repeat("x", headBytes))
+	check("POST", "/v1/pings", "[]", "Cookie", strings.Repeat("x", framing.HeadBytes))
 	s.budget.used.Add(1 << 20)
 	check("POST", "/v1/pings", onePing("r", 8))
 	s.budget.used.Add(-1 << 20)

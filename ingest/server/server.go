@@ -16,6 +16,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/framing"
 	"pingline/partition"
 	"pingline/query"
 )
@@ -163,7 +164,7 @@ func New(cfg Config) (*Server, error) {
 		ReadTimeout:           cfg.HeadTimeout,
 		WriteTimeout:          cfg.WriteTimeout,
 		IdleTimeout:           cfg.IdleTimeout,
-		ReadBufferSize:        headBytes,
+		ReadBufferSize:        framing.HeadBytes,
 		DisableStartupMessage: true,
 		DisableDefaultDate:    true,
 		ErrorHandler:          s.refuse,

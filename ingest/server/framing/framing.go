@@ -1,4 +1,15 @@
-package server
+// Package framing follows where requests begin and end in the bytes of a connection,
+// and refuses HTTP/1 that two readers could understand in different ways.
+//
+// A proxy before the server and the server behind it must see the same requests.
+// Otherwise bytes that one of them takes for a body are a request to the other. A
+// Guard follows RFC 9112. It sees every byte before fasthttp does, which is lenient.
+// It keeps no more of a request than the line that a read ended in, and allocates
+// nothing for lines that come whole.
+//
+// It does not judge whether a request makes sense, and it does not bound how long a
+// body is or how slowly it comes.
+package framing
 
 import (
 	"bytes"
@@ -7,16 +18,14 @@ import (
 	"fmt"
 )
 
-// framing follows where requests begin and end in what a connection brings, as
-// RFC 9112 has it, and refuses what a proxy before us could understand in another
-// way: then what one of us takes for a body is a request to the other. Fasthttp is
-// lenient in this, so it is looked at before fasthttp sees it. What is refused:
+// Guard checks the bytes of one connection, in order. The zero value is ready for the
+// first byte. It is for one goroutine. A Guard refuses:
 //
 //   - a line that ends in anything but CR LF, or has a control character in it
 //   - a request line that is not a method we know, a target and HTTP/1.0 or
 //     HTTP/1.1, with a space between each
 //   - a header line that is folded, or whose name is no token
-//   - more than maxFields header lines, or maxFields parameters of a target:
+//   - more than MaxFields header lines, or MaxFields parameters of a target:
 //     fasthttp keeps the memory for them as long as the connection is open
 //   - two lines of Host, of Content-Length or of Transfer-Encoding, both of the last
 //     two, or none of Host in HTTP/1.1
@@ -25,7 +34,7 @@ import (
 //   - a body of GET or HEAD, which fasthttp takes for the next request
 //   - a chunk size of anything but hex digits, a chunk that does not end with its
 //     line, and fields behind the last chunk
-type framing struct {
+type Guard struct {
 	state frameState
 	left  int64  // bytes of the body or chunk that are yet to come
 	line  []byte // the beginning of a line, when a read ended in it
@@ -53,115 +62,115 @@ const (
 // behind is the state behind the last byte.
 var behind = [...]frameState{inBody: atRequest, inChunk: behindChunk}
 
-// headBytes bounds a head, as fasthttp has it in one buffer, and maxLine a line of
-// it; a line about a chunk has no more than maxChunkLine.
 const (
-	headBytes    = 8 << 10
-	maxLine      = headBytes
-	maxChunkLine = 256
-	maxFields    = 100
+	HeadBytes = 8 << 10 // of a head: fasthttp has it in one buffer; a line of it has no more
+	MaxFields = 100     // header lines of a request, and parameters of its target
+
+	maxChunkLine = 256 // bytes of a line about a chunk
 )
 
-var errFraming = errors.New("malformed request")
+// ErrMalformed is wrapped by every error of Check.
+var ErrMalformed = errors.New("malformed request")
 
-func framingError(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errFraming, fmt.Sprintf(format, args...))
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
-// within reports whether a request has begun and not ended.
-func (f *framing) within() bool { return f.state != atRequest || f.begun }
+// Within reports whether a request has begun and not ended.
+func (g *Guard) Within() bool { return g.state != atRequest || g.begun }
 
-// check returns how many bytes of p may be passed on, and an error for what
-// follows them.
-func (f *framing) check(p []byte) (pass int, err error) {
+// Check returns how many bytes of p may be passed on, and an error wrapping
+// ErrMalformed if what follows them is refused. After an error the Guard must not be
+// used again.
+func (g *Guard) Check(p []byte) (pass int, err error) {
 	for pass < len(p) {
-		if f.state == inBody || f.state == inChunk {
-			n := min(f.left, int64(len(p)-pass))
+		if g.state == inBody || g.state == inChunk {
+			n := min(g.left, int64(len(p)-pass))
 			pass += int(n)
-			if f.left -= n; f.left == 0 {
-				f.state = behind[f.state]
+			if g.left -= n; g.left == 0 {
+				g.state = behind[g.state]
 			}
 			continue
 		}
 		end := bytes.IndexByte(p[pass:], '\n')
 		if end < 0 {
-			return f.keep(p, pass)
+			return g.keep(p, pass)
 		}
 		line := p[pass : pass+end]
-		if len(f.line) > 0 {
-			f.line = append(f.line, line...)
-			line = f.line
+		if len(g.line) > 0 {
+			g.line = append(g.line, line...)
+			line = g.line
 		}
-		if err := f.take(line); err != nil {
+		if err := g.take(line); err != nil {
 			return pass, err
 		}
-		f.line = f.line[:0]
+		g.line = g.line[:0]
 		pass += end + 1
 	}
 	return pass, nil
 }
 
 // keep takes the beginning of a line, which is passed on.
-func (f *framing) keep(p []byte, at int) (pass int, err error) {
-	most := maxLine
-	if f.state > inHead {
+func (g *Guard) keep(p []byte, at int) (pass int, err error) {
+	most := HeadBytes
+	if g.state > inHead {
 		most = maxChunkLine
 	}
-	if len(f.line)+len(p)-at > most {
-		return at, framingError("a line of more than %d bytes", most)
+	if len(g.line)+len(p)-at > most {
+		return at, malformed("a line of more than %d bytes", most)
 	}
-	f.line = append(f.line, p[at:]...)
-	f.begun = f.begun || f.state <= inHead
+	g.line = append(g.line, p[at:]...)
+	g.begun = g.begun || g.state <= inHead
 	return len(p), nil
 }
 
 // take takes a line without its LF.
-func (f *framing) take(line []byte) error {
+func (g *Guard) take(line []byte) error {
 	n := len(line) - 1
 	if n < 0 || line[n] != '\r' {
-		return framingError("a line that does not end in CR LF")
+		return malformed("a line that does not end in CR LF")
 	}
 	line = line[:n]
 	if c, ok := control(line); ok {
-		return framingError("control character %#02x in a line", c)
+		return malformed("control character %#02x in a line", c)
 	}
-	switch f.state {
+	switch g.state {
 	case atRequest:
 		if len(line) == 0 {
-			f.begun = false
+			g.begun = false
 			return nil // left behind by a client before
 		}
-		return f.request(line)
+		return g.request(line)
 	case inHead:
 		if len(line) == 0 {
-			return f.endHead()
+			return g.endHead()
 		}
-		return f.field(line)
+		return g.field(line)
 	case atChunk:
-		return f.chunk(line)
+		return g.chunk(line)
 	case behindChunk:
-		f.state = atChunk
+		g.state = atChunk
 	case atEnd:
-		f.state = atRequest
+		g.state = atRequest
 	}
 	if len(line) > 0 {
-		return framingError("%.20q behind a chunk", line)
+		return malformed("%.20q behind a chunk", line)
 	}
 	return nil
 }
 
-func (f *framing) request(line []byte) error {
+func (g *Guard) request(line []byte) error {
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	target, version, _ := bytes.Cut(rest, []byte(" "))
 	if !known(method) || len(target) == 0 || bytes.IndexByte(target, '\t') >= 0 || string(version) != "HTTP/1.1" && string(version) != "HTTP/1.0" {
-		return framingError("request line %.60q", line)
+		return malformed("request line %.60q", line)
 	}
-	if bytes.Count(target, []byte("&")) >= maxFields {
-		return framingError("more than %d parameters", maxFields)
+	if bytes.Count(target, []byte("&")) >= MaxFields {
+		return malformed("more than %d parameters", MaxFields)
 	}
-	f.state, f.begun, f.http10 = inHead, true, version[7] == '0'
-	f.fields, f.hosts, f.length, f.chunked = 0, 0, -1, false
-	f.body = string(method) != "GET" && string(method) != "HEAD"
+	g.state, g.begun, g.http10 = inHead, true, version[7] == '0'
+	g.fields, g.hosts, g.length, g.chunked = 0, 0, -1, false
+	g.body = string(method) != "GET" && string(method) != "HEAD"
 	return nil
 }
 
@@ -176,26 +185,26 @@ func known(method []byte) bool {
 }
 
 // field takes a header line.
-func (f *framing) field(line []byte) error {
+func (g *Guard) field(line []byte) error {
 	name, value, ok := bytes.Cut(line, []byte(":"))
 	if !ok || !isToken(name) {
-		return framingError("header line %.60q", line)
+		return malformed("header line %.60q", line)
 	}
-	if f.fields++; f.fields > maxFields {
-		return framingError("more than %d header lines", maxFields)
+	if g.fields++; g.fields > MaxFields {
+		return malformed("more than %d header lines", MaxFields)
 	}
 	switch {
 	case named(name, "Host"):
-		if f.hosts++; f.hosts > 1 {
-			return framingError("more than one Host")
+		if g.hosts++; g.hosts > 1 {
+			return malformed("more than one Host")
 		}
 	case named(name, "Content-Length"):
-		return f.contentLength(trim(value))
+		return g.contentLength(trim(value))
 	case named(name, "Transfer-Encoding"):
-		if f.chunked || !bytes.EqualFold(trim(value), []byte("chunked")) {
-			return framingError("Transfer-Encoding %.60q is not chunked, once", value)
+		if g.chunked || !bytes.EqualFold(trim(value), []byte("chunked")) {
+			return malformed("Transfer-Encoding %.60q is not chunked, once", value)
 		}
-		f.chunked = true
+		g.chunked = true
 	}
 	return nil
 }
@@ -216,62 +225,62 @@ func trim(value []byte) []byte {
 	return value
 }
 
-func (f *framing) contentLength(digits []byte) error {
-	if f.length >= 0 {
-		return framingError("more than one Content-Length")
+func (g *Guard) contentLength(digits []byte) error {
+	if g.length >= 0 {
+		return malformed("more than one Content-Length")
 	}
 	if len(digits) == 0 || len(digits) > 18 {
-		return framingError("Content-Length %.60q", digits)
+		return malformed("Content-Length %.60q", digits)
 	}
-	f.length = 0
+	g.length = 0
 	for _, c := range digits {
 		if c < '0' || c > '9' {
-			return framingError("Content-Length %.60q", digits)
+			return malformed("Content-Length %.60q", digits)
 		}
-		f.length = 10*f.length + int64(c-'0')
+		g.length = 10*g.length + int64(c-'0')
 	}
 	return nil
 }
 
 // endHead begins the body, or the next request if there is none.
-func (f *framing) endHead() error {
+func (g *Guard) endHead() error {
 	switch {
-	case f.hosts == 0 && !f.http10:
-		return framingError("no Host")
-	case f.chunked && f.length >= 0:
-		return framingError("Content-Length beside Transfer-Encoding")
-	case f.chunked && f.http10:
-		return framingError("Transfer-Encoding in HTTP/1.0")
-	case !f.body && (f.chunked || f.length > 0):
-		return framingError("a body of GET or HEAD")
-	case f.chunked:
-		f.state = atChunk
-	case f.length > 0:
-		f.state, f.left = inBody, f.length
+	case g.hosts == 0 && !g.http10:
+		return malformed("no Host")
+	case g.chunked && g.length >= 0:
+		return malformed("Content-Length beside Transfer-Encoding")
+	case g.chunked && g.http10:
+		return malformed("Transfer-Encoding in HTTP/1.0")
+	case !g.body && (g.chunked || g.length > 0):
+		return malformed("a body of GET or HEAD")
+	case g.chunked:
+		g.state = atChunk
+	case g.length > 0:
+		g.state, g.left = inBody, g.length
 	default:
-		f.state = atRequest
+		g.state = atRequest
 	}
-	f.begun = false
+	g.begun = false
 	return nil
 }
 
 // chunk takes the line with a chunk's size, in hex, and extensions, which nobody
 // has.
-func (f *framing) chunk(line []byte) error {
+func (g *Guard) chunk(line []byte) error {
 	digits, _, _ := bytes.Cut(line, []byte(";"))
 	if len(digits) == 0 || len(digits) > 8 || len(line) > maxChunkLine {
-		return framingError("chunk size %.20q", digits)
+		return malformed("chunk size %.20q", digits)
 	}
-	f.left = 0
+	g.left = 0
 	for _, c := range digits {
 		d := hexDigit(c)
 		if d < 0 {
-			return framingError("chunk size %.20q", digits)
+			return malformed("chunk size %.20q", digits)
 		}
-		f.left = f.left<<4 | d
+		g.left = g.left<<4 | d
 	}
-	if f.state = inChunk; f.left == 0 {
-		f.state = atEnd
+	if g.state = inChunk; g.left == 0 {
+		g.state = atEnd
 	}
 	return nil
 }
