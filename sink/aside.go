@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"pingline/sink/store"
+	"slices"
 	"time"
+
+	"pingline/sink/store"
 )
 
 // Lines of our own, such as the roll-up's, can be routed to a bucket of their own.
@@ -24,7 +26,7 @@ const asidePrefix = "set aside, its shard is down: "
 // if none: it has been down for as long as the longest retry while the log is
 // filling up, no other can take them, and some other takes writes.
 func (l *lane) aside(b *batch, rows []int) *refusal {
-	if l.kind != own || !l.cfg.Policy().SetAside || l.home.down() < l.cfg.RetryMax || !l.sink.anyUp(l.home) {
+	if l.kind != own || !l.cfg.Policy().SetAside || l.home.down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
 		return nil
 	}
 	var list []int
@@ -39,14 +41,9 @@ func (l *lane) aside(b *batch, rows []int) *refusal {
 	return l.home.whyAside(list)
 }
 
-// anyUp reports whether a shard besides one is likely to take a write.
-func (s *Sink) anyUp(besides *shard) bool {
-	for _, sh := range s.shards {
-		if sh != besides && sh.up() {
-			return true
-		}
-	}
-	return false
+// anyUp reports whether one of list besides a shard is likely to take a write.
+func anyUp(list []*shard, besides *shard) bool {
+	return slices.ContainsFunc(list, func(sh *shard) bool { return sh != besides && sh.up() })
 }
 
 // whyAside returns the reason of rows not to wait for the shard.
@@ -68,9 +65,7 @@ func (s *shard) whyAside(rows []int) *refusal {
 // them, so that rows which are refused have theirs.
 func (l *lane) setAside(ctx context.Context, b *batch, bad []refusedRow, by *shard) (n int, err error) {
 	n, err = l.dead.AppendHalf(ctx, len(bad), b.letters(bad))
-	for _, r := range bad[:n] {
-		l.progress.deadLettered(b, []int{r.row}, r.why)
-	}
+	l.progress.deadLettered(bad[:n])
 	if n > 0 {
 		by.reportAside(n)
 	}

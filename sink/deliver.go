@@ -85,7 +85,7 @@ func (s *bisector) bisect(ctx, writing context.Context, rows []int) error {
 		rows = rows[n:]
 		switch {
 		case refused == nil:
-			s.progress.written(s.b, part)
+			s.progress.written(len(part))
 		case len(refused.aside) > 0:
 			rows = append(s.splitAside(part, refused), rows...)
 		case n == 1 || refused.All:
@@ -211,9 +211,7 @@ func (l *lane) appendLetters(ctx context.Context, b *batch, bad []refusedRow) (n
 	n, err = l.dead.Append(ctx, may, b.letters(bad))
 	by.budget.refund(may-n, free)
 	by.budget.passed(n)
-	for _, r := range bad[:n] {
-		l.progress.deadLettered(b, []int{r.row}, r.why)
-	}
+	l.progress.deadLettered(bad[:n])
 	if err == nil && n < len(bad) {
 		err = fmt.Errorf("shard %s: %w", by.Name, by.budget.tooMany(len(bad)-n, bad[n].why.Refusal))
 	}
@@ -232,9 +230,7 @@ func (l *lane) expire(ctx context.Context, b *batch, bad []refusedRow, by *shard
 		return 0, err
 	}
 	by.budget.passed(len(bad))
-	for _, r := range bad {
-		l.progress.deadLettered(b, []int{r.row}, r.why)
-	}
+	l.progress.deadLettered(bad)
 	if kept < len(bad) {
 		by.expired(len(bad) - kept)
 	}

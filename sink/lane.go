@@ -324,19 +324,6 @@ func (l *lane) drain(ctx context.Context) error {
 // outlive returns a context that ends grace after ctx does, or when cancelled.
 func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	go func() {
-		select {
-		case <-ctx.Done():
-		case <-longer.Done():
-			return
-		}
-		defer cancel()
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-longer.Done():
-		}
-	}()
-	return longer, cancel
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return longer, func() { stop(); cancel() }
 }

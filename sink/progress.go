@@ -138,29 +138,31 @@ func (p *progress) skipped(to queue.Cursor) {
 	p.read = to
 }
 
-func (p *progress) written(_ *batch, rows []int) {
+func (p *progress) written(rows int) {
 	p.counters.mu.Lock()
-	p.counters.tallies[p.total].Written += uint64(len(rows))
+	p.counters.tallies[p.total].Written += uint64(rows)
 	p.counters.mu.Unlock()
-	p.delivered(len(rows))
+	p.delivered(rows)
 }
 
-func (p *progress) deadLettered(_ *batch, rows []int, why *refusal) {
-	why.by.counters.refused(why.Reason, len(rows))
+func (p *progress) deadLettered(bad []refusedRow) {
+	for _, r := range bad {
+		r.why.by.counters.refused(r.why.Reason)
+	}
 	p.counters.mu.Lock()
-	p.counters.tallies[p.total].DeadLettered += uint64(len(rows))
+	p.counters.tallies[p.total].DeadLettered += uint64(len(bad))
 	p.counters.mu.Unlock()
-	p.delivered(len(rows))
+	p.delivered(len(bad))
 }
 
-// refused counts rows that the shard itself refused, of any shard's lanes.
-func (a *shardCounters) refused(reason string, rows int) {
+// refused counts a row that the shard itself refused, of any shard's lanes.
+func (a *shardCounters) refused(reason string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.deadLetters == nil {
 		a.deadLetters = make(map[string]uint64)
 	}
-	a.deadLetters[reason] += uint64(rows)
+	a.deadLetters[reason]++
 }
 
 func (p *progress) delivered(rows int) {

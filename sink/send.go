@@ -226,12 +226,7 @@ func (s *Sink) away(home *shard) bool {
 	if down == 0 || down < s.cfg.HandOver && !(down >= s.cfg.RetryMax && s.cfg.Policy().StandIn) {
 		return false
 	}
-	for _, sh := range s.shards[:s.cfg.spread()] {
-		if sh != home && sh.up() {
-			return true
-		}
-	}
-	return false
+	return anyUp(s.shards[:s.cfg.spread()], home)
 }
 
 // standIn returns the shard that stores a row while its own is down: the next
