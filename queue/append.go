@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"pingline/queue/disk"
+	"pingline/queue/embedded"
 )
 
 // Append makes payload durable as the next record, with the running totals t
@@ -63,10 +66,10 @@ func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first
 	}
 	if err != nil {
 		l.unclear = true
-		if errors.Is(err, errWriteFailed) {
-			l.say(&l.trouble.failing, diskTrouble(l.cfg.Dir, err))
+		if errors.Is(err, embedded.ErrWriteFailed) {
+			l.say(&l.trouble.failing, disk.Explain(l.cfg.Dir, err))
 		}
-		if errors.Is(err, errGone) {
+		if errors.Is(err, disk.ErrGone) {
 			l.say(&l.trouble.gone, err)
 		}
 		return err
@@ -117,9 +120,9 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 			return 0, t, fmt.Errorf("settle the log: %w", err)
 		}
 		switch where, _ := l.cfg.servers(); {
-		case errors.Is(err, errGone), ctx.Err() != nil:
+		case errors.Is(err, disk.ErrGone), ctx.Err() != nil:
 		case l.cfg.embedded():
-			l.say(&l.trouble.failing, diskTrouble(l.cfg.Dir, err))
+			l.say(&l.trouble.failing, disk.Explain(l.cfg.Dir, err))
 		case time.Since(began) > l.cfg.AppendTimeout:
 			l.say(&l.trouble.failing, fmt.Errorf("the log at %s does not answer: %w", where, err))
 		}
@@ -149,7 +152,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	if closed {
 		return r, ErrClosed
 	}
-	if err := l.watched.check(); err != nil {
+	if err := l.watched.Check(); err != nil {
 		l.say(&l.trouble.gone, err)
 	}
 	if err := l.trouble.isGone(); err != nil { // the log would be made anew, without what is gone
@@ -192,7 +195,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 // cursor has passed, if that is more than at the last try: the log itself may be
 // what fills the disk.
 func (l *Log) reopen(ctx context.Context, n int) error {
-	full := errors.Join(keepSpare(l.cfg.Dir), probeDisk(l.cfg.Dir, n+spareBytes))
+	full := errors.Join(disk.KeepSpare(l.cfg.Dir), disk.Probe(l.cfg.Dir, n+disk.SpareBytes))
 	before, passed := l.passed()
 	if full != nil && (!passed || before <= l.triedRoom) {
 		return full
@@ -211,7 +214,7 @@ func (l *Log) reopen(ctx context.Context, n int) error {
 		return nil
 	}
 	l.triedRoom = before
-	if err := dropSpare(l.cfg.Dir); err != nil {
+	if err := disk.DropSpare(l.cfg.Dir); err != nil {
 		return errors.Join(full, err)
 	}
 	return errors.Join(full, l.trimTo(ctx, before))

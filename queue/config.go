@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"pingline/queue/disk"
 )
 
 // Embedded is the URL of a log in this process.
@@ -88,11 +90,11 @@ func (l *Log) firstLimit() error {
 	if l.setLimit(l.cfg.MaxBytes); !l.cfg.embedded() {
 		return nil
 	}
-	used, err := usedBytes(l.cfg.Dir)
+	used, err := disk.Used(l.cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("size of %s: %w", l.cfg.Dir, err)
 	}
-	half, err := halfOfDisk(l.cfg.Dir, used)
+	half, err := disk.Half(l.cfg.Dir, used)
 	if err == nil && half < l.limit {
 		l.cfg.Logger.Warn("the log is limited to half of the free disk", "bytes", half, "configured", l.limit)
 		l.setLimit(half)
@@ -108,7 +110,7 @@ func (l *Log) raiseLimit() error {
 	if highest {
 		return nil
 	}
-	half, err := halfOfDisk(l.cfg.Dir, used)
+	half, err := disk.Half(l.cfg.Dir, used)
 	if err != nil {
 		return err
 	}

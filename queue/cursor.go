@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"pingline/queue/disk"
 )
 
 // Cursor is a position in the log: the number of the record to read next, and
@@ -139,7 +141,7 @@ func (c *cursors) keep() error {
 	}
 	b, err := list.encode()
 	if err == nil {
-		err = writeAside(c.path, b)
+		err = disk.WriteAside(c.path, b)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

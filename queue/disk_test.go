@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pingline/queue/disk"
 )
 
 // smallDisk mounts a disk of its own for the test, or skips it.
@@ -31,7 +33,7 @@ func smallDisk(t *testing.T, options string) string {
 // hog fills the disk under dir but for about spare bytes.
 func hog(t *testing.T, dir string, spare int64) (path string) {
 	t.Helper()
-	free, err := freeBytes(dir)
+	free, err := disk.Free(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,7 @@ func overflow(t *testing.T, l *Log, size int) {
 		if cause := l.Trouble(); cause == nil || cause.Error() != "no space left on "+l.cfg.Dir {
 			t.Errorf("Trouble = %v", cause)
 		}
-		if free, err := freeBytes(l.cfg.Dir); err != nil || free < int64(size) {
+		if free, err := disk.Free(l.cfg.Dir); err != nil || free < int64(size) {
 			return
 		}
 		if _, _, err := l.Settle(testContext(t), payload(l.Last()+1, 8)); err != nil { // only slow

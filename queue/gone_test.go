@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pingline/queue/disk"
 )
 
 // Once files of the log are not those that were opened, no append succeeds, the
@@ -70,7 +72,7 @@ func TestFilesGone(t *testing.T) {
 // Small files that are deleted, one by one, are missed within seconds without
 // any append; what belongs to others can be watched too.
 func TestSmallFilesGone(t *testing.T) {
-	for _, name := range []string{lockFile, cursorsFile, markFile, "../other"} {
+	for _, name := range []string{disk.LockFile, cursorsFile, markFile, "../other"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "log")
 			path := filepath.Join(dir, name)
@@ -84,7 +86,7 @@ func TestSmallFilesGone(t *testing.T) {
 				if err := os.Mkdir(path, 0o700); err != nil {
 					t.Fatal(err)
 				}
-				if err := l.watched.check(); err != nil {
+				if err := l.watched.Check(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -101,22 +103,6 @@ func TestSmallFilesGone(t *testing.T) {
 				t.Errorf("Trouble = %s", text)
 			}
 		})
-	}
-}
-
-// Why a disk takes nothing is told in words, whoever said it.
-func TestDiskTroubleIsNamed(t *testing.T) {
-	for text, want := range map[string]string{
-		"JetStream stream '$G > PINGLINE' critical write error: write 1.blk: no space left on device": "no space left on /data",
-		"write probe: disk quota exceeded":                         "no space left on /data",
-		"open spare.new: read-only file system":                    "/data is on a file system that is read-only",
-		"Critical write error: sync 1.blk: input/output error":     "the disk under /data fails",
-		"permission denied while writing msg, disabling JetStream": "/data may not be written",
-		"something else": "something else",
-	} {
-		if got := diskTrouble("/data", errors.New(text)).Error(); !strings.Contains(got, want) {
-			t.Errorf("%s is told as %s, want %s", text, got, want)
-		}
 	}
 }
 
@@ -168,7 +154,7 @@ func BenchmarkCheck(b *testing.B) {
 		if err := l.Check(); err != nil {
 			b.Fatal(err)
 		}
-		if err := l.store.blocks.there(); err != nil {
+		if err := l.store.blocks.There(); err != nil {
 			b.Fatal(err)
 		}
 	}

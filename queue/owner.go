@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pingline/queue/disk"
 )
 
 // owner is this process's hold on a log that is on servers, where no lock file
@@ -85,7 +87,7 @@ func takeOver(ctx context.Context, s *store, cfg *Config, trimmed Cursor) (o *ow
 		if was.own { // which of the two is in the record depends on when we die
 			names += was.Incarnation + "\n"
 		}
-		if err := writeAside(path, []byte(names)); err != nil {
+		if err := disk.WriteAside(path, []byte(names)); err != nil {
 			cfg.Logger.Warn("after a crash this directory must wait for its own lease", "error", err)
 		}
 		taken, err := o.take(ctx)

@@ -34,12 +34,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"pingline/queue/disk"
 )
 
 // Errors that callers tell apart.
 var (
 	// ErrLocked is wrapped by Open when another process uses the directory.
-	ErrLocked = errors.New("in use by another process")
+	ErrLocked = disk.ErrLocked
 	// ErrFull is wrapped by an Append that was refused for lack of room. Nothing
 	// was stored.
 	ErrFull = errors.New("the log is full")
@@ -59,6 +61,13 @@ var (
 	ErrClosed = errors.New("the log is closed")
 )
 
+// What lies in Config.Dir beside the files of package disk and the folder
+// "jetstream" of the embedded store.
+const (
+	cursorsFile = "cursors"
+	markFile    = "high-water"
+)
+
 // Log is an open log. Append and Settle are for one caller, one call at a time;
 // everything else is safe for concurrent use.
 type Log struct {
@@ -73,7 +82,7 @@ type Log struct {
 
 	owner   *owner // nil if the log is embedded
 	trouble trouble
-	watched watched
+	watched disk.Watched
 	margin  int64 // diskMargin; tests make it less
 
 	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream; taken before all other locks of the package
@@ -105,14 +114,14 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	if err := makeDir(cfg.Dir); err != nil {
+	if err := disk.MakeDir(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	l := &Log{cfg: cfg, margin: diskMargin}
 	_, _ = l.trouble.set(&l.trouble.full, nil)
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.recent.most = cfg.CacheBytes
-	if l.lock, err = lockDir(cfg.Dir); err != nil {
+	if l.lock, err = disk.Lock(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	defer func() {
@@ -155,7 +164,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, err
 	}
 	if cfg.embedded() {
-		if err := keepSpare(cfg.Dir); err != nil {
+		if err := disk.KeepSpare(cfg.Dir); err != nil {
 			cfg.Logger.Warn("the disk of the log is full", "error", err)
 		}
 	}

@@ -365,7 +365,7 @@ func TestEmbeddedConnectionBreaks(t *testing.T) {
 		t.Helper()
 		eventually(t, "it is connected, and cut off", func() bool {
 			id, err := c.GetClientID()
-			return err == nil && st.server.srv.DisconnectClientByID(id) == nil
+			return err == nil && st.server.NATS().DisconnectClientByID(id) == nil
 		})
 	}
 	r := l.Read(1)

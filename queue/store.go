@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pingline/queue/embedded"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -22,8 +24,8 @@ import (
 type store struct {
 	stream  string
 	subject string
-	server  *embedded // nil if the server is elsewhere, as is
-	blocks  *blockDir
+	server  *embedded.Server // nil if the server is elsewhere, as is
+	blocks  *embedded.BlockDir
 
 	// Appends have a connection of their own: a server reads for a request on
 	// the goroutine that takes the next one in.
@@ -39,8 +41,7 @@ type store struct {
 var errUnanswered = errors.New("no answer")
 
 const (
-	embeddedPayload = 16 << 20 // bytes of the largest message
-	slackBytes      = 64 << 20 // of the stream beyond our own limit: JetStream's is only a backstop
+	slackBytes = 64 << 20 // of the stream beyond our own limit: JetStream's is only a backstop
 
 	requestTimeout = 10 * time.Second
 	askAgain       = 2 * time.Second
@@ -81,11 +82,11 @@ func connectStore(cfg *Config) (_ *store, err error) {
 	}
 	url, options := cfg.URL, []nats.Option(nil)
 	if cfg.embedded() {
-		if s.server, err = startServer(cfg); err != nil {
+		if s.server, err = embedded.Start(cfg.Dir, cfg.Logger); err != nil {
 			return nil, err
 		}
 		url, options = "", []nats.Option{
-			nats.InProcessServer(s.server.srv),
+			nats.InProcessServer(s.server.NATS()),
 			nats.PingInterval(0), // a server that is slow is there all the same
 		}
 	}
@@ -95,7 +96,7 @@ func connectStore(cfg *Config) (_ *store, err error) {
 		}
 	}
 	if s.server != nil {
-		s.server.onFailure(s.append.breaks)
+		s.server.OnFailure(s.append.breaks)
 	}
 	if v := s.append.ConnectedServerVersion(); !batchReads(v) {
 		return nil, fmt.Errorf("the log at %s is nats-server %s: 2.11 or newer is needed", where, v)
@@ -112,7 +113,7 @@ func (s *store) ready(ctx context.Context, cfg *Config) (err error) {
 		return fmt.Errorf("stream %s of the log: %w", s.stream, err)
 	}
 	if s.server != nil {
-		s.blocks, err = openBlockDir(s.server.blocks(s.stream), cfg.Dir)
+		s.blocks, err = embedded.OpenBlockDir(s.server.Blocks(s.stream), cfg.Dir)
 	}
 	return err
 }
@@ -181,7 +182,7 @@ func (s *store) close() {
 		}
 	}
 	if s.server != nil {
-		s.server.stop()
+		s.server.Stop()
 	}
 }
 
@@ -207,7 +208,7 @@ func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after ui
 		return err
 	}
 	defer done()
-	if err := s.server.failure(); err != nil {
+	if err := s.server.Failure(); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -217,7 +218,7 @@ func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after ui
 		Data:    b,
 	})
 	if err != nil {
-		return fmt.Errorf("%w within %v: %w%s", errUnanswered, time.Since(began).Round(time.Millisecond), because(ctx, err), s.server.complaint(began))
+		return fmt.Errorf("%w within %v: %w%s", errUnanswered, time.Since(began).Round(time.Millisecond), because(ctx, err), s.server.Complaint(began))
 	}
 	var ack struct {
 		Seq   uint64              `json:"seq"`
@@ -233,10 +234,10 @@ func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after ui
 		return fmt.Errorf("%w that fits: sequence %d follows %d", errUnanswered, ack.Seq, after)
 	}
 	if s.blocks != nil {
-		if err := s.blocks.sync(); err != nil {
+		if err := s.blocks.Sync(); err != nil {
 			return err
 		}
-		return s.blocks.there()
+		return s.blocks.There()
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"pingline/queue/disk"
 )
 
 // TrimKept drops the records that every cursor has passed, kept or in memory.
@@ -82,23 +84,23 @@ func (l *Log) trim(ctx context.Context, st *store, before, seq, lastSeq uint64) 
 	l.cursors.setTrimmed(Cursor{Next: before, Totals: totals})
 	if err := l.cursors.keep(); err != nil {
 		// Perhaps the disk is full: that is what the spare room is for.
-		if err := errors.Join(dropSpare(l.cfg.Dir), l.cursors.keep()); err != nil {
+		if err := errors.Join(disk.DropSpare(l.cfg.Dir), l.cursors.keep()); err != nil {
 			return err
 		}
 	}
 	if err := l.mayTrim(ctx, Cursor{Next: before, Totals: totals}); err != nil {
 		return err
 	}
-	if free, err := freeBytes(l.cfg.Dir); l.cfg.embedded() && err == nil && free < spareBytes {
-		if err := dropSpare(l.cfg.Dir); err != nil { // to purge takes room too
+	if free, err := disk.Free(l.cfg.Dir); l.cfg.embedded() && err == nil && free < disk.SpareBytes {
+		if err := disk.DropSpare(l.cfg.Dir); err != nil { // to purge takes room too
 			return err
 		}
 	}
 	if err := st.purge(ctx, r.seq); err != nil {
 		return err
 	}
-	if free, err := freeBytes(l.cfg.Dir); l.cfg.embedded() && err == nil && free > 2*spareBytes {
-		_ = keepSpare(l.cfg.Dir) // or next time: appends need what there is
+	if free, err := disk.Free(l.cfg.Dir); l.cfg.embedded() && err == nil && free > 2*disk.SpareBytes {
+		_ = disk.KeepSpare(l.cfg.Dir) // or next time: appends need what there is
 	}
 	for {
 		state, err := st.state(ctx)

@@ -1,14 +1,13 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pingline/queue/disk"
 )
 
 // trouble is why appends cannot be made durable now. Of several causes the first
@@ -73,80 +72,21 @@ func (l *Log) say(which *error, err error) {
 	}
 }
 
-// diskTrouble says what err, which a disk or the embedded server gave, means. The
-// server gives no more than a text.
-func diskTrouble(dir string, err error) error {
-	text := err.Error()
-	for words, meaning := range map[string]string{
-		"no space left on device": "no space left on %s",
-		"disk quota exceeded":     "no space left on %s: the quota is used up",
-		"read-only file system":   "%s is on a file system that is read-only",
-		"input/output error":      "the disk under %s fails: input/output error",
-		"permission denied":       "%s may not be written: permission denied",
-	} {
-		if strings.Contains(text, words) {
-			return fmt.Errorf(meaning, dir)
-		}
-	}
-	return fmt.Errorf("the log in %s does not answer: %w", dir, err)
-}
-
-// errGone is wrapped where files of the log are not those that were opened.
-var errGone = errors.New("was deleted or replaced while in use: what is taken would be lost; restart")
-
-// watched are files and directories that must stay the ones they were when they
-// were first seen.
-type watched struct {
-	mu   sync.Mutex             // guards seen and must; nothing else is locked under it
-	seen map[string]os.FileInfo // nil until it is there
-	at   atomic.Int64           // when they were looked at last, ms
-	must []string               // files that are replaced in our own way: they only must be there
-}
-
 // Watch has the log take nothing any more once the file or directory at path is
 // not the one that is there now, or that comes to be there first.
-func (l *Log) Watch(path string) {
-	l.watched.mu.Lock()
-	defer l.watched.mu.Unlock()
-	if l.watched.seen == nil {
-		l.watched.seen = make(map[string]os.FileInfo)
-	}
-	info, _ := os.Stat(path)
-	l.watched.seen[path] = info
-}
+func (l *Log) Watch(path string) { l.watched.Add(path) }
 
-// check returns an error wrapping errGone if something watched has changed.
-func (w *watched) check() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for path, was := range w.seen {
-		info, err := os.Stat(path)
-		switch {
-		case was == nil:
-			w.seen[path] = info
-		case errors.Is(err, os.ErrNotExist), err == nil && !os.SameFile(was, info):
-			return fmt.Errorf("%s %w", path, errGone)
-		}
-	}
-	for _, path := range w.must {
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s %w", path, errGone)
-		}
-	}
-	return nil
-}
-
-// watchFiles begins to watch what an open log rests on.
+// watchFiles begins to watch the files that an open log rests on.
 func (l *Log) watchFiles() error {
 	if err := l.cursors.touch(); err != nil {
 		return err
 	}
-	l.watched.must = []string{filepath.Join(l.cfg.Dir, cursorsFile)}
+	l.watched.AddName(filepath.Join(l.cfg.Dir, cursorsFile))
 	l.Watch(l.cfg.Dir)
-	l.Watch(filepath.Join(l.cfg.Dir, lockFile))
+	l.Watch(filepath.Join(l.cfg.Dir, disk.LockFile))
 	l.Watch(filepath.Join(l.cfg.Dir, markFile))
 	if l.store.blocks != nil {
-		l.Watch(l.store.blocks.path)
+		l.Watch(l.store.blocks.Path())
 	}
 	return nil
 }
@@ -158,17 +98,15 @@ const (
 	// again must be free.
 	diskMargin = 4 << 20
 
-	watchEvery = 200 * time.Millisecond
-	watchPause = 20 // ms, at least between two looks at what is watched
+	watchEvery = 200 * time.Millisecond // the log looks at its disk and its files
 )
 
 // Check looks at the disk and, if that is due, at what is watched, and returns
 // what Trouble does from then on. It costs a few microseconds. Append looks itself
 // at the block it has written to.
 func (l *Log) Check() error {
-	if now := time.Now().UnixMilli(); now-l.watched.at.Load() >= watchPause {
-		l.watched.at.Store(now)
-		if err := l.watched.check(); err != nil {
+	if l.watched.Due() {
+		if err := l.watched.Check(); err != nil {
 			l.say(&l.trouble.gone, err)
 		}
 	}
@@ -179,10 +117,10 @@ func (l *Log) Check() error {
 }
 
 func (l *Log) checkRoom() {
-	free, err := freeBytes(l.cfg.Dir)
+	free, err := disk.Free(l.cfg.Dir)
 	switch {
 	case err != nil:
-		l.say(&l.trouble.full, diskTrouble(l.cfg.Dir, err))
+		l.say(&l.trouble.full, disk.Explain(l.cfg.Dir, err))
 	case free < l.margin:
 		l.say(&l.trouble.full, fmt.Errorf("no space left on %s", l.cfg.Dir))
 	case free >= l.margin+l.margin/2:

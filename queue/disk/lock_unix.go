@@ -1,6 +1,6 @@
 //go:build unix
 
-package queue
+package disk
 
 import (
 	"errors"
@@ -11,10 +11,13 @@ import (
 	"time"
 )
 
-// lockDir makes dir this process's own until the file is closed. It returns an
-// error wrapping ErrLocked if another process, or another Log, has it.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+// ErrLocked is wrapped by Lock when another process has the directory.
+var ErrLocked = errors.New("in use by another process")
+
+// Lock makes dir this process's own until the file is closed. It returns an
+// error wrapping ErrLocked if somebody else has it, be it in this process.
+func Lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -28,8 +31,8 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// flock tries for a moment: a child that this process has just started shares the
-// lock of a log that was closed, until it runs a program of its own.
+// flock tries for half a second: a child that this process has just started shares
+// a lock that was closed here, until it runs a program of its own.
 func flock(f *os.File) (err error) {
 	for range 50 {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -41,8 +44,8 @@ func flock(f *os.File) (err error) {
 	return err
 }
 
-// freeBytes is what the disk under dir still has for us.
-func freeBytes(dir string) (int64, error) {
+// Free returns how many bytes the disk under dir still has for us.
+func Free(dir string) (int64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("free space under %s: %w", dir, err)
