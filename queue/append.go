@@ -8,6 +8,7 @@ import (
 
 	"pingline/queue/disk"
 	"pingline/queue/embedded"
+	"pingline/queue/record"
 )
 
 // Append makes payload durable as the next record, with the running totals t
@@ -36,14 +37,14 @@ func (l *Log) admit(r *Record, reserve bool) (st *store, after uint64, err error
 	if !reserve {
 		room -= l.reserve
 	}
-	n := recordHeader + len(r.Payload)
+	n := record.Header + len(r.Payload)
 	switch most := l.store.maxData(); {
 	case l.closed:
 		return nil, 0, ErrClosed
 	case l.unclear:
 		return nil, 0, fmt.Errorf("%w: the one before, until it is settled", ErrUnclear)
 	case n > most:
-		return nil, 0, fmt.Errorf("%w: at most %d", ErrTooLarge, most-recordHeader)
+		return nil, 0, fmt.Errorf("%w: at most %d", ErrTooLarge, most-record.Header)
 	case l.store.size(n, l.seq) > room:
 		return nil, 0, fmt.Errorf("%w: %d of %d bytes are left", ErrFull, max(room, 0), l.limit)
 	}
@@ -54,7 +55,7 @@ func (l *Log) admit(r *Record, reserve bool) (st *store, after uint64, err error
 // put appends r behind sequence after, and shows it to the readers once it is
 // durable, after a call of first, if that is not nil, with mu held.
 func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first func()) error {
-	b := encodeRecord(r)
+	b := record.Encode(r)
 	err := l.holdLog(ctx, false)
 	if err == nil {
 		err = st.put(ctx, l.cfg.AppendTimeout, b, after)

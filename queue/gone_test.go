@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pingline/queue/disk"
+	"pingline/queue/record"
 )
 
 // Once files of the log are not those that were opened, no append succeeds, the
@@ -135,8 +136,8 @@ func TestNewerVersion(t *testing.T) {
 		l := open(t, Config{Dir: dir})
 		fill(t, l, 3, 100)
 		r := Record{Number: 4, Before: totals(3), Totals: totals(4)}
-		b := encodeRecord(&r)
-		b[0] = recordVersion + 1
+		b := record.Encode(&r)
+		b[0] = record.Version + 1
 		if err := l.session().put(testContext(t), patience, b, 3); err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,8 @@ type mark struct {
 	buf  [markSlot]byte
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 const (
 	markSlot = 64
 	markSize = 8 + 4*8

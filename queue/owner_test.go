@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"pingline/queue/record"
+
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -138,7 +140,7 @@ func TestOwnerReturns(t *testing.T) {
 		},
 		// It was stopped just before it would have looked.
 		"to send an append": func(t *testing.T, a *Log) {
-			b := encodeRecord(&Record{Number: 31, Before: totals(30), Totals: totals(31), Payload: []byte("late")})
+			b := record.Encode(&Record{Number: 31, Before: totals(30), Totals: totals(31), Payload: []byte("late")})
 			if err := a.session().put(testContext(t), patience, b, 30); err == nil {
 				t.Error("an append was stored")
 			}

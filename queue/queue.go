@@ -36,6 +36,7 @@ import (
 	"sync"
 
 	"pingline/queue/disk"
+	"pingline/queue/record"
 )
 
 // Errors that callers tell apart.
@@ -53,12 +54,19 @@ var (
 	ErrUnclear = errors.New("may be stored or not")
 	// ErrNewer is wrapped by Open when a newer version has written the log or its
 	// cursors. Nothing of it was changed.
-	ErrNewer = errors.New("written by a newer version of Pingline: start that one")
+	ErrNewer = record.ErrNewer
 	// ErrOwned is wrapped by Open when another process has the log on its servers,
 	// and by whatever fails because another has taken it over.
 	ErrOwned = errors.New("the log belongs to another node")
 	// ErrClosed is wrapped by what is asked of a closed Log or Reader.
 	ErrClosed = errors.New("the log is closed")
+)
+
+// A Record is one append, with its number and the running totals before and after
+// it. The package record has its form on disk.
+type (
+	Record = record.Record
+	Totals = record.Totals
 )
 
 // What lies in Config.Dir beside the files of package disk and the folder
@@ -332,4 +340,4 @@ func (l *Log) Room() int64 {
 }
 
 // MaxPayload returns how many bytes a record may hold.
-func (l *Log) MaxPayload() int { return l.session().maxData() - recordHeader }
+func (l *Log) MaxPayload() int { return l.session().maxData() - record.Header }

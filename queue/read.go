@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"pingline/queue/record"
 )
 
 // Reader reads the log from a position on. It is for one goroutine; any number
@@ -194,7 +196,7 @@ func (l *Log) sendFor(ctx context.Context, number uint64) chan batchOrError {
 func (s *store) records(ctx context.Context, seq, last uint64) (list []Record, err error) {
 	messages, err := s.fetch(ctx, seq, batchBytes)
 	for _, m := range messages {
-		if rec, err := decodeRecord(m); err == nil && rec.Number <= last {
+		if rec, err := record.Decode(m); err == nil && rec.Number <= last {
 			list = append(list, rec)
 		}
 	}

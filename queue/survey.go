@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+
+	"pingline/queue/record"
 )
 
 // numbering maps a record's number to where the stream keeps it. Both go up in
@@ -127,7 +129,7 @@ func (s *store) record(ctx context.Context, seq uint64) (*stored, error) {
 			tries--
 			continue
 		}
-		r, err := decodeRecord(m.Data)
+		r, err := record.Decode(m.Data)
 		if err == nil {
 			return &stored{r, m.Seq}, nil
 		}

@@ -1,4 +1,4 @@
-package queue
+package record
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What is on disk must be readable by every later version.
+// A record on disk must be readable by every later version.
 const goldenRecord = "01" + "b292b033" + "0300000000000000" +
 	"0100000000000000" + "0200000000000000" + "0000000000000000" + "ffffffffffffffff" +
 	"0500000000000000" + "0400000000000000" + "0000000000000000" + "0000000000000000" +
@@ -18,29 +18,29 @@ const goldenRecord = "01" + "b292b033" + "0300000000000000" +
 
 func TestRecordLayout(t *testing.T) {
 	r := Record{Number: 3, Before: Totals{1, 2, 0, 1<<64 - 1}, Totals: Totals{5, 4, 0, 0}, Payload: []byte("a ping")}
-	if got := hex.EncodeToString(encodeRecord(&r)); got != goldenRecord {
-		t.Errorf("encodeRecord = %s, want %s", got, goldenRecord)
+	if got := hex.EncodeToString(Encode(&r)); got != goldenRecord {
+		t.Errorf("Encode = %s, want %s", got, goldenRecord)
 	}
 	stored, err := hex.DecodeString(goldenRecord)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := decodeRecord(stored)
+	got, err := Decode(stored)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.Number != r.Number || got.Before != r.Before || got.Totals != r.Totals || !bytes.Equal(got.Payload, r.Payload) {
-		t.Errorf("decodeRecord = %+v, want %+v", got, r)
+		t.Errorf("Decode = %+v, want %+v", got, r)
 	}
 }
 
-// The payload is copied: whoever appends may use its memory again.
+// The payload is copied: the caller may use its memory again.
 func TestRecordOwnsItsPayload(t *testing.T) {
 	payload := []byte("a ping")
 	r := Record{Number: 1, Payload: payload}
-	b := encodeRecord(&r)
+	b := Encode(&r)
 	clear(payload)
-	if !bytes.Equal(r.Payload, []byte("a ping")) || &r.Payload[0] != &b[recordHeader] {
+	if !bytes.Equal(r.Payload, []byte("a ping")) || &r.Payload[0] != &b[Header] {
 		t.Errorf("Payload = %q, want a part of what is stored", r.Payload)
 	}
 }
@@ -51,53 +51,57 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range whole {
-		if _, err := decodeRecord(whole[:n]); !errors.Is(err, errNotRecord) {
-			t.Errorf("%d of %d bytes: %v, want errNotRecord", n, len(whole), err)
+		if _, err := Decode(whole[:n]); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%d of %d bytes: %v, want ErrInvalid", n, len(whole), err)
 		}
 	}
 	for bit := range 8 * len(whole) {
 		b := bytes.Clone(whole)
 		b[bit/8] ^= 1 << (bit % 8)
-		if _, err := decodeRecord(b); !errors.Is(err, errNotRecord) {
-			t.Errorf("bit %d flipped: %v, want errNotRecord", bit, err)
+		if _, err := Decode(b); !errors.Is(err, ErrInvalid) {
+			t.Errorf("bit %d flipped: %v, want ErrInvalid", bit, err)
 		}
 	}
 	zero := Record{Number: 0}
-	if _, err := decodeRecord(encodeRecord(&zero)); !errors.Is(err, errNotRecord) {
-		t.Errorf("number 0: %v, want errNotRecord", err)
+	if _, err := Decode(Encode(&zero)); !errors.Is(err, ErrInvalid) {
+		t.Errorf("number 0: %v, want ErrInvalid", err)
 	}
 }
 
 func FuzzDecodeRecord(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, size := range []int{0, 1, 100, 5000} {
-		r := Record{Number: rng.Uint64(), Totals: Totals{rng.Uint64()}, Payload: payload(rng.Uint64(), size)}
-		f.Add(encodeRecord(&r))
+		payload := make([]byte, size)
+		for i := range payload {
+			payload[i] = byte(rng.Uint32())
+		}
+		r := Record{Number: rng.Uint64(), Totals: Totals{rng.Uint64()}, Payload: payload}
+		f.Add(Encode(&r))
 	}
 	f.Add([]byte{})
-	f.Add(make([]byte, recordHeader))
+	f.Add(make([]byte, Header))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		check := func(b []byte) bool {
-			r, err := decodeRecord(b)
+			r, err := Decode(b)
 			if err != nil {
-				if !errors.Is(err, errNotRecord) {
-					t.Errorf("decodeRecord(%x): %v, want errNotRecord", b, err)
+				if !errors.Is(err, ErrInvalid) {
+					t.Errorf("Decode(%x): %v, want ErrInvalid", b, err)
 				}
 				return false
 			}
-			if got := encodeRecord(&r); !bytes.Equal(got, b) {
-				t.Errorf("encodeRecord(decodeRecord(%x)) = %x", b, got)
+			if got := Encode(&r); !bytes.Equal(got, b) {
+				t.Errorf("Encode(Decode(%x)) = %x", b, got)
 			}
 			return true
 		}
 		check(b)
 		// The same with a checksum that matches, which chance does not find.
-		if len(b) >= recordHeader {
+		if len(b) >= Header {
 			b = bytes.Clone(b)
-			b[0] = recordVersion
+			b[0] = Version
 			binary.LittleEndian.PutUint32(b[offsetSum:], crc32.Checksum(b[offsetNumber:], castagnoli))
 			if zero := binary.LittleEndian.Uint64(b[offsetNumber:]) == 0; check(b) == zero {
-				t.Errorf("decodeRecord(%x) took it: %v, want %v", b, !zero, !zero)
+				t.Errorf("Decode(%x) took it: %v, want %v", b, !zero, !zero)
 			}
 		}
 	})
