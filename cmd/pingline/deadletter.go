@@ -189,17 +189,23 @@ func (c *replayCmd) taken(ctx context.Context, letters *deadletter.Dir) (bool, e
 
 type acceptCmd struct {
 	letterDir `embed:""`
-	Shard     string `required:"" env:"-" help:"Shard that stands still."`
-	Rows      int    `required:"" env:"-" help:"How many more of its rows may be refused."`
+	Shard     string `required:"" env:"-" placeholder:"NAME" help:"Shard that stands still."`
+	Rows      *int   `required:"" env:"-" placeholder:"N" help:"How many more of its rows may be refused."`
 }
 
 // Validate is called by kong; the error names the flag and the limit.
 func (c *acceptCmd) Validate() error {
+	switch { // kong calls Validate before it misses a flag
+	case c.Shard == "":
+		return errors.New("--shard is required")
+	case c.Rows == nil:
+		return errors.New("--rows is required")
+	}
 	if err := pingline.CheckName("shard", c.Shard); err != nil {
 		return fmt.Errorf("--%w", err)
 	}
-	if c.Rows < 1 || c.Rows > math.MaxInt32 {
-		return fmt.Errorf("--rows: %d is not in [1, %d]", c.Rows, math.MaxInt32)
+	if *c.Rows < 1 || *c.Rows > math.MaxInt32 {
+		return fmt.Errorf("--rows: %d is not in [1, %d]", *c.Rows, math.MaxInt32)
 	}
 	return nil
 }
@@ -209,9 +215,9 @@ func (c *acceptCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := letters.Accept(p, c.Shard, c.Rows); err != nil {
+	if err := letters.Accept(p, c.Shard, *c.Rows); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d more rows of shard %s may become dead letters; a server that stands still sees this within seconds\n", c.Rows, c.Shard)
+	_, err = fmt.Fprintf(p.stdout, "%d more rows of shard %s may become dead letters; a server that stands still sees this within seconds\n", *c.Rows, c.Shard)
 	return err
 }

@@ -12,13 +12,17 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"pingline/internal/node"
+	"pingline/internal/unit"
 )
 
 // version is set when linking.
@@ -43,6 +47,20 @@ type cli struct {
 	Dedupe     dedupeCmd     `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
 	Plan       planCmd       `cmd:"" help:"Work out what a fleet asks of the machines, and whether one InfluxDB is enough."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
+
+	ShowVersion showVersion `name:"version" short:"v" help:"Print the version."`
+}
+
+// showVersion is pingline version for who types --version, as programs have it.
+type showVersion bool
+
+// BeforeReset is called by kong before it misses a command.
+func (showVersion) BeforeReset(app *kong.Kong) error {
+	if err := new(versionCmd).print(app.Stdout); err != nil {
+		return err
+	}
+	app.Exit(exitOK)
+	return nil
 }
 
 // program is what commands share: where to print, and when to stop.
@@ -55,10 +73,12 @@ type versionCmd struct {
 	All bool `env:"-" help:"List the stores and the protocols of clients, too."`
 }
 
-func (c *versionCmd) Run(p *program) error {
-	_, err := fmt.Fprintf(p.stdout, "pingline %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func (c *versionCmd) Run(p *program) error { return c.print(p.stdout) }
+
+func (c *versionCmd) print(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "pingline %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	if c.All && err == nil {
-		_, err = fmt.Fprintf(p.stdout, "stores: %s\nprotocols: %s\n", strings.Join(node.Stores(), ", "), strings.Join(node.Protocols(), ", "))
+		_, err = fmt.Fprintf(w, "stores: %s\nprotocols: %s\n", strings.Join(node.Stores(), ", "), strings.Join(node.Protocols(), ", "))
 	}
 	return err
 }
@@ -90,10 +110,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 			panic(p)
 		}
 	}()
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help": // of a command, if there is more
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	cmd, err := parser.Parse(args)
+	if err == nil && slices.Contains([]string{"serve", "deadletter"}, cmd.Path[1].Node().Name) {
+		err = checkEnvironment(parser.Model)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "pingline: %v (see pingline --help)\n", err)
 		return exitUsage
@@ -103,7 +129,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "pingline:", err)
+	message := err.Error()
+	if ctx.Err() != nil { // the user knows that it was cancelled
+		message = strings.TrimSuffix(message, ": "+context.Canceled.Error())
+	}
+	fmt.Fprintln(stderr, "pingline:", message)
 	if errors.As(err, new(usageError)) {
 		return exitUsage
 	}
@@ -116,7 +146,22 @@ func newParser(commands any, options ...kong.Option) (*kong.Kong, error) {
 	return kong.New(commands, append(options,
 		kong.Name("pingline"),
 		kong.Description("Location pings in, few and durable points out."),
-		kong.DefaultEnvars("PINGLINE"),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
+		kong.PostBuild(environment),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(readTime)),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
 	)...)
+}
+
+// readTime reads a time.Duration that may be in days, as unit.Span does.
+func readTime(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("time", &text); err != nil {
+		return err
+	}
+	var s unit.Span
+	if err := s.UnmarshalText([]byte(text)); err != nil {
+		return err
+	}
+	target.SetInt(int64(s))
+	return nil
 }

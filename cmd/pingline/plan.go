@@ -14,9 +14,9 @@ import (
 )
 
 // planCmd works out what a fleet asks of the machines. It is arithmetic on the
-// flags and on figures that were measured; each is printed with its source.
+// flags and on figures that were measured; --why prints each with its source.
 type planCmd struct {
-	Riders     int           `required:"" help:"Riders who send pings at once, when most do."`
+	Riders     *int          `required:"" placeholder:"N" help:"Riders who send pings at once, when most do."`
 	Interval   time.Duration `default:"5s" help:"Between two pings of a rider."`
 	PerRequest int           `default:"1" help:"Pings that a phone sends in one request."`
 	Hours      float64       `default:"24" help:"Hours a day that it is as busy as that."`
@@ -48,11 +48,15 @@ type planCmd struct {
 
 	Measure bool   `help:"Time fsynced commits to the disk of --data-dir instead of assuming; takes a second."`
 	DataDir string `default:"." help:"Directory on the disk that --measure is to try."`
-	JSON    bool   `name:"json" help:"Print the plan as one JSON object."`
+	Why     bool   `help:"Print the figures that the plan rests on, too, and where each is from."`
+	JSON    bool   `name:"json" help:"Print the plan as one JSON object, with those figures."`
 }
 
 // Validate is called by kong; the error names the flag and the limit.
 func (c *planCmd) Validate() error {
+	if c.Riders == nil { // kong calls Validate before it misses a flag
+		return errors.New("--riders is required")
+	}
 	kept, regions := 1.0, 2.0
 	if c.Kept != nil {
 		kept = *c.Kept
@@ -71,7 +75,7 @@ func (c *planCmd) Validate() error {
 		v      float64
 		lo, hi float64
 	}{
-		{"riders", float64(c.Riders), 1, 1e9},
+		{"riders", float64(*c.Riders), 1, 1e9},
 		{"per-request", float64(c.PerRequest), 1, 20_000},
 		{"hours", c.Hours, 0.1, 24},
 		{"kept", kept, 0, 1},
@@ -88,7 +92,7 @@ func (c *planCmd) Validate() error {
 		{"cores", float64(c.Cores), 1, 1024},
 	} {
 		if !(f.v >= f.lo && f.v <= f.hi) {
-			return fmt.Errorf("--%s: %v is not in [%v, %v]", f.flag, f.v, f.lo, f.hi)
+			return fmt.Errorf("--%s: %s is not in [%s, %s]", f.flag, unit.Number(f.v), unit.Number(f.lo), unit.Number(f.hi))
 		}
 	}
 	for _, f := range []struct {
@@ -126,7 +130,11 @@ func (c *planCmd) Run(p *program) error {
 	}
 	if c.Measure {
 		var err error
-		if f.Commits, err = plan.CommitRate(p, c.DataDir); err != nil {
+		f.Commits, err = plan.CommitRate(p, c.DataDir)
+		if p.Err() != nil {
+			return errors.New("stopped while timing the disk of --data-dir; nothing is planned")
+		}
+		if err != nil {
 			return usageError{fmt.Errorf("--measure: %w", err)}
 		}
 	}
@@ -134,7 +142,10 @@ func (c *planCmd) Run(p *program) error {
 	if c.JSON {
 		return n.PrintJSON(p.stdout)
 	}
-	return n.Print(p.stdout)
+	if err := n.Print(p.stdout); err != nil || !c.Why {
+		return err
+	}
+	return n.PrintFigures(p.stdout)
 }
 
 // measureTracks replaces the figures that recordings can tell.
@@ -150,6 +161,9 @@ func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
 		r, err := study.Open(name)
 		if err == nil {
 			err = errors.Join(s.Add(p, r), r.Close())
+		}
+		if p.Err() != nil {
+			return fmt.Errorf("stopped while reading %s; nothing is planned", name)
 		}
 		if err != nil {
 			return usageError{fmt.Errorf("--track: %w", err)}
@@ -171,7 +185,7 @@ func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
 
 func (c *planCmd) config() plan.Config {
 	return plan.Config{
-		Riders: c.Riders, Interval: c.Interval, PerRequest: c.PerRequest, Hours: c.Hours,
+		Riders: *c.Riders, Interval: c.Interval, PerRequest: c.PerRequest, Hours: c.Hours,
 		MaxError: c.MaxError, Filter: c.Filter.config(),
 		NewRegions: c.NewRegions, Area: c.Area, Rollup: c.Rollup == "on",
 		Retention: c.Retention, Outage: c.Outage, Replicas: c.Replicas, QueueMax: c.QueueMax,

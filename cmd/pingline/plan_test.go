@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"math"
 	"os"
@@ -60,6 +62,35 @@ func TestPlanTakesItsFlags(t *testing.T) {
 	}
 }
 
+// The figures that a plan rests on are printed if one asks why.
+func TestPlanTellsWhy(t *testing.T) {
+	_, plain, _ := runs(t, "plan", "--riders=1000")
+	status, why, stderr := runs(t, "plan", "--riders=1000", "--why")
+	figures, ok := strings.CutPrefix(why, plain)
+	if status != exitOK || stderr != "" || !ok || !strings.HasPrefix(figures, "\nRests on\nkept ") || !strings.Contains(figures, "BenchmarkJudge") {
+		t.Errorf("exit status %d: behind the plan is %q; %s", status, figures, stderr)
+	}
+	if strings.Contains(plain, "BenchmarkJudge") {
+		t.Errorf("without --why too:\n%s", plain)
+	}
+}
+
+// Ctrl-C while the disk is timed is a sentence, and leaves nothing behind.
+func TestPlanStoppedWhileMeasuring(t *testing.T) {
+	dir := t.TempDir()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	var stdout, stderr bytes.Buffer
+	status := run(ctx, []string{"plan", "--riders=1000", "--measure", "--data-dir=" + dir}, &stdout, &stderr)
+	const want = "pingline: stopped while timing the disk of --data-dir; nothing is planned\n"
+	if status != exitFailed || stdout.Len() > 0 || stderr.String() != want {
+		t.Errorf("exit status %d, printed %q, said %q, want %q", status, &stdout, &stderr, want)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // The defaults are those of the package.
 func TestPlanDefaults(t *testing.T) {
 	var cmd planCmd
@@ -81,7 +112,7 @@ func TestPlanRefuses(t *testing.T) {
 	empty := inFile(t, "empty.ndjson", "")
 	for _, tt := range []struct{ args, want string }{
 		{"", "--riders"},
-		{"--riders=0", "--riders: 0 is not in [1, 1e+09]"},
+		{"--riders=0", "--riders: 0 is not in [1, 1000000000]"},
 		{"--riders=many", "--riders"},
 		{"--riders=1 --interval=0s", "--interval"},
 		{"--riders=1 --interval=1", "--interval"},

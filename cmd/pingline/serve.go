@@ -19,7 +19,7 @@ import (
 )
 
 type serveCmd struct {
-	CheckConfig bool `help:"Check the settings, and exit."`
+	CheckConfig bool `env:"-" help:"Check the settings, and exit."`
 	serveConfig `embed:""`
 }
 
@@ -257,11 +257,11 @@ type windows struct{ list []time.Duration }
 func (w *windows) UnmarshalText(text []byte) error {
 	w.list = nil
 	for part := range strings.SplitSeq(string(text), ",") {
-		d, err := time.ParseDuration(strings.TrimSpace(part))
-		if err != nil {
+		var d unit.Span
+		if d.UnmarshalText([]byte(strings.TrimSpace(part))) != nil {
 			return fmt.Errorf("%q is not windows such as 10s,1m", text)
 		}
-		w.list = append(w.list, d)
+		w.list = append(w.list, time.Duration(d))
 	}
 	return rollup.CheckWindows(w.list)
 }

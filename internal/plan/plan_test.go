@@ -3,7 +3,6 @@ package plan
 import (
 	"bytes"
 	"flag"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -46,6 +45,7 @@ func TestPlanIsAsItWas(t *testing.T) {
 			c.PerRequest, c.Replicas, c.ServerPoints, c.ServerSeries, c.ServerDisk, c.QueueMax = 6, 3, 400_000, 8e6, 4<<40, 64<<30
 		}),
 		"city.json": fleet(20_000, 5*time.Second, nil),
+		"city.why":  fleet(20_000, 5*time.Second, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := NewFigures(c.Interval)
@@ -53,7 +53,13 @@ func TestPlanIsAsItWas(t *testing.T) {
 				f.Regions = Figure{"regions", 1, f.Regions.Unit, "--regions"}
 			}
 			var b bytes.Buffer
-			write := map[bool]func(*Plan, io.Writer) error{false: (*Plan).Print, true: (*Plan).PrintJSON}[name == "city.json"]
+			write := (*Plan).Print
+			switch filepath.Ext(name) {
+			case ".json":
+				write = (*Plan).PrintJSON
+			case ".why":
+				write = (*Plan).PrintFigures
+			}
 			if err := write(New(c, f), &b); err != nil {
 				t.Fatal(err)
 			}

@@ -16,25 +16,57 @@ import (
 )
 
 // terminal is how wide the text may be.
-const terminal = 100
+const terminal = 80
 
 //go:embed plan.tmpl
 var planText string
 
 var planTemplate = template.Must(template.New("plan").Funcs(template.FuncMap{
-	"comma":   func(v float64) string { return unit.Comma(whole(v)) },
 	"count":   func(v any) string { return count(reflect.ValueOf(v).Convert(reflect.TypeFor[float64]()).Float()) },
-	"decimal": decimal,
 	"ftoa":    unit.Number,
 	"percent": percent,
 	"row":     columns,
-	"size":    unit.Size,
 	"wrap":    func(text string) string { return wrap(text, terminal, "") },
-	"hang":    func(text string) string { return wrap(text, terminal, strings.Repeat(" ", 26)) },
 }).Parse(planText))
 
 // Print writes the plan as text for a terminal.
 func (p *Plan) Print(w io.Writer) error { return planTemplate.Execute(w, p) }
+
+// Parts returns what each part of the way has to do, one after the other, wrapped.
+func (p *Plan) Parts() (list []string) {
+	part := func(name, format string, args ...any) {
+		list = append(list, wrap(fmt.Sprintf("%-10s", name)+fmt.Sprintf(format, args...), terminal, strings.Repeat(" ", 10)))
+	}
+	enough := "enough"
+	if p.LogFor > p.cfg.QueueMax {
+		enough = "not enough"
+	}
+	part("pings", "%s/s in %s requests/s; %s/s come in", count(p.Pings), count(p.Requests), unit.Size(p.NetworkIn))
+	part("ingester", "%s cores busy, the one writer for %s; filter %s of memory", decimal(p.IngestCores), percent(p.WriterBusy), unit.Size(p.RiderMemory))
+	part("log", "%s/s, %s a day; %s for an outage of %v: a limit of %v is %s",
+		unit.Size(p.LogRate), unit.Size(p.LogDay), unit.Size(p.LogOutage), p.cfg.Outage, p.cfg.QueueMax, enough)
+	part("points", "%s/s: %s of location, %s of the roll-up; %s writes/s, %s/s on the wire",
+		count(p.Points), count(p.Located), count(p.Rolled), decimal(p.Writes), unit.Size(p.NetworkOut))
+	part("series", "%s on a day, %s in %v", count(p.SeriesDay), count(p.Series), p.cfg.Retention)
+	part("InfluxDB", "%s a day, %s in all; %s cores busy, %s of memory",
+		unit.Size(p.InfluxDay), unit.Size(p.InfluxDisk), decimal(p.InfluxCores), unit.Size(p.InfluxMemory))
+	part("servers", "%s for points, %s for series, %s for disk", count(float64(p.ByPoints)), count(float64(p.BySeries)), count(float64(p.ByDisk)))
+	return list
+}
+
+// PrintFigures writes the figures that the plan rests on, and where each is from.
+func (p *Plan) PrintFigures(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("\nRests on\n")
+	for _, f := range p.Assumptions {
+		if f.Value != 0 {
+			line := fmt.Sprintf("%-14s %10s %s: %s", f.Name, unit.Comma(whole(f.Value)), f.Unit, f.Source)
+			b.WriteString(wrap(line, terminal, strings.Repeat(" ", 26)) + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
 
 // Config is what was planned for.
 func (p *Plan) Config() Config { return p.cfg }
@@ -50,12 +82,14 @@ func (p *Plan) PrintJSON(w io.Writer) error {
 			}
 		}
 	}
-	return json.NewEncoder(w).Encode(told)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(told)
 }
 
 // columns returns one row of four texts, each wrapped to its width.
 func columns(texts ...string) string {
-	widths := [4]int{8, 33, 33, 20}
+	widths := [4]int{8, 25, 24, 17}
 	var columns [4][]string
 	height := 0
 	for i, text := range texts {
@@ -77,11 +111,12 @@ func columns(texts ...string) string {
 	return b.String()
 }
 
-// wrap breaks text into lines of at most width, all but the first behind indent.
+// wrap breaks text into lines of at most width, all but the first behind indent. A
+// number stays with what it counts.
 func wrap(text string, width int, indent string) string {
 	var b strings.Builder
 	used := 0
-	for i, word := range strings.SplitAfter(text, " ") {
+	for i, word := range words(text) {
 		long := utf8.RuneCountInString(strings.TrimRight(word, " "))
 		if i > 0 && used+long > width {
 			b.WriteString("\n" + indent)
@@ -95,6 +130,20 @@ func wrap(text string, width int, indent string) string {
 		lines[i] = strings.TrimRight(lines[i], " ")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// words splits text behind spaces, but for those between a number and its unit.
+func words(text string) (list []string) {
+	number := false
+	for _, word := range strings.SplitAfter(text, " ") {
+		if number {
+			list[len(list)-1] += word
+		} else {
+			list = append(list, word)
+		}
+		number = strings.HasSuffix(word, " ") && word != " " && strings.Trim(word, "0123456789,. (") == ""
+	}
+	return list
 }
 
 // count writes a number as people do: three digits are enough for a guess.

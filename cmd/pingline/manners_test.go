@@ -1,0 +1,137 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Everybody finds the help and the version where other programs have them.
+func TestHelpAndVersionByAnyName(t *testing.T) {
+	_, help, _ := runs(t, "--help")
+	_, dedupeHelp, _ := runs(t, "dedupe", "--help")
+	_, version, _ := runs(t, "version")
+	for _, tt := range []struct{ args, want string }{
+		{"", help}, {"help", help}, {"-h", help}, {"help dedupe", dedupeHelp},
+		{"--version", version}, {"-v", version},
+	} {
+		status, stdout, stderr := runs(t, strings.Fields(tt.args)...)
+		if status != exitOK || stdout != tt.want || stderr != "" || tt.want == "" {
+			t.Errorf("pingline %s: exit status %d, printed %q %q, want %q", tt.args, status, stdout, stderr, tt.want)
+		}
+	}
+}
+
+// A missing flag is missed, whatever its limits are, with the status of wrong usage.
+func TestMissingFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"plan":                          "pingline: plan: --riders is required",
+		"plan --hours=3":                "pingline: plan: --riders is required",
+		"plan --riders=0":               "pingline: plan: --riders: 0 is not in [1, 1000000000]",
+		"deadletter accept --shard=a":   "pingline: deadletter accept: --rows is required",
+		"deadletter accept --rows=3":    "pingline: deadletter accept: --shard is required",
+		"deadletter":                    "pingline: expected one of",
+		"help nothing":                  "pingline: unexpected argument nothing",
+		"dedupe a.ndjson --max-error":   "pingline: --max-error: expected",
+		"serve --max-age":               "pingline: --max-age: expected",
+		"serve --max-age=x":             `pingline: --max-age: "x" is not a time such as 30d or 12h`,
+		"serve --config=/dev/null -v=x": "pingline: ",
+	} {
+		status, stdout, stderr := runs(t, strings.Fields(args)...)
+		if status != exitUsage || !strings.HasPrefix(stderr, want) || stdout != "" || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("pingline %s: exit status %d, said %q %q, want %q", args, status, stdout, stderr, want)
+		}
+	}
+}
+
+// A time may be in days wherever one is asked for: on the command line, in the
+// environment and in the file.
+func TestTimesInDays(t *testing.T) {
+	t.Setenv("PINGLINE_SHARD_HANDOVER", "0.5d")
+	_, err := parse(t, "--max-age=30d", "--config="+writeFile(t, "max-gap: 2d\nidle-flush: 90\n"))
+	if err == nil || !strings.Contains(err.Error(), `--idle-flush: "90" is not a time such as 30d or 12h`) {
+		t.Errorf("a number without a unit: %v", err)
+	}
+	cfg, err := parse(t, "--max-age=30d", "--config="+writeFile(t, "max-gap: 2d\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * time.Hour
+	if cfg.MaxAge != 30*day || cfg.Filter.MaxGap != 2*day || cfg.Spread.ShardHandover != day/2 {
+		t.Errorf("--max-age %v, max-gap %v, PINGLINE_SHARD_HANDOVER %v", cfg.MaxAge, cfg.Filter.MaxGap, cfg.Spread.ShardHandover)
+	}
+	for _, args := range []string{"plan --riders=1000 --interval=0.5d", "plan --riders=1000 --outage=1d", "demo --for=-1d"} {
+		if _, _, stderr := runs(t, strings.Fields(args)...); strings.Contains(stderr, "is not a time") {
+			t.Errorf("%s: %s", args, stderr)
+		}
+	}
+}
+
+// A variable is a setting of serve. Commands that have a flag of the same name,
+// and mean something else by it, do not read it.
+func TestVariablesAreSettingsOfServe(t *testing.T) {
+	for name, value := range map[string]string{
+		"PINGLINE_ROLLUP": "8,6", "PINGLINE_RIDERS": "many", "PINGLINE_JSON": "true", "PINGLINE_MAX_ERROR": "5", "PINGLINE_FOR": "never",
+	} {
+		t.Setenv(name, value)
+	}
+	cfg, err := parse(t)
+	if err != nil || cfg.MaxError != 5 || cfg.Rollup.String() != "8,6" {
+		t.Errorf("serve has %v and %v: %v", cfg.MaxError, cfg.Rollup, err)
+	}
+	status, stdout, stderr := runs(t, "plan", "--riders=1000")
+	if status != exitOK || !strings.HasPrefix(stdout, "One InfluxDB is enough") || !strings.Contains(stdout, "up to 10 m") {
+		t.Errorf("plan: exit status %d: %s%s", status, stdout, stderr)
+	}
+	for _, command := range []string{"demo", "plan", "dedupe", "version"} {
+		if _, help, _ := runs(t, command, "--help"); strings.Contains(help, "$PINGLINE") {
+			t.Errorf("the help of %s names a variable:\n%s", command, help)
+		}
+	}
+	if _, help, _ := runs(t, "deadletter", "list", "--help"); strings.Count(help, "$PINGLINE") != 1 || !strings.Contains(help, "$PINGLINE_DATA_DIR") {
+		t.Errorf("the help of deadletter list:\n%s", help)
+	}
+}
+
+// A misspelt variable is refused as a misspelt flag is; one that is Kubernetes's or
+// a left over --check-config keeps no service from starting.
+func TestUnknownVariables(t *testing.T) {
+	for _, tt := range []struct{ variable, want string }{
+		{"PINGLINE_MAX_BODDY=1MiB", "pingline: PINGLINE_MAX_BODDY: there is no such setting; is it PINGLINE_MAX_BODY?"},
+		{"PINGLINE_INFLUXHOST=x", "PINGLINE_INFLUXHOST: there is no such setting; is it PINGLINE_INFLUX_HOST?"},
+		{"PINGLINE_WEATHER=sunny", "PINGLINE_WEATHER: there is no such setting (see"},
+		{"PINGLINE_HELP=1", "PINGLINE_HELP: there is no such setting"},
+		{"PINGLINE_SERVICE_HOST=10.0.0.1", ""},
+		{"PINGLINE_PORT=tcp://10.0.0.1:8080", ""},
+		{"PINGLINE_PORT_8080_TCP_ADDR=10.0.0.1", ""},
+		{"PINGLINE_METRICS_SERVICE_PORT_HTTP=9090", ""},
+		{"PINGLINE_INFLUXD2=", ""},
+		{"PINGLINE_MAX_BODY=1MiB", ""},
+	} {
+		t.Run(tt.variable, func(t *testing.T) {
+			name, value, _ := strings.Cut(tt.variable, "=")
+			t.Setenv(name, value)
+			status, stdout, stderr := runs(t, "serve", "--check-config")
+			if tt.want == "" && status != exitOK || tt.want != "" && (status != exitUsage || !strings.Contains(stderr, tt.want)) {
+				t.Errorf("exit status %d, said %q %q, want %q", status, stdout, stderr, tt.want)
+			}
+			if status, _, stderr := runs(t, "plan", "--riders=1000"); status != exitOK {
+				t.Errorf("plan: exit status %d: %s", status, stderr)
+			}
+		})
+	}
+}
+
+// No variable and no file can make serve check its settings instead of starting.
+func TestCheckConfigIsNoSetting(t *testing.T) {
+	t.Setenv("PINGLINE_CHECK_CONFIG", "true")
+	nowhere := writeFile(t, "") // a file is no data directory: serve ends as soon as it starts
+	status, stdout, stderr := runs(t, "serve", "--listen=127.0.0.1:0", "--ops-listen=", "--data-dir="+nowhere)
+	if status != exitUsage || stdout != "" || !strings.Contains(stderr, "--data-dir") {
+		t.Errorf("exit status %d, said %q %q", status, stdout, stderr)
+	}
+	status, _, stderr = runs(t, "serve", "--config="+writeFile(t, "check-config: true"))
+	if status != exitUsage || !strings.Contains(stderr, `unknown key "check-config"`) {
+		t.Errorf("in the file: exit status %d, said %q", status, stderr)
+	}
+}
