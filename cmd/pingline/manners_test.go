@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // Everybody finds the help and the version where other programs have them.
@@ -133,5 +134,29 @@ func TestCheckConfigIsNoSetting(t *testing.T) {
 	status, _, stderr = runs(t, "serve", "--config="+writeFile(t, "check-config: true"))
 	if status != exitUsage || !strings.Contains(stderr, `unknown key "check-config"`) {
 		t.Errorf("in the file: exit status %d, said %q", status, stderr)
+	}
+}
+
+// Nothing that is printed for people is wider than a terminal, whatever the numbers
+// and names are.
+func TestEverythingFitsATerminal(t *testing.T) {
+	long := inFile(t, strings.Repeat("a-file-with-a-long-name-", 8)+".ndjson", strings.Repeat(ndjson(corner(t, "r-1", noon)), 30))
+	short := inFile(t, "ü.ndjson", ndjson(corner(t, "r-1", noon)))
+	for _, args := range [][]string{
+		{"--help"}, {"help", "serve"}, {"help", "demo"}, {"help", "dedupe"}, {"help", "plan"}, {"help", "version"},
+		{"help", "deadletter"}, {"help", "deadletter", "list"}, {"help", "deadletter", "replay"}, {"help", "deadletter", "accept"},
+		{"version"}, {"version", "--all"},
+		{"plan", "--riders=20000", "--why"}, {"plan", "--riders=1000000000", "--interval=10ms", "--why"}, {"plan", "--riders=1"},
+		{"dedupe", "--sweep", long, short}, {"dedupe", short},
+	} {
+		status, stdout, stderr := runs(t, args...)
+		if status != exitOK || stderr != "" {
+			t.Errorf("%v: exit status %d: %s", args, status, stderr)
+		}
+		for line := range strings.Lines(stdout) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+				t.Errorf("%v prints a line of %d: %s", args[:1], n, line)
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -42,31 +43,44 @@ func (r *Summary) Files() int { return len(r.files) }
 // is a fault of the filter.
 func (r *Summary) OutOfBound() int { return r.total.outOfBound }
 
-// Print writes the report as tables for a terminal.
+// Print writes the report as tables of at most 80 columns.
 func (r *Summary) Print(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "bound %s m%s; live gap %s, max gap %s, idle flush %s\n\n", unit.Number(r.cfg.Bound.MaxError), r.accuracy(),
-		orOff(r.cfg.Filter.LiveGap), orOff(r.cfg.Filter.MaxGap), orOff(r.cfg.Filter.IdleFlush))
-	rows := [][]string{append([]string{"file"}, columns...)}
-	for i := range r.files {
-		rows = append(rows, append([]string{filepath.Base(r.files[i].name)}, r.files[i].row()...))
-	}
-	rows = append(rows, append([]string{"total"}, r.total.row()...))
-	writeTable(&b, rows)
+	f := &r.cfg.Filter
+	fmt.Fprintf(&b, "bound %s m%s\nlive gap %s, max gap %s, idle flush %s\n\n", unit.Number(r.cfg.Bound.MaxError), r.accuracy(),
+		orOff(f.LiveGap), orOff(f.MaxGap), orOff(f.IdleFlush))
+	r.writeFiles(&b, counts)
+	b.WriteByte('\n')
+	r.writeFiles(&b, errorsOf)
 	if len(r.sweep) > 0 {
-		rows = [][]string{append([]string{"bound"}, columns[swept:]...)}
+		rows := [][]string{swept.heads("bound")}
 		for i, metres := range r.cfg.Sweep {
-			rows = append(rows, append([]string{unit.Number(metres) + " m"}, r.sweep[i].row()[swept:]...))
+			rows = append(rows, swept.row(unit.Number(metres)+" m", &r.sweep[i]))
 		}
 		b.WriteByte('\n')
 		writeTable(&b, rows)
 	}
-	b.WriteString("\nErrors are metres from a dropped ping to the line between the kept ones, at its time.\n")
-	if r.total.outOfBound == 0 {
-		b.WriteString("None is beyond its bound.\n")
-	}
+	fmt.Fprintf(&b, "\nErrors are metres from a dropped ping to the line between the kept ones, at its\ntime. %s\n", r.verdict())
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// verdict says in a sentence what the filter kept, and whether that was right.
+func (r *Summary) verdict() string {
+	kept := fmt.Sprintf("%s of %s pings are kept", unit.Comma(float64(r.total.kept)), unit.Comma(float64(r.total.pings)))
+	if n := r.total.outOfBound; n > 0 {
+		return fmt.Sprintf("%s; %s dropped ones are beyond their bound.", kept, unit.Comma(float64(n)))
+	}
+	return kept + "; none is beyond its bound."
+}
+
+// writeFiles writes a table of the files and, of several, their total.
+func (r *Summary) writeFiles(b *strings.Builder, columns columns) {
+	rows := [][]string{columns.heads("file")}
+	for i := range r.files {
+		rows = append(rows, columns.row(filepath.Base(r.files[i].name), &r.files[i].outcome))
+	}
+	writeTable(b, append(rows, columns.row("total", &r.total)))
 }
 
 func (r *Summary) accuracy() string {
@@ -80,23 +94,58 @@ func orOff(d time.Duration) string {
 	if d == 0 {
 		return "off"
 	}
-	return d.String()
+	return unit.Span(d).String()
 }
 
-// columns name what row has; the sweep goes without the first.
-var columns = []string{"tracks", "pings", "kept", "kept %", "duplicates", "late", "max error", "p50", "p95", "p99", "longest gap", "pings/s"}
+// columns are those of a table behind the first, which has the name of a row.
+type columns []struct {
+	head  string
+	value func(o *outcome) string
+}
 
-const swept = 2
-
-func (o *outcome) row() []string {
-	count := func(n int) string { return unit.Comma(float64(n)) }
-	metres := func(m float64) string { return fmt.Sprintf("%.2f", m) }
-	return []string{
-		count(o.tracks), count(o.pings), count(o.kept), fmt.Sprintf("%.2f", o.keptPercent()), count(o.duplicates), count(o.late),
-		metres(o.off.max), metres(o.off.quantile(0.5)), metres(o.off.quantile(0.95)), metres(o.off.quantile(0.99)),
-		gap(o.longestGap), unit.Comma(math.Round(o.speed()/1e4) * 1e4),
+func (c columns) heads(first string) []string {
+	row := []string{first}
+	for _, column := range c {
+		row = append(row, column.head)
 	}
+	return row
 }
+
+func (c columns) row(first string, o *outcome) []string {
+	row := []string{first}
+	for _, column := range c {
+		row = append(row, column.value(o))
+	}
+	return row
+}
+
+func number(n int) string { return unit.Comma(float64(n)) }
+
+func metres(m float64) string { return fmt.Sprintf("%.2f", m) }
+
+// The columns are in tables that fit a terminal, whatever the numbers.
+var (
+	kepts = columns{
+		{"kept", func(o *outcome) string { return number(o.kept) }},
+		{"kept %", func(o *outcome) string { return fmt.Sprintf("%.2f", o.keptPercent()) }},
+	}
+	counts = slices.Concat(columns{
+		{"tracks", func(o *outcome) string { return number(o.tracks) }},
+		{"pings", func(o *outcome) string { return number(o.pings) }},
+	}, kepts, columns{
+		{"longest gap", func(o *outcome) string { return gap(o.longestGap) }},
+		{"pings/s", func(o *outcome) string { return unit.Comma(math.Round(o.speed()/1e4) * 1e4) }},
+	})
+	off = columns{
+		{"late", func(o *outcome) string { return number(o.late) }},
+		{"max error", func(o *outcome) string { return metres(o.off.max) }},
+		{"p50", func(o *outcome) string { return metres(o.off.quantile(0.5)) }},
+		{"p95", func(o *outcome) string { return metres(o.off.quantile(0.95)) }},
+		{"p99", func(o *outcome) string { return metres(o.off.quantile(0.99)) }},
+	}
+	errorsOf = slices.Concat(columns{{"duplicates", func(o *outcome) string { return number(o.duplicates) }}}, off)
+	swept    = slices.Concat(kepts, off)
+)
 
 // gap writes a time in ms.
 func gap(ms int64) string {
@@ -107,14 +156,24 @@ func gap(ms int64) string {
 	return (time.Duration(ms) * time.Millisecond).Round(time.Second).String()
 }
 
+const terminal = 80 // columns
+
 // writeTable writes rows with their columns below each other, numbers to the
-// right.
+// right. Names that are too long for the terminal lose their middle.
 func writeTable(b *strings.Builder, rows [][]string) {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, v := range row {
 			width[i] = max(width[i], utf8.RuneCountInString(v))
 		}
+	}
+	room := terminal
+	for _, w := range width[1:] {
+		room -= w + 2
+	}
+	width[0] = min(width[0], max(room, shortest))
+	for _, row := range rows {
+		row[0] = shorten(row[0], width[0])
 	}
 	for _, row := range rows {
 		for i, v := range row {
@@ -129,13 +188,26 @@ func writeTable(b *strings.Builder, rows [][]string) {
 	}
 }
 
+const shortest = 6 // characters that a name keeps
+
+// shorten takes the middle out of a name of more than n characters, a little more
+// of its beginning than of its end.
+func shorten(name string, n int) string {
+	r := []rune(name)
+	if len(r) <= n {
+		return name
+	}
+	end := (n - 1) * 2 / 5
+	return string(r[:n-1-end]) + "…" + string(r[len(r)-end:])
+}
+
 // PrintJSON writes the report as one line of JSON.
 func (r *Summary) PrintJSON(w io.Writer) error {
 	type file struct {
 		File string `json:"file"`
 		*outcomeJSON
 	}
-	type swept struct {
+	type sweptFile struct {
 		MaxError float64 `json:"max_error"`
 		*outcomeJSON
 	}
@@ -148,7 +220,7 @@ func (r *Summary) PrintJSON(w io.Writer) error {
 		IdleFlush   float64      `json:"idle_flush_s"`
 		Files       []file       `json:"files"`
 		Total       *outcomeJSON `json:"total"`
-		Sweep       []swept      `json:"sweep,omitempty"`
+		Sweep       []sweptFile  `json:"sweep,omitempty"`
 	}{
 		MaxError: r.cfg.Bound.MaxError, AccuracyCap: r.cfg.Bound.AccuracyCap,
 		LiveGap: f.LiveGap.Seconds(), MaxGap: f.MaxGap.Seconds(), IdleFlush: f.IdleFlush.Seconds(),
@@ -158,12 +230,9 @@ func (r *Summary) PrintJSON(w io.Writer) error {
 		result.Files = append(result.Files, file{r.files[i].name, r.files[i].json()})
 	}
 	for i := range r.sweep {
-		result.Sweep = append(result.Sweep, swept{r.cfg.Sweep[i], r.sweep[i].json()})
+		result.Sweep = append(result.Sweep, sweptFile{r.cfg.Sweep[i], r.sweep[i].json()})
 	}
-	line, err := json.Marshal(result)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "%s\n", line)
-	return err
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(result)
 }
