@@ -3,14 +3,12 @@ package server
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -295,39 +293,4 @@ func TestThoseInNeedPassTheCrowd(t *testing.T) {
 		t.Errorf("%d of %d more pass, want some", passed, clientNeedBurst)
 	}
 	s.budget.used.Add(-1 << 20)
-}
-
-// lacking is a listener for which the system has had no file twice.
-type lacking struct {
-	net.Listener
-	tries int
-}
-
-func (l *lacking) Accept() (net.Conn, error) {
-	if l.tries++; l.tries <= 2 {
-		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
-	}
-	return l.Listener.Accept()
-}
-
-func TestTooManyOpenFilesPass(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := newListener(&lacking{Listener: ln}, 1, func(netip.Addr) bool { return false })
-	go func() {
-		if c, err := net.Dial("tcp", ln.Addr().String()); err == nil {
-			_ = c.Close()
-		}
-	}()
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatalf("Accept after EMFILE: %v", err)
-	}
-	_ = c.Close()
-	_ = ln.Close()
-	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Accept of a closed listener: %v", err)
-	}
 }

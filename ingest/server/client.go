@@ -3,10 +3,11 @@ package server
 import (
 	"bytes"
 	"hash/maphash"
-	"net"
 	"net/netip"
 
 	"github.com/gofiber/fiber/v2"
+
+	"pingline/ingest/server/conns"
 )
 
 // client returns who sent a request, as far as can be told: the address at the
@@ -15,29 +16,12 @@ import (
 // address there has 2^64 of them. A client that is ours is itself one of those we
 // trust.
 func (s *Server) client(c *fiber.Ctx) (addr netip.Addr, ours bool) {
-	addr = hostOf(c.Context().RemoteAddr())
+	addr = conns.HostOf(c.Context().RemoteAddr())
 	if ours = s.trusts(addr); ours {
 		addr = s.forwarded(c, addr)
 		ours = s.trusts(addr)
 	}
-	return networkOf(addr), ours
-}
-
-// hostOf returns the address of a host, without port and zone.
-func hostOf(a net.Addr) (addr netip.Addr) {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		addr, _ = netip.AddrFromSlice(tcp.IP)
-	}
-	return addr.Unmap()
-}
-
-// networkOf returns the /64 of an IPv6 address, and any other as it is.
-func networkOf(addr netip.Addr) netip.Addr {
-	if addr.Is6() {
-		network, _ := addr.Prefix(64)
-		return network.Addr()
-	}
-	return addr
+	return conns.NetworkOf(addr), ours
 }
 
 // keyOf returns a client as rates and budgets know it.

@@ -39,7 +39,7 @@ func TestConnectionsTakeNoMoreThanTheySay(t *testing.T) {
 				w.say("%s", tt.said)
 				_ = w.statuses(tt.answers)
 			}
-			until(t, "all have come", func() bool { return s.Stats().Connections == n && s.ln.conns.waiting() == n })
+			until(t, "all have come", func() bool { return s.Stats().Connections == n && waiting(s) == n })
 			if each := (liveHeap()-before)/n - endInTest; each > ConnectionBytes {
 				t.Errorf("each takes %d bytes, more than %d", each, ConnectionBytes)
 			} else {

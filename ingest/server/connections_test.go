@@ -3,9 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,86 +13,17 @@ import (
 	"pingline/query"
 )
 
-// caller is a connection of which only the other end and whether it is closed
-// matter.
-type caller struct {
-	net.Conn
-	from   net.Addr
-	closed bool
-}
-
-func (c *caller) RemoteAddr() net.Addr { return c.from }
-func (c *caller) Close() error         { c.closed = true; return nil }
-
-func TestWhichConnectionGoes(t *testing.T) {
-	proxy := netip.MustParseAddr("10.0.0.1")
-	type call struct {
-		from string
-		wait int64 // since when it waits; 0: its request is in work; below 0: within a request
-	}
-	for _, tt := range []struct {
-		name   string
-		calls  []call
-		closed []int // positions; none: the next is turned away
-	}{
-		{"the longest waiting of one client", []call{{"192.0.2.1", 30}, {"192.0.2.1", 20}, {"192.0.2.1", 40}}, []int{1}},
-		{"that of the client with most", []call{{"192.0.2.1", 5}, {"192.0.2.2", 30}, {"192.0.2.2", 20}}, []int{2}},
-		{"the longest waiting of clients with as many", []call{{"192.0.2.1", 30}, {"192.0.2.2", 20}, {"192.0.2.3", 40}}, []int{1}},
-		{"not one with a request in work", []call{{"192.0.2.1", 0}, {"192.0.2.1", 0}, {"192.0.2.1", 40}}, []int{2}},
-		{"one between requests before one within one", []call{{"192.0.2.1", -10}, {"192.0.2.1", 40}, {"192.0.2.1", 30}}, []int{2}},
-		{"within one, if the client with most has no other", []call{{"192.0.2.1", -20}, {"192.0.2.1", -10}, {"192.0.2.2", 5}}, []int{1}},
-		{"of another, if all of the client with most are in work", []call{{"192.0.2.1", 0}, {"192.0.2.1", 0}, {"192.0.2.2", 40}}, []int{2}},
-		{"none, if all are in work", []call{{"192.0.2.1", 0}, {"192.0.2.2", 0}}, nil},
-		{"of a network of version 6", []call{{"2001:db8::1", 30}, {"2001:db8::ffff:2", 20}, {"192.0.2.1", 10}}, []int{1}},
-		{"not of two networks of version 6", []call{{"2001:db8:0:1::1", 30}, {"2001:db8:0:2::1", 20}, {"192.0.2.1", 10}}, []int{2}},
-		{"4 in 6 is 4", []call{{"::ffff:192.0.2.1", 30}, {"192.0.2.1", 20}, {"192.0.2.2", 10}}, []int{1}},
-		{"not our proxy's", []call{{"10.0.0.1", 10}, {"10.0.0.1", 20}, {"192.0.2.1", 30}}, []int{2}},
-		{"our proxy's, if there is no other", []call{{"10.0.0.1", 10}, {"10.0.0.1", 5}}, []int{1}},
-		{"a hundredth of a crowd, and one", slices.Concat(slices.Repeat([]call{{"192.0.2.1", 10}}, 250), []call{{"192.0.2.1", 5}, {"192.0.2.2", 1}}), []int{250, 0, 1}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			l := connections{most: len(tt.calls), peers: map[netip.Addr]*peer{}, ours: func(a netip.Addr) bool { return a == proxy }}
-			var callers []*caller
-			add := func(from string) *connection {
-				addr := netip.MustParseAddr(from)
-				callers = append(callers, &caller{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 1))})
-				return l.add(callers[len(callers)-1])
-			}
-			var all []*connection
-			for _, c := range tt.calls {
-				own := add(c.from)
-				own.waits.Store(max(c.wait, -c.wait))
-				own.within.Store(c.wait < 0)
-				all = append(all, own)
-			}
-			if last := add("198.51.100.1"); (last == nil) != (tt.closed == nil) {
-				t.Errorf("the next has a place: %v", last != nil)
-			} else if last != nil {
-				all = append(all, last)
-			}
-			closed := 0
-			for i, c := range callers {
-				if c.closed {
-					closed++
-				}
-				if len(tt.closed) < 3 && c.closed != slices.Contains(tt.closed, i) {
-					t.Errorf("connection %d is closed: %v", i, c.closed)
-				}
-			}
-			if closed != len(tt.closed) {
-				t.Errorf("%d were closed, want %d", closed, len(tt.closed))
-			}
-			for _, c := range all {
-				_ = c.Close()
-			}
-			if len(l.list) != 0 || len(l.peers) != 0 {
-				t.Errorf("with all closed, %d connections of %d clients are counted", len(l.list), len(l.peers))
-			}
-		})
-	}
-}
-
 const healthy = framingtest.Healthy
+
+func waiting(s *Server) int {
+	all, _ := s.ln.Waiting()
+	return all
+}
+
+func withinRequests(s *Server) int {
+	_, within := s.ln.Waiting()
+	return within
+}
 
 func (w *wire) healthy() {
 	w.t.Helper()
@@ -139,12 +67,12 @@ func TestPlaceTakenWithinABody(t *testing.T) {
 		w := dialFrom(t, s, "127.0.0.9")
 		w.say(post+"Content-Length: 4000000\r\n\r\n%s", strings.Repeat(" ", prefetched))
 	}
-	until(t, "their bodies come", func() bool { return s.budget.used.Load() > 0 && s.ln.conns.waiting() == 4 })
+	until(t, "their bodies come", func() bool { return s.budget.used.Load() > 0 && waiting(s) == 4 })
 	for range 4 {
 		dialFrom(t, s, "127.0.0.2").healthy()
 	}
 	until(t, "what they had is given back", func() bool {
-		return s.budget.used.Load() == (requestBytes+firstBytes)*int64(s.ln.conns.withinRequests())
+		return s.budget.used.Load() == (requestBytes+firstBytes)*int64(withinRequests(s))
 	})
 	if st := s.Stats(); st.Displaced < 2 || st.TurnedAway != 0 {
 		t.Errorf("%+v, want some displaced and none turned away", st)
@@ -173,7 +101,7 @@ func TestACrowdBehindOneAddressLosesNoRequest(t *testing.T) {
 		}
 		half = append(half, w)
 	}
-	until(t, "they have begun", func() bool { return s.ln.conns.withinRequests() == most/2 })
+	until(t, "they have begun", func() bool { return withinRequests(s) == most/2 })
 	for range most {
 		dialFrom(t, s, "127.0.0.9").healthy()
 	}
@@ -193,18 +121,6 @@ func TestACrowdBehindOneAddressLosesNoRequest(t *testing.T) {
 	if st := s.Stats(); st.TurnedAway != 0 || st.Displaced == 0 {
 		t.Errorf("%+v, want some displaced and none turned away", st)
 	}
-}
-
-// withinRequests counts connections that wait within a request.
-func (l *connections) withinRequests() (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.list {
-		if c.waits.Load() > 0 && c.within.Load() {
-			n++
-		}
-	}
-	return n
 }
 
 // Where every connection has a request in work there is no place for another.
@@ -232,7 +148,7 @@ func TestTooManyConnections(t *testing.T) {
 			t.Errorf("one in work: %d %s", a.status, a.body)
 		}
 	}
-	until(t, "one waits for its client", func() bool { return s.ln.conns.waiting() > 0 })
+	until(t, "one waits for its client", func() bool { return waiting(s) > 0 })
 	dial(t, s).healthy()
 	if st := s.Stats(); st.TurnedAway != 3 || st.Displaced != 1 {
 		t.Errorf("%d were turned away and %d displaced, want 3 and 1", st.TurnedAway, st.Displaced)
@@ -303,16 +219,4 @@ func TestShareOfABudget(t *testing.T) {
 	if b.used.Load() != 0 || b.shares[1].Load() != 0 || b.shares[2].Load() != 0 {
 		t.Error("something is left when all is given back")
 	}
-}
-
-// waiting counts connections that wait for their client.
-func (l *connections) waiting() (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.list {
-		if c.waits.Load() > 0 {
-			n++
-		}
-	}
-	return n
 }

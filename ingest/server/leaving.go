@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"pingline/ingest/server/conns"
 )
 
 // slowestReader is slow enough for a phone that reads ten thousand points at the edge
@@ -38,8 +40,8 @@ type leaving struct {
 // and calls done when it has left.
 func (s *Server) leave(c *fiber.Ctx, from io.Reader, size int, done func()) {
 	l := &leaving{from: from, conn: c.Context().Conn(), pace: s.cfg.taker, done: done}
-	if own, ok := l.conn.(*connection); ok {
-		own.limitBuffer(leavingBuffer)
+	if own, ok := l.conn.(*conns.Conn); ok {
+		own.LimitBuffer(leavingBuffer)
 	}
 	c.Response().SetBodyStream(l, size)
 }

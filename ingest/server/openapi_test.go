@@ -17,6 +17,7 @@ import (
 	"pingline/dedupe"
 	"pingline/ingest"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
 	"pingline/partition"
 	"pingline/query"
@@ -106,9 +107,9 @@ func TestOpenAPI(t *testing.T) {
 		s.slots.used.Add(readsAtOnce)
 		check("GET", path, "")
 		s.slots.used.Add(-readsAtOnce)
-		s.readers.pay(s.keyOf(hostOf(slow.LocalAddr())), 1_000_000)
+		s.readers.pay(s.keyOf(conns.HostOf(slow.LocalAddr())), 1_000_000)
 		check("GET", path, "")
-		s.readers.pay(s.keyOf(hostOf(slow.LocalAddr())), -1_000_000)
+		s.readers.pay(s.keyOf(conns.HostOf(slow.LocalAddr())), -1_000_000)
 	}
 	check("GET", "/v1/riders/r/track", "", "Accept", mimeGeoJSON)
 	check("GET", "/v1/riders/nobody", "")

@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"pingline/ingest"
+	"pingline/ingest/server/conns"
 )
 
 // errLater is the refusal of pings that can wait until there is room for them.
@@ -112,8 +113,8 @@ func (s *Server) finish(c *fiber.Ctx) {
 			return
 		}
 	}
-	if own, ok := conn.(*connection); ok {
-		own.unread.Store(true)
+	if own, ok := conn.(*conns.Conn); ok {
+		own.LeaveUnread()
 	}
 	c.Context().SetConnectionClose()
 }

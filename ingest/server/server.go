@@ -16,6 +16,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
 	"pingline/partition"
 	"pingline/query"
@@ -63,11 +64,16 @@ type Config struct {
 	ObserveRequest func(route string, status int, took time.Duration)
 }
 
+// ConnectionBytes is what a connection takes at most, besides its requests in work:
+// its goroutine, its buffers, and what fasthttp keeps of the longest head. One that
+// is between short requests takes a third.
+const ConnectionBytes = 48 << 10
+
 // Server answers HTTP. It is safe for concurrent use.
 type Server struct {
 	cfg      Config
 	app      *fiber.App
-	ln       *listener
+	ln       *conns.Listener
 	over     *ingest.Overload
 	reader   *query.Reader
 	pool     sync.Pool     // of *request that were in use for little
@@ -154,8 +160,10 @@ func New(cfg Config) (*Server, error) {
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		stats:    Stats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
-	s.ln = newListener(ln, cfg.MaxConnections, s.trusts)
-	s.ln.conns.held = func(client netip.Addr) { s.held.note(shareOfConnections, client, time.Now()) }
+	s.ln = conns.New(ln, conns.Config{
+		Most: cfg.MaxConnections, Ours: s.trusts, RetryAfter: retryAfter,
+		Held: func(client netip.Addr) { s.held.note(shareOfConnections, client, time.Now()) },
+	})
 	s.over.LeaveOut(s.answers.used.Load)
 	s.pool.New = func() any { return new(request) }
 	s.large.New = s.pool.New
@@ -219,9 +227,10 @@ func (s *Server) Stats() Stats {
 	for k, v := range s.stats.OutOfRange {
 		st.OutOfRange[k] = v
 	}
-	st.InProgress, st.TurnedAway = s.budget.used.Load()+s.reserve.used.Load(), s.ln.refused.Load()
+	st.InProgress = s.budget.used.Load() + s.reserve.used.Load()
 	st.Reading = s.answers.used.Load()
-	st.Connections, st.Displaced = s.ln.conns.count()
+	open := s.ln.Stats()
+	st.Connections, st.TurnedAway, st.Displaced = open.Open, open.Refused, open.Displaced
 	st.MaxInProgress, st.MaxReading, st.MaxConnections = s.budget.most+s.reserve.most, s.answers.most, int64(s.cfg.MaxConnections)
 	return st
 }

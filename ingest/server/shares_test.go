@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pingline/ingest/server/conns"
 )
 
 // A client that is held to a share is named in /readyz, with the remedy, for a
@@ -24,7 +26,7 @@ func TestSharesAreNoted(t *testing.T) {
 		return strings.Contains(notes(), "client 127.0.0.9 is held to its share of --max-in-progress: "+ifProxy)
 	})
 	s.slots.used.Add(readsAtOnce - 1)
-	s.slots.shares[s.keyOf(hostOf(dialFrom(t, s, "127.0.0.8").LocalAddr()))%shares].Add(readsAtOnce / 4)
+	s.slots.shares[s.keyOf(conns.HostOf(dialFrom(t, s, "127.0.0.8").LocalAddr()))%shares].Add(readsAtOnce / 4)
 	w := dialFrom(t, s, "127.0.0.8")
 	w.say("GET /v1/riders/r HTTP/1.1\r\nHost: x\r\n\r\n")
 	if a := w.hear(); a.status != 503 || !strings.Contains(notes(), "client 127.0.0.8 is held to its share of what reads may take") {

@@ -1,4 +1,4 @@
-package server
+package conns
 
 import (
 	"bufio"
@@ -80,7 +80,7 @@ func FuzzOthersSeeTheSame(f *testing.F) {
 		f.Add(said.Said, 7)
 	}
 	for _, tt := range framingtest.Ambiguous {
-		f.Add(healthy+tt.Said+healthy, 1)
+		f.Add(framingtest.Healthy+tt.Said+framingtest.Healthy, 1)
 	}
 	f.Fuzz(func(t *testing.T, said string, most int) {
 		var guard framing.Guard

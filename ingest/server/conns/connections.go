@@ -1,4 +1,4 @@
-package server
+package conns
 
 import (
 	"cmp"
@@ -22,15 +22,10 @@ type connections struct {
 	held func(netip.Addr) // told of the client whose connections are closed for others, if it is not ours
 
 	mu     sync.Mutex // guards what follows; nothing else is locked under it
-	list   []*connection
+	list   []*Conn
 	peers  map[netip.Addr]*peer
 	closed uint64 // for others to have their place
 }
-
-// ConnectionBytes is what a connection takes at most, besides its requests in work:
-// its goroutine, its buffers, and what fasthttp keeps of the longest head. One that
-// is between short requests takes a third.
-const ConnectionBytes = 48 << 10
 
 // peer is a client at the other end of connections.
 type peer struct {
@@ -39,8 +34,9 @@ type peer struct {
 	open int // connections
 }
 
-// connection is one that gives its place back when it is closed.
-type connection struct {
+// Conn is a connection that gives its place back when it is closed. Read and Write
+// are for one goroutine each.
+type Conn struct {
 	net.Conn
 	all  *connections
 	peer *peer
@@ -49,7 +45,7 @@ type connection struct {
 	waits   atomic.Int64  // since when it waits for its client, ns of clock; 0 if it does not
 	within  atomic.Bool   // a request has begun to come, and its answer has not left
 	unread  atomic.Bool   // a request was answered before all of it had come
-	bounded bool          // limitBuffer was called
+	bounded bool          // LimitBuffer was called
 	frames  framing.Guard // for Read alone, as is bad
 	bad     error         // what Read returns from now on
 	once    sync.Once
@@ -62,9 +58,9 @@ var clockStart = time.Now()
 
 // add returns c as one of the connections, or nil if there is no place: all those
 // that are open have requests in work.
-func (l *connections) add(c net.Conn) *connection {
-	addr := hostOf(c.RemoteAddr())
-	own := &connection{Conn: c, all: l}
+func (l *connections) add(c net.Conn) *Conn {
+	addr := HostOf(c.RemoteAddr())
+	own := &Conn{Conn: c, all: l}
 	own.waits.Store(clock())
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,8 +70,8 @@ func (l *connections) add(c net.Conn) *connection {
 	if len(l.list) >= l.most {
 		return nil
 	}
-	if own.peer = l.peers[networkOf(addr)]; own.peer == nil {
-		own.peer = &peer{addr: networkOf(addr), ours: l.ours(addr)}
+	if own.peer = l.peers[NetworkOf(addr)]; own.peer == nil {
+		own.peer = &peer{addr: NetworkOf(addr), ours: l.ours(addr)}
 		l.peers[own.peer.addr] = own.peer
 	}
 	own.peer.open++
@@ -86,7 +82,7 @@ func (l *connections) add(c net.Conn) *connection {
 
 // candidate is a connection that waits for its client since some time.
 type candidate struct {
-	*connection
+	*Conn
 	since  int64
 	within bool
 }
@@ -131,14 +127,14 @@ func (l *connections) makeRoom() {
 		goes = goes[:min(len(goes), 1+more)]
 	}
 	for _, c := range goes {
-		l.remove(c.connection)
+		l.remove(c.Conn)
 		l.closed++
-		_ = c.Conn.Close() // its reader or writer hears of it
+		_ = c.Conn.Conn.Close() // its reader or writer hears of it; Conn.Close would wait for mu
 	}
 }
 
 // remove frees the place of c, once.
-func (l *connections) remove(c *connection) {
+func (l *connections) remove(c *Conn) {
 	if c.at < 0 {
 		return
 	}
@@ -159,9 +155,25 @@ func (l *connections) count() (open int64, closed uint64) {
 	return int64(len(l.list)), l.closed
 }
 
+// waiting counts connections that wait for their client, and of those the ones within
+// a request.
+func (l *connections) waiting() (all, within int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.list {
+		if c.waits.Load() > 0 {
+			all++
+			if c.within.Load() {
+				within++
+			}
+		}
+	}
+	return all, within
+}
+
 // Read passes on what is framed as it should be. An error of that is told once
 // the requests before it have been.
-func (c *connection) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (int, error) {
 	if c.bad != nil {
 		return 0, c.bad
 	}
@@ -185,7 +197,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	return pass, nil
 }
 
-func (c *connection) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (int, error) {
 	c.within.Store(true)
 	c.waits.Store(clock())
 	n, err := c.Conn.Write(p)
@@ -195,20 +207,26 @@ func (c *connection) Write(p []byte) (int, error) {
 
 // SetWriteDeadline returns nil even if c was closed for another to have its place:
 // fasthttp panics at an error of this, and the write that follows says the same.
-func (c *connection) SetWriteDeadline(t time.Time) error {
+func (c *Conn) SetWriteDeadline(t time.Time) error {
 	_ = c.Conn.SetWriteDeadline(t)
 	return nil
 }
 
-// limitBuffer bounds what the system keeps of answers that are not taken.
-func (c *connection) limitBuffer(bytes int) {
+// LimitBuffer bounds the bytes that the system keeps of answers that are not taken. It
+// is called between writes.
+func (c *Conn) LimitBuffer(bytes int) {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok && !c.bounded {
 		_ = tcp.SetWriteBuffer(bytes) // no more than a wish
 		c.bounded = true
 	}
 }
 
-func (c *connection) Close() (err error) {
+// LeaveUnread has Close throw away what still comes of a request that was answered
+// before all of it had come: a connection closed with bytes unread is reset, and a
+// reset can overtake the answer.
+func (c *Conn) LeaveUnread() { c.unread.Store(true) }
+
+func (c *Conn) Close() (err error) {
 	c.once.Do(func() {
 		if c.unread.Load() {
 			_ = c.SetDeadline(time.Now().Add(lingerFor))

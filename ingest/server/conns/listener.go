@@ -1,0 +1,126 @@
+// Package conns accepts connections, bounds how many are open, and shares the places
+// among clients.
+//
+// When no place is left, the next connection takes the place of one that waits for its
+// client, from the client that has most. If all have requests in work it is told to
+// come back. Bytes that come are passed on only as far as package framing lets them.
+//
+// The package does not bound how long a connection may wait, and does not limit what
+// its requests cost.
+package conns
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Config sets up a Listener. Most, Ours and RetryAfter are required.
+type Config struct {
+	Most       int                   // connections that may be open
+	Ours       func(netip.Addr) bool // whether an address is that of a proxy of ours
+	RetryAfter func() string         // seconds after which one that found no place may come back
+
+	// Held, if set, is told of the client whose connections are closed for others, if
+	// that is not ours. It must be quick and call nothing of this package.
+	Held func(client netip.Addr)
+}
+
+// Listener lets only so many connections in. One too many is told so, at the
+// cost of a small write, and closed: nothing of it is read. It is safe for concurrent
+// use.
+type Listener struct {
+	net.Listener
+	retryAfter func() string
+	conns      connections
+	refused    atomic.Uint64
+	telling    chan struct{} // held while a refusal is being delivered
+}
+
+// New returns a Listener whose connections come from ln.
+func New(ln net.Listener, cfg Config) *Listener {
+	return &Listener{
+		Listener:   ln,
+		retryAfter: cfg.RetryAfter,
+		conns:      connections{most: cfg.Most, ours: cfg.Ours, held: cfg.Held, peers: make(map[netip.Addr]*peer)},
+		telling:    make(chan struct{}, 64),
+	}
+}
+
+// Stats are counts of connections.
+type Stats struct {
+	Open      int64  // now
+	Refused   uint64 // one too many each
+	Displaced uint64 // closed while they waited for their client, for others to have their place
+}
+
+// Stats returns the counts so far.
+func (l *Listener) Stats() Stats {
+	open, displaced := l.conns.count()
+	return Stats{Open: open, Refused: l.refused.Load(), Displaced: displaced}
+}
+
+// Waiting returns how many connections wait for their client, and how many of those
+// within a request. It looks at each connection: it is for drills and tests.
+func (l *Listener) Waiting() (all, within int) { return l.conns.waiting() }
+
+// Accept returns the next connection there is room for. That the system lacks
+// something at the moment, such as open files, is waited out: Fiber would stop
+// for good.
+func (l *Listener) Accept() (net.Conn, error) {
+	for wait := 5 * time.Millisecond; ; {
+		c, err := l.Listener.Accept()
+		switch {
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			time.Sleep(wait)
+			wait = min(2*wait, time.Second)
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if own := l.conns.add(c); own != nil {
+			return own, nil
+		}
+		l.refuse(c)
+	}
+}
+
+// refuse tells c to come back. When many are being told already it just closes.
+func (l *Listener) refuse(c net.Conn) {
+	l.refused.Add(1)
+	select {
+	case l.telling <- struct{}{}:
+	default:
+		_ = c.Close()
+		return
+	}
+	go func() {
+		defer func() { <-l.telling }()
+		const text = `{"error":"too many connections: not stored, send again"}`
+		_ = c.SetDeadline(time.Now().Add(lingerFor))
+		if _, err := fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			l.retryAfter(), len(text), text); err == nil {
+			linger(c)
+		}
+		_ = c.Close()
+	}()
+}
+
+const (
+	lingerFor   = time.Second
+	lingerBytes = 8 << 20
+)
+
+// linger says that nothing more will be said and throws away what still comes,
+// until the deadline: a connection closed with bytes unread is reset, and a
+// reset can overtake the answer.
+func linger(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, tcp, lingerBytes)
+	}
+}
