@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -26,7 +27,7 @@ const asidePrefix = "set aside, its shard is down: "
 // if none: it has been down for as long as the longest retry while the log is
 // filling up, no other can take them, and some other takes writes.
 func (l *lane) aside(b *batch, rows []int) *refusal {
-	if l.kind != own || !l.cfg.Policy().SetAside || l.home.down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
+	if l.kind != route.Own || !l.cfg.Policy().SetAside || l.home.down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
 		return nil
 	}
 	var list []int

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"pingline/sink/deadletter"
+	"pingline/sink/route"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -54,12 +55,12 @@ func TestOwnLinesAreSetAside(t *testing.T) {
 			if n := len(deadLettersOf(t, s)); n > 0 {
 				t.Errorf("%d lines did not wait, though there is room for them", n)
 			}
-			at := w.log.Cursors()[laneCursor(tt.dead, own)].Next
+			at := w.log.Cursors()[laneCursor(tt.dead, route.Own)].Next
 
 			level.Store(2)
 			drained(t, s)
 			balanced(t, s, w)
-			if to := w.log.Cursors()[laneCursor(tt.dead, own)].Next; to <= at {
+			if to := w.log.Cursors()[laneCursor(tt.dead, route.Own)].Next; to <= at {
 				t.Errorf("the log cannot be trimmed beyond %d, where it was", to)
 			}
 			var got []string

@@ -11,6 +11,7 @@ import (
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink/deadletter"
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -143,13 +144,13 @@ func (b *batch) add(e *pingline.Entry, to store.Store, raw []byte, written int64
 // A batch can end inside a commit: its cursor then still names that commit.
 type batcher struct {
 	next   func(context.Context) (queue.Record, error)
-	routes *routeCache
+	routes *route.Cache
 	store  store.Store // of the lane's shard
-	lane   laneID
+	lane   route.LaneID
 	counts bool                                         // counts damaged entries
 	total  int                                          // which total counts its kind of entry
 	keyed  bool                                         // notes the key of each row
-	router *router                                      // tells which rows are fixed; needed if keyed
+	router *route.Router                                // tells which rows are fixed; needed if keyed
 	most   int                                          // rows of a batch
 	bytes  int                                          // most bytes of its rows
 	wait   time.Duration                                // from the first commit of a batch that is not full to its end
@@ -166,7 +167,7 @@ type batcher struct {
 	// The commit being read, if open.
 	open     bool
 	rec      queue.Record
-	routed   *routed
+	routed   *route.Routed
 	nextSlot int            // of routed, to look at next
 	since    time.Time      // when it was written
 	passed   uint64         // entries of the lane, so far
@@ -246,15 +247,15 @@ func (r *batcher) advance(ctx context.Context, b *batch) error {
 		r.done.Next = r.end
 		return errEnd
 	}
-	routed := r.routes.route(&rec)
-	if errors.Is(routed.err, pingline.ErrNewer) { // it is whole, and not ours to pass over
+	routed := r.routes.Route(&rec)
+	if errors.Is(routed.Err, pingline.ErrNewer) { // it is whole, and not ours to pass over
 		r.held = rec
-		return fmt.Errorf("commit %d of the log: %w", rec.Number, routed.err)
+		return fmt.Errorf("commit %d of the log: %w", rec.Number, routed.Err)
 	}
-	if routed.err != nil {
-		r.complain(rec.Number, routed.err)
+	if routed.Err != nil {
+		r.complain(rec.Number, routed.Err)
 	}
-	since := time.UnixMilli(routed.at)
+	since := time.UnixMilli(routed.At)
 	if r.behind != nil && r.behind(since, &rec) {
 		r.held = rec
 		return errBehind
@@ -308,21 +309,21 @@ func lack(a, b queue.Totals, total int) uint64 {
 // encode takes entries of the open commit until b is full or the commit ends.
 func (r *batcher) encode(b *batch) {
 	for ; !r.full(b); r.nextSlot++ {
-		if r.nextSlot == len(r.routed.slots) {
+		if r.nextSlot == len(r.routed.Slots) {
 			r.close(b)
 			return
 		}
-		p := r.routed.slots[r.nextSlot]
-		if p.lane != r.lane {
+		p := r.routed.Slots[r.nextSlot]
+		if p.Lane != r.lane {
 			continue
 		}
 		// It could be decoded before.
-		n, _ := pingline.DecodeEntry(&r.entry, r.rec.Payload[p.offset:], r.routed.at)
+		n, _ := pingline.DecodeEntry(&r.entry, r.rec.Payload[p.Offset:], r.routed.At)
 		r.passed++
-		b.add(&r.entry, r.store, r.rec.Payload[p.offset:int(p.offset)+n], r.routed.at)
+		b.add(&r.entry, r.store, r.rec.Payload[p.Offset:int(p.Offset)+n], r.routed.At)
 		if r.keyed {
 			b.keys = append(b.keys, partition.KeyOf(&r.entry))
-			b.fixed = append(b.fixed, r.router.named(&r.entry))
+			b.fixed = append(b.fixed, r.router.Named(&r.entry))
 		}
 	}
 }
@@ -332,7 +333,7 @@ func (r *batcher) encode(b *batch) {
 func (r *batcher) close(b *batch) {
 	r.open = false
 	r.done = queue.Cursor{Next: r.rec.Number + 1, Totals: r.rec.Totals, Passed: r.done.Passed + r.passed}
-	found := r.routed.found[r.total]
+	found := r.routed.Found[r.total]
 	if held := lack(r.rec.Totals, r.rec.Before, r.total); held > found {
 		r.damage(b, held-found)
 	}

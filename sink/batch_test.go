@@ -12,6 +12,7 @@ import (
 
 	"pingline"
 	"pingline/queue"
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -38,13 +39,13 @@ func testBatcher(log <-chan any) *batcher {
 }
 
 // dealing deals every stored entry to one owner.
-func dealing(who laneID) *routeCache {
-	return &routeCache{laneOf: func(e *pingline.Entry, _ int64) laneID {
+func dealing(who route.LaneID) *route.Cache {
+	return route.NewCache(func(e *pingline.Entry, _ int64) route.LaneID {
 		if !e.Stored() {
-			return noLane
+			return route.NoLane
 		}
 		return who
-	}}
+	}, 0)
 }
 
 // record is commit number of entries, behind before stored pings.
@@ -57,15 +58,6 @@ func record(number, before uint64, entries ...pingline.Entry) queue.Record {
 		}
 	}
 	return r
-}
-
-// held are entries that are in the log only.
-func held(n int) []pingline.Entry {
-	list := fleet(7, n)
-	for i := range list {
-		list[i].Verdict = pingline.Held + pingline.Verdict(i%2)
-	}
-	return list
 }
 
 // fill returns the next batch of r.
@@ -280,12 +272,12 @@ func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
 		log <- record(1, 0, append(fleet(1, 30), held(5)...)...)
 		r := testBatcher(log)
 		r.lane = 1
-		r.routes = &routeCache{laneOf: func(e *pingline.Entry, _ int64) laneID {
+		r.routes = route.NewCache(func(e *pingline.Entry, _ int64) route.LaneID {
 			if !e.Stored() {
-				return noLane
+				return route.NoLane
 			}
-			return laneID(e.Rider[len(e.Rider)-1] - '3')
-		}}
+			return route.LaneID(e.Rider[len(e.Rider)-1] - '3')
+		}, 0)
 		want := cursor(2, 30)
 		want.Passed = 3
 		if b := fill(t, r); b.len() != 3 || b.damaged != 0 || b.cursor != want || r.seen != 30 || r.claimed != 3 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pingline"
+	"pingline/sink/route"
 )
 
 // A commit is lost that some lanes have passed and others have not: what is
@@ -43,7 +44,7 @@ func TestDamageBetweenTheLanes(t *testing.T) {
 			events, others := tt.stuck("event="), tt.stuck("")
 			eventually(t, "what is not stuck is written", func() bool {
 				lanes := s.Stats()[0].Lanes
-				return (events || lanes[critical].Behind == 0) && (others || lanes[live].Behind+lanes[backfill].Behind == 0)
+				return (events || lanes[route.Critical].Behind == 0) && (others || lanes[route.Live].Behind+lanes[route.Backfill].Behind == 0)
 			})
 			stop()
 			w.close()

@@ -20,6 +20,7 @@ import (
 	"pingline/internal/influxd"
 	"pingline/sink/deadletter"
 	"pingline/sink/influx"
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -431,7 +432,7 @@ func TestTooManyRefusedStopsTheLane(t *testing.T) {
 	if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Queued != 1500 || len(deadLettersOf(t, s)) != 0 {
 		t.Errorf("while it stands: %+v", st)
 	}
-	if c, _ := w.log.Cursor(laneCursor("a", live)); c.Next != 1 {
+	if c, _ := w.log.Cursor(laneCursor("a", route.Live)); c.Next != 1 {
 		t.Errorf("the cursor is at %d", c.Next)
 	}
 	sameLines(t, taken(), lines(good...))

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -99,22 +100,15 @@ func (x *expiry) skipped() uint64 {
 // Kept returns how long pings are kept where they go to, those without an event
 // and those with one: of several shards the least. 0 is for ever, or not known.
 func (s *Sink) Kept() (pings, events time.Duration) {
-	return s.kept(routeLocation), s.kept(routeEvent)
+	return s.kept(route.Location), s.kept(route.Event)
 }
 
 func (s *Sink) kept(route int) (keep time.Duration) {
-	for _, sh := range s.goals(route) {
+	from, to := s.router.Goals(route)
+	for _, sh := range s.shards[from:to] {
 		keep = least(keep, sh.expiry.keeps())
 	}
 	return keep
-}
-
-// goals returns the shards that pings of a route go to.
-func (s *Sink) goals(route int) []*shard {
-	if to := s.router.routes[route]; to >= 0 {
-		return s.shards[to : to+1]
-	}
-	return s.shards[:s.cfg.spread()]
 }
 
 // learnEvery is how often a store is asked how long it keeps rows.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pingline/sink/route"
 )
 
 // A shard that is taken out of the configuration keeps its points, and nobody
@@ -39,32 +41,15 @@ func (g gone) String() string {
 	return strings.Join(parts, " ")
 }
 
-// pingShards returns the shards that pings go to by a layout.
-func pingShards(layout string) (names []string) {
-	for part := range strings.FieldsSeq(strings.TrimPrefix(layout, "1 shards")) {
-		name, _, spread := strings.Cut(part, "=")
-		route, to, routed := strings.Cut(part, ":")
-		switch {
-		case strings.HasPrefix(part, "("): // only routes lead there
-		case !spread && routed && (route == routeNames[routeLocation] || route == routeNames[routeEvent]):
-			names = append(names, to)
-		case !spread && routed && slices.Contains(routeNames[:], route):
-		default:
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
 // goneBy returns the shards that are gone once was becomes layout.
 func (c *Config) goneBy(was, layout string) gone {
 	g := parseGone(c.Log.Note(goneNote))
-	for _, name := range pingShards(was) {
+	for _, name := range route.PingShards(was) {
 		if _, known := g[name]; !known {
 			g[name] = time.Now().UnixMilli()
 		}
 	}
-	for _, name := range slices.Concat(pingShards(layout), c.Moved) {
+	for _, name := range slices.Concat(route.PingShards(layout), c.Moved) {
 		delete(g, name)
 	}
 	return g

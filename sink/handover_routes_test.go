@@ -10,6 +10,7 @@ import (
 
 	"pingline"
 	"pingline/partition"
+	"pingline/sink/route"
 )
 
 // routedStores are shards over which keys are spread, by weights, and behind them
@@ -153,7 +154,7 @@ func TestKeysAreHandedOverBesideRoutes(t *testing.T) {
 	eventually(t, "all but the events are written", func() bool {
 		for i, st := range s.Stats() {
 			for _, l := range st.Lanes {
-				if l.Behind > 0 && (i != 1 || l.Lane != critical.String()) {
+				if l.Behind > 0 && (i != 1 || l.Lane != route.Critical.String()) {
 					return false
 				}
 			}

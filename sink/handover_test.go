@@ -11,6 +11,7 @@ import (
 	"pingline"
 	"pingline/internal/influxd"
 	"pingline/sink/influx"
+	"pingline/sink/route"
 )
 
 // handing has shards that stand in for each other, and soon.
@@ -145,7 +146,7 @@ func TestWhenOthersStandIn(t *testing.T) {
 			if !tt.want {
 				eventually(t, "it is down and the others are done", func() bool {
 					st := s.Stats()
-					return st[0].Down > 2*s.cfg.RetryMax && st[1].Lanes[live].Behind+st[2].Lanes[live].Behind == 0
+					return st[0].Down > 2*s.cfg.RetryMax && st[1].Lanes[route.Live].Behind+st[2].Lanes[route.Live].Behind == 0
 				})
 				if st := s.Stats(); st[0].HandedOver || st[0].Queued == 0 {
 					t.Errorf("%+v", st[0])

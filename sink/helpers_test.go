@@ -16,6 +16,7 @@ import (
 	"pingline/sink/deadletter"
 	"pingline/sink/influx"
 	"pingline/sink/influx/influxtest"
+	"pingline/sink/route"
 	"pingline/sink/store"
 	"pingline/sink/store/storetest"
 )
@@ -24,6 +25,9 @@ import (
 var (
 	recently    = storetest.Recently
 	fleet       = storetest.Fleet
+	held        = storetest.Held
+	commit      = storetest.Commit
+	commitAt    = storetest.CommitAt
 	eachVersion = influxtest.EachVersion
 	access      = influxtest.Access
 	testInflux  = influxtest.Open
@@ -95,20 +99,6 @@ func (w *writer) append(payload []byte, entries ...pingline.Entry) {
 	if _, err := w.log.Append(context.Background(), payload, w.totals, false); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-func commit(entries ...pingline.Entry) []byte {
-	return commitAt(recently+time.Minute.Milliseconds(), entries...)
-}
-
-// commitAt is a commit that was written at, ms.
-func commitAt(at int64, entries ...pingline.Entry) []byte {
-	h := pingline.CommitHeader{Node: "test", At: at, Entries: uint32(len(entries))}
-	payload := pingline.AppendCommitHeader(nil, &h)
-	for i := range entries {
-		payload = pingline.AppendEntry(payload, &entries[i], h.At)
-	}
-	return payload
 }
 
 // mixed is a fleet with something for every lane that stores pings.
@@ -207,7 +197,7 @@ func balanced(t testing.TB, s *Sink, w *writer) {
 		}
 		var passed uint64
 		for name, at := range w.log.Cursors() {
-			if m := cursorName.FindStringSubmatch(name); m != nil && (m[2] == own.String()) == (total == pingline.TotalLines) {
+			if m := cursorName.FindStringSubmatch(name); m != nil && (m[2] == route.Own.String()) == (total == pingline.TotalLines) {
 				passed += at.Passed
 			}
 		}

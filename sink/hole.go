@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pingline/queue"
+	"pingline/sink/route"
 )
 
 // A lane of live pings that has fallen behind, mostly because its shard was
@@ -123,8 +124,8 @@ func (s *Sink) backfill(ctx context.Context, i int) error {
 		if !ok {
 			return nil
 		}
-		l := s.newLane(i, live, h.at)
-		l.class, l.name = backfill, holeCursor(l.home.Name, h.end)
+		l := s.newLane(i, route.Live, h.at)
+		l.class, l.name = route.Backfill, holeCursor(l.home.Name, h.end)
 		l.batcher.end, l.batcher.behind = h.end, nil
 		hs.mu.Lock()
 		hs.active = l
@@ -132,7 +133,7 @@ func (s *Sink) backfill(ctx context.Context, i int) error {
 		if err := l.run(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
-		s.lane(i, live).mergeHole(l)
+		s.lane(i, route.Live).mergeHole(l)
 	}
 }
 

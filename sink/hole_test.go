@@ -20,6 +20,7 @@ import (
 	"pingline/internal/influxd"
 	"pingline/queue"
 	"pingline/sink/influx"
+	"pingline/sink/route"
 )
 
 // longAgo is when commits of an outage were written.
@@ -166,7 +167,7 @@ func TestWhenLiveJumps(t *testing.T) {
 				some := fleet(uint64(i), 50)
 				w.append(commitAt(tt.at, some...), some...)
 			}
-			l := s.lane(0, live)
+			l := s.lane(0, route.Live)
 			l.home.holes.list = make([]hole, tt.holes)
 			rec, err := w.log.Read(1).Next(t.Context())
 			if err != nil {
@@ -241,7 +242,7 @@ func TestCrashesAroundJumps(t *testing.T) {
 		add(fresh(uint64(i), 5))
 		eventually(t, "the fresh are taken", func() bool {
 			die()
-			return s.Stats()[0].Lanes[live].Behind == 0
+			return s.Stats()[0].Lanes[route.Live].Behind == 0
 		})
 	}
 	close(old)

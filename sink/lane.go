@@ -13,6 +13,7 @@ import (
 	"pingline/queue"
 	"pingline/sink/deadletter"
 	"pingline/sink/limit"
+	"pingline/sink/route"
 )
 
 // lane carries its entries from the log to its shard: one goroutine fills batches,
@@ -24,9 +25,9 @@ type lane struct {
 	cfg       *Config
 	sink      *Sink
 	home      *shard
-	kind      laneKind // of its entries
-	class     laneKind // how they are served: as the kind, but for a hole
-	name      string   // of its cursor
+	kind      route.LaneKind // of its entries
+	class     route.LaneKind // how they are served: as the kind, but for a hole
+	name      string         // of its cursor
 	dead      *deadletter.Dir
 	batcher   batcher
 	reader    *queue.Reader // of the batcher
@@ -52,7 +53,7 @@ type inFlight struct {
 	delivered bool
 }
 
-func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
+func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 	cfg, home := &s.cfg, s.shards[i]
 	l := &lane{
 		cfg:       cfg,
@@ -67,10 +68,10 @@ func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
 		delivered: at,
 	}
 	l.batcher = batcher{
-		routes: &s.routes,
-		lane:   laneIDOf(i, kind),
-		counts: i == 0 && kind.countsDamage(),
-		total:  kind.total(),
+		routes: s.routes,
+		lane:   route.LaneIDOf(i, kind),
+		counts: i == 0 && kind.CountsDamage(),
+		total:  kind.Total(),
 		keyed:  cfg.HandOver > 0 && home.spread,
 		router: &s.router,
 		store:  home.Store,
@@ -80,13 +81,13 @@ func (s *Sink) newLane(i int, kind laneKind, at queue.Cursor) *lane {
 		logger: cfg.Logger,
 		done:   at,
 	}
-	if kind == critical {
+	if kind == route.Critical {
 		l.batcher.wait /= 10
 	}
-	if kind == live && cfg.JumpAfter > 0 {
+	if kind == route.Live && cfg.JumpAfter > 0 {
 		l.batcher.behind = l.behind
 	}
-	l.progress = progress{counters: &home.counters, total: kind.total(), read: at}
+	l.progress = progress{counters: &home.counters, total: kind.Total(), read: at}
 	return l
 }
 

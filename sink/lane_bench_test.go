@@ -8,27 +8,15 @@ import (
 
 	"pingline"
 	"pingline/queue"
+	"pingline/sink/route"
+	"pingline/sink/store/storetest"
 )
 
-// commits returns n commits of 500 entries as phones send them: an event now and
-// then, every twentieth late, half of all redundant.
+// commits returns n commits of 500 entries as phones send them.
 func commits(n int) (list []queue.Record) {
 	var before uint64
 	for i := range n {
-		entries := fleet(uint64(i), 500)
-		for j := range entries {
-			e := &entries[j]
-			e.Rider = fmt.Sprintf("rider-%06d", j*7919%100_000)
-			switch {
-			case j%2 == 1:
-				e.Verdict = pingline.Redundant
-			case j%100 == 42:
-				e.Event = "trip_start"
-			case j%20 == 8:
-				e.At -= time.Hour.Milliseconds()
-			}
-		}
-		rec := record(uint64(i+1), before, entries...)
+		rec := record(uint64(i+1), before, storetest.Traffic(uint64(i), 500)...)
 		before = rec.Totals[pingline.TotalStored]
 		list = append(list, rec)
 	}
@@ -50,14 +38,14 @@ func BenchmarkLanesRead(b *testing.B) {
 				cfg.Shards = append(cfg.Shards, Shard{Name: name})
 			}
 			cfg.Spread = spread(b, names...)
-			r := newRouter(&cfg)
-			cache := &routeCache{laneOf: r.laneOf}
+			r := route.NewRouter(cfg.layout())
+			cache := route.NewCache(r.LaneOf, 0)
 			var lanes []*batcher
 			for i := range shards {
-				for kind := range laneKinds {
+				for kind := range route.LaneKinds {
 					l := &batcher{
-						routes: cache, lane: laneIDOf(i, kind), total: kind.total(), store: testRows, most: 5000, bytes: 4 << 20, wait: time.Hour, logger: quiet,
-						done: queue.Cursor{Next: 1}, counts: i == 0 && kind.countsDamage(),
+						routes: cache, lane: route.LaneIDOf(i, kind), total: kind.Total(), store: testRows, most: 5000, bytes: 4 << 20, wait: time.Hour, logger: quiet,
+						done: queue.Cursor{Next: 1}, counts: i == 0 && kind.CountsDamage(),
 					}
 					at := 0
 					l.next = func(context.Context) (queue.Record, error) {

@@ -3,6 +3,8 @@ package sink
 import (
 	"net/http"
 	"testing"
+
+	"pingline/sink/route"
 )
 
 // The bytes of batches that wait are in the sink's account, with the copies that
@@ -24,13 +26,13 @@ func TestMemoryIsAccountedFor(t *testing.T) {
 		size += len(line)
 	}
 	eventually(t, "all is read, and counted", func() bool { return s.Memory() > int64(size) })
-	if n := s.Memory(); n > int64(6*size+routeCacheBytes) {
+	if n := s.Memory(); n > int64(6*size+route.CacheBytes) {
 		t.Errorf("%d bytes are counted for %d bytes of lines", n, size)
 	}
 	close(wait)
 	drained(t, s)
 	eventually(t, "all of it is given back", func() bool { return s.shards[0].memory.Load() == 0 })
-	if n := s.Memory(); n > routeCacheBytes {
+	if n := s.Memory(); n > route.CacheBytes {
 		t.Errorf("%d bytes are counted with nothing to do", n)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"pingline"
 	"pingline/queue"
 	"pingline/sink/limit"
+	"pingline/sink/route"
 )
 
 // Breaker states, as Stats has them.
@@ -271,17 +272,17 @@ func (p *progress) unread(at, head queue.Cursor, end uint64) float64 {
 	if end != 0 && head.Next > at.Next { // a part of that
 		ahead *= float64(max(end, at.Next)-at.Next) / float64(head.Next-at.Next)
 	}
-	return ahead * float64(p.claimed+1) / float64(p.seen+uint64(laneKinds))
+	return ahead * float64(p.claimed+1) / float64(p.seen+uint64(route.LaneKinds))
 }
 
 // lanesProgress returns the positions of a shard's lanes, as of head; holes count
 // as backfill.
-func (s *Sink) lanesProgress(i int, head queue.Cursor) (list [laneKinds]laneProgress) {
-	for kind := range laneKinds {
+func (s *Sink) lanesProgress(i int, head queue.Cursor) (list [route.LaneKinds]laneProgress) {
+	for kind := range route.LaneKinds {
 		list[kind] = s.lane(i, kind).progressAt(head)
 	}
 	// Holes are read after live, so that they show all that live has skipped.
-	hs, p := &s.shards[i].holes, &s.lane(i, live).progress
+	hs, p := &s.shards[i].holes, &s.lane(i, route.Live).progress
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	for j, h := range hs.list {
@@ -293,7 +294,7 @@ func (s *Sink) lanesProgress(i int, head queue.Cursor) (list [laneKinds]laneProg
 			st = laneProgress{next: h.at.Next, unread: p.unread(h.at, head, h.end)}
 			p.mu.Unlock()
 		}
-		list[backfill].join(st)
+		list[route.Backfill].join(st)
 	}
 	return list
 }
@@ -311,7 +312,7 @@ func (s *laneProgress) join(o laneProgress) {
 type sinkProgress struct {
 	Account
 	head  queue.Cursor
-	lanes [][laneKinds]laneProgress
+	lanes [][route.LaneKinds]laneProgress
 }
 
 func (s *Sink) snapshot() (v sinkProgress) {
@@ -322,7 +323,7 @@ func (s *Sink) snapshot() (v sinkProgress) {
 		list := s.lanesProgress(i, head)
 		v.lanes = append(v.lanes, list)
 		for kind, st := range list {
-			total := laneKind(kind).total()
+			total := route.LaneKind(kind).Total()
 			atHead[total] = atHead[total] && st.next >= head.Next
 		}
 	}
@@ -390,8 +391,8 @@ func (v *sinkProgress) splitQueued() {
 		var unread float64
 		var most *laneProgress
 		for i := range v.lanes {
-			for kind := range laneKinds {
-				if st := &v.lanes[i][kind]; kind.total() == total {
+			for kind := range route.LaneKinds {
+				if st := &v.lanes[i][kind]; kind.Total() == total {
 					known += st.pending
 					unread += st.unread
 					if most == nil || st.unread > most.unread {
@@ -402,8 +403,8 @@ func (v *sinkProgress) splitQueued() {
 		}
 		rest := queued - min(known, queued)
 		for i, left := 0, rest; i < len(v.lanes); i++ {
-			for kind := range laneKinds {
-				if st := &v.lanes[i][kind]; kind.total() == total && unread > 0 {
+			for kind := range route.LaneKinds {
+				if st := &v.lanes[i][kind]; kind.Total() == total && unread > 0 {
 					part := min(uint64(float64(rest)*st.unread/unread), left)
 					st.pending += part
 					left -= part
@@ -418,9 +419,9 @@ func (v *sinkProgress) splitQueued() {
 
 // Memory returns how many bytes are taken by batches, in flight or being filled,
 // and by the cache of routes. The batches take about Config.BatchMemory, three times
-// that while all of it is being written; the cache takes routeCacheBytes at most.
+// that while all of it is being written; the cache takes route.CacheBytes at most.
 func (s *Sink) Memory() int64 {
-	sum := int64(s.routes.size())
+	sum := int64(s.routes.Size())
 	for _, sh := range s.shards {
 		sum += sh.memory.Load()
 	}
@@ -437,13 +438,13 @@ func (s *Sink) Stats() []Stats {
 	for i, sh := range s.shards {
 		st := &list[i]
 		sh.stats(st)
-		st.HandedOver, st.Pings = s.away(sh), s.router.pings(i)
+		st.HandedOver, st.Pings = s.away(sh), s.router.Pings(i)
 		for _, l := range s.lanesOf(i) {
 			reason, problem := l.progress.halted()
 			st.Stopped, st.LastError = cmp.Or(st.Stopped, reason), cmp.Or(st.LastError, problem)
 		}
 		for kind, at := range v.lanes[i] {
-			l := LaneStats{Lane: laneNames[kind], Queued: at.pending, Behind: v.head.Next - min(at.next, v.head.Next)}
+			l := LaneStats{Lane: route.LaneKind(kind).String(), Queued: at.pending, Behind: v.head.Next - min(at.next, v.head.Next)}
 			if !at.since.IsZero() {
 				l.Oldest = max(time.Since(at.since), 0)
 			}
@@ -465,7 +466,7 @@ func (s *shard) stats(st *Stats) {
 	s.counters.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Written, st.Lines, st.Retries = s.took[critical]+s.took[live]+s.took[backfill], s.took[own], s.retries
+	st.Written, st.Lines, st.Retries = s.took[route.Critical]+s.took[route.Live]+s.took[route.Backfill], s.took[route.Own], s.retries
 	if s.problem != nil {
 		st.LastError, st.Stopped = s.problem.Error(), s.reason
 	}

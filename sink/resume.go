@@ -8,11 +8,10 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"pingline"
 	"pingline/queue"
+	"pingline/sink/route"
 )
 
 // savedCursors are the positions at which the lanes go on, as the log keeps them.
@@ -26,46 +25,27 @@ import (
 // The layout is a note of the shards, weights and routes that decide which lane an
 // entry belongs to: cursors mean something only with their layout.
 type savedCursors struct {
-	lanes [][laneKinds]queue.Cursor // by shard
-	holes [][]hole                  // by shard, oldest first
+	lanes [][route.LaneKinds]queue.Cursor // by shard
+	holes [][]hole                        // by shard, oldest first
 }
 
 const layoutNote = "sink-layout"
 
 var cursorName = regexp.MustCompile(`^sink-(.+)-(critical|live|backfill|own|hole-(\d+))$`)
 
-func laneCursor(shard string, kind laneKind) string { return "sink-" + shard + "-" + kind.String() }
+func laneCursor(shard string, kind route.LaneKind) string {
+	return "sink-" + shard + "-" + kind.String()
+}
 
 func holeCursor(shard string, end uint64) string {
 	return fmt.Sprintf("sink-%s-hole-%d", shard, end)
 }
 
-// layout returns all that decides which lane an entry belongs to.
-func (c *Config) layout() string {
-	var b strings.Builder
-	b.WriteString("1 shards")
-	for i, s := range c.Shards {
-		switch {
-		case i >= c.spread():
-			fmt.Fprintf(&b, " (%s)", s.Name)
-		case c.Spread == nil:
-			fmt.Fprintf(&b, " %s", s.Name)
-		default:
-			fmt.Fprintf(&b, " %s=%v", s.Name, c.Spread.At(i).Weight)
-		}
-	}
-	for _, name := range routeNames {
-		if to, ok := c.Routes[name]; ok {
-			fmt.Fprintf(&b, " %s:%s", name, c.Shards[to].Name)
-		}
-	}
-	return b.String()
-}
-
 // resume returns where the lanes of cfg go on. If the cursors were saved under
 // another layout, or some are missing, all lanes are reset.
 func resume(cfg *Config) (savedCursors, error) {
-	layout := cfg.layout()
+	at := cfg.layout()
+	layout := at.String()
 	if k, whole := cfg.load(); whole && cfg.Log.Note(layoutNote) == layout {
 		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(goneNote) { // some have moved
 			cfg.Log.Change(queue.Change{Notes: map[string]string{goneNote: note}})
@@ -81,8 +61,8 @@ func (c *Config) load() (k savedCursors, whole bool) {
 	cursors := c.Log.Cursors()
 	whole = true
 	for _, s := range c.Shards {
-		var lanes [laneKinds]queue.Cursor
-		for kind := range laneKinds {
+		var lanes [route.LaneKinds]queue.Cursor
+		for kind := range route.LaneKinds {
 			at, ok := cursors[laneCursor(s.Name, kind)]
 			lanes[kind], whole = at, whole && ok
 		}
@@ -134,11 +114,11 @@ func (c *Config) reset(layout string) (k savedCursors, err error) {
 	}
 	start.Passed = 0
 	for i, s := range c.Shards {
-		var lanes [laneKinds]queue.Cursor
-		for kind := range laneKinds {
+		var lanes [route.LaneKinds]queue.Cursor
+		for kind := range route.LaneKinds {
 			at := start
-			if i == 0 && kind.countsDamage() {
-				at.Passed = start.Totals[kind.total()]
+			if i == 0 && kind.CountsDamage() {
+				at.Passed = start.Totals[kind.Total()]
 			}
 			lanes[kind], change.Set[laneCursor(s.Name, kind)] = at, at
 		}
@@ -149,19 +129,6 @@ func (c *Config) reset(layout string) (k savedCursors, err error) {
 		return savedCursors{}, err
 	}
 	return k, nil
-}
-
-// countsDamage reports whether this lane of the first shard counts entries that
-// cannot be read: those before the start, and those that are damaged. It is a lane
-// that never skips to the head.
-func (k laneKind) countsDamage() bool { return k == critical || k == own }
-
-// total returns which of the log's totals counts the entries of such lanes.
-func (k laneKind) total() int {
-	if k == own {
-		return pingline.TotalLines
-	}
-	return pingline.TotalStored
 }
 
 // beginning returns the position of the first commit that can be read.

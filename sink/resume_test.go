@@ -6,12 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink/influx"
+	"pingline/sink/route"
 )
 
 // set is a set of shards, as a configuration would name them, all on one store.
@@ -126,7 +126,7 @@ func TestStartingAnewIsOneStep(t *testing.T) {
 	})
 	s := testSink(t, w, influx, func(c *Config) { shardSet("a", "b").apply(t, c, influx) })
 	kept := w.log.Kept()
-	if len(kept) != 1+2*int(laneKinds) {
+	if len(kept) != 1+2*int(route.LaneKinds) {
 		t.Errorf("kept are %v", kept)
 	}
 	for name, at := range kept {
@@ -190,7 +190,7 @@ func TestCursorsAreLost(t *testing.T) {
 
 func TestCursorNames(t *testing.T) {
 	for _, shard := range []string{"a", "a-live", "a-hole-7", "x:y@z_.-", "live", "hole-3"} {
-		for kind := range laneKinds {
+		for kind := range route.LaneKinds {
 			if m := cursorName.FindStringSubmatch(laneCursor(shard, kind)); m == nil || m[1] != shard || m[2] != kind.String() || m[3] != "" {
 				t.Errorf("the %v cursor of %q is read as %q", kind, shard, m)
 			}
@@ -200,11 +200,8 @@ func TestCursorNames(t *testing.T) {
 		}
 	}
 	if got := holesOf("a", map[string]queue.Cursor{
-		holeCursor("a", 100): {Next: 90}, holeCursor("a", 20): {Next: 3}, holeCursor("a-hole-1", 5): {Next: 4}, laneCursor("a", live): {Next: 100},
+		holeCursor("a", 100): {Next: 90}, holeCursor("a", 20): {Next: 3}, holeCursor("a-hole-1", 5): {Next: 4}, laneCursor("a", route.Live): {Next: 100},
 	}); fmt.Sprint(len(got), got[0].end, got[1].end) != "2 20 100" {
 		t.Errorf("holes are %+v", got)
-	}
-	if strings.Contains(fmt.Sprint((&Config{Shards: []Shard{{Name: "a"}}}).layout()), "=") {
-		t.Error("a single shard has a weight")
 	}
 }

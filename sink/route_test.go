@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"pingline"
 )
@@ -154,52 +153,6 @@ func TestEachEntryHasOneLane(t *testing.T) {
 			}
 			if a := s.Account(); a.Pings.Written != pings || a.Lines.Written != lines || pings == 0 || lines == 0 {
 				t.Errorf("the shards took %d pings and %d lines, the lanes wrote %+v", pings, lines, a)
-			}
-		})
-	}
-}
-
-func TestOwner(t *testing.T) {
-	at := recently
-	cfg := Config{
-		Shards: []Shard{{Name: "a"}, {Name: "b"}, {Name: "events"}},
-		Spread: spread(t, "a", "b"),
-		Routes: map[string]int{"event": 2, "self": 1},
-	}
-	plain := fleet(1, 1)[0]
-	plain.At = at
-	home := cfg.Spread.Of(&plain)
-	with := func(change func(*pingline.Entry)) pingline.Entry {
-		e := plain
-		change(&e)
-		return e
-	}
-	for _, tt := range []struct {
-		name  string
-		entry pingline.Entry
-		want  laneID
-	}{
-		{"a ping", plain, laneIDOf(home, live)},
-		{"a promoted ping", with(func(e *pingline.Entry) { e.Promoted = true }), laneIDOf(home, live)},
-		{"a ping five minutes old", with(func(e *pingline.Entry) { e.At -= lateAfter.Milliseconds() }), laneIDOf(home, live)},
-		{"one older than that", with(func(e *pingline.Entry) { e.At -= lateAfter.Milliseconds() + 1 }), laneIDOf(home, backfill)},
-		{"one of the future", with(func(e *pingline.Entry) { e.At += time.Hour.Milliseconds() }), laneIDOf(home, live)},
-		{"an event, however old", with(func(e *pingline.Entry) { e.Event = "sos"; e.At = 0 }), laneIDOf(2, critical)},
-		{"a held ping", with(func(e *pingline.Entry) { e.Verdict = pingline.Held }), noLane},
-		{"a redundant event", with(func(e *pingline.Entry) { e.Verdict, e.Event = pingline.Redundant, "x" }), noLane},
-		{"a replayed line", ready(pingline.Replayed, "b", 1)[0], laneIDOf(1, backfill)},
-		{"a replayed line in ns", ready(pingline.ReplayedNano, "b", 1)[0], laneIDOf(1, backfill)},
-		{"a replayed line of a shard that is gone", ready(pingline.Replayed, "x", 1)[0], laneIDOf(0, backfill)},
-		{"a replayed ping", putBack(1, "b", 1)[0], laneIDOf(1, backfill)},
-		{"a replayed ping with an event", putBack(1, "b", 4)[3], laneIDOf(1, backfill)},
-		{"activity", ready(pingline.Activity, "", 1)[0], laneIDOf(0, own)},
-		{"a figure of our own", ready(pingline.Self, "", 1)[0], laneIDOf(1, own)},
-		{"one that says where it goes", ready(pingline.Self, "a", 1)[0], laneIDOf(0, own)},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := newRouter(&cfg)
-			if got := r.laneOf(&tt.entry, at); got != tt.want {
-				t.Errorf("owner = %d, want %d", got, tt.want)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pingline/sink/limit"
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -226,7 +227,7 @@ func (s *Sink) away(home *shard) bool {
 	if down == 0 || down < s.cfg.HandOver && !(down >= s.cfg.RetryMax && s.cfg.Policy().StandIn) {
 		return false
 	}
-	return anyUp(s.shards[:s.cfg.spread()], home)
+	return anyUp(s.shards[:s.router.Over()], home)
 }
 
 // standIn returns the shard that stores a row while its own is down: the next
@@ -247,7 +248,7 @@ func (l *lane) observe(to *shard, begun time.Time, b *batch, rows []int) {
 	if f := l.cfg.ObserveWrite; f != nil {
 		f(to.Name, now.Sub(begun).Seconds())
 	}
-	if f := l.cfg.ObserveFreshness; f != nil && l.kind != own {
+	if f := l.cfg.ObserveFreshness; f != nil && l.kind != route.Own {
 		for _, i := range rows {
 			f(to.Name, l.class.String(), float64(now.UnixMilli()-b.at[i])/1000)
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"pingline/sink/limit"
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -29,10 +30,10 @@ type shard struct {
 	budget     refusalBudget // of its refusals
 	expiry     expiry        // of its bucket
 
-	mu        sync.Mutex        // guards the fields below; nothing else is locked under it
-	took      [laneKinds]uint64 // rows, of any shard's lanes, by the kind of the lane
-	retries   uint64            // attempts that have to be made again
-	problem   error             // nil if the last attempt did not fail
+	mu        sync.Mutex              // guards the fields below; nothing else is locked under it
+	took      [route.LaneKinds]uint64 // rows, of any shard's lanes, by the kind of the lane
+	retries   uint64                  // attempts that have to be made again
+	problem   error                   // nil if the last attempt did not fail
 	kind      store.Kind
 	reason    string    // of Configure, one of Stops
 	advice    string    // on it, to an operator
@@ -57,14 +58,14 @@ type shard struct {
 const laneBatches = 16
 
 func (s *Sink) newShard(i int) *shard {
-	cfg := &s.cfg
-	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: cfg.spread() > 1 && i < cfg.spread(), routedOnly: i >= cfg.spread()}
+	cfg, over := &s.cfg, s.router.Over()
+	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: over > 1 && i < over, routedOnly: i >= over}
 	sh.breaker = limit.NewBreaker(sh.Name, cfg.RetryMax/2, cfg.Timeout/2)
 	sh.writes = limit.NewScheduler(sh.breaker, cfg.Timeout/4)
 	sh.holes.news = make(chan struct{}, 1)
 	part := cfg.BatchMemory / len(cfg.Shards)
 	sh.bytes = max(min(cfg.BatchBytes, part/laneBatches), minBatchBytes)
-	sh.pool = semaphore.NewWeighted(int64((laneBatches - 2*(int(laneKinds)+1)) * sh.bytes))
+	sh.pool = semaphore.NewWeighted(int64((laneBatches - 2*(int(route.LaneKinds)+1)) * sh.bytes))
 	return sh
 }
 
@@ -140,7 +141,7 @@ func (s *shard) failed(e *store.Refusal, err error, rows int) {
 
 // answered records that the store has taken rows of a lane, or none because it
 // refuses them for their content, in an attempt to write so many.
-func (s *shard) answered(kind laneKind, took, rows int) {
+func (s *shard) answered(kind route.LaneKind, took, rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.took[kind] += uint64(took)

@@ -17,6 +17,7 @@ import (
 	"pingline/query"
 	"pingline/queue"
 	"pingline/sink/influx"
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -69,7 +70,7 @@ func TestKeysSplitWhileAShardIsBehind(t *testing.T) {
 			drained(t, s)
 		} else {
 			eventually(t, "all but the dead shard are done", func() bool {
-				return !slices.ContainsFunc(s.Stats(), func(st Stats) bool { return st.Shard != "b" && st.Lanes[live].Behind > 0 })
+				return !slices.ContainsFunc(s.Stats(), func(st Stats) bool { return st.Shard != "b" && st.Lanes[route.Live].Behind > 0 })
 			})
 		}
 		balanced(t, s, w)
@@ -191,7 +192,7 @@ func testDeadForEver(t *testing.T, handOver time.Duration) {
 	}
 	upToDate := func() bool {
 		st := s.Stats()
-		return st[1].Lanes[live].Behind+st[2].Lanes[live].Behind+st[1].Lanes[critical].Behind+st[2].Lanes[critical].Behind == 0
+		return st[1].Lanes[route.Live].Behind+st[2].Lanes[route.Live].Behind+st[1].Lanes[route.Critical].Behind+st[2].Lanes[route.Critical].Behind == 0
 	}
 	for written := int64(0); written < 3*log.Limit(); written += 500 * 45 { // a commit is larger than that
 		add()

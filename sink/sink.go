@@ -39,6 +39,7 @@ import (
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink/deadletter"
+	"pingline/sink/route"
 	"pingline/sink/store"
 )
 
@@ -97,13 +98,13 @@ type Config struct {
 // Sink writes the entries of the log to its shards.
 type Sink struct {
 	cfg    Config
-	router router
-	routes routeCache
+	router route.Router
+	routes *route.Cache
 	clock  clock
 	gone   gone // does not change
 	dead   *deadletter.Dir
 	shards []*shard
-	lanes  []*lane                         // laneKinds for each shard; holes are with the shards
+	lanes  []*lane                         // route.LaneKinds for each shard; holes are with the shards
 	start  [pingline.TotalLines + 1]uint64 // by total: entries that the saved cursors have passed
 
 	// reconciling is held while damage is reconciled. It is taken before the
@@ -136,8 +137,8 @@ func New(cfg Config) (*Sink, error) {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	s := &Sink{cfg: cfg, dead: dead}
-	s.router = newRouter(&s.cfg)
-	s.routes.laneOf, s.routes.lanes = s.router.laneOf, len(cfg.Shards)*int(laneKinds)
+	s.router = route.NewRouter(cfg.layout())
+	s.routes = route.NewCache(s.router.LaneOf, len(cfg.Shards)*int(route.LaneKinds))
 	saved, err := resume(&cfg)
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
@@ -145,10 +146,10 @@ func New(cfg Config) (*Sink, error) {
 	s.gone = parseGone(cfg.Log.Note(goneNote))
 	for i := range cfg.Shards {
 		s.shards = append(s.shards, s.newShard(i))
-		for kind := range laneKinds {
+		for kind := range route.LaneKinds {
 			at := saved.lanes[i][kind]
 			s.lanes = append(s.lanes, s.newLane(i, kind, at))
-			s.start[kind.total()] += at.Passed
+			s.start[kind.Total()] += at.Passed
 		}
 		for _, h := range saved.holes[i] {
 			s.shards[i].holes.add(h)
@@ -184,34 +185,24 @@ func (c *Config) check() error {
 }
 
 func (c *Config) checkRoutes() error {
-	if c.Spread != nil && c.Spread.Len() > len(c.Shards) {
-		return fmt.Errorf("pings are spread over %d shards, of which %d are known", c.Spread.Len(), len(c.Shards))
+	l := c.layout()
+	if err := l.Check(); err != nil {
+		return err
 	}
-	for i := range c.spread() {
+	for i := range l.Over() {
 		if one, other := reflect.TypeOf(c.Shards[0].Store), reflect.TypeOf(c.Shards[i].Store); one != other {
 			return fmt.Errorf("pings are spread over shards of two kinds of store, %v and %v", one, other)
-		}
-		if c.Spread != nil && c.Spread.At(i).Name != c.Shards[i].Name {
-			return fmt.Errorf("shard %d is %q, but pings are spread to %q", i, c.Shards[i].Name, c.Spread.At(i).Name)
-		}
-	}
-	for name, i := range c.Routes {
-		if !slices.Contains(routeNames[:], name) {
-			return fmt.Errorf("route of %q: not one of %q", name, routeNames)
-		}
-		if i < 0 || i >= len(c.Shards) {
-			return fmt.Errorf("route of %q leads to shard %d of %d", name, i, len(c.Shards))
 		}
 	}
 	return nil
 }
 
-// spread returns over how many shards pings are spread.
-func (c *Config) spread() int {
-	if c.Spread == nil {
-		return 1
+func (c *Config) layout() route.Layout {
+	l := route.Layout{Spread: c.Spread, Routes: c.Routes}
+	for _, s := range c.Shards {
+		l.Shards = append(l.Shards, s.Name)
 	}
-	return c.Spread.Len()
+	return l
 }
 
 // Run passes the log on until ctx ends; then it gives the writes in flight
@@ -231,7 +222,9 @@ func (s *Sink) Run(ctx context.Context) error {
 }
 
 // lane returns a lane of shard i.
-func (s *Sink) lane(i int, kind laneKind) *lane { return s.lanes[i*int(laneKinds)+int(kind)] }
+func (s *Sink) lane(i int, kind route.LaneKind) *lane {
+	return s.lanes[i*int(route.LaneKinds)+int(kind)]
+}
 
 // Notes returns a sentence for each trouble that an operator must know of.
 func (s *Sink) Notes() []string {
@@ -264,7 +257,7 @@ func (s *Sink) Notes() []string {
 
 // lanesOf returns the lanes of shard i, that of the hole being filled included.
 func (s *Sink) lanesOf(i int) []*lane {
-	list := slices.Clone(s.lanes[i*int(laneKinds) : (i+1)*int(laneKinds)])
+	list := slices.Clone(s.lanes[i*int(route.LaneKinds) : (i+1)*int(route.LaneKinds)])
 	hs := &s.shards[i].holes
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -283,7 +276,7 @@ func (s *Sink) DeadLetters() *deadletter.Dir { return s.dead }
 func (s *Sink) Written() uint64 {
 	next := uint64(math.MaxUint64)
 	for _, l := range s.lanes {
-		if l.kind != own {
+		if l.kind != route.Own {
 			next = min(next, l.position())
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"pingline/sink/influx"
 	"pingline/sink/influx/influxtest"
 	"pingline/sink/limit"
+	"pingline/sink/route"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -185,7 +186,7 @@ func TestCursorMovesOverWhatIsSettled(t *testing.T) {
 		all = append(all, some...)
 	}
 	eventually(t, "the others are delivered", func() bool { return s.Account().Pings.Written == 30 })
-	l := s.lane(0, live)
+	l := s.lane(0, route.Live)
 	eventually(t, "that is noted", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -220,7 +221,7 @@ func TestMemoryIsBoundedInAnOutage(t *testing.T) {
 	for i := range 100 {
 		w.commit(fleet(uint64(i), 100)...)
 	}
-	l := s.lane(0, live)
+	l := s.lane(0, route.Live)
 	eventually(t, "all that may be is on its way, and one more is full", func() bool {
 		l.progress.mu.Lock()
 		defer l.progress.mu.Unlock()
@@ -242,7 +243,7 @@ func TestLanesGoOnWithoutThePool(t *testing.T) {
 	influx := script(t, func(rw http.ResponseWriter, lines []string) { rw.WriteHeader(http.StatusNoContent) })
 	s := testSink(t, w, influx, func(c *Config) { c.BatchLines = 10 })
 	pool := s.shards[0].pool
-	all := int64((laneBatches - 2*(int(laneKinds)+1)) * s.shards[0].bytes)
+	all := int64((laneBatches - 2*(int(route.LaneKinds)+1)) * s.shards[0].bytes)
 	if !pool.TryAcquire(all) {
 		t.Fatal("the pool is smaller than it should be")
 	}

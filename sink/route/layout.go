@@ -1,0 +1,85 @@
+package route
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"pingline/partition"
+)
+
+// Layout is all that decides which lane an entry belongs to.
+type Layout struct {
+	Shards []string          // names
+	Spread *partition.Shards // pings are spread over the first of shards, these; nil sends all to the first
+	Routes map[string]int    // index of a shard, by one of routeNames; none spreads pings, and sends other entries to the first
+}
+
+// Check returns an error if spread or a route does not fit the shards.
+func (l *Layout) Check() error {
+	if l.Over() > len(l.Shards) {
+		return fmt.Errorf("pings are spread over %d shards, of which %d are known", l.Over(), len(l.Shards))
+	}
+	for i := range l.Over() {
+		if l.Spread != nil && l.Spread.At(i).Name != l.Shards[i] {
+			return fmt.Errorf("shard %d is %q, but pings are spread to %q", i, l.Shards[i], l.Spread.At(i).Name)
+		}
+	}
+	for name, i := range l.Routes {
+		if !slices.Contains(routeNames[:], name) {
+			return fmt.Errorf("route of %q: not one of %q", name, routeNames)
+		}
+		if i < 0 || i >= len(l.Shards) {
+			return fmt.Errorf("route of %q leads to shard %d of %d", name, i, len(l.Shards))
+		}
+	}
+	return nil
+}
+
+// Over returns over how many shards pings are spread.
+func (l *Layout) Over() int {
+	if l.Spread == nil {
+		return 1
+	}
+	return l.Spread.Len()
+}
+
+// String returns the layout as a text: saved cursors mean something only with the
+// one they were saved under.
+func (l *Layout) String() string {
+	var b strings.Builder
+	b.WriteString("1 shards")
+	for i, name := range l.Shards {
+		switch {
+		case i >= l.Over():
+			fmt.Fprintf(&b, " (%s)", name)
+		case l.Spread == nil:
+			fmt.Fprintf(&b, " %s", name)
+		default:
+			fmt.Fprintf(&b, " %s=%v", name, l.Spread.At(i).Weight)
+		}
+	}
+	for _, name := range routeNames {
+		if to, ok := l.Routes[name]; ok {
+			fmt.Fprintf(&b, " %s:%s", name, l.Shards[to])
+		}
+	}
+	return b.String()
+}
+
+// PingShards returns the shards that pings go to by the text of a layout.
+func PingShards(layout string) (names []string) {
+	for part := range strings.FieldsSeq(strings.TrimPrefix(layout, "1 shards")) {
+		name, _, spread := strings.Cut(part, "=")
+		route, to, routed := strings.Cut(part, ":")
+		switch {
+		case strings.HasPrefix(part, "("): // only routes lead there
+		case !spread && routed && (route == routeNames[Location] || route == routeNames[Event]):
+			names = append(names, to)
+		case !spread && routed && slices.Contains(routeNames[:], route):
+		default:
+			names = append(names, name)
+		}
+	}
+	return names
+}
