@@ -148,8 +148,8 @@ const (
 // Folders that are above it today, with their lines in full hundreds. The numbers may
 // only fall: one that is 200 too high is an error as well.
 var (
-	tooLong    = map[string]int{"dedupe": 3200, "queue": 3200, "sink": 3100}
-	tooTangled = map[string]int{"dedupe": 2900, "ingest": 1700, "ingest/server": 1850, "queue": 2500, "rollup": 1800, "sink": 3000}
+	tooLong    = map[string]int{"dedupe": 3200, "sink": 3100}
+	tooTangled = map[string]int{"dedupe": 2900, "ingest": 1700, "ingest/server": 1850, "queue": 1600, "rollup": 1800, "sink": 3000}
 )
 
 func TestSizes(t *testing.T) {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"pingline/queue/jetstream"
+
 	"pingline/queue/disk"
-	"pingline/queue/embedded"
 	"pingline/queue/record"
 )
 
@@ -30,7 +31,7 @@ func (l *Log) Append(ctx context.Context, payload []byte, t Totals, reserve bool
 }
 
 // admit gives r its number, or refuses it.
-func (l *Log) admit(r *Record, reserve bool) (st *store, after uint64, err error) {
+func (l *Log) admit(r *Record, reserve bool) (st *jetstream.Session, after uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	room := l.limit - l.bytes
@@ -38,36 +39,36 @@ func (l *Log) admit(r *Record, reserve bool) (st *store, after uint64, err error
 		room -= l.reserve
 	}
 	n := record.Header + len(r.Payload)
-	switch most := l.store.maxData(); {
+	switch most := l.stream.MaxData(); {
 	case l.closed:
 		return nil, 0, ErrClosed
 	case l.unclear:
 		return nil, 0, fmt.Errorf("%w: the one before, until it is settled", ErrUnclear)
 	case n > most:
 		return nil, 0, fmt.Errorf("%w: at most %d", ErrTooLarge, most-record.Header)
-	case l.store.size(n, l.seq) > room:
+	case l.stream.Size(n, l.seq) > room:
 		return nil, 0, fmt.Errorf("%w: %d of %d bytes are left", ErrFull, max(room, 0), l.limit)
 	}
 	r.Number, r.Before = l.last+1, l.totals
-	return l.store, l.seq, nil
+	return l.stream, l.seq, nil
 }
 
 // put appends r behind sequence after, and shows it to the readers once it is
 // durable, after a call of first, if that is not nil, with mu held.
-func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first func()) error {
+func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after uint64, first func()) error {
 	b := record.Encode(r)
 	err := l.holdLog(ctx, false)
 	if err == nil {
-		err = st.put(ctx, l.cfg.AppendTimeout, b, after)
+		err = st.Put(ctx, l.cfg.AppendTimeout, b, after)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err == nil && l.store != st {
+	if err == nil && l.stream != st {
 		err = errors.New("the log was opened anew meanwhile")
 	}
 	if err != nil {
 		l.unclear = true
-		if errors.Is(err, embedded.ErrWriteFailed) {
+		if errors.Is(err, jetstream.ErrWriteFailed) {
 			l.say(&l.trouble.failing, disk.Explain(l.cfg.Dir, err))
 		}
 		if errors.Is(err, disk.ErrGone) {
@@ -83,10 +84,10 @@ func (l *Log) put(ctx context.Context, st *store, r *Record, after uint64, first
 		l.cfg.Logger.Warn("high-water mark of the log", "error", err)
 	}
 	if l.counted <= after {
-		l.bytes += st.size(len(b), after)
+		l.bytes += st.Size(len(b), after)
 		l.counted = after + 1
 	}
-	l.numbering = l.numbering.with(r.Number, after+1)
+	l.numbering = l.numbering.With(r.Number, after+1)
 	l.seq, l.last, l.kept, l.totals = after+1, r.Number, r.Number, r.Totals
 	l.recent.add(*r)
 	if l.grown != nil {
@@ -120,7 +121,7 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 		if errors.Is(err, ErrClosed) || errors.Is(err, ErrOwned) {
 			return 0, t, fmt.Errorf("settle the log: %w", err)
 		}
-		switch where, _ := l.cfg.servers(); {
+		switch where, _ := jetstream.Servers(l.cfg.URL); {
 		case errors.Is(err, disk.ErrGone), ctx.Err() != nil:
 		case l.cfg.embedded():
 			l.say(&l.trouble.failing, disk.Explain(l.cfg.Dir, err))
@@ -177,7 +178,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	// Only when the record stands is the survey known to be true: a server that
 	// lags behind the others has us miss what they hold.
 	r = Record{Number: next.Next, Before: next.Totals, Totals: next.Totals, Payload: payload}
-	if err := l.put(ctx, st, &r, v.lastSeq, func() { l.assume(v, next) }); err != nil {
+	if err := l.put(ctx, st, &r, v.LastSeq, func() { l.assume(v, next) }); err != nil {
 		return r, fmt.Errorf("append record %d: %w", r.Number, err)
 	}
 	if err := l.reportLost(ctx, st, v, next); err != nil {
@@ -201,13 +202,13 @@ func (l *Log) reopen(ctx context.Context, n int) error {
 	if full != nil && (!passed || before <= l.triedRoom) {
 		return full
 	}
-	l.session().close()
-	st, err := openStore(ctx, &l.cfg)
+	l.session().Close()
+	st, err := jetstream.Open(ctx, l.cfg.session())
 	if err != nil {
 		return errors.Join(full, fmt.Errorf("open the log anew: %w", err))
 	}
 	if err := l.adopt(st); err != nil {
-		st.close()
+		st.Close()
 		return err
 	}
 	if full == nil {

@@ -167,7 +167,7 @@ func TestGivenUp(t *testing.T) {
 			if last == before+2 {
 				landed++
 			}
-			if st.server != nil && (st.server.NATS().Running() || l.session() == st) {
+			if srv := st.Server(); srv != nil && (srv.NATS().Running() || l.session() == st) {
 				t.Fatal("Settle left the server as it was")
 			}
 			accounted(t, l)

@@ -107,7 +107,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	l := open(t, Config{URL: c.url(), CacheBytes: 1})
-	info, err := l.session().handle.Info(testContext(t))
+	info, err := rawStream(t, l, l.cfg.Stream).Info(testContext(t))
 	if err != nil || info.Config.Replicas != 3 {
 		t.Fatalf("a stream of %d replicas, %v, want 3", info.Config.Replicas, err)
 	}

@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"pingline/queue/jetstream"
 
 	"pingline/queue/disk"
 )
 
 // Embedded is the URL of a log in this process.
-const Embedded = "embedded"
+const Embedded = jetstream.Embedded
 
 // Config sets up a Log. Dir is required; the zero value of everything else takes
 // its default.
@@ -35,9 +35,10 @@ type Config struct {
 	unowned bool // tests show what a log does that nothing keeps others away from
 }
 
-func (c *Config) embedded() bool { return c.URL == "" || c.URL == Embedded }
+func (c *Config) embedded() bool { return c.URL == Embedded }
 
 func (c *Config) setDefaults() error {
+	c.URL = cmp.Or(c.URL, Embedded)
 	c.Stream = cmp.Or(c.Stream, "PINGLINE")
 	c.MaxBytes = cmp.Or(c.MaxBytes, 8<<30)
 	c.Lease = cmp.Or(c.Lease, 15*time.Second)
@@ -57,32 +58,15 @@ func (c *Config) setDefaults() error {
 	if c.Node == "" {
 		c.Node, _ = os.Hostname()
 	}
-	if !c.embedded() {
-		if _, err := c.servers(); err != nil {
-			return fmt.Errorf("queue: Config.URL: %w", err)
-		}
+	if _, err := jetstream.Servers(c.URL); err != nil {
+		return fmt.Errorf("queue: Config.URL: %w", err)
 	}
 	return nil
 }
 
-// servers returns where the log is, fit to be shown: without what URL may hold
-// of names and passwords.
-func (c *Config) servers() (string, error) {
-	if c.embedded() {
-		return Embedded, nil
-	}
-	var list []string
-	for part := range strings.SplitSeq(c.URL, ",") {
-		if part = strings.TrimSpace(part); !strings.Contains(part, "://") {
-			part = "nats://" + part
-		}
-		u, err := url.Parse(part)
-		if err != nil || u.Host == "" {
-			return "", errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222")
-		}
-		list = append(list, u.Host)
-	}
-	return strings.Join(list, ","), nil
+// session is the configuration of the stream that the log is in.
+func (c *Config) session() jetstream.Config {
+	return jetstream.Config{URL: c.URL, Dir: c.Dir, Stream: c.Stream, Replicas: c.Replicas, MaxBytes: c.MaxBytes, Logger: c.Logger}
 }
 
 // firstLimit settles how large the log may grow.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"pingline/queue/jetstream"
+	"pingline/queue/scan"
 )
 
 // DamageError says that the records from From to To are lost, and what the
@@ -69,35 +72,31 @@ func (l *Log) note(d damaged) {
 
 // reportLost notes what the survey shows to be lost: before the first record,
 // behind the last, and between. next is the number that is given next.
-func (l *Log) reportLost(ctx context.Context, st *store, v *survey, next Cursor) error {
+func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, next Cursor) error {
 	trimmed := l.cursors.trimmed()
 	if trimmed.Next == 0 {
 		// Nobody knows: what is missing before the first record was trimmed.
-		if trimmed.Next = 1; v.last != nil {
-			trimmed = Cursor{Next: v.first.Number, Totals: v.first.Before}
+		if trimmed.Next = 1; v.Last != nil {
+			trimmed = Cursor{Next: v.First.Number, Totals: v.First.Before}
 		}
 		l.cursors.setTrimmed(trimmed)
 	}
-	if v.last == nil {
+	if v.Last == nil {
 		if trimmed.Next < next.Next {
 			l.note(damaged{trimmed.Next, next.Next - 1, trimmed.Totals, next.Totals})
 		}
 		return nil
 	}
-	if trimmed.Next < v.first.Number {
-		l.note(damaged{trimmed.Next, v.first.Number - 1, trimmed.Totals, v.first.Before})
+	if trimmed.Next < v.First.Number {
+		l.note(damaged{trimmed.Next, v.First.Number - 1, trimmed.Totals, v.First.Before})
 	}
-	lost := v.gaps
-	for _, s := range v.numbering[1:] {
-		lost = append(lost, gap{s.seq, s.seq - 1}) // the numbers jump, the sequences do not
-	}
-	for _, g := range lost {
+	for _, g := range v.Lost() {
 		// What is known to be missing may be a part of what cannot be read.
-		before, err := st.previous(ctx, v.first.seq, g.from-1)
+		before, err := scan.Previous(ctx, st.Next, v.First.Seq, g.From-1)
 		if err != nil {
 			return err
 		}
-		after, err := st.find(ctx, g.to+1, v.last.seq)
+		after, err := scan.Find(ctx, st.Next, g.To+1, v.Last.Seq)
 		if err != nil {
 			return err
 		}
@@ -112,7 +111,7 @@ func (l *Log) reportLost(ctx context.Context, st *store, v *survey, next Cursor)
 			l.note(damaged{from.Next, after.Number - 1, from.Totals, after.Before})
 		}
 	}
-	if last := v.last; last.Number+1 < next.Next {
+	if last := v.Last; last.Number+1 < next.Next {
 		l.note(damaged{last.Number + 1, next.Next - 1, last.Totals, next.Totals})
 	}
 	return nil
@@ -120,7 +119,7 @@ func (l *Log) reportLost(ctx context.Context, st *store, v *survey, next Cursor)
 
 // totalsBefore returns the totals before record number, which is lost, or
 // unknown if nobody knows them.
-func (l *Log) totalsBefore(ctx context.Context, st *store, number uint64, unknown Totals) (Totals, error) {
+func (l *Log) totalsBefore(ctx context.Context, st *jetstream.Session, number uint64, unknown Totals) (Totals, error) {
 	if number == 1 {
 		return Totals{}, nil
 	}
@@ -128,7 +127,7 @@ func (l *Log) totalsBefore(ctx context.Context, st *store, number uint64, unknow
 		return c.Totals, nil
 	}
 	l.mu.Lock()
-	at := l.numbering.seq(number - 1)
+	at := l.numbering.Seq(number - 1)
 	for _, d := range l.damage {
 		if d.to+1 == number {
 			defer l.mu.Unlock()
@@ -136,7 +135,7 @@ func (l *Log) totalsBefore(ctx context.Context, st *store, number uint64, unknow
 		}
 	}
 	l.mu.Unlock()
-	r, err := st.record(ctx, at)
+	r, err := scan.Record(ctx, st.Next, at)
 	if err == nil && r != nil && r.Number == number-1 {
 		return r.Totals, nil
 	}

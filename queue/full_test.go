@@ -147,7 +147,7 @@ func TestBytesOfAppendAndTrim(t *testing.T) {
 
 	// The trim's answer was given before an append that is known by now.
 	st := l.session()
-	state, err := st.state(testContext(t))
+	state, err := st.Bounds(testContext(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func TestNewerVersion(t *testing.T) {
 		r := Record{Number: 4, Before: totals(3), Totals: totals(4)}
 		b := record.Encode(&r)
 		b[0] = record.Version + 1
-		if err := l.session().put(testContext(t), patience, b, 3); err != nil {
+		if err := l.session().Put(testContext(t), patience, b, 3); err != nil {
 			t.Fatal(err)
 		}
 		shut(t, l)
@@ -155,7 +155,7 @@ func BenchmarkCheck(b *testing.B) {
 		if err := l.Check(); err != nil {
 			b.Fatal(err)
 		}
-		if err := l.store.blocks.There(); err != nil {
+		if err := l.stream.Blocks().There(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // patience is how long a test waits for what must happen: no case depends on
@@ -165,7 +167,7 @@ func history(t testing.TB, l *Log) (list []Record) {
 // accounted checks that the log knows how large the stream is.
 func accounted(t testing.TB, l *Log) {
 	t.Helper()
-	state, err := l.session().state(testContext(t))
+	state, err := l.session().Bounds(testContext(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,6 +211,33 @@ func startNATS(t testing.TB, dir string) *server.Server {
 		srv.WaitForShutdown()
 	})
 	return srv
+}
+
+// ownerStream is the stream in which the owner of a log is written down.
+const ownerStream = "KV_PINGLINE-own"
+
+// rawStream returns a stream on the server of l as the client library has it, over a
+// connection of its own.
+func rawStream(t testing.TB, l *Log, name string) jetstream.Stream {
+	t.Helper()
+	url, options := l.cfg.URL, []nats.Option(nil)
+	if srv := l.session().Server(); srv != nil {
+		url, options = "", []nats.Option{nats.InProcessServer(srv.NATS())}
+	}
+	nc, err := nats.Connect(url, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(testContext(t), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // copyDir copies the files of a log, as a crash at this moment would leave them.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"pingline/queue/jetstream"
 )
 
 // takeOver makes a log on servers ours. When another directory had it since, our
@@ -13,7 +15,7 @@ func (l *Log) takeOver(ctx context.Context) error {
 	if l.cfg.embedded() || l.cfg.unowned {
 		return nil
 	}
-	owner, was, err := takeOver(ctx, l.store, &l.cfg, l.cursors.trimmed())
+	owner, was, err := takeOver(ctx, l.stream, &l.cfg, l.cursors.trimmed())
 	if err != nil {
 		return err
 	}
@@ -62,7 +64,7 @@ func (l *Log) keepHold() {
 			return
 		case <-time.After(every):
 		}
-		ctx, cancel := context.WithTimeout(l.life, max(every, askAgain))
+		ctx, cancel := context.WithTimeout(l.life, max(every, jetstream.AskAgain))
 		err := l.owner.renew(ctx, nil)
 		cancel()
 		if l.life.Err() == nil {

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pingline/queue/jetstream"
+
 	"pingline/queue/disk"
 )
 
@@ -32,11 +34,11 @@ import (
 // the record is renewed, which fails; and what is deleted was in the record
 // before, so that whoever takes over never reads it.
 type owner struct {
-	ledger *ledger
-	lease  time.Duration
-	began  time.Time
-	until  atomic.Int64  // ns after began: before it nobody else can have the log
-	over   chan struct{} // closed once the log is another's
+	shelf *jetstream.Shelf
+	lease time.Duration
+	began time.Time
+	until atomic.Int64  // ns after began: before it nobody else can have the log
+	over  chan struct{} // closed once the log is another's
 
 	mu   sync.Mutex // guards what follows and is held during a change of the record; taken after Log.trimming
 	rec  ownership
@@ -59,9 +61,9 @@ type predecessor struct {
 
 // takeOver makes this process the owner, or returns an error wrapping ErrOwned
 // that names the one there is.
-func takeOver(ctx context.Context, s *store, cfg *Config, trimmed Cursor) (o *owner, was predecessor, err error) {
+func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, trimmed Cursor) (o *owner, was predecessor, err error) {
 	o = &owner{lease: cfg.Lease, began: time.Now(), over: make(chan struct{})}
-	if o.ledger, err = openLedger(ctx, s, cfg); err != nil {
+	if o.shelf, err = st.OpenShelf(ctx); err != nil {
 		return nil, was, err
 	}
 	path, id := filepath.Join(cfg.Dir, ownerFile), rand.Text()
@@ -70,7 +72,7 @@ func takeOver(ctx context.Context, s *store, cfg *Config, trimmed Cursor) (o *ow
 		return nil, was, err
 	}
 	before := append(strings.Fields(string(text)), id)
-	if was.ownership, o.rev, err = o.ledger.look(ctx); err != nil {
+	if was.ownership, o.rev, err = readOwnership(ctx, o.shelf); err != nil {
 		return nil, was, err
 	}
 	for idle := uint64(0); ; {
@@ -97,7 +99,7 @@ func takeOver(ctx context.Context, s *store, cfg *Config, trimmed Cursor) (o *ow
 		if err := pause(ctx, 10*time.Millisecond); err != nil {
 			return nil, was, err
 		}
-		if was.ownership, o.rev, err = o.ledger.look(ctx); err != nil {
+		if was.ownership, o.rev, err = readOwnership(ctx, o.shelf); err != nil {
 			return nil, was, err
 		}
 	}
@@ -107,19 +109,19 @@ func takeOver(ctx context.Context, s *store, cfg *Config, trimmed Cursor) (o *ow
 // servers that may do it the next time.
 func (o *owner) take(ctx context.Context) (taken bool, err error) {
 	sent := time.Now()
-	rev, err := o.ledger.put(ctx, &o.rec, o.rev)
+	rev, err := writeOwnership(ctx, o.shelf, &o.rec, o.rev)
 	if err == nil {
 		o.taken(rev, sent)
 		return true, nil
 	}
-	now, rev, lerr := o.ledger.look(ctx)
+	now, rev, lerr := readOwnership(ctx, o.shelf)
 	switch {
 	case lerr != nil:
 		return false, errors.Join(err, lerr)
 	case now != nil && now.Incarnation == o.rec.Incarnation: // it had landed
 		o.taken(rev, sent)
 		return true, nil
-	case !errors.Is(err, errRefused):
+	case !errors.Is(err, jetstream.ErrChanged):
 		return false, err
 	case now != nil && rev > o.rev && !now.Released:
 		return false, now.refusal(o.rec.Node)
@@ -137,7 +139,7 @@ func (o *owner) wait(ctx context.Context, was *ownership, cfg *Config) (*ownersh
 			return nil, 0, err
 		}
 		// A look that fails does not count: perhaps the owner can renew as little.
-		now, rev, err := o.ledger.look(ctx)
+		now, rev, err := readOwnership(ctx, o.shelf)
 		switch {
 		case err != nil:
 			if failed++; failed == looks {
@@ -187,13 +189,13 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 			change(&rec)
 		}
 		sent := time.Now()
-		rev, err := o.ledger.put(ctx, &rec, o.rev)
+		rev, err := writeOwnership(ctx, o.shelf, &rec, o.rev)
 		if err == nil {
 			o.rec = rec
 			o.taken(rev, sent)
 			return nil
 		}
-		if !errors.Is(err, errRefused) {
+		if !errors.Is(err, jetstream.ErrChanged) {
 			return fmt.Errorf("renew the hold on the log: %w", err)
 		}
 		if err := o.refused(ctx); err != nil {
@@ -209,7 +211,7 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 // without an answer, the record is gone, or it is another's. A server that lags
 // behind may tell what was before us.
 func (o *owner) refused(ctx context.Context) error {
-	now, rev, err := o.ledger.look(ctx)
+	now, rev, err := readOwnership(ctx, o.shelf)
 	switch {
 	case err != nil:
 		return fmt.Errorf("renew the hold on the log: %w", err)
@@ -226,7 +228,7 @@ func (o *owner) refused(ctx context.Context) error {
 
 // release lets the next one take the log at once.
 func (o *owner) release() error {
-	ctx, cancel := context.WithTimeout(context.Background(), askAgain)
+	ctx, cancel := context.WithTimeout(context.Background(), jetstream.AskAgain)
 	defer cancel()
 	err := o.renew(ctx, func(r *ownership) { r.Released = true })
 	if errors.Is(err, ErrOwned) {

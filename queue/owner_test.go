@@ -2,7 +2,6 @@ package queue
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +33,7 @@ func TestSecondNodeIsRefused(t *testing.T) {
 	c := startCluster(t)
 	a := open(t, Config{URL: c.url(), Node: "a"})
 	fill(t, a, 5, 100)
-	before, err := a.session().handle.Info(testContext(t))
+	before, err := rawStream(t, a, a.cfg.Stream).Info(testContext(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +43,7 @@ func TestSecondNodeIsRefused(t *testing.T) {
 			t.Errorf("Open as %s = %v, %v, want that it belongs to %s", name, l, err, note)
 		}
 	}
-	after, err := a.session().handle.Info(testContext(t))
+	after, err := rawStream(t, a, a.cfg.Stream).Info(testContext(t))
 	if err != nil || after.Config.MaxBytes != before.Config.MaxBytes || after.State.LastSeq != before.State.LastSeq {
 		t.Errorf("the one that was refused has changed the stream: %+v, %+v, %v", before, after, err)
 	}
@@ -96,7 +95,7 @@ func TestOwnerKilled(t *testing.T) {
 func abandon(l *Log) {
 	l.end(ErrClosed)
 	l.work.Wait()
-	l.session().close()
+	l.session().Close()
 	_ = l.lock.Close()
 	l.closed = true
 }
@@ -141,7 +140,7 @@ func TestOwnerReturns(t *testing.T) {
 		// It was stopped just before it would have looked.
 		"to send an append": func(t *testing.T, a *Log) {
 			b := record.Encode(&Record{Number: 31, Before: totals(30), Totals: totals(31), Payload: []byte("late")})
-			if err := a.session().put(testContext(t), patience, b, 30); err == nil {
+			if err := a.session().Put(testContext(t), patience, b, 30); err == nil {
 				t.Error("an append was stored")
 			}
 		},
@@ -187,7 +186,7 @@ func TestLateTrim(t *testing.T) {
 	if b.First() != 21 {
 		t.Errorf("First = %d, want 21", b.First())
 	}
-	if err := st.purge(testContext(t), 21); err != nil {
+	if err := st.Purge(testContext(t), 21); err != nil {
 		t.Fatal(err)
 	}
 	readTo(t, b, b.First(), 30)
@@ -270,25 +269,19 @@ func TestLeaseRunsOut(t *testing.T) {
 // The record changes under its owner, in ways that do not make it another's.
 func TestOwnerGoesOn(t *testing.T) {
 	t.Parallel()
-	for name, harm := range map[string]func(ctx context.Context, o *owner) error{
-		"a renewal landed without an answer": func(ctx context.Context, o *owner) error {
-			_, err := o.ledger.put(ctx, &o.rec, o.rev)
+	for name, harm := range map[string]func(t *testing.T, l *Log) error{
+		"a renewal landed without an answer": func(t *testing.T, l *Log) error {
+			_, err := writeOwnership(testContext(t), l.owner.shelf, &l.owner.rec, l.owner.rev)
 			return err
 		},
-		"it was deleted": func(ctx context.Context, o *owner) error {
-			s, err := o.ledger.js.Stream(ctx, o.ledger.stream)
-			if err == nil {
-				err = s.Purge(ctx)
-			}
-			return err
-		},
-		"it lost its newest revisions": func(_ context.Context, o *owner) error { o.rev += 5; return nil },
+		"it was deleted":               func(t *testing.T, l *Log) error { return rawStream(t, l, ownerStream).Purge(testContext(t)) },
+		"it lost its newest revisions": func(_ *testing.T, l *Log) error { l.owner.rev += 5; return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := open(t, Config{URL: startNATS(t, t.TempDir()).ClientURL(), Node: "a"})
 			l.owner.mu.Lock()
-			err := harm(testContext(t), l.owner)
+			err := harm(t, l)
 			l.owner.mu.Unlock()
 			if err != nil {
 				t.Fatal(err)
@@ -309,7 +302,7 @@ func TestOwnerIsToldOldNews(t *testing.T) {
 	o.mu.Lock()
 	old := o.rec
 	old.Node, old.Incarnation = "a", "other"
-	rev, err := o.ledger.put(testContext(t), &old, o.rev)
+	rev, err := writeOwnership(testContext(t), o.shelf, &old, o.rev)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +339,7 @@ func TestOwnerOutlivesAnElection(t *testing.T) {
 	fill(t, a, 5, 100)
 	var leader *server.Server
 	for i, srv := range c.servers {
-		if srv.JetStreamIsStreamLeader("$G", a.owner.ledger.stream) {
+		if srv.JetStreamIsStreamLeader("$G", ownerStream) {
 			leader = srv
 			c.stop(i)
 			defer c.start(i)

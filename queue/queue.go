@@ -35,6 +35,9 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pingline/queue/jetstream"
+	"pingline/queue/scan"
+
 	"pingline/queue/disk"
 	"pingline/queue/record"
 )
@@ -96,12 +99,12 @@ type Log struct {
 	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream; taken before all other locks of the package
 	triedRoom uint64     // number before which Settle last trimmed for room
 
-	mu        sync.Mutex // guards what follows; taken before cursors.mu
-	store     *store
+	mu        sync.Mutex         // guards what follows; taken before cursors.mu
+	stream    *jetstream.Session // as it is now: replaced by Settle
 	closed    bool
 	unclear   bool // an append's fate is open: Settle comes next
 	markFails bool
-	numbering numbering
+	numbering scan.Numbering
 	seq       uint64 // of the stream: the next append follows it
 	first     uint64 // number of the first record, or last+1
 	kept      uint64 // number of the last record there is: it is never trimmed
@@ -154,21 +157,21 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if c := l.cursors.furthest(); c.Next > known.Next {
 		known = c
 	}
-	if l.store, err = connectStore(&l.cfg); err != nil {
+	if l.stream, err = jetstream.Connect(cfg.session()); err != nil {
 		return nil, err
 	}
 	if err := l.takeOver(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.store.ready(ctx, &l.cfg); err != nil {
+	if err := l.stream.Ready(ctx, cfg.session()); err != nil {
 		return nil, err
 	}
-	v, next, err := l.survey(ctx, l.store, known)
+	v, next, err := l.survey(ctx, l.stream, known)
 	if err != nil {
 		return nil, err
 	}
 	l.assume(v, next)
-	if err := l.reportLost(ctx, l.store, v, next); err != nil {
+	if err := l.reportLost(ctx, l.stream, v, next); err != nil {
 		return nil, err
 	}
 	if cfg.embedded() {
@@ -186,33 +189,42 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	return l, nil
 }
 
+// survey is what a stream holds, and how far it reaches.
+type survey struct {
+	*jetstream.Bounds
+	*scan.Survey
+}
+
 // survey asks the stream what it holds, and returns that with the next number to
 // give and the totals there. known is the next number and the totals as known
 // from elsewhere.
-func (l *Log) survey(ctx context.Context, st *store, known Cursor) (v *survey, next Cursor, err error) {
-	if v, err = st.survey(ctx); err != nil {
-		return nil, next, err
+func (l *Log) survey(ctx context.Context, st *jetstream.Session, known Cursor) (v survey, next Cursor, err error) {
+	if v.Bounds, err = st.Bounds(ctx); err != nil {
+		return v, next, err
+	}
+	if v.Survey, err = scan.Look(ctx, st.Next, v.FirstSeq, v.LastSeq, v.Missing); err != nil {
+		return v, next, err
 	}
 	next = known
-	if v.last == nil {
-		next.Next = max(next.Next, v.lastSeq+1)
-		v.numbering = numbering{{next.Next, v.lastSeq + 1}}
+	if v.Last == nil {
+		next.Next = max(next.Next, v.LastSeq+1)
+		v.Numbering = scan.NewNumbering(next.Next, v.LastSeq+1)
 		return v, next, nil
 	}
-	if v.last.Number >= next.Next {
-		next.Totals = v.last.Totals
+	if v.Last.Number >= next.Next {
+		next.Totals = v.Last.Totals
 	}
-	next.Next = max(next.Next, v.last.Number+1, v.lastSeq+1+v.last.span().offset())
+	next.Next = max(next.Next, v.Last.Number+1, v.LastSeq+1+v.Last.Offset())
 	return v, next, nil
 }
 
 // assume makes the log's state what v says. The caller holds mu.
-func (l *Log) assume(v *survey, next Cursor) {
-	l.numbering, l.seq = v.numbering, v.lastSeq
-	l.bytes, l.counted = v.bytes, v.lastSeq
+func (l *Log) assume(v survey, next Cursor) {
+	l.numbering, l.seq = v.Numbering, v.LastSeq
+	l.bytes, l.counted = v.Bytes, v.LastSeq
 	l.first, l.kept = next.Next, next.Next-1
-	if v.last != nil {
-		l.first, l.kept = v.first.Number, v.last.Number
+	if v.Last != nil {
+		l.first, l.kept = v.First.Number, v.Last.Number
 	}
 	if l.owner != nil { // what is before it may be deleted by one who was the owner
 		l.first = max(l.first, min(l.cursors.trimmed().Next, l.kept))
@@ -249,7 +261,7 @@ func (l *Log) release() (err error) {
 		}
 	}
 	if st := l.session(); st != nil {
-		st.close()
+		st.Close()
 	}
 	if l.mark != nil {
 		err = l.mark.close()
@@ -258,20 +270,20 @@ func (l *Log) release() (err error) {
 }
 
 // session is the store as it is now.
-func (l *Log) session() *store {
+func (l *Log) session() *jetstream.Session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.store
+	return l.stream
 }
 
 // adopt makes st the session, unless the log is closed.
-func (l *Log) adopt(st *store) error {
+func (l *Log) adopt(st *jetstream.Session) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return ErrClosed
 	}
-	l.store = st
+	l.stream = st
 	return nil
 }
 
@@ -340,4 +352,4 @@ func (l *Log) Room() int64 {
 }
 
 // MaxPayload returns how many bytes a record may hold.
-func (l *Log) MaxPayload() int { return l.session().maxData() - record.Header }
+func (l *Log) MaxPayload() int { return l.session().MaxData() - record.Header }

@@ -68,7 +68,7 @@ func TestRelativeDirectory(t *testing.T) {
 	for _, dir := range []string{".", "./a", "a/b/", "a/../c"} {
 		l := open(t, Config{Dir: dir})
 		fill(t, l, 3, 100)
-		if got := l.session().blocks.Newest(); got != 1 {
+		if got := l.session().Blocks().Newest(); got != 1 {
 			t.Errorf("in %q the last synced block is %d, want 1", dir, got)
 		}
 		shut(t, l)
@@ -94,11 +94,12 @@ func TestOpenFails(t *testing.T) {
 	eventually(t, "only the open log has goroutines", func() bool { return goroutines() <= 2 }) // it keeps house, and its hold on the servers
 }
 
-// goroutines counts those of this package, beside the tests'.
+// goroutines counts the goroutines of this package and of those below it, without
+// the tests'.
 func goroutines() (n int) {
 	b := make([]byte, 1<<20)
 	for stack := range strings.SplitSeq(string(b[:runtime.Stack(b, true)]), "\n\n") {
-		if strings.Contains(stack, "pingline/queue.") && !strings.Contains(stack, "testing.tRunner") && !strings.Contains(stack, "queue.(*proxy)") {
+		if (strings.Contains(stack, "pingline/queue.") || strings.Contains(stack, "pingline/queue/")) && !strings.Contains(stack, "testing.tRunner") && !strings.Contains(stack, "queue.(*proxy)") {
 			n++
 		}
 	}
@@ -208,7 +209,7 @@ func TestBlockDir(t *testing.T) {
 		for range 3 {
 			fill(t, l, 130, 64<<10)
 			st := l.session()
-			if got, want := st.blocks.Newest(), uint64(len(blocks(t, dir))); got != want {
+			if got, want := st.Blocks().Newest(), uint64(len(blocks(t, dir))); got != want {
 				t.Errorf("the last synced block is %d, want %d", got, want)
 			}
 		}

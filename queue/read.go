@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"pingline/queue/jetstream"
+	"pingline/queue/scan"
+
 	"pingline/queue/record"
 )
 
@@ -183,18 +186,18 @@ func (l *Log) sendFor(ctx context.Context, number uint64) chan batchOrError {
 		c <- batchOrError{err: ErrClosed}
 		return c
 	}
-	st, seq, last := l.store, l.numbering.seq(number), l.last
+	st, seq, last := l.stream, l.numbering.Seq(number), l.last
 	l.work.Go(func() {
-		list, err := st.records(ctx, seq, last)
+		list, err := records(ctx, st, seq, last)
 		c <- batchOrError{list, err}
 	})
 	return c
 }
 
-// records returns a batch of records from seq on, up to number last: what is
-// behind it is not durable yet.
-func (s *store) records(ctx context.Context, seq, last uint64) (list []Record, err error) {
-	messages, err := s.fetch(ctx, seq, batchBytes)
+// records returns a batch of records from seq on, up to number last: a record
+// behind it is not known to be durable.
+func records(ctx context.Context, st *jetstream.Session, seq, last uint64) (list []Record, err error) {
+	messages, err := st.Fetch(ctx, seq, batchBytes)
 	for _, m := range messages {
 		if rec, err := record.Decode(m); err == nil && rec.Number <= last {
 			list = append(list, rec)
@@ -213,15 +216,15 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 		return r.behind(ctx)
 	}
 	l.mu.Lock()
-	st, seq, lastSeq := l.store, l.numbering.seq(r.next), l.seq
+	st, seq, lastSeq := l.stream, l.numbering.Seq(r.next), l.seq
 	d := damaged{from: r.next, to: l.last, before: r.total, after: l.totals}
 	if held, ok := l.recent.get(l.recent.first()); ok && held.Number > r.next {
 		d.to, d.after = held.Number-1, held.Before // whatever the store has of them
 	}
 	l.mu.Unlock()
-	found, err := st.find(ctx, seq, lastSeq)
+	found, err := scan.Find(ctx, st.Next, seq, lastSeq)
 	for err == nil && found != nil && found.Number < r.next {
-		found, err = st.find(ctx, found.seq+1, lastSeq)
+		found, err = scan.Find(ctx, st.Next, found.Seq+1, lastSeq)
 	}
 	if err != nil {
 		return Record{}, err
@@ -229,7 +232,7 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 	if found == nil {
 		// Only one who knows all that was made durable can say that it is gone.
 		// Another may lead the stream, for a while, when connections are cut.
-		state, err := st.state(ctx)
+		state, err := st.Bounds(ctx)
 		if err != nil {
 			return Record{}, err
 		}
@@ -246,7 +249,7 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 
 // lost moves r behind the damage d, which ends before found if there is that,
 // and returns it as an error.
-func (r *Reader) lost(ctx context.Context, st *store, d damaged, found *stored) (err error) {
+func (r *Reader) lost(ctx context.Context, st *jetstream.Session, d damaged, found *scan.Stored) (err error) {
 	if found != nil && found.Number <= d.to {
 		d.to, d.after = found.Number-1, found.Before
 	}

@@ -5,16 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"pingline/queue/jetstream"
 )
 
 // A batch ends with what is durable, though the stream may have more.
 func TestBatchEndsAtLast(t *testing.T) {
 	l := open(t, Config{})
 	fill(t, l, 10, 100)
-	list, err := l.session().records(testContext(t), 3, 7)
+	list, err := records(testContext(t), l.session(), 3, 7)
 	if err != nil || len(list) != 5 || list[0].Number != 3 || list[4].Number != 7 {
 		t.Errorf("records from 3 to 7: %d of them, %v", len(list), err)
 	}
@@ -310,10 +315,10 @@ func TestServerThatLags(t *testing.T) {
 	fill(t, l, 100, 1000)
 
 	all := l.session()
-	swap := func(st *store) {
+	swap := func(st *jetstream.Session) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.store = st
+		l.stream = st
 	}
 	swap(lagging.session())
 	seen := follow(t, l)
@@ -343,8 +348,9 @@ func TestLostOnDiskAndHeldInMemory(t *testing.T) {
 		cfg.CacheBytes = 10 * (1000 + recordOverhead)
 		l := open(t, cfg)
 		fill(t, l, 100, 1000)
+		stream := rawStream(t, l, l.cfg.Stream)
 		for seq := uint64(71); seq <= 100; seq++ {
-			if err := l.session().handle.DeleteMsg(testContext(t), seq); err != nil {
+			if err := stream.DeleteMsg(testContext(t), seq); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -360,19 +366,45 @@ func TestEmbeddedConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	l := open(t, Config{CacheBytes: 1})
 	fill(t, l, 100, 50_000)
-	st := l.session()
-	drop := func(c *conn) {
+	srv := l.session().Server().NATS()
+	ids := func() (ids []uint64) { // of the connections that are whole
+		list, err := srv.Connz(&server.ConnzOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list.Conns {
+			if c.Name != "" {
+				ids = append(ids, c.Cid)
+			}
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	first := ids()
+	if len(first) != 2 {
+		t.Fatalf("the log has connections %v, want one for appends and one to read", first)
+	}
+	appends, reads := first[0], first[1]
+	drop := func(id uint64) (next uint64) { // the one that comes in its place
 		t.Helper()
-		eventually(t, "it is connected, and cut off", func() bool {
-			id, err := c.GetClientID()
-			return err == nil && st.server.NATS().DisconnectClientByID(id) == nil
+		if err := srv.DisconnectClientByID(id); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is connected again", func() bool {
+			list := ids()
+			if len(list) < 2 || slices.Contains(list, id) {
+				return false
+			}
+			next = list[1]
+			return true
 		})
+		return next
 	}
 	r := l.Read(1)
 	defer r.Close()
 	for n := uint64(1); n <= 100; n++ {
 		if n%30 == 10 {
-			drop(st.read)
+			reads = drop(reads)
 		}
 		rec, err := r.Next(testContext(t))
 		if err != nil {
@@ -380,8 +412,7 @@ func TestEmbeddedConnectionBreaks(t *testing.T) {
 		}
 		checkRecord(t, rec, n)
 	}
-	drop(st.append)
-	eventually(t, "it is connected again", st.append.IsConnected)
+	drop(appends)
 	if _, err := l.Append(testContext(t), payload(101, 8), totals(101), false); err != nil {
 		if _, _, err := l.Settle(testContext(t), payload(101, 8)); err != nil {
 			t.Fatal(err)

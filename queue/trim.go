@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"pingline/queue/jetstream"
+	"pingline/queue/scan"
+
 	"pingline/queue/disk"
 )
 
@@ -44,20 +47,20 @@ func (l *Log) trimTo(ctx context.Context, before uint64) error {
 	l.trimming.Lock()
 	defer l.trimming.Unlock()
 	l.mu.Lock()
-	st, numbers, lastSeq := l.store, l.numbering, l.seq
+	st, numbers, lastSeq := l.stream, l.numbering, l.seq
 	before = min(before, l.kept)
 	none := l.closed || before <= l.first
 	l.mu.Unlock()
 	if none {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, jetstream.RequestTimeout)
 	defer cancel()
-	if err := l.trim(ctx, st, before, numbers.seq(before), lastSeq); err != nil {
+	if err := l.trim(ctx, st, before, numbers.Seq(before), lastSeq); err != nil {
 		switch {
 		case l.life.Err() != nil: // whatever the connection says then, that is why
 			err = context.Cause(l.life)
-		case st.closed.Load(): // the log is being opened anew: the next trim has it
+		case st.Closed(): // the log is being opened anew: the next trim has it
 			return nil
 		}
 		return fmt.Errorf("trim the log before %d: %w", before, err)
@@ -67,8 +70,8 @@ func (l *Log) trimTo(ctx context.Context, before uint64) error {
 
 // trim drops the records before number before, whose sequence is seq at least
 // and lastSeq at most. That they are gone on purpose is on disk first.
-func (l *Log) trim(ctx context.Context, st *store, before, seq, lastSeq uint64) error {
-	r, err := st.find(ctx, seq, lastSeq)
+func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, lastSeq uint64) error {
+	r, err := scan.Find(ctx, st.Next, seq, lastSeq)
 	if err != nil {
 		return err
 	}
@@ -96,18 +99,18 @@ func (l *Log) trim(ctx context.Context, st *store, before, seq, lastSeq uint64) 
 			return err
 		}
 	}
-	if err := st.purge(ctx, r.seq); err != nil {
+	if err := st.Purge(ctx, r.Seq); err != nil {
 		return err
 	}
 	if free, err := disk.Free(l.cfg.Dir); l.cfg.embedded() && err == nil && free > 2*disk.SpareBytes {
 		_ = disk.KeepSpare(l.cfg.Dir) // or next time: appends need what there is
 	}
 	for {
-		state, err := st.state(ctx)
+		state, err := st.Bounds(ctx)
 		if err != nil {
 			return err
 		}
-		if l.trimmed(st, r.Number, state.LastSeq, int64(state.Bytes)) {
+		if l.trimmed(st, r.Number, state.LastSeq, state.Bytes) {
 			return nil
 		}
 	}
@@ -115,10 +118,10 @@ func (l *Log) trim(ctx context.Context, st *store, before, seq, lastSeq uint64) 
 
 // trimmed takes note that the log begins at number first and takes bytes up to
 // sequence seq. It reports false if an append has gone beyond that meanwhile.
-func (l *Log) trimmed(st *store, first, seq uint64, bytes int64) bool {
+func (l *Log) trimmed(st *jetstream.Session, first, seq uint64, bytes int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.store == st {
+	if l.stream == st {
 		if seq < l.counted {
 			return false
 		}

@@ -85,8 +85,8 @@ func (l *Log) watchFiles() error {
 	l.Watch(l.cfg.Dir)
 	l.Watch(filepath.Join(l.cfg.Dir, disk.LockFile))
 	l.Watch(filepath.Join(l.cfg.Dir, markFile))
-	if l.store.blocks != nil {
-		l.Watch(l.store.blocks.Path())
+	if blocks := l.stream.Blocks(); blocks != nil {
+		l.Watch(blocks.Path())
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package queue
+package jetstream
 
 import (
 	"context"
@@ -35,7 +35,7 @@ func dial(url string, logger *slog.Logger, options ...nats.Option) (c *conn, err
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // rights that are missing for a while are no end
 		nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectBufSize(-1), // what waits for a connection is a straggler
+		nats.ReconnectBufSize(-1), // a request that waits for a connection is a straggler
 		nats.PingInterval(5 * time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			logger.Warn("connection to the log", "error", err)
@@ -88,14 +88,13 @@ func (c *conn) request(ctx context.Context, limit time.Duration) (context.Contex
 	}, nil
 }
 
-// ask calls request until it has an answer, for requestTimeout, each time with a
-// context for askAgain: what was sent to a server that no longer leads the
-// stream has none.
+// ask calls request until it has an answer, for RequestTimeout, each time with a
+// context for AskAgain: a server that no longer leads the stream gives no answer.
 func (c *conn) ask(ctx context.Context, request func(context.Context) error) error {
-	all, cancel := context.WithTimeout(ctx, requestTimeout)
+	all, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	for {
-		once, done, err := c.request(all, askAgain)
+		once, done, err := c.request(all, AskAgain)
 		if err != nil {
 			return err
 		}
@@ -110,7 +109,8 @@ func (c *conn) ask(ctx context.Context, request func(context.Context) error) err
 	}
 }
 
-// because returns err, or rather why ctx, which was for a request, has ended.
+// because returns err, or the cause for which ctx has ended if err says no more than
+// that it has.
 func because(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return context.Cause(ctx)

@@ -1,4 +1,15 @@
-package queue
+// Package jetstream is a session with a JetStream stream, in this process or on
+// servers elsewhere, and with the shelf beside it, one value that is replaced by
+// compare-and-set. It knows sequences and bytes: what they mean is the log's.
+//
+// A message that Put returned nil for is on disk, synced, or on most servers of a
+// cluster, right behind the sequence it was to follow. Any error leaves open whether
+// it is stored, or will be. A request has an answer, or an error after its limit or
+// as soon as the connection breaks; a server that no longer leads is asked again.
+//
+// What is read may be incomplete: a server that lags behind, or that has just found
+// damage, leaves messages out.
+package jetstream
 
 import (
 	"cmp"
@@ -6,26 +17,71 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/url"
 	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"pingline/queue/embedded"
-
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"pingline/queue/embedded"
 )
 
-// store is one session with the JetStream stream that holds the log, by the
-// sequences the stream gives. When it fails for good it is closed and another
-// one opened; it is never repaired. All methods are safe for concurrent use.
-type store struct {
-	stream  string
-	subject string
-	server  *embedded.Server // nil if the server is elsewhere, as is
-	blocks  *embedded.BlockDir
+// Embedded is the URL of a stream in this process.
+const Embedded = "embedded"
+
+// Config says where a stream is, and how it is made. Stream, MaxBytes and Logger are
+// required, and Dir if URL is Embedded.
+type Config struct {
+	URL      string       // Embedded, or servers with JetStream, nats://host,host
+	Dir      string       // of the embedded server
+	Stream   string       // its name
+	Replicas int          // of a stream on a cluster; 0 leaves what there is, and creates 3, or 1 on a single server
+	MaxBytes int64        // that the stream must take
+	Logger   *slog.Logger // told of the connections
+}
+
+// Servers returns where url is, fit to be shown: without the names and passwords
+// that it may hold.
+func Servers(url string) (string, error) {
+	if url == Embedded {
+		return Embedded, nil
+	}
+	var list []string
+	for part := range strings.SplitSeq(url, ",") {
+		host, err := hostOf(strings.TrimSpace(part))
+		if err != nil {
+			return "", err
+		}
+		list = append(list, host)
+	}
+	return strings.Join(list, ","), nil
+}
+
+func hostOf(server string) (string, error) {
+	if !strings.Contains(server, "://") {
+		server = "nats://" + server
+	}
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" {
+		return "", errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222")
+	}
+	return u.Host, nil
+}
+
+// Session is one session with a stream, by the sequences the stream gives. When it
+// fails for good it is closed and another one opened; it is never repaired. All
+// methods are safe for concurrent use.
+type Session struct {
+	stream   string
+	subject  string
+	replicas int                // as configured
+	server   *embedded.Server   // nil if the server is elsewhere
+	blocks   *embedded.BlockDir // nil if the server is elsewhere
 
 	// Appends have a connection of their own: a server reads for a request on
 	// the goroutine that takes the next one in.
@@ -33,55 +89,60 @@ type store struct {
 	js           jetstream.JetStream
 	handle       jetstream.Stream
 
-	closed atomic.Bool // by close: requests fail from then on
+	closed atomic.Bool // by Close: requests fail from then on
 }
 
-// errUnanswered is wrapped where a request had no answer, or one that leaves
+// ErrWriteFailed is wrapped by Put when the embedded server could not write: it
+// never writes again.
+var ErrWriteFailed = embedded.ErrWriteFailed
+
+// errUnanswered is wrapped where a request had no answer, or an answer that leaves
 // open whether the server is of any more use.
 var errUnanswered = errors.New("no answer")
 
 const (
 	slackBytes = 64 << 20 // of the stream beyond our own limit: JetStream's is only a backstop
 
-	requestTimeout = 10 * time.Second
-	askAgain       = 2 * time.Second
+	RequestTimeout = 10 * time.Second // after which a request but Put fails
+	AskAgain       = 2 * time.Second  // after which it is sent again
 
 	expectHeader = "Nats-Expected-Last-Sequence" // of a message: the sequence it must follow
 
-	// What a stored message takes beside subject, header and data, and what
-	// the only header takes beside the sequence it names.
+	// Bytes of a stored message beside subject, header and data, and of the only
+	// header beside the sequence it names.
 	messageOverhead = 22 + 4 + 8
 	headerOverhead  = len("NATS/1.0\r\n") + len(expectHeader) + len(": \r\n\r\n")
 	maxSequenceLen  = 20
 )
 
-// openStore starts or connects to the server and creates or adopts the stream.
-func openStore(ctx context.Context, cfg *Config) (*store, error) {
-	s, err := connectStore(cfg)
+// Open starts or connects to the server and creates or adopts the stream.
+func Open(ctx context.Context, cfg Config) (*Session, error) {
+	s, err := Connect(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ready(ctx, cfg); err != nil {
-		s.close()
+	if err := s.Ready(ctx, cfg); err != nil {
+		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// connectStore starts or connects to the server and changes nothing there.
-func connectStore(cfg *Config) (_ *store, err error) {
-	s := &store{stream: cfg.Stream, subject: strings.ToLower(cfg.Stream) + ".log"}
+// Connect starts or connects to the server and changes nothing there. Only the
+// shelf may be used before Ready.
+func Connect(cfg Config) (_ *Session, err error) {
+	s := &Session{stream: cfg.Stream, subject: strings.ToLower(cfg.Stream) + ".log", replicas: cfg.Replicas}
 	defer func() {
 		if err != nil {
-			s.close()
+			s.Close()
 		}
 	}()
-	where, err := cfg.servers()
+	where, err := Servers(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
 	url, options := cfg.URL, []nats.Option(nil)
-	if cfg.embedded() {
+	if url == Embedded {
 		if s.server, err = embedded.Start(cfg.Dir, cfg.Logger); err != nil {
 			return nil, err
 		}
@@ -107,8 +168,8 @@ func connectStore(cfg *Config) (_ *store, err error) {
 	return s, nil
 }
 
-// ready creates or adopts the stream.
-func (s *store) ready(ctx context.Context, cfg *Config) (err error) {
+// Ready creates or adopts the stream.
+func (s *Session) Ready(ctx context.Context, cfg Config) (err error) {
 	if err := s.adopt(ctx, cfg); err != nil {
 		return fmt.Errorf("stream %s of the log: %w", s.stream, err)
 	}
@@ -117,6 +178,12 @@ func (s *store) ready(ctx context.Context, cfg *Config) (err error) {
 	}
 	return err
 }
+
+// Server returns the server in this process, nil if it is elsewhere.
+func (s *Session) Server() *embedded.Server { return s.server }
+
+// Blocks returns the directory of the stream's messages, nil if it is elsewhere.
+func (s *Session) Blocks() *embedded.BlockDir { return s.blocks }
 
 // batchReads reports whether a server of this version answers one request with
 // many messages.
@@ -130,7 +197,7 @@ func batchReads(version string) bool {
 
 // adopt creates the stream, or brings the one that is there to our settings.
 // None of them makes JetStream delete what it holds.
-func (s *store) adopt(ctx context.Context, cfg *Config) error {
+func (s *Session) adopt(ctx context.Context, cfg Config) error {
 	var handle jetstream.Stream
 	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
 		handle, err = s.js.Stream(ctx, s.stream)
@@ -154,7 +221,7 @@ func (s *store) adopt(ctx context.Context, cfg *Config) error {
 	// The window in which JetStream remembers message ids. We send none, yet it
 	// reads so much of the log at every start: the least it allows.
 	want.Duplicates = 100 * time.Millisecond
-	want.Replicas = cmp.Or(cfg.Replicas, have.Replicas, s.defaultReplicas())
+	want.Replicas = cmp.Or(s.replicas, have.Replicas, s.defaultReplicas())
 	s.handle = handle
 	if reflect.DeepEqual(want, have) {
 		return nil
@@ -165,16 +232,16 @@ func (s *store) adopt(ctx context.Context, cfg *Config) error {
 	})
 }
 
-func (s *store) defaultReplicas() int {
+func (s *Session) defaultReplicas() int {
 	if s.read.ConnectedClusterName() == "" {
 		return 1
 	}
 	return 3
 }
 
-// close ends the session. Whatever is still on its way to an embedded server
-// then never lands.
-func (s *store) close() {
+// Close ends the session. Messages that are still on their way to an embedded server
+// then never land.
+func (s *Session) Close() {
 	s.closed.Store(true)
 	for _, c := range []*conn{s.append, s.read} {
 		if c != nil {
@@ -186,13 +253,17 @@ func (s *store) close() {
 	}
 }
 
-// maxData is how many bytes a message may hold.
-func (s *store) maxData() int {
+// Closed reports whether Close was called.
+func (s *Session) Closed() bool { return s.closed.Load() }
+
+// MaxData returns how many bytes a message may hold.
+func (s *Session) MaxData() int {
 	return int(s.append.MaxPayload()) - headerOverhead - maxSequenceLen
 }
 
-// size is what a message of n bytes that must follow sequence after takes.
-func (s *store) size(n int, after uint64) int64 {
+// Size returns how many bytes the stream grows by a message of n bytes that must
+// follow sequence after.
+func (s *Session) Size(n int, after uint64) int64 {
 	digits := 1
 	for ; after >= 10; after /= 10 {
 		digits++
@@ -200,9 +271,9 @@ func (s *store) size(n int, after uint64) int64 {
 	return int64(messageOverhead + len(s.subject) + headerOverhead + digits + n)
 }
 
-// put appends b behind sequence after. When it returns nil, b is durable at
-// after+1. Any error leaves open whether it is, or will be.
-func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after uint64) error {
+// Put appends b behind sequence after, within limit. When it returns nil, b is
+// durable at after+1. Any error leaves open whether it is, or will be.
+func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, after uint64) error {
 	ctx, done, err := s.append.request(ctx, limit)
 	if err != nil {
 		return err
@@ -242,46 +313,47 @@ func (s *store) put(ctx context.Context, limit time.Duration, b []byte, after ui
 	return nil
 }
 
-// message is what the stream holds at a sequence.
+// message is the data that a stream holds at a sequence.
 type message struct {
 	Seq  uint64 `json:"seq"`
 	Data []byte `json:"data"`
 }
 
-// next asks the stream's leader for the first message at or behind seq that can
-// be read, and returns nil if it says there is none. Once after it has found a
-// block of messages damaged, it says so wrongly: see find.
-func (s *store) next(ctx context.Context, seq uint64) (*message, error) {
-	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(seq, 1), s.subject)
+// Next asks the stream's leader for the first message at or behind from that can be
+// read, and returns its sequence and data, or sequence 0 if the leader says that
+// there is none. Once after it has found a block of messages damaged, it says so
+// wrongly: see package scan.
+func (s *Session) Next(ctx context.Context, from uint64) (seq uint64, data []byte, err error) {
+	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), s.subject)
 	var answer *nats.Msg
-	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
+	err = s.read.ask(ctx, func(ctx context.Context) (err error) {
 		answer, err = s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream, body)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("get the message at %d: %w", seq, err)
+		return 0, nil, fmt.Errorf("get the message at %d: %w", from, err)
 	}
 	var got struct {
 		Message *message            `json:"message"`
 		Error   *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return nil, fmt.Errorf("get the message at %d: %w", seq, err)
+		return 0, nil, fmt.Errorf("get the message at %d: %w", from, err)
 	}
 	if got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-		return nil, nil
+		return 0, nil, nil
 	}
 	if got.Error != nil || got.Message == nil {
-		return nil, fmt.Errorf("get the message at %d: %w", seq, got.Error)
+		return 0, nil, fmt.Errorf("get the message at %d: %w", from, got.Error)
 	}
-	return got.Message, nil
+	return got.Message.Seq, got.Message.Data, nil
 }
 
-// fetch returns the messages from seq on in order, about limit bytes of them,
-// leaving out those that are missing or damaged. It may return none though
-// there are some: see find.
-func (s *store) fetch(ctx context.Context, seq uint64, limit int) (list [][]byte, err error) {
-	ctx, done, err := s.read.request(ctx, requestTimeout)
+// Fetch returns the messages from seq on in order, about limit bytes of them,
+// leaving out those that are missing or damaged. It may return none though there are
+// some: see package scan.
+func (s *Session) Fetch(ctx context.Context, seq uint64, limit int) (list [][]byte, err error) {
+	ctx, done, err := s.read.request(ctx, RequestTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("get messages from %d: %w", seq, err)
 	}
@@ -311,8 +383,16 @@ func (s *store) fetch(ctx context.Context, seq uint64, limit int) (list [][]byte
 	}
 }
 
-// state asks for the stream's bounds, with the missing sequences between them.
-func (s *store) state(ctx context.Context) (*jetstream.StreamState, error) {
+// Bounds are where a stream begins and ends.
+type Bounds struct {
+	FirstSeq uint64
+	LastSeq  uint64 // the next message must follow it
+	Bytes    int64
+	Missing  []uint64 // sequences between them, in order
+}
+
+// Bounds asks for the stream's bounds.
+func (s *Session) Bounds(ctx context.Context) (*Bounds, error) {
 	var info *jetstream.StreamInfo
 	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
 		if info, err = s.handle.Info(ctx); err == nil && info.State.NumDeleted > 0 {
@@ -323,12 +403,13 @@ func (s *store) state(ctx context.Context) (*jetstream.StreamState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state of the stream: %w", err)
 	}
-	return &info.State, nil
+	at := &info.State
+	return &Bounds{FirstSeq: at.FirstSeq, LastSeq: at.LastSeq, Bytes: int64(at.Bytes), Missing: at.Deleted}, nil
 }
 
-// purge deletes what is before seq.
-func (s *store) purge(ctx context.Context, seq uint64) error {
-	ctx, done, err := s.read.request(ctx, requestTimeout)
+// Purge deletes the messages before seq.
+func (s *Session) Purge(ctx context.Context, seq uint64) error {
+	ctx, done, err := s.read.request(ctx, RequestTimeout)
 	if err != nil {
 		return fmt.Errorf("purge the stream before %d: %w", seq, err)
 	}

@@ -1,0 +1,116 @@
+package jetstream
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Shelf holds one value that belongs to a stream and is not in it: the key "log" of
+// the key-value bucket STREAM-own beside it, for `nats kv get` to look at. It is safe
+// for concurrent use.
+type Shelf struct {
+	conn            *conn
+	stream, subject string
+}
+
+var (
+	// ErrChanged is wrapped by Save when the value is not the one that was to be
+	// replaced, or the servers are not sure.
+	ErrChanged = errors.New("the record is another one by now")
+
+	errUnreadable = errors.New("no answer that can be read")
+)
+
+// OpenShelf creates the bucket if it is not there. Only the leader of its stream
+// is asked to read it: the others may lag behind.
+func (s *Session) OpenShelf(ctx context.Context) (*Shelf, error) {
+	bucket := s.stream + "-own"
+	h := &Shelf{conn: s.read, stream: "KV_" + bucket, subject: "$KV." + bucket + ".log"}
+	err := s.read.ask(ctx, func(ctx context.Context) error {
+		_, err := s.js.Stream(ctx, h.stream)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = s.read.ask(ctx, func(ctx context.Context) error {
+			_, err := s.js.CreateStream(ctx, jetstream.StreamConfig{
+				Name: h.stream, Subjects: []string{"$KV." + bucket + ".>"},
+				Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
+				MaxMsgsPerSubject: 1, AllowRollup: true, DenyDelete: true,
+				Replicas: cmp.Or(s.replicas, s.defaultReplicas()),
+			})
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s of the log's owner: %w", h.stream, err)
+	}
+	return h, nil
+}
+
+// Load returns the value and its revision: revision 0 if there was never one, no
+// bytes if it was deleted by hand. It may be out of date: only Save is certain.
+func (h *Shelf) Load(ctx context.Context) (value []byte, rev uint64, err error) {
+	body := fmt.Appendf(nil, `{"last_by_subj":%q}`, h.subject)
+	var answer *nats.Msg
+	err = h.conn.ask(ctx, func(ctx context.Context) (err error) {
+		answer, err = h.conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+h.stream, body)
+		return err
+	})
+	var got struct {
+		Message *message            `json:"message"`
+		Error   *jetstream.APIError `json:"error"`
+	}
+	if err == nil {
+		err = json.Unmarshal(answer.Data, &got)
+	}
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, 0, nil
+	case got.Error != nil:
+		return nil, 0, got.Error
+	case got.Message == nil:
+		return nil, 0, errUnreadable
+	}
+	return got.Message.Data, got.Message.Seq, nil
+}
+
+// Save replaces the value of revision rev, 0 if there is none, and returns the new
+// revision. Any error but ErrChanged leaves open whether it is replaced, or will be.
+func (h *Shelf) Save(ctx context.Context, value []byte, rev uint64) (uint64, error) {
+	var answer *nats.Msg
+	err := h.conn.ask(ctx, func(ctx context.Context) (err error) {
+		answer, err = h.conn.RequestMsgWithContext(ctx, &nats.Msg{
+			Subject: h.subject,
+			Header:  nats.Header{"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(rev, 10)}},
+			Data:    value,
+		})
+		return err
+	})
+	var ack struct {
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err == nil {
+		err = json.Unmarshal(answer.Data, &ack)
+	}
+	switch {
+	case err != nil:
+		return 0, err
+	case ack.Error != nil && (ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return 0, fmt.Errorf("%w: %w", ErrChanged, ack.Error)
+	case ack.Error != nil:
+		return 0, ack.Error
+	case ack.Seq == 0:
+		return 0, errUnreadable
+	}
+	return ack.Seq, nil
+}

@@ -1,0 +1,82 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"pingline/queue/jetstream"
+)
+
+// ownership is the record of the node that a log belongs to. It lies on the shelf
+// beside the log's stream, as JSON.
+type ownership struct {
+	Form        int       `json:"form"` // of the record: 1
+	Node        string    `json:"node"`
+	Incarnation string    `json:"incarnation"` // of the process
+	Since       time.Time `json:"since"`
+	Renewed     time.Time `json:"renewed"`  // by the owner's clock, for people to read
+	LeaseMS     int64     `json:"lease_ms"` // how long it holds when it is not renewed
+	Trimmed     Cursor    `json:"trimmed"`  // what is before it may be deleted, now or later
+	Released    bool      `json:"released,omitempty"`
+}
+
+const ownershipForm = 1
+
+// newOwnership is the record of this process, which follows was.
+func newOwnership(cfg *Config, id string, was *ownership, trimmed Cursor) ownership {
+	if was != nil && was.Trimmed.Next > trimmed.Next {
+		trimmed = was.Trimmed
+	}
+	now := time.Now().UTC()
+	return ownership{
+		Form: ownershipForm, Node: cfg.Node, Incarnation: id,
+		Since: now, Renewed: now, LeaseMS: cfg.Lease.Milliseconds(), Trimmed: trimmed,
+	}
+}
+
+func (r *ownership) lease() time.Duration { return time.Duration(r.LeaseMS) * time.Millisecond }
+
+// refusal is the error for a node called name that wants, or has lost, the log.
+func (r *ownership) refusal(name string) error {
+	same := ""
+	if r.Node == name {
+		same = ", which has our name and another directory"
+	}
+	return fmt.Errorf("%w: %s%s, since %s", ErrOwned, r.Node, same, r.Since.Format(time.RFC3339))
+}
+
+// readOwnership returns the record on shelf and its revision, nil if there is none.
+// It may be out of date: only writeOwnership is certain.
+func readOwnership(ctx context.Context, shelf *jetstream.Shelf) (*ownership, uint64, error) {
+	b, rev, err := shelf.Load(ctx)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read who owns the log: %w", err)
+	}
+	if len(b) == 0 { // deleted by hand, or never there
+		return nil, rev, nil
+	}
+	r := new(ownership)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, 0, fmt.Errorf("read who owns the log: revision %d: %w", rev, err)
+	}
+	if r.Form > ownershipForm {
+		return nil, 0, fmt.Errorf("read who owns the log: form %d, this program knows %d: %w", r.Form, ownershipForm, ErrNewer)
+	}
+	return r, rev, nil
+}
+
+// writeOwnership replaces the record of revision rev, 0 if there is none, and returns
+// the new revision. An error that wraps jetstream.ErrChanged says that the record was
+// not replaced; any other leaves open whether it is, or will be.
+func writeOwnership(ctx context.Context, shelf *jetstream.Shelf, r *ownership, rev uint64) (uint64, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	if rev, err = shelf.Save(ctx, b, rev); err != nil {
+		return 0, fmt.Errorf("write who owns the log: %w", err)
+	}
+	return rev, nil
+}
