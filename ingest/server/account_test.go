@@ -41,14 +41,14 @@ func TestAccountsCoverTheHeap(t *testing.T) {
 		deaf(t, s, fmt.Sprint("127.0.5.", 1+i%12), fmt.Sprintf("GET /v1/cells?bbox=-9,41,-8,42.%02d HTTP/1.1\r\nHost: x\r\n\r\n", i))
 	}
 	until(t, "both budgets are in use", func() bool {
-		return s.budget.used.Load() > s.budget.most/2 && s.answers.used.Load() > s.answers.most/8
+		return s.budget.used.Load() > s.budget.most/2 && s.reads.answers.used.Load() > s.reads.answers.most/8
 	})
 	st := s.Stats()
 	accounted := st.InProgress + st.Reading + st.Connections*(ConnectionBytes+endInTest)
 	if grown := liveHeap() - before; grown > accounted+8<<20 {
 		t.Errorf("the heap grew by %d MiB, the accounts say %d in progress, %d of reads, %d connections", grown>>20, st.InProgress>>20, st.Reading>>20, st.Connections)
 	}
-	if st.InProgress > s.budget.most || st.Reading > s.answers.most {
+	if st.InProgress > s.budget.most || st.Reading > s.reads.answers.most {
 		t.Errorf("%+v is beyond the limits", st)
 	}
 }

@@ -10,12 +10,18 @@ import (
 	"pingline/ingest/server/conns"
 )
 
+// senders tells who sends. It is safe for concurrent use.
+type senders struct {
+	trusted []netip.Prefix // proxies whose X-Forwarded-For says who the client is
+	seed    maphash.Seed   // of the keys of clients
+}
+
 // client returns who sent a request, as far as can be told: the address at the
 // other end of the connection or, if that is a proxy we trust, the last one in
 // X-Forwarded-For that is not. Of IPv6 it is the network, as whoever has an
 // address there has 2^64 of them. A client that is ours is itself one of those we
 // trust.
-func (s *Server) client(c *fiber.Ctx) (addr netip.Addr, ours bool) {
+func (s *senders) client(c *fiber.Ctx) (addr netip.Addr, ours bool) {
 	addr = conns.HostOf(c.Context().RemoteAddr())
 	if ours = s.trusts(addr); ours {
 		addr = s.forwarded(c, addr)
@@ -25,14 +31,14 @@ func (s *Server) client(c *fiber.Ctx) (addr netip.Addr, ours bool) {
 }
 
 // keyOf returns a client as rates and budgets know it.
-func (s *Server) keyOf(addr netip.Addr) uint64 {
+func (s *senders) keyOf(addr netip.Addr) uint64 {
 	b := addr.As16()
 	return maphash.Bytes(s.seed, b[:])
 }
 
 // forwarded walks X-Forwarded-For back from the trusted proxy at. What is no
 // address ends the walk: nobody we trust has written it.
-func (s *Server) forwarded(c *fiber.Ctx, at netip.Addr) netip.Addr {
+func (s *senders) forwarded(c *fiber.Ctx, at netip.Addr) netip.Addr {
 	lines := c.Request().Header.PeekAll(fiber.HeaderXForwardedFor)
 	for i := len(lines) - 1; i >= 0; i-- {
 		for rest := lines[i]; len(rest) > 0; {
@@ -61,8 +67,8 @@ func parseHop(text string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-func (s *Server) trusts(addr netip.Addr) bool {
-	for _, p := range s.cfg.TrustedProxies {
+func (s *senders) trusts(addr netip.Addr) bool {
+	for _, p := range s.trusted {
 		if p.Contains(addr) {
 			return true
 		}

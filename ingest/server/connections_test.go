@@ -133,7 +133,7 @@ func TestTooManyConnections(t *testing.T) {
 	for _, w := range busy {
 		w.say("GET /v1/riders/r HTTP/1.1\r\nHost: x\r\n\r\n")
 	}
-	until(t, "both are in work", func() bool { return s.slots.used.Load() == 2 })
+	until(t, "both are in work", func() bool { return s.reads.slots.used.Load() == 2 })
 	for range 3 {
 		w := dial(t, s)
 		w.say(healthy)

@@ -19,9 +19,9 @@ const mimeGeoJSON = "application/geo+json"
 
 // answerLines answers with a line for each device, and the late points of each
 // apart, as they are not on the line.
-func (s *Server) answerLines(c *fiber.Ctx, r *reading, said fiber.Map, rider string, list []pingline.Entry) error {
+func (s *reads) answerLines(c *fiber.Ctx, r *reading, said fiber.Map, rider string, list []pingline.Entry) error {
 	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
-	s.readers.pay(r.client, len(list)/pointsOfOne)
+	s.rates.pay(r.client, len(list)/pointsOfOne)
 	said["type"] = "FeatureCollection"
 	head := appendJSON(nil, said)
 	parts := []func([]byte) []byte{text(string(head[:len(head)-1]) + `,"features":[`)}
@@ -88,7 +88,7 @@ const (
 )
 
 // cells answers with the live activity in a box.
-func (s *Server) cells(c *fiber.Ctx, r *reading) error {
+func (s *reads) cells(c *fiber.Ctx, r *reading) error {
 	if s.over.Policy().NoReads {
 		return readLater("overloaded, cells are not read")
 	}
@@ -105,12 +105,12 @@ func (s *Server) cells(c *fiber.Ctx, r *reading) error {
 	if a.err != nil {
 		return a.err
 	}
-	s.readers.pay(r.client, a.cells/pointsOfOne)
+	s.rates.pay(r.client, a.cells/pointsOfOne)
 	return s.answer(c, r, mimeGeoJSON, bytes.NewReader(a.body), len(a.body))
 }
 
 // lookAround makes an answer, at the expense of the client who asks first.
-func (s *Server) lookAround(r *reading, a *areaAnswer) {
+func (s *reads) lookAround(r *reading, a *areaAnswer) {
 	a.claim = claim{of: r.bytes.of, share: r.bytes.share}
 	if !a.claim.take(min(cellsMost*cellBytes, s.answers.most/4-readBytes)) {
 		a.err = readLater("answers take more than %d bytes, or of this client more than a quarter of that", s.answers.most)

@@ -36,10 +36,10 @@ type leaving struct {
 	done func()
 }
 
-// leave sends from as the body of an answer, of size bytes or -1 for not known,
-// and calls done when it has left.
-func (s *Server) leave(c *fiber.Ctx, from io.Reader, size int, done func()) {
-	l := &leaving{from: from, conn: c.Context().Conn(), pace: s.cfg.taker, done: done}
+// leave sends from as the body of an answer, of size bytes or -1 for not known, to a
+// client that takes it at pace or faster, and calls done when it has left.
+func leave(c *fiber.Ctx, pace minRate, from io.Reader, size int, done func()) {
+	l := &leaving{from: from, conn: c.Context().Conn(), pace: pace, done: done}
 	if own, ok := l.conn.(*conns.Conn); ok {
 		own.LimitBuffer(leavingBuffer)
 	}

@@ -99,7 +99,7 @@ func TestLiarsDoNotTakeTheReserve(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	if n := s.clientNeeds.take(s.keyOf(conns.HostOf(dialFrom(t, s, "127.0.0.100").LocalAddr())), 0, s.clientNeeds.start); n == 0 {
+	if n := s.clientNeeds.take(s.senders.keyOf(conns.HostOf(dialFrom(t, s, "127.0.0.100").LocalAddr())), 0, s.clientNeeds.start); n == 0 {
 		t.Error("a client that lied 50 times is still believed")
 	}
 }

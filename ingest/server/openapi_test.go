@@ -104,12 +104,12 @@ func TestOpenAPI(t *testing.T) {
 		if path != "/v1/partitions" {
 			check("GET", strings.Replace(strings.Replace(path, "riders/r", "riders/r%20", 1), "41,", "91,", 1), "")
 		}
-		s.slots.used.Add(readsAtOnce)
+		s.reads.slots.used.Add(readsAtOnce)
 		check("GET", path, "")
-		s.slots.used.Add(-readsAtOnce)
-		s.readers.pay(s.keyOf(conns.HostOf(slow.LocalAddr())), 1_000_000)
+		s.reads.slots.used.Add(-readsAtOnce)
+		s.reads.rates.pay(s.senders.keyOf(conns.HostOf(slow.LocalAddr())), 1_000_000)
 		check("GET", path, "")
-		s.readers.pay(s.keyOf(conns.HostOf(slow.LocalAddr())), -1_000_000)
+		s.reads.rates.pay(s.senders.keyOf(conns.HostOf(slow.LocalAddr())), -1_000_000)
 	}
 	check("GET", "/v1/riders/r/track", "", "Accept", mimeGeoJSON)
 	check("GET", "/v1/riders/nobody", "")

@@ -63,7 +63,7 @@ func (s *Server) phone(p *phone.Protocol) fiber.Handler {
 		}
 		x.answer(c, err)
 		if out := x.reply.Body; len(out) > wholeAnswer {
-			s.leave(c, bytes.NewReader(out), len(out), func() { s.put(x) })
+			leave(c, s.cfg.taker, bytes.NewReader(out), len(out), func() { s.put(x) })
 			return nil
 		}
 		c.Response().SetBody(x.reply.Body) // copies
@@ -103,8 +103,8 @@ func (s *Server) request(c *fiber.Ctx, p *phone.Protocol) *request {
 	x.in = phone.Request{
 		Method: c.Method(), Path: c.Path(), Query: utils.UnsafeString(c.Request().URI().QueryString()), Header: &x.head,
 	}
-	addr, ours := s.client(c)
-	x.sender, x.client, x.ours, x.claim = addr, s.keyOf(addr), ours, claim{}
+	addr, ours := s.senders.client(c)
+	x.sender, x.client, x.ours, x.claim = addr, s.senders.keyOf(addr), ours, claim{}
 	return x
 }
 

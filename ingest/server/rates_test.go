@@ -144,7 +144,7 @@ func TestWhoTheClientIs(t *testing.T) {
 		{"4 in 6", "::ffff:10.0.0.1", []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &Server{cfg: Config{TrustedProxies: trusted}}
+			s := senders{trusted: trusted}
 			app := fiber.New()
 			ctx := &fasthttp.RequestCtx{}
 			ctx.Init(&fasthttp.Request{}, net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(tt.remote), 1)), nil)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -18,13 +17,6 @@ import (
 	"pingline/sink/store"
 )
 
-// errBadQuery is wrapped by the refusal of a request for what its parameters say.
-var errBadQuery = errors.New("bad query")
-
-func badQuery(name, format string, args ...any) error {
-	return &reasonError{errBadQuery, name + ": " + fmt.Sprintf(format, args...)}
-}
-
 // Limits of reads.
 const (
 	trackLimit    = 1000   // points of a page, if not said otherwise
@@ -34,8 +26,8 @@ const (
 	storeTimeout  = 10 * time.Second
 )
 
-// readRoutes serves what can be read, and returns the paths for it, served or not.
-func (s *Server) readRoutes() (paths []string) {
+// routes serves what can be read, and returns the paths for it, served or not.
+func (s *reads) routes(app *fiber.App) (paths []string) {
 	r := s.reader
 	for _, route := range []struct {
 		path   string
@@ -49,13 +41,13 @@ func (s *Server) readRoutes() (paths []string) {
 	} {
 		paths = append(paths, route.path)
 		if route.there {
-			s.app.Get(route.path, s.bounded(route.answer))
+			app.Get(route.path, s.bounded(route.answer))
 		}
 	}
 	return paths
 }
 
-func (s *Server) partitions(c *fiber.Ctx, r *reading) error {
+func (s *reads) partitions(c *fiber.Ctx, r *reading) error {
 	body, err := json.Marshal(s.reader.Partitions())
 	if err != nil {
 		return err
@@ -124,9 +116,9 @@ func appendJSON(dst []byte, v any) []byte {
 }
 
 // answerPoints answers with points and what is said of them.
-func (s *Server) answerPoints(c *fiber.Ctx, r *reading, said fiber.Map, list []pingline.Entry) error {
+func (s *reads) answerPoints(c *fiber.Ctx, r *reading, said fiber.Map, list []pingline.Entry) error {
 	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
-	s.readers.pay(r.client, len(list)/pointsOfOne)
+	s.rates.pay(r.client, len(list)/pointsOfOne)
 	head := appendJSON(nil, said)
 	return s.answer(c, r, fiber.MIMEApplicationJSON, inTurn(
 		text(string(head[:len(head)-1])+`,"pings":[`), pointsOf(list), text("]}")), -1)
@@ -134,7 +126,7 @@ func (s *Server) answerPoints(c *fiber.Ctx, r *reading, said fiber.Map, list []p
 
 // latest answers with the newest ping of each of a rider's devices: what the
 // writer knows, and what is stored.
-func (s *Server) latest(c *fiber.Ctx, r *reading) error {
+func (s *reads) latest(c *fiber.Ctx, r *reading) error {
 	rider, err := riderOf(c)
 	if err != nil {
 		return err
@@ -152,7 +144,7 @@ func (s *Server) latest(c *fiber.Ctx, r *reading) error {
 }
 
 // track answers with a page of what is stored of a rider.
-func (s *Server) track(c *fiber.Ctx, r *reading) error {
+func (s *reads) track(c *fiber.Ctx, r *reading) error {
 	if s.over.Policy().NoReads {
 		return readLater("overloaded, tracks are not read")
 	}
@@ -186,8 +178,8 @@ func (s *Server) track(c *fiber.Ctx, r *reading) error {
 	return s.answerPoints(c, r, answer, stored.List)
 }
 
-func (s *Server) trackQuery(c *fiber.Ctx, now time.Time) (q store.Query, err error) {
-	q.To = now.Add(s.cfg.Limits.Times.MaxAhead).UnixMilli() + 1
+func (s *reads) trackQuery(c *fiber.Ctx, now time.Time) (q store.Query, err error) {
+	q.To = now.Add(s.maxAhead).UnixMilli() + 1
 	if err := timeParam(c, "to", &q.To, nil); err != nil {
 		return q, err
 	}

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+
+	"pingline/ingest"
+	"pingline/query"
 )
 
 // Limits of reads, so that readers never crowd out pings: how many are in work and
@@ -24,6 +27,21 @@ const (
 	readersTracked = 1 << 14
 )
 
+// reads answers what is asked for. It is safe for concurrent use.
+type reads struct {
+	reader   *query.Reader
+	senders  *senders
+	over     *ingest.Overload
+	held     *sharesHeld
+	maxAhead time.Duration // of the clocks of phones: the end of a track if none is asked for
+	taker    minRate       // of answers
+
+	slots   budget // reads in work
+	answers budget // bytes of reads in work, until their answers have left
+	rates   *rates // reads of a client
+	recent  recent
+}
+
 // reading is a read in work. What it took is given back when its answer has left.
 type reading struct {
 	sender  netip.Addr
@@ -35,12 +53,12 @@ type reading struct {
 }
 
 // bounded lets a read in work if its client is within its rate and there is room.
-func (s *Server) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handler {
+func (s *reads) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		addr, ours := s.client(c)
-		r := &reading{sender: addr, client: s.keyOf(addr)}
+		addr, ours := s.senders.client(c)
+		r := &reading{sender: addr, client: s.senders.keyOf(addr)}
 		if !ours {
-			if wait := s.readers.take(r.client, 1, time.Now()); wait > 0 {
+			if wait := s.rates.take(r.client, 1, time.Now()); wait > 0 {
 				return &rateError{"this client asks more often than it may: ask again later", wait}
 			}
 		}
@@ -63,7 +81,7 @@ func (s *Server) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handle
 	}
 }
 
-func (s *Server) chargeRead(r *reading, n int64) error {
+func (s *reads) chargeRead(r *reading, n int64) error {
 	if r.bytes.take(n) {
 		return nil
 	}
@@ -84,7 +102,7 @@ func (r *reading) drop() {
 // answer sends what from has, of size bytes or -1 for not known. A small answer is
 // sent whole, with its length; of any other, r lasts until it has left. A client
 // of HTTP/1.0 knows no chunks.
-func (s *Server) answer(c *fiber.Ctx, r *reading, contentType string, from io.Reader, size int) error {
+func (s *reads) answer(c *fiber.Ctx, r *reading, contentType string, from io.Reader, size int) error {
 	c.Set(fiber.HeaderContentType, contentType)
 	if c.Request().Header.IsHead() { // it is told the length, and a body of chunks would leave a line behind
 		n, err := io.Copy(io.Discard, from)
@@ -114,7 +132,7 @@ func (s *Server) answer(c *fiber.Ctx, r *reading, contentType string, from io.Re
 		from = io.MultiReader(bytes.NewReader(head), from)
 	}
 	r.leaving = true
-	s.leave(c, from, size, r.drop)
+	leave(c, s.taker, from, size, r.drop)
 	return nil
 }
 

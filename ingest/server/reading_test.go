@@ -57,9 +57,11 @@ func TestReadersThatDoNotRead(t *testing.T) {
 	for i := range readers {
 		deaf(t, s, fmt.Sprint("127.0.2.", 1+i%30), strings.Repeat(getTrack, 3))
 	}
-	until(t, "reads are stuck", func() bool { return s.slots.used.Load() >= readsAtOnce/2 || s.answers.used.Load() >= s.answers.most/2 })
+	until(t, "reads are stuck", func() bool {
+		return s.reads.slots.used.Load() >= readsAtOnce/2 || s.reads.answers.used.Load() >= s.reads.answers.most/2
+	})
 	for i := range 200 {
-		at.Store(max(at.Load(), s.answers.used.Load()))
+		at.Store(max(at.Load(), s.reads.answers.used.Load()))
 		body := onePing(fmt.Sprint("r-", i), 1)
 		w := dialFrom(t, s, "127.0.0.2")
 		w.say(post+"Content-Length: %d\r\n\r\n%s", len(body), body)
@@ -68,10 +70,10 @@ func TestReadersThatDoNotRead(t *testing.T) {
 		}
 		_ = w.Close()
 	}
-	if n := at.Load(); n == 0 || n > s.answers.most {
-		t.Errorf("answers took %d bytes of %d", n, s.answers.most)
+	if n := at.Load(); n == 0 || n > s.reads.answers.most {
+		t.Errorf("answers took %d bytes of %d", n, s.reads.answers.most)
 	}
-	until(t, "those who do not read are cut off", func() bool { return s.answers.used.Load() == 0 && s.slots.used.Load() == 0 })
+	until(t, "those who do not read are cut off", func() bool { return s.reads.answers.used.Load() == 0 && s.reads.slots.used.Load() == 0 })
 	if n := s.Stats().InProgress; n != 0 {
 		t.Errorf("reads took %d bytes of what is for pings", n)
 	}
@@ -83,7 +85,7 @@ func TestReadersOfOneClientLeaveRoom(t *testing.T) {
 	for range 100 {
 		deaf(t, s, "127.0.0.9", getTrack)
 	}
-	until(t, "reads are stuck", func() bool { return s.slots.used.Load() > 0 })
+	until(t, "reads are stuck", func() bool { return s.reads.slots.used.Load() > 0 })
 	for range 20 {
 		w := dialFrom(t, s, "127.0.0.2")
 		w.say("%s", getTrack)
@@ -146,7 +148,7 @@ func TestLongAnswers(t *testing.T) {
 	if a := w.hear(); a.body != "ok\n" {
 		t.Errorf("behind HEAD: %d %s", a.status, a.body)
 	}
-	until(t, "all is given back", func() bool { return s.answers.used.Load() == 0 && s.slots.used.Load() == 0 })
+	until(t, "all is given back", func() bool { return s.reads.answers.used.Load() == 0 && s.reads.slots.used.Load() == 0 })
 }
 
 // The longest page can be had where memory is short and shards are many.
@@ -252,7 +254,7 @@ func TestOneLookServesAll(t *testing.T) {
 			bytes.Store(int64(len(a.body)))
 		})
 	}
-	until(t, "all wait", func() bool { return s.slots.used.Load() == 20 })
+	until(t, "all wait", func() bool { return s.reads.slots.used.Load() == 20 })
 	close(release)
 	wg.Wait()
 	if n := looks.Load(); n != 1 {
@@ -262,10 +264,10 @@ func TestOneLookServesAll(t *testing.T) {
 	if n := looks.Load(); n != 2 {
 		t.Errorf("%d looks with another box, want 2", n)
 	}
-	until(t, "it is forgotten", func() bool { return s.answers.used.Load() == 0 })
+	until(t, "it is forgotten", func() bool { return s.reads.answers.used.Load() == 0 })
 	send(t, "GET", url+"/v1/cells?bbox=-9,41,-8,42", nil)
 	if n := looks.Load(); n != 3 {
 		t.Errorf("%d looks later, want 3", n)
 	}
-	until(t, "all is given back", func() bool { return s.answers.used.Load() == 0 && s.slots.used.Load() == 0 })
+	until(t, "all is given back", func() bool { return s.reads.answers.used.Load() == 0 && s.reads.slots.used.Load() == 0 })
 }

@@ -2,11 +2,7 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"math"
-	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -14,27 +10,6 @@ import (
 	"pingline/ingest"
 	"pingline/ingest/server/conns"
 )
-
-// errLater is the refusal of pings that can wait until there is room for them.
-var errLater = fmt.Errorf("overloaded, pings of the past have to wait: %w", ingest.ErrUnavailable)
-
-// reasonError is an error of a kind that says why in its own words.
-type reasonError struct {
-	kind error
-	text string
-}
-
-func (e *reasonError) Error() string { return e.text }
-
-func (e *reasonError) Unwrap() error { return e.kind }
-
-// rateError is the refusal of a request because of who sends it.
-type rateError struct {
-	text string
-	wait time.Duration // until there is a chance
-}
-
-func (e *rateError) Error() string { return e.text }
 
 // refuse turns an error into its status and a body that says why.
 func (s *Server) refuse(c *fiber.Ctx, err error) error {
@@ -57,20 +32,6 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 		status = httpErr.Code
 	}
 	return c.Status(status).JSON(fiber.Map{"error": err.Error()})
-}
-
-// retryAfter spreads those who come back over seconds 5 to 15, so that a crowd
-// refused in one second does not return in one.
-func retryAfter() string { return strconv.Itoa(5 + rand.IntN(11)) }
-
-// retryLater is retryAfter for what can wait.
-func retryLater() string { return strconv.Itoa(30 + rand.IntN(31)) }
-
-// retryAfterRate is retryAfter for one who may send again after wait, at most
-// ten minutes: later, somebody may have changed the rate.
-func retryAfterRate(wait time.Duration) string {
-	s := int(math.Ceil(min(wait, 10*time.Minute).Seconds()))
-	return strconv.Itoa(s + rand.IntN(2+s/4))
 }
 
 // observe is what every request passes first and its answer last.

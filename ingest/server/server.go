@@ -75,19 +75,15 @@ type Server struct {
 	app      *fiber.App
 	ln       *conns.Listener
 	over     *ingest.Overload
-	reader   *query.Reader
 	pool     sync.Pool     // of *request that were in use for little
 	large    sync.Pool     // of *request that were not
 	inflates chan struct{} // held while inflating: bounds what that takes
-	slots    budget        // reads in work
-	answers  budget        // bytes of reads in work, until their answers have left
-	recent   recent
-	budget   budget       // bytes of requests
-	reserve  budget       // bytes of requests in need
-	seed     maphash.Seed // of the keys of clients
+	reads    *reads
+	senders  senders
+	budget   budget // bytes of requests
+	reserve  budget // bytes of requests in need
 
 	riders, clients    *rates
-	readers            *rates // reads of a client
 	newRiders          *rates // of a client
 	bringers           bringers
 	held               sharesHeld
@@ -141,30 +137,32 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:     cfg,
-		reader:  &query.Reader{Sources: cfg.Reader},
 		over:    cfg.Writer.Overload(),
 		budget:  budget{most: cfg.MaxInProgress},
 		reserve: budget{most: needBytes},
-		slots:   budget{most: readsAtOnce},
-		answers: budget{most: cfg.MaxReading},
-		recent:  recent{list: make(map[area]*areaAnswer)},
-		seed:    maphash.MakeSeed(),
+		senders: senders{trusted: cfg.TrustedProxies, seed: maphash.MakeSeed()},
 
 		riders:      newRates(cfg.RiderRate, cfg.RiderBurst, 1<<18),
 		clients:     newRates(cfg.ClientRate, 60*cfg.ClientRate, 1<<16),
 		needs:       newRates(needRate, needBurst, 1),
 		clientNeeds: newRates(cfg.clientNeed, clientNeedBurst, 1<<12),
-		readers:     newRates(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
 		newRiders:   newRates(cfg.NewRidersRate, newRidersBurst*cfg.NewRidersRate, 1<<12),
 
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		stats:    Stats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
+	s.reads = &reads{
+		reader: &query.Reader{Sources: cfg.Reader}, senders: &s.senders, over: s.over, held: &s.held,
+		maxAhead: cfg.Limits.Times.MaxAhead, taker: cfg.taker,
+		slots: budget{most: readsAtOnce}, answers: budget{most: cfg.MaxReading},
+		rates:  newRates(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
+		recent: recent{list: make(map[area]*areaAnswer)},
+	}
 	s.ln = conns.New(ln, conns.Config{
-		Most: cfg.MaxConnections, Ours: s.trusts, RetryAfter: retryAfter,
+		Most: cfg.MaxConnections, Ours: s.senders.trusts, RetryAfter: retryAfter,
 		Held: func(client netip.Addr) { s.held.note(shareOfConnections, client, time.Now()) },
 	})
-	s.over.LeaveOut(s.answers.used.Load)
+	s.over.LeaveOut(s.reads.answers.used.Load)
 	s.pool.New = func() any { return new(request) }
 	s.large.New = s.pool.New
 	s.app = fiber.New(fiber.Config{
@@ -184,7 +182,7 @@ func New(cfg Config) (*Server, error) {
 	s.app.Use(s.observe)
 	s.app.Get("/healthz", s.health)
 	s.app.Get("/readyz", s.ready)
-	if err := s.phoneRoutes(append(s.readRoutes(), "/healthz", "/readyz")); err != nil {
+	if err := s.phoneRoutes(append(s.reads.routes(s.app), "/healthz", "/readyz")); err != nil {
 		_ = ln.Close()
 		return nil, err
 	}
@@ -228,10 +226,10 @@ func (s *Server) Stats() Stats {
 		st.OutOfRange[k] = v
 	}
 	st.InProgress = s.budget.used.Load() + s.reserve.used.Load()
-	st.Reading = s.answers.used.Load()
+	st.Reading = s.reads.answers.used.Load()
 	open := s.ln.Stats()
 	st.Connections, st.TurnedAway, st.Displaced = open.Open, open.Refused, open.Displaced
-	st.MaxInProgress, st.MaxReading, st.MaxConnections = s.budget.most+s.reserve.most, s.answers.most, int64(s.cfg.MaxConnections)
+	st.MaxInProgress, st.MaxReading, st.MaxConnections = s.budget.most+s.reserve.most, s.reads.answers.most, int64(s.cfg.MaxConnections)
 	return st
 }
 

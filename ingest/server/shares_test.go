@@ -25,8 +25,8 @@ func TestSharesAreNoted(t *testing.T) {
 	until(t, "the share of work is noted", func() bool {
 		return strings.Contains(notes(), "client 127.0.0.9 is held to its share of --max-in-progress: "+ifProxy)
 	})
-	s.slots.used.Add(readsAtOnce - 1)
-	s.slots.shares[s.keyOf(conns.HostOf(dialFrom(t, s, "127.0.0.8").LocalAddr()))%shares].Add(readsAtOnce / 4)
+	s.reads.slots.used.Add(readsAtOnce - 1)
+	s.reads.slots.shares[s.senders.keyOf(conns.HostOf(dialFrom(t, s, "127.0.0.8").LocalAddr()))%shares].Add(readsAtOnce / 4)
 	w := dialFrom(t, s, "127.0.0.8")
 	w.say("GET /v1/riders/r HTTP/1.1\r\nHost: x\r\n\r\n")
 	if a := w.hear(); a.status != 503 || !strings.Contains(notes(), "client 127.0.0.8 is held to its share of what reads may take") {
