@@ -34,6 +34,8 @@ var arrows = map[string][]string{
 	"pingline/internal/ops": {
 		"pingline", "pingline/ingest", "pingline/ingest/server", "pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink",
 	},
+	"pingline/internal/terminal": {},
+
 	"pingline/internal/plan":   {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
 	"pingline/internal/unit":   {},
 	"pingline/partition":       {"pingline"},
@@ -92,6 +94,7 @@ var homes = map[string][]string{
 	"github.com/KimMachineGun/automemlimit":       {"pingline/internal/node"},
 	"github.com/alecthomas/kong":                  {"pingline/cmd/pingline"},
 	"github.com/axiomhq/hyperloglog":              {"pingline/rollup"},
+	"github.com/cheggaaa/pb/v3":                   {"pingline/internal/terminal"},
 	"github.com/dustin/go-humanize":               {"pingline/internal/unit"},
 	"github.com/gofiber/fiber/v2":                 {"pingline/ingest/server"},
 	"github.com/influxdata/influxdb-client-go/v2": {"pingline/sink/influx"},

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"pingline/dedupe"
 	"pingline/dedupe/study"
+	"pingline/internal/terminal"
 	"pingline/track"
 )
 
@@ -49,9 +51,10 @@ func (c *dedupeCmd) Run(p *program) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
+	progress := showReading(p, recordings, 2) // a study reads each twice
 	cfg := study.Config{
 		Filter: c.Filter.config(), Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap},
-		Draw: c.SVG != "", Rider: c.Rider, Notes: p.stderr,
+		Draw: c.SVG != "", Rider: c.Rider, Notes: progress.Above(p.stderr),
 	}
 	if c.Sweep {
 		cfg.Sweep = sweepBounds
@@ -65,10 +68,28 @@ func (c *dedupeCmd) Run(p *program) (err error) {
 	for i := 0; i < len(recordings) && err == nil; i++ {
 		err = s.Run(p, recordings[i])
 	}
+	progress.Clear()
 	if err = closeOut(cfg.Out, err); err != nil {
 		return err
 	}
 	return c.finish(p, s)
+}
+
+// progressAfter is how long one waits without wondering.
+var progressAfter = 2 * time.Second
+
+// showReading shows on a terminal how far the reading of recordings is, each so many
+// times.
+func showReading(p *program, recordings []*study.Recording, times int64) *terminal.Progress {
+	total := int64(0)
+	for _, r := range recordings {
+		total += times * r.Size()
+	}
+	progress := terminal.NewProgress(p.stderr, total, progressAfter)
+	for _, r := range recordings {
+		r.Progress = progress.Add
+	}
+	return progress
 }
 
 // closeOut completes the file of the kept pings, or gives it up after an error.

@@ -160,7 +160,9 @@ func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
 	for _, name := range c.Track {
 		r, err := study.Open(name)
 		if err == nil {
+			progress := showReading(p, []*study.Recording{r}, 1)
 			err = errors.Join(s.Add(p, r), r.Close())
+			progress.Clear()
 		}
 		if p.Err() != nil {
 			return fmt.Errorf("stopped while reading %s; nothing is planned", name)

@@ -17,6 +17,10 @@ type Recording struct {
 	path string
 	info os.FileInfo // of the file as given
 	copy bool        // path is a copy of our own
+
+	// Progress, unless nil, is told of each part of the file that was read: so many
+	// bytes, compressed if they are. A Study reads the file twice.
+	Progress func(n int)
 }
 
 // Open finds a file of NDJSON, CSV or GPX, each also with .gz, or the standard
@@ -59,6 +63,15 @@ func (r *Recording) spool(in io.Reader) error {
 	return nil
 }
 
+// Size returns how many bytes there are to read, each time.
+func (r *Recording) Size() int64 {
+	info, err := os.Stat(r.path)
+	if err != nil {
+		return 0 // it is met again when the file is read
+	}
+	return info.Size()
+}
+
 // SameFile tells whether path is the file that was opened.
 func (r *Recording) SameFile(path string) bool {
 	info, err := os.Stat(path)
@@ -80,11 +93,25 @@ func (r *Recording) read(each func(*track.Reader) error) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	in, err := track.NewReader(f, r.name)
+	in, err := track.NewReader(told{f, r.Progress}, r.name)
 	if err != nil {
 		return err
 	}
 	return each(in)
+}
+
+// told is a reader that tells how much was read.
+type told struct {
+	io.Reader
+	of func(n int)
+}
+
+func (t told) Read(p []byte) (n int, err error) {
+	n, err = t.Reader.Read(p)
+	if t.of != nil {
+		t.of(n)
+	}
+	return n, err
 }
 
 // clock tells when a recording's pings came in. It has only their own times to

@@ -1,0 +1,38 @@
+// Package terminal is what may be shown to somebody who watches, and to nobody
+// else: progress, colours, lines that are drawn over. It writes nothing of this
+// kind into a pipe or a file.
+package terminal
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// MaxWidth is how wide a line may be, on the widest terminal too.
+const MaxWidth = 80
+
+// Is tells whether what is written to w is seen on a terminal that can move its
+// cursor.
+func Is(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+}
+
+// Colored tells whether w is a terminal whose user wants colours: see
+// https://no-color.org.
+func Colored(w io.Writer) bool { return Is(w) && os.Getenv("NO_COLOR") == "" }
+
+// Width returns how many columns of the terminal w may be used, at most MaxWidth.
+func Width(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+			return min(columns, MaxWidth)
+		}
+	}
+	return MaxWidth
+}
+
+// erase takes the cursor to the beginning of its line and clears that.
+const erase = "\r\x1b[K"
