@@ -207,7 +207,7 @@ const (
 
 // MaxEntrySize bounds the encoded size of one valid ping that was judged, in
 // bytes. One that is replayed takes 1+MaxName more.
-const MaxEntrySize = 3 + 3*(1+MaxName) + 1 + MaxEvent + 10 + 8 + 5*4 + 10 + 3 + 5
+const MaxEntrySize = 3 + 3*(1+MaxID) + 1 + MaxEvent + 10 + 8 + 5*4 + 10 + 3 + 5
 
 // The sizes of a ping and of a ready line that say as little as they can.
 const (

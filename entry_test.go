@@ -103,7 +103,7 @@ func TestCommitRoundTrip(t *testing.T) {
 }
 
 func TestEntryRoundTripAtTheEnds(t *testing.T) {
-	long := strings.Repeat("r", MaxName)
+	long := strings.Repeat("r", MaxID)
 	for _, tt := range []struct {
 		name string
 		edit func(e *Entry)
@@ -188,11 +188,11 @@ func figures() *Point {
 func sameEntry(a, b Entry) bool { return a.Equal(&b) }
 
 func TestReplayedPingRoundTrip(t *testing.T) {
-	long := strings.Repeat("s", MaxName)
+	long, shard := strings.Repeat("s", MaxID), strings.Repeat("s", MaxName)
 	any, plain, longest := again, again, again
 	any.To = ""
 	plain.Device, plain.Event, plain.Trip, plain.Cell, plain.Apart, plain.Late = "", "", "", 0, false, false
-	longest.To, longest.Rider, longest.Device, longest.Trip, longest.Event = long, long, long, long, long[:MaxEvent]
+	longest.To, longest.Rider, longest.Device, longest.Trip, longest.Event = shard, long, long, long, long[:MaxEvent]
 	longest.At, longest.Cell = math.MinInt64, math.MaxUint64
 	want := []Entry{again, any, plain, longest, everything}
 	_, got, err := decode(encode(CommitHeader{At: commitAt}, want...))

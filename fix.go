@@ -89,8 +89,8 @@ func (f *Fix) Has(k Known) bool { return f.Known&k == k }
 func (f *Fix) SamePlace(g *Fix) bool { return f.LatE7 == g.LatE7 && f.LonE7 == g.LonE7 }
 
 // SetPosition sets the position, in degrees, rounded to 1e-7. It returns a
-// *FieldError for a position that is off the globe, not a number, or exactly
-// 0,0, which is what broken receivers send.
+// *FieldError for a position that is off the globe, not a number, or 0,0 once it is
+// rounded, which is what broken receivers send.
 func (f *Fix) SetPosition(lat, lon float64) error {
 	if !(lat >= -90 && lat <= 90) {
 		return &FieldError{"lat", "not in [-90, 90]"}
@@ -98,11 +98,11 @@ func (f *Fix) SetPosition(lat, lon float64) error {
 	if !(lon >= -180 && lon <= 180) {
 		return &FieldError{"lon", "not in [-180, 180]"}
 	}
-	if lat == 0 && lon == 0 {
+	latE7, lonE7 := int32(math.Round(lat*E7)), int32(math.Round(lon*E7))
+	if latE7 == 0 && lonE7 == 0 {
 		return &FieldError{"lat", "position 0,0 is refused"}
 	}
-	f.LatE7 = int32(math.Round(lat * E7))
-	f.LonE7 = int32(math.Round(lon * E7))
+	f.LatE7, f.LonE7 = latE7, lonE7
 	return nil
 }
 

@@ -10,7 +10,10 @@ package pingline
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Errors that more than one package tells apart.
@@ -37,7 +40,7 @@ func (e *FieldError) Unwrap() error { return ErrInvalid }
 // Ping is the message: a fix of one rider's device. Rider and Device name the
 // track; with At they identify the ping.
 type Ping struct {
-	Rider  string // 1–64 of A-Z a-z 0-9 . _ : @ -
+	Rider  string // as CheckID allows it
 	Device string // as Rider; "" if the rider has one device
 	Event  string // [a-z0-9_]{1,32}; "" if none
 	Trip   string // as Rider; "" if none
@@ -46,7 +49,7 @@ type Ping struct {
 
 // Validate returns a *FieldError for a name or a position that no ping can have.
 func (p *Ping) Validate() error {
-	if err := CheckName(KeyRider.String(), p.Rider); err != nil {
+	if err := CheckID(KeyRider.String(), p.Rider); err != nil {
 		return err
 	}
 	for _, n := range [...]struct {
@@ -56,7 +59,7 @@ func (p *Ping) Validate() error {
 		if n.name == "" {
 			continue
 		}
-		if err := CheckName(n.key.String(), n.name); err != nil {
+		if err := CheckID(n.key.String(), n.name); err != nil {
 			return err
 		}
 	}
@@ -69,14 +72,16 @@ func (p *Ping) Validate() error {
 	return at.SetPosition(p.Lat(), p.Lon())
 }
 
-// Lengths of names.
+// Lengths in bytes.
 const (
-	MaxName  = 64 // rider_id, device_id, trip_id
+	MaxID    = 128 // rider_id, device_id, trip_id
+	MaxName  = 64  // of a shard
 	MaxEvent = 32
 )
 
-// nameByte and eventByte mark the bytes allowed in names and events.
-var nameByte, eventByte [256]bool
+// nameByte, eventByte and idByte mark the bytes allowed in names and events, and the
+// ASCII allowed within an id.
+var nameByte, eventByte, idByte [256]bool
 
 func init() {
 	for c := '0'; c <= '9'; c++ {
@@ -89,6 +94,61 @@ func init() {
 		nameByte[c] = true
 	}
 	eventByte['_'] = true
+	for c := ' '; c <= '~'; c++ {
+		idByte[c] = c != '\\'
+	}
+}
+
+// CheckID returns a *FieldError for field unless s is 1–128 bytes of UTF-8 without
+// control characters and backslashes, and neither . nor .. nor with white space at an
+// end. Ids are compared byte by byte: é in one rune and é in two are two ids. Paths
+// end in an id, which . and .. would lead elsewhere; the backslash escapes in line
+// protocol, and cannot be escaped itself.
+func CheckID(field, s string) error {
+	if len(s) == 0 || len(s) > MaxID {
+		return outOfLength(field, s, MaxID)
+	}
+	for i := range len(s) {
+		if !idByte[s[i]] {
+			return checkRunes(field, s)
+		}
+	}
+	return checkEnds(field, s)
+}
+
+// checkRunes is CheckID for what is not all ASCII.
+func checkRunes(field, s string) error {
+	if !utf8.ValidString(s) {
+		return &FieldError{field, "not UTF-8"}
+	}
+	for _, r := range s {
+		switch {
+		case r == '\\':
+			return &FieldError{field, "a backslash"}
+		case r == utf8.RuneError:
+			return &FieldError{field, "a character that was not readable, U+FFFD"}
+		case unicode.IsControl(r):
+			return &FieldError{field, fmt.Sprintf("a control character, %U", r)}
+		}
+	}
+	return checkEnds(field, s)
+}
+
+func checkEnds(field, s string) error {
+	if s[0] > ' ' && s[0] < utf8.RuneSelf && s[0] != '.' && s[len(s)-1] > ' ' && s[len(s)-1] < utf8.RuneSelf {
+		return nil
+	}
+	if s == "." || s == ".." {
+		return &FieldError{field, fmt.Sprintf("%q is not allowed, as it means a folder in a path", s)}
+	}
+	if strings.TrimSpace(s) != s {
+		return &FieldError{field, "white space at an end"}
+	}
+	return nil
+}
+
+func outOfLength(field, s string, most int) error {
+	return &FieldError{field, fmt.Sprintf("length %d not in [1, %d]", len(s), most)}
 }
 
 // CheckName returns a *FieldError for field unless s is 1–64 of
@@ -104,7 +164,7 @@ func CheckEvent(s string) error {
 
 func checkBytes(field, s string, most int, allowed *[256]bool, set string) error {
 	if len(s) == 0 || len(s) > most {
-		return &FieldError{field, fmt.Sprintf("length %d not in [1, %d]", len(s), most)}
+		return outOfLength(field, s, most)
 	}
 	for i := range len(s) {
 		if !allowed[s[i]] {
@@ -131,11 +191,33 @@ func (l TimeLimits) Check(at int64, now time.Time) error {
 	case l.Kept > 0 && l.Kept <= l.MaxAge && at < ms-max(l.Kept-keptMargin, l.Kept/2).Milliseconds():
 		return &FieldError{"ts", fmt.Sprintf("older than the %s that the store keeps", days(l.Kept))}
 	case at < ms-l.MaxAge.Milliseconds():
-		return &FieldError{"ts", fmt.Sprintf("more than %v behind", l.MaxAge)}
+		return &FieldError{"ts", fmt.Sprintf("more than %s behind%s", days(l.MaxAge), hint(at))}
 	case at > ms+l.MaxAhead.Milliseconds():
-		return &FieldError{"ts", fmt.Sprintf("more than %v ahead", l.MaxAhead)}
+		return &FieldError{"ts", fmt.Sprintf("more than %s ahead%s", days(l.MaxAhead), hint(at))}
 	}
 	return nil
+}
+
+func hint(at int64) string {
+	if unit := UnitOf(at); unit != "ms" {
+		return fmt.Sprintf(": %d looks like %s since 1970; send ms", at, unit)
+	}
+	return ""
+}
+
+// UnitOf returns the unit in which a count since 1970 lies in the years 2000 to 2099:
+// "s", "µs", "ns", or else "ms".
+func UnitOf(at int64) string {
+	const from, to = 946_684_800_000, 4_102_444_800_000 // 2000 and 2100, ms
+	switch {
+	case at >= from/1e3 && at < to/1e3:
+		return "s"
+	case at >= from*1e3 && at < to*1e3:
+		return "µs"
+	case at >= from*1e6 && at < to*1e6:
+		return "ns"
+	}
+	return "ms"
 }
 
 // days writes a duration as people say how long something is kept.
@@ -146,6 +228,8 @@ func days(d time.Duration) string {
 		return fmt.Sprintf("%d d", d/day)
 	case d >= time.Hour && d%time.Hour == 0:
 		return fmt.Sprintf("%d h", d/time.Hour)
+	case d >= time.Minute && d%time.Minute == 0:
+		return fmt.Sprintf("%d min", d/time.Minute)
 	}
 	return d.Round(time.Second).String()
 }

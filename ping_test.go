@@ -156,6 +156,31 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
+func TestCheckID(t *testing.T) {
+	for _, tt := range []struct{ id, want string }{
+		{"r", ""},
+		{"ana@example.org", ""},
+		{"a b", ""}, {"+49 170/123|x", ""}, {"{8e9a}", ""}, {"a,b=c", ""}, {`"a'b"`, ""}, {"<&>", ""}, {"a~", ""},
+		{"Zoë", ""}, {"李小龍", ""}, {"🚕", ""}, {"\u200fעברית", ""}, {"...", ""}, {".a", ""}, {"a.", ""},
+		{strings.Repeat("r", MaxID), ""},
+		{strings.Repeat("é", MaxID/2), ""},
+		{"", "rider_id: length 0 not in [1, 128]"},
+		{strings.Repeat("r", MaxID+1), "rider_id: length 129 not in [1, 128]"},
+		{strings.Repeat("é", MaxID/2+1), "rider_id: length 130 not in [1, 128]"},
+		{".", `rider_id: "." is not allowed, as it means a folder in a path`},
+		{"..", `rider_id: ".." is not allowed, as it means a folder in a path`},
+		{" a", "rider_id: white space at an end"}, {"a ", "rider_id: white space at an end"}, {" ", "rider_id: white space at an end"},
+		{"é\u00a0", "rider_id: white space at an end"},
+		{`a\b`, "rider_id: a backslash"}, {`é\`, "rider_id: a backslash"},
+		{"a\n", "rider_id: a control character, U+000A"}, {"a\x00b", "rider_id: a control character, U+0000"},
+		{"a\x7f", "rider_id: a control character, U+007F"}, {"é\u0085x", "rider_id: a control character, U+0085"},
+		{"\xff", "rider_id: not UTF-8"}, {"a\xc3", "rider_id: not UTF-8"},
+		{"a\ufffd", "rider_id: a character that was not readable, U+FFFD"},
+	} {
+		t.Run(tt.id, func(t *testing.T) { checkField(t, CheckID("rider_id", tt.id), tt.want) })
+	}
+}
+
 func TestCheckEvent(t *testing.T) {
 	const set = "event: characters other than a-z 0-9 _"
 	for _, tt := range []struct{ event, want string }{
@@ -173,7 +198,7 @@ func TestCheckEvent(t *testing.T) {
 func TestTimeLimits(t *testing.T) {
 	now := time.UnixMilli(1_760_000_000_123).Add(999 * time.Microsecond)
 	lim := TimeLimits{MaxAge: time.Hour, MaxAhead: 2 * time.Minute}
-	const behind, ahead = "ts: more than 1h0m0s behind", "ts: more than 2m0s ahead"
+	const behind, ahead = "ts: more than 1 h behind", "ts: more than 2 min ahead"
 	for _, tt := range []struct {
 		name string
 		off  int64 // ms from now
@@ -190,6 +215,22 @@ func TestTimeLimits(t *testing.T) {
 	checkField(t, lim.Check(math.MinInt64, now), behind)
 	checkField(t, lim.Check(math.MaxInt64, now), ahead)
 	checkField(t, TimeLimits{}.Check(now.UnixMilli(), now), "")
+}
+
+// Seconds, µs and ns are told for what they are.
+func TestTimeLimitsNameTheUnit(t *testing.T) {
+	now := time.UnixMilli(1_795_814_330_426)
+	lim := TimeLimits{MaxAge: 720 * time.Hour, MaxAhead: 2 * time.Minute}
+	for at, want := range map[int64]string{
+		1_795_814_330:             "ts: more than 30 d behind: 1795814330 looks like s since 1970; send ms",
+		1_795_814_330_426_123:     "ts: more than 2 min ahead: 1795814330426123 looks like µs since 1970; send ms",
+		1_795_814_330_426_123_456: "ts: more than 2 min ahead: 1795814330426123456 looks like ns since 1970; send ms",
+		0:                         "ts: more than 30 d behind",
+		253_402_300_799_000:       "ts: more than 2 min ahead", // the year 9999
+		946_684_799_999:           "ts: more than 30 d behind", // the last ms of 1999
+	} {
+		checkField(t, lim.Check(at, now), want)
+	}
 }
 
 func TestFix(t *testing.T) {
@@ -211,7 +252,7 @@ func TestFix(t *testing.T) {
 // minute for the way there, and the error says so.
 func TestTimeLimitsOfTheStore(t *testing.T) {
 	now := time.Now()
-	for kept, says := range map[time.Duration]string{7 * 24 * time.Hour: "the 7 d that", 36 * time.Hour: "the 36 h that", 90 * time.Minute: "the 1h30m0s that"} {
+	for kept, says := range map[time.Duration]string{7 * 24 * time.Hour: "the 7 d that", 36 * time.Hour: "the 36 h that", 90 * time.Minute: "the 90 min that"} {
 		lim := TimeLimits{MaxAge: 720 * time.Hour, MaxAhead: time.Minute, Kept: kept}
 		if err := lim.Check(now.Add(2*time.Minute-kept).UnixMilli(), now); err != nil {
 			t.Errorf("kept for %v: %v", kept, err)
@@ -221,7 +262,7 @@ func TestTimeLimitsOfTheStore(t *testing.T) {
 		}
 	}
 	lim := TimeLimits{MaxAge: time.Hour, MaxAhead: time.Minute, Kept: 2 * time.Hour}
-	if err := lim.Check(now.Add(-61*time.Minute).UnixMilli(), now); err == nil || !strings.Contains(err.Error(), "more than 1h0m0s behind") {
+	if err := lim.Check(now.Add(-61*time.Minute).UnixMilli(), now); err == nil || !strings.Contains(err.Error(), "more than 1 h behind") {
 		t.Errorf("kept for longer than --max-age: %v", err)
 	}
 }

@@ -53,7 +53,7 @@ func (f *Filter) PrefetchFunc(n int, ping func(i int) *pingline.Ping) {
 	}
 	for _, i := range a.tracks[:a.n] {
 		t := f.tracks.at(i) // something of each of its cache lines
-		touched += math.Float32bits(t.poly.Below[0]) + uint32(t.fix.At) + t.points[0].since + t.points[5].since + t.hash
+		touched += math.Float32bits(t.poly.below[0]) + uint32(t.fix.At) + t.points[0].since + t.points[5].since + t.hash
 		touched += uint32(len(f.names.at(i).key)) + f.order.at(i).newer
 	}
 	for _, i := range a.tracks[:a.n] {
@@ -67,6 +67,16 @@ func (f *Filter) PrefetchFunc(n int, ping func(i int) *pingline.Ping) {
 		}
 	}
 	a.touched += touched
+}
+
+// guess returns a track of that hash, 0 if there is none.
+func (x index) guess(hash uint32) uint32 {
+	mask := uint32(len(x) - 1)
+	for at := hash & mask; ; at = (at + 1) & mask {
+		if slot := x[at]; slot == 0 || uint32(slot>>32) == hash {
+			return uint32(slot)
+		}
+	}
 }
 
 // find returns the track of p; if it is not known, 0 and the hash of its name.

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"pingline"
-	"pingline/dedupe/plane"
 )
 
 // A checkpoint is the filter's state in pieces, taken one at a time between
@@ -106,8 +105,8 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 		h[5] = 1
 	}
 	binary.LittleEndian.PutUint64(h[6:], number)
-	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot.said))
-	binary.LittleEndian.PutUint64(h[22:], uint64(f.torn.said))
+	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot))
+	binary.LittleEndian.PutUint64(h[22:], uint64(f.torn))
 	binary.LittleEndian.PutUint64(h[30:], f.order.stamp)
 	binary.LittleEndian.PutUint32(h[38:], uint32(f.order.once.n))
 	binary.LittleEndian.PutUint32(h[42:], uint32(f.order.often.n))
@@ -148,7 +147,7 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	dst = append(dst, flags)
 	dst = binary.LittleEndian.AppendUint64(dst, f.order.at(i).stamp)
 	dst = append(binary.LittleEndian.AppendUint32(dst, t.skipped), t.pace)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(f.savedBase(t)))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(t.base))
 	dst = appendPoints(dst, t.points[:t.n])
 	dst = f.blocks.appendChain(dst, t.top)
 	dst = f.blocks.appendChain(dst, t.marks)
@@ -204,21 +203,21 @@ func appendPoints(dst []byte, points []point) []byte {
 	return dst
 }
 
-func appendSpot(dst []byte, s plane.Spot) []byte {
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.At))
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(s.Lat))
-	return binary.LittleEndian.AppendUint32(dst, uint32(s.Lon))
+func appendSpot(dst []byte, s spot) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.at))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(s.lat))
+	return binary.LittleEndian.AppendUint32(dst, uint32(s.lon))
 }
 
 func appendLine(dst []byte, l *line) []byte {
-	dst = appendSpot(append(dst, oneIf(l.crowded)), plane.SpotOf(&l.fix))
+	dst = appendSpot(append(dst, oneIf(l.crowded)), spotOf(&l.fix))
 	for _, v := range l.fix.Numbers() {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 	}
 	dst = append(dst, byte(l.fix.Known))
 	dst = binary.LittleEndian.AppendUint64(dst, l.cell)
 	dst = binary.LittleEndian.AppendUint16(dst, l.subKey)
-	for _, side := range [...]*[plane.Directions]float32{&l.poly.Below, &l.poly.Above} {
+	for _, side := range [...]*[directions]float32{&l.poly.below, &l.poly.above} {
 		for _, v := range side {
 			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 		}
@@ -310,9 +309,7 @@ func (f *Filter) Load(piece []byte) error {
 	if piece[0] >= 6 {
 		torn = int64(d.u64())
 	}
-	f.forgot.raise(forgot, forgot)
-	f.torn.raise(torn, torn)
-	f.latest = max(f.latest, forgot, torn)
+	f.forgot, f.torn = max(f.forgot, forgot), max(f.torn, torn)
 	if stamp := d.u64(); n == 0 {
 		f.order.stamp = stamp
 	}
@@ -370,13 +367,13 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	if t.n > 0 {
 		t.open(t.last())
 	} else if version < 6 {
-		t.base = f.forgot.said
+		t.base = f.forgot
 		d.bad = d.bad || !t.broken
 	}
 	d.bad = d.bad || t.n == 0 && (t.top != 0 || !t.broken && flags&(flagHolds|flagBacklog) != 0) || !f.blocks.inOrder(&t.recent)
 	if flags&flagHolds != 0 {
 		f.loadLine(d, i, &t.line, version)
-		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().At
+		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().at
 	}
 	if flags&flagBacklog != 0 {
 		f.loadBacklog(d, i, version)
@@ -398,7 +395,7 @@ func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
 	}
 	anchor, _ := s.ends()
 	if s.crowded {
-		s.frame = plane.FrameAt(anchor.Lat)
+		s.frame = frameAt(anchor.lat)
 	}
 	d.bad = d.bad || s.start != s.end && !s.covers(s.fix.At) || s.crowded && anchor == longAgo
 	d.bad = d.bad || s.start == longAgo && (s.crowded && !s.toEnd) || !(s.eps >= noLine && s.eps <= maxBound) || s.pace > 64 || t.pace > 64
@@ -434,20 +431,20 @@ func (f *Filter) loadChain(d *decoder, i uint32, top *uint32, marks bool) {
 func (f *Filter) loadLine(d *decoder, i uint32, l *line, version byte) {
 	l.crowded = d.u8() == 1
 	s := d.spot()
-	l.fix = pingline.Fix{At: s.At, LatE7: s.Lat, LonE7: s.Lon}
+	l.fix = pingline.Fix{At: s.at, LatE7: s.lat, LonE7: s.lon}
 	numbers := l.fix.Numbers()
 	for i := range numbers {
 		numbers[i] = d.f32()
 	}
 	l.fix.Known = pingline.Known(d.u8())
 	l.cell, l.subKey = d.u64(), d.u16()
-	for _, side := range [...]*[plane.Directions]float32{&l.poly.Below, &l.poly.Above} {
+	for _, side := range [...]*[directions]float32{&l.poly.below, &l.poly.above} {
 		for k := range side {
 			side[k] = d.f32()
 		}
 	}
 	if version < 4 {
-		l.poly.Narrow(plane.Vec{}, noLine, 1)
+		l.poly.narrow(vec{}, noLine, 1)
 	}
 	l.holds = true
 	f.holding++

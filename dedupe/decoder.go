@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"pingline"
-	"pingline/dedupe/plane"
 )
 
 // decoder takes values off the front of b; once bad, it gives zeros.
@@ -30,15 +29,15 @@ func (d *decoder) u32() uint32  { return binary.LittleEndian.Uint32(d.take(4)) }
 func (d *decoder) u64() uint64  { return binary.LittleEndian.Uint64(d.take(8)) }
 func (d *decoder) f32() float32 { return math.Float32frombits(d.u32()) }
 
-// name returns "" or a name without the bytes a name cannot have.
+// name returns "" or an id.
 func (d *decoder) name() string {
 	s := string(d.take(int(d.u8())))
-	d.bad = d.bad || s != "" && pingline.CheckName("name", s) != nil
+	d.bad = d.bad || s != "" && pingline.CheckID("name", s) != nil
 	return s
 }
 
-func (d *decoder) spot() plane.Spot {
-	return plane.Spot{At: int64(d.u64()), Lat: int32(d.u32()), Lon: int32(d.u32())}
+func (d *decoder) spot() spot {
+	return spot{int64(d.u64()), int32(d.u32()), int32(d.u32())}
 }
 
 // points fills dst from its start and returns how many it took.

@@ -18,12 +18,12 @@ func (f *Filter) Bytes() int64 {
 // longest names, a backlog for an eighth of them, and RecentBytes.
 func MaxBytes(cfg Config) int64 {
 	const (
-		longest = 3*pingline.MaxName + 1 // rider and device, and rider once more
-		slot    = 8 * 8 / 3              // an index is at least three eighths full
+		longest = 3*pingline.MaxID + 1 // rider and device, and rider once more
+		slot    = 8 * 8 / 3            // an index is at least three eighths full
 		freed   = 2 * 4
 	)
-	track := int64(unsafe.Sizeof(track{})+unsafe.Sizeof(name{})+unsafe.Sizeof(ordered{})) + slot + freed + deviceBytes + longest + pingline.MaxName
-	back := int64(unsafe.Sizeof(backlog{})) + pingline.MaxName
+	track := int64(unsafe.Sizeof(track{})+unsafe.Sizeof(name{})+unsafe.Sizeof(ordered{})) + slot + freed + deviceBytes + longest + pingline.MaxID
+	back := int64(unsafe.Sizeof(backlog{})) + pingline.MaxID
 	return int64(cfg.MaxRiders)*(track+back/8) + int64(cfg.RecentBytes) + 1<<20
 }
 

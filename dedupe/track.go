@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"pingline"
-	"pingline/dedupe/plane"
 )
 
 // hold is what the filter notes of a held ping besides what is logged.
@@ -18,29 +17,29 @@ type hold struct {
 // line is the open end of a track: from a vertex to the held ping, if any. The
 // chord to it passes every ping dropped between within that ping's bound.
 type line struct {
-	poly    plane.Polygon
+	poly    polygon
 	fix     pingline.Fix // held
 	cell    uint64
 	token   uint64
 	since   uint32
 	subKey  uint16
 	holds   bool
-	crowded bool        // a ping was dropped since the vertex
-	frame   plane.Frame // around the vertex
+	crowded bool  // a ping was dropped since the vertex
+	frame   frame // around the vertex
 }
 
 // open starts a line at vertex v.
-func (l *line) open(v plane.Spot) {
-	l.poly, l.frame, l.crowded = plane.Open, plane.FrameAt(v.Lat), false
+func (l *line) open(v spot) {
+	l.poly, l.frame, l.crowded = openPolygon, frameAt(v.lat), false
 }
 
 // passes reports whether the chord from the line's vertex to s passes all that
 // was dropped.
-func (l *line) passes(vertex, s plane.Spot) bool { return l.poly.Contains(l.frame.Velocity(vertex, s)) }
+func (l *line) passes(vertex, s spot) bool { return l.poly.contains(l.frame.velocity(vertex, s)) }
 
 // narrow makes every later chord pass s.
-func (l *line) narrow(vertex, s plane.Spot, eps float64) {
-	l.poly.Narrow(l.frame.Velocity(vertex, s), eps, s.At-vertex.At)
+func (l *line) narrow(vertex, s spot, eps float64) {
+	l.poly.narrow(l.frame.velocity(vertex, s), eps, s.at-vertex.at)
 }
 
 // track is the state of one rider's device. It has no pointers.
@@ -71,7 +70,7 @@ func (t *track) newest() int64 {
 	case t.holds:
 		return t.fix.At
 	case t.n > 0:
-		return t.last().At
+		return t.last().at
 	}
 	return math.MinInt64
 }
@@ -108,7 +107,10 @@ func (f *Filter) hash(rider, device string) uint32 {
 	return uint32(h >> 32)
 }
 
-// lookup returns the track of that name, 0 if it is not known.
+// index finds a track by the hash of its name. It is a table of hash and track
+// number (0 if free) with linear probing.
+type index []uint64
+
 func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
 	if len(f.index) == 0 {
 		return 0
@@ -122,6 +124,48 @@ func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
 			return uint32(slot)
 		}
 	}
+}
+
+func (x index) put(hash, i uint32) {
+	mask := uint32(len(x) - 1)
+	at := hash & mask
+	for x[at] != 0 {
+		at = (at + 1) & mask
+	}
+	x[at] = uint64(hash)<<32 | uint64(i)
+}
+
+// remove takes track i out and moves those behind it up, so that no probe ends
+// too early.
+func (x index) remove(hash, i uint32) {
+	mask := uint32(len(x) - 1)
+	at := hash & mask
+	for uint32(x[at]) != i {
+		at = (at + 1) & mask
+	}
+	for to := (at + 1) & mask; x[to] != 0; to = (to + 1) & mask {
+		home := uint32(x[to]>>32) & mask
+		if (to-home)&mask >= (to-at)&mask {
+			x[at] = x[to]
+			at = to
+		}
+	}
+	x[at] = 0
+}
+
+// floor returns what the first vertex of a lineless track must be later than, ms:
+// what may have been forgotten of the track when it was made, or what was lost since.
+// What is forgotten of others in the meantime does not matter, or whoever is new
+// while many riders come and go would be late for as long as they do.
+func (f *Filter) floor(t *track) int64 {
+	floor := int64(math.MinInt64)
+	if t.n == 0 {
+		floor = t.base
+	}
+	if t.broken {
+		floor = max(floor, f.torn)
+	}
+	return f.past(floor)
 }
 
 // create returns a new track without vertices; once tells that its first ping is
@@ -169,7 +213,7 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 func (f *Filter) forget(i uint32) {
 	t := f.tracks.at(i)
 	if t.n > 0 {
-		f.forgetTo(t.last().At)
+		f.Forgot(f.past(t.last().at))
 	}
 	f.drop(i)
 }

@@ -23,7 +23,7 @@ func TestFlushBesideFullCommits(t *testing.T) {
 	s.queue.MaxBytes = 256 << 20
 	s.stop()
 	s.start()
-	long := strings.Repeat("x", pingline.MaxName-6)
+	long := strings.Repeat("x", pingline.MaxID-6)
 	var pings []pingline.Ping
 	for i := range 3 * flushPings {
 		for _, p := range job(fmt.Sprint(long, i), time.Now().UnixMilli()-2000, 2).Pings {

@@ -390,9 +390,10 @@ func sizeOf(e *pingline.Entry) (int, error) {
 // maxLogged bounds the bytes that judging p can add to a commit: itself, what
 // is held in the two states of its track, or a ping of a track it displaces.
 func maxLogged(p *pingline.Ping) int {
-	const fixed = pingline.MaxEntrySize - 3*pingline.MaxName - pingline.MaxEvent
+	const fixed = pingline.MaxEntrySize - 3*pingline.MaxID - pingline.MaxEvent
 	names := len(p.Rider) + len(p.Device)
-	return 3*(fixed+names) + len(p.Trip) + len(p.Event) + 2*pingline.MaxName
+	held, displaced := 2*(fixed+names+pingline.MaxID), fixed+3*pingline.MaxID
+	return fixed + names + len(p.Trip) + len(p.Event) + max(held, displaced)
 }
 
 // idleEvery is how often held pings are looked at, and how far a checkpoint may

@@ -281,10 +281,10 @@ func TestPingsAreValid(t *testing.T) {
 
 func checkPing(p *pingline.Ping) error {
 	var fix pingline.Fix
-	errs := []error{pingline.CheckName("rider_id", p.Rider), fix.SetPosition(p.Lat(), p.Lon())}
+	errs := []error{pingline.CheckID("rider_id", p.Rider), fix.SetPosition(p.Lat(), p.Lon())}
 	for field, name := range map[string]string{"device_id": p.Device, "trip_id": p.Trip} {
 		if name != "" {
-			errs = append(errs, pingline.CheckName(field, name))
+			errs = append(errs, pingline.CheckID(field, name))
 		}
 	}
 	if p.Event != "" {

@@ -289,7 +289,7 @@ func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
 func TestLineOfTheLongestEntryFits(t *testing.T) {
 	long := func(n int) string { return fmt.Sprintf("%0*d", n, 0) }
 	e := pingline.Entry{Verdict: pingline.Accepted, Cell: 1<<64 - 1, Late: true, Skipped: 1<<32 - 1}
-	e.Rider, e.Device, e.Trip, e.Event = long(pingline.MaxName), long(pingline.MaxName), long(pingline.MaxName), long(pingline.MaxEvent)
+	e.Rider, e.Device, e.Trip, e.Event = long(pingline.MaxID), long(pingline.MaxID), long(pingline.MaxID), long(pingline.MaxEvent)
 	e.Fix = pingline.Fix{At: -1 << 63, LatE7: -899_999_999, LonE7: -1_799_999_999, Known: 31,
 		Speed: 1e-45, Heading: 1e-45, Accuracy: 1e-45, Altitude: -1e-45, Battery: 1e-45}
 	if n := len(appendLine(nil, &e)); n > store.MaxRow {

@@ -52,7 +52,7 @@ func (n *names) of(b []byte) string {
 		return s
 	}
 	s := string(b)
-	if len(s) > pingline.MaxName {
+	if len(s) > pingline.MaxID {
 		return s
 	}
 	if len(*n) >= maxNames || *n == nil {
@@ -102,12 +102,12 @@ func (r *row) ping(p *pingline.Ping, n *names) error {
 
 func (r *row) setNames(p *pingline.Ping, n *names) error {
 	p.Rider = n.of(r[rider])
-	if err := pingline.CheckName(rider.String(), p.Rider); err != nil {
+	if err := pingline.CheckID(rider.String(), p.Rider); err != nil {
 		return err
 	}
 	if r[device] != nil {
 		p.Device = n.of(r[device])
-		if err := pingline.CheckName(device.String(), p.Device); err != nil {
+		if err := pingline.CheckID(device.String(), p.Device); err != nil {
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (r *row) setNames(p *pingline.Ping, n *names) error {
 	}
 	if r[trip] != nil {
 		p.Trip = n.of(r[trip])
-		return pingline.CheckName(trip.String(), p.Trip)
+		return pingline.CheckID(trip.String(), p.Trip)
 	}
 	return nil
 }

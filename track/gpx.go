@@ -7,6 +7,8 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"pingline"
 )
@@ -154,21 +156,27 @@ func gpxField(name string) field {
 	return unknown
 }
 
-// nameOf returns s as a name that a rider may have: runs of other characters
-// become a hyphen. It is empty if nothing is left.
+// nameOf returns s as an id that is easily typed: runs of what is neither a letter
+// nor a digit nor one of ._:@- become a hyphen. It is empty if nothing is left.
 func nameOf(s string) string {
 	var b []byte
-	for i := 0; i < len(s) && len(b) < pingline.MaxName; i++ {
-		c := s[i : i+1]
-		if pingline.CheckName("", c) != nil {
-			c = "-"
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("._:@-", r) {
+			r = '-'
 		}
-		if c == "-" && (len(b) == 0 || b[len(b)-1] == '-') {
+		if r == '-' && (len(b) == 0 || b[len(b)-1] == '-') {
 			continue
 		}
-		b = append(b, c...)
+		if len(b)+utf8.RuneLen(r) > pingline.MaxID {
+			break
+		}
+		b = utf8.AppendRune(b, r)
 	}
-	return strings.TrimRight(string(b), "-")
+	name := strings.TrimRight(string(b), "-")
+	if pingline.CheckID("", name) != nil {
+		return ""
+	}
+	return name
 }
 
 // tokenReader ends a token that is too long to be one of a GPX file.

@@ -33,9 +33,9 @@ const gpxSample = `<?xml version="1.0" encoding="UTF-8"?>
 
 func TestReadGPX(t *testing.T) {
 	want := []pingline.Ping{
-		newPing(t, "Morning-ride:-lesund-Molde", 1255804646000, 47.644548, -122.326897, map[pingline.Known]float64{pingline.HasAltitude: 4.46}),
-		newPing(t, "Morning-ride:-lesund-Molde", 1255797451500, 47.6445481, -122.3268971, map[pingline.Known]float64{pingline.HasSpeed: 7.25, pingline.HasHeading: 91.5}),
-		newPing(t, "Morning-ride:-lesund-Molde", 1255806000000, 47.5, -122.5, map[pingline.Known]float64{pingline.HasSpeed: 3}),
+		newPing(t, "Morning-ride:-Ålesund-Molde", 1255804646000, 47.644548, -122.326897, map[pingline.Known]float64{pingline.HasAltitude: 4.46}),
+		newPing(t, "Morning-ride:-Ålesund-Molde", 1255797451500, 47.6445481, -122.3268971, map[pingline.Known]float64{pingline.HasSpeed: 7.25, pingline.HasHeading: 91.5}),
+		newPing(t, "Morning-ride:-Ålesund-Molde", 1255806000000, 47.5, -122.5, map[pingline.Known]float64{pingline.HasSpeed: 3}),
 		newPing(t, "2009-10-17-day", -315619200000, 1, 1, map[pingline.Known]float64{pingline.HasSpeed: 2, pingline.HasHeading: 10, pingline.HasAccuracy: 4.5}),
 	}
 	got, raws, errs := readAll(t, "some/where/2009-10-17 (day).gpx", gpxSample)
@@ -89,9 +89,12 @@ func TestNamesOfTracks(t *testing.T) {
 	for name, want := range map[string]string{
 		"Rider-7":                  "Rider-7",
 		" a  b ":                   "a-b",
-		"日本":                       "file",
+		"日本 2":                     "日本-2",
+		"🚕":                        "file",
+		"..":                       "file",
+		strings.Repeat("é", 70):    strings.Repeat("é", 64),
 		"":                         "file",
-		strings.Repeat("r", 70):    strings.Repeat("r", 64),
+		strings.Repeat("r", 140):   strings.Repeat("r", 128),
 		"me@example.com 10:00.gpx": "me@example.com-10:00.gpx",
 		"a<!-- b -->c":             "ac",
 		"<![CDATA[x & y]]>":        "x-y",

@@ -77,8 +77,8 @@ func (d *Draft) SetNumber(f Field, v float64) {
 	d.given |= 1 << f
 }
 
-// SetName sets Rider, Device, Event or Trip. An empty name is one that is set, and
-// will be rejected.
+// SetName sets Rider, Device, Event or Trip. An empty name of the last three is as if
+// it were missing.
 func (d *Draft) SetName(f Field, s string) {
 	d.name[f] = s
 	d.given |= 1 << f

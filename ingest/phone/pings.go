@@ -135,7 +135,7 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 		return &pingline.FieldError{Field: Field(bits.TrailingZeros16(missing)).String(), Reason: "missing"}
 	}
 	ping.Rider, ping.At = d.name[Rider], d.at
-	if err := pingline.CheckName(Rider.String(), ping.Rider); err != nil {
+	if err := pingline.CheckID(Rider.String(), ping.Rider); err != nil {
 		return err
 	}
 	times := p.limits.Times
@@ -161,22 +161,25 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 	return nil
 }
 
+// checkNames sets the optional names. One that is empty is absent.
 func (d *Draft) checkNames(ping *pingline.Ping) error {
-	if d.given&(1<<Device) != 0 {
-		ping.Device = d.name[Device]
-		if err := pingline.CheckName(Device.String(), ping.Device); err != nil {
+	if s := d.name[Device]; d.given&(1<<Device) != 0 && s != "" {
+		if err := pingline.CheckID(Device.String(), s); err != nil {
 			return err
 		}
+		ping.Device = s
 	}
-	if d.given&(1<<Event) != 0 {
-		ping.Event = d.name[Event]
-		if err := pingline.CheckEvent(ping.Event); err != nil {
+	if s := d.name[Event]; d.given&(1<<Event) != 0 && s != "" {
+		if err := pingline.CheckEvent(s); err != nil {
 			return err
 		}
+		ping.Event = s
 	}
-	if d.given&(1<<Trip) != 0 {
-		ping.Trip = d.name[Trip]
-		return pingline.CheckName(Trip.String(), ping.Trip)
+	if s := d.name[Trip]; d.given&(1<<Trip) != 0 && s != "" {
+		if err := pingline.CheckID(Trip.String(), s); err != nil {
+			return err
+		}
+		ping.Trip = s
 	}
 	return nil
 }

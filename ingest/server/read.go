@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -198,7 +199,7 @@ func (s *reads) trackQuery(c *fiber.Ctx, now time.Time) (q store.Query, err erro
 	}
 	if v := c.Query("device"); v != "" {
 		q.Device = strings.Clone(v)
-		if err := pingline.CheckName("device", q.Device); err != nil {
+		if err := pingline.CheckID("device", q.Device); err != nil {
 			return q, &reasonError{errBadQuery, err.Error()}
 		}
 	}
@@ -207,8 +208,13 @@ func (s *reads) trackQuery(c *fiber.Ctx, now time.Time) (q store.Query, err erro
 
 // riderOf returns the rider in the path.
 func riderOf(c *fiber.Ctx) (string, error) {
-	rider := strings.Clone(c.Params("id"))
-	if err := pingline.CheckName("rider_id", rider); err != nil {
+	raw := c.Params("id")
+	rider, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", badQuery("rider_id", "%q is not percent-encoded", raw)
+	}
+	rider = strings.Clone(rider)
+	if err := pingline.CheckID("rider_id", rider); err != nil {
 		return "", &reasonError{errBadQuery, err.Error()}
 	}
 	return rider, nil
@@ -228,6 +234,9 @@ func timeParam(c *fiber.Ctx, name string, at, nano *int64) error {
 			return badQuery(name, "%q is neither ms since 1970 nor RFC 3339", v)
 		}
 		ms, ns = t.UnixMilli(), 0
+	}
+	if unit := pingline.UnitOf(ms); unit != "ms" {
+		return badQuery(name, "%d looks like %s since 1970; send ms", ms, unit)
 	}
 	const most = math.MaxInt64 / 1_000_000 // what InfluxDB can tell apart
 	if ms < -most || ms > most {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -303,6 +304,33 @@ func TestTrackPages(t *testing.T) {
 	}
 }
 
+// An id in a path is decoded once, whatever it says.
+func TestIDsInPaths(t *testing.T) {
+	_, s, base := readServer(t)
+	at := time.Now().UnixMilli()
+	for _, id := range []string{"ana@example.org", "a b", "+49 170/1|{x}", "Zoë", "李小龍", "🚕", "100%", "a%20b", "a%2Fb", "...", "?q=1&r", "#c", `"'`, "a;b,c=d", "r/track"} {
+		body, err := json.Marshal([]map[string]any{{"rider_id": id, "device_id": id, "ts": at, "lat": 48.1, "lon": 11.5}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := send(t, http.MethodPost, base+"/v1/pings", body); a.status != http.StatusOK || !strings.Contains(a.body, `"accepted":1`) {
+			t.Errorf("%q: %d %s", id, a.status, a.body)
+		}
+		s.carry(s.log.Last() + 1)
+		for _, path := range []string{"", "/track?device=" + url.QueryEscape(id)} {
+			got, status := get[struct {
+				RiderID string `json:"rider_id"`
+				Pings   []struct {
+					Device string `json:"device_id"`
+				}
+			}](t, base+"/v1/riders/"+url.PathEscape(id)+path)
+			if status != http.StatusOK || got.RiderID != id || len(got.Pings) != 1 || got.Pings[0].Device != id {
+				t.Errorf("%q%s: %d %+v", id, path, status, got)
+			}
+		}
+	}
+}
+
 func TestReadsRefuse(t *testing.T) {
 	log := testLog(t, queue.Config{})
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log})
@@ -316,22 +344,26 @@ func TestReadsRefuse(t *testing.T) {
 	}
 	s, url := testServer(t, Config{Writer: w, Reader: r})
 	for path, want := range map[string]string{
-		"riders/r%20x":                        "rider_id: characters other than",
-		"riders/" + strings.Repeat("r", 65):   "rider_id: length 65 not in [1, 64]",
-		"riders/r/track?from=yesterday":       `from: "yesterday" is neither ms since 1970 nor RFC 3339`,
-		"riders/r/track?to=99999999999999":    "to: 99999999999999 is not in",
-		"riders/r/track?from=5&to=4":          "from: 5 is after to, 4",
-		"riders/r/track?from=0&to=2678400001": "from: 0 is more than 744h0m0s before to, 2678400001",
-		"riders/r/track?limit=0":              `limit: "0" is not a number in [1, 10000]`,
-		"riders/r/track?limit=10001":          `limit: "10001" is not a number in`,
-		"riders/r/track?device=a%20b":         "device: characters other than",
-		"cells":                               `bbox: "" is not of the form`,
-		"cells?bbox=1,2,3":                    "bbox: ",
-		"cells?bbox=1,2,3,x":                  `bbox: "x" is not a number`,
-		"cells?bbox=1,5,3,4":                  "bbox: south 5 is north of north 4",
-		"cells?bbox=1,2,3,4&res=16":           `res: "16" is not a number in [0, 15]`,
-		"cells?bbox=1,2,3,4&res=3":            "res: 3 is not kept",
-		"cells?bbox=1,2,3,4":                  "bbox: holds more than 10000 cells",
+		"riders/r%20":                                        "rider_id: white space at an end",
+		"riders/r%5Cx":                                       "rider_id: a backslash",
+		"riders/%FF":                                         "rider_id: not UTF-8",
+		"riders/" + strings.Repeat("r", 129):                 "rider_id: length 129 not in [1, 128]",
+		"riders/r/track?from=1795814330":                     "from: 1795814330 looks like s since 1970; send ms",
+		"riders/r/track?to=1795814330426123":                 "to: 1795814330426123 looks like µs since 1970; send ms",
+		"riders/r/track?from=yesterday":                      `from: "yesterday" is neither ms since 1970 nor RFC 3339`,
+		"riders/r/track?to=99999999999999":                   "to: 99999999999999 is not in",
+		"riders/r/track?from=5&to=4":                         "from: 5 is after to, 4",
+		"riders/r/track?from=1700000000000&to=1702678400001": "from: 1700000000000 is more than 744h0m0s before to, 1702678400001",
+		"riders/r/track?limit=0":                             `limit: "0" is not a number in [1, 10000]`,
+		"riders/r/track?limit=10001":                         `limit: "10001" is not a number in`,
+		"riders/r/track?device=a%20":                         "device: white space at an end",
+		"cells":                                              `bbox: "" is not of the form`,
+		"cells?bbox=1,2,3":                                   "bbox: ",
+		"cells?bbox=1,2,3,x":                                 `bbox: "x" is not a number`,
+		"cells?bbox=1,5,3,4":                                 "bbox: south 5 is north of north 4",
+		"cells?bbox=1,2,3,4&res=16":                          `res: "16" is not a number in [0, 15]`,
+		"cells?bbox=1,2,3,4&res=3":                           "res: 3 is not kept",
+		"cells?bbox=1,2,3,4":                                 "bbox: holds more than 10000 cells",
 	} {
 		a, status := get[struct{ Error string }](t, url+"/v1/"+path)
 		if status != http.StatusBadRequest || !strings.Contains(a.Error, want) {

@@ -125,12 +125,12 @@ func TestFormsAndEncodings(t *testing.T) {
 func TestAnswerOfAMixedRequest(t *testing.T) {
 	_, url := testServer(t, Config{})
 	first := onePing("r-1", 9)
-	body := "[" + first + "," + `{"rider_id":"r-1","ts":1,"lat":1,"lon":2}` + "," + first + "," + onePing("r 1", 3) + "]"
+	body := "[" + first + "," + `{"rider_id":"r-1","ts":1,"lat":1,"lon":2}` + "," + first + "," + onePing("r 1 ", 3) + "]"
 	a := send(t, "POST", url+"/v1/pings?verdicts=1", []byte(body))
 	want := `{"accepted":1,"held":0,"redundant":0,"duplicate":1,"shed":0,"rejected":2,"max_error":10,"accuracy_cap":50,` +
 		`"verdicts":["accepted","rejected","duplicate","rejected"],"errors":[` +
-		`{"index":1,"field":"ts","error":"more than 720h0m0s behind"},` +
-		`{"index":3,"field":"rider_id","error":"characters other than A-Z a-z 0-9 . _ : @ -"}]}`
+		`{"index":1,"field":"ts","error":"more than 30 d behind"},` +
+		`{"index":3,"field":"rider_id","error":"white space at an end"}]}`
 	if a.status != 200 || a.body != want {
 		t.Errorf("answer %d\n%s\nwant 200\n%s", a.status, a.body, want)
 	}

@@ -224,15 +224,15 @@ func setNumber(f *pingline.Fix, key string, v float64) bool {
 
 // checkNames returns an error if a ping has a name that the log cannot hold.
 func checkNames(e *pingline.Entry) error {
-	err := pingline.CheckName("rider_id", e.Rider)
+	err := pingline.CheckID("rider_id", e.Rider)
 	if e.Device != "" {
-		err = errors.Join(err, pingline.CheckName("device_id", e.Device))
+		err = errors.Join(err, pingline.CheckID("device_id", e.Device))
 	}
 	if e.Event != "" {
 		err = errors.Join(err, pingline.CheckEvent(e.Event))
 	}
 	if e.Trip != "" {
-		err = errors.Join(err, pingline.CheckName("trip_id", e.Trip))
+		err = errors.Join(err, pingline.CheckID("trip_id", e.Trip))
 	}
 	return err
 }

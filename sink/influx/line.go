@@ -21,7 +21,7 @@ const Measurement = "location"
 // 999,999, that follows from its position and event: sent or replayed again, it
 // is the same point, and whoever cuts to ms reads the right time. Two of one ms
 // meet with a chance of one in a million. The
-// names of a valid ping need no escaping in this form; it is described in
+// form is described in
 // https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/.
 func AppendLine(dst []byte, e *pingline.Entry) []byte {
 	dst = append(dst, Measurement...)
@@ -30,12 +30,12 @@ func AppendLine(dst []byte, e *pingline.Entry) []byte {
 		dst = strconv.AppendUint(dst, e.Cell, 16)
 	}
 	if e.Device != "" {
-		dst = append(append(dst, ",device="...), e.Device...)
+		dst = appendEscaped(append(dst, ",device="...), e.Device, true)
 	}
 	if e.Late {
 		dst = append(dst, ",late=1"...)
 	}
-	dst = append(append(dst, ",rider="...), e.Rider...)
+	dst = appendEscaped(append(dst, ",rider="...), e.Rider, true)
 	dst = appendE7(append(dst, " lat="...), e.LatE7)
 	dst = appendE7(append(dst, ",lon="...), e.LonE7)
 	for i, v := range e.Numbers() {
@@ -48,7 +48,7 @@ func AppendLine(dst []byte, e *pingline.Entry) []byte {
 		dst = append(append(append(dst, `,event="`...), e.Event...), '"')
 	}
 	if e.Trip != "" {
-		dst = append(append(append(dst, `,trip="`...), e.Trip...), '"')
+		dst = appendQuoted(append(dst, ",trip="...), e.Trip)
 	}
 	if e.Skipped != 0 {
 		dst = append(strconv.AppendUint(append(dst, ",skipped="...), uint64(e.Skipped), 10), 'i')
@@ -84,12 +84,17 @@ func appendField(dst []byte, f *pingline.Field) []byte {
 	case pingline.BoolField:
 		return strconv.AppendBool(dst, f.Bool())
 	}
+	return appendQuoted(dst, f.Text())
+}
+
+// appendQuoted appends a string as the value of a field.
+func appendQuoted(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	for _, c := range []byte(f.Text()) {
-		if c == '"' || c == '\\' {
+	for i := range len(s) {
+		if c := s[i]; c == '"' || c == '\\' {
 			dst = append(dst, '\\')
 		}
-		dst = append(dst, c)
+		dst = append(dst, s[i])
 	}
 	return append(dst, '"')
 }

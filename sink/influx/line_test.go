@@ -187,16 +187,16 @@ func FuzzAppendLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, rider, device, event, trip string, at int64,
 		lat, lon, speed, heading, accuracy, altitude, battery float64, cell uint64, skipped uint32, late, apart bool) {
 		e := pingline.Entry{Ping: pingline.Ping{Rider: rider, Fix: pingline.Fix{At: at}}, Cell: cell, Skipped: skipped, Late: late, Apart: apart, Verdict: pingline.Accepted}
-		if pingline.CheckName("rider_id", rider) != nil || e.SetPosition(lat, lon) != nil {
+		if pingline.CheckID("rider_id", rider) != nil || e.SetPosition(lat, lon) != nil {
 			return
 		}
-		if pingline.CheckName("device_id", device) == nil {
+		if pingline.CheckID("device_id", device) == nil {
 			e.Device = device
 		}
 		if pingline.CheckEvent(event) == nil {
 			e.Event = event
 		}
-		if pingline.CheckName("trip_id", trip) == nil {
+		if pingline.CheckID("trip_id", trip) == nil {
 			e.Trip = trip
 		}
 		for i, v := range []float64{speed, heading, accuracy, altitude, battery} {

@@ -66,7 +66,7 @@ func before(edge int64) func(line []byte) bool {
 // hasField reports whether a line has a field of that name, as far as can be
 // told without reading its strings.
 func hasField(line []byte, name string) bool {
-	_, fields, _ := bytes.Cut(line, []byte(" "))
+	fields := line[fieldsAt(line):]
 	for rest := fields; ; {
 		i := bytes.Index(rest, []byte(name+"="))
 		if i < 0 {
@@ -77,6 +77,17 @@ func hasField(line []byte, name string) bool {
 		}
 		rest = rest[i+1:]
 	}
+}
+
+// fieldsAt returns where the fields of a line begin, behind the first space that is
+// not escaped.
+func fieldsAt(line []byte) int {
+	for i, c := range line {
+		if c == ' ' && i > 0 && line[i-1] != '\\' {
+			return i + 1
+		}
+	}
+	return len(line)
 }
 
 // reason names the cause of a refusal of rows.

@@ -1,27 +1,34 @@
 package native
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"unsafe"
 )
 
-func isNumber(first byte) bool { return first == '-' || first >= '0' && first <= '9' }
+func isNumber(first byte) bool {
+	return first == '-' || first >= '0' && first <= '9' || first == 'N' || first == 'I'
+}
 
 // A decimal is the value of a number: mant × 10^exp, and a bit more if digits
-// other than 0 found no room in mant.
+// other than 0 found no room in mant. One that is special is text: NaN, Infinity or
+// -Infinity.
 type decimal struct {
 	text []byte
 	mant uint64 // 19 digits at most
 	exp  int
 	neg  bool
 	more bool
+
+	special bool
 }
 
 // decimal reads a number into p.last.
 func (p *parser) decimal() bool {
 	b, i := p.b, p.i
 	d := &p.last
+	d.special = false
 	d.neg = b[i] == '-'
 	if d.neg {
 		i++
@@ -29,8 +36,7 @@ func (p *parser) decimal() bool {
 	end, mant, exp, more := digits(b, i, 0)
 	switch {
 	case end == i:
-		p.i = i
-		return p.fail("a digit")
+		return p.notDecimal(i)
 	case end > i+1 && b[i] == '0':
 		p.i = i + 1
 		return p.fail("no digit behind a leading zero")
@@ -58,6 +64,28 @@ func (p *parser) decimal() bool {
 	}
 	d.text, d.mant, d.exp, d.more = b[p.i:end], mant, exp, more
 	p.i = end
+	return true
+}
+
+// notDecimal reads what is no decimal though it began like a number; a sign ends
+// before i.
+func (p *parser) notDecimal(i int) bool {
+	d := &p.last
+	p.i = i
+	switch rest := p.b[i:]; {
+	case bytes.HasPrefix(rest, []byte("Infinity")):
+		p.i += len("Infinity")
+	case !d.neg && bytes.HasPrefix(rest, []byte("NaN")):
+		p.i += len("NaN")
+	case d.neg:
+		return p.fail("a digit")
+	default:
+		return p.fail("a value")
+	}
+	if d.neg {
+		i--
+	}
+	*d = decimal{text: p.b[i:p.i], special: true}
 	return true
 }
 
@@ -100,7 +128,7 @@ func exponent(b []byte, i int) (exp, end int) {
 func (d *decimal) float() float64 {
 	// Both factors are exact in a float64, so their product or quotient is
 	// rounded but once.
-	if d.mant < 1<<53 && !d.more && d.exp >= -22 && d.exp <= 22 {
+	if d.mant < 1<<53 && !d.more && d.exp >= -22 && d.exp <= 22 && !d.special {
 		f := float64(d.mant)
 		if d.exp < 0 {
 			f /= pow10[-d.exp]
@@ -122,17 +150,11 @@ var pow10 = [...]float64{
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 }
 
-// integer returns the value if it is whole, or the end of the range of int64
-// that it lies beyond.
-func (d *decimal) integer() (v int64, whole bool) {
+// integer returns the value without its fraction, or the end of the range of int64
+// that it lies beyond. It must not be special.
+func (d *decimal) integer() int64 {
 	m := d.mant
-	if d.more && d.exp <= 0 {
-		return 0, false
-	}
 	for exp := d.exp; exp < 0 && m != 0; exp++ {
-		if m%10 != 0 {
-			return 0, false
-		}
 		m /= 10
 	}
 	for exp := d.exp; exp > 0 && m != 0 && m <= math.MaxInt64; exp-- {
@@ -142,9 +164,9 @@ func (d *decimal) integer() (v int64, whole bool) {
 		}
 		m *= 10
 	}
-	v = int64(min(m, math.MaxInt64))
+	v := int64(min(m, math.MaxInt64))
 	if d.neg {
-		v = -v
+		return -v
 	}
-	return v, true
+	return v
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // parser reads JSON strictly as RFC 8259 has it, but for invalid UTF-8, which
-// no valid name holds and which may pass where it is ignored.
+// no valid name holds and which may pass where it is ignored, and for NaN, Infinity
+// and -Infinity, which Python writes: numbers that are out of every range.
 type parser struct {
 	b   []byte // the body, or a line of it
 	i   int    // offset of what is to be read next
@@ -25,6 +26,7 @@ type parser struct {
 	// or null.
 	draft phone.Draft
 	wrong uint16 // bit f: field f has a value of another type
+	ts    string // why TS is wrong
 }
 
 func (p *parser) body() error {
@@ -197,10 +199,12 @@ func (p *parser) value(f phone.Field) bool {
 			p.draft.SetName(f, unsafe.String(unsafe.SliceData(raw), len(raw)))
 			return true
 		}
-		if at, valid := parseTime(raw); valid {
+		at, why := parseTime(raw)
+		if why == "" {
 			p.draft.SetTime(at)
 			return true
 		}
+		p.ts = why
 	case isNumber(c) && bit&(numbers|1<<phone.TS) != 0:
 		if !p.decimal() {
 			return false
@@ -209,11 +213,13 @@ func (p *parser) value(f phone.Field) bool {
 			p.draft.SetNumber(f, p.last.float())
 			return true
 		}
-		if at, valid := p.last.integer(); valid {
-			p.draft.SetTime(at)
+		if !p.last.special {
+			p.draft.SetTime(p.last.integer())
 			return true
 		}
+		p.ts = notATime
 	default:
+		p.ts = notATime
 		if !p.skip(0) {
 			return false
 		}
@@ -222,14 +228,24 @@ func (p *parser) value(f phone.Field) bool {
 	return true
 }
 
-// parseTime reads an RFC 3339 time and cuts it to ms since 1970.
-func parseTime(text []byte) (ms int64, ok bool) {
+const notATime = "neither ms since 1970 nor an RFC 3339 time in quotes"
+
+// parseTime reads an RFC 3339 time and cuts it to ms since 1970, or says why it is
+// none. Python's isoformat, for one, writes no time zone unless it is told to.
+func parseTime(text []byte) (ms int64, why string) {
 	var t time.Time
 	const longest = 64 // no sane fraction of a second needs more
-	if len(text) > longest || t.UnmarshalText(text) != nil {
-		return 0, false
+	switch {
+	case len(text) > longest:
+		return 0, notATime
+	case t.UnmarshalText(text) == nil:
+		return t.UnixMilli(), ""
+	case t.UnmarshalText(append(bytes.Replace(text, []byte(" "), []byte("T"), 1), 'Z')) == nil:
+		return 0, "no time zone: write Z or an offset such as +01:00 behind the time"
+	case len(bytes.Trim(text, ".0123456789")) == 0 && len(text) > 0:
+		return 0, "a number in quotes: send ms since 1970 without them"
 	}
-	return t.UnixMilli(), true
+	return 0, notATime
 }
 
 // room reports whether one more ping is allowed.
@@ -241,7 +257,7 @@ func (p *parser) room() bool {
 // add takes the ping that was read, or rejects it. Room was asked before.
 func (p *parser) add() {
 	if p.wrong != 0 {
-		p.reject(wrongType(phone.Field(bits.TrailingZeros16(p.wrong))))
+		p.reject(p.wrongType(phone.Field(bits.TrailingZeros16(p.wrong))))
 		return
 	}
 	_ = p.out.Add(&p.draft)
@@ -252,11 +268,11 @@ func (p *parser) reject(err error) { _ = p.out.Reject(err) }
 
 var errNotObject = &phone.Error{Kind: phone.ErrMalformed, Text: "not an object"}
 
-func wrongType(f phone.Field) error {
+func (p *parser) wrongType(f phone.Field) error {
 	reason := "not a number"
 	switch bit := uint16(1) << f; {
 	case f == phone.TS:
-		reason = "neither whole ms since 1970 nor an RFC 3339 time in quotes"
+		reason = p.ts
 	case bit&names != 0:
 		reason = "not a string"
 	}

@@ -233,17 +233,16 @@ func check(t testing.TB, r *phone.Request, to *phone.Pings) {
 	}
 	for i := range to.List {
 		ping := to.List[i]
-		errs := []error{pingline.CheckName("rider_id", ping.Rider), r.Limits.Times.Check(ping.At, r.Now), ping.SetPosition(ping.Lat(), ping.Lon())}
+		errs := []error{pingline.CheckID("rider_id", ping.Rider), r.Limits.Times.Check(ping.At, r.Now), ping.SetPosition(ping.Lat(), ping.Lon())}
 		for _, name := range []string{ping.Device, ping.Trip} {
 			if name != "" {
-				errs = append(errs, pingline.CheckName("name", name))
+				errs = append(errs, pingline.CheckID("name", name))
 			}
 		}
 		if ping.Event != "" {
 			errs = append(errs, pingline.CheckEvent(ping.Event))
 		}
-		// A position that rounds to 0,0 was not 0,0.
-		if err := errors.Join(errs...); err != nil && (ping.LatE7 != 0 || ping.LonE7 != 0) {
+		if err := errors.Join(errs...); err != nil {
 			t.Errorf("ping %d, %+v, is invalid: %v", i, ping, err)
 		}
 	}

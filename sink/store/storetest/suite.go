@@ -154,7 +154,7 @@ func same(t *testing.T, got, want []pingline.Entry) {
 
 func testRows(t *testing.T, p *Place) {
 	long := pingline.Entry{Verdict: pingline.Accepted}
-	name := string(bytes.Repeat([]byte("n"), pingline.MaxName))
+	name := string(bytes.Repeat([]byte("n"), pingline.MaxID))
 	long.Rider, long.Device, long.Trip, long.At = name, name, name, Recently
 	full := point("p", 1)
 	full.Point.Fields = append(full.Point.Fields, pingline.Text("full", string(bytes.Repeat([]byte{'"'}, 1800))))
@@ -191,12 +191,28 @@ func testReadBack(t *testing.T, p *Place) {
 		}
 		list = append(list, e)
 	}
+	ids := []string{
+		"a b", "a,b=c", "+49 170/1|{x}", `"q"`, "it's", "Zoë", "李小龍", "🚕", "a%20b", "$1", "a;b--", "<b>&", "#c", "a:b", "e\u0301", "\u00e9",
+		string(bytes.Repeat([]byte("="), pingline.MaxID)),
+	}
+	for i, id := range ids {
+		e := list[0]
+		e.Rider, e.Device, e.Trip, e.At = id, id, id, Recently+int64(i)
+		list = append(list, e)
+	}
 	far := list[0]
 	far.Rider, far.At, far.Altitude, far.Known = "far", -1, -1e5, pingline.HasAltitude
 	far.Numbers()[0], far.Numbers()[1], far.Numbers()[2], far.Numbers()[4] = 0, 0, 0, 0
 	list = append(list, far)
 	write(t, p.Store, list)
 	same(t, read(t, r, store.All()), list)
+	for _, id := range ids {
+		q := store.All()
+		q.Rider, q.Device = id, id
+		if got := read(t, r, q); len(got) != 1 || got[0].Rider != id || got[0].Device != id {
+			t.Errorf("points of rider %q: %+v", id, got)
+		}
+	}
 }
 
 // testLastWins writes a row, and then the same row with other content.
