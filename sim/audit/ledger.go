@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"sync"
 
 	"pingline"
@@ -28,6 +29,18 @@ const maxEvents = 1<<16 - 1
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
 	return &Ledger{tracks: make(map[trackID]uint32), events: make(map[string]uint16)}
+}
+
+// Riders returns each rider of whom a ping was sent, in order of name.
+func (l *Ledger) Riders() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]string, 0, len(l.tracks))
+	for name := range l.tracks {
+		list = append(list, name.rider)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // Add records that p was sent and answered by v, with the bound that was in

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -80,5 +81,15 @@ func TestLedgerTellsEventsApart(t *testing.T) {
 		if l.eventID(name) != id {
 			t.Fatalf("event %s has two numbers", name)
 		}
+	}
+}
+
+func TestLedgerNamesItsRiders(t *testing.T) {
+	l := NewLedger()
+	for _, p := range []pingline.Ping{{Rider: "b"}, {Rider: "a", Device: "x"}, {Rider: "b", Device: "y"}, {Rider: "a", Device: "x"}} {
+		l.Add(&p, pingline.Accepted, 10, 50)
+	}
+	if got := l.Riders(); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("riders %q", got)
 	}
 }
