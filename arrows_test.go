@@ -16,7 +16,8 @@ import (
 // cmd wires all.
 var arrows = map[string][]string{
 	"pingline":                                   {},
-	"pingline/dedupe":                            {"pingline"},
+	"pingline/dedupe":                            {"pingline", "pingline/dedupe/plane"},
+	"pingline/dedupe/plane":                      {"pingline"},
 	"pingline/dedupe/study":                      {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/track"},
 	"pingline/ingest":                            {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
 	"pingline/ingest/phone":                      {"pingline"},

@@ -53,7 +53,7 @@ func (f *Filter) PrefetchFunc(n int, ping func(i int) *pingline.Ping) {
 	}
 	for _, i := range a.tracks[:a.n] {
 		t := f.tracks.at(i) // something of each of its cache lines
-		touched += math.Float32bits(t.poly.below[0]) + uint32(t.fix.At) + t.points[0].since + t.points[5].since + t.hash
+		touched += math.Float32bits(t.poly.Below[0]) + uint32(t.fix.At) + t.points[0].since + t.points[5].since + t.hash
 		touched += uint32(len(f.names.at(i).key)) + f.order.at(i).newer
 	}
 	for _, i := range a.tracks[:a.n] {

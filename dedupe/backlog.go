@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pingline"
+	"pingline/dedupe/plane"
 )
 
 // backlog is an open line in an old segment, with a ping held. Both ends are
@@ -17,21 +18,21 @@ import (
 // line is not crowded, and its polygon and frame are of no meaning.
 type backlog struct {
 	line
-	start, end spot    // equal if unknown
-	toEnd      bool    // the anchor is the end
-	eps        float64 // bound of the held ping, metres
-	pace       uint8   // from the ping before to the held one
+	start, end plane.Spot // equal if unknown
+	toEnd      bool       // the anchor is the end
+	eps        float64    // bound of the held ping, metres
+	pace       uint8      // from the ping before to the held one
 	trip       string
 }
 
 // longAgo is before all spots.
-var longAgo = spot{at: math.MinInt64}
+var longAgo = plane.Spot{At: math.MinInt64}
 
 // covers reports whether ts lies in the backlog's segment.
-func (s *backlog) covers(ts int64) bool { return s.start.at < ts && ts < s.end.at }
+func (s *backlog) covers(ts int64) bool { return s.start.At < ts && ts < s.end.At }
 
 // ends returns the anchor and the other end.
-func (s *backlog) ends() (anchor, far spot) {
+func (s *backlog) ends() (anchor, far plane.Spot) {
 	if s.toEnd {
 		return s.end, s.start
 	}
@@ -44,7 +45,7 @@ func (s *backlog) unmoved() int64 {
 	if s.start == longAgo {
 		return s.fix.At
 	}
-	return s.start.at + 1
+	return s.start.At + 1
 }
 
 // run settles which way the backlog runs: every later chord passes the held ping.
@@ -52,14 +53,14 @@ func (s *backlog) run(toEnd bool) {
 	s.toEnd = toEnd
 	anchor, _ := s.ends()
 	s.open(anchor)
-	s.narrow(anchor, spotOf(&s.fix), s.eps)
+	s.narrow(anchor, plane.SpotOf(&s.fix), s.eps)
 	s.crowded = true
 }
 
 // pass notes that p, which lies between the anchor and the held ping, was dropped,
 // and reports whether it does lie there.
-func (s *backlog) pass(p spot, eps float64) bool {
-	if !s.covers(p.at) || p.at != s.fix.At && (p.at > s.fix.At) != s.toEnd {
+func (s *backlog) pass(p plane.Spot, eps float64) bool {
+	if !s.covers(p.At) || p.At != s.fix.At && (p.At > s.fix.At) != s.toEnd {
 		return false
 	}
 	if !s.crowded {
@@ -86,12 +87,12 @@ const leastGap = 60_000
 // misses reports whether pings seem to be missing before or behind the held ping of
 // the open line, now that p, newer than that, is there: the rider has moved on
 // between two pings, by more than eps metres, and that took unusually long.
-func (t *track) misses(p spot, eps float64) bool {
-	held, after := spotOf(&t.fix), pace(p.at, t.fix.At)
-	if after > t.pace+gapGrowth && p.at-held.at >= leastGap {
-		return t.frame.moved(held, p, eps)
+func (t *track) misses(p plane.Spot, eps float64) bool {
+	held, after := plane.SpotOf(&t.fix), pace(p.At, t.fix.At)
+	if after > t.pace+gapGrowth && p.At-held.At >= leastGap {
+		return t.frame.Moved(held, p, eps)
 	}
-	return !t.crowded && t.pace > after+gapGrowth && held.at-t.last().at >= leastGap && t.frame.moved(t.last(), held, eps)
+	return !t.crowded && t.pace > after+gapGrowth && held.At-t.last().At >= leastGap && t.frame.Moved(t.last(), held, eps)
 }
 
 // mostAlone is the longest segment, in ms, over which a single ping is dropped.
@@ -100,8 +101,8 @@ const mostAlone = 10_000
 // judgeEmpty judges a ping in a segment in which nothing was dropped: it starts a
 // backlog. One that is open elsewhere is settled first: its held ping is covered if
 // the whole segment passes all that was dropped in it.
-func (f *Filter) judgeEmpty(b *Batch, i uint32, e *pingline.Entry, start, end spot, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
+func (f *Filter) judgeEmpty(b *Batch, i uint32, e *pingline.Entry, start, end plane.Spot, eps float64) (conflict bool) {
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
 	if t.backlog != 0 {
 		s := f.backlogs.at(t.backlog)
 		if !f.closes(s) {
@@ -118,32 +119,34 @@ func (f *Filter) judgeEmpty(b *Batch, i uint32, e *pingline.Entry, start, end sp
 }
 
 // leavesVertex is leaves for a line of which no frame is known.
-func (f *Filter) leavesVertex(v, p spot) bool { return v == longAgo || f.leaves(frameAt(v.lat), v, p) }
+func (f *Filter) leavesVertex(v, p plane.Spot) bool {
+	return v == longAgo || f.leaves(plane.FrameAt(v.Lat), v, p)
+}
 
 // closes reports whether a line over the whole segment passes all that was dropped
 // in it, and the held ping.
 func (f *Filter) closes(s *backlog) bool {
 	anchor, far := s.ends()
-	held := spotOf(&s.fix)
+	held := plane.SpotOf(&s.fix)
 	switch {
 	case s.start == s.end || s.start == longAgo:
 		return false
 	case !s.crowded:
-		return s.end.at-s.start.at <= mostAlone && !f.leavesVertex(s.start, s.end) && onLine(s.start, s.end, held, s.eps)
+		return s.end.At-s.start.At <= mostAlone && !f.leavesVertex(s.start, s.end) && plane.OnLine(s.start, s.end, held, s.eps)
 	}
-	return pace(held.at, far.at) <= s.pace+gapGrowth && !f.leaves(s.frame, anchor, far) && s.passes(anchor, far)
+	return pace(held.At, far.At) <= s.pace+gapGrowth && !f.leaves(s.frame, anchor, far) && s.passes(anchor, far)
 }
 
 // judgeBacklog judges a ping in the segment of the track's backlog.
 func (f *Filter) judgeBacklog(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
 	s := f.backlogs.at(t.backlog)
-	held := spotOf(&s.fix)
-	if p == held || s.crowded && (p.at == held.at || (p.at > held.at) == s.toEnd) {
+	held := plane.SpotOf(&s.fix)
+	if p == held || s.crowded && (p.At == held.At || (p.At > held.At) == s.toEnd) {
 		anchor, _ := s.ends()
 		return f.judgeBetween(b, i, e, &s.line, anchor, back, eps)
 	}
-	if p.at == held.at || !f.follows(s, p) {
+	if p.At == held.At || !f.follows(s, p) {
 		f.promote(b, i, back)
 		return f.judgePast(b, i, e, eps) // by the new vertex
 	}
@@ -157,10 +160,10 @@ func (f *Filter) judgeBacklog(b *Batch, i uint32, e *pingline.Entry, eps float64
 
 // follows reports whether the backlog may go on with p, further from the anchor
 // than the held ping: the chord to p passes all that was dropped, and the held one.
-func (f *Filter) follows(s *backlog, p spot) bool {
-	held, try := spotOf(&s.fix), *s
+func (f *Filter) follows(s *backlog, p plane.Spot) bool {
+	held, try := plane.SpotOf(&s.fix), *s
 	if !s.crowded {
-		try.toEnd = p.at < held.at
+		try.toEnd = p.At < held.At
 	}
 	anchor, _ := try.ends()
 	if anchor == longAgo {
@@ -168,17 +171,17 @@ func (f *Filter) follows(s *backlog, p spot) bool {
 	}
 	if !s.crowded {
 		try.run(try.toEnd)
-		try.pace = pace(anchor.at, held.at)
-		if try.pace > pace(held.at, p.at)+gapGrowth || !try.frame.carries(anchor, held) {
+		try.pace = pace(anchor.At, held.At)
+		if try.pace > pace(held.At, p.At)+gapGrowth || !try.frame.Carries(anchor, held) {
 			return false
 		}
 	}
-	return pace(held.at, p.at) <= try.pace+gapGrowth && !f.leaves(try.frame, anchor, p) && try.passes(anchor, p)
+	return pace(held.At, p.At) <= try.pace+gapGrowth && !f.leaves(try.frame, anchor, p) && try.passes(anchor, p)
 }
 
 // applyBacklog opens a backlog, goes on with it, or makes e a vertex there.
 func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
 	if e.Promoted {
 		f.addBack(i, p)
 		return
@@ -187,7 +190,7 @@ func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) 
 		f.coverBacklog(t, p)
 	}
 	if t.backlog == 0 {
-		start, end, _ := f.segment(t, p.at)
+		start, end, _ := f.segment(t, p.At)
 		f.openBacklog(t, start, end)
 	}
 	if e.Verdict == pingline.Accepted {
@@ -212,14 +215,14 @@ func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) 
 
 // addBack makes p a vertex in the segment of the backlog, which it ends. It is not
 // one of a broken track, which begins anew behind it.
-func (f *Filter) addBack(i uint32, p spot) {
+func (f *Filter) addBack(i uint32, p plane.Spot) {
 	t := f.tracks.at(i)
 	crowded := false
 	if t.backlog != 0 {
 		s := f.backlogs.at(t.backlog)
 		crowded = s.crowded && !s.toEnd
 		if s.crowded && s.toEnd {
-			f.crowd(t, s.end.at)
+			f.crowd(t, s.end.At)
 		}
 		f.closeBacklog(t)
 	}
@@ -230,19 +233,19 @@ func (f *Filter) addBack(i uint32, p spot) {
 
 // coverBacklog drops the ping held in the backlog: p, further on in the segment
 // or the same fix, goes by it, or else the whole segment does.
-func (f *Filter) coverBacklog(t *track, p spot) {
+func (f *Filter) coverBacklog(t *track, p plane.Spot) {
 	s := f.backlogs.at(t.backlog)
 	t.skip()
-	if !s.covers(p.at) {
-		f.crowd(t, s.end.at)
+	if !s.covers(p.At) {
+		f.crowd(t, s.end.At)
 		f.closeBacklog(t)
 		return
 	}
-	if p.at != s.fix.At {
+	if p.At != s.fix.At {
 		if !s.crowded {
-			s.run(p.at < s.fix.At)
+			s.run(p.At < s.fix.At)
 		}
-		s.pace = pace(p.at, s.fix.At)
+		s.pace = pace(p.At, s.fix.At)
 	}
 	s.holds = false
 	f.holding--
@@ -258,7 +261,7 @@ func (f *Filter) crowd(t *track, end int64) {
 
 // segment returns the vertex at or before an instant, the next one, and whether
 // something was dropped between them. If one of them is not known, they are equal.
-func (f *Filter) segment(t *track, ts int64) (start, end spot, crowded bool) {
+func (f *Filter) segment(t *track, ts int64) (start, end plane.Spot, crowded bool) {
 	start = longAgo
 	to := place{}
 	if from, ok := f.blocks.find(&t.recent, ts); ok {
@@ -266,8 +269,8 @@ func (f *Filter) segment(t *track, ts int64) (start, end spot, crowded bool) {
 		if to, ok = f.blocks.after(&t.recent, from); !ok {
 			return start, start, false
 		}
-	} else if !t.whole || t.n == 0 || t.last().at-ts > math.MaxUint32 {
-		return spot{}, spot{}, false
+	} else if !t.whole || t.n == 0 || t.last().At-ts > math.MaxUint32 {
+		return plane.Spot{}, plane.Spot{}, false
 	} else if t.top != 0 {
 		to.block = f.blocks.at(t.top).newer // the oldest
 	}
@@ -276,14 +279,14 @@ func (f *Filter) segment(t *track, ts int64) (start, end spot, crowded bool) {
 }
 
 // openBacklog gives the track a backlog between two vertices.
-func (f *Filter) openBacklog(t *track, start, end spot) {
+func (f *Filter) openBacklog(t *track, start, end plane.Spot) {
 	if n := len(f.noBack); n > 0 {
 		t.backlog = f.noBack[n-1]
 		f.noBack = f.noBack[:n-1]
 	} else {
 		t.backlog = f.backlogs.grow()
 	}
-	*f.backlogs.at(t.backlog) = backlog{start: start, end: end, line: line{poly: openPolygon}}
+	*f.backlogs.at(t.backlog) = backlog{start: start, end: end, line: line{poly: plane.Open}}
 }
 
 func (f *Filter) closeBacklog(t *track) {
@@ -302,7 +305,7 @@ func (f *Filter) closeBacklog(t *track) {
 func (f *Filter) loseBacklog(t *track) {
 	if t.backlog != 0 {
 		s := f.backlogs.at(t.backlog)
-		s.start, s.end = spot{}, spot{}
+		s.start, s.end = plane.Spot{}, plane.Spot{}
 	}
 }
 

@@ -1,5 +1,7 @@
 package dedupe
 
+import "pingline/dedupe/plane"
+
 // blockBytes is the size of a block in memory.
 const blockBytes = 256
 
@@ -91,13 +93,13 @@ func (p *blockPool) unlinkOldest(top *uint32) uint32 {
 type mark uint64
 
 // newMark is the same in every process: marks are part of the state.
-func newMark(s spot, event string) mark {
+func newMark(s plane.Spot, event string) mark {
 	const prime = 0x100000001b3
 	h := uint64(0xcbf29ce484222325)
 	for i := range len(event) {
 		h = (h ^ uint64(event[i])) * prime
 	}
-	for _, v := range [...]uint64{uint64(s.at), uint64(uint32(s.lat))<<32 | uint64(uint32(s.lon))} {
+	for _, v := range [...]uint64{uint64(s.At), uint64(uint32(s.Lat))<<32 | uint64(uint32(s.Lon))} {
 		h ^= v
 		h ^= h >> 32
 		h *= 0xd6e8feb86659fd93

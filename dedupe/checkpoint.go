@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"pingline"
+	"pingline/dedupe/plane"
 )
 
 // A checkpoint is the filter's state in pieces, taken one at a time between
@@ -203,21 +204,21 @@ func appendPoints(dst []byte, points []point) []byte {
 	return dst
 }
 
-func appendSpot(dst []byte, s spot) []byte {
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.at))
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(s.lat))
-	return binary.LittleEndian.AppendUint32(dst, uint32(s.lon))
+func appendSpot(dst []byte, s plane.Spot) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s.At))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(s.Lat))
+	return binary.LittleEndian.AppendUint32(dst, uint32(s.Lon))
 }
 
 func appendLine(dst []byte, l *line) []byte {
-	dst = appendSpot(append(dst, oneIf(l.crowded)), spotOf(&l.fix))
+	dst = appendSpot(append(dst, oneIf(l.crowded)), plane.SpotOf(&l.fix))
 	for _, v := range l.fix.Numbers() {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 	}
 	dst = append(dst, byte(l.fix.Known))
 	dst = binary.LittleEndian.AppendUint64(dst, l.cell)
 	dst = binary.LittleEndian.AppendUint16(dst, l.subKey)
-	for _, side := range [...]*[directions]float32{&l.poly.below, &l.poly.above} {
+	for _, side := range [...]*[plane.Directions]float32{&l.poly.Below, &l.poly.Above} {
 		for _, v := range side {
 			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 		}
@@ -373,7 +374,7 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	d.bad = d.bad || t.n == 0 && (t.top != 0 || !t.broken && flags&(flagHolds|flagBacklog) != 0) || !f.blocks.inOrder(&t.recent)
 	if flags&flagHolds != 0 {
 		f.loadLine(d, i, &t.line, version)
-		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().at
+		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().At
 	}
 	if flags&flagBacklog != 0 {
 		f.loadBacklog(d, i, version)
@@ -395,7 +396,7 @@ func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
 	}
 	anchor, _ := s.ends()
 	if s.crowded {
-		s.frame = frameAt(anchor.lat)
+		s.frame = plane.FrameAt(anchor.Lat)
 	}
 	d.bad = d.bad || s.start != s.end && !s.covers(s.fix.At) || s.crowded && anchor == longAgo
 	d.bad = d.bad || s.start == longAgo && (s.crowded && !s.toEnd) || !(s.eps >= noLine && s.eps <= maxBound) || s.pace > 64 || t.pace > 64
@@ -431,20 +432,20 @@ func (f *Filter) loadChain(d *decoder, i uint32, top *uint32, marks bool) {
 func (f *Filter) loadLine(d *decoder, i uint32, l *line, version byte) {
 	l.crowded = d.u8() == 1
 	s := d.spot()
-	l.fix = pingline.Fix{At: s.at, LatE7: s.lat, LonE7: s.lon}
+	l.fix = pingline.Fix{At: s.At, LatE7: s.Lat, LonE7: s.Lon}
 	numbers := l.fix.Numbers()
 	for i := range numbers {
 		numbers[i] = d.f32()
 	}
 	l.fix.Known = pingline.Known(d.u8())
 	l.cell, l.subKey = d.u64(), d.u16()
-	for _, side := range [...]*[directions]float32{&l.poly.below, &l.poly.above} {
+	for _, side := range [...]*[plane.Directions]float32{&l.poly.Below, &l.poly.Above} {
 		for k := range side {
 			side[k] = d.f32()
 		}
 	}
 	if version < 4 {
-		l.poly.narrow(vec{}, noLine, 1)
+		l.poly.Narrow(plane.Vec{}, noLine, 1)
 	}
 	l.holds = true
 	f.holding++

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"pingline"
+	"pingline/dedupe/plane"
 )
 
 // decoder takes values off the front of b; once bad, it gives zeros.
@@ -36,8 +37,8 @@ func (d *decoder) name() string {
 	return s
 }
 
-func (d *decoder) spot() spot {
-	return spot{int64(d.u64()), int32(d.u32()), int32(d.u32())}
+func (d *decoder) spot() plane.Spot {
+	return plane.Spot{At: int64(d.u64()), Lat: int32(d.u32()), Lon: int32(d.u32())}
 }
 
 // points fills dst from its start and returns how many it took.

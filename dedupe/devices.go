@@ -86,7 +86,7 @@ func (f *Filter) forgetDevice(i uint32) {
 	rider, _ := f.names.at(i).split()
 	d := f.devices[rider]
 	if t := f.tracks.at(i); t.n > 0 {
-		d.forgot = max(d.forgot, f.past(t.last().at))
+		d.forgot = max(d.forgot, f.past(t.last().At))
 		f.devices[rider] = d
 	}
 	f.drop(i)
@@ -134,7 +134,7 @@ func (f *Filter) trimDevices() {
 				return false
 			}
 			if t := f.tracks.at(i); t.n > 0 {
-				d.forgot = max(d.forgot, f.past(t.last().at))
+				d.forgot = max(d.forgot, f.past(t.last().At))
 			}
 			gone = append(gone, i)
 			return true

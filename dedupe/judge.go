@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"pingline"
+	"pingline/dedupe/plane"
 )
 
 // judgeUnknown judges a ping of a track that is not known: its first vertex,
@@ -30,9 +31,9 @@ func (f *Filter) evict(b *Batch, i uint32, ofRider bool) {
 // judgeKnown sets e's verdict, late mark and state. It promotes what must be
 // stored before e, and says what e covers, but changes nothing else.
 func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
 	switch {
-	case p.at > t.newest() && (!t.lineless() || p.at > f.floor(t)):
+	case p.At > t.newest() && (!t.lineless() || p.At > f.floor(t)):
 		f.judgeNext(b, i, e, eps)
 		return false
 	case e.Event != "":
@@ -49,7 +50,7 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 // judgeNext judges a ping newer than all of its track: it settles the one held
 // and then either stores or holds the new one.
 func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
 	if t.holds {
 		if t.lineless() || f.leaves(t.frame, t.last(), p) || t.misses(p, eps) || !t.passes(t.last(), p) {
 			f.promote(b, i, next)
@@ -65,28 +66,21 @@ func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
 
 // leaves reports whether a line from vertex v must not go as far as p: the
 // plane does not carry it, or it would be longer than MaxGap.
-func (f *Filter) leaves(fr frame, v, p spot) bool {
-	return max(p.at-v.at, v.at-p.at) > f.maxGap || !fr.carries(v, p)
+func (f *Filter) leaves(fr plane.Frame, v, p plane.Spot) bool {
+	return max(p.At-v.At, v.At-p.At) > f.maxGap || !fr.Carries(v, p)
 }
 
 // stale reports whether the newest vertex misleads those who look at it now: a
 // rider who moves has p more than LiveGap later.
-func (f *Filter) stale(t *track, p spot, eps float64) bool {
+func (f *Filter) stale(t *track, p plane.Spot, eps float64) bool {
 	v := t.last()
-	return p.at-v.at > f.liveGap && t.frame.moved(v, p, eps)
-}
-
-// moved reports whether two spots are more than eps metres apart.
-func (fr frame) moved(from, to spot, eps float64) bool {
-	d := fr.offset(from, to)
-	r := margin * eps
-	return d.x*d.x+d.y*d.y > r*r
+	return p.At-v.At > f.liveGap && t.frame.Moved(v, p, eps)
 }
 
 // judgePastEvent judges a ping with an event that is not the newest. It is
 // stored, unless it was.
 func (f *Filter) judgePastEvent(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
 	if t.marks != 0 && f.blocks.remembers(t, newMark(p, e.Event)) && f.knowsTrip(i, e.Trip) {
 		e.Verdict = pingline.Duplicate
 		return false
@@ -102,16 +96,16 @@ func (f *Filter) judgePastEvent(b *Batch, i uint32, e *pingline.Entry, eps float
 // vertex if it is on the very fix that is held, or where nothing was dropped, and
 // late otherwise.
 func (f *Filter) judgePastStored(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
 	e.Verdict = pingline.Accepted
-	known, ok := f.known(t, p.at)
+	known, ok := f.known(t, p.At)
 	switch {
-	case t.holds && spotOf(&t.fix) == p:
+	case t.holds && plane.SpotOf(&t.fix) == p:
 		b.settle(t.token, false) // the chord to it is the chord to e
 		e.State = next
 	case t.lineless():
 		e.Late = true
-	case t.backlog != 0 && spotOf(&f.backlogs.at(t.backlog).fix) == p:
+	case t.backlog != 0 && plane.SpotOf(&f.backlogs.at(t.backlog).fix) == p:
 		b.settle(f.backlogs.at(t.backlog).token, false)
 		e.State = back
 	case ok:
@@ -119,24 +113,24 @@ func (f *Filter) judgePastStored(b *Batch, i uint32, e *pingline.Entry, eps floa
 	default:
 		return f.judgePast(b, i, e, 0) // no line is good enough for it
 	}
-	return e.Late && ok && !known.samePlace(p) && !near(known, p, eps)
+	return e.Late && ok && !known.SamePlace(p) && !plane.Near(known, p, eps)
 }
 
 // known returns the ping, held or vertex, known for an instant.
-func (f *Filter) known(t *track, ts int64) (spot, bool) {
+func (f *Filter) known(t *track, ts int64) (plane.Spot, bool) {
 	if t.holds && t.fix.At == ts {
-		return spotOf(&t.fix), true
+		return plane.SpotOf(&t.fix), true
 	}
 	if t.backlog != 0 {
 		if s := f.backlogs.at(t.backlog); s.fix.At == ts {
-			return spotOf(&s.fix), true
+			return plane.SpotOf(&s.fix), true
 		}
 	}
 	if at, ok := f.blocks.find(&t.recent, ts); ok {
 		s := t.spot(*f.blocks.point(&t.recent, at))
-		return s, s.at == ts
+		return s, s.At == ts
 	}
-	return spot{}, false
+	return plane.Spot{}, false
 }
 
 // Look returns the time (ms) of the newest ping known of e's track that is not
@@ -148,11 +142,11 @@ func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	if i == 0 {
 		return math.MinInt64, false
 	}
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
-	switch known, ok := f.known(t, p.at); {
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
+	switch known, ok := f.known(t, p.At); {
 	case !f.knowsTrip(i, e.Trip):
 	case t.lineless():
-		duplicate = t.holds && spotOf(&t.fix) == p
+		duplicate = t.holds && plane.SpotOf(&t.fix) == p
 	case ok && known == p:
 		duplicate = true
 	}
@@ -161,7 +155,7 @@ func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 
 // judgeLineless judges a past ping of a track of which no line is known.
 func judgeLineless(t *track, e *pingline.Entry) {
-	if t.holds && spotOf(&t.fix) == spotOf(&e.Fix) {
+	if t.holds && plane.SpotOf(&t.fix) == plane.SpotOf(&e.Fix) {
 		e.Verdict = pingline.Duplicate
 		return
 	}
@@ -171,23 +165,23 @@ func judgeLineless(t *track, e *pingline.Entry) {
 // judgePast judges a ping without event that is not newer than all of its
 // track, by the segment it falls into.
 func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
-	if t.backlog != 0 && f.backlogs.at(t.backlog).covers(p.at) {
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
+	if t.backlog != 0 && f.backlogs.at(t.backlog).covers(p.At) {
 		return f.judgeBacklog(b, i, e, eps)
 	}
-	if t.holds && p.at > t.last().at {
-		if t.crowded || p.at == t.fix.At || t.backlog == 0 && f.backlogsFull() {
+	if t.holds && p.At > t.last().At {
+		if t.crowded || p.At == t.fix.At || t.backlog == 0 && f.backlogsFull() {
 			return f.judgeBetween(b, i, e, &t.line, t.last(), next, eps)
 		}
 		f.promote(b, i, next) // an end for the segment in which nothing was dropped
 		return f.judgePast(b, i, e, eps)
 	}
-	start, end, crowded := f.segment(t, p.at)
-	if start.at == p.at {
+	start, end, crowded := f.segment(t, p.At)
+	if start.At == p.At {
 		return judgeInstant(e, start, eps)
 	}
 	switch full := t.backlog == 0 && f.backlogsFull(); {
-	case start == end, start == longAgo && (full || p.at <= f.forgotOf(e.Rider, e.Device)):
+	case start == end, start == longAgo && (full || p.At <= f.forgotOf(e.Rider, e.Device)):
 		e.Verdict, e.Late = pingline.Accepted, true // before all that is known
 	case crowded || full:
 		judgeFit(e, start, end, eps)
@@ -198,12 +192,12 @@ func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (
 }
 
 // judgeInstant judges a ping of a vertex's instant.
-func judgeInstant(e *pingline.Entry, vertex spot, eps float64) (conflict bool) {
-	p := spotOf(&e.Fix)
+func judgeInstant(e *pingline.Entry, vertex plane.Spot, eps float64) (conflict bool) {
+	p := plane.SpotOf(&e.Fix)
 	switch {
-	case p.samePlace(vertex):
+	case p.SamePlace(vertex):
 		e.Verdict = pingline.Duplicate
-	case near(vertex, p, eps):
+	case plane.Near(vertex, p, eps):
 		e.Verdict = pingline.Redundant
 	default:
 		e.Verdict, e.Late = pingline.Accepted, true
@@ -213,8 +207,8 @@ func judgeInstant(e *pingline.Entry, vertex spot, eps float64) (conflict bool) {
 }
 
 // judgeFit judges a ping by a segment that will not change any more.
-func judgeFit(e *pingline.Entry, from, to spot, eps float64) {
-	if onLine(from, to, spotOf(&e.Fix), eps) {
+func judgeFit(e *pingline.Entry, from, to plane.Spot, eps float64) {
+	if plane.OnLine(from, to, plane.SpotOf(&e.Fix), eps) {
 		e.Verdict = pingline.Redundant
 		return
 	}
@@ -224,24 +218,24 @@ func judgeFit(e *pingline.Entry, from, to spot, eps float64) {
 // judgeBetween judges a ping between the vertex of an open line and the ping
 // held there, or of its instant. A ping that fits narrows the polygon; if the held
 // one is then outside, it is stored: the ping does fit the chord to it.
-func (f *Filter) judgeBetween(b *Batch, i uint32, e *pingline.Entry, l *line, vertex spot, kind uint8, eps float64) (conflict bool) {
-	p, held := spotOf(&e.Fix), spotOf(&l.fix)
+func (f *Filter) judgeBetween(b *Batch, i uint32, e *pingline.Entry, l *line, vertex plane.Spot, kind uint8, eps float64) (conflict bool) {
+	p, held := plane.SpotOf(&e.Fix), plane.SpotOf(&l.fix)
 	if p == held {
 		e.Verdict = pingline.Duplicate
 		return false
 	}
-	if vertex.at < held.at {
+	if vertex.At < held.At {
 		judgeFit(e, vertex, held, eps)
 	} else {
 		judgeFit(e, held, vertex, eps)
 	}
 	if e.Late {
-		return p.at == held.at
+		return p.At == held.At
 	}
-	poly := openPolygon
-	if l.frame.carries(vertex, p) {
-		poly.narrow(l.frame.velocity(vertex, p), eps, p.at-vertex.at)
-		if poly.contains(l.frame.velocity(vertex, held)) {
+	poly := plane.Open
+	if l.frame.Carries(vertex, p) {
+		poly.Narrow(l.frame.Velocity(vertex, p), eps, p.At-vertex.At)
+		if poly.Contains(l.frame.Velocity(vertex, held)) {
 			return false
 		}
 	}

@@ -39,8 +39,8 @@ func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
 	since := int64(math.MinInt64) // of the open line
 	if t.n > 0 {
 		s := t.last()
-		k.Fix = pingline.Fix{At: s.at, LatE7: s.lat, LonE7: s.lon}
-		since = s.at + 1
+		k.Fix = pingline.Fix{At: s.At, LatE7: s.Lat, LonE7: s.Lon}
+		since = s.At + 1
 	}
 	if t.holds {
 		k.Held, k.Fix, k.Cell = true, t.fix, t.cell

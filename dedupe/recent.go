@@ -1,6 +1,10 @@
 package dedupe
 
-import "math"
+import (
+	"math"
+
+	"pingline/dedupe/plane"
+)
 
 // The recent points of a track are its newest vertices, without a hole between
 // the oldest known and the newest: what is forgotten is always the oldest. The
@@ -21,8 +25,8 @@ type point struct {
 
 // A point is crowded if a ping between it and the vertex before it was dropped:
 // the line between the two must stay.
-func newPoint(base int64, s spot, crowded bool) point {
-	p := point{since: uint32(s.at - base), lat: uint32(s.lat+poleE7) << 1, lon: s.lon}
+func newPoint(base int64, s plane.Spot, crowded bool) point {
+	p := point{since: uint32(s.At - base), lat: uint32(s.Lat+poleE7) << 1, lon: s.Lon}
 	if crowded {
 		p.lat |= 1
 	}
@@ -45,12 +49,12 @@ type recent struct {
 	top    uint32 // newest block, 0 if none
 }
 
-func (r *recent) spot(p point) spot {
-	return spot{at: r.base + int64(p.since), lat: int32(p.lat>>1) - poleE7, lon: p.lon}
+func (r *recent) spot(p point) plane.Spot {
+	return plane.Spot{At: r.base + int64(p.since), Lat: int32(p.lat>>1) - poleE7, Lon: p.lon}
 }
 
 // last returns the newest vertex. There must be one.
-func (r *recent) last() spot { return r.spot(r.points[r.n-1]) }
+func (r *recent) last() plane.Spot { return r.spot(r.points[r.n-1]) }
 
 // place names a point: an index into a block, or into the track (block 0).
 type place struct {
@@ -108,15 +112,15 @@ func (p *blockPool) after(r *recent, at place) (place, bool) {
 // add makes s a vertex of track i. One of an instant that has its vertex is left
 // out; so is one older than all that are known, unless the oldest of these was the
 // first.
-func (p *blockPool) add(i uint32, r *recent, s spot, crowded bool) {
+func (p *blockPool) add(i uint32, r *recent, s plane.Spot, crowded bool) {
 	if r.n == 0 {
-		r.base = s.at
-	} else if s.at > r.last().at {
-		p.rebase(r, s.at)
-	} else if at, ok := p.find(r, s.at); !ok {
+		r.base = s.At
+	} else if s.At > r.last().At {
+		p.rebase(r, s.At)
+	} else if at, ok := p.find(r, s.At); !ok {
 		p.addOldest(i, r, s, crowded)
 		return
-	} else if r.spot(*p.point(r, at)).at == s.at {
+	} else if r.spot(*p.point(r, at)).At == s.At {
 		return
 	} else if at.block != 0 && !(at.block == r.top && at.i == int(p.at(at.block).n)-1) {
 		p.insert(i, r, s, crowded)
@@ -163,8 +167,8 @@ func (p *blockPool) push(i uint32, r *recent, pt point) {
 
 // addOldest puts a vertex before all that are known, of a track whose first vertex
 // is among these. Where there is no room it is forgotten, as what is oldest is.
-func (p *blockPool) addOldest(i uint32, r *recent, s spot, crowded bool) {
-	if !r.whole || !p.lower(r, s.at) || r.beyond >= maxRecent-inTrack {
+func (p *blockPool) addOldest(i uint32, r *recent, s plane.Spot, crowded bool) {
+	if !r.whole || !p.lower(r, s.At) || r.beyond >= maxRecent-inTrack {
 		r.whole = false
 		return
 	}
@@ -202,7 +206,7 @@ func (p *blockPool) linkOldest(top, k uint32) {
 // lower makes room for times from ts on, with some to spare, and reports whether
 // there is any.
 func (p *blockPool) lower(r *recent, ts int64) bool {
-	least := r.last().at - math.MaxUint32
+	least := r.last().At - math.MaxUint32
 	if ts < least {
 		return false
 	}
@@ -213,16 +217,16 @@ func (p *blockPool) lower(r *recent, ts int64) bool {
 }
 
 // insert puts a vertex among those in blocks.
-func (p *blockPool) insert(i uint32, r *recent, s spot, crowded bool) {
-	at, _ := p.find(r, s.at)
+func (p *blockPool) insert(i uint32, r *recent, s plane.Spot, crowded bool) {
+	at, _ := p.find(r, s.At)
 	if p.at(at.block).n == inBlock {
 		k := p.take(i) // may have forgotten the oldest of this track
-		if at, _ = p.find(r, s.at); at.block == 0 {
+		if at, _ = p.find(r, s.At); at.block == 0 {
 			p.give(k)
 			return
 		}
 		p.split(r, at.block, k)
-		at, _ = p.find(r, s.at)
+		at, _ = p.find(r, s.At)
 	}
 	b := p.at(at.block)
 	copy(b.points[at.i+2:], b.points[at.i+1:b.n])

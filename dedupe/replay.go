@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"pingline"
+	"pingline/dedupe/plane"
 )
 
 // apply changes the state by an entry that was judged, now or when it was
@@ -27,14 +28,14 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	case e.State == back:
 		f.applyBacklog(i, e, eps, h)
 	case e.Verdict == pingline.Redundant:
-		f.applyRedundant(t, spotOf(&e.Fix), eps)
+		f.applyRedundant(t, plane.SpotOf(&e.Fix), eps)
 		t.skip()
 	}
 	if !e.Stored() {
 		return 0
 	}
 	if e.Event != "" {
-		f.blocks.remember(i, newMark(spotOf(&e.Fix), e.Event))
+		f.blocks.remember(i, newMark(plane.SpotOf(&e.Fix), e.Event))
 	}
 	if !f.knowsTrip(i, e.Trip) {
 		f.blocks.remember(i, tripMark(e.Trip))
@@ -53,7 +54,7 @@ func (f *Filter) since(i uint32, e *pingline.Entry) int64 {
 	t := f.tracks.at(i)
 	switch {
 	case e.State == next && t.n > 0:
-		return min(e.At, t.last().at+1)
+		return min(e.At, t.last().At+1)
 	case e.State == back && t.backlog != 0:
 		return min(e.At, f.backlogs.at(t.backlog).unmoved())
 	}
@@ -69,7 +70,7 @@ func (t *track) skip() {
 
 // applyNext moves the end of the track's open line to e.
 func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
-	t, p := f.tracks.at(i), spotOf(&e.Fix)
+	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
 	begins := t.n == 0 && !t.broken
 	before := int64(math.MinInt64)
 	if t.holds {
@@ -87,7 +88,7 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 	if e.Verdict == pingline.Held {
 		if t.n > 0 {
 			t.narrow(t.last(), p, eps)
-			t.pace = pace(p.at, max(t.last().at, before))
+			t.pace = pace(p.At, max(t.last().At, before))
 		}
 		f.hold(i, &t.line, e, h)
 		return
@@ -113,22 +114,22 @@ func (f *Filter) hold(i uint32, l *line, e *pingline.Entry, h hold) {
 
 // applyRedundant notes a dropped ping that is not the newest where the line it
 // relies on could still move.
-func (f *Filter) applyRedundant(t *track, p spot, eps float64) {
+func (f *Filter) applyRedundant(t *track, p plane.Spot, eps float64) {
 	if t.backlog != 0 && f.backlogs.at(t.backlog).pass(p, eps) {
 		return
 	}
 	if t.n == 0 {
 		return
 	}
-	if p.at > t.last().at {
+	if p.At > t.last().At {
 		if t.holds {
 			t.narrow(t.last(), p, eps)
 			t.crowded = true
 		}
 		return
 	}
-	at, ok := f.blocks.find(&t.recent, p.at)
-	if !ok || t.spot(*f.blocks.point(&t.recent, at)).at == p.at {
+	at, ok := f.blocks.find(&t.recent, p.At)
+	if !ok || t.spot(*f.blocks.point(&t.recent, at)).At == p.At {
 		return
 	}
 	if at, ok = f.blocks.after(&t.recent, at); ok {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pingline"
+	"pingline/dedupe/plane"
 )
 
 // hold is what the filter notes of a held ping besides what is logged.
@@ -17,29 +18,29 @@ type hold struct {
 // line is the open end of a track: from a vertex to the held ping, if any. The
 // chord to it passes every ping dropped between within that ping's bound.
 type line struct {
-	poly    polygon
+	poly    plane.Polygon
 	fix     pingline.Fix // held
 	cell    uint64
 	token   uint64
 	since   uint32
 	subKey  uint16
 	holds   bool
-	crowded bool  // a ping was dropped since the vertex
-	frame   frame // around the vertex
+	crowded bool        // a ping was dropped since the vertex
+	frame   plane.Frame // around the vertex
 }
 
 // open starts a line at vertex v.
-func (l *line) open(v spot) {
-	l.poly, l.frame, l.crowded = openPolygon, frameAt(v.lat), false
+func (l *line) open(v plane.Spot) {
+	l.poly, l.frame, l.crowded = plane.Open, plane.FrameAt(v.Lat), false
 }
 
 // passes reports whether the chord from the line's vertex to s passes all that
 // was dropped.
-func (l *line) passes(vertex, s spot) bool { return l.poly.contains(l.frame.velocity(vertex, s)) }
+func (l *line) passes(vertex, s plane.Spot) bool { return l.poly.Contains(l.frame.Velocity(vertex, s)) }
 
 // narrow makes every later chord pass s.
-func (l *line) narrow(vertex, s spot, eps float64) {
-	l.poly.narrow(l.frame.velocity(vertex, s), eps, s.at-vertex.at)
+func (l *line) narrow(vertex, s plane.Spot, eps float64) {
+	l.poly.Narrow(l.frame.Velocity(vertex, s), eps, s.At-vertex.At)
 }
 
 // track is the state of one rider's device. It has no pointers.
@@ -70,7 +71,7 @@ func (t *track) newest() int64 {
 	case t.holds:
 		return t.fix.At
 	case t.n > 0:
-		return t.last().at
+		return t.last().At
 	}
 	return math.MinInt64
 }
@@ -213,7 +214,7 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 func (f *Filter) forget(i uint32) {
 	t := f.tracks.at(i)
 	if t.n > 0 {
-		f.Forgot(f.past(t.last().at))
+		f.Forgot(f.past(t.last().At))
 	}
 	f.drop(i)
 }
