@@ -69,16 +69,6 @@ func (f *Filter) PrefetchFunc(n int, ping func(i int) *pingline.Ping) {
 	a.touched += touched
 }
 
-// guess returns a track of that hash, 0 if there is none.
-func (x index) guess(hash uint32) uint32 {
-	mask := uint32(len(x) - 1)
-	for at := hash & mask; ; at = (at + 1) & mask {
-		if slot := x[at]; slot == 0 || uint32(slot>>32) == hash {
-			return uint32(slot)
-		}
-	}
-}
-
 // find returns the track of p; if it is not known, 0 and the hash of its name.
 func (f *Filter) find(p *pingline.Ping) (i, hash uint32) {
 	if a := &f.ahead; a.next < a.n {

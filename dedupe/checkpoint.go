@@ -106,8 +106,8 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 		h[5] = 1
 	}
 	binary.LittleEndian.PutUint64(h[6:], number)
-	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot))
-	binary.LittleEndian.PutUint64(h[22:], uint64(f.torn))
+	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot.said))
+	binary.LittleEndian.PutUint64(h[22:], uint64(f.torn.said))
 	binary.LittleEndian.PutUint64(h[30:], f.order.stamp)
 	binary.LittleEndian.PutUint32(h[38:], uint32(f.order.once.n))
 	binary.LittleEndian.PutUint32(h[42:], uint32(f.order.often.n))
@@ -148,7 +148,7 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	dst = append(dst, flags)
 	dst = binary.LittleEndian.AppendUint64(dst, f.order.at(i).stamp)
 	dst = append(binary.LittleEndian.AppendUint32(dst, t.skipped), t.pace)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(t.base))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(f.savedBase(t)))
 	dst = appendPoints(dst, t.points[:t.n])
 	dst = f.blocks.appendChain(dst, t.top)
 	dst = f.blocks.appendChain(dst, t.marks)
@@ -310,7 +310,9 @@ func (f *Filter) Load(piece []byte) error {
 	if piece[0] >= 6 {
 		torn = int64(d.u64())
 	}
-	f.forgot, f.torn = max(f.forgot, forgot), max(f.torn, torn)
+	f.forgot.raise(forgot, forgot)
+	f.torn.raise(torn, torn)
+	f.latest = max(f.latest, forgot, torn)
 	if stamp := d.u64(); n == 0 {
 		f.order.stamp = stamp
 	}
@@ -368,7 +370,7 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 	if t.n > 0 {
 		t.open(t.last())
 	} else if version < 6 {
-		t.base = f.forgot
+		t.base = f.forgot.said
 		d.bad = d.bad || !t.broken
 	}
 	d.bad = d.bad || t.n == 0 && (t.top != 0 || !t.broken && flags&(flagHolds|flagBacklog) != 0) || !f.blocks.inOrder(&t.recent)

@@ -165,3 +165,82 @@ func TestBacklogEndsAtDamage(t *testing.T) {
 	}
 	r.finish()
 }
+
+// Our clock goes back an hour and then forward again. A ping off the line of a track
+// that was forgotten, or broken, is still no vertex of it.
+func TestForgottenStaysForgottenWhenOurClockGoesBack(t *testing.T) {
+	const noon, hour = 60, 3_600_000 // in seconds of second, and ms
+	others := func(r *run, name string, at int) {
+		for n := range r.cfg.MaxRiders {
+			for k := range 2 {
+				r.judge(of(fmt.Sprint(name, n), "", second(at+k)))
+			}
+		}
+	}
+	devices := func(r *run) {
+		for n := range MaxDevices {
+			r.judge(of("r-1", fmt.Sprint("d-", n), second(1)))
+		}
+	}
+	for _, tt := range []struct {
+		name               string
+		device             string
+		ahead, back, right func(r *run) // before the clock goes back, while it is, and when it is right again
+	}{
+		{"a track that was forgotten", "", func(r *run) { others(r, "b-", 48) }, nil, nil},
+		{"one with a device", "a", func(r *run) { others(r, "b-", 48) }, nil, nil},
+		{"known by a late ping while the clock was back", "", func(r *run) { others(r, "b-", 48) }, func(r *run) { r.judge(second(-3600)) }, nil},
+		{"new again before the ping came", "", func(r *run) { others(r, "b-", 48) }, nil, func(r *run) { r.judge(second(noon)) }},
+		{"forgotten while the clock was back", "", nil, func(r *run) { others(r, "b-", -3600) }, nil},
+		{"one of many devices", "a", devices, nil, nil},
+		{"one of many devices, known by a late ping while the clock was back", "a", devices, func(r *run) { r.judge(of("r-1", "a", second(-3600))) }, nil},
+		{"one of many devices, all of them forgotten", "a", devices, nil, func(r *run) { others(r, "b-", noon-1) }},
+		{"a broken track", "", func(r *run) { // all but its first pings is lost
+			r.flush()
+			f, err := New(r.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Replay(1, r.bound, []pingline.Entry{{Ping: second(1), Verdict: pingline.Accepted, State: first}})
+			r.Filter = f
+			r.Clock(second(51).At)
+			r.Damaged(second(51).At)
+		}, nil, nil},
+	} {
+		for _, again := range []string{"never", "before", "meanwhile", "after"} {
+			if tt.name == "forgotten while the clock was back" && (again == "before" || again == "meanwhile") {
+				continue // by a process that was never told the right time
+			}
+			t.Run(fmt.Sprintf("%s, started again %s", tt.name, again), func(t *testing.T) {
+				cfg := bare()
+				cfg.MaxRiders = 2 + 2*MaxDevices
+				r := newRun(t, cfg, Bound{MaxError: 10})
+				play := func(at int64, what func(r *run), begins bool) {
+					if begins {
+						r.reborn()
+					}
+					r.Clock(at)
+					if what != nil {
+						what(r)
+					}
+				}
+				r.Clock(second(50).At)
+				for _, p := range straight(1, 50) {
+					r.judge(of("r-1", tt.device, p))
+				}
+				play(second(51).At, tt.ahead, false)
+				play(second(52).At-hour, func(r *run) { r.judge(of("c", "", second(-3600))) }, again == "before")
+				play(second(53).At-hour, tt.back, again == "meanwhile")
+				play(second(noon).At, tt.right, again == "after")
+				for _, at := range []int{25, 26, 31} {
+					r.judge(of("r-1", tt.device, off(second(at), 500)))
+				}
+				if n := len(r.reader.late["r-1/"+tt.device]); n < 3 {
+					t.Errorf("%d pings are late, want 3", n)
+				}
+				r.judge(of("r-1", tt.device, second(noon+5)))
+				r.finish()
+			})
+		}
+	}
+}

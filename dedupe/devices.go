@@ -61,24 +61,27 @@ func (f *Filter) dropDevice(i uint32) {
 	delete(f.devices, rider)
 	f.text -= textBytes(rider)
 	if f.loading == nil {
-		f.forgot = max(f.forgot, f.past(d.forgot))
+		f.forgetTo(d.forgot)
 	}
 }
 
-// forgotOf returns what a first vertex of a track must be later than, ms.
+// forgotOf returns what a first vertex of a track must be later than, ms, if our
+// clock is as late.
 func (f *Filter) forgotOf(rider, device string) int64 {
 	if device == "" {
-		return f.forgot
+		return f.forgot.counts
 	}
 	d, ok := f.devices[rider]
 	if !ok {
-		return f.forgot
+		return f.forgot.counts
 	}
-	if d.forgot > f.wall && f.loading == nil { // our clock was put right
-		d.forgot = f.wall
-		f.devices[rider] = d
-	}
-	return max(f.forgot, d.forgot)
+	return max(f.forgot.counts, d.forgot)
+}
+
+// mayBeForgotten reports whether e may lie before a ping of its track that was
+// forgotten.
+func (f *Filter) mayBeForgotten(e *pingline.Entry) bool {
+	return e.At <= f.past(f.forgotOf(e.Rider, e.Device))
 }
 
 // forgetDevice is forget for a track that makes room for another of its rider.
@@ -86,7 +89,7 @@ func (f *Filter) forgetDevice(i uint32) {
 	rider, _ := f.names.at(i).split()
 	d := f.devices[rider]
 	if t := f.tracks.at(i); t.n > 0 {
-		d.forgot = max(d.forgot, f.past(t.last().At))
+		d.forgot = max(d.forgot, f.met(t.last().At))
 		f.devices[rider] = d
 	}
 	f.drop(i)
@@ -134,7 +137,7 @@ func (f *Filter) trimDevices() {
 				return false
 			}
 			if t := f.tracks.at(i); t.n > 0 {
-				d.forgot = max(d.forgot, f.past(t.last().At))
+				d.forgot = max(d.forgot, f.met(t.last().At))
 			}
 			gone = append(gone, i)
 			return true

@@ -133,9 +133,11 @@ type Filter struct {
 	noBack   []uint32 // backlogs to use again, last first
 
 	holding int
-	forgot  int64 // a new track's first vertex must be later than this, ms
-	torn    int64 // and that of a broken one, than this
-	wall    int64 // clock by which is judged, ms since 1970
+	forgot  horizon // a new track's first vertex must be later
+	torn    horizon // and that of a broken one
+	wall    int64   // clock by which is judged, ms since 1970
+	latest  int64   // the latest it has been
+	caught  int64   // what counted as forgotten when it was last as late as before it went back
 	damaged bool
 	wheel   wheel
 	flushed uint32 // where Flush goes on
@@ -157,9 +159,11 @@ func New(cfg Config) (*Filter, error) {
 		liveGap: orNever(cfg.LiveGap),
 		maxGap:  orNever(cfg.MaxGap),
 		seed:    maphash.MakeSeed(),
-		forgot:  math.MinInt64,
-		torn:    math.MinInt64,
+		forgot:  horizon{math.MinInt64, math.MinInt64},
+		torn:    horizon{math.MinInt64, math.MinInt64},
 		wall:    math.MaxInt64,
+		latest:  math.MinInt64,
+		caught:  math.MinInt64,
 		wheel:   newWheel(cfg.IdleFlush),
 		ahead:   ahead{least: leastSlots},
 	}
@@ -217,32 +221,6 @@ func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, n
 func (f *Filter) mayMeet(i uint32, e *pingline.Entry) bool {
 	return e.State == aside || e.State == first || f.tracks.at(i).lineless()
 }
-
-// Forgot tells the filter that there may have been tracks it does not know,
-// with pings up to ts (ms): a track's first vertex must be later, because a
-// vertex put into an old segment moves the line that dropped pings rely on.
-// A caller that rebuilds the state from less than all there was calls it.
-func (f *Filter) Forgot(ts int64) { f.forgot = max(f.forgot, ts) }
-
-// Clock tells the filter the time, ms since 1970, of the commit that is judged or
-// replayed next. Without it every ping is taken to be of the past.
-//
-// What is forgotten counts as forgotten up to this time at most: the clock of a phone
-// may be wrong, or ours may have been, and nobody else's pings are to be late until
-// it is as late as they said. The price is a track that had pings ahead of our clock
-// when it was forgotten: if it comes back with pings before its newest, they are
-// taken for new. Then what was dropped after its last stored ping that was not ahead
-// may lie off the line, and of two positions of one instant the second takes the
-// place of the first.
-func (f *Filter) Clock(ms int64) {
-	f.wall = ms
-	if f.loading == nil { // or what is known is of later than the commit
-		f.forgot, f.torn = min(f.forgot, ms), min(f.torn, ms)
-	}
-}
-
-// past returns a time, ms, or now if it is ahead of our clock.
-func (f *Filter) past(ts int64) int64 { return min(ts, f.wall) }
 
 // Holding returns how many pings are held.
 func (f *Filter) Holding() int { return f.holding }

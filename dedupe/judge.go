@@ -12,7 +12,7 @@ import (
 // returns the track.
 func (f *Filter) judgeUnknown(b *Batch, hash uint32, e *pingline.Entry) uint32 {
 	e.Verdict, e.State = pingline.Accepted, first
-	if e.At <= f.forgotOf(e.Rider, e.Device) {
+	if f.mayBeForgotten(e) {
 		e.Late, e.State = true, newcomer
 	}
 	if old, ofRider := f.makeRoom(&e.Ping); old != 0 {
@@ -181,7 +181,7 @@ func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (
 		return judgeInstant(e, start, eps)
 	}
 	switch full := t.backlog == 0 && f.backlogsFull(); {
-	case start == end, start == longAgo && (full || p.At <= f.forgotOf(e.Rider, e.Device)):
+	case start == end, start == longAgo && (full || f.mayBeForgotten(e)):
 		e.Verdict, e.Late = pingline.Accepted, true // before all that is known
 	case crowded || full:
 		judgeFit(e, start, end, eps)

@@ -225,7 +225,7 @@ func (f *Filter) holds(i uint32) bool {
 func (f *Filter) Damaged(ts int64) {
 	f.endLoad()
 	f.Forgot(ts)
-	f.torn = max(f.torn, ts)
+	f.torn.raise(ts, ts)
 	f.damaged = true
 	for i := uint32(1); i <= f.tracks.last; i++ {
 		t := f.tracks.at(i)

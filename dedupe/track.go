@@ -108,10 +108,7 @@ func (f *Filter) hash(rider, device string) uint32 {
 	return uint32(h >> 32)
 }
 
-// index finds a track by the hash of its name. It is a table of hash and track
-// number (0 if free) with linear probing.
-type index []uint64
-
+// lookup returns the track of that name, 0 if it is not known.
 func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
 	if len(f.index) == 0 {
 		return 0
@@ -125,48 +122,6 @@ func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
 			return uint32(slot)
 		}
 	}
-}
-
-func (x index) put(hash, i uint32) {
-	mask := uint32(len(x) - 1)
-	at := hash & mask
-	for x[at] != 0 {
-		at = (at + 1) & mask
-	}
-	x[at] = uint64(hash)<<32 | uint64(i)
-}
-
-// remove takes track i out and moves those behind it up, so that no probe ends
-// too early.
-func (x index) remove(hash, i uint32) {
-	mask := uint32(len(x) - 1)
-	at := hash & mask
-	for uint32(x[at]) != i {
-		at = (at + 1) & mask
-	}
-	for to := (at + 1) & mask; x[to] != 0; to = (to + 1) & mask {
-		home := uint32(x[to]>>32) & mask
-		if (to-home)&mask >= (to-at)&mask {
-			x[at] = x[to]
-			at = to
-		}
-	}
-	x[at] = 0
-}
-
-// floor returns what the first vertex of a lineless track must be later than, ms:
-// what may have been forgotten of the track when it was made, or what was lost since.
-// What is forgotten of others in the meantime does not matter, or whoever is new
-// while many riders come and go would be late for as long as they do.
-func (f *Filter) floor(t *track) int64 {
-	floor := int64(math.MinInt64)
-	if t.n == 0 {
-		floor = t.base
-	}
-	if t.broken {
-		floor = max(floor, f.torn)
-	}
-	return f.past(floor)
 }
 
 // create returns a new track without vertices; once tells that its first ping is
@@ -214,7 +169,7 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 func (f *Filter) forget(i uint32) {
 	t := f.tracks.at(i)
 	if t.n > 0 {
-		f.Forgot(f.past(t.last().At))
+		f.forgetTo(t.last().At)
 	}
 	f.drop(i)
 }

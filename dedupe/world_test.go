@@ -231,6 +231,8 @@ type world struct {
 	flood   int  // riders who send once or twice, in a commit, at most
 	flooded int  // so far
 	newest  int64
+	back    int64 // ms that our clock is behind
+	refused int64 // while it is: what is later than this is refused as ahead of it
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -320,30 +322,56 @@ func (w *world) begin() {
 	if w.clocked {
 		c.at = 0
 		for _, k := range w.walkers {
-			c.at = max(c.at, k.at)
+			c.at = max(c.at, k.at-w.back)
 		}
 	}
 	w.commits = append(w.commits, c)
 	w.Clock(c.at)
 }
 
-// pardon notes what a track may have lost that was forgotten with pings ahead of our
-// clock.
+// pardon notes what a track may have lost that was forgotten with pings ahead of the
+// latest that our clock has been.
 func (w *world) pardon(track string) {
 	p := pardon{track: track, from: math.MinInt64}
 	for _, e := range w.reader.stored[track] {
-		if e.At <= w.wall {
+		if e.At <= w.latest {
 			p.from = max(p.from, e.At)
 		}
 		p.to = max(p.to, e.At)
 	}
-	if p.to > w.wall {
+	if p.to > w.latest {
 		w.reader.pardons = append(w.reader.pardons, p)
 	}
 }
 
+// setBack sets our clock back for some commits. When it is right again, of each track
+// a ping comes in that was long on its way.
+func (w *world) setBack() (pings int) {
+	w.begin()
+	w.back = 1 + w.rng.Int64N([]int64{1000, 60_000, 3_600_000}[w.rng.IntN(3)])
+	w.refused = w.commits[len(w.commits)-1].at - w.back
+	for range 1 + w.rng.IntN(5) {
+		pings += w.commit()
+	}
+	w.back = 0
+	w.begin()
+	for _, k := range w.walkers {
+		if len(k.sent) > 0 {
+			p := k.sent[w.rng.IntN(len(k.sent))]
+			p.At += w.rng.Int64N(k.every)
+			k.place(&p, 50)
+			w.send(p)
+			pings++
+		}
+	}
+	return pings
+}
+
 // send judges a ping and logs what comes of it.
 func (w *world) send(p pingline.Ping) {
+	if w.back > 0 && p.At > w.refused {
+		return
+	}
 	e := pingline.Entry{Ping: p, Cell: uint64(p.At), SubKey: uint16(p.LatE7)}
 	w.newest = max(w.newest, p.At)
 	newest, duplicate := w.Look(&e)
@@ -569,16 +597,16 @@ func (f *Filter) inOrder() (tracks []uint32) {
 
 // sameState compares all that two filters know, but not where it lies.
 func sameState(a, b *Filter) error {
-	if a.riders != b.riders || a.holding != b.holding || a.forgot > b.forgot || a.order.stamp != b.order.stamp {
+	if a.riders != b.riders || a.holding != b.holding || a.forgot.said > b.forgot.said || a.order.stamp != b.order.stamp {
 		return fmt.Errorf("riders %d and %d, holding %d and %d, forgot %d and %d, stamp %d and %d",
-			a.riders, b.riders, a.holding, b.holding, a.forgot, b.forgot, a.order.stamp, b.order.stamp)
+			a.riders, b.riders, a.holding, b.holding, a.forgot.said, b.forgot.said, a.order.stamp, b.order.stamp)
 	}
 	known := b.inOrder()
 	for n, i := range a.inOrder() {
 		j := known[n]
 		if s, t := a.tracks.at(i), b.tracks.at(j); s.n == 0 && t.n == 0 {
 			old := t.base // a floor: as with forgot, that of one who was rebuilt may be higher
-			t.base = s.base
+			t.base = a.savedBase(s)
 			defer func() { t.base = old }()
 		}
 		if !bytes.Equal(a.appendTrack(nil, i), b.appendTrack(nil, j)) {
@@ -625,6 +653,37 @@ func TestEveryAnswerHolds(t *testing.T) {
 			if held != w.settled+w.Holding() {
 				t.Errorf("%d held, but %d settled and %d holding", held, w.settled, w.Holding())
 			}
+			vertices, late, worst := w.finish()
+			t.Logf("%+v: %v, %d vertices, %d late, %d evicted, worst %.4f", w.cfg, w.verdict, vertices, late, w.evicted+w.Counts().Evicted, worst)
+		})
+	}
+}
+
+// Nor is one off if our clock goes back now and then, and forward again.
+func TestEveryAnswerHoldsThoughOurClockGoesBack(t *testing.T) {
+	n := max(*worlds/3, 10)
+	if testing.Short() {
+		n = 3
+	}
+	for seed := range n {
+		t.Run(fmt.Sprintf("world %d", seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, uint64(1000+seed))
+			w.clocked = true
+			w.cfg.MaxRiders = min(w.cfg.MaxRiders, max(2, len(w.walkers)*3/4)) // so that tracks are forgotten
+			w.Filter = w.fresh()
+			pings := 0
+			more := func() { pings += w.commit() }
+			for pings < 20_000 {
+				pings += w.commit()
+				if w.rng.IntN(20) == 0 {
+					pings += w.setBack()
+				}
+				if w.rng.IntN(200) == 0 {
+					w.rebuild(more)
+				}
+			}
+			w.rebuild(more)
 			vertices, late, worst := w.finish()
 			t.Logf("%+v: %v, %d vertices, %d late, %d evicted, worst %.4f", w.cfg, w.verdict, vertices, late, w.evicted+w.Counts().Evicted, worst)
 		})
