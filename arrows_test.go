@@ -16,9 +16,11 @@ import (
 // cmd wires all.
 var arrows = map[string][]string{
 	"pingline":                                   {},
-	"pingline/dedupe":                            {"pingline", "pingline/dedupe/plane"},
+	"pingline/dedupe":                            {"pingline", "pingline/dedupe/plane", "pingline/dedupe/slab", "pingline/dedupe/vertices"},
 	"pingline/dedupe/plane":                      {"pingline"},
+	"pingline/dedupe/slab":                       {},
 	"pingline/dedupe/study":                      {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/track"},
+	"pingline/dedupe/vertices":                   {"pingline/dedupe/plane", "pingline/dedupe/slab"},
 	"pingline/ingest":                            {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
 	"pingline/ingest/phone":                      {"pingline"},
 	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/partition", "pingline/query", "pingline/sink/store"},

@@ -148,8 +148,8 @@ const (
 // Folders that are above it today, with their lines in full hundreds. The numbers may
 // only fall: one that is 200 too high is an error as well.
 var (
-	tooLong    = map[string]int{"dedupe": 3200, "sink": 3100}
-	tooTangled = map[string]int{"dedupe": 2900, "ingest": 1700, "queue": 1600, "rollup": 1800, "sink": 3000}
+	tooLong    = map[string]int{"sink": 3100}
+	tooTangled = map[string]int{"dedupe": 2350, "ingest": 1700, "queue": 1600, "rollup": 1800, "sink": 3000}
 )
 
 func TestSizes(t *testing.T) {
@@ -180,8 +180,8 @@ var commonNames = []string{"Config", "Stats", "Reader", "Writer", "Server"}
 
 // Names that mean several things today. The list may only shrink.
 var ambiguous = []string{
-	"Counts", "Error", "Field", "HotCell", "Kind", "Known", "Points", "Shard", "answer", "bucket", "clock", "decoder", "fate", "mark",
-	"order", "place", "point", "reading", "recent", "record", "refusal", "result", "row", "spot",
+	"Counts", "Error", "Field", "HotCell", "Kind", "Known", "Points", "Shard", "answer", "bucket", "clock", "decoder", "fate",
+	"order", "reading", "recent", "record", "refusal", "result", "row", "spot",
 	"step", "view",
 }
 

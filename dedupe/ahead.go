@@ -52,13 +52,13 @@ func (f *Filter) PrefetchFunc(n int, ping func(i int) *pingline.Ping) {
 		a.tracks[i] = f.index.guess(hash)
 	}
 	for _, i := range a.tracks[:a.n] {
-		t := f.tracks.at(i) // something of each of its cache lines
-		touched += math.Float32bits(t.poly.Below[0]) + uint32(t.fix.At) + t.points[0].since + t.points[5].since + t.hash
-		touched += uint32(len(f.names.at(i).key)) + f.order.at(i).newer
+		t := f.tracks.At(i) // something of each of its cache lines
+		touched += math.Float32bits(t.poly.Below[0]) + uint32(t.fix.At) + t.Points[0].Since + t.Points[5].Since + t.hash
+		touched += uint32(len(f.names.At(i).key)) + f.order.At(i).newer
 	}
 	for _, i := range a.tracks[:a.n] {
-		n, o := f.names.at(i), f.order.at(i)
-		touched += f.order.at(o.newer).older + f.order.at(o.older).newer
+		n, o := f.names.At(i), f.order.At(i)
+		touched += f.order.At(o.newer).older + f.order.At(o.older).newer
 		if n.key != "" {
 			touched += uint32(n.key[0])
 		}
@@ -74,7 +74,7 @@ func (f *Filter) find(p *pingline.Ping) (i, hash uint32) {
 	if a := &f.ahead; a.next < a.n {
 		i = a.tracks[a.next]
 		a.next++
-		if f.names.at(i).is(p.Rider, p.Device) {
+		if f.names.At(i).is(p.Rider, p.Device) {
 			return i, 0
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe/plane"
+	"pingline/dedupe/vertices"
 )
 
 // backlog is an open line in an old segment, with a ping held. Both ends are
@@ -92,7 +93,7 @@ func (t *track) misses(p plane.Spot, eps float64) bool {
 	if after > t.pace+gapGrowth && p.At-held.At >= leastGap {
 		return t.frame.Moved(held, p, eps)
 	}
-	return !t.crowded && t.pace > after+gapGrowth && held.At-t.last().At >= leastGap && t.frame.Moved(t.last(), held, eps)
+	return !t.crowded && t.pace > after+gapGrowth && held.At-t.Last().At >= leastGap && t.frame.Moved(t.Last(), held, eps)
 }
 
 // mostAlone is the longest segment, in ms, over which a single ping is dropped.
@@ -102,9 +103,9 @@ const mostAlone = 10_000
 // backlog. One that is open elsewhere is settled first: its held ping is covered if
 // the whole segment passes all that was dropped in it.
 func (f *Filter) judgeEmpty(b *Batch, i uint32, e *pingline.Entry, start, end plane.Spot, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	if t.backlog != 0 {
-		s := f.backlogs.at(t.backlog)
+		s := f.backlogs.At(t.backlog)
 		if !f.closes(s) {
 			f.promote(b, i, back) // the new vertex may push out the oldest
 			return f.judgePast(b, i, e, eps)
@@ -139,8 +140,8 @@ func (f *Filter) closes(s *backlog) bool {
 
 // judgeBacklog judges a ping in the segment of the track's backlog.
 func (f *Filter) judgeBacklog(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
-	s := f.backlogs.at(t.backlog)
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
+	s := f.backlogs.At(t.backlog)
 	held := plane.SpotOf(&s.fix)
 	if p == held || s.crowded && (p.At == held.At || (p.At > held.At) == s.toEnd) {
 		anchor, _ := s.ends()
@@ -181,7 +182,7 @@ func (f *Filter) follows(s *backlog, p plane.Spot) bool {
 
 // applyBacklog opens a backlog, goes on with it, or makes e a vertex there.
 func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	if e.Promoted {
 		f.addBack(i, p)
 		return
@@ -197,7 +198,7 @@ func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) 
 		f.addBack(i, p)
 		return
 	}
-	s := f.backlogs.at(t.backlog)
+	s := f.backlogs.At(t.backlog)
 	if !f.knowsTrip(i, e.Trip) {
 		eps = noLine
 	}
@@ -216,10 +217,10 @@ func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) 
 // addBack makes p a vertex in the segment of the backlog, which it ends. It is not
 // one of a broken track, which begins anew behind it.
 func (f *Filter) addBack(i uint32, p plane.Spot) {
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	crowded := false
 	if t.backlog != 0 {
-		s := f.backlogs.at(t.backlog)
+		s := f.backlogs.At(t.backlog)
 		crowded = s.crowded && !s.toEnd
 		if s.crowded && s.toEnd {
 			f.crowd(t, s.end.At)
@@ -227,14 +228,14 @@ func (f *Filter) addBack(i uint32, p plane.Spot) {
 		f.closeBacklog(t)
 	}
 	if !t.broken {
-		f.blocks.add(i, &t.recent, p, crowded)
+		f.blocks.Add(i, &t.Recent, p, crowded)
 	}
 }
 
 // coverBacklog drops the ping held in the backlog: p, further on in the segment
 // or the same fix, goes by it, or else the whole segment does.
 func (f *Filter) coverBacklog(t *track, p plane.Spot) {
-	s := f.backlogs.at(t.backlog)
+	s := f.backlogs.At(t.backlog)
 	t.skip()
 	if !s.covers(p.At) {
 		f.crowd(t, s.end.At)
@@ -254,8 +255,8 @@ func (f *Filter) coverBacklog(t *track, p plane.Spot) {
 // crowd marks the segment that ends at the vertex of an instant: something was
 // dropped in it.
 func (f *Filter) crowd(t *track, end int64) {
-	if at, ok := f.blocks.find(&t.recent, end); ok {
-		f.blocks.point(&t.recent, at).setCrowded()
+	if at, ok := f.blocks.Find(&t.Recent, end); ok {
+		f.blocks.Vertex(&t.Recent, at).SetCrowded()
 	}
 }
 
@@ -263,19 +264,19 @@ func (f *Filter) crowd(t *track, end int64) {
 // something was dropped between them. If one of them is not known, they are equal.
 func (f *Filter) segment(t *track, ts int64) (start, end plane.Spot, crowded bool) {
 	start = longAgo
-	to := place{}
-	if from, ok := f.blocks.find(&t.recent, ts); ok {
-		start = t.spot(*f.blocks.point(&t.recent, from))
-		if to, ok = f.blocks.after(&t.recent, from); !ok {
+	var to vertices.Ref
+	if from, ok := f.blocks.Find(&t.Recent, ts); ok {
+		start = t.Spot(*f.blocks.Vertex(&t.Recent, from))
+		if to, ok = f.blocks.After(&t.Recent, from); !ok {
 			return start, start, false
 		}
-	} else if !t.whole || t.n == 0 || t.last().At-ts > math.MaxUint32 {
+	} else if !t.Whole || t.N == 0 || t.Last().At-ts > math.MaxUint32 {
 		return plane.Spot{}, plane.Spot{}, false
-	} else if t.top != 0 {
-		to.block = f.blocks.at(t.top).newer // the oldest
+	} else {
+		to = f.blocks.Oldest(&t.Recent)
 	}
-	point := f.blocks.point(&t.recent, to)
-	return start, t.spot(*point), point.crowded()
+	point := f.blocks.Vertex(&t.Recent, to)
+	return start, t.Spot(*point), point.Crowded()
 }
 
 // openBacklog gives the track a backlog between two vertices.
@@ -284,13 +285,13 @@ func (f *Filter) openBacklog(t *track, start, end plane.Spot) {
 		t.backlog = f.noBack[n-1]
 		f.noBack = f.noBack[:n-1]
 	} else {
-		t.backlog = f.backlogs.grow()
+		t.backlog = f.backlogs.Grow()
 	}
-	*f.backlogs.at(t.backlog) = backlog{start: start, end: end, line: line{poly: plane.Open}}
+	*f.backlogs.At(t.backlog) = backlog{start: start, end: end, line: line{poly: plane.Open}}
 }
 
 func (f *Filter) closeBacklog(t *track) {
-	s := f.backlogs.at(t.backlog)
+	s := f.backlogs.At(t.backlog)
 	if s.holds {
 		f.holding--
 	}
@@ -304,13 +305,13 @@ func (f *Filter) closeBacklog(t *track) {
 // known.
 func (f *Filter) loseBacklog(t *track) {
 	if t.backlog != 0 {
-		s := f.backlogs.at(t.backlog)
+		s := f.backlogs.At(t.backlog)
 		s.start, s.end = plane.Spot{}, plane.Spot{}
 	}
 }
 
 // backlogsFull reports whether no further track can have a backlog.
 func (f *Filter) backlogsFull() bool {
-	open := int(f.backlogs.last) - len(f.noBack)
+	open := int(f.backlogs.Last) - len(f.noBack)
 	return open >= max(f.cfg.MaxRiders/8, min(f.cfg.MaxRiders, 1024))
 }

@@ -178,7 +178,7 @@ func BenchmarkMemory(b *testing.B) {
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		blocks := len(f.blocks.chunks) * chunk * blockBytes
+		blocks := int(f.blocks.Bytes())
 		b.ReportMetric(float64(int(after.HeapAlloc-before.HeapAlloc)-blocks)/float64(f.Riders()), "bytes/rider")
 		runtime.KeepAlive(f)
 		runtime.KeepAlive(fl)

@@ -10,6 +10,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe/plane"
+	"pingline/dedupe/vertices"
 )
 
 // A checkpoint is the filter's state in pieces, taken one at a time between
@@ -91,14 +92,14 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 	f, start := s.f, len(dst)
 	dst = append(dst, make([]byte, pieceHeader)...)
 	tracks := uint32(0)
-	end := min(s.track+s.tracks, f.tracks.last)
+	end := min(s.track+s.tracks, f.tracks.Last)
 	for ; s.track < end; s.track++ {
-		if f.tracks.at(s.track + 1).used {
+		if f.tracks.At(s.track + 1).used {
 			dst = f.appendTrack(dst, s.track+1)
 			tracks++
 		}
 	}
-	more = s.track < f.tracks.last
+	more = s.track < f.tracks.Last
 	h := dst[start:]
 	h[0] = pieceVersion
 	binary.LittleEndian.PutUint32(h[1:], s.piece)
@@ -117,7 +118,7 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 }
 
 func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
-	t, n := f.tracks.at(i), f.names.at(i)
+	t, n := f.tracks.At(i), f.names.At(i)
 	rider, device := n.split()
 	flags := byte(0)
 	if t.broken {
@@ -129,7 +130,7 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	if t.backlog != 0 {
 		flags |= flagBacklog
 	}
-	if t.whole {
+	if t.Whole {
 		flags |= flagWhole
 	}
 	if t.once {
@@ -146,12 +147,12 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 		dst = append(append(dst, byte(len(s))), s...)
 	}
 	dst = append(dst, flags)
-	dst = binary.LittleEndian.AppendUint64(dst, f.order.at(i).stamp)
+	dst = binary.LittleEndian.AppendUint64(dst, f.order.At(i).stamp)
 	dst = append(binary.LittleEndian.AppendUint32(dst, t.skipped), t.pace)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(f.savedBase(t)))
-	dst = appendPoints(dst, t.points[:t.n])
-	dst = f.blocks.appendChain(dst, t.top)
-	dst = f.blocks.appendChain(dst, t.marks)
+	dst = vertices.AppendPoints(dst, t.Points[:t.N])
+	dst = f.blocks.AppendChain(dst, t.Top)
+	dst = f.blocks.AppendChain(dst, t.marks)
 	if flags&flagDevices != 0 {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(forgot))
 	}
@@ -159,7 +160,7 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 		dst = appendLine(dst, &t.line)
 	}
 	if t.backlog != 0 {
-		s := f.backlogs.at(t.backlog)
+		s := f.backlogs.At(t.backlog)
 		dst = appendSpot(appendSpot(dst, s.start), s.end)
 		dst = append(append(dst, byte(len(s.trip))), s.trip...)
 		dst = append(appendLine(dst, &s.line), oneIf(s.toEnd))
@@ -173,35 +174,6 @@ func oneIf(on bool) byte {
 		return 1
 	}
 	return 0
-}
-
-func (p *blockPool) appendChain(dst []byte, top uint32) []byte {
-	at := len(dst)
-	dst = append(dst, 0, 0)
-	if top == 0 {
-		return dst
-	}
-	blocks := uint16(0)
-	for k := p.at(top).newer; ; k = p.at(k).newer {
-		b := p.at(k)
-		dst = appendPoints(dst, b.points[:b.n])
-		blocks++
-		if k == top {
-			break
-		}
-	}
-	binary.LittleEndian.PutUint16(dst[at:], blocks)
-	return dst
-}
-
-func appendPoints(dst []byte, points []point) []byte {
-	dst = append(dst, byte(len(points)))
-	for _, p := range points {
-		dst = binary.LittleEndian.AppendUint32(dst, p.since)
-		dst = binary.LittleEndian.AppendUint32(dst, p.lat)
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(p.lon))
-	}
-	return dst
 }
 
 func appendSpot(dst []byte, s plane.Spot) []byte {
@@ -252,12 +224,12 @@ func (f *Filter) endLoad() {
 	l := f.loading
 	f.loading = nil
 	tracks := make([]uint32, 0, f.riders)
-	for i := uint32(1); i <= f.tracks.last; i++ {
-		if f.tracks.at(i).used {
+	for i := uint32(1); i <= f.tracks.Last; i++ {
+		if f.tracks.At(i).used {
 			tracks = append(tracks, i)
 		}
 	}
-	slices.SortFunc(tracks, func(a, b uint32) int { return cmp.Compare(f.order.at(a).stamp, f.order.at(b).stamp) })
+	slices.SortFunc(tracks, func(a, b uint32) int { return cmp.Compare(f.order.At(a).stamp, f.order.At(b).stamp) })
 	for _, i := range tracks {
 		f.order.push(f.listOf(i), i)
 	}
@@ -347,36 +319,36 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 		l.at = append(l.at, 0)
 	}
 	l.at[i] = number
-	t := f.tracks.at(i)
-	f.names.at(i).trip = trip
+	t := f.tracks.At(i)
+	f.names.At(i).trip = trip
 	f.text += textBytes(trip)
 	flags := d.u8()
 	t.broken, t.once = flags&flagBroken != 0, flags&flagOnce != 0
-	f.order.at(i).stamp = d.u64()
+	f.order.At(i).stamp = d.u64()
 	t.skipped = d.u32()
 	if version > 1 {
 		t.pace = d.u8()
 	}
-	t.base = int64(d.u64())
-	t.n = uint8(d.points(t.points[:]))
-	t.whole = flags&flagWhole != 0 && t.n > 0
-	f.loadChain(d, i, &t.top, false)
+	t.Base = int64(d.u64())
+	t.N = uint8(d.points(t.Points[:]))
+	t.Whole = flags&flagWhole != 0 && t.N > 0
+	f.loadChain(d, i, &t.Top, false)
 	f.loadChain(d, i, &t.marks, true)
 	if flags&flagDevices != 0 && device != "" {
 		of := f.devices[rider]
 		of.forgot = max(of.forgot, int64(d.u64()))
 		f.devices[rider] = of
 	}
-	if t.n > 0 {
-		t.open(t.last())
+	if t.N > 0 {
+		t.open(t.Last())
 	} else if version < 6 {
-		t.base = f.forgot.said
+		t.Base = f.forgot.said
 		d.bad = d.bad || !t.broken
 	}
-	d.bad = d.bad || t.n == 0 && (t.top != 0 || !t.broken && flags&(flagHolds|flagBacklog) != 0) || !f.blocks.inOrder(&t.recent)
+	d.bad = d.bad || t.N == 0 && (t.Top != 0 || !t.broken && flags&(flagHolds|flagBacklog) != 0) || !f.blocks.InOrder(&t.Recent)
 	if flags&flagHolds != 0 {
 		f.loadLine(d, i, &t.line, version)
-		d.bad = d.bad || t.n > 0 && t.fix.At <= t.last().At
+		d.bad = d.bad || t.N > 0 && t.fix.At <= t.Last().At
 	}
 	if flags&flagBacklog != 0 {
 		f.loadBacklog(d, i, version)
@@ -386,9 +358,9 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 // loadBacklog restores a backlog. In version 1 the bound of the held ping is not
 // known: it will be stored.
 func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	f.openBacklog(t, d.spot(), d.spot())
-	s := f.backlogs.at(t.backlog)
+	s := f.backlogs.At(t.backlog)
 	s.trip = d.name()
 	f.text += textBytes(s.trip)
 	f.loadLine(d, i, &s.line, version)
@@ -406,25 +378,16 @@ func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
 
 // loadChain restores a chain of blocks: all of it if there is room.
 func (f *Filter) loadChain(d *decoder, i uint32, top *uint32, marks bool) {
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	for range d.u16() {
-		var b block
-		if b.n = uint8(d.points(b.points[:])); d.bad || b.n == 0 || t.beyond > maxRecent {
+		var some [vertices.InBlock]vertices.Packed
+		n := d.points(some[:])
+		if d.bad || n == 0 || t.Beyond > vertices.Most {
 			d.bad = true
 			return
 		}
-		k := f.blocks.take(i)
-		if k == 0 {
-			if !marks {
-				t.whole = false
-			}
-			continue
-		}
-		f.blocks.link(top, k)
-		at := f.blocks.at(k)
-		at.points, at.n, at.marks = b.points, b.n, marks
-		if !marks {
-			t.beyond += uint16(b.n)
+		if !f.blocks.Restore(i, top, some[:n], marks) && !marks {
+			t.Whole = false
 		}
 	}
 }

@@ -46,12 +46,12 @@ func (f *Filter) forgetTo(ts int64) { f.forgot.raise(f.past(ts), f.met(ts)) }
 // is behind, so that of a track without vertices is then all that was forgotten.
 func (f *Filter) savedBase(t *track) int64 {
 	switch {
-	case t.n > 0:
-		return t.base
+	case t.N > 0:
+		return t.Base
 	case f.wall < f.forgot.said:
-		return max(t.base, f.forgot.said)
+		return max(t.Base, f.forgot.said)
 	}
-	return max(t.base, f.caught)
+	return max(t.Base, f.caught)
 }
 
 // floor returns what the first vertex of a lineless track must be later than, ms:
@@ -60,8 +60,8 @@ func (f *Filter) savedBase(t *track) int64 {
 // while many riders come and go would be late for as long as they do.
 func (f *Filter) floor(t *track) int64 {
 	floor := int64(math.MinInt64)
-	if t.n == 0 {
-		floor = max(t.base, f.caught)
+	if t.N == 0 {
+		floor = max(t.Base, f.caught)
 	}
 	if t.broken {
 		floor = max(floor, f.torn.counts)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"pingline"
+	"pingline/dedupe/vertices"
 )
 
 // The cost of the pings that walk furthest through what is known of a track: each
@@ -25,7 +26,7 @@ func BenchmarkJudgeOldest(b *testing.B) {
 				r.Judge(&r.batch, &e, r.bound, 1, 0)
 				r.batch.Reset()
 			}
-			for n := range maxRecent {
+			for n := range vertices.Most {
 				judge(withEvent(off(second(10*n), float64(n%2)*5000), "sos"))
 			}
 			b.ReportAllocs()

@@ -192,7 +192,7 @@ func TestRecordedTracksKeepLittle(t *testing.T) {
 				}
 			}
 			for _, i := range r.inOrder() {
-				r.skipped += int(r.tracks.at(i).skipped) // by the next to be stored
+				r.skipped += int(r.tracks.At(i).skipped) // by the next to be stored
 			}
 			if r.skipped != dropped {
 				t.Errorf("%d pings were dropped, the stored ones tell of %d", dropped, r.skipped)

@@ -6,6 +6,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe/plane"
+	"pingline/dedupe/vertices"
 )
 
 // decoder takes values off the front of b; once bad, it gives zeros.
@@ -42,14 +43,14 @@ func (d *decoder) spot() plane.Spot {
 }
 
 // points fills dst from its start and returns how many it took.
-func (d *decoder) points(dst []point) int {
+func (d *decoder) points(dst []vertices.Packed) int {
 	n := int(d.u8())
 	if n > len(dst) {
 		d.bad = true
 		return 0
 	}
 	for i := range n {
-		dst[i] = point{d.u32(), d.u32(), int32(d.u32())}
+		dst[i] = vertices.Packed{Since: d.u32(), Lat: d.u32(), Lon: int32(d.u32())}
 	}
 	return n
 }

@@ -33,7 +33,7 @@ func (f *Filter) addDevice(i uint32, device string) {
 	if f.devices == nil {
 		f.devices = make(map[string]devices)
 	}
-	rider, _ := f.names.at(i).split()
+	rider, _ := f.names.At(i).split()
 	d, ok := f.devices[rider]
 	if !ok {
 		d.forgot = math.MinInt64
@@ -48,7 +48,7 @@ func (f *Filter) addDevice(i uint32, device string) {
 // dropDevice takes track i out. While a checkpoint is loaded nothing is carried
 // over to all tracks: the checkpoint says what was.
 func (f *Filter) dropDevice(i uint32) {
-	rider, device := f.names.at(i).split()
+	rider, device := f.names.At(i).split()
 	if device == "" {
 		return
 	}
@@ -86,10 +86,10 @@ func (f *Filter) mayBeForgotten(e *pingline.Entry) bool {
 
 // forgetDevice is forget for a track that makes room for another of its rider.
 func (f *Filter) forgetDevice(i uint32) {
-	rider, _ := f.names.at(i).split()
+	rider, _ := f.names.At(i).split()
 	d := f.devices[rider]
-	if t := f.tracks.at(i); t.n > 0 {
-		d.forgot = max(d.forgot, f.met(t.last().At))
+	if t := f.tracks.At(i); t.N > 0 {
+		d.forgot = max(d.forgot, f.met(t.Last().At))
 		f.devices[rider] = d
 	}
 	f.drop(i)
@@ -111,7 +111,7 @@ func (f *Filter) makeRoom(p *pingline.Ping) (i uint32, ofRider bool) {
 }
 
 func (f *Filter) bySilence(a, b uint32) int {
-	return cmp.Compare(f.order.at(a).stamp, f.order.at(b).stamp)
+	return cmp.Compare(f.order.At(a).stamp, f.order.At(b).stamp)
 }
 
 // forgetFor is forget or forgetDevice, as makeRoom said.
@@ -136,8 +136,8 @@ func (f *Filter) trimDevices() {
 			if len(gone) == extra || f.holds(i) {
 				return false
 			}
-			if t := f.tracks.at(i); t.n > 0 {
-				d.forgot = max(d.forgot, f.met(t.last().At))
+			if t := f.tracks.At(i); t.N > 0 {
+				d.forgot = max(d.forgot, f.met(t.Last().At))
 			}
 			gone = append(gone, i)
 			return true

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/dedupe/slab"
+	"pingline/dedupe/vertices"
 )
 
 // Config sets up a Filter. DefaultConfig fills it; New defaults nothing,
@@ -118,8 +120,8 @@ type Filter struct {
 
 	seed   maphash.Seed
 	index  index
-	tracks slab[track]
-	names  slab[name]
+	tracks slab.Slab[track]
+	names  slab.Slab[name]
 	order  order
 	free   []uint32 // tracks to use again, last first
 	riders int
@@ -128,8 +130,8 @@ type Filter struct {
 	devices     map[string]devices // by rider
 	mostDevices int                // riders there at once; a map does not shrink
 
-	blocks   blockPool
-	backlogs slab[backlog]
+	blocks   vertices.Pool
+	backlogs slab.Slab[backlog]
 	noBack   []uint32 // backlogs to use again, last first
 
 	holding int
@@ -167,8 +169,10 @@ func New(cfg Config) (*Filter, error) {
 		wheel:   newWheel(cfg.IdleFlush),
 		ahead:   ahead{least: leastSlots},
 	}
-	f.blocks.limit = uint32(min(cfg.RecentBytes/blockBytes, math.MaxInt32))
-	f.blocks.tracks = &f.tracks
+	f.blocks = vertices.NewPool(cfg.RecentBytes, func(i uint32) (recent *vertices.Recent, marks *uint32) {
+		t := f.tracks.At(i)
+		return &t.Recent, &t.marks
+	})
 	return f, nil
 }
 
@@ -219,7 +223,7 @@ func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, n
 // fix, stored before, or a vertex that is not known any more. Where e moves the
 // end of a line that is known there is none.
 func (f *Filter) mayMeet(i uint32, e *pingline.Entry) bool {
-	return e.State == aside || e.State == first || f.tracks.at(i).lineless()
+	return e.State == aside || e.State == first || f.tracks.At(i).lineless()
 }
 
 // Holding returns how many pings are held.

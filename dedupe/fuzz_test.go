@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/dedupe/vertices"
 )
 
 // script reads numbers from the bytes of a fuzzer; behind the end they are 0.
@@ -74,11 +75,11 @@ func scripted(t testing.TB, s *script) (*world, []puppet) {
 		MaxGap:      pick(s, 0, 300*time.Second),
 		IdleFlush:   pick(s, 0, 60*time.Second),
 		MaxRiders:   1 + int(s.u8()%6),
-		RecentBytes: pick(s, 0, 4*blockBytes, 1<<20),
+		RecentBytes: pick(s, 0, 4*vertices.BlockBytes, 1<<20),
 	}
 	w := &world{
 		run: newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50}),
-		rng: rand.New(rand.NewPCG(uint64(s.u8()), 0)), cfg: cfg, exact: cfg.RecentBytes != 4*blockBytes,
+		rng: rand.New(rand.NewPCG(uint64(s.u8()), 0)), cfg: cfg, exact: cfg.RecentBytes != 4*vertices.BlockBytes,
 	}
 	puppets := make([]puppet, 4)
 	for i := range puppets {
@@ -182,10 +183,10 @@ func FuzzLoad(f *testing.F) {
 // use lets the filter judge pings of the tracks it knows, and put all out.
 func (r *run) use() {
 	r.endLoad()
-	for i := uint32(1); i <= r.tracks.last; i++ {
-		rider, device := r.names.at(i).split()
-		t := r.tracks.at(i)
-		for _, at := range []int64{t.newest() - 1, t.newest(), t.newest() + 1000, t.base, t.base + 1} {
+	for i := uint32(1); i <= r.tracks.Last; i++ {
+		rider, device := r.names.At(i).split()
+		t := r.tracks.At(i)
+		for _, at := range []int64{t.newest() - 1, t.newest(), t.newest() + 1000, t.Base, t.Base + 1} {
 			e := pingline.Entry{Ping: pingline.Ping{Rider: rider, Device: device, Fix: pingline.Fix{At: at, LatE7: 10, LonE7: 10}}}
 			r.Judge(&r.batch, &e, r.bound, 0, r.now)
 		}

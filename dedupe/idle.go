@@ -38,7 +38,7 @@ func (w *wheel) tick(now time.Duration) uint32 {
 
 // watch puts track i, which holds a ping since a tick, on the wheel.
 func (f *Filter) watch(i, since uint32) {
-	w, t := &f.wheel, f.tracks.at(i)
+	w, t := &f.wheel, f.tracks.At(i)
 	if w.tickLen == 0 || t.inWheel {
 		return
 	}
@@ -76,7 +76,7 @@ func (f *Filter) Idle(b *Batch, now time.Duration, limit int) (more bool) {
 		case len(b.Entries)-before >= limit:
 			return true
 		default:
-			t := f.tracks.at(i)
+			t := f.tracks.At(i)
 			w.taken, t.inWheel = t.waiting, false
 			f.flushDue(b, i, tick)
 		}
@@ -85,10 +85,10 @@ func (f *Filter) Idle(b *Batch, now time.Duration, limit int) (more bool) {
 
 // flushDue stores what track i has held for a turn and waits for the rest.
 func (f *Filter) flushDue(b *Batch, i, tick uint32) {
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	since, waits := tick, false
 	if t.backlog != 0 {
-		if s := f.backlogs.at(t.backlog); s.since+turn < tick {
+		if s := f.backlogs.At(t.backlog); s.since+turn < tick {
 			f.promote(b, i, back)
 		} else {
 			since, waits = min(since, s.since), true
@@ -112,8 +112,8 @@ func (f *Filter) Flush(b *Batch, limit int) (more bool) {
 	f.endLoad()
 	before := len(b.Entries)
 	for f.holding > 0 && len(b.Entries)-before < limit {
-		f.flushed = f.flushed%f.tracks.last + 1
-		if f.tracks.at(f.flushed).used {
+		f.flushed = f.flushed%f.tracks.Last + 1
+		if f.tracks.At(f.flushed).used {
 			f.promoteAll(b, f.flushed)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe/plane"
+	"pingline/dedupe/vertices"
 )
 
 // judgeUnknown judges a ping of a track that is not known: its first vertex,
@@ -31,7 +32,7 @@ func (f *Filter) evict(b *Batch, i uint32, ofRider bool) {
 // judgeKnown sets e's verdict, late mark and state. It promotes what must be
 // stored before e, and says what e covers, but changes nothing else.
 func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	switch {
 	case p.At > t.newest() && (!t.lineless() || p.At > f.floor(t)):
 		f.judgeNext(b, i, e, eps)
@@ -50,16 +51,16 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 // judgeNext judges a ping newer than all of its track: it settles the one held
 // and then either stores or holds the new one.
 func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	if t.holds {
-		if t.lineless() || f.leaves(t.frame, t.last(), p) || t.misses(p, eps) || !t.passes(t.last(), p) {
+		if t.lineless() || f.leaves(t.frame, t.Last(), p) || t.misses(p, eps) || !t.passes(t.Last(), p) {
 			f.promote(b, i, next)
 		} else {
 			b.settle(t.token, false)
 		}
 	}
 	e.State, e.Verdict = next, pingline.Held
-	if e.Event != "" || e.Trip != f.names.at(i).trip || eps == 0 || t.lineless() || f.leaves(t.frame, t.last(), p) || f.stale(t, p, eps) {
+	if e.Event != "" || e.Trip != f.names.At(i).trip || eps == 0 || t.lineless() || f.leaves(t.frame, t.Last(), p) || f.stale(t, p, eps) {
 		e.Verdict = pingline.Accepted
 	}
 }
@@ -73,19 +74,19 @@ func (f *Filter) leaves(fr plane.Frame, v, p plane.Spot) bool {
 // stale reports whether the newest vertex misleads those who look at it now: a
 // rider who moves has p more than LiveGap later.
 func (f *Filter) stale(t *track, p plane.Spot, eps float64) bool {
-	v := t.last()
+	v := t.Last()
 	return p.At-v.At > f.liveGap && t.frame.Moved(v, p, eps)
 }
 
 // judgePastEvent judges a ping with an event that is not the newest. It is
 // stored, unless it was.
 func (f *Filter) judgePastEvent(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
-	if t.marks != 0 && f.blocks.remembers(t, newMark(p, e.Event)) && f.knowsTrip(i, e.Trip) {
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
+	if t.marks != 0 && f.blocks.Remembers(t.marks, vertices.NewMark(p, e.Event)) && f.knowsTrip(i, e.Trip) {
 		e.Verdict = pingline.Duplicate
 		return false
 	}
-	if !t.holds && t.n > 0 && t.last() == p && (e.Trip == "" || e.Trip == f.names.at(i).trip) {
+	if !t.holds && t.N > 0 && t.Last() == p && (e.Trip == "" || e.Trip == f.names.At(i).trip) {
 		e.Verdict = pingline.Accepted // the same point again, now with its event
 		return false
 	}
@@ -96,7 +97,7 @@ func (f *Filter) judgePastEvent(b *Batch, i uint32, e *pingline.Entry, eps float
 // vertex if it is on the very fix that is held, or where nothing was dropped, and
 // late otherwise.
 func (f *Filter) judgePastStored(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	e.Verdict = pingline.Accepted
 	known, ok := f.known(t, p.At)
 	switch {
@@ -105,8 +106,8 @@ func (f *Filter) judgePastStored(b *Batch, i uint32, e *pingline.Entry, eps floa
 		e.State = next
 	case t.lineless():
 		e.Late = true
-	case t.backlog != 0 && plane.SpotOf(&f.backlogs.at(t.backlog).fix) == p:
-		b.settle(f.backlogs.at(t.backlog).token, false)
+	case t.backlog != 0 && plane.SpotOf(&f.backlogs.At(t.backlog).fix) == p:
+		b.settle(f.backlogs.At(t.backlog).token, false)
 		e.State = back
 	case ok:
 		e.Late = true
@@ -122,12 +123,12 @@ func (f *Filter) known(t *track, ts int64) (plane.Spot, bool) {
 		return plane.SpotOf(&t.fix), true
 	}
 	if t.backlog != 0 {
-		if s := f.backlogs.at(t.backlog); s.fix.At == ts {
+		if s := f.backlogs.At(t.backlog); s.fix.At == ts {
 			return plane.SpotOf(&s.fix), true
 		}
 	}
-	if at, ok := f.blocks.find(&t.recent, ts); ok {
-		s := t.spot(*f.blocks.point(&t.recent, at))
+	if at, ok := f.blocks.Find(&t.Recent, ts); ok {
+		s := t.Spot(*f.blocks.Vertex(&t.Recent, at))
 		return s, s.At == ts
 	}
 	return plane.Spot{}, false
@@ -142,7 +143,7 @@ func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	if i == 0 {
 		return math.MinInt64, false
 	}
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	switch known, ok := f.known(t, p.At); {
 	case !f.knowsTrip(i, e.Trip):
 	case t.lineless():
@@ -165,13 +166,13 @@ func judgeLineless(t *track, e *pingline.Entry) {
 // judgePast judges a ping without event that is not newer than all of its
 // track, by the segment it falls into.
 func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
-	if t.backlog != 0 && f.backlogs.at(t.backlog).covers(p.At) {
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
+	if t.backlog != 0 && f.backlogs.At(t.backlog).covers(p.At) {
 		return f.judgeBacklog(b, i, e, eps)
 	}
-	if t.holds && p.At > t.last().At {
+	if t.holds && p.At > t.Last().At {
 		if t.crowded || p.At == t.fix.At || t.backlog == 0 && f.backlogsFull() {
-			return f.judgeBetween(b, i, e, &t.line, t.last(), next, eps)
+			return f.judgeBetween(b, i, e, &t.line, t.Last(), next, eps)
 		}
 		f.promote(b, i, next) // an end for the segment in which nothing was dropped
 		return f.judgePast(b, i, e, eps)
@@ -245,10 +246,10 @@ func (f *Filter) judgeBetween(b *Batch, i uint32, e *pingline.Entry, l *line, ve
 
 // promote stores the ping held on the track's open line, or in its backlog.
 func (f *Filter) promote(b *Batch, i uint32, kind uint8) {
-	t, n := f.tracks.at(i), f.names.at(i)
+	t, n := f.tracks.At(i), f.names.At(i)
 	l, trip := &t.line, n.trip
 	if kind == back {
-		s := f.backlogs.at(t.backlog)
+		s := f.backlogs.At(t.backlog)
 		l, trip = &s.line, s.trip
 	}
 	rider, device := n.split()
@@ -268,7 +269,7 @@ func (f *Filter) promote(b *Batch, i uint32, kind uint8) {
 
 // promoteAll stores all that a track holds.
 func (f *Filter) promoteAll(b *Batch, i uint32) {
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	if t.backlog != 0 {
 		f.promote(b, i, back)
 	}

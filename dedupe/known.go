@@ -33,23 +33,23 @@ func (f *Filter) Known(dst []Known, rider string) []Known {
 }
 
 func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
-	t, n := f.tracks.at(i), f.names.at(i)
+	t, n := f.tracks.At(i), f.names.At(i)
 	_, device := n.split()
 	k := Known{Device: device, Trip: n.trip, Complete: math.MaxInt64}
 	since := int64(math.MinInt64) // of the open line
-	if t.n > 0 {
-		s := t.last()
+	if t.N > 0 {
+		s := t.Last()
 		k.Fix = pingline.Fix{At: s.At, LatE7: s.Lat, LonE7: s.Lon}
 		since = s.At + 1
 	}
 	if t.holds {
 		k.Held, k.Fix, k.Cell = true, t.fix, t.cell
 		k.Complete = since
-	} else if t.n == 0 {
+	} else if t.N == 0 {
 		return dst
 	}
 	if t.backlog != 0 {
-		k.Complete = min(k.Complete, f.backlogs.at(t.backlog).unmoved())
+		k.Complete = min(k.Complete, f.backlogs.At(t.backlog).unmoved())
 	}
 	return append(dst, k)
 }

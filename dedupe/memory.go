@@ -9,8 +9,8 @@ import (
 // Bytes returns about how many bytes the filter takes. It never shrinks: what a
 // track that was forgotten took is for the next one.
 func (f *Filter) Bytes() int64 {
-	return f.text + slabBytes(&f.tracks) + slabBytes(&f.names) + slabBytes(&f.order.slab) +
-		slabBytes(&f.blocks.slab) + slabBytes(&f.backlogs) +
+	return f.text + f.tracks.Bytes() + f.names.Bytes() + f.order.Bytes() +
+		f.blocks.Bytes() + f.backlogs.Bytes() +
 		8*int64(cap(f.index)) + 4*int64(cap(f.free)+cap(f.noBack)) + int64(f.mostDevices)*deviceBytes
 }
 
@@ -30,11 +30,6 @@ func MaxBytes(cfg Config) int64 {
 // deviceBytes is about what a rider of devices takes in a map, with a list of one
 // or two.
 const deviceBytes = 112
-
-func slabBytes[T any](s *slab[T]) int64 {
-	var one T
-	return int64(len(s.chunks)) * chunk * int64(unsafe.Sizeof(one))
-}
 
 // textBytes is what a string takes that is allocated by itself.
 func textBytes(s string) int64 {

@@ -12,11 +12,11 @@ import (
 
 // countText is what names and trips take, counted anew.
 func (f *Filter) countText() (n int64) {
-	for i := uint32(1); i <= f.names.last; i++ {
-		n += textBytes(f.names.at(i).key) + textBytes(f.names.at(i).trip)
+	for i := uint32(1); i <= f.names.Last; i++ {
+		n += textBytes(f.names.At(i).key) + textBytes(f.names.At(i).trip)
 	}
-	for i := uint32(1); i <= f.backlogs.last; i++ {
-		n += textBytes(f.backlogs.at(i).trip)
+	for i := uint32(1); i <= f.backlogs.Last; i++ {
+		n += textBytes(f.backlogs.At(i).trip)
 	}
 	for rider := range f.devices {
 		n += textBytes(rider)

@@ -1,11 +1,13 @@
 package dedupe
 
+import "pingline/dedupe/slab"
+
 // order lists the tracks by when they last had a ping that was logged. Those with
 // one such ping have a list of their own and are forgotten first, so that whoever
 // sends from ever new names pushes out those names and not the fleet. Stamps count
 // the pings.
 type order struct {
-	slab[ordered]
+	slab.Slab[ordered]
 	stamp uint64
 	once  list // tracks with one ping
 	often list // tracks with more
@@ -38,7 +40,7 @@ func (f *Filter) victim() uint32 {
 
 // listOf returns the list that track i is in.
 func (f *Filter) listOf(i uint32) *list {
-	if f.tracks.at(i).once {
+	if f.tracks.At(i).once {
 		return &f.order.once
 	}
 	return &f.order.often
@@ -46,12 +48,12 @@ func (f *Filter) listOf(i uint32) *list {
 
 // push makes i the newest of l.
 func (o *order) push(l *list, i uint32) {
-	e := o.at(i)
+	e := o.At(i)
 	e.newer, e.older = 0, l.newest
 	if l.newest == 0 {
 		l.oldest = i
 	} else {
-		o.at(l.newest).newer = i
+		o.At(l.newest).newer = i
 	}
 	l.newest = i
 	l.n++
@@ -59,30 +61,30 @@ func (o *order) push(l *list, i uint32) {
 
 // unlink takes i out of l.
 func (o *order) unlink(l *list, i uint32) {
-	e := o.at(i)
+	e := o.At(i)
 	if e.newer == 0 {
 		l.newest = e.older
 	} else {
-		o.at(e.newer).older = e.older
+		o.At(e.newer).older = e.older
 	}
 	if e.older == 0 {
 		l.oldest = e.newer
 	} else {
-		o.at(e.older).newer = e.newer
+		o.At(e.older).newer = e.newer
 	}
 	l.n--
 }
 
 // raise makes i, which is in l and not its newest, the newest.
 func (o *order) raise(l *list, i uint32) {
-	e := o.at(i)
-	o.at(e.newer).older = e.older
+	e := o.At(i)
+	o.At(e.newer).older = e.older
 	if e.older == 0 {
 		l.oldest = e.newer
 	} else {
-		o.at(e.older).newer = e.newer
+		o.At(e.older).newer = e.newer
 	}
-	o.at(l.newest).newer = i
+	o.At(l.newest).newer = i
 	e.newer, e.older = 0, l.newest
 	l.newest = i
 }
@@ -90,9 +92,9 @@ func (o *order) raise(l *list, i uint32) {
 // touch notes that track i has had another ping. While a checkpoint is loaded the
 // tracks are in no list.
 func (f *Filter) touch(i uint32) {
-	o, t := &f.order, f.tracks.at(i)
+	o, t := &f.order, f.tracks.At(i)
 	o.stamp++
-	e := o.at(i)
+	e := o.At(i)
 	second := t.once && e.stamp != 0
 	e.stamp = o.stamp
 	switch {

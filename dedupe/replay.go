@@ -5,6 +5,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe/plane"
+	"pingline/dedupe/vertices"
 )
 
 // apply changes the state by an entry that was judged, now or when it was
@@ -19,7 +20,7 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	if !e.Promoted {
 		f.touch(i)
 	}
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	switch {
 	case e.State == first, e.State == next:
 		f.applyNext(i, e, eps, h)
@@ -35,10 +36,10 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 		return 0
 	}
 	if e.Event != "" {
-		f.blocks.remember(i, newMark(plane.SpotOf(&e.Fix), e.Event))
+		f.blocks.Remember(i, vertices.NewMark(plane.SpotOf(&e.Fix), e.Event))
 	}
 	if !f.knowsTrip(i, e.Trip) {
-		f.blocks.remember(i, tripMark(e.Trip))
+		f.blocks.Remember(i, tripMark(e.Trip))
 	}
 	skipped, t.skipped = t.skipped, 0
 	return skipped
@@ -51,12 +52,12 @@ func (f *Filter) since(i uint32, e *pingline.Entry) int64 {
 	if i == 0 || !e.Stored() || e.Late {
 		return e.At
 	}
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	switch {
-	case e.State == next && t.n > 0:
-		return min(e.At, t.last().At+1)
+	case e.State == next && t.N > 0:
+		return min(e.At, t.Last().At+1)
 	case e.State == back && t.backlog != 0:
-		return min(e.At, f.backlogs.at(t.backlog).unmoved())
+		return min(e.At, f.backlogs.At(t.backlog).unmoved())
 	}
 	return e.At
 }
@@ -70,8 +71,8 @@ func (t *track) skip() {
 
 // applyNext moves the end of the track's open line to e.
 func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
-	t, p := f.tracks.at(i), plane.SpotOf(&e.Fix)
-	begins := t.n == 0 && !t.broken
+	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
+	begins := t.N == 0 && !t.broken
 	before := int64(math.MinInt64)
 	if t.holds {
 		before = t.fix.At
@@ -86,20 +87,20 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 		eps = noLine // if it is held, by a version that did not store a trip's first ping
 	}
 	if e.Verdict == pingline.Held {
-		if t.n > 0 {
-			t.narrow(t.last(), p, eps)
-			t.pace = pace(p.At, max(t.last().At, before))
+		if t.N > 0 {
+			t.narrow(t.Last(), p, eps)
+			t.pace = pace(p.At, max(t.Last().At, before))
 		}
 		f.hold(i, &t.line, e, h)
 		return
 	}
 	if t.broken {
-		f.blocks.clear(&t.recent)
+		f.blocks.Clear(&t.Recent)
 		f.loseBacklog(t)
 		t.broken = e.Promoted
 	}
-	f.blocks.add(i, &t.recent, p, t.crowded)
-	t.whole = t.whole || begins
+	f.blocks.Add(i, &t.Recent, p, t.crowded)
+	t.Whole = t.Whole || begins
 	t.open(p)
 }
 
@@ -115,25 +116,25 @@ func (f *Filter) hold(i uint32, l *line, e *pingline.Entry, h hold) {
 // applyRedundant notes a dropped ping that is not the newest where the line it
 // relies on could still move.
 func (f *Filter) applyRedundant(t *track, p plane.Spot, eps float64) {
-	if t.backlog != 0 && f.backlogs.at(t.backlog).pass(p, eps) {
+	if t.backlog != 0 && f.backlogs.At(t.backlog).pass(p, eps) {
 		return
 	}
-	if t.n == 0 {
+	if t.N == 0 {
 		return
 	}
-	if p.At > t.last().At {
+	if p.At > t.Last().At {
 		if t.holds {
-			t.narrow(t.last(), p, eps)
+			t.narrow(t.Last(), p, eps)
 			t.crowded = true
 		}
 		return
 	}
-	at, ok := f.blocks.find(&t.recent, p.At)
-	if !ok || t.spot(*f.blocks.point(&t.recent, at)).At == p.At {
+	at, ok := f.blocks.Find(&t.Recent, p.At)
+	if !ok || t.Spot(*f.blocks.Vertex(&t.Recent, at)).At == p.At {
 		return
 	}
-	if at, ok = f.blocks.after(&t.recent, at); ok {
-		f.blocks.point(&t.recent, at).setCrowded()
+	if at, ok = f.blocks.After(&t.Recent, at); ok {
+		f.blocks.Vertex(&t.Recent, at).SetCrowded()
 	}
 }
 
@@ -177,7 +178,7 @@ func (f *Filter) replay(number uint64, bound Bound, e *pingline.Entry) (since in
 		i = 0
 	case i == 0 && f.missed(e):
 		i = f.create(hash, e.Rider, e.Device, false)
-		f.tracks.at(i).broken = true
+		f.tracks.At(i).broken = true
 	case i == 0 && e.Promoted:
 		return math.MinInt64
 	}
@@ -201,7 +202,7 @@ func (f *Filter) missed(e *pingline.Entry) bool {
 // that holds a ping stays, because nothing is logged about its end.
 func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 	if i != 0 {
-		hash = f.tracks.at(i).hash
+		hash = f.tracks.At(i).hash
 		f.forget(i)
 	} else if f.loading == nil {
 		if old, ofRider := f.makeRoom(&e.Ping); old != 0 && !f.holds(old) {
@@ -213,7 +214,7 @@ func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 
 // holds reports whether track i holds a ping.
 func (f *Filter) holds(i uint32) bool {
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	return t.holds || t.backlog != 0
 }
 
@@ -227,12 +228,12 @@ func (f *Filter) Damaged(ts int64) {
 	f.Forgot(ts)
 	f.torn.raise(ts, ts)
 	f.damaged = true
-	for i := uint32(1); i <= f.tracks.last; i++ {
-		t := f.tracks.at(i)
+	for i := uint32(1); i <= f.tracks.Last; i++ {
+		t := f.tracks.At(i)
 		if !t.used {
 			continue
 		}
 		t.broken = true
-		f.blocks.clearMarks(&t.marks) // what they tell of may not have been written
+		f.blocks.ClearMarks(&t.marks) // what they tell of may not have been written
 	}
 }

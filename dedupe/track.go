@@ -7,6 +7,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe/plane"
+	"pingline/dedupe/vertices"
 )
 
 // hold is what the filter notes of a held ping besides what is logged.
@@ -45,8 +46,8 @@ func (l *line) narrow(vertex, s plane.Spot, eps float64) {
 
 // track is the state of one rider's device. It has no pointers.
 type track struct {
-	line   // from the newest vertex on
-	recent // vertices; the last starts the line
+	line            // from the newest vertex on
+	vertices.Recent // the last starts the line
 
 	marks   uint32 // newest block of marks, 0 if none
 	backlog uint32 // 0 if none is open
@@ -63,15 +64,15 @@ type track struct {
 // lineless reports whether no line is known of the track: it has no vertex yet, or
 // what is known may have holes. It begins, or begins anew, with a ping behind its
 // floor, and what is older is late.
-func (t *track) lineless() bool { return t.broken || t.n == 0 }
+func (t *track) lineless() bool { return t.broken || t.N == 0 }
 
 // newest returns the time of the newest ping that is not late.
 func (t *track) newest() int64 {
 	switch {
 	case t.holds:
 		return t.fix.At
-	case t.n > 0:
-		return t.last().At
+	case t.N > 0:
+		return t.Last().At
 	}
 	return math.MinInt64
 }
@@ -118,7 +119,7 @@ func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
 		switch slot := f.index[at]; {
 		case slot == 0:
 			return 0
-		case uint32(slot>>32) == hash && f.names.at(uint32(slot)).is(rider, device):
+		case uint32(slot>>32) == hash && f.names.At(uint32(slot)).is(rider, device):
 			return uint32(slot)
 		}
 	}
@@ -141,22 +142,22 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 		i = f.free[n-1]
 		f.free = f.free[:n-1]
 	} else {
-		i = f.tracks.grow()
-		f.names.grow()
-		f.order.grow()
+		i = f.tracks.Grow()
+		f.names.Grow()
+		f.order.Grow()
 	}
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	*t = track{hash: hash, used: true, once: once, inWheel: t.inWheel, waiting: t.waiting}
 	key := strings.Clone(rider)
 	if device != "" {
 		key = rider + keySep + device
 	}
-	*f.names.at(i) = name{key: key}
+	*f.names.At(i) = name{key: key}
 	f.text += textBytes(key)
 	f.addDevice(i, device)
-	t.base = f.forgotOf(rider, device)
+	t.Base = f.forgotOf(rider, device)
 	f.index.put(hash, i)
-	f.order.at(i).stamp = 0
+	f.order.At(i).stamp = 0
 	if f.loading == nil {
 		f.order.push(f.listOf(i), i)
 	}
@@ -167,30 +168,30 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 // forget drops a track with all that is known of it. What it holds must have
 // been promoted.
 func (f *Filter) forget(i uint32) {
-	t := f.tracks.at(i)
-	if t.n > 0 {
-		f.forgetTo(t.last().At)
+	t := f.tracks.At(i)
+	if t.N > 0 {
+		f.forgetTo(t.Last().At)
 	}
 	f.drop(i)
 }
 
 // drop is forget for a track that is known elsewhere.
 func (f *Filter) drop(i uint32) {
-	t := f.tracks.at(i)
+	t := f.tracks.At(i)
 	if t.holds {
 		f.holding--
 	}
 	if t.backlog != 0 {
 		f.closeBacklog(t)
 	}
-	f.blocks.clear(&t.recent)
-	f.blocks.clearMarks(&t.marks)
+	f.blocks.Clear(&t.Recent)
+	f.blocks.ClearMarks(&t.marks)
 	f.index.remove(t.hash, i)
 	if f.loading == nil {
 		f.order.unlink(f.listOf(i), i)
 	}
 	f.dropDevice(i)
-	n := f.names.at(i)
+	n := f.names.At(i)
 	f.text -= textBytes(n.key) + textBytes(n.trip)
 	*n = name{}
 	// The idle wheel finds out by itself that the track is gone.

@@ -1,6 +1,10 @@
 package dedupe
 
-import "strings"
+import (
+	"strings"
+
+	"pingline/dedupe/vertices"
+)
 
 // Each trip that pings of a track bear is on one of its stored points. The first of
 // its pings to come is stored; the others may be dropped as long as the filter knows
@@ -11,22 +15,22 @@ import "strings"
 const noLine = -1
 
 // tripMark tells of a trip that is on a stored point. No event is of that time.
-func tripMark(trip string) mark { return newMark(longAgo, trip) }
+func tripMark(trip string) vertices.Fingerprint { return vertices.NewMark(longAgo, trip) }
 
 // knowsTrip reports whether a stored point of the track bears the trip, or there is
 // no need for one.
 func (f *Filter) knowsTrip(i uint32, trip string) bool {
-	if trip == "" || trip == f.names.at(i).trip {
+	if trip == "" || trip == f.names.At(i).trip {
 		return true
 	}
-	t := f.tracks.at(i)
-	return t.marks != 0 && f.blocks.remembers(t, tripMark(trip))
+	t := f.tracks.At(i)
+	return t.marks != 0 && f.blocks.Remembers(t.marks, tripMark(trip))
 }
 
 // changeTrip makes trip that of the track's newest ping, and reports whether it was
 // another.
 func (f *Filter) changeTrip(i uint32, trip string) bool {
-	n := f.names.at(i)
+	n := f.names.At(i)
 	if n.trip == trip {
 		return false
 	}
@@ -34,7 +38,7 @@ func (f *Filter) changeTrip(i uint32, trip string) bool {
 	f.text += textBytes(trip) - textBytes(before)
 	n.trip = strings.Clone(trip)
 	if !f.knowsTrip(i, before) {
-		f.blocks.remember(i, tripMark(before))
+		f.blocks.Remember(i, tripMark(before))
 	}
 	return true
 }

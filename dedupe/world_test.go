@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/dedupe/vertices"
 )
 
 var worlds = flag.Int("worlds", 0, "seeded worlds of 20,000 pings to run; 0 means 60, or 4 with -short")
@@ -242,9 +243,9 @@ func newWorld(t testing.TB, seed uint64) *world {
 		MaxGap:      []time.Duration{0, 300 * time.Second}[rng.IntN(2)],
 		IdleFlush:   []time.Duration{0, 60 * time.Second}[rng.IntN(2)],
 		MaxRiders:   2 + rng.IntN(40),
-		RecentBytes: []int{0, 4 * blockBytes, 1 << 20, 1 << 20}[rng.IntN(4)],
+		RecentBytes: []int{0, 4 * vertices.BlockBytes, 1 << 20, 1 << 20}[rng.IntN(4)],
 	}
-	w := &world{run: newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50}), rng: rng, cfg: cfg, exact: cfg.RecentBytes != 4*blockBytes}
+	w := &world{run: newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50}), rng: rng, cfg: cfg, exact: cfg.RecentBytes != 4*vertices.BlockBytes}
 	w.clocked = rng.IntN(2) == 0
 	for n := range 2 + rng.IntN(60) {
 		w.walkers = append(w.walkers, newWalker(rng, n))
@@ -393,7 +394,7 @@ func (w *world) goesFor(p *pingline.Ping) string {
 	if i == 0 {
 		return ""
 	}
-	rider, device := w.names.at(i).split()
+	rider, device := w.names.At(i).split()
 	return rider + "/" + device
 }
 
@@ -588,7 +589,7 @@ func knownOf(f *Filter, rider string) string {
 // inOrder returns the tracks, list by list, the longest silent first.
 func (f *Filter) inOrder() (tracks []uint32) {
 	for _, l := range []list{f.order.once, f.order.often} {
-		for i := l.oldest; i != 0; i = f.order.at(i).newer {
+		for i := l.oldest; i != 0; i = f.order.At(i).newer {
 			tracks = append(tracks, i)
 		}
 	}
@@ -604,13 +605,13 @@ func sameState(a, b *Filter) error {
 	known := b.inOrder()
 	for n, i := range a.inOrder() {
 		j := known[n]
-		if s, t := a.tracks.at(i), b.tracks.at(j); s.n == 0 && t.n == 0 {
-			old := t.base // a floor: as with forgot, that of one who was rebuilt may be higher
-			t.base = a.savedBase(s)
-			defer func() { t.base = old }()
+		if s, t := a.tracks.At(i), b.tracks.At(j); s.N == 0 && t.N == 0 {
+			old := t.Base // a floor: as with forgot, that of one who was rebuilt may be higher
+			t.Base = a.savedBase(s)
+			defer func() { t.Base = old }()
 		}
 		if !bytes.Equal(a.appendTrack(nil, i), b.appendTrack(nil, j)) {
-			return fmt.Errorf("track %q and %q differ:\n%+v\n%+v", a.names.at(i).key, b.names.at(j).key, *a.tracks.at(i), *b.tracks.at(j))
+			return fmt.Errorf("track %q and %q differ:\n%+v\n%+v", a.names.At(i).key, b.names.At(j).key, *a.tracks.At(i), *b.tracks.At(j))
 		}
 	}
 	return nil
