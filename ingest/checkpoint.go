@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,9 +47,17 @@ const (
 // needs it.
 const FilterCursor = "filter"
 
+// checkpointConfig is the part of WriterConfig that is about checkpoints.
+type checkpointConfig struct {
+	dir     string        // "" keeps none
+	every   time.Duration // between two
+	entries int           // logged between two
+	logger  *slog.Logger
+}
+
 // checkpointer saves the filter's state. Its methods are the writer's alone.
 type checkpointer struct {
-	cfg *WriterConfig
+	cfg checkpointConfig
 
 	due     time.Time // when the next one is to begin
 	entries int       // logged since the last one began
@@ -78,8 +87,8 @@ type checkpointCost struct {
 	stop   time.Duration // of the writer's time, at once
 }
 
-func newCheckpointer(cfg *WriterConfig) *checkpointer {
-	return &checkpointer{cfg: cfg, due: time.Now().Add(cfg.CheckpointEvery)}
+func newCheckpointer(cfg checkpointConfig) *checkpointer {
+	return &checkpointer{cfg: cfg, due: time.Now().Add(cfg.every)}
 }
 
 // active reports whether pieces are left to take.
@@ -88,7 +97,7 @@ func (c *checkpointer) active() bool { return c.snapshot != nil }
 // step takes the next piece, begins a checkpoint that is due, or takes note of
 // one that was saved. The filter must stand at the log's last commit.
 func (c *checkpointer) step(f *dedupe.Filter, log *queue.Log, entries int) {
-	if c.cfg.Dir == "" {
+	if c.cfg.dir == "" {
 		return
 	}
 	c.entries += entries
@@ -121,7 +130,7 @@ func (c *checkpointer) isDue(log *queue.Log) bool {
 	if newest > 0 {
 		tail = log.BytesSince(newest) > log.Limit()/tailShare
 	}
-	return tail || c.entries >= c.cfg.CheckpointEntries || !now.Before(c.due)
+	return tail || c.entries >= c.cfg.entries || !now.Before(c.due)
 }
 
 // restored takes note of the place at which the state was read back: that of a
@@ -159,7 +168,7 @@ func (c *checkpointer) met(log *queue.Log, rec *queue.Record) {
 }
 
 func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
-	c.due, c.entries = time.Now().Add(c.cfg.CheckpointEvery), 0
+	c.due, c.entries = time.Now().Add(c.cfg.every), 0
 	c.at = queue.Cursor{Next: log.Last() + 1, Totals: log.LastTotals()}
 	c.snapshot, c.without = f.Snapshot(), c.lost
 	c.pieces, c.written, c.saved = make(chan []byte, 4), make(chan []byte, 8), make(chan error, 1)
@@ -174,7 +183,7 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	go func(pieces <-chan []byte, written chan<- []byte, saved chan<- error) {
 		err := saveCheckpoint(keep[0], pieces, written)
 		if err == nil {
-			err = removeOld(c.cfg.Dir, keep)
+			err = removeOld(c.cfg.dir, keep)
 		}
 		saved <- err
 	}(c.pieces, c.written, c.saved)
@@ -183,7 +192,7 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 // path is the file of a checkpoint that leaves the log from number next on to be
 // read.
 func (c *checkpointer) path(next uint64) string {
-	return filepath.Join(c.cfg.Dir, fmt.Sprintf("%020d%s", next, checkpointSuffix))
+	return filepath.Join(c.cfg.dir, fmt.Sprintf("%020d%s", next, checkpointSuffix))
 }
 
 // take hands one piece to be written.
@@ -211,7 +220,7 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 	c.saved = nil
 	if err != nil {
 		if !errors.Is(err, errAbandoned) {
-			c.cfg.Logger.Warn("the filter's state was not saved; the last one saved stays in use", "error", err)
+			c.cfg.logger.Warn("the filter's state was not saved; the last one saved stays in use", "error", err)
 			c.pause = time.Now().Add(pauseAfterFailure)
 		}
 		return
@@ -225,7 +234,7 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 		c.kept = c.kept[n-checkpointsKept:]
 		log.SetCursor(FilterCursor, c.kept[0])
 	}
-	c.cfg.Logger.Info("the filter's state is saved", "next", c.at.Next, "pieces", c.cost.pieces, "bytes", c.cost.bytes,
+	c.cfg.logger.Info("the filter's state is saved", "next", c.at.Next, "pieces", c.cost.pieces, "bytes", c.cost.bytes,
 		"took", time.Since(c.cost.began), "writer_busy", c.cost.busy, "longest_stop", c.cost.stop)
 }
 
@@ -248,7 +257,7 @@ func (c *checkpointer) abandon() {
 
 // finish saves the state as it is now, to the end.
 func (c *checkpointer) finish(f *dedupe.Filter, log *queue.Log) {
-	if c.cfg.Dir == "" {
+	if c.cfg.dir == "" {
 		return
 	}
 	c.abandon()

@@ -166,7 +166,7 @@ func TestCheckpointThatCannotBeSaved(t *testing.T) {
 	at, _ := s.log.Cursor(FilterCursor)
 	dir := s.cfg.Dir
 	s.cfg.Dir = "" // of later starts
-	s.writer.cfg.Dir = filepath.Join(before[0], "is a file, not a directory")
+	s.writer.checkpoint.cfg.dir = filepath.Join(before[0], "is a file, not a directory")
 	began, tries := time.Now(), 0
 	for i := range 40 {
 		for k := range pings[2:502] {

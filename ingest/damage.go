@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"encoding/json"
-	"math"
 	"slices"
 
 	"pingline/queue"
@@ -75,18 +74,4 @@ func noted(log *queue.Log, next uint64) losses {
 		return nil
 	}
 	return n.Lost
-}
-
-// mistrust has all tracks begin anew if commits were found to be lost since the filter
-// was made.
-func (w *Writer) mistrust() {
-	lost := lossesOf(w.log, 0, math.MaxUint64)
-	if w.checkpoint.lost.cover(lost) {
-		return
-	}
-	w.cfg.Logger.Warn("commits that the filter relies on are lost: its tracks begin anew", "lost", len(lost))
-	w.checkpoint.abandon()
-	w.filter.Clock(w.at)
-	w.filter.Damaged(w.at)
-	w.checkpoint.lost = lost
 }

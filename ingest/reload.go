@@ -194,3 +194,17 @@ func (w *Writer) rebase() {
 	s.Holding, s.Riders, s.FilterBytes = w.filter.Holding(), w.filter.Riders(), w.filter.Bytes()
 	s.StartHolding = int64(s.Holding) - int64(s.Verdicts[pingline.Held]) + int64(s.Promoted) + int64(s.Covered)
 }
+
+// mistrust has all tracks begin anew if commits were found to be lost since the filter
+// was made.
+func (w *Writer) mistrust() {
+	lost := lossesOf(w.log, 0, math.MaxUint64)
+	if w.checkpoint.lost.cover(lost) {
+		return
+	}
+	w.cfg.Logger.Warn("commits that the filter relies on are lost: its tracks begin anew", "lost", len(lost))
+	w.checkpoint.abandon()
+	w.filter.Clock(w.at)
+	w.filter.Damaged(w.at)
+	w.checkpoint.lost = lost
+}

@@ -201,7 +201,7 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 		urgent:  make(chan *Job, 64),
 		stopped: make(chan struct{}),
 	}
-	w.checkpoint = newCheckpointer(&w.cfg)
+	w.checkpoint = newCheckpointer(checkpointConfig{cfg.Dir, cfg.CheckpointEvery, cfg.CheckpointEntries, cfg.Logger})
 	if err := w.reload(ctx); err != nil {
 		return nil, err
 	}
