@@ -28,6 +28,9 @@ type CellActivity struct {
 	SpeedMax  float64 // of them, m/s
 }
 
+// endless is before every window.
+const endless = -1 << 62
+
 // point returns a as a point that names the node, if that has a name:
 //
 //	cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000000000

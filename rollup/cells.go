@@ -1,15 +1,32 @@
 package rollup
 
 import (
+	"fmt"
 	"slices"
 
 	"pingline/partition"
 )
 
-// newest is a cell and when its newest window begins, ms.
-type newest struct {
-	cell uint64
-	from int64
+// Cells returns the newest complete window of the shortest length of each cell of
+// resolution res that reaches into box, if it ended no more than a minute ago, in
+// order of their numbers, and at most most of them. A resolution that is not
+// configured is merged from the next finer one that is; if there is none, or the
+// box is not valid, it returns an error.
+//
+// It takes time in proportion to the cells it returns; of a resolution that is
+// merged, to those they are merged from.
+func (r *Rollup) Cells(box partition.Box, res, most int) ([]CellActivity, error) {
+	if err := box.Check(); err != nil {
+		return nil, err
+	}
+	if res < 0 || res > r.cfg.Resolutions[0] {
+		return nil, fmt.Errorf("resolution %d not in [0, %d]", res, r.cfg.Resolutions[0])
+	}
+	s := search{box: box, res: res, from: r.view.live(r.now()), most: most}
+	if i := slices.Index(r.cfg.Resolutions, res); i >= 0 {
+		return r.view.find(&s, i), nil
+	}
+	return r.merged(&s), nil
 }
 
 // merged returns the newest complete window of each cell of a resolution that is
@@ -25,20 +42,6 @@ func (r *Rollup) merged(s *search) (list []CellActivity) {
 		}
 	}
 	return list
-}
-
-// newest returns the cells that s looks for, from the list of a finer resolution.
-func (v *view) newest(s *search, finer int) (cells []newest) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	s.children(v.lists[finer], 0, false, func(cell uint64, list []total) {
-		c := newest{cell, endless}
-		for i := range list {
-			c.from = max(c.from, list[i].from)
-		}
-		cells = append(cells, c)
-	})
-	return cells
 }
 
 // mergeCell merges the total of one cell from the aggregates of a window, and
@@ -64,20 +67,4 @@ func (r *Rollup) mergeCell(c newest, res int) (a CellActivity, ok bool) {
 	a = r.activity(0, c.cell, &t, w)
 	a.Res = res
 	return a, t.pings > 0
-}
-
-// inside returns the totals of list that lie in cell.
-func inside(list []total, cell uint64) []total {
-	res := partition.Res(cell)
-	from, _ := slices.BinarySearchFunc(list, cell, func(t total, cell uint64) int {
-		if partition.Parent(t.cell, res) < cell {
-			return -1
-		}
-		return 1
-	})
-	list = list[from:]
-	if len(list) == 0 {
-		return nil
-	}
-	return list[:within(list, cell)]
 }

@@ -53,9 +53,6 @@ func (r *Rollup) load() {
 	r.keep()
 }
 
-// endless is before every window.
-const endless = -1 << 62
-
 // Forget makes the log forget a Rollup, so that it no longer keeps what that
 // has not read.
 func Forget(log *queue.Log) {
