@@ -14,7 +14,7 @@ import (
 
 // Append makes payload durable as the next record, with the running totals t
 // after it, and returns its number. It copies payload. With reserve it may use
-// what the log keeps back.
+// the room that the log keeps back.
 //
 // An error wraps ErrFull or ErrTooLarge if nothing was stored, ErrClosed if the
 // log is, and ErrUnclear otherwise: then call Settle before the next Append.
@@ -79,7 +79,7 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 	if first != nil {
 		first()
 	}
-	if err := l.mark.write(r.Number, &r.Totals); (err != nil) != l.markFails {
+	if err := l.highWater.write(r.Number, &r.Totals); (err != nil) != l.markFails {
 		l.markFails = err != nil
 		l.cfg.Logger.Warn("high-water mark of the log", "error", err)
 	}
@@ -89,7 +89,7 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 	}
 	l.numbering = l.numbering.With(r.Number, after+1)
 	l.seq, l.last, l.kept, l.totals = after+1, r.Number, r.Number, r.Totals
-	l.recent.add(*r)
+	l.cache.add(*r)
 	if l.grown != nil {
 		close(l.grown)
 		l.grown = nil
@@ -97,16 +97,16 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 	return nil
 }
 
-// Settle finds out, after ErrUnclear, what the log's end is: it appends a record
-// that holds payload and adds nothing to the totals, under the number that comes
-// next, until one stands. Whatever was on its way can no longer land then. It
+// Settle finds out, after ErrUnclear, where the log ends: it appends a record that
+// holds payload and adds nothing to the totals, under the number that comes next,
+// until one stands. An append that was on its way can no longer land then. It
 // returns the number of that record, the last, and the totals.
 //
 // It tries until ctx is done, as long as the disk is full or the servers do not
 // answer, and may then be called again. Trouble says meanwhile why: of servers
 // that are elsewhere, which may be choosing a leader, only after AppendTimeout.
-// A log whose files are gone it does not settle, and of one that another node has
-// taken over it says so at once, with an error wrapping ErrOwned.
+// It does not settle a log whose files are gone. If another node has taken the log
+// over, it says so at once, with an error wrapping ErrOwned.
 func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -157,7 +157,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	if err := l.watched.Check(); err != nil {
 		l.say(&l.trouble.gone, err)
 	}
-	if err := l.trouble.isGone(); err != nil { // the log would be made anew, without what is gone
+	if err := l.trouble.isGone(); err != nil { // the log would be made anew, without its records
 		return r, err
 	}
 	if l.cfg.embedded() {
@@ -176,7 +176,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 		return r, err
 	}
 	// Only when the record stands is the survey known to be true: a server that
-	// lags behind the others has us miss what they hold.
+	// lags behind the others does not tell of records that they hold.
 	r = Record{Number: next.Next, Before: next.Totals, Totals: next.Totals, Payload: payload}
 	if err := l.put(ctx, st, &r, v.LastSeq, func() { l.assume(v, next) }); err != nil {
 		return r, fmt.Errorf("append record %d: %w", r.Number, err)
@@ -190,12 +190,12 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	return r, nil
 }
 
-// reopen closes the embedded server and opens it again. One that could not write
-// once never does again; and what is on its way to it is gone.
+// reopen closes the embedded server and opens it again: a server that could not
+// write once never writes again. Appends that are on their way to it are gone.
 //
-// While the disk is too full for n bytes, it is opened only to drop what every
-// cursor has passed, if that is more than at the last try: the log itself may be
-// what fills the disk.
+// While the disk is too full for n bytes, it is opened only to drop the records that
+// every cursor has passed, if there are more of them than at the last try: perhaps
+// the log itself fills the disk.
 func (l *Log) reopen(ctx context.Context, n int) error {
 	full := errors.Join(disk.KeepSpare(l.cfg.Dir), disk.Probe(l.cfg.Dir, n+disk.SpareBytes))
 	before, passed := l.passed()

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"pingline/queue/jetstream"
-
-	"pingline/queue/disk"
 )
 
 // Embedded is the URL of a log in this process.
@@ -32,7 +30,7 @@ type Config struct {
 	CacheBytes    int64         // of the newest records, held in memory; 0 means 32 MiB
 	Logger        *slog.Logger  // nil means slog.Default()
 
-	unowned bool // tests show what a log does that nothing keeps others away from
+	unowned bool // for tests of a log that several processes have at once
 }
 
 func (c *Config) embedded() bool { return c.URL == Embedded }
@@ -64,50 +62,7 @@ func (c *Config) setDefaults() error {
 	return nil
 }
 
-// session is the configuration of the stream that the log is in.
+// session returns the configuration of the stream that the log is in.
 func (c *Config) session() jetstream.Config {
 	return jetstream.Config{URL: c.URL, Dir: c.Dir, Stream: c.Stream, Replicas: c.Replicas, MaxBytes: c.MaxBytes, Logger: c.Logger}
-}
-
-// firstLimit settles how large the log may grow.
-func (l *Log) firstLimit() error {
-	if l.setLimit(l.cfg.MaxBytes); !l.cfg.embedded() {
-		return nil
-	}
-	used, err := disk.Used(l.cfg.Dir)
-	if err != nil {
-		return fmt.Errorf("size of %s: %w", l.cfg.Dir, err)
-	}
-	half, err := disk.Half(l.cfg.Dir, used)
-	if err == nil && half < l.limit {
-		l.cfg.Logger.Warn("the log is limited to half of the free disk", "bytes", half, "configured", l.limit)
-		l.setLimit(half)
-	}
-	return err
-}
-
-// raiseLimit lets a log grow that began on a fuller disk than it has now.
-func (l *Log) raiseLimit() error {
-	l.mu.Lock()
-	used, highest := l.bytes, l.limit >= l.cfg.MaxBytes
-	l.mu.Unlock()
-	if highest {
-		return nil
-	}
-	half, err := disk.Half(l.cfg.Dir, used)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.setLimit(max(l.limit, min(half, l.cfg.MaxBytes)))
-	return nil
-}
-
-// setLimit is called with mu held, or before anybody else has the log.
-func (l *Log) setLimit(limit int64) {
-	l.limit = limit
-	if l.reserve = min(max(l.cfg.Reserve, 0), limit/2); l.cfg.Reserve == 0 {
-		l.reserve = limit / 20
-	}
 }

@@ -1,234 +1,6 @@
 package queue
 
-import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"hash/crc32"
-	"io/fs"
-	"maps"
-	"os"
-	"sync"
-	"time"
-
-	"pingline/queue/disk"
-)
-
-// Cursor is a position in the log: the number of the record to read next, and
-// the totals before it.
-type Cursor struct {
-	Next   uint64 `json:"next"`
-	Totals Totals `json:"totals"`
-	Passed uint64 `json:"passed,omitempty"` // what its owner counted up to here; the log does not look at it
-}
-
-// cursors are named positions, kept in a small file that is written anew at most
-// about once a second: a line with the checksum of what follows, then JSON.
-type cursors struct {
-	path string
-
-	keeping sync.Mutex // held while the file is written; taken before mu
-	closed  bool       // it is not ours any more; guarded by keeping
-
-	mu    sync.Mutex // guards what follows; nothing else is locked under it
-	now   cursorList // in memory
-	kept  cursorList // on disk
-	dirty bool       // they differ
-}
-
-type cursorList struct {
-	// Trimmed is how far the log was trimmed: records before it are gone on
-	// purpose. Next is 0 if that is not known.
-	Trimmed Cursor            `json:"trimmed"`
-	Named   map[string]Cursor `json:"cursors"`
-	Notes   map[string]string `json:"notes,omitempty"`
-}
-
-func (c cursorList) clone() cursorList {
-	c.Named, c.Notes = maps.Clone(c.Named), maps.Clone(c.Notes)
-	return c
-}
-
-const (
-	cursorsForm = 1
-	cursorsHead = "pingline cursors %d crc32c %08x\n"
-)
-
-// load reads the file at path. Without one, nothing was ever trimmed if the log
-// is ours alone; with one that is damaged, nobody knows.
-func (c *cursors) load(path string, alone bool) error {
-	c.path = path
-	c.now = cursorList{Named: map[string]Cursor{}}
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if alone {
-			c.now.Trimmed.Next = 1
-		}
-		err = nil
-	} else if err == nil {
-		err = c.now.decode(b)
-	}
-	c.kept = c.now.clone()
-	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	return nil
-}
-
-func (c *cursorList) decode(b []byte) error {
-	head, body, _ := bytes.Cut(b, []byte("\n"))
-	var form int
-	var sum uint32
-	if _, err := fmt.Sscanf(string(head)+"\n", cursorsHead, &form, &sum); err != nil || sum != crc32.Checksum(body, castagnoli) {
-		return errors.New("checksum does not match")
-	}
-	if form > cursorsForm {
-		return fmt.Errorf("cursors of form %d, this program knows %d: %w", form, cursorsForm, ErrNewer)
-	}
-	var list cursorList
-	if err := json.Unmarshal(body, &list); err != nil {
-		return err
-	}
-	*c = list
-	if c.Named == nil {
-		c.Named = map[string]Cursor{}
-	}
-	return nil
-}
-
-func (c *cursorList) encode() ([]byte, error) {
-	body, err := json.MarshalIndent(c, "", "\t")
-	if err != nil {
-		return nil, err
-	}
-	return append(fmt.Appendf(nil, cursorsHead, cursorsForm, crc32.Checksum(body, castagnoli)), body...), nil
-}
-
-// touch writes the file if there is none.
-func (c *cursors) touch() error {
-	if _, err := os.Stat(c.path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	c.mu.Lock()
-	c.dirty = true
-	c.mu.Unlock()
-	return c.keep()
-}
-
-// close writes the file for the last time.
-func (c *cursors) close() error {
-	err := c.keep()
-	c.keeping.Lock()
-	defer c.keeping.Unlock()
-	c.closed = true
-	return err
-}
-
-// keep writes the file if anything has changed.
-func (c *cursors) keep() error {
-	c.keeping.Lock()
-	defer c.keeping.Unlock()
-	if c.closed {
-		return ErrClosed
-	}
-	c.mu.Lock()
-	list, dirty := c.now.clone(), c.dirty
-	c.dirty = false
-	c.mu.Unlock()
-	if !dirty {
-		return nil
-	}
-	b, err := list.encode()
-	if err == nil {
-		err = disk.WriteAside(c.path, b)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err != nil {
-		c.dirty = true
-		return fmt.Errorf("keep cursors in %s: %w", c.path, err)
-	}
-	c.kept = list
-	return nil
-}
-
-func (c *cursors) set(name string, to Cursor) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if was, ok := c.now.Named[name]; !ok || was != to {
-		c.now.Named[name], c.dirty = to, true
-	}
-}
-
-func (c *cursors) setTrimmed(to Cursor) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now.Trimmed, c.dirty = to, true
-}
-
-// forget drops all cursors. The notes stay: they tell of the readers, not of where
-// they stand.
-func (c *cursors) forget(trimmed Cursor) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	clear(c.now.Named)
-	if trimmed.Next > c.now.Trimmed.Next {
-		c.now.Trimmed = trimmed
-	}
-	c.dirty = true
-}
-
-func (c *cursors) trimmed() Cursor {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now.Trimmed
-}
-
-// furthest returns the cursor that is furthest on.
-func (c *cursors) furthest() Cursor {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	far := c.now.Trimmed
-	for _, at := range c.now.Named {
-		if at.Next > far.Next {
-			far = at
-		}
-	}
-	return far
-}
-
-// nearest returns the lowest position of any cursor, in memory or kept, and
-// whether there is one.
-func (c *cursors) nearest() (next uint64, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, list := range [...]map[string]Cursor{c.now.Named, c.kept.Named} {
-		for _, at := range list {
-			if !ok || at.Next < next {
-				next, ok = at.Next, true
-			}
-		}
-	}
-	return next, ok
-}
-
-// at returns a cursor that stands at number.
-func (c *cursors) at(number uint64) (Cursor, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.now.Trimmed.Next == number {
-		return c.now.Trimmed, true
-	}
-	for _, list := range [...]map[string]Cursor{c.now.Named, c.kept.Named} {
-		for _, at := range list {
-			if at.Next == number {
-				return at, true
-			}
-		}
-	}
-	return Cursor{}, false
-}
+import "maps"
 
 // Cursor returns the cursor called name, if there is one.
 func (l *Log) Cursor(name string) (Cursor, bool) {
@@ -263,29 +35,29 @@ func (l *Log) Kept() map[string]Cursor {
 // KeepCursors makes the cursors durable.
 func (l *Log) KeepCursors() error { return l.cursors.keep() }
 
-const keepEvery = time.Second
+// Change makes a change in memory, at once; about a second later, or at the
+// next KeepCursors, it is kept.
+func (l *Log) Change(c Change) { l.cursors.change(c) }
 
-// upkeep looks at the disk and the files, keeps the cursors, and raises the limit
-// when the disk has more room, until the log is closed. It complains once each
-// time that begins to fail.
-func (l *Log) upkeep() {
-	tick := time.NewTicker(keepEvery)
-	defer tick.Stop()
-	look := time.NewTicker(watchEvery)
-	defer look.Stop()
-	for failing := false; ; {
-		select {
-		case <-l.life.Done():
-			return
-		case <-look.C:
-			_ = l.Check() // it is told by Trouble
-			continue
-		case <-tick.C:
-		}
-		err := errors.Join(l.KeepCursors(), l.raiseLimit())
-		if err != nil && !failing {
-			l.cfg.Logger.Warn("upkeep of the log", "error", err)
-		}
-		failing = err != nil
-	}
+// Note returns the note called name, "" if there is none. Notes are for the owners
+// of cursors, who may need more than a position to make sense of one.
+func (l *Log) Note(name string) string {
+	l.cursors.mu.Lock()
+	defer l.cursors.mu.Unlock()
+	return l.cursors.now.Notes[name]
+}
+
+// Cursors returns all cursors as they are in memory.
+func (l *Log) Cursors() map[string]Cursor {
+	l.cursors.mu.Lock()
+	defer l.cursors.mu.Unlock()
+	return maps.Clone(l.cursors.now.Named)
+}
+
+// Head returns the position behind the last durable record, and the totals
+// there.
+func (l *Log) Head() Cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Cursor{Next: l.last + 1, Totals: l.totals}
 }

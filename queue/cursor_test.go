@@ -194,7 +194,7 @@ func TestTrimKept(t *testing.T) {
 
 		// And it carries the totals over the next start, whatever else is gone.
 		shut(t, l)
-		remove(t, filepath.Join(cfg.Dir, markFile))
+		remove(t, filepath.Join(cfg.Dir, highWaterFile))
 		remove(t, filepath.Join(cfg.Dir, cursorsFile))
 		l = open(t, cfg)
 		if l.First() != 60 || l.Last() != 60 || l.LastTotals() != totals(60) {

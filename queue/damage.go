@@ -9,8 +9,8 @@ import (
 	"pingline/queue/scan"
 )
 
-// DamageError says that the records from From to To are lost, and what the
-// totals counted in them.
+// DamageError says that the records from From to To are lost, and by how much the
+// totals grew in them.
 type DamageError struct {
 	From, To uint64
 	Lost     Totals
@@ -30,8 +30,8 @@ func (d *damaged) error() *DamageError {
 	return &DamageError{From: d.from, To: d.to, Lost: d.after.Sub(d.before)}
 }
 
-// Damage returns what is known to be lost: what was found when the log was
-// opened and what readers met since, each record once.
+// Damage returns the records that are known to be lost, those found when the log was
+// opened and those met by readers since, each record once.
 func (l *Log) Damage() []DamageError {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,7 +42,7 @@ func (l *Log) Damage() []DamageError {
 	return list
 }
 
-// note adds d to what is known to be lost, and says so if it is news.
+// note adds d to the records that are known to be lost, and logs it if it is news.
 func (l *Log) note(d damaged) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,12 +70,12 @@ func (l *Log) note(d damaged) {
 	l.cfg.Logger.Warn("records of the log are lost", "from", e.From, "to", e.To, "totals", e.Lost)
 }
 
-// reportLost notes what the survey shows to be lost: before the first record,
+// reportLost notes the records that are lost by the survey: before the first record,
 // behind the last, and between. next is the number that is given next.
 func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, next Cursor) error {
 	trimmed := l.cursors.trimmed()
 	if trimmed.Next == 0 {
-		// Nobody knows: what is missing before the first record was trimmed.
+		// Nobody knows: records missing before the first one count as trimmed.
 		if trimmed.Next = 1; v.Last != nil {
 			trimmed = Cursor{Next: v.First.Number, Totals: v.First.Before}
 		}
@@ -91,7 +91,7 @@ func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, n
 		l.note(damaged{trimmed.Next, v.First.Number - 1, trimmed.Totals, v.First.Before})
 	}
 	for _, g := range v.Lost() {
-		// What is known to be missing may be a part of what cannot be read.
+		// The gap that is known may be a part of a larger one that cannot be read.
 		before, err := scan.Previous(ctx, st.Next, v.First.Seq, g.From-1)
 		if err != nil {
 			return err

@@ -94,10 +94,10 @@ func TestDamage(t *testing.T) {
 			remove(t, filepath.Join(filepath.Dir(in(dir, tail)), "../meta.inf"))
 		}, [2]uint64{}, [2]uint64{}},
 		{"the high-water mark is gone", func(t *testing.T, dir string) {
-			remove(t, filepath.Join(dir, markFile))
+			remove(t, filepath.Join(dir, highWaterFile))
 		}, [2]uint64{}, [2]uint64{}},
 		{"mark and cursors are garbage", func(t *testing.T, dir string) {
-			write(t, filepath.Join(dir, markFile))
+			write(t, filepath.Join(dir, highWaterFile))
 			write(t, filepath.Join(dir, cursorsFile))
 		}, [2]uint64{}, [2]uint64{}},
 	} {

@@ -152,7 +152,7 @@ func TestBytesOfAppendAndTrim(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, l, 1, 10_000)
-	if l.trimmed(st, 30, state.LastSeq, int64(state.Bytes)) {
+	if l.trimmed(st, 30, state.LastSeq, state.Bytes) {
 		t.Error("the state before an append counts as the one after it")
 	}
 	accounted(t, l)

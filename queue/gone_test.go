@@ -73,7 +73,7 @@ func TestFilesGone(t *testing.T) {
 // Small files that are deleted, one by one, are missed within seconds without
 // any append; what belongs to others can be watched too.
 func TestSmallFilesGone(t *testing.T) {
-	for _, name := range []string{disk.LockFile, cursorsFile, markFile, "../other"} {
+	for _, name := range []string{disk.LockFile, cursorsFile, highWaterFile, "../other"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "log")
 			path := filepath.Join(dir, name)

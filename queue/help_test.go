@@ -171,7 +171,7 @@ func accounted(t testing.TB, l *Log) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := l.Bytes(); got != int64(state.Bytes) {
+	if got := l.Bytes(); got != state.Bytes {
 		t.Fatalf("Bytes = %d, the stream has %d", got, state.Bytes)
 	}
 }

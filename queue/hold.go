@@ -8,9 +8,9 @@ import (
 	"pingline/queue/jetstream"
 )
 
-// takeOver makes a log on servers ours. When another directory had it since, our
-// cursors say nothing of how far the other got: they are forgotten, so that the
-// readers begin at the oldest record there is.
+// takeOver makes a log on servers ours. If another directory had it since, our
+// cursors do not say how far the other got: they are forgotten, so that the readers
+// begin at the oldest record there is.
 func (l *Log) takeOver(ctx context.Context) error {
 	if l.cfg.embedded() || l.cfg.unowned {
 		return nil
@@ -40,7 +40,7 @@ func (l *Log) holdLog(ctx context.Context, proof bool) error {
 	return err
 }
 
-// tellOwner makes what came of a renewal known.
+// tellOwner makes the outcome of a renewal known as trouble.
 func (l *Log) tellOwner(err error) {
 	switch {
 	case errors.Is(err, ErrOwned):
@@ -73,8 +73,8 @@ func (l *Log) keepHold() {
 	}
 }
 
-// mayTrim returns once whoever has the log next knows that what is before at may
-// be gone, however late our request to delete it arrives.
+// mayTrim returns once it is written down for the next owner that records before at
+// may be gone, however late our request to delete them arrives.
 func (l *Log) mayTrim(ctx context.Context, at Cursor) error {
 	if l.owner == nil {
 		return nil

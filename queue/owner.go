@@ -22,17 +22,17 @@ import (
 // keeps others away. The record of it (see ownership) is changed only by
 // compare-and-set, and is renewed while the process lives:
 //
-//   - A record that stays unchanged for its lease, by the clock of the one who
+//   - A record that stays unchanged for its lease, by the clock of the process that
 //     watches it, may be taken over. No two clocks are ever compared.
 //   - A record that a process with the same directory left may be taken over at
 //     once: the lock file in there says that the process is gone.
 //   - A record that was released may be taken over at once.
 //
-// One who was suspended for longer than the lease does not know that the log is
-// another's by now. It can do no harm: an append names the record that it must
+// A process that was suspended for longer than the lease does not know that the log
+// is another's by now. It can do no harm: an append names the record that it must
 // follow; before the end of the log is settled, and before anything is deleted,
-// the record is renewed, which fails; and what is deleted was in the record
-// before, so that whoever takes over never reads it.
+// the record is renewed, which fails; and a deletion was announced in the record
+// before, so that the next owner never reads the records it deletes.
 type owner struct {
 	shelf *jetstream.Shelf
 	lease time.Duration
@@ -40,7 +40,7 @@ type owner struct {
 	until atomic.Int64  // ns after began: before it nobody else can have the log
 	over  chan struct{} // closed once the log is another's
 
-	mu   sync.Mutex // guards what follows and is held during a change of the record; taken after Log.trimming
+	mu   sync.Mutex // guards the fields below and is held during a change of the record; taken after Log.trimming
 	rec  ownership
 	rev  uint64 // of the record
 	lost error  // why the log is no longer ours
@@ -50,10 +50,10 @@ const (
 	ownerFile = "owner" // the incarnations that had this directory and may be in the record
 
 	renewals = 5  // in a lease
-	looks    = 10 // of one who waits for a lease to run out
+	looks    = 10 // during a lease, while waiting for it to run out
 )
 
-// predecessor is what the one who had the log before has left.
+// predecessor is the record that the owner before has left.
 type predecessor struct {
 	*ownership      // nil if nobody had
 	own        bool // it had this directory
@@ -209,7 +209,7 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 
 // refused finds out why the record was not changed: a change of ours had landed
 // without an answer, the record is gone, or it is another's. A server that lags
-// behind may tell what was before us.
+// behind may tell of an owner before us.
 func (o *owner) refused(ctx context.Context) error {
 	now, rev, err := readOwnership(ctx, o.shelf)
 	switch {

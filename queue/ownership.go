@@ -18,7 +18,7 @@ type ownership struct {
 	Since       time.Time `json:"since"`
 	Renewed     time.Time `json:"renewed"`  // by the owner's clock, for people to read
 	LeaseMS     int64     `json:"lease_ms"` // how long it holds when it is not renewed
-	Trimmed     Cursor    `json:"trimmed"`  // what is before it may be deleted, now or later
+	Trimmed     Cursor    `json:"trimmed"`  // records before it may be deleted, now or later
 	Released    bool      `json:"released,omitempty"`
 }
 

@@ -1,30 +1,3 @@
-// Package queue is the durable log: records of bytes, numbered, on NATS
-// JetStream, in the process or on a cluster.
-//
-// A record whose Append returned nil is on disk, synced, or on most servers of a
-// cluster; it keeps its number for good, no later one is put before it, and no
-// number is given twice. A reader gets every record from its position on, in
-// order, each once, or is told which are lost: a record that is missing or
-// damaged is a DamageError, never silence and never the end. When the log is
-// full it refuses; it drops only what Trim is told to.
-//
-// Memory is bounded: the newest records, within Config.CacheBytes, and for each
-// reader that is behind two batches of about a mebibyte. Opening a log that was
-// closed in order does not read it; after a crash the embedded server reads it
-// once, a block at a time.
-//
-// When the disk is full before the log is, an append fails, and Settle waits for
-// room; it makes some of what every cursor has passed. A process that is killed
-// loses nothing of this, nor does a machine without power: what was written and
-// the entries of its directories are synced, the high-water mark apart.
-//
-// A log has one owner at a time: embedded, the process that has the directory's
-// lock; on servers, the one that the record beside the stream names. There Open
-// waits for as long as a lease lasts if that one is silent, and is refused if it
-// is not. An owner that was taken for dead finds out before it does any harm.
-//
-// The log does not look into what it stores, knows no readers, and keeps their
-// cursors only lazily.
 package queue
 
 import (
@@ -42,50 +15,20 @@ import (
 	"pingline/queue/record"
 )
 
-// Errors that callers tell apart.
-var (
-	// ErrLocked is wrapped by Open when another process uses the directory.
-	ErrLocked = disk.ErrLocked
-	// ErrFull is wrapped by an Append that was refused for lack of room. Nothing
-	// was stored.
-	ErrFull = errors.New("the log is full")
-	// ErrTooLarge is wrapped by an Append of more than MaxPayload bytes. Nothing
-	// was stored.
-	ErrTooLarge = errors.New("too large for the log")
-	// ErrUnclear is wrapped by every other failure of an Append: the record may
-	// be stored, now or later, until Settle returns nil.
-	ErrUnclear = errors.New("may be stored or not")
-	// ErrNewer is wrapped by Open when a newer version has written the log or its
-	// cursors. Nothing of it was changed.
-	ErrNewer = record.ErrNewer
-	// ErrOwned is wrapped by Open when another process has the log on its servers,
-	// and by whatever fails because another has taken it over.
-	ErrOwned = errors.New("the log belongs to another node")
-	// ErrClosed is wrapped by what is asked of a closed Log or Reader.
-	ErrClosed = errors.New("the log is closed")
-)
-
-// A Record is one append, with its number and the running totals before and after
-// it. The package record has its form on disk.
-type (
-	Record = record.Record
-	Totals = record.Totals
-)
-
-// What lies in Config.Dir beside the files of package disk and the folder
-// "jetstream" of the embedded store.
+// Files in Config.Dir, beside the files of package disk and the folder "jetstream" of
+// the embedded server.
 const (
-	cursorsFile = "cursors"
-	markFile    = "high-water"
+	cursorsFile   = "cursors"
+	highWaterFile = "high-water"
 )
 
 // Log is an open log. Append and Settle are for one caller, one call at a time;
 // everything else is safe for concurrent use.
 type Log struct {
-	cfg     Config
-	lock    *os.File
-	mark    *mark
-	cursors cursors
+	cfg       Config
+	lock      *os.File
+	highWater *highWater
+	cursors   cursors
 
 	life context.Context // until Close
 	end  context.CancelCauseFunc
@@ -99,7 +42,7 @@ type Log struct {
 	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream; taken before all other locks of the package
 	triedRoom uint64     // number before which Settle last trimmed for room
 
-	mu        sync.Mutex         // guards what follows; taken before cursors.mu
+	mu        sync.Mutex         // guards the fields below; taken before cursors.mu
 	stream    *jetstream.Session // as it is now: replaced by Settle
 	closed    bool
 	unclear   bool // an append's fate is open: Settle comes next
@@ -108,19 +51,19 @@ type Log struct {
 	seq       uint64 // of the stream: the next append follows it
 	first     uint64 // number of the first record, or last+1
 	kept      uint64 // number of the last record there is: it is never trimmed
-	last      uint64 // number given last; those behind kept are lost
+	last      uint64 // number given last; records behind kept are lost
 	totals    Totals // after last
 	bytes     int64  // of the stream up to counted
 	counted   uint64 // sequence
 	limit     int64
 	reserve   int64
-	recent    recent
+	cache     cache
 	grown     chan struct{} // closed when last moves on; nil if nobody waits
 	damage    []damaged     // in order, apart from one another
 }
 
-// Open opens the log in cfg.Dir, or creates it. What it finds to be lost it
-// reports to cfg.Logger and through Damage.
+// Open opens the log in cfg.Dir, or creates it. Records that it finds to be lost are
+// reported to cfg.Logger and through Damage.
 func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
@@ -131,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	l := &Log{cfg: cfg, margin: diskMargin}
 	_, _ = l.trouble.set(&l.trouble.full, nil)
 	l.life, l.end = context.WithCancelCause(context.Background())
-	l.recent.most = cfg.CacheBytes
+	l.cache.most = cfg.CacheBytes
 	if l.lock, err = disk.Lock(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
@@ -150,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		cfg.Logger.Warn("the cursors of the log are lost: its readers start again, and what was trimmed is not known", "error", err)
 	}
 	var known Cursor
-	if l.mark, known.Next, known.Totals, err = openMark(filepath.Join(cfg.Dir, markFile)); err != nil {
+	if l.highWater, known.Next, known.Totals, err = openHighWater(filepath.Join(cfg.Dir, highWaterFile)); err != nil {
 		return nil, err
 	}
 	known.Next++
@@ -189,15 +132,15 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	return l, nil
 }
 
-// survey is what a stream holds, and how far it reaches.
+// survey says which records a stream holds, and how far it reaches.
 type survey struct {
 	*jetstream.Bounds
 	*scan.Survey
 }
 
-// survey asks the stream what it holds, and returns that with the next number to
-// give and the totals there. known is the next number and the totals as known
-// from elsewhere.
+// survey asks the stream for its records, and returns them with the next number to
+// give and the totals there. known is the next number and the totals as known from
+// elsewhere.
 func (l *Log) survey(ctx context.Context, st *jetstream.Session, known Cursor) (v survey, next Cursor, err error) {
 	if v.Bounds, err = st.Bounds(ctx); err != nil {
 		return v, next, err
@@ -218,7 +161,7 @@ func (l *Log) survey(ctx context.Context, st *jetstream.Session, known Cursor) (
 	return v, next, nil
 }
 
-// assume makes the log's state what v says. The caller holds mu.
+// assume sets the state of the log to v. The caller holds mu.
 func (l *Log) assume(v survey, next Cursor) {
 	l.numbering, l.seq = v.Numbering, v.LastSeq
 	l.bytes, l.counted = v.Bytes, v.LastSeq
@@ -226,7 +169,7 @@ func (l *Log) assume(v survey, next Cursor) {
 	if v.Last != nil {
 		l.first, l.kept = v.First.Number, v.Last.Number
 	}
-	if l.owner != nil { // what is before it may be deleted by one who was the owner
+	if l.owner != nil { // records before it may be deleted by a process that was the owner
 		l.first = max(l.first, min(l.cursors.trimmed().Next, l.kept))
 	}
 	l.last, l.totals = next.Next-1, next.Totals
@@ -252,7 +195,7 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// release gives back whatever is held.
+// release gives back the lock, the files and the hold on the servers.
 func (l *Log) release() (err error) {
 	l.end(ErrClosed)
 	if l.owner != nil {
@@ -263,8 +206,8 @@ func (l *Log) release() (err error) {
 	if st := l.session(); st != nil {
 		st.Close()
 	}
-	if l.mark != nil {
-		err = l.mark.close()
+	if l.highWater != nil {
+		err = l.highWater.close()
 	}
 	return errors.Join(err, l.lock.Close())
 }
@@ -319,7 +262,7 @@ func (l *Log) Bytes() int64 {
 func (l *Log) CacheBytes() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.recent.bytes
+	return l.cache.bytes
 }
 
 // BytesSince returns about how much of the log is behind the records before

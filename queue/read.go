@@ -24,7 +24,7 @@ type Reader struct {
 	total Totals
 
 	batch  []Record          // read, in order, not returned yet
-	ahead  chan batchOrError // what comes behind batch; nil if nothing is on its way
+	ahead  chan batchOrError // the batch behind batch; nil if none is on its way
 	cancel context.CancelFunc
 	ctx    context.Context
 }
@@ -100,8 +100,8 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 	}
 }
 
-// look returns record number if it is in memory, or what to wait for if there is
-// none yet.
+// look returns record number if it is in memory, or a channel that closes when there
+// is one if there is none yet.
 func (l *Log) look(number uint64) (rec Record, grown <-chan struct{}, held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +111,7 @@ func (l *Log) look(number uint64) (rec Record, grown <-chan struct{}, held bool)
 		}
 		return rec, l.grown, false
 	}
-	rec, held = l.recent.get(number)
+	rec, held = l.cache.get(number)
 	return rec, nil, held
 }
 
@@ -173,7 +173,7 @@ func (r *Reader) fill(ctx context.Context) error {
 func (l *Log) onDisk(number uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, held := l.recent.get(number)
+	_, held := l.cache.get(number)
 	return number <= l.last && !held
 }
 
@@ -207,7 +207,7 @@ func records(ctx context.Context, st *jetstream.Session, seq, last uint64) (list
 }
 
 // missing is called when the store has passed over the next record. It returns
-// it all the same if the stream's leader has it, moves r over what was trimmed,
+// it all the same if the stream's leader has it, moves r over trimmed records,
 // and otherwise returns a DamageError.
 func (r *Reader) missing(ctx context.Context) (Record, error) {
 	l := r.log
@@ -218,8 +218,8 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 	l.mu.Lock()
 	st, seq, lastSeq := l.stream, l.numbering.Seq(r.next), l.seq
 	d := damaged{from: r.next, to: l.last, before: r.total, after: l.totals}
-	if held, ok := l.recent.get(l.recent.first()); ok && held.Number > r.next {
-		d.to, d.after = held.Number-1, held.Before // whatever the store has of them
+	if held, ok := l.cache.get(l.cache.first()); ok && held.Number > r.next {
+		d.to, d.after = held.Number-1, held.Before // even if the stream has some of them
 	}
 	l.mu.Unlock()
 	found, err := scan.Find(ctx, st.Next, seq, lastSeq)
@@ -230,7 +230,7 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 		return Record{}, err
 	}
 	if found == nil {
-		// Only one who knows all that was made durable can say that it is gone.
+		// Only a server that knows all durable records can say that one is gone.
 		// Another may lead the stream, for a while, when connections are cut.
 		state, err := st.Bounds(ctx)
 		if err != nil {

@@ -58,7 +58,7 @@ func (l *Log) trimTo(ctx context.Context, before uint64) error {
 	defer cancel()
 	if err := l.trim(ctx, st, before, numbers.Seq(before), lastSeq); err != nil {
 		switch {
-		case l.life.Err() != nil: // whatever the connection says then, that is why
+		case l.life.Err() != nil: // the true cause, also if the connection gives another
 			err = context.Cause(l.life)
 		case st.Closed(): // the log is being opened anew: the next trim has it
 			return nil
@@ -86,7 +86,7 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 	}
 	l.cursors.setTrimmed(Cursor{Next: before, Totals: totals})
 	if err := l.cursors.keep(); err != nil {
-		// Perhaps the disk is full: that is what the spare room is for.
+		// Perhaps the disk is full: the spare room is for that.
 		if err := errors.Join(disk.DropSpare(l.cfg.Dir), l.cursors.keep()); err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 		return err
 	}
 	if free, err := disk.Free(l.cfg.Dir); l.cfg.embedded() && err == nil && free > 2*disk.SpareBytes {
-		_ = disk.KeepSpare(l.cfg.Dir) // or next time: appends need what there is
+		_ = disk.KeepSpare(l.cfg.Dir) // or next time: appends need the room more
 	}
 	for {
 		state, err := st.Bounds(ctx)

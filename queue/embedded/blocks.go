@@ -87,8 +87,8 @@ func (d *BlockDir) Sync() error {
 }
 
 // There fails if the directory is not the one that was opened, or has not the
-// newest block, which the server has just written to: one that was deleted takes
-// writes and syncs as before, and all of it is lost. It costs two calls of stat.
+// newest block, which the server has just written to: a deleted block takes
+// writes and syncs as before, and all of them are lost. It costs two calls of stat.
 func (d *BlockDir) There() error {
 	block := d.Newest()
 	info, err := os.Stat(d.path)

@@ -28,7 +28,7 @@ type Server struct {
 	srv    *server.Server
 	logger *slog.Logger
 
-	mu    sync.Mutex // guards what follows; nothing else is locked under it
+	mu    sync.Mutex // guards the fields below; nothing else is locked under it
 	fatal string
 	last  string // the newest complaint
 	at    time.Time
@@ -168,7 +168,11 @@ func (e *Server) Warnf(format string, v ...any) {
 	e.logger.Debug("embedded log", "says", text)
 }
 
-// Noticef, Debugf and Tracef implement server.Logger: they say nothing of use.
+// Noticef implements server.Logger: notices are of no use.
 func (e *Server) Noticef(string, ...any) {}
-func (e *Server) Debugf(string, ...any)  {}
-func (e *Server) Tracef(string, ...any)  {}
+
+// Debugf implements server.Logger, and is never called.
+func (e *Server) Debugf(string, ...any) {}
+
+// Tracef implements server.Logger, and is never called.
+func (e *Server) Tracef(string, ...any) {}

@@ -15,7 +15,7 @@ import (
 type conn struct {
 	*nats.Conn
 
-	mu    sync.Mutex      // guards what follows; nothing else is locked under it
+	mu    sync.Mutex      // guards the fields below; nothing else is locked under it
 	whole context.Context // until the connection breaks; then there is a new one
 	broke context.CancelCauseFunc
 }

@@ -1,13 +1,13 @@
 // Package jetstream is a session with a JetStream stream, in this process or on
 // servers elsewhere, and with the shelf beside it, one value that is replaced by
-// compare-and-set. It knows sequences and bytes: what they mean is the log's.
+// compare-and-set. It knows sequences and bytes, and not what the bytes mean.
 //
 // A message that Put returned nil for is on disk, synced, or on most servers of a
 // cluster, right behind the sequence it was to follow. Any error leaves open whether
 // it is stored, or will be. A request has an answer, or an error after its limit or
 // as soon as the connection breaks; a server that no longer leads is asked again.
 //
-// What is read may be incomplete: a server that lags behind, or that has just found
+// A read may be incomplete: a server that lags behind, or that has just found
 // damage, leaves messages out.
 package jetstream
 
@@ -100,11 +100,14 @@ var ErrWriteFailed = embedded.ErrWriteFailed
 // open whether the server is of any more use.
 var errUnanswered = errors.New("no answer")
 
+// Limits of a request other than Put.
+const (
+	RequestTimeout = 10 * time.Second // after which it fails
+	AskAgain       = 2 * time.Second  // after which it is sent again
+)
+
 const (
 	slackBytes = 64 << 20 // of the stream beyond our own limit: JetStream's is only a backstop
-
-	RequestTimeout = 10 * time.Second // after which a request but Put fails
-	AskAgain       = 2 * time.Second  // after which it is sent again
 
 	expectHeader = "Nats-Expected-Last-Sequence" // of a message: the sequence it must follow
 
@@ -195,8 +198,8 @@ func batchReads(version string) bool {
 	return a > 2 || a == 2 && b >= 11
 }
 
-// adopt creates the stream, or brings the one that is there to our settings.
-// None of them makes JetStream delete what it holds.
+// adopt creates the stream, or changes an existing one to our settings.
+// None of them makes JetStream delete messages.
 func (s *Session) adopt(ctx context.Context, cfg Config) error {
 	var handle jetstream.Stream
 	err := s.read.ask(ctx, func(ctx context.Context) (err error) {

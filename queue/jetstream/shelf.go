@@ -21,8 +21,8 @@ type Shelf struct {
 }
 
 var (
-	// ErrChanged is wrapped by Save when the value is not the one that was to be
-	// replaced, or the servers are not sure.
+	// ErrChanged is wrapped by Save when the value to be replaced is another one by
+	// now, or the servers are not sure.
 	ErrChanged = errors.New("the record is another one by now")
 
 	errUnreadable = errors.New("no answer that can be read")

@@ -29,9 +29,9 @@ type Stored struct {
 // Offset is by how much the number is ahead of the sequence.
 func (s *Stored) Offset() uint64 { return s.Number - s.Seq }
 
-// Survey tells what a stream holds, found without reading through it.
+// Survey says which records a stream holds.
 type Survey struct {
-	First, Last *Stored // of those that can be read; nil if there is none
+	First, Last *Stored // that can be read; nil if there is none
 	Numbering   Numbering
 	missing     []Gap // the stream knows of between First and Last
 }
@@ -39,8 +39,8 @@ type Survey struct {
 // Gap is a run of sequences, none if To is before From.
 type Gap struct{ From, To uint64 }
 
-// Look surveys a stream from sequence first to sequence last, which says that
-// those in missing, in order, are not there.
+// Look surveys a stream that reaches from sequence first to sequence last and says
+// that the sequences in missing, in order, are not there.
 func Look(ctx context.Context, next Next, first, last uint64, missing []uint64) (v *Survey, err error) {
 	v = new(Survey)
 	if v.Last, err = Previous(ctx, next, first, last); err != nil || v.Last == nil {
@@ -171,7 +171,7 @@ func numberingOf(ctx context.Context, next Next, first, last *Stored) (Numbering
 	spans := NewNumbering(first.Number, first.Seq)
 	for at := first; at.Offset() != last.Offset(); {
 		// jump is the first record behind at with another offset: the records before
-		// it have the offset of at, those behind it a higher one.
+		// it have the offset of at, the records behind it a higher one.
 		low, high, jump := at.Seq, last.Seq, last
 		for low+1 < high {
 			middle := low + (high-low)/2

@@ -10,8 +10,8 @@ import (
 // markOf writes the marks of records 1 to last, and returns the file.
 func markOf(t *testing.T, last uint64) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), markFile)
-	m, number, _, err := openMark(path)
+	path := filepath.Join(t.TempDir(), highWaterFile)
+	m, number, _, err := openHighWater(path)
 	if err != nil || number != 0 {
 		t.Fatalf("a new mark says %d, %v", number, err)
 	}
@@ -35,12 +35,12 @@ func markOf(t *testing.T, last uint64) []byte {
 // that it takes the next ones.
 func checkMark(t *testing.T, b []byte, number uint64) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), markFile)
+	path := filepath.Join(t.TempDir(), highWaterFile)
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		m, got, to, err := openMark(path)
+		m, got, to, err := openHighWater(path)
 		if err != nil || got != number || to != totals(number) {
 			t.Fatalf("the mark says %d, %v, %v, want %d", got, to, err, number)
 		}

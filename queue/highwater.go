@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// mark is the high-water mark: the number and the totals of the newest record
-// that was ever acknowledged. A log that lost its tail knows by it which
-// numbers are gone, and never gives them out again.
+// highWater is the high-water mark: the number and the totals of the newest record
+// that was ever acknowledged. A log that lost its tail knows by it which numbers
+// are gone, and never gives them again.
 //
 // It is written in place after each append and not synced: it outlives the
 // process at once and a power cut mostly; it only matters where a tail that was
@@ -17,7 +17,7 @@ import (
 // so that a torn write leaves the other:
 //
 //	u64 number, u64 totals four times, u32 CRC-32C of both, zeros up to 64 bytes
-type mark struct {
+type highWater struct {
 	f    *os.File
 	slot int64 // the next one to write
 	buf  [markSlot]byte
@@ -30,16 +30,16 @@ const (
 	markSize = 8 + 4*8
 )
 
-// openMark opens or creates the mark at path and returns what it says: number 0
-// if it says nothing.
-func openMark(path string) (m *mark, number uint64, t Totals, err error) {
+// openHighWater opens or creates the mark at path and returns its number and totals:
+// number 0 if it has none.
+func openHighWater(path string) (m *highWater, number uint64, t Totals, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, 0, t, err
 	}
-	m = &mark{f: f}
+	m = &highWater{f: f}
 	var b [2 * markSlot]byte
-	n, _ := f.ReadAt(b[:], 0) // what cannot be read says nothing
+	n, _ := f.ReadAt(b[:], 0) // a slot that cannot be read says nothing
 	for slot := range int64(2) {
 		s := b[slot*markSlot : (slot+1)*markSlot]
 		if n < int(slot+1)*markSlot || crc32.Checksum(s[:markSize], castagnoli) != binary.LittleEndian.Uint32(s[markSize:]) {
@@ -55,7 +55,7 @@ func openMark(path string) (m *mark, number uint64, t Totals, err error) {
 	return m, number, t, nil
 }
 
-func (m *mark) write(number uint64, t *Totals) error {
+func (m *highWater) write(number uint64, t *Totals) error {
 	binary.LittleEndian.PutUint64(m.buf[:], number)
 	for i, v := range t {
 		binary.LittleEndian.PutUint64(m.buf[8+8*i:], v)
@@ -68,4 +68,4 @@ func (m *mark) write(number uint64, t *Totals) error {
 	return nil
 }
 
-func (m *mark) close() error { return m.f.Close() }
+func (m *highWater) close() error { return m.f.Close() }

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// recent holds just what a list that drops its oldest would: the records since
-// the last jump of the numbers, as many of the newest as there is room for.
-func TestRecent(t *testing.T) {
+// The cache holds the records since the last jump of the numbers, as many of the
+// newest as there is room for, like a list that drops its oldest.
+func TestCache(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 0))
-		cache := recent{most: rng.Int64N(20 * recordOverhead)}
+		cache := cache{most: rng.Int64N(20 * recordOverhead)}
 		var model []Record
 		weight := func() (sum int64) {
 			for _, r := range model {

@@ -2,9 +2,9 @@ package queue
 
 import "slices"
 
-// recent holds the newest records, one number after the other, within a limit of
+// cache holds the newest records, one number after the other, within a limit of
 // bytes.
-type recent struct {
+type cache struct {
 	list  []Record
 	head  int // list[:head] is empty
 	bytes int64
@@ -13,9 +13,9 @@ type recent struct {
 
 const recordOverhead = 128 // bytes a record takes in memory beside its payload
 
-func (c *recent) add(r Record) {
+func (c *cache) add(r Record) {
 	if n := len(c.list); n > c.head && c.list[n-1].Number+1 != r.Number {
-		*c = recent{most: c.most}
+		*c = cache{most: c.most}
 	}
 	c.list = append(c.list, r)
 	c.bytes += recordOverhead + int64(len(r.Payload))
@@ -31,7 +31,7 @@ func (c *recent) add(r Record) {
 }
 
 // first returns the number of the oldest record held, 0 if there is none.
-func (c *recent) first() uint64 {
+func (c *cache) first() uint64 {
 	if c.head == len(c.list) {
 		return 0
 	}
@@ -39,7 +39,7 @@ func (c *recent) first() uint64 {
 }
 
 // get returns record number, if it is held.
-func (c *recent) get(number uint64) (Record, bool) {
+func (c *cache) get(number uint64) (Record, bool) {
 	first := c.first()
 	if first == 0 || number < first || number-first >= uint64(len(c.list)-c.head) {
 		return Record{}, false

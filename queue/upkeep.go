@@ -1,0 +1,111 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"pingline/queue/disk"
+)
+
+// Trouble returns why appends cannot be made durable now, in words for an
+// operator, or nil if nothing is known to be wrong.
+func (l *Log) Trouble() error { return l.trouble.now.Load().cause }
+
+// Troubled returns a channel that is closed while there is trouble, and when it
+// begins.
+func (l *Log) Troubled() <-chan struct{} { return l.trouble.now.Load().begun }
+
+// say sets one of the causes, and logs it if that is news.
+func (l *Log) say(which *error, err error) {
+	switch cause, news := l.trouble.set(which, err); {
+	case news && cause != nil:
+		l.cfg.Logger.Error("the log takes nothing", "reason", cause)
+	case news:
+		l.cfg.Logger.Info("the log takes appends again")
+	}
+}
+
+// Watch has the log take nothing any more once the file or directory at path is
+// not the one that is there now, or that comes to be there first.
+func (l *Log) Watch(path string) { l.watched.Add(path) }
+
+// watchFiles begins to watch the files that an open log rests on.
+func (l *Log) watchFiles() error {
+	if err := l.cursors.touch(); err != nil {
+		return err
+	}
+	l.watched.AddName(filepath.Join(l.cfg.Dir, cursorsFile))
+	l.Watch(l.cfg.Dir)
+	l.Watch(filepath.Join(l.cfg.Dir, disk.LockFile))
+	l.Watch(filepath.Join(l.cfg.Dir, highWaterFile))
+	if blocks := l.stream.Blocks(); blocks != nil {
+		l.Watch(blocks.Path())
+	}
+	return nil
+}
+
+const (
+	// diskMargin is the room that must be free on the disk of an embedded log for
+	// appends to be made: the server never finds the disk full in the middle of one,
+	// and has room for its own files. Once there was less, half as much again must be
+	// free.
+	diskMargin = 4 << 20
+
+	watchEvery = 200 * time.Millisecond // the log looks at its disk and its files
+)
+
+// Check looks at the disk and, if that is due, at the watched files, and returns the
+// same as Trouble from then on. It costs a few microseconds. Append looks itself at
+// the block it has written to.
+func (l *Log) Check() error {
+	if l.watched.Due() {
+		if err := l.watched.Check(); err != nil {
+			l.say(&l.trouble.gone, err)
+		}
+	}
+	if l.cfg.embedded() {
+		l.checkRoom()
+	}
+	return l.Trouble()
+}
+
+func (l *Log) checkRoom() {
+	free, err := disk.Free(l.cfg.Dir)
+	switch {
+	case err != nil:
+		l.say(&l.trouble.full, disk.Explain(l.cfg.Dir, err))
+	case free < l.margin:
+		l.say(&l.trouble.full, fmt.Errorf("no space left on %s", l.cfg.Dir))
+	case free >= l.margin+l.margin/2:
+		l.say(&l.trouble.full, nil)
+	}
+}
+
+const keepEvery = time.Second
+
+// upkeep looks at the disk and the files, keeps the cursors, and raises the limit
+// when the disk has more room, until the log is closed. It logs a failure once, and
+// again after a success.
+func (l *Log) upkeep() {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	look := time.NewTicker(watchEvery)
+	defer look.Stop()
+	for failing := false; ; {
+		select {
+		case <-l.life.Done():
+			return
+		case <-look.C:
+			_ = l.Check() // it is told by Trouble
+			continue
+		case <-tick.C:
+		}
+		err := errors.Join(l.KeepCursors(), l.raiseLimit())
+		if err != nil && !failing {
+			l.cfg.Logger.Warn("upkeep of the log", "error", err)
+		}
+		failing = err != nil
+	}
+}
