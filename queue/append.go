@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"pingline/queue/jetstream"
-
 	"pingline/queue/disk"
+	"pingline/queue/jetstream"
 	"pingline/queue/record"
 )
 

@@ -13,9 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pingline/queue/jetstream"
-
 	"pingline/queue/disk"
+	"pingline/queue/jetstream"
 )
 
 // owner is this process's hold on a log that is on servers, where no lock file

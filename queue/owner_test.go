@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"pingline/queue/record"
-
 	"github.com/nats-io/nats-server/v2/server"
+
+	"pingline/queue/record"
 )
 
 // shortLease is for owners that are gone: one that lives must not be measured

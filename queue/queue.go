@@ -8,11 +8,10 @@ import (
 	"path/filepath"
 	"sync"
 
-	"pingline/queue/jetstream"
-	"pingline/queue/scan"
-
 	"pingline/queue/disk"
+	"pingline/queue/jetstream"
 	"pingline/queue/record"
+	"pingline/queue/scan"
 )
 
 // Files in Config.Dir, beside the files of package disk and the folder "jetstream" of

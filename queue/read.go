@@ -7,9 +7,8 @@ import (
 	"time"
 
 	"pingline/queue/jetstream"
-	"pingline/queue/scan"
-
 	"pingline/queue/record"
+	"pingline/queue/scan"
 )
 
 // Reader reads the log from a position on. It is for one goroutine; any number

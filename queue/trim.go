@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"pingline/queue/disk"
 	"pingline/queue/jetstream"
 	"pingline/queue/scan"
-
-	"pingline/queue/disk"
 )
 
 // TrimKept drops the records that every cursor has passed, kept or in memory.
