@@ -211,7 +211,7 @@ func (l *Log) release() (err error) {
 	return errors.Join(err, l.lock.Close())
 }
 
-// session is the store as it is now.
+// session returns the session with the stream that there is now.
 func (l *Log) session() *jetstream.Session {
 	l.mu.Lock()
 	defer l.mu.Unlock()

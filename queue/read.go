@@ -15,7 +15,7 @@ import (
 // of readers may read at once.
 //
 // At the head of the log it takes records from memory. Behind that it asks the
-// store for a batch at a time, and for the next one while the first is used.
+// stream for a batch at a time, and for the next one while the first is used.
 type Reader struct {
 	log   *Log
 	next  uint64 // number of the record to return next
@@ -56,7 +56,7 @@ func (r *Reader) Close() {
 // until ctx is done.
 //
 // If records are lost it returns a *DamageError that says which, once, and goes
-// on behind them at the next call. While the store does not answer it waits: any
+// on behind them at the next call. While the stream does not answer it waits: any
 // other error is ctx's, or wraps ErrClosed.
 func (r *Reader) Next(ctx context.Context) (Record, error) {
 	for wait := time.Duration(0); ; {
@@ -85,7 +85,7 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 		case errors.As(err, &damage), ctx.Err() != nil:
 			return Record{}, err
 		}
-		// The store does not answer, or is being opened anew.
+		// The stream does not answer, or the log is being opened anew.
 		if wait < longWait && 2*wait >= longWait {
 			r.log.cfg.Logger.Warn("a reader of the log waits", "next", r.next, "error", err)
 		}
@@ -120,7 +120,7 @@ func (r *Reader) give(rec Record) Record {
 	return rec
 }
 
-// behind returns the next record from the store. A DamageError has moved r
+// behind returns the next record from the stream. A DamageError has moved r
 // behind the damage.
 func (r *Reader) behind(ctx context.Context) (Record, error) {
 	for {
@@ -205,7 +205,7 @@ func records(ctx context.Context, st *jetstream.Session, seq, last uint64) (list
 	return list, err
 }
 
-// missing is called when the store has passed over the next record. It returns
+// missing is called when the stream has passed over the next record. It returns
 // it all the same if the stream's leader has it, moves r over trimmed records,
 // and otherwise returns a DamageError.
 func (r *Reader) missing(ctx context.Context) (Record, error) {
