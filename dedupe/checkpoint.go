@@ -1,12 +1,10 @@
 package dedupe
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"math"
-	"slices"
 
 	"pingline"
 	"pingline/dedupe/plane"
@@ -196,57 +194,6 @@ func appendLine(dst []byte, l *line) []byte {
 		}
 	}
 	return dst
-}
-
-// loading is the state between the first Load and the end of the overlap:
-// tracks were restored as of different commits, and nothing is forgotten for
-// lack of room.
-type loading struct {
-	pieces  uint32
-	last    bool // the last piece was seen
-	highest uint64
-	once    int      // tracks with one ping that the last piece knew, and
-	often   int      // with more; negative if it does not say
-	at      []uint64 // by track: the commit its state stands at
-}
-
-// has reports whether track i's state is that after commit number, or later.
-func (l *loading) has(i uint32, number uint64) bool {
-	return l != nil && int(i) < len(l.at) && l.at[i] >= number
-}
-
-// endLoad puts the tracks in order, and forgets those that had been when the
-// last piece was taken: the longest silent ones of each list, which hold nothing.
-func (f *Filter) endLoad() {
-	if f.loading == nil {
-		return
-	}
-	l := f.loading
-	f.loading = nil
-	tracks := make([]uint32, 0, f.riders)
-	for i := uint32(1); i <= f.tracks.Last; i++ {
-		if f.tracks.At(i).used {
-			tracks = append(tracks, i)
-		}
-	}
-	slices.SortFunc(tracks, func(a, b uint32) int { return cmp.Compare(f.order.At(a).stamp, f.order.At(b).stamp) })
-	for _, i := range tracks {
-		f.order.push(f.listOf(i), i)
-	}
-	f.trimDevices()
-	f.shorten(&f.order.once, l.once)
-	f.shorten(&f.order.often, l.often)
-	for f.riders > f.cfg.MaxRiders && !f.holds(f.victim()) {
-		f.forget(f.victim())
-	}
-}
-
-// shorten forgets the longest silent of a list until n are left; none if n is
-// negative.
-func (f *Filter) shorten(l *list, n int) {
-	for n >= 0 && l.n > n && !f.holds(l.oldest) {
-		f.forget(l.oldest)
-	}
 }
 
 // Load restores a piece of a checkpoint. An empty filter takes all pieces of

@@ -113,6 +113,11 @@ type Counts struct {
 // A vertex is a stored ping that readers draw lines between: every one but the
 // late. Each track has an open line, from its newest vertex to the ping it
 // holds, and may have a second one in an old segment (a backlog).
+//
+// Its methods stand in layers. Those that know tracks (tracks.go, room.go) and change
+// them by an entry (apply.go, fill.go) judge nothing. Those that judge (judge.go,
+// gap.go) change nothing but by an entry. Replay, checkpoints and the idle wheel use
+// both.
 type Filter struct {
 	cfg     Config
 	liveGap int64 // ms; the largest int64 if off
@@ -183,60 +188,11 @@ func orNever(d time.Duration) int64 {
 	return d.Milliseconds()
 }
 
-// Judge decides what becomes of e, whose Ping, Cell and SubKey are set. It
-// appends to b what must be logged: pings held earlier that are stored now, as
-// promoted entries, and then e itself with Verdict, Late, Apart, State and
-// Skipped set, unless it is a duplicate. Token names this ping in a later Settlement.
-//
-// now is monotonic. Names must be valid (pingline.CheckName); e's strings may
-// change after the call. At most three entries are appended. Conflict tells that
-// e was stored although, or because, another position is known for its instant.
-func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, now time.Duration) (v pingline.Verdict, conflict bool) {
-	f.endLoad()
-	h := hold{token: token, since: f.wheel.tick(now)}
-	eps := bound.Of(&e.Fix)
-	e.Promoted, e.Late, e.Apart, e.State, e.Skipped = false, false, false, aside, 0
-	i, hash := f.find(&e.Ping)
-	if i == 0 {
-		i = f.judgeUnknown(b, hash, e)
-	} else {
-		conflict = f.judgeKnown(b, i, e, eps)
-	}
-	if e.Verdict == pingline.Duplicate {
-		return e.Verdict, false
-	}
-	if e.Late {
-		f.counts.Late++
-	}
-	if conflict {
-		f.counts.Conflicts++
-	}
-	e.Apart = e.Late || e.Event != "" && f.mayMeet(i, e)
-	since := f.since(i, e)
-	e.Skipped = f.apply(i, e, eps, h)
-	b.Entries, b.Since = append(b.Entries, *e), append(b.Since, since)
-	return e.Verdict, conflict
-}
-
-// mayMeet reports whether there may be a point at e's instant that is a vertex
-// like e, so that an event of the one would replace that of the other: its own
-// fix, stored before, or a vertex that is not known any more. Where e moves the
-// end of a line that is known there is none.
-func (f *Filter) mayMeet(i uint32, e *pingline.Entry) bool {
-	return e.State == aside || e.State == first || f.tracks.At(i).lineless()
-}
-
 // Holding returns how many pings are held.
 func (f *Filter) Holding() int { return f.holding }
 
 // Riders returns how many tracks are known.
 func (f *Filter) Riders() int { return f.riders }
-
-// Has reports whether p's track is known, if only by late pings.
-func (f *Filter) Has(p *pingline.Ping) bool {
-	f.endLoad()
-	return f.lookup(f.hash(p.Rider, p.Device), p.Rider, p.Device) != 0
-}
 
 // Counts returns totals since New; Replay adds nothing to them.
 func (f *Filter) Counts() Counts { return f.counts }

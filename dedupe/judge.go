@@ -2,11 +2,61 @@ package dedupe
 
 import (
 	"math"
+	"time"
 
 	"pingline"
 	"pingline/dedupe/plane"
 	"pingline/dedupe/vertices"
 )
+
+// Judge decides what becomes of e, whose Ping, Cell and SubKey are set. It
+// appends to b what must be logged: pings held earlier that are stored now, as
+// promoted entries, and then e itself with Verdict, Late, Apart, State and
+// Skipped set, unless it is a duplicate. Token names this ping in a later Settlement.
+//
+// now is monotonic. Names must be valid (pingline.CheckName); e's strings may
+// change after the call. At most three entries are appended. Conflict tells that
+// e was stored although, or because, another position is known for its instant.
+func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, now time.Duration) (v pingline.Verdict, conflict bool) {
+	f.endLoad()
+	h := hold{token: token, since: f.wheel.tick(now)}
+	eps := bound.Of(&e.Fix)
+	e.Promoted, e.Late, e.Apart, e.State, e.Skipped = false, false, false, aside, 0
+	i, hash := f.find(&e.Ping)
+	if i == 0 {
+		i = f.judgeUnknown(b, hash, e)
+	} else {
+		conflict = f.judgeKnown(b, i, e, eps)
+	}
+	if e.Verdict == pingline.Duplicate {
+		return e.Verdict, false
+	}
+	if e.Late {
+		f.counts.Late++
+	}
+	if conflict {
+		f.counts.Conflicts++
+	}
+	e.Apart = e.Late || e.Event != "" && f.mayMeet(i, e)
+	since := f.since(i, e)
+	e.Skipped = f.apply(i, e, eps, h)
+	b.Entries, b.Since = append(b.Entries, *e), append(b.Since, since)
+	return e.Verdict, conflict
+}
+
+// mayMeet reports whether there may be a point at e's instant that is a vertex
+// like e, so that an event of the one would replace that of the other: its own
+// fix, stored before, or a vertex that is not known any more. Where e moves the
+// end of a line that is known there is none.
+func (f *Filter) mayMeet(i uint32, e *pingline.Entry) bool {
+	return e.State == aside || e.State == first || f.tracks.At(i).lineless()
+}
+
+// Has reports whether p's track is known, if only by late pings.
+func (f *Filter) Has(p *pingline.Ping) bool {
+	f.endLoad()
+	return f.lookup(f.hash(p.Rider, p.Device), p.Rider, p.Device) != 0
+}
 
 // judgeUnknown judges a ping of a track that is not known: its first vertex,
 // or late if it may lie before a ping of the track that was forgotten. It

@@ -28,24 +28,6 @@ type ordered struct {
 // who is new has this much time for a second.
 const onceShare = 10
 
-// victim returns the track to be forgotten next when there are as many as there
-// may be, 0 if there is none.
-func (f *Filter) victim() uint32 {
-	o := &f.order
-	if o.once.n >= max(2, f.cfg.MaxRiders/onceShare) || o.often.n == 0 {
-		return o.once.oldest
-	}
-	return o.often.oldest
-}
-
-// listOf returns the list that track i is in.
-func (f *Filter) listOf(i uint32) *list {
-	if f.tracks.At(i).once {
-		return &f.order.once
-	}
-	return &f.order.often
-}
-
 // push makes i the newest of l.
 func (o *order) push(l *list, i uint32) {
 	e := o.At(i)
@@ -87,24 +69,4 @@ func (o *order) raise(l *list, i uint32) {
 	o.At(l.newest).newer = i
 	e.newer, e.older = 0, l.newest
 	l.newest = i
-}
-
-// touch notes that track i has had another ping. While a checkpoint is loaded the
-// tracks are in no list.
-func (f *Filter) touch(i uint32) {
-	o, t := &f.order, f.tracks.At(i)
-	o.stamp++
-	e := o.At(i)
-	second := t.once && e.stamp != 0
-	e.stamp = o.stamp
-	switch {
-	case f.loading != nil:
-		t.once = t.once && !second
-	case second:
-		o.unlink(&o.once, i)
-		t.once = false
-		o.push(&o.often, i)
-	case !t.once && o.often.newest != i:
-		o.raise(&o.often, i)
-	}
 }

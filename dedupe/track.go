@@ -1,7 +1,6 @@
 package dedupe
 
 import (
-	"hash/maphash"
 	"math"
 	"strings"
 
@@ -98,104 +97,4 @@ func (n *name) is(rider, device string) bool {
 	r := len(rider)
 	return len(n.key) == r+len(keySep)+len(device) && n.key[:r] == rider &&
 		n.key[r:r+len(keySep)] == keySep && n.key[r+len(keySep):] == device
-}
-
-// hash is of this process only: strangers choose names.
-func (f *Filter) hash(rider, device string) uint32 {
-	h := maphash.String(f.seed, rider)
-	if device != "" {
-		h = h*0x9e3779b97f4a7c15 ^ maphash.String(f.seed, device)
-	}
-	return uint32(h >> 32)
-}
-
-// lookup returns the track of that name, 0 if it is not known.
-func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
-	if len(f.index) == 0 {
-		return 0
-	}
-	mask := uint32(len(f.index) - 1)
-	for at := hash & mask; ; at = (at + 1) & mask {
-		switch slot := f.index[at]; {
-		case slot == 0:
-			return 0
-		case uint32(slot>>32) == hash && f.names.At(uint32(slot)).is(rider, device):
-			return uint32(slot)
-		}
-	}
-}
-
-// create returns a new track without vertices; once tells that its first ping is
-// to come.
-func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
-	if 4*(f.riders+1) > 3*len(f.index) {
-		bigger := make(index, max(64, 2*len(f.index)))
-		for _, slot := range f.index {
-			if slot != 0 {
-				bigger.put(uint32(slot>>32), uint32(slot))
-			}
-		}
-		f.index = bigger
-	}
-	var i uint32
-	if n := len(f.free); n > 0 {
-		i = f.free[n-1]
-		f.free = f.free[:n-1]
-	} else {
-		i = f.tracks.Grow()
-		f.names.Grow()
-		f.order.Grow()
-	}
-	t := f.tracks.At(i)
-	*t = track{hash: hash, used: true, once: once, inWheel: t.inWheel, waiting: t.waiting}
-	key := strings.Clone(rider)
-	if device != "" {
-		key = rider + keySep + device
-	}
-	*f.names.At(i) = name{key: key}
-	f.text += textBytes(key)
-	f.addDevice(i, device)
-	t.Base = f.forgotOf(rider, device)
-	f.index.put(hash, i)
-	f.order.At(i).stamp = 0
-	if f.loading == nil {
-		f.order.push(f.listOf(i), i)
-	}
-	f.riders++
-	return i
-}
-
-// forget drops a track with all that is known of it. What it holds must have
-// been promoted.
-func (f *Filter) forget(i uint32) {
-	t := f.tracks.At(i)
-	if t.N > 0 {
-		f.forgetTo(t.Last().At)
-	}
-	f.drop(i)
-}
-
-// drop is forget for a track that is known elsewhere.
-func (f *Filter) drop(i uint32) {
-	t := f.tracks.At(i)
-	if t.holds {
-		f.holding--
-	}
-	if t.backlog != 0 {
-		f.closeBacklog(t)
-	}
-	f.blocks.Clear(&t.Recent)
-	f.blocks.ClearMarks(&t.marks)
-	f.index.remove(t.hash, i)
-	if f.loading == nil {
-		f.order.unlink(f.listOf(i), i)
-	}
-	f.dropDevice(i)
-	n := f.names.At(i)
-	f.text -= textBytes(n.key) + textBytes(n.trip)
-	*n = name{}
-	// The idle wheel finds out by itself that the track is gone.
-	*t = track{inWheel: t.inWheel, waiting: t.waiting}
-	f.free = append(f.free, i)
-	f.riders--
 }
