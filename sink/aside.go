@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"pingline/sink/batch"
 	"pingline/sink/route"
 	"pingline/sink/store"
 )
@@ -26,13 +27,13 @@ const asidePrefix = "set aside, its shard is down: "
 // aside returns the rows that need not wait for their shard any more, and why; nil
 // if none: it has been down for as long as the longest retry while the log is
 // filling up, no other can take them, and some other takes writes.
-func (l *lane) aside(b *batch, rows []int) *refusal {
+func (l *lane) aside(b *batch.Encoded, rows []int) *refusal {
 	if l.kind != route.Own || !l.cfg.Policy().SetAside || l.home.down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
 		return nil
 	}
 	var list []int
-	for _, i := range b.untaken(rows) {
-		if l.home.routedOnly || i < len(b.fixed) && b.fixed[i] {
+	for _, i := range b.Untaken(rows) {
+		if l.home.routedOnly || i < len(b.Fixed) && b.Fixed[i] {
 			list = append(list, i)
 		}
 	}
@@ -64,8 +65,8 @@ func (s *shard) whyAside(rows []int) *refusal {
 
 // setAside makes rows that need not wait dead letters, within half of the room for
 // them, so that rows which are refused have theirs.
-func (l *lane) setAside(ctx context.Context, b *batch, bad []refusedRow, by *shard) (n int, err error) {
-	n, err = l.dead.AppendHalf(ctx, len(bad), b.letters(bad))
+func (l *lane) setAside(ctx context.Context, b *batch.Encoded, bad []refusedRow, by *shard) (n int, err error) {
+	n, err = l.dead.AppendHalf(ctx, len(bad), letters(b, bad))
 	l.progress.deadLettered(bad[:n])
 	if n > 0 {
 		by.reportAside(n)

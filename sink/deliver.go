@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pingline/sink/batch"
 	"pingline/sink/deadletter"
 	"pingline/sink/store"
 )
@@ -16,8 +17,8 @@ import (
 // deliver writes all rows of b to the store. Rows that it refuses for their
 // content become dead letters, once all others are written. The only error is
 // ctx's.
-func (l *lane) deliver(ctx, writing context.Context, b *batch) error {
-	for rows := b.all(); len(rows) > 0; {
+func (l *lane) deliver(ctx, writing context.Context, b *batch.Encoded) error {
+	for rows := b.All(); len(rows) > 0; {
 		s := bisector{lane: l, b: b}
 		if err := s.bisect(ctx, writing, rows); err != nil {
 			return err
@@ -65,7 +66,7 @@ func (r *refusal) unbudgeted() string {
 // bisector separates the rows of a batch that a store takes from those it refuses.
 type bisector struct {
 	*lane
-	b       *batch
+	b       *batch.Encoded
 	refused []refusedRow // in no order
 
 	expired *shard // that named the rows that were too old; nil if none did
@@ -156,7 +157,7 @@ func split(rows, suspects []int) (one, other []int) {
 // it asks every now and then whether the store takes them after all, and returns
 // the rows that are to be written again if it takes some. The only error is
 // ctx's.
-func (l *lane) deadLetter(ctx, writing context.Context, b *batch, bad []refusedRow) (again []int, err error) {
+func (l *lane) deadLetter(ctx, writing context.Context, b *batch.Encoded, bad []refusedRow) (again []int, err error) {
 	halted := false
 	slices.SortStableFunc(bad, func(a, b refusedRow) int {
 		return cmp.Or(strings.Compare(a.why.by.Name, b.why.by.Name), strings.Compare(a.why.Reason, b.why.Reason))
@@ -194,7 +195,7 @@ func (l *lane) deadLetter(ctx, writing context.Context, b *batch, bad []refusedR
 // appendLetters makes the first n of bad durable as dead letters, of one shard at a
 // time: the shard that refused them, whose budget they are taken from. If it stops
 // before all of that shard's are, it returns an error.
-func (l *lane) appendLetters(ctx context.Context, b *batch, bad []refusedRow) (n int, err error) {
+func (l *lane) appendLetters(ctx context.Context, b *batch.Encoded, bad []refusedRow) (n int, err error) {
 	by, reason := bad[0].why.by, bad[0].why.unbudgeted()
 	bad = leading(bad, func(r refusedRow) bool { return r.why.by == by && r.why.unbudgeted() == reason })
 	switch reason {
@@ -208,7 +209,7 @@ func (l *lane) appendLetters(ctx context.Context, b *batch, bad []refusedRow) (n
 		by.budget.allow(l.dead.Accepted(by.Name))
 		may, free = by.budget.spend(len(bad))
 	}
-	n, err = l.dead.Append(ctx, may, b.letters(bad))
+	n, err = l.dead.Append(ctx, may, letters(b, bad))
 	by.budget.refund(may-n, free)
 	by.budget.passed(n)
 	l.progress.deadLettered(bad[:n])
@@ -220,12 +221,12 @@ func (l *lane) appendLetters(ctx context.Context, b *batch, bad []refusedRow) (n
 
 // expire makes rows that a shard would not keep any more dead letters, or counts
 // them if there is no room for such rows.
-func (l *lane) expire(ctx context.Context, b *batch, bad []refusedRow, by *shard) (n int, err error) {
+func (l *lane) expire(ctx context.Context, b *batch.Encoded, bad []refusedRow, by *shard) (n int, err error) {
 	now := time.Now().UnixMilli()
 	for _, r := range bad {
-		by.expiry.refused(r.why.Refusal, time.Duration(now-b.at[r.row])*time.Millisecond)
+		by.expiry.refused(r.why.Refusal, time.Duration(now-b.At[r.row])*time.Millisecond)
 	}
-	kept, err := l.dead.AppendHalf(ctx, len(bad), b.letters(bad))
+	kept, err := l.dead.AppendHalf(ctx, len(bad), letters(b, bad))
 	if err != nil && !errors.Is(err, deadletter.ErrFull) {
 		return 0, err
 	}
@@ -235,6 +236,17 @@ func (l *lane) expire(ctx context.Context, b *batch, bad []refusedRow, by *shard
 		by.expired(len(bad) - kept)
 	}
 	return len(bad), nil
+}
+
+// letters returns rows of b as dead letters, by number.
+func letters(b *batch.Encoded, bad []refusedRow) func(i int) deadletter.Letter {
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	return func(i int) deadletter.Letter {
+		why := bad[i].why
+		return deadletter.Letter{
+			At: at, Shard: why.by.Name, Cause: why.Reason, Reason: store.Clip(why.Refusal.Error()), Entry: b.Entry(bad[i].row),
+		}
+	}
 }
 
 // leading returns the rows before the first that is not meant.
@@ -247,7 +259,7 @@ func leading(rows []refusedRow, meant func(refusedRow) bool) []refusedRow {
 
 // retryRefused writes a row for each reason that rows were refused for, and reports
 // whether any of them is taken now.
-func (l *lane) retryRefused(ctx, writing context.Context, b *batch, bad []refusedRow) (taken bool, err error) {
+func (l *lane) retryRefused(ctx, writing context.Context, b *batch.Encoded, bad []refusedRow) (taken bool, err error) {
 	tried := make(map[string]bool)
 	for _, r := range bad {
 		if tried[r.why.Reason] {

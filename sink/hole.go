@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pingline/queue"
+	"pingline/sink/batch"
 	"pingline/sink/route"
 )
 
@@ -45,7 +46,7 @@ type holes struct {
 // behind tells the batcher to stop before a commit because it is too old, and
 // because skipping the commits between it and the head saves more than two batches.
 func (l *lane) behind(since time.Time, rec *queue.Record) bool {
-	if l.sink.age(rec.Number, since) < l.cfg.JumpAfter || lack(l.cfg.Log.LastTotals(), rec.Before, l.batcher.total) <= uint64(2*l.cfg.BatchLines) {
+	if l.sink.age(rec.Number, since) < l.cfg.JumpAfter || batch.Lack(l.cfg.Log.LastTotals(), rec.Before, l.batcher.Total) <= uint64(2*l.cfg.BatchLines) {
 		return false
 	}
 	l.home.holes.mu.Lock()
@@ -60,7 +61,7 @@ func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 	if err := l.drain(ctx); err != nil {
 		return false, err
 	}
-	from, head := l.batcher.done, l.cfg.Log.Head()
+	from, head := l.batcher.Done, l.cfg.Log.Head()
 	h := hole{at: queue.Cursor{Next: from.Next, Totals: from.Totals}, end: head.Next}
 	head.Passed = from.Passed
 	l.mu.Lock()
@@ -82,7 +83,7 @@ func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 		return false, sleep(ctx, time.Second)
 	}
 	l.cfg.Logger.Info("live pings go on from the head of the log; what lies between is filled in", "shard", l.home.Name, "from", h.at.Next, "to", h.end)
-	l.batcher.done, l.batcher.held = head, queue.Record{}
+	l.batcher.Done, l.batcher.Held = head, queue.Record{}
 	l.progress.skipped(head)
 	return true, nil
 }
@@ -126,7 +127,7 @@ func (s *Sink) backfill(ctx context.Context, i int) error {
 		}
 		l := s.newLane(i, route.Live, h.at)
 		l.class, l.name = route.Backfill, holeCursor(l.home.Name, h.end)
-		l.batcher.end, l.batcher.behind = h.end, nil
+		l.batcher.End, l.batcher.Behind = h.end, nil
 		hs.mu.Lock()
 		hs.active = l
 		hs.mu.Unlock()
@@ -149,7 +150,7 @@ func (l *lane) mergeHole(filled *lane) {
 	hs.list, hs.active = hs.list[1:], nil
 	hs.mu.Unlock()
 	l.mu.Unlock()
-	l.cfg.Logger.Info("what live pings had left out is filled in", "shard", l.home.Name, "to", filled.batcher.end)
+	l.cfg.Logger.Info("what live pings had left out is filled in", "shard", l.home.Name, "to", filled.batcher.End)
 }
 
 // lowest returns the number of the first commit that is not all filled in, the

@@ -173,7 +173,7 @@ func TestWhenLiveJumps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := l.batcher.behind != nil && l.batcher.behind(time.UnixMilli(tt.at), &rec); got != tt.want {
+			if got := l.batcher.Behind != nil && l.batcher.Behind(time.UnixMilli(tt.at), &rec); got != tt.want {
 				t.Errorf("live jumps: %v, want %v", got, tt.want)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pingline/queue"
+	"pingline/sink/batch"
 	"pingline/sink/deadletter"
 	"pingline/sink/limit"
 	"pingline/sink/route"
@@ -29,7 +30,7 @@ type lane struct {
 	class     route.LaneKind // how they are served: as the kind, but for a hole
 	name      string         // of its cursor
 	dead      *deadletter.Dir
-	batcher   batcher
+	batcher   batch.Batcher
 	reader    *queue.Reader // of the batcher
 	parked    atomic.Bool   // it is closed for now
 	permits   chan struct{} // one for each batch in flight
@@ -67,25 +68,25 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 		ownMemory: make(chan struct{}, 1),
 		delivered: at,
 	}
-	l.batcher = batcher{
-		routes: s.routes,
-		lane:   route.LaneIDOf(i, kind),
-		counts: i == 0 && kind.CountsDamage(),
-		total:  kind.Total(),
-		keyed:  cfg.HandOver > 0 && home.spread,
-		router: &s.router,
-		store:  home.Store,
-		most:   cfg.BatchLines,
-		bytes:  home.bytes,
-		wait:   cfg.BatchWait,
-		logger: cfg.Logger,
-		done:   at,
+	l.batcher = batch.Batcher{
+		Routes: s.routes,
+		Lane:   route.LaneIDOf(i, kind),
+		Counts: i == 0 && kind.CountsDamage(),
+		Total:  kind.Total(),
+		Keyed:  cfg.HandOver > 0 && home.spread,
+		Router: &s.router,
+		Store:  home.Store,
+		Most:   cfg.BatchLines,
+		Bytes:  home.bytes,
+		Wait:   cfg.BatchWait,
+		Logger: cfg.Logger,
+		Done:   at,
 	}
 	if kind == route.Critical {
-		l.batcher.wait /= 10
+		l.batcher.Wait /= 10
 	}
 	if kind == route.Live && cfg.JumpAfter > 0 {
-		l.batcher.behind = l.behind
+		l.batcher.Behind = l.behind
 	}
 	l.progress = progress{counters: &home.counters, total: kind.Total(), read: at}
 	return l
@@ -109,14 +110,14 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 	l.read()
 	defer func() { l.reader.Close() }()
 	for {
-		b := batches.Get().(*batch)
-		b.reset()
-		err := l.batcher.fill(ctx, b)
+		b := batches.Get().(*batch.Encoded)
+		b.Reset()
+		err := l.batcher.Fill(ctx, b)
 		l.home.account(b, err != nil)
 		switch {
-		case errors.Is(err, errEnd):
+		case errors.Is(err, batch.ErrEnd):
 			return nil
-		case errors.Is(err, errBehind):
+		case errors.Is(err, batch.ErrBehind):
 			skipped, err := l.skipToHead(ctx)
 			if err != nil {
 				return err
@@ -130,7 +131,7 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 			return err
 		}
 		l.progress.filled(b)
-		if b.len() == 0 {
+		if b.Len() == 0 {
 			l.completeEmpty(b)
 			l.home.account(b, true)
 			batches.Put(b)
@@ -157,14 +158,14 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 	}
 }
 
-var batches = sync.Pool{New: func() any { return new(batch) }}
+var batches = sync.Pool{New: func() any { return new(batch.Encoded) }}
 
 // errAcquired ends the wait of acquire.
 var errAcquired = errors.New("acquired")
 
 // acquire waits until b may be in flight, and adds entries to it that come
 // meanwhile. The caller calls release to give back the memory of b.
-func (l *lane) acquire(ctx context.Context, b *batch) (release func(), err error) {
+func (l *lane) acquire(ctx context.Context, b *batch.Encoded) (release func(), err error) {
 	waiting, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var pooled bool
@@ -179,7 +180,7 @@ func (l *lane) acquire(ctx context.Context, b *batch) (release func(), err error
 			stop(errAcquired)
 		}
 	}()
-	l.batcher.fillOn(waiting, b)
+	l.batcher.FillOn(waiting, b)
 	l.home.account(b, false)
 	l.park(waiting)
 	if !errors.Is(context.Cause(waiting), errAcquired) {
@@ -188,15 +189,15 @@ func (l *lane) acquire(ctx context.Context, b *batch) (release func(), err error
 	if !pooled {
 		return func() { <-l.ownMemory }, nil
 	}
-	size := int64(len(b.rows))
-	l.home.pool.Release(int64(l.batcher.bytes) - size)
+	size := int64(len(b.Rows))
+	l.home.pool.Release(int64(l.batcher.Bytes) - size)
 	return func() { l.home.pool.Release(size) }, nil
 }
 
 // read has the batcher read on from where it is.
 func (l *lane) read() {
-	l.reader = l.cfg.Log.Read(l.batcher.position())
-	l.batcher.next = l.reader.Next
+	l.reader = l.cfg.Log.Read(l.batcher.Position())
+	l.batcher.Next = l.reader.Next
 }
 
 // parkAfter is how long a lane waits before it closes its reader: a reader holds some mebibytes, and while a shard is down its lanes stand still
@@ -223,7 +224,7 @@ func (l *lane) park(ctx context.Context) {
 // batch that each lane may have in flight beside the pool. It reports false if ctx
 // ended.
 func (l *lane) acquireMemory(ctx context.Context) (pooled, ok bool) {
-	most := int64(l.batcher.bytes)
+	most := int64(l.batcher.Bytes)
 	if l.home.pool.TryAcquire(most) {
 		return true, true
 	}
@@ -244,8 +245,8 @@ func (l *lane) acquireMemory(ctx context.Context) (pooled, ok bool) {
 }
 
 // dispatch counts b as in flight.
-func (l *lane) dispatch(b *batch) *inFlight {
-	sent := &inFlight{cursor: b.cursor, since: b.since, damaged: b.damaged}
+func (l *lane) dispatch(b *batch.Encoded) *inFlight {
+	sent := &inFlight{cursor: b.Cursor, since: b.Since, damaged: b.Damaged}
 	l.progress.dispatched(b, &l.batcher)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -255,16 +256,16 @@ func (l *lane) dispatch(b *batch) *inFlight {
 
 // completeEmpty counts a batch without rows as delivered, together with the one
 // before it.
-func (l *lane) completeEmpty(b *batch) {
+func (l *lane) completeEmpty(b *batch.Encoded) {
 	l.progress.dispatched(b, &l.batcher)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n := len(l.inFlight); n > 0 {
-		l.inFlight[n-1].cursor = b.cursor
-		l.inFlight[n-1].damaged += b.damaged
+		l.inFlight[n-1].cursor = b.Cursor
+		l.inFlight[n-1].damaged += b.Damaged
 		return
 	}
-	l.move(b.cursor, b.damaged)
+	l.move(b.Cursor, b.Damaged)
 }
 
 // complete counts a batch as delivered, and moves the cursor behind all batches that

@@ -9,6 +9,7 @@ import (
 
 	"pingline"
 	"pingline/queue"
+	"pingline/sink/batch"
 	"pingline/sink/limit"
 	"pingline/sink/route"
 )
@@ -117,19 +118,19 @@ type progress struct {
 }
 
 // filled records that b waits to be dispatched.
-func (p *progress) filled(b *batch) {
+func (p *progress) filled(b *batch.Encoded) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.filling = b.since
+	p.filling = b.Since
 }
 
 // dispatched counts b as in flight and records the batcher's position.
-func (p *progress) dispatched(b *batch, r *batcher) {
+func (p *progress) dispatched(b *batch.Encoded, r *batch.Batcher) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.filling, p.latest = time.Time{}, b.since
-	p.pending += uint64(b.len())
-	p.read, p.seen, p.claimed = r.done, r.seen, r.claimed
+	p.filling, p.latest = time.Time{}, b.Since
+	p.pending += uint64(b.Len())
+	p.read, p.seen, p.claimed = r.Done, r.Seen, r.Claimed
 }
 
 // skipped records that the batcher goes on elsewhere.
@@ -261,14 +262,14 @@ func (l *lane) progressAt(head queue.Cursor) (st laneProgress) {
 	if st.since.IsZero() && st.next < head.Next {
 		st.since = p.latest
 	}
-	st.unread = p.unread(p.read, head, l.batcher.end)
+	st.unread = p.unread(p.read, head, l.batcher.End)
 	return st
 }
 
 // unread estimates how many entries of a lane lie from at to end, or to the head
 // if that is 0: the same part of them as of the entries that it has read.
 func (p *progress) unread(at, head queue.Cursor, end uint64) float64 {
-	ahead := float64(lack(head.Totals, at.Totals, p.total))
+	ahead := float64(batch.Lack(head.Totals, at.Totals, p.total))
 	if end != 0 && head.Next > at.Next { // a part of that
 		ahead *= float64(max(end, at.Next)-at.Next) / float64(head.Next-at.Next)
 	}
@@ -377,7 +378,7 @@ func (s *Sink) reconcile(total int, gap uint64) uint64 {
 		return 0
 	}
 	for _, l := range s.lanes {
-		if l.batcher.counts && l.progress.total == total {
+		if l.batcher.Counts && l.progress.total == total {
 			l.correct(gap)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"pingline/sink/batch"
 	"pingline/sink/limit"
 	"pingline/sink/route"
 	"pingline/sink/store"
@@ -15,7 +16,7 @@ import (
 // write tries until the store has taken or refused the first n of rows, all of
 // them, or fewer if they are to be a probe, or until some of them need not wait
 // any more. The only error is ctx's.
-func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int, refused *refusal, err error) {
+func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int) (n int, refused *refusal, err error) {
 	for attempt := 0; ; {
 		if ctx.Err() != nil {
 			return 0, nil, ctx.Err()
@@ -51,18 +52,18 @@ func (l *lane) write(ctx, writing context.Context, b *batch, rows []int) (n int,
 // their shard, or while that is down those that stand in for it. It returns a
 // *refusal, limit.ErrOpen if none was tried, or ctx's error; some of the rows
 // can have been taken all the same.
-func (l *lane) send(ctx, writing context.Context, b *batch, rows []int) (n int, err error) {
+func (l *lane) send(ctx, writing context.Context, b *batch.Encoded, rows []int) (n int, err error) {
 	if !l.sink.away(l.home) {
-		if len(b.taken) == 0 {
+		if len(b.Taken) == 0 {
 			return l.attempt(ctx, writing, l.home, b, rows)
 		}
 		return l.scatter(ctx, writing, b, rows, func(int) *shard { return l.home })
 	}
-	if rest := b.untaken(rows); len(rest) > 0 {
+	if rest := b.Untaken(rows); len(rest) > 0 {
 		l.probeHome(ctx, writing, b, rest)
 	}
 	return l.scatter(ctx, writing, b, rows, func(row int) *shard {
-		if b.fixed[row] {
+		if b.Fixed[row] {
 			return l.home
 		}
 		return l.sink.standIn(l.home, b, row)
@@ -70,7 +71,7 @@ func (l *lane) send(ctx, writing context.Context, b *batch, rows []int) (n int, 
 }
 
 // probeHome tries whether its shard takes some of rows again, if it is time to.
-func (l *lane) probeHome(ctx, writing context.Context, b *batch, rows []int) {
+func (l *lane) probeHome(ctx, writing context.Context, b *batch.Encoded, rows []int) {
 	most := l.home.probe()
 	if most == 0 {
 		return
@@ -79,12 +80,12 @@ func (l *lane) probeHome(ctx, writing context.Context, b *batch, rows []int) {
 	n, err := l.attempt(ctx, writing, l.home, b, some)
 	l.home.probed(err == nil)
 	if err == nil {
-		b.take(some[:n])
+		b.Take(some[:n])
 	}
 }
 
 // attempt writes the first n of rows to one shard, as few as its breaker wants.
-func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows []int) (n int, err error) {
+func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded, rows []int) (n int, err error) {
 	if to.asked() || to.breaker.State() == limit.Open {
 		return 0, limit.ErrOpen
 	}
@@ -93,7 +94,7 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch, rows [
 		return 0, err
 	}
 	n = to.breaker.Most(len(rows))
-	lines := b.pick(rows[:n])
+	lines := b.Pick(rows[:n])
 	l.home.account(b, false)
 	copies := int64(2 * len(lines)) // a copy for the client library, and a compressed one
 	to.memory.Add(copies)
@@ -141,9 +142,9 @@ func (s *shard) write(ctx context.Context, rows store.Rows) error {
 
 // scatter writes those of rows that no shard has taken yet, each to the one that
 // is named for it. Of several errors it returns the first.
-func (l *lane) scatter(ctx, writing context.Context, b *batch, rows []int, to func(row int) *shard) (n int, err error) {
+func (l *lane) scatter(ctx, writing context.Context, b *batch.Encoded, rows []int, to func(row int) *shard) (n int, err error) {
 	groups := make(map[*shard][]int)
-	for _, row := range b.untaken(rows) {
+	for _, row := range b.Untaken(rows) {
 		sh := to(row)
 		groups[sh] = append(groups[sh], row)
 	}
@@ -155,7 +156,7 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch, rows []int, to fu
 				failed = among(failed, rows, group[:k])
 				break
 			}
-			b.take(group[:k])
+			b.Take(group[:k])
 			group = group[k:]
 		}
 		if err == nil && len(group) > 0 {
@@ -193,29 +194,6 @@ func among(err error, rows, some []int) error {
 	return &refusal{Refusal: &of, by: why.by, err: why.err}
 }
 
-// take records that a shard has taken rows, of a batch that several write.
-func (b *batch) take(rows []int) {
-	if len(b.taken) == 0 {
-		b.taken = append(b.taken, make([]bool, b.len())...)
-	}
-	for _, i := range rows {
-		b.taken[i] = true
-	}
-}
-
-// untaken returns those of rows that no shard has taken yet.
-func (b *batch) untaken(rows []int) (rest []int) {
-	if len(b.taken) == 0 {
-		return rows
-	}
-	for _, i := range rows {
-		if !b.taken[i] {
-			rest = append(rest, i)
-		}
-	}
-	return rest
-}
-
 // away reports whether others stand in for a shard: keys are spread over it, it
 // has been down for HandOver, or for as long as the longest retry while the log
 // is filling up, and another is up.
@@ -233,9 +211,9 @@ func (s *Sink) away(home *shard) bool {
 // standIn returns the shard that stores a row while its own is down: the next
 // that is up in the order of its key. That order is a function of the key alone,
 // so that the rows of a shard that is down are spread over all others. nil if none is up.
-func (s *Sink) standIn(home *shard, b *batch, row int) *shard {
+func (s *Sink) standIn(home *shard, b *batch.Encoded, row int) *shard {
 	var room [32]int
-	for _, i := range s.cfg.Spread.OrderKey(room[:0], b.keys[row]) {
+	for _, i := range s.cfg.Spread.OrderKey(room[:0], b.Keys[row]) {
 		if sh := s.shards[i]; sh != home && sh.up() {
 			return sh
 		}
@@ -243,14 +221,14 @@ func (s *Sink) standIn(home *shard, b *batch, row int) *shard {
 	return nil
 }
 
-func (l *lane) observe(to *shard, begun time.Time, b *batch, rows []int) {
+func (l *lane) observe(to *shard, begun time.Time, b *batch.Encoded, rows []int) {
 	now := time.Now()
 	if f := l.cfg.ObserveWrite; f != nil {
 		f(to.Name, now.Sub(begun).Seconds())
 	}
 	if f := l.cfg.ObserveFreshness; f != nil && l.kind != route.Own {
 		for _, i := range rows {
-			f(to.Name, l.class.String(), float64(now.UnixMilli()-b.at[i])/1000)
+			f(to.Name, l.class.String(), float64(now.UnixMilli()-b.At[i])/1000)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"pingline/sink/batch"
 	"pingline/sink/limit"
 	"pingline/sink/route"
 	"pingline/sink/store"
@@ -71,24 +72,24 @@ func (s *Sink) newShard(i int) *shard {
 
 // account brings the bytes counted for b up to date: none once it is done. It is
 // called by the goroutine that has b.
-func (s *shard) account(b *batch, done bool) {
-	size := b.size()
+func (s *shard) account(b *batch.Encoded, done bool) {
+	size := b.Size()
 	if done {
 		size = 0
 	}
-	s.memory.Add(int64(size - b.counted))
-	b.counted = size
+	s.memory.Add(int64(size - b.Counted))
+	b.Counted = size
 }
 
 // learn records the age of the oldest of rows that the store has taken, if the
 // retention is guessed from such ages.
-func (s *shard) learn(b *batch, rows []int) {
+func (s *shard) learn(b *batch.Encoded, rows []int) {
 	if s.expiry.guessed() == 0 {
 		return
 	}
-	oldest := b.at[rows[0]]
+	oldest := b.At[rows[0]]
 	for _, i := range rows {
-		oldest = min(oldest, b.at[i])
+		oldest = min(oldest, b.At[i])
 	}
 	s.expiry.took(time.Since(time.UnixMilli(oldest)))
 }

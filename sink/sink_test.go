@@ -228,7 +228,7 @@ func TestMemoryIsBoundedInAnOutage(t *testing.T) {
 		return l.progress.pending == 100*limit.MaxInFlight && !l.progress.filling.IsZero()
 	})
 	eventually(t, "what is read ahead is let go", func() bool { return l.parked.Load() })
-	if next := l.batcher.done.Next; next > limit.MaxInFlight+2 { // nothing moves it now
+	if next := l.batcher.Done.Next; next > limit.MaxInFlight+2 { // nothing moves it now
 		t.Errorf("%d commits were read", next-1)
 	}
 	close(hang)

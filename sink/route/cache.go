@@ -19,7 +19,7 @@ import (
 // and at least one; a lane that comes later routes the commit again.
 //
 // With 16 shards, 64 lanes that each decoded everything took 4.2 µs an entry; they
-// take 0.5: see BenchmarkLanesRead of the sink. It is safe for concurrent use.
+// take 0.5: see BenchmarkLanesRead of sink/batch. It is safe for concurrent use.
 type Cache struct {
 	laneOf func(*pingline.Entry, int64) LaneID
 	lanes  int // how many ask for each commit, those of holes aside

@@ -1,4 +1,4 @@
-package sink
+package batch
 
 import (
 	"bytes"
@@ -18,13 +18,13 @@ import (
 
 // testBatcher reads records and errors from a channel as from a log. In a
 // bubble of synctest the channel must be made there.
-func testBatcher(log <-chan any) *batcher {
-	return &batcher{
-		store: testRows, most: 5000, bytes: 4 << 20, wait: time.Second, logger: quiet,
-		routes: dealing(0),
-		counts: true,
-		done:   queue.Cursor{Next: 1},
-		next: func(ctx context.Context) (queue.Record, error) {
+func testBatcher(log <-chan any) *Batcher {
+	return &Batcher{
+		Store: testRows, Most: 5000, Bytes: 4 << 20, Wait: time.Second, Logger: quiet,
+		Routes: dealing(0),
+		Counts: true,
+		Done:   queue.Cursor{Next: 1},
+		Next: func(ctx context.Context) (queue.Record, error) {
 			select {
 			case v := <-log:
 				if err, ok := v.(error); ok {
@@ -61,10 +61,10 @@ func record(number, before uint64, entries ...pingline.Entry) queue.Record {
 }
 
 // fill returns the next batch of r.
-func fill(t *testing.T, r *batcher) *batch {
+func fill(t *testing.T, r *Batcher) *Encoded {
 	t.Helper()
-	b := new(batch)
-	if err := r.fill(t.Context(), b); err != nil {
+	b := new(Encoded)
+	if err := r.Fill(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -93,17 +93,17 @@ func TestBatchEndsAtLinesAndInsideCommit(t *testing.T) {
 			{5000, cursor(2, 3)},
 		} {
 			b := fill(t, r)
-			if b.len() != want.rows || b.cursor != want.cursor {
-				t.Errorf("batch %d: %d rows, cursor %+v, want %+v", i, b.len(), b.cursor, want)
+			if b.Len() != want.rows || b.Cursor != want.cursor {
+				t.Errorf("batch %d: %d rows, cursor %+v, want %+v", i, b.Len(), b.Cursor, want)
 			}
-			got = append(got, b.rows...)
+			got = append(got, b.Rows...)
 		}
 		if waited := time.Since(begun); waited != 0 {
 			t.Errorf("full batches took %v though the log had them", waited)
 		}
 		last := fill(t, r)
-		if last.len() != 2003 || last.cursor != cursor(4, 12_003) {
-			t.Errorf("the last batch has %d rows, cursor %+v", last.len(), last.cursor)
+		if last.Len() != 2003 || last.Cursor != cursor(4, 12_003) {
+			t.Errorf("the last batch has %d rows, cursor %+v", last.Len(), last.Cursor)
 		}
 		if waited := time.Since(begun); waited != time.Second {
 			t.Errorf("the last batch waited %v, want a second", waited)
@@ -112,7 +112,7 @@ func TestBatchEndsAtLinesAndInsideCommit(t *testing.T) {
 		for _, e := range append(fleet(1, 3), fleet(2, 12_000)...) {
 			want = appendLine(want, &e)
 		}
-		if !bytes.Equal(append(got, last.rows...), want) {
+		if !bytes.Equal(append(got, last.Rows...), want) {
 			t.Error("the batches do not make up the log")
 		}
 	})
@@ -122,25 +122,25 @@ func TestBatchEndsAtBytes(t *testing.T) {
 	log := make(chan any, 10)
 	log <- record(1, 0, fleet(1, 1000)...)
 	r := testBatcher(log)
-	r.bytes = 32 << 10
+	r.Bytes = 32 << 10
 	b := fill(t, r)
-	if n := len(b.rows); n > r.bytes || n < r.bytes-2*store.MaxRow {
-		t.Errorf("the batch has %d bytes, want close to %d", n, r.bytes)
+	if n := len(b.Rows); n > r.Bytes || n < r.Bytes-2*store.MaxRow {
+		t.Errorf("the batch has %d bytes, want close to %d", n, r.Bytes)
 	}
-	if b.cursor != cursor(1, 0) {
-		t.Errorf("cursor %+v, want it at the commit that is not done", b.cursor)
+	if b.Cursor != cursor(1, 0) {
+		t.Errorf("cursor %+v, want it at the commit that is not done", b.Cursor)
 	}
-	if got := b.pick(b.all()); !bytes.Equal(got, b.rows) {
+	if got := b.Pick(b.All()); !bytes.Equal(got, b.Rows) {
 		t.Error("all rows are not all lines")
 	}
-	third := bytes.Clone(b.pick([]int{3}))
-	if bytes.Count(third, []byte("\n")) != 1 || b.at[3] != recently+3 {
-		t.Errorf("row 3 is %q at %d", third, b.at[3])
+	third := bytes.Clone(b.Pick([]int{3}))
+	if bytes.Count(third, []byte("\n")) != 1 || b.At[3] != recently+3 {
+		t.Errorf("row 3 is %q at %d", third, b.At[3])
 	}
-	if got, want := b.pick([]int{0, 3}), slices.Concat(b.pick([]int{0}), third); !bytes.Equal(got, want) {
+	if got, want := b.Pick([]int{0, 3}), slices.Concat(b.Pick([]int{0}), third); !bytes.Equal(got, want) {
 		t.Errorf("rows 0 and 3 are %q, want %q", got, want)
 	}
-	if got := b.pick(nil); len(got) != 0 {
+	if got := b.Pick(nil); len(got) != 0 {
 		t.Errorf("no rows are %q", got)
 	}
 }
@@ -158,11 +158,11 @@ func TestBatchWaitsFromItsFirstCommit(t *testing.T) {
 		begun := time.Now()
 		r := testBatcher(log)
 		b := fill(t, r)
-		if waited := time.Since(begun); waited != time.Hour+time.Second || b.len() != 4 || b.cursor != cursor(5, 4) {
-			t.Errorf("%d rows after %v, cursor %+v", b.len(), waited, b.cursor)
+		if waited := time.Since(begun); waited != time.Hour+time.Second || b.Len() != 4 || b.Cursor != cursor(5, 4) {
+			t.Errorf("%d rows after %v, cursor %+v", b.Len(), waited, b.Cursor)
 		}
-		if b := fill(t, r); b.len() != 1 || b.cursor != cursor(6, 5) {
-			t.Errorf("%d rows in the second batch, cursor %+v", b.len(), b.cursor)
+		if b := fill(t, r); b.Len() != 1 || b.Cursor != cursor(6, 5) {
+			t.Errorf("%d rows in the second batch, cursor %+v", b.Len(), b.Cursor)
 		}
 	})
 }
@@ -171,8 +171,8 @@ func TestBatchOfNothingStillMovesTheCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := make(chan any, 10)
 		log <- record(1, 0, held(3)...)
-		if b := fill(t, testBatcher(log)); b.len() != 0 || b.cursor != cursor(2, 0) {
-			t.Errorf("%d rows, cursor %+v", b.len(), b.cursor)
+		if b := fill(t, testBatcher(log)); b.Len() != 0 || b.Cursor != cursor(2, 0) {
+			t.Errorf("%d rows, cursor %+v", b.Len(), b.Cursor)
 		}
 	})
 }
@@ -206,8 +206,8 @@ func TestBatchCountsDamage(t *testing.T) {
 					log <- v
 				}
 				b := fill(t, testBatcher(log))
-				if b.len() != tt.rows || b.damaged != tt.damaged || b.cursor != tt.cursor {
-					t.Errorf("%d rows, %d damaged, cursor %+v; want %d, %d, %+v", b.len(), b.damaged, b.cursor, tt.rows, tt.damaged, tt.cursor)
+				if b.Len() != tt.rows || b.Damaged != tt.damaged || b.Cursor != tt.cursor {
+					t.Errorf("%d rows, %d damaged, cursor %+v; want %d, %d, %+v", b.Len(), b.Damaged, b.Cursor, tt.rows, tt.damaged, tt.cursor)
 				}
 			})
 		})
@@ -218,36 +218,36 @@ func TestBatchCountsDamage(t *testing.T) {
 func TestBatcherPosition(t *testing.T) {
 	list := []queue.Record{record(1, 0, fleet(1, 4)...), record(2, 4, fleet(2, 4)...), record(3, 8, fleet(3, 4)...)}
 	r := testBatcher(nil)
-	r.most = 3
-	r.next = func(context.Context) (queue.Record, error) {
-		at := r.position()
+	r.Most = 3
+	r.Next = func(context.Context) (queue.Record, error) {
+		at := r.Position()
 		if at > 3 {
-			return queue.Record{}, errEnd
+			return queue.Record{}, ErrEnd
 		}
 		return list[at-1], nil
 	}
 	refuse := 0
-	r.behind = func(time.Time, *queue.Record) bool {
+	r.Behind = func(time.Time, *queue.Record) bool {
 		refuse++
 		return refuse%2 == 0 // each but the first is looked at twice
 	}
 	var lines []byte
 	for {
-		b := new(batch)
-		err := r.fill(t.Context(), b)
-		if errors.Is(err, errBehind) {
-			if r.position() != r.held.Number+1 {
-				t.Errorf("position %d, though %d is held", r.position(), r.held.Number)
+		b := new(Encoded)
+		err := r.Fill(t.Context(), b)
+		if errors.Is(err, ErrBehind) {
+			if r.Position() != r.Held.Number+1 {
+				t.Errorf("position %d, though %d is held", r.Position(), r.Held.Number)
 			}
 			continue
 		}
 		if err != nil {
 			break
 		}
-		lines = append(lines, b.rows...)
+		lines = append(lines, b.Rows...)
 	}
-	if n := bytes.Count(lines, []byte("\n")); n != 12 || r.done != cursor(4, 12) {
-		t.Errorf("%d rows, cursor %+v", n, r.done)
+	if n := bytes.Count(lines, []byte("\n")); n != 12 || r.Done != cursor(4, 12) {
+		t.Errorf("%d rows, cursor %+v", n, r.Done)
 	}
 }
 
@@ -258,10 +258,10 @@ func TestBatchBeforeAnError(t *testing.T) {
 	log <- broken
 	log <- broken
 	r := testBatcher(log)
-	if b := fill(t, r); b.len() != 4 {
-		t.Errorf("%d rows, want those before the error", b.len())
+	if b := fill(t, r); b.Len() != 4 {
+		t.Errorf("%d rows, want those before the error", b.Len())
 	}
-	if err := r.fill(t.Context(), new(batch)); !errors.Is(err, broken) {
+	if err := r.Fill(t.Context(), new(Encoded)); !errors.Is(err, broken) {
 		t.Errorf("fill = %v, want the error", err)
 	}
 }
@@ -271,8 +271,8 @@ func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
 		log := make(chan any, 10)
 		log <- record(1, 0, append(fleet(1, 30), held(5)...)...)
 		r := testBatcher(log)
-		r.lane = 1
-		r.routes = route.NewCache(func(e *pingline.Entry, _ int64) route.LaneID {
+		r.Lane = 1
+		r.Routes = route.NewCache(func(e *pingline.Entry, _ int64) route.LaneID {
 			if !e.Stored() {
 				return route.NoLane
 			}
@@ -280,8 +280,8 @@ func TestBatchLeavesOutWhatIsElsewhere(t *testing.T) {
 		}, 0)
 		want := cursor(2, 30)
 		want.Passed = 3
-		if b := fill(t, r); b.len() != 3 || b.damaged != 0 || b.cursor != want || r.seen != 30 || r.claimed != 3 {
-			t.Errorf("%d rows, %d damaged, %d of %d, cursor %+v", b.len(), b.damaged, r.claimed, r.seen, b.cursor)
+		if b := fill(t, r); b.Len() != 3 || b.Damaged != 0 || b.Cursor != want || r.Seen != 30 || r.Claimed != 3 {
+			t.Errorf("%d rows, %d damaged, %d of %d, cursor %+v", b.Len(), b.Damaged, r.Claimed, r.Seen, b.Cursor)
 		}
 	})
 }

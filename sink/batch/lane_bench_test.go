@@ -1,4 +1,4 @@
-package sink
+package batch
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink/route"
 	"pingline/sink/store/storetest"
@@ -30,40 +31,42 @@ func BenchmarkLanesRead(b *testing.B) {
 	list := commits(64)
 	for _, shards := range []int{1, 4, 16} {
 		b.Run(fmt.Sprintf("shards-%d", shards), func(b *testing.B) {
-			cfg := Config{Logger: quiet}
-			var names []string
+			var spread []partition.Shard
+			var l route.Layout
 			for i := range shards {
-				name := fmt.Sprintf("shard-%d", i)
-				names = append(names, name)
-				cfg.Shards = append(cfg.Shards, Shard{Name: name})
+				l.Shards = append(l.Shards, fmt.Sprintf("shard-%d", i))
+				spread = append(spread, partition.Shard{Name: l.Shards[i]})
 			}
-			cfg.Spread = spread(b, names...)
-			r := route.NewRouter(cfg.layout())
+			var err error
+			if l.Spread, err = partition.NewShards(spread...); err != nil {
+				b.Fatal(err)
+			}
+			r := route.NewRouter(l)
 			cache := route.NewCache(r.LaneOf, 0)
-			var lanes []*batcher
+			var lanes []*Batcher
 			for i := range shards {
 				for kind := range route.LaneKinds {
-					l := &batcher{
-						routes: cache, lane: route.LaneIDOf(i, kind), total: kind.Total(), store: testRows, most: 5000, bytes: 4 << 20, wait: time.Hour, logger: quiet,
-						done: queue.Cursor{Next: 1}, counts: i == 0 && kind.CountsDamage(),
+					reader := &Batcher{
+						Routes: cache, Lane: route.LaneIDOf(i, kind), Total: kind.Total(), Store: testRows, Most: 5000, Bytes: 4 << 20, Wait: time.Hour, Logger: quiet,
+						Done: queue.Cursor{Next: 1}, Counts: i == 0 && kind.CountsDamage(),
 					}
 					at := 0
-					l.next = func(context.Context) (queue.Record, error) {
+					reader.Next = func(context.Context) (queue.Record, error) {
 						rec := list[at%len(list)]
 						at++
 						rec.Number = uint64(at) // each is another one
 						return rec, nil
 					}
-					lanes = append(lanes, l)
+					lanes = append(lanes, reader)
 				}
 			}
-			batches := make([]batch, len(lanes))
+			batches := make([]Encoded, len(lanes))
 			b.ReportAllocs()
 			for b.Loop() {
 				for i, l := range lanes {
 					out := &batches[i]
-					if len(out.rows) > 1<<20 {
-						out.reset()
+					if len(out.Rows) > 1<<20 {
+						out.Reset()
 					}
 					if err := l.advance(b.Context(), out); err != nil {
 						b.Fatal(err)
@@ -71,7 +74,7 @@ func BenchmarkLanesRead(b *testing.B) {
 					for l.open {
 						l.encode(out)
 						if l.full(out) {
-							out.reset()
+							out.Reset()
 						}
 					}
 				}

@@ -1,0 +1,163 @@
+// Package batch cuts the log into batches for stores.
+//
+// A Batcher reads commits in order, takes the entries of one lane, and encodes each
+// once, as its store wants it; beside a row it keeps the bytes that the log has
+// of it. A batch ends when it is full or when its first commit has waited long enough,
+// also inside a commit, and says where the log is to be read on once all of its rows
+// are delivered. It counts the entries that the log has lost.
+//
+// It writes nothing to a store and moves no cursor, and it does not bound how many
+// batches there are. Batchers and batches are not safe for concurrent use, the cache of
+// routes that Batchers share is.
+package batch
+
+import (
+	"time"
+
+	"pingline"
+	"pingline/partition"
+	"pingline/queue"
+	"pingline/sink/store"
+)
+
+// Encoded is rows on their way to one shard, and the cursor behind them.
+type Encoded struct {
+	Rows    []byte          // as the store of its shard encodes them, one behind the other
+	ends    []int           // where in rows each ends
+	At      []int64         // ts of each row, ms
+	entries entries         // of the rows, as the log has them
+	Keys    []partition.Key // key that each row is spread by; none if no other shard can stand in
+	Fixed   []bool          // rows that no other shard can stand in for, as many as keys
+	Taken   []bool          // rows that another shard has taken; none if there are none
+
+	Cursor  queue.Cursor // to be kept once all rows are delivered
+	Since   time.Time    // when its oldest commit was written; zero if it passes nothing
+	Damaged uint64       // entries it passes that the log has lost, if its lane counts them
+
+	numbers []int  // of the rows, from 0; not fewer than there are
+	picked  []byte // the last result of pick, if it had to copy
+
+	Counted int // bytes in the account of its lane's shard
+}
+
+// Size returns how many bytes b takes.
+func (b *Encoded) Size() int {
+	const word = 8
+	return cap(b.Rows) + cap(b.picked) + cap(b.Fixed) + cap(b.Taken) + word*(cap(b.ends)+cap(b.At)+cap(b.Keys)+cap(b.numbers)) + b.entries.size()
+}
+
+// Reset empties b, and keeps its memory.
+func (b *Encoded) Reset() {
+	*b = Encoded{
+		Rows: b.Rows[:0], ends: b.ends[:0], At: b.At[:0], Keys: b.Keys[:0], Fixed: b.Fixed[:0], Taken: b.Taken[:0],
+		entries: entries{bytes: b.entries.bytes[:0], ends: b.entries.ends[:0], written: b.entries.written[:0]},
+		numbers: b.numbers, picked: b.picked, Counted: b.Counted,
+	}
+}
+
+// Len returns how many rows b has.
+func (b *Encoded) Len() int { return len(b.ends) }
+
+// All returns the numbers of all rows. It is valid until the next reset.
+func (b *Encoded) All() []int {
+	for i := len(b.numbers); i < b.Len(); i++ {
+		b.numbers = append(b.numbers, i)
+	}
+	return b.numbers[:b.Len()]
+}
+
+// Pick returns the bytes of rows, which are in order. It is valid until the
+// next call.
+func (b *Encoded) Pick(rows []int) []byte {
+	if len(rows) == 0 {
+		return nil
+	}
+	first, last := rows[0], rows[len(rows)-1]
+	if last-first == len(rows)-1 {
+		return b.Rows[b.start(first):b.ends[last]]
+	}
+	b.picked = b.picked[:0]
+	for _, i := range rows {
+		b.picked = append(b.picked, b.Rows[b.start(i):b.ends[i]]...)
+	}
+	return b.picked
+}
+
+// start returns where in rows row i begins.
+func (b *Encoded) start(i int) int {
+	if i == 0 {
+		return 0
+	}
+	return b.ends[i-1]
+}
+
+// Entry returns the entry of row i, which shares the memory of b.
+func (b *Encoded) Entry(i int) pingline.Entry { return b.entries.at(i) }
+
+// Take records that a shard has taken rows, of a batch that several write.
+func (b *Encoded) Take(rows []int) {
+	if len(b.Taken) == 0 {
+		b.Taken = append(b.Taken, make([]bool, b.Len())...)
+	}
+	for _, i := range rows {
+		b.Taken[i] = true
+	}
+}
+
+// Untaken returns those of rows that no shard has taken yet.
+func (b *Encoded) Untaken(rows []int) (rest []int) {
+	if len(b.Taken) == 0 {
+		return rows
+	}
+	for _, i := range rows {
+		if !b.Taken[i] {
+			rest = append(rest, i)
+		}
+	}
+	return rest
+}
+
+// entries are rows in the form of the log: a row that a store refuses is kept in
+// no store's form.
+type entries struct {
+	bytes   []byte
+	ends    []int32 // where in bytes each ends
+	written []int64 // At of each one's commit, ms
+}
+
+func (s *entries) size() int { return cap(s.bytes) + 4*cap(s.ends) + 8*cap(s.written) }
+
+// add takes an entry as it stands in a commit written at.
+func (s *entries) add(raw []byte, at int64) {
+	s.bytes = append(s.bytes, raw...)
+	s.ends = append(s.ends, int32(len(s.bytes)))
+	s.written = append(s.written, at)
+}
+
+// at returns entry i, which shares the memory of s.
+func (s *entries) at(i int) (e pingline.Entry) {
+	start := int32(0)
+	if i > 0 {
+		start = s.ends[i-1]
+	}
+	_, _ = pingline.DecodeEntry(&e, s.bytes[start:s.ends[i]], s.written[i]) // it could be decoded before
+	return e
+}
+
+// add takes an entry, which is raw in a commit written at.
+func (b *Encoded) add(e *pingline.Entry, to store.Store, raw []byte, written int64) {
+	b.entries.add(raw, written)
+	at := e.At
+	switch {
+	case e.IsLine():
+		var ok bool
+		if at, ok = e.LineTime(); !ok {
+			at = time.Now().UnixMilli()
+		}
+	case e.Point != nil:
+		at = e.Point.At
+	}
+	b.Rows = to.AppendRow(b.Rows, e)
+	b.ends = append(b.ends, len(b.Rows))
+	b.At = append(b.At, at)
+}

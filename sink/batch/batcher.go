@@ -1,0 +1,237 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"pingline"
+	"pingline/partition"
+	"pingline/queue"
+	"pingline/sink/route"
+	"pingline/sink/store"
+	"time"
+)
+
+// Batcher reads commits in order and cuts the entries of one lane into batches.
+// A batch can end inside a commit: its cursor then still names that commit.
+type Batcher struct {
+	Next   func(context.Context) (queue.Record, error)
+	Routes *route.Cache
+	Store  store.Store // of the lane's shard
+	Lane   route.LaneID
+	Counts bool                                         // counts damaged entries
+	Total  int                                          // which total counts its kind of entry
+	Keyed  bool                                         // notes the key of each row
+	Router *route.Router                                // tells which rows are fixed; needed if keyed
+	Most   int                                          // rows of a batch
+	Bytes  int                                          // most bytes of its rows
+	Wait   time.Duration                                // from the first commit of a batch that is not full to its end
+	End    uint64                                       // number that it stops before; 0 if none
+	Behind func(since time.Time, at *queue.Record) bool // whether to stop before a commit; nil never
+	Logger *slog.Logger
+
+	Done queue.Cursor // behind the last commit that was read to its end
+
+	Held    queue.Record // read, but behind said to stop before it; number 0 if there is none
+	Seen    uint64       // entries like those of the lane, of all shards, in the commits read
+	Claimed uint64       // those of the lane among them
+
+	// The commit being read, if open.
+	open     bool
+	rec      queue.Record
+	routed   *route.Routed
+	nextSlot int            // of routed, to look at next
+	since    time.Time      // when it was written
+	passed   uint64         // entries of the lane, so far
+	entry    pingline.Entry // the last of them
+}
+
+// Reasons of a batcher to stop, besides the log's and its context's.
+var (
+	ErrEnd    = errors.New("the hole is at its end")
+	ErrBehind = errors.New("too far behind")
+)
+
+// Fill makes b the next batch: a full one if the log has that much, else the
+// entries that came within wait of its first commit. It returns an error of next,
+// ErrEnd, ErrBehind or ctx's; entries read before that error are in a batch
+// returned before it, unless ctx ended.
+func (r *Batcher) Fill(ctx context.Context, b *Encoded) error {
+	waiting := ctx
+	for !r.full(b) {
+		err := r.step(waiting, b)
+		if err != nil && !b.Since.IsZero() && ctx.Err() == nil {
+			break // time is up, or the next call tells
+		}
+		if err != nil {
+			return err
+		}
+		if waiting == ctx {
+			timed, cancel := context.WithTimeout(ctx, r.Wait)
+			defer cancel()
+			waiting = timed
+		}
+	}
+	b.Cursor = r.cursor()
+	return nil
+}
+
+// FillOn adds to b until it is full or ctx ends. If it ends for another reason
+// the next fill tells.
+func (r *Batcher) FillOn(ctx context.Context, b *Encoded) {
+	for !r.full(b) && r.step(ctx, b) == nil {
+	}
+	b.Cursor = r.cursor()
+}
+
+func (r *Batcher) full(b *Encoded) bool {
+	return b.Len() >= r.Most || len(b.Rows) > r.Bytes-store.MaxRow
+}
+
+// step takes the entries that fit of the open commit, or of the next.
+func (r *Batcher) step(ctx context.Context, b *Encoded) error {
+	if !r.open {
+		if err := r.advance(ctx, b); err != nil {
+			return err
+		}
+	}
+	if b.Since.IsZero() {
+		b.Since = r.since
+	}
+	if r.open {
+		r.encode(b)
+	}
+	return nil
+}
+
+// advance opens the next commit, or passes one run of commits that are lost.
+func (r *Batcher) advance(ctx context.Context, b *Encoded) error {
+	if r.End != 0 && r.Done.Next >= r.End {
+		return ErrEnd
+	}
+	rec, err := r.read(ctx)
+	if lost := new(queue.DamageError); errors.As(err, &lost) {
+		r.skip(lost, b)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r.End != 0 && rec.Number >= r.End {
+		r.Done.Next = r.End
+		return ErrEnd
+	}
+	routed := r.Routes.Route(&rec)
+	if errors.Is(routed.Err, pingline.ErrNewer) { // it is whole, and not ours to pass over
+		r.Held = rec
+		return fmt.Errorf("commit %d of the log: %w", rec.Number, routed.Err)
+	}
+	if routed.Err != nil {
+		r.complain(rec.Number, routed.Err)
+	}
+	since := time.UnixMilli(routed.At)
+	if r.Behind != nil && r.Behind(since, &rec) {
+		r.Held = rec
+		return ErrBehind
+	}
+	r.damage(b, Lack(rec.Before, r.Done.Totals, r.Total))
+	r.open, r.rec, r.routed, r.nextSlot, r.passed, r.since = true, rec, routed, 0, 0, since
+	return nil
+}
+
+func (r *Batcher) read(ctx context.Context) (queue.Record, error) {
+	if rec := r.Held; rec.Number != 0 {
+		r.Held = queue.Record{}
+		return rec, nil
+	}
+	return r.Next(ctx)
+}
+
+// skip moves past commits that are lost.
+func (r *Batcher) skip(lost *queue.DamageError, b *Encoded) {
+	r.since = time.Now()
+	r.Done.Next = lost.To + 1
+	for i, n := range lost.Lost {
+		r.Done.Totals[i] += n
+	}
+	r.damage(b, lost.Lost[r.Total])
+}
+
+// damage passes n entries that are lost, if they are the lane's to count.
+func (r *Batcher) damage(b *Encoded, n uint64) {
+	if r.Counts {
+		b.Damaged += n
+		r.Done.Passed += n
+	}
+}
+
+// complain logs an error that all lanes meet, once.
+func (r *Batcher) complain(number uint64, err error) {
+	if r.Counts && r.Total == pingline.TotalStored {
+		r.Logger.Error("a commit cannot be read to its end", "number", number, "error", err)
+	}
+}
+
+// Lack returns how many entries a is ahead of b.
+func Lack(a, b queue.Totals, total int) uint64 {
+	if a[total] < b[total] {
+		return 0
+	}
+	return a[total] - b[total]
+}
+
+// encode takes entries of the open commit until b is full or the commit ends.
+func (r *Batcher) encode(b *Encoded) {
+	for ; !r.full(b); r.nextSlot++ {
+		if r.nextSlot == len(r.routed.Slots) {
+			r.close(b)
+			return
+		}
+		p := r.routed.Slots[r.nextSlot]
+		if p.Lane != r.Lane {
+			continue
+		}
+		// It could be decoded before.
+		n, _ := pingline.DecodeEntry(&r.entry, r.rec.Payload[p.Offset:], r.routed.At)
+		r.passed++
+		b.add(&r.entry, r.Store, r.rec.Payload[p.Offset:int(p.Offset)+n], r.routed.At)
+		if r.Keyed {
+			b.Keys = append(b.Keys, partition.KeyOf(&r.entry))
+			b.Fixed = append(b.Fixed, r.Router.Named(&r.entry))
+		}
+	}
+}
+
+// close ends the open commit. Entries that its totals count and that are not
+// there are damage.
+func (r *Batcher) close(b *Encoded) {
+	r.open = false
+	r.Done = queue.Cursor{Next: r.rec.Number + 1, Totals: r.rec.Totals, Passed: r.Done.Passed + r.passed}
+	found := r.routed.Found[r.Total]
+	if held := Lack(r.rec.Totals, r.rec.Before, r.Total); held > found {
+		r.damage(b, held-found)
+	}
+	r.Seen += found
+	r.Claimed += r.passed
+	r.rec, r.routed = queue.Record{}, nil
+}
+
+// Position returns the number of the commit to read next.
+func (r *Batcher) Position() uint64 {
+	switch {
+	case r.open:
+		return r.rec.Number + 1
+	case r.Held.Number != 0:
+		return r.Held.Number + 1
+	}
+	return r.Done.Next
+}
+
+// cursor names the first commit of which not everything is encoded.
+func (r *Batcher) cursor() queue.Cursor {
+	if r.open {
+		return queue.Cursor{Next: r.rec.Number, Totals: r.rec.Before, Passed: r.Done.Passed}
+	}
+	return r.Done
+}
