@@ -148,8 +148,8 @@ const (
 // Folders that are above it today, with their lines in full hundreds. The numbers may
 // only fall: one that is 200 too high is an error as well.
 var (
-	tooLong    = map[string]int{"sink": 2800}
-	tooTangled = map[string]int{"sink": 2700}
+	tooLong    = map[string]int{}
+	tooTangled = map[string]int{"sink": 2300}
 )
 
 func TestSizes(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pingline/sink/batch"
+	"pingline/sink/health"
 	"pingline/sink/route"
 	"pingline/sink/store"
 )
@@ -28,7 +29,7 @@ const asidePrefix = "set aside, its shard is down: "
 // if none: it has been down for as long as the longest retry while the log is
 // filling up, no other can take them, and some other takes writes.
 func (l *lane) aside(b *batch.Encoded, rows []int) *refusal {
-	if l.kind != route.Own || !l.cfg.Policy().SetAside || l.home.down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
+	if l.kind != route.Own || !l.cfg.Policy().SetAside || l.home.health.Down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
 		return nil
 	}
 	var list []int
@@ -45,15 +46,14 @@ func (l *lane) aside(b *batch.Encoded, rows []int) *refusal {
 
 // anyUp reports whether one of list besides a shard is likely to take a write.
 func anyUp(list []*shard, besides *shard) bool {
-	return slices.ContainsFunc(list, func(sh *shard) bool { return sh != besides && sh.up() })
+	return slices.ContainsFunc(list, func(sh *shard) bool { return sh != besides && sh.health.Up() })
 }
 
 // whyAside returns the reason of rows not to wait for the shard.
 func (s *shard) whyAside(rows []int) *refusal {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	text := asidePrefix
-	if last := new(store.Refusal); errors.As(s.problem, &last) {
+	_, problem := s.health.Trouble()
+	if last := new(store.Refusal); errors.As(problem, &last) {
 		text += last.Error()
 	}
 	err := errors.New(store.Clip(text))
@@ -80,7 +80,7 @@ func (s *shard) reportAside(rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.aside += rows
-	if now.Sub(s.asideReported) < reportEvery {
+	if now.Sub(s.asideReported) < health.ReportEvery {
 		return
 	}
 	s.asideReported = now

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"pingline/sink/deadletter"
+	"pingline/sink/health"
 	"pingline/sink/route"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func TestOwnLinesAreSetAside(t *testing.T) {
 				c.Policy = func() pingline.Policy { return pingline.PolicyAt(int(level.Load())) }
 			})
 			start(t, s)
-			lines, pings := activity(2*budgetRefused), fleet(1, 3000)
+			lines, pings := activity(2*health.BudgetRefused), fleet(1, 3000)
 			w.commit(slices.Concat(lines, pings)...)
 			eventually(t, "it is down for long", func() bool { return s.Stats()[to].Down > 5*s.cfg.HandOver })
 			eventually(t, "the pings are written", func() bool { return s.Account().Pings.Queued == 0 })

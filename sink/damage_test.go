@@ -20,7 +20,7 @@ func TestDamageBetweenTheLanes(t *testing.T) {
 		name  string
 		stuck func(line string) bool // what is not written before the damage
 
-		least, most uint64 // damaged, of a commit of 100
+		Least, most uint64 // damaged, of a commit of 100
 	}{
 		{"the rest is behind", func(line string) bool { return !strings.Contains(line, "event=") }, 80, 99},
 		{"events are behind", func(line string) bool { return strings.Contains(line, "event=") }, 1, 20},
@@ -69,8 +69,8 @@ func TestDamageBetweenTheLanes(t *testing.T) {
 			if stored+damaged != all {
 				t.Errorf("%d pings are stored and %d damaged, want %d together", stored, damaged, all)
 			}
-			if damaged < tt.least || damaged > tt.most {
-				t.Errorf("%d pings are damaged, want %d to %d", damaged, tt.least, tt.most)
+			if damaged < tt.Least || damaged > tt.most {
+				t.Errorf("%d pings are damaged, want %d to %d", damaged, tt.Least, tt.most)
 			}
 		})
 	}

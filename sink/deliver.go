@@ -164,7 +164,7 @@ func (l *lane) deadLetter(ctx, writing context.Context, b *batch.Encoded, bad []
 	})
 	defer func() {
 		if halted && err == nil {
-			l.progress.resume(l)
+			l.halt.End()
 		}
 	}()
 	for len(bad) > 0 {
@@ -176,7 +176,7 @@ func (l *lane) deadLetter(ctx, writing context.Context, b *batch.Encoded, bad []
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		l.progress.halt(l, err, !halted)
+		l.halt.Begin(err, !halted)
 		halted = true
 		if err := sleep(ctx, l.cfg.RetryMax); err != nil {
 			return nil, err
@@ -204,17 +204,17 @@ func (l *lane) appendLetters(ctx context.Context, b *batch.Encoded, bad []refuse
 	case reasonAside:
 		return l.setAside(ctx, b, bad, by)
 	}
-	may, free := by.budget.spend(len(bad))
+	may, free := by.budget.Spend(len(bad))
 	if may == 0 {
-		by.budget.allow(l.dead.Accepted(by.Name))
-		may, free = by.budget.spend(len(bad))
+		by.budget.Allow(l.dead.Accepted(by.Name))
+		may, free = by.budget.Spend(len(bad))
 	}
 	n, err = l.dead.Append(ctx, may, letters(b, bad))
-	by.budget.refund(may-n, free)
-	by.budget.passed(n)
+	by.budget.Refund(may-n, free)
+	by.budget.Passed(n)
 	l.progress.deadLettered(bad[:n])
 	if err == nil && n < len(bad) {
-		err = fmt.Errorf("shard %s: %w", by.Name, by.budget.tooMany(len(bad)-n, bad[n].why.Refusal))
+		err = fmt.Errorf("shard %s: %w", by.Name, by.budget.TooMany(len(bad)-n, bad[n].why.Refusal))
 	}
 	return n, err
 }
@@ -224,13 +224,13 @@ func (l *lane) appendLetters(ctx context.Context, b *batch.Encoded, bad []refuse
 func (l *lane) expire(ctx context.Context, b *batch.Encoded, bad []refusedRow, by *shard) (n int, err error) {
 	now := time.Now().UnixMilli()
 	for _, r := range bad {
-		by.expiry.refused(r.why.Refusal, time.Duration(now-b.At[r.row])*time.Millisecond)
+		by.expiry.Refused(r.why.Refusal, time.Duration(now-b.At[r.row])*time.Millisecond)
 	}
 	kept, err := l.dead.AppendHalf(ctx, len(bad), letters(b, bad))
 	if err != nil && !errors.Is(err, deadletter.ErrFull) {
 		return 0, err
 	}
-	by.budget.passed(len(bad))
+	by.budget.Passed(len(bad))
 	l.progress.deadLettered(bad)
 	if kept < len(bad) {
 		by.expired(len(bad) - kept)

@@ -19,6 +19,7 @@ import (
 	"pingline"
 	"pingline/internal/influxd"
 	"pingline/sink/deadletter"
+	"pingline/sink/health"
 	"pingline/sink/influx"
 	"pingline/sink/route"
 	"pingline/sink/store"
@@ -427,7 +428,7 @@ func TestTooManyRefusedStopsTheLane(t *testing.T) {
 	s := testSink(t, w, influx, nil)
 	start(t, s)
 	w.commit(all...)
-	stoppedBy(t, s, haltRefusals, "1500 now")
+	stoppedBy(t, s, health.StopRefusals, "1500 now")
 	eventually(t, "the others are written", func() bool { return s.Stats()[0].Written == 1500 })
 	if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Queued != 1500 || len(deadLettersOf(t, s)) != 0 {
 		t.Errorf("while it stands: %+v", st)
@@ -455,7 +456,7 @@ func TestRefusalsAccepted(t *testing.T) {
 	s := testSink(t, w, influx, nil)
 	start(t, s)
 	w.commit(all...)
-	stoppedBy(t, s, haltRefusals, "pingline deadletter accept")
+	stoppedBy(t, s, health.StopRefusals, "pingline deadletter accept")
 	operator, err := deadletter.Open(s.cfg.DeadLetterDir)
 	if err != nil {
 		t.Fatal(err)
@@ -466,7 +467,7 @@ func TestRefusalsAccepted(t *testing.T) {
 	if err := operator.Accept(t.Context(), "a", 700); err != nil {
 		t.Fatal(err)
 	}
-	stoppedBy(t, s, haltRefusals, "800 now")
+	stoppedBy(t, s, health.StopRefusals, "800 now")
 	if n := len(deadLettersOf(t, s)); n != 700 {
 		t.Errorf("%d dead letters, 700 were accepted", n)
 	}
@@ -494,7 +495,7 @@ func TestCausePutRightWhileDeadLettersAreFull(t *testing.T) {
 	s := testSink(t, w, influx, func(c *Config) { c.DeadLetterMaxBytes = 1000 })
 	start(t, s)
 	w.commit(all...)
-	stoppedBy(t, s, haltFull, "pingline deadletter replay")
+	stoppedBy(t, s, health.StopFull, "pingline deadletter replay")
 	some := deadLettersOf(t, s)
 	if len(some) == 0 || len(some) > 10 {
 		t.Errorf("%d letters fit", len(some))
@@ -526,7 +527,7 @@ func TestDeadLettersThatCannotBeWritten(t *testing.T) {
 	all := fleet(1, 100)
 	all[50].Event = "sos"
 	w.commit(all...)
-	stoppedBy(t, s, haltDisk, "--data-dir")
+	stoppedBy(t, s, health.StopDisk, "--data-dir")
 	if err := os.Rename(away, s.cfg.DeadLetterDir); err != nil {
 		t.Fatal(err)
 	}
@@ -646,48 +647,11 @@ func TestCacheFullIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestTally(t *testing.T) {
-	var k refusalBudget
-	admit := func(n, want int) {
-		t.Helper()
-		if got, _ := k.spend(n); got != want {
-			t.Fatalf("%d of %d rows may be refused, with %d before, want %d", got, n, k.sum, want)
-		}
-	}
-	admit(1001, 0)
-	for range 100 { // 1 % of 100,000
-		admit(10, 10)
-		k.passed(1000)
-	}
-	for range 300 { // what was refused first is forgotten first, a step behind
-		admit(10, 10)
-		k.passed(1000)
-		if k.sum > budgetRefused || k.sum < budgetRefused-20 {
-			t.Fatalf("%d are counted", k.sum)
-		}
-	}
-	admit(budgetRefused-k.sum, budgetRefused-k.sum)
-	admit(1, 0)
-	k.refund(3, false) // could not be written
-	admit(3, 3)
-	admit(1, 0)
-	k.allow(5)
-	admit(20, 5)
-	k.refund(2, true)
-	admit(20, 2)
-	admit(1, 0)
-	if k.sum != budgetRefused {
-		t.Errorf("what was allowed is counted: %d", k.sum)
-	}
-	k.passed(budgetRows)
-	admit(1000, 1000)
-}
-
 func TestBackoff(t *testing.T) {
 	for _, tt := range []struct {
 		attempt     int
 		asked       time.Duration
-		least, most time.Duration
+		Least, most time.Duration
 	}{
 		{0, 0, 1, 250 * time.Millisecond},
 		{3, 0, 1, 2 * time.Second},
@@ -699,12 +663,12 @@ func TestBackoff(t *testing.T) {
 		var sum time.Duration
 		for range 1000 {
 			d := backoff(tt.attempt, 10*time.Second, tt.asked)
-			if d < tt.least || d > tt.most {
-				t.Fatalf("backoff(%d, 10s, %v) = %v, want [%v, %v]", tt.attempt, tt.asked, d, tt.least, tt.most)
+			if d < tt.Least || d > tt.most {
+				t.Fatalf("backoff(%d, 10s, %v) = %v, want [%v, %v]", tt.attempt, tt.asked, d, tt.Least, tt.most)
 			}
 			sum += d
 		}
-		if mean, want := sum/1000, (tt.least+tt.most)/2; mean < want*8/10 || mean > want*12/10 {
+		if mean, want := sum/1000, (tt.Least+tt.most)/2; mean < want*8/10 || mean > want*12/10 {
 			t.Errorf("backoff(%d, 10s, %v) is %v on average, want about %v: full jitter", tt.attempt, tt.asked, mean, want)
 		}
 	}

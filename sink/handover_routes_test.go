@@ -10,6 +10,7 @@ import (
 
 	"pingline"
 	"pingline/partition"
+	"pingline/sink/health"
 	"pingline/sink/route"
 )
 
@@ -213,10 +214,10 @@ func TestStandInRefuses(t *testing.T) {
 	}
 
 	// The next are too many for b, and accepted for b.
-	more := slices.Concat(events(budgetRefused), events(100))
+	more := slices.Concat(events(health.BudgetRefused), events(100))
 	w.commit(more...)
-	eventually(t, "the lane stands still", func() bool { return s.Stats()[0].Stopped == haltRefusals })
-	if notes := strings.Join(s.Notes(), "\n"); !strings.Contains(notes, "shard b: "+errTooManyRefused.Error()) {
+	eventually(t, "the lane stands still", func() bool { return s.Stats()[0].Stopped == health.StopRefusals })
+	if notes := strings.Join(s.Notes(), "\n"); !strings.Contains(notes, "shard b: "+health.ErrTooManyRefused.Error()) {
 		t.Errorf("the notes do not say who refuses: %s", notes)
 	}
 	if err := s.DeadLetters().Accept(t.Context(), "b", 5000); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"pingline/queue"
 	"pingline/sink/batch"
+	"pingline/sink/health"
 	"pingline/sink/route"
 )
 
@@ -127,6 +128,7 @@ func (s *Sink) backfill(ctx context.Context, i int) error {
 		}
 		l := s.newLane(i, route.Live, h.at)
 		l.class, l.name = route.Backfill, holeCursor(l.home.Name, h.end)
+		l.halt = health.NewHalt(l.home.Name, l.class.String(), l.cfg.Logger)
 		l.batcher.End, l.batcher.Behind = h.end, nil
 		hs.mu.Lock()
 		hs.active = l

@@ -13,6 +13,7 @@ import (
 	"pingline/queue"
 	"pingline/sink/batch"
 	"pingline/sink/deadletter"
+	"pingline/sink/health"
 	"pingline/sink/limit"
 	"pingline/sink/route"
 )
@@ -36,6 +37,7 @@ type lane struct {
 	permits   chan struct{} // one for each batch in flight
 	ownMemory chan struct{} // full while one of them has the memory that is the lane's own
 	progress  progress
+	halt      *health.Halt
 
 	// mu guards the fields below. That of live is taken before the mutex of its
 	// shard's holes, that of a lane which fills a hole after it.
@@ -88,6 +90,7 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 	if kind == route.Live && cfg.JumpAfter > 0 {
 		l.batcher.Behind = l.behind
 	}
+	l.halt = health.NewHalt(home.Name, kind.String(), cfg.Logger)
 	l.progress = progress{counters: &home.counters, total: kind.Total(), read: at}
 	return l
 }

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"pingline"
 	"pingline/queue"
 	"pingline/sink/batch"
+	"pingline/sink/health"
 	"pingline/sink/limit"
 	"pingline/sink/route"
 )
@@ -41,6 +41,9 @@ type Tally struct {
 	Damaged      uint64 // lost by the log
 	Queued       uint64 // not passed yet
 }
+
+// Stops are all that Stats.Stopped can be.
+var Stops = health.Stops
 
 // Stats says how one shard does, since New.
 type Stats struct {
@@ -93,8 +96,7 @@ type shardCounters struct {
 	deadLetters map[string]uint64              // rows that the shard refused, by reason, of which there are few
 }
 
-// progress is how far one lane has come, and any cause besides its store that keeps
-// it from going on. Safe for concurrent use.
+// progress is how far one lane has come. Safe for concurrent use.
 type progress struct {
 	counters *shardCounters // of the lane's shard
 	total    int
@@ -108,13 +110,6 @@ type progress struct {
 	pending uint64       // of the lane, read and not delivered
 	filling time.Time    // since of the batch that waits to go; zero if none
 	latest  time.Time    // since of the last batch
-
-	halts        int       // batches that cannot go on
-	problem      error     // of one of them; nil if there is none
-	reason       string    // one of Stops
-	advice       string    // on it, to an operator
-	troubled     time.Time // since when
-	lastReported time.Time
 }
 
 // filled records that b waits to be dispatched.
@@ -177,63 +172,6 @@ func (p *progress) damage(n uint64) {
 	p.counters.mu.Lock()
 	defer p.counters.mu.Unlock()
 	p.counters.tallies[p.total].Damaged += n
-}
-
-// reportEvery is how often a trouble that lasts is logged.
-const reportEvery = time.Minute
-
-// halt records that a batch of the lane cannot go on for now. The first call for
-// a batch counts it.
-func (p *progress) halt(l *lane, err error, first bool) {
-	now := time.Now()
-	reason, advice := haltReason(err)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if first {
-		p.halts++
-	}
-	news := p.problem == nil || p.reason != reason
-	if p.problem == nil {
-		p.troubled = now
-	}
-	p.problem, p.reason, p.advice = err, reason, advice
-	if !news && now.Sub(p.lastReported) < reportEvery {
-		return
-	}
-	p.lastReported = now
-	l.cfg.Logger.Error("a lane stands still until this is put right; all is kept", "shard", l.home.Name, "lane", l.class, "reason", reason, "error", err, "advice", advice)
-}
-
-// resume records that a halted batch can go on.
-func (p *progress) resume(l *lane) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.halts--; p.halts > 0 {
-		return
-	}
-	p.problem = nil
-	l.cfg.Logger.Info("the lane goes on", "shard", l.home.Name, "lane", l.class, "after", time.Since(p.troubled).Round(time.Millisecond))
-}
-
-// note returns a sentence on the lane's halt, "" if it is not halted.
-func (p *progress) note(l *lane) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.problem == nil {
-		return ""
-	}
-	return fmt.Sprintf("shard %s, %v: nothing written for %v: %v", l.home.Name, l.class, time.Since(p.troubled).Round(time.Second), p.problem) + advised(p.advice)
-}
-
-// halted returns why the lane is halted, one of Stops and in full; "" if it is
-// not.
-func (p *progress) halted() (reason, problem string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.problem == nil {
-		return "", ""
-	}
-	return p.reason, p.problem.Error()
 }
 
 // laneProgress is the position of a lane at one moment.
@@ -441,7 +379,7 @@ func (s *Sink) Stats() []Stats {
 		sh.stats(st)
 		st.HandedOver, st.Pings = s.away(sh), s.router.Pings(i)
 		for _, l := range s.lanesOf(i) {
-			reason, problem := l.progress.halted()
+			reason, problem := l.halt.Halted()
 			st.Stopped, st.LastError = cmp.Or(st.Stopped, reason), cmp.Or(st.LastError, problem)
 		}
 		for kind, at := range v.lanes[i] {
@@ -459,16 +397,15 @@ func (s *Sink) Stats() []Stats {
 
 func (s *shard) stats(st *Stats) {
 	st.Shard, st.Breaker, st.BreakerOpen = s.Name, s.breaker.State(), s.breaker.NotClosed()
-	st.Down = s.down()
-	st.Unkept = s.expiry.skipped()
+	st.Down = s.health.Down()
+	st.Unkept = s.expiry.Skipped()
 	st.InFlight, st.Limit = s.writes.InFlight()
 	s.counters.mu.Lock()
 	st.DeadLetters = maps.Clone(s.counters.deadLetters)
 	s.counters.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st.Written, st.Lines, st.Retries = s.took[route.Critical]+s.took[route.Live]+s.took[route.Backfill], s.took[route.Own], s.retries
-	if s.problem != nil {
-		st.LastError, st.Stopped = s.problem.Error(), s.reason
+	took, retries := s.health.Counted()
+	st.Written, st.Lines, st.Retries = took[route.Critical]+took[route.Live]+took[route.Backfill], took[route.Own], retries
+	if stop, err := s.health.Trouble(); err != nil {
+		st.LastError, st.Stopped = err.Error(), stop
 	}
 }

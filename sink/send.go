@@ -72,13 +72,13 @@ func (l *lane) send(ctx, writing context.Context, b *batch.Encoded, rows []int) 
 
 // probeHome tries whether its shard takes some of rows again, if it is time to.
 func (l *lane) probeHome(ctx, writing context.Context, b *batch.Encoded, rows []int) {
-	most := l.home.probe()
+	most := l.home.health.Probe()
 	if most == 0 {
 		return
 	}
 	some := rows[:min(len(rows), most)]
 	n, err := l.attempt(ctx, writing, l.home, b, some)
-	l.home.probed(err == nil)
+	l.home.health.Probed(err == nil)
 	if err == nil {
 		b.Take(some[:n])
 	}
@@ -86,7 +86,7 @@ func (l *lane) probeHome(ctx, writing context.Context, b *batch.Encoded, rows []
 
 // attempt writes the first n of rows to one shard, as few as its breaker wants.
 func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded, rows []int) (n int, err error) {
-	if to.asked() || to.breaker.State() == limit.Open {
+	if to.health.Asked() || to.breaker.State() == limit.Open {
 		return 0, limit.ErrOpen
 	}
 	release, err := to.writes.Acquire(ctx, limit.Class(l.class), len(rows))
@@ -109,14 +109,14 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 	refused := new(refusal)
 	switch {
 	case err == nil:
-		to.answered(l.kind, n, n)
-		to.budget.passed(n)
+		to.health.Answered(l.kind, n, n)
+		to.budget.Passed(n)
 		to.learn(b, rows[:n])
 		l.observe(to, begun, b, rows[:n])
 	case errors.As(err, &refused) && refused.Kind == store.BadRows:
-		to.answered(l.kind, 0, n)
+		to.health.Answered(l.kind, 0, n)
 	case errors.As(err, &refused):
-		to.failed(refused.Refusal, err, n)
+		to.health.Failed(refused.Refusal, err, n)
 	}
 	return n, err
 }
@@ -201,7 +201,7 @@ func (s *Sink) away(home *shard) bool {
 	if s.cfg.HandOver == 0 || !home.spread {
 		return false
 	}
-	down := home.down()
+	down := home.health.Down()
 	if down == 0 || down < s.cfg.HandOver && !(down >= s.cfg.RetryMax && s.cfg.Policy().StandIn) {
 		return false
 	}
@@ -214,7 +214,7 @@ func (s *Sink) away(home *shard) bool {
 func (s *Sink) standIn(home *shard, b *batch.Encoded, row int) *shard {
 	var room [32]int
 	for _, i := range s.cfg.Spread.OrderKey(room[:0], b.Keys[row]) {
-		if sh := s.shards[i]; sh != home && sh.up() {
+		if sh := s.shards[i]; sh != home && sh.health.Up() {
 			return sh
 		}
 	}

@@ -39,6 +39,7 @@ import (
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink/deadletter"
+	"pingline/sink/health"
 	"pingline/sink/route"
 	"pingline/sink/store"
 )
@@ -231,7 +232,7 @@ func (s *Sink) Notes() []string {
 	notes := s.goneNotes()
 	stats := s.Stats()
 	for i, sh := range s.shards {
-		note := sh.note(stats[i].Queued)
+		note := sh.health.Note(stats[i].Queued)
 		if note != "" && stats[i].HandedOver {
 			note += "; others stand in for it"
 		}
@@ -247,7 +248,7 @@ func (s *Sink) Notes() []string {
 			notes = append(notes, note)
 		}
 		for _, l := range s.lanesOf(i) {
-			if note := l.progress.note(l); note != "" {
+			if note := l.halt.Note(); note != "" {
 				notes = append(notes, note)
 			}
 		}
@@ -286,4 +287,35 @@ func (s *Sink) Written() uint64 {
 		next = min(next, sh.holes.lowest())
 	}
 	return next
+}
+
+// Kept returns how long pings are kept where they go to, those without an event
+// and those with one: of several shards the least. 0 is for ever, or not known.
+func (s *Sink) Kept() (pings, events time.Duration) {
+	return s.kept(route.Location), s.kept(route.Event)
+}
+
+func (s *Sink) kept(route int) (keep time.Duration) {
+	from, to := s.router.Goals(route)
+	for _, sh := range s.shards[from:to] {
+		keep = health.Least(keep, sh.expiry.Keeps())
+	}
+	return keep
+}
+
+// learnEvery is how often a store is asked how long it keeps rows.
+const learnEvery = 10 * time.Second
+
+// learn asks how long pings are kept until ctx ends, and returns nil. A server
+// that does not answer is asked by a goroutine of its own, so that it holds up
+// no other.
+func (s *Sink) learn(ctx context.Context, sh *shard) error {
+	says, ok := sh.Store.(store.Retainer)
+	for ok && ctx.Err() == nil {
+		if keep, told := says.Retention(ctx); told {
+			sh.expiry.Tell(keep)
+		}
+		_ = sleep(ctx, learnEvery)
+	}
+	return nil
 }

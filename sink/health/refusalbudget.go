@@ -1,4 +1,4 @@
-package sink
+package health
 
 import (
 	"errors"
@@ -13,16 +13,16 @@ import (
 // right, not to be written down a million times.
 const (
 	budgetRows    = 100_000 // of these, the newest
-	budgetRefused = 1000    // as many may be refused: 1 %
+	BudgetRefused = 1000    // as many may be refused: 1 %
 	budgetStep    = 1000    // rows that are forgotten at once
 )
 
-// errTooManyRefused says that no more rows of a shard become dead letters.
-var errTooManyRefused = errors.New("too many rows are refused")
+// ErrTooManyRefused says that no more rows of a shard become dead letters.
+var ErrTooManyRefused = errors.New("too many rows are refused")
 
-// refusalBudget counts how many of the newest rows of a shard were refused. It is shared
+// RefusalBudget counts how many of the newest rows of a shard were refused. It is shared
 // by the shard's lanes and safe for concurrent use; the zero value is ready.
-type refusalBudget struct {
+type RefusalBudget struct {
 	mu      sync.Mutex                   // guards all fields; nothing else is locked under it
 	steps   [budgetRows / budgetStep]int // refused, by step; a ring
 	current int                          // the newest step
@@ -32,12 +32,12 @@ type refusalBudget struct {
 	allowed int                          // may be refused on top, and are not counted
 }
 
-// spend returns how many of n refused rows may become dead letters, and counts
+// Spend returns how many of n refused rows may become dead letters, and counts
 // them: all, or as many as were allowed, which are free.
-func (b *refusalBudget) spend(n int) (may int, free bool) {
+func (b *RefusalBudget) Spend(n int) (may int, free bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.sum+n <= budgetRefused {
+	if b.sum+n <= BudgetRefused {
 		b.steps[b.current] += n
 		b.sum += n
 		return n, false
@@ -47,8 +47,8 @@ func (b *refusalBudget) spend(n int) (may int, free bool) {
 	return may, true
 }
 
-// refund undoes spend for n rows that did not become dead letters.
-func (b *refusalBudget) refund(n int, free bool) {
+// Refund undoes spend for n rows that did not become dead letters.
+func (b *RefusalBudget) Refund(n int, free bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if free {
@@ -60,15 +60,15 @@ func (b *refusalBudget) refund(n int, free bool) {
 	b.sum -= n
 }
 
-// allow lets n rows be refused that do not count.
-func (b *refusalBudget) allow(n int) {
+// Allow lets n rows be refused that do not count.
+func (b *RefusalBudget) Allow(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.allowed += n
 }
 
-// passed counts n rows that were written or became dead letters.
-func (b *refusalBudget) passed(n int) {
+// Passed counts n rows that were written or became dead letters.
+func (b *RefusalBudget) Passed(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.all = min(b.all+n, budgetRows)
@@ -79,10 +79,10 @@ func (b *refusalBudget) passed(n int) {
 	}
 }
 
-// tooMany returns the error of n further rows that must not become dead letters,
+// TooMany returns the error of n further rows that must not become dead letters,
 // the first of which is refused because of e.
-func (b *refusalBudget) tooMany(n int, e *store.Refusal) error {
+func (b *RefusalBudget) TooMany(n int, e *store.Refusal) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return fmt.Errorf("%w: %d of the last %d, and %d now: %w", errTooManyRefused, b.sum, b.all, n, e)
+	return fmt.Errorf("%w: %d of the last %d, and %d now: %w", ErrTooManyRefused, b.sum, b.all, n, e)
 }
