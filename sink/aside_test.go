@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"pingline/sink/deadletter"
 	"pingline/sink/health"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 	"slices"
 	"strings"
@@ -56,12 +57,12 @@ func TestOwnLinesAreSetAside(t *testing.T) {
 			if n := len(deadLettersOf(t, s)); n > 0 {
 				t.Errorf("%d lines did not wait, though there is room for them", n)
 			}
-			at := w.log.Cursors()[laneCursor(tt.dead, route.Own)].Next
+			at := w.log.Cursors()[resume.LaneCursor(tt.dead, route.Own)].Next
 
 			level.Store(2)
 			drained(t, s)
 			balanced(t, s, w)
-			if to := w.log.Cursors()[laneCursor(tt.dead, route.Own)].Next; to <= at {
+			if to := w.log.Cursors()[resume.LaneCursor(tt.dead, route.Own)].Next; to <= at {
 				t.Errorf("the log cannot be trimmed beyond %d, where it was", to)
 			}
 			var got []string

@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -66,18 +65,4 @@ func (c *clock) age(number uint64, at int64, head uint64) time.Duration {
 		}
 	}
 	return time.Duration(age) * time.Millisecond
-}
-
-// watch looks for jumps until ctx ends, and returns nil.
-func (s *Sink) watch(ctx context.Context) error {
-	for ctx.Err() == nil {
-		s.clock.look(s.cfg.Log.Head().Next)
-		_ = sleep(ctx, time.Second)
-	}
-	return nil
-}
-
-// age returns for how long a commit has been in the log.
-func (s *Sink) age(number uint64, since time.Time) time.Duration {
-	return s.clock.age(number, since.UnixMilli(), s.cfg.Log.Head().Next)
 }

@@ -21,6 +21,7 @@ import (
 	"pingline/sink/deadletter"
 	"pingline/sink/health"
 	"pingline/sink/influx"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 	"pingline/sink/store"
 )
@@ -433,7 +434,7 @@ func TestTooManyRefusedStopsTheLane(t *testing.T) {
 	if st := s.Stats()[0]; st.DeadLettered() != 0 || st.Queued != 1500 || len(deadLettersOf(t, s)) != 0 {
 		t.Errorf("while it stands: %+v", st)
 	}
-	if c, _ := w.log.Cursor(laneCursor("a", route.Live)); c.Next != 1 {
+	if c, _ := w.log.Cursor(resume.LaneCursor("a", route.Live)); c.Next != 1 {
 		t.Errorf("the cursor is at %d", c.Next)
 	}
 	sameLines(t, taken(), lines(good...))

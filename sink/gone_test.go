@@ -23,9 +23,9 @@ func TestShardsThatAreGone(t *testing.T) {
 		})
 	}
 	for _, tt := range []struct {
-		name string
-		open func() *Sink
-		gone []string
+		name    string
+		open    func() *Sink
+		Removed []string
 	}{
 		{"the first", func() *Sink { return open(nil, map[string]int{"activity": 2}, "a", "b") }, nil},
 		{"b goes", func() *Sink { return open(nil, map[string]int{"activity": 1}, "a") }, []string{"b"}},
@@ -41,13 +41,13 @@ func TestShardsThatAreGone(t *testing.T) {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		if !slices.Equal(names, tt.gone) {
-			t.Fatalf("%s: %q are gone, want %q", tt.name, names, tt.gone)
+		if !slices.Equal(names, tt.Removed) {
+			t.Fatalf("%s: %q are gone, want %q", tt.name, names, tt.Removed)
 		}
-		if at := s.GoneBefore(); (at >= began) != (tt.gone != nil) {
+		if at := s.GoneBefore(); (at >= began) != (tt.Removed != nil) {
 			t.Errorf("%s: gone before %d", tt.name, at)
 		}
-		for _, name := range tt.gone {
+		for _, name := range tt.Removed {
 			if notes := strings.Join(s.Notes(), "\n"); !strings.Contains(notes, "shard "+name+" was taken away at") {
 				t.Errorf("%s: notes %q", tt.name, notes)
 			}

@@ -16,6 +16,7 @@ import (
 	"pingline/sink/deadletter"
 	"pingline/sink/influx"
 	"pingline/sink/influx/influxtest"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 	"pingline/sink/store"
 	"pingline/sink/store/storetest"
@@ -197,7 +198,7 @@ func balanced(t testing.TB, s *Sink, w *writer) {
 		}
 		var passed uint64
 		for name, at := range w.log.Cursors() {
-			if m := cursorName.FindStringSubmatch(name); m != nil && (m[2] == route.Own.String()) == (total == pingline.TotalLines) {
+			if m := resume.CursorName.FindStringSubmatch(name); m != nil && (m[2] == route.Own.String()) == (total == pingline.TotalLines) {
 				passed += at.Passed
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"pingline/queue"
 	"pingline/sink/batch"
 	"pingline/sink/health"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 )
 
@@ -23,11 +24,6 @@ import (
 // that is fresher than JumpAfter, so their order does nothing for freshness; but
 // the log can be trimmed only up to the oldest, and it is when much has piled
 // up that its room matters.
-type hole struct {
-	at  queue.Cursor // how far it is filled
-	end uint64       // number of the first commit behind it
-}
-
 // maxHoles is the most holes of a shard; then live waits for one to be filled.
 // Overload without end makes one or two a minute, and the log does not last
 // for so many.
@@ -40,8 +36,8 @@ type holes struct {
 	// mu guards the fields below. It is taken behind the mutex of the shard's live
 	// lane, and before that of active and of a lane's progress.
 	mu     sync.Mutex
-	list   []hole // the oldest first, the one being filled among them
-	active *lane  // fills list[0]; nil if nothing does
+	list   []resume.Hole // the oldest first, the one being filled among them
+	active *lane         // fills list[0]; nil if nothing does
 }
 
 // behind tells the batcher to stop before a commit because it is too old, and
@@ -63,14 +59,14 @@ func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	from, head := l.batcher.Done, l.cfg.Log.Head()
-	h := hole{at: queue.Cursor{Next: from.Next, Totals: from.Totals}, end: head.Next}
+	h := resume.Hole{At: queue.Cursor{Next: from.Next, Totals: from.Totals}, End: head.Next}
 	head.Passed = from.Passed
 	l.mu.Lock()
 	was := l.delivered
 	l.delivered = head
 	l.delivered.Passed += l.extra
-	name := holeCursor(l.home.Name, h.end)
-	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{name: h.at, l.name: l.delivered}})
+	name := resume.HoleCursor(l.home.Name, h.End)
+	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{name: h.At, l.name: l.delivered}})
 	err := l.cfg.Log.KeepCursors()
 	if err != nil {
 		l.delivered = was
@@ -83,13 +79,13 @@ func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 		l.cfg.Logger.Warn("live pings cannot go first", "shard", l.home.Name, "error", err)
 		return false, sleep(ctx, time.Second)
 	}
-	l.cfg.Logger.Info("live pings go on from the head of the log; what lies between is filled in", "shard", l.home.Name, "from", h.at.Next, "to", h.end)
+	l.cfg.Logger.Info("live pings go on from the head of the log; what lies between is filled in", "shard", l.home.Name, "from", h.At.Next, "to", h.End)
 	l.batcher.Done, l.batcher.Held = head, queue.Record{}
 	l.progress.skipped(head)
 	return true, nil
 }
 
-func (hs *holes) add(h hole) {
+func (hs *holes) add(h resume.Hole) {
 	hs.mu.Lock()
 	hs.list = append(hs.list, h)
 	hs.mu.Unlock()
@@ -100,7 +96,7 @@ func (hs *holes) add(h hole) {
 }
 
 // next returns the oldest hole, once there is one, or false when ctx ends.
-func (hs *holes) next(ctx context.Context) (hole, bool) {
+func (hs *holes) next(ctx context.Context) (resume.Hole, bool) {
 	for {
 		hs.mu.Lock()
 		if len(hs.list) > 0 {
@@ -112,7 +108,7 @@ func (hs *holes) next(ctx context.Context) (hole, bool) {
 		select {
 		case <-hs.news:
 		case <-ctx.Done():
-			return hole{}, false
+			return resume.Hole{}, false
 		}
 	}
 }
@@ -126,10 +122,10 @@ func (s *Sink) backfill(ctx context.Context, i int) error {
 		if !ok {
 			return nil
 		}
-		l := s.newLane(i, route.Live, h.at)
-		l.class, l.name = route.Backfill, holeCursor(l.home.Name, h.end)
+		l := s.newLane(i, route.Live, h.At)
+		l.class, l.name = route.Backfill, resume.HoleCursor(l.home.Name, h.End)
 		l.halt = health.NewHalt(l.home.Name, l.class.String(), l.cfg.Logger)
-		l.batcher.End, l.batcher.Behind = h.end, nil
+		l.batcher.End, l.batcher.Behind = h.End, nil
 		hs.mu.Lock()
 		hs.active = l
 		hs.mu.Unlock()
@@ -166,5 +162,5 @@ func (hs *holes) lowest() uint64 {
 	case hs.active != nil:
 		return hs.active.position()
 	}
-	return hs.list[0].at.Next
+	return hs.list[0].At.Next
 }

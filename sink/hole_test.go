@@ -20,6 +20,7 @@ import (
 	"pingline/internal/influxd"
 	"pingline/queue"
 	"pingline/sink/influx"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 )
 
@@ -168,7 +169,7 @@ func TestWhenLiveJumps(t *testing.T) {
 				w.append(commitAt(tt.at, some...), some...)
 			}
 			l := s.lane(0, route.Live)
-			l.home.holes.list = make([]hole, tt.holes)
+			l.home.holes.list = make([]resume.Hole, tt.holes)
 			rec, err := w.log.Read(1).Next(t.Context())
 			if err != nil {
 				t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"pingline/sink/deadletter"
 	"pingline/sink/health"
 	"pingline/sink/limit"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 )
 
@@ -64,7 +65,7 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 		home:      home,
 		kind:      kind,
 		class:     kind,
-		name:      laneCursor(home.Name, kind),
+		name:      resume.LaneCursor(home.Name, kind),
 		dead:      s.dead,
 		permits:   make(chan struct{}, limit.MaxInFlight),
 		ownMemory: make(chan struct{}, 1),
@@ -324,11 +325,4 @@ func (l *lane) drain(ctx context.Context) error {
 		<-l.permits
 	}
 	return nil
-}
-
-// outlive returns a context that ends grace after ctx does, or when cancelled.
-func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
-	return longer, func() { stop(); cancel() }
 }

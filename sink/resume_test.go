@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink/influx"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 )
 
@@ -101,7 +101,7 @@ func TestSetOfShardsChanges(t *testing.T) {
 				t.Errorf("%d lines are stored, want %d", len(got), len(want))
 			}
 			for name := range w.log.Cursors() {
-				m := cursorName.FindStringSubmatch(name)
+				m := resume.CursorName.FindStringSubmatch(name)
 				if m == nil || m[3] != "" || !slices.Contains(tt.set.names, m[1]) {
 					t.Errorf("cursor %s is kept", name)
 				}
@@ -122,7 +122,7 @@ func TestStartingAnewIsOneStep(t *testing.T) {
 	head := w.log.Head()
 	w.log.Change(queue.Change{
 		Set:   map[string]queue.Cursor{"sink-old-live": head, "sink-old-hole-3": low, "reader": {Next: 1}},
-		Notes: map[string]string{layoutNote: "1 shards old"},
+		Notes: map[string]string{resume.LayoutNote: "1 shards old"},
 	})
 	s := testSink(t, w, influx, func(c *Config) { shardSet("a", "b").apply(t, c, influx) })
 	kept := w.log.Kept()
@@ -140,7 +140,7 @@ func TestStartingAnewIsOneStep(t *testing.T) {
 			t.Errorf("%s is at %+v, want it at 2", name, at)
 		}
 	}
-	if got := w.log.Note(layoutNote); got != "1 shards a=1 b=1" {
+	if got := w.log.Note(resume.LayoutNote); got != "1 shards a=1 b=1" {
 		t.Errorf("the layout is noted as %q", got)
 	}
 	if a := s.Account(); a.Pings.Start != 100 || a.Pings.Queued != 100 {
@@ -185,23 +185,5 @@ func TestCursorsAreLost(t *testing.T) {
 	balanced(t, s, w)
 	if got := len(store.taken()); got != int(1000-want) {
 		t.Errorf("%d are written, want %d", got, 1000-want)
-	}
-}
-
-func TestCursorNames(t *testing.T) {
-	for _, shard := range []string{"a", "a-live", "a-hole-7", "x:y@z_.-", "live", "hole-3"} {
-		for kind := range route.LaneKinds {
-			if m := cursorName.FindStringSubmatch(laneCursor(shard, kind)); m == nil || m[1] != shard || m[2] != kind.String() || m[3] != "" {
-				t.Errorf("the %v cursor of %q is read as %q", kind, shard, m)
-			}
-		}
-		if m := cursorName.FindStringSubmatch(holeCursor(shard, 42)); m == nil || m[1] != shard || m[3] != "42" {
-			t.Errorf("a hole of %q is read as %q", shard, m)
-		}
-	}
-	if got := holesOf("a", map[string]queue.Cursor{
-		holeCursor("a", 100): {Next: 90}, holeCursor("a", 20): {Next: 3}, holeCursor("a-hole-1", 5): {Next: 4}, laneCursor("a", route.Live): {Next: 100},
-	}); fmt.Sprint(len(got), got[0].end, got[1].end) != "2 20 100" {
-		t.Errorf("holes are %+v", got)
 	}
 }

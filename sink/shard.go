@@ -87,6 +87,3 @@ func (s *shard) expired(rows int) {
 		s.cfg.Logger.Warn("rows older than the store keeps are counted, but not kept: such rows have their half of the dead letters", "shard", s.Name, "rows", all)
 	}
 }
-
-// minBatchBytes is the least that a batch may hold: some of the longest rows.
-const minBatchBytes = 32 << 10

@@ -22,13 +22,9 @@
 package sink
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"math"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -36,65 +32,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pingline"
-	"pingline/partition"
-	"pingline/queue"
 	"pingline/sink/deadletter"
 	"pingline/sink/health"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 	"pingline/sink/store"
 )
-
-// Shard is one place to store pings in.
-type Shard struct {
-	Name  string // unique, [A-Za-z0-9._:@-]; part of names in the log, so a renamed shard starts anew
-	Store store.Store
-}
-
-// Config sets up a Sink. Log, Shards and DeadLetterDir are required.
-type Config struct {
-	Log    *queue.Log
-	Shards []Shard // those of Spread are of one kind of store: a row of one is written to another
-
-	// Spread decides which of Shards stores a ping; its shards are the first of
-	// Shards, in that order. The others get only the entries that Routes sends there.
-	// nil sends all to the first.
-	Spread *partition.Shards
-
-	// Routes sends entries of these names to one of Shards, by index: "location" and
-	// "event", pings without and with an event; "activity" and "self", our own
-	// lines. Without one, pings are spread and our own lines go to the first.
-	Routes map[string]int
-
-	// Moved names shards that were taken away and whose points are elsewhere, or not
-	// wanted: without them nothing is missing.
-	Moved []string
-
-	// HandOver is how long a shard of Spread is down before its lanes write to the
-	// others of Spread, 0 never. Down means that it does not store the writes it is
-	// given, whatever the reason. With a policy of StandIn it need not last. Entries
-	// that Routes names a shard for wait for it: its readers look nowhere else.
-	HandOver time.Duration
-	Policy   func() pingline.Policy // in force; nil means that of level 0
-
-	BatchLines  int           // most lines of a write; 0 means 5,000
-	BatchBytes  int           // most bytes of them before compression; 0 means 4 MiB, at least 32 KiB
-	BatchWait   time.Duration // how long the first line of a batch waits for more, events a tenth; 0 means 1 s
-	BatchMemory int           // bytes of all batches, shared out among the shards; 0 means 64 MiB, at least 512 KiB a shard
-	Timeout     time.Duration // of one write; 0 means 10 s
-	RetryMax    time.Duration // longest wait between two attempts, unless the store asks for more; 0 means 10 s
-	JumpAfter   time.Duration // how far live pings fall behind before the newest go first; 0 means 30 s, negative never
-	Grace       time.Duration // of writes in flight at the end; 0 means 5 s
-
-	DeadLetterDir      string // made if missing
-	DeadLetterMaxBytes int64  // 0 means 1 GiB
-
-	Logger *slog.Logger // nil means slog.Default()
-
-	// ObserveWrite, if set, is told of each write that was taken, and
-	// ObserveFreshness of each ping in it: now − ts.
-	ObserveWrite     func(shard string, seconds float64)
-	ObserveFreshness func(shard, lane string, seconds float64)
-}
 
 // Sink writes the entries of the log to its shards.
 type Sink struct {
@@ -102,7 +45,7 @@ type Sink struct {
 	router route.Router
 	routes *route.Cache
 	clock  clock
-	gone   gone // does not change
+	gone   resume.Removed // does not change
 	dead   *deadletter.Dir
 	shards []*shard
 	lanes  []*lane                         // route.LaneKinds for each shard; holes are with the shards
@@ -117,20 +60,7 @@ type Sink struct {
 // saved under another set of shards, weights or routes, it goes back to the
 // lowest of them.
 func New(cfg Config) (*Sink, error) {
-	cfg.BatchLines = cmp.Or(cfg.BatchLines, 5000)
-	cfg.BatchBytes = cmp.Or(cfg.BatchBytes, 4<<20)
-	cfg.BatchWait = cmp.Or(cfg.BatchWait, time.Second)
-	cfg.BatchMemory = cmp.Or(cfg.BatchMemory, 64<<20)
-	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
-	cfg.RetryMax = cmp.Or(cfg.RetryMax, 10*time.Second)
-	cfg.JumpAfter = cmp.Or(cfg.JumpAfter, 30*time.Second)
-	cfg.Grace = cmp.Or(cfg.Grace, 5*time.Second)
-	cfg.DeadLetterMaxBytes = cmp.Or(cfg.DeadLetterMaxBytes, 1<<30)
-	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	if cfg.Policy == nil {
-		cfg.Policy = func() pingline.Policy { return pingline.PolicyAt(0) }
-	}
-	if err := cfg.check(); err != nil {
+	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	dead, err := deadletter.Make(cfg.DeadLetterDir, cfg.DeadLetterMaxBytes)
@@ -140,70 +70,24 @@ func New(cfg Config) (*Sink, error) {
 	s := &Sink{cfg: cfg, dead: dead}
 	s.router = route.NewRouter(cfg.layout())
 	s.routes = route.NewCache(s.router.LaneOf, len(cfg.Shards)*int(route.LaneKinds))
-	saved, err := resume(&cfg)
+	saved, err := resume.From(resume.Config{Log: cfg.Log, Layout: cfg.layout(), Moved: cfg.Moved, Logger: cfg.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	s.gone = parseGone(cfg.Log.Note(goneNote))
+	s.gone = resume.RemovedFrom(cfg.Log)
 	for i := range cfg.Shards {
 		s.shards = append(s.shards, s.newShard(i))
 		for kind := range route.LaneKinds {
-			at := saved.lanes[i][kind]
+			at := saved.Lanes[i][kind]
 			s.lanes = append(s.lanes, s.newLane(i, kind, at))
 			s.start[kind.Total()] += at.Passed
 		}
-		for _, h := range saved.holes[i] {
+		for _, h := range saved.Holes[i] {
 			s.shards[i].holes.add(h)
-			s.start[pingline.TotalStored] += h.at.Passed
+			s.start[pingline.TotalStored] += h.At.Passed
 		}
 	}
 	return s, nil
-}
-
-func (c *Config) check() error {
-	switch {
-	case c.Log == nil || c.DeadLetterDir == "":
-		return errors.New("no log or no directory for dead letters")
-	case len(c.Shards) == 0:
-		return errors.New("no shards")
-	case c.BatchLines < 1 || c.BatchBytes < minBatchBytes:
-		return fmt.Errorf("batches of %d lines, %d bytes: at least 1 and %d", c.BatchLines, c.BatchBytes, minBatchBytes)
-	case c.BatchWait < 0 || c.Timeout < 0 || c.RetryMax < time.Millisecond || c.Grace < 0 || c.HandOver < 0 || c.DeadLetterMaxBytes < 0 || c.BatchMemory < 0:
-		return fmt.Errorf("negative or too short: batch wait %v, timeout %v, longest retry %v, grace %v, hand-over %v, dead letters %d bytes, batches %d bytes",
-			c.BatchWait, c.Timeout, c.RetryMax, c.Grace, c.HandOver, c.DeadLetterMaxBytes, c.BatchMemory)
-	}
-	seen := make(map[string]bool)
-	for _, s := range c.Shards {
-		if err := pingline.CheckName("shard", s.Name); err != nil {
-			return fmt.Errorf("shard %q: %w", s.Name, err)
-		}
-		if s.Store == nil || seen[s.Name] {
-			return fmt.Errorf("shard %q has no store, or is there twice", s.Name)
-		}
-		seen[s.Name] = true
-	}
-	return c.checkRoutes()
-}
-
-func (c *Config) checkRoutes() error {
-	l := c.layout()
-	if err := l.Check(); err != nil {
-		return err
-	}
-	for i := range l.Over() {
-		if one, other := reflect.TypeOf(c.Shards[0].Store), reflect.TypeOf(c.Shards[i].Store); one != other {
-			return fmt.Errorf("pings are spread over shards of two kinds of store, %v and %v", one, other)
-		}
-	}
-	return nil
-}
-
-func (c *Config) layout() route.Layout {
-	l := route.Layout{Spread: c.Spread, Routes: c.Routes}
-	for _, s := range c.Shards {
-		l.Shards = append(l.Shards, s.Name)
-	}
-	return l
 }
 
 // Run passes the log on until ctx ends; then it gives the writes in flight
@@ -229,7 +113,7 @@ func (s *Sink) lane(i int, kind route.LaneKind) *lane {
 
 // Notes returns a sentence for each trouble that an operator must know of.
 func (s *Sink) Notes() []string {
-	notes := s.goneNotes()
+	notes := s.gone.Sentences()
 	stats := s.Stats()
 	for i, sh := range s.shards {
 		note := sh.health.Note(stats[i].Queued)
@@ -267,6 +151,10 @@ func (s *Sink) lanesOf(i int) []*lane {
 	}
 	return list
 }
+
+// GoneBefore returns the time, ms, before which points may be in shards that are
+// gone and not read; 0 if there are none.
+func (s *Sink) GoneBefore() int64 { return s.gone.Before() }
 
 // DeadLetters returns those of all shards.
 func (s *Sink) DeadLetters() *deadletter.Dir { return s.dead }
@@ -318,4 +206,18 @@ func (s *Sink) learn(ctx context.Context, sh *shard) error {
 		_ = sleep(ctx, learnEvery)
 	}
 	return nil
+}
+
+// watch looks for jumps until ctx ends, and returns nil.
+func (s *Sink) watch(ctx context.Context) error {
+	for ctx.Err() == nil {
+		s.clock.look(s.cfg.Log.Head().Next)
+		_ = sleep(ctx, time.Second)
+	}
+	return nil
+}
+
+// age returns for how long a commit has been in the log.
+func (s *Sink) age(number uint64, since time.Time) time.Duration {
+	return s.clock.age(number, since.UnixMilli(), s.cfg.Log.Head().Next)
 }

@@ -1,4 +1,4 @@
-package sink
+package resume
 
 import (
 	"fmt"
@@ -7,22 +7,26 @@ import (
 	"strings"
 	"time"
 
+	"pingline/queue"
 	"pingline/sink/route"
 )
 
 // A shard that is taken out of the configuration keeps its points, and nobody
 // reads them any more: an answer about times before that may lack some. So the
 // log keeps a note of the shards that are gone and of when each went, until it is
-// back or Config.Moved says that its points are elsewhere.
+// back or the configuration says that its points are elsewhere.
 
 const goneNote = "sink-gone"
 
-// gone is when shards went, ms, by name.
-type gone map[string]int64
+// Removed is when shards went, ms, by name.
+type Removed map[string]int64
+
+// RemovedFrom returns the shards that the log notes as gone.
+func RemovedFrom(log *queue.Log) Removed { return parseGone(log.Note(goneNote)) }
 
 // parseGone reads a note: name=ms name=ms …. What cannot be read is left out.
-func parseGone(note string) gone {
-	g := make(gone)
+func parseGone(note string) Removed {
+	g := make(Removed)
 	for part := range strings.FieldsSeq(note) {
 		name, text, _ := strings.Cut(part, "=")
 		if at, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -32,7 +36,7 @@ func parseGone(note string) gone {
 	return g
 }
 
-func (g gone) String() string {
+func (g Removed) String() string {
 	var parts []string
 	for name, at := range g {
 		parts = append(parts, fmt.Sprintf("%s=%d", name, at))
@@ -42,8 +46,8 @@ func (g gone) String() string {
 }
 
 // goneBy returns the shards that are gone once was becomes layout.
-func (c *Config) goneBy(was, layout string) gone {
-	g := parseGone(c.Log.Note(goneNote))
+func (c *Config) goneBy(was, layout string) Removed {
+	g := RemovedFrom(c.Log)
 	for _, name := range route.PingShards(was) {
 		if _, known := g[name]; !known {
 			g[name] = time.Now().UnixMilli()
@@ -55,18 +59,18 @@ func (c *Config) goneBy(was, layout string) gone {
 	return g
 }
 
-// GoneBefore returns the time, ms, before which points may be in shards that are
+// Before returns the time, ms, before which points may be in shards that are
 // gone and not read; 0 if there are none.
-func (s *Sink) GoneBefore() (at int64) {
-	for _, when := range s.gone {
+func (g Removed) Before() (at int64) {
+	for _, when := range g {
 		at = max(at, when)
 	}
 	return at
 }
 
-// goneNotes are a sentence for each shard that is gone.
-func (s *Sink) goneNotes() (notes []string) {
-	for name, at := range s.gone {
+// Sentences returns one for each shard that is gone, to an operator.
+func (g Removed) Sentences() (notes []string) {
+	for name, at := range g {
 		notes = append(notes, fmt.Sprintf("shard %s was taken away at %s: what it holds is not read, and tracks of before are partial; put it back, or name it in --moved-shard",
 			name, time.UnixMilli(at).UTC().Format(time.RFC3339)))
 	}

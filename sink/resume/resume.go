@@ -1,10 +1,21 @@
-package sink
+// Package resume keeps in the log where the lanes of the sink go on.
+//
+// Each lane and each hole has a cursor, whose name says which one it is, and the log
+// notes the layout that they belong to. Under another layout all lanes begin
+// again at the lowest cursor there ever was, so that no entry is left out; some are
+// written twice. A shard that is taken away stays noted until it is back, or its
+// points are said to be elsewhere.
+//
+// It reads the log's cursors and notes once, when the sink is opened; moving the
+// cursors is for the lanes.
+package resume
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,7 +25,7 @@ import (
 	"pingline/sink/route"
 )
 
-// savedCursors are the positions at which the lanes go on, as the log keeps them.
+// Saved are the positions at which the lanes go on, as the log keeps them.
 //
 // A lane's cursor is called sink-<shard>-<lane>; a hole is one called
 // sink-<shard>-hole-<end>, so that both hold the log back from being trimmed.
@@ -24,29 +35,47 @@ import (
 //
 // The layout is a note of the shards, weights and routes that decide which lane an
 // entry belongs to: cursors mean something only with their layout.
-type savedCursors struct {
-	lanes [][route.LaneKinds]queue.Cursor // by shard
-	holes [][]hole                        // by shard, oldest first
+type Saved struct {
+	Lanes [][route.LaneKinds]queue.Cursor // by shard
+	Holes [][]Hole                        // by shard, oldest first
 }
 
-const layoutNote = "sink-layout"
+// Hole is the commits that a lane has left out, to be filled in beside it.
+type Hole struct {
+	At  queue.Cursor // how far it is filled
+	End uint64       // number of the first commit behind it
+}
 
-var cursorName = regexp.MustCompile(`^sink-(.+)-(critical|live|backfill|own|hole-(\d+))$`)
+// Config says which lanes there are. All but moved is required.
+type Config struct {
+	Log    *queue.Log
+	Layout route.Layout
+	Moved  []string // shards that were taken away and whose points are elsewhere, or not wanted
+	Logger *slog.Logger
+}
 
-func laneCursor(shard string, kind route.LaneKind) string {
+// LayoutNote is the name of the note of the layout.
+const LayoutNote = "sink-layout"
+
+// CursorName reads the name of a cursor: the shard, the lane or hole, and the end of
+// a hole.
+var CursorName = regexp.MustCompile(`^sink-(.+)-(critical|live|backfill|own|hole-(\d+))$`)
+
+// LaneCursor returns the name of the cursor of a lane.
+func LaneCursor(shard string, kind route.LaneKind) string {
 	return "sink-" + shard + "-" + kind.String()
 }
 
-func holeCursor(shard string, end uint64) string {
+// HoleCursor returns the name of the cursor of a hole.
+func HoleCursor(shard string, end uint64) string {
 	return fmt.Sprintf("sink-%s-hole-%d", shard, end)
 }
 
-// resume returns where the lanes of cfg go on. If the cursors were saved under
+// From returns where the lanes of cfg go on. If the cursors were saved under
 // another layout, or some are missing, all lanes are reset.
-func resume(cfg *Config) (savedCursors, error) {
-	at := cfg.layout()
-	layout := at.String()
-	if k, whole := cfg.load(); whole && cfg.Log.Note(layoutNote) == layout {
+func From(cfg Config) (Saved, error) {
+	layout := cfg.Layout.String()
+	if k, whole := cfg.load(); whole && cfg.Log.Note(LayoutNote) == layout {
 		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(goneNote) { // some have moved
 			cfg.Log.Change(queue.Change{Notes: map[string]string{goneNote: note}})
 		}
@@ -57,32 +86,32 @@ func resume(cfg *Config) (savedCursors, error) {
 
 // load returns the cursors of the configured shards, and whether every lane has
 // one.
-func (c *Config) load() (k savedCursors, whole bool) {
+func (c *Config) load() (k Saved, whole bool) {
 	cursors := c.Log.Cursors()
 	whole = true
-	for _, s := range c.Shards {
+	for _, name := range c.Layout.Shards {
 		var lanes [route.LaneKinds]queue.Cursor
 		for kind := range route.LaneKinds {
-			at, ok := cursors[laneCursor(s.Name, kind)]
+			at, ok := cursors[LaneCursor(name, kind)]
 			lanes[kind], whole = at, whole && ok
 		}
-		k.lanes = append(k.lanes, lanes)
-		k.holes = append(k.holes, holesOf(s.Name, cursors))
+		k.Lanes = append(k.Lanes, lanes)
+		k.Holes = append(k.Holes, holesOf(name, cursors))
 	}
 	return k, whole
 }
 
-func holesOf(shard string, cursors map[string]queue.Cursor) (list []hole) {
+func holesOf(shard string, cursors map[string]queue.Cursor) (list []Hole) {
 	for name, at := range cursors {
-		m := cursorName.FindStringSubmatch(name)
+		m := CursorName.FindStringSubmatch(name)
 		if m == nil || m[1] != shard || m[3] == "" {
 			continue
 		}
 		if end, err := strconv.ParseUint(m[3], 10, 64); err == nil {
-			list = append(list, hole{at: at, end: end})
+			list = append(list, Hole{At: at, End: end})
 		}
 	}
-	slices.SortFunc(list, func(a, b hole) int { return cmp.Compare(a.end, b.end) })
+	slices.SortFunc(list, func(a, b Hole) int { return cmp.Compare(a.End, b.End) })
 	return list
 }
 
@@ -91,14 +120,14 @@ func holesOf(shard string, cursors map[string]queue.Cursor) (list []hole) {
 // written already by another lane than theirs now, but entries before it are
 // written. One lane of a total counts those as passed. The new cursors, the
 // layout they belong to and the end of the old ones are one change.
-func (c *Config) reset(layout string) (k savedCursors, err error) {
+func (c *Config) reset(layout string) (k Saved, err error) {
 	change := queue.Change{Set: make(map[string]queue.Cursor), Notes: map[string]string{
-		layoutNote: layout,
-		goneNote:   c.goneBy(c.Log.Note(layoutNote), layout).String(),
+		LayoutNote: layout,
+		goneNote:   c.goneBy(c.Log.Note(LayoutNote), layout).String(),
 	}}
 	var start queue.Cursor
 	for name, at := range c.Log.Cursors() {
-		if cursorName.MatchString(name) {
+		if CursorName.MatchString(name) {
 			change.Drop = append(change.Drop, name)
 			if start.Next == 0 || at.Next < start.Next {
 				start = at
@@ -107,26 +136,26 @@ func (c *Config) reset(layout string) (k savedCursors, err error) {
 	}
 	if start.Next == 0 {
 		if start, err = beginning(c.Log); err != nil {
-			return savedCursors{}, err
+			return Saved{}, err
 		}
 	} else {
-		c.Logger.Info("the shards are not what they were: their lanes start anew", "was", c.Log.Note(layoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
+		c.Logger.Info("the shards are not what they were: their lanes start anew", "was", c.Log.Note(LayoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
 	}
 	start.Passed = 0
-	for i, s := range c.Shards {
+	for i, name := range c.Layout.Shards {
 		var lanes [route.LaneKinds]queue.Cursor
 		for kind := range route.LaneKinds {
 			at := start
 			if i == 0 && kind.CountsDamage() {
 				at.Passed = start.Totals[kind.Total()]
 			}
-			lanes[kind], change.Set[laneCursor(s.Name, kind)] = at, at
+			lanes[kind], change.Set[LaneCursor(name, kind)] = at, at
 		}
-		k.lanes, k.holes = append(k.lanes, lanes), append(k.holes, nil)
+		k.Lanes, k.Holes = append(k.Lanes, lanes), append(k.Holes, nil)
 	}
 	c.Log.Change(change)
 	if err := c.Log.KeepCursors(); err != nil {
-		return savedCursors{}, err
+		return Saved{}, err
 	}
 	return k, nil
 }

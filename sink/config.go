@@ -1,0 +1,134 @@
+package sink
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"pingline"
+	"pingline/partition"
+	"pingline/queue"
+	"pingline/sink/route"
+	"pingline/sink/store"
+	"reflect"
+	"time"
+)
+
+// Shard is one place to store pings in.
+type Shard struct {
+	Name  string // unique, [A-Za-z0-9._:@-]; part of names in the log, so a renamed shard starts anew
+	Store store.Store
+}
+
+// Config sets up a Sink. Log, Shards and DeadLetterDir are required.
+type Config struct {
+	Log    *queue.Log
+	Shards []Shard // those of Spread are of one kind of store: a row of one is written to another
+
+	// Spread decides which of Shards stores a ping; its shards are the first of
+	// Shards, in that order. The others get only the entries that Routes sends there.
+	// nil sends all to the first.
+	Spread *partition.Shards
+
+	// Routes sends entries of these names to one of Shards, by index: "location" and
+	// "event", pings without and with an event; "activity" and "self", our own
+	// lines. Without one, pings are spread and our own lines go to the first.
+	Routes map[string]int
+
+	// Moved names shards that were taken away and whose points are elsewhere, or not
+	// wanted: without them nothing is missing.
+	Moved []string
+
+	// HandOver is how long a shard of Spread is down before its lanes write to the
+	// others of Spread, 0 never. Down means that it does not store the writes it is
+	// given, whatever the reason. With a policy of StandIn it need not last. Entries
+	// that Routes names a shard for wait for it: its readers look nowhere else.
+	HandOver time.Duration
+	Policy   func() pingline.Policy // in force; nil means that of level 0
+
+	BatchLines  int           // most lines of a write; 0 means 5,000
+	BatchBytes  int           // most bytes of them before compression; 0 means 4 MiB, at least 32 KiB
+	BatchWait   time.Duration // how long the first line of a batch waits for more, events a tenth; 0 means 1 s
+	BatchMemory int           // bytes of all batches, shared out among the shards; 0 means 64 MiB, at least 512 KiB a shard
+	Timeout     time.Duration // of one write; 0 means 10 s
+	RetryMax    time.Duration // longest wait between two attempts, unless the store asks for more; 0 means 10 s
+	JumpAfter   time.Duration // how far live pings fall behind before the newest go first; 0 means 30 s, negative never
+	Grace       time.Duration // of writes in flight at the end; 0 means 5 s
+
+	DeadLetterDir      string // made if missing
+	DeadLetterMaxBytes int64  // 0 means 1 GiB
+
+	Logger *slog.Logger // nil means slog.Default()
+
+	// ObserveWrite, if set, is told of each write that was taken, and
+	// ObserveFreshness of each ping in it: now − ts.
+	ObserveWrite     func(shard string, seconds float64)
+	ObserveFreshness func(shard, lane string, seconds float64)
+}
+
+// complete sets what is not set, and returns an error if something is wrong.
+func (c *Config) complete() error {
+	c.BatchLines = cmp.Or(c.BatchLines, 5000)
+	c.BatchBytes = cmp.Or(c.BatchBytes, 4<<20)
+	c.BatchWait = cmp.Or(c.BatchWait, time.Second)
+	c.BatchMemory = cmp.Or(c.BatchMemory, 64<<20)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Second)
+	c.RetryMax = cmp.Or(c.RetryMax, 10*time.Second)
+	c.JumpAfter = cmp.Or(c.JumpAfter, 30*time.Second)
+	c.Grace = cmp.Or(c.Grace, 5*time.Second)
+	c.DeadLetterMaxBytes = cmp.Or(c.DeadLetterMaxBytes, 1<<30)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	if c.Policy == nil {
+		c.Policy = func() pingline.Policy { return pingline.PolicyAt(0) }
+	}
+	return c.check()
+}
+
+// minBatchBytes is the least that a batch may hold: some of the longest rows.
+const minBatchBytes = 32 << 10
+
+func (c *Config) check() error {
+	switch {
+	case c.Log == nil || c.DeadLetterDir == "":
+		return errors.New("no log or no directory for dead letters")
+	case len(c.Shards) == 0:
+		return errors.New("no shards")
+	case c.BatchLines < 1 || c.BatchBytes < minBatchBytes:
+		return fmt.Errorf("batches of %d lines, %d bytes: at least 1 and %d", c.BatchLines, c.BatchBytes, minBatchBytes)
+	case c.BatchWait < 0 || c.Timeout < 0 || c.RetryMax < time.Millisecond || c.Grace < 0 || c.HandOver < 0 || c.DeadLetterMaxBytes < 0 || c.BatchMemory < 0:
+		return fmt.Errorf("negative or too short: batch wait %v, timeout %v, longest retry %v, grace %v, hand-over %v, dead letters %d bytes, batches %d bytes",
+			c.BatchWait, c.Timeout, c.RetryMax, c.Grace, c.HandOver, c.DeadLetterMaxBytes, c.BatchMemory)
+	}
+	seen := make(map[string]bool)
+	for _, s := range c.Shards {
+		if err := pingline.CheckName("shard", s.Name); err != nil {
+			return fmt.Errorf("shard %q: %w", s.Name, err)
+		}
+		if s.Store == nil || seen[s.Name] {
+			return fmt.Errorf("shard %q has no store, or is there twice", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return c.checkRoutes()
+}
+
+func (c *Config) checkRoutes() error {
+	l := c.layout()
+	if err := l.Check(); err != nil {
+		return err
+	}
+	for i := range l.Over() {
+		if one, other := reflect.TypeOf(c.Shards[0].Store), reflect.TypeOf(c.Shards[i].Store); one != other {
+			return fmt.Errorf("pings are spread over shards of two kinds of store, %v and %v", one, other)
+		}
+	}
+	return nil
+}
+
+func (c *Config) layout() route.Layout {
+	l := route.Layout{Spread: c.Spread, Routes: c.Routes}
+	for _, s := range c.Shards {
+		l.Shards = append(l.Shards, s.Name)
+	}
+	return l
+}
