@@ -67,7 +67,7 @@ func (s *shard) whyAside(rows []int) *refusal {
 // them, so that rows which are refused have theirs.
 func (l *lane) setAside(ctx context.Context, b *batch.Encoded, bad []refusedRow, by *shard) (n int, err error) {
 	n, err = l.dead.AppendHalf(ctx, len(bad), letters(b, bad))
-	l.progress.deadLettered(bad[:n])
+	l.deadLettered(bad[:n])
 	if n > 0 {
 		by.reportAside(n)
 	}

@@ -212,7 +212,7 @@ func (l *lane) appendLetters(ctx context.Context, b *batch.Encoded, bad []refuse
 	n, err = l.dead.Append(ctx, may, letters(b, bad))
 	by.budget.Refund(may-n, free)
 	by.budget.Passed(n)
-	l.progress.deadLettered(bad[:n])
+	l.deadLettered(bad[:n])
 	if err == nil && n < len(bad) {
 		err = fmt.Errorf("shard %s: %w", by.Name, by.budget.TooMany(len(bad)-n, bad[n].why.Refusal))
 	}
@@ -231,11 +231,20 @@ func (l *lane) expire(ctx context.Context, b *batch.Encoded, bad []refusedRow, b
 		return 0, err
 	}
 	by.budget.Passed(len(bad))
-	l.progress.deadLettered(bad)
+	l.deadLettered(bad)
 	if kept < len(bad) {
 		by.expired(len(bad) - kept)
 	}
 	return len(bad), nil
+}
+
+// deadLettered counts rows that became dead letters, each for the shard that refused
+// it.
+func (l *lane) deadLettered(bad []refusedRow) {
+	for _, r := range bad {
+		r.why.by.counters.refused(r.why.Reason)
+	}
+	l.progress.deadLettered(len(bad))
 }
 
 // letters returns rows of b as dead letters, by number.

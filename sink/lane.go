@@ -37,7 +37,7 @@ type lane struct {
 	parked    atomic.Bool   // it is closed for now
 	permits   chan struct{} // one for each batch in flight
 	ownMemory chan struct{} // full while one of them has the memory that is the lane's own
-	progress  progress
+	progress  *progress
 	halt      *health.Halt
 
 	// mu guards the fields below. That of live is taken before the mutex of its
@@ -92,7 +92,7 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 		l.batcher.Behind = l.behind
 	}
 	l.halt = health.NewHalt(home.Name, kind.String(), cfg.Logger)
-	l.progress = progress{counters: &home.counters, total: kind.Total(), read: at}
+	l.progress = newProgress(&home.counters, kind.Total(), at)
 	return l
 }
 
