@@ -14,7 +14,7 @@ import (
 // promoted entries, and then e itself with Verdict, Late, Apart, State and
 // Skipped set, unless it is a duplicate. Token names this ping in a later Settlement.
 //
-// now is monotonic. Names must be valid (pingline.CheckName); e's strings may
+// now is monotonic. Names must be valid (pingline.CheckID); e's strings may
 // change after the call. At most three entries are appended. Conflict tells that
 // e was stored although, or because, another position is known for its instant.
 func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, now time.Duration) (v pingline.Verdict, conflict bool) {
