@@ -62,7 +62,8 @@ var arrows = map[string][]string{
 	"pingline/tools/arrows":    {},
 	"pingline/tools/skips":     {},
 	"pingline/tools/upgrade":   {"pingline/internal/influxd"},
-	"pingline/track":           {"pingline"},
+	"pingline/track":           {"pingline", "pingline/track/output"},
+	"pingline/track/output":    {},
 	"pingline/track/tracktest": {},
 }
 

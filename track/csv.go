@@ -7,27 +7,31 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"pingline"
 )
 
-// table reads CSV: a header that names the fields of POST /v1/pings, among
-// others, then a ping a line. An empty value is an unknown one. Values may be
-// quoted, but do not go over lines. Between them is a comma or, if the header
-// has none, a semicolon or a tab.
+// table reads CSV: a header that names the fields of POST /v1/pings, or as other
+// loggers name them, among others; then a ping a line. An empty value is an unknown
+// one. Values may be quoted, but do not go over lines. Between them is a comma or, if
+// the header has none, a semicolon or a tab. Without a rider in the header it is the
+// name of the file.
 type table struct {
 	lines
+	file    string // rider of a table without one
 	comma   byte
 	head    []byte
-	columns []field
+	columns []column
+	day     []byte // of the line, where date and time are apart
 	values  [][]byte
 	names   names
 }
 
 // newCSV reads the header. A file without a line has no pings. An error is
 // about the line that was read last.
-func newCSV(in *bufio.Reader) (*table, error) {
-	t := &table{lines: lines{in: in}, comma: ','}
+func newCSV(in *bufio.Reader, file string) (*table, error) {
+	t := &table{lines: lines{in: in}, file: nameOfFile(file), comma: ','}
 	line, err := t.filled()
 	if err == io.EOF {
 		return t, nil
@@ -42,24 +46,20 @@ func newCSV(in *bufio.Reader) (*table, error) {
 	if t.values, err = t.split(nil, t.head); err != nil {
 		return t, err
 	}
-	var has [fields]bool
-	for _, name := range t.values {
-		f := fieldOf(name)
-		t.columns = append(t.columns, f)
-		if f == unknown {
-			continue
-		}
-		if has[f] {
-			return t, &pingline.FieldError{Field: f.String(), Reason: "twice in the header"}
-		}
-		has[f] = true
+	t.columns, err = columnsOf(t.values)
+	if err == nil && !t.has(rider) && !t.has(lat) && !t.has(lon) {
+		err = &pingline.FieldError{Field: rider.String(), Reason: "not in the header"}
 	}
-	for f := rider; f <= lon; f++ {
-		if !has[f] {
-			return t, &pingline.FieldError{Field: f.String(), Reason: "not in the header"}
+	for f := ts; f <= lon && err == nil; f++ {
+		if !t.has(f) {
+			err = &pingline.FieldError{Field: f.String(), Reason: "not in the header"}
 		}
 	}
-	return t, nil
+	return t, err
+}
+
+func (t *table) has(f field) bool {
+	return slices.ContainsFunc(t.columns, func(c column) bool { return c.field == f && !c.day })
 }
 
 func (t *table) header() []byte { return t.head }
@@ -74,10 +74,20 @@ func (t *table) next(p *pingline.Ping) (raw []byte, line int, err error) {
 	if len(t.values) != len(t.columns) {
 		return raw, t.line, refusal(fmt.Sprintf("%d values, the header has %d", len(t.values), len(t.columns)))
 	}
-	var r row
-	for i, f := range t.columns {
-		if f != unknown && len(t.values[i]) > 0 {
-			r[f] = t.values[i]
+	r := row{rider: []byte(t.file)}
+	if t.has(rider) {
+		r[rider] = nil
+	}
+	t.day = nil
+	for i := range t.columns {
+		if c := &t.columns[i]; c.day {
+			t.day = t.values[i]
+		}
+	}
+	for i := range t.columns {
+		c, v := &t.columns[i], t.values[i]
+		if c.field != unknown && !c.day && len(v) > 0 {
+			r[c.field] = c.read(v, t.day)
 		}
 	}
 	return raw, t.line, r.ping(p, &t.names)

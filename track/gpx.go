@@ -5,7 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
-	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,15 +19,16 @@ import (
 // in extensions of many makes, are taken where they are; routes and waypoints
 // are not tracks.
 type gpx struct {
-	in    *tokenReader
-	xml   *xml.Decoder
-	file  string // rider of a track without a name
-	rider string
-	path  []string // local names of the open elements
-	point row      // of the open track point
-	line  int      // where it starts
-	text  []byte   // of the innermost element
-	names names
+	in     *tokenReader
+	xml    *xml.Decoder
+	file   string // rider of a track without a name
+	rider  string
+	device string   // of the track
+	path   []string // local names of the open elements
+	point  row      // of the open track point
+	line   int      // where it starts
+	text   []byte   // of the innermost element
+	names  names
 }
 
 const (
@@ -40,12 +41,7 @@ func newGPX(in *bufio.Reader, file string) *gpx {
 	r.xml = xml.NewDecoder(r.in)
 	// Other character sets extend ASCII, and no more than that is of use here.
 	r.xml.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return asciiReader{in}, nil }
-	name := filepath.Base(file)
-	name = strings.TrimSuffix(name, ".gz")
-	name = strings.TrimSuffix(name, filepath.Ext(name))
-	if r.file = nameOf(name); r.file == "" {
-		r.file = "track"
-	}
+	r.file = nameOfFile(file)
 	return r
 }
 
@@ -71,7 +67,7 @@ func (r *gpx) next(p *pingline.Ping) ([]byte, int, error) {
 		case xml.CharData:
 			r.text = append(r.text, token[:min(len(token), maxText-len(r.text))]...)
 		case xml.EndElement:
-			if !r.end(token.Name.Local) {
+			if !r.end(token.Name) {
 				continue
 			}
 			if r.point[ts] == nil {
@@ -91,10 +87,13 @@ func (r *gpx) open(e xml.StartElement) error {
 	r.text = r.text[:0]
 	switch name {
 	case "trk":
-		r.rider = r.file
+		r.rider, r.device = r.file, ""
 	case "trkpt":
 		r.line, _ = r.xml.InputPos()
 		r.point = row{rider: []byte(r.rider)}
+		if r.device != "" {
+			r.point[device] = []byte(r.device)
+		}
 		for _, a := range e.Attr {
 			if f := fieldOf([]byte(a.Name.Local)); f == lat || f == lon {
 				r.point[f] = []byte(strings.TrimSpace(a.Value))
@@ -105,7 +104,8 @@ func (r *gpx) open(e xml.StartElement) error {
 }
 
 // end closes an element and reports whether a track point is complete.
-func (r *gpx) end(name string) bool {
+func (r *gpx) end(tag xml.Name) bool {
+	name := tag.Local
 	r.path = r.path[:len(r.path)-1]
 	text := strings.TrimSpace(string(r.text))
 	r.text = r.text[:0]
@@ -122,6 +122,10 @@ func (r *gpx) end(name string) bool {
 		}
 		return false
 	}
+	if tag.Space == gpxSpace {
+		r.endOfOurs(name, text)
+		return false
+	}
 	f := gpxField(name)
 	if f == ts && zoneless(text) {
 		text += "Z"
@@ -130,6 +134,25 @@ func (r *gpx) end(name string) bool {
 		r.point[f] = []byte(text)
 	}
 	return false
+}
+
+// gpxSpace is the namespace of what GPX itself has no element for. Its elements are
+// named as the keys of POST /v1/pings: rider_id and device_id in a track, those of a
+// ping in a point.
+const gpxSpace = "https://pingline.invalid/gpx/1"
+
+// endOfOurs takes over an element of gpxSpace.
+func (r *gpx) endOfOurs(name, text string) {
+	inPoint := slices.Contains(r.path, "trkpt")
+	switch f := fieldOf([]byte(name)); {
+	case f == unknown || text == "":
+	case inPoint && f >= number && f != device:
+		r.point[f] = []byte(text)
+	case !inPoint && f == rider:
+		r.rider = text
+	case !inPoint && f == device:
+		r.device = text
+	}
 }
 
 // zoneless reports whether a time lacks a zone: it is UTC then, as all times of

@@ -1,5 +1,7 @@
-// Package track reads and writes recorded tracks: the pings of riders in files,
-// as NDJSON and CSV with the fields of POST /v1/pings, and as GPX. It also has
+// Package track reads and writes recorded tracks: the pings of riders in files, as
+// NDJSON and CSV with the fields of POST /v1/pings, and as GPX. It reads tables as
+// other loggers write them and JSON as POST /v1/pings takes it, too, and writes
+// GeoJSON. It also has
 // the reader's side of what is kept of them: how far off a ping is from the line
 // between the stored ones, and a picture of that.
 //
@@ -17,8 +19,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"pingline"
 )
@@ -27,6 +27,7 @@ import (
 // concurrent use.
 type Reader struct {
 	format format
+	form   Form
 	file   string
 	closer func() error
 	failed error // what ended the reader, or io.EOF
@@ -52,7 +53,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Open opens a file of recorded pings, compressed by gzip or not. The name's
 // end tells the form (.ndjson, .jsonl, .json; .csv; .gpx; each also with .gz),
-// and if it does not, the first character does.
+// and if it does not, the first character does. JSON may be a ping a line, or
+// arrays and objects over any number of lines.
 func Open(path string) (*Reader, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -82,16 +84,18 @@ func NewReader(r io.Reader, file string) (*Reader, error) {
 			return nil, fmt.Errorf("read %s: %w", file, err)
 		}
 	}
-	t := &Reader{file: file, closer: func() error { return nil }}
-	switch formOf(file, in) {
-	case ".gpx":
+	t := &Reader{form: formOf(file, in), file: file, closer: func() error { return nil }}
+	switch t.form {
+	case GPX:
 		t.format = newGPX(in, file)
-	case ".csv":
-		csv, err := newCSV(in)
+	case CSV:
+		csv, err := newCSV(in, file)
 		if err != nil {
 			return nil, &Error{file, csv.line, err}
 		}
 		t.format = csv
+	case Document:
+		t.format = newDocument(in)
 	default:
 		t.format = &ndjson{lines: lines{in: in}}
 	}
@@ -100,23 +104,22 @@ func NewReader(r io.Reader, file string) (*Reader, error) {
 
 const bufferSize = 64 << 10
 
-// formOf returns the form of a file as the extension it should have.
-func formOf(file string, in *bufio.Reader) string {
-	name := strings.TrimSuffix(strings.ToLower(filepath.Base(file)), ".gz")
-	switch ext := filepath.Ext(name); ext {
-	case ".gpx", ".csv", ".ndjson":
-		return ext
-	case ".jsonl", ".json":
-		return ".ndjson"
+// formOf returns the form of a file, by the end of its name or else by how it begins.
+func formOf(file string, in *bufio.Reader) Form {
+	switch ext := extension(file); ext {
+	case ".gpx", ".csv":
+		return Form(ext[1:])
+	case ".ndjson", ".jsonl", ".json":
+		return formOfJSON(in)
 	}
 	start, _ := in.Peek(512) // an error is met again when it is read
 	switch start = bytes.TrimLeft(start, " \t\r\n"); {
-	case len(start) == 0 || start[0] == '{':
-		return ".ndjson"
+	case len(start) == 0 || start[0] == '{' || start[0] == '[':
+		return formOfJSON(in)
 	case start[0] == '<':
-		return ".gpx"
+		return GPX
 	}
-	return ".csv"
+	return CSV
 }
 
 // Next returns the next ping and, of NDJSON and CSV, its line as it is in the
@@ -142,6 +145,9 @@ func (r *Reader) Next() (p pingline.Ping, raw []byte, err error) {
 	}
 	return pingline.Ping{}, raw, err
 }
+
+// Form returns the form of the file.
+func (r *Reader) Form() Form { return r.form }
 
 // Header returns the line of a CSV file that names its fields, nil of others.
 func (r *Reader) Header() []byte { return r.format.header() }

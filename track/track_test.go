@@ -210,7 +210,8 @@ func TestReadCSVRefuses(t *testing.T) {
 		{"no time", head + "r,yesterday,2,3,4", "a.csv line 2: ts: neither"},
 		{"a quote that does not end", head + "\"r,1,2,3,4\nr,1,2,3,4", "a.csv line 2: not CSV: character 11: extraneous or missing"},
 		{"a header below", "\n\nr,1,2\n", "a.csv line 3: rider_id: not in the header"},
-		{"decimal commas", "rider_id;ts;lat;lon\nr;1;2,5;3\n", "a.csv line 2: lat: not a number"},
+		{"two decimal commas", "rider_id;ts;lat;lon\nr;1;2,5,0;3\n", "a.csv line 2: lat: not a number"},
+		{"a day that may be in two months", "rider,date,time,lat,lon\nr,09/10/2025,08:53:20,2,3\n", "a.csv line 2: ts: neither"},
 		{"no header", "r,1,2,3,4\n", "a.csv line 1: rider_id: not in the header"},
 		{"no longitude", "rider_id,ts,lat\n", "a.csv line 1: lon: not in the header"},
 		{"two longitudes", "rider_id,ts,lat,lon,lon\n", "a.csv line 1: lon: twice in the header"},
@@ -233,6 +234,10 @@ func TestFormOfAFile(t *testing.T) {
 		{"a.ndjson", oneLine, ""},
 		{"a.JSONL", oneLine, ""},
 		{"a.json", oneLine, ""},
+		{"a.json", "[" + oneLine + "]", ""},
+		{"a", "{ \"x\" : [1, {}],\n \"pings\" : [\n" + oneLine + "\n] , \"y\":[]}\n", ""},
+		{"a.ndjson", `{"pings":[` + oneLine + `]}`, ""},
+		{"a.txt", strings.ReplaceAll(oneLine, ",", ",\n  "), ""},
 		{"a.csv", csv, "rider_id,ts,lat,lon"},
 		{"a.gpx", gpx, ""},
 		{"a", oneLine, ""},
@@ -344,34 +349,63 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// What is written in any form that can be read is read as the same pings.
 func TestWrittenTracksReadBack(t *testing.T) {
-	for _, name := range []string{"a.ndjson", "a.ndjson.gz"} {
-		path := filepath.Join(t.TempDir(), name)
-		w, err := Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want []pingline.Ping
-		for i := int64(1); i < 1000; i++ {
-			p := newPing(t, "r-1", -i*1e9, float64(i)/13, -float64(i)/7, map[pingline.Known]float64{pingline.HasSpeed: float64(i) / 3})
-			want = append(want, p)
-			if err := w.Write(&p); err != nil {
-				t.Fatal(err)
+	var pings []pingline.Ping // two devices, each in order of time
+	for i := int64(1); i < 1000; i++ {
+		p := newPing(t, "r.-1--", 1e12+i*987, float64(i)/13, -float64(i)/7, nil)
+		for k := range len(pingline.Numbers) {
+			if i>>k&1 != 0 {
+				p.SetOptional(1<<k, float64(i)/1000)
 			}
 		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
+		if i >= 500 {
+			p.Device = "watch"
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
+		if i%10 == 0 {
+			p.Event, p.Trip = "sos", "t:1"
 		}
-		if got, _, errs := readAll(t, path, string(data)); !slices.Equal(got, want) || len(errs) > 0 {
-			t.Errorf("%s: wrote %d pings, read %d, %q", name, len(want), len(got), errs)
+		pings = append(pings, p)
+	}
+	for _, form := range []Form{NDJSON, CSV, GPX} {
+		for _, ext := range []string{"", ".gz"} {
+			path := filepath.Join(t.TempDir(), "a."+string(form)+ext)
+			if got := FormToWrite(path); got != form {
+				t.Errorf("%s would be written as %q", path, got)
+			}
+			w, err := Create(path, form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range pings {
+				if err := w.Write(&pings[i], false); err != nil {
+					t.Fatal(err)
+				}
+			}
+			late := pings[7]
+			late.LatE7++
+			if err := errors.Join(w.Write(&late, true), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := append(slices.Clone(pings), late)
+			if form == GPX { // the late ones of a track come behind its line
+				want = slices.Insert(slices.Clone(pings), 499, late)
+			}
+			got, _, errs := readAll(t, path, string(data))
+			if !slices.Equal(got, want) || len(errs) > 0 {
+				t.Errorf("%s: wrote %d pings, read %d, %q", path, len(want), len(got), errs)
+			}
 		}
 	}
-	if _, err := Create(filepath.Join(t.TempDir(), "none", "a")); err == nil {
+	if _, err := Create(filepath.Join(t.TempDir(), "none", "a"), NDJSON); err == nil {
 		t.Error("a file in no directory")
+	}
+	if _, err := Create(filepath.Join(t.TempDir(), "a"), "png"); err == nil {
+		t.Error("a file of a form that is not written")
 	}
 }
 
@@ -471,5 +505,31 @@ func BenchmarkReader(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "pings/s")
 		})
+	}
+}
+
+// A track that cannot be written to its end leaves the file that was there.
+func TestWriterThatFails(t *testing.T) {
+	for _, name := range []string{"kept.ndjson", "kept.ndjson.gz"} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w, err := Create(path, NDJSON)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WriteLine([]byte("new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.file.File.Close(); err != nil { // the disk fails
+			t.Fatal(err)
+		}
+		if err := w.Close(); err == nil {
+			t.Error("it closed well")
+		}
+		if got, err := os.ReadFile(path); string(got) != "old" {
+			t.Errorf("the file holds %q: %v", got, err)
+		}
 	}
 }

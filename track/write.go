@@ -1,15 +1,8 @@
 package track
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
-	"io"
 	"math"
 	"strconv"
-	"strings"
-
-	"compress/gzip"
 
 	"pingline"
 )
@@ -81,62 +74,3 @@ func appendFixed(dst []byte, v int64, decimals int) []byte {
 	}
 	return append(dst, digits[n:end]...)
 }
-
-// Writer writes pings as NDJSON. It is not safe for concurrent use.
-type Writer struct {
-	file *Output
-	zip  *gzip.Writer // nil if the file is not compressed
-	w    *bufio.Writer
-	line []byte
-}
-
-// Create creates a Writer of the file path, which Close creates or replaces,
-// compressed if the name ends in ".gz". Until then the old one stays; see Output.
-func Create(path string) (*Writer, error) {
-	f, err := CreateOutput(path)
-	if err != nil {
-		return nil, err
-	}
-	w := &Writer{file: f}
-	var out io.Writer = f
-	if strings.HasSuffix(path, ".gz") {
-		w.zip = gzip.NewWriter(f)
-		out = w.zip
-	}
-	w.w = bufio.NewWriterSize(out, 64<<10)
-	return w, nil
-}
-
-// Write writes p, whose names must be valid, as one line.
-func (w *Writer) Write(p *pingline.Ping) error {
-	return w.write(AppendPing(w.line[:0], p))
-}
-
-// WriteLine writes a line that was read from a file of this form as it is.
-func (w *Writer) WriteLine(line []byte) error {
-	return w.write(append(w.line[:0], line...))
-}
-
-func (w *Writer) write(line []byte) error {
-	w.line = append(line, '\n')
-	if _, err := w.w.Write(w.line); err != nil {
-		return fmt.Errorf("write track: %w", err)
-	}
-	return nil
-}
-
-// Close writes what is buffered and lets the file take its place. After an error
-// the old one is still there.
-func (w *Writer) Close() error {
-	err := w.w.Flush()
-	if err == nil && w.zip != nil {
-		err = w.zip.Close()
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write track: %w", err), w.file.Discard())
-	}
-	return w.file.Commit()
-}
-
-// Discard is Close for who does not want the file any more: the old one stays.
-func (w *Writer) Discard() error { return w.file.Discard() }

@@ -3,23 +3,27 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"pingline/dedupe"
 	"pingline/dedupe/study"
 	"pingline/internal/terminal"
 	"pingline/track"
+	files "pingline/track/output"
 )
 
 type dedupeCmd struct {
-	Files       []string     `arg:"" name:"file" help:"Recorded tracks: NDJSON, CSV or GPX, each also with .gz; - is the standard input."`
+	Files       []string     `arg:"" name:"file" help:"Recorded tracks: NDJSON or other JSON, CSV or GPX, each also with .gz; - is the standard input."`
 	MaxError    float64      `default:"10" help:"Metres that a dropped ping may lie off the kept track; 0 drops only duplicates."`
 	AccuracyCap float64      `default:"50" help:"Metres up to which a fix's own accuracy widens its bound; 0 leaves accuracy aside."`
 	Filter      filterConfig `embed:""`
 	Sweep       bool         `help:"Also try bounds of 5, 10, 25 and 50 m."`
-	Out         string       `placeholder:"FILE" help:"Write the kept pings as NDJSON, lines of NDJSON as they are; those out of order get \"late\":true. May end in .gz."`
+	Out         string       `placeholder:"FILE" help:"Write the kept pings: as NDJSON (.ndjson, .jsonl), CSV (.csv), GPX (.gpx) or GeoJSON (.geojson) by the end of its name, which may have .gz behind it."`
+	Format      string       `placeholder:"FORM" help:"Form of --out, whatever its name: ndjson, csv, gpx or geojson."`
 	JSON        bool         `name:"json" help:"Print the result as one JSON object."`
-	SVG         string       `name:"svg" placeholder:"FILE" help:"Draw one rider's pings and what is kept of them."`
+	SVG         string       `name:"svg" placeholder:"FILE.svg" help:"Draw one rider's pings and what is kept of them."`
 	Rider       string       `help:"The rider to draw (default: the one with the most pings)."`
 }
 
@@ -37,8 +41,34 @@ func (c *dedupeCmd) Validate() error {
 		return errors.New("--rider: it is for the picture of --svg")
 	case c.Out != "" && c.Out == c.SVG:
 		return fmt.Errorf("--out, --svg: both are %s", c.Out)
+	case c.Format != "" && c.Out == "":
+		return errors.New("--format: it is for the file of --out")
+	case c.Out != "" && c.form() == "" && c.Format != "":
+		return fmt.Errorf("--format: %q is not ndjson, csv, gpx or geojson", c.Format)
+	case c.Out != "" && c.form() == "":
+		return fmt.Errorf("--out: %s ends in none of .ndjson, .jsonl, .csv, .gpx, .geojson (each also with .gz); or give --format", c.Out)
+	case !drawable(c.SVG):
+		return fmt.Errorf("--svg: the picture is SVG, and %s does not end in .svg", c.SVG)
 	}
 	return c.Filter.check()
+}
+
+// form returns the form of --out, or "".
+func (c *dedupeCmd) form() track.Form {
+	switch f := track.Form(c.Format); f {
+	case "":
+		return track.FormToWrite(c.Out)
+	case track.NDJSON, track.CSV, track.GPX, track.GeoJSON:
+		return f
+	}
+	return ""
+}
+
+// drawable tells whether a name does not say that its file is something else than
+// SVG.
+func drawable(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return ext == "" || ext == ".svg"
 }
 
 func (c *dedupeCmd) Run(p *program) (err error) {
@@ -60,7 +90,7 @@ func (c *dedupeCmd) Run(p *program) (err error) {
 		cfg.Sweep = sweepBounds
 	}
 	if c.Out != "" {
-		if cfg.Out, err = track.Create(c.Out); err != nil {
+		if cfg.Out, err = track.Create(c.Out, c.form()); err != nil {
 			return usageError{fmt.Errorf("--out: %w", err)}
 		}
 	}
@@ -167,7 +197,7 @@ func (c *dedupeCmd) draw(s *study.Study) error {
 	default:
 		return nil // there is no ping at all, which is a problem already
 	}
-	f, err := track.CreateOutput(c.SVG)
+	f, err := files.Create(c.SVG)
 	if err != nil {
 		return fmt.Errorf("--svg: %w", err)
 	}

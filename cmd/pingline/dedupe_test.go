@@ -235,6 +235,41 @@ func TestDedupeOut(t *testing.T) {
 	}
 }
 
+// The form of what is kept is that of the file's name, or of --format: who thins GPX
+// gets GPX. Whatever the form, the same pings are kept.
+func TestDedupeWritesEveryForm(t *testing.T) {
+	in := inFile(t, "a.ndjson", ndjson(corner(t, "r-1", noon)))
+	for name, want := range map[string]string{
+		"k.ndjson": `{"rider_id":`, "k.jsonl": `{"rider_id":`, "k.csv": "rider_id,ts,lat,lon,", "k.GPX": "<?xml", "k.geojson": `{"type":"FeatureCollection"`,
+	} {
+		for _, args := range [][]string{{"--out=" + filepath.Join(t.TempDir(), name)}, {"--out=" + filepath.Join(t.TempDir(), "kept"), "--format=" + map[bool]string{true: "ndjson", false: strings.ToLower(filepath.Ext(name)[1:])}[name == "k.jsonl"]}} {
+			out := strings.TrimPrefix(args[0], "--out=")
+			dedupes(t, append(args, in)...)
+			text, err := os.ReadFile(out)
+			if err != nil || !strings.HasPrefix(string(text), want) {
+				t.Errorf("%v: it begins with %.40q: %v", args, text, err)
+			}
+			if name == "k.geojson" {
+				var got struct {
+					Features []struct {
+						Geometry struct {
+							Type        string
+							Coordinates [][2]float64
+						}
+					}
+				}
+				if err := json.Unmarshal(text, &got); err != nil || len(got.Features) != 1 || got.Features[0].Geometry.Type != "LineString" || len(got.Features[0].Geometry.Coordinates) != 5 {
+					t.Errorf("%v: %s", err, text)
+				}
+				continue
+			}
+			if again := dedupes(t, out); again.Total.Pings != 5 || again.Total.Refused != 0 || again.Total.Tracks != 1 {
+				t.Errorf("%v: read again it has %+v", args, again.Total)
+			}
+		}
+	}
+}
+
 // Ctrl-C leaves the files that are there as they were.
 func TestDedupeStoppedLeavesOldFiles(t *testing.T) {
 	in := inFile(t, "a.ndjson", ndjson(corner(t, "r-1", noon)))
@@ -325,6 +360,7 @@ func TestDedupeGoesOnBehindABadFile(t *testing.T) {
 
 func TestDedupeOfNoUse(t *testing.T) {
 	good := inFile(t, "good.ndjson", ndjson(corner(t, "r-1", noon)))
+	named := inFile(t, "good.svg", ndjson(corner(t, "r-1", noon)))
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -347,8 +383,13 @@ func TestDedupeOfNoUse(t *testing.T) {
 		{"a rider without a picture", []string{good, "--rider=r-1"}, "--rider: it is for the picture of --svg"},
 		{"one file for both", []string{good, "--svg=a", "--out=a"}, "--out, --svg: both are a"},
 		{"what is read written", []string{good, "--out=" + good}, "cannot be written too"},
-		{"what is read drawn over", []string{good, "--svg=" + good}, "cannot be written too"},
-		{"nowhere to write", []string{good, "--out=" + filepath.Join(t.TempDir(), "none", "a")}, "--out: "},
+		{"what is read drawn over", []string{named, "--svg=" + named}, "cannot be written too"},
+		{"nowhere to write", []string{good, "--out=" + filepath.Join(t.TempDir(), "none", "a.csv")}, "--out: open "},
+		{"an unknown end", []string{good, "--out=k.png"}, "--out: k.png ends in none of .ndjson, .jsonl, .csv, .gpx, .geojson (each also with .gz); or give --format"},
+		{"no end", []string{good, "--out=kept.gz"}, "--out: kept.gz ends in none of"},
+		{"an unknown form", []string{good, "--out=k.gpx", "--format=kml"}, `--format: "kml" is not ndjson, csv, gpx or geojson`},
+		{"a form of nothing", []string{good, "--format=gpx"}, "--format: it is for the file of --out"},
+		{"a picture that is no SVG", []string{good, "--svg=p.png"}, "--svg: the picture is SVG, and p.png does not end in .svg"},
 		{"nowhere to draw", []string{good, "--svg=" + filepath.Join(t.TempDir(), "none", "a")}, "--svg: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

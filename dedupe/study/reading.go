@@ -125,10 +125,7 @@ func (x *reading) measureAll(in *track.Reader) error {
 			x.picture.add(&p.Fix, f, off, x.runs[0].bound.Of(&p.Fix))
 		}
 		if f != dropped && x.cfg.Out != nil {
-			if in.Header() != nil {
-				line = nil // of a table, which is no NDJSON
-			}
-			if err := x.cfg.Out.WriteLine(keptLine(&p, line, f)); err != nil {
+			if err := x.write(&p, line, in.Form(), f); err != nil {
 				return err
 			}
 		}
@@ -139,15 +136,22 @@ func (x *reading) measureAll(in *track.Reader) error {
 	return nil
 }
 
+// write writes a kept ping. Lines of NDJSON are written as they were, if that is the
+// form to write.
+func (x *reading) write(p *pingline.Ping, line []byte, form track.Form, f fate) error {
+	out := x.cfg.Out
+	if form == track.NDJSON && out.Form() == track.NDJSON {
+		return out.WriteLine(keptLine(line, f))
+	}
+	return out.Write(p, f == keptLate)
+}
+
 // lateKey is in a line of NDJSON that was kept before.
 var lateKey = regexp.MustCompile(`"late"\s*:`)
 
-// keptLine returns a ping's line for the kept ones: as it was if it was NDJSON,
-// with a late mark if it needs one. Of two keys the last counts.
-func keptLine(p *pingline.Ping, line []byte, f fate) []byte {
-	if line == nil {
-		line = track.AppendPing(nil, p)
-	}
+// keptLine returns a line of NDJSON for the kept ones: as it was, with a late mark if
+// it needs one. Of two keys the last counts.
+func keptLine(line []byte, f fate) []byte {
 	if f != keptLate && !lateKey.Match(line) {
 		return line
 	}

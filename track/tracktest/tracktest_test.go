@@ -139,12 +139,12 @@ func TestTracksInTreeAreSmall(t *testing.T) {
 
 func write(t *testing.T, path string, pings []pingline.Ping) {
 	t.Helper()
-	w, err := track.Create(path)
+	w, err := track.Create(path, track.NDJSON)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range pings {
-		if err := w.Write(&pings[i]); err != nil {
+		if err := w.Write(&pings[i], false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package track
+package output
 
 import (
 	"errors"
@@ -45,7 +45,7 @@ func TestOutputReplacesWhenItIsWhole(t *testing.T) {
 			if err := os.Chmod(path, 0o640); err != nil {
 				t.Fatal(err)
 			}
-			o, err := CreateOutput(path)
+			o, err := Create(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -72,7 +72,7 @@ func TestOutputReplacesWhenItIsWhole(t *testing.T) {
 
 func TestOutputThatIsNew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new")
-	o, err := CreateOutput(path)
+	o, err := Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestOutputOfALink(t *testing.T) {
 		if err := errors.Join(os.Symlink(linked, further), os.Symlink("further", link)); err != nil {
 			t.Fatal(err)
 		}
-		o, err := CreateOutput(link)
+		o, err := Create(link)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestOutputOfALink(t *testing.T) {
 	if err := os.Symlink("loop", loop); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CreateOutput(loop); err == nil {
+	if _, err := Create(loop); err == nil {
 		t.Error("a link to itself can be written")
 	}
 }
@@ -149,7 +149,7 @@ func TestOutputInItsPlace(t *testing.T) {
 		paths = append(paths, "/dev/fd/"+strconv.Itoa(int(open.Fd())))
 	}
 	for _, path := range paths {
-		o, err := CreateOutput(path)
+		o, err := Create(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,30 +184,9 @@ func TestOutputIsCopied(t *testing.T) {
 func TestOutputNowhere(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{dir, filepath.Join(dir, "no", "file"), filepath.Join(put(t, filepath.Join(dir, "file"), ""), "in it")} {
-		if o, err := CreateOutput(path); err == nil {
+		if o, err := Create(path); err == nil {
 			t.Errorf("%s can be written", path)
 			_ = o.Discard()
 		}
-	}
-}
-
-// A track that cannot be written to its end leaves the file that was there.
-func TestWriterThatFails(t *testing.T) {
-	for _, name := range []string{"kept.ndjson", "kept.ndjson.gz"} {
-		path := put(t, filepath.Join(t.TempDir(), name), "old")
-		w, err := Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := w.WriteLine([]byte("new")); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.file.File.Close(); err != nil { // the disk fails
-			t.Fatal(err)
-		}
-		if err := w.Close(); err == nil {
-			t.Error("it closed well")
-		}
-		content(t, path, "old")
 	}
 }

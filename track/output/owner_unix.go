@@ -1,6 +1,6 @@
 //go:build unix
 
-package track
+package output
 
 import (
 	"io/fs"

@@ -1,4 +1,7 @@
-package track
+// Package output writes files that take the place of old ones only when they are
+// whole. It promises that whoever breaks off, or finds the disk full, leaves the file
+// that was there; a device or a FIFO is written as it is.
+package output
 
 import (
 	"errors"
@@ -11,23 +14,23 @@ import (
 	"strings"
 )
 
-// Output is a file that is written beside the one it is for and takes its place
+// File is a file that is written beside the one it is for and takes its place
 // when it is whole: who breaks off, or finds the disk full, leaves the old one. A
 // device or a FIFO is written as it is.
-type Output struct {
+type File struct {
 	*os.File
 	to  string      // "" if the file is written in its place
 	had fs.FileInfo // of the file that is replaced; nil if there is none
 }
 
-// CreateOutput creates what shall become the file path. A symbolic link stays, and
+// Create creates what shall become the file path. A symbolic link stays, and
 // what it points to is replaced. Either Commit or Discard must follow.
-func CreateOutput(path string) (*Output, error) {
+func Create(path string) (*File, error) {
 	to, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
-	o := &Output{to: to}
+	o := &File{to: to}
 	switch o.had, err = os.Stat(to); {
 	case errors.Is(err, fs.ErrNotExist):
 		err = nil
@@ -85,7 +88,7 @@ func checkWritable(path string) error {
 
 // createAside creates the file to write, where a rename can move it from; in the
 // directory of temporary files if it cannot be created there.
-func (o *Output) createAside() (err error) {
+func (o *File) createAside() (err error) {
 	mode := fs.FileMode(0o666) // but for what umask takes away
 	if o.had != nil {
 		mode = o.had.Mode().Perm()
@@ -102,7 +105,7 @@ func (o *Output) createAside() (err error) {
 }
 
 // Commit closes the file and lets it take the place of the old one.
-func (o *Output) Commit() error {
+func (o *File) Commit() error {
 	if o.to == "" {
 		return o.Close()
 	}
@@ -127,7 +130,7 @@ func (o *Output) Commit() error {
 }
 
 // Discard removes what was written; of a device or a FIFO that has passed on.
-func (o *Output) Discard() error {
+func (o *File) Discard() error {
 	if o.to == "" {
 		return o.Close()
 	}
