@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 	"pingline"
 	"pingline/internal/influxd"
 	"pingline/internal/node"
+	"pingline/internal/terminal"
+	"pingline/internal/unit"
 	"pingline/sim"
 	"pingline/sim/audit"
 	"pingline/sink/store"
@@ -58,7 +61,8 @@ func (c *demoCmd) Validate() error {
 // was told.
 type demo struct {
 	cmd    *demoCmd
-	say    io.Writer // progress
+	say    io.Writer       // lines that stay
+	board  *terminal.Board // of the figures, on a terminal
 	influx *influxd.Server
 	stored store.Reader
 	node   *node.Node
@@ -73,6 +77,8 @@ func (c *demoCmd) Run(p *program) error {
 	d := &demo{cmd: c, say: p.stdout}
 	if c.JSON {
 		d.say = io.Discard
+	} else if d.board = terminal.NewBoard(p.stdout); d.board != nil {
+		d.say = d.board
 	}
 	dir := c.Dir
 	if dir == "" {
@@ -97,11 +103,7 @@ func (c *demoCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(p.stdout, "%s\n", line); err != nil {
+	if err := r.print(p.stdout, c.JSON); err != nil {
 		return err
 	}
 	return r.Err()
@@ -114,7 +116,6 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return usageError{err}
 	}
-	fmt.Fprintln(d.say, "starting InfluxDB …")
 	d.influx, err = influxd.Start(ctx, influxd.Config{Binary: bin, Dir: filepath.Join(dir, "influxdb"), Bucket: "pingline"})
 	if err != nil {
 		return err
@@ -158,9 +159,9 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.say, "pings     POST %s/v1/pings\nready     %s/readyz\nmetrics   %s\nInfluxDB  %s  (database pingline)\n",
-		base, base, d.node.OpsURL(), d.influx.URL())
-	if c.For == 0 {
+	fmt.Fprintf(d.say, "%s/\npings     POST %s/v1/pings\nready     %s/readyz\nmetrics   %s\nInfluxDB  %s (database pingline)\n",
+		base, base, base, d.node.OpsURL(), d.influx.URL())
+	if c.For == 0 && d.board == nil {
 		fmt.Fprintln(d.say, "Ctrl-C stops the city and audits what was stored.")
 	}
 	return nil
@@ -196,50 +197,102 @@ func (d *demo) drive(ctx context.Context) error {
 		defer halt() // the city too, should the ingester fail
 		return d.node.Run(serving)
 	})
+	stopped := make(chan struct{})
 	g.Go(func() error {
 		defer stop()
-		err := d.load.Run(driving)
-		fmt.Fprintln(d.say, "the city has stopped; draining …")
-		return err
+		defer close(stopped)
+		return d.load.Run(driving)
 	})
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	meter := meter{demo: d, at: time.Now()}
+	meter := meter{demo: d, began: time.Now(), at: time.Now()}
 	for {
 		select {
 		case <-tick.C:
-			meter.print()
+			meter.show()
+		case <-stopped:
+			stopped = nil
+			fmt.Fprintln(d.say, "the city has stopped; draining …")
 		case <-done:
+			meter.show() // what there is in the end
 			return g.Wait()
 		}
 	}
 }
 
-// meter prints rates between two moments.
+// meter shows the figures of the moment, and rates since the one before.
 type meter struct {
 	demo          *demo
-	at            time.Time
+	began, at     time.Time
 	sent, written uint64
+}
+
+// figures are what is shown of a moment.
+type figures struct {
+	sent, written     float64 // a second
+	answered, waiting uint64  // pings
+	kept              float64 // part of the answered pings that is stored, or would be if the city stopped now
+	breaker           string
 }
 
 var breakerNames = [...]string{"closed", "half-open", "open"}
 
-func (m *meter) print() {
+func (m *meter) read() (f figures) {
 	b := m.demo.node.Books()
-	sent := m.demo.load.Counters().Sent
-	now := time.Now()
-	sec := now.Sub(m.at).Seconds()
-	fmt.Fprintf(m.demo.say, "sent %6.0f/s  accepted %d  held %d  redundant %d  duplicate %d  kept %4.1f %%  queued %d  written %6.0f/s  breaker %s\n",
-		float64(sent-m.sent)/sec,
-		b.Verdict(pingline.Accepted), b.Verdict(pingline.Held), b.Verdict(pingline.Redundant), b.Verdict(pingline.Duplicate),
-		100*b.Kept(), b.Sink.Pings.Queued, float64(b.Sink.Pings.Written-m.written)/sec, breakerNames[b.Shards[0].Breaker])
-	for _, note := range m.demo.node.Notes() {
-		fmt.Fprintln(m.demo.say, "  !", note)
-	}
+	sent, now := m.demo.load.Counters().Sent, time.Now()
+	sec := max(now.Sub(m.at).Seconds(), 1e-3)
+	f.sent, f.written = float64(sent-m.sent)/sec, float64(b.Sink.Pings.Written-m.written)/sec
 	m.at, m.sent, m.written = now, sent, b.Sink.Pings.Written
+	// A ping that is held is stored when the city stops. A duplicate was answered before.
+	f.answered = b.Verdict(pingline.Accepted) + b.Verdict(pingline.Held) + b.Verdict(pingline.Redundant)
+	f.kept = float64(b.Verdict(pingline.Accepted)+b.Writer.Promoted+uint64(b.Writer.Holding)) / float64(max(f.answered, 1))
+	f.waiting, f.breaker = b.Sink.Pings.Queued, breakerNames[b.Shards[0].Breaker]
+	return f
 }
 
-// result is the demo's last line.
+// show draws the figures in place on a terminal, and prints a line elsewhere.
+func (m *meter) show() {
+	f, d := m.read(), m.demo
+	for _, note := range d.node.Notes() {
+		fmt.Fprintln(d.say, "  !", note)
+	}
+	if d.board == nil {
+		breaker := ""
+		if f.breaker != breakerNames[0] {
+			breaker = ", breaker " + f.breaker
+		}
+		fmt.Fprintf(d.say, "sent %s/s, answered %s, kept %.1f %%, waiting %s, written %s/s%s\n",
+			short(f.sent), short(float64(f.answered)), 100*f.kept, short(float64(f.waiting)), short(f.written), breaker)
+		return
+	}
+	rate := d.cmd.Rate
+	cells := []terminal.Cell{
+		{Name: "sent", Share: f.sent / rate, Color: terminal.Green, Text: fmt.Sprintf("%s pings/s, %s answered", short(f.sent), short(float64(f.answered)))},
+		{Name: "kept", Share: f.kept, Color: terminal.Yellow, Text: fmt.Sprintf("%.1f %% of them", 100*f.kept)},
+		{Name: "written", Share: f.written / rate, Color: terminal.Blue, Text: short(f.written) + " points/s"},
+		{Name: "waiting", Share: float64(f.waiting) / (10 * rate), Color: terminal.Red, Text: fmt.Sprintf("%s pings; InfluxDB %s", short(float64(f.waiting)), answers[f.breaker])},
+	}
+	elapsed := time.Since(m.began).Round(time.Second)
+	if d.cmd.For > 0 {
+		cells = append(cells, terminal.Cell{Name: "time", Share: elapsed.Seconds() / d.cmd.For.Seconds(), Text: fmt.Sprintf("%v of %v", min(elapsed, d.cmd.For), d.cmd.For)})
+	} else {
+		cells = append(cells, terminal.Cell{Name: "time", Share: -1, Text: fmt.Sprintf("%v; Ctrl-C stops the city and audits what was stored", elapsed)})
+	}
+	_ = d.board.Draw(cells) // a terminal that is gone does not stop the city
+}
+
+// answers say what a breaker means.
+var answers = map[string]string{"closed": "takes all", "half-open": "is tried again", "open": "takes nothing"}
+
+// short writes a number with its thousands apart, and large ones in millions.
+func short(v float64) string {
+	if v >= 1e6 {
+		return unit.Comma(math.Round(v/1e5)/10) + " M"
+	}
+	return unit.Comma(math.Round(v))
+}
+
+// result is what the audit found, the demo's last line.
 type result struct {
 	audit.Report
 	Gaps map[string]int64 `json:"conservation_gap"`
@@ -255,6 +308,36 @@ func (d *demo) audit(ctx context.Context) (*result, error) {
 	b := d.node.Books()
 	report.Written = b.Sink.Pings.Written
 	return &result{Report: report, Gaps: b.Gaps()}, nil
+}
+
+// print writes the result as a sentence, or as one JSON object.
+func (r *result) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(r)
+	}
+	_, err := fmt.Fprintln(w, r.verdict())
+	return err
+}
+
+// verdict says in a sentence what became of the pings.
+func (r *result) verdict() string {
+	n := func(v uint64) string { return unit.Comma(float64(v)) }
+	answered := r.Accepted + r.Held + r.Redundant + r.Duplicate
+	s := fmt.Sprintf("%s answered, %s stored (%.1f %%), %s lost, ", n(answered), n(r.Stored), 100*float64(r.Stored)/float64(max(answered, 1)), n(r.Lost))
+	for _, of := range []struct {
+		count uint64
+		text  string
+	}{{r.Shed + r.Rejected, "refused"}, {r.Unanswered, "without an answer"}, {r.Wrong, "stored otherwise than sent"}, {r.Foreign, "stored and never sent"}} {
+		if of.count > 0 {
+			s += n(of.count) + " " + of.text + ", "
+		}
+	}
+	if r.OutOfBound > 0 {
+		return s + n(r.OutOfBound) + " beyond their bound"
+	}
+	return s + "none beyond its bound"
 }
 
 // Err tells whether the run kept its promises.
