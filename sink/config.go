@@ -8,6 +8,7 @@ import (
 	"pingline"
 	"pingline/partition"
 	"pingline/queue"
+	"pingline/sink/batch"
 	"pingline/sink/route"
 	"pingline/sink/store"
 	"reflect"
@@ -65,6 +66,10 @@ type Config struct {
 	ObserveWrite     func(shard string, seconds float64)
 	ObserveFreshness func(shard, lane string, seconds float64)
 }
+
+// MaxMemory returns about how many bytes a sink takes at most whose BatchMemory is
+// batches.
+func MaxMemory(batches int) int64 { return batch.MostTimes*int64(batches) + route.CacheBytes }
 
 // complete sets what is not set, and returns an error if something is wrong.
 func (c *Config) complete() error {

@@ -95,7 +95,7 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 	n = to.breaker.Most(len(rows))
 	lines := b.Pick(rows[:n])
 	l.home.account(b, false)
-	copies := int64(2 * len(lines)) // a copy for the client library, and a compressed one
+	copies := int64(batch.CopiesWritten * len(lines))
 	to.memory.Add(copies)
 	defer to.memory.Add(-copies)
 	begun := time.Now()

@@ -117,8 +117,9 @@ func (s *Sink) reconcile(total int, gap uint64) uint64 {
 }
 
 // Memory returns how many bytes are taken by batches, in flight or being filled,
-// and by the cache of routes. The batches take about Config.BatchMemory, three times
-// that while all of it is being written; the cache takes route.CacheBytes at most.
+// and by the cache of routes. Rows take about Config.BatchMemory, the batches
+// batch.MostTimes that while all of it is being written; the cache takes
+// route.CacheBytes at most.
 func (s *Sink) Memory() int64 {
 	sum := int64(s.routes.Size())
 	for _, sh := range s.shards {

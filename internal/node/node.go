@@ -122,7 +122,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.parts = ops.Parts{
 		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup,
-		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: 3*sinkMemory + 1<<20, RollupMost: rollupMemory(),
+		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: sink.MaxMemory(sinkMemory), RollupMost: rollupMemory(),
 		DeadLetters: cfg.DeadLettersMax,
 	}
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}

@@ -40,6 +40,16 @@ type Encoded struct {
 	Counted int // bytes in the account of its lane's shard
 }
 
+const (
+	// CopiesWritten is how many copies of its rows a write makes: one for the client library,
+	// and a compressed one.
+	CopiesWritten = 2
+
+	// MostTimes is how many times the bytes of its rows a full batch takes while it is
+	// written: they, the log's bytes of each, the numbers that go with it, and the copies.
+	MostTimes = 4
+)
+
 // Size returns how many bytes b takes.
 func (b *Encoded) Size() int {
 	const word = 8
