@@ -59,7 +59,17 @@ func (w *wire) say(format string, args ...any) {
 // hear reads one answer, and fails the test if there is none.
 func (w *wire) hear() answer {
 	w.t.Helper()
-	resp, err := http.ReadResponse(w.r, nil)
+	return w.hearTo(false)
+}
+
+// hearTo is hear, of an answer to HEAD or another.
+func (w *wire) hearTo(head bool) answer {
+	w.t.Helper()
+	req := &http.Request{Method: http.MethodGet}
+	if head {
+		req.Method = http.MethodHead
+	}
+	resp, err := http.ReadResponse(w.r, req)
 	if err != nil {
 		w.t.Fatalf("hear: %v", err)
 	}

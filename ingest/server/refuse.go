@@ -11,6 +11,12 @@ import (
 	"pingline/ingest/server/conns"
 )
 
+// unreadable answers a request that does not come as far as a route.
+func (s *Server) unreadable(c *fiber.Ctx, err error) error {
+	s.dates.set(c, time.Now())
+	return s.refuse(c, err)
+}
+
 // refuse turns an error into its status and a body that says why.
 func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	status := fiber.StatusInternalServerError
@@ -42,6 +48,7 @@ func (s *Server) observe(c *fiber.Ctx) error {
 		err = s.refuse(c, err)
 	}
 	s.finish(c)
+	s.dates.set(c, time.Now())
 	if s.cfg.ObserveRequest != nil {
 		s.cfg.ObserveRequest(c.Route().Path, c.Response().StatusCode(), time.Since(began))
 	}

@@ -80,6 +80,7 @@ type Server struct {
 	inflates chan struct{} // held while inflating: bounds what that takes
 	reads    *reads
 	senders  senders
+	dates    dates
 	budget   budget // bytes of requests
 	reserve  budget // bytes of requests in need
 
@@ -173,7 +174,7 @@ func New(cfg Config) (*Server, error) {
 		ReadBufferSize:        framing.HeadBytes,
 		DisableStartupMessage: true,
 		DisableDefaultDate:    true,
-		ErrorHandler:          s.refuse,
+		ErrorHandler:          s.unreadable,
 		// A request comes before its body, so that it can be refused, or its body
 		// limited. Forms would be read whole, into files if they are large.
 		StreamRequestBody:            true,

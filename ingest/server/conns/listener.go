@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync/atomic"
 	"syscall"
@@ -103,8 +104,8 @@ func (l *Listener) refuse(c net.Conn) {
 		defer func() { <-l.telling }()
 		const text = `{"error":"too many connections: not stored, send again"}`
 		_ = c.SetDeadline(time.Now().Add(lingerFor))
-		if _, err := fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-			l.retryAfter(), len(text), text); err == nil {
+		if _, err := fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nConnection: close\r\nRetry-After: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			time.Now().UTC().Format(http.TimeFormat), l.retryAfter(), len(text), text); err == nil {
 			linger(c)
 		}
 		_ = c.Close()
