@@ -86,7 +86,7 @@ type serveConfig struct {
 	MaxPings      int           `group:"Requests" default:"20000" help:"Pings in a request."`
 	MaxInProgress unit.Bytes    `group:"Requests" default:"256MiB" help:"Requests in work at once; beyond it they get 503. At most a quarter of the memory limit. A client that is not in --trusted-proxies may have a quarter of it, more while half is free."`
 
-	MaxConnections int       `group:"Clients" default:"10000" help:"Connections at once; beyond it one that waits for its client is closed for each that comes. At most what files may be open allow, and what an eighth of the memory limit holds, at 48 KiB each."`
+	MaxConnections int       `group:"Clients" default:"10000" help:"Connections at once; beyond it one that waits for its client is closed for each that comes. At most what files may be open allow, and what an eighth of the memory limit holds, at 80 KiB each."`
 	RiderRate      float64   `group:"Clients" default:"10" help:"Pings a second of one rider; beyond it they are shed, or get 429. 0: no limit."`
 	RiderBurst     float64   `group:"Clients" default:"10000" help:"Pings of one rider that may come at once, after an outage."`
 	ClientRate     float64   `group:"Clients" default:"0" help:"Pings a second of one client address, a minute's worth at once; beyond it 429. 0: no limit."`

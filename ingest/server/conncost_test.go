@@ -19,16 +19,18 @@ func TestConnectionsTakeNoMoreThanTheySay(t *testing.T) {
 	}{
 		{"silent", "", 0},
 		{"within a line", "GET /hea", 0},
-		{"within a long line", "GET /healthz?" + strings.Repeat("x", 8000), 0},
+		{"within a long line", "GET /healthz?" + strings.Repeat("x", 16000), 0},
 		{"between requests", healthy, 1},
-		{"behind a long target", "POST /v1/pings?" + strings.Repeat("x", 8000) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
-		{"behind a long path", "POST /v1/pings" + strings.Repeat("/x", 4000) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
+		{"behind a long target", "POST /v1/pings?" + strings.Repeat("x", 16000) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
+		{"behind a long path", "POST /v1/pings" + strings.Repeat("/x", 8000) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
 		{"behind many parameters", "POST /v1/pings?" + strings.Repeat("abcdefgh=ijkl&", framing.MaxFields-1) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
 		{"behind many fields", post + fields + "\r\n", 1},
-		{"behind one long field", post + "Cookie: " + strings.Repeat("a=b; ", 1550) + "\r\n\r\n", 1},
-		{"behind many fields, within a line", post + fields + "\r\n" + post + strings.Repeat("y", 7000), 1},
+		{"behind many long fields", post + strings.Repeat("abcdefgh: "+strings.Repeat("i", 153)+"\r\n", 98) + "\r\n", 1},
+		{"behind many long parameters", "POST /v1/pings?" + strings.Repeat("abcdefgh="+strings.Repeat("i", 152)+"&", framing.MaxFields-1) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]", 1},
+		{"behind one long field", post + "Cookie: " + strings.Repeat("a=b; ", 3240) + "\r\n\r\n", 1},
+		{"behind many fields, within a line", post + fields + "\r\n" + post + strings.Repeat("y", 15000), 1},
 		{"within a body", post + "Content-Length: 8000\r\n\r\n" + strings.Repeat(" ", 7999), 0},
-		{"behind a malformed one", post + "Content-Length: 2\r\n\r\n[]" + strings.Repeat("x", 8000), 1},
+		{"behind a malformed one", post + "Content-Length: 2\r\n\r\n[]" + strings.Repeat("x", 16000), 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const n = 300

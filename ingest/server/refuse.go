@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -9,11 +10,18 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/server/conns"
+	"pingline/ingest/server/framing"
 )
 
 // unreadable answers a request that does not come as far as a route.
 func (s *Server) unreadable(c *fiber.Ctx, err error) error {
 	s.dates.set(c, time.Now())
+	if errors.Is(err, fiber.ErrRequestHeaderFieldsTooLarge) {
+		if own, ok := c.Context().Conn().(*conns.Conn); ok {
+			own.LeaveUnread()
+		}
+		err = fiber.NewError(fiber.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the head of the request is larger than %d bytes: its Cookie, Authorization or target is too long", framing.HeadBytes))
+	}
 	return s.refuse(c, err)
 }
 

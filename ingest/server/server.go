@@ -67,7 +67,7 @@ type Config struct {
 // ConnectionBytes is what a connection takes at most, besides its requests in work:
 // its goroutine, its buffers, and what fasthttp keeps of the longest head. One that
 // is between short requests takes a third.
-const ConnectionBytes = 48 << 10
+const ConnectionBytes = 80 << 10
 
 // Server answers HTTP. It is safe for concurrent use.
 type Server struct {

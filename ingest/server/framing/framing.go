@@ -63,8 +63,8 @@ const (
 var behind = [...]frameState{inBody: atRequest, inChunk: behindChunk}
 
 const (
-	HeadBytes = 8 << 10 // of a head: fasthttp has it in one buffer; a line of it has no more
-	MaxFields = 100     // header lines of a request, and parameters of its target
+	HeadBytes = 16 << 10 // of a head: fasthttp has it in one buffer; a line of it has no more
+	MaxFields = 100      // header lines of a request, and parameters of its target
 
 	maxChunkLine = 256 // bytes of a line about a chunk
 )

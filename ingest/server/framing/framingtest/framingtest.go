@@ -51,6 +51,7 @@ var Honest = []struct {
 	{"a trailer that is announced and does not come", Post + "Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n", []int{200}},
 	{"a long header", Post + "Authorization: Bearer " + strings.Repeat("x", 3500) + "\r\nContent-Length: 2\r\n\r\n[]", []int{200}},
 	{"long headers", Post + "Authorization: Bearer " + strings.Repeat("x", 5000) + "\r\nCookie: " + strings.Repeat("y", 2000) + "\r\nContent-Length: 2\r\n\r\n[]", []int{200}},
+	{"a long cookie of a proxy", Post + "Cookie: " + strings.Repeat("c", 16_000) + "\r\nContent-Length: 2\r\n\r\n[]" + Healthy, []int{200, 200}},
 	{"as many headers as there may be", Post + strings.Repeat("X: y\r\n", maxFields-2) + "Content-Length: 2\r\n\r\n[]", []int{200}},
 	{"as many parameters as there may be", "GET /healthz?" + strings.Repeat("a=1&", maxFields-1) + "a=1 HTTP/1.1\r\nHost: x\r\n\r\n", []int{200}},
 	{"a body that looks like requests", Post + fmt.Sprintf("Content-Length: %d\r\n\r\n", 2*len(Healthy)) + Healthy + Healthy + Healthy, []int{400, 200}},
