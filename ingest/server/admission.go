@@ -133,8 +133,8 @@ func (s *Server) charge(x *request, n int64) error {
 func (s *Server) receive(c *fiber.Ctx, x *request) error {
 	x.body = x.body[:0]
 	size, most := c.Request().Header.ContentLength(), s.cfg.MaxBody // -1: chunked
-	if size > most {
-		return &phone.Error{Kind: phone.ErrTooLarge, Text: fmt.Sprintf("body is larger than %d bytes: send it in parts", most)}
+	if err := s.announced(c); err != nil {
+		return err
 	}
 	if err := s.charge(x, requestBytes+x.memory()); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (s *Server) receive(c *fiber.Ctx, x *request) error {
 		case len(x.body) == size, err == io.EOF && size < 0:
 			return c.Request().CloseBodyStream() // all was read: the connection can go on
 		case len(x.body) > most:
-			return &phone.Error{Kind: phone.ErrTooLarge, Text: fmt.Sprintf("body is larger than %d bytes: send it in parts", most)}
+			return s.tooLarge()
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return fiber.NewError(fiber.StatusRequestTimeout, fmt.Sprintf("body came too slowly: at least %d bytes/s, or in parts", pace.rate))
 		case err != nil:
@@ -176,4 +176,8 @@ func (s *Server) receive(c *fiber.Ctx, x *request) error {
 			return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("body broke off: %v", err))
 		}
 	}
+}
+
+func (s *Server) tooLarge() error {
+	return &phone.Error{Kind: phone.ErrTooLarge, Text: fmt.Sprintf("body is larger than %d bytes: send it in parts", s.cfg.MaxBody)}
 }

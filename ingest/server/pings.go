@@ -53,7 +53,15 @@ func (s *Server) phone(p *phone.Protocol) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		c.Response().Header.SetCanonical(headerLevel, levelDigits[s.over.Level()])
 		x := s.request(c, p)
-		err := s.take(c, x)
+		var err error
+		body := expecting(c)
+		if body == nil {
+			err = s.take(c, x)
+		} else if err = s.expect(c, x); err == nil {
+			*body = true
+			s.put(x)
+			return nil
+		}
 		if errors.Is(err, ingest.ErrTooLarge) {
 			err = &phone.Error{Kind: phone.ErrTooLarge, Text: err.Error()}
 		}

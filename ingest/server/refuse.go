@@ -55,6 +55,9 @@ func (s *Server) observe(c *fiber.Ctx) error {
 	if err != nil { // answered here, so that the status is known
 		err = s.refuse(c, err)
 	}
+	if body := expecting(c); body != nil && *body {
+		return nil // the answer comes with the body
+	}
 	s.finish(c)
 	s.dates.set(c, time.Now())
 	if s.cfg.ObserveRequest != nil {

@@ -180,6 +180,7 @@ func New(cfg Config) (*Server, error) {
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
 	})
+	s.app.Server().ContinueHandler = s.mayContinue
 	s.app.Use(s.observe)
 	s.app.Get("/healthz", s.health)
 	s.app.Get("/readyz", s.ready)

@@ -33,15 +33,15 @@ import (
 func Body(dst []byte, encoding string, body []byte, most int, charge func(n int64) error) ([]byte, error) {
 	in := inflation{dst: dst[:0], most: most, charge: charge}
 	var err error
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
-	case "", "identity":
+	switch named(encoding) {
+	case asIs:
 		err = in.readAll(bytes.NewReader(body), uint64(len(body)))
-	case "gzip":
+	case asGzip:
 		err = in.gunzip(body)
-	case "zstd":
+	case asZstd:
 		err = in.unzstd(body)
 	default:
-		return in.dst, &phone.Error{Kind: phone.ErrEncoding, Text: fmt.Sprintf("content encoding %q is not identity, gzip or zstd", encoding)}
+		return in.dst, Check(encoding)
 	}
 	switch {
 	case err == nil:
@@ -50,6 +50,36 @@ func Body(dst []byte, encoding string, body []byte, most int, charge func(n int6
 		return in.dst[:0], err
 	}
 	return in.dst[:0], &phone.Error{Kind: phone.ErrMalformed, Text: fmt.Sprintf("inflate %s: %v", encoding, err)}
+}
+
+// Check returns an error wrapping phone.ErrEncoding if Body does not know an encoding.
+func Check(encoding string) error {
+	if named(encoding) == notKnown {
+		return &phone.Error{Kind: phone.ErrEncoding, Text: fmt.Sprintf("content encoding %q is not identity, gzip or zstd", encoding)}
+	}
+	return nil
+}
+
+type coding uint8
+
+const (
+	notKnown coding = iota
+	asIs
+	asGzip
+	asZstd
+)
+
+// named returns the coding that an encoding names, in any case.
+func named(encoding string) coding {
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "", "identity":
+		return asIs
+	case "gzip":
+		return asGzip
+	case "zstd":
+		return asZstd
+	}
+	return notKnown
 }
 
 // inflation is a body being inflated.
