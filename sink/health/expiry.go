@@ -89,6 +89,7 @@ func (x *Expiry) Skip(rows int) (all uint64, news bool) {
 	return x.unkept, news
 }
 
+// Skipped returns how many rows were counted and not kept.
 func (x *Expiry) Skipped() uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()

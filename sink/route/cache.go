@@ -59,8 +59,10 @@ type Slot struct {
 	Offset uint32
 }
 
+// CacheBytes is how many bytes a cache keeps at most: seconds of the log's head.
+const CacheBytes = 1 << 20
+
 const (
-	CacheBytes  = 1 << 20                    // kept at most: seconds of the log's head
 	routedBytes = 256                        // about, of a Routed without its slots, with its part of map and list
 	slotBytes   = int(unsafe.Sizeof(Slot{})) // of a slot
 )
