@@ -23,14 +23,15 @@ INFLUXD  := $(CACHE)/influxd
 INFLUXD2 := $(CACHE)/influxd2
 FLUX     := $(CACHE)/flux-pkg-config
 LINTER   := $(CACHE)/golangci-lint
+NODE     := .cache/openapi
 export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test race chaos soak lint fuzz bench build influxd influxd2 clean
+.PHONY: help demo test race chaos soak lint lint-api fuzz bench build influxd influxd2 clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build influxd ## A city, the ingester and a real InfluxDB, then an audit; ARGS="--for 20s --json"
 	@bin/pingline demo $(ARGS)
@@ -51,6 +52,10 @@ lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted; exit 1; }
 	$(GO) vet ./...
 	$(LINTER) run --allow-parallel-runners ./...
+
+lint-api: $(NODE)/installed ## docs/openapi.yaml, by the rules of tools/openapi/redocly.yaml; needs Node and npm
+	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+		$(NODE)/node_modules/.bin/redocly lint --config tools/openapi/redocly.yaml docs/openapi.yaml
 
 fuzz: ## Every fuzz target for FUZZTIME=10s
 	@set -ef; for pkg in $$($(GO) list ./...); do \
@@ -92,6 +97,13 @@ $(INFLUXD2): tools/influxd2/go.mod tools/influxd2/go.sum tools/influxd2/rustc
 $(LINTER): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,golangci-lint/v2)' \
 		-o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# The exact versions of package-lock.json; no script of a package is run.
+$(NODE)/installed: tools/openapi/package.json tools/openapi/package-lock.json
+	@command -v npm >/dev/null || { echo "this needs Node and npm, which are not installed" >&2; exit 1; }
+	mkdir -p $(NODE) && cp tools/openapi/package.json tools/openapi/package-lock.json $(NODE)/
+	cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 # The version of a module, without the v, from the go.mod of the rule at hand.
 version = $(shell sed -n 's|^.*/$(1) v\([0-9.]*\).*|\1|p' $<)

@@ -109,10 +109,10 @@ func TestDocumentsListThePingsKeys(t *testing.T) {
 		if n.Unit != "" {
 			unit, unitInTable = n.Unit+", ", ", "+n.Unit
 		}
-		if line := fmt.Sprintf("        %s: {type: number, nullable: true, description: %q}\n", n.Key, unit+n.Range); !strings.Contains(ping, line) {
+		if line := fmt.Sprintf("        %s: {type: number, format: float, nullable: true, description: %q}\n", n.Key, unit+n.Range); !strings.Contains(ping, line) {
 			t.Errorf("docs/openapi.yaml: a ping lacks %s", line)
 		}
-		if line := fmt.Sprintf("        %s: {type: number}\n", n.Key); !strings.Contains(answer, line) {
+		if line := fmt.Sprintf("        %s: {type: number, format: float}\n", n.Key); !strings.Contains(answer, line) {
 			t.Errorf("docs/openapi.yaml: a stored point lacks %s", line)
 		}
 		inTable := strings.NewReplacer("-", "−", "1e5", "10⁵", "1e6", "10⁶").Replace(n.Range)

@@ -139,3 +139,43 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 }
+
+// What generators make clients of has names: each operation and each body of JSON.
+// No name is one that JavaScript has already.
+func TestOpenAPINames(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromFile("../../docs/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Array", "Date", "Error", "Map", "Number", "Object", "Request", "Response", "Set", "String"} {
+		if doc.Components.Schemas[name] != nil {
+			t.Errorf("the schema %s has a name of JavaScript's own", name)
+		}
+	}
+	named := func(where string, content openapi3.Content) {
+		for mime, media := range content {
+			if strings.HasSuffix(mime, "json") && mime != "application/x-ndjson" && media.Schema.Ref == "" {
+				t.Errorf("%s: the schema of %s has no name", where, mime)
+			}
+		}
+	}
+	ids := map[string]bool{}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			where := method + " " + path
+			if op.OperationID == "" || ids[op.OperationID] {
+				t.Errorf("%s has the operationId %q", where, op.OperationID)
+			}
+			ids[op.OperationID] = true
+			if op.RequestBody != nil {
+				named(where, op.RequestBody.Value.Content)
+			}
+			for status, response := range op.Responses.Map() {
+				named(where+" "+status, response.Value.Content)
+			}
+		}
+	}
+	if ts := doc.Components.Schemas["Ping"].Value.Properties["ts"].Value; !ts.Type.Is("integer") || ts.Format != "int64" {
+		t.Errorf("ts is %v %s, which generators have no one type for", ts.Type, ts.Format)
+	}
+}
