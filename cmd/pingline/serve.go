@@ -7,8 +7,11 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"pingline/dedupe"
@@ -41,11 +44,34 @@ func (c *serveCmd) Run(p *program) error {
 		return usageError{err}
 	}
 	logger.Info("taking pings", "url", "http://"+n.Addr().String()+"/v1/pings", "ops", n.OpsURL(), "influx", c.Influx.Host, "memory_limit", memory, "version", version)
-	err = n.Run(p)
+	serving, stop := context.WithCancel(context.WithoutCancel(p))
+	defer stop()
+	defer context.AfterFunc(p, func() {
+		defer stop()
+		c.leave(n, logger)
+	})()
+	err = n.Run(serving)
 	if err == nil {
 		logger.Info("stopped", "queued", n.Queued())
 	}
 	return err
+}
+
+// leave waits for the delay before n is stopped, or until a second signal comes. The one
+// after that ends the process at once.
+func (c *serveConfig) leave(n *node.Node, logger *slog.Logger) {
+	if c.ShutdownDelay == 0 {
+		return
+	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	n.Leave()
+	logger.Info("told to stop: no longer ready, and still taking pings", "for", c.ShutdownDelay.String())
+	select {
+	case <-again:
+	case <-time.After(c.ShutdownDelay):
+	}
 }
 
 func (c *serveConfig) logger(p *program) *slog.Logger {
@@ -93,6 +119,10 @@ type serveConfig struct {
 	NewRidersRate  float64   `group:"Clients" default:"1000" help:"New riders' devices a second of one client address, two minutes' worth at once; beyond it their pings are shed, or get 429. 0: no limit."`
 	ReadRate       float64   `group:"Clients" default:"100" help:"Reads a second of one client address, ten seconds' worth at once; beyond it 429. A thousand points or cells count as one read more. 0: no limit."`
 	TrustedProxies []network `group:"Clients" placeholder:"CIDR" help:"Addresses whose X-Forwarded-For says who the client is. One that sends none is itself the client, and has no share of its own."`
+	CorsOrigins    []string  `group:"Clients" placeholder:"ORIGIN" help:"Origins of pages in browsers that may send and read, such as https://app.example.org; *: all. Without it none may."`
+
+	IdleTimeout   time.Duration `group:"Clients" default:"2m" help:"How long a connection may wait for its next request. Behind a load balancer it is to be longer than its own, often 60 s or 600 s."`
+	ShutdownDelay time.Duration `group:"Node" default:"0s" help:"How long, told to stop, pings are still taken while /readyz answers 503, so that a load balancer sees it first. A second signal ends it."`
 
 	ShedHold time.Duration `group:"Clients" default:"30s" help:"How long there must be room before a level of shedding is left."`
 
@@ -169,6 +199,12 @@ func (c *serveConfig) Validate() error {
 			return fmt.Errorf("--%s: %v is not above 0", f.flag, f.v)
 		}
 	}
+	if c.IdleTimeout < time.Millisecond || c.IdleTimeout > 24*time.Hour {
+		return fmt.Errorf("--idle-timeout: %v is not in [1ms, 24h]", c.IdleTimeout)
+	}
+	if c.ShutdownDelay < 0 || c.ShutdownDelay > time.Hour {
+		return fmt.Errorf("--shutdown-delay: %v is not in [0s, 1h]", c.ShutdownDelay)
+	}
 	if c.QueueLease < time.Second || c.QueueLease > time.Hour {
 		return fmt.Errorf("--queue-lease: %v is not in [1s, 1h]", c.QueueLease)
 	}
@@ -197,7 +233,7 @@ func (c *serveConfig) config() node.Config {
 		MaxAge: c.MaxAge, MaxAhead: c.MaxAhead, MaxBody: int64(c.MaxBody), MaxInflated: int64(c.MaxInflated), MaxPings: c.MaxPings,
 		MaxInProgress: int64(c.MaxInProgress), MaxConnections: c.MaxConnections,
 		RiderRate: c.RiderRate, RiderBurst: c.RiderBurst, ClientRate: c.ClientRate, NewRidersRate: c.NewRidersRate,
-		ReadRate: c.ReadRate, TrustedProxies: prefixes(c.TrustedProxies), ShedHold: c.ShedHold,
+		ReadRate: c.ReadRate, TrustedProxies: prefixes(c.TrustedProxies), CORSOrigins: c.CorsOrigins, IdleTimeout: c.IdleTimeout, ShedHold: c.ShedHold,
 
 		BatchLines: c.BatchLines, BatchBytes: int64(c.BatchBytes), BatchWait: c.BatchWait, DeadLettersMax: int64(c.DeadletterMaxBytes),
 

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -54,6 +55,8 @@ type Config struct {
 	ReadRate       float64        // reads/s of one client, ten seconds' worth at once; 0: no limit
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
 
+	CORSOrigins []string // of pages in browsers that may send and read; "*" is all
+
 	pace       minRate // of bodies; the zero one means slowestPhone
 	taker      minRate // of answers; the zero one means slowestReader
 	clientNeed float64 // requests/s of a client in need; 0 means clientNeedRate
@@ -77,6 +80,7 @@ type Server struct {
 	over     *ingest.Overload
 	pool     sync.Pool     // of *request that were in use for little
 	large    sync.Pool     // of *request that were not
+	leaves   atomic.Bool   // Leave was called
 	inflates chan struct{} // held while inflating: bounds what that takes
 	reads    *reads
 	senders  senders
@@ -182,6 +186,9 @@ func New(cfg Config) (*Server, error) {
 	})
 	s.app.Server().ContinueHandler = s.mayContinue
 	s.app.Use(s.observe)
+	if len(cfg.CORSOrigins) > 0 {
+		s.app.Use(s.cors)
+	}
 	s.app.Get("/healthz", s.health)
 	s.app.Get("/readyz", s.ready)
 	if err := s.phoneRoutes(append(s.reads.routes(s.app), "/healthz", "/readyz")); err != nil {
@@ -193,6 +200,18 @@ func New(cfg Config) (*Server, error) {
 
 // Addr returns the address the server listens on.
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+
+// Leave has /readyz refuse, so that a load balancer sends its clients elsewhere. All
+// else goes on.
+func (s *Server) Leave() { s.leaves.Store(true) }
+
+// unready returns why no pings should be sent here, or "".
+func (s *Server) unready() string {
+	if s.leaves.Load() {
+		return "about to stop"
+	}
+	return s.cfg.Writer.Unready()
+}
 
 // Run serves until ctx is cancelled, then refuses new requests, waits up to
 // Grace for those in flight, and returns nil. Any other return is a failure.
@@ -250,7 +269,7 @@ func (s *Server) ready(c *fiber.Ctx) error {
 		notes = append(notes, s.cfg.Notes()...)
 	}
 	state := fiber.Map{"ready": true, "level": s.over.Level(), "notes": notes}
-	if reason := s.cfg.Writer.Unready(); reason != "" {
+	if reason := s.unready(); reason != "" {
 		state["ready"], state["reason"] = false, reason
 		c.Status(fiber.StatusServiceUnavailable)
 		c.Set(fiber.HeaderRetryAfter, retryAfter())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,9 @@ type Config struct {
 	NewRidersRate  float64 // tracks/s
 	ReadRate       float64 // reads/s
 	TrustedProxies []netip.Prefix
+	CORSOrigins    []string // of pages in browsers that may send and read: https://host, or *
+
+	IdleTimeout time.Duration // between the requests of a connection
 
 	ShedHold time.Duration // how long there must be room before a level is left
 
@@ -78,7 +82,7 @@ func DefaultConfig() Config {
 		PartitionBy: partition.ByCellAndRider, HotCellRate: 1000, HandOver: 10 * time.Minute,
 		CellRes: 5, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Filter: dedupe.DefaultConfig(),
 		MaxAge: 720 * time.Hour, MaxAhead: 2 * time.Minute, MaxBody: 4 << 20, MaxInflated: 16 << 20, MaxPings: 20_000, MaxInProgress: 256 << 20,
-		MaxConnections: 10_000, RiderRate: 10, RiderBurst: 10_000, NewRidersRate: 1000, ReadRate: 100, ShedHold: 30 * time.Second,
+		MaxConnections: 10_000, RiderRate: 10, RiderBurst: 10_000, NewRidersRate: 1000, ReadRate: 100, IdleTimeout: 2 * time.Minute, ShedHold: 30 * time.Second,
 		BatchLines: 5000, BatchBytes: 4 << 20, BatchWait: time.Second, DeadLettersMax: 1 << 30,
 		Rollup: []int{8, 6, 4}, RollupWindows: []time.Duration{10 * time.Second, time.Minute}, RollupLateness: 2 * time.Minute,
 	}
@@ -105,6 +109,11 @@ func (c *Config) Check() error {
 	}
 	if c.HandOver < 0 {
 		return fmt.Errorf("--shard-handover: %v is below 0", c.HandOver)
+	}
+	for _, origin := range c.CORSOrigins {
+		if u, err := url.Parse(origin); origin != "*" && origin != "null" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin) {
+			return fmt.Errorf("--cors-origins: %q is neither an origin such as https://app.example.org nor *", origin)
+		}
 	}
 	names, kinds := map[string]bool{"a": len(c.Shards) == 0}, map[string]bool{}
 	for _, s := range c.Shards {

@@ -194,10 +194,15 @@ func (n *Node) openServer() (*server.Server, error) {
 		NewRidersRate:  c.NewRidersRate,
 		ReadRate:       c.ReadRate,
 		TrustedProxies: c.TrustedProxies,
+		CORSOrigins:    c.CORSOrigins,
+		IdleTimeout:    c.IdleTimeout,
 		Notes:          n.Notes,
 		ObserveRequest: n.metrics.ObserveRequest,
 	})
 }
+
+// Leave has /readyz say that n is about to stop. All else goes on until Run is told.
+func (n *Node) Leave() { n.server.Leave() }
 
 // Run serves until ctx is cancelled or a part fails, then stops the parts in
 // the order a ping passes them, so that each has taken in all that the one
