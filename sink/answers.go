@@ -1,0 +1,91 @@
+package sink
+
+import (
+	"fmt"
+	"math"
+	"pingline/sink/deadletter"
+	"pingline/sink/health"
+	"pingline/sink/route"
+	"slices"
+	"time"
+)
+
+// Notes returns a sentence for each trouble that an operator must know of.
+func (s *Sink) Notes() []string {
+	notes := s.gone.Sentences()
+	stats := s.Stats()
+	for i, sh := range s.shards {
+		note := sh.health.Note(stats[i].Queued)
+		if note != "" && stats[i].HandedOver {
+			note += "; others stand in for it"
+		}
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
+	for i, sh := range s.shards {
+		if n := stats[i].Unkept; n > 0 {
+			notes = append(notes, fmt.Sprintf("shard %s: %d rows older than it keeps were counted, but not kept as dead letters: such rows have their half of --deadletter-max-bytes", sh.Name, n))
+		}
+		if note := asideNote(sh.Name, stats[i].DeadLetters[reasonAside]); note != "" {
+			notes = append(notes, note)
+		}
+		for _, l := range s.lanesOf(i) {
+			if note := l.halt.Note(); note != "" {
+				notes = append(notes, note)
+			}
+		}
+	}
+	return notes
+}
+
+// lanesOf returns the lanes of shard i, that of the hole being filled included.
+func (s *Sink) lanesOf(i int) []*lane {
+	list := slices.Clone(s.lanes[i*int(route.LaneKinds) : (i+1)*int(route.LaneKinds)])
+	hs := &s.shards[i].holes
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.active != nil {
+		list = append(list, hs.active)
+	}
+	return list
+}
+
+// GoneBefore returns the time, ms, before which points may be in shards that are
+// gone and not read; 0 if there are none.
+func (s *Sink) GoneBefore() int64 { return s.gone.Before() }
+
+// DeadLetters returns those of all shards.
+func (s *Sink) DeadLetters() *deadletter.Dir { return s.dead }
+
+// Written returns the number of the first commit of which some ping may not be
+// stored yet, or a dead letter: those before it are passed by all lanes. It never
+// goes back.
+func (s *Sink) Written() uint64 {
+	next := uint64(math.MaxUint64)
+	for _, l := range s.lanes {
+		if l.kind != route.Own {
+			next = min(next, l.position())
+		}
+	}
+	// Holes are asked for behind the lanes: one that a lane leaves by then is
+	// among them.
+	for _, sh := range s.shards {
+		next = min(next, sh.holes.lowest())
+	}
+	return next
+}
+
+// Kept returns how long pings are kept where they go to, those without an event
+// and those with one: of several shards the least. 0 is for ever, or not known.
+func (s *Sink) Kept() (pings, events time.Duration) {
+	return s.kept(route.Location), s.kept(route.Event)
+}
+
+func (s *Sink) kept(route int) (keep time.Duration) {
+	from, to := s.router.Goals(route)
+	for _, sh := range s.shards[from:to] {
+		keep = health.Least(keep, sh.expiry.Keeps())
+	}
+	return keep
+}
