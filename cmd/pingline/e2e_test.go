@@ -349,7 +349,7 @@ func TestStartsWithoutInflux(t *testing.T) {
 	if status, body := p.readyz(); status != http.StatusOK {
 		t.Errorf("readyz without InfluxDB: %d %s", status, body)
 	}
-	if n, err := p.metric(`pingline_queue_pings_total`); err != nil || n != 1 {
+	if n, err := p.metric(`pingline_queued_pings`); err != nil || n != 1 {
 		t.Errorf("%v pings are queued (%v), want 1", n, err)
 	}
 }

@@ -33,7 +33,7 @@ func sendOfAllSorts(t *testing.T, c *client, url string) {
 		straight = append(straight, east(second, 0))
 	}
 	invalid := east(3, 0)
-	invalid.Rider = "r 1"
+	invalid.Rider = ".."
 	for _, request := range []struct {
 		pings []pingline.Ping
 		want  string
@@ -85,7 +85,7 @@ func TestMetricsAddUp(t *testing.T) {
 		`pingline_reloads_total`:               0,
 
 		`pingline_rejected_total{reason="rider_id"}`:                     1,
-		`pingline_queue_pings_total`:                                     4,
+		`pingline_queued_pings`:                                     4,
 		`pingline_written_total{shard="a"}`:                              0,
 		`pingline_commit_pings_count`:                                    4,
 		`pingline_commit_pings_sum`:                                      10 + 4 + 1 + 1 + 0,
@@ -93,13 +93,13 @@ func TestMetricsAddUp(t *testing.T) {
 	})
 	p.kill()
 	p = serve(t, dir, "http://127.0.0.1:1", "--rollup=off")
-	check(map[string]float64{`pingline_holding`: 1, `pingline_queue_pings_total`: 4, `pingline_filter_riders`: 1})
+	check(map[string]float64{`pingline_holding`: 1, `pingline_queued_pings`: 4, `pingline_filter_riders`: 1})
 	(&client{t: t, ledger: audit.NewLedger()}).send(p.url, []pingline.Ping{east(12, 0)})
 	check(map[string]float64{
 		`pingline_holding`:                     1,
 		`pingline_held_total{fate="promoted"}`: 1, // held by the process before
 		`pingline_pings_total{verdict="held"}`: 1,
-		`pingline_queue_pings_total`:           5,
+		`pingline_queued_pings`:           5,
 	})
 }
 

@@ -259,7 +259,7 @@ func (p *process) settled() {
 		lines, lerr := gap("lines")
 		return err == nil && lerr == nil && len(behind) >= 4 && slices.Max(behind) == 0 && lines == 0
 	})
-	if n, err := p.metric("pingline_queue_pings_total"); err != nil || n != 0 {
+	if n, err := p.metric("pingline_queued_pings"); err != nil || n != 0 {
 		p.t.Errorf("%v pings are queued (%v), though every lane is at the end", n, err)
 	}
 	for _, equation := range []string{"verdicts", "held", "stored"} {

@@ -67,10 +67,15 @@ func (m *Metrics) ObserveFreshness(shard, lane string, seconds float64) {
 
 // Handler serves the numbers of a node in Prometheus' format.
 func (m *Metrics) Handler(p *Parts) http.Handler {
+	return promhttp.HandlerFor(m.registry(func() *snapshot { return p.snapshot(m) }), promhttp.HandlerOpts{})
+}
+
+// registry has all that Prometheus is told.
+func (m *Metrics) registry(s func() *snapshot) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.commit, m.commitPings, m.request, m.write, m.freshness, newCollector(func() *snapshot { return p.snapshot(m) }),
+	r.MustRegister(m.commit, m.commitPings, m.request, m.write, m.freshness, newCollector(s),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	return r
 }
 
 // collector reads the numbers of all parts when asked.

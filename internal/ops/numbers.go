@@ -132,7 +132,7 @@ var numbers = []number{
 		read: func(s *snapshot, tell tell) { tell(float64(s.logBytes)) }},
 	{metric: "queue_full_seconds", kind: gauge, unit: "s", help: "Time until the log is full at this rate; infinite if it will not be.",
 		read: func(s *snapshot, tell tell) { tell(s.full) }},
-	{metric: "queue_pings_total", kind: gauge, unit: "pings", help: "Pings in the log that wait for the store, now, exactly.",
+	{metric: "queued_pings", kind: gauge, unit: "pings", help: "Pings in the log that wait for the store, now, exactly.",
 		point: nodePoint, field: "queued",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Sink.Pings.Queued)) }},
 	{metric: "queue_pings", labels: laneLabels, kind: gauge, unit: "pings", help: "Pings (lane own: lines) in the log that wait for the store. An estimate by lane; the sum is exact.",

@@ -1,0 +1,51 @@
+package ops
+
+import (
+	"math"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"pingline/ingest/server"
+	"pingline/rollup"
+	"pingline/sink"
+)
+
+// Every number that Prometheus is told has a name and a help as its checker
+// (promtool check metrics) wants them.
+func TestMetricsPassPrometheusLint(t *testing.T) {
+	m := NewMetrics()
+	m.ObserveCommit(time.Millisecond, 3)
+	m.ObserveRequest("/v1/pings", 200, time.Millisecond)
+	m.ObserveWrite("a", 0.1)
+	m.ObserveFreshness("a", "live", 1)
+	s := &snapshot{
+		Books: Books{
+			Server: server.Stats{Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}},
+			Shards: []sink.Stats{{Shard: "a", DeadLetters: map[string]uint64{"expired": 1}, Lanes: []sink.LaneStats{{Lane: "live"}}}},
+			Uptime: time.Second,
+		},
+		rollup:   &rollup.Stats{Stages: []rollup.Stage{{Res: 8, Window: time.Second}}},
+		accounts: []account{{name: "log"}},
+		full:     math.Inf(1),
+	}
+	answer := httptest.NewRecorder()
+	promhttp.HandlerFor(m.registry(func() *snapshot { return s }), promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	text := answer.Body.String()
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatalf("%v in:\n%s", err, text)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	for i := range numbers {
+		if n := &numbers[i]; n.metric != "" && !strings.Contains(text, "\n# TYPE pingline_"+n.metric+" ") {
+			t.Errorf("pingline_%s is not there, so it is not checked", n.metric)
+		}
+	}
+}
