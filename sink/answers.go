@@ -15,7 +15,7 @@ func (s *Sink) Notes() []string {
 	notes := s.gone.Sentences()
 	stats := s.Stats()
 	for i, sh := range s.shards {
-		note := sh.health.Note(stats[i].Queued)
+		note := sh.health.Note(stats[i].waits())
 		if note != "" && stats[i].HandedOver {
 			note += "; others stand in for it"
 		}

@@ -1,9 +1,12 @@
 package sink
 
 import (
+	"fmt"
+	"time"
+
 	"pingline/sink/health"
 	"pingline/sink/limit"
-	"time"
+	"pingline/sink/route"
 )
 
 // Breaker states, as Stats has them.
@@ -68,6 +71,25 @@ type LaneStats struct {
 	Queued uint64
 	Oldest time.Duration // how long the oldest commit it has not passed has waited; 0 if none is known
 	Behind uint64        // how many commits that are
+}
+
+// waits says in words what waits for a shard: pings, or lines of our own.
+func (s *Stats) waits() string {
+	var pings, own uint64
+	for i := range s.Lanes {
+		if l := &s.Lanes[i]; l.Lane == route.Own.String() {
+			own += l.Queued
+		} else {
+			pings += l.Queued
+		}
+	}
+	switch {
+	case own == 0:
+		return fmt.Sprintf("%d pings wait", pings)
+	case pings == 0:
+		return fmt.Sprintf("no ping waits, but %d lines of our own", own)
+	}
+	return fmt.Sprintf("%d pings wait, and %d lines of our own", pings, own)
 }
 
 // DeadLettered returns the number of dead letters for all reasons.

@@ -52,7 +52,8 @@ func (c *serveCmd) Run(p *program) error {
 	})()
 	err = n.Run(serving)
 	if err == nil {
-		logger.Info("stopped", "queued", n.Queued())
+		pings, lines := n.Queued()
+		logger.Info("stopped", "queued_pings", pings, "queued_own_lines", lines)
 	}
 	return err
 }

@@ -272,11 +272,16 @@ func (n *Node) drained(ctx context.Context) error {
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for n.cfg.Drain > 0 && n.Queued() > 0 {
+	waiting := func() uint64 {
+		pings, lines := n.Queued()
+		return pings + lines
+	}
+	for n.cfg.Drain > 0 && waiting() > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d pings were not written within %v", n.Queued(), n.cfg.Drain)
+			pings, lines := n.Queued()
+			return fmt.Errorf("%d pings and %d lines of our own were not written within %v", pings, lines, n.cfg.Drain)
 		}
 	}
 	return nil
@@ -305,10 +310,11 @@ func (n *Node) close() error {
 	return n.log.Close()
 }
 
-// Queued is how many stored pings and lines of our own have not yet reached InfluxDB.
-func (n *Node) Queued() uint64 {
+// Queued is how many stored pings, and how many lines of our own, have not yet
+// reached InfluxDB.
+func (n *Node) Queued() (pings, lines uint64) {
 	a := n.sink.Account()
-	return a.Pings.Queued + a.Lines.Queued
+	return a.Pings.Queued, a.Lines.Queued
 }
 
 // Notes tell what an operator must know.

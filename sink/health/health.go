@@ -166,15 +166,16 @@ func (s *Health) Probed(taken bool) {
 // noteAfter is how long a store may be in trouble before an operator must know.
 const noteAfter = 10 * time.Second
 
-// Note returns a sentence on the shard's trouble, "" if there is none.
-func (s *Health) Note(waiting uint64) string {
+// Note returns a sentence on the shard's trouble, and on what waits for it; "" if
+// there is none.
+func (s *Health) Note(waits string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lasted := time.Since(s.troubled)
 	if s.problem == nil || s.kind == store.Retry && lasted < noteAfter {
 		return ""
 	}
-	return fmt.Sprintf("shard %s: nothing written for %v, %d pings wait: %v", s.name, lasted.Round(time.Second), waiting, s.problem) + advised(s.advice)
+	return fmt.Sprintf("shard %s: nothing written for %v, %s: %v", s.name, lasted.Round(time.Second), waits, s.problem) + advised(s.advice)
 }
 
 // Trouble returns why the last attempt failed, nil if it did not, and what of that
