@@ -35,6 +35,12 @@ type Shards struct {
 	weighs bool     // weights differ
 }
 
+// The weights that a shard can have.
+const (
+	MinWeight = 1e-3
+	MaxWeight = 1e3
+)
+
 // NewShards returns the set of the given shards, or an error unless there is at
 // least one, their names are valid and distinct and their weights in range.
 func NewShards(list ...Shard) (*Shards, error) {
@@ -52,8 +58,8 @@ func NewShards(list ...Shard) (*Shards, error) {
 		}
 		seen[sh.Name] = true
 		sh.Weight = cmp.Or(sh.Weight, 1)
-		if !(sh.Weight >= 1e-3 && sh.Weight <= 1e3) {
-			return nil, fmt.Errorf("partition: shard %q: weight %v not in [0.001, 1000]", sh.Name, sh.Weight)
+		if !(sh.Weight >= MinWeight && sh.Weight <= MaxWeight) {
+			return nil, fmt.Errorf("partition: shard %q: weight %v not in [%v, %v]", sh.Name, sh.Weight, MinWeight, MaxWeight)
 		}
 		s.list = append(s.list, sh)
 		s.seeds = append(s.seeds, hashName(sh.Name))

@@ -33,6 +33,12 @@ type Config struct {
 	unowned bool // for tests of a log that several processes have at once
 }
 
+// CheckURL returns an error unless a Config may have that URL.
+func CheckURL(url string) error {
+	_, err := jetstream.Servers(url)
+	return err
+}
+
 func (c *Config) embedded() bool { return c.URL == Embedded }
 
 func (c *Config) setDefaults() error {
@@ -56,7 +62,7 @@ func (c *Config) setDefaults() error {
 	if c.Node == "" {
 		c.Node, _ = os.Hostname()
 	}
-	if _, err := jetstream.Servers(c.URL); err != nil {
+	if err := CheckURL(c.URL); err != nil {
 		return fmt.Errorf("queue: Config.URL: %w", err)
 	}
 	return nil

@@ -87,13 +87,22 @@ func (c *Config) check() error {
 		return fmt.Errorf("rollup: lateness %v not in [1s, 1h]", c.Lateness)
 	case c.MaxAhead < 0 || c.Grace < 0 || c.MaxBytes < 1<<20:
 		return fmt.Errorf("rollup: ahead %v, grace %v or %d bytes: negative, or less than %d", c.MaxAhead, c.Grace, c.MaxBytes, 1<<20)
-	case len(c.Node) > maxNode || strings.HasSuffix(c.Node, `\`) || strings.ContainsFunc(c.Node, func(c rune) bool { return c < ' ' || c == 0x7f }):
-		return fmt.Errorf("rollup: node %q: more than %d bytes, control characters, or a backslash at its end", c.Node, maxNode)
+	}
+	if err := CheckNode(c.Node); err != nil {
+		return fmt.Errorf("rollup: node: %w", err)
 	}
 	return nil
 }
 
 const maxNode = 255
+
+// CheckNode returns an error unless a Config may have that Node.
+func CheckNode(name string) error {
+	if len(name) > maxNode || strings.HasSuffix(name, `\`) || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return fmt.Errorf("%q has more than %d bytes, control characters, or a backslash at its end", name, maxNode)
+	}
+	return nil
+}
 
 // CheckResolutions returns an error unless list is a non-empty list of H3
 // resolutions, each coarser than the one before.

@@ -58,6 +58,33 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	return nil
 }
 
+// source tells where the value of a flag comes from if that is a variable, or the
+// file at path; "" if it is the command line, or the default.
+func source(ctx *kong.Context, name, path string) string {
+	for _, flag := range ctx.Flags() {
+		if flag.Name != name {
+			continue
+		}
+		in := ""
+		for _, step := range ctx.Path {
+			switch {
+			case step.Flag != flag:
+			case step.Resolved:
+				in = path
+			default:
+				return ""
+			}
+		}
+		for _, env := range flag.Envs {
+			if _, set := os.LookupEnv(env); set {
+				return env
+			}
+		}
+		return in
+	}
+	return ""
+}
+
 // flat writes a value of a list as its flag takes it: keys and values of a map
 // as key=value,…. A value with a comma would be read as another key.
 func flat(v any) (string, error) {

@@ -151,9 +151,9 @@ func TestWrongSettings(t *testing.T) {
 		{"a shard without an address", []string{"serve", "--shard=name=b"}, "--shard: shard b needs a url"},
 		{"a shard with another key", []string{"serve", "--shard=name=b,url=http://x,wait=3"}, `unknown key "wait"`},
 		{"a shard of another kind", []string{"serve", "--shard=name=b,url=http://x,kind=kafka"}, `kind: "kafka" is not influx`},
-		{"a shard without weight", []string{"serve", "--shard=name=b,url=http://x,weight=0"}, `weight: "0" is not in (0, 1000000]`},
+		{"a shard without weight", []string{"serve", "--shard=name=b,url=http://x,weight=0"}, `weight: "0" is not in [0.001, 1000]`},
 		{"a shard twice", []string{"serve", "--shard=name=b,url=http://x", "--shard=name=b,url=http://y"}, `--shard: name "b" is there twice`},
-		{"a shard at no address", []string{"serve", "--ops-listen=", "--data-dir=" + t.TempDir(), "--shard=name=b,url=ftp://x"}, `shard b: influx: URL of InfluxDB "ftp://x"`},
+		{"a shard at no address", []string{"serve", "--shard=name=b,url=ftp://x"}, `--shard name=b: url: "ftp://x" is not of the form http://host:port`},
 		{"a route of nothing", []string{"serve", "--route=weather=a"}, `"weather=a" is not of the form KIND=SHARD[/BUCKET]`},
 		{"a route to nowhere", []string{"serve", "--route=self=b"}, `--route: no shard is named "b"`},
 		{"a route twice", []string{"serve", "--route=self=a", "--route=self=a/x"}, "--route: self has two"},
@@ -180,6 +180,81 @@ func TestWrongSettings(t *testing.T) {
 			}
 			if !strings.Contains(message, tt.want) || strings.Contains(message, "\n") || !strings.HasPrefix(message, "pingline: ") {
 				t.Errorf("message %q, want one line that names %q", message, tt.want)
+			}
+		})
+	}
+}
+
+// Whatever serve refuses without network or disk, --check-config refuses, with the
+// same words: the setting is named, where it comes from, and the limit.
+func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"--influx-host=ftp://x", `--influx-host: "ftp://x" is not of the form http://host:port`},
+		{"--influx-host=127.0.0.1:8086", `--influx-host: "127.0.0.1:8086" is not of the form http://host:port`},
+		{"--influx-host=http://", `--influx-host: "http://" is not of the form http://host:port`},
+		{"--influx-host=http://:8086", `--influx-host: "http://:8086" is not of the form http://host:port`},
+		{"--influx-host=http://x?db=y", `--influx-host: "http://x?db=y" is not of the form http://host:port`},
+		{"--influx-host=http://u:secret@x", "--influx-host: http://u:xxxxx@x: credentials belong into the token"},
+		{"--influx-host=http://u:secret@x:y", "--influx-host: cannot be parsed"},
+		{"--influx-bucket=", `--influx-bucket: "" names no bucket or database`},
+		{"--influx-bucket=/autogen", `--influx-bucket: "/autogen" names no bucket`},
+		{"--influx-token=a\nsecret", "--influx-token: it has more than one line"},
+		{"--influx-timeout=0s", "--influx-timeout: 0s is not above 0"},
+		{"--shard=name=b,url=x", `--shard name=b: url: "x" is not of the form`},
+		{"--shard=name=b,url=http://x,bucket=/y", `--shard name=b: bucket: "/y" names no bucket`},
+		{"--shard=name=b,url=http://x --influx-bucket=", `--influx-bucket: "" names no bucket`},
+		{"--shard=name=b,url=http://x,weight=2000", `--shard: weight: "2000" is not in [0.001, 1000]`},
+		{"--shard=name=b,url=http://x --shard=name=c,url=http://x:80/", "--shard name=b and --shard name=c are the same bucket"},
+		{"--shard=name=b,url=http://x --route=self=a", `--route: no shard is named "a"`},
+		{"--route=self=a//x", `--route self=a//x: bucket: "/x" names no bucket`},
+		{"--route=self=a/x,y --route=self=a", "--route: self has two"},
+		{"--listen=nonsense", `--listen: "nonsense" is not of the form host:port`},
+		{"--listen=:99999", `--listen: ":99999" is not of the form host:port`},
+		{"--ops-listen=9090", `--ops-listen: "9090" is not of the form host:port`},
+		{"--data-dir=", "--data-dir: names no directory"},
+		{"--queue=nats://", "--queue: must be embedded or a list like nats://host:4222"},
+		{"--queue-max-bytes=1KiB", "--queue-max-bytes: 1.0 KiB is less than 4.0 MiB"},
+		{"--node=a\nb", `--node: "a\nb" has more than 255 bytes, control characters`},
+		{"--max-body=1", "--max-body: 1 B is not in [1.0 KiB, 1.0 GiB]"},
+		{"--max-error=NaN", "--max-error: NaN is not in [0, 100000]"},
+		{"--rider-rate=1e9", "--rider-rate: 1e+09 is not in [0, 1000000]"},
+		{"--live-gap=-1s", "--live-gap: -1s is below 0"},
+		{"--shard-handover=-1s", "--shard-handover: -1s is below 0"},
+		{"--rollup-windows=", `"" is not windows such as 10s,1m`},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			args := append([]string{"serve"}, strings.Split(tt.args, " ")...)
+			for _, args := range [][]string{append(args, "--check-config"), args} {
+				status, stdout, stderr := runs(t, args...)
+				if status == exitOK {
+					t.Fatalf("%q: said %q; serve would start", args, stdout)
+				}
+				if status != exitUsage || stdout != "" || !strings.Contains(stderr, tt.want) || strings.Count(stderr, "\n") != 1 || strings.Contains(stderr, "secret") {
+					t.Errorf("%q: exit status %d, said %q %q, want %q", args, status, stdout, stderr, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// A wrong setting is looked for where it was made: in a variable or the file.
+func TestWrongSettingsNameTheirSource(t *testing.T) {
+	file := writeFile(t, "influx-bucket: ''\n")
+	for _, tt := range []struct{ variable, args, want string }{
+		{"INFLUX_HOST=ftp://x", "", `--influx-host (INFLUX_HOST): "ftp://x" is not of the form`},
+		{"PINGLINE_INFLUX_HOST=ftp://x", "", `--influx-host (PINGLINE_INFLUX_HOST): "ftp://x" is not of the form`},
+		{"PINGLINE_INFLUX_HOST=ftp://x", "--influx-host=ftp://y", `pingline: serve: --influx-host: "ftp://y" is not of the form`},
+		{"", "--config=" + file, `--influx-bucket (` + file + `): "" names no bucket`},
+		{"PINGLINE_INFLUX_BUCKET=/x", "--config=" + file, `--influx-bucket (PINGLINE_INFLUX_BUCKET): "/x" names no bucket`},
+		{"PINGLINE_MAX_PINGS=0", "", `--max-pings (PINGLINE_MAX_PINGS): 0 is not in [1, 65536]`},
+	} {
+		t.Run(tt.want, func(t *testing.T) {
+			if name, value, ok := strings.Cut(tt.variable, "="); ok {
+				t.Setenv(name, value)
+			}
+			status, _, stderr := runs(t, append([]string{"serve", "--check-config"}, strings.Fields(tt.args)...)...)
+			if status != exitUsage || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit status %d, said %q, want %q", status, stderr, tt.want)
 			}
 		})
 	}

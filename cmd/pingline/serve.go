@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"pingline/dedupe"
 	"pingline/internal/node"
@@ -160,63 +161,20 @@ type spreadConfig struct {
 	Route         []node.Route  `sep:" " placeholder:"KIND=SHARD[/BUCKET]" help:"Where location, event, activity or self go, instead of being spread or to the first shard. Repeated."`
 }
 
-// Validate is called by kong; the error names the flag and the limit.
-func (c *serveConfig) Validate() error {
-	for _, f := range []struct {
-		flag   string
-		v      float64
-		lo, hi float64
-	}{
-		{"cell-res", float64(c.CellRes), 0, 15},
-		{"max-error", c.MaxError, 0, 100_000},
-		{"accuracy-cap", c.AccuracyCap, 0, 100_000},
-		{"max-pings", float64(c.MaxPings), 1, 65_536},
-		{"max-body", float64(c.MaxBody), 1 << 10, 1 << 30},
-		{"max-inflated", float64(c.MaxInflated), 1 << 10, 1 << 30},
-		{"max-in-progress", float64(c.MaxInProgress), 1 << 20, math.MaxInt64},
-		{"max-connections", float64(c.MaxConnections), 1, 1_000_000},
-		{"rider-rate", c.RiderRate, 0, 1_000_000},
-		{"rider-burst", c.RiderBurst, 1, 1_000_000_000},
-		{"client-rate", c.ClientRate, 0, 1_000_000_000},
-		{"new-riders-rate", c.NewRidersRate, 0, 1_000_000},
-		{"read-rate", c.ReadRate, 0, 1_000_000},
-		{"queue-max-bytes", float64(c.QueueMaxBytes), 4 << 20, math.MaxInt64},
-		{"batch-lines", float64(c.BatchLines), 1, 1_000_000},
-		{"batch-bytes", float64(c.BatchBytes), 32 << 10, 1 << 30},
-		{"deadletter-max-bytes", float64(c.DeadletterMaxBytes), 1 << 10, math.MaxInt64},
-	} {
-		if !(f.v >= f.lo && f.v <= f.hi) {
-			return fmt.Errorf("--%s: %v is not in [%v, %v]", f.flag, f.v, f.lo, f.hi)
-		}
-	}
-	for _, f := range []struct {
-		flag string
-		v    time.Duration
-	}{
-		{"max-age", c.MaxAge}, {"max-ahead", c.MaxAhead}, {"batch-wait", c.BatchWait}, {"influx-timeout", c.Influx.Timeout},
-		{"shed-hold", c.ShedHold},
-	} {
-		if f.v <= 0 {
-			return fmt.Errorf("--%s: %v is not above 0", f.flag, f.v)
-		}
-	}
-	if c.IdleTimeout < time.Millisecond || c.IdleTimeout > 24*time.Hour {
-		return fmt.Errorf("--idle-timeout: %v is not in [1ms, 24h]", c.IdleTimeout)
-	}
-	if c.ShutdownDelay < 0 || c.ShutdownDelay > time.Hour {
-		return fmt.Errorf("--shutdown-delay: %v is not in [0s, 1h]", c.ShutdownDelay)
-	}
-	if c.QueueLease < time.Second || c.QueueLease > time.Hour {
-		return fmt.Errorf("--queue-lease: %v is not in [1s, 1h]", c.QueueLease)
-	}
-	if c.RollupLateness < time.Second || c.RollupLateness > time.Hour {
-		return fmt.Errorf("--rollup-lateness: %v is not in [1s, 1h]", c.RollupLateness)
-	}
-	if err := c.Filter.check(); err != nil {
-		return err
-	}
+// Validate is called by kong, whether the settings are only checked or used. The
+// error names the flag and the limit, and where the flag's value comes from.
+func (c *serveConfig) Validate(ctx *kong.Context) error {
 	cfg := c.config()
-	return cfg.Check()
+	err := cfg.Check()
+	if c.ShutdownDelay < 0 || c.ShutdownDelay > time.Hour {
+		err = &node.SettingError{Flag: "shutdown-delay", Err: fmt.Errorf("%v is not in [0s, 1h]", c.ShutdownDelay)}
+	}
+	if wrong := new(node.SettingError); errors.As(err, &wrong) {
+		if from := source(ctx, wrong.Flag, string(c.Config)); from != "" {
+			return fmt.Errorf("--%s (%s): %w", wrong.Flag, from, wrong.Err)
+		}
+	}
+	return err
 }
 
 // config binds the flags to the settings of a node.

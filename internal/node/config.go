@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,8 +16,8 @@ import (
 )
 
 // Config is every setting of a node. Open defaults none of them but Name and
-// Logger: DefaultConfig does. Errors name the flag of a setting, as pingline serve
-// has it.
+// Logger: DefaultConfig does; and it wants what Check has passed. Errors name the
+// flag of a setting, as pingline serve has it.
 type Config struct {
 	Listen    string // address for pings
 	OpsListen string // address for metrics and profiles; "" turns them off
@@ -98,43 +97,6 @@ type Influx struct {
 	Timeout   time.Duration // of a write
 }
 
-// Check returns an error that names the settings that do not go together. It opens
-// no file.
-func (c *Config) Check() error {
-	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
-		return errors.New("--influx-token and --influx-token-file: give one of them")
-	}
-	if !(c.HotCellRate > 0) {
-		return fmt.Errorf("--hot-cell-rate: %v is not above 0", c.HotCellRate)
-	}
-	if c.HandOver < 0 {
-		return fmt.Errorf("--shard-handover: %v is below 0", c.HandOver)
-	}
-	for _, origin := range c.CORSOrigins {
-		if u, err := url.Parse(origin); origin != "*" && origin != "null" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin) {
-			return fmt.Errorf("--cors-origins: %q is neither an origin such as https://app.example.org nor *", origin)
-		}
-	}
-	names, kinds := map[string]bool{"a": len(c.Shards) == 0}, map[string]bool{}
-	for _, s := range c.Shards {
-		if names[s.Name] {
-			return fmt.Errorf("--shard: name %q is there twice", s.Name)
-		}
-		names[s.Name] = true
-	}
-	for _, r := range c.Routes {
-		if !names[r.Shard] {
-			return fmt.Errorf("--route: no shard is named %q", r.Shard)
-		}
-		if kinds[r.Kind] {
-			return fmt.Errorf("--route: %s has two", r.Kind)
-		}
-		kinds[r.Kind] = true
-	}
-	_, err := newLayout(c)
-	return err
-}
-
 // Shard is one of several stores. Settings that are empty are those of Influx.
 type Shard struct {
 	Name, URL, Org, Bucket, TokenFile string
@@ -181,8 +143,8 @@ func (s *Shard) set(key, value string) (err error) {
 	case "token-file":
 		s.TokenFile = value
 	case "weight":
-		if s.Weight, err = strconv.ParseFloat(value, 64); err != nil || !(s.Weight > 0 && s.Weight <= 1e6) {
-			err = fmt.Errorf("weight: %q is not in (0, 1000000]", value)
+		if s.Weight, err = strconv.ParseFloat(value, 64); err != nil || !(s.Weight >= partition.MinWeight && s.Weight <= partition.MaxWeight) {
+			err = fmt.Errorf("weight: %q is not in [%v, %v]", value, partition.MinWeight, partition.MaxWeight)
 		}
 	case "kind":
 		s.Kind = value

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -51,7 +52,7 @@ func openLayout(c *Config) (*layout, error) {
 func newLayout(c *Config) (*layout, error) {
 	specs := c.Shards
 	if len(specs) == 0 {
-		specs = []Shard{{Name: "a", URL: c.Influx.Host, Weight: 1}}
+		specs = []Shard{{Name: soleShard, Weight: 1}}
 	}
 	s := &layout{routes: make(map[string]int)}
 	var list []partition.Shard
@@ -88,16 +89,34 @@ func (s *layout) addAs(c *Config, spec Shard, setting string) error {
 	}
 	to, err := kindOf(spec.Kind).open(spec, &c.Influx)
 	if err != nil {
-		return fmt.Errorf("shard %s: %w", spec.Name, err)
+		return blame(err, setting)
 	}
 	s.shards = append(s.shards, sink.Shard{Name: spec.Name, Store: to})
 	s.buckets = append(s.buckets, at)
 	return nil
 }
 
+// soleShard is the name of the shard that there is if no --shard is.
+const soleShard = "a"
+
+// blame names the setting at fault for a *keyError: the key of a shard, or the flag
+// that holds for all shards which do not have the key.
+func blame(err error, setting string) error {
+	at := new(keyError)
+	switch {
+	case !errors.As(err, &at):
+		return fmt.Errorf("%s: %w", setting, err)
+	case at.inherited && at.key == "url":
+		return &SettingError{"influx-host", at.err}
+	case at.inherited:
+		return &SettingError{"influx-" + at.key, at.err}
+	}
+	return fmt.Errorf("%s: %s: %w", setting, at.key, at.err)
+}
+
 // bucketOf says where a shard's points are, however its URL is written.
 func bucketOf(c *Config, spec Shard) bucket {
-	at := strings.TrimRight(spec.URL, "/")
+	at := strings.TrimRight(cmp.Or(spec.URL, c.Influx.Host), "/")
 	if u, err := url.Parse(at); err == nil {
 		u.Host = strings.ToLower(u.Host)
 		port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]

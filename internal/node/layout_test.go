@@ -3,7 +3,6 @@ package node
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"pingline/sink"
 )
@@ -11,10 +10,8 @@ import (
 // config is that of a node with these shards and routes, as their flags have them.
 func config(t *testing.T, shards []string, routes ...string) *Config {
 	t.Helper()
-	c := &Config{Influx: Influx{Host: "http://localhost:8086", Bucket: "pingline", Timeout: 10 * time.Second}, HotCellRate: 1000, CellRes: 5}
-	if err := c.PartitionBy.UnmarshalText([]byte("cell+rider")); err != nil {
-		t.Fatal(err)
-	}
+	set := DefaultConfig()
+	c := &set
 	for _, text := range shards {
 		var s Shard
 		if err := s.UnmarshalText([]byte(text)); err != nil {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"errors"
 
 	"pingline/sink/influx"
 	"pingline/sink/store"
@@ -38,12 +39,34 @@ func kindOf(name string) *storeKind {
 }
 
 func openInflux(s Shard, all *Influx) (store.Store, error) {
-	return influx.New(influx.Config{
-		URL:       s.URL,
+	to, err := influx.New(influx.Config{
+		URL:       cmp.Or(s.URL, all.Host),
 		Token:     all.Token,
 		TokenFile: cmp.Or(s.TokenFile, all.TokenFile),
 		Org:       cmp.Or(s.Org, all.Org),
 		Bucket:    cmp.Or(s.Bucket, all.Bucket),
 		Timeout:   all.Timeout,
 	})
+	if at := new(influx.ConfigError); errors.As(err, &at) {
+		keys := map[string]keyError{
+			"URL":    {"url", s.URL == "", at.Err},
+			"Bucket": {"bucket", s.Bucket == "", at.Err},
+			"Token":  {"token", true, at.Err},
+		}
+		if k, known := keys[at.Field]; known {
+			return nil, &k
+		}
+	}
+	return to, err
 }
+
+// keyError says which key of a --shard is at fault.
+type keyError struct {
+	key       string
+	inherited bool // the shard does not have it: it comes from --influx-…
+	err       error
+}
+
+func (e *keyError) Error() string { return e.key + ": " + e.err.Error() }
+
+func (e *keyError) Unwrap() error { return e.err }

@@ -53,21 +53,46 @@ var (
 	_ store.Retainer = (*Bucket)(nil)
 )
 
-// New returns the bucket cfg names; it does not connect.
+// ConfigError says which field of a Config cannot be had, and why. It quotes no
+// credentials.
+type ConfigError struct {
+	Field string // such as URL
+	Err   error
+}
+
+func (e *ConfigError) Error() string { return "influx: " + e.Field + ": " + e.Err.Error() }
+
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// check returns the address of the server, or a *ConfigError.
+func (c *Config) check() (*url.URL, error) {
+	wrong := func(field, format string, args ...any) (*url.URL, error) {
+		return nil, &ConfigError{field, fmt.Errorf(format, args...)}
+	}
+	base, err := url.Parse(strings.TrimSuffix(c.URL, "/"))
+	switch {
+	case err != nil && strings.Contains(c.URL, "@"):
+		return wrong("URL", "cannot be parsed") // the cause would quote it, password and all
+	case err == nil && base.User != nil:
+		return wrong("URL", "%s: credentials belong into the token, as user:password", base.Redacted())
+	case err != nil, base.Scheme != "http" && base.Scheme != "https", base.Hostname() == "", base.RawQuery != "", base.Fragment != "":
+		return wrong("URL", "%q is not of the form http://host:port", c.URL)
+	case c.Bucket == "" || strings.HasPrefix(c.Bucket, "/"):
+		return wrong("Bucket", "%q names no bucket or database", c.Bucket)
+	case strings.ContainsFunc(c.Token, isControl):
+		return wrong("Token", "it has more than one line")
+	case c.Timeout < 0:
+		return wrong("Timeout", "%v is negative", c.Timeout)
+	}
+	return base, nil
+}
+
+// New returns the bucket cfg names, or a *ConfigError; it does not connect.
 func New(cfg Config) (*Bucket, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
-	base, err := url.Parse(strings.TrimSuffix(cfg.URL, "/"))
-	switch {
-	case err != nil:
-		return nil, errors.New("influx: URL of InfluxDB cannot be parsed") // the cause would quote it, password and all
-	case base.User != nil:
-		return nil, fmt.Errorf("influx: URL of InfluxDB %s: credentials belong into the token, as user:password", base.Redacted())
-	case base.Scheme != "http" && base.Scheme != "https", base.Host == "", base.RawQuery != "", base.Fragment != "":
-		return nil, fmt.Errorf("influx: URL of InfluxDB %q is not of the form http://host:port", cfg.URL)
-	case cfg.Bucket == "" || strings.HasPrefix(cfg.Bucket, "/"):
-		return nil, fmt.Errorf("influx: bucket %q names no bucket or database", cfg.Bucket)
-	case cfg.Timeout < 0:
-		return nil, fmt.Errorf("influx: timeout %v is negative", cfg.Timeout)
+	base, err := cfg.check()
+	if err != nil {
+		return nil, err
 	}
 	b := &Bucket{cfg: cfg, base: base, http: newTransport(cfg.Token, cfg.TokenFile)}
 	// Of the client library only the blocking write is used: one call is one

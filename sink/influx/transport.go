@@ -92,11 +92,14 @@ func (t *transport) currentToken() (string, error) {
 		return "", &AnswerError{Kind: store.Configure, Message: fmt.Sprintf("token file: %v", err), err: err}
 	}
 	token := strings.TrimSpace(string(b))
-	if strings.ContainsFunc(token, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if strings.ContainsFunc(token, isControl) {
 		return "", &AnswerError{Kind: store.Configure, Message: fmt.Sprintf("token file %s holds more than one line", t.tokenFile)}
 	}
 	return token, nil
 }
+
+// isControl tells characters that no header may have.
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // compress replaces req's body by its gzip form, of which the length is known:
 // 1.8 checks its max-body-size against nothing else. The buffer is not reused,

@@ -1,0 +1,218 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"time"
+
+	"pingline/internal/unit"
+	"pingline/queue"
+	"pingline/rollup"
+)
+
+// SettingError says which setting cannot be had, and why.
+type SettingError struct {
+	Flag string // of pingline serve that is at fault, without dashes
+	Err  error
+}
+
+func (e *SettingError) Error() string { return "--" + e.Flag + ": " + e.Err.Error() }
+
+func (e *SettingError) Unwrap() error { return e.Err }
+
+func wrong(flag, format string, args ...any) error {
+	return &SettingError{flag, fmt.Errorf(format, args...)}
+}
+
+// Check returns a *SettingError of a setting that is out of its range, or does not go
+// together with another. It touches neither network nor disk; all else that Open
+// refuses depends on one of these.
+func (c *Config) Check() error {
+	for _, check := range []func() error{c.checkPlaces, c.checkCounts, c.checkSizes, c.checkRates, c.checkTimes, c.checkFilter, c.checkStores} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	_, err := newLayout(c)
+	return err
+}
+
+func (c *Config) checkPlaces() error {
+	if err := checkAddress(c.Listen); err != nil {
+		return &SettingError{"listen", err}
+	}
+	if c.OpsListen != "" {
+		if err := checkAddress(c.OpsListen); err != nil {
+			return &SettingError{"ops-listen", err}
+		}
+	}
+	for _, origin := range c.CORSOrigins {
+		if u, err := url.Parse(origin); origin != "*" && origin != "null" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin) {
+			return wrong("cors-origins", "%q is neither an origin such as https://app.example.org nor *", origin)
+		}
+	}
+	if c.DataDir == "" {
+		return wrong("data-dir", "names no directory")
+	}
+	if err := queue.CheckURL(c.Queue); err != nil {
+		return &SettingError{"queue", err}
+	}
+	if err := rollup.CheckNode(c.Name); err != nil {
+		return &SettingError{"node", err}
+	}
+	return nil
+}
+
+// checkAddress returns an error unless text is a host and a port that one can listen
+// on; it looks up no name of a host.
+func checkAddress(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = net.LookupPort("tcp", cmp.Or(port, "0"))
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not of the form host:port, such as :8080 or 127.0.0.1:9090", text)
+	}
+	return nil
+}
+
+func (c *Config) checkCounts() error {
+	for _, f := range []struct {
+		flag      string
+		v, lo, hi int
+	}{
+		{"cell-res", c.CellRes, 0, 15},
+		{"max-pings", c.MaxPings, 1, 65_536},
+		{"max-connections", c.MaxConnections, 1, 1_000_000},
+		{"batch-lines", c.BatchLines, 1, 1_000_000},
+		{"max-riders", c.Filter.MaxRiders, 1, math.MaxInt32},
+	} {
+		if f.v < f.lo || f.v > f.hi {
+			return wrong(f.flag, "%d is not in [%d, %d]", f.v, f.lo, f.hi)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkSizes() error {
+	for _, f := range []struct {
+		flag      string
+		v, lo, hi int64 // bytes; hi 0: no limit
+	}{
+		{"max-body", c.MaxBody, 1 << 10, 1 << 30},
+		{"max-inflated", c.MaxInflated, 1 << 10, 1 << 30},
+		{"max-in-progress", c.MaxInProgress, 1 << 20, 0},
+		{"queue-max-bytes", c.QueueMax, 4 << 20, 0},
+		{"batch-bytes", c.BatchBytes, 32 << 10, 1 << 30},
+		{"deadletter-max-bytes", c.DeadLettersMax, 1 << 10, 0},
+	} {
+		lo, hi := unit.Bytes(f.lo), unit.Bytes(f.hi)
+		switch {
+		case f.hi == 0 && f.v < f.lo:
+			return wrong(f.flag, "%v is less than %v", unit.Bytes(f.v), lo)
+		case f.hi > 0 && (f.v < f.lo || f.v > f.hi):
+			return wrong(f.flag, "%v is not in [%v, %v]", unit.Bytes(f.v), lo, hi)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkRates() error {
+	for _, f := range []struct {
+		flag      string
+		v, lo, hi float64
+	}{
+		{"max-error", c.Bound.MaxError, 0, 100_000},
+		{"accuracy-cap", c.Bound.AccuracyCap, 0, 100_000},
+		{"rider-rate", c.RiderRate, 0, 1_000_000},
+		{"rider-burst", c.RiderBurst, 1, 1_000_000_000},
+		{"client-rate", c.ClientRate, 0, 1_000_000_000},
+		{"new-riders-rate", c.NewRidersRate, 0, 1_000_000},
+		{"read-rate", c.ReadRate, 0, 1_000_000},
+	} {
+		if !(f.v >= f.lo && f.v <= f.hi) {
+			return wrong(f.flag, "%v is not in [%s, %s]", f.v, unit.Number(f.lo), unit.Number(f.hi))
+		}
+	}
+	if !(c.HotCellRate > 0) {
+		return wrong("hot-cell-rate", "%v is not above 0", c.HotCellRate)
+	}
+	return nil
+}
+
+func (c *Config) checkTimes() error {
+	for _, f := range []struct {
+		flag string
+		v    time.Duration
+	}{
+		{"max-age", c.MaxAge}, {"max-ahead", c.MaxAhead}, {"batch-wait", c.BatchWait}, {"influx-timeout", c.Influx.Timeout},
+		{"shed-hold", c.ShedHold},
+	} {
+		if f.v <= 0 {
+			return wrong(f.flag, "%v is not above 0", f.v)
+		}
+	}
+	for _, f := range []struct {
+		flag string
+		v    time.Duration
+	}{{"queue-lease", c.QueueLease}, {"rollup-lateness", c.RollupLateness}} {
+		if f.v < time.Second || f.v > time.Hour {
+			return wrong(f.flag, "%v is not in [1s, 1h]", f.v)
+		}
+	}
+	if c.IdleTimeout < time.Millisecond || c.IdleTimeout > 24*time.Hour {
+		return wrong("idle-timeout", "%v is not in [1ms, 24h]", c.IdleTimeout)
+	}
+	if c.HandOver < 0 {
+		return wrong("shard-handover", "%v is below 0", c.HandOver)
+	}
+	return nil
+}
+
+func (c *Config) checkFilter() error {
+	for _, f := range []struct {
+		flag string
+		v    time.Duration
+	}{{"live-gap", c.Filter.LiveGap}, {"max-gap", c.Filter.MaxGap}, {"idle-flush", c.Filter.IdleFlush}} {
+		if f.v < 0 {
+			return wrong(f.flag, "%v is below 0", f.v)
+		}
+	}
+	if len(c.Rollup) == 0 {
+		return nil
+	}
+	if err := rollup.CheckResolutions(c.Rollup); err != nil {
+		return &SettingError{"rollup", err}
+	}
+	if err := rollup.CheckWindows(c.RollupWindows); err != nil {
+		return &SettingError{"rollup-windows", err}
+	}
+	return nil
+}
+
+func (c *Config) checkStores() error {
+	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
+		return wrong("influx-token", "and --influx-token-file: %w", errors.New("give one of them"))
+	}
+	names, kinds := map[string]bool{soleShard: len(c.Shards) == 0}, map[string]bool{}
+	for _, s := range c.Shards {
+		if names[s.Name] {
+			return wrong("shard", "name %q is there twice", s.Name)
+		}
+		names[s.Name] = true
+	}
+	for _, r := range c.Routes {
+		if !names[r.Shard] {
+			return wrong("route", "no shard is named %q", r.Shard)
+		}
+		if kinds[r.Kind] {
+			return wrong("route", "%s has two", r.Kind)
+		}
+		kinds[r.Kind] = true
+	}
+	return nil
+}
