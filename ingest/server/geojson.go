@@ -19,28 +19,27 @@ const mimeGeoJSON = "application/geo+json"
 
 // answerLines answers with a line for each device, and the late points of each
 // apart, as they are not on the line.
-func (s *reads) answerLines(c *fiber.Ctx, r *reading, said fiber.Map, rider string, list []pingline.Entry) error {
+func (s *reads) answerLines(c *fiber.Ctx, r *reading, rider string, list []pingline.Entry, end pageEnd) error {
 	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
 	s.rates.pay(r.client, len(list)/pointsOfOne)
-	said["type"] = "FeatureCollection"
-	head := appendJSON(nil, said)
-	parts := []func([]byte) []byte{text(string(head[:len(head)-1]) + `,"features":[`)}
+	head := append(appendJSON([]byte(`{"type":"FeatureCollection","rider_id":`), rider), `,"features":[`...)
+	parts := []func([]byte) []byte{text(string(head))}
 	slices.SortStableFunc(list, func(a, b pingline.Entry) int { return cmp.Or(cmp.Compare(a.Device, b.Device), lateBehind(&a, &b)) })
 	list = slices.CompactFunc(list, func(a, b pingline.Entry) bool { // an event on a fix that is there
 		return !a.Late && !b.Late && a.Device == b.Device && a.At == b.At && a.SamePlace(&b.Fix)
 	})
 	for i := 0; i < len(list); {
-		end := i + 1
-		for end < len(list) && list[end].Device == list[i].Device && list[end].Late == list[i].Late {
-			end++
+		next := i + 1
+		for next < len(list) && list[next].Device == list[i].Device && list[next].Late == list[i].Late {
+			next++
 		}
 		if i > 0 {
 			parts = append(parts, text(","))
 		}
-		parts = append(parts, lineOf(rider, list[i:end])...)
-		i = end
+		parts = append(parts, lineOf(rider, list[i:next])...)
+		i = next
 	}
-	return s.answer(c, r, mimeGeoJSON, inTurn(append(parts, text("]}"))...), -1)
+	return s.answer(c, r, mimeGeoJSON, inTurn(append(parts, end.text("]"))...), -1)
 }
 
 // lineOf is a feature: the points of a device that are not late as a line, or the

@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"net/url"
@@ -49,7 +48,7 @@ func (s *reads) routes(app *fiber.App) (paths []string) {
 }
 
 func (s *reads) partitions(c *fiber.Ctx, r *reading) error {
-	body, err := json.Marshal(s.reader.Partitions())
+	body, err := plainJSON(s.reader.Partitions())
 	if err != nil {
 		return err
 	}
@@ -109,20 +108,24 @@ func pointsOf(list []pingline.Entry) func(dst []byte) []byte {
 // appendJSON appends v, or null if it has no form in JSON, as a number that another
 // writer has put into the store may not.
 func appendJSON(dst []byte, v any) []byte {
-	text, err := json.Marshal(v)
+	text, err := plainJSON(v)
 	if err != nil {
 		return append(dst, "null"...)
 	}
 	return append(dst, text...)
 }
 
-// answerPoints answers with points and what is said of them.
-func (s *reads) answerPoints(c *fiber.Ctx, r *reading, said fiber.Map, list []pingline.Entry) error {
+// answerPoints answers with a rider's points and what is said of them.
+func (s *reads) answerPoints(c *fiber.Ctx, r *reading, rider string, list []pingline.Entry, end pageEnd) error {
 	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
 	s.rates.pay(r.client, len(list)/pointsOfOne)
-	head := appendJSON(nil, said)
-	return s.answer(c, r, fiber.MIMEApplicationJSON, inTurn(
-		text(string(head[:len(head)-1])+`,"pings":[`), pointsOf(list), text("]}")), -1)
+	head := append(appendJSON([]byte(`{"rider_id":`), rider), `,"pings":[`...)
+	return s.answer(c, r, fiber.MIMEApplicationJSON, inTurn(text(string(head)), pointsOf(list), end.text("]")), -1)
+}
+
+// text ends a list and the object that it is in.
+func (e *pageEnd) text(list string) func(dst []byte) []byte {
+	return text(list + "," + string(appendJSON(nil, e)[1:]))
 }
 
 // latest answers with the newest ping of each of a rider's devices: what the
@@ -141,7 +144,7 @@ func (s *reads) latest(c *fiber.Ctx, r *reading) error {
 	if len(newest.List) == 0 && !newest.Partial {
 		return fiber.NewError(fiber.StatusNotFound, "no ping of this rider is known")
 	}
-	return s.answerPoints(c, r, fiber.Map{"rider_id": rider, "partial": newest.Partial}, newest.List)
+	return s.answerPoints(c, r, rider, newest.List, pageEnd{Partial: newest.Partial})
 }
 
 // track answers with a page of what is stored of a rider.
@@ -169,14 +172,14 @@ func (s *reads) track(c *fiber.Ctx, r *reading) error {
 	if err != nil {
 		return storeError(err)
 	}
-	answer := fiber.Map{"rider_id": rider, "complete_to": complete, "partial": stored.Partial}
+	end := pageEnd{CompleteTo: &complete, Partial: stored.Partial}
 	if stored.More {
-		answer["next"] = formatInstant(stored.Next, stored.NextNano)
+		end.Next = formatInstant(stored.Next, stored.NextNano)
 	}
 	if strings.Contains(c.Get(fiber.HeaderAccept), mimeGeoJSON) {
-		return s.answerLines(c, r, answer, rider, stored.List)
+		return s.answerLines(c, r, rider, stored.List, end)
 	}
-	return s.answerPoints(c, r, answer, stored.List)
+	return s.answerPoints(c, r, rider, stored.List, end)
 }
 
 func (s *reads) trackQuery(c *fiber.Ctx, now time.Time) (q store.Query, err error) {

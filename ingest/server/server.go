@@ -179,6 +179,7 @@ func New(cfg Config) (*Server, error) {
 		DisableStartupMessage: true,
 		DisableDefaultDate:    true,
 		ErrorHandler:          s.unreadable,
+		JSONEncoder:           plainJSON,
 		// A request comes before its body, so that it can be refused, or its body
 		// limited. Forms would be read whole, into files if they are large.
 		StreamRequestBody:            true,
@@ -268,9 +269,9 @@ func (s *Server) ready(c *fiber.Ctx) error {
 	if s.cfg.Notes != nil {
 		notes = append(notes, s.cfg.Notes()...)
 	}
-	state := fiber.Map{"ready": true, "level": s.over.Level(), "notes": notes}
+	state := readiness{Ready: true, Level: s.over.Level(), Notes: notes}
 	if reason := s.unready(); reason != "" {
-		state["ready"], state["reason"] = false, reason
+		state.Ready, state.Reason = false, reason
 		c.Status(fiber.StatusServiceUnavailable)
 		c.Set(fiber.HeaderRetryAfter, retryAfter())
 	}
