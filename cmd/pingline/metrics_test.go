@@ -85,7 +85,7 @@ func TestMetricsAddUp(t *testing.T) {
 		`pingline_reloads_total`:               0,
 
 		`pingline_rejected_total{reason="rider_id"}`:                     1,
-		`pingline_queued_pings`:                                     4,
+		`pingline_queued_pings`:                                          4,
 		`pingline_written_total{shard="a"}`:                              0,
 		`pingline_commit_pings_count`:                                    4,
 		`pingline_commit_pings_sum`:                                      10 + 4 + 1 + 1 + 0,
@@ -99,7 +99,7 @@ func TestMetricsAddUp(t *testing.T) {
 		`pingline_holding`:                     1,
 		`pingline_held_total{fate="promoted"}`: 1, // held by the process before
 		`pingline_pings_total{verdict="held"}`: 1,
-		`pingline_queued_pings`:           5,
+		`pingline_queued_pings`:                5,
 	})
 }
 

@@ -23,7 +23,7 @@ func (p *process) freshness() (f freshness) {
 		`pingline_freshness_seconds_bucket{lane="live",le="3.2"}`: &f.within,
 		`pingline_freshness_seconds_count{lane="live"}`:           &f.count,
 		`pingline_freshness_seconds_sum{lane="live"}`:             &f.seconds,
-		`pingline_queued_pings`:                              &f.queued,
+		`pingline_queued_pings`:                                   &f.queued,
 	} {
 		if got, err := p.metric(name); err == nil { // there is none before the first
 			*v = got
