@@ -22,6 +22,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"pingline/internal/node"
+	"pingline/internal/terminal"
 	"pingline/internal/unit"
 )
 
@@ -66,7 +67,10 @@ func (showVersion) BeforeReset(app *kong.Kong) error {
 // program is what commands share: where to print, and when to stop.
 type program struct {
 	context.Context
+	args           []string
 	stdout, stderr io.Writer
+	command        *kong.Context    // as parsed
+	hangups        <-chan os.Signal // that a command may read its settings anew at; nil if they end it
 }
 
 type versionCmd struct {
@@ -84,19 +88,36 @@ func (c *versionCmd) print(w io.Writer) error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	p := &program{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr}
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	switch {
+	case len(p.args) > 0 && p.args[0] == "serve" && !terminal.Is(os.Stderr):
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		p.hangups = hangups
+	case !signal.Ignored(syscall.SIGHUP): // as under nohup
+		ends = append(ends, syscall.SIGHUP) // the terminal is gone
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	// A second signal, while stopping, ends the process at once.
 	context.AfterFunc(ctx, stop)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	p.Context = ctx
+	code := p.run()
 	stop()
 	os.Exit(code)
 }
 
-// run parses args, runs the command and returns the exit status.
+// run runs a program that hears no signal.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	return (&program{Context: ctx, args: args, stdout: stdout, stderr: stderr}).run()
+}
+
+// run parses the arguments, runs the command and returns the exit status.
+func (p *program) run() (status int) {
+	args, stderr := p.args, p.stderr
 	exited := false
 	parser, err := newParser(new(cli),
-		kong.Writers(stdout, stderr),
+		kong.Writers(p.stdout, stderr),
 		kong.Exit(func(code int) { exited = true; panic(exitPanic(code)) }),
 	)
 	if err != nil {
@@ -124,13 +145,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		fmt.Fprintf(stderr, "pingline: %v (see pingline --help)\n", err)
 		return exitUsage
 	}
-	p := &program{Context: ctx, stdout: stdout, stderr: stderr}
+	p.command = cmd
 	err = cmd.Run(p)
 	if err == nil {
 		return exitOK
 	}
 	message := err.Error()
-	if ctx.Err() != nil { // the user knows that it was cancelled
+	if p.Err() != nil { // the user knows that it was cancelled
 		message = strings.TrimSuffix(message, ": "+context.Canceled.Error())
 	}
 	fmt.Fprintln(stderr, "pingline:", message)

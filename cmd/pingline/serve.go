@@ -32,7 +32,9 @@ func (c *serveCmd) Run(p *program) error {
 		_, err := fmt.Fprintln(p.stdout, "configuration is fine")
 		return err
 	}
-	logger := c.logger(p)
+	logger, level := c.logger(p)
+	stopReading := p.onHangup(func() { c.readAgain(p, logger, level) })
+	defer stopReading()
 	memory := node.LimitMemory()
 	cfg := c.config()
 	cfg.Logger = logger
@@ -76,12 +78,15 @@ func (c *serveConfig) leave(n *node.Node, logger *slog.Logger) {
 	}
 }
 
-func (c *serveConfig) logger(p *program) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: c.LogLevel}
+// logger logs what is of a level that may change, or above it.
+func (c *serveConfig) logger(p *program) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(c.LogLevel)
+	opts := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(p.stderr, opts))
+		return slog.New(slog.NewJSONHandler(p.stderr, opts)), level
 	}
-	return slog.New(slog.NewTextHandler(p.stderr, opts))
+	return slog.New(slog.NewTextHandler(p.stderr, opts)), level
 }
 
 // serveConfig is every setting of the ingester. A flag beats its environment
