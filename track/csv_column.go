@@ -152,7 +152,7 @@ var (
 
 // timeOf returns a time in words as RFC 3339, or v if it is none that is known.
 func timeOf(text string, v []byte) []byte {
-	if strings.IndexAny(text, "-/.: ") < 0 || !strings.ContainsAny(text, ": T") {
+	if !strings.ContainsAny(text, "-/.: ") || !strings.ContainsAny(text, ": T") {
 		return v // a number
 	}
 	for _, date := range dates {

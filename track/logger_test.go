@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -131,7 +130,7 @@ func TestGeoJSONIsCutAtTheMeridian(t *testing.T) {
 		t.Fatalf("%v: %s", err, &b)
 	}
 	line, late := got.Features[0], got.Features[1]
-	if line.Geometry.Type != "MultiLineString" || line.Properties.Rider != "r\"1" || late.Geometry.Type != "MultiPoint" || !late.Properties.Late || fmt.Sprintf("%s", late.Properties.Times) != "[180000]" {
+	if line.Geometry.Type != "MultiLineString" || line.Properties.Rider != "r\"1" || late.Geometry.Type != "MultiPoint" || !late.Properties.Late || string(late.Properties.Times) != "[180000]" {
 		t.Errorf("wrote %s", &b)
 	}
 	var parts [][][2]float64

@@ -226,6 +226,7 @@ func (c *Conn) LimitBuffer(bytes int) {
 // reset can overtake the answer.
 func (c *Conn) LeaveUnread() { c.unread.Store(true) }
 
+// Close closes the connection and frees its place, once.
 func (c *Conn) Close() (err error) {
 	c.once.Do(func() {
 		if c.unread.Load() {

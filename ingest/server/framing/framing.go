@@ -62,6 +62,7 @@ const (
 // behind is the state behind the last byte.
 var behind = [...]frameState{inBody: atRequest, inChunk: behindChunk}
 
+// Most of a head.
 const (
 	HeadBytes = 16 << 10 // of a head: fasthttp has it in one buffer; a line of it has no more
 	MaxFields = 100      // header lines of a request, and parameters of its target
