@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,7 +16,6 @@ import (
 	"pingline/internal/node"
 	"pingline/internal/unit"
 	"pingline/partition"
-	"pingline/rollup"
 )
 
 type serveCmd struct {
@@ -203,74 +199,4 @@ func (c *serveConfig) config() node.Config {
 
 		Rollup: c.Rollup.list, RollupWindows: c.RollupWindows.list, RollupLateness: c.RollupLateness,
 	}
-}
-
-// network is addresses, written 10.0.0.0/8, or one address.
-type network netip.Prefix
-
-func (n *network) UnmarshalText(text []byte) error {
-	p, err := netip.ParsePrefix(string(text))
-	if err != nil {
-		addr, err := netip.ParseAddr(string(text))
-		if err != nil {
-			return fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", text)
-		}
-		p = netip.PrefixFrom(addr, addr.BitLen())
-	}
-	*n = network(p.Masked())
-	return nil
-}
-
-func (n network) String() string { return netip.Prefix(n).String() }
-
-func prefixes(list []network) []netip.Prefix {
-	out := make([]netip.Prefix, len(list))
-	for i, n := range list {
-		out[i] = netip.Prefix(n)
-	}
-	return out
-}
-
-// resolutions are those of the roll-up, written 8,6,4; none is off.
-type resolutions struct{ list []int }
-
-func (r *resolutions) UnmarshalText(text []byte) error {
-	r.list = nil
-	if string(text) == "off" {
-		return nil
-	}
-	for part := range strings.SplitSeq(string(text), ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(part))
-		if err != nil {
-			return fmt.Errorf("%q is neither off nor resolutions such as 8,6,4", text)
-		}
-		r.list = append(r.list, n)
-	}
-	return rollup.CheckResolutions(r.list)
-}
-
-func (r resolutions) String() string { return join(r.list, "off") }
-
-// windows are those of the roll-up, written 10s,1m.
-type windows struct{ list []time.Duration }
-
-func (w *windows) UnmarshalText(text []byte) error {
-	w.list = nil
-	for part := range strings.SplitSeq(string(text), ",") {
-		var d unit.Span
-		if d.UnmarshalText([]byte(strings.TrimSpace(part))) != nil {
-			return fmt.Errorf("%q is not windows such as 10s,1m", text)
-		}
-		w.list = append(w.list, time.Duration(d))
-	}
-	return rollup.CheckWindows(w.list)
-}
-
-func (w windows) String() string { return join(w.list, "") }
-
-func join[T any](list []T, none string) string {
-	if len(list) == 0 {
-		return none
-	}
-	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
 }
