@@ -1,19 +1,38 @@
 package ingest
 
-import "pingline/dedupe"
+import (
+	"cmp"
+	"slices"
+
+	"pingline"
+	"pingline/dedupe"
+)
 
 // RiderState is all that the filter knows of a rider, between two commits.
 type RiderState struct {
-	Rider  string
-	Tracks []dedupe.Known
+	Rider   string
+	Tracks  []dedupe.Known
+	Waiting []pingline.Entry // of RiderLine
 
-	before int64 // the watermark, ms: commits on their way to the store change nothing before it
+	line   *dedupe.Stretch // that Waiting is asked for
+	before int64           // the watermark, ms: commits on their way to the store change nothing before it
 }
 
 // RiderState returns the state of a rider. It waits for the commit that is on its
 // way to disk, and returns an error wrapping ErrUnavailable as Submit does.
 func (w *Writer) RiderState(rider string) (*RiderState, error) {
-	l := &RiderState{Rider: rider}
+	return w.ask(&RiderState{Rider: rider})
+}
+
+// RiderLine returns the state of a rider as RiderState does, and as Waiting what the
+// store may not have yet of from <= ts < to: held pings, and the vertices among those on
+// their way, with time and position only; not the late ones. Of more than most these
+// are the earliest. Device selects one, "" all.
+func (w *Writer) RiderLine(rider, device string, from, to int64, most int) (*RiderState, error) {
+	return w.ask(&RiderState{Rider: rider, line: &dedupe.Stretch{Device: device, From: from, To: to, Most: most}})
+}
+
+func (w *Writer) ask(l *RiderState) (*RiderState, error) {
 	if err := w.Submit(&Job{asks: l}); err != nil {
 		return nil, err
 	}
@@ -28,7 +47,23 @@ func (l *RiderState) fill(w *Writer) {
 		next = w.cfg.Written()
 	}
 	l.before = min(w.watermark.at(next), w.oldest)
+	if l.line != nil {
+		l.line.Vertices = l.before
+		l.Waiting = earliest(w.filter.Line(nil, l.Rider, *l.line), l.line.Most)
+	}
 }
+
+// earliest returns the earliest n pings of list, which may be much longer.
+func earliest(list []pingline.Entry, n int) []pingline.Entry {
+	if len(list) <= n {
+		return list
+	}
+	slices.SortStableFunc(list, func(a, b pingline.Entry) int { return cmp.Compare(a.At, b.At) })
+	return slices.Clone(list[:n])
+}
+
+// Waits reports whether the newest ping of a track may not be stored yet.
+func (l *RiderState) Waits(k *dedupe.Known) bool { return k.Held || k.Fix.At >= l.before }
 
 // Complete returns the time, ms, before which readers find every accepted ping of
 // the rider's device, or of all devices if device is "": stored, or on the line

@@ -140,7 +140,7 @@ func (s *storedPoint) compare(o *storedPoint) int {
 // compareWords orders pings of one track and instant: the same ones side by
 // side, and first of them the one that is not late.
 func (s *storedPoint) compareWords(o *storedPoint) int {
-	return cmp.Or(cmp.Compare(s.LatE7, o.LatE7), cmp.Compare(s.LonE7, o.LonE7), cmp.Compare(s.Event, o.Event), lateBehind(s, o))
+	return cmp.Or(cmp.Compare(s.LatE7, o.LatE7), cmp.Compare(s.LonE7, o.LonE7), cmp.Compare(s.Event, o.Event), compareLate(s.Late, o.Late))
 }
 
 func (s *storedPoint) before(o *storedPoint) bool { return s.compare(o) < 0 }
@@ -229,7 +229,7 @@ func tidy(list []storedPoint) []storedPoint {
 	})
 	list = slices.CompactFunc(list, func(a, b storedPoint) bool { return a.same(&b) })
 	show := func(a, b storedPoint) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), lateBehind(&a, &b), cmp.Compare(a.nano, b.nano), a.compareWords(&b))
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), compareLate(a.Late, b.Late), cmp.Compare(a.nano, b.nano), a.compareWords(&b))
 	}
 	slices.SortFunc(list, show)
 	var vertex *storedPoint
@@ -244,14 +244,4 @@ func tidy(list []storedPoint) []storedPoint {
 	}
 	slices.SortStableFunc(list, show)
 	return list
-}
-
-func lateBehind(a, b *storedPoint) int {
-	switch {
-	case a.Late == b.Late:
-		return 0
-	case a.Late:
-		return 1
-	}
-	return -1
 }

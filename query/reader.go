@@ -28,11 +28,15 @@ type Sources struct {
 	Partitions func() Partitions
 	// State returns all that the writer knows of a rider.
 	State func(rider string) (*ingest.RiderState, error)
+	// Line returns that, and what of a stretch of the rider's tracks waits: see
+	// ingest.Writer.RiderLine.
+	Line func(rider, device string, from, to int64, most int) (*ingest.RiderState, error)
 
 	Shards int // that are asked at once for a track
 }
 
-// Points are pings that a store or the writer's memory has.
+// Points are pings that a store or the writer's memory has. The verdict of one that
+// waits, and is not seen in a store yet, is Held.
 type Points struct {
 	List    []pingline.Entry
 	More    bool // points behind the last one were left out
@@ -111,6 +115,9 @@ func withKnown(list []pingline.Entry, l *ingest.RiderState) []pingline.Entry {
 	for i := range l.Tracks {
 		k := &l.Tracks[i]
 		e := pingline.Entry{Cell: k.Cell, Ping: pingline.Ping{Rider: l.Rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}
+		if l.Waits(k) {
+			e.Verdict = pingline.Held
+		}
 		switch at, known := stored[k.Device]; {
 		case !known:
 			list = append(list, e)
@@ -121,17 +128,22 @@ func withKnown(list []pingline.Entry, l *ingest.RiderState) []pingline.Entry {
 	return list
 }
 
-// Page returns a page of a rider's track, and the time, ms, before which all pings
-// that were taken in are on it; 0 if that is not known.
+// Page returns a page of a rider's track: what is stored, and what waits to be. It
+// returns the time, ms, before which all pings that were taken in are on it, as well; 0
+// if that is not known.
 func (r *Reader) Page(ctx context.Context, q store.Query) (page Points, complete int64, err error) {
 	// The writer is asked first, so that the promise is about the pings that the
-	// store then shows.
-	if known, err := r.State(q.Rider); err == nil {
+	// store then shows, and a ping that leaves memory meanwhile is in the store.
+	known, knownErr := r.Line(q.Rider, q.Device, q.From, q.To, q.Limit+instantMost)
+	if knownErr == nil {
 		complete = max(0, min(known.Complete(q.Device), time.Now().UnixMilli()))
 	}
 	page, err = r.Track(ctx, q)
 	if err != nil || page.Partial {
 		complete = 0
+	}
+	if err == nil && knownErr == nil {
+		page = withWaiting(page, known.Waiting, &q)
 	}
 	return page, complete, err
 }

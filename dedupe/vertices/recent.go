@@ -121,6 +121,28 @@ func (p *Pool) After(r *Recent, at Ref) (Ref, bool) {
 	return Ref{p.At(at.block).newer, 0}, true
 }
 
+// Between calls visit with the vertices of from <= ts < to in order of time, with the
+// earliest most of them at most.
+func (p *Pool) Between(r *Recent, from, to int64, most int, visit func(plane.Spot)) {
+	if r.N == 0 {
+		return
+	}
+	at, ok := p.Find(r, from)
+	if !ok {
+		at, ok = p.Oldest(r), true
+	}
+	for n := 0; ok && n < most; at, ok = p.After(r, at) {
+		s := r.Spot(*p.Vertex(r, at))
+		if s.At >= to {
+			return
+		}
+		if s.At >= from {
+			visit(s)
+			n++
+		}
+	}
+}
+
 // Add makes s a vertex of track i. One of an instant that has its vertex is left
 // out; so is one older than all that are known, unless the oldest of these was the
 // first.

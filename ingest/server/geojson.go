@@ -53,6 +53,15 @@ func lineOf(rider string, list []pingline.Entry) []func(dst []byte) []byte {
 	if first.Late {
 		properties["late"] = true
 	}
+	var waiting []int64
+	for i := range list {
+		if waits(&list[i]) {
+			waiting = append(waiting, list[i].At)
+		}
+	}
+	if waiting != nil {
+		properties["waiting"] = waiting
+	}
 	about := appendJSON(nil, properties)
 	position := func(dst []byte, i int) []byte { return appendJSON(dst, [2]float64{list[i].Lon(), list[i].Lat()}) }
 	kind, before, behind := "LineString", "[", "]"

@@ -97,8 +97,14 @@ func appendStored(dst []byte, e *pingline.Entry) []byte {
 	if e.Late {
 		dst = append(dst, `,"late":true`...)
 	}
+	if waits(e) {
+		dst = append(dst, `,"waiting":true`...)
+	}
 	return append(dst, '}')
 }
+
+// waits reports whether a ping in a reader's answer is not seen in a store yet.
+func waits(e *pingline.Entry) bool { return e.Verdict == pingline.Held }
 
 // pointsOf is the points of list, from one time on after the other, as JSON.
 func pointsOf(list []pingline.Entry) func(dst []byte) []byte {
@@ -147,7 +153,7 @@ func (s *reads) latest(c *fiber.Ctx, r *reading) error {
 	return s.answerPoints(c, r, rider, newest.List, pageEnd{Partial: newest.Partial})
 }
 
-// track answers with a page of what is stored of a rider.
+// track answers with a page of what is stored of a rider, and waits to be.
 func (s *reads) track(c *fiber.Ctx, r *reading) error {
 	if s.over.Policy().NoReads {
 		return readLater("overloaded, tracks are not read")

@@ -86,7 +86,11 @@ func (s *shelf) reader() query.Sources {
 			}
 			slices.SortStableFunc(list, func(a, b pingline.Entry) int { return cmp.Compare(a.At, b.At) })
 			p := query.Points{List: list, Partial: s.partial}
-			if n := q.Limit; n < len(list) {
+			n := q.Limit
+			for n > 0 && n < len(list) && list[n].At == list[n-1].At {
+				n++ // a page ends behind an instant
+			}
+			if n < len(list) {
 				p.List, p.More, p.Next = list[:n], true, list[n-1].At+1
 			}
 			return p, s.err
@@ -114,6 +118,7 @@ type trackAnswer struct {
 		Lat, Lon float64
 		Device   string `json:"device_id"`
 		Late     bool
+		Waiting  bool
 		Speed    *float64
 	}
 	Next       string

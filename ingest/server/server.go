@@ -140,6 +140,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Reader.State == nil {
 		cfg.Reader.State = cfg.Writer.RiderState
 	}
+	if cfg.Reader.Line == nil {
+		cfg.Reader.Line = cfg.Writer.RiderLine
+	}
 	s := &Server{
 		cfg:     cfg,
 		over:    cfg.Writer.Overload(),
