@@ -149,11 +149,16 @@ type influxConfig struct {
 	Org       string        `env:"PINGLINE_INFLUX_ORG,INFLUX_ORG" help:"Organization; not on 1.8."`
 	Bucket    string        `default:"pingline" env:"PINGLINE_INFLUX_BUCKET,INFLUX_BUCKET_NAME" help:"Bucket; database/retention-policy on 1.8."`
 	Timeout   time.Duration `default:"10s" help:"How long a write may take."`
+
+	CAFile   string            `name:"ca-file" placeholder:"FILE" help:"PEM file of the authorities that may vouch for InfluxDB's certificate, instead of the system's; it is read for each connection."`
+	CertFile string            `placeholder:"FILE" help:"PEM file of the certificate with which we say who we are."`
+	KeyFile  string            `placeholder:"FILE" help:"PEM file of its key."`
+	Header   []node.HeaderLine `sep:"none" placeholder:"NAME: VALUE" help:"Sent with each request, for a proxy in front of InfluxDB; never logged. Repeated."`
 }
 
 // spreadConfig says where points go.
 type spreadConfig struct {
-	Shard         []node.Shard  `sep:" " placeholder:"name=…,url=…" help:"One of several InfluxDBs: name, url, org, bucket, token-file, weight (1), kind (influx); what is not said is as for --influx-…. Repeated; replaces --influx-host."`
+	Shard         []node.Shard  `sep:" " placeholder:"name=…,url=…" help:"One of several InfluxDBs: name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight (1), kind (influx); what is not said is as for --influx-…. Repeated; replaces --influx-host."`
 	PartitionBy   partition.By  `default:"cell+rider" help:"cell+rider, rider (a track in one shard), or cell (a region in one shard)."`
 	HotCellRate   float64       `default:"1000" help:"Pings/s of one part of a cell at which the cell is split by rider."`
 	HotCells      string        `placeholder:"FILE" help:"Cells to split beforehand, one a line: CELL [PARTS]."`

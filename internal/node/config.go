@@ -95,11 +95,33 @@ type Influx struct {
 	Org       string
 	Bucket    string
 	Timeout   time.Duration // of a write
+
+	CAFile   string       // PEM, of the authorities for its certificate; "" means the system's
+	CertFile string       // PEM, with which we say who we are
+	KeyFile  string       // PEM, of CertFile
+	Header   []HeaderLine // sent with each request, for a proxy in between
 }
+
+// HeaderLine is a line of a request's head. Its value is a secret: no error quotes it.
+type HeaderLine struct{ Name, Value string }
+
+// UnmarshalText reads Name: value. What is wrong with it Check says, since an error of
+// here would be printed with the text.
+func (h *HeaderLine) UnmarshalText(text []byte) error {
+	name, value, ok := strings.Cut(string(text), ":")
+	if !ok {
+		name, value = "", "" // which Check refuses
+	}
+	*h = HeaderLine{strings.TrimSpace(name), strings.TrimSpace(value)}
+	return nil
+}
+
+func (h HeaderLine) String() string { return h.Name }
 
 // Shard is one of several stores. Settings that are empty are those of Influx.
 type Shard struct {
 	Name, URL, Org, Bucket, TokenFile string
+	CAFile, CertFile, KeyFile         string
 	Weight                            float64
 	Kind                              string // a name in the table stores; "" means influx
 }
@@ -142,6 +164,12 @@ func (s *Shard) set(key, value string) (err error) {
 		s.Bucket = value
 	case "token-file":
 		s.TokenFile = value
+	case "ca-file":
+		s.CAFile = value
+	case "cert-file":
+		s.CertFile = value
+	case "key-file":
+		s.KeyFile = value
 	case "weight":
 		if s.Weight, err = strconv.ParseFloat(value, 64); err != nil || !(s.Weight >= partition.MinWeight && s.Weight <= partition.MaxWeight) {
 			err = fmt.Errorf("weight: %q is not in [%v, %v]", value, partition.MinWeight, partition.MaxWeight)
@@ -152,7 +180,7 @@ func (s *Shard) set(key, value string) (err error) {
 			err = fmt.Errorf("kind: %q is not %s", value, strings.Join(Stores(), " or "))
 		}
 	default:
-		err = fmt.Errorf("unknown key %q: one of name, url, org, bucket, token-file, weight, kind", key)
+		err = fmt.Errorf("unknown key %q: one of name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight, kind", key)
 	}
 	return err
 }

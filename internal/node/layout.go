@@ -87,7 +87,7 @@ func (s *layout) addAs(c *Config, spec Shard, setting string) error {
 			return fmt.Errorf("%s and %s: both would be called %q", other.setting, setting, spec.Name)
 		}
 	}
-	to, err := kindOf(spec.Kind).open(spec, &c.Influx)
+	to, err := kindOf(spec.Kind).open(spec, c)
 	if err != nil {
 		return blame(err, setting)
 	}

@@ -31,6 +31,7 @@ import (
 	"pingline/queue"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/store"
 )
 
 // Node is the ingester: the parts a ping passes, in that order.
@@ -328,6 +329,13 @@ func (n *Node) Notes() []string {
 	}
 	if n.rollup != nil {
 		notes = append(notes, n.rollup.Notes()...)
+	}
+	for i := range n.layout.shards {
+		if s, ok := n.layout.shards[i].Store.(store.Noter); ok {
+			for _, note := range s.Notes() {
+				notes = append(notes, "shard "+n.layout.shards[i].Name+": "+note)
+			}
+		}
 	}
 	return append(notes, n.sink.Notes()...)
 }

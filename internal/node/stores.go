@@ -11,7 +11,7 @@ import (
 // storeKind is a kind of store that a --shard may be.
 type storeKind struct {
 	name string
-	open func(Shard, *Influx) (store.Store, error)
+	open func(Shard, *Config) (store.Store, error)
 }
 
 // stores is the list of stores that Pingline writes to. The first is that of a
@@ -38,7 +38,12 @@ func kindOf(name string) *storeKind {
 	return nil
 }
 
-func openInflux(s Shard, all *Influx) (store.Store, error) {
+func openInflux(s Shard, c *Config) (store.Store, error) {
+	all := &c.Influx
+	headers := make([]influx.ProxyHeader, len(all.Header))
+	for i, h := range all.Header {
+		headers[i] = influx.ProxyHeader(h)
+	}
 	to, err := influx.New(influx.Config{
 		URL:       cmp.Or(s.URL, all.Host),
 		Token:     all.Token,
@@ -46,12 +51,21 @@ func openInflux(s Shard, all *Influx) (store.Store, error) {
 		Org:       cmp.Or(s.Org, all.Org),
 		Bucket:    cmp.Or(s.Bucket, all.Bucket),
 		Timeout:   all.Timeout,
+		CAFile:    cmp.Or(s.CAFile, all.CAFile),
+		CertFile:  cmp.Or(s.CertFile, all.CertFile),
+		KeyFile:   cmp.Or(s.KeyFile, all.KeyFile),
+		Headers:   headers,
+		Logger:    c.Logger,
 	})
 	if at := new(influx.ConfigError); errors.As(err, &at) {
 		keys := map[string]keyError{
 			"URL":    {"url", s.URL == "", at.Err},
 			"Bucket": {"bucket", s.Bucket == "", at.Err},
 			"Token":  {"token", true, at.Err},
+
+			"CertFile": {"cert-file", s.CertFile == "", at.Err},
+			"KeyFile":  {"key-file", s.KeyFile == "", at.Err},
+			"Headers":  {"header", true, at.Err},
 		}
 		if k, known := keys[at.Field]; known {
 			return nil, &k

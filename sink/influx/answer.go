@@ -19,6 +19,8 @@ type AnswerError struct {
 	Message    string        // what InfluxDB said, at most 1 KiB
 	RetryAfter time.Duration // how long it asked to be left alone; 0 if it did not
 	err        error         // cause, if there was no answer
+
+	stops, advice string // of Configure: its reason and advice, if they do not follow from the rest
 }
 
 func (e *AnswerError) Error() string {

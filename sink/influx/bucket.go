@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -33,7 +34,15 @@ type Config struct {
 	Org       string        // name or ID; required by 2.x, ignored by 1.8
 	Bucket    string        // its name; on 1.8 database/policy, or database for its default policy
 	Timeout   time.Duration // of a question, and of a query's silence; 0 means 10 s
+
+	CAFile            string        // PEM, of the authorities that may vouch for the server; "" means the system's
+	CertFile, KeyFile string        // PEM, with which we say who we are; "" means without
+	Headers           []ProxyHeader // sent with each request, for a proxy in between; they are secrets
+	Logger            *slog.Logger  // nil means slog.Default()
 }
+
+// ProxyHeader is a line of a request's head.
+type ProxyHeader struct{ Name, Value string }
 
 // Bucket is one bucket of one InfluxDB (1.8, 2.x, or a server that takes the
 // same requests). Safe for concurrent use. No error of it contains the token.
@@ -81,6 +90,20 @@ func (c *Config) check() (*url.URL, error) {
 		return wrong("Bucket", "%q names no bucket or database", c.Bucket)
 	case strings.ContainsFunc(c.Token, isControl):
 		return wrong("Token", "it has more than one line")
+	case c.CertFile != "" && c.KeyFile == "":
+		return wrong("CertFile", "a certificate needs its key")
+	case c.CertFile == "" && c.KeyFile != "":
+		return wrong("KeyFile", "a key needs its certificate")
+	}
+	for _, h := range c.Headers {
+		if err := h.check(); err != nil {
+			return nil, &ConfigError{"Headers", err}
+		}
+		if strings.EqualFold(h.Name, "Authorization") && (c.Token != "" || c.TokenFile != "") {
+			return wrong("Headers", "Authorization is where the token goes: give one of them")
+		}
+	}
+	switch {
 	case c.Timeout < 0:
 		return wrong("Timeout", "%v is negative", c.Timeout)
 	}
@@ -94,7 +117,8 @@ func New(cfg Config) (*Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bucket{cfg: cfg, base: base, http: newTransport(cfg.Token, cfg.TokenFile)}
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	b := &Bucket{cfg: cfg, base: base, http: newTransport(&cfg)}
 	// Of the client library only the blocking write is used: one call is one
 	// request. Its asynchronous API, which retries and drops by itself, is not.
 	// Compression is ours as well: the library's costs 8 times the CPU.

@@ -112,6 +112,8 @@ func (e *AnswerError) stop() (reason, advice string) {
 		message = e.Message // it quotes the bucket, and no rows
 	}
 	switch {
+	case e.advice != "":
+		return e.stops, e.advice
 	case e.Status == http.StatusUnauthorized, e.Status == 0:
 		return store.Credentials, "give a token that is valid; a token file is read again for each write"
 	case e.Status == http.StatusForbidden:

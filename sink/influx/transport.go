@@ -2,13 +2,16 @@ package influx
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -24,19 +27,25 @@ type transport struct {
 	client    *http.Client
 	token     string
 	tokenFile string
-	gzips     sync.Pool // of *gzip.Writer
+	headers   []ProxyHeader
+	logger    *slog.Logger
+	gzips     sync.Pool   // of *gzip.Writer
+	plain     atomic.Bool // no body is compressed: the server, or a proxy, refuses that
 }
 
-func newTransport(token, tokenFile string) *transport {
+func newTransport(c *Config) *transport {
 	return &transport{
-		token:     token,
-		tokenFile: tokenFile,
+		token:     c.Token,
+		tokenFile: c.TokenFile,
+		headers:   c.Headers,
+		logger:    c.Logger,
 		client: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
 				Proxy:               http.ProxyFromEnvironment,
 				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 				TLSHandshakeTimeout: 5 * time.Second,
+				TLSClientConfig:     c.tls(),
 				ForceAttemptHTTP2:   true,
 				DisableCompression:  true, // of answers: it halves the speed of a large query
 				MaxIdleConnsPerHost: 8,
@@ -47,12 +56,34 @@ func newTransport(token, tokenFile string) *transport {
 }
 
 // Do sends a write of the client library. Only 204 is success: a web server
-// that answers 200 to everything must not pass for a store.
+// that answers 200 to everything must not pass for a store. A body that is refused
+// for its compression (415) goes out once more as it is, and those after it at once.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
-	if err := t.compress(req); err != nil {
+	if t.plain.Load() {
+		return t.expect(req, http.StatusNoContent)
+	}
+	text, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read body: %w", err)
+	}
+	if err := t.compress(req, text); err != nil {
 		return nil, err
 	}
-	return t.expect(req, http.StatusNoContent)
+	resp, err := t.expect(req, http.StatusNoContent)
+	if refused := new(AnswerError); !errors.As(err, &refused) || refused.Status != http.StatusUnsupportedMediaType {
+		return resp, err
+	}
+	again := req.Clone(req.Context())
+	again.Header.Del("Content-Encoding")
+	setBody(again, text)
+	resp, plainErr := t.expect(again, http.StatusNoContent)
+	if refused := new(AnswerError); errors.As(plainErr, &refused) && refused.Status == http.StatusUnsupportedMediaType {
+		return nil, err // it is not the compression
+	}
+	if t.plain.CompareAndSwap(false, true) {
+		t.logger.Warn("compressed writes are refused with 415: from here on they are not compressed", "url", req.URL.Host)
+	}
+	return resp, plainErr
 }
 
 // roundTrip sends any other request; success is 200 or 204.
@@ -65,12 +96,18 @@ func (t *transport) expect(req *http.Request, statuses ...int) (*http.Response, 
 	if err != nil {
 		return nil, err
 	}
+	for _, h := range t.headers {
+		if strings.EqualFold(h.Name, "Host") {
+			req.Host = h.Value
+		}
+		req.Header.Set(h.Name, h.Value)
+	}
 	if token != "" {
 		req.Header.Set("Authorization", "Token "+token)
 	}
 	resp, err := t.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, explainTLS(err)
 	}
 	for _, s := range statuses {
 		if resp.StatusCode == s {
@@ -104,7 +141,7 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 // compress replaces req's body by its gzip form, of which the length is known:
 // 1.8 checks its max-body-size against nothing else. The buffer is not reused,
 // since the transport may still read it after the answer.
-func (t *transport) compress(req *http.Request) error {
+func (t *transport) compress(req *http.Request, text []byte) error {
 	w, _ := t.gzips.Get().(*gzip.Writer)
 	if w == nil {
 		var err error
@@ -113,18 +150,22 @@ func (t *transport) compress(req *http.Request) error {
 		}
 	}
 	defer t.gzips.Put(w)
-	packed := bytes.NewBuffer(make([]byte, 0, 512+req.ContentLength/3))
+	packed := bytes.NewBuffer(make([]byte, 0, 512+len(text)/3))
 	w.Reset(packed)
-	if _, err := io.Copy(w, req.Body); err != nil {
+	if _, err := w.Write(text); err != nil {
 		return fmt.Errorf("compress body: %w", err)
 	}
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("compress body: %w", err)
 	}
-	body := packed.Bytes()
+	setBody(req, packed.Bytes())
+	req.Header.Set("Content-Encoding", "gzip")
+	return nil
+}
+
+// setBody gives req a body that it may be sent with more than once.
+func setBody(req *http.Request, body []byte) {
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	req.Body, _ = req.GetBody()
 	req.ContentLength = int64(len(body))
-	req.Header.Set("Content-Encoding", "gzip")
-	return nil
 }

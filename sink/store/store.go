@@ -87,6 +87,13 @@ const (
 	minMilli = -maxMilli
 )
 
+// Noter is implemented by stores that have something to tell an operator which keeps
+// no write from being made.
+type Noter interface {
+	// Notes returns a sentence for each. It does not block.
+	Notes() []string
+}
+
 // Retainer is implemented by stores that delete rows by their age.
 type Retainer interface {
 	// Retention returns how long rows are kept, 0 for ever, and false if the store

@@ -1,0 +1,104 @@
+package influx
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"pingline/sink/store"
+)
+
+// check returns an error unless h can be sent; it does not quote the value.
+func (h *ProxyHeader) check() error {
+	switch {
+	case !httpguts.ValidHeaderFieldName(h.Name):
+		return errors.New("not of the form Name: value")
+	case !httpguts.ValidHeaderFieldValue(h.Value):
+		return fmt.Errorf("%s: the value has characters that no header may have", h.Name)
+	case strings.EqualFold(h.Name, "Content-Encoding"), strings.EqualFold(h.Name, "Content-Length"), strings.EqualFold(h.Name, "Transfer-Encoding"):
+		return fmt.Errorf("%s is ours to say", h.Name)
+	}
+	return nil
+}
+
+// tls returns how connections are secured. Files are read for each new connection, so
+// that a certificate may be renewed at any time.
+func (c *Config) tls() *tls.Config {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CertFile != "" {
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+			if err != nil {
+				return nil, unsecured(fmt.Errorf("client certificate: %w", err))
+			}
+			return &cert, nil
+		}
+	}
+	if c.CAFile != "" {
+		t.InsecureSkipVerify = true // verify does it, by authorities that are read anew
+		t.VerifyConnection = func(s tls.ConnectionState) error { return verify(c.CAFile, &s) }
+	}
+	return t
+}
+
+// verify checks the server's certificate as crypto/tls does, by the authorities in a
+// file.
+func verify(file string, s *tls.ConnectionState) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return unsecured(fmt.Errorf("authorities: %w", err))
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return unsecured(fmt.Errorf("authorities: no certificate in %s", file))
+	}
+	between := x509.NewCertPool()
+	for _, cert := range s.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: s.ServerName, Roots: roots, Intermediates: between})
+	if err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+	}
+	return nil
+}
+
+// unsecured is an error of our files.
+func unsecured(err error) *AnswerError {
+	return &AnswerError{Kind: store.Configure, Message: err.Error(), err: err, stops: store.Credentials, advice: "put the file right; it is read again for each connection"}
+}
+
+// explainTLS makes of a certificate that one side does not accept what an operator must
+// put right.
+func explainTLS(err error) error {
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		return &AnswerError{
+			Kind: store.Configure, Message: err.Error(), err: err, stops: store.Address,
+			advice: "name the authority of its certificate with --influx-ca-file, or in SSL_CERT_FILE",
+		}
+	}
+	// The server's alert, after which there is no answer.
+	for _, alert := range []string{"tls: certificate required", "tls: bad certificate", "tls: unknown certificate", "tls: expired certificate", "tls: unknown certificate authority"} {
+		if strings.Contains(err.Error(), "remote error: "+alert) {
+			return &AnswerError{
+				Kind: store.Configure, Message: err.Error(), err: err, stops: store.Credentials,
+				advice: "give a certificate that the server accepts with --influx-cert-file and --influx-key-file",
+			}
+		}
+	}
+	return err
+}
+
+// Notes returns a sentence on what an operator should know of how the bucket is
+// reached.
+func (b *Bucket) Notes() []string {
+	if !b.http.plain.Load() {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s refuses compressed writes (415): they are sent as they are, three to four times as large; let the proxy pass Content-Encoding: gzip, and restart", b.base.Host)}
+}
