@@ -306,6 +306,7 @@ func FuzzInflate(f *testing.F) {
 		f.Add(p.encoding, append(p.pack(f, noise(10)), p.pack(f, noise(10))...))
 	}
 	f.Add("gzip", bomb(f, 1))
+	f.Add("gzip", []byte("\x1f\x8b\bA000000\x030\x00\x00\x00\x00\x00\x00\x00\x00"))
 	oracle, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<26))
 	if err != nil {
 		f.Fatal(err)
@@ -329,7 +330,9 @@ func FuzzInflate(f *testing.F) {
 		switch encoding {
 		case "gzip":
 			want, wantErr = gunzipPlainly(body, most)
-			if (err == nil) != (wantErr == nil && len(want) <= most) {
+			// The standard library passes over bits that RFC 1952 wants to be 0.
+			strict := len(body) > 3 && body[3]&0xe0 != 0 && err != nil
+			if !strict && (err == nil) != (wantErr == nil && len(want) <= most) {
 				t.Errorf("error = %v, the standard library's %d bytes, %v", err, len(want), wantErr)
 			}
 		case "zstd":
