@@ -19,7 +19,7 @@ var arrows = map[string][]string{
 	"pingline/dedupe":                            {"pingline", "pingline/dedupe/plane", "pingline/dedupe/slab", "pingline/dedupe/vertices"},
 	"pingline/dedupe/plane":                      {"pingline"},
 	"pingline/dedupe/slab":                       {},
-	"pingline/dedupe/study":                      {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/track"},
+	"pingline/dedupe/study":                      {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/track", "pingline/track/picture"},
 	"pingline/dedupe/vertices":                   {"pingline/dedupe/plane", "pingline/dedupe/slab"},
 	"pingline/ingest":                            {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
 	"pingline/ingest/phone":                      {"pingline"},
@@ -64,6 +64,7 @@ var arrows = map[string][]string{
 	"pingline/tools/upgrade":   {"pingline/internal/influxd"},
 	"pingline/track":           {"pingline", "pingline/track/output"},
 	"pingline/track/output":    {},
+	"pingline/track/picture":   {"pingline", "pingline/internal/unit", "pingline/track"},
 	"pingline/track/tracktest": {},
 }
 

@@ -58,6 +58,18 @@ func (p *Path) Off(f *pingline.Fix) float64 {
 	return off
 }
 
+// At returns where the path is at a time, in 1e-7 degree: the longitude may be
+// beyond the 180th meridian. It returns false for a path without points.
+func (p *Path) At(at int64) (lat, lon float64, ok bool) {
+	if len(p.points) == 0 {
+		return 0, 0, false
+	}
+	p.sort()
+	i, _ := slices.BinarySearchFunc(p.points, at, byTime)
+	lat, lon = p.between(i, at)
+	return lat, lon, true
+}
+
 // between returns where the path is at a time before its point i and after the
 // one before, in 1e-7 degree.
 func (p *Path) between(i int, at int64) (lat, lon float64) {

@@ -428,6 +428,28 @@ func TestDedupeStandardInput(t *testing.T) {
 	}
 }
 
+// The picture in the docs is the one that the command above it draws.
+func TestDedupeDrawsThePictureOfTheDocs(t *testing.T) {
+	svg := filepath.Join(t.TempDir(), "a.svg")
+	dedupes(t, "../../testdata/gps/city_5s.ndjson.gz", "--svg="+svg)
+	drawn, err := os.ReadFile(svg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := os.ReadFile("../../docs/dedupe.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The words alone: places may differ in their last digit from machine to machine.
+	words, place := regexp.MustCompile(`(?s)<style.*</style>|<text[^>]*>[^<]*`), regexp.MustCompile(` (x|y)="[^"]*"`)
+	said := func(svg []byte) string {
+		return place.ReplaceAllString(strings.Join(words.FindAllString(string(svg), -1), "\n"), "")
+	}
+	if want, got := said(drawn), said(is); got != want {
+		t.Errorf("docs/dedupe.svg is another one: pingline dedupe testdata/gps/city_5s.ndjson.gz --svg docs/dedupe.svg\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestDedupeDraws(t *testing.T) {
 	small, large := inFile(t, "small.ndjson", ndjson(corner(t, "r-1", noon)[:100])), inFile(t, "large.ndjson", ndjson(corner(t, "r-2", noon)))
 	for rider, want := range map[string]string{"": "r-2", "r-1": "r-1", "r-2": "r-2"} {

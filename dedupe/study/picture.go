@@ -6,18 +6,19 @@ import (
 	"time"
 
 	"pingline"
-	"pingline/track"
+	"pingline/internal/unit"
+	"pingline/track/picture"
 )
 
-// picture is that of one track of all that are studied.
-type picture struct {
-	track.Picture
+// drawing is the picture of one track of all that are studied.
+type drawing struct {
+	picture.Picture
 	pings int // of the track, as far as chosen
 }
 
 // choose returns the number of a recording's track that is to be drawn, in place
 // of the one before, or -1.
-func (d *picture) choose(x *reading) int {
+func (d *drawing) choose(x *reading) int {
 	if !x.cfg.Draw {
 		return -1
 	}
@@ -39,15 +40,15 @@ func (d *picture) choose(x *reading) int {
 	return best
 }
 
-func (d *picture) add(f *pingline.Fix, what fate, off, bound float64) {
-	d.Marks = append(d.Marks, track.Mark{
+func (d *drawing) add(f *pingline.Fix, what fate, off, bound float64) {
+	d.Marks = append(d.Marks, picture.Mark{
 		At: f.At, LatE7: f.LatE7, LonE7: f.LonE7, Kept: what != dropped, Late: what == keptLate, Off: off, Bound: bound,
 	})
 }
 
 // Picture returns the picture of the track with the most pings, or false if there
 // was none to draw.
-func (s *Study) Picture() (*track.Picture, bool) {
+func (s *Study) Picture() (*picture.Picture, bool) {
 	p := s.picture.Picture
 	if len(p.Marks) == 0 {
 		return nil, false
@@ -57,7 +58,7 @@ func (s *Study) Picture() (*track.Picture, bool) {
 		from, to = min(from, m.At), max(to, m.At)
 	}
 	const layout = "2006-01-02 15:04"
-	p.Note += fmt.Sprintf(": %d pings, %s to %s UTC", s.picture.pings, time.UnixMilli(from).UTC().Format(layout), time.UnixMilli(to).UTC().Format(layout))
+	p.Note += fmt.Sprintf(": %s pings, %s to %s UTC", unit.Comma(float64(s.picture.pings)), time.UnixMilli(from).UTC().Format(layout), time.UnixMilli(to).UTC().Format(layout))
 	p.Bound = s.cfg.Bound.MaxError
 	return &p, true
 }

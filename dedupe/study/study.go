@@ -33,7 +33,7 @@ type Study struct {
 	cfg      Config
 	bounds   []dedupe.Bound // the first is the one asked for, the others the sweep's
 	report   Summary
-	picture  picture
+	picture  drawing
 	problems []error // with recordings, which do not stop the rest
 }
 
