@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -33,7 +30,7 @@ func (c *serveCmd) Run(p *program) error {
 	defer stopReading()
 	memory := node.LimitMemory()
 	cfg := c.config()
-	cfg.Logger = logger
+	cfg.Logger, cfg.Version = logger, version
 	n, err := node.Open(p, cfg)
 	if p.Err() != nil && (errors.Is(err, p.Err()) || errors.Is(err, context.Cause(p))) {
 		logger.Info("stopped before any ping was taken", "while", err)
@@ -47,7 +44,7 @@ func (c *serveCmd) Run(p *program) error {
 	defer stop()
 	defer context.AfterFunc(p, func() {
 		defer stop()
-		c.leave(n, logger)
+		leave(n, c.ShutdownDelay, logger)
 	})()
 	err = n.Run(serving)
 	if err == nil {
@@ -57,24 +54,6 @@ func (c *serveCmd) Run(p *program) error {
 	return err
 }
 
-// leave waits for the delay before n is stopped, or until a second signal comes. The one
-// after that ends the process at once.
-func (c *serveConfig) leave(n *node.Node, logger *slog.Logger) {
-	if c.ShutdownDelay == 0 {
-		return
-	}
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(again)
-	n.Leave()
-	logger.Info("told to stop: no longer ready, and still taking pings", "for", c.ShutdownDelay.String())
-	select {
-	case <-again:
-	case <-time.After(c.ShutdownDelay):
-	}
-}
-
-// logger logs what is of a level that may change, or above it.
 func (c *serveConfig) logger(p *program) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)

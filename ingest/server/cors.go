@@ -7,38 +7,36 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-const (
-	corsMethods = "GET, HEAD, POST"
-	corsExposed = "Retry-After, Pingline-Shed-Level, Date"
-	corsMaxAge  = "7200" // seconds: browsers keep it no longer
-)
+const corsExposed = "Retry-After, Pingline-Shed-Level, Date"
 
-// cors lets pages of the origins in the configuration send and read. A page sends no
+// cors lets pages of some origins, or of "*", send and read. A page sends no
 // credentials of its own: there are none.
-func (s *Server) cors(c *fiber.Ctx) error {
-	all := slices.Contains(s.cfg.CORSOrigins, "*")
-	if !all {
-		c.Vary(fiber.HeaderOrigin)
+func cors(origins []string) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		all := slices.Contains(origins, "*")
+		if !all {
+			c.Vary(fiber.HeaderOrigin)
+		}
+		origin := c.Get(fiber.HeaderOrigin)
+		asks := c.Method() == fiber.MethodOptions && c.Get(fiber.HeaderAccessControlRequestMethod) != ""
+		if origin == "" || !all && !slices.ContainsFunc(origins, func(o string) bool { return strings.EqualFold(o, origin) }) {
+			return c.Next()
+		}
+		if all {
+			origin = "*"
+		}
+		c.Set(fiber.HeaderAccessControlAllowOrigin, origin)
+		c.Set(fiber.HeaderAccessControlExposeHeaders, corsExposed)
+		if !asks {
+			return c.Next()
+		}
+		c.Vary(fiber.HeaderAccessControlRequestMethod, fiber.HeaderAccessControlRequestHeaders)
+		c.Set(fiber.HeaderAccessControlAllowMethods, "GET, HEAD, POST")
+		if names := c.Get(fiber.HeaderAccessControlRequestHeaders); names != "" {
+			c.Set(fiber.HeaderAccessControlAllowHeaders, names)
+		}
+		c.Set(fiber.HeaderAccessControlMaxAge, "7200") // seconds: browsers keep it no longer
+		c.Status(fiber.StatusNoContent)
+		return nil
 	}
-	origin := c.Get(fiber.HeaderOrigin)
-	asks := c.Method() == fiber.MethodOptions && c.Get(fiber.HeaderAccessControlRequestMethod) != ""
-	if origin == "" || !all && !slices.ContainsFunc(s.cfg.CORSOrigins, func(o string) bool { return strings.EqualFold(o, origin) }) {
-		return c.Next()
-	}
-	if all {
-		origin = "*"
-	}
-	c.Set(fiber.HeaderAccessControlAllowOrigin, origin)
-	c.Set(fiber.HeaderAccessControlExposeHeaders, corsExposed)
-	if !asks {
-		return c.Next()
-	}
-	c.Vary(fiber.HeaderAccessControlRequestMethod, fiber.HeaderAccessControlRequestHeaders)
-	c.Set(fiber.HeaderAccessControlAllowMethods, corsMethods)
-	if names := c.Get(fiber.HeaderAccessControlRequestHeaders); names != "" {
-		c.Set(fiber.HeaderAccessControlAllowHeaders, names)
-	}
-	c.Set(fiber.HeaderAccessControlMaxAge, corsMaxAge)
-	c.Status(fiber.StatusNoContent)
-	return nil
 }

@@ -113,6 +113,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	check("GET", "/v1/riders/r/track", "", "Accept", mimeGeoJSON)
 	check("GET", "/v1/riders/nobody", "")
+	check("GET", "/", "")
 	check("GET", "/healthz", "")
 	check("GET", "/readyz", "")
 	s.over.Force(pingline.MaxLevel, false, "a test")

@@ -38,6 +38,7 @@ func (s *Server) phoneRoutes(own []string) error {
 			}
 			method, path := phone.Route(route)
 			path = strings.NewReplacer("{", ":", "}", "").Replace(path)
+			s.routes = append(s.routes, route)
 			if method == "*" {
 				s.app.All(path, s.phone(p))
 			} else {

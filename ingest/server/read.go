@@ -42,6 +42,7 @@ func (s *reads) routes(app *fiber.App) (paths []string) {
 		paths = append(paths, route.path)
 		if route.there {
 			app.Get(route.path, s.bounded(route.answer))
+			s.served = append(s.served, route.path)
 		}
 	}
 	return paths
@@ -182,6 +183,7 @@ func (s *reads) track(c *fiber.Ctx, r *reading) error {
 	if stored.More {
 		end.Next = formatInstant(stored.Next, stored.NextNano)
 	}
+	c.Vary(fiber.HeaderAccept)
 	if strings.Contains(c.Get(fiber.HeaderAccept), mimeGeoJSON) {
 		return s.answerLines(c, r, rider, stored.List, end)
 	}

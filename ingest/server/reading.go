@@ -40,6 +40,7 @@ type reads struct {
 	answers budget // bytes of reads in work, until their answers have left
 	rates   *rates // reads of a client
 	recent  recent
+	served  []string // paths
 }
 
 // reading is a read in work. What it took is given back when its answer has left.

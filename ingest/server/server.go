@@ -55,6 +55,7 @@ type Config struct {
 	ReadRate       float64        // reads/s of one client, ten seconds' worth at once; 0: no limit
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
 
+	Version     string   // of the program, for people
 	CORSOrigins []string // of pages in browsers that may send and read; "*" is all
 
 	pace       minRate // of bodies; the zero one means slowestPhone
@@ -80,6 +81,7 @@ type Server struct {
 	over     *ingest.Overload
 	pool     sync.Pool     // of *request that were in use for little
 	large    sync.Pool     // of *request that were not
+	routes   []string      // METHOD /path/{parameter}
 	leaves   atomic.Bool   // Leave was called
 	inflates chan struct{} // held while inflating: bounds what that takes
 	reads    *reads
@@ -191,7 +193,7 @@ func New(cfg Config) (*Server, error) {
 	s.app.Server().ContinueHandler = s.mayContinue
 	s.app.Use(s.observe)
 	if len(cfg.CORSOrigins) > 0 {
-		s.app.Use(s.cors)
+		s.app.Use(cors(cfg.CORSOrigins))
 	}
 	s.app.Get("/healthz", s.health)
 	s.app.Get("/readyz", s.ready)
@@ -199,6 +201,11 @@ func New(cfg Config) (*Server, error) {
 		_ = ln.Close()
 		return nil, err
 	}
+	for _, path := range append(s.reads.served, "/healthz", "/readyz") {
+		s.routes = append(s.routes, "GET "+params.ReplaceAllString(path, "{$1}"))
+	}
+	s.app.Get("/", index(cfg.Version, s.routes, func() (string, int) { return s.unready(), s.over.Level() }))
+	s.app.Use(noRoute)
 	return s, nil
 }
 

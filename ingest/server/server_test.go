@@ -164,8 +164,8 @@ func TestRefusals(t *testing.T) {
 		{"not gzip", "POST", "/v1/pings", []byte("[]"), []string{"Content-Encoding", "gzip"}, 400, "gzip"},
 		{"not JSON", "POST", "/v1/pings", []byte("hello"), nil, 400, "hello"},
 		{"all rejected", "POST", "/v1/pings", []byte(`[{"rider_id":"r"}]`), nil, 400, "every ping was rejected"},
-		{"wrong method", "GET", "/v1/pings", nil, nil, 405, "Method Not Allowed"},
-		{"no such route", "GET", "/v2/pings", nil, nil, 404, "/v2/pings"},
+		{"wrong method", "GET", "/v1/pings", nil, nil, 405, "GET is not for /v1/pings: use POST"},
+		{"no such route", "GET", "/v2/pings", nil, nil, 404, "there is no /v2/pings; GET / lists"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := send(t, tt.method, url+tt.path, tt.body, tt.headers...)

@@ -68,6 +68,8 @@ type Config struct {
 	RollupWindows  []time.Duration
 	RollupLateness time.Duration
 
+	Version string // of the program, for people who ask the server
+
 	Drain  time.Duration // how long Run may wait, once told to stop, until all is written; 0 leaves it queued
 	Logger *slog.Logger  // nil means slog.Default()
 }

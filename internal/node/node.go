@@ -196,6 +196,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		ReadRate:       c.ReadRate,
 		TrustedProxies: c.TrustedProxies,
 		CORSOrigins:    c.CORSOrigins,
+		Version:        c.Version,
 		IdleTimeout:    c.IdleTimeout,
 		Notes:          n.Notes,
 		ObserveRequest: n.metrics.ObserveRequest,
