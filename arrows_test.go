@@ -23,10 +23,11 @@ var arrows = map[string][]string{
 	"pingline/dedupe/vertices":                   {"pingline/dedupe/plane", "pingline/dedupe/slab"},
 	"pingline/ingest":                            {"pingline", "pingline/dedupe", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
 	"pingline/ingest/phone":                      {"pingline"},
-	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/partition", "pingline/query", "pingline/sink/store"},
+	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/ingest/server/rate", "pingline/partition", "pingline/query", "pingline/sink/store"},
 	"pingline/ingest/server/conns":               {"pingline/ingest/server/framing"},
 	"pingline/ingest/server/framing":             {},
 	"pingline/ingest/server/framing/framingtest": {},
+	"pingline/ingest/server/rate":                {},
 	"pingline/ingest/server/inflate":             {"pingline/ingest/phone"},
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/node": {

@@ -48,7 +48,7 @@ func (s *Server) admit(c *fiber.Ctx, x *request) error {
 	now := time.Now()
 	size := c.Request().Header.ContentLength()
 	x.critical = c.Get(needHeader) == needValue && size >= 0 && size <= needMost &&
-		s.clientNeeds.take(x.client, 1, now) == 0 && s.needs.take(0, 1, now) == 0
+		s.clientNeeds.Take(x.client, 1, now) == 0 && s.needs.Take(0, 1, now) == 0
 	if x.critical {
 		x.claim = s.reserve.claim(x.client, x.ours)
 		return nil
@@ -63,7 +63,7 @@ func (s *Server) ordinary(x *request, now time.Time) error {
 	if s.over.Tight() {
 		return fmt.Errorf("overloaded, memory is short: %w", ingest.ErrUnavailable)
 	}
-	if wait := s.clients.take(x.client, 0, now); wait > 0 {
+	if wait := s.clients.Take(x.client, 0, now); wait > 0 {
 		return &rateError{"this client is over the rate: not stored, send again", wait}
 	}
 	return nil
@@ -75,8 +75,8 @@ func (s *Server) demote(x *request, now time.Time, cost int) error {
 	held := x.claim.held
 	x.claim.drop()
 	x.critical, x.claim = false, s.budget.claim(x.client, x.ours)
-	s.needs.pay(0, -1)
-	s.clientNeeds.pay(x.client, cost-1)
+	s.needs.Pay(0, -1)
+	s.clientNeeds.Pay(x.client, cost-1)
 	if err := s.charge(x, held); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (s *Server) rate(x *request, now time.Time) error {
 			return &rateError{"every rider in the request is over the rate: not stored, send again", wait}
 		}
 	}
-	s.clients.pay(x.client, x.pings.Received)
+	s.clients.Pay(x.client, x.pings.Received)
 	return nil
 }
 

@@ -36,8 +36,8 @@ func TestARefusalComesInPlaceOf100(t *testing.T) {
 		{"no room, and large", post + "Content-Length: 4000000\r\n", 503, "in progress", full},
 		{"over the rate", post + "Content-Length: 9\r\n", 429, "rate", func() func() {
 			key := s.senders.keyOf(netip.MustParseAddr("127.0.0.1"))
-			s.clients.take(key, 1_000_000, time.Now())
-			return func() { s.clients.pay(key, -1_000_000) }
+			s.clients.Take(key, 1_000_000, time.Now())
+			return func() { s.clients.Pay(key, -1_000_000) }
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

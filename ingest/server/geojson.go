@@ -21,7 +21,7 @@ const mimeGeoJSON = "application/geo+json"
 // apart, as they are not on the line.
 func (s *reads) answerLines(c *fiber.Ctx, r *reading, rider string, list []pingline.Entry, end pageEnd) error {
 	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
-	s.rates.pay(r.client, len(list)/pointsOfOne)
+	s.rates.Pay(r.client, len(list)/pointsOfOne)
 	head := append(appendJSON([]byte(`{"type":"FeatureCollection","rider_id":`), rider), `,"features":[`...)
 	parts := []func([]byte) []byte{text(string(head))}
 	slices.SortStableFunc(list, func(a, b pingline.Entry) int { return cmp.Or(cmp.Compare(a.Device, b.Device), lateBehind(&a, &b)) })
@@ -113,7 +113,7 @@ func (s *reads) cells(c *fiber.Ctx, r *reading) error {
 	if a.err != nil {
 		return a.err
 	}
-	s.rates.pay(r.client, a.cells/pointsOfOne)
+	s.rates.Pay(r.client, a.cells/pointsOfOne)
 	return s.answer(c, r, mimeGeoJSON, bytes.NewReader(a.body), len(a.body))
 }
 

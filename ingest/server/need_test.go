@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pingline/dedupe"
 	"pingline/ingest"
@@ -67,6 +68,7 @@ func TestNeedIsMoreThanAHeader(t *testing.T) {
 func TestLiarsDoNotTakeTheReserve(t *testing.T) {
 	w, _ := testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{}), Bound: dedupe.Bound{MaxError: 10}})
 	s, _ := testServer(t, Config{Writer: w, MaxInProgress: 1 << 20})
+	began := time.Now()
 	s.budget.used.Add(1 << 20)
 	defer s.budget.used.Add(-1 << 20)
 	lie := gzipped(t, []byte(crowdOf("x", 15_000)))
@@ -99,7 +101,7 @@ func TestLiarsDoNotTakeTheReserve(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	if n := s.clientNeeds.take(s.senders.keyOf(conns.HostOf(dialFrom(t, s, "127.0.0.100").LocalAddr())), 0, s.clientNeeds.start); n == 0 {
+	if n := s.clientNeeds.Take(s.senders.keyOf(conns.HostOf(dialFrom(t, s, "127.0.0.100").LocalAddr())), 0, began); n == 0 {
 		t.Error("a client that lied 50 times is still believed")
 	}
 }

@@ -6,28 +6,30 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"pingline/ingest/server/rate"
 )
 
 // newcomers is a client's allowance of tracks that the filter does not know.
 type newcomers struct {
-	rates  *rates // nil: no limit
+	rates  *rate.Buckets // nil: no limit
 	client uint64
 }
 
 // Room returns how many tracks may be new.
-func (n *newcomers) Room() int { return n.rates.left(n.client, time.Now()) }
+func (n *newcomers) Room() int { return n.rates.Left(n.client, time.Now()) }
 
 // Pay charges the client for added new tracks.
-func (n *newcomers) Pay(added int) { n.rates.take(n.client, added, time.Now()) }
+func (n *newcomers) Pay(added int) { n.rates.Take(n.client, added, time.Now()) }
 
 // Refusal is the answer to a request of which no ping was judged.
 func (n *newcomers) Refusal() error {
-	wait := n.rates.take(n.client, 0, time.Now())
+	wait := n.rates.Take(n.client, 0, time.Now())
 	return &rateError{"this client is over the rate of new riders: not stored, send again", max(wait, time.Second)}
 }
 
 // refund gives back the charge for added tracks: they are new again.
-func (n *newcomers) refund(added int) { n.rates.pay(n.client, -added) }
+func (n *newcomers) refund(added int) { n.rates.Pay(n.client, -added) }
 
 const (
 	newRidersBurst = 120  // seconds' worth of new riders that a client may bring at once

@@ -107,9 +107,9 @@ func TestOpenAPI(t *testing.T) {
 		s.reads.slots.used.Add(readsAtOnce)
 		check("GET", path, "")
 		s.reads.slots.used.Add(-readsAtOnce)
-		s.reads.rates.pay(s.senders.keyOf(conns.HostOf(slow.LocalAddr())), 1_000_000)
+		s.reads.rates.Pay(s.senders.keyOf(conns.HostOf(slow.LocalAddr())), 1_000_000)
 		check("GET", path, "")
-		s.reads.rates.pay(s.senders.keyOf(conns.HostOf(slow.LocalAddr())), -1_000_000)
+		s.reads.rates.Pay(s.senders.keyOf(conns.HostOf(slow.LocalAddr())), -1_000_000)
 	}
 	check("GET", "/v1/riders/r/track", "", "Accept", mimeGeoJSON)
 	check("GET", "/v1/riders/nobody", "")

@@ -125,7 +125,7 @@ func appendJSON(dst []byte, v any) []byte {
 // answerPoints answers with a rider's points and what is said of them.
 func (s *reads) answerPoints(c *fiber.Ctx, r *reading, rider string, list []pingline.Entry, end pageEnd) error {
 	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
-	s.rates.pay(r.client, len(list)/pointsOfOne)
+	s.rates.Pay(r.client, len(list)/pointsOfOne)
 	head := append(appendJSON([]byte(`{"rider_id":`), rider), `,"pings":[`...)
 	return s.answer(c, r, fiber.MIMEApplicationJSON, inTurn(text(string(head)), pointsOf(list), end.text("]")), -1)
 }

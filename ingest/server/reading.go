@@ -9,6 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"pingline/ingest"
+	"pingline/ingest/server/rate"
 	"pingline/query"
 )
 
@@ -36,9 +37,9 @@ type reads struct {
 	maxAhead time.Duration // of the clocks of phones: the end of a track if none is asked for
 	taker    minRate       // of answers
 
-	slots   budget // reads in work
-	answers budget // bytes of reads in work, until their answers have left
-	rates   *rates // reads of a client
+	slots   budget        // reads in work
+	answers budget        // bytes of reads in work, until their answers have left
+	rates   *rate.Buckets // reads of a client
 	recent  recent
 	served  []string // paths
 }
@@ -59,7 +60,7 @@ func (s *reads) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handler
 		addr, ours := s.senders.client(c)
 		r := &reading{sender: addr, client: s.senders.keyOf(addr)}
 		if !ours {
-			if wait := s.rates.take(r.client, 1, time.Now()); wait > 0 {
+			if wait := s.rates.Take(r.client, 1, time.Now()); wait > 0 {
 				return &rateError{"this client asks more often than it may: ask again later", wait}
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"pingline"
 	"pingline/ingest"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/rate"
 	"pingline/partition"
 )
 
@@ -72,14 +73,14 @@ func (x *request) cells(cells partition.Cells) {
 // rate takes the pings of riders over their rate out. When no ping is left it
 // returns how long it is until one of these riders may send again, and has taken
 // nothing from any bucket.
-func (x *request) rate(riders *rates, now time.Time) (wait time.Duration) {
+func (x *request) rate(riders *rate.Buckets, now time.Time) (wait time.Duration) {
 	x.findRuns(riders)
 	d := &x.pings
 	kept, runs := 0, x.runs[:0]
 	i := 0
 	for _, r := range x.runs {
 		end := i + r.pings
-		switch w := riders.take(r.key, r.pings, now); {
+		switch w := riders.Take(r.key, r.pings, now); {
 		case w > 0:
 			x.shed = append(x.shed, d.Index[i:end]...)
 			if wait == 0 || w < wait {
@@ -109,25 +110,25 @@ type ridersRun struct {
 }
 
 // findRuns notes the runs of the decoded pings and brings their buckets near.
-func (x *request) findRuns(riders *rates) {
+func (x *request) findRuns(riders *rate.Buckets) {
 	pings := x.pings.List
 	for i, end := 0, 1; i < len(pings); end++ {
 		if end < len(pings) && pings[end].Rider == pings[i].Rider {
 			continue
 		}
-		key := riders.key(pings[i].Rider)
-		x.near += riders.touch(key)
+		key := riders.Key(pings[i].Rider)
+		x.near += riders.Touch(key)
 		x.runs = append(x.runs, ridersRun{key, end - i})
 		i = end
 	}
 }
 
 // refund gives back what the request was charged: nothing of it was kept.
-func (x *request) refund(riders, clients *rates) {
-	clients.pay(x.client, -x.pings.Received)
+func (x *request) refund(riders, clients *rate.Buckets) {
+	clients.Pay(x.client, -x.pings.Received)
 	x.fresh.refund(x.job.New)
 	for _, r := range x.runs {
-		riders.pay(r.key, -r.pings)
+		riders.Pay(r.key, -r.pings)
 	}
 }
 

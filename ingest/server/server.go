@@ -19,6 +19,7 @@ import (
 	"pingline/ingest/phone"
 	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
+	"pingline/ingest/server/rate"
 	"pingline/partition"
 	"pingline/query"
 )
@@ -90,11 +91,11 @@ type Server struct {
 	budget   budget // bytes of requests
 	reserve  budget // bytes of requests in need
 
-	riders, clients    *rates
-	newRiders          *rates // of a client
+	riders, clients    *rate.Buckets
+	newRiders          *rate.Buckets // of a client
 	bringers           bringers
 	held               sharesHeld
-	needs, clientNeeds *rates // requests of those who say they are in need, in all and of a client
+	needs, clientNeeds *rate.Buckets // requests of those who say they are in need, in all and of a client
 
 	mu    sync.Mutex // guards stats; nothing else is locked under it
 	stats Stats
@@ -152,11 +153,11 @@ func New(cfg Config) (*Server, error) {
 		reserve: budget{most: needBytes},
 		senders: senders{trusted: cfg.TrustedProxies, seed: maphash.MakeSeed()},
 
-		riders:      newRates(cfg.RiderRate, cfg.RiderBurst, 1<<18),
-		clients:     newRates(cfg.ClientRate, 60*cfg.ClientRate, 1<<16),
-		needs:       newRates(needRate, needBurst, 1),
-		clientNeeds: newRates(cfg.clientNeed, clientNeedBurst, 1<<12),
-		newRiders:   newRates(cfg.NewRidersRate, newRidersBurst*cfg.NewRidersRate, 1<<12),
+		riders:      rate.New(cfg.RiderRate, cfg.RiderBurst, 1<<18),
+		clients:     rate.New(cfg.ClientRate, 60*cfg.ClientRate, 1<<16),
+		needs:       rate.New(needRate, needBurst, 1),
+		clientNeeds: rate.New(cfg.clientNeed, clientNeedBurst, 1<<12),
+		newRiders:   rate.New(cfg.NewRidersRate, newRidersBurst*cfg.NewRidersRate, 1<<12),
 
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		stats:    Stats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
@@ -165,7 +166,7 @@ func New(cfg Config) (*Server, error) {
 		reader: &query.Reader{Sources: cfg.Reader}, senders: &s.senders, over: s.over, held: &s.held,
 		maxAhead: cfg.Limits.Times.MaxAhead, taker: cfg.taker,
 		slots: budget{most: readsAtOnce}, answers: budget{most: cfg.MaxReading},
-		rates:  newRates(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
+		rates:  rate.New(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
 		recent: recent{list: make(map[area]*areaAnswer)},
 	}
 	s.ln = conns.New(ln, conns.Config{

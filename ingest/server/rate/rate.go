@@ -1,4 +1,8 @@
-package server
+// Package rate limits how much each of any number of names may do in a second.
+//
+// Memory is fixed: beyond it names are forgotten, those that have the most left first.
+// It does not say who is over a limit, and keeps nothing across a restart.
+package rate
 
 import (
 	"hash/maphash"
@@ -8,7 +12,7 @@ import (
 	"time"
 )
 
-// rates limits how much each of any number of names may send: a bucket of burst
+// Buckets limit how much each of any number of names may send: a bucket of burst
 // that refills by so many a second. A name whose bucket is not empty may send,
 // and pays for it even if the bucket then owes: a request is one thing. It is
 // safe for concurrent use; a nil one lets all pass.
@@ -17,7 +21,7 @@ import (
 // not is so for as long as what was taken takes to refill: at 10 pings/s a name,
 // 260,000 of them (4 MiB) are never all in use below 2.6 million pings/s. Beyond
 // that the fullest are forgotten first.
-type rates struct {
+type Buckets struct {
 	each  int64 // ns that one takes to refill
 	burst int64 // ns that a bucket takes to refill
 	seed  maphash.Seed
@@ -40,7 +44,7 @@ type stripe struct {
 // bucket is a name's, known by its hash only: two names in a billion billion
 // share one.
 type bucket struct {
-	hash atomic.Uint64 // set under the lock, so that touch needs none
+	hash atomic.Uint64 // set under the lock, so that Touch needs none
 	full int64         // when it is full again, ns since start
 }
 
@@ -61,9 +65,9 @@ func (s *set) find(key uint64) *bucket {
 	return fullest
 }
 
-// newRates returns limits of rate a second and burst at once, with memory for
+// New returns limits of rate a second and burst at once, with memory for
 // about so many buckets; nil if rate is 0.
-func newRates(rate, burst float64, buckets int) *rates {
+func New(rate, burst float64, buckets int) *Buckets {
 	if rate == 0 {
 		return nil
 	}
@@ -72,29 +76,29 @@ func newRates(rate, burst float64, buckets int) *rates {
 	for n*ways < buckets {
 		n *= 2
 	}
-	return &rates{
+	return &Buckets{
 		each: max(int64(each), 1), burst: max(int64(each*burst), 1), seed: maphash.MakeSeed(), start: time.Now(),
 		sets: make([]set, n),
 	}
 }
 
-// key is a name as rates know it.
-func (r *rates) key(name string) uint64 {
+// Key is a name as rates know it.
+func (r *Buckets) Key(name string) uint64 {
 	if r == nil {
 		return 0
 	}
 	return maphash.String(r.seed, name)
 }
 
-// touch brings key's bucket near. A caller with many keys touches all first: the
+// Touch brings key's bucket near. A caller with many keys touches all first: the
 // waits for memory then overlap, which they do not across locks.
-func (r *rates) touch(key uint64) uint64 {
+func (r *Buckets) Touch(key uint64) uint64 {
 	return r.sets[key&uint64(len(r.sets)-1)][0].hash.Load()
 }
 
-// take lets n pass and returns 0, or takes nothing and returns how long it is
+// Take lets n pass and returns 0, or takes nothing and returns how long it is
 // until the bucket has something in it.
-func (r *rates) take(key uint64, n int, now time.Time) (wait time.Duration) {
+func (r *Buckets) Take(key uint64, n int, now time.Time) (wait time.Duration) {
 	if r == nil {
 		return 0
 	}
@@ -113,8 +117,8 @@ func (r *rates) take(key uint64, n int, now time.Time) (wait time.Duration) {
 	return 0
 }
 
-// left returns how many are in the bucket.
-func (r *rates) left(key uint64, now time.Time) int {
+// Left returns how many are in the bucket.
+func (r *Buckets) Left(key uint64, now time.Time) int {
 	if r == nil {
 		return math.MaxInt
 	}
@@ -128,9 +132,9 @@ func (r *rates) left(key uint64, now time.Time) int {
 	return int(max(0, (r.burst-(full-at))/r.each))
 }
 
-// pay takes n more from a bucket that has let pass, or puts back -n that were
+// Pay takes n more from a bucket that has let pass, or puts back -n that were
 // taken for nothing.
-func (r *rates) pay(key uint64, n int) {
+func (r *Buckets) Pay(key uint64, n int) {
 	if r == nil {
 		return
 	}
@@ -142,7 +146,7 @@ func (r *rates) pay(key uint64, n int) {
 }
 
 // bucket returns key's bucket, or the one to take for it, under its lock.
-func (r *rates) bucket(key uint64) (*bucket, *stripe) {
+func (r *Buckets) bucket(key uint64) (*bucket, *stripe) {
 	at := key & uint64(len(r.sets)-1)
 	lock := &r.locks[at%stripes]
 	lock.Lock()
