@@ -3,6 +3,7 @@ package track
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -347,6 +348,65 @@ func (endless) Read(p []byte) (int, error) {
 		p[i] = 'x'
 	}
 	return len(p), nil
+}
+
+// Ids are read back as they were, whatever a form means by their characters.
+func TestWrittenIDsReadBack(t *testing.T) {
+	ids := []string{`a,"b"`, `"`, `"a"`, "Zoë", "Zoe\u0308", "<&>", "a b", "]]>", "a;b", "a\u2028b", "李雷", "🛵", "'", "#1", "=1+1", "{}"}
+	for _, form := range []Form{NDJSON, CSV, GPX, GeoJSON} {
+		path := filepath.Join(t.TempDir(), "a."+string(form))
+		w, err := Create(path, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []pingline.Ping
+		for i, id := range ids {
+			p := newPing(t, id, int64(i+1)*1000, 41, -8, nil)
+			p.Device, p.Trip = id, id
+			if err := p.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, p)
+			if err := w.Write(&p, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if form == GeoJSON {
+			checkNames(t, data, ids)
+			continue
+		}
+		if got, _, errs := readAll(t, path, string(data)); !slices.Equal(got, want) || len(errs) > 0 {
+			t.Errorf("%s: wrote %+v, read %+v, %q", form, want, got, errs)
+		}
+	}
+}
+
+// checkNames checks the riders and devices of GeoJSON.
+func checkNames(t *testing.T, data []byte, ids []string) {
+	t.Helper()
+	var all struct {
+		Features []struct {
+			Properties struct {
+				Rider  string `json:"rider_id"`
+				Device string `json:"device_id"`
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &all); err != nil || len(all.Features) != len(ids) {
+		t.Fatalf("%v: %s", err, data)
+	}
+	for i, f := range all.Features {
+		if f.Properties.Rider != ids[i] || f.Properties.Device != ids[i] {
+			t.Errorf("%q is written as %+v", ids[i], f.Properties)
+		}
+	}
 }
 
 // What is written in any form that can be read is read as the same pings.

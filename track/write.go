@@ -3,6 +3,7 @@ package track
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"pingline"
 )
@@ -19,9 +20,9 @@ var numberKeys = func() (keys [len(pingline.Numbers)]string) {
 // Unknown numbers and empty names are left out; the names must be valid. What
 // a reader makes of it equals p.
 func AppendPing(dst []byte, p *pingline.Ping) []byte {
-	dst = append(append(append(dst, `{"rider_id":"`...), p.Rider...), '"')
+	dst = appendText(append(dst, `{"rider_id":`...), p.Rider)
 	if p.Device != "" {
-		dst = append(append(append(dst, `,"device_id":"`...), p.Device...), '"')
+		dst = appendText(append(dst, `,"device_id":`...), p.Device)
 	}
 	dst = strconv.AppendInt(append(dst, `,"ts":`...), p.At, 10)
 	dst = appendFixed(append(dst, `,"lat":`...), int64(p.LatE7), 7)
@@ -32,12 +33,26 @@ func AppendPing(dst []byte, p *pingline.Ping) []byte {
 		}
 	}
 	if p.Event != "" {
-		dst = append(append(append(dst, `,"event":"`...), p.Event...), '"')
+		dst = appendText(append(dst, `,"event":`...), p.Event)
 	}
 	if p.Trip != "" {
-		dst = append(append(append(dst, `,"trip_id":"`...), p.Trip...), '"')
+		dst = appendText(append(dst, `,"trip_id":`...), p.Trip)
 	}
 	return append(dst, '}')
+}
+
+// appendText appends a valid name as JSON. Of the characters that JSON escapes a
+// name may have the quote alone.
+func appendText(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for {
+		i := strings.IndexByte(s, '"')
+		if i < 0 {
+			return append(append(dst, s...), '"')
+		}
+		dst = append(append(dst, s[:i]...), `\"`...)
+		s = s[i+1:]
+	}
 }
 
 // appendNumber appends the shortest decimal that reads back as v. Receivers

@@ -2,7 +2,6 @@ package track
 
 import (
 	"bufio"
-	"encoding/json"
 	"math"
 	"strconv"
 
@@ -93,9 +92,9 @@ func feature(w *bufio.Writer, t *keptTrack, kind, open string, late bool, parts 
 	if open != "" {
 		_ = w.WriteByte(']')
 	}
-	_, _ = w.WriteString(`},"properties":{"rider_id":` + quoted(t.rider))
+	_, _ = w.WriteString(`},"properties":{"rider_id":` + string(appendText(nil, t.rider)))
 	if t.device != "" {
-		_, _ = w.WriteString(`,"device_id":` + quoted(t.device))
+		_, _ = w.WriteString(`,"device_id":` + string(appendText(nil, t.device)))
 	}
 	if late {
 		_, _ = w.WriteString(`,"late":true`)
@@ -136,10 +135,4 @@ func each(w *bufio.Writer, kind string, parts [][]geoPoint, of func(dst []byte, 
 		}
 	}
 	_, _ = w.Write(b)
-}
-
-// quoted is text as JSON.
-func quoted(text string) string {
-	b, _ := json.Marshal(text) // a string always can be
-	return string(b)
 }
