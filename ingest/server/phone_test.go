@@ -81,7 +81,7 @@ func TestTableOfProtocols(t *testing.T) {
 		{"a request that cannot be read", "POST", "/v1/quiet", "north", nil, 202, "never: not lat,lon"},
 		{"a body that is too large", "POST", "/v1/quiet", strings.Repeat("1", 1<<16+1), nil, 202, "never: body is larger"},
 		{"an encoding nobody knows", "POST", "/v1/quiet", "1,2", []string{"Content-Encoding", "br"}, 202, "never: content encoding"},
-		{"a method that is not in the table", "POST", "/v1/quiet/r-1", "1,2", nil, 405, "Method Not Allowed"},
+		{"a method that is not in the table", "POST", "/v1/quiet/r-1", "1,2", nil, 405, "POST is not for /v1/quiet/r-1: use GET"},
 		{"only the head is asked for", "HEAD", "/v1/quiet/r-1?at=1,2", "", nil, 405, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
