@@ -2,10 +2,10 @@ package track
 
 import (
 	"bufio"
-	"math"
 	"strconv"
 
 	"pingline"
+	"pingline/internal/meridian"
 )
 
 // geoEncoder writes GeoJSON (RFC 7946), the features of GET /v1/riders/{id}/track:
@@ -28,32 +28,26 @@ func (e *geoEncoder) end(w *bufio.Writer) {
 		}
 		if len(t.late) > 0 {
 			_, _ = w.WriteString(between)
-			feature(w, t, "MultiPoint", "", true, [][]geoPoint{geoPoints(t.late)})
+			feature(w, t, "MultiPoint", "", true, [][]meridian.Corner{corners(t.late)})
 			between = ",\n"
 		}
 	}
 	_, _ = w.WriteString("\n]}\n")
 }
 
-// geoPoint is a position and when it was.
-type geoPoint struct {
-	at       int64 // ms
-	lat, lon int64 // 1e-7 degree
-}
-
-func geoPoints(pings []pingline.Ping) []geoPoint {
-	list := make([]geoPoint, len(pings))
+func corners(pings []pingline.Ping) []meridian.Corner {
+	list := make([]meridian.Corner, len(pings))
 	for i := range pings {
-		list[i] = geoPoint{pings[i].At, int64(pings[i].LatE7), int64(pings[i].LonE7)}
+		list[i] = meridian.Corner{At: pings[i].At, Lat: int64(pings[i].LatE7), Lon: int64(pings[i].LonE7)}
 	}
 	return list
 }
 
 func writeLine(w *bufio.Writer, t *keptTrack) {
-	points := geoPoints(t.line)
+	points := corners(t.line)
 	switch parts := cut(points); {
 	case len(points) == 1: // a line has two ends
-		feature(w, t, "Point", "", false, [][]geoPoint{points})
+		feature(w, t, "Point", "", false, [][]meridian.Corner{points})
 	case len(parts) == 1:
 		feature(w, t, "LineString", "", false, parts)
 	default:
@@ -61,32 +55,25 @@ func writeLine(w *bufio.Writer, t *keptTrack) {
 	}
 }
 
-// cut cuts a line where the short way between two points goes over the 180th
-// meridian, and lets both parts end there.
-func cut(points []geoPoint) (parts [][]geoPoint) {
+// cut cuts a line where it crosses the antimeridian.
+func cut(points []meridian.Corner) (parts [][]meridian.Corner) {
+	line, n := meridian.Cut(points)
+	parts = make([][]meridian.Corner, 0, n)
 	begin := 0
-	for i := 1; i < len(points); i++ {
-		a, b := points[i-1], points[i]
-		d := shortWay(float64(b.lon - a.lon))
-		if d == float64(b.lon-a.lon) {
-			continue
+	for i := range line {
+		if line[i].Starts && i > 0 {
+			parts, begin = append(parts, line[begin:i]), i
 		}
-		edge := int64(math.Copysign(turn/2, d))
-		part := float64(edge-a.lon) / d
-		at := geoPoint{a.at + int64(part*float64(b.at-a.at)), a.lat + int64(part*float64(b.lat-a.lat)), edge}
-		parts = append(parts, append(points[begin:i:i], at))
-		at.lon = -edge
-		points[i-1], begin = at, i-1 // a is in the part before
 	}
-	return append(parts, points[begin:])
+	return append(parts, line[begin:])
 }
 
 // feature writes a feature of one or more parts, within open and its counterpart.
-func feature(w *bufio.Writer, t *keptTrack, kind, open string, late bool, parts [][]geoPoint) {
+func feature(w *bufio.Writer, t *keptTrack, kind, open string, late bool, parts [][]meridian.Corner) {
 	_, _ = w.WriteString(`{"type":"Feature","geometry":{"type":"` + kind + `","coordinates":` + open)
-	each(w, kind, parts, func(dst []byte, p geoPoint) []byte {
-		dst = appendFixed(append(dst, '['), p.lon, 7)
-		dst = appendFixed(append(dst, ','), p.lat, 7)
+	each(w, kind, parts, func(dst []byte, p meridian.Corner) []byte {
+		dst = appendFixed(append(dst, '['), p.Lon, 7)
+		dst = appendFixed(append(dst, ','), p.Lat, 7)
 		return append(dst, ']')
 	})
 	if open != "" {
@@ -103,7 +90,7 @@ func feature(w *bufio.Writer, t *keptTrack, kind, open string, late bool, parts 
 	if kind == "Point" {
 		kind = "LineString" // times are a list even of one
 	}
-	each(w, kind, parts, func(dst []byte, p geoPoint) []byte { return strconv.AppendInt(dst, p.at, 10) })
+	each(w, kind, parts, func(dst []byte, p meridian.Corner) []byte { return strconv.AppendInt(dst, p.At, 10) })
 	if open != "" {
 		_ = w.WriteByte(']')
 	}
@@ -111,7 +98,7 @@ func feature(w *bufio.Writer, t *keptTrack, kind, open string, late bool, parts 
 }
 
 // each writes the parts as lists, but for that of a Point.
-func each(w *bufio.Writer, kind string, parts [][]geoPoint, of func(dst []byte, p geoPoint) []byte) {
+func each(w *bufio.Writer, kind string, parts [][]meridian.Corner, of func(dst []byte, p meridian.Corner) []byte) {
 	var b []byte
 	for i, part := range parts {
 		if i > 0 {

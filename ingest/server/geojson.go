@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"pingline"
+	"pingline/internal/meridian"
 	"pingline/partition"
 	"pingline/query"
 )
@@ -63,12 +64,12 @@ func lineOf(rider string, list []pingline.Entry) []func(dst []byte) []byte {
 		properties["waiting"] = waiting
 	}
 	about := appendJSON(nil, properties)
+	if !first.Late && len(list) > 1 { // a line has two ends
+		return drawn(list, about)
+	}
 	position := func(dst []byte, i int) []byte { return appendJSON(dst, [2]float64{list[i].Lon(), list[i].Lat()}) }
-	kind, before, behind := "LineString", "[", "]"
-	switch {
-	case first.Late:
-		kind = "MultiPoint"
-	case len(list) == 1: // a line has two ends
+	kind, before, behind := "MultiPoint", "[", "]"
+	if !first.Late {
 		kind, before, behind = "Point", "", ""
 	}
 	return []func(dst []byte) []byte{
@@ -77,6 +78,41 @@ func lineOf(rider string, list []pingline.Entry) []func(dst []byte) []byte {
 		text(behind + `},"properties":` + string(about[:len(about)-1]) + `,"times":[`),
 		eachOf(len(list), func(dst []byte, i int) []byte { return strconv.AppendInt(dst, list[i].At, 10) }),
 		text("]}}"),
+	}
+}
+
+// drawn is the feature of a line: of several parts, each with times of its own, if it
+// crosses the antimeridian.
+func drawn(list []pingline.Entry, about []byte) []func(dst []byte) []byte {
+	points := make([]meridian.Corner, len(list))
+	for i := range list {
+		points[i] = meridian.Corner{Lon: int64(list[i].LonE7), Lat: int64(list[i].LatE7), At: list[i].At}
+	}
+	line, parts := meridian.Cut(points)
+	kind, before, behind := "LineString", "[", "]"
+	if parts > 1 {
+		kind, before, behind = "MultiLineString", "[[", "]]"
+	}
+	corners := func(one func(dst []byte, c *meridian.Corner) []byte) func(dst []byte) []byte {
+		return eachOf(len(line), func(dst []byte, i int) []byte {
+			if line[i].Starts && i > 0 {
+				dst = append(dst, '[')
+			}
+			dst = one(dst, &line[i])
+			if i+1 < len(line) && line[i+1].Starts {
+				dst = append(dst, ']')
+			}
+			return dst
+		})
+	}
+	return []func(dst []byte) []byte{
+		text(`{"type":"Feature","geometry":{"type":"` + kind + `","coordinates":` + before),
+		corners(func(dst []byte, c *meridian.Corner) []byte {
+			return appendJSON(dst, [2]float64{float64(c.Lon) / pingline.E7, float64(c.Lat) / pingline.E7})
+		}),
+		text(behind + `},"properties":` + string(about[:len(about)-1]) + `,"times":` + before),
+		corners(func(dst []byte, c *meridian.Corner) []byte { return strconv.AppendInt(dst, c.At, 10) }),
+		text(behind + "}}"),
 	}
 }
 
