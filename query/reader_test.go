@@ -56,6 +56,9 @@ func TestReaderWithoutASource(t *testing.T) {
 			},
 			Track: func(context.Context, store.Query) (Points, error) { return Points{Partial: tt.storeErr != nil}, nil },
 			State: func(string) (*ingest.RiderState, error) { return tt.known, tt.memoryErr },
+			Line: func(string, string, int64, int64, int) (*ingest.RiderState, error) {
+				return tt.known, tt.memoryErr
+			},
 		}}
 		got := ""
 		points, err := r.Newest(t.Context(), "r")
