@@ -142,9 +142,9 @@ func TestOutcome(t *testing.T) {
 	if got := o.Counts(); got != counts {
 		t.Errorf("counts %v, want %v", got, counts)
 	}
-	pings.Rejected = append(slices.Grow(pings.Rejected, 8), Rejection{7, "lat", "missing"})
+	pings.Rejected = append(slices.Grow(pings.Rejected, 8), Rejection{Index: 7, Field: "lat", Reason: "missing"})
 	rejected := slices.Clone(pings.Rejected)
-	errs := []Rejection{{1, "rider_id", "missing"}, {2, "", "rate"}, {5, "", "rate of new riders"}, {7, "lat", "missing"}}
+	errs := []Rejection{{Index: 1, Field: "rider_id", Reason: "missing"}, {Index: 2, Reason: "rate"}, {Index: 5, Reason: "rate of new riders"}, {Index: 7, Field: "lat", Reason: "missing"}}
 	for i, e := range o.Errors() {
 		if e != errs[i] {
 			t.Errorf("error %+v, want %+v", e, errs[i])

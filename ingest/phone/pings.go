@@ -46,6 +46,10 @@ type Rejection struct {
 	Index  int    `json:"index"`           // its position in the request
 	Field  string `json:"field,omitempty"` // key; "" if it could not be read at all
 	Reason string `json:"error"`
+
+	// Rider is what the ping says of whose it is, valid or not, for the log; "" if it
+	// says nothing. It may share the memory of the request.
+	Rider string `json:"-"`
 }
 
 // MaxRejections is how many rejected pings of a request are told of.
@@ -101,7 +105,7 @@ func (p *Pings) Add(d *Draft) error {
 	last := len(p.List) - 1
 	if err := p.check(d, &p.List[last]); err != nil {
 		p.List = p.List[:last]
-		return p.Reject(err)
+		return p.RejectDraft(d, err)
 	}
 	p.Index = append(p.Index, int32(p.Received))
 	p.Received++
@@ -112,11 +116,22 @@ func (p *Pings) Add(d *Draft) error {
 // *pingline.FieldError names the field, any other says that the ping could not be
 // read. The ping counts towards MaxPings. The text of err is public: a reply may
 // send it to the client. Reject returns an error as Add does.
-func (p *Pings) Reject(err error) error {
+func (p *Pings) Reject(err error) error { return p.reject(err, "") }
+
+// RejectDraft is Reject for a ping of which d is as much as could be read.
+func (p *Pings) RejectDraft(d *Draft, err error) error {
+	rider := ""
+	if d.given&(1<<Rider) != 0 {
+		rider = d.name[Rider]
+	}
+	return p.reject(err, rider)
+}
+
+func (p *Pings) reject(err error, rider string) error {
 	if p.Received >= p.limits.MaxPings {
 		return p.Room()
 	}
-	r := Rejection{Index: p.Received, Reason: err.Error()}
+	r := Rejection{Index: p.Received, Reason: err.Error(), Rider: rider}
 	if fe, ok := errors.AsType[*pingline.FieldError](err); ok {
 		r.Field, r.Reason = fe.Field, fe.Reason
 	}

@@ -70,6 +70,7 @@ func (s *Server) phone(p *phone.Protocol) fiber.Handler {
 			s.put(x)
 			return err
 		}
+		s.refused.tell(x.sender, p.Name, &x.pings, err, time.Now())
 		x.answer(c, err)
 		if out := x.reply.Body; len(out) > wholeAnswer {
 			leave(c, s.cfg.taker, bytes.NewReader(out), len(out), func() { s.put(x) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -56,8 +57,9 @@ type Config struct {
 	ReadRate       float64        // reads/s of one client, ten seconds' worth at once; 0: no limit
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
 
-	Version     string   // of the program, for people
-	CORSOrigins []string // of pages in browsers that may send and read; "*" is all
+	Version     string       // of the program, for people
+	Logger      *slog.Logger // is told of pings that are refused; nil: nobody is
+	CORSOrigins []string     // of pages in browsers that may send and read; "*" is all
 
 	pace       minRate // of bodies; the zero one means slowestPhone
 	taker      minRate // of answers; the zero one means slowestReader
@@ -95,6 +97,7 @@ type Server struct {
 	newRiders          *rate.Buckets // of a client
 	bringers           bringers
 	held               sharesHeld
+	refused            refused
 	needs, clientNeeds *rate.Buckets // requests of those who say they are in need, in all and of a client
 
 	mu    sync.Mutex // guards stats; nothing else is locked under it
@@ -124,6 +127,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	cfg.Limits = cfg.Limits.WithDefaults()
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, 4<<20)
 	cfg.MaxInflated = cmp.Or(cfg.MaxInflated, 16<<20)
 	cfg.MaxInProgress = cmp.Or(cfg.MaxInProgress, 256<<20)
@@ -160,6 +164,7 @@ func New(cfg Config) (*Server, error) {
 		newRiders:   rate.New(cfg.NewRidersRate, newRidersBurst*cfg.NewRidersRate, 1<<12),
 
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		refused:  refused{logger: cfg.Logger},
 		stats:    Stats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
 	s.reads = &reads{

@@ -197,6 +197,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		TrustedProxies: c.TrustedProxies,
 		CORSOrigins:    c.CORSOrigins,
 		Version:        c.Version,
+		Logger:         n.logger,
 		IdleTimeout:    c.IdleTimeout,
 		Notes:          n.Notes,
 		ObserveRequest: n.metrics.ObserveRequest,

@@ -257,7 +257,7 @@ func (p *parser) room() bool {
 // add takes the ping that was read, or rejects it. Room was asked before.
 func (p *parser) add() {
 	if p.wrong != 0 {
-		p.reject(p.wrongType(phone.Field(bits.TrailingZeros16(p.wrong))))
+		_ = p.out.RejectDraft(&p.draft, p.wrongType(phone.Field(bits.TrailingZeros16(p.wrong))))
 		return
 	}
 	_ = p.out.Add(&p.draft)
