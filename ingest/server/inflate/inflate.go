@@ -127,10 +127,29 @@ func (in *inflation) gunzip(body []byte) error {
 	defer gzipReaders.Put(r)
 	defer r.from.Reset(nil)
 	r.from.Reset(body)
+	if err := r.nextMember(); err != nil {
+		return err
+	}
+	return in.readAll(r, gzipSize(body))
+}
+
+// nextMember begins to read a member. It is on us where one begins: the library
+// takes a header cut within its name for the end of the members before it.
+func (r *gzipReader) nextMember() error {
 	if err := r.gzip.Reset(&r.from); err != nil {
 		return unexpected(err)
 	}
-	return in.readAll(&r.gzip, gzipSize(body))
+	r.gzip.Multistream(false)
+	return nil
+}
+
+// Read reads all members as one.
+func (r *gzipReader) Read(p []byte) (int, error) {
+	n, err := r.gzip.Read(p)
+	if err == io.EOF && r.from.Len() > 0 {
+		err = r.nextMember()
+	}
+	return n, err
 }
 
 // gzipSize guesses what body inflates to: its trailer says so, if it is of one
