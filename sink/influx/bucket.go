@@ -118,7 +118,7 @@ func New(cfg Config) (*Bucket, error) {
 		return nil, err
 	}
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	b := &Bucket{cfg: cfg, base: base, http: newTransport(&cfg)}
+	b := &Bucket{cfg: cfg, base: base, http: newTransport(&cfg, base.Hostname())}
 	// Of the client library only the blocking write is used: one call is one
 	// request. Its asynchronous API, which retries and drops by itself, is not.
 	// Compression is ours as well: the library's costs 8 times the CPU.

@@ -1,6 +1,7 @@
 package influx
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -26,9 +27,9 @@ func (h *ProxyHeader) check() error {
 	return nil
 }
 
-// tls returns how connections are secured. Files are read for each new connection, so
-// that a certificate may be renewed at any time.
-func (c *Config) tls() *tls.Config {
+// tls returns how connections to host are secured. Files are read for each new
+// connection, so that a certificate may be renewed at any time.
+func (c *Config) tls(host string) *tls.Config {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CertFile != "" {
 		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -41,14 +42,15 @@ func (c *Config) tls() *tls.Config {
 	}
 	if c.CAFile != "" {
 		t.InsecureSkipVerify = true // verify does it, by authorities that are read anew
-		t.VerifyConnection = func(s tls.ConnectionState) error { return verify(c.CAFile, &s) }
+		t.VerifyConnection = func(s tls.ConnectionState) error { return verify(c.CAFile, host, &s) }
 	}
 	return t
 }
 
 // verify checks the server's certificate as crypto/tls does, by the authorities in a
-// file.
-func verify(file string, s *tls.ConnectionState) error {
+// file. A ConnectionState has the name that was asked for, and none if host is an
+// address.
+func verify(file, host string, s *tls.ConnectionState) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return unsecured(fmt.Errorf("authorities: %w", err))
@@ -61,7 +63,7 @@ func verify(file string, s *tls.ConnectionState) error {
 	for _, cert := range s.PeerCertificates[1:] {
 		between.AddCert(cert)
 	}
-	_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: s.ServerName, Roots: roots, Intermediates: between})
+	_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: cmp.Or(s.ServerName, host), Roots: roots, Intermediates: between})
 	if err != nil {
 		return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
 	}

@@ -197,3 +197,45 @@ func TestProxyThatRefusesCompression(t *testing.T) {
 		t.Errorf("notes %q, said %s", notes, &said)
 	}
 }
+
+// The certificate must be for the host that is asked, be that a name or an address: who
+// has any other one of the same authority is not the store.
+func TestCertificateOfAnotherHost(t *testing.T) {
+	ours := newAuthority(t)
+	auth := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	_, _, otherName, otherNameKey := ours.issue(&x509.Certificate{DNSNames: []string{"other.example"}, ExtKeyUsage: auth})
+	_, _, otherIP, otherIPKey := ours.issue(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 2)}, ExtKeyUsage: auth})
+	_, _, right, rightKey := ours.issue(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}, ExtKeyUsage: auth})
+	for _, tt := range []struct {
+		name, cert, key, host string
+		refused               bool
+	}{
+		{"a name's, for an address", otherName, otherNameKey, "127.0.0.1", true},
+		{"another address's, for an address", otherIP, otherIPKey, "127.0.0.1", true},
+		{"a name's, for another name", otherName, otherNameKey, "localhost", true},
+		{"the address's", right, rightKey, "127.0.0.1", false},
+		{"the name's", right, rightKey, "localhost", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			pair, err := tls.LoadX509KeyPair(tt.cert, tt.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.StartTLS()
+			defer server.Close()
+			_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := influxtest.Open(t, influx.Config{URL: "https://" + net.JoinHostPort(tt.host, port), CAFile: ours.file})
+			err = b.Write(context.Background(), influxtest.Rows("m v=1 1000000000\n"))
+			refusal := new(store.Refusal)
+			if refused := errors.As(err, &refusal) && refusal.Kind == store.Configure && refusal.Reason == store.Address; refused != tt.refused || err != nil && !refused {
+				t.Errorf("%v, want refused %v", err, tt.refused)
+			}
+		})
+	}
+}

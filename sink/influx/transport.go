@@ -33,7 +33,7 @@ type transport struct {
 	plain     atomic.Bool // no body is compressed: the server, or a proxy, refuses that
 }
 
-func newTransport(c *Config) *transport {
+func newTransport(c *Config, host string) *transport {
 	return &transport{
 		token:     c.Token,
 		tokenFile: c.TokenFile,
@@ -45,7 +45,7 @@ func newTransport(c *Config) *transport {
 				Proxy:               http.ProxyFromEnvironment,
 				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 				TLSHandshakeTimeout: 5 * time.Second,
-				TLSClientConfig:     c.tls(),
+				TLSClientConfig:     c.tls(host),
 				ForceAttemptHTTP2:   true,
 				DisableCompression:  true, // of answers: it halves the speed of a large query
 				MaxIdleConnsPerHost: 8,
