@@ -22,8 +22,8 @@ import (
 // 260,000 of them (4 MiB) are never all in use below 2.6 million pings/s. Beyond
 // that the fullest are forgotten first.
 type Buckets struct {
-	each  int64 // ns that one takes to refill
-	burst int64 // ns that a bucket takes to refill
+	each  float64 // ns that one takes to refill, whole
+	burst float64 // ns that a bucket takes to refill
 	seed  maphash.Seed
 	start time.Time
 	locks [stripes]stripe
@@ -31,6 +31,8 @@ type Buckets struct {
 }
 
 const (
+	slowest = 1e27    // ns: a rate at which nothing ever refills
+	longest = 1 << 62 // ns, that a wait is said to be
 	stripes = 256
 	ways    = 4 // fill a line of memory
 )
@@ -42,10 +44,11 @@ type stripe struct {
 }
 
 // bucket is a name's, known by its hash only: two names in a billion billion
-// share one.
+// share one. Times are float64, as one of a billion at a slow rate takes more ns to
+// refill than an int64 can count; below a hundred days they are exact.
 type bucket struct {
 	hash atomic.Uint64 // set under the lock, so that Touch needs none
-	full int64         // when it is full again, ns since start
+	full float64       // when it is full again, ns since start
 }
 
 // set holds the buckets of names whose hashes end alike.
@@ -65,19 +68,19 @@ func (s *set) find(key uint64) *bucket {
 	return fullest
 }
 
-// New returns limits of rate a second and burst at once, with memory for
+// New returns limits of rate a second and burst at once, one at least, with memory for
 // about so many buckets; nil if rate is 0.
 func New(rate, burst float64, buckets int) *Buckets {
 	if rate == 0 {
 		return nil
 	}
-	each := float64(time.Second) / rate
+	each := min(max(math.Floor(float64(time.Second)/rate), 1), slowest)
 	n := 1
 	for n*ways < buckets {
 		n *= 2
 	}
 	return &Buckets{
-		each: max(int64(each), 1), burst: max(int64(each*burst), 1), seed: maphash.MakeSeed(), start: time.Now(),
+		each: each, burst: math.Floor(each * max(burst, 1)), seed: maphash.MakeSeed(), start: time.Now(),
 		sets: make([]set, n),
 	}
 }
@@ -102,7 +105,7 @@ func (r *Buckets) Take(key uint64, n int, now time.Time) (wait time.Duration) {
 	if r == nil {
 		return 0
 	}
-	at := int64(now.Sub(r.start))
+	at := float64(now.Sub(r.start))
 	b, lock := r.bucket(key)
 	defer lock.Unlock()
 	if b.hash.Load() != key {
@@ -111,9 +114,9 @@ func (r *Buckets) Take(key uint64, n int, now time.Time) (wait time.Duration) {
 	}
 	b.full = max(b.full, at)
 	if wait := b.full - at - r.burst + r.each; wait > 0 { // less than one is in it
-		return time.Duration(wait)
+		return time.Duration(min(max(wait, 1), longest))
 	}
-	b.full += int64(n) * r.each
+	b.full += float64(n) * r.each
 	return 0
 }
 
@@ -122,14 +125,14 @@ func (r *Buckets) Left(key uint64, now time.Time) int {
 	if r == nil {
 		return math.MaxInt
 	}
-	at := int64(now.Sub(r.start))
+	at := float64(now.Sub(r.start))
 	b, lock := r.bucket(key)
 	defer lock.Unlock()
 	full := at
 	if b.hash.Load() == key {
 		full = max(b.full, at)
 	}
-	return int(max(0, (r.burst-(full-at))/r.each))
+	return int(min(max(0, (r.burst-(full-at))/r.each), math.MaxInt32))
 }
 
 // Pay takes n more from a bucket that has let pass, or puts back -n that were
@@ -141,7 +144,7 @@ func (r *Buckets) Pay(key uint64, n int) {
 	b, lock := r.bucket(key)
 	defer lock.Unlock()
 	if b.hash.Load() == key {
-		b.full += int64(n) * r.each
+		b.full += float64(n) * r.each
 	}
 }
 

@@ -101,3 +101,33 @@ func BenchmarkRates(b *testing.B) {
 		}
 	})
 }
+
+// Whatever rate and burst the flags may be given, be it a minute's worth of less than one
+// a minute, the first passes, and a bucket that owes is not full for it.
+func TestAnyRateLetsTheFirstPass(t *testing.T) {
+	now := time.Now()
+	for _, rate := range []float64{1e-300, 1e-12, 1e-9, 1e-6, 1e-3, 0.1, 10, 1e6} {
+		for _, burst := range []float64{60 * rate, 1, 10_000, 1e9} {
+			r := New(rate, burst, 16)
+			key := r.Key("r")
+			if wait := r.Take(key, 1, now); wait != 0 {
+				t.Errorf("rate %v, burst %v: the first has to wait %v", rate, burst, wait)
+			}
+			if left := r.Left(key, now); float64(left) > max(burst, 1) {
+				t.Errorf("rate %v, burst %v: %d are left", rate, burst, left)
+			}
+			for range 3 { // in requests as large as they may be
+				r.Take(key, 1<<16, now)
+			}
+			if burst < 1<<16 && rate <= 10 { // else some may be left, or refilled by now
+				if wait := r.Take(key, 1, now); wait <= 0 {
+					t.Errorf("rate %v, burst %v: after three large requests another passes", rate, burst)
+				}
+			}
+			r.Pay(key, -1<<16)
+			if left := r.Left(key, now); left < 0 || float64(left) > max(burst, 1) {
+				t.Errorf("rate %v, burst %v: %d are left", rate, burst, left)
+			}
+		}
+	}
+}
