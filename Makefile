@@ -53,7 +53,7 @@ lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
 	$(GO) vet ./...
 	$(LINTER) run --allow-parallel-runners ./...
 
-lint-api: $(NODE)/installed ## docs/openapi.yaml, by the rules of tools/openapi/redocly.yaml; needs Node and npm
+lint-api: $(NODE)/installed ## docs/openapi.yaml, by the rules of tools/openapi/redocly.yaml; needs Node and npm. After it make test checks a TypeScript client too
 	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
 		$(NODE)/node_modules/.bin/redocly lint --config tools/openapi/redocly.yaml docs/openapi.yaml
 
