@@ -139,7 +139,7 @@ type CommitHeader struct {
 
 // A commit is, little endian:
 //
-//	u8  version (3)
+//	u8  version (3, or 4)
 //	u32 number of entries
 //	i64 At
 //	f32 MaxError
@@ -158,7 +158,7 @@ type CommitHeader struct {
 //	i32 latitude, i32 longitude, 1e-7 degree
 //	f32 each known number, in the order of their bits
 //	uvarint packed cell, if flagged; u64 cell behind it if it could not be packed
-//	uvarint sub-key, uvarint skipped, if extra
+//	uvarint sub-key, and 1<<16 more if corrected; uvarint skipped; if extra
 //
 // or a point:
 //
@@ -182,11 +182,13 @@ type CommitHeader struct {
 // Each varint takes as few bytes as it can, so that an entry has one form only.
 // Number and checksum of a commit are the log's business.
 //
-// Version 2 is the same without replayed pings and points: it has ready lines in
+// Version 4 is written only where a time was corrected: whoever corrects none can go
+// back to a program of before. Version 2 is the same as 3 without replayed pings and points: it has ready lines in
 // their place. Version 1 is version 2 without apart and without lines in ns: a late
 // ping of such a log is stored at its ms again.
 const (
 	commitVersion    = 3
+	correctedVersion = 4
 	oldestVersion    = 1
 	commitHeaderSize = 1 + 4 + 8 + 4 + 4 + 1
 
@@ -200,6 +202,8 @@ const (
 	flagCell     = 1 << 5
 	flagApart    = 1 << 6
 	flagReplayed = 1 << 7
+
+	corrected = 1 << 16 // of the sub-key
 
 	// Kinds of points in the log: those of ready lines, and pointKinds more.
 	pointKinds = 3
@@ -231,6 +235,10 @@ func AppendCommitHeader(dst []byte, h *CommitHeader) []byte {
 // SetCommitEntries sets the number of entries in a commit that starts at b[0].
 func SetCommitEntries(b []byte, n uint32) { binary.LittleEndian.PutUint32(b[1:], n) }
 
+// SetCommitCorrected says of a commit that starts at b[0] that it has an entry whose
+// time was corrected.
+func SetCommitCorrected(b []byte) { b[0] = correctedVersion }
+
 // AppendEntry appends e's binary form to dst; at is the At of its commit. The
 // entry's names must be valid; any number is that SetOptional and SetPosition accept.
 func AppendEntry(dst []byte, e *Entry, at int64) []byte {
@@ -250,7 +258,7 @@ func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 		{e.Device != "", flagDevice},
 		{e.Event != "", flagEvent},
 		{e.Trip != "", flagTrip},
-		{e.SubKey != 0 || e.Skipped != 0, flagExtra},
+		{e.SubKey != 0 || e.Skipped != 0 || e.Corrected, flagExtra},
 	} {
 		if f.on {
 			flags |= f.bit
@@ -285,7 +293,11 @@ func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 		dst = appendCell(dst, e.Cell)
 	}
 	if flags&flagExtra != 0 {
-		dst = binary.AppendUvarint(dst, uint64(e.SubKey))
+		sub := uint64(e.SubKey)
+		if e.Corrected {
+			sub |= corrected
+		}
+		dst = binary.AppendUvarint(dst, sub)
 		dst = binary.AppendUvarint(dst, uint64(e.Skipped))
 	}
 	return dst
@@ -331,6 +343,7 @@ type Entries struct {
 	b    []byte
 	at   int64
 	left uint32
+	sub  uint64 // as large as a sub-key may be, of this version
 }
 
 // DecodeCommit returns a commit's header and its entries. The header's and the
@@ -340,11 +353,11 @@ func DecodeCommit(b []byte) (CommitHeader, Entries, error) {
 	if len(b) < commitHeaderSize {
 		return CommitHeader{}, Entries{}, fmt.Errorf("commit of %d bytes: %w", len(b), ErrCorrupt)
 	}
-	if b[0] > commitVersion {
-		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, this program knows %d to %d: %w", b[0], oldestVersion, commitVersion, ErrNewer)
+	if b[0] > correctedVersion {
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, this program knows %d to %d: %w", b[0], oldestVersion, correctedVersion, ErrNewer)
 	}
 	if b[0] < oldestVersion {
-		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, not in [%d, %d]: %w", b[0], oldestVersion, commitVersion, ErrCorrupt)
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, not in [%d, %d]: %w", b[0], oldestVersion, correctedVersion, ErrCorrupt)
 	}
 	h := CommitHeader{
 		Entries:     binary.LittleEndian.Uint32(b[1:]),
@@ -360,7 +373,11 @@ func DecodeCommit(b []byte) (CommitHeader, Entries, error) {
 	if uint64(h.Entries)*minEntrySize > uint64(len(d.b)) {
 		return CommitHeader{}, Entries{}, fmt.Errorf("commit of %d entries in %d bytes: %w", h.Entries, len(d.b), ErrCorrupt)
 	}
-	return h, Entries{b: d.b, at: h.At, left: h.Entries}, nil
+	sub := uint64(math.MaxUint16)
+	if b[0] >= correctedVersion {
+		sub |= corrected
+	}
+	return h, Entries{b: d.b, at: h.At, left: h.Entries, sub: sub}, nil
 }
 
 // Len returns how many entries are left. It is never more than the commit's
@@ -377,7 +394,7 @@ func (r *Entries) Next(e *Entry) (bool, error) {
 		}
 		return false, nil
 	}
-	d := decoder{b: r.b}
+	d := decoder{b: r.b, sub: r.sub}
 	d.entry(e, r.at)
 	if d.bad {
 		return false, fmt.Errorf("entry, %d before the end: %w", r.left, ErrCorrupt)
@@ -395,7 +412,7 @@ func (r *Entries) Rest() int { return len(r.b) }
 // commit with that At, and returns its length in bytes. Its strings share b's
 // memory. It returns an error wrapping ErrCorrupt.
 func DecodeEntry(e *Entry, b []byte, at int64) (n int, err error) {
-	d := decoder{b: b}
+	d := decoder{b: b, sub: corrected | math.MaxUint16}
 	d.entry(e, at)
 	if d.bad {
 		return 0, fmt.Errorf("entry in %d bytes: %w", len(b), ErrCorrupt)
@@ -406,6 +423,7 @@ func DecodeEntry(e *Entry, b []byte, at int64) (n int, err error) {
 // decoder takes values off the front of b; once bad, it gives zeros.
 type decoder struct {
 	b   []byte
+	sub uint64 // as large as a sub-key may be
 	bad bool
 }
 
@@ -501,8 +519,8 @@ func (d *decoder) entry(e *Entry, at int64) {
 	}
 	if flags&flagExtra != 0 {
 		sub, skipped := d.uvarint(), d.uvarint()
-		d.bad = d.bad || sub > math.MaxUint16 || skipped > math.MaxUint32 || sub|skipped == 0
-		e.SubKey, e.Skipped = uint16(sub), uint32(skipped)
+		d.bad = d.bad || sub > d.sub || skipped > math.MaxUint32 || sub|skipped == 0
+		e.SubKey, e.Skipped, e.Corrected = uint16(sub), uint32(skipped), sub&corrected != 0
 	}
 	d.bad = d.bad || e.Rider == ""
 }

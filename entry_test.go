@@ -374,7 +374,7 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, "commit of 0 bytes"},
-		{"no version", append([]byte{0}, whole[1:]...), "commit of version 0, not in [1, 3]"},
+		{"no version", append([]byte{0}, whole[1:]...), "commit of version 0, not in [1, 4]"},
 		{"a name that is longer than the commit", encode(CommitHeader{Node: "node"})[:commitHeaderSize+3], "commit header"},
 		{"more entries than there is room for", edit(1, 255, 255, 255, 255), "commit of 4294967295 entries in 14 bytes"},
 		{"an entry too many", edit(1, 2), "entry, 1 before the end"},
@@ -418,9 +418,26 @@ func TestDecodeCommitRefuses(t *testing.T) {
 
 func TestCommitOfANewerVersion(t *testing.T) {
 	b := AppendCommitHeader(nil, &CommitHeader{})
-	b[0] = commitVersion + 1
+	b[0] = correctedVersion + 1
 	if _, _, err := DecodeCommit(b); !errors.Is(err, ErrNewer) || errors.Is(err, ErrCorrupt) {
 		t.Errorf("error = %v, want ErrNewer", err)
+	}
+}
+
+// A time that was corrected is told in a commit of version 4, which a program that does
+// not know it refuses whole. No other commit is of that version.
+func TestCommitOfCorrectedTimes(t *testing.T) {
+	corrected := everything
+	corrected.Corrected = true
+	bare := Entry{Ping: Ping{Rider: "r", Fix: Fix{Corrected: true}}, Verdict: Accepted}
+	b := encode(CommitHeader{At: commitAt}, corrected, everything, bare)
+	if b[0] != commitVersion {
+		t.Fatalf("a commit is of version %d", b[0])
+	}
+	SetCommitCorrected(b)
+	_, got, err := decode(b)
+	if err != nil || b[0] != 4 || len(got) != 3 || got[0] != corrected || got[1] != everything || got[2] != bare {
+		t.Errorf("version %d: read %+v, %v", b[0], got, err)
 	}
 }
 
@@ -518,6 +535,9 @@ func FuzzDecodeCommit(f *testing.F) {
 	f.Add(encode(CommitHeader{}))
 	f.Add(encode(CommitHeader{Node: "n", At: commitAt, MaxError: 10}, everything, sampleEntries(1)[0]))
 	f.Add(encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r"}, Verdict: Held, Cell: 0x8f2834782b9261c}))
+	timed := encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r", Fix: Fix{Corrected: true}}, Verdict: Accepted, SubKey: 7})
+	SetCommitCorrected(timed)
+	f.Add(timed)
 	f.Add(encode(CommitHeader{}, Entry{Kind: Replayed, To: "a", Line: "location lat=1 1"}))
 	f.Add(encode(CommitHeader{}, Entry{Kind: Activity, To: "a", Point: figures()}, again))
 	f.Fuzz(func(t *testing.T, b []byte) {

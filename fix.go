@@ -19,6 +19,8 @@ type Fix struct {
 	Altitude float32 // metres, if HasAltitude
 	Battery  float32 // charge, if HasBattery
 	Known    Known   // which of the above are known; the others are 0
+
+	Corrected bool // At is our guess, by when it came: the receiver's clock was wrong
 }
 
 // Known tells which optional numbers of a Fix were sent.

@@ -181,6 +181,28 @@ type TimeLimits struct {
 	Kept     time.Duration // how long the store keeps what it has; 0: for ever, or not known
 }
 
+// Wrong reports whether at is the time of a clock that is wrong: out of the limits at
+// now, but a time in ms that a clock may say. Older than the store keeps is not wrong.
+func (l TimeLimits) Wrong(at int64, now time.Time) bool {
+	const most = 200 * 366 * 24 * time.Hour // whatever a sum of two such is, it is no overflow
+	ms := now.UnixMilli()
+	return (at < ms-l.MaxAge.Milliseconds() || at > ms+l.MaxAhead.Milliseconds()) &&
+		at > ms-most.Milliseconds() && at < ms+most.Milliseconds() && UnitOf(at) == "ms"
+}
+
+// rollover is how far back a GPS receiver is that takes the week, of which satellites
+// tell ten bits only, for one of the 1,024 before: the week number rollover.
+const rollover = 1024 * 7 * 24 * time.Hour
+
+// Unroll returns the time that is a whole number of rollovers from at and within the
+// limits at now, and false if there is none.
+func (l TimeLimits) Unroll(at int64, now time.Time) (ms int64, ok bool) {
+	step := rollover.Milliseconds()
+	newest := now.Add(l.MaxAhead).UnixMilli()
+	ms = newest - ((newest-at)%step+step)%step
+	return ms, l.Check(ms, now) == nil
+}
+
 // keptMargin is how long a ping may be on its way to the store.
 const keptMargin = time.Minute
 

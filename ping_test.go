@@ -266,3 +266,40 @@ func TestTimeLimitsOfTheStore(t *testing.T) {
 		t.Errorf("kept for longer than --max-age: %v", err)
 	}
 }
+
+func TestTimesOfWrongClocks(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := TimeLimits{MaxAge: 720 * time.Hour, MaxAhead: 2 * time.Minute, Kept: 24 * time.Hour}
+	const week = 7 * 24 * time.Hour
+	for _, tt := range []struct {
+		name   string
+		at     int64
+		wrong  bool
+		unroll time.Duration // behind now; < 0: by no rollover
+	}{
+		{"right", now.UnixMilli(), false, 0},
+		{"older than the store keeps", now.Add(-25 * time.Hour).UnixMilli(), false, -1},
+		{"a rollover back", now.Add(-1024*week - time.Hour).UnixMilli(), true, time.Hour},
+		{"two rollovers back", now.Add(-2048*week - time.Hour).UnixMilli(), true, time.Hour},
+		{"a rollover ahead", now.Add(1024*week - time.Hour).UnixMilli(), true, time.Hour},
+		{"a rollover back, older than the store keeps", now.Add(-1024*week - 25*time.Hour).UnixMilli(), true, -1},
+		{"an hour ahead", now.Add(time.Hour).UnixMilli(), true, -1},
+		{"a year behind", now.Add(-365 * 24 * time.Hour).UnixMilli(), true, -1},
+		{"as if it was 1970", 0, true, -1},
+		{"seconds", now.Unix(), false, -1},
+		{"nanoseconds", now.UnixNano(), false, -1},
+		{"the end of time", math.MaxInt64, false, -1},
+		{"the beginning of time", math.MinInt64, false, -1},
+	} {
+		if got := l.Wrong(tt.at, now); got != tt.wrong {
+			t.Errorf("%s: wrong = %v", tt.name, got)
+		}
+		if !tt.wrong {
+			continue
+		}
+		ms, ok := l.Unroll(tt.at, now)
+		if ok != (tt.unroll >= 0) || ok && ms != now.Add(-tt.unroll).UnixMilli() {
+			t.Errorf("%s: rolled to %v, %v", tt.name, time.UnixMilli(ms).UTC(), ok)
+		}
+	}
+}

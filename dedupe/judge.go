@@ -63,7 +63,7 @@ func (f *Filter) Has(p *pingline.Ping) bool {
 // returns the track.
 func (f *Filter) judgeUnknown(b *Batch, hash uint32, e *pingline.Entry) uint32 {
 	e.Verdict, e.State = pingline.Accepted, first
-	if f.mayBeForgotten(e) {
+	if e.Corrected || f.mayBeForgotten(e) {
 		e.Late, e.State = true, newcomer
 	}
 	if old, ofRider := f.makeRoom(&e.Ping); old != 0 {
@@ -84,6 +84,9 @@ func (f *Filter) evict(b *Batch, i uint32, ofRider bool) {
 func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
 	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	switch {
+	case e.Corrected: // no line may rest on a time that is a guess
+		e.Verdict, e.Late = pingline.Accepted, true
+		return false
 	case p.At > t.newest() && (!t.lineless() || p.At > f.floor(t)):
 		f.judgeNext(b, i, e, eps)
 		return false

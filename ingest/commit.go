@@ -13,6 +13,9 @@ import (
 func (w *Writer) append(ctx context.Context, reserve bool) error {
 	if w.entries > 0 {
 		pingline.SetCommitEntries(w.buf, w.entries)
+		if w.corrected {
+			pingline.SetCommitCorrected(w.buf)
+		}
 		began := time.Now()
 		// The append has a limit of its own: being told to stop does not make
 		// its fate known any sooner.

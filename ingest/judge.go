@@ -79,6 +79,7 @@ func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
 func (w *Writer) logEntry(e *pingline.Entry) {
 	w.buf = pingline.AppendEntry(w.buf, e, w.at)
 	w.entries++
+	w.corrected = w.corrected || e.Corrected
 	if e.Stored() {
 		w.totals[pingline.TotalStored]++
 		w.counts.Replayed++
@@ -105,6 +106,7 @@ func (w *Writer) logBatch(id uint64, j *Job) {
 		}
 		if e.Late {
 			w.counts.Late++
+			w.corrected = w.corrected || e.Corrected
 		}
 	}
 	for _, s := range w.batch.Settled {

@@ -70,20 +70,21 @@ type Writer struct {
 	busy    atomic.Int64  // nanoseconds spent judging and appending
 
 	// What the commit being built holds.
-	buf     []byte
-	at      int64
-	entries uint32
-	totals  queue.Totals
-	batch   dedupe.Batch
-	taken   []*Job
-	counts  Counts
-	policy  pingline.Policy
-	trouble error        // why nothing can be stored, or nil
-	bound   dedupe.Bound // in force
-	reserve bool         // the commit may use what the log keeps back
-	oldest  int64        // before this time, ms, readers see the same without it
-	putOff  *Job         // did not fit the last commit
-	lastJob uint64
+	buf       []byte
+	at        int64
+	entries   uint32
+	totals    queue.Totals
+	batch     dedupe.Batch
+	taken     []*Job
+	counts    Counts
+	policy    pingline.Policy
+	trouble   error        // why nothing can be stored, or nil
+	bound     dedupe.Bound // in force
+	corrected bool         // the commit has an entry whose time was corrected
+	reserve   bool         // the commit may use what the log keeps back
+	oldest    int64        // before this time, ms, readers see the same without it
+	putOff    *Job         // did not fit the last commit
+	lastJob   uint64
 
 	idleMore bool   // held pings are left that have waited long enough
 	evicted  uint64 // by filters before the last reload
@@ -562,7 +563,7 @@ func (w *Writer) boundAt(p pingline.Policy) dedupe.Bound {
 
 // begin opens a commit. The policy is taken once: a commit has one bound.
 func (w *Writer) begin() {
-	w.policy, w.reserve = w.cfg.Overload.Policy(), false
+	w.policy, w.reserve, w.corrected = w.cfg.Overload.Policy(), false, false
 	w.trouble = w.log.Check()
 	w.bound = w.boundAt(w.policy)
 	w.at = time.Now().UnixMilli()

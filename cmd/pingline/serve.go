@@ -89,6 +89,7 @@ type serveConfig struct {
 
 	MaxAge        time.Duration `group:"Requests" default:"720h" help:"How far behind now a ping's ts may be."`
 	MaxAhead      time.Duration `group:"Requests" default:"2m" help:"How far ahead of now a ping's ts may be."`
+	WrongClock    string        `group:"Requests" default:"refuse" enum:"refuse,correct" help:"What becomes of a ping beyond those: refuse, or correct: it is stored by its time of receipt, marked clock=corrected and late, or put right if it is off by whole rollovers of the GPS week."`
 	MaxBody       unit.Bytes    `group:"Requests" default:"4MiB" help:"Size of a request's body as sent."`
 	MaxInflated   unit.Bytes    `group:"Requests" default:"16MiB" help:"Size of a request's body decompressed."`
 	MaxPings      int           `group:"Requests" default:"20000" help:"Pings in a request."`
@@ -174,7 +175,7 @@ func (c *serveConfig) config() node.Config {
 
 		CellRes: c.CellRes, Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Filter: c.Filter.config(),
 
-		MaxAge: c.MaxAge, MaxAhead: c.MaxAhead, MaxBody: int64(c.MaxBody), MaxInflated: int64(c.MaxInflated), MaxPings: c.MaxPings,
+		MaxAge: c.MaxAge, MaxAhead: c.MaxAhead, CorrectClocks: c.WrongClock == "correct", MaxBody: int64(c.MaxBody), MaxInflated: int64(c.MaxInflated), MaxPings: c.MaxPings,
 		MaxInProgress: int64(c.MaxInProgress), MaxConnections: c.MaxConnections,
 		RiderRate: c.RiderRate, RiderBurst: c.RiderBurst, ClientRate: c.ClientRate, NewRidersRate: c.NewRidersRate,
 		ReadRate: c.ReadRate, TrustedProxies: prefixes(c.TrustedProxies), CORSOrigins: c.CorsOrigins, IdleTimeout: c.IdleTimeout, ShedHold: c.ShedHold,

@@ -17,6 +17,7 @@ type Limits struct {
 	MaxPings   int                 // pings in a request; 0 means 20,000
 	Times      pingline.TimeLimits // how old and how far ahead a ping may be; 0 means 720 h and 2 min
 	KeptEvents time.Duration       // Times.Kept of pings with an event
+	Correct    bool                // pings out of Times are for Pings.Correct, not rejected
 }
 
 // WithDefaults returns l with the defaults in place of zeros.
@@ -27,6 +28,15 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
+// times returns the limits of a ping with an event, or of one without.
+func (l *Limits) times(event bool) pingline.TimeLimits {
+	times := l.Times
+	if event {
+		times.Kept = l.KeptEvents
+	}
+	return times
+}
+
 // Pings are those of one request, checked. It is meant to be used again: the pings
 // of one request take the memory of those before.
 type Pings struct {
@@ -35,10 +45,15 @@ type Pings struct {
 	Received int             // pings in the request, valid or not
 	Rejected []Rejection     // those not in List, but no more than the first 100
 
+	Corrected  int          // pings of List whose time Correct has set
+	Correction []Correction // of those, in order, but no more than the first 100
+
 	limits     Limits
 	now        time.Time
 	reasons    [fields]int32 // rejected pings by field; 0 for the ping as a whole
 	outOfRange [fields]int32 // optional numbers of List that were out of range
+	wrong      int           // pings that Correct has to look at, or that were rejected after all
+	byTrack    []int32       // memory of Correct
 }
 
 // Rejection says why a ping is invalid.
@@ -64,12 +79,15 @@ func (p *Pings) Reset(limits Limits, now time.Time) {
 // Clear forgets the pings.
 func (p *Pings) Clear() {
 	clear(p.List)
-	*p = Pings{List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], limits: p.limits, now: p.now}
+	*p = Pings{
+		List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], Correction: p.Correction[:0], byTrack: p.byTrack[:0],
+		limits: p.limits, now: p.now,
+	}
 }
 
 // Memory returns how many bytes p takes, of those that grow with a request.
 func (p *Pings) Memory() int64 {
-	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*cap(p.Index))
+	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*cap(p.Index) + 4*cap(p.byTrack))
 }
 
 // EachReason calls f with the number of rejected pings for each field that was
@@ -153,12 +171,13 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 	if err := pingline.CheckID(Rider.String(), ping.Rider); err != nil {
 		return err
 	}
-	times := p.limits.Times
-	if d.given&(1<<Event) != 0 && d.name[Event] != "" {
-		times.Kept = p.limits.KeptEvents
-	}
+	times := p.limits.times(d.given&(1<<Event) != 0 && d.name[Event] != "")
 	if err := times.Check(ping.At, p.now); err != nil {
-		return err
+		if !p.limits.Correct || !times.Wrong(ping.At, p.now) {
+			return err
+		}
+		ping.Corrected = true // by Correct
+		p.wrong++
 	}
 	if err := ping.SetPosition(d.number[Lat], d.number[Lon]); err != nil {
 		return err

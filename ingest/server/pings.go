@@ -204,6 +204,9 @@ func (s *Server) read(c *fiber.Ctx, x *request, inflated int) error {
 	if err := x.protocol.Read(&x.in, &x.pings); err != nil {
 		return err
 	}
+	x.pings.Correct(func(rider, device string, newest int64) int64 {
+		return s.clocks.Behind(rider, device, newest, x.in.Now)
+	})
 	x.claim.settle(requestBytes + x.memory() + int64(copied) + int64(len(x.pings.List))*judgedBytes + int64(x.pings.Received)*verdictBytes)
 	return nil
 }
@@ -239,6 +242,7 @@ func (s *Server) count(x *request) {
 	defer s.mu.Unlock()
 	s.stats.Received += uint64(d.Received)
 	s.stats.Shed += uint64(len(x.shed))
+	s.stats.Corrected += uint64(d.Corrected)
 	s.stats.Rejected += uint64(d.Received - len(d.List) - len(x.shed))
 	d.EachReason(func(field string, n int) { s.stats.Reasons[field] += uint64(n) })
 	d.EachOutOfRange(func(field string, n int) { s.stats.OutOfRange[field] += uint64(n) })

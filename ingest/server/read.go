@@ -98,6 +98,9 @@ func appendStored(dst []byte, e *pingline.Entry) []byte {
 	if e.Late {
 		dst = append(dst, `,"late":true`...)
 	}
+	if e.Corrected {
+		dst = append(dst, `,"clock":"corrected"`...)
+	}
 	if waits(e) {
 		dst = append(dst, `,"waiting":true`...)
 	}

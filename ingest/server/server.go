@@ -18,6 +18,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/clocks"
 	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
 	"pingline/ingest/server/rate"
@@ -96,6 +97,7 @@ type Server struct {
 	riders, clients    *rate.Buckets
 	newRiders          *rate.Buckets // of a client
 	bringers           bringers
+	clocks             clocks.Clocks
 	held               sharesHeld
 	refused            refused
 	needs, clientNeeds *rate.Buckets // requests of those who say they are in need, in all and of a client
@@ -110,6 +112,7 @@ type Stats struct {
 	Rejected   uint64            // of those, invalid ones
 	Reasons    map[string]uint64 // rejected pings by field
 	Shed       uint64            // pings shed before they were judged, because their rider is over its rate
+	Corrected  uint64            // pings whose time was out of its limits and was given another
 	OutOfRange map[string]uint64 // optional numbers out of range, by field
 
 	InProgress  int64  // bytes of requests in work

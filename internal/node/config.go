@@ -42,6 +42,7 @@ type Config struct {
 	Filter  dedupe.Config
 
 	MaxAge, MaxAhead     time.Duration // of a ping's ts
+	CorrectClocks        bool          // give a ping beyond them another ts, rather than refuse it
 	MaxBody, MaxInflated int64         // bytes of a request's body, as sent and decompressed
 	MaxPings             int           // of a request
 	MaxInProgress        int64         // bytes of requests in work, as far as memory allows

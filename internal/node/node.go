@@ -183,6 +183,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		Limits: phone.Limits{
 			MaxPings: c.MaxPings,
 			Times:    pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},
+			Correct:  c.CorrectClocks,
 		},
 		MaxBody:        int(c.MaxBody),
 		MaxInflated:    int(c.MaxInflated),

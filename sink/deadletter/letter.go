@@ -55,9 +55,13 @@ type pingForm struct {
 	Cell    string `json:"cell,omitempty"` // of H3, hexadecimal
 	Skipped uint32 `json:"skipped,omitempty"`
 	Late    bool   `json:"late,omitempty"`
+	Clock   string `json:"clock,omitempty"` // corrected, or ""
 	Apart   bool   `json:"apart,omitempty"`
 	SubKey  uint16 `json:"sub_key,omitempty"`
 }
+
+// clockCorrected is said of a ping whose time is our guess.
+const clockCorrected = "corrected"
 
 // pointForm is a point that was to be stored. Numbers are text, so that none
 // loses a digit.
@@ -107,6 +111,9 @@ func newPingForm(e *pingline.Entry) *pingForm {
 	p := &pingForm{
 		Rider: e.Rider, Device: e.Device, TS: e.At, Lat: decimal(e.LatE7), Lon: decimal(e.LonE7),
 		Event: e.Event, Trip: e.Trip, Skipped: e.Skipped, Late: e.Late, Apart: e.Apart, SubKey: e.SubKey,
+	}
+	if e.Corrected {
+		p.Clock = clockCorrected
 	}
 	if e.Cell != 0 {
 		p.Cell = strconv.FormatUint(e.Cell, 16)
@@ -186,7 +193,7 @@ func (p *pingForm) entry() (pingline.Entry, error) {
 	e := pingline.Entry{
 		Kind: pingline.Replayed, Cell: 0, Skipped: p.Skipped, SubKey: p.SubKey, Verdict: pingline.Accepted, Late: p.Late, Apart: p.Apart,
 	}
-	e.Rider, e.Device, e.Event, e.Trip, e.At = p.Rider, p.Device, p.Event, p.Trip, p.TS
+	e.Rider, e.Device, e.Event, e.Trip, e.At, e.Corrected = p.Rider, p.Device, p.Event, p.Trip, p.TS, p.Clock == clockCorrected
 	lat, err := p.Lat.Float64()
 	if err != nil {
 		return e, fmt.Errorf("lat: %w", err)

@@ -33,7 +33,9 @@ func TestLetterOfAPing(t *testing.T) {
 	extremes.LatE7, extremes.LonE7 = -900_000_000, 1_800_000_000
 	extremes.SetOptional(pingline.HasSpeed, math.SmallestNonzeroFloat32)
 	extremes.SetOptional(pingline.HasBattery, 0)
-	for _, e := range append(list, extremes) {
+	corrected := extremes
+	corrected.Corrected = true
+	for _, e := range append(list, extremes, corrected) {
 		l := letterOf(e)
 		b, err := json.Marshal(&l)
 		if err != nil {

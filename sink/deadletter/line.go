@@ -142,6 +142,8 @@ func pingOfPoint(p *pingline.Point, nano int64) (pingline.Entry, bool) {
 			e.Device = t.Value
 		case "late":
 			e.Late = t.Value == "1"
+		case "clock":
+			e.Corrected = t.Value == clockCorrected
 		case "cell":
 			cell, err := strconv.ParseUint(t.Value, 16, 64)
 			if err != nil {

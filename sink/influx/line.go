@@ -10,6 +10,9 @@ import (
 // Measurement is the name of the measurement that pings are stored under.
 const Measurement = "location"
 
+// clockCorrected is the tag clock of a ping whose time is our guess.
+const clockCorrected = "corrected"
+
 // AppendLine appends e as one line of InfluxDB line protocol, newline included:
 //
 //	location,cell=8539220ffffffff,rider=r-1 lat=41.157812,lon=-8.629105,speed=7.42,skipped=7i 1760000000123000000
@@ -28,6 +31,9 @@ func AppendLine(dst []byte, e *pingline.Entry) []byte {
 	if e.Cell != 0 {
 		dst = append(dst, ",cell="...)
 		dst = strconv.AppendUint(dst, e.Cell, 16)
+	}
+	if e.Corrected {
+		dst = append(append(dst, ",clock="...), clockCorrected...)
 	}
 	if e.Device != "" {
 		dst = appendEscaped(append(dst, ",device="...), e.Device, true)

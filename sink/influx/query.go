@@ -31,12 +31,14 @@ func (b *Bucket) Points(ctx context.Context, q store.Query, each func(e *pinglin
 		if err := s.Tags.set(&e); err != nil {
 			return err
 		}
+		corrected := s.Tags.Clock == clockCorrected
 		for i := range s.Values {
 			v := &s.Values[i]
 			if !v.placed {
 				continue
 			}
 			e.Event, e.Trip, e.Fix, e.Skipped, e.Apart = v.event, v.trip, v.fix, v.skipped, v.nano != 0
+			e.Corrected = corrected
 			if err := each(&e, v.nano); err != nil {
 				return err
 			}
@@ -79,7 +81,7 @@ func selectPoints(from *mapping, q store.Query) url.Values {
 	if q.Device != "" {
 		iql += ` AND "device" = ` + literal(q.Device)
 	}
-	iql += ` GROUP BY ` + identifiers("cell", "device", "late", "rider")
+	iql += ` GROUP BY ` + identifiers("cell", "clock", "device", "late", "rider")
 	if q.Newest {
 		iql += ` ORDER BY time DESC`
 	}
@@ -191,7 +193,7 @@ func (a *answer) each(f func(*series) error) (more bool, err error) {
 }
 
 // tags are those of a series; "" if it has none of that name.
-type tags struct{ Cell, Device, Late, Rider string }
+type tags struct{ Cell, Clock, Device, Late, Rider string }
 
 func (t *tags) set(e *pingline.Entry) error {
 	e.Device, e.Rider, e.Late, e.Cell = t.Device, t.Rider, t.Late == "1", 0

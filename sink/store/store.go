@@ -8,7 +8,7 @@
 //
 // The contract does not ask a store for order, for transactions or for a
 // delete. It asks that a row written twice is one row. Two pings are the same row
-// if cell, device, late, rider, ts and [pingline.Entry.Nano] are the same; two
+// if cell, device, late, corrected, rider, ts and [pingline.Entry.Nano] are the same; two
 // points if name, tags and At are. Of the same row with other content the one
 // written last stays.
 //
@@ -57,9 +57,9 @@ type Rows struct {
 type Reader interface {
 	// Points calls each for every stored ping that q selects, until each returns
 	// an error, which it passes on. The entry has what the store knows of it: the
-	// ping, its cell, Skipped, Late and Apart, with Verdict Accepted; it is valid
+	// ping, its cell, Skipped, Late, Corrected and Apart, with Verdict Accepted; it is valid
 	// only during the call. nano is the ns of its ms at which a point that is
-	// Apart is stored, [0, 999999]. Rows of one series (cell, device, late, rider)
+	// Apart is stored, [0, 999999]. Rows of one series (cell, device, late, corrected, rider)
 	// come in order of time, or in the opposite order if q.Newest. Rows of other
 	// writers that have no position are left out. Memory does not grow with the
 	// number of points. A place that is empty has none, and that is no error; any

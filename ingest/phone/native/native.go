@@ -90,7 +90,10 @@ func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 	} else {
 		to.Body = appendVerdicts(to.Body, r, got)
 	}
-	to.Body = append(appendErrors(append(to.Body, `,"errors":`...), got.Errors()), '}')
+	if list := got.Pings.Correction; len(list) > 0 {
+		to.Body = appendList(append(to.Body, `,"corrected":`...), list)
+	}
+	to.Body = append(appendList(append(to.Body, `,"errors":`...), got.Errors()), '}')
 }
 
 func appendVerdicts(out []byte, r *phone.Request, got *phone.Outcome) []byte {
@@ -123,7 +126,7 @@ func asksVerdicts(query string) bool {
 	return values.Get("verdicts") == "1"
 }
 
-func appendErrors(out []byte, list []phone.Rejection) []byte {
+func appendList[T phone.Rejection | phone.Correction](out []byte, list []T) []byte {
 	if len(list) == 0 {
 		return append(out, "[]"...)
 	}

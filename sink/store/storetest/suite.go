@@ -182,6 +182,8 @@ func testReadBack(t *testing.T, p *Place) {
 			list[i].Late, list[i].Apart = true, true
 		case 3:
 			list[i].Cell = 0
+		case 4:
+			list[i].Late, list[i].Apart, list[i].Corrected = true, true, true
 		}
 	}
 	for i, e := range []pingline.Entry{list[0], list[1]} { // 0 is not unknown, and a name begins another
