@@ -33,7 +33,7 @@ var arrows = map[string][]string{
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/node": {
 		"pingline", "pingline/dedupe", "pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server", "pingline/internal/ops",
-		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store",
+		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store",
 	},
 	"pingline/internal/ops": {
 		"pingline", "pingline/ingest", "pingline/ingest/server", "pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink",

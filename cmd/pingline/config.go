@@ -112,7 +112,7 @@ func checkKeys(ctx *kong.Context, values map[string]any) error {
 	}
 	for key, v := range values {
 		many, known := repeated[key]
-		if !known || slices.Contains([]string{"check-config", "config", "help", "version"}, key) {
+		if !known || slices.Contains([]string{"check-config", "connect", "config", "help", "version"}, key) {
 			return fmt.Errorf("unknown key %q", key)
 		}
 		switch v.(type) {

@@ -16,14 +16,17 @@ import (
 )
 
 type serveCmd struct {
-	CheckConfig bool `env:"-" help:"Check the settings, and exit."`
 	serveConfig `embed:""`
+	CheckConfig bool `group:"Checks" env:"-" help:"Check the settings, and exit."`
+	Connect     bool `group:"Checks" env:"-" help:"With --check-config: connect to the stores, too, and check rights, retention, clock, disk and open files. Nothing is written."`
 }
 
 func (c *serveCmd) Run(p *program) error {
 	if c.CheckConfig {
-		_, err := fmt.Fprintln(p.stdout, "configuration is fine")
-		return err
+		return c.check(p)
+	}
+	if c.Connect {
+		return usageError{errors.New("--connect is of --check-config: give both")}
 	}
 	logger, level := c.logger(p)
 	stopReading := p.onHangup(func() { c.readAgain(p, logger, level) })
@@ -67,10 +70,10 @@ func (c *serveConfig) logger(p *program) (*slog.Logger, *slog.LevelVar) {
 // serveConfig is every setting of the ingester. A flag beats its environment
 // variables, in the order given, and those beat the file.
 type serveConfig struct {
+	Listen    string     `group:"Most used" default:":8080" help:"Address for pings."`
+	DataDir   string     `group:"Most used" default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
 	Config    configFile `group:"Node" placeholder:"FILE" help:"YAML file with these settings, by flag name."`
-	Listen    string     `group:"Node" default:":8080" help:"Address for pings."`
 	OpsListen string     `group:"Node" default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
-	DataDir   string     `group:"Node" default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
 	Node      string     `group:"Node" help:"Name of this node in its log and metrics (default: the host's name)."`
 
 	Queue         string     `group:"Log" default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
@@ -123,11 +126,11 @@ type serveConfig struct {
 }
 
 type influxConfig struct {
-	Host      string        `default:"http://localhost:8086" env:"PINGLINE_INFLUX_HOST,INFLUX_HOST" help:"URL of InfluxDB."`
-	Token     string        `env:"PINGLINE_INFLUX_TOKEN,INFLUX_TOKEN" help:"Token; user:password on 1.8."`
+	Host      string        `group:"Most used" default:"http://localhost:8086" env:"PINGLINE_INFLUX_HOST,INFLUX_HOST" help:"URL of InfluxDB."`
+	Token     string        `group:"Most used" env:"PINGLINE_INFLUX_TOKEN,INFLUX_TOKEN" help:"Token; user:password on 1.8."`
 	TokenFile string        `help:"File that holds the token, read again when it changes."`
 	Org       string        `env:"PINGLINE_INFLUX_ORG,INFLUX_ORG" help:"Organization; not on 1.8."`
-	Bucket    string        `default:"pingline" env:"PINGLINE_INFLUX_BUCKET,INFLUX_BUCKET_NAME" help:"Bucket; database/retention-policy on 1.8."`
+	Bucket    string        `group:"Most used" default:"pingline" env:"PINGLINE_INFLUX_BUCKET,INFLUX_BUCKET_NAME" help:"Bucket; database/retention-policy on 1.8."`
 	Timeout   time.Duration `default:"10s" help:"How long a write may take."`
 
 	CAFile   string            `name:"ca-file" placeholder:"FILE" help:"PEM file of the authorities that may vouch for InfluxDB's certificate, instead of the system's; it is read for each connection."`

@@ -80,6 +80,8 @@ func (b *Bucket) ours() url.Values {
 	return url.Values{"org": {b.cfg.Org}}
 }
 
+var errNotFound = errors.New("bucket not found, or not for this token to read")
+
 // bucket asks a 2.x about ours.
 func (b *Bucket) bucket(ctx context.Context) (*bucket, error) {
 	var found struct{ Buckets []bucket }
@@ -89,7 +91,7 @@ func (b *Bucket) bucket(ctx context.Context) (*bucket, error) {
 		return nil, err
 	}
 	if len(found.Buckets) == 0 {
-		return nil, errors.New("bucket not found, or not for this token to read")
+		return nil, errNotFound
 	}
 	return &found.Buckets[0], nil
 }

@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"pingline/internal/unit"
+	"pingline/queue/disk"
+	"pingline/sink/store"
+)
+
+// Tried is one thing that was looked at before a node is opened.
+type Tried struct {
+	Of string // the shard, such as "shard a", or what else it is of
+	store.Finding
+}
+
+// Try looks at what a node with this configuration would find: each shard's store, the
+// disk and the files that may be open. It opens no log, takes no lock, and writes to no
+// store. The configuration must have been checked.
+func Try(ctx context.Context, c *Config) ([]Tried, error) {
+	quiet := *c
+	quiet.Logger = slog.New(slog.DiscardHandler)
+	l, err := newLayout(&quiet)
+	if err != nil {
+		return nil, err
+	}
+	lists := make([][]store.Finding, len(l.shards))
+	var wg sync.WaitGroup
+	for i := range l.shards {
+		wg.Go(func() { lists[i] = tryStore(ctx, l.shards[i].Store, c.MaxAge) })
+	}
+	wg.Wait()
+	var all []Tried
+	for i, list := range lists {
+		for _, f := range list {
+			all = append(all, Tried{"shard " + l.shards[i].Name, f})
+		}
+		if err := l.shards[i].Store.Close(); err != nil {
+			return all, err
+		}
+	}
+	return append(all, Tried{"disk", c.tryDisk()}, Tried{"files", c.tryFiles(maxFiles())}), nil
+}
+
+// tryStore tries a store that can be tried, and compares how long it keeps pings with
+// how old they may be.
+func tryStore(ctx context.Context, s store.Store, maxAge time.Duration) []store.Finding {
+	checker, ok := s.(store.Checker)
+	if !ok {
+		return nil
+	}
+	list := checker.Check(ctx)
+	for _, f := range list {
+		if f.What == "reachable" && f.Remedy != "" {
+			return list
+		}
+	}
+	if r, ok := s.(store.Retainer); ok {
+		keep, told := r.Retention(ctx)
+		list = append(list, compareRetention(keep, told, maxAge))
+	}
+	return list
+}
+
+func compareRetention(keep time.Duration, told bool, maxAge time.Duration) store.Finding {
+	f := store.Finding{What: "retention"}
+	switch {
+	case !told:
+		f.Found = "is not told to this token: if it is shorter than --max-age, older pings become dead letters"
+	case keep == 0:
+		f.Found = "pings are kept for ever"
+	case keep < maxAge:
+		f.Found = fmt.Sprintf("pings are kept for %v, --max-age lets them be %v old", unit.Span(keep), unit.Span(maxAge))
+		f.Remedy = fmt.Sprintf("set --max-age=%v, or keep pings longer: older ones are refused", unit.Span(keep))
+	default:
+		f.Found = fmt.Sprintf("pings are kept for %v, at least as long as --max-age lets them be old", unit.Span(keep))
+	}
+	return f
+}
+
+// tryDisk looks at the place of the data, which need not be there yet.
+func (c *Config) tryDisk() store.Finding {
+	f := store.Finding{What: "room for the log"}
+	dir, there := filepath.Clean(c.DataDir), true
+	for {
+		info, err := os.Stat(dir)
+		if err == nil && info.IsDir() {
+			break
+		}
+		parent := filepath.Dir(dir)
+		if there = false; err == nil || !errors.Is(err, fs.ErrNotExist) || parent == dir {
+			if err == nil {
+				err = errors.New("is no directory")
+			}
+			f.Found, f.Remedy = fmt.Sprintf("%s: %v", dir, err), "name another --data-dir"
+			return f
+		}
+		dir = parent
+	}
+	if err := mayCreate(dir); err != nil {
+		f.Found, f.Remedy = err.Error(), "let this user write there, or name another --data-dir"
+		return f
+	}
+	used := int64(0)
+	if there {
+		used, _ = disk.Used(dir) // as far as it may be read
+	}
+	half, err := disk.Half(dir, used)
+	switch {
+	case err != nil:
+		f.Found, f.Remedy = err.Error(), "name a --data-dir on a disk that tells its free space"
+	case half < c.QueueMax:
+		f.Found = fmt.Sprintf("%v would be the log's limit, half of what is free under %s, --queue-max-bytes is %v", unit.Bytes(half), dir, unit.Bytes(c.QueueMax))
+		f.Remedy = "free some, name a --data-dir on a larger disk, or lower --queue-max-bytes"
+	default:
+		f.Found = fmt.Sprintf("%v under %s, --queue-max-bytes is %v", unit.Bytes(2*half-used), dir, unit.Bytes(c.QueueMax))
+	}
+	return f
+}
+
+// mayCreate reports whether files can be made in dir: it makes one, and removes it.
+func mayCreate(dir string) error {
+	file, err := os.CreateTemp(dir, ".pingline-check-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
+}
+
+// tryFiles compares how many files may be open with the connections to come.
+func (c *Config) tryFiles(most uint64) store.Finding {
+	f := store.Finding{What: "may be open"}
+	need := uint64(c.MaxConnections) + spareFiles
+	switch {
+	case most == 0:
+		f.Found = "how many is not known here"
+	case most < need:
+		f.Found = fmt.Sprintf("%d, --max-connections %d needs %d", most, c.MaxConnections, need)
+		f.Remedy = fmt.Sprintf("ulimit -n %d, LimitNOFILE=%d of the unit, or lower --max-connections", need, need)
+	default:
+		f.Found = fmt.Sprintf("%d, --max-connections %d needs %d", most, c.MaxConnections, need)
+	}
+	return f
+}
