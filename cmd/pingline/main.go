@@ -168,6 +168,7 @@ func newParser(commands any, options ...kong.Option) (*kong.Kong, error) {
 		kong.Name("pingline"),
 		kong.Description("Location pings in, few and durable points out."),
 		kong.PostBuild(environment),
+		kong.PostBuild(addExamples),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(readTime)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
 	)...)

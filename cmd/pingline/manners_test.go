@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,5 +161,59 @@ func TestEverythingFitsATerminal(t *testing.T) {
 				t.Errorf("%v prints a line of %d: %s", args[:1], n, line)
 			}
 		}
+	}
+}
+
+// The help of each command has an example, whose flags there are; that of serve begins
+// with the five flags that matter most.
+func TestHelpHasExamples(t *testing.T) {
+	parser, err := newParser(new(cli))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := [][]string{{}}
+	for _, node := range parser.Model.Children {
+		commands = append(commands, []string{node.Name})
+		for _, child := range node.Children {
+			commands = append(commands, []string{node.Name, child.Name})
+		}
+	}
+	if len(commands) != 10 {
+		t.Errorf("%d commands", len(commands))
+	}
+	t.Chdir(t.TempDir())
+	for _, file := range []string{"pingline.yaml", "ride.gpx"} {
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, command := range commands {
+		_, help, _ := runs(t, append([]string{"help"}, command...)...)
+		_, rest, found := strings.Cut(help, "\nExample:\n\n")
+		text, _, _ := strings.Cut(rest, "\n\n")
+		if !found {
+			t.Errorf("the help of %q has no example:\n%s", command, help)
+			continue
+		}
+		for line := range strings.Lines(text) {
+			args := strings.Fields(line)
+			if args[0] != "pingline" || !slices.Equal(args[1:min(len(args), 1+len(command))], command) {
+				t.Errorf("the example of %q: %s", command, line)
+			}
+			if _, err := parser.Parse(args[1:]); err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
+	}
+	_, help, _ := runs(t, "serve", "--help")
+	_, groups, _ := strings.Cut(help, "Print the version.\n\n")
+	first, _, _ := strings.Cut(groups, "\n\n")
+	flags := regexp.MustCompile(`(?m)^  --([a-z-]+)`).FindAllStringSubmatch(first, -1)
+	var names []string
+	for _, f := range flags {
+		names = append(names, f[1])
+	}
+	if got := strings.Join(names, " "); !strings.HasPrefix(groups, "Most used\n") || got != "listen data-dir influx-host influx-token influx-bucket" {
+		t.Errorf("the help of serve begins with %q:\n%s", got, first)
 	}
 }
