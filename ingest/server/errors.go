@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"pingline/ingest"
@@ -31,6 +32,15 @@ type rateError struct {
 }
 
 func (e *rateError) Error() string { return e.text }
+
+// limitOf says of an error by whose rate a request was refused; "" if by none.
+func limitOf(err error) string {
+	if over, ok := errors.AsType[*rateError](err); ok {
+		text, _, _ := strings.Cut(over.text, ":")
+		return text
+	}
+	return ""
+}
 
 // errBadQuery is wrapped by the refusal of a request for what its parameters say.
 var errBadQuery = errors.New("bad query")

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"pingline"
 	"pingline/ingest/phone"
@@ -90,33 +89,5 @@ func TestFleetBehindOneBackend(t *testing.T) {
 	}
 	if a.status == 200 && said.Shed == 0 {
 		t.Error("there is no limit")
-	}
-}
-
-func TestWhoBringsMost(t *testing.T) {
-	var b bringers
-	now := time.Now()
-	client := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}) }
-	for n := range 10_000 {
-		b.note(client(n%1000), 1, 0, now)
-		if n%4 == 0 {
-			b.note(client(7777), 4, 0, now)
-		}
-	}
-	if got := b.most(5000, now); !strings.HasPrefix(got, "client 192.0.30.97 brought ") {
-		t.Errorf("note %q", got)
-	}
-	if got := b.most(20_000, now); got != "" {
-		t.Errorf("note %q where that is usual", got)
-	}
-	if got := b.most(5000, now.Add(90*time.Second)); got == "" {
-		t.Error("no note within the next minute")
-	}
-	if got := b.most(5000, now.Add(5*time.Minute)); got != "" {
-		t.Errorf("note %q later", got)
-	}
-	b.note(client(5), 10, 3, now.Add(5*time.Minute))
-	if got := b.most(5000, now.Add(5*time.Minute)); !strings.Contains(got, "192.0.0.5") {
-		t.Errorf("note %q of one who may bring no more", got)
 	}
 }

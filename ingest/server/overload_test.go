@@ -47,8 +47,11 @@ func TestAnswersSayTheLevel(t *testing.T) {
 		if err := json.Unmarshal([]byte(send(t, "GET", url+"/readyz", nil).body), &said); err != nil {
 			t.Fatal(err)
 		}
-		noted := len(said.Notes) == 1 && said.Notes[0] == "level "+want+": a test"
-		if said.Level != level || noted != (level > 0) {
+		noted := len(said.Notes) == 4 && said.Notes[0] == "level "+want+": a test" &&
+			strings.HasPrefix(said.Notes[1], "clients that send most of the pings: 127.0.0.1 ") &&
+			strings.HasPrefix(said.Notes[2], `riders of most of the pings: "r" `) &&
+			strings.HasPrefix(said.Notes[3], "clients with most of the refused requests: 127.0.0.1 ")
+		if said.Level != level || noted != (level > 0) || level == 0 && len(said.Notes) > 0 {
 			t.Errorf("level %d: readyz says %+v", level, said)
 		}
 	}

@@ -67,6 +67,7 @@ func (s *Server) phone(p *phone.Protocol) fiber.Handler {
 			err = &phone.Error{Kind: phone.ErrTooLarge, Text: err.Error()}
 		}
 		if err != nil && phone.Status(err) == 0 { // the client has to send again
+			s.top.Refused(x.sender, limitOf(err), time.Now())
 			s.put(x)
 			return err
 		}
@@ -132,6 +133,9 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 	if err := s.decode(c, x, now); err != nil {
 		return err
 	}
+	if s.over.Level() > 0 { // else nobody asks
+		s.top.Pings(x.sender, x.pings.List, now)
+	}
 	if err := s.spare(x, now); err != nil {
 		return err
 	}
@@ -146,14 +150,14 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 	}
 	if err := s.cfg.Writer.Submit(&x.job); err != nil {
 		if len(x.job.Over) > 0 {
-			s.bringers.note(x.sender, 0, len(x.job.Over), now)
+			s.bringers.Note(x.sender, 0, len(x.job.Over), now)
 		}
 		x.refund(s.riders, s.clients)
 		return err
 	}
 	s.count(x)
 	if x.job.New+len(x.job.Over) > 0 {
-		s.bringers.note(x.sender, x.job.New, len(x.job.Over), now)
+		s.bringers.Note(x.sender, x.job.New, len(x.job.Over), now)
 	}
 	return nil
 }

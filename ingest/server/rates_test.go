@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
@@ -219,5 +220,18 @@ func TestOneFastRiderDisturbsNobody(t *testing.T) {
 	}
 	if passed+refused != sent {
 		t.Errorf("%d passed and %d refused of %d", passed, refused, sent)
+	}
+}
+
+// The log says which client is over its rate, and which has been refused most.
+func TestClientOverItsRateIsLogged(t *testing.T) {
+	var text lines
+	_, url := testServer(t, Config{ClientRate: 0.01, Logger: slog.New(slog.NewTextHandler(&text, nil))})
+	for range 3 {
+		send(t, "POST", url+"/v1/pings", []byte(onePing("r", 1)))
+	}
+	got := text.String()
+	if strings.Count(got, "over a rate") != 1 || !strings.Contains(got, `client=127.0.0.1 limit="this client is over the rate" refused_requests=1 most_refused="127.0.0.1 1 (100 %)"`) {
+		t.Errorf("the log says %s", got)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
 	"pingline/ingest/server/rate"
+	"pingline/ingest/server/top"
 	"pingline/partition"
 	"pingline/query"
 )
@@ -96,8 +97,9 @@ type Server struct {
 
 	riders, clients    *rate.Buckets
 	newRiders          *rate.Buckets // of a client
-	bringers           bringers
+	bringers           top.Bringers
 	clocks             clocks.Clocks
+	top                top.Senders
 	held               sharesHeld
 	refused            refused
 	needs, clientNeeds *rate.Buckets // requests of those who say they are in need, in all and of a client
@@ -168,6 +170,7 @@ func New(cfg Config) (*Server, error) {
 
 		inflates: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		refused:  refused{logger: cfg.Logger},
+		top:      top.Senders{Logger: cfg.Logger},
 		stats:    Stats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
 	s.reads = &reads{
@@ -281,10 +284,13 @@ func (s *Server) health(c *fiber.Ctx) error {
 // ready answers 200 while pings are being accepted.
 func (s *Server) ready(c *fiber.Ctx) error {
 	notes := append([]string{}, s.over.Notes()...)
-	if note := s.bringers.most(int(60*cmp.Or(s.cfg.NewRidersRate, usualNewRiders)), time.Now()); note != "" {
+	if note := s.bringers.Most(int(60*cmp.Or(s.cfg.NewRidersRate, usualNewRiders)), ifProxy, time.Now()); note != "" {
 		notes = append(notes, note)
 	}
 	notes = append(notes, s.held.notes(time.Now())...)
+	if s.over.Level() > 0 {
+		notes = append(notes, s.top.Notes(time.Now())...)
+	}
 	if s.cfg.Notes != nil {
 		notes = append(notes, s.cfg.Notes()...)
 	}

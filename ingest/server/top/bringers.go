@@ -1,0 +1,87 @@
+package top
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const bringersKept = 16 // clients
+
+// Bringers notes which clients bring most new riders. Memory is fixed: of many
+// clients those that bring least are taken for one another, which may make a
+// count too high by a sixteenth of all. It is safe for concurrent use. The zero value has
+// noted nothing.
+type Bringers struct {
+	mu       sync.Mutex // guards what follows; nothing else is locked under it
+	since    time.Time
+	now, was [bringersKept]bringer // of this minute and of the one before
+}
+
+type bringer struct {
+	client netip.Addr
+	riders int // new ones
+	missed int // of riders, those that may be others'
+	shed   int // pings of new riders that were too many
+}
+
+// Note counts the new riders that a client brought, and its pings of others that were
+// shed.
+func (b *Bringers) Note(client netip.Addr, riders, shed int, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn(now)
+	least := &b.now[0]
+	for i := range b.now {
+		p := &b.now[i]
+		if p.client == client {
+			least = p
+			break
+		}
+		if p.riders < least.riders {
+			least = p
+		}
+	}
+	if least.client != client {
+		*least = bringer{client: client, riders: least.riders, missed: least.riders}
+	}
+	least.riders += riders
+	least.shed += shed
+}
+
+// turn begins another minute if it is time.
+func (b *Bringers) turn(now time.Time) {
+	switch past := now.Sub(b.since); {
+	case past < time.Minute:
+		return
+	case past < 2*time.Minute:
+		b.was = b.now
+	default:
+		b.was = [bringersKept]bringer{}
+	}
+	b.now, b.since = [bringersKept]bringer{}, now
+}
+
+// Most names the client that brought most in a minute, or more than it may, if
+// that is worth a note: not less than usual. Remedy is what
+// helps against many.
+func (b *Bringers) Most(usual int, remedy string, now time.Time) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn(now)
+	var first bringer
+	for _, p := range append(b.now[:], b.was[:]...) {
+		if cmp.Or(cmp.Compare(p.shed, first.shed), cmp.Compare(p.riders-p.missed, first.riders-first.missed)) > 0 {
+			first = p
+		}
+	}
+	switch {
+	case first.shed == 0 && first.riders-first.missed < usual:
+		return ""
+	case first.shed > 0:
+		return fmt.Sprintf("client %v brings more new riders than --new-riders-rate allows: %d in a minute, and %d pings of others were shed; %s, or raise the rate", first.client, first.riders-first.missed, first.shed, remedy)
+	}
+	return fmt.Sprintf("client %v brought %d new riders in a minute", first.client, first.riders-first.missed)
+}
