@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"pingline/internal/node"
 )
 
 // configFile is the path of a YAML file whose keys are flags without dashes.
@@ -45,13 +48,17 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		if !ok {
 			return fmt.Sprint(v), nil
 		}
-		each := make([]any, len(list))
-		for i, v := range list {
+		var each []any
+		for _, v := range list {
+			if m, ok := v.(map[string]any); ok && flag.Target.Type() == reflect.TypeFor[[]node.HeaderLine]() {
+				each = append(each, headerLines(m)...)
+				continue
+			}
 			text, err := flat(v)
 			if err != nil {
 				return nil, fmt.Errorf("--config: %s: %s: %w", path, flag.Name, err)
 			}
-			each[i] = text
+			each = append(each, text)
 		}
 		return each, nil
 	}))
@@ -85,8 +92,17 @@ func source(ctx *kong.Context, name, path string) string {
 	return ""
 }
 
+// headerLines returns what is a map to YAML where it is not in quotes.
+func headerLines(m map[string]any) (lines []any) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		lines = append(lines, fmt.Sprintf("%s: %v", name, m[name]))
+	}
+	return lines
+}
+
 // flat writes a value of a list as its flag takes it: keys and values of a map
-// as key=value,…. A value with a comma would be read as another key.
+// as key=value,…. A value with a comma would be read as another key. Values may be
+// secrets: the error has none.
 func flat(v any) (string, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
@@ -96,7 +112,7 @@ func flat(v any) (string, error) {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		text := fmt.Sprint(m[key])
 		if strings.Contains(text, ",") {
-			return "", fmt.Errorf("%s: %q has a comma", key, text)
+			return "", fmt.Errorf("%s: a value with a comma cannot be had", key)
 		}
 		parts = append(parts, key+"="+text)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,43 @@ func TestConfigFileFromEnvironment(t *testing.T) {
 	}
 	if cfg.MaxPings != 9 {
 		t.Errorf("max-pings is %d, want 9 from the file", cfg.MaxPings)
+	}
+}
+
+// A header in the file is a line as it is sent, in quotes or without.
+func TestHeadersInTheFile(t *testing.T) {
+	for _, file := range []string{
+		"influx-header: 'Cookie: a, b:c=d'",
+		"influx-header:\n- 'Cookie: a, b:c=d'\n- 'X-B: 1'",
+		"influx-header:\n- Cookie: a, b:c=d\n- X-B: 1",
+		"influx-header:\n- Cookie: a, b:c=d\n  X-B: 1",
+	} {
+		cfg, err := parse(t, "--config="+writeFile(t, file))
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		want := []node.HeaderLine{{Name: "Cookie", Value: "a, b:c=d"}, {Name: "X-B", Value: "1"}}
+		if got := cfg.Influx.Header; !slices.Equal(got, want[:len(got)]) || len(got) != min(2, 1+strings.Count(file, "X-B")) {
+			t.Errorf("%s: %+v", file, got)
+		}
+	}
+}
+
+// No value of the file is told in an error: it may be a secret.
+func TestFileErrorsTellNoSecret(t *testing.T) {
+	for _, file := range []string{
+		"influx-header:\n- Cookie: hunter2, b\n  '': c",
+		"influx-header:\n- Cookie: \"hunter2\\nX: y\"",
+		"influx-header:\n- [hunter2, b]",
+		"influx-token: [hunter2]",
+		"influx-token: {hunter2: 1}",
+		"shard:\n- {name: a, url: 'http://u:hunter2,x@h:1'}",
+		"shard:\n- {name: a, url: 'http://u:hunter2@h:1'}",
+	} {
+		if _, err := parse(t, "--config="+writeFile(t, file)); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }
 
