@@ -23,15 +23,20 @@ type connections struct {
 
 	mu     sync.Mutex // guards what follows; nothing else is locked under it
 	list   []*Conn
-	peers  map[netip.Addr]*peer
+	peers  map[peerKey]*peer
 	closed uint64 // for others to have their place
 }
 
 // peer is a client at the other end of connections.
 type peer struct {
-	addr netip.Addr
-	ours bool
+	peerKey
 	open int // connections
+}
+
+// peerKey tells peers apart: a proxy of ours and a client may share a network.
+type peerKey struct {
+	addr netip.Addr // NetworkOf
+	ours bool
 }
 
 // Conn is a connection that gives its place back when it is closed. Read and Write
@@ -70,9 +75,10 @@ func (l *connections) add(c net.Conn) *Conn {
 	if len(l.list) >= l.most {
 		return nil
 	}
-	if own.peer = l.peers[NetworkOf(addr)]; own.peer == nil {
-		own.peer = &peer{addr: NetworkOf(addr), ours: l.ours(addr)}
-		l.peers[own.peer.addr] = own.peer
+	key := peerKey{NetworkOf(addr), l.ours(addr)}
+	if own.peer = l.peers[key]; own.peer == nil {
+		own.peer = &peer{peerKey: key}
+		l.peers[key] = own.peer
 	}
 	own.peer.open++
 	own.at = len(l.list)
@@ -143,7 +149,7 @@ func (l *connections) remove(c *Conn) {
 	l.list[last] = nil
 	l.list, c.at = l.list[:last], -1
 	if c.peer.open--; c.peer.open == 0 {
-		delete(l.peers, c.peer.addr)
+		delete(l.peers, c.peer.peerKey)
 	}
 }
 

@@ -21,7 +21,7 @@ func (c *caller) RemoteAddr() net.Addr { return c.from }
 func (c *caller) Close() error         { c.closed = true; return nil }
 
 func TestWhichConnectionGoes(t *testing.T) {
-	proxy := netip.MustParseAddr("10.0.0.1")
+	proxies := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::aa"), netip.MustParseAddr("2001:db8::bb")}
 	type call struct {
 		from string
 		wait int64 // since when it waits; 0: its request is in work; below 0: within a request
@@ -44,10 +44,12 @@ func TestWhichConnectionGoes(t *testing.T) {
 		{"4 in 6 is 4", []call{{"::ffff:192.0.2.1", 30}, {"192.0.2.1", 20}, {"192.0.2.2", 10}}, []int{1}},
 		{"not our proxy's", []call{{"10.0.0.1", 10}, {"10.0.0.1", 20}, {"192.0.2.1", 30}}, []int{2}},
 		{"our proxy's, if there is no other", []call{{"10.0.0.1", 10}, {"10.0.0.1", 5}}, []int{1}},
+		{"not our proxy's, which came behind a client of its network", []call{{"2001:db8::1", 30}, {"2001:db8::aa", 10}, {"2001:db8::aa", 20}}, []int{0}},
+		{"not our proxies', which came before a client of their network", []call{{"2001:db8::aa", 10}, {"2001:db8::bb", 20}, {"2001:db8::1", 30}}, []int{2}},
 		{"a hundredth of a crowd, and one", slices.Concat(slices.Repeat([]call{{"192.0.2.1", 10}}, 250), []call{{"192.0.2.1", 5}, {"192.0.2.2", 1}}), []int{250, 0, 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := connections{most: len(tt.calls), peers: map[netip.Addr]*peer{}, ours: func(a netip.Addr) bool { return a == proxy }}
+			l := connections{most: len(tt.calls), peers: map[peerKey]*peer{}, ours: func(a netip.Addr) bool { return slices.Contains(proxies, a) }}
 			var callers []*caller
 			add := func(from string) *Conn {
 				addr := netip.MustParseAddr(from)

@@ -48,7 +48,7 @@ func New(ln net.Listener, cfg Config) *Listener {
 	return &Listener{
 		Listener:   ln,
 		retryAfter: cfg.RetryAfter,
-		conns:      connections{most: cfg.Most, ours: cfg.Ours, held: cfg.Held, peers: make(map[netip.Addr]*peer)},
+		conns:      connections{most: cfg.Most, ours: cfg.Ours, held: cfg.Held, peers: make(map[peerKey]*peer)},
 		telling:    make(chan struct{}, 64),
 	}
 }

@@ -51,7 +51,7 @@ func fiberSees(said string, most int) (seen []string) {
 		seen = append(seen, fmt.Sprintf("%s %s %q", c.Method(), c.Request().Header.RequestURI(), body))
 		return nil
 	})
-	all := connections{most: 1, ours: func(netip.Addr) bool { return false }, peers: map[netip.Addr]*peer{}}
+	all := connections{most: 1, ours: func(netip.Addr) bool { return false }, peers: map[peerKey]*peer{}}
 	_ = app.Server().ServeConn(all.add(&recording{said: strings.NewReader(said), most: most}))
 	return seen
 }
