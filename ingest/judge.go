@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"slices"
 	"time"
 
 	"pingline"
@@ -43,6 +44,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 		}
 		w.logBatch(j.id, j)
 	}
+	slices.Sort(j.Over)
 	if err := j.refused(); err != nil { // as if it had not come
 		w.taken = w.taken[:len(w.taken)-1]
 		j.done <- err

@@ -153,7 +153,7 @@ type Job struct {
 	Verdicts []pingline.Verdict // out: one for each ping
 	Bound    dedupe.Bound       // out: in force when they were judged
 	New      int                // out: tracks that the filter did not know
-	Over     []int32            // out: positions of pings shed, as their track was beyond Allowance
+	Over     []int32            // out: positions of pings shed, as their track was beyond Allowance; in order
 
 	asks   *RiderState // to be filled in behind the pings
 	order  order       // in which they are judged

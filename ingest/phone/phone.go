@@ -109,7 +109,7 @@ type Outcome struct {
 
 	Judged []pingline.Verdict // of each of Pings.List
 	Shed   []int32            // positions in the request of pings not judged: their rider is over its rate
-	Over   []int32            // positions in Pings.List of pings shed: their track would be one new track too many
+	Over   []int32            // positions in Pings.List, in order, of pings shed: their track would be one new track too many
 
 	MaxError    float64 // metres, the bound in force
 	AccuracyCap float64 // metres

@@ -91,3 +91,22 @@ func TestFleetBehindOneBackend(t *testing.T) {
 		t.Error("there is no limit")
 	}
 }
+
+// An answer tells of the first pings of a request that were too many, whatever the order
+// of their times, in which they are judged.
+func TestErrorsOfNewRidersAreTheFirst(t *testing.T) {
+	s, _ := testServer(t, Config{NewRidersRate: 0.01})
+	var body strings.Builder
+	for i := range 300 { // the newest first
+		body.WriteString(onePing(fmt.Sprint("r", i), i) + "\n")
+	}
+	a, said := dialFrom(t, s, "127.0.0.9").pings(body.String())
+	if a.status != 200 || said.Shed != 299 || len(said.Errors) != phone.MaxRejections {
+		t.Fatalf("%d, %d shed, %d errors", a.status, said.Shed, len(said.Errors))
+	}
+	for i, e := range said.Errors {
+		if e.Index != i {
+			t.Fatalf("error %d is of ping %d, want the first %d", i, e.Index, len(said.Errors))
+		}
+	}
+}
