@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/internal/pause"
 	"pingline/track"
 )
 
@@ -46,7 +47,7 @@ func (s *sender) run(making, sending context.Context) error {
 	l, f := s.Load, s.fleet
 	pings := make([]pingline.Ping, 0, s.batch)
 	riders, skipped := 0, uint64(0)
-	for pause(making, f.wait(time.Now(), n, patience)) {
+	for pause.For(making, f.wait(time.Now(), n, patience)) == nil {
 		pings = f.collect(pings[:0], time.Now(), n)
 		l.count.riders.Add(int64(len(f.phones) - riders))
 		l.count.skipped.Add(f.skipped - skipped)
@@ -99,7 +100,8 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
 			s.forget(pings)
 			return fmt.Errorf("send to %s: answered %d %s", s.url, a.status, bytes.TrimSpace(a.body[:min(len(a.body), 200)]))
 		}
-		if !pause(ctx, s.backoff(a.retryAfter, try)) {
+		_ = pause.For(ctx, s.backoff(a.retryAfter, try))
+		if ctx.Err() != nil {
 			s.giveUp(pings)
 			return nil
 		}
@@ -177,19 +179,4 @@ func (s *sender) backoff(retryAfter string, try int) time.Duration {
 	}
 	limit := min(5*time.Second, 100*time.Millisecond<<min(try, 10))
 	return limit/4 + time.Duration(s.rng.Float64()*float64(limit))
-}
-
-// pause waits and reports whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pingline/internal/pause"
 	"pingline/sink/batch"
 	"pingline/sink/deadletter"
 	"pingline/sink/store"
@@ -158,7 +159,7 @@ func (l *lane) deadLetter(ctx, writing context.Context, b *batch.Encoded, bad []
 		}
 		l.halt.Begin(err, !halted)
 		halted = true
-		if err := sleep(ctx, l.cfg.RetryMax); err != nil {
+		if err := pause.For(ctx, l.cfg.RetryMax); err != nil {
 			return nil, err
 		}
 		taken, err := l.retryRefused(ctx, writing, b, bad)

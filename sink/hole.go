@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"pingline/internal/pause"
 	"pingline/queue"
 	"pingline/sink/batch"
 	"pingline/sink/health"
@@ -77,7 +78,7 @@ func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 	l.mu.Unlock()
 	if err != nil {
 		l.cfg.Logger.Warn("live pings cannot go first", "shard", l.home.Name, "error", err)
-		return false, sleep(ctx, time.Second)
+		return false, pause.For(ctx, time.Second)
 	}
 	l.cfg.Logger.Info("live pings go on from the head of the log; what lies between is filled in", "shard", l.home.Name, "from", h.At.Next, "to", h.End)
 	l.batcher.Done, l.batcher.Held = head, queue.Record{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"pingline/internal/pause"
 	"pingline/sink/batch"
 	"pingline/sink/limit"
 	"pingline/sink/route"
@@ -32,13 +33,13 @@ func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int)
 		case err == nil:
 			return n, nil, nil
 		case open:
-			err = sleep(ctx, min(l.cfg.RetryMax, time.Second/10))
+			err = pause.For(ctx, min(l.cfg.RetryMax, time.Second/10))
 		case !errors.As(err, &refused): // ctx ended, and then writing
 			return 0, nil, err
 		case refused.Kind == store.BadRows:
 			return n, refused, nil
 		default:
-			err = sleep(ctx, backoff(attempt, l.cfg.RetryMax, refused.After))
+			err = pause.For(ctx, backoff(attempt, l.cfg.RetryMax, refused.After))
 			attempt++
 		}
 		if err != nil {

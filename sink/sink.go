@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pingline"
+	"pingline/internal/pause"
 	"pingline/sink/deadletter"
 	"pingline/sink/resume"
 	"pingline/sink/route"
@@ -120,7 +121,7 @@ func (s *Sink) learn(ctx context.Context, sh *shard) error {
 		if keep, told := says.Retention(ctx); told {
 			sh.expiry.Tell(keep)
 		}
-		_ = sleep(ctx, learnEvery)
+		_ = pause.For(ctx, learnEvery)
 	}
 	return nil
 }
@@ -129,7 +130,7 @@ func (s *Sink) learn(ctx context.Context, sh *shard) error {
 func (s *Sink) watch(ctx context.Context) error {
 	for ctx.Err() == nil {
 		s.clock.look(s.cfg.Log.Head().Next)
-		_ = sleep(ctx, time.Second)
+		_ = pause.For(ctx, time.Second)
 	}
 	return nil
 }

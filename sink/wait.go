@@ -21,18 +21,6 @@ func backoff(attempt int, most, asked time.Duration) time.Duration {
 	return rand.N(bound) + 1
 }
 
-// sleep returns nil after d, or ctx's error when that ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // outlive returns a context that ends grace after ctx does, or when cancelled.
 func outlive(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -23,6 +23,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"pingline/internal/pause"
 )
 
 // Dir is a directory of letters:
@@ -208,24 +210,12 @@ func (d *Dir) lock(ctx context.Context) (unlock func(), err error) {
 			return func() { f.Close() }, nil
 		}
 		if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
-			err = wait(ctx, 10*time.Millisecond)
+			err = pause.For(ctx, 10*time.Millisecond)
 		}
 		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-	}
-}
-
-// wait returns nil after d, or ctx's error when that ends first.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

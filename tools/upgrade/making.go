@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pingline/internal/influxd"
+	"pingline/internal/pause"
 )
 
 // shards are the names of the InfluxDB servers.
@@ -159,7 +160,7 @@ func (m *making) ride(ctx context.Context, steps int) error {
 				return err
 			}
 		}
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := pause.For(ctx, time.Second); err != nil {
 			return err
 		}
 	}

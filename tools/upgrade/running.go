@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"pingline/internal/influxd"
+	"pingline/internal/pause"
 )
 
 // running is a process of the earlier version.
@@ -106,7 +107,7 @@ func (n *running) settled(ctx context.Context) error {
 // quiet reports whether the roll-up has nothing more to write.
 func (n *running) quiet(ctx context.Context) bool {
 	points := n.metrics(ctx, "pingline_rollup_points_total{")
-	if sleep(ctx, 15*time.Second) != nil { // longer than a window and its lateness
+	if pause.For(ctx, 15*time.Second) != nil { // longer than a window and its lateness
 		return true
 	}
 	return slices.Equal(points, n.metrics(ctx, "pingline_rollup_points_total{"))
@@ -202,18 +203,9 @@ func until(ctx context.Context, what string, done func() bool) error {
 		if time.Now().After(limit) {
 			return fmt.Errorf("never: %s", what)
 		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
