@@ -46,6 +46,9 @@ func (e *AnswerError) Unwrap() error { return e.err }
 //	no retention policy    500 retention policy not found     -                                          Configure
 //	http where TLS is      400 Client sent an HTTP request    the same                                   Configure
 //	spoken                 to an HTTPS server.
+//	client certificate     (nginx: 400 No required SSL certificate was sent, or The SSL certificate      Configure
+//	                       error)
+//	headers too long       (nginx: 400 Request Header Or Cookie Too Large)                               Configure
 //	max-values-per-tag,    400 partial write: … limit         -                                          Configure
 //	max-series             exceeded …
 //	field type conflict    400 partial write: field type      422 failure writing points to database:    BadRows
@@ -68,7 +71,7 @@ func (e *AnswerError) Unwrap() error { return e.err }
 var (
 	saysRow       = []string{"unable to parse", "field type conflict", "beyond retention policy", "outside retention policy"}
 	saysConfigure = []string{"limit exceeded", "retention policy not found", "database not found",
-		"Please provide either orgID or org", "HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port"}
+		"Please provide either orgID or org", "HTTP request to an HTTPS server", "HTTP request was sent to HTTPS port", refusesCertificate, "Request Header Or Cookie Too Large"}
 	saysRetry = []string{"pending deletion"}
 )
 
@@ -113,6 +116,10 @@ func classify(status int, message string) store.Kind {
 	}
 	return store.Configure // whatever answers here does not take writes
 }
+
+// refusesCertificate is in what nginx says of a certificate that is missing, or is none
+// that it accepts.
+const refusesCertificate = "SSL certificate"
 
 func says(message string, any []string) bool {
 	for _, s := range any {

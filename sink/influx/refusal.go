@@ -118,6 +118,8 @@ func (e *AnswerError) stop() (reason, advice string) {
 		return store.Credentials, "give a token that is valid; a token file is read again for each write"
 	case e.Status == http.StatusForbidden:
 		return store.Rights, "let the token write to the bucket"
+	case strings.Contains(message, refusesCertificate):
+		return store.Credentials, giveCertificate
 	case strings.Contains(message, "max-values-per-tag"):
 		return store.Limit, "raise max-values-per-tag in the configuration of InfluxDB, or drop series"
 	case strings.Contains(message, "max-series"):

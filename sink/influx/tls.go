@@ -75,6 +75,8 @@ func unsecured(err error) *AnswerError {
 	return &AnswerError{Kind: store.Configure, Message: err.Error(), err: err, stops: store.Credentials, advice: "put the file right; it is read again for each connection"}
 }
 
+const giveCertificate = "give a certificate that the server accepts with --influx-cert-file and --influx-key-file"
+
 // explainTLS makes of a certificate that one side does not accept what an operator must
 // put right.
 func explainTLS(err error) error {
@@ -89,7 +91,7 @@ func explainTLS(err error) error {
 		if strings.Contains(err.Error(), "remote error: "+alert) {
 			return &AnswerError{
 				Kind: store.Configure, Message: err.Error(), err: err, stops: store.Credentials,
-				advice: "give a certificate that the server accepts with --influx-cert-file and --influx-key-file",
+				advice: giveCertificate,
 			}
 		}
 	}

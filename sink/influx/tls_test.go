@@ -126,6 +126,25 @@ func TestTLSWithOwnAuthorityAndClientCertificate(t *testing.T) {
 	}
 }
 
+// nginx takes a connection whose client certificate it does not accept, and refuses each
+// request with 400: no row is to blame.
+func TestProxyThatRefusesACertificateByStatus(t *testing.T) {
+	for _, title := range []string{"No required SSL certificate was sent", "The SSL certificate error"} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, "<html>\r\n<head><title>400 "+title+"</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n<center>"+title+"</center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n")
+		}))
+		b := influxtest.Open(t, influx.Config{URL: proxy.URL})
+		err := b.Write(context.Background(), influxtest.Rows("m v=1 1000000000\n"))
+		refusal := new(store.Refusal)
+		if !errors.As(err, &refusal) || refusal.Kind != store.Configure || refusal.Reason != store.Credentials || !strings.Contains(refusal.Advice, "--influx-cert-file") {
+			t.Errorf("%s: %v, %+v", title, err, refusal)
+		}
+		proxy.Close()
+	}
+}
+
 // Headers for a proxy go with writes and questions, and no error tells their values.
 func TestHeadersForAProxy(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
