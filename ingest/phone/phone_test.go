@@ -192,3 +192,19 @@ func TestNumbersThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// What was cleared keeps nothing of the request alive: its names may be a part of the
+// body.
+func TestClearedPingsKeepNoBody(t *testing.T) {
+	var p Pings
+	p.Reset(Limits{}.WithDefaults(), time.Now())
+	d := new(Draft)
+	d.SetName(Rider, "r")
+	if err := p.RejectDraft(d, &pingline.FieldError{Field: "lat", Reason: "missing"}); err != nil || len(p.Rejected) != 1 || p.Rejected[0].Rider != "r" {
+		t.Fatalf("%v, %+v", err, p.Rejected)
+	}
+	p.Clear()
+	if left := p.Rejected[:1]; left[0] != (Rejection{}) {
+		t.Errorf("%+v is kept", left[0])
+	}
+}

@@ -79,6 +79,7 @@ func (p *Pings) Reset(limits Limits, now time.Time) {
 // Clear forgets the pings.
 func (p *Pings) Clear() {
 	clear(p.List)
+	clear(p.Rejected)
 	*p = Pings{
 		List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], Correction: p.Correction[:0], byTrack: p.byTrack[:0],
 		limits: p.limits, now: p.now,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -21,11 +22,15 @@ func (h *ProxyHeader) check() error {
 		return errors.New("not of the form Name: value")
 	case !httpguts.ValidHeaderFieldValue(h.Value):
 		return fmt.Errorf("%s: the value has characters that no header may have", h.Name)
-	case strings.EqualFold(h.Name, "Content-Encoding"), strings.EqualFold(h.Name, "Content-Length"), strings.EqualFold(h.Name, "Transfer-Encoding"):
+	case slices.ContainsFunc(oursToSay, func(name string) bool { return strings.EqualFold(name, h.Name) }):
 		return fmt.Errorf("%s is ours to say", h.Name)
 	}
 	return nil
 }
+
+// oursToSay are headers that say how a body is sent, or that answers, which tell what an
+// operator must do, come as text.
+var oursToSay = []string{"Content-Encoding", "Content-Length", "Transfer-Encoding", "Accept-Encoding"}
 
 // tls returns how connections to host are secured. Files are read for each new
 // connection, so that a certificate may be renewed at any time.

@@ -164,6 +164,7 @@ func TestHeadersForAProxy(t *testing.T) {
 		"two lines":             {Headers: []influx.ProxyHeader{{Name: "X-A", Value: "hunter2\nX-B: c"}}},
 		"no name":               {Headers: []influx.ProxyHeader{{Name: "", Value: "hunter2"}}},
 		"a name with a space":   {Headers: []influx.ProxyHeader{{Name: "hunter2 x", Value: ""}}},
+		"what answers may be":   {Headers: []influx.ProxyHeader{{Name: "accept-encoding", Value: "gzip;hunter2"}}},
 		"what is ours":          {Headers: []influx.ProxyHeader{{Name: "content-encoding", Value: "hunter2"}}},
 		"a token beside it":     {Token: "t", Headers: []influx.ProxyHeader{{Name: "Authorization", Value: "hunter2"}}},
 		"a certificate, no key": {CertFile: "x"},
