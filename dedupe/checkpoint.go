@@ -218,7 +218,7 @@ func (f *Filter) Load(piece []byte) error {
 		}
 		f.loading = &loading{once: -1, often: -1}
 	}
-	l, d := f.loading, &decoder{b: body[1:]}
+	l, d := f.loading, &stateDecoder{b: body[1:]}
 	n, last, number := d.u32(), d.u8(), d.u64()
 	if n != l.pieces || l.last || number < l.highest {
 		return fmt.Errorf("dedupe: piece %d of a checkpoint in place of piece %d: %w", n, l.pieces, pingline.ErrCorrupt)
@@ -250,7 +250,7 @@ func (f *Filter) Load(piece []byte) error {
 }
 
 // loadTrack restores one track, in place of an older state of it.
-func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
+func (f *Filter) loadTrack(d *stateDecoder, number uint64, version byte) {
 	rider, device, trip := d.name(), d.name(), d.name()
 	d.bad = d.bad || rider == ""
 	if d.bad {
@@ -304,7 +304,7 @@ func (f *Filter) loadTrack(d *decoder, number uint64, version byte) {
 
 // loadBacklog restores a backlog. In version 1 the bound of the held ping is not
 // known: it will be stored.
-func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
+func (f *Filter) loadBacklog(d *stateDecoder, i uint32, version byte) {
 	t := f.tracks.At(i)
 	f.openBacklog(t, d.spot(), d.spot())
 	s := f.backlogs.At(t.backlog)
@@ -324,7 +324,7 @@ func (f *Filter) loadBacklog(d *decoder, i uint32, version byte) {
 }
 
 // loadChain restores a chain of blocks: all of it if there is room.
-func (f *Filter) loadChain(d *decoder, i uint32, top *uint32, marks bool) {
+func (f *Filter) loadChain(d *stateDecoder, i uint32, top *uint32, marks bool) {
 	t := f.tracks.At(i)
 	for range d.u16() {
 		var some [vertices.InBlock]vertices.Packed
@@ -341,7 +341,7 @@ func (f *Filter) loadChain(d *decoder, i uint32, top *uint32, marks bool) {
 
 // loadLine restores a line. Before version 4 the trip of the held ping may be on no
 // stored one: it will be stored.
-func (f *Filter) loadLine(d *decoder, i uint32, l *line, version byte) {
+func (f *Filter) loadLine(d *stateDecoder, i uint32, l *line, version byte) {
 	l.crowded = d.u8() == 1
 	s := d.spot()
 	l.fix = pingline.Fix{At: s.At, LatE7: s.Lat, LonE7: s.Lon}

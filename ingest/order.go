@@ -6,10 +6,10 @@ import (
 	"pingline"
 )
 
-// order says which of a request's pings is judged when: the place in the request
+// timeOrder says which of a request's pings is judged when: the place in the request
 // is in the low orderBits of each, the time above. It is empty if they are judged
 // as they stand.
-type order []uint64
+type timeOrder []uint64
 
 const orderBits = 16
 
@@ -17,7 +17,7 @@ const orderBits = 16
 // memory of o. So each track's pings are judged in order of time: a request sent
 // newest first keeps no more points than one that begins with the oldest. Between
 // tracks the order does not matter. No two pings are 8,900 years apart.
-func (o order) inTime(pings []pingline.Ping) order {
+func (o timeOrder) inTime(pings []pingline.Ping) timeOrder {
 	o = o[:0]
 	sorted := true
 	for i := 1; i < len(pings) && sorted; i++ {
@@ -39,7 +39,7 @@ func (o order) inTime(pings []pingline.Ping) order {
 }
 
 // at returns the place in the request of the ping that is judged n-th, from 0.
-func (o order) at(n int) int {
+func (o timeOrder) at(n int) int {
 	if len(o) == 0 {
 		return n
 	}

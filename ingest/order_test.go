@@ -130,7 +130,7 @@ func BenchmarkOrder(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			var o order
+			var o timeOrder
 			for b.Loop() {
 				o = o.inTime(pings)
 			}

@@ -156,7 +156,7 @@ type Job struct {
 	Over     []int32            // out: positions of pings shed, as their track was beyond Allowance; in order
 
 	asks   *RiderState // to be filled in behind the pings
-	order  order       // in which they are judged
+	order  timeOrder       // in which they are judged
 	queued *Job        // stands for this one in the queue
 	id     uint64
 	size   int // most bytes its entries can take in a commit

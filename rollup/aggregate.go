@@ -71,14 +71,14 @@ const (
 // They are a function of the commits of the last lookBack: what came before is as
 // good as forgotten.
 type tracks struct {
-	now, before map[uint64]spot // by hash of the track
+	now, before map[uint64]lastFix // by hash of the track
 	turned      int64           // clock when now was begun
 	most        int             // spots in each of them
 	forgotten   uint64          // pings that found no room
 }
 
-// spot is a fix, and the clock when it came.
-type spot struct {
+// lastFix is a fix, and the clock when it came.
+type lastFix struct {
 	at, seen int64
 	lat, lon int32
 }
@@ -87,7 +87,7 @@ type spot struct {
 const spotBytes = 64
 
 func newTracks(bytes int64) tracks {
-	return tracks{now: map[uint64]spot{}, before: map[uint64]spot{}, most: int(bytes / 2 / spotBytes)}
+	return tracks{now: map[uint64]lastFix{}, before: map[uint64]lastFix{}, most: int(bytes / 2 / spotBytes)}
 }
 
 // moved reports whether f, which comes at clock, is on its way from the fix
@@ -102,7 +102,7 @@ func (t *tracks) moved(track uint64, f *pingline.Fix, clock int64) bool {
 		was, known = t.before[track]
 	}
 	if room {
-		t.now[track] = spot{at: f.At, seen: clock, lat: f.LatE7, lon: f.LonE7}
+		t.now[track] = lastFix{at: f.At, seen: clock, lat: f.LatE7, lon: f.LonE7}
 	} else {
 		delete(t.before, track)
 		t.forgotten++
@@ -116,7 +116,7 @@ func (t *tracks) moved(track uint64, f *pingline.Fix, clock int64) bool {
 
 // turn forgets the spots of the minute before the last.
 func (t *tracks) turn(clock int64) {
-	t.now, t.before, t.turned = map[uint64]spot{}, t.now, clock
+	t.now, t.before, t.turned = map[uint64]lastFix{}, t.now, clock
 }
 
 // forget forgets all tracks.
@@ -129,7 +129,7 @@ func (t *tracks) forget(clock int64) {
 func (t *tracks) bytes() int64 { return int64(len(t.now)+len(t.before)) * spotBytes }
 
 // metres returns the distance of two fixes that are near one another.
-func metres(a *spot, f *pingline.Fix) float64 {
+func metres(a *lastFix, f *pingline.Fix) float64 {
 	const (
 		unit = 6371008.8 * math.Pi / 180 / pingline.E7 // metres in 1e-7 degree
 		turn = 360 * pingline.E7

@@ -11,12 +11,12 @@ import (
 // it. What it holds back has been read, for the most part: see Unread.
 const Cursor = "rollup"
 
-// record is what a restart must know beside the cursor, from which it counts
+// closedWindows is what a restart must know beside the cursor, from which it counts
 // again what was open: which windows were written whole then and are closed, so
 // that what the log still holds of them is left out, and the clock, so that the
 // same pings are late. It is kept in one write with the cursor, and moves only
 // when the lines of what it closes are durable.
-type record struct {
+type closedWindows struct {
 	Counts string  `json:"counts"` // windows and lateness: it means nothing to who counts others
 	Clock  int64   `json:"clock"`  // before the cursor, ms
 	Read   uint64  `json:"read"`   // commits before it were read
@@ -39,7 +39,7 @@ func (r *Rollup) load() {
 	case ok && err == nil && rec.Counts == r.counts() && len(rec.Shut) == len(r.lengths):
 		r.next, r.clock, r.began = at, rec.Clock, rec.Read
 	default:
-		r.record = record{Counts: r.counts(), Shut: make([]int64, len(r.lengths))}
+		r.record = closedWindows{Counts: r.counts(), Shut: make([]int64, len(r.lengths))}
 		for i := range r.record.Shut {
 			r.record.Shut[i] = endless
 		}

@@ -147,7 +147,7 @@ type Rollup struct {
 	lateness int64
 	seed     maphash.Seed
 	now      func() int64 // our own clock, ms since 1970
-	view     *view
+	view     *cellView
 
 	// Run's goroutine alone reads and writes these.
 	next     queue.Cursor // of the log
@@ -173,7 +173,7 @@ type Rollup struct {
 	memory   memory
 	work     int64 // bytes that writing a window took, as far as they are kept
 	tracks   tracks
-	record   record
+	record   closedWindows
 	stats    Stats
 	noted    noted
 	failures int // of Emit, in a row

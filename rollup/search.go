@@ -98,7 +98,7 @@ func within(list []total, cell uint64) int {
 }
 
 // find returns the totals that s looks for in the list of its resolution.
-func (v *view) find(s *search, i int) (list []CellActivity) {
+func (v *cellView) find(s *search, i int) (list []CellActivity) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	s.children(v.lists[i], 0, false, func(_ uint64, found []total) {
@@ -114,7 +114,7 @@ type newest struct {
 }
 
 // newest returns the cells that s looks for, from the list of a finer resolution.
-func (v *view) newest(s *search, finer int) (cells []newest) {
+func (v *cellView) newest(s *search, finer int) (cells []newest) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	s.children(v.lists[finer], 0, false, func(cell uint64, list []total) {

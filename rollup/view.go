@@ -11,13 +11,13 @@ import (
 // by our own clock, if its cell has no newer one.
 const viewAge = int64(time.Minute / time.Millisecond)
 
-// view is the newest total of each cell, of the shortest windows. Safe for
+// cellView is the newest total of each cell, of the shortest windows. Safe for
 // concurrent use.
 //
 // Its lists are in order of cells. H3 numbers all cells of one parent in a row,
 // so that a list is a tree: the cells of a box are found by going down from the
 // coarsest parents, past those that lie elsewhere.
-type view struct {
+type cellView struct {
 	length int64 // of a window, ms
 	limit  int64 // bytes
 
@@ -42,14 +42,14 @@ const (
 	noSpeed    = math.MaxUint32
 )
 
-func newView(resolutions int, length, limit int64) *view {
-	v := &view{length: length, limit: limit, lists: make([][]total, resolutions), floors: make([]int64, resolutions)}
+func newView(resolutions int, length, limit int64) *cellView {
+	v := &cellView{length: length, limit: limit, lists: make([][]total, resolutions), floors: make([]int64, resolutions)}
 	v.reset()
 	return v
 }
 
 // reset forgets everything, as the clock has fallen back.
-func (v *view) reset() {
+func (v *cellView) reset() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	clear(v.lists)
@@ -61,7 +61,7 @@ func (v *view) reset() {
 
 // put takes totals of the window that begins at from, by resolution, each list in
 // order of cells, and reports whether memory was too short for some.
-func (v *view) put(from int64, totals [][]total) (short bool) {
+func (v *cellView) put(from int64, totals [][]total) (short bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	left := v.left
@@ -79,7 +79,7 @@ func (v *view) put(from int64, totals [][]total) (short bool) {
 // cells go first, and of those the oldest windows. It reports whether the list is
 // to be taken: of a window that is once left out nothing is shown any more, as a
 // part of it would pass for the whole.
-func (v *view) makeRoom(from int64, res int, list []total) bool {
+func (v *cellView) makeRoom(from int64, res int, list []total) bool {
 	for from >= v.floors[res] {
 		had := v.lists[res]
 		needs := grown(had, len(had)+fresh(had, list)) - cap(had)
@@ -120,7 +120,7 @@ func since(list []total, from int64) []total {
 }
 
 // expire forgets totals that nobody is shown any more at now.
-func (v *view) expire(now int64) {
+func (v *cellView) expire(now int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	from := v.live(now)
@@ -135,22 +135,22 @@ func (v *view) expire(now int64) {
 }
 
 // live returns when the oldest window began that is shown at now.
-func (v *view) live(now int64) int64 { return now - viewAge - v.length }
+func (v *cellView) live(now int64) int64 { return now - viewAge - v.length }
 
-func (v *view) bytes() (n int64) {
+func (v *cellView) bytes() (n int64) {
 	for _, list := range v.lists {
 		n += int64(cap(list)) * totalBytes
 	}
 	return n
 }
 
-func (v *view) usage() int64 {
+func (v *cellView) usage() int64 {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.bytes()
 }
 
-func (v *view) hidden() uint64 {
+func (v *cellView) hidden() uint64 {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.left

@@ -11,25 +11,25 @@ import (
 	"pingline"
 )
 
-// answer is what came back for a request; its zero value is no answer.
-type answer struct {
+// reaction is what came back for a request; its zero value is no answer.
+type reaction struct {
 	status     int
 	body       []byte
 	retryAfter string
 }
 
-// fate is what an answer means for the pings of its request.
-type fate int
+// meaning is what an answer means for the pings of its request.
+type meaning int
 
 const (
-	again    fate = iota // keep them and send them again, later
+	again    meaning = iota // keep them and send them again, later
 	answered             // every ping has its verdict
 	tooLarge             // send them in halves
 	refused              // a bug: forget them
 	hopeless             // not an answer of an ingester that we may use
 )
 
-func (a answer) fate() fate {
+func (a reaction) fate() meaning {
 	switch {
 	case a.status == 0, a.status == http.StatusRequestTimeout, a.status == http.StatusTooManyRequests, a.status >= 500:
 		return again
@@ -43,8 +43,8 @@ func (a answer) fate() fate {
 	return hopeless
 }
 
-// result is the body of an answer of 200.
-type result struct {
+// verdictCounts is the body of an answer of 200.
+type verdictCounts struct {
 	Accepted    uint64          `json:"accepted"`
 	Held        uint64          `json:"held"`
 	Redundant   uint64          `json:"redundant"`
@@ -56,7 +56,7 @@ type result struct {
 	Verdicts    json.RawMessage `json:"verdicts"`
 }
 
-func (r *result) counts() [pingline.Verdicts]uint64 {
+func (r *verdictCounts) counts() [pingline.Verdicts]uint64 {
 	return [pingline.Verdicts]uint64{
 		pingline.Accepted: r.Accepted, pingline.Held: r.Held, pingline.Redundant: r.Redundant,
 		pingline.Duplicate: r.Duplicate, pingline.Shed: r.Shed, pingline.Rejected: r.Rejected,
@@ -65,7 +65,7 @@ func (r *result) counts() [pingline.Verdicts]uint64 {
 
 // settle counts and records what a says about pings. An answer that does not
 // account for each of them is an error.
-func (s *sender) settle(pings []pingline.Ping, a answer) error {
+func (s *sender) settle(pings []pingline.Ping, a reaction) error {
 	verdicts := make([]pingline.Verdict, len(pings))
 	if a.status == http.StatusBadRequest {
 		for i := range verdicts {
@@ -75,7 +75,7 @@ func (s *sender) settle(pings []pingline.Ping, a answer) error {
 		s.cfg.Ledger.Record(pings, verdicts, 0, 0)
 		return nil
 	}
-	var r result
+	var r verdictCounts
 	if err := json.Unmarshal(a.body, &r); err != nil {
 		return fmt.Errorf("read the answer of %s: %w", s.url, err)
 	}

@@ -220,7 +220,7 @@ func TestLoadFailsAtAnAnswerThatDoesNotAddUp(t *testing.T) {
 	} {
 		l := newLoad(t, LoadConfig{Ledger: audit.NewLedger()})
 		s := newSender(l, 0, time.Now())
-		err := s.settle(make([]pingline.Ping, 3), answer{status: 200, body: []byte(body)})
+		err := s.settle(make([]pingline.Ping, 3), reaction{status: 200, body: []byte(body)})
 		if err == nil {
 			t.Errorf("%s was taken for an answer for three pings", body)
 		}

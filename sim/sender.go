@@ -137,13 +137,13 @@ func appendBatch(dst []byte, pings []pingline.Ping) []byte {
 }
 
 // post sends the body once.
-func (s *sender) post(ctx context.Context) answer {
+func (s *sender) post(ctx context.Context) reaction {
 	s.count.requests.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(s.body))
 	if err != nil {
-		return answer{}
+		return reaction{}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if s.cfg.Gzip {
@@ -158,17 +158,17 @@ func (s *sender) post(ctx context.Context) answer {
 	return a
 }
 
-func (s *sender) do(req *http.Request) answer {
+func (s *sender) do(req *http.Request) reaction {
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return answer{}
+		return reaction{}
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it matters
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return answer{}
+		return reaction{}
 	}
-	return answer{resp.StatusCode, body, resp.Header.Get("Retry-After")}
+	return reaction{resp.StatusCode, body, resp.Header.Get("Retry-After")}
 }
 
 // backoff returns how long to wait after the try-th refusal: what the answer

@@ -28,7 +28,7 @@ const asidePrefix = "set aside, its shard is down: "
 // aside returns the rows that need not wait for their shard any more, and why; nil
 // if none: it has been down for as long as the longest retry while the log is
 // filling up, no other can take them, and some other takes writes.
-func (l *lane) aside(b *batch.Encoded, rows []int) *refusal {
+func (l *lane) aside(b *batch.Encoded, rows []int) *shardRefusal {
 	if l.kind != route.Own || !l.cfg.Policy().SetAside || l.home.health.Down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
 		return nil
 	}
@@ -50,14 +50,14 @@ func anyUp(list []*shard, besides *shard) bool {
 }
 
 // whyAside returns the reason of rows not to wait for the shard.
-func (s *shard) whyAside(rows []int) *refusal {
+func (s *shard) whyAside(rows []int) *shardRefusal {
 	text := asidePrefix
 	_, problem := s.health.Trouble()
 	if last := new(store.Refusal); errors.As(problem, &last) {
 		text += last.Error()
 	}
 	err := errors.New(store.Clip(text))
-	return &refusal{
+	return &shardRefusal{
 		Refusal: &store.Refusal{Kind: store.BadRows, Reason: reasonAside, Err: err},
 		by:      s, err: err, aside: rows,
 	}

@@ -15,11 +15,11 @@ type clock struct {
 	mu    sync.Mutex // guards all fields; nothing else is locked under it
 	began time.Time  // of the monotonic clock
 	off   int64      // wall clock − time since began, ms, as last seen
-	steps []step     // the oldest first
+	steps []clockJump     // the oldest first
 }
 
-// step is a jump of the wall clock.
-type step struct {
+// clockJump is a jump of the wall clock.
+type clockJump struct {
 	head uint64 // number of the first commit behind it
 	by   int64  // ms
 }
@@ -49,7 +49,7 @@ func (c *clock) look(head uint64) (now int64) {
 		c.steps[1].by += c.steps[0].by
 		c.steps = c.steps[1:]
 	}
-	c.steps = append(c.steps, step{head, by})
+	c.steps = append(c.steps, clockJump{head, by})
 	return now
 }
 

@@ -36,20 +36,20 @@ func (l *lane) deliver(ctx, writing context.Context, b *batch.Encoded) error {
 // refusedRow is a row that a store refuses, and why.
 type refusedRow struct {
 	row int
-	why *refusal
+	why *shardRefusal
 }
 
-// refusal is the refusal of some rows by one shard.
-type refusal struct {
+// shardRefusal is the refusal of some rows by one shard.
+type shardRefusal struct {
 	*store.Refusal
 	by    *shard
 	err   error // wraps Refusal
 	aside []int // rows that nobody refuses, but that do not wait any longer; in order
 }
 
-func (r *refusal) Error() string { return r.err.Error() }
+func (r *shardRefusal) Error() string { return r.err.Error() }
 
-func (r *refusal) Unwrap() error { return r.err }
+func (r *shardRefusal) Unwrap() error { return r.err }
 
 // reasonAside is the reason of rows that wait in the dead letters and not in the
 // log.
@@ -57,7 +57,7 @@ const reasonAside = "set aside"
 
 // unbudgeted returns the reason if rows that have it count against no budget of
 // refusals, or "".
-func (r *refusal) unbudgeted() string {
+func (r *shardRefusal) unbudgeted() string {
 	if r.Reason == store.Expired || r.Reason == reasonAside {
 		return r.Reason
 	}
@@ -109,7 +109,7 @@ func (s *bisector) bisect(ctx, writing context.Context, rows []int) error {
 
 // splitAside collects the rows that need not wait for their shard, and returns the
 // others.
-func (s *bisector) splitAside(rows []int, why *refusal) (rest []int) {
+func (s *bisector) splitAside(rows []int, why *shardRefusal) (rest []int) {
 	for _, i := range rows {
 		if _, is := slices.BinarySearch(why.aside, i); is {
 			s.refused = append(s.refused, refusedRow{i, why})
@@ -123,7 +123,7 @@ func (s *bisector) splitAside(rows []int, why *refusal) (rest []int) {
 // suspects returns the rows that a store seems to mean. Those that are too old are
 // believed once a shard: the edge moves on while a batch is written, and would cut
 // off a few rows each time.
-func (s *bisector) suspects(r *refusal) []int {
+func (s *bisector) suspects(r *shardRefusal) []int {
 	if r.Reason == store.Expired {
 		if s.expired == r.by {
 			return nil

@@ -59,8 +59,8 @@ func TestSuspectsOfAPart(t *testing.T) {
 		{"some that were not written", store.Refusal{Kind: store.BadRows, Suspects: []int{1, 3}}, []int{3}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := new(refusal)
-			if !errors.As(among(&refusal{Refusal: &tt.err, err: errors.New("no")}, rows, some), &got) || got.All || !slices.Equal(got.Suspects, tt.want) {
+			got := new(shardRefusal)
+			if !errors.As(among(&shardRefusal{Refusal: &tt.err, err: errors.New("no")}, rows, some), &got) || got.All || !slices.Equal(got.Suspects, tt.want) {
 				t.Errorf("%+v, want suspects %v", got.Refusal, tt.want)
 			}
 		})

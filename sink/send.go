@@ -16,13 +16,13 @@ import (
 // write tries until the store has taken or refused the first n of rows, all of
 // them, or fewer if they are to be a probe, or until some of them need not wait
 // any more. The only error is ctx's.
-func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int) (n int, refused *refusal, err error) {
+func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int) (n int, refused *shardRefusal, err error) {
 	for attempt := 0; ; {
 		if ctx.Err() != nil {
 			return 0, nil, ctx.Err()
 		}
 		n, err = l.send(ctx, writing, b, rows)
-		refused = new(refusal)
+		refused = new(shardRefusal)
 		open := errors.Is(err, limit.ErrOpen)
 		if open || errors.As(err, &refused) && refused.Kind != store.BadRows {
 			if why := l.aside(b, rows); why != nil {
@@ -106,7 +106,7 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 		taken = n
 	}
 	release(taken)
-	refused := new(refusal)
+	refused := new(shardRefusal)
 	switch {
 	case err == nil:
 		to.health.Answered(l.kind, n, n)
@@ -137,7 +137,7 @@ func (s *shard) write(ctx context.Context, rows store.Rows) error {
 		}
 		why = &store.Refusal{Kind: store.Retry, Err: err}
 	}
-	return &refusal{Refusal: why, by: s, err: err}
+	return &shardRefusal{Refusal: why, by: s, err: err}
 }
 
 // scatter writes those of rows that no shard has taken yet, each to the one that
@@ -170,7 +170,7 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch.Encoded, rows []in
 // bad rows is about some alone: its suspects get their indexes in rows, and all of
 // some are suspects if it refuses all.
 func among(err error, rows, some []int) error {
-	why := new(refusal)
+	why := new(shardRefusal)
 	if len(some) == len(rows) || !errors.As(err, &why) || why.Kind != store.BadRows {
 		return err
 	}
@@ -191,7 +191,7 @@ func among(err error, rows, some []int) error {
 			of.Suspects = append(of.Suspects, i)
 		}
 	}
-	return &refusal{Refusal: &of, by: why.by, err: why.err}
+	return &shardRefusal{Refusal: &of, by: why.by, err: why.err}
 }
 
 // away reports whether others stand in for a shard: keys are spread over it, it

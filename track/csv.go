@@ -72,9 +72,9 @@ func (t *table) next(p *pingline.Ping) (raw []byte, line int, err error) {
 		return raw, t.line, err
 	}
 	if len(t.values) != len(t.columns) {
-		return raw, t.line, refusal(fmt.Sprintf("%d values, the header has %d", len(t.values), len(t.columns)))
+		return raw, t.line, lineError(fmt.Sprintf("%d values, the header has %d", len(t.values), len(t.columns)))
 	}
-	r := row{rider: []byte(t.file)}
+	r := rowText{rider: []byte(t.file)}
 	if t.has(rider) {
 		r[rider] = nil
 	}
@@ -108,10 +108,10 @@ func (t *table) split(dst [][]byte, line []byte) ([][]byte, error) {
 	r.TrimLeadingSpace = t.comma != '\t'
 	values, err := r.Read()
 	if e, ok := errors.AsType[*csv.ParseError](err); ok {
-		return dst, refusal(fmt.Sprintf("not CSV: character %d: %v", e.Column, e.Err))
+		return dst, lineError(fmt.Sprintf("not CSV: character %d: %v", e.Column, e.Err))
 	}
 	if err != nil {
-		return dst, refusal("not CSV: " + err.Error())
+		return dst, lineError("not CSV: " + err.Error())
 	}
 	for _, v := range values {
 		dst = append(dst, bytes.TrimSpace([]byte(v)))

@@ -182,7 +182,7 @@ func (d *document) other(c byte) error {
 			return d.broken(err)
 		}
 		if next[0] == ',' || next[0] == ']' {
-			return refusal("not a JSON object")
+			return lineError("not a JSON object")
 		}
 		_, _ = d.byte() // it was there
 	}

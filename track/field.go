@@ -39,8 +39,8 @@ func fieldOf(name []byte) field {
 // numberOf returns the field of one optional number.
 func numberOf(k pingline.Known) field { return number + field(bits.TrailingZeros8(uint8(k))) }
 
-// row is the values of one ping as text: nil if absent.
-type row [fields][]byte
+// rowText is the values of one ping as text: nil if absent.
+type rowText [fields][]byte
 
 // names keeps one copy of each name, as long as they are few and may be valid.
 type names map[string]string
@@ -64,7 +64,7 @@ func (n *names) of(b []byte) string {
 
 // ping makes r a ping. The values must be of their fields' types, as JSON has
 // them or, in tables, without quotes.
-func (r *row) ping(p *pingline.Ping, n *names) error {
+func (r *rowText) ping(p *pingline.Ping, n *names) error {
 	for f := rider; f <= lon; f++ {
 		if r[f] == nil {
 			return &pingline.FieldError{Field: f.String(), Reason: "missing"}
@@ -100,7 +100,7 @@ func (r *row) ping(p *pingline.Ping, n *names) error {
 	return nil
 }
 
-func (r *row) setNames(p *pingline.Ping, n *names) error {
+func (r *rowText) setNames(p *pingline.Ping, n *names) error {
 	p.Rider = n.of(r[rider])
 	if err := pingline.CheckID(rider.String(), p.Rider); err != nil {
 		return err

@@ -25,7 +25,7 @@ type gpx struct {
 	rider  string
 	device string   // of the track
 	path   []string // local names of the open elements
-	point  row      // of the open track point
+	point  rowText      // of the open track point
 	line   int      // where it starts
 	text   []byte   // of the innermost element
 	names  names
@@ -90,7 +90,7 @@ func (r *gpx) open(e xml.StartElement) error {
 		r.rider, r.device = r.file, ""
 	case "trkpt":
 		r.line, _ = r.xml.InputPos()
-		r.point = row{rider: []byte(r.rider)}
+		r.point = rowText{rider: []byte(r.rider)}
 		if r.device != "" {
 			r.point[device] = []byte(r.device)
 		}

@@ -10,7 +10,7 @@ import (
 // maxLine is the longest line that is read, in bytes.
 const maxLine = 1 << 20
 
-const errTooLong = refusal("line of more than 1 MiB")
+const errTooLong = lineError("line of more than 1 MiB")
 
 // lines reads lines of bounded length.
 type lines struct {

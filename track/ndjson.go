@@ -29,7 +29,7 @@ func (r *ndjson) next(p *pingline.Ping) (raw []byte, line int, err error) {
 
 // object is the fields of a JSON object that are a ping's.
 type object struct {
-	row
+	rowText
 	wrong [fields]bool // the field has a value of another type
 }
 
@@ -38,11 +38,11 @@ type object struct {
 func (o *object) parse(line []byte) error {
 	if !json.Valid(line) {
 		var v json.RawMessage
-		return refusal("not JSON: " + json.Unmarshal(line, &v).Error())
+		return lineError("not JSON: " + json.Unmarshal(line, &v).Error())
 	}
 	b := trimLeft(line)
 	if b[0] != '{' {
-		return refusal("not a JSON object")
+		return lineError("not a JSON object")
 	}
 	for b = trimLeft(b[1:]); b[0] != '}'; {
 		n := valueLen(b)
@@ -69,17 +69,17 @@ func (o *object) parse(line []byte) error {
 
 // set sets a field to a JSON value; of two the last counts.
 func (o *object) set(f field, v []byte) {
-	o.row[f], o.wrong[f] = nil, false
+	o.rowText[f], o.wrong[f] = nil, false
 	isName := f == rider || f >= device
 	switch c := v[0]; {
 	case c == 'n': // null
 	case c == '"' && isName:
-		o.row[f] = unquote(v)
+		o.rowText[f] = unquote(v)
 	case c == '"' && f == ts:
-		o.row[f] = unquote(v)
-		o.wrong[f] = !bytes.ContainsAny(o.row[f], "Tt") // a number in quotes
+		o.rowText[f] = unquote(v)
+		o.wrong[f] = !bytes.ContainsAny(o.rowText[f], "Tt") // a number in quotes
 	case (c == '-' || c >= '0' && c <= '9') && !isName:
-		o.row[f] = v
+		o.rowText[f] = v
 	default:
 		o.wrong[f] = true
 	}

@@ -155,9 +155,9 @@ func (r *Reader) Header() []byte { return r.format.header() }
 // Close closes the file.
 func (r *Reader) Close() error { return r.closer() }
 
-// refusal is an error about a whole line.
-type refusal string
+// lineError is an error about a whole line.
+type lineError string
 
-func (e refusal) Error() string { return string(e) }
+func (e lineError) Error() string { return string(e) }
 
-func (e refusal) Unwrap() error { return pingline.ErrInvalid }
+func (e lineError) Unwrap() error { return pingline.ErrInvalid }

@@ -292,14 +292,14 @@ func short(v float64) string {
 	return unit.Comma(math.Round(v))
 }
 
-// result is what the audit found, the demo's last line.
-type result struct {
+// demoResult is what the audit found, the demo's last line.
+type demoResult struct {
 	audit.Report
 	Gaps map[string]int64 `json:"conservation_gap"`
 }
 
 // audit asks InfluxDB for every ping that was acknowledged.
-func (d *demo) audit(ctx context.Context) (*result, error) {
+func (d *demo) audit(ctx context.Context) (*demoResult, error) {
 	fmt.Fprintln(d.say, "auditing …")
 	report, err := audit.Check(ctx, d.ledger, d.stored.Points)
 	if err != nil {
@@ -307,11 +307,11 @@ func (d *demo) audit(ctx context.Context) (*result, error) {
 	}
 	b := d.node.Books()
 	report.Written = b.Sink.Pings.Written
-	return &result{Report: report, Gaps: b.Gaps()}, nil
+	return &demoResult{Report: report, Gaps: b.Gaps()}, nil
 }
 
 // print writes the result as a sentence, or as one JSON object.
-func (r *result) print(w io.Writer, asJSON bool) error {
+func (r *demoResult) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
@@ -322,7 +322,7 @@ func (r *result) print(w io.Writer, asJSON bool) error {
 }
 
 // verdict says in a sentence what became of the pings.
-func (r *result) verdict() string {
+func (r *demoResult) verdict() string {
 	n := func(v uint64) string { return unit.Comma(float64(v)) }
 	answered := r.Accepted + r.Held + r.Redundant + r.Duplicate
 	s := fmt.Sprintf("%s answered, %s stored (%.1f %%), %s lost, ", n(answered), n(r.Stored), 100*float64(r.Stored)/float64(max(answered, 1)), n(r.Lost))
@@ -341,7 +341,7 @@ func (r *result) verdict() string {
 }
 
 // Err tells whether the run kept its promises.
-func (r *result) Err() error {
+func (r *demoResult) Err() error {
 	for equation, gap := range r.Gaps {
 		if gap != 0 {
 			return fmt.Errorf("the accounts do not add up: %s lacks %d", equation, gap)

@@ -36,7 +36,7 @@ func TestDemoInAPipe(t *testing.T) {
 
 // What went wrong is in the sentence, and in the exit status.
 func TestDemoVerdict(t *testing.T) {
-	r := result{Report: audit.Report{Accepted: 10_000, Held: 1, Redundant: 48_000, Duplicate: 334, Stored: 9155}}
+	r := demoResult{Report: audit.Report{Accepted: 10_000, Held: 1, Redundant: 48_000, Duplicate: 334, Stored: 9155}}
 	if got, want := r.verdict(), "58,335 answered, 9,155 stored (15.7 %), 0 lost, none beyond its bound"; got != want || r.Err() != nil {
 		t.Errorf("says %q, want %q; %v", got, want, r.Err())
 	}

@@ -24,7 +24,7 @@ type reading struct {
 	recording *Recording
 	runs      []*run // the first is the one asked for
 	tracks    trackIndex
-	clock     clock
+	clock     recordingClock
 	pings     int
 	refused   int
 	examples  []error // the first refused

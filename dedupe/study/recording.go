@@ -114,11 +114,11 @@ func (t told) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// clock tells when a recording's pings came in. It has only their own times to
+// recordingClock tells when a recording's pings came in. It has only their own times to
 // go by: of a track as much time goes by as its pings say, never back, and a
 // track that begins in the past of others, as when a file has one after the
 // other, begins now. A wait of twice the idle time is as good as a longer one.
-type clock struct {
+type recordingClock struct {
 	now, idle int64 // ms
 }
 
@@ -130,7 +130,7 @@ type trackClock struct {
 }
 
 // tick moves the clock to the arrival of a track's ping of the time at, in ms.
-func (c *clock) tick(t *trackClock, at int64) time.Duration {
+func (c *recordingClock) tick(t *trackClock, at int64) time.Duration {
 	if t.pings == 0 {
 		t.newest, t.came = at, c.now
 	}

@@ -88,7 +88,7 @@ func (s *Sample) Add(ctx context.Context, r *Recording) error {
 	if err != nil {
 		return err
 	}
-	in := thinned{Sample: s, run: run, clock: clock{idle: s.cfg.Filter.IdleFlush.Milliseconds()}, last: map[int]int64{}}
+	in := thinned{Sample: s, run: run, clock: recordingClock{idle: s.cfg.Filter.IdleFlush.Milliseconds()}, last: map[int]int64{}}
 	if err := r.read(func(tr *track.Reader) error { return in.readAll(ctx, tr) }); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ type thinned struct {
 	*Sample
 	run    *run
 	tracks trackIndex
-	clock  clock
+	clock  recordingClock
 	last   map[int]int64 // time of the last ping taken, by track
 	pings  int
 }

@@ -54,7 +54,7 @@ func New(cfg Config) (*Study, error) {
 // Run studies a recording. A fault of the recording is noted as a problem; the
 // error is ctx's, or that of a recording that changed, or of Config.Out.
 func (s *Study) Run(ctx context.Context, r *Recording) error {
-	x := &reading{Study: s, ctx: ctx, recording: r, clock: clock{idle: s.cfg.Filter.IdleFlush.Milliseconds()}}
+	x := &reading{Study: s, ctx: ctx, recording: r, clock: recordingClock{idle: s.cfg.Filter.IdleFlush.Milliseconds()}}
 	for _, bound := range s.bounds {
 		run, err := newRun(s.cfg.Filter, bound)
 		if err != nil {

@@ -31,7 +31,7 @@ func corner(t *testing.T, rider string, start int64) (pings []pingline.Ping) {
 const noon = 1760011200000 // 2025-10-09 12:00 UTC
 
 func TestClock(t *testing.T) {
-	c := clock{idle: 60_000}
+	c := recordingClock{idle: 60_000}
 	var a, b, late trackClock
 	for i, step := range []struct {
 		track *trackClock

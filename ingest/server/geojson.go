@@ -20,7 +20,7 @@ const mimeGeoJSON = "application/geo+json"
 
 // answerLines answers with a line for each device, and the late points of each
 // apart, as they are not on the line.
-func (s *reads) answerLines(c *fiber.Ctx, r *reading, rider string, list []pingline.Entry, end pageEnd) error {
+func (s *reads) answerLines(c *fiber.Ctx, r *readInWork, rider string, list []pingline.Entry, end pageEnd) error {
 	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
 	s.rates.Pay(r.client, len(list)/pointsOfOne)
 	head := append(appendJSON([]byte(`{"type":"FeatureCollection","rider_id":`), rider), `,"features":[`...)
@@ -132,7 +132,7 @@ const (
 )
 
 // cells answers with the live activity in a box.
-func (s *reads) cells(c *fiber.Ctx, r *reading) error {
+func (s *reads) cells(c *fiber.Ctx, r *readInWork) error {
 	if s.over.Policy().NoReads {
 		return readLater("overloaded, cells are not read")
 	}
@@ -154,7 +154,7 @@ func (s *reads) cells(c *fiber.Ctx, r *reading) error {
 }
 
 // lookAround makes an answer, at the expense of the client who asks first.
-func (s *reads) lookAround(r *reading, a *areaAnswer) {
+func (s *reads) lookAround(r *readInWork, a *areaAnswer) {
 	a.claim = claim{of: r.bytes.of, share: r.bytes.share}
 	if !a.claim.take(min(cellsMost*cellBytes, s.answers.most/4-readBytes)) {
 		a.err = readLater("answers take more than %d bytes, or of this client more than a quarter of that", s.answers.most)

@@ -32,7 +32,7 @@ func (s *reads) routes(app *fiber.App) (paths []string) {
 	for _, route := range []struct {
 		path   string
 		there  bool
-		answer func(*fiber.Ctx, *reading) error
+		answer func(*fiber.Ctx, *readInWork) error
 	}{
 		{"/v1/riders/:id", r.Latest != nil, s.latest},
 		{"/v1/riders/:id/track", r.Track != nil, s.track},
@@ -48,7 +48,7 @@ func (s *reads) routes(app *fiber.App) (paths []string) {
 	return paths
 }
 
-func (s *reads) partitions(c *fiber.Ctx, r *reading) error {
+func (s *reads) partitions(c *fiber.Ctx, r *readInWork) error {
 	body, err := plainJSON(s.reader.Partitions())
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func appendJSON(dst []byte, v any) []byte {
 }
 
 // answerPoints answers with a rider's points and what is said of them.
-func (s *reads) answerPoints(c *fiber.Ctx, r *reading, rider string, list []pingline.Entry, end pageEnd) error {
+func (s *reads) answerPoints(c *fiber.Ctx, r *readInWork, rider string, list []pingline.Entry, end pageEnd) error {
 	r.bytes.settle(readBytes + int64(len(list))*leftBytes)
 	s.rates.Pay(r.client, len(list)/pointsOfOne)
 	head := append(appendJSON([]byte(`{"rider_id":`), rider), `,"pings":[`...)
@@ -140,7 +140,7 @@ func (e *pageEnd) text(list string) func(dst []byte) []byte {
 
 // latest answers with the newest ping of each of a rider's devices: what the
 // writer knows, and what is stored.
-func (s *reads) latest(c *fiber.Ctx, r *reading) error {
+func (s *reads) latest(c *fiber.Ctx, r *readInWork) error {
 	rider, err := riderOf(c)
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func (s *reads) latest(c *fiber.Ctx, r *reading) error {
 }
 
 // track answers with a page of what is stored of a rider, and waits to be.
-func (s *reads) track(c *fiber.Ctx, r *reading) error {
+func (s *reads) track(c *fiber.Ctx, r *readInWork) error {
 	if s.over.Policy().NoReads {
 		return readLater("overloaded, tracks are not read")
 	}

@@ -40,12 +40,12 @@ type reads struct {
 	slots   budget        // reads in work
 	answers budget        // bytes of reads in work, until their answers have left
 	rates   *rate.Buckets // reads of a client
-	recent  recent
+	recent  recentAreas
 	served  []string // paths
 }
 
-// reading is a read in work. What it took is given back when its answer has left.
-type reading struct {
+// readInWork is a read in work. What it took is given back when its answer has left.
+type readInWork struct {
 	sender  netip.Addr
 	client  uint64 // sender's key
 	slot    claim  // one of readsAtOnce
@@ -55,10 +55,10 @@ type reading struct {
 }
 
 // bounded lets a read in work if its client is within its rate and there is room.
-func (s *reads) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handler {
+func (s *reads) bounded(read func(c *fiber.Ctx, r *readInWork) error) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		addr, ours := s.senders.client(c)
-		r := &reading{sender: addr, client: s.senders.keyOf(addr)}
+		r := &readInWork{sender: addr, client: s.senders.keyOf(addr)}
 		if !ours {
 			if wait := s.rates.Take(r.client, 1, time.Now()); wait > 0 {
 				return &rateError{"this client asks more often than it may: ask again later", wait}
@@ -83,7 +83,7 @@ func (s *reads) bounded(read func(c *fiber.Ctx, r *reading) error) fiber.Handler
 	}
 }
 
-func (s *reads) chargeRead(r *reading, n int64) error {
+func (s *reads) chargeRead(r *readInWork, n int64) error {
 	if r.bytes.take(n) {
 		return nil
 	}
@@ -93,7 +93,7 @@ func (s *reads) chargeRead(r *reading, n int64) error {
 	return readLater("answers take more than %d bytes, or of this client more than a quarter of that", s.answers.most)
 }
 
-func (r *reading) drop() {
+func (r *readInWork) drop() {
 	r.slot.drop()
 	r.bytes.drop()
 	if r.also != nil {
@@ -104,7 +104,7 @@ func (r *reading) drop() {
 // answer sends what from has, of size bytes or -1 for not known. A small answer is
 // sent whole, with its length; of any other, r lasts until it has left. A client
 // of HTTP/1.0 knows no chunks.
-func (s *reads) answer(c *fiber.Ctx, r *reading, contentType string, from io.Reader, size int) error {
+func (s *reads) answer(c *fiber.Ctx, r *readInWork, contentType string, from io.Reader, size int) error {
 	c.Set(fiber.HeaderContentType, contentType)
 	if c.Request().Header.IsHead() { // it is told the length, and a body of chunks would leave a line behind
 		n, err := io.Copy(io.Discard, from)

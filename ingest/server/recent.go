@@ -10,9 +10,9 @@ import (
 // recentFor is how old the answer about an area may be.
 const recentFor = time.Second
 
-// recent keeps answers about areas for a moment, so that one look serves all who
+// recentAreas keeps answers about areas for a moment, so that one look serves all who
 // ask for the same. It is safe for concurrent use.
-type recent struct {
+type recentAreas struct {
 	mu   sync.Mutex // guards list and its answers; nothing else is locked under it
 	list map[area]*areaAnswer
 }
@@ -31,14 +31,14 @@ type areaAnswer struct {
 	cells int
 	err   error
 
-	of    *recent
+	of    *recentAreas
 	users int // under of.mu; one of them is the list
 	claim claim
 }
 
 // get returns the answer about at, which fill makes if it is not there. Its user
 // releases it.
-func (r *recent) get(at area, fill func(*areaAnswer)) *areaAnswer {
+func (r *recentAreas) get(at area, fill func(*areaAnswer)) *areaAnswer {
 	r.mu.Lock()
 	a := r.list[at]
 	if a != nil {

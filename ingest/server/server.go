@@ -178,7 +178,7 @@ func New(cfg Config) (*Server, error) {
 		maxAhead: cfg.Limits.Times.MaxAhead, taker: cfg.taker,
 		slots: budget{most: readsAtOnce}, answers: budget{most: cfg.MaxReading},
 		rates:  rate.New(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
-		recent: recent{list: make(map[area]*areaAnswer)},
+		recent: recentAreas{list: make(map[area]*areaAnswer)},
 	}
 	s.ln = conns.New(ln, conns.Config{
 		Most: cfg.MaxConnections, Ours: s.senders.trusts, RetryAfter: retryAfter,

@@ -136,15 +136,15 @@ func (a *api1) points(ctx context.Context, bucket string) (list []string, err er
 	return list, nil
 }
 
-func (a *api1) query(ctx context.Context, q string) (*answer, error) { return a.queryIn(ctx, "", q) }
+func (a *api1) query(ctx context.Context, q string) (*influxqlAnswer, error) { return a.queryIn(ctx, "", q) }
 
-func (a *api1) queryIn(ctx context.Context, db, q string) (*answer, error) {
+func (a *api1) queryIn(ctx context.Context, db, q string) (*influxqlAnswer, error) {
 	form := url.Values{"q": {q}, "db": {db}, "epoch": {"ns"}}.Encode()
 	status, text, err := (*Server)(a).request(ctx, http.MethodPost, "/query", "application/x-www-form-urlencoded", form)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", q, err)
 	}
-	var ans answer
+	var ans influxqlAnswer
 	if err := json.Unmarshal(text, &ans); err != nil {
 		return nil, fmt.Errorf("%s: status %d: %w", q, status, err)
 	}
@@ -162,8 +162,8 @@ func literal(s string) string {
 	return `'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + `'`
 }
 
-// answer is the JSON that InfluxQL is answered with.
-type answer struct {
+// influxqlAnswer is the JSON that InfluxQL is answered with.
+type influxqlAnswer struct {
 	Error   string
 	Results []struct {
 		Error  string
@@ -201,7 +201,7 @@ func (s *selectedSeries) appendPoints(points []string) []string {
 }
 
 // cell is the JSON text in a column of the first row, or "".
-func (a *answer) cell(column string) string {
+func (a *influxqlAnswer) cell(column string) string {
 	for _, r := range a.Results {
 		for _, s := range r.Series {
 			for i, c := range s.Columns {
@@ -214,7 +214,7 @@ func (a *answer) cell(column string) string {
 	return ""
 }
 
-func (a *answer) err() error {
+func (a *influxqlAnswer) err() error {
 	if a.Error != "" {
 		return errors.New(a.Error)
 	}

@@ -54,7 +54,7 @@ func sum(t *testing.T, s *Server) string {
 	return query(t, s, s.Token(), "pingline", "", "SELECT sum(v) FROM m").cell("sum")
 }
 
-func query(t *testing.T, s *Server, token, db, policy, q string) *answer {
+func query(t *testing.T, s *Server, token, db, policy, q string) *influxqlAnswer {
 	t.Helper()
 	as := &Server{cfg: s.cfg}
 	as.cfg.Token = token
@@ -63,7 +63,7 @@ func query(t *testing.T, s *Server, token, db, policy, q string) *answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := new(answer)
+	a := new(influxqlAnswer)
 	if err := json.Unmarshal(b, a); err != nil {
 		t.Fatalf("%s: %q: %v", q, b, err)
 	}

@@ -24,13 +24,13 @@ type layout struct {
 	routes map[string]int
 	keys   *partition.Keys
 
-	buckets []bucket // of shards
+	buckets []bucketAddress // of shards
 }
 
-// bucket is where a shard's points are, and the setting that names it.
-type bucket struct{ url, org, name, setting string }
+// bucketAddress is where a shard's points are, and the setting that names it.
+type bucketAddress struct{ url, org, name, setting string }
 
-func (b *bucket) same(o *bucket) bool { return b.url == o.url && b.org == o.org && b.name == o.name }
+func (b *bucketAddress) same(o *bucketAddress) bool { return b.url == o.url && b.org == o.org && b.name == o.name }
 
 // openLayout makes of the flags what the parts need.
 func openLayout(c *Config) (*layout, error) {
@@ -115,7 +115,7 @@ func blame(err error, setting string) error {
 }
 
 // bucketOf says where a shard's points are, however its URL is written.
-func bucketOf(c *Config, spec Shard) bucket {
+func bucketOf(c *Config, spec Shard) bucketAddress {
 	at := strings.TrimRight(cmp.Or(spec.URL, c.Influx.Host), "/")
 	if u, err := url.Parse(at); err == nil {
 		u.Host = strings.ToLower(u.Host)
@@ -123,7 +123,7 @@ func bucketOf(c *Config, spec Shard) bucket {
 		u.Host = strings.TrimSuffix(u.Host, cmp.Or(port, "/"))
 		at = u.String()
 	}
-	return bucket{url: at, org: cmp.Or(spec.Org, c.Influx.Org), name: cmp.Or(spec.Bucket, c.Influx.Bucket)}
+	return bucketAddress{url: at, org: cmp.Or(spec.Org, c.Influx.Org), name: cmp.Or(spec.Bucket, c.Influx.Bucket)}
 }
 
 // addRoutes makes another bucket of a shard a shard of its own, over which
@@ -135,7 +135,7 @@ func (s *layout) addRoutes(c *Config, specs []Shard) error {
 			spec.Name, spec.Bucket = bucketName(r), r.Bucket
 		}
 		at := bucketOf(c, spec)
-		to := slices.IndexFunc(s.buckets, func(b bucket) bool { return b.same(&at) })
+		to := slices.IndexFunc(s.buckets, func(b bucketAddress) bool { return b.same(&at) })
 		if to < 0 {
 			to = len(s.shards)
 			if err := s.addAs(c, spec, fmt.Sprintf("--route %s=%s/%s", r.Kind, r.Shard, r.Bucket)); err != nil {

@@ -12,23 +12,23 @@ import (
 // concurrent use.
 type recents struct{ shards sync.Map }
 
-type recent struct {
+type shardTimes struct {
 	shard            string
 	write, freshness quantile
 }
 
-func (r *recents) of(shard string) *recent {
+func (r *recents) of(shard string) *shardTimes {
 	v, ok := r.shards.Load(shard)
 	if !ok {
-		v, _ = r.shards.LoadOrStore(shard, &recent{shard: shard})
+		v, _ = r.shards.LoadOrStore(shard, &shardTimes{shard: shard})
 	}
-	return v.(*recent)
+	return v.(*shardTimes)
 }
 
 // all returns those of all shards, by name.
-func (r *recents) all() (list []*recent) {
-	r.shards.Range(func(_, v any) bool { list = append(list, v.(*recent)); return true })
-	slices.SortFunc(list, func(a, b *recent) int { return cmp.Compare(a.shard, b.shard) })
+func (r *recents) all() (list []*shardTimes) {
+	r.shards.Range(func(_, v any) bool { list = append(list, v.(*shardTimes)); return true })
+	slices.SortFunc(list, func(a, b *shardTimes) int { return cmp.Compare(a.shard, b.shard) })
 	return list
 }
 

@@ -32,7 +32,7 @@ func TestQuantile(t *testing.T) {
 // A node of one shard says all of it in points that the log takes, each tag and
 // field once.
 func TestPointsOfANode(t *testing.T) {
-	r := &recent{shard: "a"}
+	r := &shardTimes{shard: "a"}
 	r.write.observe(0.2)
 	s := &snapshot{
 		Books: Books{
@@ -42,7 +42,7 @@ func TestPointsOfANode(t *testing.T) {
 				Lanes: []sink.LaneStats{{Lane: "live", Queued: 7, Oldest: 2 * time.Second}},
 			}},
 		},
-		recent: []*recent{r}, level: 1,
+		recent: []*shardTimes{r}, level: 1,
 	}
 	got := map[string]map[string]any{} // by name and tags
 	for _, e := range s.points("n 1", 1000) {

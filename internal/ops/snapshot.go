@@ -11,7 +11,7 @@ type snapshot struct {
 	Books
 	rollup   *rollup.Stats // nil if it is off
 	accounts []account
-	recent   []*recent // of the shards; nil but for points
+	recent   []*shardTimes // of the shards; nil but for points
 
 	level     int
 	full      float64 // seconds until the log is full

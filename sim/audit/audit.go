@@ -175,12 +175,12 @@ func (a *audit) example(kind string, name trackID, at int64, reason string) {
 type auditTrack struct {
 	*audit
 	name          trackID
-	pings, points []record
-	vertices      []record // the points that are not late
+	pings, points []auditRecord
+	vertices      []auditRecord // the points that are not late
 }
 
 // moment returns where the records of one time start and end, at or after i.
-func moment(r []record, i int, at int64) (start, end int) {
+func moment(r []auditRecord, i int, at int64) (start, end int) {
 	for i < len(r) && r[i].at < at {
 		i++
 	}
@@ -247,11 +247,11 @@ func (t *auditTrack) checkPings() {
 }
 
 // anyWrong reports whether any of the points of a moment was not sent as it is.
-func (t *auditTrack) anyWrong(stored, sent []record) bool {
-	return contains(stored, func(p *record) bool { return !contains(sent, p.same) })
+func (t *auditTrack) anyWrong(stored, sent []auditRecord) bool {
+	return contains(stored, func(p *auditRecord) bool { return !contains(sent, p.same) })
 }
 
-func contains(list []record, is func(*record) bool) bool {
+func contains(list []auditRecord, is func(*auditRecord) bool) bool {
 	for i := range list {
 		if is(&list[i]) {
 			return true
@@ -261,14 +261,14 @@ func contains(list []record, is func(*record) bool) bool {
 }
 
 // acknowledgedBy reports whether q was answered such that r is a duplicate.
-func (r *record) acknowledgedBy(q *record) bool {
+func (r *auditRecord) acknowledgedBy(q *auditRecord) bool {
 	v := q.verdict
 	return r.samePlace(q) && (v == pingline.Accepted || v == pingline.Held || v == pingline.Redundant)
 }
 
 // checkBound holds a dropped ping against the line between its neighbours;
 // next is the first vertex at or after it.
-func (t *auditTrack) checkBound(p *record, next int) {
+func (t *auditTrack) checkBound(p *auditRecord, next int) {
 	d, ok := t.distance(p, next)
 	if !ok {
 		t.exceed(p, fmt.Sprintf("%v and not stored, nor a point before and after it", p.verdict))
@@ -280,7 +280,7 @@ func (t *auditTrack) checkBound(p *record, next int) {
 	}
 }
 
-func (t *auditTrack) checkDuplicate(p *record, next int) {
+func (t *auditTrack) checkDuplicate(p *auditRecord, next int) {
 	d, ok := t.distance(p, next)
 	if !ok || d > float64(max(p.bound, t.widest))+tolerance {
 		t.lose(p, "a duplicate of nothing that was acknowledged or is stored")
@@ -289,12 +289,12 @@ func (t *auditTrack) checkDuplicate(p *record, next int) {
 	t.report.WorstError = max(t.report.WorstError, d)
 }
 
-func (t *auditTrack) lose(p *record, reason string) {
+func (t *auditTrack) lose(p *auditRecord, reason string) {
 	t.report.Lost++
 	t.example("lost", t.name, p.at, reason)
 }
 
-func (t *auditTrack) exceed(p *record, reason string) {
+func (t *auditTrack) exceed(p *auditRecord, reason string) {
 	t.report.OutOfBound++
 	t.example("out of bound", t.name, p.at, reason)
 }
@@ -302,7 +302,7 @@ func (t *auditTrack) exceed(p *record, reason string) {
 // distance returns how far p is from where a reader of the stored points takes
 // it to be, in metres, and false if there is none before or after it. Vertex
 // next is the first at or after p.
-func (t *auditTrack) distance(p *record, next int) (float64, bool) {
+func (t *auditTrack) distance(p *auditRecord, next int) (float64, bool) {
 	switch {
 	case next == len(t.vertices):
 		return 0, false
@@ -315,7 +315,7 @@ func (t *auditTrack) distance(p *record, next int) (float64, bool) {
 }
 
 // difference says what of a ping is stored otherwise.
-func difference(sent, stored *record) string {
+func difference(sent, stored *auditRecord) string {
 	switch {
 	case !sent.samePlace(stored):
 		return fmt.Sprintf("sent at %d,%d and stored at %d,%d (1e-7 degree)", sent.lat, sent.lon, stored.lat, stored.lon)

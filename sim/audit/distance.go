@@ -8,7 +8,7 @@ import (
 
 // between returns the distance of p from the line between two points of
 // different times, or from the one if both are the same.
-func between(p, a, b *record) float64 {
+func between(p, a, b *auditRecord) float64 {
 	share := 0.0
 	if b.at != a.at {
 		share = float64(p.at-a.at) / float64(b.at-a.at)

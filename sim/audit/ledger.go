@@ -86,8 +86,8 @@ func (l *Ledger) add(p *pingline.Ping, v pingline.Verdict, maxError, accuracyCap
 	l.verdicts[v]++
 }
 
-func (l *Ledger) recordOf(p *pingline.Ping) record {
-	return record{
+func (l *Ledger) recordOf(p *pingline.Ping) auditRecord {
+	return auditRecord{
 		at: p.At, lat: p.LatE7, lon: p.LonE7, known: p.Known, event: l.eventID(p.Event),
 		numbers: *p.Numbers(),
 	}

@@ -7,9 +7,9 @@ import (
 	"pingline"
 )
 
-// record is a ping of a ledger, or a point read back to be compared with it:
+// auditRecord is a ping of a ledger, or a point read back to be compared with it:
 // what must be stored as it was sent, and what was answered. 48 bytes.
-type record struct {
+type auditRecord struct {
 	at       int64 // ms since 1970
 	lat, lon int32 // 1e-7 degree
 	numbers  [5]float32
@@ -22,18 +22,18 @@ type record struct {
 
 const latePoint = pingline.Verdict(0xff)
 
-func (r *record) samePlace(q *record) bool { return r.lat == q.lat && r.lon == q.lon }
+func (r *auditRecord) samePlace(q *auditRecord) bool { return r.lat == q.lat && r.lon == q.lon }
 
 // samePing reports whether both are of one ping, of a track's moment.
-func (r *record) samePing(q *record) bool { return r.samePlace(q) && r.event == q.event }
+func (r *auditRecord) samePing(q *auditRecord) bool { return r.samePlace(q) && r.event == q.event }
 
 // storedAs reports whether a point shows that r is stored.
-func (r *record) storedAs(point *record) bool {
+func (r *auditRecord) storedAs(point *auditRecord) bool {
 	return r.samePlace(point) && (r.event == 0 || r.event == point.event)
 }
 
 // same reports whether both say the same of a moment.
-func (r *record) same(q *record) bool {
+func (r *auditRecord) same(q *auditRecord) bool {
 	return r.samePlace(q) && r.known == q.known && r.numbers == q.numbers && r.event == q.event
 }
 
@@ -41,12 +41,12 @@ const recordsChunk = 1 << 13
 
 // records is a list that grows without being copied.
 type records struct {
-	chunks [][]record // all but the last hold recordsChunk
+	chunks [][]auditRecord // all but the last hold recordsChunk
 }
 
-func (r *records) add(v record) {
+func (r *records) add(v auditRecord) {
 	if r.len()%recordsChunk == 0 {
-		r.chunks = append(r.chunks, make([]record, 0, recordsChunk))
+		r.chunks = append(r.chunks, make([]auditRecord, 0, recordsChunk))
 	}
 	last := &r.chunks[len(r.chunks)-1]
 	*last = append(*last, v)
@@ -59,7 +59,7 @@ func (r *records) len() int {
 	return (len(r.chunks)-1)*recordsChunk + len(r.chunks[len(r.chunks)-1])
 }
 
-func (r *records) at(i uint32) *record { return &r.chunks[i/recordsChunk][i%recordsChunk] }
+func (r *records) at(i uint32) *auditRecord { return &r.chunks[i/recordsChunk][i%recordsChunk] }
 
 func (r *records) span() (first, last int64) {
 	if len(r.chunks) == 0 {
@@ -103,7 +103,7 @@ func (r *records) byTrack(tracks int) byTrack {
 }
 
 // track returns copies of the records of a track, in order, in dst's memory.
-func (b *byTrack) track(dst []record, t int) []record {
+func (b *byTrack) track(dst []auditRecord, t int) []auditRecord {
 	start := uint32(0)
 	if t > 0 {
 		start = b.ends[t-1]
@@ -112,7 +112,7 @@ func (b *byTrack) track(dst []record, t int) []record {
 	for _, i := range b.index[start:b.ends[t]] {
 		dst = append(dst, *b.at(i))
 	}
-	slices.SortStableFunc(dst, func(a, b record) int {
+	slices.SortStableFunc(dst, func(a, b auditRecord) int {
 		if a.at != b.at {
 			return cmp.Compare(a.at, b.at)
 		}
@@ -121,7 +121,7 @@ func (b *byTrack) track(dst []record, t int) []record {
 	return dst
 }
 
-func late(r *record) int {
+func late(r *auditRecord) int {
 	if r.verdict == latePoint {
 		return 1
 	}

@@ -53,8 +53,8 @@ func (b *Bucket) source(ctx context.Context) (*mapping, error) {
 // is2 reports whether a server of that version is a 2.x.
 func is2(version string) bool { return strings.HasPrefix(strings.TrimPrefix(version, "v"), "2.") }
 
-// bucket is what a 2.x tells of one, to those who may read it.
-type bucket struct {
+// bucketInfo is what a 2.x tells of one, to those who may read it.
+type bucketInfo struct {
 	ID             string
 	RetentionRules []struct {
 		Type         string
@@ -63,7 +63,7 @@ type bucket struct {
 }
 
 // keep returns how long the bucket keeps points; 0 means for ever.
-func (b *bucket) keep() time.Duration {
+func (b *bucketInfo) keep() time.Duration {
 	for _, r := range b.RetentionRules {
 		if r.Type == "expire" {
 			return time.Duration(r.EverySeconds) * time.Second
@@ -83,8 +83,8 @@ func (b *Bucket) ours() url.Values {
 var errNotFound = errors.New("bucket not found, or not for this token to read")
 
 // bucket asks a 2.x about ours.
-func (b *Bucket) bucket(ctx context.Context) (*bucket, error) {
-	var found struct{ Buckets []bucket }
+func (b *Bucket) bucket(ctx context.Context) (*bucketInfo, error) {
+	var found struct{ Buckets []bucketInfo }
 	params := b.ours()
 	params.Set("name", b.cfg.Bucket)
 	if err := b.getJSON(ctx, "/api/v2/buckets", params, &found); err != nil {

@@ -126,8 +126,8 @@ func literal(s string) string {
 	return `'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`).Replace(s) + `'`
 }
 
-// answer is one chunk of an InfluxQL answer.
-type answer struct {
+// chunk is one part of an InfluxQL answer.
+type chunk struct {
 	Results []struct {
 		Series  []series
 		Error   string
@@ -138,7 +138,7 @@ type answer struct {
 
 type series struct {
 	Tags   tags
-	Values []row
+	Values []pointRow
 }
 
 // query runs an InfluxQL statement and calls each, if it is not nil, for every
@@ -155,7 +155,7 @@ func (b *Bucket) query(ctx context.Context, method string, params url.Values, ea
 	defer func() { _ = resp.Body.Close() }() // its end has been read, or does not matter
 	dec := json.NewDecoder(resp.Body)
 	for more := false; ; {
-		var a answer
+		var a chunk
 		switch err := dec.Decode(&a); {
 		case err == io.EOF && !more:
 			return nil
@@ -170,7 +170,7 @@ func (b *Bucket) query(ctx context.Context, method string, params url.Values, ea
 }
 
 // each reports whether the answer is to go on.
-func (a *answer) each(f func(*series) error) (more bool, err error) {
+func (a *chunk) each(f func(*series) error) (more bool, err error) {
 	if a.Error != "" {
 		return false, errors.New(store.Clip(a.Error))
 	}
@@ -207,8 +207,8 @@ func (t *tags) set(e *pingline.Entry) error {
 	return nil
 }
 
-// row is one point without its tags.
-type row struct {
+// pointRow is one point without its tags.
+type pointRow struct {
 	event, trip string
 	fix         pingline.Fix
 	nano        int64 // of fix.At's ms
@@ -218,8 +218,8 @@ type row struct {
 
 // UnmarshalJSON reads an array: the time, then the fields. It is called with
 // valid JSON; a value of another type than ours is unknown.
-func (v *row) UnmarshalJSON(b []byte) error {
-	*v = row{}
+func (v *pointRow) UnmarshalJSON(b []byte) error {
+	*v = pointRow{}
 	lat, lon := math.NaN(), math.NaN()
 	b = bytes.TrimSuffix(bytes.TrimPrefix(b, []byte("[")), []byte("]"))
 	timed := false

@@ -8,11 +8,11 @@ import (
 )
 
 func TestRowOfOtherTypesIsUnknown(t *testing.T) {
-	var r row
+	var r pointRow
 	if err := r.UnmarshalJSON([]byte(`[1000000000,1.5,2.5,"fast",true,5,1e400,null,7,"a,]\"b",-3]`)); err != nil {
 		t.Fatal(err)
 	}
-	want := row{placed: true, trip: `a,]"b`}
+	want := pointRow{placed: true, trip: `a,]"b`}
 	want.fix.At, want.fix.LatE7, want.fix.LonE7 = 1000, 15_000_000, 25_000_000
 	want.fix.SetOptional(pingline.HasAccuracy, 5)
 	if r != want {
@@ -25,7 +25,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(`{"results":[{"series":[{"tags":{"rider":"r"},"values":[[1,2,3,"a",null]]}]}]}`)
 	f.Add(`{"results":[{"series":[{"values":[["a\\",",",null,-1e9],[],[[]],[{"a":"]"}],null,7,""]}]}]}`)
 	f.Fuzz(func(t *testing.T, s string) {
-		var a answer
+		var a chunk
 		if json.Unmarshal([]byte(s), &a) != nil {
 			return
 		}

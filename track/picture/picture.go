@@ -66,7 +66,7 @@ type sheet struct {
 	W, H              px
 	Whole, Near       *view // nil: there is nothing to see
 	Column            px    // where the right one begins
-	Legend            []row
+	Legend            []legendRow
 	Chart             *chart
 }
 
@@ -106,13 +106,13 @@ func (p *Picture) lay() *sheet {
 	return s
 }
 
-// row is a line of the legend.
-type row struct {
+// legendRow is a line of the legend.
+type legendRow struct {
 	Class, Text  string
 	X, Y, Length px
 }
 
-func (g *ground) legend() (rows []row) {
+func (g *ground) legend() (rows []legendRow) {
 	dropped, late := 0, 0
 	for i := range g.marks {
 		if !g.marks[i].Kept {
@@ -123,7 +123,7 @@ func (g *ground) legend() (rows []row) {
 	}
 	n := len(g.marks)
 	add := func(class string, x, length px, format string, args ...any) {
-		rows = append(rows, row{class, fmt.Sprintf(format, args...), x, px(428 + 24*len(rows)), length})
+		rows = append(rows, legendRow{class, fmt.Sprintf(format, args...), x, px(428 + 24*len(rows)), length})
 	}
 	add("ping", 14, 0, "dropped: %s of %s pings", number(dropped), number(n))
 	add("kept", 14, 0, "kept: %s (%.1f %%)", number(n-dropped), 100*float64(n-dropped)/float64(n))

@@ -256,23 +256,23 @@ func reply(t testing.TB, p *phone.Protocol, r *phone.Request, pings *phone.Pings
 	return word(t, p, r, got)
 }
 
-// result is what a file .want holds.
-type result struct {
+// wanted is what a file .want holds.
+type wanted struct {
 	Pings    []ping            `json:"pings"`
 	Rejected []phone.Rejection `json:"rejected,omitempty"`
 	Error    string            `json:"error,omitempty"`
-	Reply    answer            `json:"reply"`
-	Mixed    *answer           `json:"mixed,omitempty"`
+	Reply    wantedReply            `json:"reply"`
+	Mixed    *wantedReply           `json:"mixed,omitempty"`
 }
 
-// answer is a reply of a result.
-type answer struct {
+// wantedReply is a reply of a result.
+type wantedReply struct {
 	Status      int    `json:"status"`
 	ContentType string `json:"content_type,omitempty"`
 	Body        string `json:"body"`
 }
 
-func answerOf(to phone.Reply) answer { return answer{to.Status, to.ContentType, string(to.Body)} }
+func answerOf(to phone.Reply) wantedReply { return wantedReply{to.Status, to.ContentType, string(to.Body)} }
 
 // ping is a ping of a result. A number that is unknown is not there.
 type ping struct {
@@ -302,7 +302,7 @@ func golden(t testing.TB, p *phone.Protocol, c *testCase) {
 	r := c.in
 	err := decode(t, p, &r, &pings)
 	to := reply(t, p, &r, &pings, err)
-	got := result{Pings: []ping{}, Rejected: pings.Rejected}
+	got := wanted{Pings: []ping{}, Rejected: pings.Rejected}
 	for i := range pings.List {
 		got.Pings = append(got.Pings, pingOf(&pings.List[i]))
 	}
@@ -320,14 +320,14 @@ func golden(t testing.TB, p *phone.Protocol, c *testCase) {
 // goldenRefusals compares the replies to requests that are refused before their body
 // is there, by the first request of testdata for each method and path.
 func goldenRefusals(t testing.TB, p *phone.Protocol, list []testCase) {
-	got := make(map[string]map[int]answer)
+	got := make(map[string]map[int]wantedReply)
 	for i := range list {
 		c := &list[i]
 		by := c.in.Method + " " + c.in.Path
 		if got[by] != nil {
 			continue
 		}
-		got[by] = make(map[int]answer)
+		got[by] = make(map[int]wantedReply)
 		for _, err := range refusals {
 			got[by][phone.Status(err)] = answerOf(refusal(t, p, c, err))
 		}
