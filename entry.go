@@ -49,8 +49,8 @@ type Entry struct {
 	Apart    bool    // stored beside the track's point of its ms, at a ns of its own: see Nano
 	State    uint8   // the filter's note of which of its states took the ping
 
-	Kind Kind   // Judged, or which other kind of entry it is
-	To   string // shard it goes to; "" leaves that to its kind; never set if Judged
+	Kind EntryKind // Judged, or which other kind of entry it is
+	To   string    // shard it goes to; "" leaves that to its kind; never set if Judged
 
 	// Point is set in a point, which has it, Kind and To only. Next and DecodeEntry
 	// decode into the memory of the point that they left in the same Entry before:
@@ -76,22 +76,22 @@ func (e *Entry) Equal(o *Entry) bool {
 	return a == b
 }
 
-// Kind tells entries apart by where they come from.
-type Kind uint8
+// EntryKind tells entries apart by where they come from.
+type EntryKind uint8
 
 // The kinds of entries.
 const (
-	Judged       Kind = iota // a ping, as the filter has judged it
-	Replayed                 // a ping refused by a store before, to be stored after all
-	Activity                 // a total of the roll-up: a point, or a ready line
-	Self                     // a count of the node itself: a point, or a ready line
-	ReplayedNano             // as Replayed: a ready line in ns
+	Judged       EntryKind = iota // a ping, as the filter has judged it
+	Replayed                      // a ping refused by a store before, to be stored after all
+	Activity                      // a total of the roll-up: a point, or a ready line
+	Self                          // a count of the node itself: a point, or a ready line
+	ReplayedNano                  // as Replayed: a ready line in ns
 
 	lineKinds = iota
 )
 
 // Replayed reports whether entries of this kind are pings refused before.
-func (k Kind) Replayed() bool { return k == Replayed || k == ReplayedNano }
+func (k EntryKind) Replayed() bool { return k == Replayed || k == ReplayedNano }
 
 // LineTime returns the time of a ready line, ms, and false if it has none.
 func (e *Entry) LineTime() (ms int64, ok bool) {
@@ -530,11 +530,11 @@ func (d *decoder) notPing(e *Entry, kind byte, at int64) {
 	e.To = d.name()
 	switch {
 	case kind >= byte(Replayed) && kind < lineKinds:
-		e.Kind = Kind(kind)
+		e.Kind = EntryKind(kind)
 		e.Line = d.text()
 		d.bad = d.bad || e.Line == "" || len(e.Line) > MaxReadyLine
 	case kind == byte(Activity+pointKinds), kind == byte(Self+pointKinds):
-		e.Kind = Kind(kind - pointKinds)
+		e.Kind = EntryKind(kind - pointKinds)
 		if e.spare == nil {
 			e.spare = new(Point)
 		}

@@ -180,7 +180,7 @@ var again = func() Entry {
 func figures() *Point {
 	return &Point{
 		Name: "a name", Tags: []Tag{{"cell", "8839220f09fffff"}, {"node", "a node, of=ours"}},
-		Fields: []Field{Int("n", math.MinInt64), Float("share", 0.1), Text("note", `say "so" \ é`), Bool("on", true), Bool("off", false), Int("m", 5), Float("whole", 3)},
+		Fields: []PointField{Int("n", math.MinInt64), Float("share", 0.1), Text("note", `say "so" \ é`), Bool("on", true), Bool("off", false), Int("m", 5), Float("whole", 3)},
 		At:     commitAt - 10_000,
 	}
 }
@@ -207,13 +207,13 @@ func TestReplayedPingRoundTrip(t *testing.T) {
 func TestPointRoundTrip(t *testing.T) {
 	text := strings.Repeat("v", (MaxPoint-80)/2)
 	var want []Entry
-	for _, kind := range []Kind{Activity, Self} {
+	for _, kind := range []EntryKind{Activity, Self} {
 		for _, to := range []string{"", "a", strings.Repeat("s", MaxName)} {
 			for _, p := range []*Point{
 				figures(),
-				{Name: "p", Fields: []Field{Int("n", 0)}},
-				{Name: "p", Fields: []Field{Text("n", "")}, At: math.MinInt64},
-				{Name: "p", Tags: []Tag{{"k", text}}, Fields: []Field{Float("n", -math.MaxFloat64)}, At: math.MaxInt64},
+				{Name: "p", Fields: []PointField{Int("n", 0)}},
+				{Name: "p", Fields: []PointField{Text("n", "")}, At: math.MinInt64},
+				{Name: "p", Tags: []Tag{{"k", text}}, Fields: []PointField{Float("n", -math.MaxFloat64)}, At: math.MaxInt64},
 			} {
 				if err := p.Validate(); err != nil {
 					t.Fatal(err)
@@ -256,7 +256,7 @@ func TestDecodingPointsAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept = e.Point.Clone()
-	if _, err := DecodeEntry(&e, AppendEntry(nil, &Entry{Kind: Self, Point: &Point{Name: "other", Fields: []Field{Int("x", 1)}}}, commitAt), commitAt); err != nil {
+	if _, err := DecodeEntry(&e, AppendEntry(nil, &Entry{Kind: Self, Point: &Point{Name: "other", Fields: []PointField{Int("x", 1)}}}, commitAt), commitAt); err != nil {
 		t.Fatal(err)
 	}
 	if !kept.Equal(figures()) {
@@ -583,7 +583,7 @@ func TestEntryStored(t *testing.T) {
 			t.Errorf("%v is stored = %v, want %v; a line: %v", v, e.Stored(), want, e.IsLine())
 		}
 	}
-	for kind, want := range map[Kind]bool{Replayed: true, Activity: false, Self: false, ReplayedNano: true} {
+	for kind, want := range map[EntryKind]bool{Replayed: true, Activity: false, Self: false, ReplayedNano: true} {
 		if e := (Entry{Kind: kind, Line: "l"}); e.Stored() != want || !e.IsLine() {
 			t.Errorf("a line of kind %d is stored = %v, want %v; a line: %v", kind, e.Stored(), want, e.IsLine())
 		}

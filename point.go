@@ -12,17 +12,17 @@ import (
 // Point is one row of a series that is not a ping: a total of the roll-up, or a
 // count of the node itself. A store writes it in its own form, as it does pings.
 type Point struct {
-	Name   string  // of the series, such as cell_activity
-	Tags   []Tag   // what tells rows of one At apart, in ascending order of key
-	Fields []Field // at least one, each key once
-	At     int64   // ms since 1970 UTC
+	Name   string       // of the series, such as cell_activity
+	Tags   []Tag        // what tells rows of one At apart, in ascending order of key
+	Fields []PointField // at least one, each key once
+	At     int64        // ms since 1970 UTC
 }
 
 // Tag is one key and value of a point's identity. Neither is empty.
 type Tag struct{ Key, Value string }
 
-// Field is one value of a point. Int, Float, Text and Bool make one.
-type Field struct {
+// PointField is one value of a point. Int, Float, Text and Bool make one.
+type PointField struct {
 	Key  string
 	Type FieldType
 	bits uint64 // the number; of a bool 0 or 1
@@ -41,19 +41,21 @@ const (
 )
 
 // Int returns a field that is an integer.
-func Int(key string, v int64) Field { return Field{Key: key, Type: IntField, bits: uint64(v)} }
+func Int(key string, v int64) PointField {
+	return PointField{Key: key, Type: IntField, bits: uint64(v)}
+}
 
 // Float returns a field that is a number. Validate refuses one that is not finite.
-func Float(key string, v float64) Field {
-	return Field{Key: key, Type: FloatField, bits: math.Float64bits(v)}
+func Float(key string, v float64) PointField {
+	return PointField{Key: key, Type: FloatField, bits: math.Float64bits(v)}
 }
 
 // Text returns a field that is a string.
-func Text(key, v string) Field { return Field{Key: key, Type: TextField, text: v} }
+func Text(key, v string) PointField { return PointField{Key: key, Type: TextField, text: v} }
 
 // Bool returns a field that is true or false.
-func Bool(key string, v bool) Field {
-	f := Field{Key: key, Type: BoolField}
+func Bool(key string, v bool) PointField {
+	f := PointField{Key: key, Type: BoolField}
 	if v {
 		f.bits = 1
 	}
@@ -61,16 +63,16 @@ func Bool(key string, v bool) Field {
 }
 
 // Int returns the value of an IntField.
-func (f *Field) Int() int64 { return int64(f.bits) }
+func (f *PointField) Int() int64 { return int64(f.bits) }
 
 // Float returns the value of a FloatField.
-func (f *Field) Float() float64 { return math.Float64frombits(f.bits) }
+func (f *PointField) Float() float64 { return math.Float64frombits(f.bits) }
 
 // Text returns the value of a TextField.
-func (f *Field) Text() string { return f.text }
+func (f *PointField) Text() string { return f.text }
 
 // Bool returns the value of a BoolField.
-func (f *Field) Bool() bool { return f.bits != 0 }
+func (f *PointField) Bool() bool { return f.bits != 0 }
 
 // MaxPoint bounds a point, in bytes as Size counts them.
 const MaxPoint = 4 << 10
@@ -123,7 +125,7 @@ func (p *Point) Validate() error {
 	return nil
 }
 
-func (f *Field) validate() error {
+func (f *PointField) validate() error {
 	switch {
 	case !plain(f.Key):
 		return fmt.Errorf("field %q", f.Key)
@@ -202,7 +204,7 @@ func (d *decoder) point(p *Point, at int64) {
 		p.Tags = append(p.Tags, Tag{d.text(), d.text()})
 	}
 	for n := d.u8(); n > 0 && !d.bad; n-- {
-		f := Field{Key: d.text(), Type: FieldType(d.u8())}
+		f := PointField{Key: d.text(), Type: FieldType(d.u8())}
 		switch f.Type {
 		case IntField:
 			f.bits = uint64(d.varint())

@@ -7,7 +7,7 @@ import (
 )
 
 func TestPointValidate(t *testing.T) {
-	one := []Field{Int("n", 1)}
+	one := []PointField{Int("n", 1)}
 	for _, tt := range []struct {
 		name, want string
 		p          Point
@@ -21,13 +21,13 @@ func TestPointValidate(t *testing.T) {
 		{"a backslash at the end of a tag", "tag", Point{Name: "p", Tags: []Tag{{"k", `v\`}}, Fields: one}},
 		{"tags out of order", "tag a behind b", Point{Name: "p", Tags: []Tag{{"b", "1"}, {"a", "1"}}, Fields: one}},
 		{"a tag twice", "tag a behind a", Point{Name: "p", Tags: []Tag{{"a", "1"}, {"a", "1"}}, Fields: one}},
-		{"not a number", "NaN is not finite", Point{Name: "p", Fields: []Field{Float("f", math.NaN())}}},
-		{"infinite", "+Inf is not finite", Point{Name: "p", Fields: []Field{Float("f", math.Inf(1))}}},
-		{"a field without type", "no value of type 0", Point{Name: "p", Fields: []Field{{Key: "f"}}}},
-		{"a field without key", `field ""`, Point{Name: "p", Fields: []Field{Bool("", true)}}},
-		{"a newline in a text", "control characters", Point{Name: "p", Fields: []Field{Text("f", "a\nb")}}},
-		{"no UTF-8", "no UTF-8", Point{Name: "p", Fields: []Field{Text("f", "\xda")}}},
-		{"too large", "4132 bytes, more than 4096", Point{Name: "p", Fields: []Field{Text("f", strings.Repeat("x", 2048))}}},
+		{"not a number", "NaN is not finite", Point{Name: "p", Fields: []PointField{Float("f", math.NaN())}}},
+		{"infinite", "+Inf is not finite", Point{Name: "p", Fields: []PointField{Float("f", math.Inf(1))}}},
+		{"a field without type", "no value of type 0", Point{Name: "p", Fields: []PointField{{Key: "f"}}}},
+		{"a field without key", `field ""`, Point{Name: "p", Fields: []PointField{Bool("", true)}}},
+		{"a newline in a text", "control characters", Point{Name: "p", Fields: []PointField{Text("f", "a\nb")}}},
+		{"no UTF-8", "no UTF-8", Point{Name: "p", Fields: []PointField{Text("f", "\xda")}}},
+		{"too large", "4132 bytes, more than 4096", Point{Name: "p", Fields: []PointField{Text("f", strings.Repeat("x", 2048))}}},
 		{"too many tags", "256 tags", Point{Name: "p", Tags: make([]Tag, 256), Fields: one}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 )
 
 // tracksOf returns the pings of a set of tracks, in the file's order.
-func tracksOf(t testing.TB, kind tracktest.Kind) []pingline.Ping {
+func tracksOf(t testing.TB, kind tracktest.Habit) []pingline.Ping {
 	t.Helper()
 	return pingsIn(t, tracktest.Find(t, kind).Path)
 }
@@ -159,7 +159,7 @@ func (r *run) finish() (vertices, late int, worst float64) {
 // algorithm keeps; of simulated ones little more than when the limits were set.
 func TestRecordedTracksKeepLittle(t *testing.T) {
 	for _, tt := range []struct {
-		file                tracktest.Kind
+		file                tracktest.Habit
 		cfg                 Config
 		recorded, simulated float64
 	}{
@@ -218,7 +218,7 @@ func TestRecordedTracksHoldAtEveryBound(t *testing.T) {
 
 // A rider's newest stored ping is near the newest ping, or not much older.
 func TestLiveGapKeepsTheNewestFresh(t *testing.T) {
-	for _, file := range []tracktest.Kind{tracktest.EverySecond, tracktest.EveryFew} {
+	for _, file := range []tracktest.Habit{tracktest.EverySecond, tracktest.EveryFew} {
 		r := newRun(t, DefaultConfig(), Bound{MaxError: 10})
 		for _, p := range tracksOf(t, file) {
 			r.judge(p)
@@ -272,7 +272,7 @@ func (r *run) judgeAgain(pings []pingline.Ping) {
 // A phone that was offline sends what is now, and then what was: a hole of ten
 // minutes in every track comes after all the rest.
 func TestBacklogsBecomeVertices(t *testing.T) {
-	for _, file := range []tracktest.Kind{tracktest.EverySecond, tracktest.EveryFew} {
+	for _, file := range []tracktest.Habit{tracktest.EverySecond, tracktest.EveryFew} {
 		for _, liveFirst := range []int{5, 60, 1 << 30} {
 			pings := tracksOf(t, file)
 			byRider := map[string][]pingline.Ping{}

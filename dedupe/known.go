@@ -6,8 +6,8 @@ import (
 	"pingline"
 )
 
-// Known is what the filter knows of one track's newest ping.
-type Known struct {
+// NewestKnown is what the filter knows of one track's newest ping.
+type NewestKnown struct {
 	Device string
 	Held   bool         // the newest ping is held; Fix and Cell are whole
 	Fix    pingline.Fix // of a stored one, only its time and position
@@ -21,7 +21,7 @@ type Known struct {
 
 // Known appends to dst what is known of each of a rider's tracks that has pings
 // which are not late.
-func (f *Filter) Known(dst []Known, rider string) []Known {
+func (f *Filter) Known(dst []NewestKnown, rider string) []NewestKnown {
 	f.endLoad()
 	if i := f.lookup(f.hash(rider, ""), rider, ""); i != 0 {
 		dst = f.appendKnown(dst, i)
@@ -32,10 +32,10 @@ func (f *Filter) Known(dst []Known, rider string) []Known {
 	return dst
 }
 
-func (f *Filter) appendKnown(dst []Known, i uint32) []Known {
+func (f *Filter) appendKnown(dst []NewestKnown, i uint32) []NewestKnown {
 	t, n := f.tracks.At(i), f.names.At(i)
 	_, device := n.split()
-	k := Known{Device: device, Trip: n.trip, Complete: math.MaxInt64}
+	k := NewestKnown{Device: device, Trip: n.trip, Complete: math.MaxInt64}
 	since := int64(math.MinInt64) // of the open line
 	if t.N > 0 {
 		s := t.Last()

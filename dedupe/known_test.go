@@ -22,7 +22,7 @@ func TestKnownOfARider(t *testing.T) {
 		r.now += time.Second
 		r.judge(p)
 	}
-	check := func(what, rider string, want ...Known) {
+	check := func(what, rider string, want ...NewestKnown) {
 		t.Helper()
 		got := r.Known(nil, rider)
 		for i := range got {
@@ -37,24 +37,24 @@ func TestKnownOfARider(t *testing.T) {
 	const all = math.MaxInt64
 	check("nothing sent", "a")
 	ping("a", "", 1000, 41, "t-1")
-	check("a first ping is stored", "a", Known{Fix: at(1000, 41e7), Trip: "t-1", Complete: all})
+	check("a first ping is stored", "a", NewestKnown{Fix: at(1000, 41e7), Trip: "t-1", Complete: all})
 	ping("a", "", 2000, 41, "t-1")
-	check("the next is held", "a", Known{Held: true, Fix: at(2000, 41e7), Trip: "t-1", Complete: 1001})
+	check("the next is held", "a", NewestKnown{Held: true, Fix: at(2000, 41e7), Trip: "t-1", Complete: 1001})
 	ping("a", "watch", 500, 42, "")
 	ping("a", "watch", 400, 43, "") // late
 	check("a second device", "a",
-		Known{Held: true, Fix: at(2000, 41e7), Trip: "t-1", Complete: 1001},
-		Known{Device: "watch", Fix: at(500, 42e7), Complete: all})
+		NewestKnown{Held: true, Fix: at(2000, 41e7), Trip: "t-1", Complete: 1001},
+		NewestKnown{Device: "watch", Fix: at(500, 42e7), Complete: all})
 	ping("a", "band", 700, 44, "")
 	ping("b", "", 800, 45, "") // pushes out the longest silent
 	check("the track without a device was forgotten", "a",
-		Known{Device: "watch", Fix: at(500, 42e7), Complete: all},
-		Known{Device: "band", Fix: at(700, 44e7), Complete: all})
+		NewestKnown{Device: "watch", Fix: at(500, 42e7), Complete: all},
+		NewestKnown{Device: "band", Fix: at(700, 44e7), Complete: all})
 
 	// A backlog keeps its segment open.
 	ping("b", "", 600_000, 46, "")
 	ping("b", "", 300_000, 45.05, "")
-	check("an open backlog", "b", Known{Fix: at(600_000, 46e7), Complete: 801})
+	check("an open backlog", "b", NewestKnown{Fix: at(600_000, 46e7), Complete: 801})
 
 	r.Damaged(math.MinInt64)
 	ping("b", "", 700_000, 47, "")

@@ -149,7 +149,7 @@ func outage(tr []pingline.Ping) (from, to int) {
 // where nothing was dropped. Oldest first, newest first, or in blocks, it keeps
 // about as little as if it had come in time.
 func TestBacklogBecomesOneLine(t *testing.T) {
-	for _, source := range []tracktest.Kind{"made up", tracktest.EverySecond, tracktest.EveryFew} {
+	for _, source := range []tracktest.Habit{"made up", tracktest.EverySecond, tracktest.EveryFew} {
 		t.Run(string(source), func(t *testing.T) {
 			tracks := madeUpTracks()
 			if source != "made up" {

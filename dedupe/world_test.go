@@ -582,7 +582,7 @@ func (w *world) flushAll() {
 // knownOf returns what a filter knows of a rider, by device.
 func knownOf(f *Filter, rider string) string {
 	list := f.Known(nil, rider)
-	slices.SortFunc(list, func(a, b Known) int { return strings.Compare(a.Device, b.Device) })
+	slices.SortFunc(list, func(a, b NewestKnown) int { return strings.Compare(a.Device, b.Device) })
 	return fmt.Sprintf("%+v", list)
 }
 

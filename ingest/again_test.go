@@ -21,7 +21,7 @@ import (
 // sent twice in a row, add no point and are answered duplicate or redundant; or
 // accepted, if they are late: then the same point is written again.
 func TestSentAgainAddsNothing(t *testing.T) {
-	for _, file := range append([]tracktest.Kind{"made up"}, tracktest.Kinds...) {
+	for _, file := range append([]tracktest.Habit{"made up"}, tracktest.Kinds...) {
 		t.Run(string(file), func(t *testing.T) {
 			pings := madeUp(10, 300)
 			if file != "made up" {

@@ -103,7 +103,7 @@ func fillLog(b *testing.B, dir string, riders, least int) (entries int) {
 		submit(b, w, j)
 		entries = int(log.LastTotals()[pingline.TotalPings] + w.Stats().Promoted)
 	}
-	b.Logf("%d entries in %d commits, %d bytes; %+v", entries, log.Last(), log.Bytes(), w.Stats().Counts)
+	b.Logf("%d entries in %d commits, %d bytes; %+v", entries, log.Last(), log.Bytes(), w.Stats().PingCounts)
 	stop()
 	if err := log.Close(); err != nil {
 		b.Fatal(err)

@@ -11,7 +11,7 @@ import (
 // RiderState is all that the filter knows of a rider, between two commits.
 type RiderState struct {
 	Rider   string
-	Tracks  []dedupe.Known
+	Tracks  []dedupe.NewestKnown
 	Waiting []pingline.Entry // of RiderLine
 
 	line   *dedupe.Stretch // that Waiting is asked for
@@ -63,7 +63,7 @@ func earliest(list []pingline.Entry, n int) []pingline.Entry {
 }
 
 // Waits reports whether the newest ping of a track may not be stored yet.
-func (l *RiderState) Waits(k *dedupe.Known) bool { return k.Held || k.Fix.At >= l.before }
+func (l *RiderState) Waits(k *dedupe.NewestKnown) bool { return k.Held || k.Fix.At >= l.before }
 
 // Complete returns the time, ms, before which readers find every accepted ping of
 // the rider's device, or of all devices if device is "": stored, or on the line

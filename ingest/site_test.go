@@ -248,7 +248,7 @@ func (s *site) audit() {
 
 // tracksOf returns the pings of a set of tracks, moved in time so that each rider's
 // newest was made now.
-func tracksOf(t *testing.T, kind tracktest.Kind) (pings []pingline.Ping) {
+func tracksOf(t *testing.T, kind tracktest.Habit) (pings []pingline.Ping) {
 	t.Helper()
 	r, err := track.Open(tracktest.Find(t, kind).Path)
 	if err != nil {

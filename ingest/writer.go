@@ -76,7 +76,7 @@ type Writer struct {
 	totals    queue.Totals
 	batch     dedupe.Batch
 	taken     []*Job
-	counts    Counts
+	counts    PingCounts
 	policy    pingline.Policy
 	trouble   error        // why nothing can be stored, or nil
 	bound     dedupe.Bound // in force
@@ -96,8 +96,8 @@ type Writer struct {
 	stats WriterStats
 }
 
-// Counts are numbers of pings.
-type Counts struct {
+// PingCounts are numbers of pings.
+type PingCounts struct {
 	Verdicts  [pingline.Verdicts]uint64 // by verdict, as of the end of their request
 	Promoted  uint64                    // held by an earlier request, now stored
 	Covered   uint64                    // held by an earlier request, now within the bound
@@ -108,7 +108,7 @@ type Counts struct {
 	Conflicts uint64                    // another position at an instant already known
 }
 
-func (c *Counts) add(d *Counts) {
+func (c *PingCounts) add(d *PingCounts) {
 	for i := range c.Verdicts {
 		c.Verdicts[i] += d.Verdicts[i]
 	}
@@ -123,7 +123,7 @@ func (c *Counts) add(d *Counts) {
 
 // WriterStats says what the writer has done since the start of the process.
 type WriterStats struct {
-	Counts
+	PingCounts
 	Commits uint64
 	Holding int           // pings held now
 	Riders  int           // tracks the filter knows
@@ -156,7 +156,7 @@ type Job struct {
 	Over     []int32            // out: positions of pings shed, as their track was beyond Allowance; in order
 
 	asks   *RiderState // to be filled in behind the pings
-	order  timeOrder       // in which they are judged
+	order  timeOrder   // in which they are judged
 	queued *Job        // stands for this one in the queue
 	id     uint64
 	size   int // most bytes its entries can take in a commit
@@ -573,7 +573,7 @@ func (w *Writer) begin() {
 		MaxError:    float32(w.bound.MaxError),
 		AccuracyCap: float32(w.bound.AccuracyCap),
 	})
-	w.entries, w.counts, w.oldest = 0, Counts{}, math.MaxInt64
+	w.entries, w.counts, w.oldest = 0, PingCounts{}, math.MaxInt64
 	w.totals = w.log.LastTotals()
 	clear(w.taken)
 	w.taken = w.taken[:0]

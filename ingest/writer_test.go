@@ -375,7 +375,7 @@ func TestDuplicateWaitsForItsOriginal(t *testing.T) {
 // selfPoint returns a count of the node itself.
 func selfPoint(n int64) pingline.Entry {
 	return pingline.Entry{Kind: pingline.Self, Point: &pingline.Point{
-		Name: "pingline", Tags: []pingline.Tag{{Key: "node", Value: "a"}}, Fields: []pingline.Field{pingline.Int("received", n)}, At: 1,
+		Name: "pingline", Tags: []pingline.Tag{{Key: "node", Value: "a"}}, Fields: []pingline.PointField{pingline.Int("received", n)}, At: 1,
 	}}
 }
 

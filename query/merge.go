@@ -18,8 +18,8 @@ import (
 	"pingline/sink/store"
 )
 
-// Shard is a place that pings are read from.
-type Shard struct {
+// ShardReader is a place that pings are read from.
+type ShardReader struct {
 	Name   string
 	Reader store.Reader
 }
@@ -27,10 +27,10 @@ type Shard struct {
 // Stores reads several shards as one: it asks all of them, so that it does not
 // matter which holds a point, nor whether a second one does. Safe for concurrent
 // use.
-type Stores struct{ shards []Shard }
+type Stores struct{ shards []ShardReader }
 
 // New returns the stores that the shards make up.
-func New(shards []Shard) *Stores { return &Stores{shards} }
+func New(shards []ShardReader) *Stores { return &Stores{shards} }
 
 // Page is part of what is stored of a rider.
 type Page struct {
@@ -55,7 +55,7 @@ func (s *Stores) Track(ctx context.Context, q store.Query) (Page, error) {
 		return Page{}, fmt.Errorf("query: a track of rider %q, limit %d", q.Rider, q.Limit)
 	}
 	m := merger{limit: q.Limit}
-	silent, err := s.ask(func(shard *Shard) error {
+	silent, err := s.ask(func(shard *ShardReader) error {
 		// A series with as many points as the page can have, and one more, shows
 		// whether there are more; no page needs more of it.
 		asked := q
@@ -78,7 +78,7 @@ func (s *Stores) Latest(ctx context.Context, rider string) (Page, error) {
 	newest := make(map[string]storedPoint)
 	q := store.All()
 	q.Rider, q.Limit, q.Newest = rider, 1, true
-	silent, err := s.ask(func(shard *Shard) error {
+	silent, err := s.ask(func(shard *ShardReader) error {
 		return shard.Reader.Points(ctx, q, func(e *pingline.Entry, nano int64) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -105,7 +105,7 @@ func (s *Stores) Latest(ctx context.Context, rider string) (Page, error) {
 
 // ask calls f for all shards at once. It returns the errors of those that failed,
 // and an error of its own if all did.
-func (s *Stores) ask(f func(*Shard) error) (silent []error, err error) {
+func (s *Stores) ask(f func(*ShardReader) error) (silent []error, err error) {
 	errs := make([]error, len(s.shards))
 	var wg sync.WaitGroup
 	for i := range s.shards {

@@ -21,7 +21,7 @@ var appendLine = influx.AppendLine
 // scatter writes a track of one rider with three devices over two shards of one
 // server: some points in one, some in both, with late ones beside others. It
 // returns what a reader is to see, in order.
-func scatter(t *testing.T, shards []Shard, n int) []pingline.Entry {
+func scatter(t *testing.T, shards []ShardReader, n int) []pingline.Entry {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(1, 1))
 	var want []pingline.Entry
@@ -56,12 +56,12 @@ func TestTrackOfSeveralShards(t *testing.T) {
 }
 
 func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
-	var shards []Shard
+	var shards []ShardReader
 	for _, name := range []string{"a", "b"} {
 		if err := server.CreateBucket(t.Context(), name, 0); err != nil {
 			t.Fatal(err)
 		}
-		shards = append(shards, Shard{Name: name, Reader: influxtest.Open(t, influxtest.Access(server, name))})
+		shards = append(shards, ShardReader{Name: name, Reader: influxtest.Open(t, influxtest.Access(server, name))})
 	}
 	const n = 3000
 	want := scatter(t, shards, n)
@@ -106,17 +106,17 @@ func testTrackOfSeveralShards(t *testing.T, server *influxd.Server) {
 		}
 	})
 	t.Run("a shard that does not answer", func(t *testing.T) {
-		dead := Shard{Name: "c", Reader: influxtest.Open(t, influx.Config{URL: "http://127.0.0.1:1", Bucket: "c"})}
+		dead := ShardReader{Name: "c", Reader: influxtest.Open(t, influx.Config{URL: "http://127.0.0.1:1", Bucket: "c"})}
 		q := store.Query{Rider: "r", From: storetest.Recently, To: math.MaxInt64 / 1_000_000, Limit: n}
-		page, err := New(append([]Shard{dead}, shards...)).Track(t.Context(), q)
+		page, err := New(append([]ShardReader{dead}, shards...)).Track(t.Context(), q)
 		if err != nil || len(page.Silent) != 1 || !strings.Contains(page.Silent[0].Error(), "shard c") {
 			t.Errorf("one of three is dead: silent %v, %v", page.Silent, err)
 		}
 		samePoints(t, page.Points, want)
-		if _, err := New([]Shard{dead}).Track(t.Context(), q); err == nil {
+		if _, err := New([]ShardReader{dead}).Track(t.Context(), q); err == nil {
 			t.Error("no error though no shard answers")
 		}
-		if _, err := New([]Shard{dead}).Latest(t.Context(), "r"); err == nil {
+		if _, err := New([]ShardReader{dead}).Latest(t.Context(), "r"); err == nil {
 			t.Error("no error though no shard answers")
 		}
 	})
@@ -153,7 +153,7 @@ func testCrowdedInstant(t *testing.T, server *influxd.Server) {
 	add(storetest.Recently+2, 1e7, "", false, false)
 	for _, limit := range []int{1, 2, 7, instantMost, 1000} {
 		got := make(map[pingline.Entry]int)
-		for _, e := range pages(t, New([]Shard{{Name: "a", Reader: influx}}), store.Query{Rider: "r", From: storetest.Recently, To: storetest.Recently + 3, Limit: limit}) {
+		for _, e := range pages(t, New([]ShardReader{{Name: "a", Reader: influx}}), store.Query{Rider: "r", From: storetest.Recently, To: storetest.Recently + 3, Limit: limit}) {
 			got[e]++
 		}
 		for _, e := range want {

@@ -63,7 +63,7 @@ type Activity struct {
 type Partitions struct {
 	Imbalance float64      `json:"imbalance"` // most ÷ mean points of a shard, since the start; 1 is even
 	Shards    []ShardShare `json:"shards"`
-	HotCells  []HotCell    `json:"hot_cells"`
+	HotCells  []BusyCell   `json:"hot_cells"`
 }
 
 // ShardShare is one shard's part.
@@ -74,8 +74,8 @@ type ShardShare struct {
 	Up     bool    `json:"up"`
 }
 
-// HotCell is a cell that is split, or busier than one part may be.
-type HotCell struct {
+// BusyCell is a cell that is split, or busier than one part may be.
+type BusyCell struct {
 	Cell   string  `json:"cell"`
 	Rate   float64 `json:"rate"` // pings/s
 	Splits int     `json:"splits"`

@@ -19,7 +19,7 @@ func TestWithKnownOfManyDevices(t *testing.T) {
 	stored := make([]pingline.Entry, n)
 	for i := range n {
 		stored[i].Device = strconv.Itoa(i)
-		k := dedupe.Known{Device: strconv.Itoa(i + n/2)}
+		k := dedupe.NewestKnown{Device: strconv.Itoa(i + n/2)}
 		k.Fix.At = 1
 		l.Tracks = append(l.Tracks, k)
 	}
@@ -33,7 +33,7 @@ func TestWithKnownOfManyDevices(t *testing.T) {
 // rest is told as partial, and with neither there is an error.
 func TestReaderWithoutASource(t *testing.T) {
 	away := errors.New("connection refused")
-	known := &ingest.RiderState{Rider: "r", Tracks: []dedupe.Known{{Device: "memory"}}}
+	known := &ingest.RiderState{Rider: "r", Tracks: []dedupe.NewestKnown{{Device: "memory"}}}
 	for _, tt := range []struct {
 		name                string
 		storeErr, memoryErr error

@@ -41,7 +41,7 @@ func (a *CellActivity) point(node string) *pingline.Point {
 		p.Tags = append(p.Tags, pingline.Tag{Key: "node", Value: node})
 	}
 	p.Tags = append(p.Tags, pingline.Tag{Key: "res", Value: strconv.Itoa(a.Res)}, pingline.Tag{Key: "window", Value: Tidy(a.Window)})
-	p.Fields = append(make([]pingline.Field, 0, 6),
+	p.Fields = append(make([]pingline.PointField, 0, 6),
 		pingline.Int("pings", int64(a.Pings)),
 		pingline.Int("riders", int64(a.Riders)),
 		pingline.Int("moving", int64(a.Moving)),

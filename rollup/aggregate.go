@@ -72,9 +72,9 @@ const (
 // good as forgotten.
 type tracks struct {
 	now, before map[uint64]lastFix // by hash of the track
-	turned      int64           // clock when now was begun
-	most        int             // spots in each of them
-	forgotten   uint64          // pings that found no room
+	turned      int64              // clock when now was begun
+	most        int                // spots in each of them
+	forgotten   uint64             // pings that found no room
 }
 
 // lastFix is a fix, and the clock when it came.

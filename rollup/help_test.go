@@ -414,7 +414,7 @@ func (c city) commits() []commit {
 		}
 		list[s].entries = append(list[s].entries,
 			pingline.Entry{Kind: pingline.Self, Line: "pingline,node=n received=1i 1"},
-			pingline.Entry{Kind: pingline.Self, Point: &pingline.Point{Name: "pingline", Fields: []pingline.Field{pingline.Int("received", 1)}}},
+			pingline.Entry{Kind: pingline.Self, Point: &pingline.Point{Name: "pingline", Fields: []pingline.PointField{pingline.Int("received", 1)}}},
 		)
 	}
 	commits := list[:0]

@@ -23,10 +23,10 @@ type meaning int
 
 const (
 	again    meaning = iota // keep them and send them again, later
-	answered             // every ping has its verdict
-	tooLarge             // send them in halves
-	refused              // a bug: forget them
-	hopeless             // not an answer of an ingester that we may use
+	answered                // every ping has its verdict
+	tooLarge                // send them in halves
+	refused                 // a bug: forget them
+	hopeless                // not an answer of an ingester that we may use
 )
 
 func (a reaction) fate() meaning {

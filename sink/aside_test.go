@@ -42,7 +42,7 @@ func TestOwnLinesAreSetAside(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRoutedStores(t, tt.dead, tt.weights...)
-			to := slices.IndexFunc(r.shards, func(s Shard) bool { return s.Name == tt.dead })
+			to := slices.IndexFunc(r.shards, func(s ShardStore) bool { return s.Name == tt.dead })
 			var level atomic.Int32
 			w := testLog(t)
 			s := testSink(t, w, nil, func(c *Config) {
@@ -116,7 +116,7 @@ func TestWhatWaitsAtAnyLevel(t *testing.T) {
 			}
 			w := testLog(t)
 			s := testSink(t, w, nil, func(c *Config) {
-				c.Shards = []Shard{{Name: "a", Store: stores[0].Bucket}, {Name: "long", Store: stores[1].Bucket}}
+				c.Shards = []ShardStore{{Name: "a", Store: stores[0].Bucket}, {Name: "long", Store: stores[1].Bucket}}
 				c.Routes = map[string]int{tt.kind: 1, "self": 0}
 				c.RetryMax, c.Policy = 20*time.Millisecond, at(tt.level)
 			})

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// clock tells the age of a commit. Commits are stamped by the wall clock, which an
+// ageClock tells the age of a commit. Commits are stamped by the wall clock, which an
 // operator or a time server may set: the jumps of the wall clock since then, as the
 // monotonic clock shows them, are taken out of the age. The zero value is ready; it
 // is safe for concurrent use.
-type clock struct {
+type ageClock struct {
 	wall func() int64 // ms; nil means the system's
 
-	mu    sync.Mutex // guards all fields; nothing else is locked under it
-	began time.Time  // of the monotonic clock
-	off   int64      // wall clock − time since began, ms, as last seen
-	steps []clockJump     // the oldest first
+	mu    sync.Mutex  // guards all fields; nothing else is locked under it
+	began time.Time   // of the monotonic clock
+	off   int64       // wall clock − time since began, ms, as last seen
+	steps []clockJump // the oldest first
 }
 
 // clockJump is a jump of the wall clock.
@@ -30,7 +30,7 @@ const (
 )
 
 // look finds out whether the wall clock has jumped, with the log's head at head.
-func (c *clock) look(head uint64) (now int64) {
+func (c *ageClock) look(head uint64) (now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.wall == nil {
@@ -55,7 +55,7 @@ func (c *clock) look(head uint64) (now int64) {
 
 // age returns for how long the commit of that number has been there, stamped at,
 // ms, with the log's head at head.
-func (c *clock) age(number uint64, at int64, head uint64) time.Duration {
+func (c *ageClock) age(number uint64, at int64, head uint64) time.Duration {
 	age := c.look(head) - at
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,7 +13,7 @@ func TestClockPutRightIsNoAge(t *testing.T) {
 		t.Run(jump.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var off int64
-				c := clock{wall: func() int64 { return time.Now().UnixMilli() + off }}
+				c := ageClock{wall: func() int64 { return time.Now().UnixMilli() + off }}
 				c.look(1)
 				first := c.wall()
 				time.Sleep(40 * time.Second)
@@ -37,7 +37,7 @@ func TestClockPutRightIsNoAge(t *testing.T) {
 func TestClockThatKeepsJumping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var off int64
-		c := clock{wall: func() int64 { return time.Now().UnixMilli() + off }}
+		c := ageClock{wall: func() int64 { return time.Now().UnixMilli() + off }}
 		for n := range uint64(10 * mostSteps) {
 			off += 5000 - 10_000*int64(n%2) + int64(n)
 			c.look(n)

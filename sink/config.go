@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Shard is one place to store pings in.
-type Shard struct {
+// ShardStore is one place to store pings in.
+type ShardStore struct {
 	Name  string // unique, [A-Za-z0-9._:@-]; part of names in the log, so a renamed shard starts anew
 	Store store.Store
 }
@@ -24,7 +24,7 @@ type Shard struct {
 // Config sets up a Sink. Log, Shards and DeadLetterDir are required.
 type Config struct {
 	Log    *queue.Log
-	Shards []Shard // those of Spread are of one kind of store: a row of one is written to another
+	Shards []ShardStore // those of Spread are of one kind of store: a row of one is written to another
 
 	// Spread decides which of Shards stores a ping; its shards are the first of
 	// Shards, in that order. The others get only the entries that Routes sends there.

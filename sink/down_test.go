@@ -26,7 +26,7 @@ func TestTakingProbesOnlyIsDown(t *testing.T) {
 			a, b := recording(t, proxy), recording(t, nil)
 			w := testLog(t)
 			s := testSink(t, w, nil, func(c *Config) {
-				handing(t, Shard{Name: "a", Store: a.Bucket}, Shard{Name: "b", Store: b.Bucket})(c)
+				handing(t, ShardStore{Name: "a", Store: a.Bucket}, ShardStore{Name: "b", Store: b.Bucket})(c)
 				if !handOver {
 					c.HandOver = 0
 				}

@@ -58,9 +58,11 @@ func TestKeptIsTheLeastOfWherePingsGo(t *testing.T) {
 		createBucket(t, server, "day", 24*time.Hour)
 		createBucket(t, server, "forever", 0)
 		createBucket(t, server, "hours", 3*time.Hour)
-		shard := func(bucket string) Shard { return Shard{Name: bucket, Store: testInflux(t, access(server, bucket))} }
+		shard := func(bucket string) ShardStore {
+			return ShardStore{Name: bucket, Store: testInflux(t, access(server, bucket))}
+		}
 		s := testSink(t, testLog(t), nil, func(c *Config) {
-			c.Shards = []Shard{shard("pingline"), shard("day"), shard("forever"), shard("hours")}
+			c.Shards = []ShardStore{shard("pingline"), shard("day"), shard("forever"), shard("hours")}
 			c.Spread = spread(t, "pingline", "day")
 			c.Routes = map[string]int{"event": 2, "self": 3}
 		})

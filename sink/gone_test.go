@@ -17,7 +17,7 @@ func TestShardsThatAreGone(t *testing.T) {
 		return testSink(t, w, nil, func(c *Config) {
 			c.Shards, c.Moved, c.Routes = nil, moved, routes
 			for _, name := range append(slices.Clone(names), "c:long") {
-				c.Shards = append(c.Shards, Shard{Name: name, Store: testInflux(t, influx.Config{URL: "http://127.0.0.1:1"})})
+				c.Shards = append(c.Shards, ShardStore{Name: name, Store: testInflux(t, influx.Config{URL: "http://127.0.0.1:1"})})
 			}
 			c.Spread = spread(t, names...)
 		})

@@ -19,7 +19,7 @@ func TestAStandInRefusesItsRowsOnly(t *testing.T) {
 		fmt.Fprintf(rw, `{"message":"partial write: other reasons dropped=%d"}`, len(lines))
 	})
 	w := testLog(t)
-	s := testSink(t, w, nil, handing(t, Shard{Name: "a", Store: dead.Bucket}, Shard{Name: "b", Store: b}, Shard{Name: "c", Store: c.Bucket}))
+	s := testSink(t, w, nil, handing(t, ShardStore{Name: "a", Store: dead.Bucket}, ShardStore{Name: "b", Store: b}, ShardStore{Name: "c", Store: c.Bucket}))
 	start(t, s)
 	all := homeOf(s, fleet(1, 800), 0)
 	var refused, good []string

@@ -18,7 +18,7 @@ import (
 // "long", which gets what routes say. Those that are named dead answer 404 until
 // revive.
 type routedStores struct {
-	shards []Shard
+	shards []ShardStore
 	stores []*recorder
 	over   *partition.Shards
 	dead   atomic.Bool
@@ -35,7 +35,7 @@ func newRoutedStores(t *testing.T, dead string, weights ...float64) *routedStore
 			return http.StatusNoContent
 		})
 		r.stores = append(r.stores, store)
-		r.shards = append(r.shards, Shard{Name: name, Store: store.Bucket})
+		r.shards = append(r.shards, ShardStore{Name: name, Store: store.Bucket})
 	}
 	var list []partition.Shard
 	for i, weight := range weights {
@@ -115,7 +115,7 @@ func TestRoutedRowsHaveNoStandIn(t *testing.T) {
 			t.Run(tt.name+"/"+what, func(t *testing.T) {
 				t.Parallel()
 				r := newRoutedStores(t, tt.dead, weights...)
-				to := slices.IndexFunc(r.shards, func(s Shard) bool { return s.Name == tt.to })
+				to := slices.IndexFunc(r.shards, func(s ShardStore) bool { return s.Name == tt.to })
 				w := testLog(t)
 				s := testSink(t, w, nil, r.config(map[string]int{tt.kind: to}))
 				stop := start(t, s)
@@ -197,7 +197,7 @@ func TestStandInRefuses(t *testing.T) {
 		return http.StatusNoContent
 	})
 	w := testLog(t)
-	s := testSink(t, w, nil, handing(t, Shard{Name: "a", Store: a.Bucket}, Shard{Name: "b", Store: b.Bucket}))
+	s := testSink(t, w, nil, handing(t, ShardStore{Name: "a", Store: a.Bucket}, ShardStore{Name: "b", Store: b.Bucket}))
 	start(t, s)
 	all := append(fleet(1, 2000), events(30)...)
 	w.commit(all...)

@@ -15,7 +15,7 @@ import (
 )
 
 // handing has shards that stand in for each other, and soon.
-func handing(t testing.TB, shards ...Shard) func(*Config) {
+func handing(t testing.TB, shards ...ShardStore) func(*Config) {
 	return func(c *Config) {
 		c.Shards = shards
 		var names []string
@@ -42,11 +42,11 @@ func homeOf(s *Sink, list []pingline.Entry, i int) (mine []pingline.Entry) {
 // meanwhile stays where it is.
 func TestHandOver(t *testing.T) {
 	var servers []*influxd.Server
-	var shards []Shard
+	var shards []ShardStore
 	for _, name := range []string{"a", "b", "c"} {
 		server := influxd.RunTest(t)
 		servers = append(servers, server)
-		shards = append(shards, Shard{Name: name, Store: testInflux(t, influx.Config{URL: server.URL()})})
+		shards = append(shards, ShardStore{Name: name, Store: testInflux(t, influx.Config{URL: server.URL()})})
 	}
 	w := testLog(t)
 	s := testSink(t, w, nil, handing(t, shards...))
@@ -111,7 +111,7 @@ func handedOver(t *testing.T, dead func([]string) int, change func(*Config)) (*S
 	stores := []*recorder{recording(t, dead), recording(t, nil), recording(t, nil)}
 	w := testLog(t)
 	s := testSink(t, w, nil, func(c *Config) {
-		handing(t, Shard{Name: "a", Store: stores[0].Bucket}, Shard{Name: "b", Store: stores[1].Bucket}, Shard{Name: "c", Store: stores[2].Bucket})(c)
+		handing(t, ShardStore{Name: "a", Store: stores[0].Bucket}, ShardStore{Name: "b", Store: stores[1].Bucket}, ShardStore{Name: "c", Store: stores[2].Bucket})(c)
 		change(c)
 	})
 	start(t, s)

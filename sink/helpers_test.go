@@ -121,7 +121,7 @@ func testSink(t testing.TB, w *writer, to store.Store, change func(*Config)) *Si
 	t.Helper()
 	cfg := Config{
 		Log:           w.log,
-		Shards:        []Shard{{Name: "a", Store: to}},
+		Shards:        []ShardStore{{Name: "a", Store: to}},
 		BatchWait:     10 * time.Millisecond,
 		RetryMax:      200 * time.Millisecond,
 		JumpAfter:     -1,

@@ -28,7 +28,7 @@ func (v set) apply(t testing.TB, c *Config, influx *influx.Bucket) {
 	c.Shards, c.Routes = nil, v.routes
 	var list []partition.Shard
 	for _, name := range v.names {
-		c.Shards = append(c.Shards, Shard{Name: name, Store: influx})
+		c.Shards = append(c.Shards, ShardStore{Name: name, Store: influx})
 		list = append(list, partition.Shard{Name: name, Weight: v.weights[name]})
 	}
 	var err error

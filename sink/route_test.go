@@ -14,7 +14,7 @@ import (
 )
 
 // ready returns n ready lines of a kind, for a shard.
-func ready(kind pingline.Kind, to string, n int) []pingline.Entry {
+func ready(kind pingline.EntryKind, to string, n int) []pingline.Entry {
 	list := make([]pingline.Entry, n)
 	for i := range list {
 		list[i] = pingline.Entry{Kind: kind, To: to, Line: fmt.Sprintf("kind%d,to=-%s n=%di %d", kind, to, i, recently+int64(i))}
@@ -26,12 +26,12 @@ func ready(kind pingline.Kind, to string, n int) []pingline.Entry {
 }
 
 // points returns n points of a kind, for a shard.
-func points(kind pingline.Kind, to string, n int) []pingline.Entry {
+func points(kind pingline.EntryKind, to string, n int) []pingline.Entry {
 	list := make([]pingline.Entry, n)
 	for i := range list {
 		list[i] = pingline.Entry{Kind: kind, To: to, Point: &pingline.Point{
 			Name: fmt.Sprintf("points of kind %d", kind), Tags: []pingline.Tag{{Key: "to", Value: "-" + to}},
-			Fields: []pingline.Field{pingline.Int("n", int64(i)), pingline.Text("text", `say "so"`)}, At: recently + int64(i),
+			Fields: []pingline.PointField{pingline.Int("n", int64(i)), pingline.Text("text", `say "so"`)}, At: recently + int64(i),
 		}}
 	}
 	return list
@@ -128,7 +128,7 @@ func TestEachEntryHasOneLane(t *testing.T) {
 				c.Shards = nil
 				for _, name := range names {
 					stores = append(stores, recording(t, nil))
-					c.Shards = append(c.Shards, Shard{Name: name, Store: stores[len(stores)-1].Bucket})
+					c.Shards = append(c.Shards, ShardStore{Name: name, Store: stores[len(stores)-1].Bucket})
 				}
 				c.Spread = spread(t, names...)
 			})
@@ -170,7 +170,7 @@ func TestRoutesRefused(t *testing.T) {
 		"negative memory":             func(c *Config) { c.BatchMemory = -1 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := Config{Log: testLog(t).log, Shards: []Shard{{Name: "a", Store: influx}}, DeadLetterDir: t.TempDir()}
+			cfg := Config{Log: testLog(t).log, Shards: []ShardStore{{Name: "a", Store: influx}}, DeadLetterDir: t.TempDir()}
 			change(&cfg)
 			if _, err := New(cfg); err == nil {
 				t.Error("New took it")
@@ -184,7 +184,7 @@ func TestLanesCountDamageOnce(t *testing.T) {
 	w := testLog(t)
 	stores := []*recorder{recording(t, nil), recording(t, nil)}
 	s := testSink(t, w, nil, func(c *Config) {
-		c.Shards = []Shard{{Name: "a", Store: stores[0].Bucket}, {Name: "b", Store: stores[1].Bucket}}
+		c.Shards = []ShardStore{{Name: "a", Store: stores[0].Bucket}, {Name: "b", Store: stores[1].Bucket}}
 		c.Spread = spread(t, "a", "b")
 	})
 	start(t, s)

@@ -16,7 +16,7 @@ import (
 // shard is one store and the state shared by all lanes that write to it, its own
 // and those of shards that are down.
 type shard struct {
-	Shard
+	ShardStore
 	cfg        *Config
 	spread     bool // keys are spread over it and others, which may stand in for it
 	routedOnly bool // it gets only entries that routes name it for
@@ -45,7 +45,7 @@ const laneBatches = 16
 
 func (s *Sink) newShard(i int) *shard {
 	cfg, over := &s.cfg, s.router.Over()
-	sh := &shard{Shard: cfg.Shards[i], cfg: cfg, spread: over > 1 && i < over, routedOnly: i >= over}
+	sh := &shard{ShardStore: cfg.Shards[i], cfg: cfg, spread: over > 1 && i < over, routedOnly: i >= over}
 	sh.breaker = limit.NewBreaker(sh.Name, cfg.RetryMax/2, cfg.Timeout/2)
 	sh.health = health.New(sh.Name, cfg.Timeout, cfg.RetryMax, sh.breaker, cfg.Logger)
 	sh.writes = limit.NewScheduler(sh.breaker, cfg.Timeout/4)

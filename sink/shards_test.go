@@ -43,7 +43,7 @@ func TestKeysSplitWhileAShardIsBehind(t *testing.T) {
 			c.BatchLines = 50
 			c.Shards = nil
 			for i, name := range names {
-				c.Shards = append(c.Shards, Shard{Name: name, Store: stores[i].Bucket})
+				c.Shards = append(c.Shards, ShardStore{Name: name, Store: stores[i].Bucket})
 			}
 			c.Spread = spread(t, names...)
 		})
@@ -154,10 +154,10 @@ func testDeadForEver(t *testing.T, handOver time.Duration) {
 	w := &writer{t: t, log: log}
 	t.Cleanup(w.close)
 	var servers []*influxd.Server
-	var shards []Shard
+	var shards []ShardStore
 	for _, name := range []string{"a", "b", "c"} {
 		servers = append(servers, influxd.RunTest(t))
-		shards = append(shards, Shard{Name: name, Store: testInflux(t, influx.Config{URL: servers[len(servers)-1].URL()})})
+		shards = append(shards, ShardStore{Name: name, Store: testInflux(t, influx.Config{URL: servers[len(servers)-1].URL()})})
 	}
 	s := testSink(t, w, nil, func(c *Config) {
 		handing(t, shards...)(c)
@@ -221,10 +221,10 @@ func testDeadForEver(t *testing.T, handOver time.Duration) {
 }
 
 // readers reads what shards hold as one.
-func readers(shards []Shard) *query.Stores {
-	var list []query.Shard
+func readers(shards []ShardStore) *query.Stores {
+	var list []query.ShardReader
 	for _, s := range shards {
-		list = append(list, query.Shard{Name: s.Name, Reader: s.Store.(store.Reader)})
+		list = append(list, query.ShardReader{Name: s.Name, Reader: s.Store.(store.Reader)})
 	}
 	return query.New(list)
 }

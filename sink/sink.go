@@ -42,7 +42,7 @@ type Sink struct {
 	cfg    Config
 	router route.Router
 	routes *route.Cache
-	clock  clock
+	clock  ageClock
 	gone   resume.Removed // does not change
 	dead   *deadletter.Dir
 	shards []*shard

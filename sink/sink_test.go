@@ -25,16 +25,16 @@ import (
 func TestNewRefuses(t *testing.T) {
 	influx := testInflux(t, influx.Config{URL: "http://127.0.0.1:1"})
 	w := testLog(t)
-	good := Config{Log: w.log, Shards: []Shard{{Name: "a", Store: influx}}, DeadLetterDir: t.TempDir()}
+	good := Config{Log: w.log, Shards: []ShardStore{{Name: "a", Store: influx}}, DeadLetterDir: t.TempDir()}
 	if _, err := New(good); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Config){
 		"no log":                   func(c *Config) { c.Log = nil },
 		"no shard":                 func(c *Config) { c.Shards = nil },
-		"a shard without InfluxDB": func(c *Config) { c.Shards = []Shard{{Name: "a"}} },
-		"two shards of one name":   func(c *Config) { c.Shards = []Shard{{Name: "a", Store: influx}, {Name: "a", Store: influx}} },
-		"a shard without a name":   func(c *Config) { c.Shards = []Shard{{Store: influx}} },
+		"a shard without InfluxDB": func(c *Config) { c.Shards = []ShardStore{{Name: "a"}} },
+		"two shards of one name":   func(c *Config) { c.Shards = []ShardStore{{Name: "a", Store: influx}, {Name: "a", Store: influx}} },
+		"a shard without a name":   func(c *Config) { c.Shards = []ShardStore{{Store: influx}} },
 		"no dead letters":          func(c *Config) { c.DeadLetterDir = "" },
 		"negative lines":           func(c *Config) { c.BatchLines = -1 },
 		"batches too small":        func(c *Config) { c.BatchBytes = 100 },
@@ -646,13 +646,13 @@ func testLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(
 
 func TestTwoShards(t *testing.T) {
 	server := influxd.RunTest(t)
-	var shards []Shard
+	var shards []ShardStore
 	for _, name := range []string{"a", "b"} {
 		influx := testInflux(t, influx.Config{URL: server.URL(), Bucket: name})
 		if err := influx.CreateDatabase(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		shards = append(shards, Shard{Name: name, Store: influx})
+		shards = append(shards, ShardStore{Name: name, Store: influx})
 	}
 	w := testLog(t)
 	s := testSink(t, w, nil, func(c *Config) { c.Shards, c.Spread = shards, spread(t, "a", "b") })

@@ -25,7 +25,7 @@ type gpx struct {
 	rider  string
 	device string   // of the track
 	path   []string // local names of the open elements
-	point  rowText      // of the open track point
+	point  rowText  // of the open track point
 	line   int      // where it starts
 	text   []byte   // of the innermost element
 	names  names

@@ -40,16 +40,16 @@ type format interface {
 	header() []byte
 }
 
-// Error is what is wrong with a line of a file.
-type Error struct {
+// FileError is what is wrong with a line of a file.
+type FileError struct {
 	File string
 	Line int   // from 1
 	Err  error // a *pingline.FieldError if it is about one field
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s line %d: %v", e.File, e.Line, e.Err) }
+func (e *FileError) Error() string { return fmt.Sprintf("%s line %d: %v", e.File, e.Line, e.Err) }
 
-func (e *Error) Unwrap() error { return e.Err }
+func (e *FileError) Unwrap() error { return e.Err }
 
 // Open opens a file of recorded pings, compressed by gzip or not. The name's
 // end tells the form (.ndjson, .jsonl, .json; .csv; .gpx; each also with .gz),
@@ -91,7 +91,7 @@ func NewReader(r io.Reader, file string) (*Reader, error) {
 	case CSV:
 		csv, err := newCSV(in, file)
 		if err != nil {
-			return nil, &Error{file, csv.line, err}
+			return nil, &FileError{file, csv.line, err}
 		}
 		t.format = csv
 	case Document:
@@ -139,7 +139,7 @@ func (r *Reader) Next() (p pingline.Ping, raw []byte, err error) {
 		r.failed = io.EOF
 		return pingline.Ping{}, nil, io.EOF
 	}
-	err = &Error{r.file, line, err}
+	err = &FileError{r.file, line, err}
 	if !errors.Is(err, pingline.ErrInvalid) {
 		r.failed, raw = err, nil
 	}

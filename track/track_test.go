@@ -144,7 +144,7 @@ func TestRefusedLineIsReturned(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, raw, err := r.Next()
-		if e, ok := errors.AsType[*Error](err); !ok || string(raw) != `{"lat":1}` || e.File != file {
+		if e, ok := errors.AsType[*FileError](err); !ok || string(raw) != `{"lat":1}` || e.File != file {
 			t.Errorf("%s: %q, %v", file, raw, err)
 		}
 	}

@@ -76,7 +76,7 @@ func TestForgottenIsNotNew(t *testing.T) {
 	influx := startInflux(t)
 	dir := t.TempDir()
 	pings := madeUp(8, 400)
-	for _, file := range []tracktest.Kind{tracktest.EverySecond, tracktest.EveryFew} {
+	for _, file := range []tracktest.Habit{tracktest.EverySecond, tracktest.EveryFew} {
 		pings = append(pings, tracksOf(t, file)...)
 	}
 	// The roll-up would hold the log back for as long as its windows are open.
@@ -203,7 +203,7 @@ func (c *client) request(url string, pings []pingline.Ping) ([]pingline.Verdict,
 
 // tracksOf returns the pings of a set of tracks, each rider's moved in time so that
 // the newest was made just now.
-func tracksOf(t *testing.T, kind tracktest.Kind) (pings []pingline.Ping) {
+func tracksOf(t *testing.T, kind tracktest.Habit) (pings []pingline.Ping) {
 	t.Helper()
 	r, err := track.Open(tracktest.Find(t, kind).Path)
 	if err != nil {

@@ -34,7 +34,7 @@ trusted-proxies: [10.0.0.0/8, 127.0.0.1]
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []node.Shard{
+	want := []node.ShardConfig{
 		{Name: "a", URL: "http://one:8086", Org: "me", Bucket: "pings/raw", TokenFile: "/t", Weight: 2.5},
 		{Name: "b", URL: "http://two:8086", Weight: 1},
 	}

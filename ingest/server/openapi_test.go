@@ -35,7 +35,7 @@ func TestOpenAPI(t *testing.T) {
 		return []query.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
 	}
 	reader.Partitions = func() query.Partitions {
-		return query.Partitions{Shards: []query.ShardShare{{Name: "a"}}, HotCells: []query.HotCell{{Cell: "8539220ffffffff"}}}
+		return query.Partitions{Shards: []query.ShardShare{{Name: "a"}}, HotCells: []query.BusyCell{{Cell: "8539220ffffffff"}}}
 	}
 	s, url := testServer(t, Config{
 		Writer: w, Reader: reader, MaxInProgress: 1 << 20, Limits: phone.Limits{MaxPings: 10},

@@ -136,7 +136,9 @@ func (a *api1) points(ctx context.Context, bucket string) (list []string, err er
 	return list, nil
 }
 
-func (a *api1) query(ctx context.Context, q string) (*influxqlAnswer, error) { return a.queryIn(ctx, "", q) }
+func (a *api1) query(ctx context.Context, q string) (*influxqlAnswer, error) {
+	return a.queryIn(ctx, "", q)
+}
 
 func (a *api1) queryIn(ctx context.Context, db, q string) (*influxqlAnswer, error) {
 	form := url.Values{"q": {q}, "db": {db}, "epoch": {"ns"}}.Encode()

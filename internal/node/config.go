@@ -29,7 +29,7 @@ type Config struct {
 	QueueLease time.Duration // how long a silent node keeps a log on nats://
 
 	Influx      Influx
-	Shards      []Shard // instead of Influx.Host
+	Shards      []ShardConfig // instead of Influx.Host
 	Routes      []Route
 	PartitionBy partition.By
 	HotCellRate float64       // pings/s of one part of a cell at which it is split
@@ -121,8 +121,8 @@ func (h *HeaderLine) UnmarshalText(text []byte) error {
 
 func (h HeaderLine) String() string { return h.Name }
 
-// Shard is one of several stores. Settings that are empty are those of Influx.
-type Shard struct {
+// ShardConfig is one of several stores. Settings that are empty are those of Influx.
+type ShardConfig struct {
 	Name, URL, Org, Bucket, TokenFile string
 	CAFile, CertFile, KeyFile         string
 	Weight                            float64
@@ -130,8 +130,8 @@ type Shard struct {
 }
 
 // UnmarshalText reads name=…,url=…,….
-func (s *Shard) UnmarshalText(text []byte) error {
-	*s = Shard{Weight: 1}
+func (s *ShardConfig) UnmarshalText(text []byte) error {
+	*s = ShardConfig{Weight: 1}
 	seen := map[string]bool{}
 	for part := range strings.SplitSeq(string(text), ",") {
 		key, value, ok := strings.Cut(part, "=")
@@ -155,7 +155,7 @@ func (s *Shard) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (s *Shard) set(key, value string) (err error) {
+func (s *ShardConfig) set(key, value string) (err error) {
 	switch key {
 	case "name":
 		s.Name, err = value, pingline.CheckName(key, value)

@@ -19,7 +19,7 @@ import (
 // layout is where points go: the shards, and how keys are spread over the first
 // of them.
 type layout struct {
-	shards []sink.Shard
+	shards []sink.ShardStore
 	over   *partition.Shards
 	routes map[string]int
 	keys   *partition.Keys
@@ -30,7 +30,9 @@ type layout struct {
 // bucketAddress is where a shard's points are, and the setting that names it.
 type bucketAddress struct{ url, org, name, setting string }
 
-func (b *bucketAddress) same(o *bucketAddress) bool { return b.url == o.url && b.org == o.org && b.name == o.name }
+func (b *bucketAddress) same(o *bucketAddress) bool {
+	return b.url == o.url && b.org == o.org && b.name == o.name
+}
 
 // openLayout makes of the flags what the parts need.
 func openLayout(c *Config) (*layout, error) {
@@ -52,7 +54,7 @@ func openLayout(c *Config) (*layout, error) {
 func newLayout(c *Config) (*layout, error) {
 	specs := c.Shards
 	if len(specs) == 0 {
-		specs = []Shard{{Name: soleShard, Weight: 1}}
+		specs = []ShardConfig{{Name: soleShard, Weight: 1}}
 	}
 	s := &layout{routes: make(map[string]int)}
 	var list []partition.Shard
@@ -70,13 +72,13 @@ func newLayout(c *Config) (*layout, error) {
 }
 
 // add takes a --shard.
-func (s *layout) add(c *Config, spec Shard) error {
+func (s *layout) add(c *Config, spec ShardConfig) error {
 	return s.addAs(c, spec, "--shard name="+spec.Name)
 }
 
 // addAs takes a shard that a setting names; what it does not say is as for
 // --influx-…. Two that are one bucket, or have one name, are refused.
-func (s *layout) addAs(c *Config, spec Shard, setting string) error {
+func (s *layout) addAs(c *Config, spec ShardConfig, setting string) error {
 	at := bucketOf(c, spec)
 	at.setting = setting
 	for i, other := range s.buckets {
@@ -91,7 +93,7 @@ func (s *layout) addAs(c *Config, spec Shard, setting string) error {
 	if err != nil {
 		return blame(err, setting)
 	}
-	s.shards = append(s.shards, sink.Shard{Name: spec.Name, Store: to})
+	s.shards = append(s.shards, sink.ShardStore{Name: spec.Name, Store: to})
 	s.buckets = append(s.buckets, at)
 	return nil
 }
@@ -115,7 +117,7 @@ func blame(err error, setting string) error {
 }
 
 // bucketOf says where a shard's points are, however its URL is written.
-func bucketOf(c *Config, spec Shard) bucketAddress {
+func bucketOf(c *Config, spec ShardConfig) bucketAddress {
 	at := strings.TrimRight(cmp.Or(spec.URL, c.Influx.Host), "/")
 	if u, err := url.Parse(at); err == nil {
 		u.Host = strings.ToLower(u.Host)
@@ -128,9 +130,9 @@ func bucketOf(c *Config, spec Shard) bucketAddress {
 
 // addRoutes makes another bucket of a shard a shard of its own, over which
 // nothing is spread. A bucket that is known already is that shard.
-func (s *layout) addRoutes(c *Config, specs []Shard) error {
+func (s *layout) addRoutes(c *Config, specs []ShardConfig) error {
 	for _, r := range c.Routes {
-		spec := specs[slices.IndexFunc(specs, func(s Shard) bool { return s.Name == r.Shard })]
+		spec := specs[slices.IndexFunc(specs, func(s ShardConfig) bool { return s.Name == r.Shard })]
 		if r.Bucket != "" {
 			spec.Name, spec.Bucket = bucketName(r), r.Bucket
 		}
@@ -161,10 +163,10 @@ func bucketName(r Route) string {
 }
 
 // read returns the shards that pings may be in.
-func (s *layout) read() (list []query.Shard) {
-	add := func(sh *sink.Shard) {
+func (s *layout) read() (list []query.ShardReader) {
+	add := func(sh *sink.ShardStore) {
 		if r, ok := sh.Store.(store.Reader); ok {
-			list = append(list, query.Shard{Name: sh.Name, Reader: r})
+			list = append(list, query.ShardReader{Name: sh.Name, Reader: r})
 		}
 	}
 	for i := range s.over.Len() {

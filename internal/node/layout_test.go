@@ -13,7 +13,7 @@ func config(t *testing.T, shards []string, routes ...string) *Config {
 	set := DefaultConfig()
 	c := &set
 	for _, text := range shards {
-		var s Shard
+		var s ShardConfig
 		if err := s.UnmarshalText([]byte(text)); err != nil {
 			t.Fatal(err)
 		}

@@ -72,7 +72,7 @@ func TestOnlyShardsOfPingsAskForALevel(t *testing.T) {
 func send(t *testing.T, n *Node) {
 	t.Helper()
 	now := time.Now().UnixMilli()
-	point := &pingline.Point{Name: "cell_activity", Fields: []pingline.Field{pingline.Int("pings", 1)}, At: now}
+	point := &pingline.Point{Name: "cell_activity", Fields: []pingline.PointField{pingline.Int("pings", 1)}, At: now}
 	job := ingest.Job{Cells: make([]uint64, 2), Entries: []pingline.Entry{{Kind: pingline.Activity, Point: point}}}
 	for _, event := range []string{"", "sos"} {
 		p := pingline.Ping{Rider: "rider" + event, Event: event, Fix: pingline.Fix{At: now}}

@@ -29,7 +29,7 @@ func (n *Node) written() uint64 {
 
 // partitions says how points are spread, since the start.
 func (n *Node) partitions() query.Partitions {
-	p := query.Partitions{Shards: []query.ShardShare{}, HotCells: []query.HotCell{}}
+	p := query.Partitions{Shards: []query.ShardShare{}, HotCells: []query.BusyCell{}}
 	var total uint64
 	stats := n.sink.Stats()
 	for _, st := range stats {
@@ -44,7 +44,7 @@ func (n *Node) partitions() query.Partitions {
 		p.Shards = append(p.Shards, query.ShardShare{Name: st.Shard, Points: st.Written, Share: share, Up: st.Down == 0})
 	}
 	for _, h := range n.layout.keys.Hot(time.Now()) {
-		p.HotCells = append(p.HotCells, query.HotCell{Cell: strconv.FormatUint(h.Cell, 16), Rate: h.Rate, Splits: h.Splits})
+		p.HotCells = append(p.HotCells, query.BusyCell{Cell: strconv.FormatUint(h.Cell, 16), Rate: h.Rate, Splits: h.Splits})
 	}
 	return p
 }

@@ -11,7 +11,7 @@ import (
 // storeKind is a kind of store that a --shard may be.
 type storeKind struct {
 	name string
-	open func(Shard, *Config) (store.Store, error)
+	open func(ShardConfig, *Config) (store.Store, error)
 }
 
 // stores is the list of stores that Pingline writes to. The first is that of a
@@ -38,7 +38,7 @@ func kindOf(name string) *storeKind {
 	return nil
 }
 
-func openInflux(s Shard, c *Config) (store.Store, error) {
+func openInflux(s ShardConfig, c *Config) (store.Store, error) {
 	all := &c.Influx
 	headers := make([]influx.ProxyHeader, len(all.Header))
 	for i, h := range all.Header {

@@ -90,7 +90,7 @@ func (n *number) place(node string, labels []string) (field string, tags []pingl
 
 // value returns a field: an integer, or a number with three decimals if its name
 // ends in a unit of time.
-func (n *number) value(field string, v float64) pingline.Field {
+func (n *number) value(field string, v float64) pingline.PointField {
 	if n.isFloat() {
 		return pingline.Float(field, math.Round(v*1000)/1000)
 	}

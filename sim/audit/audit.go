@@ -15,10 +15,10 @@ import (
 	"pingline"
 )
 
-// Points calls each for every stored point that q selects, in any order and
+// ReadPoints calls each for every stored point that q selects, in any order and
 // until each fails; the entry is good for one call. Points of a store.Reader is
 // one.
-type Points func(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error
+type ReadPoints func(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error
 
 // Report is what an audit found.
 type Report struct {
@@ -82,7 +82,7 @@ const (
 //
 // The ledger must be complete and the store at rest; both are held in memory together, 48 bytes a
 // point. The error is the source's, or ctx's.
-func Check(ctx context.Context, l *Ledger, points Points) (Report, error) {
+func Check(ctx context.Context, l *Ledger, points ReadPoints) (Report, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := audit{Ledger: l}
@@ -114,7 +114,7 @@ type audit struct {
 }
 
 // read takes in the points of the ledger's tracks and counts those of others.
-func (a *audit) read(ctx context.Context, points Points) error {
+func (a *audit) read(ctx context.Context, points ReadPoints) error {
 	margin := auditMargin.Milliseconds()
 	span := store.Query{From: a.first - margin, To: a.last + 1 + margin}
 	return points(ctx, span, func(e *pingline.Entry, _ int64) error {

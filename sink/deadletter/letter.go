@@ -262,7 +262,7 @@ func (p *pointForm) entry() (pingline.Entry, error) {
 	return e, e.Point.Validate()
 }
 
-func fieldOf(key, kind, value string) (pingline.Field, error) {
+func fieldOf(key, kind, value string) (pingline.PointField, error) {
 	switch kind {
 	case "int":
 		v, err := strconv.ParseInt(value, 10, 64)
@@ -276,7 +276,7 @@ func fieldOf(key, kind, value string) (pingline.Field, error) {
 	case "text":
 		return pingline.Text(key, value), nil
 	}
-	return pingline.Field{}, fmt.Errorf("no type is %q", kind)
+	return pingline.PointField{}, fmt.Errorf("no type is %q", kind)
 }
 
 // causeOf returns the cause that a letter of before does not name.

@@ -55,11 +55,11 @@ func TestLetterOfAPoint(t *testing.T) {
 	p := &pingline.Point{
 		Name: "cell_activity", At: storetest.Recently,
 		Tags: []pingline.Tag{{Key: "cell", Value: `8a"2a`}, {Key: "res", Value: "8"}},
-		Fields: []pingline.Field{
+		Fields: []pingline.PointField{
 			pingline.Int("pings", math.MaxInt64), pingline.Float("mean", math.SmallestNonzeroFloat64), pingline.Text("note", "a\"b, é"), pingline.Bool("early", true),
 		},
 	}
-	for _, kind := range []pingline.Kind{pingline.Activity, pingline.Self} {
+	for _, kind := range []pingline.EntryKind{pingline.Activity, pingline.Self} {
 		l := letterOf(pingline.Entry{Kind: kind, Point: p})
 		b, err := json.Marshal(&l)
 		if err != nil {
@@ -119,7 +119,7 @@ func TestLetterOfBefore(t *testing.T) {
 			}
 		})
 	}
-	for line, kind := range map[string]pingline.Kind{
+	for line, kind := range map[string]pingline.EntryKind{
 		"cell_activity,cell=8,res=8 pings=1i 1760000000123":   pingline.Activity,
 		"pingline_node,node=a level=2i,up=true 1760000000123": pingline.Self,
 	} {

@@ -116,7 +116,7 @@ func parseLine(line *pingline.Entry) (pingline.Entry, bool) {
 	return e, true
 }
 
-func fieldOfValue(key string, v lineprotocol.Value) (pingline.Field, bool) {
+func fieldOfValue(key string, v lineprotocol.Value) (pingline.PointField, bool) {
 	switch v.Kind() {
 	case lineprotocol.Int:
 		return pingline.Int(key, v.IntV()), true
@@ -127,7 +127,7 @@ func fieldOfValue(key string, v lineprotocol.Value) (pingline.Field, bool) {
 	case lineprotocol.Bool:
 		return pingline.Bool(key, v.BoolV()), true
 	}
-	return pingline.Field{}, false
+	return pingline.PointField{}, false
 }
 
 // pingOfPoint returns a ping that is stored nano ns after p.At.

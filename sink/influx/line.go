@@ -80,7 +80,7 @@ func AppendPoint(dst []byte, p *pingline.Point) []byte {
 	return append(dst, '\n')
 }
 
-func appendField(dst []byte, f *pingline.Field) []byte {
+func appendField(dst []byte, f *pingline.PointField) []byte {
 	dst = append(appendEscaped(dst, f.Key, true), '=')
 	switch f.Type {
 	case pingline.IntField:

@@ -247,7 +247,7 @@ func FuzzAppendPoint(f *testing.F) {
 	f.Add(`n\,`, `k\=`, `v\ v`, `f\,`, int64(math.MinInt64), -math.MaxFloat64, "", false, int64(-1))
 	f.Add("n", "a=b", "é", "x=y", int64(0), math.SmallestNonzeroFloat64, "a=b,c d", true, int64(0))
 	f.Fuzz(func(t *testing.T, name, key, value, field string, i int64, v float64, text string, on bool, at int64) {
-		fields := []pingline.Field{pingline.Int(field+"i", i), pingline.Float(field+"f", v), pingline.Text(field+"t", text), pingline.Bool(field+"b", on)}
+		fields := []pingline.PointField{pingline.Int(field+"i", i), pingline.Float(field+"f", v), pingline.Text(field+"t", text), pingline.Bool(field+"b", on)}
 		p := &pingline.Point{Name: name, Tags: []pingline.Tag{{Key: key, Value: value}}, Fields: fields, At: at % (math.MaxInt64 / 2_000_000)}
 		if p.Validate() != nil {
 			return
@@ -325,7 +325,7 @@ const commitAt = 1_760_000_000_123
 func figures() *pingline.Point {
 	return &pingline.Point{
 		Name: "a name", Tags: []pingline.Tag{{Key: "cell", Value: "8839220f09fffff"}, {Key: "node", Value: "a node, of=ours"}},
-		Fields: []pingline.Field{pingline.Int("n", math.MinInt64), pingline.Float("share", 0.1), pingline.Text("note", `say "so" \ é`), pingline.Bool("on", true), pingline.Bool("off", false), pingline.Int("m", 5), pingline.Float("whole", 3)},
+		Fields: []pingline.PointField{pingline.Int("n", math.MinInt64), pingline.Float("share", 0.1), pingline.Text("note", `say "so" \ é`), pingline.Bool("on", true), pingline.Bool("off", false), pingline.Int("m", 5), pingline.Float("whole", 3)},
 		At:     commitAt - 10_000,
 	}
 }

@@ -26,7 +26,7 @@ func evenly(t testing.TB, names ...string) *partition.Shards {
 }
 
 // line is a ready line of a kind, for a shard.
-func line(kind pingline.Kind, to string) pingline.Entry {
+func line(kind pingline.EntryKind, to string) pingline.Entry {
 	return pingline.Entry{Kind: kind, To: to, Line: "a,b=c d=1i 1"}
 }
 

@@ -11,19 +11,19 @@ import (
 	"testing"
 )
 
-// Kind says how the phones of a set send.
-type Kind string
+// Habit says how the phones of a set send.
+type Habit string
 
 // The four kinds. A test that names one finds it in every clone.
 const (
-	EverySecond Kind = "a ping a second"
-	EveryFew    Kind = "a ping in 5 s or more"
-	Sparse      Kind = "a ping in 27 s"
-	Disordered  Kind = "a ping a second, sent again, late or out of order"
+	EverySecond Habit = "a ping a second"
+	EveryFew    Habit = "a ping in 5 s or more"
+	Sparse      Habit = "a ping in 27 s"
+	Disordered  Habit = "a ping a second, sent again, late or out of order"
 )
 
 // Kinds are all kinds.
-var Kinds = []Kind{EverySecond, EveryFew, Sparse, Disordered}
+var Kinds = []Habit{EverySecond, EveryFew, Sparse, Disordered}
 
 // Set is one file of tracks: NDJSON, compressed with gzip.
 type Set struct {
@@ -34,7 +34,7 @@ type Set struct {
 // Name returns the file's name without its directory.
 func (s Set) Name() string { return filepath.Base(s.Path) }
 
-var files = map[Kind]struct{ simulated, recorded string }{
+var files = map[Habit]struct{ simulated, recorded string }{
 	EverySecond: {"city_1s.ndjson.gz", "dev_1hz_mixed.ndjson.gz"},
 	EveryFew:    {"city_5s.ndjson.gz", "dev_gotrack_5s_bus20s.ndjson.gz"},
 	Sparse:      {"city_27s.ndjson.gz", "dev_phone_android.ndjson.gz"},
@@ -43,7 +43,7 @@ var files = map[Kind]struct{ simulated, recorded string }{
 
 // Find returns the set of a kind: the recorded one where it is present, otherwise
 // the simulated one of the tree.
-func Find(t testing.TB, kind Kind) Set {
+func Find(t testing.TB, kind Habit) Set {
 	t.Helper()
 	if path, ok := recorded(t, kind); ok {
 		return Set{path, true}
@@ -52,13 +52,13 @@ func Find(t testing.TB, kind Kind) Set {
 }
 
 // InTree returns the simulated set of a kind, which every clone has.
-func InTree(t testing.TB, kind Kind) Set {
+func InTree(t testing.TB, kind Habit) Set {
 	t.Helper()
 	return Set{filepath.Join(Root(t), "testdata", "gps", files[kind].simulated), false}
 }
 
 // Recorded returns the recorded set of a kind, and skips the test where it is absent.
-func Recorded(t testing.TB, kind Kind) Set {
+func Recorded(t testing.TB, kind Habit) Set {
 	t.Helper()
 	path, ok := recorded(t, kind)
 	if !ok {
@@ -67,7 +67,7 @@ func Recorded(t testing.TB, kind Kind) Set {
 	return Set{path, true}
 }
 
-func recorded(t testing.TB, kind Kind) (path string, ok bool) {
+func recorded(t testing.TB, kind Habit) (path string, ok bool) {
 	t.Helper()
 	path = filepath.Join(Root(t), "..", "shared", "data", "gps", files[kind].recorded)
 	_, err := os.Stat(path)

@@ -83,7 +83,7 @@ func disturb(pings []pingline.Ping) (out []pingline.Ping) {
 	return out
 }
 
-func simulated(t *testing.T, kind tracktest.Kind) []pingline.Ping {
+func simulated(t *testing.T, kind tracktest.Habit) []pingline.Ping {
 	switch kind {
 	case tracktest.EverySecond:
 		return drives(t, 4, 1500, time.Second)

@@ -261,8 +261,8 @@ type wanted struct {
 	Pings    []ping            `json:"pings"`
 	Rejected []phone.Rejection `json:"rejected,omitempty"`
 	Error    string            `json:"error,omitempty"`
-	Reply    wantedReply            `json:"reply"`
-	Mixed    *wantedReply           `json:"mixed,omitempty"`
+	Reply    wantedReply       `json:"reply"`
+	Mixed    *wantedReply      `json:"mixed,omitempty"`
 }
 
 // wantedReply is a reply of a result.
@@ -272,7 +272,9 @@ type wantedReply struct {
 	Body        string `json:"body"`
 }
 
-func answerOf(to phone.Reply) wantedReply { return wantedReply{to.Status, to.ContentType, string(to.Body)} }
+func answerOf(to phone.Reply) wantedReply {
+	return wantedReply{to.Status, to.ContentType, string(to.Body)}
+}
 
 // ping is a ping of a result. A number that is unknown is not there.
 type ping struct {

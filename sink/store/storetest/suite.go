@@ -385,7 +385,7 @@ func series(e *pingline.Entry) string { return fmt.Sprint(e.Cell, " ", e.Device,
 func point(name string, i int64) pingline.Entry {
 	return pingline.Entry{Kind: pingline.Activity, Point: &pingline.Point{
 		Name: name, At: Recently + i, Tags: []pingline.Tag{{Key: "cell", Value: "8a"}, {Key: "node", Value: "a b,c=d"}},
-		Fields: []pingline.Field{pingline.Int("pings", i), pingline.Float("mean", 1.5), pingline.Text("note", `a "b", c`), pingline.Bool("early", i%2 == 0)},
+		Fields: []pingline.PointField{pingline.Int("pings", i), pingline.Float("mean", 1.5), pingline.Text("note", `a "b", c`), pingline.Bool("early", i%2 == 0)},
 	}}
 }
 
