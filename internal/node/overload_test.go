@@ -54,7 +54,7 @@ func TestOnlyShardsOfPingsAskForALevel(t *testing.T) {
 				}
 			}()
 			send(t, n)
-			deadline := time.Now().Add(time.Minute)
+			deadline := time.Now().Add(10 * time.Minute)
 			for st := n.sink.Stats(); st[1].Down == 0; st = n.sink.Stats() {
 				if time.Now().After(deadline) {
 					t.Fatalf("the missing bucket is not down: %+v", st)
