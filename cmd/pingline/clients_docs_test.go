@@ -66,6 +66,8 @@ func TestDocumentedClients(t *testing.T) {
 			if got != want {
 				t.Errorf("the client printed\n%swant\n%s", got, want)
 			}
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			if got := strings.Join(f.answers, " "); got != "503 413 cut 200 200 400 404" {
 				t.Errorf("the client got %s", got)
 			}

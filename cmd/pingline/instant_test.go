@@ -91,6 +91,32 @@ func testInstants(t *testing.T, influx *influxd.Server) {
 	check("sent again after a crash")
 }
 
+// The InfluxQL of docs/influxdb.md leaves late points out, and nothing else.
+func TestLatePointsAreLeftOut(t *testing.T) {
+	blocks := codeOf(t, "influxdb.md", "", "sql")
+	if len(blocks) != 1 {
+		t.Fatalf("docs/influxdb.md has %d blocks of SQL", len(blocks))
+	}
+	question := strings.ReplaceAll(blocks[0], "$timeFilter", "time > 0")
+	for version, name := range map[int]string{1: "1.8", 2: "2.x"} {
+		t.Run(name, func(t *testing.T) {
+			influx := startInfluxWith(t, influxd.Config{Version: version})
+			p := serve(t, t.TempDir(), influx.URL(), "--influx-token="+influx.Token(), "--influx-org="+influx.Org(), "--batch-wait=50ms")
+			at := time.Now().Add(-time.Minute).UnixMilli()
+			for i, north := range []int{0, 20, 1} { // the third is of the time of the first
+				post(t, p.url, fmt.Appendf(nil, `{"rider_id":"r-1","ts":%d,"lat":41.%02d,"lon":-8,"event":"sos"}`, at+int64(i%2)*20_000, north))
+			}
+			p.settled()
+			if n := countRows(t, influx, question); n != 2 {
+				t.Errorf("%d points are on the line, want 2", n)
+			}
+			if n := countRows(t, influx, strings.Replace(question, `AND "late" = ''`, "", 1)); n != 3 {
+				t.Errorf("%d points are there with the late one, want 3", n)
+			}
+		})
+	}
+}
+
 // shown returns the pings of a rider that the reading API shows, page by page.
 func shown(t *testing.T, base, rider string, limit int) (list []string) {
 	t.Helper()
@@ -136,9 +162,15 @@ func shown(t *testing.T, base, rider string, limit int) (list []string) {
 }
 
 // countEvents asks InfluxDB itself.
-func countEvents(t *testing.T, influx *influxd.Server, rider, event string) (n int) {
+func countEvents(t *testing.T, influx *influxd.Server, rider, event string) int {
 	t.Helper()
-	q := url.Values{"db": {"pingline"}, "q": {fmt.Sprintf(`SELECT event FROM location WHERE rider='%s' AND event='%s'`, rider, event)}}
+	return countRows(t, influx, fmt.Sprintf(`SELECT event FROM location WHERE rider='%s' AND event='%s'`, rider, event))
+}
+
+// countRows asks InfluxDB a question in InfluxQL.
+func countRows(t *testing.T, influx *influxd.Server, question string) (n int) {
+	t.Helper()
+	q := url.Values{"db": {"pingline"}, "q": {question}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, influx.URL()+"/query?"+q.Encode(), nil)
 	if err != nil {
 		t.Fatal(err)
