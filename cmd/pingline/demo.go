@@ -49,6 +49,8 @@ func (c *demoCmd) Validate() error {
 		return fmt.Errorf("--riders: %d is not in [1, 10000000]", c.Riders)
 	case !(c.Rate >= 1 && c.Rate <= 1e7):
 		return fmt.Errorf("--rate: %v is not in [1, 10000000]", c.Rate)
+	case !(c.MaxError >= 0 && c.MaxError <= 1e5):
+		return fmt.Errorf("--max-error: %v is not in [0, 100000]", c.MaxError)
 	case c.Batch < 1 || c.Batch > 20_000:
 		return fmt.Errorf("--batch: %d is not in [1, 20000]", c.Batch)
 	case c.Connections < 1 || c.Connections > 1024:

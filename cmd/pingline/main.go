@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"reflect"
@@ -170,8 +171,26 @@ func newParser(commands any, options ...kong.Option) (*kong.Kong, error) {
 		kong.PostBuild(environment),
 		kong.PostBuild(addExamples),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(readTime)),
+		inWords[int]("a whole number"),
+		inWords[uint64]("a whole number from 0 on"),
+		inWords[float64]("a number"),
+		inWords[slog.Level]("debug, info, warn or error"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
 	)...)
+}
+
+// inWords reads a T as kong does, and says of a value that is none what it should
+// have been.
+func inWords[T any](want string) kong.Option {
+	reader := kong.NewRegistry().RegisterDefaults().ForType(reflect.TypeFor[T]())
+	return kong.TypeMapper(reflect.TypeFor[T](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		value := ctx.Scan.Peek()
+		err := reader.Decode(ctx, target)
+		if err != nil && value.IsValue() {
+			return fmt.Errorf("%q is not %s", fmt.Sprint(value.Value), want)
+		}
+		return err
+	}))
 }
 
 // readTime reads a time.Duration that may be in days, as unit.Span does.

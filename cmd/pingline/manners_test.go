@@ -40,6 +40,16 @@ func TestMissingFlags(t *testing.T) {
 		"serve --max-age":               "pingline: --max-age: expected",
 		"serve --max-age=x":             `pingline: --max-age: "x" is not a time such as 30d or 12h`,
 		"serve --config=/dev/null -v=x": "pingline: ",
+		"serve --max-pings=x":           `pingline: --max-pings: "x" is not a whole number`,
+		"serve --max-pings=1e3":         `pingline: --max-pings: "1e3" is not a whole number`,
+		"serve --rider-rate=x":          `pingline: --rider-rate: "x" is not a number`,
+		"serve --rider-rate=":           `pingline: --rider-rate: "" is not a number`,
+		"serve --log-level=loud":        `pingline: --log-level: "loud" is not debug, info, warn or error`,
+		"serve --queue=embeded":         "pingline: serve: --queue: must be embedded or a list like nats://host:4222",
+		"plan --riders=many":            `pingline: --riders: "many" is not a whole number`,
+		"plan --riders=9 --hours=x":     `pingline: --hours: "x" is not a number`,
+		"demo --seed=-1":                `pingline: --seed: "-1" is not a whole number from 0 on`,
+		"demo --max-error=NaN":          "pingline: demo: --max-error: NaN is not in [0, 100000]",
 	} {
 		status, stdout, stderr := runs(t, strings.Fields(args)...)
 		if status != exitUsage || !strings.HasPrefix(stderr, want) || stdout != "" || strings.Count(stderr, "\n") != 1 {

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -51,6 +52,9 @@ func Servers(url string) (string, error) {
 	if url == Embedded {
 		return Embedded, nil
 	}
+	if !strings.Contains(url, "://") { // a word written wrong is no host
+		return "", errServers
+	}
 	var list []string
 	for part := range strings.SplitSeq(url, ",") {
 		host, err := hostOf(strings.TrimSpace(part))
@@ -62,13 +66,15 @@ func Servers(url string) (string, error) {
 	return strings.Join(list, ","), nil
 }
 
+var errServers = errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222")
+
 func hostOf(server string) (string, error) {
 	if !strings.Contains(server, "://") {
 		server = "nats://" + server
 	}
 	u, err := url.Parse(server)
-	if err != nil || u.Host == "" {
-		return "", errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222")
+	if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+		return "", errServers
 	}
 	return u.Host, nil
 }

@@ -14,6 +14,10 @@ func TestServers(t *testing.T) {
 		"nats://us er:s3cret@host":           "",
 		"nats://":                            "",
 		"":                                   "",
+		"embeded":                            "",
+		"0":                                  "",
+		"a:4222,b:4222":                      "",
+		"http://a:4222":                      "",
 		"nats://a:1,,nats://user:s3cret@b:2": "",
 		"nats://user:s3cret@[::1]:4222,host.example": "[::1]:4222,host.example",
 	} {
