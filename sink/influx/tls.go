@@ -6,9 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -80,11 +83,53 @@ func unsecured(err error) *AnswerError {
 	return &AnswerError{Kind: store.Configure, Message: err.Error(), err: err, stops: store.Credentials, advice: "put the file right; it is read again for each connection"}
 }
 
+// explain is explainTLS for a request. A server of TLS 1.3 refuses a certificate when the
+// request is on its way, and a write that is broken off thereby often hides why. A
+// connection on which nothing is written tells.
+func (t *transport) explain(req *http.Request, err error) error {
+	said := explainTLS(err)
+	var netErr net.Error
+	dial := new(net.OpError)
+	switch {
+	case errors.As(said, new(*AnswerError)), req.URL.Scheme != "https", req.Context().Err() != nil,
+		errors.As(err, &netErr) && netErr.Timeout(), errors.As(err, &dial) && dial.Op == "dial":
+		return said
+	}
+	if proxy, err := http.ProxyFromEnvironment(req); proxy != nil || err != nil {
+		return said // the server is not reached without it
+	}
+	if why := explainTLS(t.greet(req)); errors.As(why, new(*AnswerError)) {
+		return why
+	}
+	return said
+}
+
+// greetTime is how long a server may take to refuse us, once the handshake is over.
+const greetTime = time.Second
+
+// greet connects to the server of a request and waits for what it says unasked.
+func (t *transport) greet(req *http.Request) error {
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTime}, Config: t.secure}
+	conn, err := dialer.DialContext(req.Context(), "tcp", net.JoinHostPort(req.URL.Hostname(), cmp.Or(req.URL.Port(), "443")))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // nothing was written
+	if err := conn.SetReadDeadline(time.Now().Add(greetTime)); err != nil {
+		return err
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err
+}
+
 const giveCertificate = "give a certificate that the server accepts with --influx-cert-file and --influx-key-file"
 
 // explainTLS makes of a certificate that one side does not accept what an operator must
 // put right.
 func explainTLS(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.As(err, new(*tls.CertificateVerificationError)) {
 		return &AnswerError{
 			Kind: store.Configure, Message: err.Error(), err: err, stops: store.Address,

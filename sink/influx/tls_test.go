@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -215,6 +216,34 @@ func TestProxyThatRefusesCompression(t *testing.T) {
 	}
 	if notes := strings.Join(b.Notes(), "\n"); !strings.Contains(notes, "refuses compressed writes (415)") || strings.Count(said.String(), "\n") != 1 {
 		t.Errorf("notes %q, said %s", notes, &said)
+	}
+}
+
+// A server of TLS 1.3 refuses a certificate when the body is on its way. What it says is
+// told whatever else became of the connection, each time.
+func TestCertificateIsRefusedBehindALargeBody(t *testing.T) {
+	ours := newAuthority(t)
+	_, _, serverCert, serverKey := ours.issue(&x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	pair, err := tls.LoadX509KeyPair(serverCert, serverKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	pool := x509.NewCertPool()
+	pool.AddCert(ours.cert)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	noise := make([]byte, 1<<20) // so that it stays large
+	_, _ = rand.Read(noise)      // never fails
+	b := influxtest.Open(t, influx.Config{URL: server.URL, CAFile: ours.file})
+	for range 20 {
+		err := b.Write(context.Background(), influxtest.Rows("m v=\""+hex.EncodeToString(noise)+"\" 1000000000\n"))
+		refusal := new(store.Refusal)
+		if !errors.As(err, &refusal) || refusal.Kind != store.Configure || refusal.Reason != store.Credentials {
+			t.Errorf("%v, want that a certificate is required", err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package influx
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 // expected one becomes a *AnswerError with all that was said.
 type transport struct {
 	client    *http.Client
+	secure    *tls.Config // of connections
 	token     string
 	tokenFile string
 	headers   []ProxyHeader
@@ -33,8 +35,13 @@ type transport struct {
 	plain     atomic.Bool // no body is compressed: the server, or a proxy, refuses that
 }
 
+// dialTime is how long a connection may take.
+const dialTime = 5 * time.Second
+
 func newTransport(c *Config, host string) *transport {
+	secure := c.tls(host)
 	return &transport{
+		secure:    secure.Clone(), // net/http changes its own
 		token:     c.Token,
 		tokenFile: c.TokenFile,
 		headers:   c.Headers,
@@ -43,9 +50,9 @@ func newTransport(c *Config, host string) *transport {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
 				Proxy:               http.ProxyFromEnvironment,
-				DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+				DialContext:         (&net.Dialer{Timeout: dialTime}).DialContext,
 				TLSHandshakeTimeout: 5 * time.Second,
-				TLSClientConfig:     c.tls(host),
+				TLSClientConfig:     secure,
 				ForceAttemptHTTP2:   true,
 				DisableCompression:  true, // of answers: it halves the speed of a large query
 				MaxIdleConnsPerHost: 8,
@@ -107,7 +114,7 @@ func (t *transport) expect(req *http.Request, statuses ...int) (*http.Response, 
 	}
 	resp, err := t.client.Do(req)
 	if err != nil {
-		return nil, explainTLS(err)
+		return nil, t.explain(req, err)
 	}
 	for _, s := range statuses {
 		if resp.StatusCode == s {
