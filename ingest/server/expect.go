@@ -50,6 +50,15 @@ func (s *Server) mayContinue(head *fasthttp.RequestHeader) bool {
 	return false
 }
 
+// forgetExpect takes the expectation from a request of HTTP/1.0, which must be ignored:
+// its client knows no 100 Continue and would take it for the answer.
+func forgetExpect(head *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if !head.IsHTTP11() {
+		head.Del(fiber.HeaderExpect)
+	}
+	return fasthttp.RequestConfig{}
+}
+
 // contextOf returns the request that a head is of. fasthttp hands over the head alone,
 // always that within a RequestCtx.
 func contextOf(head *fasthttp.RequestHeader) *fasthttp.RequestCtx {

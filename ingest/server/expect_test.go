@@ -98,6 +98,11 @@ func TestABodyIsAskedFor(t *testing.T) {
 		}
 		w.healthy()
 	}
+	old := dial(t, s) // it sends its body at once, and is not told to
+	old.say("POST /v1/pings HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(sos), sos)
+	if a := old.hear(); a.status != 200 || !strings.Contains(a.body, `"duplicate":1`) {
+		t.Errorf("HTTP/1.0: %d %s", a.status, a.body)
+	}
 	w := dial(t, s)
 	w.say(post + "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
 	if got := w.statuses(1); got[0] != 100 {
@@ -107,8 +112,8 @@ func TestABodyIsAskedFor(t *testing.T) {
 	if a := w.hear(); a.status != 200 {
 		t.Errorf("chunks: %d %s", a.status, a.body)
 	}
-	if n := s.Stats().Received; n != 7 {
-		t.Errorf("%d pings were received, want 7: none is judged twice", n)
+	if n := s.Stats().Received; n != 8 {
+		t.Errorf("%d pings were received, want 8: none is judged twice", n)
 	}
 	if n := s.budget.used.Load() + s.reserve.used.Load(); n != 0 {
 		t.Errorf("%d bytes are in work when none are", n)

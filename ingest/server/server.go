@@ -203,6 +203,7 @@ func New(cfg Config) (*Server, error) {
 		DisablePreParseMultipartForm: true,
 	})
 	s.app.Server().ContinueHandler = s.mayContinue
+	s.app.Server().HeaderReceived = forgetExpect
 	s.app.Use(s.observe)
 	if len(cfg.CORSOrigins) > 0 {
 		s.app.Use(cors(cfg.CORSOrigins))
