@@ -42,6 +42,8 @@ type Points struct {
 	More    bool // points behind the last one were left out
 	Partial bool // part of the sources did not answer
 
+	MemoryOnly bool // no store did: these are those that the writer knows
+
 	Next, NextNano int64 // of a track with More: From and FromNano of the points left out
 }
 
@@ -102,7 +104,7 @@ func (r *Reader) Newest(ctx context.Context, rider string) (Points, error) {
 	slices.SortFunc(list, func(a, b pingline.Entry) int {
 		return cmp.Or(cmp.Compare(b.At, a.At), cmp.Compare(a.Device, b.Device))
 	})
-	return Points{List: list, Partial: stored.Partial || err != nil || knownErr != nil}, nil //nolint:nilerr // the memory answers alone, and Partial says so
+	return Points{List: list, Partial: stored.Partial || err != nil || knownErr != nil, MemoryOnly: err != nil}, nil //nolint:nilerr // the memory answers alone, and Partial says so
 }
 
 // withKnown adds to the newest points of the store the pings that only the writer
@@ -130,7 +132,8 @@ func withKnown(list []pingline.Entry, l *ingest.RiderState) []pingline.Entry {
 
 // Page returns a page of a rider's track: what is stored, and what waits to be. It
 // returns the time, ms, before which all pings that were taken in are on it, as well; 0
-// if that is not known.
+// if that is not known. It returns an error if no store answers and the writer knows
+// nothing of the rider.
 func (r *Reader) Page(ctx context.Context, q store.Query) (page Points, complete int64, err error) {
 	// The writer is asked first, so that the promise is about the pings that the
 	// store then shows, and a ping that leaves memory meanwhile is in the store.
@@ -139,6 +142,9 @@ func (r *Reader) Page(ctx context.Context, q store.Query) (page Points, complete
 		complete = max(0, min(known.Complete(q.Device), time.Now().UnixMilli()))
 	}
 	page, err = r.Track(ctx, q)
+	if err != nil && knownErr == nil && len(known.Tracks) > 0 {
+		page, err = Points{Partial: true, MemoryOnly: true}, nil
+	}
 	if err != nil || page.Partial {
 		complete = 0
 	}

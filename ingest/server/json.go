@@ -28,4 +28,5 @@ type pageEnd struct {
 	Next       string `json:"next,omitempty"`
 	CompleteTo *int64 `json:"complete_to,omitempty"`
 	Partial    bool   `json:"partial"`
+	MemoryOnly bool   `json:"memory_only,omitempty"`
 }

@@ -154,7 +154,7 @@ func (s *reads) latest(c *fiber.Ctx, r *readInWork) error {
 	if len(newest.List) == 0 && !newest.Partial {
 		return fiber.NewError(fiber.StatusNotFound, "no ping of this rider is known")
 	}
-	return s.answerPoints(c, r, rider, newest.List, pageEnd{Partial: newest.Partial})
+	return s.answerPoints(c, r, rider, newest.List, pageEnd{Partial: newest.Partial, MemoryOnly: newest.MemoryOnly})
 }
 
 // track answers with a page of what is stored of a rider, and waits to be.
@@ -182,7 +182,7 @@ func (s *reads) track(c *fiber.Ctx, r *readInWork) error {
 	if err != nil {
 		return storeError(err)
 	}
-	end := pageEnd{CompleteTo: &complete, Partial: stored.Partial}
+	end := pageEnd{CompleteTo: &complete, Partial: stored.Partial, MemoryOnly: stored.MemoryOnly}
 	if stored.More {
 		end.Next = formatInstant(stored.Next, stored.NextNano)
 	}
@@ -235,19 +235,20 @@ func riderOf(c *fiber.Ctx) (string, error) {
 }
 
 // timeParam sets at to the parameter of that name, ms or RFC 3339, if it is there;
-// and nano, if it is not nil, to the part of an instant behind its ms.
+// and nano to the part of an instant behind its ms. With a nil nano at is the first
+// whole ms that is not before the instant.
 func timeParam(c *fiber.Ctx, name string, at, nano *int64) error {
 	v := c.Query(name)
 	if v == "" {
 		return nil
 	}
 	ms, ns, ok := parseInstant(v)
-	if !ok || ns != 0 && nano == nil {
+	if !ok {
 		t, err := time.Parse(time.RFC3339, strings.ReplaceAll(v, " ", "+")) // a + that was not escaped
 		if err != nil {
 			return badQuery(name, "%q is neither ms since 1970 nor RFC 3339", v)
 		}
-		ms, ns = t.UnixMilli(), 0
+		ms, ns = t.UnixMilli(), int64(t.Nanosecond())%pingline.NanosPerMilli
 	}
 	if unit := pingline.UnitOf(ms); unit != "ms" {
 		return badQuery(name, "%d looks like %s since 1970; send ms", ms, unit)
@@ -256,9 +257,11 @@ func timeParam(c *fiber.Ctx, name string, at, nano *int64) error {
 	if ms < -most || ms > most {
 		return badQuery(name, "%d is not in [%d, %d]", ms, -most, most)
 	}
-	*at = ms
-	if nano != nil {
+	switch *at = ms; {
+	case nano != nil:
 		*nano = ns
+	case ns > 0:
+		*at++
 	}
 	return nil
 }
@@ -275,15 +278,19 @@ func formatInstant(ms, nano int64) string {
 	return fmt.Sprintf("%d.%0*d", ms, nanoDigits, nano)
 }
 
-// parseInstant reads what formatInstant writes.
+// parseInstant reads what formatInstant writes, and any other fraction of a ms; what is
+// finer than a ns is cut off.
 func parseInstant(v string) (ms, nano int64, ok bool) {
 	whole, part, apart := strings.Cut(v, ".")
 	ms, err := strconv.ParseInt(whole, 10, 64)
 	if err != nil || !apart {
 		return ms, 0, err == nil
 	}
-	ns, err := strconv.ParseUint(part, 10, 64)
-	return ms, int64(ns), err == nil && len(part) == nanoDigits
+	if part == "" || strings.Trim(part, "0123456789") != "" {
+		return ms, 0, false
+	}
+	ns, err := strconv.ParseUint((part + "000000")[:nanoDigits], 10, 64)
+	return ms, int64(ns), err == nil
 }
 
 func intParam(c *fiber.Ctx, name string, def, lo, hi int) (int, error) {

@@ -80,7 +80,7 @@ func (s *shelf) reader() query.Sources {
 			defer s.mu.Unlock()
 			var list []pingline.Entry
 			for _, e := range s.points {
-				if e.Rider == q.Rider && (q.Device == "" || e.Device == q.Device) && e.At >= q.From && e.At < q.To {
+				if e.Rider == q.Rider && (q.Device == "" || e.Device == q.Device) && (e.At > q.From || e.At == q.From && e.Nano() >= q.FromNano) && e.At < q.To {
 					list = append(list, e)
 				}
 			}
@@ -124,6 +124,7 @@ type trackAnswer struct {
 	Next       string
 	CompleteTo int64 `json:"complete_to"`
 	Partial    bool
+	MemoryOnly bool `json:"memory_only"`
 }
 
 func get[T any](t *testing.T, url string) (a T, status int) {
@@ -266,11 +267,25 @@ func TestLatestComesFromMemoryAndStore(t *testing.T) {
 	if _, status := get[any](t, url+"/v1/riders/r-2"); status != http.StatusServiceUnavailable {
 		t.Errorf("the store is dead, and memory knows nothing: status %d", status)
 	}
-	if _, status := get[any](t, url+"/v1/riders/r-1/track"); status != http.StatusServiceUnavailable {
-		t.Errorf("a track of a dead store: status %d", status)
+	if a, _ := latest(); !a.MemoryOnly {
+		t.Errorf("the store is dead: %+v", a)
+	}
+	// A track of which a store should have the first point: what waits is there.
+	if a, status := get[trackAnswer](t, url+"/v1/riders/r-1/track"); status != http.StatusOK || !a.Partial || !a.MemoryOnly || a.CompleteTo != 0 ||
+		len(a.Pings) != 1 || a.Pings[0].TS != now-5000 || !a.Pings[0].Waiting {
+		t.Errorf("a track of a dead store: status %d, %+v", status, a)
+	}
+	if a, status := get[trackAnswer](t, fmt.Sprintf("%s/v1/riders/r-1/track?to=%d", url, now-6000)); status != http.StatusOK || !a.MemoryOnly || len(a.Pings) != 0 {
+		t.Errorf("of which nothing waits: status %d, %+v", status, a)
+	}
+	if said := send(t, http.MethodGet, url+"/v1/riders/r-1/track", nil, "Accept", mimeGeoJSON); said.status != http.StatusOK || !strings.Contains(said.body, `"memory_only":true`) {
+		t.Errorf("as GeoJSON: %d %s", said.status, said.body)
+	}
+	if _, status := get[any](t, url+"/v1/riders/r-2/track"); status != http.StatusServiceUnavailable {
+		t.Errorf("a track of a dead store, and memory knows nothing: status %d", status)
 	}
 	s.err, s.partial = nil, true
-	if a, _ := get[trackAnswer](t, url+"/v1/riders/r-1/track"); !a.Partial || a.CompleteTo != 0 {
+	if a, _ := get[trackAnswer](t, url+"/v1/riders/r-1/track"); !a.Partial || a.CompleteTo != 0 || a.MemoryOnly {
 		t.Errorf("a track of which part is missing: %+v", a)
 	}
 }
@@ -288,6 +303,16 @@ func TestTrackPages(t *testing.T) {
 	a, _ = get[trackAnswer](t, fmt.Sprintf("%s/v1/riders/r-1/track?from=%s&to=%d", url, from, at+12_000))
 	if len(a.Pings) != 2 || a.Pings[0].TS != at+10_000 || a.Next != "" {
 		t.Errorf("from %s, 2 s: %+v", from, a)
+	}
+	for query, want := range map[string]int{ // from <= ts < to, in any fraction of a ms
+		fmt.Sprintf("from=%d.5&to=%d.25", at, at+2000):                                             2,
+		fmt.Sprintf("from=%d.0&to=%d.0", at, at+2000):                                              2,
+		fmt.Sprintf("from=%d.4567&to=%d.123456789", at+1000, at+1000):                              0,
+		fmt.Sprintf("from=%d&to=%s", at, time.UnixMilli(at).Add(1).UTC().Format(time.RFC3339Nano)): 1,
+	} {
+		if a, status := get[trackAnswer](t, url+"/v1/riders/r-1/track?"+query); status != http.StatusOK || len(a.Pings) != want {
+			t.Errorf("%s: status %d, %d points, want %d", query, status, len(a.Pings), want)
+		}
 	}
 	said := send(t, http.MethodGet, fmt.Sprintf("%s/v1/riders/r-1/track?to=%d", url, at+3000), nil, "Accept", mimeGeoJSON)
 	var g struct {
@@ -356,6 +381,8 @@ func TestReadsRefuse(t *testing.T) {
 		"riders/r/track?from=1795814330":                     "from: 1795814330 looks like s since 1970; send ms",
 		"riders/r/track?to=1795814330426123":                 "to: 1795814330426123 looks like µs since 1970; send ms",
 		"riders/r/track?from=yesterday":                      `from: "yesterday" is neither ms since 1970 nor RFC 3339`,
+		"riders/r/track?to=1760000000123.":                   `to: "1760000000123." is neither ms`,
+		"riders/r/track?to=1760000000123.5e3":                "is neither ms since 1970 nor RFC 3339",
 		"riders/r/track?to=99999999999999":                   "to: 99999999999999 is not in",
 		"riders/r/track?from=5&to=4":                         "from: 5 is after to, 4",
 		"riders/r/track?from=1700000000000&to=1702678400001": "from: 1700000000000 is more than 744h0m0s before to, 1702678400001",

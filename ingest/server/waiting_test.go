@@ -180,3 +180,45 @@ func TestTrackIsWholeAtOnce(t *testing.T) {
 		t.Errorf("only %d points waited: nothing is shown by that", waiting)
 	}
 }
+
+// The first upload of a rider, newest first, is one line of all its pings at once.
+func TestFirstUploadNewestFirst(t *testing.T) {
+	_, s, url := readServer(t)
+	now := time.Now().UnixMilli()
+	body := ""
+	for i, place := range []string{"48.02,\"lon\":11.02", "48.01,\"lon\":11.01", "48.00,\"lon\":11.00"} {
+		if i > 0 {
+			body += ","
+		}
+		body += fmt.Sprintf(`{"rider_id":"never-seen","ts":%d,"lat":%s}`, now-int64(i)*60_000, place)
+	}
+	if a := send(t, http.MethodPost, url+"/v1/pings", []byte("["+body+"]")); a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	path := url + "/v1/riders/never-seen/track"
+	for _, when := range []string{"at once", "when it is stored"} {
+		a, _ := get[trackAnswer](t, path)
+		if len(a.Pings) != 3 {
+			t.Fatalf("%s: %+v", when, a)
+		}
+		for i, p := range a.Pings {
+			if p.Late || p.TS != now-int64(2-i)*60_000 || p.Lat != 48+float64(i)/100 {
+				t.Errorf("%s: point %d is %+v", when, i, p)
+			}
+		}
+		said := send(t, http.MethodGet, path, nil, "Accept", mimeGeoJSON)
+		var g struct {
+			Features []struct {
+				Geometry struct {
+					Type        string
+					Coordinates [][2]float64
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(said.body), &g); err != nil || len(g.Features) != 1 || g.Features[0].Geometry.Type != "LineString" ||
+			!slices.Equal(g.Features[0].Geometry.Coordinates, [][2]float64{{11, 48}, {11.01, 48.01}, {11.02, 48.02}}) {
+			t.Errorf("%s: %s", when, said.body)
+		}
+		s.carry(s.log.Last() + 1)
+	}
+}
