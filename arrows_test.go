@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/server/framing/framingtest": {},
 	"pingline/ingest/server/clocks":              {},
 	"pingline/ingest/server/rate":                {},
-	"pingline/ingest/server/top":                 {"pingline"},
+	"pingline/ingest/server/top":                 {"pingline", "pingline/internal/unit"},
 	"pingline/ingest/server/inflate":             {"pingline/ingest/phone"},
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/node": {
@@ -56,7 +56,7 @@ var arrows = map[string][]string{
 	"pingline/rollup":            {"pingline", "pingline/partition", "pingline/queue"},
 	"pingline/sim":               {"pingline", "pingline/internal/pause", "pingline/sim/audit", "pingline/track"},
 	"pingline/sim/audit":         {"pingline", "pingline/sink/store"},
-	"pingline/sink":              {"pingline", "pingline/internal/pause", "pingline/partition", "pingline/queue", "pingline/sink/batch", "pingline/sink/deadletter", "pingline/sink/health", "pingline/sink/limit", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
+	"pingline/sink":              {"pingline", "pingline/internal/pause", "pingline/internal/unit", "pingline/partition", "pingline/queue", "pingline/sink/batch", "pingline/sink/deadletter", "pingline/sink/health", "pingline/sink/limit", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
 	"pingline/sink/batch":        {"pingline", "pingline/partition", "pingline/queue", "pingline/sink/route", "pingline/sink/store"},
 	"pingline/sink/deadletter":   {"pingline", "pingline/internal/pause", "pingline/sink/store"},
 	"pingline/sink/health":       {"pingline/sink/deadletter", "pingline/sink/limit", "pingline/sink/route", "pingline/sink/store"},

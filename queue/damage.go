@@ -17,6 +17,9 @@ type DamageError struct {
 }
 
 func (e *DamageError) Error() string {
+	if e.From == e.To {
+		return fmt.Sprintf("record %d of the log is lost", e.From)
+	}
 	return fmt.Sprintf("records %d to %d of the log are lost", e.From, e.To)
 }
 

@@ -99,7 +99,7 @@ func (r *Rollup) Notes() (notes []string) {
 		notes = append(notes, fmt.Sprintf("roll-up: too many cells for the live view's %d MiB: windows of the finest cells are left out, %d so far", r.view.limit>>20, r.view.hidden()))
 	}
 	if at := r.noted.early; at > 0 && now-at < recent {
-		notes = append(notes, fmt.Sprintf("roll-up: open windows held back an eighth of the log: %d were closed before their time", r.stats.Early))
+		notes = append(notes, fmt.Sprintf("roll-up: open windows held back an eighth of the log: closed before their time: %d", r.stats.Early))
 	}
 	if at := r.noted.failing; r.failures > 0 && now-at > patience {
 		notes = append(notes, fmt.Sprintf("roll-up: nothing written for %v", (time.Duration(now-at)*time.Millisecond).Round(time.Second)))

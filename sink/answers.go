@@ -3,6 +3,7 @@ package sink
 import (
 	"fmt"
 	"math"
+	"pingline/internal/unit"
 	"pingline/sink/deadletter"
 	"pingline/sink/health"
 	"pingline/sink/route"
@@ -25,7 +26,7 @@ func (s *Sink) Notes() []string {
 	}
 	for i, sh := range s.shards {
 		if n := stats[i].Unkept; n > 0 {
-			notes = append(notes, fmt.Sprintf("shard %s: %d rows older than it keeps were counted, but not kept as dead letters: such rows have their half of --deadletter-max-bytes", sh.Name, n))
+			notes = append(notes, fmt.Sprintf("shard %s: %s counted, but not kept as dead letters: such rows have their half of --deadletter-max-bytes", sh.Name, unit.Plural(n, "row older than it keeps was", "rows older than it keeps were")))
 		}
 		if note := asideNote(sh.Name, stats[i].DeadLetters[reasonAside]); note != "" {
 			notes = append(notes, note)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"pingline/internal/unit"
 	"pingline/sink/batch"
 	"pingline/sink/health"
 	"pingline/sink/route"
@@ -92,5 +93,6 @@ func asideNote(shard string, lines uint64) string {
 	if lines == 0 {
 		return ""
 	}
-	return fmt.Sprintf("shard %s: %d lines of our own were set aside as dead letters, so that the log does not fill up while it is down; pingline deadletter replay once it is back", shard, lines)
+	return fmt.Sprintf("shard %s: %s set aside as dead letters, so that the log does not fill up while it is down; pingline deadletter replay once it is back",
+		shard, unit.Plural(lines, "line of our own was", "lines of our own were"))
 }

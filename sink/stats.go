@@ -1,9 +1,9 @@
 package sink
 
 import (
-	"fmt"
 	"time"
 
+	"pingline/internal/unit"
 	"pingline/sink/health"
 	"pingline/sink/limit"
 	"pingline/sink/route"
@@ -83,13 +83,14 @@ func (s *Stats) waits() string {
 			pings += l.Queued
 		}
 	}
+	lines := unit.Plural(own, "line of our own", "lines of our own")
 	switch {
 	case own == 0:
-		return fmt.Sprintf("%d pings wait", pings)
+		return unit.Plural(pings, "ping waits", "pings wait")
 	case pings == 0:
-		return fmt.Sprintf("no ping waits, but %d lines of our own", own)
+		return "no ping waits, but " + lines
 	}
-	return fmt.Sprintf("%d pings wait, and %d lines of our own", pings, own)
+	return unit.Plural(pings, "ping waits", "pings wait") + ", and " + lines
 }
 
 // DeadLettered returns the number of dead letters for all reasons.

@@ -15,6 +15,7 @@ import (
 
 	"pingline"
 	"pingline/internal/node"
+	"pingline/internal/unit"
 	"pingline/sink/deadletter"
 )
 
@@ -99,7 +100,7 @@ func (t tallies) String() string {
 	case 1:
 		return "1 dead letter: " + causes[0]
 	default:
-		return fmt.Sprintf("%d dead letters: %s", n, strings.Join(causes, ", "))
+		return unit.Plural(n, "dead letter", "dead letters") + ": " + strings.Join(causes, ", ")
 	}
 }
 
@@ -124,7 +125,7 @@ func (f *letterFilter) each(p *program, letters *deadletter.Dir, visit func(*dea
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%d lines cannot be read", bad)
+		return errors.New(unit.Plural(bad, "line cannot be read", "lines cannot be read"))
 	}
 	return nil
 }
@@ -154,7 +155,7 @@ func (c *replayCmd) Run(p *program) error {
 		fmt.Fprintln(p.stdout, "no dead letters")
 		return nil
 	}
-	fmt.Fprintf(p.stdout, "%d dead letters are on their way back into the log\n", n)
+	fmt.Fprintf(p.stdout, "%s on their way back into the log\n", unit.Plural(n, "dead letter is", "dead letters are"))
 	taken, err := c.taken(p, letters)
 	switch {
 	case err != nil:
@@ -218,6 +219,6 @@ func (c *acceptCmd) Run(p *program) error {
 	if err := letters.Accept(p, c.Shard, *c.Rows); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d more rows of shard %s may become dead letters; a server that stands still sees this within seconds\n", *c.Rows, c.Shard)
+	_, err = fmt.Fprintf(p.stdout, "%s of shard %s may become dead letters; a server that stands still sees this within seconds\n", unit.Plural(*c.Rows, "more row", "more rows"), c.Shard)
 	return err
 }

@@ -250,7 +250,7 @@ func TestDeadLettersAreUsedWrongly(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, said := exits(t, "deadletter", "list", "--data-dir="+used)
-	if status != exitFailed || !strings.Contains(said, "deadletter-000001.jsonl, line 1") || !strings.Contains(said, "1 lines cannot be read") {
+	if status != exitFailed || !strings.Contains(said, "deadletter-000001.jsonl, line 1") || !strings.Contains(said, "1 line cannot be read") {
 		t.Errorf("with a line spoilt: exit status %d, said %q", status, said)
 	}
 }

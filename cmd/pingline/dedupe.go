@@ -8,6 +8,7 @@ import (
 
 	"pingline/dedupe"
 	"pingline/dedupe/study"
+	"pingline/internal/unit"
 	"pingline/track"
 	files "pingline/track/output"
 )
@@ -160,7 +161,7 @@ func (c *dedupeCmd) finish(p *program, s *study.Study) error {
 // wrong usage if only files were.
 func conclude(outOfBound int, problems []error) error {
 	if outOfBound > 0 {
-		return errors.Join(append(problems, fmt.Errorf("%d dropped pings lie further off than their bound", outOfBound))...)
+		return errors.Join(append(problems, errors.New(unit.Plural(outOfBound, "dropped ping lies further off than its bound", "dropped pings lie further off than their bound")))...)
 	}
 	if len(problems) > 0 {
 		return usageError{errors.Join(problems...)}

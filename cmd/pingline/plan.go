@@ -173,7 +173,7 @@ func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
 		names = append(names, filepath.Base(name))
 	}
 	if n := s.Refused(); n > 0 {
-		fmt.Fprintf(p.stderr, "refused: %d lines that are no pings\n", n)
+		fmt.Fprintf(p.stderr, "refused: %s\n", unit.Plural(n, "line that is no ping", "lines that are no pings"))
 	}
 	sent, files := s.Interval(), strings.Join(names, ", ")
 	if sent > c.Interval*3/2 {

@@ -165,7 +165,7 @@ func TestPlanMeasuresTracks(t *testing.T) {
 	if want := float64(kept.Kept) / float64(kept.Pings); math.Abs(got.Kept-want) > 1e-9 || want == 0 {
 		t.Errorf("kept %v of it, want %v", got.Kept, want)
 	}
-	if !strings.Contains(stderr, "refused: 1 lines") {
+	if !strings.Contains(stderr, "refused: 1 line that is no ping\n") {
 		t.Errorf("it says %q of what it refuses", stderr)
 	}
 	for _, f := range got.Figures {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pingline/internal/node"
+	"pingline/internal/unit"
 )
 
 // check tells that the settings are fine, and with --connect what serve would find.
@@ -31,11 +32,8 @@ func (c *serveCmd) check(p *program) error {
 			return err
 		}
 	}
-	switch failed {
-	case 0:
+	if failed == 0 {
 		return nil
-	case 1:
-		return errors.New("1 check failed")
 	}
-	return fmt.Errorf("%d checks failed", failed)
+	return errors.New(unit.Plural(failed, "check failed", "checks failed"))
 }

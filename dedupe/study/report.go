@@ -67,8 +67,14 @@ func (r *Summary) Print(w io.Writer) error {
 
 // verdict says in a sentence what the filter kept, and whether that was right.
 func (r *Summary) verdict() string {
-	kept := fmt.Sprintf("%s of %s pings are kept", unit.Comma(float64(r.total.kept)), unit.Comma(float64(r.total.pings)))
-	if n := r.total.outOfBound; n > 0 {
+	are := map[bool]string{true: "is", false: "are"}[r.total.kept == 1]
+	kept := fmt.Sprintf("%s of %s pings %s kept", unit.Comma(float64(r.total.kept)), unit.Comma(float64(r.total.pings)), are)
+	if r.total.pings == 1 {
+		kept = fmt.Sprintf("%d of 1 ping is kept", r.total.kept)
+	}
+	if n := r.total.outOfBound; n == 1 {
+		return kept + "; 1 dropped one is beyond its bound."
+	} else if n > 0 {
 		return fmt.Sprintf("%s; %s dropped ones are beyond their bound.", kept, unit.Comma(float64(n)))
 	}
 	return kept + "; none is beyond its bound."

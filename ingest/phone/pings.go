@@ -111,6 +111,9 @@ func (p *Pings) Room() error {
 	if p.Received < p.limits.MaxPings {
 		return nil
 	}
+	if p.limits.MaxPings == 1 {
+		return &Error{ErrTooLarge, "more than 1 ping: send them one by one"}
+	}
 	return &Error{ErrTooLarge, fmt.Sprintf("more than %d pings: send them in parts", p.limits.MaxPings)}
 }
 

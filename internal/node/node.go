@@ -27,6 +27,7 @@ import (
 	"pingline/ingest/phone"
 	"pingline/ingest/server"
 	"pingline/internal/ops"
+	"pingline/internal/unit"
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/rollup"
@@ -285,7 +286,7 @@ func (n *Node) drained(ctx context.Context) error {
 		case <-tick.C:
 		case <-ctx.Done():
 			pings, lines := n.Queued()
-			return fmt.Errorf("%d pings and %d lines of our own were not written within %v", pings, lines, n.cfg.Drain)
+			return fmt.Errorf("not written within %v: %s and %s", n.cfg.Drain, unit.Plural(pings, "ping", "pings"), unit.Plural(lines, "line of our own", "lines of our own"))
 		}
 	}
 	return nil

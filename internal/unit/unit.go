@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 )
 
 // Bytes is a size, written 512MiB.
@@ -33,6 +34,12 @@ func Size(n float64) string { return humanize.IBytes(uint64(math.Max(n, 0))) }
 
 // Comma writes a number with a comma behind each three digits, such as 12,000.
 func Comma(v float64) string { return humanize.Commaf(v) }
+
+// Plural writes a count and what there is so many of, such as 1 ping waits, 2 pings wait:
+// the first form is of one.
+func Plural[N ~int | ~int64 | ~uint64](n N, one, many string) string {
+	return fmt.Sprintf("%d %s", n, english.PluralWord(int(n), one, many))
+}
 
 // Number writes a number without zeros at its end, such as 2.5.
 func Number(v float64) string { return humanize.Ftoa(v) }

@@ -50,3 +50,11 @@ func TestNumbersForPeople(t *testing.T) {
 		}
 	}
 }
+
+func TestPlural(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0 pings wait", 1: "1 ping waits", 2: "2 pings wait", 20_000: "20000 pings wait"} {
+		if got := Plural(n, "ping waits", "pings wait"); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

@@ -159,7 +159,11 @@ func (r *report) summary() {
 	if n == 0 {
 		return
 	}
-	fmt.Fprintf(r.to, "\n%d tests and parts of tests were skipped:\n", n)
+	if n == 1 {
+		fmt.Fprintf(r.to, "\n1 test, or part of one, was skipped:\n")
+	} else {
+		fmt.Fprintf(r.to, "\n%d tests and parts of tests were skipped:\n", n)
+	}
 	for _, why := range slices.Sorted(maps.Keys(r.skipped)) {
 		tests := r.skipped[why]
 		slices.Sort(tests)

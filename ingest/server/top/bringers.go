@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"pingline/internal/unit"
 )
 
 const bringersKept = 16 // clients
@@ -81,7 +83,8 @@ func (b *Bringers) Most(usual int, remedy string, now time.Time) string {
 	case first.shed == 0 && first.riders-first.missed < usual:
 		return ""
 	case first.shed > 0:
-		return fmt.Sprintf("client %v brings more new riders than --new-riders-rate allows: %d in a minute, and %d pings of others were shed; %s, or raise the rate", first.client, first.riders-first.missed, first.shed, remedy)
+		return fmt.Sprintf("client %v brings more new riders than --new-riders-rate allows: %d in a minute, and %s shed; %s, or raise the rate",
+			first.client, first.riders-first.missed, unit.Plural(first.shed, "ping of others was", "pings of others were"), remedy)
 	}
-	return fmt.Sprintf("client %v brought %d new riders in a minute", first.client, first.riders-first.missed)
+	return fmt.Sprintf("client %v brought %s in a minute", first.client, unit.Plural(first.riders-first.missed, "new rider", "new riders"))
 }
