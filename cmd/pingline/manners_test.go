@@ -45,7 +45,7 @@ func TestMissingFlags(t *testing.T) {
 		"serve --rider-rate=x":          `pingline: --rider-rate: "x" is not a number`,
 		"serve --rider-rate=":           `pingline: --rider-rate: "" is not a number`,
 		"serve --log-level=loud":        `pingline: --log-level: "loud" is not debug, info, warn or error`,
-		"serve --queue=embeded":         "pingline: serve: --queue: must be embedded or a list like nats://host:4222",
+		"serve --queue=embbed":          "pingline: serve: --queue: must be embedded or a list like nats://host:4222",
 		"plan --riders=many":            `pingline: --riders: "many" is not a whole number`,
 		"plan --riders=9 --hours=x":     `pingline: --hours: "x" is not a number`,
 		"demo --seed=-1":                `pingline: --seed: "-1" is not a whole number from 0 on`,
