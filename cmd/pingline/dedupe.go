@@ -71,13 +71,16 @@ func drawable(path string) bool {
 }
 
 func (c *dedupeCmd) Run(p *program) (err error) {
-	recordings, err := c.openRecordings()
+	recordings, err := c.openRecordings(p)
 	defer func() {
 		for _, r := range recordings {
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if err != nil {
+	switch {
+	case p.Err() != nil:
+		return errors.New("stopped while reading; nothing is judged")
+	case err != nil:
 		return usageError{err}
 	}
 	progress := showReading(p, recordings, 2) // a study reads each twice
@@ -120,9 +123,9 @@ func closeOut(out *track.Writer, err error) error {
 
 // openRecordings opens the files to read, and makes sure that none of them is
 // one to write.
-func (c *dedupeCmd) openRecordings() (all []*study.Recording, err error) {
+func (c *dedupeCmd) openRecordings(p *program) (all []*study.Recording, err error) {
 	for _, name := range c.Files {
-		r, err := study.Open(name)
+		r, err := study.Open(p, name)
 		if err != nil {
 			return all, err
 		}

@@ -158,7 +158,7 @@ func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
 	}
 	var names []string
 	for _, name := range c.Track {
-		r, err := study.Open(name)
+		r, err := study.Open(p, name)
 		if err == nil {
 			progress := showReading(p, []*study.Recording{r}, 1)
 			err = errors.Join(s.Add(p, r), r.Close())

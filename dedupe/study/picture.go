@@ -53,10 +53,7 @@ func (s *Study) Picture() (*picture.Picture, bool) {
 	if len(p.Marks) == 0 {
 		return nil, false
 	}
-	from, to := p.Marks[0].At, p.Marks[0].At
-	for _, m := range p.Marks {
-		from, to = min(from, m.At), max(to, m.At)
-	}
+	from, to := p.Span()
 	const layout = "2006-01-02 15:04"
 	p.Note += fmt.Sprintf(": %s pings, %s to %s UTC", unit.Comma(float64(s.picture.pings)), time.UnixMilli(from).UTC().Format(layout), time.UnixMilli(to).UTC().Format(layout))
 	p.Bound = s.cfg.Bound.MaxError

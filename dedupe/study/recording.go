@@ -1,6 +1,7 @@
 package study
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,8 +25,9 @@ type Recording struct {
 }
 
 // Open finds a file of NDJSON, CSV or GPX, each also with .gz, or the standard
-// input if its name is "-". A pipe is copied to a temporary file.
-func Open(name string) (*Recording, error) {
+// input if its name is "-". A pipe is copied to a temporary file, until ctx is
+// cancelled.
+func Open(ctx context.Context, name string) (*Recording, error) {
 	in := os.Stdin
 	if name == "-" {
 		name = "stdin"
@@ -45,18 +47,29 @@ func Open(name string) (*Recording, error) {
 	case info.IsDir():
 		return nil, fmt.Errorf("%s is a directory", name)
 	case !info.Mode().IsRegular() || in == os.Stdin:
-		err = r.spool(in)
+		err = r.spool(ctx, in)
 	}
 	return r, err
 }
 
-func (r *Recording) spool(in io.Reader) error {
+// spool copies in, which may be a terminal: a read of it ends when a line comes, and
+// not when ctx is cancelled, so that the read is left alone then.
+func (r *Recording) spool(ctx context.Context, in io.Reader) error {
 	f, err := os.CreateTemp("", "pingline-dedupe-")
 	if err != nil {
 		return err
 	}
 	r.path, r.copy = f.Name(), true
-	_, err = io.Copy(f, in)
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(f, in)
+		copied <- err
+	}()
+	select {
+	case err = <-copied:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("copy %s: %w", r.name, errors.Join(err, r.Close()))
 	}

@@ -1,8 +1,11 @@
 package study
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -130,5 +133,25 @@ func TestDistancesAreTheSortedOnes(t *testing.T) {
 	far.add(math.Inf(1))
 	if math.Abs(far.quantile(0.5)-farthest) > farthest/32768 || far.max != farthest {
 		t.Errorf("infinitely far: %v, %v", far.quantile(0.5), far.max)
+	}
+}
+
+// A terminal on which nobody types keeps nobody: Open returns when it is told to.
+func TestOpenOfSilentInputIsStopped(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	silent, typed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(in *os.File) { os.Stdin = in }(os.Stdin)
+	defer func() { _ = typed.Close() }() // ends the read that is left alone
+	os.Stdin = silent
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, "-"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
 }

@@ -43,7 +43,7 @@ func (c *chart) words() float64 {
 func (c *chart) draw(g *ground, wide float64) {
 	const high = 150
 	c.W = px(wide)
-	first, last := g.marks[0].At, g.marks[len(g.marks)-1].At
+	first, last := g.marks[g.begin].At, g.marks[g.end-1].At
 	top := 1.15 * g.reach()
 	x := func(at int64) px { return px(wide * float64(at-first) / float64(max(last-first, 1))) }
 	y := func(off float64) px { return px(high * (1 - off/top)) }

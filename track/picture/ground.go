@@ -13,6 +13,8 @@ import (
 type ground struct {
 	*Picture
 	marks []Mark // by time
+	begin int    // the track is marks[begin:end]: late ones before and behind it have a wrong clock
+	end   int
 	at    []spot // of the marks
 	path  track.Path
 	worst int     // the mark furthest off, or -1
@@ -41,6 +43,7 @@ func newGround(p *Picture) *ground {
 			g.worst = i
 		}
 	}
+	g.begin, g.end = span(g.marks)
 	g.from = g.marks[0]
 	middle := (float64(south) + float64(north)) / 2 / pingline.E7
 	g.scale = degree * max(math.Cos(middle*math.Pi/180), 1e-6)
@@ -49,6 +52,18 @@ func newGround(p *Picture) *ground {
 		g.at[i] = g.spot(float64(m.LatE7), float64(m.LonE7), g.at[max(i-1, 0)])
 	}
 	return g
+}
+
+// span returns the part of marks, in order of time, from the first that is not late
+// to the last, or all if each is late.
+func span(marks []Mark) (begin, end int) {
+	onTime := func(m Mark) bool { return !m.Late }
+	if begin = slices.IndexFunc(marks, onTime); begin < 0 {
+		return 0, len(marks)
+	}
+	for end = len(marks); !onTime(marks[end-1]); end-- {
+	}
+	return begin, end
 }
 
 // spot returns the place of a position, in 1e-7 degree, by the short way round

@@ -38,6 +38,16 @@ type Mark struct {
 	Off, Bound float64 // metres that a dropped one is off, and may be
 }
 
+// Span returns the times, in ms since 1970, between which the track is: late marks
+// before and behind all others have a wrong clock. Without a mark both are 0.
+func (p *Picture) Span() (first, last int64) {
+	g := newGround(p)
+	if len(g.marks) == 0 {
+		return 0, 0
+	}
+	return g.marks[g.begin].At, g.marks[g.end-1].At
+}
+
 //go:embed picture.svg
 var source string
 

@@ -126,6 +126,44 @@ func TestPictureShowsEveryPing(t *testing.T) {
 	}
 }
 
+// A ping from a phone whose clock is at 1970, or years ahead, stretches neither the
+// line of all pings nor the axis of time.
+func TestPictureWithWrongClocks(t *testing.T) {
+	const year = 365 * 24 * 3600 * 1000
+	p := &Picture{Title: "r-1", Bound: 10, Marks: marks(21, 41, -8, 0.001)}
+	for i := range p.Marks {
+		p.Marks[i].At += 50 * year
+	}
+	want, first, last := draw(t, p), p.Marks[0].At, p.Marks[20].At
+	for _, at := range []int64{333_000, 60 * year} {
+		stray := p.Marks[10]
+		stray.At, stray.Kept, stray.Late = at, true, true
+		p.Marks = append(p.Marks, stray)
+	}
+	got := draw(t, p)
+	for _, class := range []string{"whole track", "whole keptline", "whole ping", "offsets ping"} {
+		if g, w := strings.Join(got.paths[class], ""), strings.Join(want.paths[class], ""); g != w {
+			t.Errorf("%s: %q, without the strays %q", class, g, w)
+		}
+	}
+	if !got.says("00:00:15") || !got.says("late: 2 of the kept, beside the track") {
+		t.Errorf("texts %q", got.texts)
+	}
+	if from, to := p.Span(); from != first || to != last {
+		t.Errorf("span %d to %d, want %d to %d", from, to, first, last)
+	}
+	for i := range p.Marks {
+		p.Marks[i].Kept, p.Marks[i].Late = true, true
+	}
+	draw(t, p)
+	if from, to := p.Span(); from != 333_000 || to != 60*year {
+		t.Errorf("all late: span %d to %d", from, to)
+	}
+	if from, to := new(Picture).Span(); from != 0 || to != 0 {
+		t.Errorf("no mark: span %d to %d", from, to)
+	}
+}
+
 // Whatever the track, the picture is well formed and has no number that is none.
 func TestPictureOfAnyTrack(t *testing.T) {
 	still := marks(30, 41, -8, 0)

@@ -97,12 +97,12 @@ func (v *view) line(to *strings.Builder, a, b pixel) {
 	v.lines = append(v.lines, segment{a, b})
 }
 
-// through returns a line through marks, as far as it can be seen.
+// through returns a line through marks of the track, as far as it can be seen.
 func (v *view) through(g *ground, of func(*Mark) bool) string {
 	var to strings.Builder
 	var last spot
 	first, down := true, false
-	for i := range g.marks {
+	for i := g.begin; i < g.end; i++ {
 		if !of(&g.marks[i]) {
 			continue
 		}
@@ -172,7 +172,7 @@ func (v *view) showFrame(near *view) {
 
 // nameEnds names the ends of the track.
 func (g *ground) nameEnds(v *view) {
-	a, b := v.dot(g.at[0]), v.dot(g.at[len(g.at)-1])
+	a, b := v.dot(g.at[g.begin]), v.dot(g.at[g.end-1])
 	if math.Hypot(float64(a.X-b.X), float64(a.Y-b.Y)) < 30 {
 		v.name(a, 6, "start, end", &b)
 		return
