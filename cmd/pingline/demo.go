@@ -126,7 +126,7 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	cfg.DataDir = filepath.Join(dir, "pingline")
 	cfg.Influx.Host = d.influx.URL()
 	cfg.Bound.MaxError = c.MaxError
-	cfg.Name = "demo"
+	cfg.Name, cfg.Version = "demo", version
 	cfg.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if cfg.Listen, err = freeAddr(c.Listen); err != nil {
 		return usageError{fmt.Errorf("--listen: %w", err)}

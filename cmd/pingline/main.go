@@ -143,7 +143,7 @@ func (p *program) run() (status int) {
 		err = checkEnvironment(parser.Model)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "pingline: %v (see pingline --help)\n", err)
+		fmt.Fprintf(stderr, "pingline: %s (see %s --help)\n", inOwnWords(err, args), parsedCommand(err))
 		return exitUsage
 	}
 	p.command = cmd

@@ -11,7 +11,7 @@ import (
 
 // shared are the files whose declarations all commands may use. Every other file is
 // a command's own, that of its name or, as serve_hangup.go is serve's, of its beginning.
-var shared = map[string]bool{"main.go": true, "config.go": true, "filter.go": true, "values.go": true, "reading.go": true}
+var shared = map[string]bool{"main.go": true, "config.go": true, "filter.go": true, "usage.go": true, "values.go": true, "reading.go": true}
 
 // A command uses no type, function or constant that another command declares: such
 // a thing belongs into a package.

@@ -83,6 +83,9 @@ func TestThePageOfTheServer(t *testing.T) {
 			t.Errorf("%d %v %s, want %s", a.status, a.header, a.body, want)
 		}
 	}
+	if said := page("v1", []string{"GET /v1/cells", "GET /v1/partitions"}, "", 0); strings.Contains(said, `"/v1/cells"`) || !strings.Contains(said, `"/v1/partitions"`) {
+		t.Errorf("a link that leads to a 400, or none: %s", said)
+	}
 	s.Leave()
 	a = send(t, "GET", url, nil)
 	var said struct {

@@ -147,7 +147,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.clientNeed = cmp.Or(cfg.clientNeed, clientNeedRate)
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("--listen: %w", err)
 	}
 	if cfg.Reader.State == nil {
 		cfg.Reader.State = cfg.Writer.RiderState

@@ -27,8 +27,12 @@ func (b *Bucket) Check(ctx context.Context) []store.Finding {
 	if reachable.Remedy != "" {
 		return []store.Finding{reachable}
 	}
-	write, missing := b.checkWrite(ctx)
-	return []store.Finding{reachable, clock, b.checkBucket(ctx, version, missing), write, b.checkRead(ctx)}
+	write, reason := b.checkWrite(ctx)
+	read := b.checkRead(ctx)
+	if read.Remedy != "" && (reason == store.Missing || reason == store.Credentials) {
+		read.Remedy = write.Remedy // it fails for the same reason
+	}
+	return []store.Finding{reachable, clock, b.checkBucket(ctx, version, reason == store.Missing), write, read}
 }
 
 // checkServer asks for the version, and looks at the time of the answer.
@@ -40,6 +44,9 @@ func (b *Bucket) checkServer(ctx context.Context) (reachable, clock store.Findin
 	resp, err := b.get(ctx, "/ping", nil)
 	if err != nil {
 		reachable.Found, reachable.Remedy = err.Error(), "check the URL, and that InfluxDB runs and no firewall or proxy is in between"
+		if answered := new(AnswerError); errors.As(err, &answered) && answered.Status == 0 { // nothing was sent
+			_, reachable.Remedy = answered.stop()
+		}
 		return reachable, clock, ""
 	}
 	took := time.Since(began)
@@ -109,18 +116,17 @@ func (b *Bucket) checkBucket(ctx context.Context, version string, missing bool) 
 
 const createBucket = "create it, or name another; on 1.8 a bucket is database/retention-policy, or the database alone"
 
-// checkWrite writes nothing, which takes the same rights.
-func (b *Bucket) checkWrite(ctx context.Context) (f store.Finding, missing bool) {
+// checkWrite writes nothing, which takes the same rights. Where that is refused it
+// returns the reason, one of store.Stops.
+func (b *Bucket) checkWrite(ctx context.Context) (f store.Finding, reason string) {
 	f = store.Finding{What: "write", Found: "the token may write"}
 	if _, err := b.Ping(ctx); err != nil {
 		f.Found, f.Remedy = err.Error(), "check the server"
 		if refusal := new(store.Refusal); errors.As(err, &refusal) && refusal.Advice != "" {
-			f.Remedy = refusal.Advice
+			f.Remedy, reason = refusal.Advice, refusal.Reason
 		}
-		answered := new(AnswerError)
-		missing = errors.As(err, &answered) && answered.Status == http.StatusNotFound
 	}
-	return f, missing
+	return f, reason
 }
 
 // checkRead asks for the points of an instant long ago.

@@ -1,6 +1,7 @@
 package influx_test
 
 import (
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -32,19 +33,23 @@ func TestCheck(t *testing.T) {
 		for _, tt := range []struct {
 			name, token, bucket string
 			failed              [3]string // by version of InfluxDB
+			read                string    // the remedy where reading fails
 		}{
-			{"the owner", server.Token(), "pingline", [3]string{}},
-			{"no such policy", server.Token(), "pingline/week", [3]string{1: "bucket read write", 2: "bucket read write"}},
-			{"no such bucket", server.Token(), "nothing", [3]string{1: "bucket read write", 2: "bucket read write"}},
-			{"a wrong token", "admin:wrong", "pingline", [3]string{1: "read write", 2: "read write"}},
-			{"the right to write", influxtest.CreateToken(t, server, false, true), "pingline", [3]string{1: "read", 2: "read"}},
-			{"the right to read", influxtest.CreateToken(t, server, true, false), "pingline", [3]string{1: "write", 2: "write"}},
-			{"no rights", influxtest.CreateToken(t, server, false, false), "pingline", [3]string{1: "read write", 2: "read write"}},
+			{"the owner", server.Token(), "pingline", [3]string{}, ""},
+			{"no such policy", server.Token(), "pingline/week", [3]string{1: "bucket read write", 2: "bucket read write"}, "name another one"},
+			{"no such bucket", server.Token(), "nothing", [3]string{1: "bucket read write", 2: "bucket read write"}, "name another one"},
+			{"a wrong token", "admin:wrong", "pingline", [3]string{1: "read write", 2: "read write"}, "a token that is valid"},
+			{"the right to write", influxtest.CreateToken(t, server, false, true), "pingline", [3]string{1: "read", 2: "read"}, "the right to read"},
+			{"the right to read", influxtest.CreateToken(t, server, true, false), "pingline", [3]string{1: "write", 2: "write"}, ""},
+			{"no rights", influxtest.CreateToken(t, server, false, false), "pingline", [3]string{1: "read write", 2: "read write"}, "the right to read"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				cfg := influxtest.Access(server, tt.bucket)
 				cfg.Token = tt.token
 				list := influxtest.Open(t, cfg).Check(t.Context())
+				if remedy := told(list)["read"]; remedy != "ok" && !strings.Contains(remedy, cmp.Or(tt.read, "none")) {
+					t.Errorf("remedy %q where reading fails, want %q", remedy, tt.read)
+				}
 				var failed []string
 				for _, f := range list {
 					if f.Remedy != "" {
@@ -64,6 +69,16 @@ func TestCheck(t *testing.T) {
 			t.Errorf("the bucket has %q, %v", points, err)
 		}
 	})
+}
+
+// A token file that is not there is no matter of the URL.
+func TestCheckWithoutTokenFile(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	got := told(influxtest.Open(t, influx.Config{URL: server.URL, TokenFile: t.TempDir() + "/token"}).Check(t.Context()))
+	if len(got) != 1 || !strings.Contains(got["reachable"], "token file") {
+		t.Errorf("%v", got)
+	}
 }
 
 // A server that is not there, is something else, or has another time is told as such.

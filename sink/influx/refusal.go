@@ -115,7 +115,7 @@ func (e *AnswerError) stop() (reason, advice string) {
 	case e.advice != "":
 		return e.stops, e.advice
 	case e.Status == http.StatusUnauthorized, e.Status == 0:
-		return store.Credentials, "give a token that is valid; a token file is read again for each write"
+		return store.Credentials, "give a token that is valid, on 1.8 user:password; a token file is read again for each write"
 	case e.Status == http.StatusForbidden:
 		return store.Rights, "let the token write to the bucket"
 	case strings.Contains(message, refusesCertificate):
@@ -128,6 +128,10 @@ func (e *AnswerError) stop() (reason, advice string) {
 		return store.Limit, "raise that limit of InfluxDB"
 	case strings.Contains(message, "Please provide either orgID or org"):
 		return store.Missing, "name the organization"
+	case strings.Contains(message, "organization name"):
+		return store.Missing, "name an organization that is there"
+	case strings.Contains(message, "database not found"):
+		return store.Missing, "create it (in InfluxQL CREATE DATABASE), or name another one"
 	case strings.Contains(message, "not found"):
 		return store.Missing, "create it, or name another one"
 	}
