@@ -208,3 +208,12 @@ func TestClearedPingsKeepNoBody(t *testing.T) {
 		t.Errorf("%+v is kept", left[0])
 	}
 }
+
+// A refusal quotes the body as a person can read it: GPX begins with <.
+func TestRefusalIsReadable(t *testing.T) {
+	var to Reply
+	to.Refuse(&Error{Kind: ErrMalformed, Text: `want {, got "<" & ">"`})
+	if got, want := string(to.Body), `{"error":"want {, got \"<\" & \">\""}`; got != want || to.Status != 400 {
+		t.Errorf("%d %s, want %s", to.Status, got, want)
+	}
+}

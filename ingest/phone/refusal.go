@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -42,11 +43,13 @@ func Status(err error) int {
 // JSON, for clients that give up when they are told to.
 func (to *Reply) Refuse(err error) {
 	to.Status, to.ContentType = Status(err), "application/json"
-	text, merr := json.Marshal(struct {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false) // people read it: "<", not "\u003c"
+	if merr := enc.Encode(struct {
 		Error string `json:"error"`
-	}{err.Error()})
-	if merr != nil {
+	}{err.Error()}); merr != nil {
 		panic(merr) // a string always marshals
 	}
-	to.Body = append(to.Body, text...)
+	to.Body = append(to.Body, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
 }
