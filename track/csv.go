@@ -48,7 +48,7 @@ func newCSV(in *bufio.Reader, file string) (*table, error) {
 	}
 	t.columns, err = columnsOf(t.values)
 	if err == nil && !t.has(rider) && !t.has(lat) && !t.has(lon) {
-		err = &pingline.FieldError{Field: rider.String(), Reason: "not in the header"}
+		err = &pingline.FieldError{Field: rider.String(), Reason: "not in the header: a table begins with the names of its columns, such as rider_id,ts,lat,lon"}
 	}
 	for f := ts; f <= lon && err == nil; f++ {
 		if !t.has(f) {

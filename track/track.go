@@ -94,6 +94,8 @@ func NewReader(r io.Reader, file string) (*Reader, error) {
 			return nil, &FileError{file, csv.line, err}
 		}
 		t.format = csv
+	case GeoJSON:
+		return nil, fmt.Errorf("%s is GeoJSON, which is written and not read: give NDJSON, CSV or GPX", file)
 	case Document:
 		t.format = newDocument(in)
 	default:
@@ -107,7 +109,7 @@ const bufferSize = 64 << 10
 // formOf returns the form of a file, by the end of its name or else by how it begins.
 func formOf(file string, in *bufio.Reader) Form {
 	switch ext := extension(file); ext {
-	case ".gpx", ".csv":
+	case ".gpx", ".csv", ".geojson":
 		return Form(ext[1:])
 	case ".ndjson", ".jsonl", ".json":
 		return formOfJSON(in)

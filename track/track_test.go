@@ -213,7 +213,7 @@ func TestReadCSVRefuses(t *testing.T) {
 		{"a header below", "\n\nr,1,2\n", "a.csv line 3: rider_id: not in the header"},
 		{"two decimal commas", "rider_id;ts;lat;lon\nr;1;2,5,0;3\n", "a.csv line 2: lat: not a number"},
 		{"a day that may be in two months", "rider,date,time,lat,lon\nr,09/10/2025,08:53:20,2,3\n", "a.csv line 2: ts: neither"},
-		{"no header", "r,1,2,3,4\n", "a.csv line 1: rider_id: not in the header"},
+		{"no header", "r,1,2,3,4\n", "a.csv line 1: rider_id: not in the header: a table begins with the names of its columns"},
 		{"no longitude", "rider_id,ts,lat\n", "a.csv line 1: lon: not in the header"},
 		{"two longitudes", "rider_id,ts,lat,lon,lon\n", "a.csv line 1: lon: twice in the header"},
 		{"a long header", strings.Repeat("x,", maxLine), "a.csv line 1: line of more than 1 MiB"},
@@ -590,6 +590,17 @@ func TestWriterThatFails(t *testing.T) {
 		}
 		if got, err := os.ReadFile(path); string(got) != "old" {
 			t.Errorf("the file holds %q: %v", got, err)
+		}
+	}
+}
+
+// GeoJSON is not taken for JSON whose pings have no rider: the error says that it is
+// not read, and which forms are.
+func TestGeoJSONIsNotRead(t *testing.T) {
+	for _, name := range []string{"kept.geojson", "KEPT.GeoJSON.gz"} {
+		_, err := NewReader(strings.NewReader(`{"type":"FeatureCollection","features":[]}`), name)
+		if err == nil || !strings.Contains(err.Error(), name+" is GeoJSON, which is written and not read: give NDJSON, CSV or GPX") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
