@@ -3,10 +3,11 @@ package queue
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"strings"
 	"testing"
+
+	"pingline/internal/influxd"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -54,12 +55,11 @@ func startCluster(t testing.TB) *cluster {
 // one another's before they start.
 func freePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := influxd.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 func (c *cluster) start(i int) {

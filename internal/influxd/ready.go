@@ -54,11 +54,11 @@ func (p *process) exitError() error {
 	return fmt.Errorf("%w: %v\n%s", kind, p.cmd.ProcessState, log)
 }
 
-// freePort returns a port of 127.0.0.1 that nobody listens on. It lies below
+// FreePort returns a port of 127.0.0.1 that nobody listens on. It lies below
 // the range from which systems choose the ports of outgoing connections, so
 // that none of those (not even one to this very port, while the server is
 // down) keeps a restarted server from listening.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	const lowest, count, tries = 10_240, 10_000, 100
 	var err error
 	for range tries {

@@ -99,7 +99,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 func (s *Server) startOnFreePort(ctx context.Context) error {
 	var errs []error
 	for range 5 {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return fmt.Errorf("influxd: %w", err)
 		}
