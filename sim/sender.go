@@ -100,10 +100,9 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
 			s.forget(pings)
 			return fmt.Errorf("send to %s: answered %d %s", s.url, a.status, bytes.TrimSpace(a.body[:min(len(a.body), 200)]))
 		}
-		_ = pause.For(ctx, s.backoff(a.retryAfter, try))
-		if ctx.Err() != nil {
+		if pause.For(ctx, s.backoff(a.retryAfter, try)) != nil {
 			s.giveUp(pings)
-			return nil
+			return nil //nolint:nilerr // told to stop, which is no error
 		}
 	}
 }

@@ -14,7 +14,7 @@ func TestServers(t *testing.T) {
 		"nats://us er:s3cret@host":           "",
 		"nats://":                            "",
 		"":                                   "",
-		"embeded":                            "",
+		"embbed":                             "",
 		"0":                                  "",
 		"a:4222,b:4222":                      "",
 		"http://a:4222":                      "",
