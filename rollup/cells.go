@@ -20,7 +20,7 @@ func (r *Rollup) Cells(box partition.Box, res, most int) ([]CellActivity, error)
 		return nil, err
 	}
 	if res < 0 || res > r.cfg.Resolutions[0] {
-		return nil, fmt.Errorf("resolution %d not in [0, %d]", res, r.cfg.Resolutions[0])
+		return nil, fmt.Errorf("res: %d is not a resolution in [0, %d]: finer cells are not counted", res, r.cfg.Resolutions[0])
 	}
 	s := search{box: box, res: res, from: r.view.live(r.now()), most: most}
 	if i := slices.Index(r.cfg.Resolutions, res); i >= 0 {
