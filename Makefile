@@ -8,7 +8,9 @@ FUZZTIME  ?= 10s
 CHAOS     ?= 5m
 SEED      ?= 0
 SOAK      ?= 30m
+FAULTS    ?= 10m
 BENCH     ?= .
+PINGS     ?= 10000000
 
 # Without this, Go quietly leaves out the C parts where it finds no compiler,
 # and the build ends in a riddle.
@@ -23,15 +25,18 @@ INFLUXD  := $(CACHE)/influxd
 INFLUXD2 := $(CACHE)/influxd2
 FLUX     := $(CACHE)/flux-pkg-config
 LINTER   := $(CACHE)/golangci-lint
+PROMTOOL := $(CACHE)/promtool
 NODE     := .cache/openapi
+MAP      := dashboards/livemap
+MAPNODE  := .cache/livemap
 export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test race chaos soak lint lint-api fuzz bench build influxd influxd2 clean
+.PHONY: help demo test race chaos soak sim-audit sim-faults sim-replay lint lint-api lint-deploy fuzz bench bench-table bench-guard build livemap pictures bench-map boards influxd influxd2 promtool clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build influxd ## A city, the ingester and a real InfluxDB, then an audit; ARGS="--for 20s --json"
 	@bin/pingline demo $(ARGS)
@@ -48,6 +53,15 @@ chaos: influxd ## Overload for minutes, hostile clients, and faults at random fo
 soak: influxd ## Everything hostile at once for SOAK=30m: is the honest fleet answered, and does nothing grow?
 	$(GO) test -v -run 'TestSoak' -timeout 24h $(TESTFLAGS) ./cmd/pingline -soak=$(SOAK)
 
+sim-audit: ## Audit 10 million pings: how long it takes, and how much memory; PINGS=1000000
+	PINGLINE_TEST_AUDIT_PINGS=$(PINGS) $(GO) test -v -run 'TestAuditOfMillions' -timeout 30m $(TESTFLAGS) ./sim/audit
+
+sim-faults: influxd ## Every fault of phones at once for FAULTS=10m: is each answer true, and is memory flat?
+	$(GO) test -v -run 'TestSimFaults' -timeout 24h $(TESTFLAGS) ./cmd/pingline -sim-faults=$(FAULTS)
+
+sim-replay: influxd ## The recorded tracks of ../shared at 50 times their speed by 200 clones, against a real stack, and an audit; about 10 minutes
+	PINGLINE_SIM_REPLAY=1 $(GO) test -v -run TestReplayOfRecordedTracks -timeout 60m $(TESTFLAGS) ./sim/replay
+
 lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted; exit 1; }
 	$(GO) vet ./...
@@ -56,6 +70,9 @@ lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
 lint-api: $(NODE)/installed ## docs/openapi.yaml, by the rules of tools/openapi/redocly.yaml; needs Node and npm. After it make test checks a TypeScript client too
 	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
 		$(NODE)/node_modules/.bin/redocly lint --config tools/openapi/redocly.yaml docs/openapi.yaml
+
+lint-deploy: ## The examples of deploy/ for Kubernetes and Docker Compose
+	cd tools/deploy && $(GO) run . $(CURDIR)/deploy
 
 fuzz: ## Every fuzz target for FUZZTIME=10s
 	@set -ef; for pkg in $$($(GO) list ./...); do \
@@ -69,16 +86,38 @@ fuzz: ## Every fuzz target for FUZZTIME=10s
 bench: influxd ## All benchmarks; BENCH=Accept picks some
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) ./...
 
-build: ## bin/pingline; needs a C compiler
+bench-table: ## Pingline beside a bare Fiber handler: the table of docs/performance.md anew, and bin/bench-table.json, about 12 minutes; ARGS="-for 500ms -warm 300ms -repeats 1 -doc=" in one, and prints the table alone
+	mkdir -p bin .cache
+	$(GO) run ./tools/benchtable -data .cache -json bin/bench-table.json -doc docs/performance.md -version '$(VERSION)' $(ARGS)
+
+bench-guard: ## Has a stage of a ping's path become twice as dear? Against a loop in the same run; also on a busy machine
+	PINGLINE_BENCH_GUARD=1 $(GO) test -v -p 1 -count 1 -run '^TestCostOf' . ./dedupe ./ingest/phone/native ./rollup ./sink/influx
+
+build: ## bin/pingline; needs a C compiler, and Node and npm for the live map, which is left out without them
+	@if ! { command -v node && command -v npm; } >/dev/null; then echo "no Node and npm: the live map is left out" >&2; \
+		elif ! $(MAKE) --no-print-directory livemap; then echo "make livemap failed: the live map is left out, or an old one is built in" >&2; fi
 	@# Go knows best which files it depends on, and rebuilds nothing in vain.
 	$(BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/pingline ./cmd/pingline
+
+livemap: $(MAP)/dist/index.html.gz ## The page of the live map, checked and bundled for the next make build; needs Node and npm
+
+pictures: livemap influxd ## The stills of the live map in docs, from a city like that of make demo; needs Chromium
+	PINGLINE_TEST_STILLS=$(CURDIR)/docs $(GO) test -count 1 -run TestPicture ./dashboards/livemap
+
+bench-map: livemap influxd ## Frame times of the live map with 20,000 riders, and its first paint; needs Chromium
+	$(GO) test -run '^$$' -bench 'Frames|FirstPaint' -benchtime 3x -timeout 30m ./dashboards/livemap
+
+boards: ## Write the Grafana boards and rules of dashboards/grafana anew
+	$(GO) generate ./dashboards/grafana
 
 influxd: $(INFLUXD) ## The real InfluxDB 1.8 that tests and demo run, about a minute once
 
 influxd2: $(INFLUXD2) ## A real InfluxDB 2.x for tests, which skip what needs it without; needs cargo and pkg-config, minutes once
 
+promtool: $(PROMTOOL) ## Prometheus' tool that checks its rules in tests, which skip that without it; minutes once
+
 clean: ## Remove what make has built
-	rm -rf bin .cache
+	rm -rf bin .cache $(MAP)/dist/assets $(MAP)/dist/index.html.gz
 
 $(INFLUXD): tools/influxd/go.mod tools/influxd/go.sum
 	cd tools/influxd && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,influxdb)' \
@@ -86,11 +125,13 @@ $(INFLUXD): tools/influxd/go.mod tools/influxd/go.sum
 
 # InfluxDB 2.x links a library in Rust, which Go has this pkg-config build by
 # cargo. It was written for an older Rust than today's: the toolchain it asks for
-# is passed over, and its "deny(warnings)" with it.
+# is passed over, and its "deny(warnings)" with it. Its copy of the sources in Go's
+# cache is made once and never checked, so one that lost files would break all builds.
 $(INFLUXD2): tools/influxd2/go.mod tools/influxd2/go.sum tools/influxd2/rustc
 	@for tool in cargo pkg-config; do command -v $$tool >/dev/null || \
 		{ echo "make influxd2 needs $$tool, which is not installed: tests that need InfluxDB 2.x are skipped without it" >&2; exit 1; }; done
 	cd tools/influxd2 && CGO_ENABLED=0 $(BUILD) -o $(CURDIR)/$(FLUX) github.com/influxdata/pkg-config
+	rm -rf "$$($(GO) env GOCACHE)"/pkgconfig/github.com/influxdata/flux@*
 	cd tools/influxd2 && PKG_CONFIG=$(CURDIR)/$(FLUX) RUSTUP_TOOLCHAIN=$${RUSTUP_TOOLCHAIN:-stable} RUSTC_WRAPPER=$(CURDIR)/tools/influxd2/rustc \
 		$(BUILD) -ldflags '-X main.version=v$(call version,influxdb/v2)' -o $(CURDIR)/$@ github.com/influxdata/influxdb/v2/cmd/influxd
 
@@ -98,12 +139,27 @@ $(LINTER): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,golangci-lint/v2)' \
 		-o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+# Rules need no discovery of servers, and so no libraries of clouds.
+$(PROMTOOL): tools/promtool/go.mod tools/promtool/go.sum
+	cd tools/promtool && CGO_ENABLED=0 $(BUILD) -tags remove_all_sd -o $(CURDIR)/$@ github.com/prometheus/prometheus/cmd/promtool
+
 # The exact versions of package-lock.json; no script of a package is run.
 $(NODE)/installed: tools/openapi/package.json tools/openapi/package-lock.json
 	@command -v npm >/dev/null || { echo "this needs Node and npm, which are not installed" >&2; exit 1; }
 	mkdir -p $(NODE) && cp tools/openapi/package.json tools/openapi/package-lock.json $(NODE)/
-	cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund
+	cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
+
+$(MAPNODE)/installed: $(MAP)/web/package.json $(MAP)/web/package-lock.json
+	@command -v npm >/dev/null || { echo "this needs Node and npm, which are not installed" >&2; exit 1; }
+	mkdir -p $(MAPNODE) && cp $(MAP)/web/package.json $(MAP)/web/package-lock.json $(MAPNODE)/
+	cd $(MAPNODE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+# Beside its packages, so that no folder of theirs is in the tree, where Go would look into it.
+$(MAP)/dist/index.html.gz: $(MAPNODE)/installed $(wildcard $(MAP)/web/*.json $(MAP)/web/*.mjs $(MAP)/web/src/*)
+	rm -rf $(MAPNODE)/src && cp -r $(MAP)/web/. $(MAPNODE)/
+	cd $(MAPNODE) && npm run --silent check && npm run --silent build -- $(CURDIR)/$(MAP)/dist
 
 # The version of a module, without the v, from the go.mod of the rule at hand.
 version = $(shell sed -n 's|^.*/$(1) v\([0-9.]*\).*|\1|p' $<)

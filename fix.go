@@ -18,9 +18,9 @@ type Fix struct {
 	Accuracy float32 // metres, radius of the 68 % circle, if HasAccuracy
 	Altitude float32 // metres, if HasAltitude
 	Battery  float32 // charge, if HasBattery
-	Known    Known   // which of the above are known; the others are 0
+	Known    Known   // bits of the optional numbers that are known; an unknown number is 0
 
-	Corrected bool // At is our guess, by when it came: the receiver's clock was wrong
+	Corrected bool // the receiver's clock was wrong: At is a guess from the time of arrival
 }
 
 // Known tells which optional numbers of a Fix were sent.
@@ -42,18 +42,18 @@ const (
 type Number struct {
 	Key    string  // in JSON, in track files and in stores
 	Unit   string  // "" if it has none
-	Lo, Hi float64 // values beyond are unknown
-	Range  string  // Lo and Hi as documents say them
+	Lo, Hi float64 // a value outside [Lo, Hi] is unknown
+	Range  string  // Lo and Hi as documents print them
 }
 
 // Numbers is the table of the optional numbers: number i has bit 1<<i in Known,
-// and place i in Fix.Numbers. A negative value of a number whose range starts at 0
-// is sent by phones for "unknown".
+// and place i in Fix.Numbers. Phones send a negative value for "unknown" where the
+// range starts at 0.
 //
-// A new number is a row here, a bit of Known and a field of Fix, each at the end,
+// A new number needs a row here, a bit of Known and a field of Fix, each at the end,
 // its text and its case in key.go, and a version of the commit in which it may
-// appear. JSON, line protocol, queries,
-// track files, answers and the check of the documents follow.
+// appear. JSON, line protocol, queries, track files, answers and the check of the
+// documents follow from the table.
 var Numbers = [numbers]Number{
 	{keySpeed, "m/s", 0, 1000, "[0, 1000]"},
 	{keyHeading, "degrees", 0, 360, "[0, 360]"},
@@ -62,11 +62,11 @@ var Numbers = [numbers]Number{
 	{keyBattery, "", 0, 1, "[0, 1]"},
 }
 
-// The numbers of a Fix lie one behind the other.
+// Fix.Numbers needs the fields from Speed to Battery to be contiguous in memory.
 var _ = [1]struct{}{}[unsafe.Offsetof(Fix{}.Battery)-unsafe.Offsetof(Fix{}.Speed)-(numbers-1)*unsafe.Sizeof(Fix{}.Speed)]
 
-// Numbers returns the optional numbers of f, in the order of the table; those that
-// are not known are 0.
+// Numbers returns the optional numbers of f, in the order of the table; an unknown
+// number is 0.
 func (f *Fix) Numbers() *[numbers]float32 {
 	return (*[numbers]float32)(unsafe.Pointer(&f.Speed))
 }
@@ -92,7 +92,7 @@ func (f *Fix) SamePlace(g *Fix) bool { return f.LatE7 == g.LatE7 && f.LonE7 == g
 
 // SetPosition sets the position, in degrees, rounded to 1e-7. It returns a
 // *FieldError for a position that is off the globe, not a number, or 0,0 once it is
-// rounded, which is what broken receivers send.
+// rounded: broken receivers send 0,0.
 func (f *Fix) SetPosition(lat, lon float64) error {
 	if !(lat >= -90 && lat <= 90) {
 		return &FieldError{"lat", "not in [-90, 90]"}
@@ -108,9 +108,9 @@ func (f *Fix) SetPosition(lat, lon float64) error {
 	return nil
 }
 
-// SetOptional sets the optional number k (one bit) to v. It reports whether v
-// was out of range and is therefore unknown though sent: a negative value where
-// that has no meaning is unknown, but not out of range.
+// SetOptional sets the optional number k (a single bit) to v. It reports whether v
+// was out of range, so that the number is unknown though it was sent. A negative v
+// where the range starts at 0 means unknown, and is not out of range.
 func (f *Fix) SetOptional(k Known, v float64) (outOfRange bool) {
 	i := bits.TrailingZeros8(uint8(k))
 	if i >= numbers || k != 1<<i {

@@ -1,10 +1,10 @@
 package pingline
 
-// PingKey is a key of a ping's JSON form, which is that of a column in track files. The
-// optional numbers are KeyNumbers and those behind it, as the table Numbers has them.
+// PingKey is a key of a ping's JSON form, and a column of a track file. The keys from
+// KeyNumbers on are the optional numbers, in the order of the table Numbers.
 type PingKey uint8
 
-// The keys, those that a ping must have first.
+// The keys; the keys that a ping must have come first.
 const (
 	KeyRider PingKey = iota
 	KeyTS
@@ -15,10 +15,10 @@ const (
 	KeyEvent
 	KeyTrip
 
-	Keys // how many there are
+	Keys // the number of keys
 )
 
-// The texts of the keys, once each.
+// The texts of the keys.
 const (
 	keyRider    = "rider_id"
 	keyTS       = "ts"
@@ -49,8 +49,8 @@ var KeyNames = func() (names [Keys]string) {
 func (k PingKey) String() string { return KeyNames[k] }
 
 // KeyOf returns the key of that name, or false if there is none. It is a switch
-// because the parser asks it about every key of every ping: a hash table made the
-// parser slower by 8 %.
+// because the parser calls it for every key of every ping: with a hash table the
+// parser was 8 % slower.
 func KeyOf(name []byte) (PingKey, bool) {
 	switch string(name) {
 	case keyRider:

@@ -1,9 +1,9 @@
 package pingline
 
-// NanosPerMilli is how many ns a ms has.
+// NanosPerMilli is the number of ns in a ms.
 const NanosPerMilli = 1_000_000
 
-// FloorMilli returns the ms that an instant, ns since 1970, lies in.
+// FloorMilli returns the ms in which an instant, ns since 1970, lies.
 func FloorMilli(ns int64) int64 {
 	ms := ns / NanosPerMilli
 	if ns%NanosPerMilli < 0 {
@@ -12,10 +12,10 @@ func FloorMilli(ns int64) int64 {
 	return ms
 }
 
-// Nano returns which ns of its ms e is stored at: if it is apart, the 64-bit
-// FNV-1a of latitude and longitude (1e-7 degree, little endian) and event,
-// brought into [1, 999999]. A ping sent again is the same point by it, so that it
-// must not change.
+// Nano returns the ns within its ms at which e is stored: 0, or, if e is apart, the
+// 64-bit FNV-1a of latitude and longitude (1e-7 degree, little endian) and event,
+// brought into [1, 999999]. The function must not change: by it a ping that is sent
+// again is the same point.
 func (e *Entry) Nano() int64 {
 	if !e.Apart {
 		return 0

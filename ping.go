@@ -1,6 +1,6 @@
-// Package pingline holds the words that all of Pingline shares: the location
-// ping a phone sends, the rules it must meet, the entry it becomes in the log, and
-// the point that is stored beside pings.
+// Package pingline holds the types that all of Pingline shares: the location
+// ping that a phone sends, the rules for a valid ping, the entry that a ping becomes
+// in the log, and the point that is stored beside pings.
 //
 // The package promises that an Entry survives encoding bit for bit, and that a
 // field a phone did not send stays unknown rather than zero. It does no I/O and
@@ -16,21 +16,21 @@ import (
 	"unicode/utf8"
 )
 
-// Errors that more than one package tells apart.
+// Errors that several packages tell apart.
 var (
 	// ErrInvalid is wrapped by every refusal of a ping for its content.
 	ErrInvalid = errors.New("invalid ping")
 	// ErrCorrupt is wrapped by every refusal of bytes read back from the log.
 	ErrCorrupt = errors.New("corrupt log entry")
-	// ErrNewer is wrapped by the refusal of a form that a later version of this
-	// program has written. It is not damage: nothing may be dropped for it.
-	ErrNewer = errors.New("written by a newer version of Pingline: start that one")
+	// ErrNewer is wrapped by the refusal of bytes in a form of a later version of this
+	// program. The bytes are not damaged and must not be dropped.
+	ErrNewer = errors.New("written by a newer version of Pingline: start that version")
 )
 
 // FieldError is the refusal of one field of a ping; it wraps ErrInvalid.
 type FieldError struct {
 	Field  string // key in the JSON form, such as "lat"
-	Reason string // what the limit is, such as "not in [-90, 90]"
+	Reason string // the rule that the value breaks, such as "not in [-90, 90]"
 }
 
 func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
@@ -47,7 +47,7 @@ type Ping struct {
 	Fix
 }
 
-// Validate returns a *FieldError for a name or a position that no ping can have.
+// Validate returns a *FieldError for a name or a position that is not valid.
 func (p *Ping) Validate() error {
 	if err := CheckID(KeyRider.String(), p.Rider); err != nil {
 		return err
@@ -101,9 +101,9 @@ func init() {
 
 // CheckID returns a *FieldError for field unless s is 1–128 bytes of UTF-8 without
 // control characters and backslashes, and neither . nor .. nor with white space at an
-// end. Ids are compared byte by byte: é in one rune and é in two are two ids. Paths
-// end in an id, which . and .. would lead elsewhere; the backslash escapes in line
-// protocol, and cannot be escaped itself.
+// end. Ids are compared byte by byte: é as a single rune and é as two are two ids.
+// Paths end in an id, and . or .. would lead to another path. In line protocol a
+// backslash escapes, and cannot be escaped itself.
 func CheckID(field, s string) error {
 	if len(s) == 0 || len(s) > MaxID {
 		return outOfLength(field, s, MaxID)
@@ -116,7 +116,7 @@ func CheckID(field, s string) error {
 	return checkEnds(field, s)
 }
 
-// checkRunes is CheckID for what is not all ASCII.
+// checkRunes is CheckID for a string with bytes beyond ASCII, or control characters.
 func checkRunes(field, s string) error {
 	if !utf8.ValidString(s) {
 		return &FieldError{field, "not UTF-8"}
@@ -174,24 +174,24 @@ func checkBytes(field, s string, most int, allowed *[256]bool, set string) error
 	return nil
 }
 
-// TimeLimits says how old a ping may be, and how far ahead of our clock.
+// TimeLimits bounds how far a ping may lie behind and ahead of our clock.
 type TimeLimits struct {
 	MaxAge   time.Duration
 	MaxAhead time.Duration
-	Kept     time.Duration // how long the store keeps what it has; 0: for ever, or not known
+	Kept     time.Duration // retention of the store; 0: for ever, or not known
 }
 
-// Wrong reports whether at is the time of a clock that is wrong: out of the limits at
-// now, but a time in ms that a clock may say. Older than the store keeps is not wrong.
+// Wrong reports whether at is the time of a wrong clock: out of the limits at now, but
+// in ms and within 200 years of now. A time is not wrong for being older than Kept.
 func (l TimeLimits) Wrong(at int64, now time.Time) bool {
-	const most = 200 * 366 * 24 * time.Hour // whatever a sum of two such is, it is no overflow
+	const most = 200 * 366 * 24 * time.Hour // the sum of two does not overflow
 	ms := now.UnixMilli()
 	return (at < ms-l.MaxAge.Milliseconds() || at > ms+l.MaxAhead.Milliseconds()) &&
 		at > ms-most.Milliseconds() && at < ms+most.Milliseconds() && UnitOf(at) == "ms"
 }
 
-// rollover is how far back a GPS receiver is that takes the week, of which satellites
-// tell ten bits only, for one of the 1,024 before: the week number rollover.
+// rollover is the span of GPS week numbers: satellites send ten bits of the week, and
+// a receiver that completes them wrongly is a whole number of 1,024 weeks behind.
 const rollover = 1024 * 7 * 24 * time.Hour
 
 // Unroll returns the time that is a whole number of rollovers from at and within the
@@ -203,7 +203,7 @@ func (l TimeLimits) Unroll(at int64, now time.Time) (ms int64, ok bool) {
 	return ms, l.Check(ms, now) == nil
 }
 
-// keptMargin is how long a ping may be on its way to the store.
+// keptMargin is the time allowed for the way of a ping to the store.
 const keptMargin = time.Minute
 
 // Check returns a *FieldError if at (ms since 1970) is out of the limits at now.
@@ -242,7 +242,7 @@ func UnitOf(at int64) string {
 	return "ms"
 }
 
-// days writes a duration as people say how long something is kept.
+// days writes a duration in days, hours or minutes if it is a whole number of them.
 func days(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

@@ -13,15 +13,15 @@ import (
 // count of the node itself. A store writes it in its own form, as it does pings.
 type Point struct {
 	Name   string       // of the series, such as cell_activity
-	Tags   []Tag        // what tells rows of one At apart, in ascending order of key
+	Tags   []Tag        // tell rows of the same At apart; in ascending order of key
 	Fields []PointField // at least one, each key once
 	At     int64        // ms since 1970 UTC
 }
 
-// Tag is one key and value of a point's identity. Neither is empty.
+// Tag is a key and a value, neither empty, of a point's identity.
 type Tag struct{ Key, Value string }
 
-// PointField is one value of a point. Int, Float, Text and Bool make one.
+// PointField is a value of a point, made by Int, Float, Text or Bool.
 type PointField struct {
 	Key  string
 	Type FieldType
@@ -45,7 +45,7 @@ func Int(key string, v int64) PointField {
 	return PointField{Key: key, Type: IntField, bits: uint64(v)}
 }
 
-// Float returns a field that is a number. Validate refuses one that is not finite.
+// Float returns a field that is a number; Validate refuses it unless v is finite.
 func Float(key string, v float64) PointField {
 	return PointField{Key: key, Type: FloatField, bits: math.Float64bits(v)}
 }
@@ -80,9 +80,9 @@ const MaxPoint = 4 << 10
 // numberSize bounds a number or bool as text, with its suffix.
 const numberSize = 25
 
-// Size returns a bound on the bytes that a point takes, in the log and as text: it
-// counts a byte of text twice, because a store may have to escape it, and a number
-// with all its digits.
+// Size returns a bound on the bytes of a point in the log and as text. It counts a
+// byte of text twice, because a store may have to escape it, and a number with all
+// its digits.
 func (p *Point) Size() int {
 	n := 2*len(p.Name) + 2 + numberSize
 	for i := range p.Tags {
@@ -95,10 +95,9 @@ func (p *Point) Size() int {
 	return n
 }
 
-// Validate returns nil if a store can be given p, or an error that says which part
-// of it is at fault. Names, keys and texts are UTF-8 without control characters;
-// only the text of a field may be empty or have a backslash at its end, and a name
-// does not begin with a hash sign.
+// Validate returns nil if p can be stored, or an error that names its faulty part.
+// Names, keys and texts are UTF-8 without control characters; only the text of a
+// field may be empty or end in a backslash; a name does not begin with a hash sign.
 func (p *Point) Validate() error {
 	if n := p.Size(); n > MaxPoint {
 		return fmt.Errorf("point %.32q: %d bytes, more than %d", p.Name, n, MaxPoint)
@@ -161,12 +160,12 @@ func (p *Point) Clone() *Point {
 	return c
 }
 
-// Equal reports whether p and q say the same.
+// Equal reports whether p and q have equal values.
 func (p *Point) Equal(q *Point) bool {
 	return p.Name == q.Name && p.At == q.At && slices.Equal(p.Tags, q.Tags) && slices.Equal(p.Fields, q.Fields)
 }
 
-// append appends p's binary form, drawn in entry.go, to dst.
+// append appends p's binary form, described in commit.go, to dst.
 func (p *Point) append(dst []byte, at int64) []byte {
 	dst = appendText(dst, p.Name)
 	dst = binary.AppendVarint(dst, at-p.At)
@@ -198,7 +197,7 @@ func appendText(dst []byte, s string) []byte {
 
 // point decodes a point into p, whose memory it uses again.
 func (d *decoder) point(p *Point, at int64) {
-	size := len(d.b)
+	start := d.i
 	*p = Point{Name: d.text(), At: at - d.varint(), Tags: p.Tags[:0], Fields: p.Fields[:0]}
 	for n := d.u8(); n > 0 && !d.bad; n-- {
 		p.Tags = append(p.Tags, Tag{d.text(), d.text()})
@@ -209,7 +208,7 @@ func (d *decoder) point(p *Point, at int64) {
 		case IntField:
 			f.bits = uint64(d.varint())
 		case FloatField:
-			f.bits = binary.LittleEndian.Uint64(d.take(8))
+			f.bits = d.u64()
 		case TextField:
 			f.text = d.text()
 		case BoolField:
@@ -220,5 +219,5 @@ func (d *decoder) point(p *Point, at int64) {
 		}
 		p.Fields = append(p.Fields, f)
 	}
-	d.bad = d.bad || size-len(d.b) > MaxPoint
+	d.bad = d.bad || d.i-start > MaxPoint
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ var policyRows = []struct {
 	field, means string
 	say          func(p pingline.Policy) string
 }{
+	{"Name", "called", func(p pingline.Policy) string { return p.Name }},
 	{"Fill", "asked for by a log this full", func(p pingline.Policy) string { return percent(p.Fill) }},
 	{"Full", "… or half as full, and full this soon at this rate", func(p pingline.Policy) string { return spell(p.Full) }},
 	{"Down", "… or a shard of pings that has taken nothing for", func(p pingline.Policy) string { return spell(p.Down) }},
@@ -88,6 +90,26 @@ func policyTable() string {
 	return b.String()
 }
 
+// policySentences is what each level gives up in words, beyond what the level below it
+// says, as docs/failure-modes.md has it.
+func policySentences() string {
+	var b strings.Builder
+	b.WriteString("| level | gives up, in the words of `GET /v1/status` and `pingline top`, beside what the level below it does |\n|---|---|\n")
+	for level := range pingline.MaxLevel + 1 {
+		var beyond []string
+		for _, sentence := range pingline.PolicyAt(level).GivingUp() {
+			if level == 0 || !slices.Contains(pingline.PolicyAt(level-1).GivingUp(), sentence) {
+				beyond = append(beyond, sentence)
+			}
+		}
+		if beyond == nil {
+			beyond = []string{"nothing"}
+		}
+		fmt.Fprintf(&b, "| %d %s | %s |\n", level, pingline.PolicyAt(level).Name, strings.Join(beyond, " "))
+	}
+	return b.String()
+}
+
 // docs/failure-modes.md has the table of levels; go test . -run Policies -update
 // writes it there.
 func TestDocsHaveAllPolicies(t *testing.T) {
@@ -101,7 +123,7 @@ func TestDocsHaveAllPolicies(t *testing.T) {
 	if !ok || !ends {
 		t.Fatalf("%s has no place for the levels", path)
 	}
-	want := "\n" + policyTable() + "\n"
+	want := "\n" + policyTable() + "\n" + policySentences() + "\n"
 	if flag.Lookup("update").Value.String() == "true" {
 		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
@@ -143,5 +165,39 @@ func TestLevelsGiveUpMoreAndMore(t *testing.T) {
 				t.Errorf("level %d gives up less than level %d: %v, %v", level, level-1, more, less)
 			}
 		}
+	}
+}
+
+// Each thing that a policy gives up is said in a sentence, and nothing at level 0; every
+// level has a name of its own.
+func TestEverythingGivenUpIsSaid(t *testing.T) {
+	means := []string{"Name", "Fill", "Full", "Memory", "Down"} // of a policy, that give up nothing
+	nothing := pingline.PolicyAt(0)
+	if said := nothing.GivingUp(); said == nil || len(said) != 0 {
+		t.Errorf("level 0 gives up %q", said)
+	}
+	strictest := reflect.ValueOf(pingline.PolicyAt(pingline.MaxLevel))
+	for _, f := range reflect.VisibleFields(strictest.Type()) {
+		one := nothing
+		reflect.ValueOf(&one).Elem().FieldByIndex(f.Index).Set(strictest.FieldByIndex(f.Index))
+		want := 1
+		if slices.Contains(means, f.Name) {
+			want = 0
+		}
+		if said := one.GivingUp(); len(said) != want {
+			t.Errorf("%s alone is said by %q", f.Name, said)
+		}
+	}
+	names := map[string]bool{}
+	for level := range pingline.MaxLevel + 1 {
+		names[pingline.PolicyAt(level).Name] = true
+	}
+	if len(names) != pingline.MaxLevel+1 || names[""] {
+		t.Errorf("levels have the names %v", names)
+	}
+	some := nothing
+	some.Resolutions = 2
+	if said := some.GivingUp(); len(said) != 1 || said[0] != "The roll-up writes its 2 coarsest resolutions only." {
+		t.Errorf("said %q", said)
 	}
 }

@@ -1,15 +1,15 @@
 package dedupe
 
-// Ahead is how many pings Prefetch looks at.
+// Ahead is the number of pings that Prefetch looks at.
 const Ahead = 64
 
-// ahead is what Prefetch found: the tracks of the pings to be judged next.
+// ahead holds the tracks that Prefetch found for the pings to be judged next.
 type ahead struct {
 	tracks  [Ahead]uint32
 	next, n int
-	least   int    // slots of the index from which on it is worth it
-	touched uint32 // keeps the reads from being left out
+	least   int    // slots of the index below which Prefetch does nothing
+	touched uint32 // uses the values read, so that the compiler keeps the reads
 }
 
-// With fewer slots, all that is known of the tracks is in the caches anyhow.
+// leastSlots: with fewer slots of the index, all tracks fit in the processor's caches.
 const leastSlots = 1 << 14

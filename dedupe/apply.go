@@ -9,9 +9,9 @@ import (
 )
 
 // apply changes the state by an entry that was judged, now or when it was
-// logged; every change of a track's state is made here, so that it is a function
-// of the log. It returns how many pings were dropped since the last stored one,
-// if e is stored. Track 0 stands for one that is not known.
+// logged. Every change of a track's state is made here, so that the state is a
+// function of the log. If e is stored, apply returns the number of pings dropped since
+// the last stored ping. Track 0 stands for a track that is not known.
 func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skipped uint32) {
 	if i == 0 {
 		f.order.stamp++
@@ -45,9 +45,9 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	return skipped
 }
 
-// since returns the time, ms, before which readers see the same whether e, about
-// to be applied to track i, is stored or not: a vertex moves the line from the
-// vertex before it on.
+// since returns the time, ms, from which on readers see a difference if e, about to
+// be applied to track i, is stored: a vertex moves the line from the vertex before it
+// on.
 func (f *Filter) since(i uint32, e *pingline.Entry) int64 {
 	if i == 0 || !e.Stored() || e.Late {
 		return e.At
@@ -84,7 +84,7 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 		}
 	}
 	if f.changeTrip(i, e.Trip) {
-		eps = noLine // if it is held, by a version that did not store a trip's first ping
+		eps = noLine // e is held only if logged by a version that did not store a trip's first ping
 	}
 	if e.Verdict == pingline.Held {
 		if t.N > 0 {
@@ -100,11 +100,12 @@ func (f *Filter) applyNext(i uint32, e *pingline.Entry, eps float64, h hold) {
 		t.broken = e.Promoted
 	}
 	f.blocks.Add(i, &t.Recent, p, t.crowded)
+	t.fix, t.cell = e.Fix, e.Cell // for Newest: t holds nothing
 	t.Whole = t.Whole || begins
 	t.open(p)
 }
 
-// hold makes e the ping held on a line; where its trip is kept is known to the caller.
+// hold makes e the ping held on a line; the caller keeps its trip.
 func (f *Filter) hold(i uint32, l *line, e *pingline.Entry, h hold) {
 	l.fix, l.cell, l.subKey = e.Fix, e.Cell, e.SubKey
 	l.token, l.since = h.token, h.since
@@ -113,7 +114,7 @@ func (f *Filter) hold(i uint32, l *line, e *pingline.Entry, h hold) {
 	f.watch(i, h.since)
 }
 
-// applyRedundant notes a dropped ping that is not the newest where the line it
+// applyRedundant notes a dropped ping that is not the newest, if the line that it
 // relies on could still move.
 func (f *Filter) applyRedundant(t *track, p plane.Spot, eps float64) {
 	if t.backlog != 0 && f.backlogs.At(t.backlog).pass(p, eps) {

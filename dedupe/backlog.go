@@ -7,19 +7,19 @@ import (
 	"pingline/dedupe/plane"
 )
 
-// backlog is an open line in an old segment, with a ping held. Both ends are
-// vertices, but that the segment before a track's first vertex begins long ago.
+// backlog is an open line in an old segment, with a ping held. Both ends of the
+// segment are vertices; the segment before a track's first vertex begins at longAgo.
 //
 // The line is anchored at the start, or at the end if the pings come newest first.
-// All that was dropped lies between the anchor and the held ping. With the second
-// ping it is seen which way the backlog runs; until then nothing was dropped, the
-// line is not crowded, and its polygon and frame are of no meaning.
+// All dropped pings lie between the anchor and the held ping. The second ping shows
+// which way the backlog runs. Until then nothing was dropped, the line is not crowded,
+// and its polygon and frame have no meaning.
 type backlog struct {
 	line
 	start, end plane.Spot // equal if unknown
 	toEnd      bool       // the anchor is the end
 	eps        float64    // bound of the held ping, metres
-	pace       uint8      // from the ping before to the held one
+	pace       uint8      // pace from the ping before the held ping to the held ping
 	trip       string
 }
 
@@ -37,8 +37,8 @@ func (s *backlog) ends() (anchor, far plane.Spot) {
 	return s.start, s.end
 }
 
-// unmoved returns the time, ms, before which readers see the same whether what is
-// held is stored or not.
+// unmoved returns the time, ms, before which readers see the same whether the held
+// ping is stored or not.
 func (s *backlog) unmoved() int64 {
 	if s.start == longAgo {
 		return s.fix.At
@@ -46,7 +46,7 @@ func (s *backlog) unmoved() int64 {
 	return s.start.At + 1
 }
 
-// run settles which way the backlog runs: every later chord passes the held ping.
+// run sets the anchor, and makes every later chord pass the held ping.
 func (s *backlog) run(toEnd bool) {
 	s.toEnd = toEnd
 	anchor, _ := s.ends()
@@ -55,8 +55,8 @@ func (s *backlog) run(toEnd bool) {
 	s.crowded = true
 }
 
-// pass notes that p, which lies between the anchor and the held ping, was dropped,
-// and reports whether it does lie there.
+// pass reports whether p lies between the anchor and the held ping, and if so makes
+// every later chord pass p, which was dropped.
 func (s *backlog) pass(p plane.Spot, eps float64) bool {
 	if !s.covers(p.At) || p.At != s.fix.At && (p.At > s.fix.At) != s.toEnd {
 		return false
@@ -69,13 +69,13 @@ func (s *backlog) pass(p plane.Spot, eps float64) bool {
 	return true
 }
 
-// Where a track was sampled every second and then not for minutes, pings are taken
-// to be missing, and no line is drawn over the gap until they have come: the first
-// that is dropped there spoils it for the others. A gap is long if it is at least
-// eight times as long as the one before, measured in powers of two.
+// gapGrowth is the growth of the pace, in bits, beyond which a gap is long: at least
+// eight times the gap before, in powers of two. Where a track was sampled every second
+// and then not for minutes, pings are probably missing. Until they have come no line is
+// drawn over the gap: once a ping is dropped there, no later ping can become a vertex.
 const gapGrowth = 3
 
-// pace is how many bits the time between two pings has, in ms.
+// pace is the number of bits of the time between two pings, in ms.
 func pace(a, b int64) uint8 { return uint8(bits.Len64(uint64(max(a-b, b-a)))) }
 
 // leastGap is the shortest gap, in ms, over which a track's newest line is not
@@ -83,8 +83,8 @@ func pace(a, b int64) uint8 { return uint8(bits.Len64(uint64(max(a-b, b-a)))) }
 const leastGap = 60_000
 
 // misses reports whether pings seem to be missing before or behind the held ping of
-// the open line, now that p, newer than that, is there: the rider has moved on
-// between two pings, by more than eps metres, and that took unusually long.
+// the open line, with p the next newer ping: the rider moved by more than eps metres
+// from a ping to the next, and the gap is long.
 func (t *track) misses(p plane.Spot, eps float64) bool {
 	held, after := plane.SpotOf(&t.fix), pace(p.At, t.fix.At)
 	if after > t.pace+gapGrowth && p.At-held.At >= leastGap {

@@ -12,9 +12,9 @@ import (
 )
 
 // A checkpoint is the filter's state in pieces, taken one at a time between
-// commits, so that judging never stops for longer than one piece takes. Each
-// stands at the commit that was the last when it was taken; Replay of the log
-// from the first piece's commit on brings all to the same state.
+// commits, so that judging never stops for longer than a piece takes. A piece
+// stands at the last commit before it was taken; Replay of the log from the first
+// piece's commit on brings all pieces to the same state.
 //
 // A piece is, little endian:
 //
@@ -22,10 +22,10 @@ import (
 //	u32 number of the piece, from 0
 //	u8  1 in the last piece
 //	u64 commit it stands at
-//	i64 a first vertex must be later than this, ms
-//	i64 and one with which a broken track begins anew, than this
+//	i64 the first vertex of a new track must be later, ms
+//	i64 the vertex with which a broken track begins anew must be later, ms
 //	u64 stamp of the last logged ping
-//	u32, u32 tracks known with one ping, and with more
+//	u32, u32 number of tracks known with one ping, and with more
 //	u32 number of tracks, then the tracks
 //	u32 CRC-32C of all before
 //
@@ -34,24 +34,24 @@ import (
 //	name: rider, device, trip of the newest ping, each u8 length and bytes
 //	u8  flags: 1 broken, 2 a ping is held, 4 a backlog is open, 8 the oldest point
 //	    is the track's first vertex, 16 other devices of the rider were forgotten,
-//	    32 it has had one ping
+//	    32 the track has had one ping only
 //	u64 stamp, u32 skipped, u8 pace
-//	i64 base of the points, without any the track's floor; points: u8 number, then u32, u32, i32 each
+//	i64 base of the points, or the track's floor if it has none; points: u8 number, then u32, u32, i32 each
 //	u16 number of blocks; each: points, from the oldest block on
 //	u16 number of blocks of marks; each: points
-//	i64 a first vertex of the rider's devices must be later than this, ms, if 16
+//	i64 a first vertex of the rider's devices must be later, ms, if 16
 //	line, if a ping is held
-//	backlog, if open: start and end (i64, i32, i32 each), trip, line, u8 1 if it is
-//	    anchored at the end, f64 bound of the ping held, u8 pace
+//	backlog, if open: start and end (i64, i32, i32 each), trip, line, u8 1 if
+//	    anchored at the end, f64 bound of the held ping, u8 pace
 //
-// and a line: u8 1 if crowded, the fix held (i64, 2 i32, 5 f32, u8 known), u64
+// and a line: u8 1 if crowded, the held fix (i64, 2 i32, 5 f32, u8 known), u64
 // cell, u16 sub-key, 16 f32 polygon.
 //
-// In version 5 a track without points is broken, no floor is told, and what broken
-// tracks are to be later than is what new ones are. In version 4, besides, the numbers of tracks known are not told, and flag 32 is not set. In
-// version 3, besides, the trip is that of the ping held, if there is one. In version
-// 2, too, and flag 16 is not set. In version 1, besides, flag 8 is not set, a track
-// has no pace, and a backlog ends with its line.
+// In version 5 a track without points is broken, it has no floor, and the limit of
+// new tracks is the limit of broken tracks, too. Version 4 also lacks the numbers of
+// tracks known and flag 32. In version 3, besides, the trip of a track is the trip of
+// its held ping, if there is one. Version 2 also lacks flag 16. Version 1 also lacks
+// flag 8 and the pace of a track, and a backlog ends with its line.
 const (
 	pieceVersion = 6
 	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 8 + 4 + 4 + 4
@@ -72,8 +72,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type Snapshot struct {
 	f      *Filter
 	piece  uint32
-	track  uint32 // last one taken
-	tracks uint32 // most in a piece
+	track  uint32 // the last track taken
+	tracks uint32 // most tracks in a piece
 }
 
 // Snapshot begins a checkpoint of f. It holds no memory, and may be dropped
@@ -83,9 +83,9 @@ func (f *Filter) Snapshot() *Snapshot {
 	return &Snapshot{f: f, tracks: pieceTracks}
 }
 
-// Next appends the next piece to dst and reports whether more are to come.
-// number is that of the last commit the filter has judged; no entry may be in
-// a batch that is not in the log.
+// Next appends the next piece to dst and reports whether more are to come. Number is
+// the number of the last commit that the filter has judged; every entry that the filter
+// has put out must be in the log.
 func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 	f, start := s.f, len(dst)
 	dst = append(dst, make([]byte, pieceHeader)...)
@@ -117,7 +117,7 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 
 func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	t, n := f.tracks.At(i), f.names.At(i)
-	rider, device := n.split()
+	rider, device := RiderDevice(n.key)
 	flags := byte(0)
 	if t.broken {
 		flags |= flagBroken
@@ -196,18 +196,17 @@ func appendLine(dst []byte, l *line) []byte {
 	return dst
 }
 
-// Load restores a piece of a checkpoint. An empty filter takes all pieces of
-// one, in their order, before anything else, then by Replay every entry of the
-// commits after the one at which the first piece stood. It returns an error
-// wrapping pingline.ErrCorrupt, or pingline.ErrNewer; the filter is then of no
-// use.
+// Load restores a piece of a checkpoint. An empty filter takes all pieces of a
+// checkpoint in order, before anything else, and then by Replay every entry of the
+// commits after the commit at which the first piece stands. An error wraps
+// pingline.ErrCorrupt or pingline.ErrNewer; the filter must then be thrown away.
 func (f *Filter) Load(piece []byte) error {
 	if len(piece) < oldHeader+4 || piece[0] < 1 {
-		return fmt.Errorf("dedupe: no piece of a checkpoint of version 1 to %d: %w", pieceVersion, pingline.ErrCorrupt)
+		return fmt.Errorf("dedupe: %d bytes are no piece of a checkpoint of version 1 to %d: %w", len(piece), pieceVersion, pingline.ErrCorrupt)
 	}
 	body, sum := piece[:len(piece)-4], binary.LittleEndian.Uint32(piece[len(piece)-4:])
 	if crc32.Checksum(body, castagnoli) != sum {
-		return fmt.Errorf("dedupe: checksum of a checkpoint's piece: %w", pingline.ErrCorrupt)
+		return fmt.Errorf("dedupe: piece of a checkpoint has a wrong checksum: %w", pingline.ErrCorrupt)
 	}
 	if piece[0] > pieceVersion {
 		return fmt.Errorf("dedupe: piece of version %d, this program knows %d: %w", piece[0], pieceVersion, pingline.ErrNewer)
@@ -249,7 +248,7 @@ func (f *Filter) Load(piece []byte) error {
 	return nil
 }
 
-// loadTrack restores one track, in place of an older state of it.
+// loadTrack restores a track, in place of an older state of it.
 func (f *Filter) loadTrack(d *stateDecoder, number uint64, version byte) {
 	rider, device, trip := d.name(), d.name(), d.name()
 	d.bad = d.bad || rider == ""
@@ -323,7 +322,7 @@ func (f *Filter) loadBacklog(d *stateDecoder, i uint32, version byte) {
 	d.bad = d.bad || s.start == longAgo && (s.crowded && !s.toEnd) || !(s.eps >= noLine && s.eps <= maxBound) || s.pace > 64 || t.pace > 64
 }
 
-// loadChain restores a chain of blocks: all of it if there is room.
+// loadChain restores a chain of blocks; beyond the room there is, the oldest are lost.
 func (f *Filter) loadChain(d *stateDecoder, i uint32, top *uint32, marks bool) {
 	t := f.tracks.At(i)
 	for range d.u16() {
@@ -340,7 +339,7 @@ func (f *Filter) loadChain(d *stateDecoder, i uint32, top *uint32, marks bool) {
 }
 
 // loadLine restores a line. Before version 4 the trip of the held ping may be on no
-// stored one: it will be stored.
+// stored ping, so the held ping will be stored.
 func (f *Filter) loadLine(d *stateDecoder, i uint32, l *line, version byte) {
 	l.crowded = d.u8() == 1
 	s := d.spot()

@@ -9,7 +9,7 @@ import (
 	"pingline/dedupe/vertices"
 )
 
-// stateDecoder takes values off the front of b; once bad, it gives zeros.
+// stateDecoder takes values off the front of b; once bad, it returns zeros.
 type stateDecoder struct {
 	b   []byte
 	bad bool
@@ -42,7 +42,7 @@ func (d *stateDecoder) spot() plane.Spot {
 	return plane.Spot{At: int64(d.u64()), Lat: int32(d.u32()), Lon: int32(d.u32())}
 }
 
-// points fills dst from its start and returns how many it took.
+// points fills dst from its start and returns the number of points.
 func (d *stateDecoder) points(dst []vertices.Packed) int {
 	n := int(d.u8())
 	if n > len(dst) {

@@ -43,8 +43,8 @@ func (f *Filter) applyBacklog(i uint32, e *pingline.Entry, eps float64, h hold) 
 	f.hold(i, &s.line, e, h)
 }
 
-// addBack makes p a vertex in the segment of the backlog, which it ends. It is not
-// one of a broken track, which begins anew behind it.
+// addBack makes p a vertex in the segment of the backlog and closes the backlog. In a
+// broken track p is no vertex, because the track begins anew behind it.
 func (f *Filter) addBack(i uint32, p plane.Spot) {
 	t := f.tracks.At(i)
 	crowded := false
@@ -61,8 +61,8 @@ func (f *Filter) addBack(i uint32, p plane.Spot) {
 	}
 }
 
-// coverBacklog drops the ping held in the backlog: p, further on in the segment
-// or the same fix, goes by it, or else the whole segment does.
+// coverBacklog drops the ping held in the backlog. The chord to p passes it, if p is
+// further on in the segment or at the same fix, or else the whole segment does.
 func (f *Filter) coverBacklog(t *track, p plane.Spot) {
 	s := f.backlogs.At(t.backlog)
 	t.skip()
@@ -81,16 +81,16 @@ func (f *Filter) coverBacklog(t *track, p plane.Spot) {
 	f.holding--
 }
 
-// crowd marks the segment that ends at the vertex of an instant: something was
-// dropped in it.
+// crowd marks that a ping was dropped in the segment whose end is the vertex at an
+// instant.
 func (f *Filter) crowd(t *track, end int64) {
 	if at, ok := f.blocks.Find(&t.Recent, end); ok {
 		f.blocks.Vertex(&t.Recent, at).SetCrowded()
 	}
 }
 
-// segment returns the vertex at or before an instant, the next one, and whether
-// something was dropped between them. If one of them is not known, they are equal.
+// segment returns the vertex at or before an instant, the next vertex, and whether a
+// ping was dropped between them. If either is not known, the two are equal.
 func (f *Filter) segment(t *track, ts int64) (start, end plane.Spot, crowded bool) {
 	start = longAgo
 	var to vertices.Ref
@@ -130,7 +130,7 @@ func (f *Filter) closeBacklog(t *track) {
 	t.backlog = 0
 }
 
-// loseBacklog makes the backlog stand by itself: what is around it is no longer
+// loseBacklog takes the segment from the backlog, because its vertices are no longer
 // known.
 func (f *Filter) loseBacklog(t *track) {
 	if t.backlog != 0 {

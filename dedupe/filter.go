@@ -1,16 +1,16 @@
-// Package dedupe tells which pings of a track say nothing new.
+// Package dedupe drops pings that add nothing to a track.
 //
-// A track is a rider's device. Every ping the filter drops lies within its own
-// bound of the line between the stored ones around it, as a reader draws it:
+// A track belongs to a rider's device. Every ping that the filter drops lies within
+// its own bound of the line between the stored pings around it, as a reader draws it:
 // linear in time, latitude and longitude, distances on the great circle. The
-// bound holds for each ping by itself, whatever arrives later, in whatever
-// order, and however the bound in force changes.
+// bound holds for each ping by itself, whatever arrives later, in any order, and
+// however the bound in force changes.
 //
 // The state is held in memory only, and it is a function of the entries that
 // Judge, Idle and Flush hand out: a caller that logs them rebuilds it with
-// Replay, or with Load and Replay of what came after. Each trip that pings of a
-// track bear is on one of its stored points. What else a ping says besides its
-// position is not looked at: speed, heading and battery of a dropped ping are lost.
+// Replay, or with Load and Replay of the later entries. Each trip of a track is on at
+// least one stored ping. Other fields do not count: speed, heading and battery of a
+// dropped ping are lost.
 package dedupe
 
 import (
@@ -30,8 +30,8 @@ type Config struct {
 	LiveGap     time.Duration // a moving rider's newest stored ping is at most this old; 0: no limit
 	MaxGap      time.Duration // longest a line over dropped pings may get; 0: no limit
 	IdleFlush   time.Duration // a held ping is stored after waiting this long; 0: it waits for the next
-	MaxRiders   int           // tracks known at once; beyond, the longest silent is forgotten, those with one ping first
-	RecentBytes int           // memory for what is remembered of a track beyond its last 8 stored pings
+	MaxRiders   int           // tracks known at once; beyond, the longest silent is forgotten, tracks with a single ping first
+	RecentBytes int           // memory of all tracks together for stored pings before the last 8 of a track
 }
 
 // DefaultConfig returns the defaults of pingline serve.
@@ -45,15 +45,15 @@ func DefaultConfig() Config {
 	}
 }
 
-// Bound says how far off a dropped ping may be: the larger of MaxError and the
-// fix's own accuracy, the latter up to AccuracyCap. Metres. It is used as
+// Bound is the greatest distance, in metres, of a dropped ping from the line: the larger
+// of MaxError and the fix's own accuracy, the latter up to AccuracyCap. It is used as
 // float32, the precision of the log.
 type Bound struct {
 	MaxError    float64 // 0 drops duplicates only, unless a fix's accuracy allows more
-	AccuracyCap float64 // 0 leaves accuracy aside
+	AccuracyCap float64 // 0 ignores accuracy
 }
 
-// Of returns the bound of one fix, in metres.
+// Of returns the bound of a fix, in metres.
 func (b Bound) Of(f *pingline.Fix) float64 {
 	e := float64(float32(b.MaxError))
 	if f.Has(pingline.HasAccuracy) {
@@ -65,14 +65,14 @@ func (b Bound) Of(f *pingline.Fix) float64 {
 	return min(e, maxBound)
 }
 
-// maxBound is half the way round the globe: nothing is further off.
+// maxBound is half the way round the globe, in metres: no distance is greater.
 const maxBound = 2.1e7
 
-// Batch takes what the filter puts out. The filter appends to it; the caller
-// logs the entries in their order and resets it.
+// Batch takes the output of the filter. The filter appends to it; the caller logs the
+// entries in order and resets it.
 type Batch struct {
 	Entries []pingline.Entry
-	Since   []int64 // of each of Entries: before this time, ms, readers see the same without it
+	Since   []int64 // for each entry, the time, ms, before which readers see the same without it
 	Settled []Settlement
 }
 
@@ -83,7 +83,7 @@ func (b *Batch) Reset() {
 
 // Settlement is the fate of a ping that was held before.
 type Settlement struct {
-	Token  uint64 // as given to Judge; 0 if it was held before a Replay
+	Token  uint64 // as given to Judge; 0 if the ping was held by a Replay
 	Stored bool   // its entry is in the batch; otherwise it is redundant for good
 }
 
@@ -91,40 +91,40 @@ func (b *Batch) settle(token uint64, stored bool) {
 	b.Settled = append(b.Settled, Settlement{token, stored})
 }
 
-// Kinds of entries: what Entry.State says about where a ping went.
+// Values of Entry.State: the place of a ping in its track.
 const (
 	aside    uint8 = iota // on no open line: redundant, late, or stored again
 	first                 // the first vertex of a track, known before or not
-	next                  // the newest of its track; a ping still held there is covered by it
-	back                  // between two stored pings; a ping still held there is covered
-	stranger              // late, of a track that was not known, and still is not; not judged so any more
-	newcomer              // late, of a track that was not known: it is now, without vertices
+	next                  // the newest of its track; a ping still held on the open line is covered by it
+	back                  // between two stored pings; a ping still held in the backlog is covered by it
+	stranger              // late, of a track not known before or after; only in logs of older versions
+	newcomer              // late, of a track not known before, and now known, without vertices
 )
 
 // Counts are totals since New.
 type Counts struct {
-	Late      uint64 // stored out of order
-	Conflicts uint64 // another position at an instant already known
+	Late      uint64 // pings stored out of order
+	Conflicts uint64 // pings stored with another position at an instant already known
 	Evicted   uint64 // tracks forgotten for lack of room
 }
 
 // Filter judges pings, track by track. It is for one goroutine.
 //
-// A vertex is a stored ping that readers draw lines between: every one but the
-// late. Each track has an open line, from its newest vertex to the ping it
-// holds, and may have a second one in an old segment (a backlog).
+// A vertex is a stored ping that is not late: readers draw the line through the
+// vertices. Each track has an open line, from its newest vertex to the ping it holds,
+// and may have a second open line in an old segment (a backlog).
 //
-// Its methods stand in layers. Those that know tracks (tracks.go, room.go) and change
-// them by an entry (apply.go, fill.go) judge nothing. Those that judge (judge.go,
-// gap.go) change nothing but by an entry. Replay, checkpoints and the idle wheel use
-// both.
+// Its methods form two layers. The lower layer knows tracks (tracks.go, room.go) and
+// changes them by an entry (apply.go, fill.go), and judges nothing. The upper layer
+// judges (judge.go, gap.go), and changes nothing but by an entry. Replay, checkpoints
+// and the idle wheel use both.
 type Filter struct {
 	cfg     Config
 	liveGap int64 // ms; the largest int64 if off
 	maxGap  int64 // ms; the largest int64 if off
 
 	seed   maphash.Seed
-	index  index
+	index  slab.Index
 	tracks slab.Slab[track]
 	names  slab.Slab[name]
 	order  order
@@ -141,10 +141,10 @@ type Filter struct {
 
 	holding int
 	forgot  horizon // a new track's first vertex must be later
-	torn    horizon // and that of a broken one
-	wall    int64   // clock by which is judged, ms since 1970
-	latest  int64   // the latest it has been
-	caught  int64   // what counted as forgotten when it was last as late as before it went back
+	torn    horizon // the first vertex of a broken track must be later
+	wall    int64   // our clock, by which pings are judged, ms since 1970
+	latest  int64   // the latest that wall has been
+	caught  int64   // forgot when wall last caught up with it, after it had gone back
 	damaged bool
 	wheel   wheel
 	flushed uint32 // where Flush goes on

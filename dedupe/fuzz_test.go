@@ -184,7 +184,7 @@ func FuzzLoad(f *testing.F) {
 func (r *run) use() {
 	r.endLoad()
 	for i := uint32(1); i <= r.tracks.Last; i++ {
-		rider, device := r.names.At(i).split()
+		rider, device := RiderDevice(r.names.At(i).key)
 		t := r.tracks.At(i)
 		for _, at := range []int64{t.newest() - 1, t.newest(), t.newest() + 1000, t.Base, t.Base + 1} {
 			e := pingline.Entry{Ping: pingline.Ping{Rider: rider, Device: device, Fix: pingline.Fix{At: at, LatE7: 10, LonE7: 10}}}

@@ -5,9 +5,9 @@ import (
 	"pingline/dedupe/plane"
 )
 
-// judgeEmpty judges a ping in a segment in which nothing was dropped: it starts a
-// backlog. One that is open elsewhere is settled first: its held ping is covered if
-// the whole segment passes all that was dropped in it.
+// judgeEmpty judges a ping in a segment in which nothing was dropped: the ping starts
+// a backlog. A backlog open in another segment is settled first: its held ping is
+// covered if a line over the whole of its segment passes all pings dropped in it.
 func (f *Filter) judgeEmpty(b *Batch, i uint32, e *pingline.Entry, start, end plane.Spot, eps float64) (conflict bool) {
 	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	if t.backlog != 0 {
@@ -25,13 +25,13 @@ func (f *Filter) judgeEmpty(b *Batch, i uint32, e *pingline.Entry, start, end pl
 	return false
 }
 
-// leavesVertex is leaves for a line of which no frame is known.
+// leavesVertex is leaves for a line without a frame.
 func (f *Filter) leavesVertex(v, p plane.Spot) bool {
 	return v == longAgo || f.leaves(plane.FrameAt(v.Lat), v, p)
 }
 
-// closes reports whether a line over the whole segment passes all that was dropped
-// in it, and the held ping.
+// closes reports whether a line over the whole segment passes all pings dropped in
+// it, and the held ping.
 func (f *Filter) closes(s *backlog) bool {
 	anchor, far := s.ends()
 	held := plane.SpotOf(&s.fix)
@@ -55,7 +55,7 @@ func (f *Filter) judgeBacklog(b *Batch, i uint32, e *pingline.Entry, eps float64
 	}
 	if p.At == held.At || !f.follows(s, p) {
 		f.promote(b, i, back)
-		return f.judgePast(b, i, e, eps) // by the new vertex
+		return f.judgePast(b, i, e, eps) // now against the new vertex
 	}
 	b.settle(s.token, false)
 	e.State, e.Verdict = back, pingline.Held
@@ -66,7 +66,7 @@ func (f *Filter) judgeBacklog(b *Batch, i uint32, e *pingline.Entry, eps float64
 }
 
 // follows reports whether the backlog may go on with p, further from the anchor
-// than the held ping: the chord to p passes all that was dropped, and the held one.
+// than the held ping: the chord to p passes all dropped pings, and the held ping.
 func (f *Filter) follows(s *backlog, p plane.Spot) bool {
 	held, try := plane.SpotOf(&s.fix), *s
 	if !s.crowded {

@@ -1,10 +1,9 @@
 package dedupe
 
-// horizon is a time up to which something may have been forgotten or lost. Both are
-// ms since 1970.
+// horizon is a time, ms since 1970, up to which pings may have been forgotten or lost.
 type horizon struct {
-	counts int64 // as far as it counts now
-	said   int64 // as far as it will count once our clock is as late; it never falls
+	counts int64 // the time that counts now
+	said   int64 // the time that will count once our clock is as late; it never falls
 }
 
 func (h *horizon) raise(counts, said int64) {

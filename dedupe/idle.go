@@ -3,8 +3,8 @@ package dedupe
 import "time"
 
 // Idle stores the pings that have been held for IdleFlush, at most about limit
-// of them, and reports whether there are more. A ping held before Replay has
-// waited since the first call of Judge or Idle. Call it about every second.
+// of them, and reports whether there are more. For a ping held by Replay the time
+// runs from the first call of Judge or Idle. Call Idle about every second.
 func (f *Filter) Idle(b *Batch, now time.Duration, limit int) (more bool) {
 	f.endLoad()
 	before := len(b.Entries)
@@ -38,7 +38,8 @@ func (f *Filter) Idle(b *Batch, now time.Duration, limit int) (more bool) {
 	}
 }
 
-// flushDue stores what track i has held for a turn and waits for the rest.
+// flushDue stores the pings that track i has held for a turn, and puts it back on the
+// wheel if it holds a younger ping.
 func (f *Filter) flushDue(b *Batch, i, tick uint32) {
 	t := f.tracks.At(i)
 	since, waits := tick, false
@@ -61,8 +62,8 @@ func (f *Filter) flushDue(b *Batch, i, tick uint32) {
 	}
 }
 
-// Flush stores held pings, at most about limit of them, and reports whether
-// there are more: what a caller does before it stops.
+// Flush stores held pings, at most about limit of them, and reports whether there are
+// more. A caller flushes the filter before it stops.
 func (f *Filter) Flush(b *Batch, limit int) (more bool) {
 	f.endLoad()
 	before := len(b.Entries)

@@ -9,14 +9,14 @@ import (
 	"pingline/dedupe/vertices"
 )
 
-// Judge decides what becomes of e, whose Ping, Cell and SubKey are set. It
-// appends to b what must be logged: pings held earlier that are stored now, as
-// promoted entries, and then e itself with Verdict, Late, Apart, State and
-// Skipped set, unless it is a duplicate. Token names this ping in a later Settlement.
+// Judge decides the fate of e, whose Ping, Cell and SubKey are set. It appends to b
+// the entries to log, at most three: pings held earlier that are stored now, as promoted
+// entries, and then e itself with Verdict, Late, Apart, State and Skipped set, unless
+// it is a duplicate. Token names this ping in a later Settlement.
 //
-// now is monotonic. Names must be valid (pingline.CheckID); e's strings may
-// change after the call. At most three entries are appended. Conflict tells that
-// e was stored although, or because, another position is known for its instant.
+// Now is monotonic. Names must be valid (pingline.CheckID); e's strings may change
+// after the call. Conflict reports that e was stored although, or because, another
+// position is known for its instant.
 func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, now time.Duration) (v pingline.Verdict, conflict bool) {
 	f.endLoad()
 	h := hold{token: token, since: f.wheel.tick(now)}
@@ -44,10 +44,10 @@ func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, n
 	return e.Verdict, conflict
 }
 
-// mayMeet reports whether there may be a point at e's instant that is a vertex
-// like e, so that an event of the one would replace that of the other: its own
-// fix, stored before, or a vertex that is not known any more. Where e moves the
-// end of a line that is known there is none.
+// mayMeet reports whether there may be another vertex at e's instant, so that in the
+// store the event of either would replace the event of the other: e's own fix, stored
+// before, or a vertex that is not known any more. There is none if e moves the end of a
+// known line.
 func (f *Filter) mayMeet(i uint32, e *pingline.Entry) bool {
 	return e.State == aside || e.State == first || f.tracks.At(i).lineless()
 }
@@ -72,15 +72,16 @@ func (f *Filter) judgeUnknown(b *Batch, hash uint32, e *pingline.Entry) uint32 {
 	return f.create(hash, e.Rider, e.Device, true)
 }
 
-// evict stores what a track holds and forgets it.
+// evict stores the pings that a track holds, and forgets the track.
 func (f *Filter) evict(b *Batch, i uint32, ofRider bool) {
 	f.promoteAll(b, i)
 	f.forgetFor(i, ofRider)
 	f.counts.Evicted++
 }
 
-// judgeKnown sets e's verdict, late mark and state. It promotes what must be
-// stored before e, and says what e covers, but changes nothing else.
+// judgeKnown sets e's verdict, late mark and state. It promotes the held pings that
+// must be stored before e, and settles a held ping that e covers, but changes nothing
+// else.
 func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
 	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	switch {
@@ -101,8 +102,8 @@ func (f *Filter) judgeKnown(b *Batch, i uint32, e *pingline.Entry, eps float64) 
 	return f.judgePast(b, i, e, eps)
 }
 
-// judgeNext judges a ping newer than all of its track: it settles the one held
-// and then either stores or holds the new one.
+// judgeNext judges a ping newer than all of its track: it settles the held ping, and
+// then either stores or holds e.
 func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
 	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	if t.holds {
@@ -118,21 +119,21 @@ func (f *Filter) judgeNext(b *Batch, i uint32, e *pingline.Entry, eps float64) {
 	}
 }
 
-// leaves reports whether a line from vertex v must not go as far as p: the
-// plane does not carry it, or it would be longer than MaxGap.
+// leaves reports whether a line from vertex v must not go as far as p, because the
+// plane does not carry so far, or the line would be longer than MaxGap.
 func (f *Filter) leaves(fr plane.Frame, v, p plane.Spot) bool {
 	return max(p.At-v.At, v.At-p.At) > f.maxGap || !fr.Carries(v, p)
 }
 
-// stale reports whether the newest vertex misleads those who look at it now: a
-// rider who moves has p more than LiveGap later.
+// stale reports whether the newest vertex would mislead a live view: p is more than
+// LiveGap later, and the rider has moved.
 func (f *Filter) stale(t *track, p plane.Spot, eps float64) bool {
 	v := t.Last()
 	return p.At-v.At > f.liveGap && t.frame.Moved(v, p, eps)
 }
 
-// judgePastEvent judges a ping with an event that is not the newest. It is
-// stored, unless it was.
+// judgePastEvent judges a ping with an event that is not the newest of its track. It is
+// stored, unless it was stored before.
 func (f *Filter) judgePastEvent(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
 	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	if t.marks != 0 && f.blocks.Remembers(t.marks, vertices.NewMark(p, e.Event)) && f.knowsTrip(i, e.Trip) {
@@ -147,15 +148,14 @@ func (f *Filter) judgePastEvent(b *Batch, i uint32, e *pingline.Entry, eps float
 }
 
 // judgePastStored judges a ping that is not the newest and has to be stored: as a
-// vertex if it is on the very fix that is held, or where nothing was dropped, and
-// late otherwise.
+// vertex if it is at the held fix, or where nothing was dropped, and late otherwise.
 func (f *Filter) judgePastStored(b *Batch, i uint32, e *pingline.Entry, eps float64) (conflict bool) {
 	t, p := f.tracks.At(i), plane.SpotOf(&e.Fix)
 	e.Verdict = pingline.Accepted
 	known, ok := f.known(t, p.At)
 	switch {
 	case t.holds && plane.SpotOf(&t.fix) == p:
-		b.settle(t.token, false) // the chord to it is the chord to e
+		b.settle(t.token, false) // the chord to the held ping is the chord to e
 		e.State = next
 	case t.lineless():
 		e.Late = true
@@ -165,7 +165,7 @@ func (f *Filter) judgePastStored(b *Batch, i uint32, e *pingline.Entry, eps floa
 	case ok:
 		e.Late = true
 	default:
-		return f.judgePast(b, i, e, 0) // no line is good enough for it
+		return f.judgePast(b, i, e, 0) // with a bound of 0 no line passes e, so that it is stored
 	}
 	return e.Late && ok && !known.SamePlace(p) && !plane.Near(known, p, eps)
 }
@@ -188,8 +188,8 @@ func (f *Filter) known(t *track, ts int64) (plane.Spot, bool) {
 }
 
 // Look returns the time (ms) of the newest ping known of e's track that is not
-// late, the smallest int64 if there is none, and whether Judge would call e, which
-// has no event, a duplicate. It changes nothing.
+// late, the smallest int64 if there is none, and whether Judge would find e, which
+// has no event, to be a duplicate. It changes nothing.
 func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	f.endLoad()
 	i := f.lookup(f.hash(e.Rider, e.Device), e.Rider, e.Device)
@@ -207,7 +207,7 @@ func (f *Filter) Look(e *pingline.Entry) (newest int64, duplicate bool) {
 	return t.newest(), duplicate
 }
 
-// judgeLineless judges a past ping of a track of which no line is known.
+// judgeLineless judges a past ping of a lineless track.
 func judgeLineless(t *track, e *pingline.Entry) {
 	if t.holds && plane.SpotOf(&t.fix) == plane.SpotOf(&e.Fix) {
 		e.Verdict = pingline.Duplicate
@@ -227,7 +227,7 @@ func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (
 		if t.crowded || p.At == t.fix.At || t.backlog == 0 && f.backlogsFull() {
 			return f.judgeBetween(b, i, e, &t.line, t.Last(), next, eps)
 		}
-		f.promote(b, i, next) // an end for the segment in which nothing was dropped
+		f.promote(b, i, next) // so that the segment, in which nothing was dropped, has an end
 		return f.judgePast(b, i, e, eps)
 	}
 	start, end, crowded := f.segment(t, p.At)
@@ -236,7 +236,7 @@ func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (
 	}
 	switch full := t.backlog == 0 && f.backlogsFull(); {
 	case start == end, start == longAgo && (full || f.mayBeForgotten(e)):
-		e.Verdict, e.Late = pingline.Accepted, true // before all that is known
+		e.Verdict, e.Late = pingline.Accepted, true // before all known vertices, and no backlog may be opened
 	case crowded || full:
 		judgeFit(e, start, end, eps)
 	default:
@@ -245,7 +245,7 @@ func (f *Filter) judgePast(b *Batch, i uint32, e *pingline.Entry, eps float64) (
 	return false
 }
 
-// judgeInstant judges a ping of a vertex's instant.
+// judgeInstant judges a ping at a vertex's instant.
 func judgeInstant(e *pingline.Entry, vertex plane.Spot, eps float64) (conflict bool) {
 	p := plane.SpotOf(&e.Fix)
 	switch {
@@ -269,9 +269,10 @@ func judgeFit(e *pingline.Entry, from, to plane.Spot, eps float64) {
 	e.Verdict, e.Late = pingline.Accepted, true
 }
 
-// judgeBetween judges a ping between the vertex of an open line and the ping
-// held there, or of its instant. A ping that fits narrows the polygon; if the held
-// one is then outside, it is stored: the ping does fit the chord to it.
+// judgeBetween judges a ping between the vertex of an open line and the ping held
+// there, or at the held ping's instant. A ping that fits the chord to the held ping
+// narrows the polygon. If the held ping is then outside, it is stored, so that the
+// chord to it stays.
 func (f *Filter) judgeBetween(b *Batch, i uint32, e *pingline.Entry, l *line, vertex plane.Spot, kind uint8, eps float64) (conflict bool) {
 	p, held := plane.SpotOf(&e.Fix), plane.SpotOf(&l.fix)
 	if p == held {
@@ -305,7 +306,7 @@ func (f *Filter) promote(b *Batch, i uint32, kind uint8) {
 		s := f.backlogs.At(t.backlog)
 		l, trip = &s.line, s.trip
 	}
-	rider, device := n.split()
+	rider, device := RiderDevice(n.key)
 	b.settle(l.token, true)
 	b.Entries = append(b.Entries, pingline.Entry{
 		Ping:     pingline.Ping{Rider: rider, Device: device, Trip: trip, Fix: l.fix},
@@ -320,7 +321,7 @@ func (f *Filter) promote(b *Batch, i uint32, kind uint8) {
 	e.Skipped = f.apply(i, e, 0, hold{})
 }
 
-// promoteAll stores all that a track holds.
+// promoteAll stores all pings that a track holds.
 func (f *Filter) promoteAll(b *Batch, i uint32) {
 	t := f.tracks.At(i)
 	if t.backlog != 0 {

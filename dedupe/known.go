@@ -6,27 +6,24 @@ import (
 	"pingline"
 )
 
-// NewestKnown is what the filter knows of one track's newest ping.
+// NewestKnown is the newest ping of a track, as far as the filter knows it.
 type NewestKnown struct {
 	Device string
-	Held   bool         // the newest ping is held; Fix and Cell are whole
-	Fix    pingline.Fix // of a stored one, only its time and position
+	Held   bool         // the newest ping is held: Fix and Cell are complete
+	Fix    pingline.Fix // of a stored ping only time and position
 	Cell   uint64
 	Trip   string
 
-	// Complete is the time, ms, before which what was taken in is stored, or lies
-	// on the line between stored pings; the largest int64 if all of it is.
+	// Complete is the time, ms, before which every ping taken in is stored, or lies on
+	// the line between stored pings; the largest int64 if that holds for all pings.
 	Complete int64
 }
 
-// Known appends to dst what is known of each of a rider's tracks that has pings
-// which are not late.
+// Known appends to dst the newest ping of each of a rider's tracks; late pings do not
+// count.
 func (f *Filter) Known(dst []NewestKnown, rider string) []NewestKnown {
 	f.endLoad()
-	if i := f.lookup(f.hash(rider, ""), rider, ""); i != 0 {
-		dst = f.appendKnown(dst, i)
-	}
-	for _, i := range f.devices[rider].tracks {
+	for _, i := range f.tracksOf(rider) {
 		dst = f.appendKnown(dst, i)
 	}
 	return dst
@@ -34,9 +31,9 @@ func (f *Filter) Known(dst []NewestKnown, rider string) []NewestKnown {
 
 func (f *Filter) appendKnown(dst []NewestKnown, i uint32) []NewestKnown {
 	t, n := f.tracks.At(i), f.names.At(i)
-	_, device := n.split()
+	_, device := RiderDevice(n.key)
 	k := NewestKnown{Device: device, Trip: n.trip, Complete: math.MaxInt64}
-	since := int64(math.MinInt64) // of the open line
+	since := int64(math.MinInt64) // start of the open line
 	if t.N > 0 {
 		s := t.Last()
 		k.Fix = pingline.Fix{At: s.At, LatE7: s.Lat, LonE7: s.Lon}

@@ -5,24 +5,21 @@ import (
 	"pingline/dedupe/plane"
 )
 
-// Stretch selects the newest part of a rider's tracks: what a store may not have yet.
+// Stretch selects the newest part of a rider's tracks, which a store may not have yet.
 type Stretch struct {
 	Device   string // only this device's; "" means all
 	From, To int64  // ms; From <= ts < To
-	Vertices int64  // ms: of stored pings only those from then on
-	Most     int    // of each track the earliest so many vertices, and what it holds
+	Vertices int64  // ms: stored pings before this time are left out
+	Most     int    // most vertices of each track, the earliest; held pings come on top
 }
 
-// Line appends to dst what is known of a rider's lines in s: recent vertices, of which
-// the filter remembers time and position, and held pings, which are whole. Their
-// verdict is Held. Late pings are not among them.
+// Line appends to dst the known part of a rider's lines in s: recent vertices with time
+// and position only, and held pings in full. The verdict of each entry is Held. Late
+// pings are left out.
 func (f *Filter) Line(dst []pingline.Entry, rider string, s Stretch) []pingline.Entry {
 	f.endLoad()
-	if i := f.lookup(f.hash(rider, ""), rider, ""); i != 0 && s.Device == "" {
-		dst = f.appendLine(dst, i, &s)
-	}
-	for _, i := range f.devices[rider].tracks {
-		if _, device := f.names.At(i).split(); s.Device == "" || s.Device == device {
+	for _, i := range f.tracksOf(rider) {
+		if _, device := RiderDevice(f.names.At(i).key); s.Device == "" || s.Device == device {
 			dst = f.appendLine(dst, i, &s)
 		}
 	}
@@ -33,7 +30,7 @@ func (f *Filter) Line(dst []pingline.Entry, rider string, s Stretch) []pingline.
 func (f *Filter) appendLine(dst []pingline.Entry, i uint32, s *Stretch) []pingline.Entry {
 	t, n := f.tracks.At(i), f.names.At(i)
 	e := pingline.Entry{Verdict: pingline.Held}
-	e.Rider, e.Device = n.split()
+	e.Rider, e.Device = RiderDevice(n.key)
 	f.blocks.Between(&t.Recent, max(s.From, s.Vertices), s.To, s.Most, func(v plane.Spot) {
 		e.Fix = pingline.Fix{At: v.At, LatE7: v.Lat, LonE7: v.Lon}
 		dst = append(dst, e)

@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// endLoad puts the tracks in order, and forgets those that had been when the
-// last piece was taken: the longest silent ones of each list, which hold nothing.
+// endLoad puts the tracks in order, and forgets the tracks that had been forgotten when
+// the last piece was taken: the longest silent tracks of each list, unless they hold a
+// ping.
 func (f *Filter) endLoad() {
 	if f.loading == nil {
 		return
@@ -31,7 +32,7 @@ func (f *Filter) endLoad() {
 	}
 }
 
-// shorten forgets the longest silent of a list until n are left; none if n is
+// shorten forgets the longest silent tracks of a list until n are left; none if n is
 // negative.
 func (f *Filter) shorten(l *list, n int) {
 	for n >= 0 && l.n > n && !f.holds(l.oldest) {

@@ -6,16 +6,16 @@ import (
 	"pingline"
 )
 
-// Bytes returns about how many bytes the filter takes. It never shrinks: what a
-// track that was forgotten took is for the next one.
+// Bytes returns the approximate memory of the filter, in bytes. It never shrinks: the
+// memory of a forgotten track is used again.
 func (f *Filter) Bytes() int64 {
 	return f.text + f.tracks.Bytes() + f.names.Bytes() + f.order.Bytes() +
 		f.blocks.Bytes() + f.backlogs.Bytes() +
 		8*int64(cap(f.index)) + 4*int64(cap(f.free)+cap(f.noBack)) + int64(f.mostDevices)*deviceBytes
 }
 
-// MaxBytes returns what a filter takes at most, about: so many tracks with the
-// longest names, a backlog for an eighth of them, and RecentBytes.
+// MaxBytes returns about the most memory that a filter takes, in bytes: MaxRiders
+// tracks with the longest names, a backlog for an eighth of them, and RecentBytes.
 func MaxBytes(cfg Config) int64 {
 	const (
 		longest = 3*pingline.MaxID + 1 // rider and device, and rider once more
@@ -27,11 +27,11 @@ func MaxBytes(cfg Config) int64 {
 	return int64(cfg.MaxRiders)*(track+back/8) + int64(cfg.RecentBytes) + 1<<20
 }
 
-// deviceBytes is about what a rider of devices takes in a map, with a list of one
-// or two.
+// deviceBytes is about the memory of a rider in Filter.devices, with a list of one or
+// two tracks, in bytes.
 const deviceBytes = 112
 
-// textBytes is what a string takes that is allocated by itself.
+// textBytes is the memory of a string that is allocated by itself, in bytes.
 func textBytes(s string) int64 {
 	const step = 16
 	return int64(len(s)+step-1) / step * step

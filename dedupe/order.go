@@ -2,10 +2,9 @@ package dedupe
 
 import "pingline/dedupe/slab"
 
-// order lists the tracks by when they last had a ping that was logged. Those with
-// one such ping have a list of their own and are forgotten first, so that whoever
-// sends from ever new names pushes out those names and not the fleet. Stamps count
-// the pings.
+// order lists the tracks by their last logged ping. Tracks with a single logged ping
+// have a list of their own and are forgotten first, so that a client that sends from
+// ever new names pushes out its own names and not the fleet. Stamps count logged pings.
 type order struct {
 	slab.Slab[ordered]
 	stamp uint64
@@ -24,8 +23,8 @@ type ordered struct {
 	stamp        uint64 // of the last ping; 0 before the first
 }
 
-// onceShare is the part of all tracks that those with one ping may always take:
-// who is new has this much time for a second.
+// onceShare: a tenth of all tracks may always be tracks with a single ping, so that a
+// new track has time for its second ping.
 const onceShare = 10
 
 // push makes i the newest of l.

@@ -8,10 +8,9 @@ import (
 
 // Replay changes the state by entries of the log's commit of that number, as
 // Judge did when they were logged: the entries and the bound in their commit
-// decide, not this filter's settings. Entries must come in the log's order, all
-// of them after those that Load has restored. It returns the least of what
-// Batch.Since says of those that are stored, the largest int64 if none is; where
-// that is not known, it is the smallest int64.
+// decide, not this filter's settings. After Load, all later entries must be replayed,
+// in the log's order. Replay returns the least Batch.Since of the stored entries: the
+// largest int64 if none is stored, the smallest int64 if it is not known.
 func (f *Filter) Replay(number uint64, bound Bound, entries []pingline.Entry) (since int64) {
 	if f.loading != nil && number > f.loading.highest {
 		f.endLoad()
@@ -41,7 +40,7 @@ func (f *Filter) replay(number uint64, bound Bound, e *pingline.Entry) (since in
 		i = f.replayFirst(i, hash, e)
 	case e.State == stranger:
 		if i != 0 && !f.holds(i) {
-			f.forget(i) // it had been forgotten when e was judged
+			f.forget(i) // the track had been forgotten when e was judged
 		}
 		i = 0
 	case i == 0 && f.missed(e):
@@ -55,9 +54,9 @@ func (f *Filter) replay(number uint64, bound Bound, e *pingline.Entry) (since in
 	return since
 }
 
-// missed reports whether e goes on with a track that is not known though it was
-// when e was judged: commits are missing, or this filter has room for less. What
-// rested on the track is then not known either.
+// missed reports whether e belongs to a track that was known when e was judged and is
+// not known now: commits are missing, or this filter has room for fewer tracks. Then
+// the pings dropped on the track are not known either.
 func (f *Filter) missed(e *pingline.Entry) bool {
 	if e.Late || e.Promoted || e.Verdict == pingline.Redundant {
 		return false
@@ -65,9 +64,9 @@ func (f *Filter) missed(e *pingline.Entry) bool {
 	return f.damaged || f.loading == nil && (e.State == next || e.State == back)
 }
 
-// replayFirst makes room for a new track as Judge did, and forgets what is
-// known of one of that name: when e was judged it had been forgotten. A track
-// that holds a ping stays, because nothing is logged about its end.
+// replayFirst makes room for a new track as Judge did. A track of the same name had
+// been forgotten when e was judged, and is forgotten now. A track that should make room
+// but holds a ping stays, because the log has no promotion of that ping.
 func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 	if i != 0 {
 		hash = f.tracks.At(i).hash
@@ -80,11 +79,11 @@ func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 	return f.create(hash, e.Rider, e.Device, true)
 }
 
-// Damaged tells the filter that commits are missing from the log it replays.
-// Of no track it is then known what line a dropped ping relies on: each starts
-// anew with its next ping that is later than ts, which is stored, as is what it
-// holds, and everything older is late. As with Forgot, a new track's first vertex
-// must be later than ts, too.
+// Damaged tells the filter that commits are missing from the log it replays. Then the
+// line that a dropped ping relies on is not known for any track. Each track starts anew
+// with its next ping that is later than ts (ms): that ping and the held ping are stored,
+// and older pings are late. As with Forgot, a new track's first vertex must be later
+// than ts, too.
 func (f *Filter) Damaged(ts int64) {
 	f.endLoad()
 	f.Forgot(ts)
@@ -96,6 +95,6 @@ func (f *Filter) Damaged(ts int64) {
 			continue
 		}
 		t.broken = true
-		f.blocks.ClearMarks(&t.marks) // what they tell of may not have been written
+		f.blocks.ClearMarks(&t.marks) // the pings that they mark may not have been written
 	}
 }

@@ -17,11 +17,11 @@ func (f *Filter) addDevice(i uint32, device string) {
 	if f.devices == nil {
 		f.devices = make(map[string]devices)
 	}
-	rider, _ := f.names.At(i).split()
+	rider, _ := RiderDevice(f.names.At(i).key)
 	d, ok := f.devices[rider]
 	if !ok {
 		d.forgot = math.MinInt64
-		rider = strings.Clone(rider) // or it would keep the name of a device that may go first
+		rider = strings.Clone(rider) // a substring would keep the memory of a device's name that may go first
 		f.text += textBytes(rider)
 	}
 	d.tracks = append(d.tracks, i)
@@ -29,10 +29,10 @@ func (f *Filter) addDevice(i uint32, device string) {
 	f.mostDevices = max(f.mostDevices, len(f.devices))
 }
 
-// dropDevice takes track i out. While a checkpoint is loaded nothing is carried
-// over to all tracks: the checkpoint says what was.
+// dropDevice takes track i out of its rider's devices. With the last of them, forgot
+// is carried over to all tracks, except while a checkpoint is loaded, which has it.
 func (f *Filter) dropDevice(i uint32) {
-	rider, device := f.names.At(i).split()
+	rider, device := RiderDevice(f.names.At(i).key)
 	if device == "" {
 		return
 	}
@@ -49,17 +49,13 @@ func (f *Filter) dropDevice(i uint32) {
 	}
 }
 
-// forgotOf returns what a first vertex of a track must be later than, ms, if our
-// clock is as late.
+// forgotOf returns the time, ms, behind which the first vertex of a track must lie, if
+// our clock is as late.
 func (f *Filter) forgotOf(rider, device string) int64 {
-	if device == "" {
-		return f.forgot.counts
+	if d, ok := f.devices[rider]; ok && device != "" {
+		return max(f.forgot.counts, d.forgot)
 	}
-	d, ok := f.devices[rider]
-	if !ok {
-		return f.forgot.counts
-	}
-	return max(f.forgot.counts, d.forgot)
+	return f.forgot.counts
 }
 
 // mayBeForgotten reports whether e may lie before a ping of its track that was
@@ -68,25 +64,11 @@ func (f *Filter) mayBeForgotten(e *pingline.Entry) bool {
 	return e.At <= f.past(f.forgotOf(e.Rider, e.Device))
 }
 
-// forgetDevice is forget for a track that makes room for another of its rider.
-func (f *Filter) forgetDevice(i uint32) {
-	rider, _ := f.names.At(i).split()
-	d := f.devices[rider]
-	if t := f.tracks.At(i); t.N > 0 {
-		d.forgot = max(d.forgot, f.met(t.Last().At))
-		f.devices[rider] = d
-	}
-	f.drop(i)
-}
-
-// makeRoom returns a track that has to be forgotten before one of that name can
-// be known, 0 if there is room; ofRider tells that it makes room for another of
-// its own rider.
+// makeRoom returns the track that has to be forgotten before p's track can be known,
+// 0 if there is room; ofRider tells that both tracks are of the same rider.
 func (f *Filter) makeRoom(p *pingline.Ping) (i uint32, ofRider bool) {
-	if p.Device != "" {
-		if d := f.devices[p.Rider]; len(d.tracks) >= MaxDevices {
-			return slices.MinFunc(d.tracks, f.bySilence), true
-		}
+	if d := f.devices[p.Rider]; p.Device != "" && len(d.tracks) >= MaxDevices {
+		return slices.MinFunc(d.tracks, f.bySilence), true
 	}
 	if f.riders >= f.cfg.MaxRiders {
 		return f.victim(), false
@@ -98,16 +80,23 @@ func (f *Filter) bySilence(a, b uint32) int {
 	return cmp.Compare(f.order.At(a).stamp, f.order.At(b).stamp)
 }
 
-// forgetFor is forget or forgetDevice, as makeRoom said.
+// forgetFor forgets the track of makeRoom; one of the same rider makes no other rider late.
 func (f *Filter) forgetFor(i uint32, ofRider bool) {
-	if ofRider {
-		f.forgetDevice(i)
-	} else {
+	if !ofRider {
 		f.forget(i)
+		return
 	}
+	rider, _ := RiderDevice(f.names.At(i).key)
+	d := f.devices[rider]
+	if t := f.tracks.At(i); t.N > 0 {
+		d.forgot = max(d.forgot, f.met(t.Last().At))
+		f.devices[rider] = d
+	}
+	f.drop(i)
 }
 
-// trimDevices forgets what a rider has too many of, but what holds a ping.
+// trimDevices forgets the tracks of each rider beyond MaxDevices, but no track that
+// holds a ping.
 func (f *Filter) trimDevices() {
 	for rider, d := range f.devices {
 		extra := len(d.tracks) - MaxDevices

@@ -2,24 +2,23 @@ package dedupe
 
 import (
 	"math"
-	"strings"
 
 	"pingline"
 	"pingline/dedupe/plane"
 	"pingline/dedupe/vertices"
 )
 
-// hold is what the filter notes of a held ping besides what is logged.
+// hold is the part of a held ping's state that is not in the log.
 type hold struct {
 	token uint64
 	since uint32 // tick of the idle wheel
 }
 
 // line is the open end of a track: from a vertex to the held ping, if any. The
-// chord to it passes every ping dropped between within that ping's bound.
+// chord to the held ping passes every ping dropped in between within that ping's bound.
 type line struct {
 	poly    plane.Polygon
-	fix     pingline.Fix // held
+	fix     pingline.Fix // of the held ping
 	cell    uint64
 	token   uint64
 	since   uint32
@@ -34,8 +33,8 @@ func (l *line) open(v plane.Spot) {
 	l.poly, l.frame, l.crowded = plane.Open, plane.FrameAt(v.Lat), false
 }
 
-// passes reports whether the chord from the line's vertex to s passes all that
-// was dropped.
+// passes reports whether the chord from the line's vertex to s passes all dropped
+// pings.
 func (l *line) passes(vertex, s plane.Spot) bool { return l.poly.Contains(l.frame.Velocity(vertex, s)) }
 
 // narrow makes every later chord pass s.
@@ -43,26 +42,27 @@ func (l *line) narrow(vertex, s plane.Spot, eps float64) {
 	l.poly.Narrow(l.frame.Velocity(vertex, s), eps, s.At-vertex.At)
 }
 
-// track is the state of one rider's device. It has no pointers.
+// track is the state of a track. It has no pointers, so that the garbage collector
+// does not scan it.
 type track struct {
 	line            // from the newest vertex on
-	vertices.Recent // the last starts the line
+	vertices.Recent // the last vertex is the start of the line
 
 	marks   uint32 // newest block of marks, 0 if none
 	backlog uint32 // 0 if none is open
-	skipped uint32 // pings dropped since the last stored one
+	skipped uint32 // pings dropped since the last stored ping
 	waiting uint32 // next track in the same slot of the idle wheel
 	hash    uint32
 	used    bool
 	inWheel bool
-	broken  bool  // what is known may have holes: the next ping starts anew
-	once    bool  // only one ping of it was logged
-	pace    uint8 // from the ping before to the held one
+	broken  bool  // the known vertices may have holes: the next ping starts anew
+	once    bool  // a single ping of the track was logged
+	pace    uint8 // pace from the ping before the held ping to the held ping
 }
 
-// lineless reports whether no line is known of the track: it has no vertex yet, or
-// what is known may have holes. It begins, or begins anew, with a ping behind its
-// floor, and what is older is late.
+// lineless reports whether the track has no known line: it has no vertex yet, or the
+// known vertices may have holes. It begins, or begins anew, with a ping behind its
+// floor; older pings are late.
 func (t *track) lineless() bool { return t.broken || t.N == 0 }
 
 // newest returns the time of the newest ping that is not late.
@@ -82,13 +82,8 @@ type name struct {
 	trip string // of the newest ping
 }
 
-// keySep is in no name.
+// keySep is a byte that no name contains.
 const keySep = "\x00"
-
-func (n *name) split() (rider, device string) {
-	rider, device, _ = strings.Cut(n.key, keySep)
-	return rider, device
-}
 
 func (n *name) is(rider, device string) bool {
 	if device == "" {

@@ -5,9 +5,11 @@ import (
 	"strings"
 
 	"pingline"
+	"pingline/dedupe/slab"
 )
 
-// hash is of this process only: strangers choose names.
+// hash differs in each process, because clients choose the names and could otherwise
+// send names that collide.
 func (f *Filter) hash(rider, device string) uint32 {
 	h := maphash.String(f.seed, rider)
 	if device != "" {
@@ -32,14 +34,14 @@ func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
 	}
 }
 
-// create returns a new track without vertices; once tells that its first ping is
-// to come.
+// create returns a new track without vertices; once tells that no ping of the track was
+// logged before.
 func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 	if 4*(f.riders+1) > 3*len(f.index) {
-		bigger := make(index, max(64, 2*len(f.index)))
+		bigger := make(slab.Index, max(64, 2*len(f.index)))
 		for _, slot := range f.index {
 			if slot != 0 {
-				bigger.put(uint32(slot>>32), uint32(slot))
+				bigger.Put(uint32(slot>>32), uint32(slot))
 			}
 		}
 		f.index = bigger
@@ -63,7 +65,7 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 	f.text += textBytes(key)
 	f.addDevice(i, device)
 	t.Base = f.forgotOf(rider, device)
-	f.index.put(hash, i)
+	f.index.Put(hash, i)
 	f.order.At(i).stamp = 0
 	if f.loading == nil {
 		f.order.push(f.listOf(i), i)
@@ -72,8 +74,7 @@ func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 	return i
 }
 
-// forget drops a track with all that is known of it. What it holds must have
-// been promoted.
+// forget drops a track with its state. The pings that it held must have been promoted.
 func (f *Filter) forget(i uint32) {
 	t := f.tracks.At(i)
 	if t.N > 0 {
@@ -82,7 +83,7 @@ func (f *Filter) forget(i uint32) {
 	f.drop(i)
 }
 
-// drop is forget for a track that is known elsewhere.
+// drop is forget for a caller that itself notes up to which time pings are forgotten.
 func (f *Filter) drop(i uint32) {
 	t := f.tracks.At(i)
 	if t.holds {
@@ -93,7 +94,7 @@ func (f *Filter) drop(i uint32) {
 	}
 	f.blocks.Clear(&t.Recent)
 	f.blocks.ClearMarks(&t.marks)
-	f.index.remove(t.hash, i)
+	f.index.Remove(t.hash, i)
 	if f.loading == nil {
 		f.order.unlink(f.listOf(i), i)
 	}
@@ -101,14 +102,31 @@ func (f *Filter) drop(i uint32) {
 	n := f.names.At(i)
 	f.text -= textBytes(n.key) + textBytes(n.trip)
 	*n = name{}
-	// The idle wheel finds out by itself that the track is gone.
+	// The idle wheel will find that the track holds nothing.
 	*t = track{inWheel: t.inWheel, waiting: t.waiting}
 	f.free = append(f.free, i)
 	f.riders--
 }
 
-// victim returns the track to be forgotten next when there are as many as there
-// may be, 0 if there is none.
+// Erase forgets a rider as if no ping of the rider had ever come, and returns how many
+// tracks the rider had, and how many pings they held.
+func (f *Filter) Erase(rider string) (tracks, held int) {
+	tracks, held = f.riders, f.holding
+	for _, i := range f.tracksOf(rider) {
+		f.drop(i)
+	}
+	return tracks - f.riders, held - f.holding
+}
+
+func (f *Filter) tracksOf(rider string) (list []uint32) {
+	if i := f.lookup(f.hash(rider, ""), rider, ""); i != 0 {
+		list = append(list, i)
+	}
+	return append(list, f.devices[rider].tracks...)
+}
+
+// victim returns the track to be forgotten next when there are MaxRiders tracks, 0 if
+// there is none.
 func (f *Filter) victim() uint32 {
 	o := &f.order
 	if o.once.n >= max(2, f.cfg.MaxRiders/onceShare) || o.often.n == 0 {
@@ -125,8 +143,8 @@ func (f *Filter) listOf(i uint32) *list {
 	return &f.order.often
 }
 
-// touch notes that track i has had another ping. While a checkpoint is loaded the
-// tracks are in no list.
+// touch notes another ping of track i. While a checkpoint is loaded the tracks are in
+// no list.
 func (f *Filter) touch(i uint32) {
 	o, t := &f.order, f.tracks.At(i)
 	o.stamp++

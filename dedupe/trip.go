@@ -6,19 +6,20 @@ import (
 	"pingline/dedupe/vertices"
 )
 
-// Each trip that pings of a track bear is on one of its stored points. The first of
-// its pings to come is stored; the others may be dropped as long as the filter knows
-// that one of them was. It knows the trip of the newest ping, and marks tell of those
-// before: where they are forgotten, what comes is stored once more.
+// Each trip of a track is on at least one stored ping. The first ping of a trip is
+// stored, and later pings of the trip may be dropped as long as the filter knows that.
+// It knows the trip of the newest ping, and earlier trips by marks: if a mark is
+// forgotten, the next ping of its trip is stored again.
 
-// noLine is the bound of a ping that no line may pass: it will be stored.
+// noLine is a bound that no line meets, so that the ping will be stored.
 const noLine = -1
 
-// tripMark tells of a trip that is on a stored point. No event is of that time.
+// tripMark is the mark of a trip that is on a stored ping. No event has the time
+// longAgo, so that it differs from the marks of events.
 func tripMark(trip string) vertices.Fingerprint { return vertices.NewMark(longAgo, trip) }
 
-// knowsTrip reports whether a stored point of the track bears the trip, or there is
-// no need for one.
+// knowsTrip reports whether a stored ping of the track is known to have the trip, or
+// trip is "".
 func (f *Filter) knowsTrip(i uint32, trip string) bool {
 	if trip == "" || trip == f.names.At(i).trip {
 		return true
@@ -27,8 +28,7 @@ func (f *Filter) knowsTrip(i uint32, trip string) bool {
 	return t.marks != 0 && f.blocks.Remembers(t.marks, tripMark(trip))
 }
 
-// changeTrip makes trip that of the track's newest ping, and reports whether it was
-// another.
+// changeTrip sets the trip of the track's newest ping, and reports whether it changed.
 func (f *Filter) changeTrip(i uint32, trip string) bool {
 	n := f.names.At(i)
 	if n.trip == trip {

@@ -394,7 +394,7 @@ func (w *world) goesFor(p *pingline.Ping) string {
 	if i == 0 {
 		return ""
 	}
-	rider, device := w.names.At(i).split()
+	rider, device := RiderDevice(w.names.At(i).key)
 	return rider + "/" + device
 }
 

@@ -2,16 +2,16 @@ package ingest
 
 import "math"
 
-// Allowance limits how many tracks that the filter does not know a request may
-// bring: only the writer learns how many it has brought. Its methods are called on
-// the writer's goroutine and must not block.
+// Allowance limits the new tracks of a request: tracks that the filter does not know.
+// Only the writer finds out how many tracks are new. It calls the methods on its own
+// goroutine, so they must not block.
 type Allowance interface {
-	Room() int      // how many may be new; asked when the request is judged
-	Pay(n int)      // n were new
-	Refusal() error // the answer to a request of which nothing was judged, as Room was 0
+	Room() int      // most tracks that may be new; called when the request is judged
+	Pay(n int)      // charges n new tracks
+	Refusal() error // the answer if no ping was judged because Room was 0
 }
 
-// room returns how many new tracks j may bring.
+// room returns the most new tracks that j may bring.
 func (j *Job) room() int {
 	j.New, j.Over = 0, j.Over[:0]
 	if j.Allowance == nil {

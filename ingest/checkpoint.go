@@ -19,72 +19,73 @@ import (
 )
 
 // A checkpoint is the filter's state in a file, so that a start need read only
-// the tail of the log behind it. It is taken in pieces between commits, each
-// with the number of the commit it stands at, and written by a goroutine of its
-// own, so that the writer never stops for longer than one piece takes.
+// the tail of the log behind it. It is taken in pieces between commits, each with the
+// number of the commit it stands at, and written by a goroutine of its own, so that
+// the writer never stops for longer than a piece takes.
 //
 //	magic
 //	u32 length, piece; …
 //	u32 0
 //
-// A file is written aside, synced and renamed; the one before is kept, and the
-// log from there on, so that it is of use when the newest cannot be read. The
-// pieces carry their own checksums.
+// A file is written under a temporary name, synced and renamed. The checkpoint before
+// is kept, and the log from its place on, in case the newest cannot be read. Each
+// piece has a checksum.
 const (
 	checkpointForm   = "pingline filter %d\n"
 	checkpointMagic  = "pingline filter 1\n"
 	checkpointSuffix = ".checkpoint"
 	checkpointsKept  = 2
 
-	// A checkpoint of a log that is gone is kept under another name until there
-	// is one of this log: it tells that something was forgotten.
+	// A checkpoint of a log that is gone is kept under another name until this log
+	// has a checkpoint: it shows that the filter has forgotten pings.
 	strandedSuffix = checkpointSuffix + ".stranded"
 
 	maxPiece = 64 << 20 // bytes; a longer length is damage
 )
 
-// FilterCursor is the name under which the log keeps how far back the filter
-// needs it.
+// FilterCursor is the name of the filter's cursor: the filter needs the log from there
+// on.
 const FilterCursor = "filter"
 
 // checkpointConfig is the part of WriterConfig that is about checkpoints.
 type checkpointConfig struct {
 	dir     string        // "" keeps none
-	every   time.Duration // between two
-	entries int           // logged between two
+	every   time.Duration // longest time between two checkpoints
+	entries int           // most entries logged between two checkpoints
 	logger  *slog.Logger
 }
 
-// checkpointer saves the filter's state. Its methods are the writer's alone.
+// checkpointer saves the filter's state. Only the writer's goroutine calls its methods.
 type checkpointer struct {
 	cfg checkpointConfig
 
-	due     time.Time // when the next one is to begin
-	entries int       // logged since the last one began
-	pause   time.Time // no other begins before: the last one failed
+	due     time.Time // time at which the next checkpoint is to begin
+	entries int       // entries logged since the last checkpoint began
+	pause   time.Time // no checkpoint begins before this time, after a failure
 
-	// Where the checkpoints on disk stand that can be read, oldest first, at most
-	// checkpointsKept. The place where a replay without any would begin counts as
-	// one. The log's cursor is never behind the first.
+	// Places of the readable checkpoints on disk, oldest first, at most
+	// checkpointsKept. The place where a replay without a checkpoint would begin is
+	// among them. The log's cursor is never behind the first.
 	kept []queue.Cursor
 
-	snapshot *dedupe.Snapshot // being taken; nil if none is
-	at       queue.Cursor     // what the oldest of its pieces leaves to read
-	lost     losses           // that the filter does not rely on
-	without  losses           // that the one being taken does not
-	pieces   chan []byte      // to the goroutine that writes them
-	written  chan []byte      // and back: memory to use again
-	saved    chan error       // its result
+	alone    bool             // the next checkpoint replaces all before it, and is due
+	snapshot *dedupe.Snapshot // the checkpoint being taken, or nil
+	at       queue.Cursor     // the log behind the oldest of its pieces
+	lost     losses           // losses that the filter does not rely on
+	without  losses           // losses that the checkpoint being taken does not rely on
+	pieces   chan []byte      // pieces, to the goroutine that writes them
+	written  chan []byte      // their memory, back from that goroutine, to use again
+	saved    chan error       // the result of that goroutine
 	cost     checkpointCost
 }
 
-// checkpointCost is what a checkpoint has taken.
+// checkpointCost is the cost of a checkpoint.
 type checkpointCost struct {
 	began  time.Time
 	pieces int
 	bytes  int64
-	busy   time.Duration // of the writer's time, altogether
-	stop   time.Duration // of the writer's time, at once
+	busy   time.Duration // total time that it took the writer
+	stop   time.Duration // longest time that it stopped the writer
 }
 
 func newCheckpointer(cfg checkpointConfig) *checkpointer {
@@ -94,8 +95,8 @@ func newCheckpointer(cfg checkpointConfig) *checkpointer {
 // active reports whether pieces are left to take.
 func (c *checkpointer) active() bool { return c.snapshot != nil }
 
-// step takes the next piece, begins a checkpoint that is due, or takes note of
-// one that was saved. The filter must stand at the log's last commit.
+// step takes the next piece, begins a checkpoint that is due, or notes that a
+// checkpoint was saved. The filter must stand at the log's last commit.
 func (c *checkpointer) step(f *dedupe.Filter, log *queue.Log, entries int) {
 	if c.cfg.dir == "" {
 		return
@@ -114,14 +115,14 @@ func (c *checkpointer) step(f *dedupe.Filter, log *queue.Log, entries int) {
 	}
 }
 
-// tailShare is which part of the log's limit the log may grow by between two
-// checkpoints. The log is needed from the one before the newest on, twice as far.
+// tailShare: between two checkpoints the log may grow by an eighth of its limit. As the
+// checkpoint before the newest needs the log, too, up to a quarter is kept.
 const tailShare = 8
 
 func (c *checkpointer) isDue(log *queue.Log) bool {
 	now := time.Now()
-	if c.entries == 0 || now.Before(c.pause) {
-		return false
+	if c.alone || c.entries == 0 || now.Before(c.pause) {
+		return c.alone && !now.Before(c.pause)
 	}
 	newest, tail := c.at.Next, false
 	if n := len(c.kept); n > 0 {
@@ -133,11 +134,10 @@ func (c *checkpointer) isDue(log *queue.Log) bool {
 	return tail || c.entries >= c.cfg.entries || !now.Before(c.due)
 }
 
-// restored takes note of the place at which the state was read back: that of a
-// checkpoint, or the first commit there is. The log's cursor is never behind it:
-// it is where the checkpoint before stands, if there is one. The totals of the
-// place are known when the log has nothing behind it; else by the first commit
-// that is met.
+// restored notes the place from which the state was read back: the place of a
+// checkpoint, or the first commit of the log. The log's cursor is never behind it: it
+// is at the checkpoint before, if there is one. The totals of the place are known if
+// the log has nothing behind it; otherwise the first replayed commit tells them.
 func (c *checkpointer) restored(log *queue.Log, next uint64) {
 	c.kept, c.at = nil, queue.Cursor{Next: next}
 	head := log.Head()
@@ -155,7 +155,7 @@ func (c *checkpointer) restored(log *queue.Log, next uint64) {
 	}
 }
 
-// met takes note of a commit that is replayed.
+// met notes a commit that is replayed.
 func (c *checkpointer) met(log *queue.Log, rec *queue.Record) {
 	if rec.Number != c.at.Next {
 		return
@@ -175,7 +175,7 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	c.cost = checkpointCost{began: time.Now()}
 	keep := []string{c.path(c.at.Next)}
 	for _, at := range slices.Backward(c.kept) {
-		if path := c.path(at.Next); path != keep[0] { // else it will be replaced
+		if path := c.path(at.Next); !c.alone && path != keep[0] { // else the new file replaces it
 			keep = append(keep, path)
 			break
 		}
@@ -189,13 +189,12 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	}(c.pieces, c.written, c.saved)
 }
 
-// path is the file of a checkpoint that leaves the log from number next on to be
-// read.
+// path is the file of a checkpoint behind which the log is read from number next on.
 func (c *checkpointer) path(next uint64) string {
 	return filepath.Join(c.cfg.dir, fmt.Sprintf("%020d%s", next, checkpointSuffix))
 }
 
-// take hands one piece to be written.
+// take hands a piece to the goroutine that writes.
 func (c *checkpointer) take(log *queue.Log) {
 	began := time.Now()
 	var buf []byte
@@ -220,7 +219,7 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 	c.saved = nil
 	if err != nil {
 		if !errors.Is(err, errAbandoned) {
-			c.cfg.logger.Warn("the filter's state was not saved; the last one saved stays in use", "error", err)
+			c.cfg.logger.Warn("checkpoint of the filter was not saved; the last saved checkpoint stays in use", "error", err)
 			c.pause = time.Now().Add(pauseAfterFailure)
 		}
 		return
@@ -230,6 +229,10 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 	}
 	c.kept = append(c.kept, c.at)
 	c.without.note(log, c.at.Next)
+	if c.alone {
+		c.kept, c.alone = c.kept[len(c.kept)-1:], false
+		log.SetCursor(FilterCursor, c.at)
+	}
 	if n := len(c.kept); n >= checkpointsKept {
 		c.kept = c.kept[n-checkpointsKept:]
 		log.SetCursor(FilterCursor, c.kept[0])
@@ -238,8 +241,8 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 		"took", time.Since(c.cost.began), "writer_busy", c.cost.busy, "longest_stop", c.cost.stop)
 }
 
-// pauseAfterFailure is how long a disk that did not take a checkpoint is left
-// alone.
+// pauseAfterFailure is the wait before the next checkpoint after the disk did not take
+// one.
 const pauseAfterFailure = 10 * time.Second
 
 // abandon drops a checkpoint that is being taken.
@@ -250,12 +253,12 @@ func (c *checkpointer) abandon() {
 		close(c.pieces)
 	}
 	if c.saved != nil {
-		_ = <-c.saved // its fate does not matter
+		_ = <-c.saved // only to wait for the goroutine: its result does not matter
 		c.saved = nil
 	}
 }
 
-// finish saves the state as it is now, to the end.
+// finish saves the state as it is now, and waits until it is saved.
 func (c *checkpointer) finish(f *dedupe.Filter, log *queue.Log) {
 	if c.cfg.dir == "" {
 		return
@@ -270,12 +273,12 @@ func (c *checkpointer) finish(f *dedupe.Filter, log *queue.Log) {
 
 var errAbandoned = errors.New("abandoned")
 
-// saveCheckpoint writes pieces to path until they are closed, and gives their
-// memory back. It always takes all of them, so that who sends never waits for a
-// disk that fails.
+// saveCheckpoint writes pieces to path until the channel is closed, and gives their
+// memory back. It receives all pieces even after an error, so that the sender never
+// waits for a disk that fails.
 func saveCheckpoint(path string, pieces <-chan []byte, written chan<- []byte) (err error) {
 	defer func() {
-		for range pieces { // drained whatever happened
+		for range pieces { // drained even after an error
 		}
 	}()
 	dir := filepath.Dir(path)
@@ -347,8 +350,8 @@ func checkpoints(dir string) ([]string, error) {
 	return list, err
 }
 
-// removeOld removes all checkpoints but those to keep: older ones, damaged ones,
-// those of a log that is gone, and what was left half written.
+// removeOld removes all checkpoints not in keep: older, damaged and unfinished
+// checkpoints, and checkpoints of a log that is gone.
 func removeOld(dir string, keep []string) error {
 	for _, name := range [...]string{"*" + checkpointSuffix, "*.tmp", "*" + strandedSuffix} {
 		found, err := filepath.Glob(filepath.Join(dir, name))
@@ -367,8 +370,8 @@ func removeOld(dir string, keep []string) error {
 	return nil
 }
 
-// removeUnfinished removes what crashes have left half written. Only a checkpoint that
-// was saved does it otherwise, and there may be no room for one.
+// removeUnfinished removes unfinished checkpoints that crashes have left. Otherwise only
+// saving a checkpoint does, and there may be no room to save one.
 func removeUnfinished(dir string) error {
 	if dir == "" {
 		return nil
@@ -410,11 +413,12 @@ func loadCheckpoint(path string, f *dedupe.Filter) (next uint64, err error) {
 	}
 }
 
-// notCheckpoint says what the file at path is that begins with these bytes.
+// notCheckpoint returns the error for the file at path, which begins with magic and is
+// no checkpoint of this form.
 func notCheckpoint(path string, magic []byte) error {
 	var form int
 	if _, err := fmt.Sscanf(string(magic), checkpointForm, &form); err == nil && form > 1 {
-		return fmt.Errorf("%s is of form %d, this program knows 1: %w", path, form, pingline.ErrNewer)
+		return fmt.Errorf("checkpoint %s is of form %d, this program knows 1: %w", path, form, pingline.ErrNewer)
 	}
 	return fmt.Errorf("%s is no checkpoint: %w", path, pingline.ErrCorrupt)
 }
@@ -430,7 +434,7 @@ func readPiece(r io.Reader) ([]byte, error) {
 		return nil, nil
 	}
 	if n > maxPiece {
-		return nil, fmt.Errorf("a piece of %d bytes: %w", n, pingline.ErrCorrupt)
+		return nil, fmt.Errorf("a piece of %d bytes, more than %d: %w", n, maxPiece, pingline.ErrCorrupt)
 	}
 	piece := make([]byte, n)
 	if _, err := io.ReadFull(r, piece); err != nil {

@@ -34,7 +34,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 		if err := w.prepare(j); err != nil {
 			b.Fatal(err)
 		}
-		if err := w.commit(context.Background(), j, false); err != nil {
+		if err := w.commitOne(context.Background(), j, false); err != nil {
 			b.Fatal(err)
 		}
 		if err := <-j.done; err != nil {

@@ -8,8 +8,8 @@ import (
 	"pingline"
 )
 
-// append makes the commit durable; one without entries is not appended. What
-// only settles what is held may use the log's reserve.
+// append makes the commit durable, unless it has no entries. A commit that only
+// settles held pings may use the log's reserve.
 func (w *Writer) append(ctx context.Context, reserve bool) error {
 	if w.entries > 0 {
 		pingline.SetCommitEntries(w.buf, w.entries)
@@ -17,8 +17,8 @@ func (w *Writer) append(ctx context.Context, reserve bool) error {
 			pingline.SetCommitCorrected(w.buf)
 		}
 		began := time.Now()
-		// The append has a limit of its own: being told to stop does not make
-		// its fate known any sooner.
+		// The append has a time limit of its own. To stop now would not make its
+		// fate known any sooner.
 		number, err := w.log.Append(context.WithoutCancel(ctx), w.buf, w.totals, reserve)
 		if err != nil {
 			return fmt.Errorf("append a commit of %d entries, %d bytes: %w", w.entries, len(w.buf), err)
@@ -52,17 +52,16 @@ func (w *Writer) answer(err error) {
 	w.taken = w.taken[:0]
 }
 
-// recover is what follows an append whose fate is unclear: the requests in it
-// are refused, the log is brought to a state in which no straggler can land,
-// and the filter is read from it anew. Requests that wait meanwhile are
-// withdrawn by those who wait.
+// recover runs after an append whose fate is unclear. It refuses the requests of the
+// commit, brings the log to a state in which the append can no longer land, and reads
+// the filter from the log anew. Requests that wait meanwhile withdraw themselves.
 //
-// The old filter goes first, so that nothing can be judged by it any more and
-// there are never two at once. After an error there is none.
+// The old filter goes first, so that it judges no more pings and there are never two
+// filters in memory. After an error there is no filter.
 func (w *Writer) recover(ctx context.Context, cause error) error {
 	w.failing.Store(true)
 	defer w.failing.Store(false)
-	w.cfg.Logger.Error("append failed; reading the state from the log anew", "error", cause)
+	w.cfg.Logger.Error("append to the log failed: its requests are refused, and the filter's state is read from the log anew", "error", cause)
 	w.answer(w.refusalNow())
 	w.checkpoint.abandon()
 	w.dropFilter()
@@ -76,20 +75,20 @@ func (w *Writer) recover(ctx context.Context, cause error) error {
 	w.mu.Lock()
 	w.stats.Reloads++
 	w.mu.Unlock()
-	w.cfg.Logger.Info("the log answers again", "last", w.log.Last())
+	w.cfg.Logger.Info("the filter's state was read from the log anew: pings are accepted again", "last", w.log.Last())
 	return nil
 }
 
-// dropFilter forgets the filter, and what it had yet to do.
+// dropFilter drops the filter, and the rest of its idle pings.
 func (w *Writer) dropFilter() {
 	w.evicted += w.filter.Counts().Evicted
 	w.filter, w.idleMore = nil, false
 }
 
-// giveUp ends Run where there is no filter to go on with. When told to stop that
-// is no failure: the log holds all that was promised.
+// giveUp ends Run when there is no filter to go on with. If Run was told to stop, that
+// is no failure, because the log holds every answered ping.
 func (w *Writer) giveUp(ctx context.Context, err error) error {
-	w.refuseWaiting()
+	w.waiting.stop()
 	if ctx.Err() == nil {
 		return err
 	}
@@ -97,10 +96,10 @@ func (w *Writer) giveUp(ctx context.Context, err error) error {
 	return nil
 }
 
-// shutdown stores what is held, a commit at a time, and saves the filter's
-// state. What cannot be stored stays held in the log.
+// shutdown stores the held pings, a commit at a time, and saves the filter's state. A
+// ping that cannot be stored stays held in the log.
 func (w *Writer) shutdown(ctx context.Context) error {
-	w.refuseWaiting()
+	w.waiting.stop()
 	for more := true; more; {
 		w.begin()
 		err := w.trouble
@@ -110,8 +109,9 @@ func (w *Writer) shutdown(ctx context.Context) error {
 			err = w.append(ctx, true)
 		}
 		if err != nil {
-			// The filter has flushed more than the log knows: it is of no more use.
-			w.cfg.Logger.Error("held pings stay in the log until the next start", "error", err)
+			// The filter has flushed pings that the log does not have as stored, so its
+			// state must not be saved.
+			w.cfg.Logger.Error("not all held pings could be stored: held pings stay in the log until the next start", "error", err)
 			w.checkpoint.abandon()
 			w.dropFilter()
 			return nil
@@ -121,19 +121,10 @@ func (w *Writer) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// refuseWaiting answers the jobs that wait: they are not judged any more.
-func (w *Writer) refuseWaiting() {
-	for job := w.nextJob(); job != nil; job = w.nextJob() {
-		if job.state.CompareAndSwap(jobWaiting, jobTaken) {
-			job.done <- errStopped
-		}
-	}
-}
-
-// flushPings is about how many held pings one commit stores.
+// flushPings is about the number of held pings that a commit stores.
 const flushPings = 3000
 
-// flushMost is how many an empty commit stores on a log whose records are small.
+// flushMost is flushPings, or fewer if the log's records are too small for so many.
 func (w *Writer) flushMost() int {
 	return max(1, min(flushPings, (w.log.MaxPayload()-commitSlack)/pingline.MaxEntrySize-2))
 }
@@ -150,7 +141,7 @@ func (w *Writer) Stats() WriterStats {
 	return s
 }
 
-// Unready says why pings are not being accepted, or "" if they are.
+// Unready returns why no pings are accepted, or "" if they are.
 func (w *Writer) Unready() string {
 	cause := w.log.Trouble()
 	switch {

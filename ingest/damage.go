@@ -7,15 +7,16 @@ import (
 	"pingline/queue"
 )
 
-// losses are runs of commits that the log has lost: the first number and the last.
+// losses are runs of commits that the log has lost: the first and the last number of
+// each.
 //
-// The filter draws lines from vertices that may be in the log only. Where a commit is
-// lost that is in its state already, be it judged or loaded from a checkpoint, no line
-// that rests on it may be used any more: all tracks begin anew, as they do when a replay
-// comes to damage. A loss may be found at any time, by whoever reads the log.
+// The filter draws lines from vertices that may be in the log only. If a commit is lost
+// whose entries are in the filter's state, judged or loaded from a checkpoint, the lines
+// that rest on it must not be used any more: all tracks begin anew, as they do when a
+// replay comes to damage. A loss may be found at any time, by any reader of the log.
 type losses [][2]uint64
 
-// lossesOf returns what is known to be lost of the commits from number from to to.
+// lossesOf returns the known losses among the commits from number from to to.
 func lossesOf(log *queue.Log, from, to uint64) (l losses) {
 	for _, d := range log.Damage() {
 		if run := [2]uint64{max(d.From, from), min(d.To, to)}; run[0] <= run[1] {
@@ -39,9 +40,9 @@ func (l losses) cover(m losses) bool {
 	return true
 }
 
-// lossNote is a note of the log: the checkpoints from number Since on do not rely on
-// what is Lost. Without it the tracks begin anew at each start until the lost commits
-// are trimmed.
+// lossNote is a note in the log: the checkpoints from number Since on do not rely on
+// the commits in Lost. Without the note the tracks would begin anew at each start until
+// the lost commits are trimmed.
 type lossNote struct {
 	Since uint64
 	Lost  losses
@@ -49,11 +50,11 @@ type lossNote struct {
 
 const (
 	lossNoteName = "filter-losses"
-	mostNoted    = 1000 // runs; of more the newest
+	mostNoted    = 1000 // most runs in a note: the newest
 )
 
-// note has the log note l for the checkpoint that leaves the log from number next on to
-// be read.
+// note writes l to the log, for the checkpoint behind which the log is read from number
+// next on.
 func (l losses) note(log *queue.Log, next uint64) {
 	first := log.First()
 	l = slices.DeleteFunc(slices.Clone(l), func(run [2]uint64) bool { return run[1] < first })

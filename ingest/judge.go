@@ -8,9 +8,9 @@ import (
 	"pingline/dedupe"
 )
 
-// judge asks the filter about each of the job's pings, in order of time, and
-// encodes what goes to the log. A ping held and then settled by a later one of the
-// same request is answered with what became of it.
+// judge asks the filter about each of the job's pings, in order of time, and encodes
+// the entries for the log. If a ping is held and then settled by a later ping of the
+// same request, its answer is the verdict by which it was settled.
 func (w *Writer) judge(j *Job, onlyEvents bool) {
 	w.taken = append(w.taken, j)
 	w.lastJob++
@@ -45,7 +45,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 		w.logBatch(j.id, j)
 	}
 	slices.Sort(j.Over)
-	if err := j.refused(); err != nil { // as if it had not come
+	if err := j.refused(); err != nil { // no ping was judged: the job leaves no trace
 		w.taken = w.taken[:len(w.taken)-1]
 		j.done <- err
 		return
@@ -63,12 +63,12 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	}
 }
 
-// tracks is how many tracks the filter has made.
+// tracks is the number of tracks that the filter has made.
 func (w *Writer) tracks() int { return w.filter.Riders() + int(w.filter.Counts().Evicted) }
 
-// sheds reports whether e is dropped unjudged: it has no event, was not seen
-// before, and either only events are taken or its track is known up to less than
-// the policy's spacing before it.
+// sheds reports whether e is shed unjudged: it has no event, is no duplicate, and
+// either only events are taken, or it is less than the policy's spacing behind the
+// newest ping of its track.
 func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
 	if !onlyEvents && w.policy.Spacing == 0 || e.Event != "" {
 		return false
@@ -77,7 +77,7 @@ func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
 	return !duplicate && (onlyEvents || e.At < newest+w.policy.Spacing.Milliseconds())
 }
 
-// logEntry encodes an entry that the filter does not see.
+// logEntry encodes an entry that needs no judging.
 func (w *Writer) logEntry(e *pingline.Entry) {
 	w.buf = pingline.AppendEntry(w.buf, e, w.at)
 	w.entries++
@@ -92,8 +92,8 @@ func (w *Writer) logEntry(e *pingline.Entry) {
 	}
 }
 
-// logBatch encodes the filter's entries and takes note of what was settled: for
-// pings of job j (numbered id) in their verdicts, for others in the counts.
+// logBatch encodes the filter's entries and notes the settlements: of pings of job j
+// (numbered id) in its verdicts, of all other pings in the counts.
 func (w *Writer) logBatch(id uint64, j *Job) {
 	for i := range w.batch.Entries {
 		e := &w.batch.Entries[i]

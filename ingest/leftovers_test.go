@@ -47,12 +47,12 @@ func TestFlushBesideFullCommits(t *testing.T) {
 	if !s.writer.idleMore {
 		t.Fatal("all was flushed at once: this shows nothing")
 	}
-	for s.writer.idleMore || s.writer.putOff != nil {
-		if s.writer.putOff == nil {
-			s.writer.jobs <- full()
+	for s.writer.idleMore || s.writer.putOff {
+		if !s.writer.putOff {
+			s.writer.waiting.jobs.push(full())
 		}
-		j, flush, _ := s.writer.wait(t.Context(), nil)
-		s.commit(j, flush)
+		flush, _ := s.writer.wait(t.Context(), nil)
+		s.commit(nil, flush)
 	}
 	if n := s.writer.filter.Holding(); n > 0 {
 		t.Errorf("%d pings are still held", n)

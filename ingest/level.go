@@ -9,26 +9,26 @@ import (
 	"pingline/internal/unit"
 )
 
-// A level is left only when less would do for some time by marks that are lower by
-// ease, and times that are longer by half.
+// A level is left only when a lower level has been enough for some time, by marks that
+// are lower by ease and times that are longer by half.
 const (
 	ease     = 0.10
 	easeTime = 1.5
 )
 
-// load is what the level depends on, at one moment.
+// load holds the figures that the level depends on, at a moment.
 type load struct {
 	fill    float64       // of the log: bytes ÷ limit
-	full    time.Duration // until it is full at this rate; never if out of sight
-	breaker time.Duration // how long a shard has not been well; 0 if all are
+	full    time.Duration // until the log is full at this rate, or never
+	breaker time.Duration // time for which a shard has taken nothing; 0 if all take pings
 	memory  float64       // live ÷ limit; 0 without a limit
 }
 
-// never is a time to full that says the log will not be.
+// never is the time to full of a log that is not filling up.
 const never = time.Duration(math.MaxInt64)
 
-// asks returns the level that l asks for and why, by marks that are lower by
-// ease and times that are longer by more.
+// asks returns the level that l asks for, and the reason, by marks that are lower by
+// ease and times that are longer by the factor more.
 func (l *load) asks(ease, more float64) (level int, reason string) {
 	for level = pingline.MaxLevel; level > 0; level-- {
 		p := pingline.PolicyAt(level)
@@ -49,10 +49,10 @@ func (l *load) asks(ease, more float64) (level int, reason string) {
 
 // ladder goes up at once and down a level at a time.
 type ladder struct {
-	hold   time.Duration // how long less must do before a level is left
+	hold   time.Duration // time for which a lower level must be enough before a level is left
 	level  int
 	reason string
-	less   time.Time // since when less would do; zero if it would not
+	less   time.Time // time since which a lower level is enough; zero if it is not
 }
 
 // update returns the level at now.
@@ -76,23 +76,23 @@ func (l *ladder) update(now time.Time, at *load) int {
 	return l.level
 }
 
-// flow tells how much comes in and goes out, and when the log will be full.
+// flow measures the pings that come in and go out, and when the log will be full.
 type flow struct {
 	at              time.Time
 	stored, written uint64
 	waiting         int64
 	arrival, drain  rate      // pings/s
 	growth          rate      // bytes/s of the log that no reader has passed
-	since           time.Time // when more began to come in than to go out; zero if it does not
+	since           time.Time // time since which more comes in than goes out; zero if it does not
 	full            time.Duration
-	sight           float64 // how much of a full average there is to look at, [0, 1]
+	sight           float64 // part of a full average measured so far, [0, 1]
 }
 
-// flowTime is how far back a rate looks: long against a sink's batches and the
-// ticks of trimming, short against the times to full that count.
+// flowTime is the time constant of rates: long against a sink's batches and the
+// ticks of trimming, short against the times to full that ask for a level.
 const flowTime = 30 * time.Second
 
-// rate is a decayed average; it starts from 0 and believes slowly.
+// rate is a decayed average; it starts from 0 and follows slowly.
 type rate float64
 
 func (r *rate) add(amount float64, dt time.Duration) {
@@ -100,12 +100,12 @@ func (r *rate) add(amount float64, dt time.Duration) {
 	*r += rate(a * (amount/dt.Seconds() - float64(*r)))
 }
 
-// excess is how much more must come in than goes out to be called that: no two
-// counts are taken at the same instant.
+// excess is the ratio of arrival to drain from which on more comes in than goes out. It
+// is more than 1 because the two counts are not taken at the same instant.
 const excess = 1.05
 
-// update takes the counts at now: pings stored in and written from the log in
-// all, bytes of it that wait to be read, and bytes that are free.
+// update takes the counts at now: all pings ever stored in the log and written from
+// it, its bytes that wait to be read, and its free bytes.
 func (f *flow) update(now time.Time, stored, written uint64, waiting, free int64) {
 	dt := now.Sub(f.at)
 	if f.at.IsZero() || dt <= 0 {
@@ -129,15 +129,14 @@ func (f *flow) update(now time.Time, stored, written uint64, waiting, free int64
 	}
 }
 
-// outOfSight is a time to full that nobody has to think of.
+// outOfSight is a time to full too long to be worth telling.
 const outOfSight = 30 * 24 * time.Hour
 
-// lastingAfter is how long more has to come in than goes out before it is more
-// than a burst.
+// lastingAfter is the time after which an excess of arrivals is no longer a burst.
 const lastingAfter = time.Minute
 
-// advice is a sentence for the one who can do something about an overload that
-// will not end by itself; "" for a burst. At a level above 0 it is said at once.
+// advice returns a sentence that tells an operator the remedy for an overload that will
+// not end by itself, or "" for a burst. At a level above 0 it does not wait.
 func (f *flow) advice(now time.Time, level, shards int, maxError float64) string {
 	if f.since.IsZero() || level == 0 && now.Sub(f.since) < lastingAfter {
 		return ""
@@ -163,7 +162,7 @@ func (f *flow) advice(now time.Time, level, shards int, maxError float64) string
 
 func count(v float64) string { return unit.Comma(math.Round(v)) }
 
-// about says a duration as people do.
+// about rounds a duration to seconds, minutes or hours, for people.
 func about(d time.Duration) string {
 	switch {
 	case d < 2*time.Minute:

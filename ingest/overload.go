@@ -20,39 +20,39 @@ import (
 type OverloadConfig struct {
 	Log      *queue.Log
 	Signals  func() Signals // nil: nobody reads the log
-	MaxError float64        // of dropped pings, as configured: what advice may say to widen
-	Hold     time.Duration  // how long less must do before a level is left; 0 means 30 s
+	MaxError float64        // of dropped pings, as configured, metres: advice may be to raise it
+	Hold     time.Duration  // time for which a lower level must be enough before a level is left; 0 means 30 s
 	Logger   *slog.Logger   // nil means slog.Default()
 }
 
-// Signals are what the readers of the log say. A shard that is given only our own
-// lines does not count: nothing that phones do would help it.
+// Signals are reports of the readers of the log. A shard that gets only the node's own
+// rows does not count, because shedding pings would not help it.
 type Signals struct {
-	Waiting int64  // bytes of the log that one of them has not passed
+	Waiting int64  // bytes of the log that a reader has not passed
 	Written uint64 // pings that have left the log, in all
 	Open    bool   // a shard of pings takes nothing: its breaker is not closed, or it refuses all
-	Shards  int    // that are given pings
+	Shards  int    // number of shards that get pings
 }
 
-// Overload decides how much is given up, from how full the log is and soon will
-// be, from breakers that are open and from the memory in use. It is safe for
-// concurrent use; a nil one stays at level 0.
+// Overload decides how much is given up, by how full the log is and will soon be, by
+// open breakers and by the memory in use. It is safe for concurrent use; a nil
+// Overload stays at level 0.
 type Overload struct {
 	cfg   OverloadConfig
 	level atomic.Int32
-	tight atomic.Bool // memory is what the level is for
+	tight atomic.Bool // memory is the reason for the level
 
-	reading func() int64 // bytes that reads take: no reason to refuse pings; nil: nobody reads
+	reading func() int64 // bytes that reads take, which are no reason to refuse pings; nil: there are no reads
 
-	mu     sync.Mutex // guards what follows; taken apart from Writer.mu
+	mu     sync.Mutex // guards the fields below; never taken together with Writer.mu
 	ladder ladder
 	flow   flow
-	opened time.Time // since when Signals.Open; zero if it is not
+	opened time.Time // time since which Signals.Open is set; zero if it is not
 	advice string
-	said   time.Time // when advice was logged last
+	said   time.Time // time at which advice was logged last
 }
 
-// NewOverload returns one at level 0; Run keeps it up to date.
+// NewOverload returns an Overload at level 0; Run keeps it up to date.
 func NewOverload(cfg OverloadConfig) *Overload {
 	cfg.Hold = cmp.Or(cfg.Hold, 30*time.Second)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
@@ -79,15 +79,15 @@ func (o *Overload) Run(ctx context.Context) error {
 	}
 }
 
-// LeaveOut has what reads take not count as memory in use. It is called before
-// Run.
+// LeaveOut sets a function whose bytes, taken by reads, do not count as memory in use.
+// Call it before Run.
 func (o *Overload) LeaveOut(reading func() int64) {
 	if o != nil {
 		o.reading = reading
 	}
 }
 
-// Level returns how much is given up, 0 to 4.
+// Level returns the shed level, 0 to 4.
 func (o *Overload) Level() int {
 	if o == nil {
 		return 0
@@ -105,14 +105,21 @@ func (o *Overload) Force(level int, tight bool, reason string) {
 	o.tight.Store(tight)
 }
 
-// Policy returns what is given up.
+// Reason returns why the level is as it is, "" if it has been 0 throughout.
+func (o *Overload) Reason() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ladder.reason
+}
+
+// Policy returns the policy of the level.
 func (o *Overload) Policy() pingline.Policy { return pingline.PolicyAt(o.Level()) }
 
 // Tight reports whether memory is short, so that not even a body is to be read.
 func (o *Overload) Tight() bool { return o != nil && o.tight.Load() }
 
-// Notes returns a sentence for each thing an operator must know: the level and
-// its reason, and what would help if it will not end by itself.
+// Notes returns sentences that an operator must read: the level and its reason, and the
+// remedy if the overload will not end by itself.
 func (o *Overload) Notes() []string {
 	if o == nil {
 		return nil
@@ -129,16 +136,16 @@ func (o *Overload) Notes() []string {
 	return notes
 }
 
-// Full returns how long until the log is full at this rate, and false if it
-// will not be.
+// Full returns the time until the log is full at this rate, and false if it is not
+// filling up.
 func (o *Overload) Full() (time.Duration, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.flow.full, o.flow.full < never
 }
 
-// someRoom is what a request of some pings may need: a log that has less is full,
-// if not to the byte.
+// someRoom is the room, in bytes, that a request of a few pings may need: a log with
+// less room counts as full.
 const someRoom = 64 << 10
 
 // look brings the level up to date.
@@ -167,7 +174,7 @@ func (o *Overload) look(now time.Time) {
 	mark := pingline.PolicyAt(level).Memory
 	o.tight.Store(mark > 0 && l.memory >= mark-ease)
 	o.advice = ""
-	if log.Trouble() == nil { // else nothing is taken, and that is what to see to
+	if log.Trouble() == nil { // else the log takes nothing, and the remedy is to mend it
 		o.advice = o.flow.advice(now, level, s.Shards, o.cfg.MaxError)
 	}
 	o.report(now, was)
@@ -181,20 +188,20 @@ func (o *Overload) report(now time.Time, was int) {
 	log, level := o.cfg.Logger, o.ladder.level
 	switch {
 	case level > was:
-		log.Warn("giving up more", "level", level, "was", was, "reason", o.ladder.reason)
+		log.Warn("overload: giving up more", "level", level, "was", was, "reason", o.ladder.reason)
 	case level < was && level == 0:
-		log.Info("nothing is given up any more", "level", level, "was", was)
+		log.Info("overload is over: nothing is given up any more", "level", level, "was", was)
 	case level < was:
-		log.Info("giving up less", "level", level, "was", was, "reason", o.ladder.reason)
+		log.Info("overload: giving up less", "level", level, "was", was, "reason", o.ladder.reason)
 	}
 	if o.advice != "" && now.Sub(o.said) >= reportEvery {
 		o.said = now
-		log.Warn("more comes in than goes out", "what", o.advice)
+		log.Warn("more pings come in than the stores take", "advice", o.advice)
 	}
 }
 
-// memory returns what part of the memory limit is in use, without what reads take:
-// that is limited, and they are refused when it is too much.
+// memory returns the part of the memory limit in use, without the memory of reads,
+// which has a limit of its own.
 func (o *Overload) memory() float64 {
 	used, limit := memoryInUse()
 	if limit == math.MaxInt64 {
@@ -206,11 +213,11 @@ func (o *Overload) memory() float64 {
 	return float64(used) / float64(limit)
 }
 
-// memoryInUse returns how much memory would be in use right after a collection of
-// garbage, and the limit. What is garbage does not count: near the limit the
-// collector takes care of it.
+// memoryInUse returns the memory that would be in use right after a garbage collection,
+// and the limit, in bytes. Garbage does not count, because near the limit the collector
+// frees it.
 func memoryInUse() (used, limit int64) {
-	limit = debug.SetMemoryLimit(-1) // asks
+	limit = debug.SetMemoryLimit(-1) // returns the limit and keeps it
 	if limit == math.MaxInt64 {
 		return 0, limit
 	}

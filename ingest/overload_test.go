@@ -160,7 +160,7 @@ func TestReserveOfAFullLog(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := w.commit(t.Context(), j, flush); err != nil {
+		if err := w.commitOne(t.Context(), j, flush); err != nil {
 			t.Fatalf("commit with %d of %d bytes in the log: %v", log.Bytes(), log.Limit(), err)
 		}
 		if j == nil {
@@ -228,11 +228,11 @@ func TestUrgentJobsGoFirst(t *testing.T) {
 	for i := range 5 {
 		send(job(fmt.Sprint("crowd-", i), t0, 1))
 	}
-	eventually(t, "five jobs wait", func() bool { return len(w.jobs) == 5 })
+	eventually(t, "five jobs wait", func() bool { return w.waiting.len() == 5 })
 	urgent := job("in-need", t0, 1)
 	urgent.Urgent = true
 	send(urgent)
-	eventually(t, "an urgent job waits", func() bool { return len(w.urgent) == 1 })
+	eventually(t, "an urgent job waits", func() bool { return w.waiting.len() == 6 })
 	p.holdRequests(false)
 	for range 7 {
 		if err := <-done; err != nil {

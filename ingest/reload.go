@@ -14,10 +14,10 @@ import (
 	"pingline/queue"
 )
 
-// reload makes the filter anew from the last complete checkpoint and the log
-// behind it: the only source of what was promised. It does not judge again, so
-// that neither a changed setting nor a newer binary rewrites history. A filter
-// there was must be dropped before: after an error there is to be none.
+// reload makes the filter anew from the last complete checkpoint and the log behind
+// it. It does not judge again, so that neither a changed setting nor a newer program
+// changes a verdict. Call dropFilter before: after an error the writer must have no
+// filter.
 func (w *Writer) reload(ctx context.Context) error {
 	if err := w.checkNewest(ctx); err != nil {
 		return err
@@ -32,13 +32,13 @@ func (w *Writer) reload(ctx context.Context) error {
 	}
 	w.checkpoint.lost = append(before, lossesOf(w.log, next, math.MaxUint64)...)
 	w.filter = filter
+	w.filters++
 	w.rebase()
 	return nil
 }
 
-// checkNewest refuses a log whose newest commit was written by a newer version.
-// The other readers of the log would pass such a commit over as if it were
-// damaged.
+// checkNewest refuses a log whose newest commit was written by a newer version. The
+// sinks and the roll-up would skip the commit as if it were damaged.
 func (w *Writer) checkNewest(ctx context.Context) error {
 	if w.log.Last() < w.log.First() {
 		return nil
@@ -59,9 +59,9 @@ func (w *Writer) checkNewest(ctx context.Context) error {
 }
 
 // restore returns a filter with the newest checkpoint that can be read, and the
-// number of the first commit to replay. Without any, all that the log still
-// holds is replayed, and what was before it is forgotten: it was trimmed, or was
-// in a log that is gone, as its checkpoint shows.
+// number of the first commit to replay. Without a checkpoint the whole log is replayed.
+// Then earlier pings are forgotten, if there were any: the log was trimmed, or a
+// stranded checkpoint shows that there was another log.
 func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err error) {
 	list, err := checkpoints(w.cfg.Dir)
 	if err != nil {
@@ -83,9 +83,9 @@ func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err erro
 	return filter, next, next > 1 || len(stranded) > 0, err
 }
 
-// try returns a filter with the checkpoint at path, or none if it is damaged or
-// of no use to this log. One that a newer version has written is an error: what
-// it holds may be nowhere else.
+// try returns a filter with the checkpoint at path, or none if the checkpoint is damaged
+// or does not fit this log. A checkpoint of a newer version is an error, because its
+// state may be nowhere else.
 func (w *Writer) try(path string) (*dedupe.Filter, uint64, error) {
 	filter, err := dedupe.New(w.cfg.Filter)
 	if err != nil {
@@ -100,21 +100,23 @@ func (w *Writer) try(path string) (*dedupe.Filter, uint64, error) {
 	}
 	w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
 	if next > w.log.Last()+1 {
-		return nil, 0, os.Rename(path, path+strandedSuffix) // or this log would get that far
+		return nil, 0, os.Rename(path, path+strandedSuffix) // otherwise the checkpoint would seem to fit once this log is as long
 	}
 	return nil, 0, nil
 }
 
-// replay applies the log from commit next to its end. What is missing before
-// it, or in it, may have held pings of any time up to the commit that follows.
+// replay applies the log from commit next to its end. If commits are missing before it,
+// or in it, they may have held pings of any time up to the commit that follows.
 func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64, missing bool) error {
 	last := w.log.Last()
 	w.watermark.reset(next)
 	w.checkpoint.restored(w.log, next)
+	erasures := w.erasures(next)
 	r := w.log.Read(next)
 	defer r.Close()
 	var some [dedupe.Ahead]pingline.Entry
 	for next <= last {
+		erasures = eraseBefore(filter, erasures, next)
 		rec, err := r.Next(ctx)
 		if damage := new(queue.DamageError); errors.As(err, &damage) {
 			missing, next = true, damage.To+1
@@ -139,23 +141,24 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 		w.watermark.add(rec.Number, oldest)
 		next = rec.Number + 1
 	}
+	eraseBefore(filter, erasures, next)
 	if missing {
 		filter.Damaged(time.Now().UnixMilli())
 	}
 	return nil
 }
 
-// undecodable says what to do about a commit that cannot be decoded. The log has
-// found its checksum to be right, so it stands as it was written.
+// undecodable returns the error for a commit that cannot be decoded, with the remedy.
+// The log has checked its checksum, so the commit is as it was written.
 func undecodable(number uint64, err error) error {
 	if errors.Is(err, pingline.ErrCorrupt) {
-		return fmt.Errorf("commit %d has the right checksum, but this version cannot read it; if a newer one wrote it, start that one: %w", number, err)
+		return fmt.Errorf("commit %d has the right checksum, but this version cannot read it; if a newer version wrote it, start that version: %w", number, err)
 	}
 	return fmt.Errorf("commit %d: %w", number, err)
 }
 
-// replayCommit returns the time, ms, before which readers see the same without the
-// commit.
+// replayCommit replays a commit, and returns the time, ms, before which readers see the
+// same without the commit.
 func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, some *[dedupe.Ahead]pingline.Entry) (oldest int64, err error) {
 	filter.Clock(h.At)
 	bound := dedupe.Bound{MaxError: float64(h.MaxError), AccuracyCap: float64(h.AccuracyCap)}
@@ -181,8 +184,8 @@ func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader
 	}
 }
 
-// rebase makes the equations of the accounts start from what the log and the
-// filter say now: an append of unknown fate may have landed uncounted.
+// rebase sets the start of the equations to the present counts of the log and the
+// filter, because an append of unknown fate may have landed uncounted.
 func (w *Writer) rebase() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -195,7 +198,7 @@ func (w *Writer) rebase() {
 	s.StartHolding = int64(s.Holding) - int64(s.Verdicts[pingline.Held]) + int64(s.Promoted) + int64(s.Covered)
 }
 
-// mistrust has all tracks begin anew if commits were found to be lost since the filter
+// mistrust makes all tracks begin anew if commits were found to be lost since the filter
 // was made.
 func (w *Writer) mistrust() {
 	lost := lossesOf(w.log, 0, math.MaxUint64)

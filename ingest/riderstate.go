@@ -8,13 +8,13 @@ import (
 	"pingline/dedupe"
 )
 
-// RiderState is all that the filter knows of a rider, between two commits.
+// RiderState is the filter's knowledge of a rider, between two commits.
 type RiderState struct {
 	Rider   string
 	Tracks  []dedupe.NewestKnown
-	Waiting []pingline.Entry // of RiderLine
+	Waiting []pingline.Entry // set by RiderLine
 
-	line   *dedupe.Stretch // that Waiting is asked for
+	line   *dedupe.Stretch // stretch for Waiting; nil: none
 	before int64           // the watermark, ms: commits on their way to the store change nothing before it
 }
 
@@ -24,12 +24,18 @@ func (w *Writer) RiderState(rider string) (*RiderState, error) {
 	return w.ask(&RiderState{Rider: rider})
 }
 
-// RiderLine returns the state of a rider as RiderState does, and as Waiting what the
-// store may not have yet of from <= ts < to: held pings, and the vertices among those on
-// their way, with time and position only; not the late ones. Of more than most these
-// are the earliest. Device selects one, "" all.
+// RiderLine returns the state of a rider as RiderState does, and sets Waiting to the
+// pings of from <= ts < to that the store may not have yet: held pings, and vertices on
+// their way to the store, with time and position only. Late pings are left out. At most
+// most pings are returned, the earliest. Device selects a device, "" all devices.
 func (w *Writer) RiderLine(rider, device string, from, to int64, most int) (*RiderState, error) {
 	return w.ask(&RiderState{Rider: rider, line: &dedupe.Stretch{Device: device, From: from, To: to, Most: most}})
+}
+
+// question is a question about the filter's state.
+type question interface {
+	// fill is called by the writer, when all earlier jobs have been judged.
+	fill(w *Writer)
 }
 
 func (w *Writer) ask(l *RiderState) (*RiderState, error) {
@@ -39,7 +45,6 @@ func (w *Writer) ask(l *RiderState) (*RiderState, error) {
 	return l, nil
 }
 
-// fill is called by the writer, when all before it has been judged.
 func (l *RiderState) fill(w *Writer) {
 	l.Tracks = w.filter.Known(l.Tracks[:0], l.Rider)
 	next := uint64(0)
@@ -66,9 +71,9 @@ func earliest(list []pingline.Entry, n int) []pingline.Entry {
 func (l *RiderState) Waits(k *dedupe.NewestKnown) bool { return k.Held || k.Fix.At >= l.before }
 
 // Complete returns the time, ms, before which readers find every accepted ping of
-// the rider's device, or of all devices if device is "": stored, or on the line
-// between stored points. It is the smallest int64 if that is not
-// known, and the largest if nothing is on its way.
+// the rider's device, or of all devices if device is "": stored, or on the line between
+// stored points. It is the smallest int64 if that is not known, and the largest if no
+// ping is on its way.
 func (l *RiderState) Complete(device string) int64 {
 	at := l.before
 	for i := range l.Tracks {

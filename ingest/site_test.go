@@ -106,7 +106,7 @@ func (s *site) note(j *Job) {
 
 func (s *site) commit(j *Job, flush bool) {
 	s.t.Helper()
-	if err := s.writer.commit(context.Background(), j, flush); err != nil {
+	if err := s.writer.commitOne(context.Background(), j, flush); err != nil {
 		s.t.Fatal(err)
 	}
 }

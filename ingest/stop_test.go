@@ -170,8 +170,8 @@ func TestStoppedWriterTakesNoJobs(t *testing.T) {
 	for i := range cap(errs) {
 		go func() { errs <- w.Submit(job(fmt.Sprint("r-", i), t0, 3)) }()
 	}
-	eventually(t, "all jobs wait", func() bool { return len(w.jobs) == cap(errs) })
-	w.putOff = <-w.jobs
+	eventually(t, "all jobs wait", func() bool { return w.Waiting() == cap(errs) })
+	w.putOff = true
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := w.Run(ctx); err != nil {
@@ -198,8 +198,7 @@ func TestStoppedWriterSaysSo(t *testing.T) {
 	}
 }
 
-// A job may be used again after any answer, while the writer has yet to pass
-// over what stood for it.
+// A job may be used again after any answer, at once.
 func TestJobUsedAgainWhileItIsWithdrawn(t *testing.T) {
 	log := testLog(t, queue.Config{})
 	w, err := OpenWriter(context.Background(), WriterConfig{Log: log, Filter: dedupe.DefaultConfig(), Patience: time.Microsecond})

@@ -12,17 +12,17 @@ import (
 // later one changes. A commit with an earlier time replaces the steps before it, and
 // times within width share a step.
 //
-// There are at most maxSteps. At the limit the width doubles until half of the steps
-// are left: neighbours become one, with the earlier time and the later number. The
-// watermark can be too early therefore, never too late. The width shrinks again when
-// few steps are left. A commit costs constant time on average.
+// There are at most maxSteps steps. At the limit the width doubles until half of the
+// steps are left: neighbours are merged, with the earlier time and the later number.
+// Therefore the watermark can be too early, but never too late. The width shrinks again
+// when few steps are left. A commit costs constant time on average.
 type watermark struct {
-	from  uint64 // number; commits before it are not known
-	width int64  // ms; every time is a multiple of it, or was when it was noted
+	from  uint64 // commits before this number are not known
+	width int64  // ms; every time is a multiple of the width at which it was noted
 	steps []step // in order of number and of time
 }
 
-// step says that this commit and those behind it change nothing before this time,
+// step says that commit number and all later commits change nothing before the time at,
 // ms.
 type step struct {
 	number uint64
@@ -34,13 +34,13 @@ const (
 	maxSteps   = 1 << 14 // 256 KiB
 )
 
-// reset forgets all; commits from number next on will be told.
+// reset forgets all steps; commits from number next on will be added.
 func (p *watermark) reset(next uint64) {
 	*p = watermark{from: next, width: leastWidth, steps: p.steps[:0]}
 }
 
-// add takes note of a commit, behind all others, that changes nothing before time
-// at; the largest int64 says that it stores nothing.
+// add notes the newest commit, which changes nothing before the time at; the largest
+// int64 says that it stores nothing.
 func (p *watermark) add(number uint64, at int64) {
 	if at == math.MaxInt64 {
 		return
@@ -62,8 +62,8 @@ func (p *watermark) push(number uint64, at int64) {
 	p.steps = append(p.steps[:n], step{number, at})
 }
 
-// widen doubles the width until half of maxSteps are left. One time far from the
-// others does not make them coarser.
+// widen doubles the width until at most half of maxSteps are left. A single time far
+// from the rest does not make the rest coarser.
 func (p *watermark) widen() {
 	for len(p.steps) > maxSteps/2 {
 		p.width *= 2
@@ -84,9 +84,8 @@ func (p *watermark) advance(next uint64) {
 	p.from = max(p.from, next)
 }
 
-// at returns the time, ms, before which commit next and those behind it change
-// nothing; the largest int64 if they store nothing, the smallest if that is not
-// known.
+// at returns the time, ms, before which commit next and all later commits change
+// nothing; the largest int64 if they store nothing, the smallest if it is not known.
 func (p *watermark) at(next uint64) int64 {
 	if next < p.from {
 		return math.MinInt64
@@ -101,8 +100,8 @@ func (p *watermark) find(next uint64) int {
 	return sort.Search(len(p.steps), func(i int) bool { return p.steps[i].number >= next })
 }
 
-// storedAt returns the time of a row, ms; one whose time cannot be read may be of
-// any.
+// storedAt returns the time of a row, ms, or the smallest int64 if its time cannot be
+// read.
 func storedAt(e *pingline.Entry) int64 {
 	at, ok := e.StoredAt()
 	if !ok {

@@ -17,59 +17,60 @@ import (
 	"pingline/queue"
 )
 
-// ErrUnavailable is wrapped by the answer to a request of which nothing was
-// kept and that should be sent again: the log is full, or its disk is failing
-// or slower than Patience.
+// ErrUnavailable is wrapped by the refusal of a request that left nothing behind and
+// should be sent again: the log is full, or its disk is failing or slower than
+// Patience.
 var ErrUnavailable = errors.New("not stored, send again")
 
-// ErrTooLarge is the answer to a request that no commit can hold.
+// ErrTooLarge is the refusal of a request that no commit can hold.
 var ErrTooLarge = errors.New("request is too large for one commit: send it in parts")
 
 // WriterConfig sets up a Writer. Log is required.
 type WriterConfig struct {
 	Log       *queue.Log
 	Filter    dedupe.Config
-	Bound     dedupe.Bound    // in force for every ping at level 0
-	Overload  *Overload       // says how much is given up; nil: nothing ever is
-	Keys      *partition.Keys // choose sub-keys; nil: there are none
-	Written   func() uint64   // number of the first commit that is not all stored; nil: not known
+	Bound     dedupe.Bound    // bound of every ping at level 0
+	Overload  *Overload       // decides how much is given up; nil: always nothing
+	Keys      *partition.Keys // choose sub-keys; nil: every sub-key is 0
+	Written   func() uint64   // number of the first commit that is not stored completely; nil: not known
 	Node      string          // written into each commit
-	Dir       string          // where checkpoints of the filter live; "" keeps none
+	Dir       string          // directory of the filter's checkpoints; "" keeps none
 	MaxCommit int             // bytes after which a commit takes no more requests; 0 means 1 MiB
-	Patience  time.Duration   // how long a request may wait to be judged; 0 means 10 s
+	Patience  time.Duration   // longest time for which a request waits to be judged; 0 means 10 s
 	Logger    *slog.Logger    // nil means slog.Default()
 
-	// ObserveCommit, if set, is told of each commit: how long the append took
-	// and how many pings it answered for.
+	// Erasures, if set, returns the erasures of riders that the log or a checkpoint may
+	// still have pings of: see Erase.
+	Erasures func() []Erasure
+
+	// ObserveCommit, if set, is called for each commit, with the time that the append
+	// took and the number of pings that are answered with it.
 	ObserveCommit func(took time.Duration, pings int)
 
-	// CheckpointEvery and CheckpointEntries say how often the filter's state is
-	// saved; 0 means 5 minutes and 10 million entries.
+	// CheckpointEvery and CheckpointEntries are the time and the number of entries
+	// after which the filter's state is saved; 0 means 5 minutes and 10 million entries.
 	CheckpointEvery   time.Duration
 	CheckpointEntries int
 }
 
-// Writer judges every ping, in one order, and that order is the log's. Submit
-// is safe for concurrent use; everything else happens on Run's goroutine, so
-// the filter needs no locks.
+// Writer judges every ping, in the order of the log. Submit is safe for concurrent use;
+// the pings are judged on Run's goroutine, so the filter needs no locks.
 //
-// One commit is on its way at a time: the writer takes the requests that wait,
-// judges them, appends, answers them, and only then looks at the next. Requests
-// that arrive meanwhile wait unjudged and make up the next commit, so that its
-// size follows the load with no timer.
+// A single commit is on its way at a time: the writer takes the requests that wait,
+// judges them, appends, answers them, and only then takes the next. Requests that
+// arrive meanwhile wait unjudged and make up the next commit, so that the size of a
+// commit follows the load without a timer.
 type Writer struct {
 	cfg    WriterConfig
 	log    *queue.Log
 	filter *dedupe.Filter
 	start  time.Time // of the monotonic clock the filter sees
 
-	jobs    chan *Job
-	urgent  chan *Job     // looked at first
-	stopped chan struct{} // closed when Run returns
-	failing atomic.Bool   // between a failed append and the end of the reload
-	busy    atomic.Int64  // nanoseconds spent judging and appending
+	waiting *waiting
+	failing atomic.Bool  // between a failed append and the end of the reload
+	busy    atomic.Int64 // ns spent on judging and appending
 
-	// What the commit being built holds.
+	// The commit being built.
 	buf       []byte
 	at        int64
 	entries   uint32
@@ -79,33 +80,34 @@ type Writer struct {
 	counts    PingCounts
 	policy    pingline.Policy
 	trouble   error        // why nothing can be stored, or nil
-	bound     dedupe.Bound // in force
+	bound     dedupe.Bound // bound in force
 	corrected bool         // the commit has an entry whose time was corrected
-	reserve   bool         // the commit may use what the log keeps back
+	reserve   bool         // the commit may use the log's reserve
 	oldest    int64        // before this time, ms, readers see the same without it
-	putOff    *Job         // did not fit the last commit
+	putOff    bool         // a job did not fit into the last commit
 	lastJob   uint64
 
+	filters  uint64 // filters made so far
 	idleMore bool   // held pings are left that have waited long enough
-	evicted  uint64 // by filters before the last reload
+	evicted  uint64 // tracks evicted by filters before the last reload
 
 	checkpoint *checkpointer
 	watermark  watermark
 
-	mu    sync.Mutex // guards stats; taken apart from Overload.mu
+	mu    sync.Mutex // guards stats; never taken together with Overload.mu
 	stats WriterStats
 }
 
 // PingCounts are numbers of pings.
 type PingCounts struct {
-	Verdicts  [pingline.Verdicts]uint64 // by verdict, as of the end of their request
+	Verdicts  [pingline.Verdicts]uint64 // pings by verdict, as of the end of their request
 	Promoted  uint64                    // held by an earlier request, now stored
 	Covered   uint64                    // held by an earlier request, now within the bound
 	Replayed  uint64                    // refused by the store before, put back into the log
 	Lines     uint64                    // points: of the roll-up, and counts of the node itself
 	Late      uint64                    // stored out of order
-	New       uint64                    // tracks that were not known
-	Conflicts uint64                    // another position at an instant already known
+	New       uint64                    // tracks that the filter did not know
+	Conflicts uint64                    // pings stored with another position at an instant already known
 }
 
 func (c *PingCounts) add(d *PingCounts) {
@@ -121,7 +123,7 @@ func (c *PingCounts) add(d *PingCounts) {
 	c.Conflicts += d.Conflicts
 }
 
-// WriterStats says what the writer has done since the start of the process.
+// WriterStats are the writer's counts since the start of the process.
 type WriterStats struct {
 	PingCounts
 	Commits uint64
@@ -131,63 +133,47 @@ type WriterStats struct {
 	Reloads uint64        // times the state was read from the log anew
 	Busy    time.Duration // time spent on commits
 
-	FilterBytes int64 // what the filter takes
+	FilterBytes int64 // memory of the filter, bytes
 
-	// StartHolding and StartTotals are what the log held at the start, plus what
-	// a reload found that no answer had counted.
+	// StartHolding and StartTotals are the counts of the log at the start, plus the
+	// entries that a reload found and no answer had counted.
 	StartHolding int64
 	StartTotals  queue.Totals
 	Totals       queue.Totals // as of the last commit
 }
 
-// Job is one request's pings, or entries that need no judging, on their way through the writer.
-// After Submit returned it may be used again.
+// Job holds a request's pings, or entries that need no judging, on their way through the
+// writer. After Submit returned it may be used again.
 type Job struct {
 	Pings   []pingline.Ping  // in: valid; their strings are the caller's until Submit returns
 	Cells   []uint64         // in: the cell of each
-	Entries []pingline.Entry // in: what is not to be judged, of any kind but Judged; it goes behind the pings
+	Entries []pingline.Entry // in: entries that need no judging, of any kind but Judged; logged behind the pings
 
-	Urgent    bool      // in: goes before all that wait
-	Allowance Allowance // in: of new tracks; nil: no limit
+	Urgent    bool      // in: taken before all jobs that wait
+	Allowance Allowance // in: limits new tracks; nil: no limit
 
-	Verdicts []pingline.Verdict // out: one for each ping
-	Bound    dedupe.Bound       // out: in force when they were judged
-	New      int                // out: tracks that the filter did not know
-	Over     []int32            // out: positions of pings shed, as their track was beyond Allowance; in order
+	Verdicts []pingline.Verdict // out: the verdict of each ping
+	Bound    dedupe.Bound       // out: the bound in force when the pings were judged
+	New      int                // out: number of tracks that the filter did not know
+	Over     []int32            // out: positions, in order, of pings shed because their track was beyond Allowance
 
-	asks   *RiderState // to be filled in behind the pings
-	order  timeOrder   // in which they are judged
-	queued *Job        // stands for this one in the queue
+	asks   question  // answered when the pings are judged
+	order  timeOrder // order in which the pings are judged
 	id     uint64
-	size   int // most bytes its entries can take in a commit
-	events int // of those, of pings with events
-	state  atomic.Uint32
-	done   chan error
-
-	patience *time.Timer // of the last time it was queued; nil before the first
+	size   int        // most bytes that its entries can take in a commit
+	events int        // most bytes that its pings with events can take
+	until  time.Time  // when it runs out of patience
+	done   chan error // takes the answer to a job that waits or was taken
 }
 
-// States of a Job: the writer takes what waits, the one who waits withdraws it.
-const (
-	jobWaiting = iota
-	jobTaken
-	jobWithdrawn
-)
-
-// maxJobPings is how many pings a token can number.
+// maxJobPings is the most pings of a job that a token can number.
 const maxJobPings = 1 << 16
 
-// ErrOnlyEvents is the refusal of all that has no event, when nothing else is taken.
+// ErrOnlyEvents is the refusal of a request without events when only events are taken.
 var ErrOnlyEvents = fmt.Errorf("overloaded, only pings with events are taken: %w", ErrUnavailable)
 
-// errWithdrawn is the refusal of a job that the writer did not take in time.
-var errWithdrawn = fmt.Errorf("waited too long for the log: %w", ErrUnavailable)
-
-// errStopped is the refusal of a job that the writer will not take any more.
-var errStopped = fmt.Errorf("shutting down: %w", ErrUnavailable)
-
-// OpenWriter returns a writer whose filter knows all that the log and the last
-// checkpoint tell, so that every bound answered so far still holds.
+// OpenWriter returns a writer whose filter has the state of the last checkpoint and the
+// log behind it, so that the bound of every answered ping still holds.
 func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	cfg.MaxCommit = cmp.Or(cfg.MaxCommit, 1<<20)
 	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
@@ -198,70 +184,52 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 		cfg:     cfg,
 		log:     cfg.Log,
 		start:   time.Now(),
-		jobs:    make(chan *Job, 1024),
-		urgent:  make(chan *Job, 64),
-		stopped: make(chan struct{}),
+		waiting: newWaiting(cfg.Patience),
 	}
 	w.checkpoint = newCheckpointer(checkpointConfig{cfg.Dir, cfg.CheckpointEvery, cfg.CheckpointEntries, cfg.Logger})
 	if err := w.reload(ctx); err != nil {
 		return nil, err
 	}
 	if err := removeUnfinished(cfg.Dir); err != nil {
-		cfg.Logger.Warn("half a checkpoint stays where a crash has left it", "error", err)
+		cfg.Logger.Warn("unfinished checkpoint of an earlier crash could not be removed", "error", err)
 	}
 	return w, nil
 }
 
-// Overload returns what decides how much the writer gives up; nil if nothing does.
+// Overload returns the Overload of the writer's configuration, or nil.
 func (w *Writer) Overload() *Overload { return w.cfg.Overload }
 
 // Submit hands j to the writer and waits until its verdicts are durable, or the
 // request is refused with an error wrapping ErrUnavailable or ErrTooLarge.
-//
-// The writer's queue holds a stand-in for j. When j is withdrawn the stand-in is
-// emptied, so that what waits in the queue never keeps memory that its owner
-// has given back.
 func (w *Writer) Submit(j *Job) error {
-	j.Bound = w.boundAt(w.cfg.Overload.Policy())
-	j.New, j.Over = 0, j.Over[:0]
+	bound := w.boundAt(w.cfg.Overload.Policy())
+	j.Bound, j.New, j.Over = bound, 0, j.Over[:0]
 	if len(j.Pings)+len(j.Entries) == 0 && j.asks == nil {
 		return nil
 	}
-	if j.queued == nil {
-		j.queued = new(Job)
-	}
-	q := j.queued
-	q.Pings, q.Cells, q.Entries, q.Verdicts, q.order, q.asks = j.Pings, j.Cells, j.Entries, j.Verdicts, j.order, j.asks
-	q.Allowance, q.New, q.Over = j.Allowance, j.New, j.Over
-	if err := w.prepare(q); err != nil {
+	if err := w.prepare(j); err != nil {
 		return err
 	}
-	err := w.refusal(q)
-	if err == nil {
-		err = w.enqueue(q, j.Urgent)
+	if err := w.waiting.add(j, w.refusal); err != nil {
+		return err
 	}
-	j.Verdicts, j.order, j.New, j.Over = q.Verdicts, q.order, q.New, q.Over
-	if err == nil {
-		j.Bound = q.Bound
-	}
-	q.Pings, q.Cells, q.Entries, q.Verdicts, q.order, q.asks = nil, nil, nil, nil, nil, nil
-	q.Allowance, q.Over = nil, nil
-	if q.state.Load() == jobWithdrawn {
-		j.queued = nil // the writer has yet to pass it over
+	err := <-j.done
+	if err != nil {
+		j.Bound = bound
 	}
 	return err
 }
 
-// Waiting returns how many requests are in the queue, withdrawn ones included.
-func (w *Writer) Waiting() int { return len(w.jobs) + len(w.urgent) }
+// Waiting returns how many requests wait for the writer.
+func (w *Writer) Waiting() int { return w.waiting.len() }
 
-// Memory returns how many bytes j's own lists take, besides Pings and Entries.
+// Memory returns the bytes of j's lists other than Pings and Entries.
 func (j *Job) Memory() int64 {
 	return int64(8*cap(j.Cells) + 8*cap(j.order) + cap(j.Verdicts) + 4*cap(j.Over))
 }
 
-// refusal is the answer to a job while the log has trouble: the commit would not
-// stand. A look needs no commit, only a filter.
+// refusal is the answer to a job while the log has trouble. A job that only asks for a
+// RiderState is not refused as long as there is a filter, because it needs no commit.
 func (w *Writer) refusal(q *Job) error {
 	if cause := w.log.Trouble(); cause != nil && (q.size > 0 || w.failing.Load()) {
 		return fmt.Errorf("%w: %w", cause, ErrUnavailable)
@@ -269,65 +237,27 @@ func (w *Writer) refusal(q *Job) error {
 	return nil
 }
 
-// enqueue returns when the writer is done with q or q is withdrawn.
-func (w *Writer) enqueue(q *Job, urgent bool) error {
-	jobs := w.jobs
-	if urgent {
-		jobs = w.urgent
-	}
-	patience := q.timer(w.cfg.Patience)
-	defer patience.Stop()
-	select {
-	case jobs <- q: // there is room: the select of four is slow
-	default:
+// withdraw refuses the jobs that wait when the log begins to have trouble, until done.
+func (w *Writer) withdraw(done <-chan struct{}) {
+	for {
 		select {
-		case jobs <- q:
-		case <-w.troubled(q):
-			return w.refusalNow()
-		case <-patience.C:
-			return fmt.Errorf("too many requests wait for the log: %w", ErrUnavailable)
-		case <-w.stopped:
-			return errStopped
+		case <-w.log.Troubled(): // it stays closed while the trouble lasts
+			w.waiting.withdraw(w.refusal)
+		case <-done:
+			return
+		}
+		select {
+		case <-time.After(troublePoll):
+		case <-done:
+			return
 		}
 	}
-	select {
-	case err := <-q.done:
-		return err
-	case <-w.troubled(q):
-		if q.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
-			return w.refusalNow()
-		}
-	case <-patience.C:
-	case <-w.stopped:
-		if q.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
-			return errStopped
-		}
-	}
-	if q.state.CompareAndSwap(jobWaiting, jobWithdrawn) {
-		return errWithdrawn
-	}
-	return <-q.done // it is being written: its fate is known within the append's limit
 }
 
-// timer returns j's timer, which fires after d.
-func (j *Job) timer(d time.Duration) *time.Timer {
-	if j.patience == nil {
-		j.patience = time.NewTimer(d)
-	} else {
-		j.patience.Reset(d)
-	}
-	return j.patience
-}
+// troublePoll is the time between two looks at a log in trouble.
+const troublePoll = 50 * time.Millisecond
 
-// troubled is closed when q need not wait any longer.
-func (w *Writer) troubled(q *Job) <-chan struct{} {
-	if q.size == 0 {
-		return nil
-	}
-	return w.log.Troubled()
-}
-
-// refusalNow is the answer to those who waited when the trouble began.
+// refusalNow is the answer to jobs that waited when the trouble began.
 func (w *Writer) refusalNow() error {
 	if cause := w.log.Trouble(); cause != nil {
 		return fmt.Errorf("%w: %w", cause, ErrUnavailable)
@@ -359,18 +289,17 @@ func (w *Writer) prepare(j *Job) error {
 	}
 	j.Verdicts = append(j.Verdicts[:0], make([]pingline.Verdict, len(j.Pings))...)
 	j.order = j.order.inTime(j.Pings)
-	j.state.Store(jobWaiting)
 	return nil
 }
 
-// commitSlack is room for a commit's header and the log's own.
+// commitSlack is room, in bytes, for a commit's header and the log's own header.
 const commitSlack = 1024
 
 // maxEntryOverhead bounds the bytes of an entry's kind, shard and length.
 const maxEntryOverhead = 1 + 1 + pingline.MaxName + 2
 
-// sizeOf bounds the bytes of an entry that needs no judging, but for its kind and
-// shard, or says why it cannot be logged.
+// sizeOf bounds the bytes of an entry that needs no judging, without its kind and
+// shard, or returns why it cannot be logged.
 func sizeOf(e *pingline.Entry) (int, error) {
 	switch {
 	case e.Kind == pingline.Judged:
@@ -388,8 +317,8 @@ func sizeOf(e *pingline.Entry) (int, error) {
 	return len(e.Line), nil
 }
 
-// maxLogged bounds the bytes that judging p can add to a commit: itself, what
-// is held in the two states of its track, or a ping of a track it displaces.
+// maxLogged bounds the bytes that judging p can add to a commit: p itself, and either
+// the two pings that its track can hold, or a ping of a track that it displaces.
 func maxLogged(p *pingline.Ping) int {
 	const fixed = pingline.MaxEntrySize - 3*pingline.MaxID - pingline.MaxEvent
 	names := len(p.Rider) + len(p.Device)
@@ -397,27 +326,30 @@ func maxLogged(p *pingline.Ping) int {
 	return fixed + names + len(p.Trip) + len(p.Event) + max(held, displaced)
 }
 
-// idleEvery is how often held pings are looked at, and how far a checkpoint may
-// lag behind when no requests come.
+// idleEvery is the time between two looks at held pings, and the longest delay of a
+// checkpoint when no requests come.
 const idleEvery = time.Second
 
-// Run judges and appends until ctx is cancelled; then it stores what is held,
-// saves the filter's state and returns nil. Stop whatever submits before.
+// Run judges and appends until ctx is cancelled; then it stores the held pings, saves
+// the filter's state and returns nil. Stop all callers of Submit before.
 //
-// Between a failed append and the end of the reload there is no filter: the old
-// one has judged a commit that may not stand. If Run ends there, nothing more is
-// judged, stored or saved, and what is held stays in the log for the next start.
+// Between a failed append and the end of the reload there is no filter, because the
+// old filter has judged a commit that may be lost. If Run ends there, nothing more is
+// judged, stored or saved, and held pings stay in the log for the next start.
 func (w *Writer) Run(ctx context.Context) error {
-	defer close(w.stopped)
+	done := make(chan struct{})
+	go w.withdraw(done)
+	defer close(done)
+	defer w.waiting.stop()
 	idle := time.NewTicker(idleEvery)
 	defer idle.Stop()
 	for {
-		job, flush, stop := w.wait(ctx, idle.C)
+		flush, stop := w.wait(ctx, idle.C)
 		if stop {
 			return w.shutdown(context.WithoutCancel(ctx))
 		}
 		began := time.Now()
-		err := w.commit(ctx, job, flush)
+		err := w.commit(ctx, flush)
 		if err != nil {
 			err = w.recover(ctx, err)
 		}
@@ -428,39 +360,43 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// wait returns when there is something to do: ctx to obey before all, a job, held
-// pings to look at, or a piece of a checkpoint to take.
-func (w *Writer) wait(ctx context.Context, idle <-chan time.Time) (job *Job, flush, stop bool) {
+// wait returns when ctx is cancelled, which comes before all else, or when there is a
+// job, held pings to look at (flush), or a piece of a checkpoint to take.
+func (w *Writer) wait(ctx context.Context, idle <-chan time.Time) (flush, stop bool) {
 	if ctx.Err() != nil {
-		return nil, false, true
+		return false, true
 	}
-	if w.putOff != nil {
-		return w.nextJob(), false, false
+	if w.putOff { // it goes before a flush, which could fill the next commit, too
+		return false, false
 	}
-	if w.idleMore {
-		return w.nextJob(), true, false
+	select {
+	case <-idle:
+		return true, false
+	default:
+	}
+	if w.idleMore || w.waiting.len() > 0 {
+		return w.idleMore, false
 	}
 	var piece <-chan time.Time
 	if w.checkpoint.active() {
 		piece = time.After(time.Millisecond)
 	}
 	select {
-	case job = <-w.urgent:
-	case job = <-w.jobs:
+	case <-w.waiting.came:
 	case <-idle:
 		flush = true
 	case <-piece:
 	case <-ctx.Done():
 		stop = true
 	}
-	return job, flush, stop
+	return flush, stop
 }
 
-// commit judges job and all that wait behind it, appends their entries, and
-// answers them. An error means that the fate of the append is unclear.
-func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
+// commit judges the jobs that wait, appends their entries, and answers them. An error
+// means that the fate of the append is unclear.
+func (w *Writer) commit(ctx context.Context, flush bool) error {
 	w.begin()
-	if flush { // first: requests take the room that is left, and never all of it
+	if flush { // before the requests, which take the room that is left, and never all of it
 		if w.idleMore = false; w.trouble == nil {
 			w.mistrust()
 			w.flush()
@@ -469,24 +405,22 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 			w.watermark.advance(w.cfg.Written())
 		}
 	}
-	for ; job != nil; job = w.nextJob() {
-		if job.state.Load() == jobWithdrawn {
-			continue
+	for {
+		room := math.MaxInt
+		if w.entries > 0 {
+			room = w.log.MaxPayload() - commitSlack - len(w.buf)
 		}
-		if w.entries > 0 && len(w.buf)+job.size > w.log.MaxPayload()-commitSlack {
-			w.putOff = job // still waiting: it can be withdrawn
+		job, putOff := w.waiting.next(room)
+		if w.putOff = putOff; job == nil {
 			break
 		}
 		only, err := w.admit(job)
-		if !job.state.CompareAndSwap(jobWaiting, jobTaken) {
-			continue
-		}
 		if err != nil {
 			job.done <- err
 			continue
 		}
 		w.judge(job, only)
-		if len(w.buf) >= w.cfg.MaxCommit {
+		if len(w.buf) >= w.cfg.MaxCommit || job.closes() {
 			break
 		}
 	}
@@ -498,29 +432,9 @@ func (w *Writer) commit(ctx context.Context, job *Job, flush bool) error {
 	return nil
 }
 
-// nextJob returns a job that waits, the one put off first, then an urgent one, or
-// nil.
-func (w *Writer) nextJob() *Job {
-	if job := w.putOff; job != nil {
-		w.putOff = nil
-		return job
-	}
-	select {
-	case j := <-w.urgent:
-		return j
-	default:
-	}
-	select {
-	case j := <-w.jobs:
-		return j
-	default:
-		return nil
-	}
-}
-
 func (w *Writer) now() time.Duration { return time.Since(w.start) }
 
-// admit decides whether job is taken, and whether only its events are.
+// admit decides whether job is taken, and whether only its pings with events are.
 func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
 	switch size := int64(len(w.buf) + job.size); {
 	case job.size > 0 && w.trouble != nil:
@@ -529,20 +443,20 @@ func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
 		return false, nil
 	case job.events == 0 && w.policy.OnlyEvents:
 		return false, ErrOnlyEvents
-	case job.events == 0 || int64(len(w.buf)+job.events) > w.spare()-w.log.Limit()/100: // flushes have the last of it
+	case job.events == 0 || int64(len(w.buf)+job.events) > w.spare()-w.log.Limit()/100: // the last hundredth is for flushes
 		return false, fmt.Errorf("the log is full: %w", ErrUnavailable)
 	}
 	w.reserve = true
 	return true, nil
 }
 
-// spare returns how many bytes the log could take with its reserve.
+// spare returns the bytes that the log could take with its reserve.
 func (w *Writer) spare() int64 { return w.log.Limit() - w.log.Bytes() - commitSlack }
 
-// flush stores pings that were held for long enough; they may use the reserve.
-// Where there is no room even there, they stay held in the log.
+// flush stores pings that were held for long enough; they may use the log's reserve.
+// Without room even in the reserve they stay held in the log.
 func (w *Writer) flush() {
-	most := min(w.flushMost(), int((w.spare()-int64(len(w.buf)))/pingline.MaxEntrySize)-2) // Idle may go beyond
+	most := min(w.flushMost(), int((w.spare()-int64(len(w.buf)))/pingline.MaxEntrySize)-2) // Idle may exceed its limit a little
 	if most <= 0 {
 		w.idleMore = false
 		return
@@ -561,7 +475,7 @@ func (w *Writer) boundAt(p pingline.Policy) dedupe.Bound {
 	return b
 }
 
-// begin opens a commit. The policy is taken once: a commit has one bound.
+// begin opens a commit. The policy is read once, because a commit has a single bound.
 func (w *Writer) begin() {
 	w.policy, w.reserve, w.corrected = w.cfg.Overload.Policy(), false, false
 	w.trouble = w.log.Check()

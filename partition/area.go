@@ -8,7 +8,7 @@ import (
 // Outline returns the boundary of a valid cell as a ring of GeoJSON: longitude
 // and latitude in degrees, counterclockwise, the first corner again at the end.
 // Its longitudes are continuous, so across the antimeridian some are beyond ±180.
-// Of a cell around a pole the ring runs on along the pole.
+// Around a pole the ring goes on along the pole.
 func Outline(cell uint64) [][2]float64 {
 	ring := corners(cell)
 	first := ring[0]
@@ -71,7 +71,7 @@ func CellsIn(box Box, res, most int) ([]uint64, error) {
 	if res < 0 || res > MaxRes {
 		return nil, fmt.Errorf("cell resolution %d not in [0, %d]", res, MaxRes)
 	}
-	// From the middle outwards: what covers the box hangs together.
+	// From the middle outwards, by neighbours: the cells that cover the box are connected.
 	list := []uint64{cellAt(box.West+box.width()/2, box.South+(box.North-box.South)/2, res)}
 	seen := map[uint64]bool{list[0]: true}
 	for i := 0; i < len(list); i++ {
@@ -109,10 +109,10 @@ func Around(cell uint64) Circle {
 	return Circle{Lat: c[1], Lon: c[0], Radius: radius * (180 / math.Pi)}
 }
 
-// Spread times the radius of the circle around a cell is the radius of one around
-// its centre that holds the circles around all cells within it, of whatever finer
-// resolution: those reach beyond its boundary. In a plane it is 1.053; a test
-// tries the globe.
+// Spread times the radius of the circle around a cell is the radius of a circle with
+// the same centre that holds the circles around all finer cells within it, of any
+// resolution: their circles reach beyond the cell's boundary. In a plane the factor is
+// 1.053; a test tries the globe.
 const Spread = 1.3
 
 // Holds reports whether all of a circle lies in b.
@@ -130,15 +130,15 @@ func (b Box) Holds(c Circle) bool {
 	return off >= c.reach() && off+c.reach() <= b.width()
 }
 
-// reach returns how many degrees of longitude a circle without a pole in it goes
-// to either side.
+// reach returns how many degrees of longitude a circle that holds no pole goes to
+// either side of its centre.
 func (c Circle) reach() float64 {
 	const radian = math.Pi / 180
 	return math.Asin(math.Sin(c.Radius*radian)/math.Cos(c.Lat*radian)) / radian
 }
 
-// Touches reports whether a circle reaches the parallels and meridians between
-// which b lies: it does if it overlaps b.
+// Touches reports whether a circle reaches both b's range of latitudes and b's range
+// of longitudes: true for every circle that overlaps b, and for a few near its corners.
 func (b Box) Touches(c Circle) bool {
 	if c.Lat+c.Radius < b.South || c.Lat-c.Radius > b.North {
 		return false

@@ -12,8 +12,8 @@ import (
 // MaxRes is the finest resolution of an H3 cell.
 const MaxRes = h3.MaxResolution
 
-// Cells gives positions their cell of one resolution. Safe for concurrent use.
-// Copies share what they have learned; it takes at most MaxCellsMemory bytes.
+// Cells maps positions to cells of a fixed resolution. Safe for concurrent use.
+// Copies share a cache of at most MaxCellsMemory bytes.
 type Cells struct {
 	res     int
 	regions *regions
@@ -34,11 +34,11 @@ func (c Cells) Res() int { return c.res }
 // Of returns the H3 index of the cell that f lies in. f's position must be
 // valid: H3 itself answers a valid-looking cell for a latitude of 200.
 //
-// It answers as Exact does, and calls H3 only for a position near a boundary or
-// in a cell not seen lately.
+// It returns the same cell as Exact, and calls H3 only for a position near a boundary
+// or in a cell that is not in the cache.
 func (c Cells) Of(f *pingline.Fix) uint64 {
 	square := c.regions.square(f)
-	if cell := c.regions.find(square, unit(f.Lon(), f.Lat())); cell != 0 {
+	if cell := c.regions.find(square, f); cell != 0 {
 		return cell
 	}
 	cell := c.Exact(f)
@@ -46,13 +46,23 @@ func (c Cells) Of(f *pingline.Fix) uint64 {
 	return cell
 }
 
-// Exact returns what Of does, and always calls H3.
+// Touch brings near the memory that Of will read for f. A caller with many positions touches all
+// first, so that the waits for memory overlap.
+func (c Cells) Touch(f *pingline.Fix) uint64 {
+	at := c.regions.square(f).known[0].Load()
+	if at == 0 {
+		return 0
+	}
+	return c.regions.made[(at-1)%uint32(len(c.regions.made))].Load().cell
+}
+
+// Exact returns the same cell as Of, and always calls H3.
 func (c Cells) Exact(f *pingline.Fix) uint64 { return cellAt(f.Lon(), f.Lat(), c.res) }
 
 func cellAt(lon, lat float64, res int) uint64 {
 	cell, err := h3.LatLngToCell(h3.LatLng{Lat: lat, Lng: lon}, res)
 	if err != nil {
-		// Only an invalid resolution or a position that is not finite gets here.
+		// H3 fails only for an invalid resolution or a position that is not finite.
 		panic(fmt.Sprintf("partition: cell of %v,%v at resolution %d: %v", lat, lon, res, err))
 	}
 	return uint64(cell)
@@ -71,22 +81,21 @@ func ParseCell(s string) (uint64, error) {
 // Res returns the resolution of a cell.
 func Res(cell uint64) int { return int(cell >> 52 & 15) }
 
-// Parent returns the cell of resolution res that H3 counts cell to. For a point
-// near the boundary it is not always the cell that holds the point at that
-// resolution: a hexagon cannot be cut into hexagons. A cell that is not finer
-// than res is its own parent.
+// Parent returns cell's ancestor of resolution res in H3's hierarchy. A point of cell
+// near its boundary may lie in another cell of that resolution, because a hexagon
+// cannot be cut into hexagons. A cell that is not finer than res is its own parent.
 func Parent(cell uint64, res int) uint64 {
 	if res >= Res(cell) {
 		return cell
 	}
-	// Bits 52–55 hold the resolution, the 45 at the end a digit of 3 bits for
-	// each; those not used are 7.
+	// Bits 52–55 hold the resolution, the lowest 45 a digit of 3 bits for each
+	// resolution; unused digits are 7.
 	unused := 45 - 3*res
 	return cell&^(15<<52) | uint64(res)<<52 | (1<<unused - 1)
 }
 
 // corners returns the corners of a valid cell as longitude and latitude in
-// degrees, counterclockwise: its boundary is the great circles between them.
+// degrees, counterclockwise; great circles between them are the cell's boundary.
 func corners(cell uint64) [][2]float64 {
 	boundary, err := h3.CellToBoundary(h3.Cell(cell))
 	if err != nil {
@@ -108,7 +117,7 @@ func centre(cell uint64) [2]float64 {
 	return [2]float64{c.Lng, c.Lat}
 }
 
-// neighbours returns the cells around a valid cell, and itself.
+// neighbours returns a valid cell and the cells around it.
 func neighbours(cell uint64) []h3.Cell {
 	list, err := h3.GridDisk(h3.Cell(cell), 1)
 	if err != nil {

@@ -2,13 +2,13 @@ package partition
 
 import "math"
 
-// How hot cells are is tracked in a fixed table: a cell belongs to one set of
-// it, and a set has room for a few. When a cell comes to a full set, the coldest
-// goes and the new one takes over its rate, as a handicap for those to come (the
-// Space-Saving of Metwally, Agrawal and El Abbadi, 2005, once for each set): so a
-// cell that gets more than an eighth of its set's pings is always tracked,
-// however many others there are. The rate taken over only decides who goes next:
-// a cell is split for pings of its own.
+// The rates of cells are tracked in a fixed table of sets; a cell belongs to a single
+// set, and a set has room for a few cells. When a cell comes to a full set, it replaces
+// the coldest cell and takes over its rate, as a handicap for later cells (the
+// Space-Saving of Metwally, Agrawal and El Abbadi, 2005, in each set): so a cell
+// that gets more than an eighth of its set's pings is always tracked, however many
+// cells there are. The rate taken over only decides which cell is replaced next; a
+// cell is split only for its own pings.
 const (
 	trackedSets = 1024
 	trackedWays = 8
@@ -35,25 +35,25 @@ func (s *trackedSet) index(cell uint64) int {
 	return -1
 }
 
-// heat is the rate of a cell, counted by the second and decayed, and what it is
-// split into for it. The zero value is a cell that nobody has seen.
+// heat is the rate of a cell, counted by the second and decayed, and the number of
+// sub-keys for that rate. The zero value is a cell without pings.
 type heat struct {
 	rate   float32 // pings/s, as of the start of second
-	extra  float32 // taken over from the cell tracked before, and decayed likewise
-	count  uint32  // pings since
-	second uint32  // since 1970
+	extra  float32 // rate taken over from the replaced cell, pings/s, decayed likewise
+	count  uint32  // pings since the start of second
+	second uint32  // s since 1970
 	needed uint32  // second in which it last needed all of its splits
 	splits uint16  // sub-keys; 0 only in an unused place
 	listed bool    // is in Keys.hot
 }
 
-// total is what h is worth when a place is needed.
+// total is the rate, with the extra, by which the coldest cell of a set is found.
 func (h *heat) total() float32 { return h.rate + h.extra + float32(h.count)/rateMemory }
 
 // rateMemory is the time constant of rates, in seconds.
 const rateMemory = 10
 
-// decay holds what is left of a rate after so many seconds.
+// decay holds at i the factor that is left of a rate after i seconds.
 var decay = func() (table [16 * rateMemory]float32) {
 	for i := range table {
 		table[i] = float32(math.Exp(-float64(i) / rateMemory))
@@ -61,9 +61,9 @@ var decay = func() (table [16 * rateMemory]float32) {
 	return table
 }()
 
-// advance brings h to a later second: the count enters the rate, the rate
-// decays, and splits follow, up at once and down one halving for each time that
-// they were not needed for as long as Cool. A clock set back stands still.
+// advance brings h to a later second: the count enters the rate, and the rate decays.
+// The splits rise with the rate at once, and are halved each time that they were not
+// needed for as long as Cool. An earlier second changes nothing.
 func (k *Keys) advance(h *heat, least int, second uint32) {
 	passed := int64(second) - int64(h.second)
 	if passed <= 0 {
@@ -86,7 +86,7 @@ func (k *Keys) advance(h *heat, least int, second uint32) {
 	}
 }
 
-// splits returns how many sub-keys a rate takes: a power of two.
+// splits returns the number of sub-keys for a rate, a power of two.
 func (k *Keys) splits(rate float32, least int) int {
 	n := max(1, least)
 	for n < k.most && float64(rate) > k.cfg.HotRate*float64(n) {
@@ -97,7 +97,7 @@ func (k *Keys) splits(rate float32, least int) int {
 
 func (k *Keys) isHot(h *heat) bool { return h.splits > 1 || float64(h.rate) > k.cfg.HotRate }
 
-// turn is what a tracked cell's first ping of another second does.
+// turn brings a tracked cell to the second of its ping, if that is another second.
 func (k *Keys) turn(s *trackedSet, i int, second uint32) {
 	h, cell := &s.heat[i], s.cells[i]
 	if second < h.second { // the clock was set back
@@ -117,7 +117,7 @@ func (k *Keys) turn(s *trackedSet, i int, second uint32) {
 	}
 }
 
-// list makes what Hot tells of a cell follow h.
+// list updates the cell's entry in the list for Hot from h.
 func (k *Keys) list(cell uint64, h *heat) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

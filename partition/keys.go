@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// By says what pings are spread over the shards by.
+// By is the property by which pings are spread over the shards.
 type By uint8
 
 // The ways to partition, as --partition-by names them.
@@ -49,29 +49,29 @@ const MaxSplits = 1024
 type KeyConfig struct {
 	Shards  *Shards
 	By      By
-	HotRate float64        // pings/s that a sub-key may get before its cell is split further; 0 means 1,000
-	Cool    time.Duration  // how long a cell goes without needing its splits before they are halved, at least 1 s; 0 means 10 m
-	Splits  map[uint64]int // cells split beforehand, and into how many sub-keys at least: a power of two, at most MaxSplits
+	HotRate float64        // pings/s of a sub-key above which its cell is split further; 0 means 1,000
+	Cool    time.Duration  // time after which splits that a cell does not need are halved, at least 1 s; 0 means 10 m
+	Splits  map[uint64]int // least sub-keys of cells split beforehand: a power of two, at most MaxSplits
 }
 
-// Keys chooses sub-keys: the one writer asks for each ping it judges. A cell has
-// one sub-key until it gets more than HotRate pings a second, then as many as
-// keep the rate of each below that: 2, 4, … MaxSplits. A hash of the rider picks
-// one, so one rider of one cell stays on one sub-key until the cell is split or merged,
-// and of the riders of a cell split in two half stay.
+// Keys chooses the sub-key of each ping that the writer judges. A cell has a single
+// sub-key until it gets more than HotRate pings a second, then as many as keep the
+// rate of each below HotRate: 2, 4, … MaxSplits. A hash of the rider picks among them,
+// so a rider in a cell keeps a sub-key until the cell is split or merged, and when a
+// cell is split in two half of its riders keep theirs.
 //
-// A cell's sub-keys are numbers picked so that they spread over the shards as
-// the weights say: a handful left to chance would not (16 over 4 shards put 6 on
-// one of them more often than not, half as much again as its part). Where a
-// number leads is still the shards' business alone.
+// The sub-keys of a cell are picked so that they spread over the shards by the
+// weights. Random numbers would not, as they are few: 16 of them over 4 shards put 6
+// on the same shard more often than not, half as much again as its share. The shard
+// of a sub-key is still decided by Shards alone.
 //
-// Sub-keys are not kept: each entry carries its own. After a restart a running hot cell is
-// found again within seconds, and its riders come to the same sub-keys as before
+// Keys keeps nothing on disk: each entry carries its sub-key. After a restart a hot
+// cell is found again within seconds, and its riders get the same sub-keys as before
 // if the shards are the same.
 //
-// Keys takes at most MaxKeysMemory bytes whatever cells are sent. When more than
-// it has room for are busier than a split one, that one is merged early. Of is for
-// one goroutine; Hot is safe for use by others meanwhile.
+// Keys takes at most MaxKeysMemory bytes, whatever cells are sent: a split cell is
+// merged early when more cells than there is room for are busier. Of is for a single
+// goroutine; Hot is safe for use by any goroutine meanwhile.
 type Keys struct {
 	cfg  KeyConfig
 	most int                 // sub-keys a cell can have
@@ -79,7 +79,7 @@ type Keys struct {
 	sets [trackedSets]trackedSet
 
 	mu  sync.Mutex
-	hot map[uint64]heat // as of their last change of second
+	hot map[uint64]heat // by cell, as of the cell's last change of second
 }
 
 // NewKeys returns Keys that know of no hot cell, or an error if the
@@ -121,9 +121,9 @@ func checkSplits(n int) error {
 	return nil
 }
 
-// Of counts a ping of a rider in a cell and returns the sub-key for its entry.
-// The rate of a cell is that of these calls: of the pings judged in it, stored
-// or not, not of promotions, which have the sub-key of the ping they promote.
+// Of counts a ping of a rider in a cell and returns the sub-key for its entry. So
+// the rate of a cell counts its judged pings, stored or not, and no promotions: a
+// promotion has the sub-key of the ping that it promotes.
 func (k *Keys) Of(cell uint64, rider string, now time.Time) uint16 {
 	if k.cfg.By == ByRider {
 		return subRider
@@ -142,7 +142,7 @@ func (k *Keys) Of(cell uint64, rider string, now time.Time) uint16 {
 	return pick(set.subKeys[i], int(h.splits), rider)
 }
 
-// pick returns the rider's of n sub-keys.
+// pick returns the rider's sub-key among the first n.
 func pick(subKeys []uint16, n int, rider string) uint16 {
 	if n <= 1 {
 		return 0
@@ -150,13 +150,13 @@ func pick(subKeys []uint16, n int, rider string) uint16 {
 	return subKeys[mix(hashName(rider))%uint64(n)]
 }
 
-// subKeys returns n sub-keys for a cell; they begin with those it has when it is
-// split less. The first is 0. Sub-key i is one of the numbers that leave i when
-// divided by MaxSplits: the first that leads to the shard furthest behind its
-// share, or as far behind as one finds.
+// subKeys returns n sub-keys for a cell; the first is 0, and fewer sub-keys are a
+// prefix of more. Sub-key i is a number that leaves i when divided by MaxSplits: the
+// first that leads to the shard furthest behind its share, or, after a limited number
+// of tries, to the shard furthest behind of the shards found.
 func (k *Keys) subKeys(cell uint64, n int) []uint16 {
 	shares := k.cfg.Shards.shares()
-	tries := max(8, min(1<<16/MaxSplits-1, 1024/len(shares))) // of 4 shards, one is missed once in 70 million
+	tries := max(8, min(1<<16/MaxSplits-1, 1024/len(shares))) // a given shard of 4 is missed once in 70 million
 	have := make([]float64, len(shares))
 	have[k.cfg.Shards.OfKey(CellKey(cell, 0))] = 1
 	list := make([]uint16, 1, n)
@@ -187,10 +187,10 @@ type HotCell struct {
 	Splits int     // sub-keys it has
 }
 
-// Hot returns the hot cells as of now, the hottest first. Those split beforehand
-// are always among them. Safe for use by another goroutine than the writer's.
+// Hot returns the hot cells as of now, the hottest first. Cells split beforehand are
+// always among them. Safe for use by another goroutine than the writer's.
 func (k *Keys) Hot(now time.Time) []HotCell {
-	second := uint32(now.Unix() - 1) // the one before now has ended: the writer may not have come to it
+	second := uint32(now.Unix() - 1) // the last full second: the writer may not have advanced the cell to it
 	k.mu.Lock()
 	list := make([]HotCell, 0, len(k.hot))
 	for cell, h := range k.hot {

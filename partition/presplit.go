@@ -14,13 +14,14 @@ const (
 	mostHotCells  = 10_000 // 20 MiB of sub-keys
 )
 
-// ParseHotCells reads which cells to split beforehand, for an event known to
-// come: on each line a cell of resolution res and, if it likes, into how many
-// sub-keys (a power of two up to MaxSplits; 64 if none is given), such as
+// ParseHotCells reads the cells to split beforehand, for an event known to come: on
+// each line a cell of resolution res and, optionally, its number of sub-keys (a power
+// of two up to MaxSplits; 64 if none is given), such as
 //
 //	8539220ffffffff 256  # the stadium
 //
-// Blank lines and what follows a # are left out. An error names the line.
+// Blank lines are ignored, and so is the rest of a line from a # on. An error names
+// the line.
 func ParseHotCells(r io.Reader, res int) (map[uint64]int, error) {
 	cells := make(map[uint64]int)
 	lines := bufio.NewScanner(r)

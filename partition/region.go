@@ -8,15 +8,15 @@ import (
 )
 
 // A call into H3 costs more than all the rest of a ping's way through the
-// writer, and most pings lie in a cell that one nearby lay in a moment ago. H3
-// cuts each face of its icosahedron into hexagons in the plane onto which the
-// face is projected from the centre of the globe. Straight lines of that plane
-// are great circles, so a cell's boundary is made of great circles, and a
-// position is within each if it is on the inner side of the plane through
-// the circle and the centre of the globe: three multiplications a side, and
-// neither poles, nor the antimeridian, nor the edges of the icosahedron matter.
-// Where a cell that lies across such an edge is not convex, being on the inner side
-// of every side is more than being inside.
+// writer, and most pings lie in a cell in which a ping lay a moment ago: so the cells
+// are cached. H3 cuts each face of its icosahedron into hexagons in the plane onto
+// which the face is projected from the centre of the globe. Straight lines of that
+// plane are great circles, so the sides of a cell are arcs of great circles. A
+// position is inside if, for each side, it is on the inner side of the plane through
+// the circle and the centre of the globe: three multiplications a side, without
+// exceptions at poles, the antimeridian or the edges of the icosahedron. A cell across
+// an edge of the icosahedron may not be convex: there the test misses a part of the
+// cell, and H3 is asked.
 
 // vector is a point of the unit sphere, or the normal of a plane through its
 // centre.
@@ -48,6 +48,7 @@ const margin = 3e-8
 type region struct {
 	cell  uint64
 	sides []vector // unit normals of its sides, inwards
+	inner inner
 }
 
 func newRegion(cell uint64) *region {
@@ -56,12 +57,13 @@ func newRegion(cell uint64) *region {
 	from := unit(corners[len(corners)-1][0], corners[len(corners)-1][1])
 	for i, c := range corners {
 		to := unit(c[0], c[1])
-		// The difference first: of two points this close, the product itself
-		// would be mostly rounding.
+		// The difference is taken first: the product of two points this close would
+		// be mostly rounding.
 		side := from.cross(to.minus(from))
 		r.sides[i] = side.times(1 / math.Sqrt(side.dot(side)))
 		from = to
 	}
+	r.inner = r.widest(corners)
 	return r
 }
 
@@ -75,10 +77,10 @@ func (r *region) holds(p vector) bool {
 	return true
 }
 
-// regions remembers the insides of cells in which positions lay lately, and for
-// squares of latitude and longitude which of them reach into it. What it gives is
-// always tested, so it may forget anything at any time. Safe for concurrent use
-// without locks.
+// regions caches the insides of cells in which positions lay lately, and, for each
+// square of latitude and longitude, the cells that reach into it. A region from the
+// cache is always tested, so the cache may lose any of it at any time. Safe for
+// concurrent use without locks.
 type regions struct {
 	shift   uint8 // log2 of the side of a square, 1e-7 degree
 	made    [1 << 14]atomic.Pointer[region]
@@ -90,9 +92,9 @@ const MaxCellsMemory = 8 << 20
 
 // square is for one square, or several that share the place.
 type square struct {
-	missed atomic.Uint64    // the cell H3 was last asked for
+	missed atomic.Uint64    // the cell of H3's last answer
 	known  [4]atomic.Uint32 // places in made, plus 1
-	next   atomic.Uint32    // which of them is replaced next
+	next   atomic.Uint32    // index in known of the next to be replaced
 }
 
 func newRegions(res int) *regions {
@@ -106,24 +108,36 @@ func (r *regions) square(f *pingline.Fix) *square {
 	return &r.squares[mix(at)%uint64(len(r.squares))]
 }
 
-// find returns the known cell that surely holds p, or 0.
-func (r *regions) find(s *square, p vector) uint64 {
-	for i := range s.known {
-		at := s.known[i].Load()
+// find returns the known cell that surely holds f, or 0.
+func (r *regions) find(s *square, f *pingline.Fix) uint64 {
+	var known [len(s.known)]*region
+	n := 0
+	for ; n < len(known); n++ {
+		at := s.known[n].Load()
 		if at == 0 {
-			return 0
+			break
 		}
-		if g := r.made[(at-1)%uint32(len(r.made))].Load(); g.holds(p) {
+		g := r.made[(at-1)%uint32(len(r.made))].Load()
+		if g.inner.holds(f) {
+			return g.cell
+		}
+		known[n] = g
+	}
+	if n == 0 {
+		return 0
+	}
+	p := unit(f.Lon(), f.Lat())
+	for _, g := range known[:n] {
+		if g.holds(p) {
 			return g.cell
 		}
 	}
 	return 0
 }
 
-// learn takes note that H3 had to be asked about a position in s, and what it
-// said. A region takes longer to make than a call: it is made for a cell that is
-// asked for twice in a row, so that positions strewn over the globe cost little
-// more than their calls.
+// learn records that H3 answered cell for a position in s. Making a region takes
+// longer than a call, so it is made only when the same cell is the answer twice in a
+// row: then positions strewn over the globe cost little more than their calls.
 func (r *regions) learn(s *square, cell uint64) {
 	if s.missed.Swap(cell) != cell {
 		return
@@ -145,7 +159,7 @@ func (r *regions) learn(s *square, cell uint64) {
 func (r *regions) make(cell uint64) uint32 {
 	h := uint32(mix(cell))
 	first := h % uint32(len(r.made)) &^ 3
-	at := first + h>>30 // of four places; this one if all are taken
+	at := first + h>>30 // of four places; the place to overwrite if all are taken
 	for i := first; i < first+4; i++ {
 		g := r.made[i].Load()
 		if g != nil && g.cell == cell {

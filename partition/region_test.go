@@ -130,7 +130,7 @@ func TestCellIsAlwaysTheOneOfH3(t *testing.T) {
 						want, square := cells.Exact(f), cells.regions.square(f)
 						cells.regions.learn(square, want)
 						cells.regions.learn(square, want)
-						if cells.regions.find(square, unit(f.Lon(), f.Lat())) != 0 {
+						if cells.regions.find(square, f) != 0 {
 							known++
 						}
 						all++
@@ -145,6 +145,54 @@ func TestCellIsAlwaysTheOneOfH3(t *testing.T) {
 				t.Errorf("%d of %d positions needed no call: little was tested", known, all)
 			}
 		})
+	}
+}
+
+// The inner rectangle of a cell lies in it, to its corners and along its edges.
+func TestInnerRectangleLiesInTheCell(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 22))
+	along := func(from, to int32) int32 { return int32(int64(from) + rng.Int64N(int64(to)-int64(from)+1)) }
+	for res := range MaxRes + 1 {
+		some := 0
+		for _, cell := range hard(t, rng, res) {
+			b := newRegion(cell).inner
+			if b == noInner {
+				continue
+			}
+			some++
+			for range 2 {
+				for _, f := range []pingline.Fix{
+					{LatE7: b.south, LonE7: along(b.west, b.east)}, {LatE7: b.north, LonE7: along(b.west, b.east)},
+					{LatE7: along(b.south, b.north), LonE7: b.west}, {LatE7: along(b.south, b.north), LonE7: b.east},
+					{LatE7: b.south, LonE7: b.west}, {LatE7: b.north, LonE7: b.west}, {LatE7: b.south, LonE7: b.east}, {LatE7: b.north, LonE7: b.east},
+				} {
+					if got := cellAt(f.Lon(), f.Lat(), res); !b.holds(&f) || got != cell {
+						t.Fatalf("%v,%v is at the edge of the rectangle of %x and lies in %x", f.Lat(), f.Lon(), cell, got)
+					}
+				}
+			}
+		}
+		if some == 0 {
+			t.Errorf("resolution %d: no cell has a rectangle", res)
+		}
+	}
+}
+
+// At the resolutions in use most positions lie in the rectangle of their cell.
+func TestInnerRectangleHoldsMostOfACell(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 24))
+	for res := 4; res <= 10; res++ {
+		const all = 2000
+		held := 0
+		for range all {
+			f := pingline.Fix{LatE7: rng.Int32N(1.4e9) - 7e8, LonE7: int32(rng.Int64N(3.4e9) - 1.7e9)}
+			if newRegion(cellAt(f.Lon(), f.Lat(), res)).inner.holds(&f) {
+				held++
+			}
+		}
+		if held < all*55/100 {
+			t.Errorf("resolution %d: %d of %d positions", res, held, all)
+		}
 	}
 }
 
@@ -243,7 +291,7 @@ func TestMovingRiderNeedsNoCall(t *testing.T) {
 	calls := 0
 	for i := range 100_000 {
 		f := &c.next().Fix
-		if i >= 40_000 && cells.regions.find(cells.regions.square(f), unit(f.Lon(), f.Lat())) == 0 {
+		if i >= 40_000 && cells.regions.find(cells.regions.square(f), f) == 0 {
 			calls++
 		}
 		cells.Of(f)

@@ -2,15 +2,15 @@
 // the key it is spread by, and the shard that stores it.
 //
 // A cell is a function of the position and the configured resolution alone. A
-// key is chosen once, by the one writer, and its sub-key travels in the entry. A
+// key is chosen once, by the writer, and its sub-key travels in the entry. A
 // shard is a function of the entry and the configured shards alone, so that every
 // reader of the log routes an entry alike whenever it reads it: splitting a hot
-// cell, or another way to partition, changes nothing for what is already
-// written. Adding a shard to n moves about 1/(n+1) of the keys, all of them to
-// the new one.
+// cell, or another way to partition, does not change the shard of an entry already
+// written. Adding a shard to n moves about 1/(n+1) of the keys, all of them to the
+// new shard.
 //
-// The memory of the package (where cells lie, which are hot) is bounded, is
-// there for speed and balance only, and may be lost at any time.
+// The state in memory (outlines and rates of cells) is bounded, serves speed and
+// balance only, and may be lost at any time.
 package partition
 
 import (
@@ -24,11 +24,11 @@ import (
 // Shard is one place that pings are stored in.
 type Shard struct {
 	Name   string  // unique; keys are spread by it, so renaming a shard moves them
-	Weight float64 // share of the keys, relative to the others', in [1e-3, 1e3]; 0 means 1
+	Weight float64 // share of the keys, relative to the other weights, in [1e-3, 1e3]; 0 means 1
 }
 
-// Shards is a fixed set of shards, safe for concurrent use. Their order does
-// not matter to where a key belongs.
+// Shards is a fixed set of shards, safe for concurrent use. Their order in the list
+// does not affect the shard of a key.
 type Shards struct {
 	list   []Shard
 	seeds  []uint64 // hash of each name
@@ -77,8 +77,8 @@ func (s *Shards) At(i int) Shard { return s.list[i] }
 // Of returns the index of the shard that stores e.
 func (s *Shards) Of(e *pingline.Entry) int { return s.OfKey(KeyOf(e)) }
 
-// OfKey returns the index of the shard that stores what has this key: the one
-// that stands first in its order.
+// OfKey returns the index of the shard that stores the entries of a key: the first in
+// the key's order.
 func (s *Shards) OfKey(key Key) int {
 	of, best := 0, s.standing(0, key)
 	for i := 1; i < len(s.list); i++ {
@@ -90,11 +90,11 @@ func (s *Shards) OfKey(key Key) int {
 }
 
 // Order appends to dst the indices of all shards in the order in which they
-// stand in for each other for e: Of(e) first. Without one of them the others
-// keep their order.
+// stand in for each other for e: Of(e) first. Removing a shard does not change the
+// order of the rest.
 func (s *Shards) Order(dst []int, e *pingline.Entry) []int { return s.OrderKey(dst, KeyOf(e)) }
 
-// OrderKey appends what Order does, for a key.
+// OrderKey is Order for a key.
 func (s *Shards) OrderKey(dst []int, key Key) []int {
 	var room [32]standing
 	sorted, first := room[:0], len(dst)
@@ -109,14 +109,14 @@ func (s *Shards) OrderKey(dst []int, key Key) []int {
 	return dst
 }
 
-// standing says where a shard stands in the order of a key: rendezvous hashing
+// standing is the rank of a shard in the order of a key: rendezvous hashing
 // (Thaler and Ravishankar, "Using name-based mappings to increase hit rates",
 // 1998), in its weighted form by logarithms (Schindelhauer and Schomaker,
 // "Weighted distributed hash tables", 2005). The hash of shard and key, taken
 // as a number h of (0, 1), makes -ln(h)/weight exponentially distributed with
 // the weight as its rate, so a shard has the least of all with a probability that is
-// its share of the weights. The weights of the others do not enter: a changed
-// weight moves keys to or from its shard only.
+// its share of the weights. The weight of another shard does not enter: a changed
+// weight moves keys to or from its own shard only.
 type standing struct {
 	wait float64 // the exponential, in no unit; least stands first
 	hash uint64  // highest stands first where waits are equal
@@ -135,8 +135,8 @@ func (s *Shards) standing(i int, key Key) standing {
 }
 
 // minusLog2 returns -log2(h / 2^64) in units of 2^-48, off by 3e-6 at most. It
-// falls as h grows. Computed with integers, it is the same on every machine,
-// which math.Log is not.
+// falls as h grows. It uses integers to be the same on every machine, as math.Log is
+// not.
 func minusLog2(h uint64) uint64 {
 	h = max(h, 1)
 	zeros := bits.LeadingZeros64(h)
@@ -176,7 +176,7 @@ func (s *Shards) shares() []float64 {
 	return shares
 }
 
-// Key is what pings are spread by: all of one key go to one shard.
+// Key decides the shard of an entry: all entries of a key go to the same shard.
 type Key uint64
 
 // KeyOf returns the key of e: its cell and sub-key, or its rider.
@@ -190,12 +190,11 @@ func KeyOf(e *pingline.Entry) Key {
 // CellKey returns the key of a cell's sub-key.
 func CellKey(cell uint64, sub uint16) Key { return Key(mix(cell ^ uint64(sub)*0x9e3779b97f4a7c15)) }
 
-// RiderKey returns the key of a rider whose pings stay together wherever he is.
+// RiderKey returns the key of a rider whose pings stay in the same shard in all cells.
 func RiderKey(rider string) Key { return Key(mix(hashName(rider))) }
 
-// subRider is the sub-key that says: the rider is the key, not the cell. Being
-// in the entry, it routes what was written under one --partition-by alike under
-// another.
+// subRider is the sub-key of an entry whose key is the rider, not the cell. Because
+// the entry carries it, a change of --partition-by does not reroute written entries.
 const subRider = MaxSplits
 
 // hashName is 64-bit FNV-1a.

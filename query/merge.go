@@ -1,9 +1,9 @@
 // Package query answers questions about riders and places from the stores that keep
 // their pings, the writer's memory and the roll-up. It knows no HTTP.
 //
-// It reads several shards as one and promises each ping once, whichever shard
-// holds it and whether or not a second one does. It says which shards did not
-// answer; it does not wait for them longer than their stores do.
+// It merges the answers of all shards and promises each ping once, even if two shards
+// hold it. It reports the shards that did not answer; it does not wait for them longer
+// than their stores do.
 package query
 
 import (
@@ -18,25 +18,24 @@ import (
 	"pingline/sink/store"
 )
 
-// ShardReader is a place that pings are read from.
+// ShardReader reads the pings of a shard.
 type ShardReader struct {
 	Name   string
 	Reader store.Reader
 }
 
-// Stores reads several shards as one: it asks all of them, so that it does not
-// matter which holds a point, nor whether a second one does. Safe for concurrent
-// use.
+// Stores asks all shards and merges their answers, so that it does not matter which
+// shard holds a point, nor whether two do. Safe for concurrent use.
 type Stores struct{ shards []ShardReader }
 
-// New returns the stores that the shards make up.
+// New returns Stores that read the given shards.
 func New(shards []ShardReader) *Stores { return &Stores{shards} }
 
-// Page is part of what is stored of a rider.
+// Page is a part of the stored points of a rider.
 type Page struct {
-	Points []pingline.Entry // each once, in order of time and device, late ones behind others
-	More   bool             // points behind the last one were left out
-	Silent []error          // one for each shard that did not answer, or not to the end
+	Points []pingline.Entry // each once, in order of time and device, a late point last
+	More   bool             // points behind the last were left out
+	Silent []error          // an error for each shard that did not answer, or not to the end
 
 	Next, NextNano int64 // of a Track with More: From and FromNano of the page behind this one
 }
@@ -46,18 +45,18 @@ type Page struct {
 // points. Memory is bounded by q.Limit, at least 1. It returns an error if no
 // shard answers.
 //
-// Each ping is there once, and no event and no late ping hides another: pings
-// are the same if device, instant, position and event are. Of the same stored
-// twice the one that is not late counts. A track has one place at an instant, so
-// that a second one is returned as late.
+// Each ping is returned once, and none hides another: pings are the same if device,
+// instant, position and event are. If the same ping is stored twice, late and not
+// late, it is returned as not late. A track has a single place at an instant, so a
+// ping at a second place is returned as late.
 func (s *Stores) Track(ctx context.Context, q store.Query) (Page, error) {
 	if q.Rider == "" || q.Limit < 1 || q.Newest {
 		return Page{}, fmt.Errorf("query: a track of rider %q, limit %d", q.Rider, q.Limit)
 	}
 	m := merger{limit: q.Limit}
 	silent, err := s.ask(func(shard *ShardReader) error {
-		// A series with as many points as the page can have, and one more, shows
-		// whether there are more; no page needs more of it.
+		// As many points of a series as the page can have, and one more, show whether
+		// there are more; no page needs more of a series.
 		asked := q
 		asked.Limit = m.most()
 		return shard.Reader.Points(ctx, asked, m.add)
@@ -70,9 +69,8 @@ func (s *Stores) Track(ctx context.Context, q store.Query) (Page, error) {
 	return p, nil
 }
 
-// Latest returns the newest point of each of a rider's devices, newest first,
-// late ones only where there is no other. It returns an error if no shard
-// answers.
+// Latest returns the newest point of each of a rider's devices, newest first; a late
+// point only if the device has nothing else. It returns an error if no shard answers.
 func (s *Stores) Latest(ctx context.Context, rider string) (Page, error) {
 	var mu sync.Mutex
 	newest := make(map[string]storedPoint)
@@ -103,8 +101,8 @@ func (s *Stores) Latest(ctx context.Context, rider string) (Page, error) {
 	return p, nil
 }
 
-// ask calls f for all shards at once. It returns the errors of those that failed,
-// and an error of its own if all did.
+// ask calls f for all shards at once. It returns the errors of the failed calls, and
+// an error of its own if all failed.
 func (s *Stores) ask(f func(*ShardReader) error) (silent []error, err error) {
 	errs := make([]error, len(s.shards))
 	var wg sync.WaitGroup
@@ -137,8 +135,8 @@ func (s *storedPoint) compare(o *storedPoint) int {
 	return cmp.Or(cmp.Compare(s.At, o.At), cmp.Compare(s.nano, o.nano))
 }
 
-// compareWords orders pings of one track and instant: the same ones side by
-// side, and first of them the one that is not late.
+// compareWords orders pings of a track and instant: copies of the same ping side by
+// side, and the copy that is not late first.
 func (s *storedPoint) compareWords(o *storedPoint) int {
 	return cmp.Or(cmp.Compare(s.LatE7, o.LatE7), cmp.Compare(s.LonE7, o.LonE7), cmp.Compare(s.Event, o.Event), compareLate(s.Late, o.Late))
 }
@@ -160,14 +158,14 @@ type merger struct {
 
 	mu   sync.Mutex
 	list []storedPoint
-	more bool // points behind those in list were dropped
+	more bool // points behind the last of list were dropped
 }
 
-// most is how many points are kept, and asked for of each series: those a page
-// can have, and one that shows where its last instant ends.
+// most is the number of points kept, and asked for of each series: as many as a page
+// can have, and one more that shows where its last instant ends.
 func (m *merger) most() int { return m.limit + instantMost + 1 }
 
-// add takes a point. What cannot be on the page any more is dropped now and then.
+// add takes a point. From time to time it drops the points that lie behind the page.
 func (m *merger) add(e *pingline.Entry, nano int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -178,7 +176,7 @@ func (m *merger) add(e *pingline.Entry, nano int64) error {
 	return nil
 }
 
-// page returns what has been collected.
+// page returns the page of the points added so far.
 func (m *merger) page() (p Page) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -195,7 +193,7 @@ func (m *merger) page() (p Page) {
 	if p.More = m.more; p.More {
 		last := m.list[len(m.list)-1]
 		p.Next = last.At + 1
-		if whole >= m.most() { // the rest of its ms is to come
+		if whole >= m.most() { // the next page goes on within this ms
 			p.Next, p.NextNano = last.At, last.nano+1
 		}
 	}
@@ -205,8 +203,8 @@ func (m *merger) page() (p Page) {
 	return p
 }
 
-// cut puts the list in order and drops what is behind its first n points, and
-// behind the instant, in ns, of the last of them.
+// cut sorts the list, drops second copies, and drops the points later, in ns, than the
+// n-th.
 func (m *merger) cut(n int) {
 	slices.SortFunc(m.list, func(a, b storedPoint) int {
 		return cmp.Or(a.compare(&b), cmp.Compare(a.Device, b.Device), a.compareWords(&b))
@@ -222,7 +220,8 @@ func (m *merger) cut(n int) {
 	}
 }
 
-// tidy leaves each ping of a page once, and each track at one place an instant.
+// tidy drops second copies of a ping, and marks a ping as late that is at a second place
+// at an instant of its track.
 func tidy(list []storedPoint) []storedPoint {
 	slices.SortFunc(list, func(a, b storedPoint) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), a.compareWords(&b))

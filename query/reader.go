@@ -10,56 +10,56 @@ import (
 	"pingline"
 	"pingline/ingest"
 	"pingline/partition"
+	"pingline/query/fleet"
+	"pingline/query/history"
 	"pingline/sink/store"
 )
 
-// Sources is where a Reader looks. A question whose function is nil cannot be
-// asked. All are safe for concurrent use.
+// Sources holds the functions from which a Reader answers; a question whose function
+// is nil cannot be asked. All are safe for concurrent use.
 type Sources struct {
 	// Track returns a page of the points that q selects, in order of time, each
 	// once.
 	Track func(ctx context.Context, q store.Query) (Points, error)
 	// Latest returns the newest point of each of a rider's devices.
 	Latest func(ctx context.Context, rider string) (Points, error)
-	// Cells returns the activity in the cells of a resolution that touch a box;
-	// resolution -1 is the finest there is. It returns at most most of them.
+	// Cells returns the activity in at most most cells of a resolution that touch a
+	// box; resolution -1 is the finest there is.
 	Cells func(box partition.Box, res, most int) ([]Activity, error)
+	// Past is the activity of earlier times.
+	Past *history.History
+	// Riders returns a page of the newest pings in a box: see fleet.Map.Riders.
+	Riders func(q *fleet.InBox) (fleet.Riders, error)
+	// Then returns where riders were at an earlier time, as far as stores tell.
+	Then func(ctx context.Context, q *Then) (Seen, error)
 	// Partitions returns how the load is spread.
 	Partitions func() Partitions
+	// Status returns how the node does, in JSON that its caller does not change: see
+	// status.Sampler.JSON.
+	Status func() ([]byte, error)
 	// State returns all that the writer knows of a rider.
 	State func(rider string) (*ingest.RiderState, error)
-	// Line returns that, and what of a stretch of the rider's tracks waits: see
-	// ingest.Writer.RiderLine.
+	// Line returns State and the pings in a stretch of the rider's tracks that wait to
+	// be stored: see ingest.Writer.RiderLine.
 	Line func(rider, device string, from, to int64, most int) (*ingest.RiderState, error)
 
-	Shards int // that are asked at once for a track
+	Shards int // number of shards asked at once for a track
 }
 
-// Points are pings that a store or the writer's memory has. The verdict of one that
+// Points are pings from a store or the writer's memory. The verdict of a ping that
 // waits, and is not seen in a store yet, is Held.
 type Points struct {
 	List    []pingline.Entry
-	More    bool // points behind the last one were left out
+	More    bool // points behind the last were left out
 	Partial bool // part of the sources did not answer
 
-	MemoryOnly bool // no store did: these are those that the writer knows
+	MemoryOnly bool // no store answered: List has the pings that the writer knows
 
 	Next, NextNano int64 // of a track with More: From and FromNano of the points left out
 }
 
-// Activity is that of one cell in one window.
-type Activity struct {
-	Cell      uint64
-	Res       int
-	From      int64 // start of the window, ms
-	WindowS   int64 // its length, s
-	Pings     uint64
-	Riders    uint64
-	Moving    uint64
-	Waiting   uint64
-	SpeedMean float64 // m/s
-	SpeedMax  float64
-}
+// Activity is the activity in a cell during a window.
+type Activity = fleet.Activity
 
 // Partitions says how points are spread over shards.
 type Partitions struct {
@@ -68,7 +68,7 @@ type Partitions struct {
 	HotCells  []BusyCell   `json:"hot_cells"`
 }
 
-// ShardShare is one shard's part.
+// ShardShare is a shard's share of the points.
 type ShardShare struct {
 	Name   string  `json:"name"`
 	Points uint64  `json:"points"` // since the start
@@ -76,22 +76,22 @@ type ShardShare struct {
 	Up     bool    `json:"up"`
 }
 
-// BusyCell is a cell that is split, or busier than one part may be.
+// BusyCell is a cell that is split, or gets more than the hot-cell rate.
 type BusyCell struct {
 	Cell   string  `json:"cell"`
 	Rate   float64 `json:"rate"` // pings/s
 	Splits int     `json:"splits"`
 }
 
-// Reader answers questions from the stores, the writer's memory and the roll-up as
-// one. Safe for concurrent use.
+// Reader answers questions from the stores, the writer's memory and the roll-up
+// together. Safe for concurrent use.
 type Reader struct{ Sources }
 
-// Newest returns the newest ping of each of a rider's devices, newest first: of a
-// held ping all, of one on its way to a store its time and place. It returns an
-// error if no store answers and the writer knows nothing.
+// Newest returns the newest ping of each of a rider's devices, newest first: a held
+// ping in full, a ping on its way to a store with its time and place only. It returns
+// an error if no store answers and the writer knows nothing.
 func (r *Reader) Newest(ctx context.Context, rider string) (Points, error) {
-	// The store is asked second: a ping that has left memory by then is there.
+	// The store is asked second: a ping that left memory meanwhile is in the store.
 	known, knownErr := r.State(rider)
 	stored, err := r.Latest(ctx, rider)
 	if err != nil && (knownErr != nil || len(known.Tracks) == 0) {
@@ -130,9 +130,9 @@ func withKnown(list []pingline.Entry, l *ingest.RiderState) []pingline.Entry {
 	return list
 }
 
-// Page returns a page of a rider's track: what is stored, and what waits to be. It
-// returns the time, ms, before which all pings that were taken in are on it, as well; 0
-// if that is not known. It returns an error if no store answers and the writer knows
+// Page returns a page of a rider's track, of stored pings and pings that wait to be
+// stored. Complete is the time, ms, before which all pings taken in are on the page; 0
+// if it is not known. Page returns an error if no store answers and the writer knows
 // nothing of the rider.
 func (r *Reader) Page(ctx context.Context, q store.Query) (page Points, complete int64, err error) {
 	// The writer is asked first, so that the promise is about the pings that the
@@ -154,24 +154,28 @@ func (r *Reader) Page(ctx context.Context, q store.Query) (page Points, complete
 	return page, complete, err
 }
 
-// Gone says that some points may be in a shard that was taken away.
+// Gone says which points may be in a shard that was taken away.
 type Gone struct {
-	Before   func() int64  // points before that time, ms; 0: none
-	MaxAhead time.Duration // their ts may be so much later
-	Logger   *slog.Logger  // is told of shards that do not answer
+	Before   func() int64  // points that came before this time, ms; 0: none
+	MaxAhead time.Duration // most by which the ts of a point lies behind Before
+	Logger   *slog.Logger  // gets a debug line for each shard that does not answer
 }
 
-// Of returns the sources of tracks that the stores are.
-func (s *Stores) Of(gone Gone) Sources {
+// partial notes the shards that did not answer, and reports whether points from a time on
+// may be missing.
+func (g *Gone) partial(silent []error, from int64) bool {
+	for _, err := range silent {
+		g.Logger.Debug("some points are missing", "error", err)
+	}
+	before := g.Before()
+	return len(silent) > 0 || before > 0 && from <= before+g.MaxAhead.Milliseconds()
+}
+
+// Of returns Sources whose Track, Latest and Then read s. reach is the longest time between
+// two stored points of a track whose rider goes on sending.
+func (s *Stores) Of(gone Gone, reach time.Duration) Sources {
 	points := func(p Page, from int64) Points {
-		for _, err := range p.Silent {
-			gone.Logger.Debug("part of a track is missing", "error", err)
-		}
-		before := gone.Before()
-		return Points{
-			List: p.Points, More: p.More, Partial: len(p.Silent) > 0 || before > 0 && from <= before+gone.MaxAhead.Milliseconds(),
-			Next: p.Next, NextNano: p.NextNano,
-		}
+		return Points{List: p.Points, More: p.More, Partial: gone.partial(p.Silent, from), Next: p.Next, NextNano: p.NextNano}
 	}
 	return Sources{
 		Track: func(ctx context.Context, q store.Query) (Points, error) {
@@ -181,6 +185,11 @@ func (s *Stores) Of(gone Gone) Sources {
 		Latest: func(ctx context.Context, rider string) (Points, error) {
 			page, err := s.Latest(ctx, rider)
 			return points(page, 0), err
+		},
+		Then: func(ctx context.Context, q *Then) (Seen, error) {
+			seen, silent, err := s.Then(ctx, q, reach)
+			seen.Partial = gone.partial(silent, q.At-fleet.GoneAfter.Milliseconds())
+			return seen, err
 		},
 		Shards: len(s.shards),
 	}

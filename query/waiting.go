@@ -8,9 +8,9 @@ import (
 	"pingline/sink/store"
 )
 
-// withWaiting adds to a page of stored points the pings that wait, each if it belongs on
-// this page and the store does not have it by now. A page that grows beyond its limit
-// ends behind an instant, earlier than it did.
+// withWaiting adds to a page of stored points the pings that wait, if they belong on
+// the page and the store does not have them by now. A page that grows beyond its limit
+// is cut behind an earlier instant.
 func withWaiting(p Points, waiting []pingline.Entry, q *store.Query) Points {
 	waiting = slices.DeleteFunc(waiting, func(e pingline.Entry) bool { return !belongs(&e, &p, q) })
 	waiting = slices.DeleteFunc(waiting, storedAmong(p.List, waiting))
@@ -33,15 +33,15 @@ func withWaiting(p Points, waiting []pingline.Entry, q *store.Query) Points {
 }
 
 // belongs reports whether a ping that waits is within the page p of the track that q
-// asks for. It counts as one at the beginning of its ms.
+// asks for. It counts as a ping at the beginning of its ms.
 func belongs(e *pingline.Entry, p *Points, q *store.Query) bool {
 	begun := e.At > q.From || e.At == q.From && q.FromNano == 0
 	ended := e.At >= q.To || p.More && (e.At > p.Next || e.At == p.Next && p.NextNano == 0)
 	return begun && !ended
 }
 
-// storedAmong returns a test whether the line of a ping's track has its corner at that
-// instant in list, stored points in order of time. It is for the pings in waiting.
+// storedAmong returns a function that reports, for a ping in waiting, whether list, the
+// stored points in order of time, has a point of its track at its instant that is not late.
 func storedAmong(list, waiting []pingline.Entry) func(pingline.Entry) bool {
 	if len(waiting) == 0 {
 		return func(pingline.Entry) bool { return false }
@@ -60,7 +60,7 @@ func storedAmong(list, waiting []pingline.Entry) func(pingline.Entry) bool {
 	return func(e pingline.Entry) bool { return stored[corner{e.Device, e.At}] }
 }
 
-// compareLate puts a point that is late behind others.
+// compareLate sorts late points last.
 func compareLate(a, b bool) int {
 	switch {
 	case a == b:

@@ -16,7 +16,8 @@ import (
 // the room that the log keeps back.
 //
 // An error wraps ErrFull or ErrTooLarge if nothing was stored, ErrClosed if the
-// log is, and ErrUnclear otherwise: then call Settle before the next Append.
+// log is closed, and ErrUnclear otherwise: then call Settle before the next
+// Append.
 func (l *Log) Append(ctx context.Context, payload []byte, t Totals, reserve bool) (uint64, error) {
 	r := Record{Totals: t, Payload: payload}
 	st, after, err := l.admit(&r, reserve)
@@ -42,7 +43,7 @@ func (l *Log) admit(r *Record, reserve bool) (st *jetstream.Session, after uint6
 	case l.closed:
 		return nil, 0, ErrClosed
 	case l.unclear:
-		return nil, 0, fmt.Errorf("%w: the one before, until it is settled", ErrUnclear)
+		return nil, 0, fmt.Errorf("%w: the append before it, until Settle returns nil", ErrUnclear)
 	case n > most:
 		return nil, 0, fmt.Errorf("%w: at most %d", ErrTooLarge, most-record.Header)
 	case l.stream.Size(n, l.seq) > room:
@@ -53,17 +54,18 @@ func (l *Log) admit(r *Record, reserve bool) (st *jetstream.Session, after uint6
 }
 
 // put appends r behind sequence after, and shows it to the readers once it is
-// durable, after a call of first, if that is not nil, with mu held.
+// durable. Before it does, it calls first, if that is not nil, with mu held.
 func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after uint64, first func()) error {
 	b := record.Encode(r)
+	pad := l.padding(st.MaxData() - len(b) - jetstream.PadOverhead)
 	err := l.holdLog(ctx, false)
 	if err == nil {
-		err = st.Put(ctx, l.cfg.AppendTimeout, b, after)
+		err = st.Put(ctx, l.cfg.AppendTimeout, b, pad, after)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil && l.stream != st {
-		err = errors.New("the log was opened anew meanwhile")
+		err = errors.New("the log was reopened during the append")
 	}
 	if err != nil {
 		l.unclear = true
@@ -83,11 +85,12 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 		l.cfg.Logger.Warn("high-water mark of the log", "error", err)
 	}
 	if l.counted <= after {
-		l.bytes += st.Size(len(b), after)
+		l.bytes += st.Size(len(b), after) + jetstream.PadSize(pad)
 		l.counted = after + 1
 	}
 	l.numbering = l.numbering.With(r.Number, after+1)
 	l.seq, l.last, l.kept, l.totals = after+1, r.Number, r.Number, r.Totals
+	l.filling -= min(l.filling, jetstream.PadSize(pad))
 	l.cache.add(*r)
 	if l.grown != nil {
 		close(l.grown)
@@ -97,15 +100,15 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 }
 
 // Settle finds out, after ErrUnclear, where the log ends: it appends a record that
-// holds payload and adds nothing to the totals, under the number that comes next,
-// until one stands. An append that was on its way can no longer land then. It
-// returns the number of that record, the last, and the totals.
+// holds payload and adds nothing to the totals, under the next free number, until
+// an append succeeds. An append that was in flight can no longer land then. It
+// returns the number of the record, which is the last, and the totals.
 //
 // It tries until ctx is done, as long as the disk is full or the servers do not
-// answer, and may then be called again. Trouble says meanwhile why: of servers
-// that are elsewhere, which may be choosing a leader, only after AppendTimeout.
-// It does not settle a log whose files are gone. If another node has taken the log
-// over, it says so at once, with an error wrapping ErrOwned.
+// answer, and may then be called again. Meanwhile Trouble returns the cause;
+// servers elsewhere may be choosing a leader, so their silence counts only after
+// AppendTimeout. It does not settle a log whose files are gone. If another node
+// has taken the log over, it returns at once, with an error wrapping ErrOwned.
 func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -140,10 +143,10 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 }
 
 // settleEvery is the longest time between two tries to settle: a disk that has
-// room again is found after it.
+// room again is noticed within it.
 const settleEvery = time.Second
 
-// settle tries once, and returns the record that stands.
+// settle tries once, and returns the record that it appended.
 func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) {
 	l.mu.Lock()
 	known := Cursor{Next: l.last + 1, Totals: l.totals}
@@ -156,7 +159,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	if err := l.watched.Check(); err != nil {
 		l.say(&l.trouble.gone, err)
 	}
-	if err := l.trouble.isGone(); err != nil { // the log would be made anew, without its records
+	if err := l.trouble.isGone(); err != nil { // a new log would be made, without the records
 		return r, err
 	}
 	if l.cfg.embedded() {
@@ -164,7 +167,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 			return r, err
 		}
 	}
-	if err := l.holdLog(ctx, true); err != nil { // or the tail would be taken from its owner
+	if err := l.holdLog(ctx, true); err != nil { // the tail may belong to another owner
 		return r, err
 	}
 	l.trimming.Lock()
@@ -174,8 +177,8 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	if err != nil {
 		return r, err
 	}
-	// Only when the record stands is the survey known to be true: a server that
-	// lags behind the others does not tell of records that they hold.
+	// The survey is known to be true only when this append succeeds: a server
+	// that lags behind does not tell of records that other servers hold.
 	r = Record{Number: next.Next, Before: next.Totals, Totals: next.Totals, Payload: payload}
 	if err := l.put(ctx, st, &r, v.LastSeq, func() { l.assume(v, next) }); err != nil {
 		return r, fmt.Errorf("append record %d: %w", r.Number, err)
@@ -190,11 +193,11 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 }
 
 // reopen closes the embedded server and opens it again: a server that could not
-// write once never writes again. Appends that are on their way to it are gone.
+// write once never writes again. Appends in flight to it are lost.
 //
 // While the disk is too full for n bytes, it is opened only to drop the records that
-// every cursor has passed, if there are more of them than at the last try: perhaps
-// the log itself fills the disk.
+// every cursor has passed, if there are more of them than at the last try: the log
+// itself may fill the disk.
 func (l *Log) reopen(ctx context.Context, n int) error {
 	full := errors.Join(disk.KeepSpare(l.cfg.Dir), disk.Probe(l.cfg.Dir, n+disk.SpareBytes))
 	before, passed := l.passed()

@@ -115,7 +115,7 @@ func TestTwoWriters(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// Whoever settles last knows all.
+	// The log that settles last knows all records.
 	if _, err := logs[0].Append(testContext(t), nil, Totals{}, false); err != nil {
 		if _, _, err := logs[0].Settle(testContext(t), nil); err != nil {
 			t.Fatal(err)

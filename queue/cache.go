@@ -2,7 +2,7 @@ package queue
 
 import "slices"
 
-// cache holds the newest records, one number after the other, within a limit of
+// cache holds the newest records, numbered without a gap, within a limit of
 // bytes.
 type cache struct {
 	list  []Record

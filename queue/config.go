@@ -18,14 +18,14 @@ const Embedded = jetstream.Embedded
 // Config sets up a Log. Dir is required; the zero value of everything else takes
 // its default.
 type Config struct {
-	Dir           string        // of the embedded server, the cursors and the high-water mark; created if missing
+	Dir           string        // directory of the embedded server, the cursors and the high-water mark; created if missing
 	URL           string        // "" or Embedded: in this process; else servers with JetStream, nats://host,host
 	Stream        string        // "" means PINGLINE
-	Node          string        // our name, told to others that want a log on servers; "" means the host's
-	Lease         time.Duration // after which a log on servers is another's if we do not renew our hold on it; 0 means 15 s
-	Replicas      int           // of a stream on a cluster; 0 leaves what there is, and creates 3, or 1 on a single server
+	Node          string        // our name, shown to other nodes that want the log on servers; "" means the host's
+	Lease         time.Duration // time after which another node may take the log on servers if we do not renew our hold; 0 means 15 s
+	Replicas      int           // of a stream on a cluster; 0 leaves an existing stream as it is, and creates 3, or 1 on a single server
 	MaxBytes      int64         // of the log; 0 means 8 GiB; embedded, at most half of the disk that is free
-	Reserve       int64         // bytes of it that only an Append that says so may use; 0 means 5 %, negative none
+	Reserve       int64         // bytes of it for Appends with reserve only; 0 means 5 %, negative none
 	AppendTimeout time.Duration // after which the fate of an append is unclear; 0 means 10 s
 	CacheBytes    int64         // of the newest records, held in memory; 0 means 32 MiB
 	Logger        *slog.Logger  // nil means slog.Default()

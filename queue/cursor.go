@@ -11,7 +11,8 @@ func (l *Log) Cursor(name string) (Cursor, bool) {
 }
 
 // SetCursor sets the cursor called name, in memory; about a second later, or at
-// the next KeepCursors, it is kept. Its totals are those before record to.Next.
+// the next KeepCursors, it is kept. Its totals are the totals before record
+// to.Next.
 func (l *Log) SetCursor(name string, to Cursor) { l.cursors.set(name, to) }
 
 // DropCursor forgets the cursor called name.
@@ -40,7 +41,7 @@ func (l *Log) KeepCursors() error { return l.cursors.keep() }
 func (l *Log) Change(c Change) { l.cursors.change(c) }
 
 // Note returns the note called name, "" if there is none. Notes are for the owners
-// of cursors, who may need more than a position to make sense of one.
+// of cursors, who may need to keep more than a position.
 func (l *Log) Note(name string) string {
 	l.cursors.mu.Lock()
 	defer l.cursors.mu.Unlock()

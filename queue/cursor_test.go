@@ -113,7 +113,8 @@ func TestCursorsDamaged(t *testing.T) {
 			if at, ok := l.Cursor("a"); ok || len(l.Kept()) > 0 {
 				t.Errorf("Cursor(a) = %v of a damaged file", at)
 			}
-			// What was trimmed cannot be told from what is lost, nor is it.
+			// Trimmed records cannot be told from lost records, and are not
+			// reported.
 			if l.First() != 41 || l.Last() != 50 || len(l.Damage()) > 0 {
 				t.Errorf("records %d to %d, lost %v", l.First(), l.Last(), l.Damage())
 			}
@@ -134,7 +135,7 @@ func TestCursorsDamaged(t *testing.T) {
 	}
 }
 
-// What is dropped every cursor has passed, as it is in memory and as it is kept;
+// Only records that every cursor has passed, in memory and as kept, are dropped;
 // the last record is never dropped.
 func TestTrimKept(t *testing.T) {
 	both(t, func(t *testing.T, cfg Config) {

@@ -36,12 +36,12 @@ type cursors struct {
 	path string
 
 	keeping sync.Mutex // held while the file is written; taken before mu
-	closed  bool       // it is not ours any more; guarded by keeping
+	closed  bool       // the file belongs to another process by now; guarded by keeping
 
 	mu    sync.Mutex // guards the fields below; nothing else is locked under it
 	now   cursorList // in memory
 	kept  cursorList // on disk
-	dirty bool       // they differ
+	dirty bool       // now and kept differ
 }
 
 type cursorList struct {
@@ -62,8 +62,8 @@ const (
 	cursorsHead = "pingline cursors %d crc32c %08x\n"
 )
 
-// load reads the file at path. If there is none and the log is ours alone, nothing
-// was ever trimmed; if it is damaged, it is not known how far the log was trimmed.
+// load reads the file at path. If there is none and no other node has had the log,
+// nothing was ever trimmed; if it is damaged, the extent of trimming is not known.
 func (c *cursors) load(path string, alone bool) error {
 	c.path = path
 	c.now = cursorList{Named: map[string]Cursor{}}
@@ -193,8 +193,7 @@ func (c *cursors) setTrimmed(to Cursor) {
 	c.now.Trimmed, c.dirty = to, true
 }
 
-// forget drops all cursors. The notes stay: they tell of the readers, not of where
-// they stand.
+// forget drops all cursors. The notes stay, since they do not depend on positions.
 func (c *cursors) forget(trimmed Cursor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,7 +224,7 @@ func (c *cursors) furthest() Cursor {
 }
 
 // nearest returns the lowest position of any cursor, in memory or kept, and
-// whether there is one.
+// false if there is no cursor.
 func (c *cursors) nearest() (next uint64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

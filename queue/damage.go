@@ -33,8 +33,8 @@ func (d *damaged) error() *DamageError {
 	return &DamageError{From: d.from, To: d.to, Lost: d.after.Sub(d.before)}
 }
 
-// Damage returns the records that are known to be lost, those found when the log was
-// opened and those met by readers since, each record once.
+// Damage returns the records that are known to be lost: found when the log was
+// opened, or met by readers since, each record once.
 func (l *Log) Damage() []DamageError {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,7 +45,8 @@ func (l *Log) Damage() []DamageError {
 	return list
 }
 
-// note adds d to the records that are known to be lost, and logs it if it is news.
+// note adds d to the records that are known to be lost, and logs d if it was not
+// known.
 func (l *Log) note(d damaged) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,11 +75,12 @@ func (l *Log) note(d damaged) {
 }
 
 // reportLost notes the records that are lost by the survey: before the first record,
-// behind the last, and between. next is the number that is given next.
+// behind the last, and between. next has the next number to give.
 func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, next Cursor) error {
 	trimmed := l.cursors.trimmed()
 	if trimmed.Next == 0 {
-		// Nobody knows: records missing before the first one count as trimmed.
+		// The log has no note of how far it was trimmed: records missing
+		// before the first count as trimmed.
 		if trimmed.Next = 1; v.Last != nil {
 			trimmed = Cursor{Next: v.First.Number, Totals: v.First.Before}
 		}
@@ -94,7 +96,7 @@ func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, n
 		l.note(damaged{trimmed.Next, v.First.Number - 1, trimmed.Totals, v.First.Before})
 	}
 	for _, g := range v.Lost() {
-		// The gap that is known may be a part of a larger one that cannot be read.
+		// The known gap may be a part of a larger gap that cannot be read.
 		before, err := scan.Previous(ctx, st.Next, v.First.Seq, g.From-1)
 		if err != nil {
 			return err
@@ -104,7 +106,7 @@ func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, n
 			return err
 		}
 		if before == nil || after == nil {
-			continue // readers will find out
+			continue // readers will find the damage
 		}
 		from := Cursor{Next: before.Number + 1, Totals: before.Totals}
 		if from.Next < trimmed.Next {
@@ -121,7 +123,7 @@ func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, n
 }
 
 // totalsBefore returns the totals before record number, which is lost, or
-// unknown if nobody knows them.
+// unknown if they cannot be read.
 func (l *Log) totalsBefore(ctx context.Context, st *jetstream.Session, number uint64, unknown Totals) (Totals, error) {
 	if number == 1 {
 		return Totals{}, nil

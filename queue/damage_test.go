@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Whatever happens to the files, the log opens, says exactly which records are
-// gone, reads all others, gives no number twice, and holds on to all that over
-// the next start.
+// After any damage to its files, the log opens, says exactly which records are
+// gone, reads all other records, gives no number twice, and holds on to all
+// that over the next start.
 func TestDamage(t *testing.T) {
 	t.Parallel()
 	const records, size = 420, 64 << 10

@@ -194,8 +194,8 @@ func TestOpenOnFullDisk(t *testing.T) {
 	}
 }
 
-// What fills the disk is the log itself, and its readers go on: then it makes
-// room by what they have passed, with no help from outside.
+// The log itself fills the disk, and its readers go on: then it makes room by
+// dropping the records they have passed, with no help from outside.
 func TestDiskFullOfTheLog(t *testing.T) {
 	t.Parallel()
 	const size = 64 << 10

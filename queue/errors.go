@@ -24,7 +24,7 @@ var (
 	// cursors. Nothing of it was changed.
 	ErrNewer = record.ErrNewer
 	// ErrOwned is wrapped by Open when another process has the log on its servers,
-	// and by every failure that comes of another having taken it over.
+	// and by every failure because another process has taken the log over.
 	ErrOwned = errors.New("the log belongs to another node")
 	// ErrClosed is wrapped by the errors of a closed Log or Reader.
 	ErrClosed = errors.New("the log is closed")

@@ -138,7 +138,7 @@ func TestNewerVersion(t *testing.T) {
 		r := Record{Number: 4, Before: totals(3), Totals: totals(4)}
 		b := record.Encode(&r)
 		b[0] = record.Version + 1
-		if err := l.session().Put(testContext(t), patience, b, 3); err != nil {
+		if err := l.session().Put(testContext(t), patience, b, 0, 3); err != nil {
 			t.Fatal(err)
 		}
 		shut(t, l)

@@ -42,6 +42,7 @@ func testContext(t testing.TB) context.Context {
 func open(t testing.TB, cfg Config) *Log {
 	t.Helper()
 	cfg.Dir = cmp.Or(cfg.Dir, t.TempDir())
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 512<<20) // servers set that much of the disk aside, three of them thrice
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
 	l, err := Open(testContext(t), cfg)
 	if err != nil {

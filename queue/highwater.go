@@ -8,18 +8,18 @@ import (
 )
 
 // highWater is the high-water mark: the number and the totals of the newest record
-// that was ever acknowledged. A log that lost its tail knows by it which numbers
+// that was ever acknowledged. By it a log that lost its tail knows which numbers
 // are gone, and never gives them again.
 //
-// It is written in place after each append and not synced: it outlives the
-// process at once and a power cut mostly; it only matters where a tail that was
-// synced is lost all the same. Of its two slots the older one is overwritten,
-// so that a torn write leaves the other:
+// It is written in place after each append and not synced: a crash of the
+// process never loses it, a power cut seldom does, and it only matters when a
+// synced tail is lost as well. Of its two slots the older is overwritten, so
+// that a torn write leaves the newer:
 //
 //	u64 number, u64 totals four times, u32 CRC-32C of both, zeros up to 64 bytes
 type highWater struct {
 	f    *os.File
-	slot int64 // the next one to write
+	slot int64 // the next slot to write
 	buf  [markSlot]byte
 }
 
@@ -39,7 +39,7 @@ func openHighWater(path string) (m *highWater, number uint64, t Totals, err erro
 	}
 	m = &highWater{f: f}
 	var b [2 * markSlot]byte
-	n, _ := f.ReadAt(b[:], 0) // a slot that cannot be read says nothing
+	n, _ := f.ReadAt(b[:], 0) // a slot that cannot be read is ignored
 	for slot := range int64(2) {
 		s := b[slot*markSlot : (slot+1)*markSlot]
 		if n < int(slot+1)*markSlot || crc32.Checksum(s[:markSize], castagnoli) != binary.LittleEndian.Uint32(s[markSize:]) {

@@ -8,9 +8,9 @@ import (
 	"pingline/queue/jetstream"
 )
 
-// takeOver makes a log on servers ours. If another directory had it since, our
-// cursors do not say how far the other got: they are forgotten, so that the readers
-// begin at the oldest record there is.
+// takeOver makes a log on servers ours. If a process with another directory had the
+// log since, our cursors do not show how far it read: they are forgotten, so that
+// the readers begin at the oldest record there is.
 func (l *Log) takeOver(ctx context.Context) error {
 	if l.cfg.embedded() || l.cfg.unowned {
 		return nil
@@ -27,8 +27,8 @@ func (l *Log) takeOver(ctx context.Context) error {
 	return nil
 }
 
-// holdLog returns nil if the log is ours: certainly, if proof is asked for, else
-// as far as our clock tells. Of an embedded log it is the lock file that says so.
+// holdLog returns nil if the log is ours: for certain with proof, else as far as
+// our clock tells. An embedded log is ours by its lock file.
 func (l *Log) holdLog(ctx context.Context, proof bool) error {
 	if l.owner == nil || !proof && !l.owner.expired() {
 		return nil
@@ -40,7 +40,7 @@ func (l *Log) holdLog(ctx context.Context, proof bool) error {
 	return err
 }
 
-// tellOwner makes the outcome of a renewal known as trouble.
+// tellOwner sets or clears the trouble of a renewal.
 func (l *Log) tellOwner(err error) {
 	switch {
 	case errors.Is(err, ErrOwned):
@@ -52,7 +52,7 @@ func (l *Log) tellOwner(err error) {
 	}
 }
 
-// keepHold renews the record until the log is closed, or another's.
+// keepHold renews the record until the log is closed, or another node's.
 func (l *Log) keepHold() {
 	every := l.owner.lease / renewals
 	for {
@@ -73,7 +73,7 @@ func (l *Log) keepHold() {
 	}
 }
 
-// mayTrim returns once it is written down for the next owner that records before at
+// mayTrim returns once the record says, for the next owner, that records before at
 // may be gone, however late our request to delete them arrives.
 func (l *Log) mayTrim(ctx context.Context, at Cursor) error {
 	if l.owner == nil {
@@ -84,9 +84,9 @@ func (l *Log) mayTrim(ctx context.Context, at Cursor) error {
 	return err
 }
 
-// WaitLost waits until ctx is done and returns nil, or until another node has
-// taken the log over, which a process can only find out afterwards. Then nothing
-// is stored any more, and the error, which wraps ErrOwned, says whose it is.
+// WaitLost waits until ctx is done and returns nil, or until this process finds
+// that another node has taken the log over. Then nothing is stored any more, and
+// the error, which wraps ErrOwned, names that node.
 func (l *Log) WaitLost(ctx context.Context) error {
 	if l.owner == nil {
 		<-ctx.Done()

@@ -6,7 +6,7 @@ import (
 	"pingline/queue/disk"
 )
 
-// firstLimit settles how large the log may grow.
+// firstLimit sets how large the log may grow.
 func (l *Log) firstLimit() error {
 	if l.setLimit(l.cfg.MaxBytes); !l.cfg.embedded() {
 		return nil
@@ -23,7 +23,7 @@ func (l *Log) firstLimit() error {
 	return err
 }
 
-// raiseLimit lets a log grow that began on a fuller disk than it has now.
+// raiseLimit raises the limit of a log that began when the disk was fuller.
 func (l *Log) raiseLimit() error {
 	l.mu.Lock()
 	used, highest := l.bytes, l.limit >= l.cfg.MaxBytes
@@ -41,7 +41,7 @@ func (l *Log) raiseLimit() error {
 	return nil
 }
 
-// setLimit is called with mu held, or before anybody else has the log.
+// setLimit is called with mu held, or before Open has returned the log.
 func (l *Log) setLimit(limit int64) {
 	l.limit = limit
 	if l.reserve = min(max(l.cfg.Reserve, 0), limit/2); l.cfg.Reserve == 0 {

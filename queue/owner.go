@@ -18,8 +18,8 @@ import (
 )
 
 // owner is this process's hold on a log that is on servers, where no lock file
-// keeps others away. The record of it (see ownership) is changed only by
-// compare-and-set, and is renewed while the process lives:
+// keeps other processes away. The hold is a record (see ownership) that is
+// changed only by compare-and-set, and is renewed while the process lives:
 //
 //   - A record that stays unchanged for its lease, by the clock of the process that
 //     watches it, may be taken over. No two clocks are ever compared.
@@ -36,30 +36,30 @@ type owner struct {
 	shelf *jetstream.Shelf
 	lease time.Duration
 	began time.Time
-	until atomic.Int64  // ns after began: before it nobody else can have the log
+	until atomic.Int64  // ns after began: before it no other process can have the log
 	over  chan struct{} // closed once the log is another's
 
 	mu   sync.Mutex // guards the fields below and is held during a change of the record; taken after Log.trimming
 	rec  ownership
-	rev  uint64 // of the record
+	rev  uint64 // revision of the record
 	lost error  // why the log is no longer ours
 }
 
 const (
 	ownerFile = "owner" // the incarnations that had this directory and may be in the record
 
-	renewals = 5  // in a lease
-	looks    = 10 // during a lease, while waiting for it to run out
+	renewals = 5  // renewals in a lease
+	looks    = 10 // looks at the record in a lease, while waiting for it to run out
 )
 
-// predecessor is the record that the owner before has left.
+// predecessor is the record that the owner before this process has left.
 type predecessor struct {
-	*ownership      // nil if nobody had
-	own        bool // it had this directory
+	*ownership      // nil if there was none
+	own        bool // the predecessor had this directory
 }
 
 // takeOver makes this process the owner, or returns an error wrapping ErrOwned
-// that names the one there is.
+// that names the present owner.
 func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, trimmed Cursor) (o *owner, was predecessor, err error) {
 	o = &owner{lease: cfg.Lease, began: time.Now(), over: make(chan struct{})}
 	if o.shelf, err = st.OpenShelf(ctx); err != nil {
@@ -85,7 +85,7 @@ func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, trimmed C
 		}
 		o.rec = newOwnership(cfg, id, was.ownership, trimmed)
 		names := id + "\n"
-		if was.own { // which of the two is in the record depends on when we die
+		if was.own { // either can be in the record when we die
 			names += was.Incarnation + "\n"
 		}
 		if err := disk.WriteAside(path, []byte(names)); err != nil {
@@ -104,8 +104,8 @@ func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, trimmed C
 	}
 }
 
-// take tries to replace the record. It reports false if that was refused by
-// servers that may do it the next time.
+// take tries to replace the record. It reports false if the servers refused
+// and may accept the next try.
 func (o *owner) take(ctx context.Context) (taken bool, err error) {
 	sent := time.Now()
 	rev, err := writeOwnership(ctx, o.shelf, &o.rec, o.rev)
@@ -117,7 +117,7 @@ func (o *owner) take(ctx context.Context) (taken bool, err error) {
 	switch {
 	case lerr != nil:
 		return false, errors.Join(err, lerr)
-	case now != nil && now.Incarnation == o.rec.Incarnation: // it had landed
+	case now != nil && now.Incarnation == o.rec.Incarnation: // the write had landed, without an answer
 		o.taken(rev, sent)
 		return true, nil
 	case !errors.Is(err, jetstream.ErrChanged):
@@ -130,14 +130,15 @@ func (o *owner) take(ctx context.Context) (taken bool, err error) {
 
 // wait returns when was has stayed unchanged for its lease, or is free.
 func (o *owner) wait(ctx context.Context, was *ownership, cfg *Config) (*ownership, uint64, error) {
-	cfg.Logger.Warn("the log belongs to another node: it is taken over if that does not renew its hold",
+	cfg.Logger.Warn("the log belongs to another node: it is taken over unless that node renews its hold",
 		"node", was.Node, "since", was.Since, "renewed", was.Renewed, "lease", was.lease())
 	failed := 0
 	for unchanged := 0; unchanged < looks; {
 		if err := pause(ctx, was.lease()/looks); err != nil {
 			return nil, 0, err
 		}
-		// A look that fails does not count: perhaps the owner can renew as little.
+		// A failed look does not count: the owner may fail to renew for the same
+		// reason.
 		now, rev, err := readOwnership(ctx, o.shelf)
 		switch {
 		case err != nil:
@@ -164,17 +165,17 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// taken takes note that the record is ours at rev, sent at a time.
+// taken records that the record is ours at rev, by a request sent at sent.
 func (o *owner) taken(rev uint64, sent time.Time) {
 	o.rev = rev
 	o.until.Store(int64(sent.Add(o.lease).Sub(o.began)))
 }
 
-// expired reports whether another may have the log by now.
+// expired reports whether another process may have the log by now.
 func (o *owner) expired() bool { return time.Since(o.began) >= time.Duration(o.until.Load()) }
 
-// renew makes a change to the record, if there is one to make, and proves that the
-// log is ours: when it returns nil it was so during the call.
+// renew makes a change to the record, if change is not nil, and proves that the
+// log is ours: when it returns nil the log was ours during the call.
 func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -208,7 +209,7 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 
 // refused finds out why the record was not changed: a change of ours had landed
 // without an answer, the record is gone, or it is another's. A server that lags
-// behind may tell of an owner before us.
+// behind may name an owner before us.
 func (o *owner) refused(ctx context.Context) error {
 	now, rev, err := readOwnership(ctx, o.shelf)
 	switch {
@@ -216,7 +217,7 @@ func (o *owner) refused(ctx context.Context) error {
 		return fmt.Errorf("renew the hold on the log: %w", err)
 	case now == nil || now.Incarnation == o.rec.Incarnation:
 		o.rev = rev
-	case rev > o.rev || o.expired(): // a bucket that was made anew begins at 1
+	case rev > o.rev || o.expired(): // a new bucket begins at 1
 		o.lost = now.refusal(o.rec.Node)
 		o.until.Store(0)
 		close(o.over)
@@ -225,7 +226,7 @@ func (o *owner) refused(ctx context.Context) error {
 	return nil
 }
 
-// release lets the next one take the log at once.
+// release lets the next owner take the log at once.
 func (o *owner) release() error {
 	ctx, cancel := context.WithTimeout(context.Background(), jetstream.AskAgain)
 	defer cancel()

@@ -49,7 +49,7 @@ func TestSecondNodeIsRefused(t *testing.T) {
 	}
 	fill(t, a, 5, 100)
 	shut(t, a)
-	// What was released need not be waited for.
+	// A released log need not be waited for.
 	b := open(t, Config{URL: c.url(), Node: "b", Lease: patience})
 	readTo(t, b, 1, 10)
 	fill(t, b, 5, 100)
@@ -140,7 +140,7 @@ func TestOwnerReturns(t *testing.T) {
 		// It was stopped just before it would have looked.
 		"to send an append": func(t *testing.T, a *Log) {
 			b := record.Encode(&Record{Number: 31, Before: totals(30), Totals: totals(31), Payload: []byte("late")})
-			if err := a.session().Put(testContext(t), patience, b, 30); err == nil {
+			if err := a.session().Put(testContext(t), patience, b, 0, 30); err == nil {
 				t.Error("an append was stored")
 			}
 		},
@@ -168,8 +168,8 @@ func TestOwnerReturns(t *testing.T) {
 	}
 }
 
-// What an owner was about to delete when it was stopped the next one never reads:
-// the request may arrive at any time.
+// The next owner never reads records that an owner was about to delete when it
+// was stopped: the request may arrive at any time.
 func TestLateTrim(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t, t.TempDir())
@@ -294,8 +294,7 @@ func TestOwnerGoesOn(t *testing.T) {
 	}
 }
 
-// What a server that lags behind tells is not believed: that the log is still
-// another's, of before.
+// A server that lags behind is not believed when it names an owner of before.
 func TestOwnerIsToldOldNews(t *testing.T) {
 	l := open(t, Config{URL: startNATS(t, t.TempDir()).ClientURL(), Node: "b", Lease: patience})
 	o := l.owner

@@ -17,7 +17,7 @@ type ownership struct {
 	Incarnation string    `json:"incarnation"` // of the process
 	Since       time.Time `json:"since"`
 	Renewed     time.Time `json:"renewed"`  // by the owner's clock, for people to read
-	LeaseMS     int64     `json:"lease_ms"` // how long it holds when it is not renewed
+	LeaseMS     int64     `json:"lease_ms"` // how long the record is valid without a renewal
 	Trimmed     Cursor    `json:"trimmed"`  // records before it may be deleted, now or later
 	Released    bool      `json:"released,omitempty"`
 }
@@ -38,7 +38,8 @@ func newOwnership(cfg *Config, id string, was *ownership, trimmed Cursor) owners
 
 func (r *ownership) lease() time.Duration { return time.Duration(r.LeaseMS) * time.Millisecond }
 
-// refusal is the error for a node called name that wants, or has lost, the log.
+// refusal is the error for a node called name that wants the log, or has lost
+// it.
 func (r *ownership) refusal(name string) error {
 	same := ""
 	if r.Node == name {
@@ -69,7 +70,7 @@ func readOwnership(ctx context.Context, shelf *jetstream.Shelf) (*ownership, uin
 
 // writeOwnership replaces the record of revision rev, 0 if there is none, and returns
 // the new revision. An error that wraps jetstream.ErrChanged says that the record was
-// not replaced; any other leaves open whether it is, or will be.
+// not replaced; any other error leaves open whether it is, or will be.
 func writeOwnership(ctx context.Context, shelf *jetstream.Shelf, r *ownership, rev uint64) (uint64, error) {
 	b, err := json.Marshal(r)
 	if err != nil {

@@ -21,8 +21,8 @@ const (
 	highWaterFile = "high-water"
 )
 
-// Log is an open log. Append and Settle are for one caller, one call at a time;
-// everything else is safe for concurrent use.
+// Log is an open log. Append and Settle are for a single caller, a call at a
+// time; everything else is safe for concurrent use.
 type Log struct {
 	cfg       Config
 	lock      *os.File
@@ -42,23 +42,24 @@ type Log struct {
 	triedRoom uint64     // number before which Settle last trimmed for room
 
 	mu        sync.Mutex         // guards the fields below; taken before cursors.mu
-	stream    *jetstream.Session // as it is now: replaced by Settle
+	stream    *jetstream.Session // the present session: replaced by Settle
 	closed    bool
-	unclear   bool // an append's fate is open: Settle comes next
+	unclear   bool // an append may be stored or not: Settle comes next
 	markFails bool
 	numbering scan.Numbering
-	seq       uint64 // of the stream: the next append follows it
+	seq       uint64 // last sequence of the stream: the next append follows it
 	first     uint64 // number of the first record, or last+1
-	kept      uint64 // number of the last record there is: it is never trimmed
-	last      uint64 // number given last; records behind kept are lost
+	kept      uint64 // number of the last record that can be read: it is never trimmed
+	last      uint64 // number given last; records behind kept, up to it, are lost
 	totals    Totals // after last
-	bytes     int64  // of the stream up to counted
-	counted   uint64 // sequence
+	bytes     int64  // bytes of the stream up to counted
+	counted   uint64 // sequence up to which bytes counts
 	limit     int64
 	reserve   int64
+	filling   int64 // bytes of padding that appends are to add
 	cache     cache
 	grown     chan struct{} // closed when last moves on; nil if nobody waits
-	damage    []damaged     // in order, apart from one another
+	damage    []damaged     // in order, without overlap
 }
 
 // Open opens the log in cfg.Dir, or creates it. Records that it finds to be lost are
@@ -131,15 +132,15 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	return l, nil
 }
 
-// survey says which records a stream holds, and how far it reaches.
+// survey has the records that a stream holds, and the stream's last sequence.
 type survey struct {
 	*jetstream.Bounds
 	*scan.Survey
 }
 
 // survey asks the stream for its records, and returns them with the next number to
-// give and the totals there. known is the next number and the totals as known from
-// elsewhere.
+// give and the totals there. known has the next number and the totals from other
+// sources, such as the high-water mark.
 func (l *Log) survey(ctx context.Context, st *jetstream.Session, known Cursor) (v survey, next Cursor, err error) {
 	if v.Bounds, err = st.Bounds(ctx); err != nil {
 		return v, next, err
@@ -168,7 +169,7 @@ func (l *Log) assume(v survey, next Cursor) {
 	if v.Last != nil {
 		l.first, l.kept = v.First.Number, v.Last.Number
 	}
-	if l.owner != nil { // records before it may be deleted by a process that was the owner
+	if l.owner != nil { // an earlier owner may still delete records before it
 		l.first = max(l.first, min(l.cursors.trimmed().Next, l.kept))
 	}
 	l.last, l.totals = next.Next-1, next.Totals
@@ -186,7 +187,7 @@ func (l *Log) Close() error {
 	}
 	l.end(ErrClosed)
 	l.work.Wait()
-	l.trimming.Lock() // nothing is written when the directory is another's
+	l.trimming.Lock() // nothing is written once another process has the directory
 	defer l.trimming.Unlock()
 	if err := errors.Join(l.cursors.close(), l.release()); err != nil {
 		return fmt.Errorf("close log in %s: %w", l.cfg.Dir, err)
@@ -199,7 +200,7 @@ func (l *Log) release() (err error) {
 	l.end(ErrClosed)
 	if l.owner != nil {
 		if err := l.owner.release(); err != nil {
-			l.cfg.Logger.Warn("the log is not released: others must wait for the lease", "lease", l.cfg.Lease, "error", err)
+			l.cfg.Logger.Warn("the log is not released: other nodes must wait for the lease", "lease", l.cfg.Lease, "error", err)
 		}
 	}
 	if st := l.session(); st != nil {

@@ -106,7 +106,7 @@ func goroutines() (n int) {
 	return n
 }
 
-// What a closed log is asked for it refuses; nothing of it goes on.
+// A closed log refuses every request, and nothing of it goes on.
 func TestClose(t *testing.T) {
 	both(t, func(t *testing.T, cfg Config) {
 		cfg.CacheBytes = 1

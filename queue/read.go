@@ -11,15 +11,16 @@ import (
 	"pingline/queue/scan"
 )
 
-// Reader reads the log from a position on. It is for one goroutine; any number
-// of readers may read at once.
+// Reader reads the log from a position on. It is for a single goroutine; any
+// number of readers may read at once.
 //
 // At the head of the log it takes records from memory. Behind that it asks the
-// stream for a batch at a time, and for the next one while the first is used.
+// stream for a batch at a time, and for the next batch while the first is
+// used.
 type Reader struct {
 	log   *Log
 	next  uint64 // number of the record to return next
-	known bool   // totals are those before next
+	known bool   // total has the totals before next
 	total Totals
 
 	batch  []Record          // read, in order, not returned yet
@@ -34,12 +35,12 @@ type batchOrError struct {
 }
 
 const (
-	batchBytes = 1 << 20     // of a batch, beside its last record
-	longWait   = time.Second // between tries, at most
+	batchBytes = 1 << 20     // bytes of a batch, beside its last record
+	longWait   = time.Second // longest wait between tries
 )
 
-// Read returns a reader whose first record is number from, or the first behind it
-// that was not trimmed.
+// Read returns a reader whose first record is number from, or the first record
+// behind it that was not trimmed.
 func (l *Log) Read(from uint64) *Reader {
 	r := &Reader{log: l, next: max(from, 1)}
 	r.ctx, r.cancel = context.WithCancel(l.life)
@@ -52,12 +53,12 @@ func (r *Reader) Close() {
 	r.batch, r.ahead = nil, nil
 }
 
-// Next returns the next record; it waits until there is one that is durable, or
+// Next returns the next record; it waits until there is a durable record, or
 // until ctx is done.
 //
-// If records are lost it returns a *DamageError that says which, once, and goes
-// on behind them at the next call. While the stream does not answer it waits: any
-// other error is ctx's, or wraps ErrClosed.
+// If records are lost it returns a *DamageError that says which records, once,
+// and goes on behind them at the next call. While the stream does not answer it
+// waits: any other error is ctx's, or wraps ErrClosed.
 func (r *Reader) Next(ctx context.Context) (Record, error) {
 	for wait := time.Duration(0); ; {
 		if r.ctx.Err() != nil {
@@ -99,8 +100,8 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 	}
 }
 
-// look returns record number if it is in memory, or a channel that closes when there
-// is one if there is none yet.
+// look returns record number if it is in memory, or, if it does not exist yet, a
+// channel that closes when a record is added.
 func (l *Log) look(number uint64) (rec Record, grown <-chan struct{}, held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,8 +121,8 @@ func (r *Reader) give(rec Record) Record {
 	return rec
 }
 
-// behind returns the next record from the stream. A DamageError has moved r
-// behind the damage.
+// behind returns the next record from the stream. When it returns a
+// DamageError it has moved r behind the damage.
 func (r *Reader) behind(ctx context.Context) (Record, error) {
 	for {
 		if len(r.batch) == 0 {
@@ -141,8 +142,8 @@ func (r *Reader) behind(ctx context.Context) (Record, error) {
 	}
 }
 
-// fill waits for the batch that is on its way, or gets one, and sends for the
-// one behind it.
+// fill waits for the batch that is on its way, or requests it, and requests
+// the batch behind it.
 func (r *Reader) fill(ctx context.Context) error {
 	if r.ahead == nil {
 		r.ahead = r.log.sendFor(r.ctx, r.next)
@@ -206,8 +207,8 @@ func records(ctx context.Context, st *jetstream.Session, seq, last uint64) (list
 }
 
 // missing is called when the stream has passed over the next record. It returns
-// it all the same if the stream's leader has it, moves r over trimmed records,
-// and otherwise returns a DamageError.
+// the record all the same if the stream's leader has it; it moves r over
+// trimmed records, and otherwise returns a DamageError.
 func (r *Reader) missing(ctx context.Context) (Record, error) {
 	l := r.log
 	if at := l.cursors.trimmed(); r.next < at.Next {
@@ -229,8 +230,9 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 		return Record{}, err
 	}
 	if found == nil {
-		// Only a server that knows all durable records can say that one is gone.
-		// Another may lead the stream, for a while, when connections are cut.
+		// Only a server that knows all durable records can say that a record is
+		// gone. Another server may lead the stream, for a while, when
+		// connections are cut.
 		state, err := st.Bounds(ctx)
 		if err != nil {
 			return Record{}, err
@@ -246,8 +248,8 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 	return found.Record, nil
 }
 
-// lost moves r behind the damage d, which ends before found if there is that,
-// and returns it as an error.
+// lost moves r behind the damage d, which ends before found if found is not
+// nil, and returns it as an error.
 func (r *Reader) lost(ctx context.Context, st *jetstream.Session, d damaged, found *scan.Stored) (err error) {
 	if found != nil && found.Number <= d.to {
 		d.to, d.after = found.Number-1, found.Before

@@ -342,7 +342,7 @@ func TestServerThatLags(t *testing.T) {
 	shut(t, l)
 }
 
-// What the store has lost the memory may still hold.
+// A record that the store has lost may still be in memory.
 func TestLostOnDiskAndHeldInMemory(t *testing.T) {
 	both(t, func(t *testing.T, cfg Config) {
 		cfg.CacheBytes = 10 * (1000 + recordOverhead)

@@ -2,7 +2,7 @@ package queue
 
 import "pingline/queue/record"
 
-// Record is one append, with its number and the running totals before and after it.
+// Record is an append, with its number and the running totals before and after it.
 // Package record has its form on disk.
 type Record = record.Record
 

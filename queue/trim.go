@@ -30,8 +30,8 @@ func (l *Log) passed() (before uint64, ok bool) {
 	return before, ok && before > l.first
 }
 
-// Trim drops records before number before, when they are worth it: to drop few
-// costs as much as to drop many, so while the log is not half full it waits
+// Trim drops records before number before, if that is worth it: dropping few
+// costs as much as dropping many, so while the log is not half full it waits
 // until they make up a hundredth of it. The last record always stays, as it
 // carries the totals.
 func (l *Log) Trim(before uint64) error {
@@ -57,9 +57,9 @@ func (l *Log) trimTo(ctx context.Context, before uint64) error {
 	defer cancel()
 	if err := l.trim(ctx, st, before, numbers.Seq(before), lastSeq); err != nil {
 		switch {
-		case l.life.Err() != nil: // the true cause, also if the connection gives another
+		case l.life.Err() != nil: // the true cause, even if the connection gives another
 			err = context.Cause(l.life)
-		case st.Closed(): // the log is being opened anew: the next trim has it
+		case st.Closed(): // the log is being reopened: the next trim tries again
 			return nil
 		}
 		return fmt.Errorf("trim the log before %d: %w", before, err)
@@ -68,7 +68,7 @@ func (l *Log) trimTo(ctx context.Context, before uint64) error {
 }
 
 // trim drops the records before number before, whose sequence is seq at least
-// and lastSeq at most. That they are gone on purpose is on disk first.
+// and lastSeq at most. First it writes to disk that they are gone on purpose.
 func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, lastSeq uint64) error {
 	r, err := scan.Find(ctx, st.Next, seq, lastSeq)
 	if err != nil {
@@ -85,7 +85,7 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 	}
 	l.cursors.setTrimmed(Cursor{Next: before, Totals: totals})
 	if err := l.cursors.keep(); err != nil {
-		// Perhaps the disk is full: the spare room is for that.
+		// The disk may be full: the spare room is for that.
 		if err := errors.Join(disk.DropSpare(l.cfg.Dir), l.cursors.keep()); err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 		return err
 	}
 	if free, err := disk.Free(l.cfg.Dir); l.cfg.embedded() && err == nil && free < disk.SpareBytes {
-		if err := disk.DropSpare(l.cfg.Dir); err != nil { // to purge takes room too
+		if err := disk.DropSpare(l.cfg.Dir); err != nil { // a purge needs room too
 			return err
 		}
 	}
@@ -102,7 +102,7 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 		return err
 	}
 	if free, err := disk.Free(l.cfg.Dir); l.cfg.embedded() && err == nil && free > 2*disk.SpareBytes {
-		_ = disk.KeepSpare(l.cfg.Dir) // or next time: appends need the room more
+		_ = disk.KeepSpare(l.cfg.Dir) // or at the next trim: appends need the room more
 	}
 	for {
 		state, err := st.Bounds(ctx)
@@ -115,8 +115,8 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 	}
 }
 
-// trimmed takes note that the log begins at number first and takes bytes up to
-// sequence seq. It reports false if an append has gone beyond that meanwhile.
+// trimmed records that the log begins at number first and takes bytes up to
+// sequence seq. It reports false if an append has gone beyond seq meanwhile.
 func (l *Log) trimmed(st *jetstream.Session, first, seq uint64, bytes int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

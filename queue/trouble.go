@@ -5,27 +5,26 @@ import (
 	"sync/atomic"
 )
 
-// trouble holds the causes for which appends cannot be made durable now. Of several
-// the first in this order is told.
+// trouble holds the causes for which appends cannot be made durable now. Of
+// several, the first in the order of the fields is told.
 type trouble struct {
 	mu      sync.Mutex // guards the causes; nothing else is locked under it
-	gone    error      // files of the log are not those that were opened, or it is another node's: for good
-	unheld  error      // the hold on a log on servers is not renewed: it may be another's by now
+	gone    error      // files of the log were replaced since they were opened, or the log is another node's: for good
+	unheld  error      // the hold on a log on servers is not renewed: the log may be another node's by now
 	failing error      // an append or Settle has failed; until Settle returns nil
 	full    error      // the disk has hardly any room
 
 	now atomic.Pointer[troubleNow]
 }
 
-// troubleNow is the cause that is told. begun is closed if there is one, and else
-// when the next one comes.
+// troubleNow is the cause that is told. begun is closed if there is a cause, and
+// else when the next begins.
 type troubleNow struct {
 	cause error
 	begun chan struct{}
 }
 
-// set changes one of the causes, and returns the cause that is told and whether it is
-// another than before.
+// set changes a cause, and returns the cause that is told and whether it has changed.
 func (t *trouble) set(which *error, err error) (cause error, news bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -50,7 +49,7 @@ func (t *trouble) set(which *error, err error) (cause error, news bool) {
 	return cause, was != nil
 }
 
-// isGone returns why the log takes nothing any more, for good, or nil.
+// isGone returns why the log takes no more appends, for good, or nil.
 func (t *trouble) isGone() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What an append of unknown fate leaves behind, by what became of it: the
-// readers see one history, each record once, and no number twice.
+// After an append of unknown fate, whether it landed or not, the readers see
+// one history, each record once, and no number twice.
 func TestUnclear(t *testing.T) {
 	t.Parallel()
 	const before = 5

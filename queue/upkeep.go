@@ -17,18 +17,19 @@ func (l *Log) Trouble() error { return l.trouble.now.Load().cause }
 // begins.
 func (l *Log) Troubled() <-chan struct{} { return l.trouble.now.Load().begun }
 
-// say sets one of the causes, and logs it if that is news.
+// say sets a cause, and logs the cause that is told if it has changed.
 func (l *Log) say(which *error, err error) {
 	switch cause, news := l.trouble.set(which, err); {
 	case news && cause != nil:
-		l.cfg.Logger.Error("the log takes nothing", "reason", cause)
+		l.cfg.Logger.Error("the log takes no appends", "reason", cause)
 	case news:
 		l.cfg.Logger.Info("the log takes appends again")
 	}
 }
 
-// Watch has the log take nothing any more once the file or directory at path is
-// not the one that is there now, or that comes to be there first.
+// Watch has the log take no more appends once the file or directory at path was
+// replaced. If there is nothing at path yet, the first file that appears must
+// stay.
 func (l *Log) Watch(path string) { l.watched.Add(path) }
 
 // watchFiles begins to watch the files that an open log rests on.
@@ -47,17 +48,17 @@ func (l *Log) watchFiles() error {
 }
 
 const (
-	// diskMargin is the room that must be free on the disk of an embedded log for
-	// appends to be made: the server never finds the disk full in the middle of one,
-	// and has room for its own files. Once there was less, half as much again must be
-	// free.
+	// diskMargin is the room, bytes, that must be free on the disk of an embedded log
+	// for appends to be made: so the server never finds the disk full during an
+	// append, and has room for its own files. Once there was less, half as much again
+	// must be free.
 	diskMargin = 4 << 20
 
-	watchEvery = 200 * time.Millisecond // the log looks at its disk and its files
+	watchEvery = 200 * time.Millisecond // between two looks at the disk and the files
 )
 
 // Check looks at the disk and, if that is due, at the watched files, and returns the
-// same as Trouble from then on. It costs a few microseconds. Append looks itself at
+// same as Trouble from then on. It costs a few microseconds. Append itself checks
 // the block it has written to.
 func (l *Log) Check() error {
 	if l.watched.Due() {
@@ -98,7 +99,7 @@ func (l *Log) upkeep() {
 		case <-l.life.Done():
 			return
 		case <-look.C:
-			_ = l.Check() // it is told by Trouble
+			_ = l.Check() // Trouble returns it
 			continue
 		case <-tick.C:
 		}

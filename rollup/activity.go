@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/partition"
 )
 
 // Measurement is the name of the measurement that totals are stored under.
 const Measurement = "cell_activity"
 
-// CellActivity is the activity in one cell in one window.
+// CellActivity is the activity in a cell in a window.
 type CellActivity struct {
 	Cell   uint64        // H3
 	Res    int           // its resolution
@@ -20,18 +21,18 @@ type CellActivity struct {
 
 	Pings   uint64
 	Riders  uint64 // distinct; exact up to 6,000
-	Moving  uint64 // of them, those seen moving
-	Waiting uint64 // the others
+	Moving  uint64 // riders seen moving
+	Waiting uint64 // riders not seen moving
 
 	HasSpeed  bool    // some ping knows its speed
-	SpeedMean float64 // of the pings that know it, m/s, to the mm/s
-	SpeedMax  float64 // of them, m/s
+	SpeedMean float64 // of the pings that know their speed, m/s, to the mm/s
+	SpeedMax  float64 // of the pings that know their speed, m/s
 }
 
 // endless is before every window.
 const endless = -1 << 62
 
-// point returns a as a point that names the node, if that has a name:
+// point returns a as a point; it names the node, if that has a name:
 //
 //	cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000000000
 func (a *CellActivity) point(node string) *pingline.Point {
@@ -51,6 +52,58 @@ func (a *CellActivity) point(node string) *pingline.Point {
 		p.Fields = append(p.Fields, pingline.Float("speed_mean", a.SpeedMean), pingline.Float("speed_max", shortest(a.SpeedMax)))
 	}
 	return p
+}
+
+// Names returns the tags and the fields of the points of Measurement.
+func Names() (tags, fields []string) {
+	p := (&CellActivity{HasSpeed: true}).point("n")
+	for i := range p.Tags {
+		tags = append(tags, p.Tags[i].Key)
+	}
+	for i := range p.Fields {
+		fields = append(fields, p.Fields[i].Key)
+	}
+	return tags, fields
+}
+
+// ActivityOf returns the activity that a stored point tells of, and the node that counted
+// it; ok is false for a point that is no total of a cell.
+func ActivityOf(p *pingline.Point) (a CellActivity, node string, ok bool) {
+	a.From = p.At
+	for _, t := range p.Tags {
+		var err error
+		switch t.Key {
+		case "cell":
+			a.Cell, err = partition.ParseCell(t.Value)
+		case "res":
+			a.Res, err = strconv.Atoi(t.Value)
+		case "window":
+			a.Window, err = time.ParseDuration(t.Value)
+		case "node":
+			node = t.Value
+		}
+		if err != nil {
+			return a, node, false
+		}
+	}
+	for i := range p.Fields {
+		f := &p.Fields[i]
+		switch f.Key {
+		case "pings":
+			a.Pings = uint64(f.Int())
+		case "riders":
+			a.Riders = uint64(f.Int())
+		case "moving":
+			a.Moving = uint64(f.Int())
+		case "waiting":
+			a.Waiting = uint64(f.Int())
+		case "speed_mean":
+			a.SpeedMean, a.HasSpeed = f.Float(), true
+		case "speed_max":
+			a.SpeedMax = f.Float()
+		}
+	}
+	return a, node, p.Name == Measurement && a.Cell != 0 && a.Window > 0 && a.Pings > 0
 }
 
 // shortest returns the shortest decimal number that is v as a float32: 19.4, where

@@ -7,33 +7,34 @@ import (
 	"pingline"
 )
 
-// aggregate counts the pings of one cell in one window. Aggregates can be merged: a
-// parent's aggregate is that of its children together, whatever the order.
+// aggregate counts the pings of a cell in a window. Aggregates can be merged:
+// merging the aggregates of a cell's children, in any order, gives the aggregate of
+// the cell.
 type aggregate struct {
 	cell        uint64
 	first, last uint64 // numbers of the commits of its first and its newest ping
 	pings       uint64
 	speeds      uint64  // pings whose speed is known
-	speedSum    uint64  // of theirs, mm/s: integers add up to the same in any order
-	speedMax    float32 // of theirs, m/s
+	speedSum    uint64  // sum of the known speeds, mm/s: integers add up to the same in any order
+	speedMax    float32 // largest known speed, m/s
 	riders      riders
 }
 
-// aggregateBytes is about the size of an aggregate without its riders, its place in a map
-// among it.
+// aggregateBytes is about the size of an aggregate, with its place in a map and without
+// its riders.
 const aggregateBytes = 160
 
 // add counts a ping of commit number.
-func (t *aggregate) add(m *memory, e *pingline.Entry, number, rider uint64) {
+func (t *aggregate) add(m *memory, f *pingline.Fix, number, rider uint64) {
 	if t.pings == 0 {
 		t.first = number
 	}
 	t.last = number
 	t.pings++
-	if e.Has(pingline.HasSpeed) {
+	if f.Has(pingline.HasSpeed) {
 		t.speeds++
-		t.speedSum += uint64(math.Round(float64(e.Speed) * 1000))
-		t.speedMax = max(t.speedMax, e.Speed)
+		t.speedSum += uint64(math.Round(float64(f.Speed) * 1000))
+		t.speedMax = max(t.speedMax, f.Speed)
 	}
 	t.riders.add(m, rider)
 }
@@ -57,23 +58,23 @@ func (t *aggregate) reset(m *memory) {
 	*t = aggregate{}
 }
 
-// A rider moves at movingSpeed, m/s, or more. If a ping does not say how fast it
-// is, its way from the ping before it does, if that is not older than lookBack.
+// A rider moves at movingSpeed, m/s, or more. If a ping has no speed, it is
+// computed from the ping before it, if that is not older than lookBack.
 const (
 	movingSpeed = 0.5
 	lookBack    = int64(time.Minute / time.Millisecond)
 )
 
-// tracks remember the last ping without a speed of each track. Those are all
-// that a ping without a speed is compared with: a phone that knows its speed
+// tracks remember the last ping without a speed of each track, and a ping
+// without a speed is compared with that alone: so a phone that knows its speed
 // costs nothing here.
 //
-// They are a function of the commits of the last lookBack: what came before is as
-// good as forgotten.
+// They are a function of the commits of the last lookBack: earlier commits do not
+// matter.
 type tracks struct {
 	now, before map[uint64]lastFix // by hash of the track
 	turned      int64              // clock when now was begun
-	most        int                // spots in each of them
+	most        int                // most spots in now, and in before
 	forgotten   uint64             // pings that found no room
 }
 
@@ -83,15 +84,15 @@ type lastFix struct {
 	lat, lon int32
 }
 
-// spotBytes is about what a spot takes, its place in a map among it.
+// spotBytes is about the size of a spot, with its place in a map.
 const spotBytes = 64
 
 func newTracks(bytes int64) tracks {
 	return tracks{now: map[uint64]lastFix{}, before: map[uint64]lastFix{}, most: int(bytes / 2 / spotBytes)}
 }
 
-// moved reports whether f, which comes at clock, is on its way from the fix
-// before it of the same track, and remembers it in its place.
+// moved reports whether f, which comes at clock, has moved from the last fix
+// of the same track, and replaces that by f.
 func (t *tracks) moved(track uint64, f *pingline.Fix, clock int64) bool {
 	if clock-t.turned > lookBack {
 		t.turn(clock)
@@ -125,10 +126,10 @@ func (t *tracks) forget(clock int64) {
 	t.turn(clock)
 }
 
-// bytes returns how many t takes.
+// bytes returns how many bytes t takes.
 func (t *tracks) bytes() int64 { return int64(len(t.now)+len(t.before)) * spotBytes }
 
-// metres returns the distance of two fixes that are near one another.
+// metres returns the distance of two fixes that are near each other.
 func metres(a *lastFix, f *pingline.Fix) float64 {
 	const (
 		unit = 6371008.8 * math.Pi / 180 / pingline.E7 // metres in 1e-7 degree

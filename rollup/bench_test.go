@@ -17,7 +17,7 @@ import (
 
 // fleet returns the records of commits of riders who send a ping every five
 // seconds each, all of whose speeds are known, or none.
-func fleet(b *testing.B, riders, seconds int, speed bool) (list []queue.Record, pings int) {
+func fleet(b testing.TB, riders, seconds int, speed bool) (list []queue.Record, pings int) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	lat, lon := make([]int32, riders), make([]int32, riders)
 	for i := range lat {
@@ -93,7 +93,7 @@ func benchmarkTake(b *testing.B, riders int, speed, write bool) {
 	}
 }
 
-// cpuTime is what the process has used so far: on a busy machine time says little.
+// cpuTime is the CPU time of the process so far: on a busy machine time says little.
 func cpuTime(b *testing.B) time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

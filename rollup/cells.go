@@ -10,11 +10,11 @@ import (
 // Cells returns the newest complete window of the shortest length of each cell of
 // resolution res that reaches into box, if it ended no more than a minute ago, in
 // order of their numbers, and at most most of them. A resolution that is not
-// configured is merged from the next finer one that is; if there is none, or the
-// box is not valid, it returns an error.
+// configured is merged from the next finer resolution that is configured; if
+// there is none, or the box is not valid, it returns an error.
 //
-// It takes time in proportion to the cells it returns; of a resolution that is
-// merged, to those they are merged from.
+// It takes time in proportion to the cells it returns; if they are merged, to
+// the finer cells.
 func (r *Rollup) Cells(box partition.Box, res, most int) ([]CellActivity, error) {
 	if err := box.Check(); err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (r *Rollup) Cells(box partition.Box, res, most int) ([]CellActivity, error)
 // merged returns the newest complete window of each cell of a resolution that is
 // not configured.
 func (r *Rollup) merged(s *search) (list []CellActivity) {
-	finer := 0 // the coarsest that is: it has the cells of all windows
+	finer := 0 // the coarsest configured resolution: it has the cells of all windows
 	for finer+1 < len(r.cfg.Resolutions) && r.cfg.Resolutions[finer+1] > s.res {
 		finer++
 	}
@@ -44,9 +44,9 @@ func (r *Rollup) merged(s *search) (list []CellActivity) {
 	return list
 }
 
-// mergeCell merges the total of one cell from the aggregates of a window, and
-// returns false if that is closed by now, or coarser. What the view shows of a
-// window says which of its aggregates are in the cell.
+// mergeCell merges the total of a cell from the aggregates of a window, and
+// returns false if the window is closed by now, or coarser. The view's totals
+// of a window tell which of its aggregates are in the cell.
 func (r *Rollup) mergeCell(c newest, res int) (a CellActivity, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"pingline/queue"
 )
 
-// take counts the pings of a commit. One that a newer version has written it does
-// not pass over.
+// take counts the pings of a commit. A commit that a newer version wrote is an
+// error, and is not passed over.
 func (r *Rollup) take(ctx context.Context, rec *queue.Record) error {
 	header, entries, err := pingline.DecodeCommit(rec.Payload)
 	if errors.Is(err, pingline.ErrNewer) {
@@ -45,8 +45,8 @@ func (r *Rollup) lost(e *queue.DamageError) {
 	r.passed(e.To, totals, e.Lost[pingline.TotalPings])
 }
 
-// passed takes note that all up to commit number is counted but for some pings
-// that are lost: the totals of their windows are too small.
+// passed records that all commits up to number are counted, except for lost
+// pings: the totals of their windows are too small.
 func (r *Rollup) passed(number uint64, totals queue.Totals, lost uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,11 +54,12 @@ func (r *Rollup) passed(number uint64, totals queue.Totals, lost uint64) {
 	r.stats.Damaged += lost
 }
 
-// advance moves the clock to a commit and returns where that stands.
+// advance moves the clock to a commit and returns the position of the commit.
 //
 // The clock is the latest time of a commit. It decides which pings are late, so
-// it would shut out everything for as long as a wrong clock was ahead: when it
-// falls back by more than the lateness, it starts over.
+// a clock that was wrong and ahead would shut out every ping until the right
+// time has passed it. So when commits fall back by more than the lateness, the
+// clock starts over.
 func (r *Rollup) advance(ctx context.Context, rec *queue.Record, time int64) position {
 	if time < r.clock-r.lateness {
 		r.startOver(ctx, time)
@@ -69,13 +70,13 @@ func (r *Rollup) advance(ctx context.Context, rec *queue.Record, time int64) pos
 		r.marks = append(r.marks, at)
 	}
 	for len(r.marks) > 1 && r.marks[1].clock < r.clock-lookBack {
-		r.marks = slices.Delete(r.marks, 0, 1) // all before the next came at its clock or earlier
+		r.marks = slices.Delete(r.marks, 0, 1) // every commit before the next mark came at its clock or earlier
 	}
 	return at
 }
 
-// startOver closes all windows, as the clock falls back to a time. Those that
-// were opened by then stay closed.
+// startOver closes all windows, as the clock falls back to a time. Windows
+// that had begun by that time stay closed.
 func (r *Rollup) startOver(ctx context.Context, time int64) {
 	r.cfg.Logger.Warn("the clock of the log has gone back; the roll-up starts over", "ms", r.clock-time)
 	for level := len(r.windows) - 1; level >= 0; level-- {
@@ -102,28 +103,62 @@ func (r *Rollup) count(entries *pingline.Entries, at position) (pings uint64, er
 		r.begin(r.clock)
 	}
 	r.hot, r.room = nil, r.roomLeft()
-	e := &r.entry
-	for {
-		more, err := entries.Next(e)
-		if !more {
-			return pings, err
+	for more := true; more; {
+		batch := r.batch[:0]
+		for len(batch) < len(r.batch) {
+			if more, err = entries.Next(&r.entry); !more {
+				break
+			}
+			if e := &r.entry; e.Kind == pingline.Judged && !e.Promoted {
+				batch = append(batch, sighting{fix: e.Fix, rider: r.rider(e)})
+			}
 		}
-		if e.Kind == pingline.Judged && !e.Promoted {
-			pings++
-			r.ping(e, at)
+		r.lookUp(batch)
+		for i := range batch {
+			r.ping(&batch[i], at)
 		}
+		pings += uint64(len(batch))
 	}
+	return pings, err
 }
 
-// ping counts one ping of the commit at.
-func (r *Rollup) ping(e *pingline.Entry, at position) {
-	rider := riderHash(r.seed, e.Rider)
-	if r.moves(e, rider) {
-		rider |= movingBit
+// together is how many pings are looked up at once. With many riders and cells most time
+// is spent waiting for memory, and so the waits overlap.
+const together = 64
+
+// sighting is a ping on its way into a window.
+type sighting struct {
+	fix   pingline.Fix
+	rider uint64
+	cell  uint64 // of the finest resolution
+	near  int32  // where the hot window has the cell's aggregate, if it has it
+}
+
+// lookUp finds the cells of a batch, and reads the memory that counting it will need.
+func (r *Rollup) lookUp(batch []sighting) {
+	touched := uint64(0)
+	for i := range batch {
+		touched += r.cells.Touch(&batch[i].fix)
 	}
+	for i := range batch {
+		batch[i].cell = r.cells.Of(&batch[i].fix)
+	}
+	if w := r.hot; w != nil && w.res == 0 && len(w.aggregates) > 0 {
+		for i := range batch {
+			batch[i].near = w.at[batch[i].cell]
+		}
+		for i := range batch {
+			touched += w.aggregates[batch[i].near].riders.touch(batch[i].rider)
+		}
+	}
+	r.touched += touched
+}
+
+// ping counts a ping of the commit at.
+func (r *Rollup) ping(s *sighting, at position) {
 	w := r.hot
-	if w == nil || e.At < w.from || e.At >= w.until {
-		if w = r.windowOf(e, at); w == nil {
+	if w == nil || s.fix.At < w.from || s.fix.At >= w.until {
+		if w = r.windowOf(s.fix.At, at); w == nil {
 			return
 		}
 		r.hot = w
@@ -133,17 +168,26 @@ func (r *Rollup) ping(e *pingline.Entry, at position) {
 		r.stats.LeftOut++
 		return
 	}
-	cell := r.cells.Of(&e.Fix)
+	cell := s.cell
 	if w.res > 0 {
 		cell = partition.Parent(cell, r.cfg.Resolutions[w.res])
 	}
 	used := r.memory.used
-	w.aggregate(&r.memory, cell).add(&r.memory, e, at.Next, rider)
+	w.aggregate(&r.memory, cell, s.near).add(&r.memory, &s.fix, at.Next, s.rider)
 	w.bytes += r.memory.used - used
 	w.last = at.Next
 	if at.Next >= r.began {
 		r.stats.Pings++
 	}
+}
+
+// rider returns the rider of a ping, and whether the ping shows it moving.
+func (r *Rollup) rider(e *pingline.Entry) uint64 {
+	rider := riderHash(r.seed, e.Rider)
+	if r.moves(e, rider) {
+		rider |= movingBit
+	}
+	return rider
 }
 
 // moves reports whether a ping shows its rider moving.
@@ -158,11 +202,12 @@ func (r *Rollup) moves(e *pingline.Entry, rider uint64) bool {
 	return r.tracks.moved(track, &e.Fix, r.clock)
 }
 
-// windowOf returns the shortest window of a ping, or nil if that is closed.
-func (r *Rollup) windowOf(e *pingline.Entry, at position) *window {
-	until := floor(e.At, r.lengths[0]) + r.lengths[0]
+// windowOf returns the shortest window of a ping's time, or nil if the window is
+// closed.
+func (r *Rollup) windowOf(time int64, at position) *window {
+	until := floor(time, r.lengths[0]) + r.lengths[0]
 	if until+r.lateness > r.clock {
-		if w := r.window(0, e.At, at); w != nil {
+		if w := r.window(0, time, at); w != nil {
 			return w
 		}
 	}

@@ -63,8 +63,8 @@ func alone(t *testing.T) bool {
 	return false
 }
 
-// What the roll-up says it takes is what the heap shows, its limit holds whatever
-// is sent, and all is given back when the flood is over.
+// The roll-up's own count of its bytes is the heap's, its limit holds for any
+// pings, and all memory is given back when the flood is over.
 func TestAccountEqualsHeap(t *testing.T) {
 	if !alone(t) {
 		return

@@ -7,17 +7,18 @@ import (
 	"pingline/queue"
 )
 
-// Cursor is the name of our cursor in the log, and of the note that belongs to
-// it. What it holds back has been read, for the most part: see Unread.
+// Cursor is the name of the roll-up's cursor in the log, and of the note that
+// belongs to it. The commits that the cursor holds back have been read, for
+// the most part: see Unread.
 const Cursor = "rollup"
 
-// closedWindows is what a restart must know beside the cursor, from which it counts
-// again what was open: which windows were written whole then and are closed, so
-// that what the log still holds of them is left out, and the clock, so that the
-// same pings are late. It is kept in one write with the cursor, and moves only
-// when the lines of what it closes are durable.
+// closedWindows is the record that a restart needs beside the cursor. From the
+// cursor on, the restart counts open windows again; the record tells which windows
+// were already written whole and are closed, so that their pings in the log are
+// left out, and the clock, so that the same pings are late. It is written together
+// with the cursor, and moves only when the lines of the closed windows are durable.
 type closedWindows struct {
-	Counts string  `json:"counts"` // windows and lateness: it means nothing to who counts others
+	Counts string  `json:"counts"` // windows and lateness: the record is valid only for the same
 	Clock  int64   `json:"clock"`  // before the cursor, ms
 	Read   uint64  `json:"read"`   // commits before it were read
 	Shut   []int64 `json:"shut"`   // by level: windows that end by then are closed, ms
@@ -25,10 +26,10 @@ type closedWindows struct {
 
 func (r *Rollup) counts() string { return fmt.Sprint(r.cfg.Windows, r.cfg.Lateness) }
 
-// load goes on where the record stands; without one that fits, at the beginning
-// of the log, or at its end if windows were written that are not counted as we
-// do: a window that began before is then left out, as some of its pings are
-// missing.
+// load goes on where the record stands. Without a valid record it begins at the
+// start of the log, or, if there was a cursor with another configuration, at
+// the end of the log: a window that began before is then left out, as some of
+// its pings are missing.
 func (r *Rollup) load() {
 	log := r.cfg.Log
 	r.last = log.Last()
@@ -53,14 +54,14 @@ func (r *Rollup) load() {
 	r.keep()
 }
 
-// Forget makes the log forget a Rollup, so that it no longer keeps what that
-// has not read.
+// Forget makes the log forget a Rollup, so that the log no longer keeps
+// commits for it.
 func Forget(log *queue.Log) {
 	log.Change(queue.Change{Drop: []string{Cursor}, Notes: map[string]string{Cursor: ""}})
 }
 
-// origin returns where a restart must begin so that it counts all that is open,
-// and without cold, so that it knows of the pings before that what it must.
+// origin returns where a restart must begin so that it counts all open windows
+// and, unless cold, has read enough earlier pings to know the tracks.
 func (r *Rollup) origin(cold bool) position {
 	at := r.marks[0]
 	if cold {
@@ -80,13 +81,13 @@ func (r *Rollup) origin(cold bool) position {
 	return at
 }
 
-// holds returns how much of the log is held back for those who read from a
-// position.
+// holds returns how many bytes of the log are held back for readers that begin
+// at a position.
 func (r *Rollup) holds(at position) int64 {
 	return r.cfg.Log.BytesSince(at.Next) - r.cfg.Log.BytesSince(r.next.Next)
 }
 
-// keep brings the record up to date.
+// keep brings the record and the cursor up to date.
 func (r *Rollup) keep() {
 	at := r.origin(false)
 	if r.holds(at) > r.cfg.Log.Limit()/8 {
@@ -95,16 +96,16 @@ func (r *Rollup) keep() {
 	r.record.Clock, r.record.Read = at.clock, max(r.record.Read, r.next.Next)
 	note, err := json.Marshal(&r.record)
 	if err != nil {
-		panic(err) // it is made of numbers
+		panic(err) // cannot happen: the record has only numbers and a string
 	}
 	if was, ok := r.cfg.Log.Cursor(Cursor); ok && was == at.Cursor && r.cfg.Log.Note(Cursor) == string(note) {
-		return // a change is written though it changes nothing
+		return // an equal change would be written all the same
 	}
 	r.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{Cursor: at.Cursor}, Notes: map[string]string{Cursor: string(note)}})
 }
 
-// begin is called with the first commit if windows may have pings that we do not
-// see: none that had begun by then is counted.
+// begin is called with the first commit if the log has lost its beginning:
+// windows that had begun by then may lack pings, and none of them is counted.
 func (r *Rollup) begin(at int64) {
 	r.fresh = false
 	for i, length := range r.lengths {

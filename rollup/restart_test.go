@@ -196,8 +196,8 @@ func TestNew(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{Config{Log: log}, "nobody"},
-		{Config{Emit: emit}, "no log"},
+		{Config{Log: log}, "no Emit"},
+		{Config{Emit: emit}, "no Log"},
 		{Config{Log: log, Emit: emit, Resolutions: []int{}}, "no resolution"},
 		{Config{Log: log, Emit: emit, Resolutions: []int{16}}, "16 not in"},
 		{Config{Log: log, Emit: emit, Resolutions: []int{4, 6}}, "6 behind 4"},

@@ -9,7 +9,8 @@ import (
 
 // A rider is a hash of its name in a set: bit 0 tells whether it was seen
 // moving, bit 1 is always set, so that no rider is 0. The hash has a seed of its
-// own in each process: whoever picks the names does not know where they land.
+// own in each process, so that a client who chooses names cannot make them
+// collide.
 const (
 	movingBit = 1
 	riderBit  = 2
@@ -19,17 +20,17 @@ func riderHash(seed maphash.Seed, name string) uint64 {
 	return maphash.String(seed, name)&^movingBit | riderBit
 }
 
-// exactRiders is how many riders a set counts exactly: so many take half as much
-// memory as an estimator, and are counted a hundred times faster. Beyond, it estimates:
+// exactRiders is how many riders a set counts exactly: they take half as much memory as
+// an estimator, and are counted a hundred times faster. A larger set estimates:
 // HyperLogLog of precision 16 has a standard error of 0.4 %.
 const exactRiders = 6000
 
-// riders is a set of riders, and which of them were seen moving. Its zero value
-// is empty. What it takes is memory's; reset gives it back.
+// riders is a set of riders, and of the riders that were seen moving. Its zero
+// value is empty. Its blocks belong to a memory; reset gives them back.
 type riders struct {
 	slots  []uint64   // open addressing, at most three quarters full; 0 is free
 	n      int        // riders in slots
-	moving int        // those of them with movingBit
+	moving int        // riders in slots with movingBit
 	many   *estimator // instead of slots, beyond exactRiders
 }
 
@@ -62,7 +63,16 @@ func (s *riders) add(m *memory, rider uint64) {
 	}
 }
 
-// find returns the place of a rider, or the free one it would take.
+// touch reads the place of a rider, which add then finds in the cache.
+func (s *riders) touch(rider uint64) uint64 {
+	if len(s.slots) == 0 {
+		return 0
+	}
+	return s.slots[int(rider>>2)&(len(s.slots)-1)]
+}
+
+// find returns the place of a rider, or the free place that the rider would
+// take.
 func (s *riders) find(rider uint64) int {
 	mask := len(s.slots) - 1
 	for i := int(rider>>2) & mask; ; i = (i + 1) & mask {
@@ -137,32 +147,32 @@ func (s *estimator) add(rider uint64) {
 func (s *estimator) merge(o *estimator) {
 	for _, pair := range [...][2]*hyperloglog.Sketch{{s.all, o.all}, {s.moving, o.moving}} {
 		if err := pair[0].Merge(pair[1]); err != nil {
-			panic(err) // they differ in precision: no two of ours do
+			panic(err) // cannot happen: all estimators have the same precision
 		}
 	}
 }
 
-// memory hands out the blocks that counts are kept in, again and again, and knows how
-// much of it is in use. Its zero value keeps nothing that is given back.
+// memory hands out the blocks that counts are kept in, again and again, and counts
+// the bytes in use. Its zero value keeps no block that is given back.
 type memory struct {
 	used       int64          // bytes handed out
 	spare      int64          // bytes given back and kept
-	most       int64          // spare ones
-	least      int64          // spare ones that are kept though few are in use
+	most       int64          // most spare bytes
+	least      int64          // spare bytes that are kept though few are in use
 	tables     [16][][]uint64 // given back, by the logarithm of their size
 	estimators []*estimator   // given back
 }
 
 const (
-	estimatorBytes = 2 << 16 // two of a byte for each register
-	listed         = 32      // about what the place of a spare table in its list takes
+	estimatorBytes = 2 << 16 // two sketches, a byte for each register
+	listed         = 32      // about the bytes of a spare table's place in its list
 )
 
-// newMemory returns the memory of someone who may take limit bytes.
+// newMemory returns a memory for an owner that may take limit bytes.
 func newMemory(limit int64) memory { return memory{most: limit / 4, least: limit / 32} }
 
-// tidy gives up the spare blocks if they are more than those in use: they were needed once,
-// and is not likely to be soon.
+// tidy gives up the spare blocks if they take more bytes than the blocks in use: then they
+// were needed once, and are not likely to be needed soon.
 func (m *memory) tidy() {
 	if m.spare > max(m.least, m.used) {
 		m.drop()

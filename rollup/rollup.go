@@ -1,18 +1,19 @@
-// Package rollup counts the pings of the log per cell and window: how many, of
-// how many riders, how fast, who moves and who waits.
+// Package rollup counts the pings of the log per cell and window: how many
+// pings, of how many riders, how fast, and how many riders move or wait.
 //
 // It works in stages: pings are counted once, in the finest cells and shortest
-// windows; every coarser cell and longer window is merged from those below it.
-// Totals are rewritten whenever they have changed, never added to, so that a
-// total written twice does no harm. A window stays open for pings that come
-// late; what the log holds and when it was written decide alone which those are,
+// windows; every coarser cell and longer window is merged from the finer and
+// shorter. Totals are rewritten whenever they have changed, never added to, so
+// that a total written twice does no harm. A window stays open for pings that
+// come late; which pings are too late follows from the log and its times alone,
 // so that reading the log again counts the same.
 //
-// Neither a crash nor a late ping ever writes a part over a whole. Memory is
+// Neither a crash nor a late ping ever replaces a whole total by a part. Memory is
 // bounded, and so is how much of the log is held back; at either bound windows
 // become coarser or close early, and that is counted. The package does not promise
-// that a total is there when the log lost pings (it is too small then), or when
-// the caller cannot take points for so long that the log would fill.
+// that a total is complete when the log lost pings (it is too small then), or that
+// it is there when the caller cannot take points for so long that the log would
+// fill.
 package rollup
 
 import (
@@ -38,19 +39,20 @@ type Config struct {
 	Log         *queue.Log
 	Node        string          // tag of the points; "" leaves it out
 	Resolutions []int           // of the cells, finest first; nil means 8, 6, 4
-	Windows     []time.Duration // shortest first, each a multiple of the one before; nil means 10 s, 1 min
+	Windows     []time.Duration // shortest first, each a multiple of its predecessor; nil means 10 s, 1 min
 	Lateness    time.Duration   // how long a window stays open; 0 means 2 min
+	MinRiders   uint64          // totals of fewer riders are neither written nor shown
 	MaxAhead    time.Duration   // how far ahead of its commit a ping may be; 0 means 2 min
 	MaxBytes    int64           // for everything that grows with the pings; 0 means 128 MiB
 	Grace       time.Duration   // for the last points, once Run is told to stop; 0 means 5 s
 	Logger      *slog.Logger    // nil means slog.Default()
 
-	// Emit makes points durable. Any error means that they may not be, and they
-	// are given again later. It may keep the slice.
+	// Emit makes points durable. Any error means that they may not be durable,
+	// and they are given again later. It may keep the slice.
 	Emit func(ctx context.Context, points []pingline.Entry) error
 
-	// Policy is the one in force: how many resolutions are written. The live view has
-	// everything all the same. nil means that of level 0.
+	// Policy returns the policy in force: how many resolutions are written. The live
+	// view has every resolution all the same. nil means the policy of level 0.
 	Policy func() pingline.Policy
 }
 
@@ -70,7 +72,7 @@ func (c *Config) setDefaults() error {
 		c.Policy = func() pingline.Policy { return pingline.PolicyAt(0) }
 	}
 	if c.Log == nil || c.Emit == nil {
-		return errors.New("rollup: no log, or nobody to take the lines")
+		return errors.New("rollup: Config has no Log or no Emit")
 	}
 	return c.check()
 }
@@ -105,7 +107,7 @@ func CheckNode(name string) error {
 }
 
 // CheckResolutions returns an error unless list is a non-empty list of H3
-// resolutions, each coarser than the one before.
+// resolutions, each coarser than its predecessor.
 func CheckResolutions(list []int) error {
 	if len(list) == 0 {
 		return errors.New("no resolution")
@@ -122,7 +124,7 @@ func CheckResolutions(list []int) error {
 }
 
 // CheckWindows returns an error unless list is a non-empty list of whole seconds
-// up to an hour, each a multiple of the one before.
+// up to an hour, each a multiple of its predecessor.
 func CheckWindows(list []time.Duration) error {
 	if len(list) == 0 {
 		return errors.New("no window")
@@ -132,7 +134,7 @@ func CheckWindows(list []time.Duration) error {
 			return fmt.Errorf("window %v is not whole seconds in [1s, 1h]", w)
 		}
 		if i > 0 && (w == list[i-1] || w%list[i-1] != 0) {
-			return fmt.Errorf("window %v is no multiple of %v, the one before", w, list[i-1])
+			return fmt.Errorf("window %v is no multiple of %v, the window before it", w, list[i-1])
 		}
 	}
 	return nil
@@ -149,29 +151,31 @@ type Rollup struct {
 	now      func() int64 // our own clock, ms since 1970
 	view     *cellView
 
-	// Run's goroutine alone reads and writes these.
+	// The fields up to mu are used by Run's goroutine alone.
 	next     queue.Cursor // of the log
-	last     uint64       // of the log when it was opened: up to there an earlier process may have read
-	began    uint64       // up to there one had when it last wrote its record
-	fresh    bool         // none has, or it counted something else, and the log has begun long ago
-	missed   int64        // windows that end by then began before we did, ms
+	last     uint64       // last record when the log was opened: an earlier process may have read up to it
+	began    uint64       // an earlier process had read up to it when it last wrote the record
+	fresh    bool         // no record is valid, and the log has lost its beginning
+	missed   int64        // windows that end by then began before this roll-up did, ms
 	clock    int64        // the latest At of a commit, ms; 0 before the first
-	marks    []position   // about one a second, for the last lookBack
+	marks    []position   // about a mark a second, for the last lookBack
 	nextTurn int64        // clock
-	retry    int64        // by our own clock: no lines are given before
+	retry    int64        // by now(): no points are given to Emit before
 	entry    pingline.Entry
+	batch    [together]sighting
+	touched  uint64 // uses the values that lookUp reads, so that the compiler keeps the reads
 	list     []ref
-	sums     []aggregate // one for each resolution
+	sums     []aggregate // an aggregate for each resolution
 	scratch  memory      // of sums
 	pass     pass
 
-	mu       sync.Mutex  // held while what is below changes, and where others read it; taken before view.mu
-	windows  [][]*window // open ones by level, in order
+	mu       sync.Mutex  // guards the fields below: Run's goroutine holds it to change them, all other goroutines to read them; taken before view.mu
+	windows  [][]*window // open windows by level, in order
 	hot      *window     // of the last ping
 	room     int64       // bytes that open windows may take
-	full     bool        // they take them, and nothing can be made coarser
+	full     bool        // windows take all of room, and no window can be made coarser
 	memory   memory
-	work     int64 // bytes that writing a window took, as far as they are kept
+	work     int64 // bytes of the buffers that writing a window needs and that are kept
 	tracks   tracks
 	record   closedWindows
 	stats    Stats
@@ -179,8 +183,8 @@ type Rollup struct {
 	failures int // of Emit, in a row
 }
 
-// New returns a Rollup that goes on where the log's record of it stands. From
-// then on the log keeps what it has not read.
+// New returns a Rollup that goes on where its record in the log stands. From
+// then on the log keeps the commits that the Rollup has not read.
 func New(cfg Config) (*Rollup, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
@@ -212,12 +216,12 @@ func New(cfg Config) (*Rollup, error) {
 	return r, nil
 }
 
-// tickEvery is how often the roll-up looks around when no pings come.
+// tickEvery is how often the roll-up looks for due windows when no pings come.
 const tickEvery = time.Second
 
 // Run counts until ctx is cancelled; then it reads to the end of the log, writes
-// all that is new, at most for Grace, and returns nil. Stop whatever appends pings
-// before it, and who takes the lines behind it. Any other return means that the
+// all changed totals, within Grace, and returns nil. Stop the writers of pings
+// before it, and the receiver of Emit after it. Any other return means that the
 // log cannot be read.
 func (r *Rollup) Run(ctx context.Context) error {
 	reader := r.cfg.Log.Read(r.next.Next)
@@ -232,7 +236,7 @@ func (r *Rollup) Run(ctx context.Context) error {
 		}
 		now := r.clock
 		if r.next.Next > r.cfg.Log.Last() {
-			now = max(now, r.now()) // nothing is on its way
+			now = max(now, r.now()) // the log has no unread commit
 		}
 		r.turn(ctx, now)
 	}
@@ -248,8 +252,8 @@ func (r *Rollup) Run(ctx context.Context) error {
 	return nil
 }
 
-// read counts the commits up to number end, until ctx ends or nothing has
-// come for a while.
+// read counts the commits up to number end, until ctx ends or no commit has
+// come for tickEvery.
 func (r *Rollup) read(ctx context.Context, reader *queue.Reader, end uint64) error {
 	wait, cancel := context.WithTimeout(ctx, tickEvery)
 	defer cancel()

@@ -11,8 +11,8 @@ import (
 	"pingline/queue"
 )
 
-// What is written in the end is what counting each ping in every cell and window
-// gives, whatever the resolutions and windows.
+// The totals written in the end equal a count of each ping in every cell and
+// window, for any resolutions and windows.
 func TestEqualsRecount(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint("city ", seed), func(t *testing.T) {

@@ -3,18 +3,18 @@ package rollup
 import "unsafe"
 
 // All parts that grow with the pings take MaxBytes together. The live view and the
-// tracks without speed have a quarter of them each at most, and windows the rest,
-// but for a quarter of it: a window that is written takes as much for a moment,
-// for its aggregates in order and for the totals to be shown. Beyond, windows become
-// coarser, the live view leaves out old windows of the finest cells, and pings of
-// a track that is not known move only if they say so.
+// tracks without speed have at most a quarter each. Open windows have the rest, less
+// a quarter of that: while a window is written, its sorted aggregates and its totals
+// for the live view take as much for a moment. Beyond that, windows become coarser,
+// the live view leaves out old windows of the finest cells, and a ping without a
+// speed whose track is not known does not count as moving.
 
 // roomLeft returns how many bytes open windows may take.
 func (r *Rollup) roomLeft() int64 {
 	return (r.cfg.MaxBytes - r.view.usage() - r.tracks.bytes()) / 4 * 3
 }
 
-// bytes returns how many all takes that grows with the pings.
+// bytes returns how many bytes all parts that grow with the pings take.
 func (r *Rollup) bytes() int64 {
 	return r.memory.used + r.memory.spare + r.work + r.view.usage() + r.tracks.bytes()
 }
@@ -40,7 +40,8 @@ func size[T any](list []T) int64 {
 // mostKept is the longest list that is kept to be used again.
 const mostKept = 1 << 10
 
-// reuse returns an empty list in the memory of list, or without if that is much.
+// reuse returns an empty list in the memory of list, or without its memory if
+// that is large.
 func reuse[T any](list []T) []T {
 	if cap(list) > mostKept {
 		return nil

@@ -11,18 +11,18 @@ import (
 // search looks for the cells of a box.
 type search struct {
 	box  partition.Box
-	res  int   // of the cells that are asked for
-	from int64 // windows that began before are not shown
-	most int   // cells
+	res  int   // resolution of the cells to find
+	from int64 // windows that began before are left out
+	most int   // most cells to find
 }
 
-// few is how many cells are looked at one by one: fewer calls than going down to
-// them.
+// few is the most cells that are tested singly: that takes fewer calls than to
+// go down to them.
 const few = 8
 
 // visit calls found with the totals of each cell of s.res that reaches into the
-// box and has a live one, in order of cells, and for at most s.most cells. List
-// holds totals of one resolution, all of them within cell.
+// box and has a live total, in order of cells, and for at most s.most cells.
+// The totals of list are of the same resolution and lie within cell.
 func (s *search) visit(list []total, cell uint64, held bool, found func(cell uint64, list []total)) {
 	at := partition.Res(cell)
 	if at == s.res {
@@ -41,8 +41,8 @@ func (s *search) visit(list []total, cell uint64, held bool, found func(cell uin
 	s.children(list, at+1, held, found)
 }
 
-// spread returns the circle around a cell and all within it. Each search begins
-// at the coarsest, whose circles are known.
+// spread returns the circle around a cell and all cells within it. Each search
+// begins at the coarsest cells, whose circles are kept.
 func spread(cell uint64) partition.Circle {
 	if c, known := coarse()[cell]; known {
 		return c
@@ -57,7 +57,7 @@ var coarse = sync.OnceValue(func() map[uint64]partition.Circle {
 	for res := range 2 {
 		cells, err := partition.CellsIn(partition.Box{West: -180, South: -90, East: 180, North: 90}, res, 1000)
 		if err != nil {
-			panic(err) // the globe is valid, and has 122 cells, or 842
+			panic(err) // cannot happen: the globe is valid, and has 122 cells, or 842
 		}
 		for _, cell := range cells {
 			c := partition.Around(cell)
@@ -71,7 +71,7 @@ var coarse = sync.OnceValue(func() map[uint64]partition.Circle {
 // children visits the cells of a resolution that list falls into.
 func (s *search) children(list []total, res int, held bool, found func(cell uint64, list []total)) {
 	if len(list) <= few || held {
-		res = s.res // nothing is to be tested on the way
+		res = s.res // all of them reach into the box: no test on the way
 	}
 	for len(list) > 0 && s.most > 0 {
 		child := partition.Parent(list[0].cell, res)
@@ -86,7 +86,7 @@ func (s *search) lives(list []total) bool {
 }
 
 // within returns how many totals at the beginning of list lie in cell. It takes
-// steps of growing length: most cells hold few.
+// steps of growing length, since most cells hold few.
 func within(list []total, cell uint64) int {
 	res := partition.Res(cell)
 	end := 1
@@ -107,7 +107,7 @@ func (v *cellView) find(s *search, i int) (list []CellActivity) {
 	return list
 }
 
-// newest is a cell and when its newest window begins, ms.
+// newest is a cell and the beginning of its newest window, ms.
 type newest struct {
 	cell uint64
 	from int64

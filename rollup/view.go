@@ -8,20 +8,20 @@ import (
 )
 
 // viewAge is how long a total stays in the live view after its window has ended,
-// by our own clock, if its cell has no newer one.
+// by our own clock, if its cell has no newer total.
 const viewAge = int64(time.Minute / time.Millisecond)
 
 // cellView is the newest total of each cell, of the shortest windows. Safe for
 // concurrent use.
 //
-// Its lists are in order of cells. H3 numbers all cells of one parent in a row,
+// Its lists are in order of cells. H3 numbers all cells of a parent in a row,
 // so that a list is a tree: the cells of a box are found by going down from the
-// coarsest parents, past those that lie elsewhere.
+// coarsest parents, past the parents that lie elsewhere.
 type cellView struct {
-	length int64 // of a window, ms
+	length int64 // length of a window, ms
 	limit  int64 // bytes
 
-	mu     sync.RWMutex // guards what follows; taken after Rollup.mu
+	mu     sync.RWMutex // guards the fields below; taken after Rollup.mu
 	lists  [][]total    // by resolution, finest first
 	floors []int64      // by resolution: windows that began before are left out, ms
 	oldest int64        // no total is of a window that began before, ms
@@ -75,10 +75,10 @@ func (v *cellView) put(from int64, totals [][]total) (short bool) {
 	return v.left > left
 }
 
-// makeRoom makes room for a list of the window that begins at from: the finest
-// cells go first, and of those the oldest windows. It reports whether the list is
-// to be taken: of a window that is once left out nothing is shown any more, as a
-// part of it would pass for the whole.
+// makeRoom makes room for a list of the window that begins at from, by leaving
+// out windows: of the finest cells first, the oldest first. It reports whether
+// the list is to be taken. A window that was left out once is never shown again,
+// since the rest of it would pass for the whole.
 func (v *cellView) makeRoom(from int64, res int, list []total) bool {
 	for from >= v.floors[res] {
 		had := v.lists[res]
@@ -119,7 +119,7 @@ func since(list []total, from int64) []total {
 	return list
 }
 
-// expire forgets totals that nobody is shown any more at now.
+// expire forgets totals that are too old to be shown at now.
 func (v *cellView) expire(now int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -134,7 +134,7 @@ func (v *cellView) expire(now int64) {
 	}
 }
 
-// live returns when the oldest window began that is shown at now.
+// live returns the beginning of the oldest window that is shown at now.
 func (v *cellView) live(now int64) int64 { return now - viewAge - v.length }
 
 func (v *cellView) bytes() (n int64) {
@@ -178,8 +178,9 @@ func grown(list []total, n int) int {
 	return n + n/8
 }
 
-// merge adds more to list, from behind so that it needs no second one. Of two
-// totals of a cell the newer stays, or that of more.
+// merge adds more to list, from the end, so that it needs no second list. Of
+// two totals of a cell the newer stays, or if they are of the same window the
+// total in more.
 func merge(list, more []total) []total {
 	i, j := len(list)-1, len(more)-1
 	n := len(list) + fresh(list, more)

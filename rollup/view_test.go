@@ -74,8 +74,8 @@ func TestCells(t *testing.T) {
 	}
 }
 
-// What the view shows of a window is what is written of it; a resolution that is
-// not configured is merged from a finer one.
+// The view's totals of a window are the written totals; a resolution that is not
+// configured is merged from a finer resolution.
 func TestCellsEqualRecount(t *testing.T) {
 	commits := city{rng: rand.New(rand.NewPCG(1, 1)), riders: 300, seconds: 60, every: 2, spread: 0.2}.commits()
 	log := openLog(t, queue.Config{})
@@ -119,7 +119,7 @@ func TestCellsEqualRecount(t *testing.T) {
 	}
 }
 
-// Whoever looks at cells, stats and notes does so while pings are counted.
+// Cells, stats and notes can be read while pings are counted.
 func TestLookingWhileCounting(t *testing.T) {
 	commits := city{rng: rand.New(rand.NewPCG(1, 1)), riders: 100, seconds: 30, every: 2, late: 0.1, spread: 0.2}.commits()
 	log := openLog(t, queue.Config{})

@@ -11,33 +11,36 @@ import (
 // position is a place in the log that reading can begin at.
 type position struct {
 	queue.Cursor
-	clock int64 // before it
+	clock int64 // the clock before the commit
 }
 
-// window is one window of one length. The shortest are filled by pings. A longer
-// one is given the aggregates of each of its parts when that closes: it counts these
-// and those of its parts that are open.
+// window is a window of time of one of the lengths. The shortest windows are filled
+// by pings. A longer window gets the aggregates of each of its parts when the part
+// closes: it counts them and the aggregates of its open parts.
 type window struct {
 	level       int   // index into Config.Windows
 	from, until int64 // ms
-	res         int   // index into Config.Resolutions: the finest it has; not 0 once coarsened
-	mute        bool  // closed before, but a longer one around it is not: here it is only a part of that
+	res         int   // index into Config.Resolutions: its finest resolution; not 0 once it was coarsened
+	mute        bool  // closed before, while a longer window around it is open: counts only as a part of that
 
 	first position // the commit that opened it
-	warm  position // where to read from so that the tracks are known by then
+	warm  position // where to read from so that the tracks are known at first
 
-	at         map[uint64]int32 // of a cell in aggregates
+	at         map[uint64]int32 // index in aggregates, by cell
 	aggregates []aggregate
-	bytes      int64  // they take
+	bytes      int64  // bytes of at and aggregates
 	last       uint64 // commit of its newest ping
 
-	written []uint64 // by resolution: up to which commit its pings are written
-	shown   uint64   // up to which commit the live view has them
-	due     int64    // when it is to be written next, if anything is new
+	written []uint64 // by resolution: commit up to which its pings are written
+	shown   uint64   // commit up to which the live view has its pings
+	due     int64    // when to write it next, if it has changed
 }
 
-// aggregate returns the aggregate of a cell.
-func (w *window) aggregate(m *memory, cell uint64) *aggregate {
+// aggregate returns the aggregate of a cell, which may be near an index.
+func (w *window) aggregate(m *memory, cell uint64, near int32) *aggregate {
+	if int(near) < len(w.aggregates) && w.aggregates[near].cell == cell {
+		return &w.aggregates[near]
+	}
 	at, known := w.at[cell]
 	if !known {
 		at = int32(len(w.aggregates))
@@ -53,16 +56,17 @@ func (w *window) absorb(m *memory, list []aggregate, resolutions []int) {
 	used := m.used
 	for i := range list {
 		cell := partition.Parent(list[i].cell, resolutions[w.res])
-		w.aggregate(m, cell).merge(m, &list[i])
+		w.aggregate(m, cell, 0).merge(m, &list[i])
 		w.last = max(w.last, list[i].last)
 	}
 	w.bytes += m.used - used
 }
 
-// coarsen merges w's aggregates into those of the next resolution.
+// coarsen merges w's aggregates into aggregates of the next coarser
+// resolution.
 func (w *window) coarsen(m *memory, resolutions []int) {
 	old := w.aggregates
-	w.at = map[uint64]int32{} // a map that is cleared keeps its size
+	w.at = map[uint64]int32{} // a cleared map would keep its size
 	w.aggregates, w.bytes = nil, 0
 	w.res++
 	w.absorb(m, old, resolutions)
@@ -76,8 +80,8 @@ func release(m *memory, list []aggregate) {
 	m.used -= int64(len(list)) * aggregateBytes
 }
 
-// find returns where among the windows of a level the one is that holds a time,
-// or would be.
+// find returns the index, among the windows of a level, of the window that
+// holds a time, and whether it is open.
 func (r *Rollup) find(level int, at int64) (int, bool) {
 	return slices.BinarySearchFunc(r.windows[level], at, func(w *window, at int64) int {
 		switch {
@@ -90,9 +94,10 @@ func (r *Rollup) find(level int, at int64) (int, bool) {
 	})
 }
 
-// window returns the window of a level that holds a time. If it is not there it
-// is opened by the commit at, and so are the longer ones around it; one that was
-// closed only if a longer one around it is open, and mute.
+// window returns the window of a level that holds a time. If it is not open it
+// is opened by the commit at, and so are the longer windows around it. A window
+// that was closed before is opened only if a longer window around it is open,
+// and mute.
 func (r *Rollup) window(level int, time int64, at position) *window {
 	if level == len(r.windows) {
 		return nil
@@ -126,7 +131,7 @@ func floor(time, length int64) int64 {
 }
 
 // close gives w's aggregates to the window around it, if that is open, and forgets
-// it. What comes later for it comes too late.
+// w. Any further ping of w is late.
 func (r *Rollup) close(w *window) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,9 +147,10 @@ func (r *Rollup) close(w *window) {
 	r.hot, r.full = nil, false
 }
 
-// relieve makes room by merging the aggregates of the window that takes most into
-// coarser ones, until an eighth is free, and reports whether there is room. The
-// windows around it follow: they cannot be finer than their parts.
+// relieve makes room by merging the aggregates of the largest window into
+// aggregates of a coarser resolution, until an eighth is free, and reports
+// whether there is room. The windows around it are coarsened too, since they
+// cannot be finer than their parts.
 func (r *Rollup) relieve() bool {
 	r.memory.drop()
 	for r.memory.used > r.room/8*7 {
@@ -171,21 +177,23 @@ func (r *Rollup) relieve() bool {
 	return r.memory.used <= r.room
 }
 
-// ref is an aggregate and the cell it belongs to at the resolution asked for.
+// ref is an aggregate and its cell at the resolution asked for.
 type ref struct {
 	cell uint64
 	*aggregate
 }
 
-// refs appends the aggregates that w counts, its own and those of its open parts,
-// by cell. H3 numbers cells such that all of one parent are neighbours then.
+// refs appends the aggregates that w counts, its own and its open parts', in
+// order of cells. H3 numbers cells so that all children of a parent are then
+// neighbours.
 func (r *Rollup) refs(list []ref, w *window) []ref {
 	list = r.gather(slices.Grow(list, r.held(w)), w, r.cfg.Resolutions[w.res])
 	slices.SortFunc(list, func(a, b ref) int { return cmp.Compare(a.cell, b.cell) })
 	return list
 }
 
-// held returns how many aggregates w has with those of its open parts.
+// held returns how many aggregates w has, with the aggregates of its open
+// parts.
 func (r *Rollup) held(w *window) int {
 	n := len(w.aggregates)
 	for _, part := range r.parts(w) {

@@ -16,27 +16,28 @@ import (
 // 32 and 120 seconds, and each time only totals that have changed are written.
 const (
 	settle    = 2000 // ms
-	turnEvery = 1000 // ms of the clock
+	turnEvery = 1000 // ms of the log's clock
 )
 
-// nextDue sets when w is to be looked at again, after now.
+// nextDue sets the time after now at which w is to be written again.
 func (w *window) nextDue(now, lateness int64) {
 	wait := int64(settle)
 	for wait < lateness && w.until+wait <= now {
 		wait *= 4
 	}
-	w.due = math.MaxInt64 // when it closes
+	w.due = math.MaxInt64 // not before it closes
 	if wait < lateness {
 		w.due = w.until + wait
 	}
 }
 
-// caughtUp reports whether all is read that an earlier process can have read.
-// Until then a total that is not final may be a part of one that it has written.
+// caughtUp reports whether all commits are read that an earlier process can have
+// read. Until then a total that is not final may be smaller than a total that
+// the earlier process has written.
 func (r *Rollup) caughtUp() bool { return r.next.Next > r.last }
 
-// turn shows and writes the windows due at now, closes those that get no more pings,
-// and moves the record.
+// turn shows and writes the windows due at now, closes the windows that get no more
+// pings, and moves the record.
 func (r *Rollup) turn(ctx context.Context, now int64) {
 	r.writeDue(ctx, now)
 	r.letGo(ctx)
@@ -54,7 +55,9 @@ func (r *Rollup) turn(ctx context.Context, now int64) {
 	}
 }
 
-// writeDue closes a window only when it is written, and behind those before it.
+// writeDue writes the windows that are due, and closes the windows that are
+// final. It closes a window only when it is written, and after the windows
+// before it.
 func (r *Rollup) writeDue(ctx context.Context, now int64) {
 	policy, failed := r.cfg.Policy(), false
 	for k := range r.windows {
@@ -77,8 +80,8 @@ func (r *Rollup) writeDue(ctx context.Context, now int64) {
 	}
 }
 
-// letGo closes windows before their time, those first that hold back the log from
-// the earliest commit on, while that is more than an eighth of its limit.
+// letGo closes windows before their time while they hold back more than an eighth
+// of the log's limit, beginning with the windows that hold back the most.
 func (r *Rollup) letGo(ctx context.Context) {
 	for r.holds(r.origin(true)) > r.cfg.Log.Limit()/8 {
 		var oldest *window
@@ -113,26 +116,27 @@ func (r *Rollup) closeEarly(ctx context.Context, w *window) {
 	r.close(w)
 }
 
-// pass is one writing of a window.
+// pass is a single writing of a window.
 type pass struct {
 	r      *Rollup
 	ctx    context.Context
 	w      *window
 	final  bool
 	policy pingline.Policy
-	off    bool // nothing is emitted now
+	off    bool // no points are emitted in this pass
 
 	points []pingline.Entry // not emitted yet
-	counts []Stage          // of points, by resolution
+	counts []Stage          // counts of points, by resolution
 	failed bool             // a point was not taken
 
 	shown [][]total // by resolution, for the live view
 }
 
-const passPoints = 500 // given to Emit at once
+const passPoints = 500 // most points of a call of Emit
 
-// write shows the totals of w that changed since it was last shown, writes those
-// that changed since it was last written, and reports whether that is durable.
+// write shows the totals of w that changed since it was last shown, writes the
+// totals that changed since it was last written, and reports whether they are
+// durable.
 func (r *Rollup) write(ctx context.Context, w *window, final bool, policy pingline.Policy) bool {
 	since, off := slices.Min(w.written[w.res:]), r.now() < r.retry
 	if off {
@@ -149,7 +153,7 @@ func (r *Rollup) write(ctx context.Context, w *window, final bool, policy pingli
 	r.each(w, since, p.total)
 	p.flush()
 	p.show()
-	p.w = nil // it may be closed next
+	p.w = nil // w may be closed next
 	if p.failed || off {
 		return false
 	}
@@ -166,7 +170,7 @@ func (r *Rollup) withheld(res int, policy pingline.Policy) bool {
 	return res < len(r.cfg.Resolutions)-policy.Resolutions
 }
 
-// total takes the total of a cell.
+// total takes the total of a cell for the pass.
 func (p *pass) total(res int, cell uint64, t *aggregate) {
 	show := p.w.level == 0 && t.last > p.w.shown
 	write := !p.off && !p.failed && t.last > p.w.written[res]
@@ -180,6 +184,9 @@ func (p *pass) total(res int, cell uint64, t *aggregate) {
 		return
 	}
 	a := p.r.activity(res, cell, t, p.w)
+	if a.Riders < p.r.cfg.MinRiders {
+		return
+	}
 	if show {
 		p.shown[res] = append(p.shown[res], totalOf(&a))
 	}
@@ -200,7 +207,7 @@ func (p *pass) total(res int, cell uint64, t *aggregate) {
 func (p *pass) flush() {
 	if len(p.points) > 0 {
 		p.failed = !p.r.emitted(p.r.cfg.Emit(p.ctx, p.points))
-		p.points = nil // Emit may keep it
+		p.points = nil // Emit may keep the slice
 	}
 	if !p.failed {
 		p.r.book(p.w.level, p.counts)
@@ -225,7 +232,7 @@ func (p *pass) show() {
 	}
 }
 
-// emitted takes note of whether Emit failed, and when to try again.
+// emitted records whether Emit failed, and when to try again.
 func (r *Rollup) emitted(err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -280,9 +287,9 @@ func (r *Rollup) newest(w *window) uint64 {
 	return last
 }
 
-// each hands over the totals of w in every resolution, children before their
-// parent, each merged from those before. It leaves out cells of the coarsest
-// resolution without a ping behind commit since.
+// each calls total with the totals of w in every resolution, children before
+// their parent, each merged from its children. It leaves out cells of the
+// coarsest resolution that have no ping after commit since.
 func (r *Rollup) each(w *window, since uint64, total func(res int, cell uint64, t *aggregate)) {
 	r.list = r.refs(r.list[:0], w)
 	top := len(r.cfg.Resolutions) - 1
@@ -300,8 +307,8 @@ func (r *Rollup) each(w *window, since uint64, total func(res int, cell uint64, 
 	r.list = reuse(r.list)
 }
 
-// sum hands over the totals of one cell, whose aggregates are list, and of all below
-// it down to the finest resolution, and returns the cell's.
+// sum calls total for a cell, whose aggregates are list, and for all cells below it
+// down to the finest resolution, and returns the cell's total.
 func (r *Rollup) sum(res, finest int, list []ref, total func(int, uint64, *aggregate)) *aggregate {
 	cell := r.parent(list[0].cell, res)
 	t := &r.sums[res]

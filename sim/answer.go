@@ -16,6 +16,15 @@ type reaction struct {
 	status     int
 	body       []byte
 	retryAfter string
+	shed       int // the level that it says, -1: none
+}
+
+// shedLevel returns the level of shedding that an answer says, -1 for none.
+func shedLevel(h http.Header) int {
+	if n, err := strconv.ParseUint(h.Get("Pingline-Shed-Level"), 10, 8); err == nil {
+		return int(n)
+	}
+	return -1
 }
 
 // meaning is what an answer means for the pings of its request.
@@ -63,16 +72,17 @@ func (r *verdictCounts) counts() [pingline.Verdicts]uint64 {
 	}
 }
 
-// settle counts and records what a says about pings. An answer that does not
-// account for each of them is an error.
-func (s *sender) settle(pings []pingline.Ping, a reaction) error {
+// settle counts and records what a says about pings that were due at. An answer that
+// does not account for each of them is an error.
+func (s *sender) settle(pings []pingline.Ping, a reaction, at int64) error {
 	verdicts := make([]pingline.Verdict, len(pings))
 	if a.status == http.StatusBadRequest {
 		for i := range verdicts {
 			verdicts[i] = pingline.Rejected
 		}
-		s.count.verdicts[pingline.Rejected].Add(uint64(len(pings)))
-		s.cfg.Ledger.Record(pings, verdicts, 0, 0)
+		counts := [pingline.Verdicts]uint64{pingline.Rejected: uint64(len(pings))}
+		s.settled(&counts, at)
+		s.record(pings, verdicts, 0, 0)
 		return nil
 	}
 	var r verdictCounts
@@ -87,12 +97,17 @@ func (s *sender) settle(pings []pingline.Ping, a reaction) error {
 		if err := parseVerdicts(verdicts, r.Verdicts, counts); err != nil {
 			return fmt.Errorf("read the answer of %s: %w", s.url, err)
 		}
-		s.cfg.Ledger.Record(pings, verdicts, r.MaxError, r.AccuracyCap)
+		s.record(pings, verdicts, r.MaxError, r.AccuracyCap)
 	}
+	s.settled(&counts, at)
+	return nil
+}
+
+func (s *sender) settled(counts *[pingline.Verdicts]uint64, at int64) {
 	for v, n := range counts {
 		s.count.verdicts[v].Add(n)
 	}
-	return nil
+	s.journal.settled(counts, at)
 }
 
 // checkCounts holds an answer to G3: one verdict for each ping received.
@@ -156,14 +171,21 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 	return 0
 }
 
+// record takes down pings and their answer.
+func (s *sender) record(pings []pingline.Ping, verdicts []pingline.Verdict, maxError, accuracyCap float32) {
+	if s.cfg.Ledger != nil {
+		s.cfg.Ledger.Record(pings, verdicts, maxError, accuracyCap)
+	}
+}
+
 // forget gives up pings that the ingester will never take.
 func (s *sender) forget(pings []pingline.Ping) {
 	s.count.forgotten.Add(uint64(len(pings)))
-	s.cfg.Ledger.Record(pings, nil, 0, 0)
+	s.record(pings, nil, 0, 0)
 }
 
 // giveUp leaves pings without an answer: they may be stored, or not.
 func (s *sender) giveUp(pings []pingline.Ping) {
 	s.count.unanswered.Add(uint64(len(pings)))
-	s.cfg.Ledger.Record(pings, nil, 0, 0)
+	s.record(pings, nil, 0, 0)
 }

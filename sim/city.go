@@ -11,10 +11,10 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"strconv"
 	"time"
 
 	"pingline"
+	"pingline/sim/handset"
 )
 
 // CityConfig says which city to simulate. The zero value takes every default.
@@ -24,43 +24,43 @@ type CityConfig struct {
 	Lat, Lon float64       // centre, degrees, within 80 degrees of the equator; 0,0 means Porto
 	Radius   float64       // metres; 0 means 8,000, at least 1,500
 	Interval time.Duration // between the pings of one phone; 0 means 5 s, at least 1 ms
+	Mix      handset.Mix   // how the riders get about; the zero value means by car
+	Cover    bool          // there are tunnels and buildings, where fixes are lost or poor
+	Concert  Concert       // the zero value means none
 }
 
 // City is a city of riders on the move. What a phone of it sends is a pure
-// function of seed, phone and time: nothing is remembered, so that any moment
-// of any rider can be asked for, in any order, and asked for again. Safe for
-// concurrent use.
+// function of seed, phone and time, so that any moment of any rider can be asked
+// for, in any order, and asked for again. How far each of the first million riders
+// has come in its slot is remembered, as the moments of a rider are mostly asked for
+// in order: that spares time, and changes nothing. Safe for concurrent use.
 //
 // The streets are a grid of blocks of 120 m, turned by an angle of the city's
 // own. Every rider lives somewhere in it, more of them near the centre, and
-// works between two stands some 1.7 km apart. Time is cut into slots of seven
-// to nine minutes, each rider's its own: in a slot a rider waits, drives
-// from one stand to the other (see drive) and waits there. Three drives in
-// four carry a passenger: they are trips, and start and end with an event.
-// For about two hours at a time a rider is parked instead, one in seven (the
-// night cars) nine tenths of the time, the others a fifth of it.
-//
-// Receivers err as receivers do (see receiver): by metres, slowly changing,
-// by more where they say so. A battery lasts ten to thirteen hours.
-//
-// One phone in fifty is a rider's second device: it moves with the phone
-// before it, errs by itself, and has a device id.
+// works between two stands, some 2 km apart for a car, 1 km for a courier, 500 m
+// for a walker. Time is cut into slots of eight to sixteen minutes, each rider's
+// its own: in a slot a rider waits, drives from one stand to the other (see
+// drive) and waits there. A bus drives the same line in every slot, and stops on
+// the way. Three drives in four carry a passenger, a parcel or a purpose: they are
+// trips, and start and end with an event. For about two hours at a time a rider is
+// parked instead, one in seven (the night cars) nine tenths of the time, the others
+// a tenth of it.
 type City struct {
 	cfg         CityConfig
-	key         uint64
+	phones      *handset.Handsets
+	chart       handset.Chart
 	blocks      float64 // homes are within this of the centre along each street, in blocks
 	axisE       float64 // the grid's first axis: metres east and north per metre
 	axisN       float64
 	axisHeading float64 // the same in degrees
-	degLat      float64 // degrees per metre north and east
-	degLon      float64
+	stadium     place   // of the concert
+	slots       handset.Memory[citySlot]
 }
 
 const (
-	block      = 120.0 // metres between two crossings
-	reach      = 10    // blocks between a rider's home and the farthest place
-	metresADeg = 6371008.8 * math.Pi / 180
-	minRadius  = 1500
+	block     = 120.0 // metres between two crossings
+	reach     = 11    // blocks between a rider's home and the farthest place
+	minRadius = 1500
 )
 
 // NewCity returns a city, or an error if cfg describes none.
@@ -81,13 +81,15 @@ func NewCity(cfg CityConfig) (*City, error) {
 	case cfg.Interval < time.Millisecond:
 		return nil, fmt.Errorf("city with a ping every %v: less than 1 ms", cfg.Interval)
 	}
-	c := &City{cfg: cfg, key: mix(cfg.Seed + golden)}
+	phones, err := handset.New(handset.Config{Seed: cfg.Seed, Mix: cfg.Mix})
+	if err != nil {
+		return nil, fmt.Errorf("city: %w", err)
+	}
+	c := &City{cfg: cfg, phones: phones, chart: handset.NewChart(cfg.Lat, cfg.Lon)}
 	c.blocks = max(0, cfg.Radius/block-reach) * math.Sqrt2 / 2
-	c.axisHeading = 90 * unit(mix(c.key))
+	c.axisHeading = 90 * unit(mix(phones.Key()))
 	c.axisE, c.axisN = math.Sincos(c.axisHeading * math.Pi / 180)
-	c.degLat = 1 / metresADeg
-	c.degLon = 1 / (metresADeg * math.Cos(cfg.Lat*math.Pi/180))
-	return c, nil
+	return c, c.openStadium()
 }
 
 // Riders returns how many phones the city has to begin with. There is no last
@@ -97,26 +99,11 @@ func (c *City) Riders() int { return c.cfg.Riders }
 // Interval returns the time between two pings of a phone.
 func (c *City) Interval() time.Duration { return c.cfg.Interval }
 
-// owner returns the phone whose rider carries phone i too: i, or the one
-// before if i is a second device.
-func (c *City) owner(i int) int {
-	if i&1 == 1 && c.draw(i, forDevice, 0)%25 == 0 {
-		return i - 1
-	}
-	return i
-}
-
 // Name returns the rider and device ids of phone i; most have no device id.
-func (c *City) Name(i int) (rider, device string) {
-	who := c.owner(i)
-	if who != i {
-		device = "watch"
-	}
-	return fmt.Sprintf("r-%06d", who), device
-}
+func (c *City) Name(i int) (rider, device string) { return c.phones.Name(i) }
 
-// Ping returns what phone i sends at the time at, if the ping before was sent
-// at since (ms since 1970).
+// Ping returns what phone i sends at the time at, if it has a fix and the ping
+// before was sent at since (ms since 1970).
 func (c *City) Ping(i int, since, at int64) pingline.Ping {
 	var p pingline.Ping
 	p.Rider, p.Device = c.Name(i)
@@ -125,69 +112,69 @@ func (c *City) Ping(i int, since, at int64) pingline.Ping {
 }
 
 // Update sets all of p but its rider and device to what phone i sends at the
-// time at. The ping carries an event if a trip of its rider started or ended
-// after since; of several the last.
-func (c *City) Update(p *pingline.Ping, i int, since, at int64) {
-	who := c.owner(i)
-	r := c.rider(who)
-	m := r.at(at)
-	p.Fix = pingline.Fix{At: at}
-	c.receive(&p.Fix, i, &m)
-	p.Event, p.Trip = "", ""
-	if who != i {
-		return // the rider's own phone tells about trips
+// time at, and reports whether it has a fix to send: if not, p is not to be used.
+// The ping carries an event if a trip of its rider started or ended after since;
+// of several the last. A name that p.Trip has already is not made again, so that a
+// caller who passes the trip of the phone's last ping spares an allocation.
+func (c *City) Update(p *pingline.Ping, i int, since, at int64) bool {
+	return c.phones.Update(c, &c.chart, p, i, since, at)
+}
+
+// Scene returns what rider i does at a time, ms since 1970: the truth that its phone
+// errs about. The rider of a second device is the phone before it.
+func (c *City) Scene(i int, at int64) handset.Scene {
+	var m motion
+	kept := c.slots.Take(i)
+	if kept == nil {
+		c.follow(new(citySlot), i, at, &m)
+	} else {
+		c.follow(&kept.Of, i, at, &m)
+		kept.Put()
 	}
-	edge, name := m.edge, m.event
-	if m.event == "" && since < m.slotStart {
-		before := r.at(m.slotStart - 1)
-		edge, name = before.edge, before.event
-		m.trip = before.trip
-	}
-	if name != "" && edge > since {
-		p.Event = name
-	}
-	if m.driving && m.trip != noTrip || p.Event != "" {
-		p.Trip = tripName(who, m.trip)
+	return handset.Scene{
+		Motion: c.body(&m), Since: m.slotStart,
+		Trip: m.trip, OnTrip: m.driving && m.trip != noTrip, Event: m.event, Edge: m.edge,
 	}
 }
 
-func tripName(rider int, slot int64) string {
-	var b [48]byte
-	name := strconv.AppendInt(append(b[:0], "t-"...), int64(rider), 10)
-	return string(strconv.AppendInt(append(name, '-'), slot, 10))
+// follow sets m to what a rider does at a time (ms since 1970). k is the slot of the rider
+// at another time, or a zero one, and is set to that of its usual life at this time.
+func (c *City) follow(k *citySlot, who int, at int64, m *motion) {
+	if !k.has(at) {
+		r := c.rider(who)
+		if c.cfg.Concert.Share > 0 && c.concert(&r, at, m) {
+			return
+		}
+		k.plan(&r, at)
+	}
+	k.at(at, m)
 }
 
-// What a draw is for: each use has numbers of its own.
+// body returns a motion on the grid as one on the map.
+func (c *City) body(m *motion) handset.Motion {
+	return handset.Motion{
+		East:  m.x*c.axisE - m.y*c.axisN,
+		North: m.x*c.axisN + m.y*c.axisE,
+		Speed: m.speed,
+		// The grid's second axis is to the left of the first.
+		Heading: c.axisHeading - m.heading,
+		Sky:     c.sky(m),
+	}
+}
+
+// Uses of draws: each has numbers of its own.
 const (
-	forRider = iota + 1
-	forDevice
+	forRider = iota + handset.OtherUse
 	forPlace
 	forParking
 	forDrive
 	forLeg
-	forReceiver
-	forJitter
+	forStreet
+	forConcert
 )
 
 const golden = 0x9e3779b97f4a7c15
 
-// draw returns the n-th number of phone i for a use.
-func (c *City) draw(i int, use, n int64) uint64 {
-	return draw(mix(c.key+uint64(i)*golden), use, n)
-}
-
-func draw(key uint64, use, n int64) uint64 {
-	return mix(key + uint64(use)*0xd1342543de82ef95 + uint64(n)*golden)
-}
-
-// mix is the finaliser of splitmix64: every bit of x changes half of the result.
-func mix(x uint64) uint64 {
-	x ^= x >> 30
-	x *= 0xbf58476d1ce4e5b9
-	x ^= x >> 27
-	x *= 0x94d049bb133111eb
-	return x ^ x>>31
-}
-
-// unit returns a number in [0, 1) made of the upper bits of h.
-func unit(h uint64) float64 { return float64(h>>11) / (1 << 53) }
+func draw(key uint64, use, n int64) uint64 { return handset.Draw(key, use, n) }
+func mix(x uint64) uint64                  { return handset.Scramble(x) }
+func unit(h uint64) float64                { return handset.Unit(h) }

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sim/handset"
+	"pingline/sim/simtest"
 	"pingline/track"
 )
 
-// monday is the start of the tests' tracks, ms since 1970.
-const monday = 1_767_600_000_000
+const monday = simtest.Monday
 
 func newCity(t testing.TB, cfg CityConfig) *City {
 	t.Helper()
@@ -21,6 +22,20 @@ func newCity(t testing.TB, cfg CityConfig) *City {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// at returns what the rider does at a time, without a memory.
+func (r *rider) at(ms int64) (m motion) {
+	var k citySlot
+	k.plan(r, ms)
+	k.at(ms, &m)
+	return m
+}
+
+// motion returns what a rider does at a time, without a memory.
+func (c *City) motion(who int, at int64) (m motion) {
+	c.follow(new(citySlot), who, at, &m)
+	return m
 }
 
 func TestCityIsPure(t *testing.T) {
@@ -50,13 +65,52 @@ func TestCityIsPure(t *testing.T) {
 	}
 }
 
-func TestCityMovesAsCarsDo(t *testing.T) {
-	c := newCity(t, CityConfig{Seed: 3})
+func TestCityIsAsEver(t *testing.T) {
+	mix := handset.Mix{handset.Car: 4, handset.Courier: 3, handset.Walker: 2, handset.Bus: 1}
+	for _, tt := range []struct {
+		name, hash string
+		cfg        CityConfig
+	}{
+		{"cars", "8f7f78168001bcef", CityConfig{Seed: 7}},
+		{"all modes", "810ff1e98304fc92", CityConfig{Seed: 7, Mix: mix, Cover: true}},
+		{"a concert", "ca017932fa78f861", CityConfig{Seed: 7, Mix: mix, Concert: Concert{End: time.UnixMilli(monday + 600_000), Share: 0.5}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			simtest.Same(t, newCity(t, tt.cfg), newCity(t, tt.cfg), tt.hash)
+		})
+	}
+}
+
+// cityOf returns a city in which all riders are of one mode.
+func cityOf(t testing.TB, mode handset.Mode, cfg CityConfig) *City {
+	t.Helper()
+	cfg.Mix = handset.Mix{}
+	cfg.Mix[mode] = 1
+	return newCity(t, cfg)
+}
+
+func TestCityMovesAsItsModeDoes(t *testing.T) {
+	for mode, want := range [handset.Modes]struct{ driving, speed [2]float64 }{
+		handset.Car:     {[2]float64{0.45, 0.6}, [2]float64{6, 9}},
+		handset.Courier: {[2]float64{0.35, 0.5}, [2]float64{2.5, 5}},
+		handset.Walker:  {[2]float64{0.35, 0.55}, [2]float64{1, 1.5}},
+		handset.Bus:     {[2]float64{0.5, 0.7}, [2]float64{3.5, 6}},
+	} {
+		t.Run(handset.Mode(mode).String(), func(t *testing.T) {
+			testMoves(t, cityOf(t, handset.Mode(mode), CityConfig{Seed: 3}), want.driving, want.speed)
+		})
+	}
+}
+
+// testMoves follows 300 riders for an hour. Driving is the share of the time that they
+// are under way, speed the mean one while they are.
+func testMoves(t *testing.T, c *City, wantDriving, wantSpeed [2]float64) {
 	var all, parked, driving int
+	way := 0.0
 	for i := range 300 {
 		r := c.rider(i)
 		was := r.at(monday)
-		for n := int64(1); n < 7200; n++ {
+		for n := int64(1); n < 3600; n++ {
 			m := r.at(monday + n*1000)
 			all++
 			if m.parked {
@@ -66,13 +120,14 @@ func TestCityMovesAsCarsDo(t *testing.T) {
 				driving++
 			}
 			moved := math.Abs(m.x-was.x) + math.Abs(m.y-was.y)
-			if most := max(m.speed, was.speed) + accel; moved > most+0.01 {
+			way += moved
+			if most := max(m.speed, was.speed) + r.accel; moved > most+0.01 {
 				t.Fatalf("rider %d moved %.2f m in a second at %.2f and %.2f m/s", i, moved, was.speed, m.speed)
 			}
-			if change := math.Abs(m.speed - was.speed); change > 2*accel+0.01 {
+			if change := math.Abs(m.speed - was.speed); change > 2*r.accel+0.01 {
 				t.Fatalf("rider %d changed speed by %.2f m/s in a second", i, change)
 			}
-			if m.speed < 0 || m.speed > maxSpeed || m.speed > 0 && !m.driving {
+			if m.speed < 0 || m.speed > r.maxSpeed || m.speed > 0 && !m.driving {
 				t.Fatalf("rider %d at %.2f m/s, driving: %v", i, m.speed, m.driving)
 			}
 			if far := math.Hypot(m.x, m.y); far > c.cfg.Radius {
@@ -81,23 +136,28 @@ func TestCityMovesAsCarsDo(t *testing.T) {
 			was = m
 		}
 	}
-	if share := float64(parked) / float64(all); share < 0.2 || share > 0.4 {
-		t.Errorf("parked %.2f of the time", share)
+	within := func(name string, v float64, want [2]float64) {
+		t.Logf("%s %.2f", name, v)
+		if !(v >= want[0] && v <= want[1]) {
+			t.Errorf("%s: %.2f, not in %v", name, v, want)
+		}
 	}
-	if share := float64(driving) / float64(all); share < 0.25 || share > 0.5 {
-		t.Errorf("driving %.2f of the time", share)
-	}
+	within("share of the time parked", float64(parked)/float64(all), [2]float64{0.13, 0.27})
+	within("share of the time under way", float64(driving)/float64(all), wantDriving)
+	within("m/s under way", way/float64(driving), wantSpeed)
 }
 
 func TestEveryDriveEndsInItsSlot(t *testing.T) {
-	c := newCity(t, CityConfig{Seed: 5})
-	for i := range 2000 {
-		r := c.rider(i)
-		for k := range int64(40) {
-			end := (monday/r.slot+k)*r.slot - r.phase - 1
-			m, next := r.at(end), r.at(end+1)
-			if m.driving || m.x != next.x || m.y != next.y {
-				t.Fatalf("rider %d at the end of slot %d: %+v, then %+v", i, k, m, next)
+	for mode := range handset.Modes {
+		c := cityOf(t, mode, CityConfig{Seed: 5})
+		for i := range 2000 {
+			r := c.rider(i)
+			for k := range int64(40) {
+				end := (monday/r.slot+k)*r.slot - r.phase - 1
+				m, next := r.at(end), r.at(end+1)
+				if m.driving || m.x != next.x || m.y != next.y {
+					t.Fatalf("%v %d at the end of slot %d: %+v, then %+v", mode, i, k, m, next)
+				}
 			}
 		}
 	}
@@ -113,7 +173,8 @@ func TestReceiverErrsAsItSays(t *testing.T) {
 			at := monday + s*7000
 			p, m := c.Ping(i, at, at), r.at(at)
 			var truth pingline.Fix
-			c.position(&truth, m.x, m.y)
+			body := c.body(&m)
+			c.chart.Place(&truth, body.East, body.North)
 			var place track.Path
 			place.Add(&truth)
 			d := place.Off(&p.Fix)
@@ -305,6 +366,9 @@ func TestNewCityRefuses(t *testing.T) {
 		"no latitude":     {Lat: math.NaN()},
 		"off the globe":   {Lon: 181},
 		"no interval":     {Interval: time.Microsecond},
+		"no shares":       {Mix: handset.Mix{handset.Car: -1}},
+		"too many guests": {Concert: Concert{Share: 1.1}},
+		"a far stadium":   {Concert: Concert{Share: 0.1, Lat: 42, Lon: -8.6}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := NewCity(cfg); err == nil {
@@ -315,14 +379,18 @@ func TestNewCityRefuses(t *testing.T) {
 }
 
 func BenchmarkCity(b *testing.B) {
-	c := newCity(b, CityConfig{})
-	var p pingline.Ping
-	n := int64(0)
-	b.ReportAllocs()
-	for b.Loop() {
-		at := monday + n/10_000*5000
-		c.Update(&p, int(n%10_000), at-5000, at)
-		n++
+	mix := handset.Mix{handset.Car: 0.6, handset.Courier: 0.2, handset.Walker: 0.1, handset.Bus: 0.1}
+	for _, tt := range []struct {
+		name string
+		cfg  CityConfig
+	}{
+		{"cars", CityConfig{}},
+		{"mix", CityConfig{Mix: mix, Cover: true}},
+		{"concert", CityConfig{Mix: mix, Concert: Concert{End: time.UnixMilli(monday), Share: 0.3}}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			tt.cfg.Riders = 10_000
+			simtest.Benchmark(b, newCity(b, tt.cfg))
+		})
 	}
-	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "pings/s")
 }

@@ -1,10 +1,13 @@
 package sim
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
 	"pingline"
+	"pingline/sim/fault"
 )
 
 // Counters is what a load has done so far. When it has ended, each ping sent
@@ -20,12 +23,20 @@ type Counters struct {
 	Unanswered uint64         `json:"unanswered"` // pings given up at the end
 	Forgotten  uint64         `json:"forgotten"`  // pings refused for good by 413, 415 and the like
 
+	// Pings or requests that had a fault, by its kind.
+	Faults map[string]uint64 `json:"faults"`
+
 	Accepted  uint64 `json:"accepted"`
 	Held      uint64 `json:"held"`
 	Redundant uint64 `json:"redundant"`
 	Duplicate uint64 `json:"duplicate"`
 	Shed      uint64 `json:"shed"`
 	Rejected  uint64 `json:"rejected"`
+}
+
+// Answered returns how many pings have a verdict.
+func (c *Counters) Answered() uint64 {
+	return c.Accepted + c.Held + c.Redundant + c.Duplicate + c.Shed + c.Rejected
 }
 
 // Counters returns what the load has done so far. While it runs, pings under
@@ -40,7 +51,12 @@ func (l *Load) Counters() Counters {
 		Unanswered: c.unanswered.Load(), Forgotten: c.forgotten.Load(),
 		Skipped: c.skipped.Load(), Riders: c.riders.Load(),
 		Retries: c.retries.Load(), Requests: c.requests.Load(),
-		Refused: make(map[int]uint64),
+		Refused: make(map[int]uint64), Faults: make(map[string]uint64),
+	}
+	for k := range c.faults {
+		if n := c.faults[k].Load(); n > 0 {
+			s.Faults[fault.Fault(k).String()] = n
+		}
 	}
 	s.Sent = c.sent.Load() // last, so that it is never less than the verdicts
 	c.mu.Lock()
@@ -57,8 +73,10 @@ type counters struct {
 	skipped, unanswered, forgotten atomic.Uint64
 	riders                         atomic.Int64
 	verdicts                       [pingline.Verdicts]atomic.Uint64
+	faults                         [fault.Kinds]atomic.Uint64
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows; no other lock is taken while it is held
+	lost    error      // why the last request without an answer has none
 	refused map[int]uint64
 }
 
@@ -69,4 +87,21 @@ func (c *counters) refuse(status int) {
 		c.refused = make(map[int]uint64)
 	}
 	c.refused[status]++
+}
+
+// lose takes down why a request has no answer, unless the load itself ended it.
+func (c *counters) lose(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost = err
+}
+
+// Lost returns why the last request without an answer has none, nil if all have one.
+func (l *Load) Lost() error {
+	l.count.mu.Lock()
+	defer l.count.mu.Unlock()
+	return l.count.lost
 }

@@ -14,22 +14,23 @@ import (
 	"pingline/sim/audit"
 )
 
-// BenchmarkBody makes pings and bodies of 100 of them.
+// BenchmarkBody makes pings of 10,000 phones, as often as phones send, and bodies of 100
+// of them. It allocates for the names of phones and trips alone.
 func BenchmarkBody(b *testing.B) {
-	for _, zip := range []bool{false, true} {
-		b.Run(fmt.Sprintf("gzip=%v", zip), func(b *testing.B) {
-			l, err := NewLoad(LoadConfig{URL: "http://localhost", City: newCity(b, CityConfig{}), Gzip: zip})
+	for _, format := range []Format{JSON, NDJSON, Gzip, Zstd} {
+		b.Run(string(format), func(b *testing.B) {
+			l, err := NewLoad(LoadConfig{URL: "http://localhost", Rate: 2000, Phones: newCity(b, CityConfig{}), Format: format})
 			if err != nil {
 				b.Fatal(err)
 			}
-			s := newSender(l, 0, time.Now())
+			s := newTestSender(b, l)
 			n, bytes := 0, 0
+			var dues []Due
 			var pings []pingline.Ping
-			now := time.UnixMilli(monday)
 			b.ReportAllocs()
 			for b.Loop() {
-				now = now.Add(time.Second)
-				pings = s.fleet.collect(pings[:0], now, 100)
+				dues, _ = s.plan.next(dues[:0], 100)
+				pings = s.fill(pings[:0], dues)
 				if err := s.encode(pings); err != nil {
 					b.Fatal(err)
 				}
@@ -60,7 +61,7 @@ func BenchmarkLoad(b *testing.B) {
 	city := newCity(b, CityConfig{Interval: time.Second})
 	var sent uint64
 	for b.Loop() {
-		l, err := NewLoad(LoadConfig{URL: server.URL, City: city, For: time.Second, Ledger: audit.NewLedger()})
+		l, err := NewLoad(LoadConfig{URL: server.URL, Phones: city, For: time.Second, Ledger: audit.NewLedger()})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -18,14 +18,25 @@ import (
 func newLoad(t *testing.T, cfg LoadConfig) *Load {
 	t.Helper()
 	cfg.URL = "http://ingester"
-	if cfg.City == nil {
-		cfg.City = newCity(t, CityConfig{Riders: 500})
+	if cfg.Phones == nil {
+		cfg.Phones = newCity(t, CityConfig{Riders: 500})
 	}
 	l, err := NewLoad(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
+}
+
+func newTestSender(t testing.TB, l *Load) *sender {
+	t.Helper()
+	start := time.UnixMilli(monday)
+	l.journal.Store(newJournal(start))
+	s, err := newSender(l, 0, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func run(t *testing.T, l *Load) Counters {
@@ -41,31 +52,31 @@ func run(t *testing.T, l *Load) Counters {
 }
 
 func TestLoadDeliversEveryPingThroughFaults(t *testing.T) {
-	for _, zip := range []bool{false, true} {
-		t.Run(fmt.Sprintf("gzip %v", zip), func(t *testing.T) {
+	for _, format := range []Format{JSON, NDJSON, Gzip, Zstd} {
+		t.Run(string(format), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(1, 2))
-				in, transport := serve(t, func(_ int, pings []wirePing) fault {
+				in, transport := serve(t, func(_ int, pings []wirePing) mishap {
 					switch n := rng.IntN(10); {
 					case len(pings) > 40:
-						return fault{status: http.StatusRequestEntityTooLarge}
+						return mishap{status: http.StatusRequestEntityTooLarge}
 					case n == 0:
-						return fault{status: http.StatusServiceUnavailable, retryAfter: "2"}
+						return mishap{status: http.StatusServiceUnavailable, retryAfter: "2"}
 					case n == 1:
-						return fault{status: http.StatusTooManyRequests}
+						return mishap{status: http.StatusTooManyRequests}
 					case n == 2:
-						return fault{lose: true}
+						return mishap{lose: true}
 					case n == 3:
-						return fault{delay: 20 * time.Second} // longer than a client waits
+						return mishap{delay: 20 * time.Second} // longer than a client waits
 					case n == 4:
-						return fault{status: http.StatusBadGateway, retryAfter: "soon"}
+						return mishap{status: http.StatusBadGateway, retryAfter: "soon"}
 					}
-					return fault{}
+					return mishap{}
 				})
 				ledger := audit.NewLedger()
 				l := newLoad(t, LoadConfig{
 					Rate: 200, Batch: 64, Connections: 4, For: 2 * time.Minute, Grace: time.Hour,
-					Gzip: zip, Ledger: ledger, Transport: transport,
+					Format: format, Ledger: ledger, Transport: transport,
 				})
 				c := run(t, l)
 				if c.Sent < 3000 || c.Unanswered+c.Forgotten > 0 {
@@ -113,11 +124,11 @@ func TestLoadHonoursRetryAfter(t *testing.T) {
 					}
 					header = time.Now().Add(d).UTC().Format(http.TimeFormat)
 				}
-				in, transport := serve(t, func(n int, _ []wirePing) fault {
+				in, transport := serve(t, func(n int, _ []wirePing) mishap {
 					if n == 0 {
-						return fault{status: http.StatusServiceUnavailable, retryAfter: header}
+						return mishap{status: http.StatusServiceUnavailable, retryAfter: header}
 					}
-					return fault{}
+					return mishap{}
 				})
 				c := run(t, newLoad(t, LoadConfig{
 					Rate: 100, Connections: 1, For: 3 * time.Second, Grace: time.Hour, Transport: transport,
@@ -135,11 +146,11 @@ func TestLoadHonoursRetryAfter(t *testing.T) {
 
 func TestLoadWaitsLongerEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in, transport := serve(t, func(n int, _ []wirePing) fault {
+		in, transport := serve(t, func(n int, _ []wirePing) mishap {
 			if n < 20 {
-				return fault{status: http.StatusInternalServerError}
+				return mishap{status: http.StatusInternalServerError}
 			}
-			return fault{}
+			return mishap{}
 		})
 		run(t, newLoad(t, LoadConfig{Rate: 100, Connections: 1, For: time.Second, Grace: time.Hour, Transport: transport}))
 		if first, last := in.times[1].Sub(in.times[0]), in.times[20].Sub(in.times[19]); last < time.Second || last > 7*time.Second || first > time.Second {
@@ -150,11 +161,11 @@ func TestLoadWaitsLongerEachTime(t *testing.T) {
 
 func TestLoadHalvesWhatIsTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in, transport := serve(t, func(_ int, pings []wirePing) fault {
+		in, transport := serve(t, func(_ int, pings []wirePing) mishap {
 			if len(pings) > 10 || slices.ContainsFunc(pings, func(p wirePing) bool { return p.Rider == "r-000004" }) {
-				return fault{status: http.StatusRequestEntityTooLarge}
+				return mishap{status: http.StatusRequestEntityTooLarge}
 			}
-			return fault{}
+			return mishap{}
 		})
 		c := run(t, newLoad(t, LoadConfig{Rate: 100, Connections: 1, For: 10 * time.Second, Transport: transport}))
 		own := len(in.order["r-000004 "])
@@ -181,7 +192,7 @@ func TestLoadStopsResendingWhatIsABug(t *testing.T) {
 		{http.StatusUnsupportedMediaType, false, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			in, transport := serve(t, func(int, []wirePing) fault { return fault{status: tt.status} })
+			in, transport := serve(t, func(int, []wirePing) mishap { return mishap{status: tt.status} })
 			ledger := audit.NewLedger()
 			c := run(t, newLoad(t, LoadConfig{Rate: 100, For: 5 * time.Second, Ledger: ledger, Transport: transport}))
 			if c.Retries != 0 || c.Rejected == c.Sent != tt.rejected || c.Forgotten == c.Sent != tt.forgotten {
@@ -197,7 +208,7 @@ func TestLoadStopsResendingWhatIsABug(t *testing.T) {
 func TestLoadFailsAtWhatSendingAgainCannotMend(t *testing.T) {
 	for _, status := range []int{401, 403, 404} {
 		synctest.Test(t, func(t *testing.T) {
-			_, transport := serve(t, func(int, []wirePing) fault { return fault{status: status} })
+			_, transport := serve(t, func(int, []wirePing) mishap { return mishap{status: status} })
 			err := newLoad(t, LoadConfig{Rate: 100, Transport: transport}).Run(t.Context())
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprint("answered ", status)) {
 				t.Errorf("Run after answers of %d: %v", status, err)
@@ -218,13 +229,14 @@ func TestLoadFailsAtAnAnswerThatDoesNotAddUp(t *testing.T) {
 		`{"accepted":3,"verdicts":7}`,
 		`{"accepted":3}`,
 	} {
-		l := newLoad(t, LoadConfig{Ledger: audit.NewLedger()})
-		s := newSender(l, 0, time.Now())
-		err := s.settle(make([]pingline.Ping, 3), reaction{status: 200, body: []byte(body)})
+		ledger := audit.NewLedger()
+		l := newLoad(t, LoadConfig{Ledger: ledger})
+		s := newTestSender(t, l)
+		err := s.settle(make([]pingline.Ping, 3), reaction{status: 200, body: []byte(body)}, 0)
 		if err == nil {
 			t.Errorf("%s was taken for an answer for three pings", body)
 		}
-		if l.Counters().Accepted != 0 || l.cfg.Ledger.Len() != 0 {
+		if l.Counters().Accepted != 0 || ledger.Len() != 0 {
 			t.Errorf("%s was counted", body)
 		}
 	}
@@ -232,14 +244,14 @@ func TestLoadFailsAtAnAnswerThatDoesNotAddUp(t *testing.T) {
 
 func TestPingsOfABrokenAnswerStayUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, transport := serve(t, func(n int, pings []wirePing) fault {
+		_, transport := serve(t, func(n int, pings []wirePing) mishap {
 			switch {
 			case len(pings) > 10:
-				return fault{status: http.StatusRequestEntityTooLarge}
+				return mishap{status: http.StatusRequestEntityTooLarge}
 			case n > 20:
-				return fault{status: http.StatusNoContent}
+				return mishap{status: http.StatusNoContent}
 			}
-			return fault{status: http.StatusOK} // without verdicts
+			return mishap{status: http.StatusOK} // without verdicts
 		})
 		ledger := audit.NewLedger()
 		l := newLoad(t, LoadConfig{Rate: 1000, Ledger: ledger, Transport: transport})
@@ -255,11 +267,11 @@ func TestPingsOfABrokenAnswerStayUnanswered(t *testing.T) {
 func TestLoadEndsWithinItsGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := true
-		in, transport := serve(t, func(int, []wirePing) fault {
+		in, transport := serve(t, func(int, []wirePing) mishap {
 			if down {
-				return fault{status: http.StatusServiceUnavailable, retryAfter: "1"}
+				return mishap{status: http.StatusServiceUnavailable, retryAfter: "1"}
 			}
-			return fault{}
+			return mishap{}
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ledger := audit.NewLedger()
@@ -323,15 +335,15 @@ func TestLoadKeepsItsRate(t *testing.T) {
 
 func TestSlowLoadSendsSmallBatchesOfAllRiders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in, transport := serve(t, func(_ int, pings []wirePing) fault {
+		in, transport := serve(t, func(_ int, pings []wirePing) mishap {
 			if age := time.Now().UnixMilli() - pings[0].At; age > 1100 {
 				t.Errorf("a ping waited %d ms for its batch", age)
 			}
-			return fault{}
+			return mishap{}
 		})
 		c := run(t, newLoad(t, LoadConfig{
-			City: newCity(t, CityConfig{Riders: 100}),
-			Rate: 10, Connections: 2, For: time.Minute, Transport: transport,
+			Phones: newCity(t, CityConfig{Riders: 100}),
+			Rate:   10, Connections: 2, For: time.Minute, Transport: transport,
 		}))
 		if c.Sent < 580 || c.Sent > 600 || c.Riders != 100 || len(in.order) != 100 {
 			t.Errorf("%d pings of %d riders, %d tracks came", c.Sent, c.Riders, len(in.order))
@@ -341,10 +353,10 @@ func TestSlowLoadSendsSmallBatchesOfAllRiders(t *testing.T) {
 
 func TestFastLoadWaitsForItsRiders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in, transport := serve(t, func(int, []wirePing) fault { return fault{delay: time.Millisecond} })
+		in, transport := serve(t, func(int, []wirePing) mishap { return mishap{delay: time.Millisecond} })
 		c := run(t, newLoad(t, LoadConfig{
-			City:  newCity(t, CityConfig{Riders: 10}),
-			Batch: 20, Connections: 2, MaxRiders: 1000, For: 21 * time.Second, Transport: transport,
+			Phones: newCity(t, CityConfig{Riders: 10}),
+			Batch:  20, Connections: 2, MaxRiders: 1000, For: 21 * time.Second, Transport: transport,
 		}))
 		if c.Riders != 1000 || len(in.order) != 1000 {
 			t.Errorf("%d riders, %d tracks came", c.Riders, len(in.order))
@@ -359,8 +371,8 @@ func TestLoadOfTooFewRidersSkips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, transport := serve(t, nil)
 		c := run(t, newLoad(t, LoadConfig{
-			City: newCity(t, CityConfig{Riders: 100}),
-			Rate: 1000, Connections: 2, MaxRiders: 100, For: 21 * time.Second, Transport: transport,
+			Phones: newCity(t, CityConfig{Riders: 100}),
+			Rate:   1000, Connections: 2, MaxRiders: 100, For: 21 * time.Second, Transport: transport,
 		}))
 		if c.Riders != 100 || c.Sent < 400 || c.Sent > 500 || c.Skipped < 19_000 || len(in.order) != 100 {
 			t.Errorf("100 riders at 1,000 pings/s: %+v", c)
@@ -380,11 +392,11 @@ func TestLoadCatchesUpWithWhatItOwes(t *testing.T) {
 		t.Run(tt.down.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				in, transport := serve(t, func(int, []wirePing) fault {
+				in, transport := serve(t, func(int, []wirePing) mishap {
 					if time.Since(start) < tt.down {
-						return fault{status: http.StatusServiceUnavailable, retryAfter: "1"}
+						return mishap{status: http.StatusServiceUnavailable, retryAfter: "1"}
 					}
-					return fault{}
+					return mishap{}
 				})
 				c := run(t, newLoad(t, LoadConfig{
 					Rate: 100, Connections: 3, For: tt.down + 30*time.Second, Grace: time.Hour, Transport: transport,
@@ -404,14 +416,15 @@ func TestNewLoadRefuses(t *testing.T) {
 	city := newCity(t, CityConfig{})
 	for name, cfg := range map[string]LoadConfig{
 		"no city":          {URL: "http://localhost:1"},
-		"no URL":           {City: city},
-		"another protocol": {City: city, URL: "ftp://localhost"},
-		"no host":          {City: city, URL: "http://"},
-		"a broken URL":     {City: city, URL: "http://[::1"},
-		"a huge batch":     {City: city, URL: "http://localhost", Batch: 20_001},
-		"a negative batch": {City: city, URL: "http://localhost", Batch: -1},
-		"a negative rate":  {City: city, URL: "http://localhost", Rate: -1},
-		"a negative grace": {City: city, URL: "http://localhost", Grace: -1},
+		"no URL":           {Phones: city},
+		"another protocol": {Phones: city, URL: "ftp://localhost"},
+		"no host":          {Phones: city, URL: "http://"},
+		"a broken URL":     {Phones: city, URL: "http://[::1"},
+		"a huge batch":     {Phones: city, URL: "http://localhost", Batch: 20_001},
+		"a negative batch": {Phones: city, URL: "http://localhost", Batch: -1},
+		"a negative rate":  {Phones: city, URL: "http://localhost", Rate: -1},
+		"no such format":   {Phones: city, URL: "http://localhost", Format: "xml"},
+		"a negative grace": {Phones: city, URL: "http://localhost", Grace: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := NewLoad(cfg); err == nil {

@@ -2,70 +2,190 @@ package sim
 
 import (
 	"bytes"
-	"compress/gzip"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"pingline"
 	"pingline/internal/pause"
-	"pingline/track"
+	"pingline/sim/fault"
 )
 
 // sender is one connection.
 type sender struct {
 	*Load
-	conn  int
-	fleet *fleet
-	batch int // pings in a request; less than configured after a 413
-	rng   *rand.Rand
-	body  []byte       // of the request, as it is sent
-	zip   *gzip.Writer // nil if bodies are not compressed
-	plain []byte       // the body before it was compressed
+	conn   int
+	plan   plan
+	phones []phone // by their slot
+	batch  int     // pings in a request; less than configured after a 413
+	rng    *rand.Rand
+	*bodies
+	journal *journal
 }
 
-func newSender(l *Load, conn int, start time.Time) *sender {
+// phone is what a sender remembers of a phone.
+type phone struct {
+	rider, device string
+	trip          string // of its newest ping
+	last          int64  // ts of that ping, ms since 1970; 0: none
+}
+
+func newSender(l *Load, conn int, start time.Time) (*sender, error) {
 	s := &sender{
 		Load: l, conn: conn, batch: l.cfg.Batch,
-		fleet: newFleet(l.cfg.City, conn, l.cfg.Connections, l.cfg.MaxRiders, l.cfg.Rate, start),
-		rng:   rand.New(rand.NewPCG(l.cfg.City.cfg.Seed, uint64(conn))),
+		rng: rand.New(rand.NewPCG(l.cfg.Seed, uint64(conn))), journal: l.journal.Load(),
 	}
-	if l.cfg.Gzip {
-		s.zip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
+	var err error
+	s.bodies, err = newBodies(l.cfg.Format)
+	s.plan = plan{
+		like: l.cfg.LikePhones, faults: l.faults, offline: &l.count.faults[fault.Offline],
+		uploads: uploads{conns: l.cfg.Connections, seed: l.cfg.Seed},
 	}
-	return s
+	if l.cfg.Schedule != nil {
+		s.plan.schedule = l.cfg.Schedule(conn, l.cfg.Connections, start.UnixNano())
+	} else {
+		end := int64(0)
+		if l.cfg.For > 0 {
+			end = start.Add(l.cfg.For).UnixNano()
+		}
+		f := newFleet(l.cfg.Phones, conn, l.cfg.Connections, l.cfg.MaxRiders, l.cfg.Shape, start.UnixNano(), end, &l.count.skipped)
+		s.plan.schedule = f
+		if l.cfg.Storm != (Storm{}) {
+			s.plan.schedule = newStorm(f, l.cfg.Storm, l.cfg.Phones.Interval())
+		}
+	}
+	return s, err
+}
+
+// shipment is pings that are sent together.
+type shipment struct {
+	pings []pingline.Ping
+	due   int64 // ns since 1970
+	fault.Mask
+	shape uint64 // bits to shape its faults
 }
 
 // run makes pings until making is done and sends them until sending is.
 func (s *sender) run(making, sending context.Context) error {
 	// First batches differ in size, or all connections would send at once.
 	n := max(1, s.batch*(s.conn+1)/s.cfg.Connections)
-	l, f := s.Load, s.fleet
-	pings := make([]pingline.Ping, 0, s.batch)
-	riders, skipped := 0, uint64(0)
-	for pause.For(making, f.wait(time.Now(), n, patience)) == nil {
-		pings = f.collect(pings[:0], time.Now(), n)
-		l.count.riders.Add(int64(len(f.phones) - riders))
-		l.count.skipped.Add(f.skipped - skipped)
-		riders, skipped = len(f.phones), f.skipped
-		if len(pings) == 0 {
-			continue
-		}
-		l.count.sent.Add(uint64(len(pings)))
-		if err := s.deliver(sending, pings); err != nil {
-			return err
+	var dues []Due
+	var now, kept shipment // kept is sent after the next one
+	for number := int64(0); sending.Err() == nil; number++ {
+		var at int64
+		if dues, at = s.plan.next(dues[:0], n); len(dues) == 0 {
+			break
 		}
 		n = s.batch
+		s.journal.due(dues)
+		wait := time.Until(time.Unix(0, at))
+		if pause.For(making, wait) != nil {
+			break
+		}
+		if wait < -maxBehind && s.cfg.Storm == (Storm{}) { // else the phones keep it
+
+			s.count.skipped.Add(uint64(len(dues)))
+			continue
+		}
+		now.pings, now.due = s.fill(now.pings[:0], dues), at
+		if now.Mask, now.shape = s.faults.Request(s.conn, number); len(now.pings) == 0 {
+			continue
+		}
+		s.count.sent.Add(uint64(len(now.pings)))
+		s.journal.sent(len(now.pings))
+		s.countFaults(now.Mask, 1)
+		if now.Has(fault.Reorder) && len(kept.pings) == 0 {
+			slices.Reverse(now.pings)
+			now, kept = kept, now
+			continue
+		}
+		err := s.deliver(sending, now.pings, &now)
+		if len(kept.pings) > 0 {
+			kept.due = now.due
+			err = cmp.Or(err, s.deliver(sending, kept.pings, &kept))
+			kept.pings = kept.pings[:0]
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(kept.pings) > 0 {
+		kept.due = time.Now().UnixNano()
+		return s.deliver(sending, kept.pings, &kept)
 	}
 	return nil
 }
 
-// deliver sends pings until they are answered for good or ctx is done.
-func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
+// countFaults counts n for each kind in set.
+func (s *sender) countFaults(set fault.Mask, n uint64) {
+	for k := fault.Fault(0); set != 0 && k < fault.Kinds; k++ {
+		if set.Has(k) {
+			s.count.faults[k].Add(n)
+			set &^= 1 << k
+		}
+	}
+}
+
+// fill appends the pings that are due to dst, of the phones that have a fix.
+func (s *sender) fill(dst []pingline.Ping, dues []Due) []pingline.Ping {
+	for i := range dues {
+		d := &dues[i]
+		ph := s.phone(d.Phone)
+		since := ph.last
+		if since == 0 {
+			since = d.At - s.cfg.Phones.Interval().Milliseconds()
+		}
+		dst = append(dst, pingline.Ping{Rider: ph.rider, Device: ph.device, Trip: ph.trip})
+		p := &dst[len(dst)-1]
+		if !s.cfg.Phones.Update(p, d.Phone, since, d.At) {
+			dst = dst[:len(dst)-1]
+			continue
+		}
+		ph.trip, ph.last = p.Trip, d.At
+		if s.faults != nil {
+			s.bend(p, d)
+		}
+	}
+	return dst
+}
+
+// bend changes a ping to what a faulty phone makes of it.
+func (s *sender) bend(p *pingline.Ping, d *Due) {
+	if since, stuck := s.faults.Frozen(d.Phone, d.At); stuck {
+		var old pingline.Ping
+		if s.cfg.Phones.Update(&old, d.Phone, since, since) {
+			p.LatE7, p.LonE7 = old.LatE7, old.LonE7
+			s.count.faults[fault.Frozen].Add(1)
+		}
+	}
+	s.countFaults(s.faults.Bend(p, d.Phone, d.At), 1)
+}
+
+func (s *sender) phone(i int) *phone {
+	_, slot := ConnectionOf(i, s.cfg.Connections)
+	for slot >= len(s.phones) {
+		s.phones = append(s.phones, phone{})
+	}
+	ph := &s.phones[slot]
+	if ph.rider == "" {
+		ph.rider, ph.device = s.cfg.Phones.Name(i)
+		s.count.riders.Add(1)
+	}
+	return ph
+}
+
+// deliver sends pings of r until they are answered for good or ctx is done.
+func (s *sender) deliver(ctx context.Context, pings []pingline.Ping, r *shipment) error {
+	if r.Mask != 0 {
+		if err := s.misbehave(ctx, pings, r); err != nil {
+			return err
+		}
+	}
 	if err := s.encode(pings); err != nil {
 		return err
 	}
@@ -73,10 +193,10 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
 		if try > 0 {
 			s.count.retries.Add(1)
 		}
-		a := s.post(ctx)
+		a := s.attempt(ctx, r, try)
 		switch a.fate() {
 		case answered:
-			err := s.settle(pings, a)
+			err := s.settle(pings, a, r.due)
 			if err != nil {
 				s.giveUp(pings)
 			}
@@ -88,11 +208,11 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
 			}
 			half := len(pings) / 2
 			s.batch = max(1, min(s.batch, half))
-			if err := s.deliver(ctx, pings[:half]); err != nil {
+			if err := s.deliver(ctx, pings[:half], r); err != nil {
 				s.giveUp(pings[half:])
 				return err
 			}
-			return s.deliver(ctx, pings[half:])
+			return s.deliver(ctx, pings[half:], r)
 		case refused:
 			s.forget(pings)
 			return nil
@@ -107,48 +227,26 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping) error {
 	}
 }
 
-// encode makes pings the body of the next request.
-func (s *sender) encode(pings []pingline.Ping) error {
-	if s.zip == nil {
-		s.body = appendBatch(s.body[:0], pings)
-		return nil
-	}
-	s.plain = appendBatch(s.plain[:0], pings)
-	buf := bytes.NewBuffer(s.body[:0])
-	s.zip.Reset(buf)
-	_, err := s.zip.Write(s.plain)
-	if err = errors.Join(err, s.zip.Close()); err != nil {
-		return fmt.Errorf("compress a body: %w", err)
-	}
-	s.body = buf.Bytes()
-	return nil
-}
-
-func appendBatch(dst []byte, pings []pingline.Ping) []byte {
-	dst = append(dst, '[')
-	for i := range pings {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = track.AppendPing(dst, &pings[i])
-	}
-	return append(dst, ']')
-}
-
-// post sends the body once.
-func (s *sender) post(ctx context.Context) reaction {
+// post sends a body once, and counts the answer.
+func (s *sender) post(ctx context.Context, body io.Reader, length int) reaction {
 	s.count.requests.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(s.body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, body)
 	if err != nil {
 		return reaction{}
 	}
-	req.Header.Set("Content-Type", "application/json")
-	if s.cfg.Gzip {
-		req.Header.Set("Content-Encoding", "gzip")
+	req.ContentLength = int64(length)
+	for _, h := range s.cfg.Header {
+		req.Header.Add(h.Name, h.Value)
+	}
+	kind, coding := s.headers()
+	req.Header.Set("Content-Type", kind)
+	if coding != "" {
+		req.Header.Set("Content-Encoding", coding)
 	}
 	a := s.do(req)
+	s.journal.ended(&a)
 	if a.status != http.StatusOK {
 		s.count.refuse(a.status)
 		// The transport may not be done with the body: it is not ours to reuse.
@@ -160,14 +258,16 @@ func (s *sender) post(ctx context.Context) reaction {
 func (s *sender) do(req *http.Request) reaction {
 	resp, err := s.client.Do(req)
 	if err != nil {
+		s.count.lose(err)
 		return reaction{}
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it matters
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
+		s.count.lose(err)
 		return reaction{}
 	}
-	return reaction{resp.StatusCode, body, resp.Header.Get("Retry-After")}
+	return reaction{resp.StatusCode, body, resp.Header.Get("Retry-After"), shedLevel(resp.Header)}
 }
 
 // backoff returns how long to wait after the try-th refusal: what the answer

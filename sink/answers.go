@@ -18,7 +18,7 @@ func (s *Sink) Notes() []string {
 	for i, sh := range s.shards {
 		note := sh.health.Note(stats[i].waits())
 		if note != "" && stats[i].HandedOver {
-			note += "; others stand in for it"
+			note += "; other shards stand in for it"
 		}
 		if note != "" {
 			notes = append(notes, note)
@@ -26,7 +26,7 @@ func (s *Sink) Notes() []string {
 	}
 	for i, sh := range s.shards {
 		if n := stats[i].Unkept; n > 0 {
-			notes = append(notes, fmt.Sprintf("shard %s: %s counted, but not kept as dead letters: such rows have their half of --deadletter-max-bytes", sh.Name, unit.Plural(n, "row older than it keeps was", "rows older than it keeps were")))
+			notes = append(notes, fmt.Sprintf("shard %s: %s counted, but not kept as dead letters: they may take half of --deadletter-max-bytes, and that half is full", sh.Name, unit.Plural(n, "row older than it keeps was", "rows older than it keeps were")))
 		}
 		if note := asideNote(sh.Name, stats[i].DeadLetters[reasonAside]); note != "" {
 			notes = append(notes, note)
@@ -56,12 +56,12 @@ func (s *Sink) lanesOf(i int) []*lane {
 // gone and not read; 0 if there are none.
 func (s *Sink) GoneBefore() int64 { return s.gone.Before() }
 
-// DeadLetters returns those of all shards.
+// DeadLetters returns the dead letters of all shards.
 func (s *Sink) DeadLetters() *deadletter.Dir { return s.dead }
 
-// Written returns the number of the first commit of which some ping may not be
-// stored yet, or a dead letter: those before it are passed by all lanes. It never
-// goes back.
+// Written returns the number of the first commit of which some ping may be
+// neither stored nor a dead letter yet: all lanes have passed every commit before
+// it. It never goes back.
 func (s *Sink) Written() uint64 {
 	next := uint64(math.MaxUint64)
 	for _, l := range s.lanes {
@@ -69,16 +69,16 @@ func (s *Sink) Written() uint64 {
 			next = min(next, l.position())
 		}
 	}
-	// Holes are asked for behind the lanes: one that a lane leaves by then is
-	// among them.
+	// The lanes are read first: a hole that a lane leaves meanwhile is then in
+	// the list.
 	for _, sh := range s.shards {
 		next = min(next, sh.holes.lowest())
 	}
 	return next
 }
 
-// Kept returns how long pings are kept where they go to, those without an event
-// and those with one: of several shards the least. 0 is for ever, or not known.
+// Kept returns how long the stores keep pings without an event, and pings with
+// an event: the least of several shards. 0 means for ever, or not known.
 func (s *Sink) Kept() (pings, events time.Duration) {
 	return s.kept(route.Location), s.kept(route.Event)
 }

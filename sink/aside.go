@@ -14,21 +14,22 @@ import (
 	"pingline/sink/store"
 )
 
-// Lines of our own, such as the roll-up's, can be routed to a bucket of their own.
-// No other shard stands in for it, so they wait in the log, and the log cannot be
-// trimmed beyond them: a bucket that nobody has made would fill it, and pings would
-// be refused for the sake of figures about pings. So when a policy says so, while another
-// shard takes writes, such lines become dead letters. None is lost: pingline
-// deadletter replay has them written once the bucket is there. Pings that a route
-// names the shard for wait, since the log is there for them.
+// Lines of our own, the roll-up's for example, can be routed to a bucket that no other
+// shard stands in for. If the bucket was never made, its lines wait in the log, which
+// then cannot be trimmed and fills up, and pings would be refused for the sake of figures
+// about pings. So when the policy says so, and another shard takes writes, lines of our
+// own become dead letters. None is lost: pingline deadletter replay has them written once
+// the bucket is there. Pings that a route names the shard for go on waiting, since the
+// log is there for pings.
 
 // asidePrefix begins the reason of a dead letter that was not refused for its
 // content.
 const asidePrefix = "set aside, its shard is down: "
 
-// aside returns the rows that need not wait for their shard any more, and why; nil
-// if none: it has been down for as long as the longest retry while the log is
-// filling up, no other can take them, and some other takes writes.
+// aside returns the rows that need not wait for their shard any more, with the
+// reason, or nil if there are none. It returns rows if the shard has been down for
+// as long as the longest retry while the log is filling up, no other shard can
+// take the rows, and some other shard takes writes.
 func (l *lane) aside(b *batch.Encoded, rows []int) *shardRefusal {
 	if l.kind != route.Own || !l.cfg.Policy().SetAside || l.home.health.Down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
 		return nil
@@ -45,12 +46,13 @@ func (l *lane) aside(b *batch.Encoded, rows []int) *shardRefusal {
 	return l.home.whyAside(list)
 }
 
-// anyUp reports whether one of list besides a shard is likely to take a write.
+// anyUp reports whether a shard of list, other than besides, is likely to take
+// a write.
 func anyUp(list []*shard, besides *shard) bool {
 	return slices.ContainsFunc(list, func(sh *shard) bool { return sh != besides && sh.health.Up() })
 }
 
-// whyAside returns the reason of rows not to wait for the shard.
+// whyAside returns the reason why rows do not wait for the shard.
 func (s *shard) whyAside(rows []int) *shardRefusal {
 	text := asidePrefix
 	_, problem := s.health.Trouble()
@@ -64,8 +66,8 @@ func (s *shard) whyAside(rows []int) *shardRefusal {
 	}
 }
 
-// setAside makes rows that need not wait dead letters, within half of the room for
-// them, so that rows which are refused have theirs.
+// setAside turns rows that need not wait into dead letters. They take at most half
+// of the room, so that the other half is left for rows that a store refuses.
 func (l *lane) setAside(ctx context.Context, b *batch.Encoded, bad []refusedRow, by *shard) (n int, err error) {
 	n, err = l.dead.AppendHalf(ctx, len(bad), letters(b, bad))
 	l.deadLettered(bad[:n])
@@ -85,10 +87,10 @@ func (s *shard) reportAside(rows int) {
 		return
 	}
 	s.asideReported = now
-	s.cfg.Logger.Warn("the log is filling up: lines of our own do not wait in it any more, but as dead letters", "shard", s.Name, "lines", s.aside)
+	s.cfg.Logger.Warn("the log is filling up: lines of our own, such as the roll-up's, do not wait in it any more, but as dead letters", "shard", s.Name, "lines", s.aside)
 }
 
-// asideNote says how many lines there are to replay, or nothing.
+// asideNote returns a sentence on how many lines there are to replay, or "".
 func asideNote(shard string, lines uint64) string {
 	if lines == 0 {
 		return ""

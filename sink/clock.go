@@ -6,14 +6,14 @@ import (
 )
 
 // ageClock tells the age of a commit. Commits are stamped by the wall clock, which an
-// operator or a time server may set: the jumps of the wall clock since then, as the
-// monotonic clock shows them, are taken out of the age. The zero value is ready; it
-// is safe for concurrent use.
+// operator or a time server may set. So the age leaves out every jump of the wall
+// clock since the commit, as measured against the monotonic clock. The zero value is
+// ready; it is safe for concurrent use.
 type ageClock struct {
-	wall func() int64 // ms; nil means the system's
+	wall func() int64 // returns ms; nil means the system's clock
 
 	mu    sync.Mutex  // guards all fields; nothing else is locked under it
-	began time.Time   // of the monotonic clock
+	began time.Time   // when look was first called, by the monotonic clock
 	off   int64       // wall clock − time since began, ms, as last seen
 	steps []clockJump // the oldest first
 }
@@ -29,7 +29,7 @@ const (
 	mostSteps = 64
 )
 
-// look finds out whether the wall clock has jumped, with the log's head at head.
+// look records whether the wall clock has jumped, with the log's head at head.
 func (c *ageClock) look(head uint64) (now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,7 +45,7 @@ func (c *ageClock) look(head uint64) (now int64) {
 		return now
 	}
 	c.off += by
-	if len(c.steps) == mostSteps { // two that are long past become one
+	if len(c.steps) == mostSteps { // merge the two oldest, long past
 		c.steps[1].by += c.steps[0].by
 		c.steps = c.steps[1:]
 	}
@@ -53,8 +53,8 @@ func (c *ageClock) look(head uint64) (now int64) {
 	return now
 }
 
-// age returns for how long the commit of that number has been there, stamped at,
-// ms, with the log's head at head.
+// age returns how long ago the commit with that number was written, given its
+// stamp at, ms, and the head of the log.
 func (c *ageClock) age(number uint64, at int64, head uint64) time.Duration {
 	age := c.look(head) - at
 	c.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"pingline"
 	"pingline/partition"
@@ -15,7 +16,7 @@ import (
 	"time"
 )
 
-// ShardStore is one place to store pings in.
+// ShardStore names a store as a shard.
 type ShardStore struct {
 	Name  string // unique, [A-Za-z0-9._:@-]; part of names in the log, so a renamed shard starts anew
 	Store store.Store
@@ -24,16 +25,17 @@ type ShardStore struct {
 // Config sets up a Sink. Log, Shards and DeadLetterDir are required.
 type Config struct {
 	Log    *queue.Log
-	Shards []ShardStore // those of Spread are of one kind of store: a row of one is written to another
+	Shards []ShardStore // all shards of Spread have the same kind of store, since a row of any is written to another
 
 	// Spread decides which of Shards stores a ping; its shards are the first of
-	// Shards, in that order. The others get only the entries that Routes sends there.
-	// nil sends all to the first.
+	// Shards, in that order. The rest of Shards gets only the entries that Routes
+	// sends there. nil sends all to the first shard.
 	Spread *partition.Shards
 
 	// Routes sends entries of these names to one of Shards, by index: "location" and
 	// "event", pings without and with an event; "activity" and "self", our own
-	// lines. Without one, pings are spread and our own lines go to the first.
+	// lines. Without a route, pings are spread and our own lines go to the first
+	// shard.
 	Routes map[string]int
 
 	// Moved names shards that were taken away and whose points are elsewhere, or not
@@ -41,37 +43,42 @@ type Config struct {
 	Moved []string
 
 	// HandOver is how long a shard of Spread is down before its lanes write to the
-	// others of Spread, 0 never. Down means that it does not store the writes it is
-	// given, whatever the reason. With a policy of StandIn it need not last. Entries
-	// that Routes names a shard for wait for it: its readers look nowhere else.
+	// rest of Spread; 0 means never. Down means that the shard does not store the
+	// writes it is given, whatever the reason. A policy with StandIn does not wait
+	// for HandOver. Entries that Routes names a shard for wait for it, since its
+	// readers look nowhere else.
 	HandOver time.Duration
 	Policy   func() pingline.Policy // in force; nil means that of level 0
 
 	BatchLines  int           // most lines of a write; 0 means 5,000
-	BatchBytes  int           // most bytes of them before compression; 0 means 4 MiB, at least 32 KiB
+	BatchBytes  int           // most bytes of a write before compression; 0 means 4 MiB, at least 32 KiB
 	BatchWait   time.Duration // how long the first line of a batch waits for more, events a tenth; 0 means 1 s
 	BatchMemory int           // bytes of all batches, shared out among the shards; 0 means 64 MiB, at least 512 KiB a shard
-	Timeout     time.Duration // of one write; 0 means 10 s
+	Timeout     time.Duration // of a write; 0 means 10 s
 	RetryMax    time.Duration // longest wait between two attempts, unless the store asks for more; 0 means 10 s
 	JumpAfter   time.Duration // how far live pings fall behind before the newest go first; 0 means 30 s, negative never
-	Grace       time.Duration // of writes in flight at the end; 0 means 5 s
+	Grace       time.Duration // for writes in flight when Run ends; 0 means 5 s
+
+	// Erased, if set, reports whether an entry of a commit is of a rider who was erased
+	// meanwhile: it is passed and not written. It must be quick.
+	Erased func(number uint64, e *pingline.Entry) bool
 
 	DeadLetterDir      string // made if missing
 	DeadLetterMaxBytes int64  // 0 means 1 GiB
 
 	Logger *slog.Logger // nil means slog.Default()
 
-	// ObserveWrite, if set, is told of each write that was taken, and
-	// ObserveFreshness of each ping in it: now − ts.
+	// ObserveWrite, if set, is called for each write that a store took, and
+	// ObserveFreshness for its pings, with now − ts of each in seconds.
 	ObserveWrite     func(shard string, seconds float64)
-	ObserveFreshness func(shard, lane string, seconds float64)
+	ObserveFreshness func(shard, lane string, ages iter.Seq[float64])
 }
 
-// MaxMemory returns about how many bytes a sink takes at most whose BatchMemory is
-// batches.
+// MaxMemory returns about how many bytes a sink takes at most if its BatchMemory
+// is batches.
 func MaxMemory(batches int) int64 { return batch.MostTimes*int64(batches) + route.CacheBytes }
 
-// complete sets what is not set, and returns an error if something is wrong.
+// complete sets the defaults, and returns an error if a setting is wrong.
 func (c *Config) complete() error {
 	c.BatchLines = cmp.Or(c.BatchLines, 5000)
 	c.BatchBytes = cmp.Or(c.BatchBytes, 4<<20)
@@ -95,9 +102,9 @@ const minBatchBytes = 32 << 10
 func (c *Config) check() error {
 	switch {
 	case c.Log == nil || c.DeadLetterDir == "":
-		return errors.New("no log or no directory for dead letters")
+		return errors.New("Config has no Log or no DeadLetterDir")
 	case len(c.Shards) == 0:
-		return errors.New("no shards")
+		return errors.New("Config has no Shards")
 	case c.BatchLines < 1 || c.BatchBytes < minBatchBytes:
 		return fmt.Errorf("batches of %d lines, %d bytes: at least 1 and %d", c.BatchLines, c.BatchBytes, minBatchBytes)
 	case c.BatchWait < 0 || c.Timeout < 0 || c.RetryMax < time.Millisecond || c.Grace < 0 || c.HandOver < 0 || c.DeadLetterMaxBytes < 0 || c.BatchMemory < 0:
@@ -110,7 +117,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("shard %q: %w", s.Name, err)
 		}
 		if s.Store == nil || seen[s.Name] {
-			return fmt.Errorf("shard %q has no store, or is there twice", s.Name)
+			return fmt.Errorf("shard %q has no store, or is listed twice", s.Name)
 		}
 		seen[s.Name] = true
 	}

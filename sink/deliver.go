@@ -15,9 +15,9 @@ import (
 	"pingline/sink/store"
 )
 
-// deliver writes all rows of b to the store. Rows that it refuses for their
-// content become dead letters, once all others are written. The only error is
-// ctx's.
+// deliver writes all rows of b to the store. Rows that the store refuses for
+// their content become dead letters, once all other rows are written. The only
+// error is ctx's.
 func (l *lane) deliver(ctx, writing context.Context, b *batch.Encoded) error {
 	for rows := b.All(); len(rows) > 0; {
 		s := bisector{lane: l, b: b}
@@ -33,29 +33,29 @@ func (l *lane) deliver(ctx, writing context.Context, b *batch.Encoded) error {
 	return nil
 }
 
-// refusedRow is a row that a store refuses, and why.
+// refusedRow is a row that a store refuses, and the reason.
 type refusedRow struct {
 	row int
 	why *shardRefusal
 }
 
-// shardRefusal is the refusal of some rows by one shard.
+// shardRefusal is the refusal of some rows by a shard.
 type shardRefusal struct {
 	*store.Refusal
 	by    *shard
 	err   error // wraps Refusal
-	aside []int // rows that nobody refuses, but that do not wait any longer; in order
+	aside []int // rows that no store refused, but that need not wait any longer; in order
 }
 
 func (r *shardRefusal) Error() string { return r.err.Error() }
 
 func (r *shardRefusal) Unwrap() error { return r.err }
 
-// reasonAside is the reason of rows that wait in the dead letters and not in the
+// reasonAside is the reason of rows that wait as dead letters and not in the
 // log.
 const reasonAside = "set aside"
 
-// unbudgeted returns the reason if rows that have it count against no budget of
+// unbudgeted returns the reason of r if its rows count against no budget of
 // refusals, or "".
 func (r *shardRefusal) unbudgeted() string {
 	if r.Reason == store.Expired || r.Reason == reasonAside {
@@ -64,19 +64,19 @@ func (r *shardRefusal) unbudgeted() string {
 	return ""
 }
 
-// bisector separates the rows of a batch that a store takes from those it refuses.
+// bisector separates the rows of a batch that a store takes from the rows that it
+// refuses.
 type bisector struct {
 	*lane
 	b       *batch.Encoded
 	refused []refusedRow // in no order
 
-	expired *shard // that named the rows that were too old; nil if none did
+	expired *shard // shard that named the rows that were too old; nil if none did
 }
 
-// bisect writes rows and collects those that are refused. A write that is refused
-// is split in two and both parts are written: k refused rows of n cost about
-// 2k log n writes, or much less if the store names the rows. The only error
-// is ctx's.
+// bisect writes rows and collects the refused rows. A write that is refused is
+// split in two and both parts are written: k refused rows of n cost about 2k log
+// n writes, or much less if the store names the rows. The only error is ctx's.
 func (s *bisector) bisect(ctx, writing context.Context, rows []int) error {
 	for len(rows) > 0 {
 		n, refused, err := s.write(ctx, writing, s.b, rows)
@@ -108,7 +108,7 @@ func (s *bisector) bisect(ctx, writing context.Context, rows []int) error {
 }
 
 // splitAside collects the rows that need not wait for their shard, and returns the
-// others.
+// rest.
 func (s *bisector) splitAside(rows []int, why *shardRefusal) (rest []int) {
 	for _, i := range rows {
 		if _, is := slices.BinarySearch(why.aside, i); is {
@@ -120,9 +120,9 @@ func (s *bisector) splitAside(rows []int, why *shardRefusal) (rest []int) {
 	return rest
 }
 
-// suspects returns the rows that a store seems to mean. Those that are too old are
-// believed once a shard: the edge moves on while a batch is written, and would cut
-// off a few rows each time.
+// suspects returns the rows that a store seems to refuse. Rows that are said to be
+// too old are believed once for each shard: the edge of retention moves on while a
+// batch is written, and would cut off a few rows each time.
 func (s *bisector) suspects(r *shardRefusal) []int {
 	if r.Reason == store.Expired {
 		if s.expired == r.by {
@@ -133,11 +133,10 @@ func (s *bisector) suspects(r *shardRefusal) []int {
 	return r.Suspects
 }
 
-// deadLetter makes refused rows dead letters. Where it must not, because too many
-// are refused, or cannot, because there is no room for more, the lane is halted:
-// it asks every now and then whether the store takes them after all, and returns
-// the rows that are to be written again if it takes some. The only error is
-// ctx's.
+// deadLetter turns refused rows into dead letters. If too many are refused, or
+// there is no room for more dead letters, the lane is halted: from time to time
+// it asks whether the store takes the rows after all, and if the store takes
+// some, it returns the rows to write again. The only error is ctx's.
 func (l *lane) deadLetter(ctx, writing context.Context, b *batch.Encoded, bad []refusedRow) (again []int, err error) {
 	halted := false
 	slices.SortStableFunc(bad, func(a, b refusedRow) int {
@@ -173,9 +172,9 @@ func (l *lane) deadLetter(ctx, writing context.Context, b *batch.Encoded, bad []
 	return nil, nil
 }
 
-// appendLetters makes the first n of bad durable as dead letters, of one shard at a
-// time: the shard that refused them, whose budget they are taken from. If it stops
-// before all of that shard's are, it returns an error.
+// appendLetters makes the first n of bad durable as dead letters: the leading
+// rows that one shard refused, within its budget. It returns an error if it
+// stops before the last of them.
 func (l *lane) appendLetters(ctx context.Context, b *batch.Encoded, bad []refusedRow) (n int, err error) {
 	by, reason := bad[0].why.by, bad[0].why.unbudgeted()
 	bad = leading(bad, func(r refusedRow) bool { return r.why.by == by && r.why.unbudgeted() == reason })
@@ -200,8 +199,8 @@ func (l *lane) appendLetters(ctx context.Context, b *batch.Encoded, bad []refuse
 	return n, err
 }
 
-// expire makes rows that a shard would not keep any more dead letters, or counts
-// them if there is no room for such rows.
+// expire turns rows that are older than a shard keeps into dead letters, or
+// counts them if there is no room left for such rows.
 func (l *lane) expire(ctx context.Context, b *batch.Encoded, bad []refusedRow, by *shard) (n int, err error) {
 	now := time.Now().UnixMilli()
 	for _, r := range bad {
@@ -239,7 +238,7 @@ func letters(b *batch.Encoded, bad []refusedRow) func(i int) deadletter.Letter {
 	}
 }
 
-// leading returns the rows before the first that is not meant.
+// leading returns the rows before the first for which meant is false.
 func leading(rows []refusedRow, meant func(refusedRow) bool) []refusedRow {
 	if n := slices.IndexFunc(rows, func(r refusedRow) bool { return !meant(r) }); n >= 0 {
 		return rows[:n]
@@ -247,8 +246,8 @@ func leading(rows []refusedRow, meant func(refusedRow) bool) []refusedRow {
 	return rows
 }
 
-// retryRefused writes a row for each reason that rows were refused for, and reports
-// whether any of them is taken now.
+// retryRefused writes one row for each reason of refusal, and reports whether the
+// store takes any of them now.
 func (l *lane) retryRefused(ctx, writing context.Context, b *batch.Encoded, bad []refusedRow) (taken bool, err error) {
 	tried := make(map[string]bool)
 	for _, r := range bad {

@@ -156,7 +156,7 @@ func TestWhenOthersStandIn(t *testing.T) {
 			}
 			drained(t, s)
 			balanced(t, s, w)
-			if notes := strings.Join(s.Notes(), "\n"); strings.Contains(tt.name, "credentials") && !strings.Contains(notes, "others stand in for it") {
+			if notes := strings.Join(s.Notes(), "\n"); strings.Contains(tt.name, "credentials") && !strings.Contains(notes, "other shards stand in for it") {
 				t.Errorf("the notes are %q", notes)
 			}
 			if n := len(stores[0].taken()); n > 0 {

@@ -14,35 +14,34 @@ import (
 	"pingline/sink/route"
 )
 
-// A lane of live pings that has fallen behind, mostly because its shard was
-// away, goes on from the log's head: fresh positions arrive at once. The
-// commits that it skips are a hole, which is filled beside it, as backfill. Live's new cursor
-// and the hole are one change of the log's cursors, on disk before live reads
-// on, and a hole holds the log back from being trimmed as any cursor does; so
-// wherever the process dies, each entry of the lane belongs to exactly one of them.
+// A lane of live pings that has fallen behind, mostly because its shard was away, goes on
+// from the log's head, so that fresh positions arrive at once. The commits that it skips are
+// a hole, which another lane fills meanwhile, as backfill. The new cursor of the live lane
+// and the hole are one change of the log's cursors, on disk before the lane reads on, and a
+// hole holds the log back from being trimmed as any cursor does. So wherever the process
+// dies, each entry of the lane belongs to exactly one of the two.
 //
-// Holes are filled one at a time, the oldest first. None of them holds a ping
-// that is fresher than JumpAfter, so their order does nothing for freshness; but
-// the log can be trimmed only up to the oldest, and it is when much has piled
-// up that its room matters.
-// maxHoles is the most holes of a shard; then live waits for one to be filled.
-// Overload without end makes one or two a minute, and the log does not last
-// for so many.
+// Holes are filled one at a time, the oldest first. No hole has a ping that is
+// fresher than JumpAfter, so their order does not matter for freshness; but the
+// log can be trimmed only up to the oldest hole, and its room matters when much
+// has piled up. maxHoles is the most holes of a shard: then the live lane waits
+// until a hole is filled. Endless overload makes one or two holes a minute, and
+// the log does not last for so many.
 const maxHoles = 64
 
-// holes are those of a shard, safe for concurrent use.
+// holes are the holes of a shard, safe for concurrent use.
 type holes struct {
-	news chan struct{} // has room for one: there is another hole
+	news chan struct{} // signals that a hole was added; holds one signal
 
-	// mu guards the fields below. It is taken behind the mutex of the shard's live
-	// lane, and before that of active and of a lane's progress.
+	// mu guards the fields below. It is taken after the mutex of the shard's live
+	// lane, and before the mutexes of active and of a lane's progress.
 	mu     sync.Mutex
-	list   []resume.Hole // the oldest first, the one being filled among them
+	list   []resume.Hole // the oldest first, with the hole being filled
 	active *lane         // fills list[0]; nil if nothing does
 }
 
-// behind tells the batcher to stop before a commit because it is too old, and
-// because skipping the commits between it and the head saves more than two batches.
+// behind tells the batcher to stop before a commit that is too old, if skipping to
+// the head saves more than two batches.
 func (l *lane) behind(since time.Time, rec *queue.Record) bool {
 	if l.sink.age(rec.Number, since) < l.cfg.JumpAfter || batch.Lack(l.cfg.Log.LastTotals(), rec.Before, l.batcher.Total) <= uint64(2*l.cfg.BatchLines) {
 		return false
@@ -52,9 +51,9 @@ func (l *lane) behind(since time.Time, rec *queue.Record) bool {
 	return len(l.home.holes.list) < maxHoles
 }
 
-// skipToHead lets live go on from the head of the log. It reports false if that could
-// not be made durable: then live goes on where it was, for now. The only error is
-// ctx's.
+// skipToHead lets the live lane go on from the head of the log. It reports false if
+// that could not be made durable: then the lane goes on where it was, for now. The
+// only error is ctx's.
 func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 	if err := l.drain(ctx); err != nil {
 		return false, err
@@ -80,7 +79,7 @@ func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 		l.cfg.Logger.Warn("live pings cannot go first", "shard", l.home.Name, "error", err)
 		return false, pause.For(ctx, time.Second)
 	}
-	l.cfg.Logger.Info("live pings go on from the head of the log; what lies between is filled in", "shard", l.home.Name, "from", h.At.Next, "to", h.End)
+	l.cfg.Logger.Info("live pings go on from the head of the log; the stretch left out is filled in meanwhile", "shard", l.home.Name, "from", h.At.Next, "to", h.End)
 	l.batcher.Done, l.batcher.Held = head, queue.Record{}
 	l.progress.skipped(head)
 	return true, nil
@@ -96,7 +95,7 @@ func (hs *holes) add(h resume.Hole) {
 	}
 }
 
-// next returns the oldest hole, once there is one, or false when ctx ends.
+// next waits for a hole and returns the oldest, or false when ctx ends.
 func (hs *holes) next(ctx context.Context) (resume.Hole, bool) {
 	for {
 		hs.mu.Lock()
@@ -137,8 +136,8 @@ func (s *Sink) backfill(ctx context.Context, i int) error {
 	}
 }
 
-// mergeHole adds the entries that a hole has passed to those of live, and forgets
-// the hole.
+// mergeHole adds the entries that a hole has passed to the count of the live
+// lane, and forgets the hole.
 func (l *lane) mergeHole(filled *lane) {
 	hs := &l.home.holes
 	l.mu.Lock()
@@ -149,11 +148,11 @@ func (l *lane) mergeHole(filled *lane) {
 	hs.list, hs.active = hs.list[1:], nil
 	hs.mu.Unlock()
 	l.mu.Unlock()
-	l.cfg.Logger.Info("what live pings had left out is filled in", "shard", l.home.Name, "to", filled.batcher.End)
+	l.cfg.Logger.Info("a stretch of the log that live pings had left out is filled in", "shard", l.home.Name, "to", filled.batcher.End)
 }
 
-// lowest returns the number of the first commit that is not all filled in, the
-// largest there is without holes.
+// lowest returns the number of the first commit that is not filled in
+// completely, or the largest number if there are no holes.
 func (hs *holes) lowest() uint64 {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()

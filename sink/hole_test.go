@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -99,14 +100,17 @@ func TestFreshPingsOvertakeABacklog(t *testing.T) {
 	var order []string // the lanes of fresh and of old pings, as they are written
 	s := testSink(t, w, testInflux(t, influx.Config{URL: server.URL()}), func(c *Config) {
 		c.BatchLines, c.JumpAfter = 50, 2*time.Second
-		c.ObserveFreshness = func(_, lane string, seconds float64) {
-			if seconds >= 2 {
-				lane += " old"
-			}
+		c.ObserveFreshness = func(_, lane string, ages iter.Seq[float64]) {
 			mu.Lock()
 			defer mu.Unlock()
-			if n := len(order); n == 0 || order[n-1] != lane {
-				order = append(order, lane)
+			for seconds := range ages {
+				name := lane
+				if seconds >= 2 {
+					name += " old"
+				}
+				if n := len(order); n == 0 || order[n-1] != name {
+					order = append(order, name)
+				}
 			}
 		}
 	})

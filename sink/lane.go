@@ -20,36 +20,37 @@ import (
 )
 
 // lane carries its entries from the log to its shard: one goroutine fills batches,
-// and another delivers each batch that is full. A batch is tried until all of it is
-// delivered, that is written or in the dead letters; the cursor stands before the
-// first batch that is not. A lane has at most limit.MaxInFlight batches in flight,
+// and a goroutine for each full batch delivers it. A batch is tried until each of
+// its rows is written or a dead letter; the cursor stands before the first batch
+// that is not delivered. A lane has at most limit.MaxInFlight batches in flight,
 // within the shard's room, so that memory is bounded however long an outage lasts.
 type lane struct {
 	cfg       *Config
 	sink      *Sink
 	home      *shard
 	kind      route.LaneKind // of its entries
-	class     route.LaneKind // how they are served: as the kind, but for a hole
+	class     route.LaneKind // class of its writes: the same as kind, except for a hole
 	name      string         // of its cursor
 	dead      *deadletter.Dir
 	batcher   batch.Batcher
 	reader    *queue.Reader // of the batcher
 	parked    atomic.Bool   // it is closed for now
-	permits   chan struct{} // one for each batch in flight
-	ownMemory chan struct{} // full while one of them has the memory that is the lane's own
+	permits   chan struct{} // a token for each batch in flight
+	ownMemory chan struct{} // full while a batch in flight has the memory that is the lane's own
 	progress  *progress
 	halt      *health.Halt
 
-	// mu guards the fields below. That of live is taken before the mutex of its
-	// shard's holes, that of a lane which fills a hole after it.
+	// mu guards the fields below. The mutex of the live lane is taken before
+	// the mutex of its shard's holes, that of a lane which fills a hole after
+	// it.
 	mu        sync.Mutex
-	delivered queue.Cursor // before all that is not delivered, as the log has it
+	delivered queue.Cursor // before the first commit that is not delivered, as the log has it
 	extra     uint64       // passed beyond the batcher's count: by holes, or corrected
 	inFlight  []*inFlight  // in the order of the log
 }
 
-// inFlight is a batch that is dispatched and not delivered, or delivered behind one
-// that is not.
+// inFlight is a batch that was dispatched and is not delivered, or waits for an
+// earlier batch to be delivered.
 type inFlight struct {
 	cursor    queue.Cursor
 	since     time.Time
@@ -82,6 +83,7 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 		Most:   cfg.BatchLines,
 		Bytes:  home.bytes,
 		Wait:   cfg.BatchWait,
+		Erased: cfg.Erased,
 		Logger: cfg.Logger,
 		Done:   at,
 	}
@@ -96,8 +98,8 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 	return l
 }
 
-// run passes the log on until ctx ends, and returns nil, or until the log
-// cannot be read. A hole ends when it is filled.
+// run carries entries until ctx ends, and returns nil, or until the log cannot
+// be read. A hole ends when it is filled.
 func (l *lane) run(ctx context.Context) error {
 	g, passing := errgroup.WithContext(ctx)
 	writing, cancel := outlive(passing, l.cfg.Grace)
@@ -167,8 +169,8 @@ var batches = sync.Pool{New: func() any { return new(batch.Encoded) }}
 // errAcquired ends the wait of acquire.
 var errAcquired = errors.New("acquired")
 
-// acquire waits until b may be in flight, and adds entries to it that come
-// meanwhile. The caller calls release to give back the memory of b.
+// acquire waits until b may be in flight, and meanwhile adds new entries to
+// it. The caller calls release to give back the memory of b.
 func (l *lane) acquire(ctx context.Context, b *batch.Encoded) (release func(), err error) {
 	waiting, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -258,8 +260,8 @@ func (l *lane) dispatch(b *batch.Encoded) *inFlight {
 	return sent
 }
 
-// completeEmpty counts a batch without rows as delivered, together with the one
-// before it.
+// completeEmpty counts a batch without rows as delivered, together with the
+// batch before it.
 func (l *lane) completeEmpty(b *batch.Encoded) {
 	l.progress.dispatched(b, &l.batcher)
 	l.mu.Lock()
@@ -272,8 +274,8 @@ func (l *lane) completeEmpty(b *batch.Encoded) {
 	l.move(b.Cursor, b.Damaged)
 }
 
-// complete counts a batch as delivered, and moves the cursor behind all batches that
-// are.
+// complete counts a batch as delivered, and moves the cursor behind the delivered
+// batches.
 func (l *lane) complete(done *inFlight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -293,15 +295,16 @@ func (l *lane) move(to queue.Cursor, damaged uint64) {
 	l.progress.damage(damaged)
 }
 
-// position returns the number of the first commit that is not all delivered.
+// position returns the number of the first commit that is not delivered
+// completely.
 func (l *lane) position() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.delivered.Next
 }
 
-// correct adds damaged entries to those that the lane has passed; by wraps around
-// to subtract.
+// correct adds to the count of damaged entries that the lane has passed; by wraps
+// around to subtract.
 func (l *lane) correct(by uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"pingline/sink/influx"
 )
 
-// What waits is told for what it is: lines of our own are no pings.
+// Notes call waiting lines of our own lines, and not pings.
 func TestOwnLinesAreNotCalledPings(t *testing.T) {
 	away := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
 	defer away.Close()

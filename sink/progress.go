@@ -12,7 +12,7 @@ import (
 
 // fates count entries that lanes have passed.
 type fates struct {
-	written      uint64 // taken by a store
+	written      uint64 // taken by a store, or of a rider who was erased meanwhile
 	deadLettered uint64 // refused and put aside
 	damaged      uint64 // lost by the log
 }
@@ -20,31 +20,31 @@ type fates struct {
 // shardCounters count the entries of a shard's lanes by their fate, and the rows
 // that the shard refused. Safe for concurrent use.
 type shardCounters struct {
-	// mu guards the fields below. It is taken behind those of lanes;
+	// mu guards the fields below. It is taken after the mutexes of lanes;
 	// nothing else is locked under it.
 	mu          sync.Mutex
 	fates       [pingline.TotalLines + 1]fates // by total
-	deadLetters map[string]uint64              // rows that the shard refused, by reason, of which there are few
+	deadLetters map[string]uint64              // rows that the shard refused, by reason; there are few reasons
 }
 
-// progress is how far one lane has come. Safe for concurrent use.
+// progress is how far a lane has come. Safe for concurrent use.
 type progress struct {
 	counters *shardCounters // of the lane's shard
 	total    int
 
-	// mu guards the fields below. It is taken behind that of the shard's holes;
-	// nothing else is locked under it.
+	// mu guards the fields below. It is taken after the mutex of the shard's
+	// holes; nothing else is locked under it.
 	mu      sync.Mutex
-	read    queue.Cursor // by the batcher
-	seen    uint64       // entries of its kind in that
-	claimed uint64       // those of the lane among them
-	pending uint64       // of the lane, read and not delivered
+	read    queue.Cursor // position of the batcher
+	seen    uint64       // entries of the lane's kind before read
+	claimed uint64       // entries of the lane among seen
+	pending uint64       // entries of the lane read and not delivered
 	filling time.Time    // since of the batch that waits to go; zero if none
 	latest  time.Time    // since of the last batch
 }
 
-// newProgress returns that of a lane which reads on at a cursor and is counted in a
-// total.
+// newProgress returns the progress of a lane that reads on at a cursor and is
+// counted in a total.
 func newProgress(counters *shardCounters, total int, at queue.Cursor) *progress {
 	return &progress{counters: counters, total: total, read: at}
 }
@@ -58,6 +58,11 @@ func (p *progress) filled(b *batch.Encoded) {
 
 // dispatched counts b as in flight and records the batcher's position.
 func (p *progress) dispatched(b *batch.Encoded, r *batch.Batcher) {
+	if b.Erased > 0 {
+		p.counters.mu.Lock()
+		p.counters.fates[p.total].written += b.Erased
+		p.counters.mu.Unlock()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.filling, p.latest = time.Time{}, b.Since
@@ -126,17 +131,17 @@ func (p *progress) damage(n uint64) {
 	p.counters.fates[p.total].damaged += n
 }
 
-// lanePosition is the position of a lane at one moment.
+// lanePosition is the position of a lane at a moment.
 type lanePosition struct {
-	next    uint64    // of the first commit that is not all delivered
-	since   time.Time // when the commit there was written, if known
+	next    uint64    // number of the first commit that is not delivered completely
+	since   time.Time // when that commit was written, if known
 	pending uint64    // read and not delivered
 	unread  float64   // estimate of the entries not read
 }
 
-// at returns the position of the lane, whose first batch in flight is since, if there
-// is one, and begins at next; with the head of the log at head. end is where a hole
-// ends, 0 if it is none.
+// at returns the position of the lane, which begins at next, given the time of its
+// first batch in flight, if there is one, and the head of the log. end is where a
+// hole ends, 0 if the lane fills none.
 func (p *progress) at(next uint64, since time.Time, head queue.Cursor, end uint64) lanePosition {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,24 +157,24 @@ func (p *progress) at(next uint64, since time.Time, head queue.Cursor, end uint6
 }
 
 // leftOut returns the position of a hole that the lane has left from at to end, and that
-// nobody fills yet.
+// no lane fills yet.
 func (p *progress) leftOut(at, head queue.Cursor, end uint64) lanePosition {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return lanePosition{next: at.Next, unread: p.unread(at, head, end)}
 }
 
-// unread estimates how many entries of a lane lie from at to end, or to the head
-// if that is 0: the same part of them as of the entries that it has read.
+// unread estimates how many entries of the lane lie from at to end, or to the
+// head if end is 0, by the lane's part of the entries that it has read.
 func (p *progress) unread(at, head queue.Cursor, end uint64) float64 {
 	ahead := float64(batch.Lack(head.Totals, at.Totals, p.total))
-	if end != 0 && head.Next > at.Next { // a part of that
+	if end != 0 && head.Next > at.Next { // the part up to end
 		ahead *= float64(max(end, at.Next)-at.Next) / float64(head.Next-at.Next)
 	}
 	return ahead * float64(p.claimed+1) / float64(p.seen+uint64(route.LaneKinds))
 }
 
-// join adds another position: both are of one kind of lane of a shard.
+// join adds the position of another lane of the same kind and shard.
 func (s *lanePosition) join(o lanePosition) {
 	s.next = min(s.next, o.next)
 	s.pending += o.pending

@@ -13,9 +13,9 @@ import (
 	"pingline/sink/store"
 )
 
-// write tries until the store has taken or refused the first n of rows, all of
-// them, or fewer if they are to be a probe, or until some of them need not wait
-// any more. The only error is ctx's.
+// write tries until the store has taken or refused the first n of rows, or some
+// of them need not wait any more; n is less than all rows if the write is a
+// probe. The only error is ctx's.
 func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int) (n int, refused *shardRefusal, err error) {
 	for attempt := 0; ; {
 		if ctx.Err() != nil {
@@ -34,7 +34,7 @@ func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int)
 			return n, nil, nil
 		case open:
 			err = pause.For(ctx, min(l.cfg.RetryMax, time.Second/10))
-		case !errors.As(err, &refused): // ctx ended, and then writing
+		case !errors.As(err, &refused): // ctx ended, and then writing ended
 			return 0, nil, err
 		case refused.Kind == store.BadRows:
 			return n, refused, nil
@@ -48,10 +48,10 @@ func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int)
 	}
 }
 
-// send makes one attempt to write the first n of rows to where they belong now:
-// their shard, or while that is down those that stand in for it. It returns a
-// *refusal, limit.ErrOpen if none was tried, or ctx's error; some of the rows
-// can have been taken all the same.
+// send makes an attempt to write the first n of rows to the shard they belong
+// to now: their own, or while that is down the shards that stand in for it. It
+// returns a *shardRefusal, limit.ErrOpen if no write was tried, or ctx's error;
+// some of the rows can have been taken all the same.
 func (l *lane) send(ctx, writing context.Context, b *batch.Encoded, rows []int) (n int, err error) {
 	if !l.sink.away(l.home) {
 		if len(b.Taken) == 0 {
@@ -70,7 +70,8 @@ func (l *lane) send(ctx, writing context.Context, b *batch.Encoded, rows []int) 
 	})
 }
 
-// probeHome tries whether its shard takes some of rows again, if it is time to.
+// probeHome tries whether the lane's own shard takes some of rows again, if a
+// probe is due.
 func (l *lane) probeHome(ctx, writing context.Context, b *batch.Encoded, rows []int) {
 	most := l.home.health.Probe()
 	if most == 0 {
@@ -84,7 +85,7 @@ func (l *lane) probeHome(ctx, writing context.Context, b *batch.Encoded, rows []
 	}
 }
 
-// attempt writes the first n of rows to one shard, as few as its breaker wants.
+// attempt writes the first n of rows to a shard, as few as its breaker allows.
 func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded, rows []int) (n int, err error) {
 	if to.health.Asked() || to.breaker.State() == limit.Open {
 		return 0, limit.ErrOpen
@@ -121,8 +122,8 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 	return n, err
 }
 
-// write makes one attempt to write rows. It returns nil, an error that wraps a
-// *refusal, or ctx's error.
+// write makes an attempt to write rows. It returns nil, a *shardRefusal, or
+// ctx's error.
 func (s *shard) write(ctx context.Context, rows store.Rows) error {
 	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -140,8 +141,8 @@ func (s *shard) write(ctx context.Context, rows store.Rows) error {
 	return &shardRefusal{Refusal: why, by: s, err: err}
 }
 
-// scatter writes those of rows that no shard has taken yet, each to the one that
-// is named for it. Of several errors it returns the first.
+// scatter writes the rows that no shard has taken yet, each to the shard that to
+// names. Of several errors it returns the first.
 func (l *lane) scatter(ctx, writing context.Context, b *batch.Encoded, rows []int, to func(row int) *shard) (n int, err error) {
 	groups := make(map[*shard][]int)
 	for _, row := range b.Untaken(rows) {
@@ -166,9 +167,9 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch.Encoded, rows []in
 	return len(rows), err
 }
 
-// among returns the error of a write of some of rows as one of rows. A refusal of
-// bad rows is about some alone: its suspects get their indexes in rows, and all of
-// some are suspects if it refuses all.
+// among turns the error of a write of some of rows into an error of a write of
+// rows. If the store refuses bad rows, the suspects get their indexes in rows, and
+// all of some become suspects if it refused all of them.
 func among(err error, rows, some []int) error {
 	why := new(shardRefusal)
 	if len(some) == len(rows) || !errors.As(err, &why) || why.Kind != store.BadRows {
@@ -194,9 +195,9 @@ func among(err error, rows, some []int) error {
 	return &shardRefusal{Refusal: &of, by: why.by, err: why.err}
 }
 
-// away reports whether others stand in for a shard: keys are spread over it, it
-// has been down for HandOver, or for as long as the longest retry while the log
-// is filling up, and another is up.
+// away reports whether other shards stand in for home: keys are spread over it,
+// another shard is up, and home has been down for HandOver, or for as long as
+// the longest retry while the log is filling up.
 func (s *Sink) away(home *shard) bool {
 	if s.cfg.HandOver == 0 || !home.spread {
 		return false
@@ -208,9 +209,9 @@ func (s *Sink) away(home *shard) bool {
 	return anyUp(s.shards[:s.router.Over()], home)
 }
 
-// standIn returns the shard that stores a row while its own is down: the next
-// that is up in the order of its key. That order is a function of the key alone,
-// so that the rows of a shard that is down are spread over all others. nil if none is up.
+// standIn returns the shard that stores a row while its own is down: the next in the
+// order of its key that is up, or nil. The order is a function of the key alone, so that
+// the rows of a shard that is down are spread over all other shards.
 func (s *Sink) standIn(home *shard, b *batch.Encoded, row int) *shard {
 	var room [32]int
 	for _, i := range s.cfg.Spread.OrderKey(room[:0], b.Keys[row]) {
@@ -227,8 +228,12 @@ func (l *lane) observe(to *shard, begun time.Time, b *batch.Encoded, rows []int)
 		f(to.Name, now.Sub(begun).Seconds())
 	}
 	if f := l.cfg.ObserveFreshness; f != nil && l.kind != route.Own {
-		for _, i := range rows {
-			f(to.Name, l.class.String(), float64(now.UnixMilli()-b.At[i])/1000)
-		}
+		f(to.Name, l.class.String(), func(yield func(seconds float64) bool) {
+			for _, i := range rows {
+				if !yield(float64(now.UnixMilli()-b.At[i]) / 1000) {
+					return
+				}
+			}
+		})
 	}
 }

@@ -13,18 +13,18 @@ import (
 	"pingline/sink/route"
 )
 
-// shard is one store and the state shared by all lanes that write to it, its own
-// and those of shards that are down.
+// shard is a store and the state shared by all lanes that write to it: its own
+// lanes, and the lanes of shards that are down.
 type shard struct {
 	ShardStore
 	cfg        *Config
-	spread     bool // keys are spread over it and others, which may stand in for it
-	routedOnly bool // it gets only entries that routes name it for
+	spread     bool // keys are spread over it and other shards, which may stand in for it
+	routedOnly bool // it gets only the entries that a route sends to it
 	breaker    *limit.Breaker
 	health     *health.Health
 	writes     *limit.Scheduler
-	bytes      int                 // most of a batch
-	pool       *semaphore.Weighted // bytes of batches of its lanes, beside the two that each may have
+	bytes      int                 // most bytes of a batch
+	pool       *semaphore.Weighted // bytes of batches of its lanes, beside the two batches that each lane may have
 	holes      holes
 	memory     atomic.Int64         // bytes of its lanes' batches, and of the writes to it
 	counters   shardCounters        // of its lanes
@@ -37,10 +37,10 @@ type shard struct {
 	asideReported time.Time
 }
 
-// laneBatches says how a shard's memory is shared out: each of its lanes, holes
-// among them, may have two batches, one that is filled and one in flight, and the
-// rest goes to the fastest. A dead shard takes up no more than its own
-// part.
+// laneBatches is how many full batches a shard's part of the memory holds: each
+// of its lanes, and each lane that fills a hole, may have two batches, one being
+// filled and one in flight; the fastest lanes take the rest. A dead shard takes
+// up only its own part.
 const laneBatches = 16
 
 func (s *Sink) newShard(i int) *shard {
@@ -56,8 +56,8 @@ func (s *Sink) newShard(i int) *shard {
 	return sh
 }
 
-// account brings the bytes counted for b up to date: none once it is done. It is
-// called by the goroutine that has b.
+// account updates the bytes counted for b: none once it is done. The goroutine
+// that holds b calls it.
 func (s *shard) account(b *batch.Encoded, done bool) {
 	size := b.Size()
 	if done {
@@ -67,7 +67,7 @@ func (s *shard) account(b *batch.Encoded, done bool) {
 	b.Counted = size
 }
 
-// learn records the age of the oldest of rows that the store has taken, if the
+// learn records the age of the oldest row that the store has taken, if the
 // retention is guessed from such ages.
 func (s *shard) learn(b *batch.Encoded, rows []int) {
 	if s.expiry.Guessed() == 0 {
@@ -80,10 +80,10 @@ func (s *shard) learn(b *batch.Encoded, rows []int) {
 	s.expiry.Took(time.Since(time.UnixMilli(oldest)))
 }
 
-// expired counts rows that the store would not keep any more and that did not
+// expired counts rows that are older than the store keeps and that did not
 // become dead letters.
 func (s *shard) expired(rows int) {
 	if all, news := s.expiry.Skip(rows); news {
-		s.cfg.Logger.Warn("rows older than the store keeps are counted, but not kept: such rows have their half of the dead letters", "shard", s.Name, "rows", all)
+		s.cfg.Logger.Warn("rows older than the store keeps are counted, but not kept: they may take half of the room for dead letters, and that half is full", "shard", s.Name, "rows", all)
 	}
 }

@@ -1,24 +1,24 @@
 // Package sink carries stored pings from the log into stores.
 //
 // Each shard has lanes: readers of the log that each write a part of its pings.
-// Those with events go first; late ones and those that an outage left behind are
-// written beside the rest. Which lane an entry belongs to is a
-// function of the entry, its commit and the configured shards alone, so that
-// every entry has exactly one. A lane's cursor moves only when the store has taken
-// all before it, so that every ping reaches its store at least once, whatever
-// dies in between; a second write of a ping overwrites the first. The sink never
-// gives up and never drops: while a store is in trouble or refuses our credentials
-// the log waits, or another shard stands in, and memory does not grow. A row that
-// a store refuses for its content goes to the dead letters, alone; when these
+// Pings with events go first; late pings, and pings that an outage left behind,
+// are written beside the rest. Which lane an entry belongs to is a function of the
+// entry, its commit and the configured shards alone, so that every entry has
+// exactly one lane. A lane's cursor moves only when the store has taken everything
+// before it, so that every ping reaches its store at least once, whatever dies in
+// between; a second write of a ping overwrites the first. The sink never gives up
+// and never drops: while a store is in trouble or refuses our credentials the log
+// waits, or another shard stands in, and memory does not grow. A row that a store
+// refuses for its content goes to the dead letters, alone. When the dead letters
 // are full, or more than one row in a hundred is refused, the lane stands still
 // and says so. Rows that the store would have deleted by now are an exception:
 // they stop no lane, and are only counted once the dead letters are half full.
 // Lines of our own that only a shard which is down can take become dead letters
 // when the log is filling up.
 //
-// It does not promise order: a batch that was broken off is written again,
-// several are on their way at once, and late pings come late. Pings that the log
-// has lost it can only count.
+// It does not promise order: a write that was broken off is made again, several
+// are in flight at once, and late pings come late. Pings that the log has lost
+// are only counted.
 package sink
 
 import (
@@ -88,9 +88,9 @@ func New(cfg Config) (*Sink, error) {
 	return s, nil
 }
 
-// Run passes the log on until ctx ends; then it gives the writes in flight
-// Grace to be answered and returns nil. Entries that are not written wait in the log.
-// Any other return means that the log cannot be read. It can be called once.
+// Run carries entries to the stores until ctx ends; then it waits up to Grace for the
+// answers to writes in flight and returns nil. Entries that are not written wait in
+// the log. Any other return means that the log cannot be read. It can be called once.
 func (s *Sink) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range s.lanes {
@@ -112,9 +112,9 @@ func (s *Sink) lane(i int, kind route.LaneKind) *lane {
 // learnEvery is how often a store is asked how long it keeps rows.
 const learnEvery = 10 * time.Second
 
-// learn asks how long pings are kept until ctx ends, and returns nil. A server
-// that does not answer is asked by a goroutine of its own, so that it holds up
-// no other.
+// learn asks a store again and again how long it keeps pings, until ctx ends,
+// and returns nil. Each store has a goroutine of its own, so that a server
+// that does not answer holds up no other store.
 func (s *Sink) learn(ctx context.Context, sh *shard) error {
 	says, ok := sh.Store.(store.Retainer)
 	for ok && ctx.Err() == nil {
@@ -126,7 +126,7 @@ func (s *Sink) learn(ctx context.Context, sh *shard) error {
 	return nil
 }
 
-// watch looks for jumps until ctx ends, and returns nil.
+// watch looks for jumps of the wall clock until ctx ends, and returns nil.
 func (s *Sink) watch(ctx context.Context) error {
 	for ctx.Err() == nil {
 		s.clock.look(s.cfg.Log.Head().Next)

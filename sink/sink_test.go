@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"os"
@@ -68,11 +69,13 @@ func testSinkStoresWhatIsStored(t *testing.T, server *influxd.Server) {
 				t.Errorf("a write to %q took %v s", shard, seconds)
 			}
 		}
-		c.ObserveFreshness = func(_, _ string, seconds float64) {
+		c.ObserveFreshness = func(_, _ string, ages iter.Seq[float64]) {
 			mu.Lock()
 			defer mu.Unlock()
-			if fresh++; seconds < 60 {
-				t.Errorf("a ping of half an hour ago is %v s old", seconds)
+			for seconds := range ages {
+				if fresh++; seconds < 60 {
+					t.Errorf("a ping of half an hour ago is %v s old", seconds)
+				}
 			}
 		}
 	})
@@ -492,7 +495,7 @@ func testWrongTokenPutRightWithoutRestart(t *testing.T, server *influxd.Server) 
 	drained(t, s)
 	sameLines(t, stored(t, influx), lines(all...))
 	stop()
-	if out := log.String(); !strings.Contains(out, "level=ERROR") || !strings.Contains(out, "writing goes on") || strings.Contains(out, "hunter2") || strings.Contains(out, server.Token()) {
+	if out := log.String(); !strings.Contains(out, "level=ERROR") || !strings.Contains(out, "the shard takes writes again") || strings.Contains(out, "hunter2") || strings.Contains(out, server.Token()) {
 		t.Errorf("the log is\n%s", out)
 	}
 }

@@ -26,7 +26,8 @@ func (s *Sink) lanesProgress(i int, head queue.Cursor) (list [route.LaneKinds]la
 	for kind := range route.LaneKinds {
 		list[kind] = s.lane(i, kind).progressAt(head)
 	}
-	// Holes are read after live, so that they show all that live has skipped.
+	// Holes are read after the live lane, so that they show all that it has
+	// skipped.
 	hs, p := &s.shards[i].holes, s.lane(i, route.Live).progress
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -40,7 +41,7 @@ func (s *Sink) lanesProgress(i int, head queue.Cursor) (list [route.LaneKinds]la
 	return list
 }
 
-// sinkProgress is the position of all lanes at one moment.
+// sinkProgress is the position of all lanes at a moment.
 type sinkProgress struct {
 	Account
 	head  queue.Cursor
@@ -91,12 +92,12 @@ func (s *Sink) snapshot() (v sinkProgress) {
 	return v
 }
 
-// reconcile closes the gap that damage has left, once all lanes are at the end of
-// the log, and returns how many entries are damaged beyond those counted, below
-// zero if need be: the one lane that counts a lost commit cannot know which of its
-// entries others had passed before it was lost, nor which entries others find lost
-// that it had passed itself. Without damage, or beyond it, gap is a fault of ours and stays.
-// The caller holds reconciling.
+// reconcile closes the gap that damage has left, once all lanes are at the end of the log.
+// It returns how many entries are damaged beyond the count, which may be below zero. The
+// lane that counts a lost commit cannot know which of its entries other lanes had passed
+// before it was lost, nor which entries it had passed itself that other lanes find lost.
+// Without damage, or beyond it, gap is a fault of Pingline and stays. The caller holds
+// reconciling.
 func (s *Sink) reconcile(total int, gap uint64) uint64 {
 	if gap == 0 {
 		return 0
@@ -117,9 +118,9 @@ func (s *Sink) reconcile(total int, gap uint64) uint64 {
 }
 
 // Memory returns how many bytes are taken by batches, in flight or being filled,
-// and by the cache of routes. Rows take about Config.BatchMemory, the batches
-// batch.MostTimes that while all of it is being written; the cache takes
-// route.CacheBytes at most.
+// and by the cache of routes. Rows take about Config.BatchMemory, and the
+// batches batch.MostTimes as much while all of them are being written; the cache
+// takes route.CacheBytes at most.
 func (s *Sink) Memory() int64 {
 	sum := int64(s.routes.Size())
 	for _, sh := range s.shards {

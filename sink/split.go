@@ -1,9 +1,9 @@
 package sink
 
-// split divides rows that a store did not take as a whole in two, neither empty:
-// those that it suspects, by their index in rows, and the others, or else
-// halves. A suspicion is only a hint; either part has yet to be written. It must
-// divide the rows to count, so that hints cost few writes even if they are wrong.
+// split divides rows that a store did not take as a whole into two parts, neither
+// empty: the rows at the indexes in suspects and the rest, or else halves. A
+// suspicion is only a hint, so either part is still to be written. A hint counts
+// only if it divides the rows, so that wrong hints cost few writes.
 func split(rows, suspects []int) (one, other []int) {
 	half := len(rows) / 2
 	for i, row := range rows {

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// backoff returns how long to wait after attempt, from 0: anything up to a bound
-// that doubles with each, so that writers who failed together do not come back
-// together; or a little longer than the server asked for.
+// backoff returns how long to wait after attempt, which counts from 0: a random
+// time up to a bound that doubles with each attempt, so that writers who failed
+// together do not come back together; or a little longer than the server asked
+// for.
 func backoff(attempt int, most, asked time.Duration) time.Duration {
 	const first = 250 * time.Millisecond
 	if asked > 0 {

@@ -6,7 +6,7 @@ import (
 	"pingline/sink/route"
 )
 
-// What waits is said in words that agree with how many there are.
+// The words for waiting entries agree with their number.
 func TestWhatWaitsInWords(t *testing.T) {
 	for _, tt := range []struct {
 		pings, own uint64

@@ -12,24 +12,24 @@ import (
 	"pingline"
 )
 
-// table reads CSV: a header that names the fields of POST /v1/pings, or as other
-// loggers name them, among others; then a ping a line. An empty value is an unknown
-// one. Values may be quoted, but do not go over lines. Between them is a comma or, if
-// the header has none, a semicolon or a tab. Without a rider in the header it is the
-// name of the file.
+// table reads CSV: a header with columns named as the fields of POST /v1/pings, or as
+// other loggers name them, and any further columns; then a ping a line. An empty value
+// is unknown. Values may be quoted, but do not go over lines. The separator is a comma
+// or, if the header has none, a semicolon or a tab. If the header has no rider, the
+// rider is the name of the file.
 type table struct {
 	lines
-	file    string // rider of a table without one
+	file    string // rider, if the table has no such column
 	comma   byte
 	head    []byte
 	columns []column
-	day     []byte // of the line, where date and time are apart
+	day     []byte // date of the line, if date and time are in separate columns
 	values  [][]byte
 	names   names
 }
 
-// newCSV reads the header. A file without a line has no pings. An error is
-// about the line that was read last.
+// newCSV reads the header. An empty file has no pings. An error is about the last line
+// read.
 func newCSV(in *bufio.Reader, file string) (*table, error) {
 	t := &table{lines: lines{in: in}, file: nameOfFile(file), comma: ','}
 	line, err := t.filled()

@@ -12,12 +12,12 @@ import (
 // column is a column of a table.
 type column struct {
 	field field
-	unit  float64 // the field's unit in that of the column; 0 is 1, as it is
-	day   bool    // it has the date of the time in another column
+	unit  float64 // factor from the column's unit to the field's; 0 means 1
+	day   bool    // the column has the date, and another column the time of day
 }
 
-// aliases are names of columns of other loggers, in lower case and with _ between
-// words. The name in the header without its unit counts.
+// aliases maps the column names of other loggers, in lower case, with _ between words
+// and without a unit.
 var aliases = map[string]field{
 	"rider": rider, "user_id": rider, "user": rider, "driver_id": rider, "driver": rider, "vehicle_id": rider, "vehicle": rider,
 	"device": device, "trip": trip,
@@ -37,16 +37,16 @@ var (
 	battery  = numberOf(pingline.HasBattery)
 )
 
-// speeds are units of speed, in m/s.
+// speeds maps units of speed to m/s.
 var speeds = map[string]float64{
 	"m/s": 1, "mps": 1, "ms": 1, "km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704, "kn": 1852. / 3600, "knots": 1852. / 3600, "kt": 1852. / 3600,
 }
 
-// seconds are units of time since 1970.
+// seconds maps units of a time since 1970 to ms.
 var seconds = map[string]float64{"s": 1000, "sec": 1000, "seconds": 1000}
 
-// columnsOf returns the columns of a header. Of two that could be a field one with the
-// field's own name counts, or else the first.
+// columnsOf returns the columns of a header. Of two columns for the same field, the
+// column with the field's own name counts, or else the first.
 func columnsOf(header [][]byte) ([]column, error) {
 	columns := make([]column, len(header))
 	var own, taken [fields]bool
@@ -79,7 +79,7 @@ func columnsOf(header [][]byte) ([]column, error) {
 	return columns, nil
 }
 
-// aliasOf returns the column that another logger's name is for.
+// aliasOf returns the column for the name that another logger gives it.
 func aliasOf(name []byte) column {
 	word, unit := wordsOf(name)
 	find := func(word string) field {
@@ -106,8 +106,8 @@ func aliasOf(name []byte) column {
 	return column{field: f}
 }
 
-// wordsOf returns a name of a header in lower case with _ between its words, and the
-// unit that stands behind it in brackets.
+// wordsOf returns a name of the header in lower case with _ between its words, and its
+// unit if it ends in a unit in brackets.
 func wordsOf(name []byte) (word, unit string) {
 	word = strings.ToLower(string(name))
 	if i := strings.IndexAny(word, "[("); i > 0 {
@@ -116,8 +116,8 @@ func wordsOf(name []byte) (word, unit string) {
 	return strings.NewReplacer(" ", "_", "-", "_", ".", "_").Replace(word), unit
 }
 
-// read returns a value as the field has it: a number with a decimal comma with a
-// point, in the field's unit, and a time as parseTime reads it.
+// read converts a value of the column: a number to a decimal point and the field's unit,
+// a time to a form that parseTime reads.
 func (c *column) read(v, day []byte) []byte {
 	switch {
 	case c.field == rider || c.field >= device:
@@ -135,7 +135,7 @@ func (c *column) read(v, day []byte) []byte {
 	}
 	n, err := strconv.ParseFloat(string(v), 64)
 	if err != nil {
-		return v // it is refused for what it is
+		return v // not a number: it will be refused as it was written
 	}
 	if c.field == ts {
 		return strconv.AppendInt(nil, int64(n*c.unit), 10)
@@ -143,21 +143,21 @@ func (c *column) read(v, day []byte) []byte {
 	return strconv.AppendFloat(nil, n*c.unit, 'g', -1, 64)
 }
 
-// dates are the ways to write a day that cannot be mistaken, and clocks those to
-// write a time of it. Without a zone it is UTC.
+// dates are unambiguous forms of a day, and clocks are forms of a time of day. A time
+// without a zone is UTC.
 var (
 	dates  = [...]string{"2006-01-02", "2006/01/02", "2006.01.02", "02.01.2006", "20060102", "2 Jan 2006"}
 	clocks = [...]string{" 15:04:05", "T15:04:05", " 15:04:05Z07:00", " 15:04:05 Z07:00", "T15:04:05Z07:00", " 15:04:05 UTC", " 15:04", " 150405"}
 )
 
-// timeOf returns a time in words as RFC 3339, or v if it is none that is known.
+// timeOf returns a date and time as RFC 3339, or v if their form is not known.
 func timeOf(text string, v []byte) []byte {
 	if !strings.ContainsAny(text, "-/.: ") || !strings.ContainsAny(text, ": T") {
 		return v // a number
 	}
 	for _, date := range dates {
 		for _, clock := range clocks {
-			if t, err := time.Parse(date+clock, text); err == nil { // a fraction may be there, behind a point or a comma
+			if t, err := time.Parse(date+clock, text); err == nil { // Parse takes a fraction, too, behind a point or a comma
 				return t.AppendFormat(nil, time.RFC3339Nano)
 			}
 		}

@@ -9,13 +9,17 @@ import (
 	"io"
 
 	"pingline"
+	"pingline/track/values"
 )
 
 // formOfJSON tells whether JSON is a ping a line, or a document: an array, an object
-// with the key pings, or a ping that goes over lines.
+// with the key pings, a ping that goes over lines, or what another program has written.
 func formOfJSON(in *bufio.Reader) Form {
-	start, _ := in.Peek(bufferSize) // an error is met again when it is read
-	start = trimLeft(start)
+	start, _ := in.Peek(bufferSize) // the next read returns the error again
+	start = values.TrimLeft(start)
+	if form := formByKeys(start); form != "" {
+		return form
+	}
 	if len(start) == 0 || start[0] != '{' {
 		if len(start) > 0 && start[0] == '[' {
 			return Document
@@ -23,26 +27,25 @@ func formOfJSON(in *bufio.Reader) Form {
 		return NDJSON
 	}
 	line, rest, whole := bytes.Cut(start, []byte("\n"))
-	next, _, _ := bytes.Cut(trimLeft(rest), []byte("\n"))
+	next, _, _ := bytes.Cut(values.TrimLeft(rest), []byte("\n"))
 	switch line = bytes.TrimRight(line, " \t\r"); {
 	case json.Valid(line):
 		var wrapper struct{ Pings []json.RawMessage }
 		if json.Unmarshal(line, &wrapper) == nil && wrapper.Pings != nil {
 			return Document
 		}
-	case !whole: // one long line
-		if key, _, ok := bytes.Cut(trimLeft(line[1:]), []byte(":")); ok && string(bytes.TrimSpace(key)) == `"pings"` {
+	case !whole: // a line longer than the buffer
+		if key, _, ok := bytes.Cut(values.TrimLeft(line[1:]), []byte(":")); ok && string(bytes.TrimSpace(key)) == `"pings"` {
 			return Document
 		}
-	case bytes.IndexByte([]byte("{[:,"), line[len(line)-1]) >= 0 && !(bytes.HasPrefix(next, []byte("{")) && json.Valid(next)): // it goes on, and is no torn line
+	case bytes.IndexByte([]byte("{[:,"), line[len(line)-1]) >= 0 && !(bytes.HasPrefix(next, []byte("{")) && json.Valid(next)): // the value goes on in the next line: the line is not just cut off
 		return Document
 	}
 	return NDJSON
 }
 
-// document reads JSON as POST /v1/pings takes it, one value or several: an array of
-// pings, an object {"pings": [...]}, or a ping. What is no ping within an array is
-// refused by itself.
+// document reads JSON values as POST /v1/pings takes them: an array of pings, an object
+// {"pings": [...]}, or a ping. An element of an array that is no ping is refused alone.
 type document struct {
 	in      *bufio.Reader
 	line    int
@@ -78,7 +81,7 @@ func (d *document) next(p *pingline.Ping) ([]byte, int, error) {
 	}
 }
 
-// broken is the end of a document that cannot be read on.
+// broken returns the error for a document that cannot be read any further.
 func (d *document) broken(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
@@ -94,8 +97,8 @@ func (d *document) byte() (byte, error) {
 	return c, err
 }
 
-// take goes on from the character c between two values, and reports whether there is
-// a value now, or a refusal of one.
+// take goes on from the character c between two values. It reports whether it found a
+// value, or returns the refusal of a value.
 func (d *document) take(c byte) (found bool, err error) {
 	switch {
 	case c <= ' ' || c == ',' && d.inArray:
@@ -111,11 +114,11 @@ func (d *document) take(c byte) (found bool, err error) {
 		return false, nil
 	case c == ']' && d.inArray:
 		d.inArray = false
-		if d.wrapped { // what the object has behind its pings is of no use
+		if d.wrapped { // the rest of the object, behind its pings, is skipped
 			d.wrapped = false
 			_, err = d.object(' ', 1)
 			if errors.Is(err, pingline.ErrInvalid) {
-				err = nil // it is long
+				err = nil // the rest is too long for value, and not needed
 			}
 		}
 		return false, err
@@ -125,9 +128,9 @@ func (d *document) take(c byte) (found bool, err error) {
 	return false, fmt.Errorf("%q where a ping should begin", c)
 }
 
-// object reads an object into value, from its character c within so many brackets.
-// It returns errTooLong for one that it has skipped, and stops with opened true
-// behind the bracket of an array with the key pings.
+// object reads an object into value, from its character c at the given depth of
+// brackets. It skips an object that is too long and returns errTooLong. Behind the
+// opening bracket of an array with the key pings it stops with opened true.
 func (d *document) object(c byte, depth int) (opened bool, err error) {
 	inString, tooLong := false, false
 	for d.value = d.value[:0]; ; {
@@ -176,7 +179,7 @@ func (d *document) other(c byte) error {
 			return d.broken(err)
 		}
 	}
-	for { // a string with a comma is two of no use
+	for { // a string with a comma is skipped in two parts
 		next, err := d.in.Peek(1)
 		if err != nil {
 			return d.broken(err)
@@ -184,7 +187,7 @@ func (d *document) other(c byte) error {
 		if next[0] == ',' || next[0] == ']' {
 			return lineError("not a JSON object")
 		}
-		_, _ = d.byte() // it was there
+		_, _ = d.byte() // Peek has seen it: no error
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"pingline"
 )
 
-// field is one of the keys of POST /v1/pings.
+// field is a key of a ping of POST /v1/pings.
 type field int
 
 const (
@@ -36,13 +36,13 @@ func fieldOf(name []byte) field {
 	return unknown
 }
 
-// numberOf returns the field of one optional number.
+// numberOf returns the field of an optional number.
 func numberOf(k pingline.Known) field { return number + field(bits.TrailingZeros8(uint8(k))) }
 
-// rowText is the values of one ping as text: nil if absent.
+// rowText is the values of a ping as text; an absent value is nil.
 type rowText [fields][]byte
 
-// names keeps one copy of each name, as long as they are few and may be valid.
+// names keeps a single copy of each name, as long as the names are few and not too long.
 type names map[string]string
 
 const maxNames = 4096
@@ -62,8 +62,8 @@ func (n *names) of(b []byte) string {
 	return s
 }
 
-// ping makes r a ping. The values must be of their fields' types, as JSON has
-// them or, in tables, without quotes.
+// ping fills p from r. The values must be of their fields' types, as in JSON, or
+// without quotes, as in tables.
 func (r *rowText) ping(p *pingline.Ping, n *names) error {
 	for f := rider; f <= lon; f++ {
 		if r[f] == nil {
@@ -84,7 +84,7 @@ func (r *rowText) ping(p *pingline.Ping, n *names) error {
 			continue
 		}
 		v, err := strconv.ParseFloat(string(r[f]), 64)
-		if err != nil && math.Abs(v) <= math.MaxFloat64 { // too large is out of range, not wrong
+		if err != nil && math.Abs(v) <= math.MaxFloat64 { // a number too large for a float64 is out of range, not of a wrong type
 			return wrongType(f)
 		}
 		values[f] = v
@@ -94,7 +94,7 @@ func (r *rowText) ping(p *pingline.Ping, n *names) error {
 	}
 	for f := number; f < device; f++ {
 		if r[f] != nil {
-			p.SetOptional(1<<(f-number), values[f]) // out of range is unknown
+			p.SetOptional(1<<(f-number), values[f]) // a number out of range is unknown
 		}
 	}
 	return nil
@@ -134,13 +134,21 @@ func wrongType(f field) error {
 
 var errTime = &pingline.FieldError{Field: ts.String(), Reason: "neither whole ms since 1970 nor an RFC 3339 time"}
 
-// Times are those that RFC 3339 can tell, ms since 1970.
+// explainTime returns errTime, or the error that a time's offset, +0100, has no colon.
+func explainTime(s string) error {
+	if _, err := time.Parse("2006-01-02T15:04:05Z0700", s); err == nil {
+		return &pingline.FieldError{Field: ts.String(), Reason: "the offset of its time zone needs a colon: +01:00"}
+	}
+	return errTime
+}
+
+// The first and the last time that RFC 3339 can express, ms since 1970.
 const (
 	firstTime = -62_167_219_200_000 // year 0
 	lastTime  = 253_402_300_799_999 // year 9999
 )
 
-// parseTime reads ms since 1970, or an RFC 3339 time, which it cuts to ms.
+// parseTime reads ms since 1970, or an RFC 3339 time, which it truncates to ms.
 func parseTime(s string) (int64, error) {
 	ms, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
@@ -150,7 +158,7 @@ func parseTime(s string) (int64, error) {
 		} else if t.UnmarshalText([]byte(s)) == nil {
 			ms = t.UnixMilli()
 		} else {
-			return 0, errTime
+			return 0, explainTime(s)
 		}
 	}
 	if ms < firstTime || ms > lastTime {

@@ -1,6 +1,8 @@
 package track
 
 import (
+	"bytes"
+	"encoding/json"
 	"path/filepath"
 	"strings"
 )
@@ -8,20 +10,58 @@ import (
 // Form is a form of a file of pings.
 type Form string
 
-// NDJSON, CSV and GPX are read and written, GeoJSON is written only, and Document
-// is read only: arrays and objects as POST /v1/pings takes them, over any number of
-// lines.
+// NDJSON, CSV, GPX and GeoJSON are read and written. The others are only read: a
+// Document is arrays and objects as POST /v1/pings takes them, over any number of lines,
+// a Timeline is that of Google, and FIT is of sports watches.
 const (
 	NDJSON   Form = "ndjson"
 	CSV      Form = "csv"
 	GPX      Form = "gpx"
 	GeoJSON  Form = "geojson"
 	Document Form = "json"
+	Timeline Form = "timeline"
+	FIT      Form = "fit"
 )
 
-// FormToWrite returns the form that the end of a file's name asks for (.ndjson or
-// .jsonl, .csv, .gpx, .geojson, each also with .gz), or "" if it asks for none that
-// is written.
+// formByKeys returns GeoJSON or Timeline if a JSON document of another maker begins with
+// the keys of one, and "" otherwise.
+func formByKeys(start []byte) Form {
+	dec := json.NewDecoder(bytes.NewReader(start))
+	first, _ := dec.Token()
+	if first == json.Delim('[') {
+		if second, _ := dec.Token(); second != json.Delim('{') {
+			return ""
+		}
+	} else if first != json.Delim('{') {
+		return ""
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return ""
+		}
+		rest := bytes.TrimLeft(start[dec.InputOffset():], ": \t\r\n")
+		isList := bytes.HasPrefix(rest, []byte("["))
+		switch {
+		case first == json.Delim('[') && (key == "startTime" || key == "endTime" || key == "timelinePath"):
+			return Timeline
+		case first == json.Delim('[') || key == "rider_id" || key == "pings":
+			return ""
+		case isList && key == "features", key == "type" && (bytes.HasPrefix(rest, []byte(`"Feature"`)) || bytes.HasPrefix(rest, []byte(`"FeatureCollection"`))):
+			return GeoJSON
+		case isList && (key == "locations" || key == "semanticSegments" || key == "rawSignals"):
+			return Timeline
+		}
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return ""
+		}
+	}
+	return ""
+}
+
+// FormToWrite returns the form for the end of a file's name (.ndjson or .jsonl, .csv,
+// .gpx, .geojson, each also with .gz), or "" for any other end.
 func FormToWrite(path string) Form {
 	switch ext := extension(path); ext {
 	case ".ndjson", ".csv", ".gpx", ".geojson":
@@ -37,8 +77,7 @@ func extension(path string) string {
 	return filepath.Ext(strings.TrimSuffix(strings.ToLower(filepath.Base(path)), ".gz"))
 }
 
-// nameOfFile returns the name of a file without its ends, as a name that a rider
-// may have.
+// nameOfFile returns the name of a file without its ends, as a valid rider id.
 func nameOfFile(path string) string {
 	name := strings.TrimSuffix(filepath.Base(path), ".gz")
 	if name = nameOf(strings.TrimSuffix(name, filepath.Ext(name))); name != "" {

@@ -13,33 +13,32 @@ import (
 	"pingline"
 )
 
-// gpx reads the track points of a GPX file, 1.0 or 1.1. The rider is the name
-// of the track, in the characters that a rider id may have, or that of the
-// file. Elevation, and the speed (m/s), course and accuracy that receivers add
-// in extensions of many makes, are taken where they are; routes and waypoints
-// are not tracks.
+// gpx reads the track points of a GPX file, 1.0 or 1.1. The rider is the name of the
+// track, reduced to the characters of a rider id, or else the name of the file.
+// Elevation is read, and so are speed (m/s), course and accuracy, from the extensions
+// of many makes of receivers. Routes and waypoints are not read.
 type gpx struct {
 	in     *tokenReader
 	xml    *xml.Decoder
 	file   string // rider of a track without a name
 	rider  string
-	device string   // of the track
+	device string   // device of the track
 	path   []string // local names of the open elements
-	point  rowText  // of the open track point
-	line   int      // where it starts
-	text   []byte   // of the innermost element
+	point  rowText  // values of the open track point
+	line   int      // line where point starts
+	text   []byte   // text of the innermost element
 	names  names
 }
 
 const (
 	maxDepth = 100
-	maxText  = 256 // of an element that is read; more is cut
+	maxText  = 256 // bytes of the text of an element; more is cut
 )
 
 func newGPX(in *bufio.Reader, file string) *gpx {
 	r := &gpx{in: &tokenReader{in: in}}
 	r.xml = xml.NewDecoder(r.in)
-	// Other character sets extend ASCII, and no more than that is of use here.
+	// Common character sets extend ASCII, and nothing beyond ASCII is needed here.
 	r.xml.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return asciiReader{in}, nil }
 	r.file = nameOfFile(file)
 	return r
@@ -136,12 +135,12 @@ func (r *gpx) end(tag xml.Name) bool {
 	return false
 }
 
-// gpxSpace is the namespace of what GPX itself has no element for. Its elements are
-// named as the keys of POST /v1/pings: rider_id and device_id in a track, those of a
-// ping in a point.
+// gpxSpace is the namespace for values that GPX itself has no element for. Its elements
+// are named as the keys of POST /v1/pings: rider_id and device_id in a track, the keys
+// of a ping in a point.
 const gpxSpace = "https://pingline.invalid/gpx/1"
 
-// endOfOurs takes over an element of gpxSpace.
+// endOfOurs stores the text of an element of gpxSpace.
 func (r *gpx) endOfOurs(name, text string) {
 	inPoint := slices.Contains(r.path, "trkpt")
 	switch f := fieldOf([]byte(name)); {
@@ -155,14 +154,13 @@ func (r *gpx) endOfOurs(name, text string) {
 	}
 }
 
-// zoneless reports whether a time lacks a zone: it is UTC then, as all times of
-// GPX are.
+// zoneless reports whether a time lacks a zone. Then it is UTC, like all times of GPX.
 func zoneless(s string) bool {
 	_, clock, ok := strings.Cut(s, "T")
 	return ok && !strings.ContainsAny(clock, "Zz+-")
 }
 
-// gpxField returns the field that an element within a track point has.
+// gpxField returns the field of an element within a track point.
 func gpxField(name string) field {
 	switch name {
 	case "time":
@@ -179,8 +177,8 @@ func gpxField(name string) field {
 	return unknown
 }
 
-// nameOf returns s as an id that is easily typed: runs of what is neither a letter
-// nor a digit nor one of ._:@- become a hyphen. It is empty if nothing is left.
+// nameOf returns s as an id that is easy to type: each run of characters other than
+// letters, digits and ._:@- becomes a hyphen. It is empty if nothing is left.
 func nameOf(s string) string {
 	var b []byte
 	for _, r := range s {
@@ -202,7 +200,8 @@ func nameOf(s string) string {
 	return name
 }
 
-// tokenReader ends a token that is too long to be one of a GPX file.
+// tokenReader fails in an XML token of more than maxLine bytes, so that no file can
+// use much memory.
 type tokenReader struct {
 	in   *bufio.Reader
 	left int // bytes that the token may still have

@@ -19,9 +19,8 @@ type lines struct {
 	long []byte // a line that did not fit in's buffer
 }
 
-// next returns the next line without its end, good until the next call. It
-// returns errTooLong for a line that it has skipped, and io.EOF behind the
-// last one.
+// next returns the next line without its end, valid until the next call. It skips a
+// line that is too long and returns errTooLong, and io.EOF behind the last line.
 func (l *lines) next() ([]byte, error) {
 	l.line++
 	l.long = l.long[:0]
@@ -48,7 +47,7 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
-// filled is next for lines that are not blank.
+// filled returns the next line that is not blank.
 func (l *lines) filled() (line []byte, err error) {
 	for err == nil && len(bytes.TrimSpace(line)) == 0 {
 		line, err = l.next()

@@ -8,9 +8,9 @@ import (
 	"pingline"
 )
 
-// Path is a track as its readers draw it: through the stored points that are
-// not late, linear in time, latitude and longitude between them, the short way
-// round. The zero value has no points. It is not safe for concurrent use.
+// Path is a track as its readers draw it: a line through the stored points that are
+// not late, linear in time, latitude and longitude, the short way round the globe. The
+// zero value has no points. It is not safe for concurrent use.
 type Path struct {
 	points   []point // by time, once sorted
 	unsorted bool
@@ -23,7 +23,7 @@ type point struct {
 
 func byTime(p point, at int64) int { return cmp.Compare(p.at, at) }
 
-// Add adds a stored point; the order in which they are added does not matter.
+// Add adds a stored point; points may be added in any order.
 func (p *Path) Add(f *pingline.Fix) {
 	n := len(p.points)
 	p.unsorted = p.unsorted || n > 0 && f.At < p.points[n-1].at
@@ -37,10 +37,10 @@ func (p *Path) sort() {
 	}
 }
 
-// Off returns how far f is, on the great circle and in metres, from where the
-// path is at that time: before the first point and behind the last it is at
-// that point, and of several points of one instant it is at the nearest. Off a
-// path without points is infinitely far.
+// Off returns the distance in metres, on the great circle, from f to the path's position
+// at the time of f. Before its first point the path is at the first, after its last at
+// the last, and at an instant with several points at the nearest to f. Off is infinite
+// for a path without points.
 func (p *Path) Off(f *pingline.Fix) float64 {
 	p.sort()
 	i, found := slices.BinarySearchFunc(p.points, f.At, byTime)
@@ -58,8 +58,8 @@ func (p *Path) Off(f *pingline.Fix) float64 {
 	return off
 }
 
-// At returns where the path is at a time, in 1e-7 degree: the longitude may be
-// beyond the 180th meridian. It returns false for a path without points.
+// At returns the path's position at a time, in 1e-7 degree; the longitude may be beyond
+// the 180th meridian. It returns false for a path without points.
 func (p *Path) At(at int64) (lat, lon float64, ok bool) {
 	if len(p.points) == 0 {
 		return 0, 0, false
@@ -70,8 +70,8 @@ func (p *Path) At(at int64) (lat, lon float64, ok bool) {
 	return lat, lon, true
 }
 
-// between returns where the path is at a time before its point i and after the
-// one before, in 1e-7 degree.
+// between returns the path's position, in 1e-7 degree, at a time between points i-1
+// and i.
 func (p *Path) between(i int, at int64) (lat, lon float64) {
 	a, b := p.points[max(i-1, 0)], p.points[min(i, len(p.points)-1)]
 	part := 0.0
@@ -87,8 +87,8 @@ func (p point) off(f *pingline.Fix) float64 {
 	return greatCircle(float64(p.lat), float64(p.lon), float64(f.LatE7), float64(f.LonE7))
 }
 
-// LongestGap returns the longest time between neighbouring points, in ms; 0 if
-// there are not two.
+// LongestGap returns the longest time between neighbouring points, in ms; 0 with fewer
+// than two points.
 func (p *Path) LongestGap() (ms int64) {
 	p.sort()
 	for i := 1; i < len(p.points); i++ {
@@ -99,12 +99,12 @@ func (p *Path) LongestGap() (ms int64) {
 
 const (
 	earth  = 6_371_008.8                 // mean radius, metres
-	radian = math.Pi / 180 / pingline.E7 // of 1e-7 degree
-	turn   = 360 * pingline.E7           // once round, in 1e-7 degree
+	radian = math.Pi / 180 / pingline.E7 // 1e-7 degree in radians
+	turn   = 360 * pingline.E7           // a full circle in 1e-7 degree
 )
 
-// shortWay returns a difference of longitudes, in 1e-7 degree, as that of the
-// shorter of the two ways round.
+// shortWay returns a difference of longitudes, in 1e-7 degree, by the shorter way round
+// the globe.
 func shortWay(d float64) float64 {
 	switch {
 	case d > turn/2:

@@ -117,6 +117,7 @@ func TestReadNDJSONRefuses(t *testing.T) {
 		{"a ts in quotes", `{"rider_id":"r","ts":"1760000000123","lat":1,"lon":2}`, "ts: neither whole ms"},
 		{"a ts of a fraction", `{"rider_id":"r","ts":1.5,"lat":1,"lon":2}`, "ts: neither whole ms"},
 		{"a day that is none", `{"rider_id":"r","ts":"2025-02-30T00:00:00Z","lat":1,"lon":2}`, "ts: neither whole ms"},
+		{"an offset without a colon", `{"rider_id":"r","ts":"2026-01-01T00:00:00+0000","lat":1,"lon":2}`, "ts: the offset of its time zone needs a colon: +01:00"},
 		{"a ts of another age", `{"rider_id":"r","ts":1760000000123000,"lat":1,"lon":2}`, "not in the years 0 to 9999"},
 		{"a true speed", `{"rider_id":"r","ts":1,"lat":1,"lon":2,"speed":true}`, "speed: not a number"},
 		{"a latitude off the globe", `{"rider_id":"r","ts":1,"lat":90.1,"lon":2}`, "lat: not in [-90, 90]"},
@@ -293,7 +294,7 @@ func zipped(t testing.TB, text []byte) []byte {
 }
 
 func TestEmptyFilesHaveNoPings(t *testing.T) {
-	for _, file := range []string{"a", "a.ndjson", "a.csv", "a.gpx"} {
+	for _, file := range []string{"a", "a.ndjson", "a.csv", "a.gpx", "a.geojson", "a.fit"} {
 		if pings, _, errs := readAll(t, file, ""); len(pings)+len(errs) > 0 {
 			t.Errorf("%s: %v, %v", file, pings, errs)
 		}
@@ -322,8 +323,12 @@ func TestFilesThatBreakOff(t *testing.T) {
 }
 
 func TestEndlessLinesTakeNoMemory(t *testing.T) {
-	for _, file := range []string{"a.ndjson", "a.gpx", "a.csv"} {
-		in := io.MultiReader(strings.NewReader("<gpx>{"), io.LimitReader(endless{}, 64<<20))
+	for _, file := range []string{"a.ndjson", "a.gpx", "a.csv", "a.geojson", "a.fit"} {
+		begin := "<gpx>{"
+		if file == "a.geojson" {
+			begin = `{"features":[{"`
+		}
+		in := io.MultiReader(strings.NewReader(begin), io.LimitReader(endless{}, 64<<20))
 		r, err := NewReader(in, file)
 		if err == nil {
 			_, _, err = r.Next()
@@ -520,6 +525,12 @@ func FuzzReader(f *testing.F) {
 	f.Add("a.csv", []byte("\nlat;ts;lon;rider_id\n3;\"1\";4;r\n"))
 	f.Add("a.gpx", []byte(gpxSample))
 	f.Add("a", []byte("\ufeff<gpx></gpx>"))
+	f.Add("a.json", []byte("["+oneLine+"]"))
+	f.Add("a.geojson", []byte(geoSample))
+	f.Add("a.json", []byte(recordsSample))
+	f.Add("a.json", []byte(phoneSample))
+	f.Add("a.json", []byte(appleSample))
+	f.Add("a.fit", []byte(fitSample(f)))
 	f.Fuzz(func(t *testing.T, file string, data []byte) {
 		r, err := NewReader(bytes.NewReader(data), file)
 		if err != nil {
@@ -533,7 +544,7 @@ func FuzzReader(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if _, isGPX := r.format.(*gpx); isGPX != (raw == nil) {
+			if lined := r.Form() == NDJSON || r.Form() == CSV; lined != (raw != nil) {
 				t.Fatalf("line %q of %s", raw, file)
 			}
 			again, _, errs := readAll(t, "a.ndjson", string(AppendPing(nil, &p)))
@@ -590,17 +601,6 @@ func TestWriterThatFails(t *testing.T) {
 		}
 		if got, err := os.ReadFile(path); string(got) != "old" {
 			t.Errorf("the file holds %q: %v", got, err)
-		}
-	}
-}
-
-// GeoJSON is not taken for JSON whose pings have no rider: the error says that it is
-// not read, and which forms are.
-func TestGeoJSONIsNotRead(t *testing.T) {
-	for _, name := range []string{"kept.geojson", "KEPT.GeoJSON.gz"} {
-		_, err := NewReader(strings.NewReader(`{"type":"FeatureCollection","features":[]}`), name)
-		if err == nil || !strings.Contains(err.Error(), name+" is GeoJSON, which is written and not read: give NDJSON, CSV or GPX") {
-			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

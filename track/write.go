@@ -8,7 +8,7 @@ import (
 	"pingline"
 )
 
-// numberKeys is each optional number as it begins in JSON.
+// numberKeys is the JSON in front of the value of each optional number.
 var numberKeys = func() (keys [len(pingline.Numbers)]string) {
 	for i := range keys {
 		keys[i] = `,"` + pingline.Numbers[i].Key + `":`
@@ -17,8 +17,8 @@ var numberKeys = func() (keys [len(pingline.Numbers)]string) {
 }()
 
 // AppendPing appends p in the JSON form of POST /v1/pings, without a newline.
-// Unknown numbers and empty names are left out; the names must be valid. What
-// a reader makes of it equals p.
+// Unknown numbers and empty names are left out; the names must be valid. Read back,
+// it is equal to p.
 func AppendPing(dst []byte, p *pingline.Ping) []byte {
 	dst = appendText(append(dst, `{"rider_id":`...), p.Rider)
 	if p.Device != "" {
@@ -41,8 +41,8 @@ func AppendPing(dst []byte, p *pingline.Ping) []byte {
 	return append(dst, '}')
 }
 
-// appendText appends a valid name as JSON. Of the characters that JSON escapes a
-// name may have the quote alone.
+// appendText appends a valid name as JSON. The quote is the only character of a valid
+// name that JSON escapes.
 func appendText(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for {
@@ -55,8 +55,8 @@ func appendText(dst []byte, s string) []byte {
 	}
 }
 
-// appendNumber appends the shortest decimal that reads back as v. Receivers
-// send few decimals, and those need no search for the shortest.
+// appendNumber appends the shortest decimal that reads back as v. A number of up to two
+// decimals, as most receivers send, needs no search for the shortest.
 func appendNumber(dst []byte, v float32) []byte {
 	if n := math.Round(float64(v) * 100); math.Abs(n) < 1e7 && float32(n/100) == v {
 		return appendFixed(dst, int64(n), 2)

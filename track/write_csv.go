@@ -8,8 +8,8 @@ import (
 	"pingline"
 )
 
-// csvEncoder writes a table: the fields of POST /v1/pings, and late, which is true
-// or empty. An unknown value is empty, too.
+// csvEncoder writes a table with the fields of POST /v1/pings, and a column late, which
+// is true or empty. An unknown value is empty.
 type csvEncoder struct {
 	csv *csv.Writer
 	row []string

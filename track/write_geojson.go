@@ -8,9 +8,9 @@ import (
 	"pingline/internal/meridian"
 )
 
-// geoEncoder writes GeoJSON (RFC 7946), the features of GET /v1/riders/{id}/track:
-// a line for each track, and its late points apart. A line is cut where it goes over
-// the 180th meridian. Its times are ms since 1970, one for each position.
+// geoEncoder writes GeoJSON (RFC 7946) with the features of GET /v1/riders/{id}/track:
+// a line for each track, and its late points apart. A line is cut where it crosses
+// the 180th meridian. Each position has a time, ms since 1970.
 type geoEncoder struct{ keptTracks }
 
 func (e *geoEncoder) begin(*bufio.Writer) {}
@@ -46,7 +46,7 @@ func corners(pings []pingline.Ping) []meridian.Corner {
 func writeLine(w *bufio.Writer, t *keptTrack) {
 	points := corners(t.line)
 	switch parts := cut(points); {
-	case len(points) == 1: // a line has two ends
+	case len(points) == 1: // a LineString needs two positions
 		feature(w, t, "Point", "", false, [][]meridian.Corner{points})
 	case len(parts) == 1:
 		feature(w, t, "LineString", "", false, parts)
@@ -68,7 +68,8 @@ func cut(points []meridian.Corner) (parts [][]meridian.Corner) {
 	return append(parts, line[begin:])
 }
 
-// feature writes a feature of one or more parts, within open and its counterpart.
+// feature writes a feature of at least one part, between the bracket open and its
+// counterpart.
 func feature(w *bufio.Writer, t *keptTrack, kind, open string, late bool, parts [][]meridian.Corner) {
 	_, _ = w.WriteString(`{"type":"Feature","geometry":{"type":"` + kind + `","coordinates":` + open)
 	each(w, kind, parts, func(dst []byte, p meridian.Corner) []byte {
@@ -88,7 +89,7 @@ func feature(w *bufio.Writer, t *keptTrack, kind, open string, late bool, parts 
 	}
 	_, _ = w.WriteString(`,"times":` + open)
 	if kind == "Point" {
-		kind = "LineString" // times are a list even of one
+		kind = "LineString" // the times of a Point are a list, too
 	}
 	each(w, kind, parts, func(dst []byte, p meridian.Corner) []byte { return strconv.AppendInt(dst, p.At, 10) })
 	if open != "" {
@@ -97,7 +98,7 @@ func feature(w *bufio.Writer, t *keptTrack, kind, open string, late bool, parts 
 	_, _ = w.WriteString("}}")
 }
 
-// each writes the parts as lists, but for that of a Point.
+// each writes each part as a list; a Point has no list.
 func each(w *bufio.Writer, kind string, parts [][]meridian.Corner, of func(dst []byte, p meridian.Corner) []byte) {
 	var b []byte
 	for i, part := range parts {

@@ -11,9 +11,9 @@ import (
 )
 
 // gpxEncoder writes GPX 1.1, a <trk> for each track. Speed and course are in the
-// extensions of Garmin, which most programs read, and all else that GPX has no
-// element for in those of gpxSpace. Late points are in a <trk> of the type late,
-// each a segment of its own, so that no line is drawn through them.
+// extensions of Garmin, which most programs read; other values that GPX has no element
+// for are in extensions of gpxSpace. Late points are in a <trk> of the type late, each
+// in a segment of its own, so that no line is drawn through them.
 type gpxEncoder struct {
 	keptTracks
 	num []byte
@@ -47,7 +47,7 @@ func (e *gpxEncoder) track(w *bufio.Writer, t *keptTrack, pings []pingline.Ping,
 		_, _ = w.WriteString("<type>late</type>")
 	}
 	extensions := ""
-	if nameOf(t.rider) != t.rider { // a reader changes it
+	if nameOf(t.rider) != t.rider { // Reader would change the name of the <trk>
 		extensions += "<p:rider_id>" + escaped(t.rider) + "</p:rider_id>"
 	}
 	if t.device != "" {
@@ -97,7 +97,7 @@ func (e *gpxEncoder) point(w *bufio.Writer, p *pingline.Ping) {
 	_, _ = w.WriteString("</trkpt>\n")
 }
 
-// number writes an optional number that is known.
+// number writes an optional number if it is known.
 func (e *gpxEncoder) number(w *bufio.Writer, p *pingline.Ping, known pingline.Known, tag string) {
 	if p.Has(known) {
 		e.num = appendNumber(e.num[:0], p.Numbers()[numberOf(known)-number])
@@ -105,9 +105,9 @@ func (e *gpxEncoder) number(w *bufio.Writer, p *pingline.Ping, known pingline.Kn
 	}
 }
 
-// escaped is text within XML.
+// escaped returns text escaped for XML.
 func escaped(text string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text)) // memory takes all
+	_ = xml.EscapeText(&b, []byte(text)) // a Builder returns no errors
 	return b.String()
 }

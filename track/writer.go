@@ -14,10 +14,10 @@ import (
 	"pingline/track/output"
 )
 
-// Writer writes kept pings to a file in one form. What a Reader makes of it are the
-// same pings: of NDJSON and CSV in the order in which they were written, of GPX
-// track by track. GPX and GeoJSON have a line for each track, and are in memory
-// until Close. A Writer is not safe for concurrent use.
+// Writer writes kept pings to a file. A Reader returns the same pings: of NDJSON and
+// CSV in the order in which they were written, of GPX track by track. GPX and GeoJSON
+// have a line for each track, so the pings stay in memory until Close. A Writer is not
+// safe for concurrent use.
 type Writer struct {
 	file *output.File
 	zip  *gzip.Writer // nil if the file is not compressed
@@ -25,17 +25,18 @@ type Writer struct {
 	form Form
 	enc  encoder
 	line []byte
+	n    int // pings
 }
 
-// encoder writes pings in one form. The writer it writes to remembers its errors.
+// encoder writes pings in a form. The bufio.Writer that it writes to remembers errors.
 type encoder interface {
 	begin(w *bufio.Writer)
 	ping(w *bufio.Writer, p *pingline.Ping, late bool)
 	end(w *bufio.Writer)
 }
 
-// Create creates a Writer of the file path, which Close creates or replaces,
-// compressed if the name ends in ".gz". Until then the old one stays; see output.File. It
+// Create returns a Writer of the file path, compressed if the name ends in ".gz". Close
+// creates or replaces the file; until then an old file stays, see output.File. Create
 // returns an error if pings are not written in that form.
 func Create(path string, form Form) (*Writer, error) {
 	w := &Writer{form: form}
@@ -65,18 +66,23 @@ func Create(path string, form Form) (*Writer, error) {
 	return w, nil
 }
 
-// Form returns the form that the file is written in.
+// Form returns the form of the file.
 func (w *Writer) Form() Form { return w.form }
 
-// Write writes p, whose names must be valid. A late one is not on the line of its
+// Pings returns how many pings have been written.
+func (w *Writer) Pings() int { return w.n }
+
+// Write writes p, whose names must be valid. A late ping is not on the line of its
 // track.
 func (w *Writer) Write(p *pingline.Ping, late bool) error {
+	w.n++
 	w.enc.ping(w.w, p, late)
 	return w.failed()
 }
 
 // WriteLine writes a line that was read from a file of this form, NDJSON, as it is.
 func (w *Writer) WriteLine(line []byte) error {
+	w.n++
 	w.line = append(append(w.line[:0], line...), '\n')
 	_, _ = w.w.Write(w.line)
 	return w.failed()
@@ -90,8 +96,8 @@ func (w *Writer) failed() error {
 	return nil
 }
 
-// Close writes what is buffered and lets the file take its place. After an error
-// the old one is still there.
+// Close writes the rest and puts the file in its place. After an error an old file is
+// still there.
 func (w *Writer) Close() error {
 	w.enc.end(w.w)
 	err := w.w.Flush()
@@ -104,7 +110,7 @@ func (w *Writer) Close() error {
 	return w.file.Commit()
 }
 
-// Discard is Close for who does not want the file any more: the old one stays.
+// Discard removes the new file and keeps the old one. Call it instead of Close.
 func (w *Writer) Discard() error { return w.file.Discard() }
 
 type ndjsonEncoder struct{ line []byte }
@@ -121,13 +127,13 @@ func (e *ndjsonEncoder) ping(w *bufio.Writer, p *pingline.Ping, late bool) {
 
 func (e *ndjsonEncoder) end(*bufio.Writer) {}
 
-// keptTracks are kept pings by track, in the order in which the tracks began.
+// keptTracks holds kept pings by track, in the order in which the tracks began.
 type keptTracks struct {
 	list    []*keptTrack
 	numbers map[[2]string]int // by rider and device
 }
 
-// keptTrack has the pings on the line of a track, and the late ones beside it.
+// keptTrack holds the pings on the line of a track, and its late pings.
 type keptTrack struct {
 	rider, device string
 	line, late    []pingline.Ping

@@ -48,7 +48,7 @@ func (p *process) accounts() (sum float64) {
 	return sum
 }
 
-// Whatever comes in, what lives on the heap is in an account that has a limit: new
+// All memory on the heap is in an account that has a limit, under any load: new
 // riders all over the globe, a fleet that stands still, one rider of many devices
 // and readers of all of it, with InfluxDB away.
 func TestAccountsHoldTheHeap(t *testing.T) {
@@ -84,7 +84,7 @@ func TestAccountsHoldTheHeap(t *testing.T) {
 		if n%10 == 9 {
 			says, is := p.accounts(), p.heap()
 			t.Logf("%d riders: the accounts say %.1f MiB, the heap %.1f", 5000*(n+1), says/(1<<20), is/(1<<20))
-			// What neither grows nor is in an account stays what it was at the
+			// The rest of the heap, in no account, stays as large as at the
 			// start, but for the log's own index and buffers in use.
 			if is > fixed+1.25*says+48<<20 {
 				t.Errorf("the accounts say %.0f bytes, the heap %.0f, of which %.0f were there before", says, is, fixed)

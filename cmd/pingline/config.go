@@ -65,8 +65,8 @@ func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	return nil
 }
 
-// source tells where the value of a flag comes from if that is a variable, or the
-// file at path; "" if it is the command line, or the default.
+// source tells where the value of a flag comes from: the name of a variable, or
+// the file at path; "" for the command line or the default.
 func source(ctx *kong.Context, name, path string) string {
 	for _, flag := range ctx.Flags() {
 		if flag.Name != name {
@@ -92,7 +92,8 @@ func source(ctx *kong.Context, name, path string) string {
 	return ""
 }
 
-// headerLines returns what is a map to YAML where it is not in quotes.
+// headerLines returns NAME: VALUE lines that YAML has read as a map, since
+// they were not in quotes.
 func headerLines(m map[string]any) (lines []any) {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		lines = append(lines, fmt.Sprintf("%s: %v", name, m[name]))
@@ -100,9 +101,9 @@ func headerLines(m map[string]any) (lines []any) {
 	return lines
 }
 
-// flat writes a value of a list as its flag takes it: keys and values of a map
-// as key=value,…. A value with a comma would be read as another key. Values may be
-// secrets: the error has none.
+// flat writes a value of a list as its flag takes it: keys and values of a map as
+// key=value,…. A value with a comma is an error, since its rest would be read as
+// another key. Values may be secrets: the error quotes none.
 func flat(v any) (string, error) {
 	m, ok := v.(map[string]any)
 	if !ok {

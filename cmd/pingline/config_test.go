@@ -223,8 +223,8 @@ func TestWrongSettings(t *testing.T) {
 	}
 }
 
-// Whatever serve refuses without network or disk, --check-config refuses, with the
-// same words: the setting is named, where it comes from, and the limit.
+// Every setting that serve refuses without network or disk, --check-config refuses
+// with the same words: the setting is named, where it comes from, and the limit.
 func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--influx-host=ftp://x", `--influx-host: "ftp://x" is not of the form http://host:port`},
@@ -238,7 +238,7 @@ func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
 		{"--influx-bucket=/autogen", `--influx-bucket: "/autogen" names no bucket`},
 		{"--influx-token=a\nsecret", "--influx-token: it has more than one line"},
 		{"--influx-header=secret", "--influx-header: not of the form Name: value"},
-		{"--influx-header=Authorization:secret --influx-token=t", "--influx-header: Authorization is where the token goes"},
+		{"--influx-header=Authorization:secret --influx-token=t", "--influx-header: Authorization carries the token"},
 		{"--influx-cert-file=c", "--influx-cert-file: a certificate needs its key"},
 		{"--shard=name=b,url=http://x,key-file=c", "--shard name=b: key-file: a key needs its certificate"},
 		{"--influx-timeout=0s", "--influx-timeout: 0s is not above 0"},
@@ -259,7 +259,7 @@ func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
 		{"--node=a\nb", `--node: "a\nb" has more than 255 bytes, control characters`},
 		{"--max-body=1", "--max-body: 1 B is not in [1.0 KiB, 1.0 GiB]"},
 		{"--max-error=NaN", "--max-error: NaN is not in [0, 100000]"},
-		{"--rider-rate=1e9", "--rider-rate: 1e+09 is not in [0, 1000000]"},
+		{"--rider-rate=1e9", "--rider-rate: 1000000000 is not in [0, 1000000]"},
 		{"--live-gap=-1s", "--live-gap: -1s is below 0"},
 		{"--shard-handover=-1s", "--shard-handover: -1s is below 0"},
 		{"--rollup-windows=", `"" is not windows such as 10s,1m`},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math"
 	"path/filepath"
@@ -14,12 +15,14 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/internal/command"
 	"pingline/internal/node"
 	"pingline/internal/unit"
 	"pingline/sink/deadletter"
 )
 
-// deadletterCmd works on the files of a server, whether that runs or not.
+// deadletterCmd works on the files of a server, whether the server runs or
+// not.
 type deadletterCmd struct {
 	List   listCmd   `cmd:"" help:"Show the rows that InfluxDB refused."`
 	Replay replayCmd `cmd:"" help:"Put refused rows back into the log, to be written after all."`
@@ -33,13 +36,16 @@ type letterDir struct {
 // open returns the dead letters of a server.
 func (d *letterDir) open() (*deadletter.Dir, error) {
 	letters, err := deadletter.Open(filepath.Join(d.DataDir, node.DeadLetterDir))
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--data-dir: no server has worked in %s: %w", d.DataDir, err)}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, command.Unusable(fmt.Errorf("--data-dir: no server has worked in %s: %w", d.DataDir, err))
+	case err != nil:
+		return nil, command.Unusable(fmt.Errorf("--data-dir: %w", err))
 	}
 	return letters, nil
 }
 
-// letterFilter picks dead letters.
+// letterFilter selects dead letters.
 type letterFilter struct {
 	letterDir `embed:""`
 	Reason    string `env:"-" help:"Only rows refused for this: part of what InfluxDB said, or of the cause that metrics name."`
@@ -61,7 +67,7 @@ func (c *listCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(p.stdout)
+	out := bufio.NewWriter(p.Stdout)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	found := make(tallies)
@@ -73,7 +79,7 @@ func (c *listCmd) Run(p *program) error {
 		_, err := fmt.Fprintf(out, "%s  %s  %s  %s\n", l.At.Format(time.RFC3339), l.Shard, l.Cause, l.Row())
 		return err
 	})
-	if !c.JSON {
+	if !c.JSON && (err == nil || found.sum() > 0) {
 		fmt.Fprintf(out, "%s\n", found)
 	}
 	return errors.Join(err, out.Flush())
@@ -104,8 +110,8 @@ func (t tallies) String() string {
 	}
 }
 
-// each calls f for every letter picked. Lines that cannot be read are told as
-// they are met; they make an error in the end.
+// each calls visit for every letter selected. Lines that cannot be read are
+// printed as they are met, and make an error in the end.
 func (f *letterFilter) each(p *program, letters *deadletter.Dir, visit func(*deadletter.Letter) error) error {
 	bad := 0
 	for l, err := range letters.All() {
@@ -114,7 +120,7 @@ func (f *letterFilter) each(p *program, letters *deadletter.Dir, visit func(*dea
 		}
 		if err != nil {
 			bad++
-			fmt.Fprintln(p.stderr, "pingline:", err)
+			fmt.Fprintln(p.Stderr, "pingline:", err)
 			continue
 		}
 		if !f.picks(l) {
@@ -144,7 +150,7 @@ func (c *replayCmd) Run(p *program) error {
 	if c.DryRun {
 		found := make(tallies)
 		err := c.each(p, letters, func(l *deadletter.Letter) error { found[l.Cause]++; return nil })
-		fmt.Fprintf(p.stdout, "would be put back: %s\n", found)
+		fmt.Fprintf(p.Stdout, "would be put back: %s\n", found)
 		return err
 	}
 	n, err := letters.Replay(p, c.picks)
@@ -152,24 +158,24 @@ func (c *replayCmd) Run(p *program) error {
 		return err
 	}
 	if n == 0 {
-		fmt.Fprintln(p.stdout, "no dead letters")
+		fmt.Fprintln(p.Stdout, "no dead letters")
 		return nil
 	}
-	fmt.Fprintf(p.stdout, "%s on their way back into the log\n", unit.Plural(n, "dead letter is", "dead letters are"))
+	fmt.Fprintf(p.Stdout, "%s on their way back into the log\n", unit.Plural(n, "dead letter is", "dead letters are"))
 	taken, err := c.taken(p, letters)
 	switch {
 	case err != nil:
 		return err
 	case taken:
-		fmt.Fprintln(p.stdout, "the server has taken them up")
+		fmt.Fprintln(p.Stdout, "the server has taken them up")
 	default:
-		fmt.Fprintf(p.stdout, "no server has taken them up so far; they wait in %s for one that runs\n", filepath.Join(c.DataDir, node.DeadLetterDir, "replay"))
+		fmt.Fprintf(p.Stdout, "no server has taken them up so far; they wait in %s for one that runs\n", filepath.Join(c.DataDir, node.DeadLetterDir, "replay"))
 	}
 	return nil
 }
 
-// taken reports whether nothing waits to be taken up any more, for as long as
-// asked.
+// taken waits, for as long as asked, until a server has taken all letters up,
+// and reports whether it has.
 func (c *replayCmd) taken(ctx context.Context, letters *deadletter.Dir) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Wait)
 	defer cancel()
@@ -196,7 +202,7 @@ type acceptCmd struct {
 
 // Validate is called by kong; the error names the flag and the limit.
 func (c *acceptCmd) Validate() error {
-	switch { // kong calls Validate before it misses a flag
+	switch { // kong calls Validate before it checks required flags
 	case c.Shard == "":
 		return errors.New("--shard is required")
 	case c.Rows == nil:
@@ -219,6 +225,6 @@ func (c *acceptCmd) Run(p *program) error {
 	if err := letters.Accept(p, c.Shard, *c.Rows); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s of shard %s may become dead letters; a server that stands still sees this within seconds\n", unit.Plural(*c.Rows, "more row", "more rows"), c.Shard)
+	_, err = fmt.Fprintf(p.Stdout, "%s of shard %s may become dead letters; a server that stands still sees this within seconds\n", unit.Plural(*c.Rows, "more row", "more rows"), c.Shard)
 	return err
 }

@@ -25,7 +25,7 @@ import (
 // output runs pingline with args to its end and returns what it prints.
 func output(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := command(args...)
+	cmd := pinglineCommand(args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -240,6 +240,15 @@ func TestDeadLettersAreUsedWrongly(t *testing.T) {
 			}
 		})
 	}
+	// That no server has worked there is said of what is not there, and of nothing else.
+	for dir, want := range map[string]string{
+		empty: "pingline: --data-dir: no server has worked in " + empty + ": dead letters: open " + filepath.Join(empty, node.DeadLetterDir) + ": no such file or directory\n",
+		file:  "pingline: --data-dir: dead letters: open " + filepath.Join(file, node.DeadLetterDir) + ": not a directory\n",
+	} {
+		if _, said := exits(t, "deadletter", "list", "--data-dir="+dir); said != want {
+			t.Errorf("of %s it says %q, want %q", dir, said, want)
+		}
+	}
 	// A line that somebody has spoilt is named, and the others are listed.
 	path := filepath.Join(used, node.DeadLetterDir, "deadletter-000001.jsonl")
 	b, err := os.ReadFile(path)
@@ -288,7 +297,7 @@ func testConfigurationPutRight(t *testing.T, influx *influxd.Server) {
 	if err := os.WriteFile(tokenFile, []byte(influx.Token()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	told("missing", "create it")
+	told("missing", map[int]string{1: "create the database", 2: "create it"}[influx.Version()])
 	tr.more(2000)
 	if err := influx.CreateBucket(t.Context(), "later", 0); err != nil {
 		t.Fatal(err)

@@ -8,13 +8,14 @@ import (
 
 	"pingline/dedupe"
 	"pingline/dedupe/study"
+	"pingline/internal/command"
 	"pingline/internal/unit"
 	"pingline/track"
 	files "pingline/track/output"
 )
 
 type dedupeCmd struct {
-	Files       []string     `arg:"" name:"file" help:"Recorded tracks: NDJSON or other JSON, CSV or GPX, each also with .gz; - is the standard input."`
+	Files       []string     `arg:"" name:"file" help:"Recorded tracks: NDJSON or other JSON, CSV, GPX, GeoJSON, a Google Timeline or FIT, each also with .gz; - is the standard input."`
 	MaxError    float64      `default:"10" help:"Metres that a dropped ping may lie off the kept track; 0 drops only duplicates."`
 	AccuracyCap float64      `default:"50" help:"Metres up to which a fix's own accuracy widens its bound; 0 leaves accuracy aside."`
 	Filter      filterConfig `embed:""`
@@ -63,8 +64,7 @@ func (c *dedupeCmd) form() track.Form {
 	return ""
 }
 
-// drawable tells whether a name does not say that its file is something else than
-// SVG.
+// drawable reports whether the name of a file fits SVG.
 func drawable(path string) bool {
 	ext := strings.ToLower(filepath.Ext(path))
 	return ext == "" || ext == ".svg"
@@ -81,19 +81,19 @@ func (c *dedupeCmd) Run(p *program) (err error) {
 	case p.Err() != nil:
 		return errors.New("stopped while reading; nothing is judged")
 	case err != nil:
-		return usageError{err}
+		return command.Unusable(err)
 	}
-	progress := showReading(p, recordings, 2) // a study reads each twice
+	progress := showReading(p, recordings, 2) // a study reads each recording twice
 	cfg := study.Config{
 		Filter: c.Filter.config(), Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap},
-		Draw: c.SVG != "", Rider: c.Rider, Notes: progress.Above(p.stderr),
+		Draw: c.SVG != "", Rider: c.Rider, Notes: progress.Above(p.Stderr),
 	}
 	if c.Sweep {
 		cfg.Sweep = sweepBounds
 	}
 	if c.Out != "" {
 		if cfg.Out, err = track.Create(c.Out, c.form()); err != nil {
-			return usageError{fmt.Errorf("--out: %w", err)}
+			return command.Unusable(fmt.Errorf("--out: %w", err))
 		}
 	}
 	s, err := study.New(cfg)
@@ -101,14 +101,14 @@ func (c *dedupeCmd) Run(p *program) (err error) {
 		err = s.Run(p, recordings[i])
 	}
 	progress.Clear()
-	if err = closeOut(cfg.Out, err); err != nil {
+	if err = c.closeOut(p, cfg.Out, err); err != nil {
 		return err
 	}
 	return c.finish(p, s)
 }
 
-// closeOut completes the file of the kept pings, or gives it up after an error.
-func closeOut(out *track.Writer, err error) error {
+// closeOut completes the file of the kept pings, or discards it after an error.
+func (c *dedupeCmd) closeOut(p *program, out *track.Writer, err error) error {
 	switch {
 	case out == nil:
 		return err
@@ -118,11 +118,12 @@ func closeOut(out *track.Writer, err error) error {
 	if err := out.Close(); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
+	p.Wrote(c.Out, out.Pings())
 	return nil
 }
 
-// openRecordings opens the files to read, and makes sure that none of them is
-// one to write.
+// openRecordings opens the files to read, and returns an error if one of them
+// is also to be written.
 func (c *dedupeCmd) openRecordings(p *program) (all []*study.Recording, err error) {
 	for _, name := range c.Files {
 		r, err := study.Open(p, name)
@@ -139,8 +140,8 @@ func (c *dedupeCmd) openRecordings(p *program) (all []*study.Recording, err erro
 	return all, nil
 }
 
-// finish prints and draws, and returns an error if something was not as it
-// should be.
+// finish prints and draws, and returns an error if the filter or a file was at
+// fault.
 func (c *dedupeCmd) finish(p *program, s *study.Study) error {
 	report, problems := s.Summary(), s.Problems()
 	if report.Files() > 0 {
@@ -148,12 +149,12 @@ func (c *dedupeCmd) finish(p *program, s *study.Study) error {
 		if c.JSON {
 			print = report.PrintJSON
 		}
-		if err := print(p.stdout); err != nil {
+		if err := print(p.Stdout); err != nil {
 			return err
 		}
 	}
 	if c.SVG != "" {
-		if err := c.draw(s); err != nil {
+		if err := c.draw(p, s); err != nil {
 			problems = append(problems, err)
 		}
 	}
@@ -161,26 +162,26 @@ func (c *dedupeCmd) finish(p *program, s *study.Study) error {
 }
 
 // conclude returns the error of a run: a failure if the filter was at fault, and
-// wrong usage if only files were.
+// wrong usage if only files were at fault.
 func conclude(outOfBound int, problems []error) error {
 	if outOfBound > 0 {
 		return errors.Join(append(problems, errors.New(unit.Plural(outOfBound, "dropped ping lies further off than its bound", "dropped pings lie further off than their bound")))...)
 	}
 	if len(problems) > 0 {
-		return usageError{errors.Join(problems...)}
+		return command.Unusable(errors.Join(problems...))
 	}
 	return nil
 }
 
 // draw writes the picture to its file.
-func (c *dedupeCmd) draw(s *study.Study) error {
+func (c *dedupeCmd) draw(p *program, s *study.Study) error {
 	picture, ok := s.Picture()
 	switch {
 	case ok:
 	case c.Rider != "":
 		return fmt.Errorf("--rider: there is no ping of %s", c.Rider)
 	default:
-		return nil // there is no ping at all, which is a problem already
+		return nil // there is no ping at all, which is in problems already
 	}
 	f, err := files.Create(c.SVG)
 	if err != nil {
@@ -192,5 +193,6 @@ func (c *dedupeCmd) draw(s *study.Study) error {
 	if err := f.Commit(); err != nil {
 		return fmt.Errorf("--svg: %w", err)
 	}
+	p.Wrote(c.SVG, len(picture.Marks))
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/internal/command"
 	"pingline/track"
 )
 
@@ -187,8 +188,8 @@ func TestDedupeReadsEveryForm(t *testing.T) {
 	}
 }
 
-// What is kept are the lines as they were, in their order. One that a reader
-// must leave out says so, and one that it must not does not say the contrary.
+// The kept pings are the lines as they were, in their order. A ping that a
+// reader must leave out says so, and no other ping does.
 func TestDedupeOut(t *testing.T) {
 	pings := corner(t, "r-1", noon)
 	odd := pings[30] // on the way, but 100 m aside, and sent at the end
@@ -293,8 +294,9 @@ func TestDedupeStoppedLeavesOldFiles(t *testing.T) {
 	if list, err := os.ReadDir(dir); len(list) != 2 {
 		t.Errorf("the directory holds %v: %v", list, err)
 	}
-	if status, _, stderr := runs(t, "dedupe", in, "--out="+out, "--svg="+svg); status != exitOK {
-		t.Errorf("exit status %d: %s", status, stderr)
+	status, _, stderr := runs(t, "dedupe", in, "--out="+out, "--svg="+svg)
+	if want := "wrote " + out + " (5 pings)\nwrote " + svg + " (121 pings)\n"; status != exitOK || stderr != want {
+		t.Errorf("exit status %d, said %q, want %q", status, stderr, want)
 	}
 	for _, path := range []string{out, svg} {
 		if got, err := os.ReadFile(path); len(got) < 100 {
@@ -370,7 +372,7 @@ func TestDedupeOfNoUse(t *testing.T) {
 		{"a file that is not there", []string{"nowhere.gpx"}, "nowhere.gpx: no such file"},
 		{"a directory", []string{t.TempDir()}, "is a directory"},
 		{"an empty file", []string{inFile(t, "a.ndjson", "")}, "a.ndjson: there is no ping in it"},
-		{"a file of refused lines", []string{inFile(t, "a.ndjson", "a\nb\n")}, "a.ndjson: nothing in it can be read; of 2 refused the first:"},
+		{"a file of refused lines", []string{inFile(t, "a.ndjson", "a\nb\n")}, "a.ndjson: nothing in it can be read; the first of 2 refusals:"},
 		{"a track without times", []string{inFile(t, "a.gpx", `<gpx><trk><trkpt lat="1" lon="2"/></trk></gpx>`)}, "a.gpx line 1: time: missing"},
 		{"a table without a header", []string{inFile(t, "a.csv", "r-1,1,2,3\n")}, "a.csv line 1: rider_id: not in the header"},
 		{"half a file", []string{inFile(t, "a.gz", "\x1f\x8b\x08")}, "a.gz"},
@@ -384,13 +386,13 @@ func TestDedupeOfNoUse(t *testing.T) {
 		{"one file for both", []string{good, "--svg=a", "--out=a"}, "--out, --svg: both are a"},
 		{"what is read written", []string{good, "--out=" + good}, "cannot be written too"},
 		{"what is read drawn over", []string{named, "--svg=" + named}, "cannot be written too"},
-		{"nowhere to write", []string{good, "--out=" + filepath.Join(t.TempDir(), "none", "a.csv")}, "--out: open "},
+		{"nowhere to write", []string{good, "--out=/nowhere/a.csv"}, "--out: open /nowhere/a.csv: no such file or directory"},
 		{"an unknown end", []string{good, "--out=k.png"}, "--out: k.png ends in none of .ndjson, .jsonl, .csv, .gpx, .geojson (each also with .gz); or give --format"},
 		{"no end", []string{good, "--out=kept.gz"}, "--out: kept.gz ends in none of"},
 		{"an unknown form", []string{good, "--out=k.gpx", "--format=kml"}, `--format: "kml" is not ndjson, csv, gpx or geojson`},
 		{"a form of nothing", []string{good, "--format=gpx"}, "--format: it is for the file of --out"},
 		{"a picture that is no SVG", []string{good, "--svg=p.png"}, "--svg: the picture is SVG, and p.png does not end in .svg"},
-		{"nowhere to draw", []string{good, "--svg=" + filepath.Join(t.TempDir(), "none", "a")}, "--svg: "},
+		{"nowhere to draw", []string{good, "--svg=/nowhere/a"}, "--svg: open /nowhere/a: no such file or directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			status, _, stderr := runs(t, append([]string{"dedupe"}, tt.args...)...)
@@ -404,7 +406,7 @@ func TestDedupeOfNoUse(t *testing.T) {
 	}
 }
 
-// What can be read only once is read as well.
+// Input that can be read only once is read as well.
 func TestDedupeStandardInput(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	for _, in := range []string{"a.ndjson", "a.ndjson.gz"} {
@@ -412,7 +414,7 @@ func TestDedupeStandardInput(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := command("dedupe", "-", "--json")
+		cmd := pinglineCommand("dedupe", "-", "--json")
 		cmd.Stdin = f
 		stdout, err := cmd.Output()
 		if err := f.Close(); err != nil {
@@ -535,11 +537,11 @@ func TestDedupeForgets(t *testing.T) {
 func TestDedupeConcludes(t *testing.T) {
 	bad := errors.New("a.csv: there is no ping in it")
 	for _, problems := range [][]error{nil, {bad}} {
-		if err := conclude(3, problems); err == nil || errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "3 dropped pings lie further off than their bound") {
+		if err := conclude(3, problems); err == nil || errors.As(err, new(command.UsageError)) || !strings.Contains(err.Error(), "3 dropped pings lie further off than their bound") {
 			t.Errorf("a ping is off: the run ends with %v", err)
 		}
 	}
-	if err := conclude(0, []error{bad}); !errors.As(err, new(usageError)) || !errors.Is(err, bad) {
+	if err := conclude(0, []error{bad}); !errors.As(err, new(command.UsageError)) || !errors.Is(err, bad) {
 		t.Errorf("a file of no use: the run ends with %v", err)
 	}
 	if err := conclude(0, nil); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,24 +10,26 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"pingline"
+	"pingline/dashboards/livemap"
+	"pingline/internal/command"
 	"pingline/internal/influxd"
 	"pingline/internal/node"
 	"pingline/internal/terminal"
 	"pingline/internal/unit"
 	"pingline/sim"
 	"pingline/sim/audit"
-	"pingline/sink/store"
 )
 
 type demoCmd struct {
 	For         time.Duration `default:"0s" help:"How long the city drives; 0 until Ctrl-C."`
-	Riders      int           `default:"40000" help:"Riders in the city."`
+	Riders      int           `default:"20000" help:"Riders in the city; the live map draws each up to 25,000."`
 	Rate        float64       `default:"20000" help:"Pings a second, of all riders together."`
 	Batch       int           `default:"100" help:"Pings in a request."`
 	Connections int           `default:"32" help:"Connections that send."`
@@ -38,6 +39,8 @@ type demoCmd struct {
 	OpsListen   string        `default:"127.0.0.1:9090" help:"Address for metrics; another port if it is taken."`
 	Dir         string        `help:"Directory for log and database, kept afterwards (default: a temporary one)."`
 	JSON        bool          `name:"json" help:"Print nothing but the result, as one JSON object."`
+
+	command.MapFlags `embed:""`
 }
 
 // Validate is called by kong.
@@ -59,27 +62,29 @@ func (c *demoCmd) Validate() error {
 	return nil
 }
 
-// demo is one run: a database, the ingester, a city, and the books of what it
-// was told.
+// demo is a run: a database, the ingester, a city, and the city's books of the
+// answers it got.
 type demo struct {
-	cmd    *demoCmd
-	say    io.Writer       // lines that stay
-	board  *terminal.Board // of the figures, on a terminal
-	influx *influxd.Server
-	stored store.Reader
-	node   *node.Node
-	load   *sim.Load
-	ledger *audit.Ledger
+	cmd     *demoCmd
+	say     io.Writer       // for lines that stay
+	board   *terminal.Board // for the figures, on a terminal
+	influx  *influxd.Server
+	running atomic.Pointer[influxd.Server] // influx, for another goroutine
+	stored  *node.StoredRows
+	node    *node.Node
+	load    *sim.Load
+	ledger  *audit.Ledger
 }
 
-// drainLimit is how long the demo waits for InfluxDB to take what is queued.
+// drainLimit is how long the demo waits for InfluxDB to take the queued
+// points.
 const drainLimit = 2 * time.Minute
 
 func (c *demoCmd) Run(p *program) error {
-	d := &demo{cmd: c, say: p.stdout}
+	d := &demo{cmd: c, say: p.Stdout}
 	if c.JSON {
 		d.say = io.Discard
-	} else if d.board = terminal.NewBoard(p.stdout); d.board != nil {
+	} else if d.board = terminal.NewBoard(p.Stdout); d.board != nil {
 		d.say = d.board
 	}
 	dir := c.Dir
@@ -89,12 +94,14 @@ func (c *demoCmd) Run(p *program) error {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
+		defer onSecondSignal(func() { d.abort(dir, p.Stderr) })()
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
-		return usageError{fmt.Errorf("--dir: %w", err)}
+		return command.Unusable(fmt.Errorf("--dir: %w", err))
 	}
-	// The parts outlive Ctrl-C: what was taken in is still to be stored and audited.
+	// The parts outlive Ctrl-C, since accepted pings are still to be stored and
+	// audited.
 	life := context.WithoutCancel(p)
-	if err := d.start(life, dir, p.stderr); err != nil {
+	if err := d.start(life, dir, p.Stderr); err != nil {
 		return err
 	}
 	defer func() { _ = d.influx.Close() }()
@@ -105,44 +112,58 @@ func (c *demoCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := r.print(p.stdout, c.JSON); err != nil {
+	if err := r.print(p.Stdout, c.JSON); err != nil {
 		return err
 	}
 	return r.Err()
 }
 
-// start brings up database and ingester and says where to look.
+// abort ends the process and leaves nothing of it in dir.
+func (d *demo) abort(dir string, stderr io.Writer) {
+	if db := d.running.Load(); db != nil {
+		db.Kill()
+	}
+	fmt.Fprintln(stderr, "pingline: told twice to end: nothing is audited")
+	if err := removeInUse(dir); err != nil {
+		fmt.Fprintln(stderr, "pingline:", err)
+	}
+	os.Exit(exitFailed)
+}
+
+// start starts the database and the ingester and prints their addresses.
 func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	c := d.cmd
 	bin, err := influxd.Find()
 	if err != nil {
-		return usageError{err}
+		return command.Unusable(err)
 	}
 	d.influx, err = influxd.Start(ctx, influxd.Config{Binary: bin, Dir: filepath.Join(dir, "influxdb"), Bucket: "pingline"})
 	if err != nil {
 		return err
 	}
+	d.running.Store(d.influx)
 	cfg := node.DefaultConfig()
 	cfg.DataDir = filepath.Join(dir, "pingline")
 	cfg.Influx.Host = d.influx.URL()
 	cfg.Bound.MaxError = c.MaxError
 	cfg.Name, cfg.Version = "demo", version
+	c.MapFlags.Set(&cfg)
 	cfg.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if cfg.Listen, err = freeAddr(c.Listen); err != nil {
-		return usageError{fmt.Errorf("--listen: %w", err)}
+		return command.Unusable(fmt.Errorf("--listen: %w", err))
 	}
 	if cfg.OpsListen, err = freeAddr(c.OpsListen); err != nil {
-		return usageError{fmt.Errorf("--ops-listen: %w", err)}
+		return command.Unusable(fmt.Errorf("--ops-listen: %w", err))
 	}
 	cfg.Drain = drainLimit
 	if d.node, err = node.Open(ctx, cfg); err != nil {
 		return errors.Join(err, d.influx.Close())
 	}
-	cfg.Influx.Timeout = time.Minute // the audit reads all there is
-	if d.stored, err = node.OpenReader(&cfg); err != nil {
+	cfg.Influx.Timeout = time.Minute // the audit reads all points
+	if d.stored, err = node.OpenStored(&cfg); err != nil {
 		return err
 	}
-	base := "http://" + d.node.Addr().String()
+	base := d.node.URL()
 	interval := time.Duration(float64(c.Riders) / c.Rate * float64(time.Second))
 	city, err := sim.NewCity(sim.CityConfig{Seed: c.Seed, Riders: c.Riders, Interval: interval})
 	if err != nil {
@@ -151,7 +172,7 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	d.ledger = audit.NewLedger()
 	d.load, err = sim.NewLoad(sim.LoadConfig{
 		URL:         base,
-		City:        city,
+		Phones:      city,
 		Rate:        c.Rate,
 		Batch:       c.Batch,
 		Connections: c.Connections,
@@ -161,7 +182,11 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.say, "%s/\npings     POST %s/v1/pings\nready     %s/readyz\nmetrics   %s\nInfluxDB  %s (database pingline)\n",
+	page := "page      %s/ (what is where)"
+	if livemap.Built() {
+		page = "map       %s/"
+	}
+	fmt.Fprintf(d.say, page+"\npings     POST %s/v1/pings\nready     %s/readyz\nmetrics   %s\nInfluxDB  %s (database pingline)\n",
 		base, base, base, d.node.OpsURL(), d.influx.URL())
 	if c.For == 0 && d.board == nil {
 		fmt.Fprintln(d.say, "Ctrl-C stops the city and audits what was stored.")
@@ -186,7 +211,8 @@ func freeAddr(addr string) (string, error) {
 }
 
 // drive runs the city until ctx ends, or for as long as asked; then it stops
-// the ingester, which stores what is held and waits until InfluxDB has it all.
+// the ingester, which stores held pings and waits until InfluxDB has all
+// points.
 func (d *demo) drive(ctx context.Context) error {
 	driving, halt := context.WithCancel(ctx)
 	defer halt()
@@ -196,7 +222,7 @@ func (d *demo) drive(ctx context.Context) error {
 	done := make(chan struct{})
 	g.Go(func() error {
 		defer close(done)
-		defer halt() // the city too, should the ingester fail
+		defer halt() // ends the city too if the ingester fails
 		return d.node.Run(serving)
 	})
 	stopped := make(chan struct{})
@@ -216,20 +242,20 @@ func (d *demo) drive(ctx context.Context) error {
 			stopped = nil
 			fmt.Fprintln(d.say, "the city has stopped; draining …")
 		case <-done:
-			meter.show() // what there is in the end
+			meter.show() // the final figures
 			return g.Wait()
 		}
 	}
 }
 
-// meter shows the figures of the moment, and rates since the one before.
+// meter shows the present figures, and rates since it last did.
 type meter struct {
 	demo          *demo
 	began, at     time.Time
 	sent, written uint64
 }
 
-// figures are what is shown of a moment.
+// figures are the numbers to show at a moment.
 type figures struct {
 	sent, written     float64 // a second
 	answered, waiting uint64  // pings
@@ -245,7 +271,7 @@ func (m *meter) read() (f figures) {
 	sec := max(now.Sub(m.at).Seconds(), 1e-3)
 	f.sent, f.written = float64(sent-m.sent)/sec, float64(b.Sink.Pings.Written-m.written)/sec
 	m.at, m.sent, m.written = now, sent, b.Sink.Pings.Written
-	// A ping that is held is stored when the city stops. A duplicate was answered before.
+	// A held ping is stored when the city stops. A duplicate was answered before.
 	f.answered = b.Verdict(pingline.Accepted) + b.Verdict(pingline.Held) + b.Verdict(pingline.Redundant)
 	f.kept = float64(b.Verdict(pingline.Accepted)+b.Writer.Promoted+uint64(b.Writer.Holding)) / float64(max(f.answered, 1))
 	f.waiting, f.breaker = b.Sink.Pings.Queued, breakerNames[b.Shards[0].Breaker]
@@ -278,26 +304,21 @@ func (m *meter) show() {
 	if d.cmd.For > 0 {
 		cells = append(cells, terminal.Cell{Name: "time", Share: elapsed.Seconds() / d.cmd.For.Seconds(), Text: fmt.Sprintf("%v of %v", min(elapsed, d.cmd.For), d.cmd.For)})
 	} else {
-		cells = append(cells, terminal.Cell{Name: "time", Share: -1, Text: fmt.Sprintf("%v; Ctrl-C stops the city and audits what was stored", elapsed)})
+		cells = append(cells, terminal.Cell{Name: "time", Share: -1, Text: fmt.Sprintf("%v; Ctrl-C stops the city, and audits", elapsed)})
 	}
-	_ = d.board.Draw(cells) // a terminal that is gone does not stop the city
+	_ = d.board.Draw(cells) // a closed terminal does not stop the city
 }
 
-// answers say what a breaker means.
+// answers tell how InfluxDB answers, by the state of the breaker.
 var answers = map[string]string{"closed": "takes all", "half-open": "is tried again", "open": "takes nothing"}
 
-// short writes a number with its thousands apart, and large ones in millions.
+// short writes a number with commas between thousands, and large numbers in
+// millions.
 func short(v float64) string {
 	if v >= 1e6 {
 		return unit.Comma(math.Round(v/1e5)/10) + " M"
 	}
 	return unit.Comma(math.Round(v))
-}
-
-// demoResult is what the audit found, the demo's last line.
-type demoResult struct {
-	audit.Report
-	Gaps map[string]int64 `json:"conservation_gap"`
 }
 
 // audit asks InfluxDB for every ping that was acknowledged.
@@ -310,44 +331,4 @@ func (d *demo) audit(ctx context.Context) (*demoResult, error) {
 	b := d.node.Books()
 	report.Written = b.Sink.Pings.Written
 	return &demoResult{Report: report, Gaps: b.Gaps()}, nil
-}
-
-// print writes the result as a sentence, or as one JSON object.
-func (r *demoResult) print(w io.Writer, asJSON bool) error {
-	if asJSON {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(r)
-	}
-	_, err := fmt.Fprintln(w, r.verdict())
-	return err
-}
-
-// verdict says in a sentence what became of the pings.
-func (r *demoResult) verdict() string {
-	n := func(v uint64) string { return unit.Comma(float64(v)) }
-	answered := r.Accepted + r.Held + r.Redundant + r.Duplicate
-	s := fmt.Sprintf("%s answered, %s stored (%.1f %%), %s lost, ", n(answered), n(r.Stored), 100*float64(r.Stored)/float64(max(answered, 1)), n(r.Lost))
-	for _, of := range []struct {
-		count uint64
-		text  string
-	}{{r.Shed + r.Rejected, "refused"}, {r.Unanswered, "without an answer"}, {r.Wrong, "stored otherwise than sent"}, {r.Foreign, "stored and never sent"}} {
-		if of.count > 0 {
-			s += n(of.count) + " " + of.text + ", "
-		}
-	}
-	if r.OutOfBound > 0 {
-		return s + n(r.OutOfBound) + " beyond their bound"
-	}
-	return s + "none beyond its bound"
-}
-
-// Err tells whether the run kept its promises.
-func (r *demoResult) Err() error {
-	for equation, gap := range r.Gaps {
-		if gap != 0 {
-			return fmt.Errorf("the accounts do not add up: %s lacks %d", equation, gap)
-		}
-	}
-	return r.Report.Err()
 }

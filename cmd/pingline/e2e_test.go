@@ -20,7 +20,7 @@ import (
 	"pingline/sink/influx/influxtest"
 )
 
-// Whatever moment the process is killed at, what it acknowledged is stored.
+// The process may be killed at any moment: every acknowledged ping is stored.
 func TestKilledFiveTimes(t *testing.T) {
 	influx := startInflux(t)
 	dir, listen := t.TempDir(), freePort(t)

@@ -13,9 +13,9 @@ import (
 const envPrefix = "PINGLINE_"
 
 // environment names the variables of flags: a flag of serve is PINGLINE_ and its
-// name, unless the flag says otherwise. The other commands take no variable,
-// because a flag such as --rollup means something else in each of them; deadletter
-// shares those flags with serve that it has in common with it.
+// name, unless the flag says otherwise. All other commands take no variable,
+// because a flag like --rollup means something else in each of them; but
+// deadletter takes the variables of flags that it shares with serve.
 func environment(k *kong.Kong) error {
 	for _, node := range k.Model.Children {
 		switch node.Name {
@@ -48,13 +48,13 @@ func nameVariables(node *kong.Node) {
 // notSettings are variables of this prefix that are no setting of serve.
 var notSettings = regexp.MustCompile(`^PINGLINE_(` +
 	`INFLUXD|INFLUXD2|TEST_.*|SKEW` + // of make, tests and tools
-	`|CHECK_CONFIG` + // was one: where it is left over, a service must start nonetheless
-	// Kubernetes and Docker give these to each container beside a service of that name.
+	`|CHECK_CONFIG` + // an earlier setting: a service that still sets it must start
+	// Kubernetes and Docker set them in each container beside a service named pingline.
 	`|(.*_)?SERVICE_HOST|(.*_)?SERVICE_PORT(_.*)?|(.*_)?PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?` +
 	`)$`)
 
 // checkEnvironment refuses a variable of Pingline's prefix that is no setting of
-// serve: it is likely misspelt, and would otherwise be passed over in silence.
+// serve: it is probably misspelt, and would otherwise be ignored in silence.
 func checkEnvironment(model *kong.Application) error {
 	var known []string
 	for _, node := range model.Children {
@@ -79,7 +79,7 @@ func checkEnvironment(model *kong.Application) error {
 }
 
 // nearest returns the name that takes the fewest changes to a letter, or "" if
-// even that takes a third of the letters.
+// even that needs changes to a third of the letters.
 func nearest(name string, names []string) (best string) {
 	fewest := (len(name)-len(envPrefix))/3 + 1
 	for _, n := range names {

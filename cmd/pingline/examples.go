@@ -18,8 +18,29 @@ var examples = map[string]string{
 	"deadletter replay": "pingline deadletter replay --data-dir=/var/lib/pingline --reason=retention",
 	"deadletter accept": "pingline deadletter accept --shard=a --rows=1000",
 
-	"dedupe":  "pingline dedupe --sweep ride.gpx --out=kept.gpx --svg=ride.svg",
-	"plan":    "pingline plan --riders=20000 --interval=5s --hours=12",
+	"sim":       "pingline sim run --target=http://localhost:8080 --riders=1000 --for=1m",
+	"sim run":   "pingline sim run --target=http://localhost:8080 --rate=2000 --html=run.html",
+	"sim audit": "pingline sim audit --ack-log=run.acks --target=http://localhost:8080",
+
+	"sim replay": "pingline sim replay ride.gpx --target=http://localhost:8080 --speed=50x",
+
+	"chaos": "pingline chaos --target=http://staging:8080 --hook=hook.sh --for=10m",
+
+	"dedupe":       "pingline dedupe --sweep ride.gpx --out=kept.gpx --svg=ride.svg",
+	"plan":         "pingline plan --riders=20000 --interval=5s --hours=12",
+	"top":          "pingline top --target=http://localhost:8080\npingline top --once --json",
+	"rider":        "pingline rider export r-000123 --from=2026-03-01T00:00:00Z",
+	"rider delete": "pingline rider delete r-000123 --server=http://127.0.0.1:9090",
+	"rider export": "pingline rider export r-000123 --format=geojson",
+
+	"grafana": "pingline grafana --shard=name=a,url=http://a:8086 --out=grafana",
+	"key":     "pingline key add ana --scope=write --keys=/etc/pingline/keys",
+
+	"key add":    "pingline key add depot --rider='bus-*' --scope=read --keys=/etc/keys",
+	"key list":   "pingline key list --keys=/etc/pingline/keys",
+	"key revoke": "pingline key revoke ana --keys=/etc/pingline/keys",
+	"key rotate": "pingline key rotate depot --keys=/etc/pingline/keys --overlap=7d",
+
 	"version": "pingline version --all",
 }
 

@@ -8,7 +8,7 @@ import (
 	"pingline/dedupe"
 )
 
-// filterConfig is what the filter is set up with, wherever it runs.
+// filterConfig has the flags of the filter for every command that runs it.
 type filterConfig struct {
 	LiveGap   time.Duration `default:"30s" help:"Age at most of a moving rider's newest stored ping; 0: no limit."`
 	MaxGap    time.Duration `default:"300s" help:"Longest time between a track's stored pings with dropped ones between them; 0: no limit."`
@@ -23,7 +23,7 @@ func (c *filterConfig) config() dedupe.Config {
 }
 
 // check returns an error that names the flag and the limit. Kong calls Validate of
-// commands only, not of what is embedded in them.
+// commands only, not of embedded structs.
 func (c *filterConfig) check() error {
 	if c.LiveGap < 0 || c.MaxGap < 0 || c.IdleFlush < 0 {
 		return fmt.Errorf("--live-gap, --max-gap, --idle-flush: %v, %v, %v: none may be below 0", c.LiveGap, c.MaxGap, c.IdleFlush)

@@ -13,16 +13,8 @@ import (
 // it stands behind, or of any command if it stands alone.
 func TestFlagsOfTheDocumentsExist(t *testing.T) {
 	known := flagsOfCommands(t)
-	files := []string{"../../README.md", "../../CONTRIBUTING.md"}
-	for _, pattern := range []string{"../../docs/*.md", "../../deploy/*"} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, found...)
-	}
 	n := 0
-	for _, file := range files {
+	for _, file := range documents(t) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -37,6 +29,48 @@ func TestFlagsOfTheDocumentsExist(t *testing.T) {
 	if n < 200 {
 		t.Errorf("%d flags were found", n)
 	}
+}
+
+// Each variable of our prefix that a document or an example of deploy/ names is a setting:
+// serve refuses to start where there is another.
+func TestVariablesOfTheDocumentsExist(t *testing.T) {
+	parser, err := newParser(new(cli))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, file := range documents(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bPINGLINE_[A-Z0-9_]*[A-Z0-9]`).FindAllString(string(text), -1) {
+			n++
+			t.Run(name, func(t *testing.T) {
+				t.Setenv(name, "")
+				if err := checkEnvironment(parser.Model); err != nil {
+					t.Errorf("%s: %v", filepath.Base(file), err)
+				}
+			})
+		}
+	}
+	if n < 8 {
+		t.Errorf("%d variables were found", n)
+	}
+}
+
+// documents returns the paths of the texts that say how Pingline is used.
+func documents(t *testing.T) []string {
+	t.Helper()
+	files := []string{"../../README.md", "../../CONTRIBUTING.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../deploy/*[^s]", "../../deploy/kubernetes/*"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	return files
 }
 
 // flagsOfCommands returns the flags of each command, and under "" those of all.
@@ -90,7 +124,7 @@ func namedFlags(text string, markdown bool) (list []namedFlag) {
 }
 
 // foreign are the programs of deploy/ whose flags are not ours.
-var foreign = []string{"COPY", "caddy", "docker", "systemctl", "useradd"}
+var foreign = []string{"COPY", "caddy", "docker", "kubectl", "npm", "systemctl", "useradd"}
 
 func flagsOfPart(words []string, markdown bool) (list []namedFlag) {
 	command, ours := "", true

@@ -11,7 +11,7 @@ import (
 func TestHangupOfATerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	screen, listen := newScreen(t), freePort(t)
-	cmd := command("serve", "--data-dir="+t.TempDir(), "--listen="+listen, "--ops-listen=", "--influx-host=http://127.0.0.1:1")
+	cmd := pinglineCommand("serve", "--data-dir="+t.TempDir(), "--listen="+listen, "--ops-listen=", "--influx-host=http://127.0.0.1:1")
 	cmd.Stderr = screen.File
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

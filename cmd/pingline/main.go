@@ -1,5 +1,6 @@
 // Command pingline takes location pings in over HTTP, makes them durable, drops
-// those that say nothing new, and lands the rest in InfluxDB in batches.
+// pings that add nothing to their track, and writes the rest to InfluxDB in
+// batches.
 //
 // It exits with 0 when done or told to stop, with 1 when something failed, and
 // with 2 when it cannot start as asked: a wrong flag, file or directory.
@@ -22,12 +23,18 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"pingline/internal/boards"
+	"pingline/internal/command"
+	"pingline/internal/keyring"
 	"pingline/internal/node"
+	"pingline/internal/rider"
+	"pingline/internal/simulate"
 	"pingline/internal/terminal"
+	"pingline/internal/top"
 	"pingline/internal/unit"
 )
 
-// version is set when linking.
+// version is set by the linker.
 var version = "development"
 
 // Exit statuses.
@@ -37,26 +44,27 @@ const (
 	exitUsage  = 2
 )
 
-// usageError marks what the user asked for and cannot have.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 type cli struct {
-	Serve      serveCmd      `cmd:"" help:"Take pings in and write them to InfluxDB."`
-	Demo       demoCmd       `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
-	Deadletter deadletterCmd `cmd:"" help:"Look at the rows that InfluxDB refused, and put them back."`
-	Dedupe     dedupeCmd     `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
-	Plan       planCmd       `cmd:"" help:"Work out what a fleet asks of the machines, and whether one InfluxDB is enough."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Serve      serveCmd          `cmd:"" help:"Take pings in and write them to InfluxDB."`
+	Demo       demoCmd           `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
+	Deadletter deadletterCmd     `cmd:"" help:"Look at the rows that InfluxDB refused, and put them back."`
+	Dedupe     dedupeCmd         `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
+	Sim        simulate.Commands `cmd:"" help:"Send the pings of a simulated city to an ingester, and hold the answers against what is stored."`
+	Chaos      simulate.ChaosCmd `cmd:"" help:"Send pings while the ingester is killed, frozen and worse, and hold the answers against what is stored."`
+	Plan       planCmd           `cmd:"" help:"Work out what a fleet asks of the machines, and whether one InfluxDB is enough."`
+	Top        top.PanelCmd      `cmd:"" help:"Show how an ingester does, on a screen that is drawn anew every second."`
+	Rider      rider.RightsCmd   `cmd:"" help:"Give out all that is known of a rider, or remove it."`
+	Grafana    boards.Command    `cmd:"" help:"Write Grafana's boards, alert rules and data sources for the configured stores."`
+	Key        keyring.KeyCmds   `cmd:"" help:"Add, list, revoke and rotate the keys of those who may send and read."`
+	Version    versionCmd        `cmd:"" help:"Print the version."`
 
 	ShowVersion showVersion `name:"version" short:"v" help:"Print the version."`
 }
 
-// showVersion is pingline version for who types --version, as programs have it.
+// showVersion is the flag --version, which does the same as pingline version.
 type showVersion bool
 
-// BeforeReset is called by kong before it misses a command.
+// BeforeReset is called by kong before it checks that there is a command.
 func (showVersion) BeforeReset(app *kong.Kong) error {
 	if err := new(versionCmd).print(app.Stdout); err != nil {
 		return err
@@ -65,20 +73,19 @@ func (showVersion) BeforeReset(app *kong.Kong) error {
 	return nil
 }
 
-// program is what commands share: where to print, and when to stop.
+// program is a run of pingline, with the arguments that it was given.
 type program struct {
-	context.Context
-	args           []string
-	stdout, stderr io.Writer
-	command        *kong.Context    // as parsed
-	hangups        <-chan os.Signal // that a command may read its settings anew at; nil if they end it
+	command.Program
+	args    []string
+	parsed  *kong.Context
+	hangups <-chan os.Signal // that a command may read its settings anew at; nil if they end it
 }
 
 type versionCmd struct {
 	All bool `env:"-" help:"List the stores and the protocols of clients, too."`
 }
 
-func (c *versionCmd) Run(p *program) error { return c.print(p.stdout) }
+func (c *versionCmd) Run(p *program) error { return c.print(p.Stdout) }
 
 func (c *versionCmd) print(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "pingline %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
@@ -89,15 +96,16 @@ func (c *versionCmd) print(w io.Writer) error {
 }
 
 func main() {
-	p := &program{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr}
+	p := &program{args: os.Args[1:]}
+	p.Stdin, p.Stdout, p.Stderr, p.Version = os.Stdin, os.Stdout, os.Stderr, version
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	switch {
 	case len(p.args) > 0 && p.args[0] == "serve" && !terminal.Is(os.Stderr):
 		hangups := make(chan os.Signal, 1)
 		signal.Notify(hangups, syscall.SIGHUP)
 		p.hangups = hangups
-	case !signal.Ignored(syscall.SIGHUP): // as under nohup
-		ends = append(ends, syscall.SIGHUP) // the terminal is gone
+	case !signal.Ignored(syscall.SIGHUP): // SIGHUP is ignored under nohup
+		ends = append(ends, syscall.SIGHUP) // a closed terminal ends the process
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	// A second signal, while stopping, ends the process at once.
@@ -108,24 +116,26 @@ func main() {
 	os.Exit(code)
 }
 
-// run runs a program that hears no signal.
+// run runs a program without signals, for tests.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
-	return (&program{Context: ctx, args: args, stdout: stdout, stderr: stderr}).run()
+	p := &program{Program: command.Program{Context: ctx, Stdout: stdout, Stderr: stderr, Version: version}, args: args}
+	return p.run()
 }
 
 // run parses the arguments, runs the command and returns the exit status.
 func (p *program) run() (status int) {
-	args, stderr := p.args, p.stderr
+	p.args = withNumbers(p.args)
+	args, stderr := p.args, p.Stderr
 	exited := false
 	parser, err := newParser(new(cli),
-		kong.Writers(p.stdout, stderr),
+		kong.Writers(p.Stdout, stderr),
 		kong.Exit(func(code int) { exited = true; panic(exitPanic(code)) }),
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "pingline:", err)
 		return exitFailed
 	}
-	defer func() { // kong exits after --help
+	defer func() { // kong exits after --help, by a panic
 		if p := recover(); exited {
 			status = int(p.(exitPanic))
 		} else if p != nil {
@@ -135,7 +145,7 @@ func (p *program) run() (status int) {
 	switch {
 	case len(args) == 0:
 		args = []string{"--help"}
-	case args[0] == "help": // of a command, if there is more
+	case args[0] == "help": // help, or help COMMAND
 		args = append(slices.Clone(args[1:]), "--help")
 	}
 	cmd, err := parser.Parse(args)
@@ -146,17 +156,17 @@ func (p *program) run() (status int) {
 		fmt.Fprintf(stderr, "pingline: %s (see %s --help)\n", inOwnWords(err, args), parsedCommand(err))
 		return exitUsage
 	}
-	p.command = cmd
-	err = cmd.Run(p)
+	p.parsed = cmd
+	err = cmd.Run(p, &p.Program)
 	if err == nil {
 		return exitOK
 	}
 	message := err.Error()
-	if p.Err() != nil { // the user knows that it was cancelled
+	if p.Err() != nil { // the user has cancelled it, and knows
 		message = strings.TrimSuffix(message, ": "+context.Canceled.Error())
 	}
 	fmt.Fprintln(stderr, "pingline:", message)
-	if errors.As(err, new(usageError)) {
+	if errors.As(err, new(command.UsageError)) {
 		return exitUsage
 	}
 	return exitFailed
@@ -179,8 +189,8 @@ func newParser(commands any, options ...kong.Option) (*kong.Kong, error) {
 	)...)
 }
 
-// inWords reads a T as kong does, and says of a value that is none what it should
-// have been.
+// inWords reads a T as kong does, and says of a wrong value what it should be, as
+// want.
 func inWords[T any](want string) kong.Option {
 	reader := kong.NewRegistry().RegisterDefaults().ForType(reflect.TypeFor[T]())
 	return kong.TypeMapper(reflect.TypeFor[T](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {

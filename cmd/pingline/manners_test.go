@@ -38,7 +38,7 @@ func TestMissingFlags(t *testing.T) {
 		"help nothing":                  "pingline: unexpected argument nothing",
 		"dedupe a.ndjson --max-error":   "pingline: --max-error: its value is missing (see pingline dedupe --help)\n",
 		"serve --max-age":               "pingline: --max-age: its value is missing (see pingline serve --help)\n",
-		"serve --max-age=x":             `pingline: --max-age: "x" is not a time such as 30d or 12h`,
+		"serve --max-age=x":             `pingline: --max-age: "x" is not a time such as 30d, 12h or 30s`,
 		"serve --config=/dev/null -v=x": "pingline: ",
 		"serve --max-pings=x":           `pingline: --max-pings: "x" is not a whole number`,
 		"serve --max-pings=1e3":         `pingline: --max-pings: "1e3" is not a whole number`,
@@ -53,6 +53,16 @@ func TestMissingFlags(t *testing.T) {
 		"serve -x":                      "pingline: unknown flag -x",
 		"deadletter list --nothing":     "pingline: unknown flag --nothing (see pingline deadletter list --help)\n",
 		"serv":                          "pingline: unexpected argument serv, did you mean \"serve\"? (see pingline --help)\n",
+		"dedupe a --max-error -1":       "pingline: dedupe: --max-error: -1 is not in [0, 100000]",
+		"serve --max-error -1":          "pingline: serve: --max-error: -1 is not in [0, 100000]",
+		"serve --max-error 1e9":         "pingline: serve: --max-error: 1000000000 is not in [0, 100000]",
+		"serve --rider-rate -.5":        "pingline: serve: --rider-rate: -0.5 is not in [0, 1000000]",
+		"serve --shard-handover -1m":    "pingline: serve: --shard-handover: -1m0s is below 0",
+		"serve --max-body -1":           `pingline: --max-body: "-1" is not a size such as 512MiB`,
+		"plan --riders -5":              "pingline: plan: --riders: -5 is not in [1, 1000000000]",
+		"demo --seed -1":                `pingline: --seed: "-1" is not a whole number from 0 on`,
+		"dedupe a --max-error --sweep":  "pingline: --max-error: its value is missing: --sweep is a flag (see pingline dedupe --help)\n",
+		"dedupe a --max-error -x":       "pingline: --max-error: its value is missing: -x is a flag (see pingline dedupe --help)\n",
 		"demo --seed=-1":                `pingline: --seed: "-1" is not a whole number from 0 on`,
 		"demo --max-error=NaN":          "pingline: demo: --max-error: NaN is not in [0, 100000]",
 	} {
@@ -68,7 +78,7 @@ func TestMissingFlags(t *testing.T) {
 func TestTimesInDays(t *testing.T) {
 	t.Setenv("PINGLINE_SHARD_HANDOVER", "0.5d")
 	_, err := parse(t, "--max-age=30d", "--config="+writeFile(t, "max-gap: 2d\nidle-flush: 90\n"))
-	if err == nil || !strings.Contains(err.Error(), `--idle-flush: "90" is not a time such as 30d or 12h`) {
+	if err == nil || !strings.Contains(err.Error(), `--idle-flush: "90" is not a time such as 30d, 12h or 30s`) {
 		t.Errorf("a number without a unit: %v", err)
 	}
 	cfg, err := parse(t, "--max-age=30d", "--config="+writeFile(t, "max-gap: 2d\n"))
@@ -162,7 +172,7 @@ func TestEverythingFitsATerminal(t *testing.T) {
 	short := inFile(t, "ü.ndjson", ndjson(corner(t, "r-1", noon)))
 	for _, args := range [][]string{
 		{"--help"}, {"help", "serve"}, {"help", "demo"}, {"help", "dedupe"}, {"help", "plan"}, {"help", "version"},
-		{"help", "deadletter"}, {"help", "deadletter", "list"}, {"help", "deadletter", "replay"}, {"help", "deadletter", "accept"},
+		{"help", "sim"}, {"help", "sim", "run"}, {"help", "sim", "replay"}, {"help", "sim", "audit"}, {"help", "chaos"}, {"help", "grafana"}, {"help", "top"}, {"help", "key"}, {"help", "key", "add"}, {"help", "key", "list"}, {"help", "key", "revoke"}, {"help", "key", "rotate"}, {"help", "deadletter"}, {"help", "deadletter", "list"}, {"help", "deadletter", "replay"}, {"help", "deadletter", "accept"},
 		{"version"}, {"version", "--all"},
 		{"plan", "--riders=20000", "--why"}, {"plan", "--riders=1000000000", "--interval=10ms", "--why"}, {"plan", "--riders=1"},
 		{"dedupe", "--sweep", long, short}, {"dedupe", short},
@@ -173,7 +183,7 @@ func TestEverythingFitsATerminal(t *testing.T) {
 		}
 		for line := range strings.Lines(stdout) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
-				t.Errorf("%v prints a line of %d: %s", args[:1], n, line)
+				t.Errorf("%v prints a line of %d: %s", args, n, line)
 			}
 		}
 	}
@@ -193,7 +203,7 @@ func TestHelpHasExamples(t *testing.T) {
 			commands = append(commands, []string{node.Name, child.Name})
 		}
 	}
-	if len(commands) != 10 {
+	if len(commands) != 25 {
 		t.Errorf("%d commands", len(commands))
 	}
 	t.Chdir(t.TempDir())

@@ -9,12 +9,14 @@ import (
 
 	"pingline/dedupe"
 	"pingline/dedupe/study"
+	"pingline/internal/command"
 	"pingline/internal/plan"
 	"pingline/internal/unit"
 )
 
-// planCmd works out what a fleet asks of the machines. It is arithmetic on the
-// flags and on figures that were measured; --why prints each with its source.
+// planCmd works out the load of a fleet on the machines. It is arithmetic on
+// the flags and on figures that were measured; --why prints each with its
+// source.
 type planCmd struct {
 	Riders     *int          `required:"" placeholder:"N" help:"Riders who send pings at once, when most do."`
 	Interval   time.Duration `default:"5s" help:"Between two pings of a rider."`
@@ -22,7 +24,7 @@ type planCmd struct {
 	Hours      float64       `default:"24" help:"Hours a day that it is as busy as that."`
 
 	Kept        *float64     `placeholder:"SHARE" help:"Part of the pings that the filter keeps, in (0, 1] (default: as measured for such an interval)."`
-	Track       []string     `placeholder:"FILE" help:"Measure it, and --regions, on recorded tracks: NDJSON, CSV or GPX, also with .gz."`
+	Track       []string     `placeholder:"FILE" help:"Measure it, and --regions, on recorded tracks: NDJSON, CSV, GPX, GeoJSON, a Google Timeline or FIT, also with .gz."`
 	MaxError    float64      `default:"10" help:"Metres, for --track, as of pingline serve."`
 	AccuracyCap float64      `default:"50" help:"Metres, for --track, as of pingline serve."`
 	Filter      filterConfig `embed:""`
@@ -54,7 +56,7 @@ type planCmd struct {
 
 // Validate is called by kong; the error names the flag and the limit.
 func (c *planCmd) Validate() error {
-	if c.Riders == nil { // kong calls Validate before it misses a flag
+	if c.Riders == nil { // kong calls Validate before it checks required flags
 		return errors.New("--riders is required")
 	}
 	kept, regions := 1.0, 2.0
@@ -84,7 +86,7 @@ func (c *planCmd) Validate() error {
 		{"regions", regions, 1, 1e6},
 		{"new-regions", c.NewRegions, 0, 1},
 		{"cell-res", float64(c.CellRes), 0, 15},
-		{"area", c.Area, 0, 510_100_000}, // the globe's
+		{"area", c.Area, 0, 510_100_000}, // the area of the globe
 		{"replicas", float64(c.Replicas), 1, 5},
 		{"batch-lines", float64(c.BatchLines), 1, 1_000_000},
 		{"server-points", c.ServerPoints, 0, 1e9},
@@ -135,26 +137,26 @@ func (c *planCmd) Run(p *program) error {
 			return errors.New("stopped while timing the disk of --data-dir; nothing is planned")
 		}
 		if err != nil {
-			return usageError{fmt.Errorf("--measure: %w", err)}
+			return command.Unusable(fmt.Errorf("--measure: %w", err))
 		}
 	}
 	n := plan.New(c.config(), f)
 	if c.JSON {
-		return n.PrintJSON(p.stdout)
+		return n.PrintJSON(p.Stdout)
 	}
-	if err := n.Print(p.stdout); err != nil || !c.Why {
+	if err := n.Print(p.Stdout); err != nil || !c.Why {
 		return err
 	}
-	return n.PrintFigures(p.stdout)
+	return n.PrintFigures(p.Stdout)
 }
 
-// measureTracks replaces the figures that recordings can tell.
+// measureTracks replaces the figures that can be measured on recordings.
 func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
 	s, err := study.NewSample(study.SampleConfig{
 		Filter: c.Filter.config(), Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Interval: c.Interval, CellRes: c.CellRes,
 	})
 	if err != nil {
-		return usageError{err}
+		return command.Unusable(err)
 	}
 	var names []string
 	for _, name := range c.Track {
@@ -168,16 +170,16 @@ func (c *planCmd) measureTracks(p *program, f *plan.Figures) error {
 			return fmt.Errorf("stopped while reading %s; nothing is planned", name)
 		}
 		if err != nil {
-			return usageError{fmt.Errorf("--track: %w", err)}
+			return command.Unusable(fmt.Errorf("--track: %w", err))
 		}
 		names = append(names, filepath.Base(name))
 	}
 	if n := s.Refused(); n > 0 {
-		fmt.Fprintf(p.stderr, "refused: %s\n", unit.Plural(n, "line that is no ping", "lines that are no pings"))
+		fmt.Fprintf(p.Stderr, "refused: %s\n", unit.Plural(n, "line that is no ping", "lines that are no pings"))
 	}
 	sent, files := s.Interval(), strings.Join(names, ", ")
 	if sent > c.Interval*3/2 {
-		fmt.Fprintf(p.stderr, "note: the tracks have a ping in %v; they cannot tell what is kept of one in %v\n", sent, c.Interval)
+		fmt.Fprintf(p.Stderr, "note: the tracks have a ping in %v; they cannot tell what is kept of one in %v\n", sent, c.Interval)
 	}
 	source := fmt.Sprintf("measured, %s, at %v m, a ping in %v", files, c.MaxError, max(c.Interval, sent))
 	f.Kept = plan.Figure{Name: "kept", Value: s.Kept(), Unit: "of the pings", Source: source}

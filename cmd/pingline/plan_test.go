@@ -149,7 +149,8 @@ func TestPlanRefuses(t *testing.T) {
 	}
 }
 
-// What a track is measured to keep is what pingline dedupe keeps of it.
+// The part of a track that plan measures as kept is the part that pingline
+// dedupe keeps.
 func TestPlanMeasuresTracks(t *testing.T) {
 	var pings []pingline.Ping
 	for _, rider := range []string{"a", "b"} {

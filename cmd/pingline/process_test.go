@@ -57,8 +57,8 @@ type process struct {
 	logs bytes.Buffer
 }
 
-// command returns a command that runs pingline with args.
-func command(args ...string) *exec.Cmd {
+// pinglineCommand returns a command that runs pingline with args.
+func pinglineCommand(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	return cmd
@@ -79,7 +79,7 @@ func freePort(t testing.TB) string {
 func serve(t testing.TB, dir, influxURL string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, exited: make(chan struct{})}
-	p.cmd = command(append([]string{
+	p.cmd = pinglineCommand(append([]string{
 		"serve", "--data-dir=" + dir, "--influx-host=" + influxURL, "--log-format=json",
 		"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0",
 	}, args...)...)
@@ -304,7 +304,7 @@ func driveLoad(t testing.TB, cfg sim.CityConfig, load sim.LoadConfig) *traffic {
 		t.Fatal(err)
 	}
 	tr := &traffic{t: t, ledger: audit.NewLedger(), done: make(chan error, 1)}
-	load.City, load.Batch, load.Ledger, load.Grace = city, 50, tr.ledger, patience
+	load.Phones, load.Batch, load.Ledger, load.Grace = city, 50, tr.ledger, patience
 	tr.load, err = sim.NewLoad(load)
 	if err != nil {
 		t.Fatal(err)
@@ -386,7 +386,7 @@ func (tr *traffic) auditIn(buckets ...influx.Config) audit.Report {
 // exits runs pingline with args to its end.
 func exits(t testing.TB, args ...string) (status int, stderr string) {
 	t.Helper()
-	cmd := command(args...)
+	cmd := pinglineCommand(args...)
 	var out bytes.Buffer
 	cmd.Stderr = &out
 	err := cmd.Run()

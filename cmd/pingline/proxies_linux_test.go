@@ -86,7 +86,7 @@ func startCaddy(t *testing.T, dir, listen, server string) *exec.Cmd {
 		"reverse_proxy 127.0.0.1:8080", "reverse_proxy "+server)
 	writeIn(t, dir, "Caddyfile", "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"+text)
 	cmd := exec.Command("caddy", "run", "--config", filepath.Join(dir, "Caddyfile"), "--adapter", "caddyfile")
-	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "PINGLINE_READER_HASH="+secretHash)
+	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "READER_HASH="+secretHash)
 	return cmd
 }
 

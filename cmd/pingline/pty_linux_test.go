@@ -59,8 +59,8 @@ func (s *screen) shown() string {
 
 const erased = "\r\x1b[K"
 
-// Whoever watches sees how far it is, and lines that shall stay are not drawn over;
-// what is printed is the same as in a pipe.
+// A terminal shows the progress, and does not draw over lines that shall stay; the
+// printed lines are the same as in a pipe.
 func TestDedupeOnATerminal(t *testing.T) {
 	defer func(d time.Duration) { progressAfter = d }(progressAfter)
 	t.Setenv("TERM", "xterm")

@@ -10,9 +10,9 @@ import (
 	"github.com/alecthomas/kong"
 
 	"pingline/dedupe"
+	"pingline/internal/command"
 	"pingline/internal/node"
 	"pingline/internal/unit"
-	"pingline/partition"
 )
 
 type serveCmd struct {
@@ -26,7 +26,7 @@ func (c *serveCmd) Run(p *program) error {
 		return c.check(p)
 	}
 	if c.Connect {
-		return usageError{errors.New("--connect is of --check-config: give both")}
+		return command.Unusable(errors.New("--connect is of --check-config: give both"))
 	}
 	logger, level := c.logger(p)
 	stopReading := p.onHangup(func() { c.readAgain(p, logger, level) })
@@ -40,9 +40,9 @@ func (c *serveCmd) Run(p *program) error {
 		return nil
 	}
 	if err != nil {
-		return usageError{err}
+		return command.Unusable(err)
 	}
-	logger.Info("taking pings", "url", "http://"+n.Addr().String()+"/v1/pings", "ops", n.OpsURL(), "influx", c.Influx.Host, "memory_limit", memory, "version", version)
+	logger.Info("taking pings", "url", n.URL()+"/v1/pings", "ops", n.OpsURL(), "influx", c.Influx.Host, "memory_limit", memory, "version", version)
 	serving, stop := context.WithCancel(context.WithoutCancel(p))
 	defer stop()
 	defer context.AfterFunc(p, func() {
@@ -62,13 +62,13 @@ func (c *serveConfig) logger(p *program) (*slog.Logger, *slog.LevelVar) {
 	level.Set(c.LogLevel)
 	opts := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(p.stderr, opts)), level
+		return slog.New(slog.NewJSONHandler(p.Stderr, opts)), level
 	}
-	return slog.New(slog.NewTextHandler(p.stderr, opts)), level
+	return slog.New(slog.NewTextHandler(p.Stderr, opts)), level
 }
 
 // serveConfig is every setting of the ingester. A flag beats its environment
-// variables, in the order given, and those beat the file.
+// variables, in the order given, and a variable beats the file.
 type serveConfig struct {
 	Listen    string     `group:"Most used" default:":8080" help:"Address for pings."`
 	DataDir   string     `group:"Most used" default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
@@ -81,8 +81,7 @@ type serveConfig struct {
 
 	QueueLease time.Duration `group:"Log" default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
 
-	Influx influxConfig `group:"Stores" embed:"" prefix:"influx-"`
-	Spread spreadConfig `group:"Stores" embed:""`
+	command.StoreFlags `group:"Stores" embed:""`
 
 	CellRes     int     `group:"Stores" default:"5" help:"H3 resolution of the cell tag, 0 to 15."`
 	MaxError    float64 `group:"Filter" default:"10" help:"Metres that a dropped ping may lie off the stored track; 0 drops only duplicates."`
@@ -107,6 +106,9 @@ type serveConfig struct {
 	TrustedProxies []network `group:"Clients" placeholder:"CIDR" help:"Addresses whose X-Forwarded-For says who the client is. One that sends none is itself the client, and has no share of its own."`
 	CorsOrigins    []string  `group:"Clients" placeholder:"ORIGIN" help:"Origins of pages in browsers that may send and read, such as https://app.example.org; *: all. Without it none may."`
 
+	command.AuthFlags `group:"Keys" embed:""`
+	command.MapFlags  `group:"Live map" embed:""`
+
 	IdleTimeout   time.Duration `group:"Clients" default:"2m" help:"How long a connection may wait for its next request. Behind a load balancer it is to be longer than its own, often 60 s or 600 s."`
 	ShutdownDelay time.Duration `group:"Node" default:"0s" help:"How long, told to stop, pings are still taken while /readyz answers 503, so that a load balancer sees it first. A second signal ends it."`
 
@@ -121,33 +123,10 @@ type serveConfig struct {
 	RollupWindows  windows       `group:"Roll-up" default:"10s,1m" placeholder:"TIME,…" help:"Its windows, shortest first, each a multiple of the one before."`
 	RollupLateness time.Duration `group:"Roll-up" default:"2m" help:"How long after its end a window takes pings."`
 
+	RollupMinRiders int `group:"Roll-up" default:"0" help:"Least riders of a cell and window: the activity of fewer is neither stored nor shown."`
+
 	LogLevel  slog.Level `group:"Node" default:"info" help:"debug, info, warn or error."`
 	LogFormat string     `group:"Node" default:"text" enum:"text,json" help:"text or json."`
-}
-
-type influxConfig struct {
-	Host      string        `group:"Most used" default:"http://localhost:8086" env:"PINGLINE_INFLUX_HOST,INFLUX_HOST" help:"URL of InfluxDB."`
-	Token     string        `group:"Most used" env:"PINGLINE_INFLUX_TOKEN,INFLUX_TOKEN" help:"Token; user:password on 1.8."`
-	TokenFile string        `help:"File that holds the token, read again when it changes."`
-	Org       string        `env:"PINGLINE_INFLUX_ORG,INFLUX_ORG" help:"Organization; not on 1.8."`
-	Bucket    string        `group:"Most used" default:"pingline" env:"PINGLINE_INFLUX_BUCKET,INFLUX_BUCKET_NAME" help:"Bucket; database/retention-policy on 1.8."`
-	Timeout   time.Duration `default:"10s" help:"How long a write may take."`
-
-	CAFile   string            `name:"ca-file" placeholder:"FILE" help:"PEM file of the authorities that may vouch for InfluxDB's certificate, instead of the system's; it is read for each connection."`
-	CertFile string            `placeholder:"FILE" help:"PEM file of the certificate with which we say who we are."`
-	KeyFile  string            `placeholder:"FILE" help:"PEM file of its key."`
-	Header   []node.HeaderLine `sep:"none" placeholder:"NAME: VALUE" help:"Sent with each request, for a proxy in front of InfluxDB; never logged. Repeated."`
-}
-
-// spreadConfig says where points go.
-type spreadConfig struct {
-	Shard         []node.ShardConfig `sep:" " placeholder:"name=…,url=…" help:"One of several InfluxDBs: name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight (1), kind (influx); what is not said is as for --influx-…. Repeated; replaces --influx-host."`
-	PartitionBy   partition.By       `default:"cell+rider" help:"cell+rider, rider (a track in one shard), or cell (a region in one shard)."`
-	HotCellRate   float64            `default:"1000" help:"Pings/s of one part of a cell at which the cell is split by rider."`
-	HotCells      string             `placeholder:"FILE" help:"Cells to split beforehand, one a line: CELL [PARTS]."`
-	ShardHandover time.Duration      `default:"10m" help:"How long a shard is down before the others take what is its; 0: never."`
-	MovedShard    []string           `sep:" " placeholder:"NAME" help:"A shard that was removed and whose points are elsewhere now, or not wanted: tracks are complete without it. Repeated."`
-	Route         []node.Route       `sep:" " placeholder:"KIND=SHARD[/BUCKET]" help:"Where location, event, activity or self go, instead of being spread or to the first shard. Repeated."`
 }
 
 // Validate is called by kong, whether the settings are only checked or used. The
@@ -168,13 +147,9 @@ func (c *serveConfig) Validate(ctx *kong.Context) error {
 
 // config binds the flags to the settings of a node.
 func (c *serveConfig) config() node.Config {
-	return node.Config{
+	cfg := node.Config{
 		Listen: c.Listen, OpsListen: c.OpsListen, DataDir: c.DataDir, Name: c.Node,
 		Queue: c.Queue, QueueMax: int64(c.QueueMaxBytes), QueueLease: c.QueueLease,
-
-		Influx: node.Influx(c.Influx), Shards: c.Spread.Shard, Routes: c.Spread.Route,
-		PartitionBy: c.Spread.PartitionBy, HotCellRate: c.Spread.HotCellRate, HotCells: c.Spread.HotCells,
-		HandOver: c.Spread.ShardHandover, Moved: c.Spread.MovedShard,
 
 		CellRes: c.CellRes, Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Filter: c.Filter.config(),
 
@@ -185,6 +160,10 @@ func (c *serveConfig) config() node.Config {
 
 		BatchLines: c.BatchLines, BatchBytes: int64(c.BatchBytes), BatchWait: c.BatchWait, DeadLettersMax: int64(c.DeadletterMaxBytes),
 
-		Rollup: c.Rollup.list, RollupWindows: c.RollupWindows.list, RollupLateness: c.RollupLateness,
+		Rollup: c.Rollup.list, RollupWindows: c.RollupWindows.list, RollupLateness: c.RollupLateness, RollupMinRiders: c.RollupMinRiders,
 	}
+	c.StoreFlags.Set(&cfg)
+	c.AuthFlags.Set(&cfg)
+	c.MapFlags.Set(&cfg)
+	return cfg
 }

@@ -9,10 +9,11 @@ import (
 	"pingline/internal/unit"
 )
 
-// check tells that the settings are fine, and with --connect what serve would find.
+// check prints that the settings are valid, and with --connect the result of each
+// check of stores, disk and files.
 func (c *serveCmd) check(p *program) error {
 	if !c.Connect {
-		_, err := fmt.Fprintln(p.stdout, "configuration is fine")
+		_, err := fmt.Fprintln(p.Stdout, "configuration is fine")
 		return err
 	}
 	cfg := c.config()
@@ -27,8 +28,8 @@ func (c *serveCmd) check(p *program) error {
 			failed++
 			state, remedy = "failed", "; "+f.Remedy
 		}
-		line := strings.Join(strings.Fields(f.Found+remedy), " ") // a store's words may have line breaks
-		if _, err := fmt.Fprintf(p.stdout, "%-6s  %s: %s: %s\n", state, f.Of, f.What, line); err != nil {
+		line := strings.Join(strings.Fields(f.Found+remedy), " ") // a store's text may have line breaks
+		if _, err := fmt.Fprintf(p.Stdout, "%-6s  %s: %s: %s\n", state, f.Of, f.What, line); err != nil {
 			return err
 		}
 	}

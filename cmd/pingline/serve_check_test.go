@@ -11,7 +11,7 @@ import (
 	"pingline/internal/influxd"
 )
 
-// What serve would find is a line for each check, with a remedy where one fails, and
+// Each check of serve's surroundings is a line, with a remedy if it fails, and
 // nothing is written: neither to the bucket nor to the disk.
 func TestCheckConfigConnects(t *testing.T) {
 	for _, version := range []int{1, 2} {
@@ -37,7 +37,7 @@ func TestCheckConfigConnects(t *testing.T) {
 		}
 		status, stdout, stderr = runs(t, append(args, "--queue-max-bytes=1000TiB")...)
 		for _, want := range []string{
-			"failed  shard a: retention: pings are kept for 14d, --max-age lets them be 30d old; set --max-age=14d",
+			"failed  shard a: retention: pings are kept for 14d, and --max-age takes pings up to 30d old; set --max-age=14d",
 			"failed  disk: room for the log: ", "ok      shard a: write: ",
 		} {
 			if !strings.Contains(stdout, want) {

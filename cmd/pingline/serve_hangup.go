@@ -25,8 +25,8 @@ func (p *program) onHangup(read func()) (stop func()) {
 	return func() { close(end); <-ended }
 }
 
-// readAgain reads the settings anew, as they are in the file now. The level of the
-// log is set; a changed setting that a running node cannot take is named. If one is
+// readAgain reads the settings anew, as they are in the file now. It sets the level
+// of the log, and logs the changed settings that need a restart. If any setting is
 // wrong, nothing changes.
 func (c *serveConfig) readAgain(p *program, logger *slog.Logger, level *slog.LevelVar) {
 	now := new(cli)
@@ -37,12 +37,12 @@ func (c *serveConfig) readAgain(p *program, logger *slog.Logger, level *slog.Lev
 	}
 	again, err := parser.Parse(p.args)
 	if err != nil {
-		logger.Error("settings are wrong: those before stay in force", "error", err)
+		logger.Error("settings are wrong: the earlier settings stay in force", "error", err)
 		return
 	}
 	to := now.Serve.LogLevel
-	level.Set(min(level.Level(), to, slog.LevelInfo)) // of this line, too
-	logger.Info("settings are read again", "log_level", to, "needs_restart", changed(p.command, again))
+	level.Set(min(level.Level(), to, slog.LevelInfo)) // so that the line below is logged
+	logger.Info("settings are read again", "log_level", to, "needs_restart", changed(p.parsed, again))
 	level.Set(to)
 }
 

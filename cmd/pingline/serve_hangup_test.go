@@ -35,7 +35,7 @@ func TestHangupReadsSettingsAgain(t *testing.T) {
 
 	write("log-level: debug\nmax-pings: 0\n")
 	p.hangup()
-	says(`"msg":"settings are wrong: those before stay in force","error":"serve: --max-pings (` + file + `): 0 is not in [1, 65536]"`)
+	says(`"msg":"settings are wrong: the earlier settings stay in force","error":"serve: --max-pings (` + file + `): 0 is not in [1, 65536]"`)
 
 	write("log-level: error\nmax-pings: 7\nmax-body: 1MiB\nlisten: ':1'\n") // flags beat the file
 	p.hangup()

@@ -10,8 +10,8 @@ import (
 	"pingline/internal/node"
 )
 
-// leave waits for the delay before n is stopped, or until a second signal comes. The one
-// after that ends the process at once.
+// leave waits for the delay before n is stopped, or until a second signal comes. A third
+// ends the process at once.
 func leave(n *node.Node, delay time.Duration, logger *slog.Logger) {
 	if delay == 0 {
 		return

@@ -70,7 +70,7 @@ route: [event=a/x:y, self=a/x_y, activity=a/x/y]
 		"two shards":             {[]string{a, "--shard=name=b,url=http://ONE:8086/"}, []string{"--shard name=a", "--shard name=b", "same bucket"}},
 		"two shards, other port": {[]string{"--shard=name=a,url=http://one", "--shard=name=b,url=http://one:80"}, []string{"--shard name=a", "--shard name=b"}},
 		"two names":              {[]string{a, "--shard=name=a,url=http://two:8086"}, []string{"--shard", `"a"`}},
-		"a key given twice":      {[]string{"--shard=name=a,url=http://one:8086,bucket=p,bucket=q"}, []string{"bucket is there twice"}},
+		"a key given twice":      {[]string{"--shard=name=a,url=http://one:8086,bucket=p,bucket=q"}, []string{"bucket is given twice"}},
 		"a key within a value":   {[]string{"--config=" + writeFile(t, "shard: [{name: a, url: \"http://one:8086\", bucket: \"p,weight=9\"}]")}, []string{"shard", "bucket", "comma"}},
 		"two buckets of a shard": {[]string{a, "--shard=name=b,url=http://one:8086,bucket=other"}, nil},
 		"two organizations":      {[]string{a + ",org=p", "--shard=name=b,url=http://one:8086,org=q"}, nil},

@@ -23,7 +23,7 @@ func TestTerminatedWhileStarting(t *testing.T) {
 
 	nats := startNATS(t)
 	serve(t, t.TempDir(), "http://127.0.0.1:1", "--queue="+nats, "--node=first").kill()
-	cmd := command("serve", "--data-dir="+t.TempDir(), "--listen=127.0.0.1:0", "--ops-listen=", "--queue="+nats, "--queue-lease=1h", "--node=second")
+	cmd := pinglineCommand("serve", "--data-dir="+t.TempDir(), "--listen=127.0.0.1:0", "--ops-listen=", "--queue="+nats, "--queue-lease=1h", "--node=second")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestTerminatedWhileStarting(t *testing.T) {
 	text := ""
 	for lines.Scan() {
 		text += lines.Text() + "\n"
-		if strings.Contains(lines.Text(), "it is taken over if") {
+		if strings.Contains(lines.Text(), "it is taken over unless") {
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}

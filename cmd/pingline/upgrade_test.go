@@ -150,7 +150,7 @@ func (u *upgrade) serve() *process {
 func (u *upgrade) killWhileStarting() {
 	u.t.Helper()
 	for i := 1; ; i++ {
-		cmd := command(append([]string{
+		cmd := pinglineCommand(append([]string{
 			"serve", "--data-dir=" + u.dir, "--listen=127.0.0.1:0", "--ops-listen=", "--log-level=debug",
 		}, u.args()...)...)
 		stderr, err := cmd.StderrPipe()

@@ -3,13 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
 )
 
-// parsedCommand returns the command whose help lists what an error is about: the one that
-// the parser has come to, or serve, which has all settings.
+// parsedCommand returns the command whose help explains an error: the command that the
+// parser has reached, or serve, which has all settings.
 func parsedCommand(err error) string {
 	parse := new(kong.ParseError)
 	switch {
@@ -21,12 +22,30 @@ func parsedCommand(err error) string {
 	return parse.Context.Selected().FullPath()
 }
 
-// inOwnWords returns the text of an error of the parser, without the parser's names of
-// tokens, and says of -flag that it has two dashes.
+// withNumbers returns args with a number below 0 joined to the flag before it, which the
+// parser would take for a flag of one letter: the flag then says what its limits are.
+func withNumbers(args []string) (joined []string) {
+	for i, arg := range args {
+		if i > 0 && belowZero.MatchString(arg) && strings.HasPrefix(args[i-1], "--") && len(args[i-1]) > 2 && !strings.Contains(args[i-1], "=") {
+			joined[len(joined)-1] += "=" + arg
+			continue
+		}
+		joined = append(joined, arg)
+	}
+	return joined
+}
+
+var belowZero = regexp.MustCompile(`^-\.?[0-9]`)
+
+// inOwnWords returns the text of an error of the parser without the parser's names of
+// tokens, and for -flag it says that flags have two dashes.
 func inOwnWords(err error, args []string) string {
 	text := err.Error()
-	if flag, rest, ok := strings.Cut(text, ": expected "); ok && strings.Contains(rest, ` but got "EOL"`) {
-		return flag + ": its value is missing"
+	if m := noValue.FindStringSubmatch(text); m != nil {
+		if m[2] == "EOL" {
+			return m[1] + ": its value is missing"
+		}
+		return m[1] + ": its value is missing: " + m[2] + " is a flag"
 	}
 	if !strings.HasPrefix(text, "unknown flag -") || strings.HasPrefix(text, "unknown flag --") {
 		return text
@@ -38,3 +57,7 @@ func inOwnWords(err error, args []string) string {
 	}
 	return text
 }
+
+// noValue is how the parser says that a flag has no value: the arguments end, or a flag
+// comes.
+var noValue = regexp.MustCompile(`^(--[a-z-]+): expected .* value but got "(EOL|-[^"]*)"`)

@@ -11,7 +11,7 @@ import (
 	"pingline/rollup"
 )
 
-// network is addresses, written 10.0.0.0/8, or one address.
+// network is a range of addresses, written 10.0.0.0/8, or an address.
 type network netip.Prefix
 
 func (n *network) UnmarshalText(text []byte) error {
@@ -37,7 +37,8 @@ func prefixes(list []network) []netip.Prefix {
 	return out
 }
 
-// resolutions are those of the roll-up, written 8,6,4; none is off.
+// resolutions are the roll-up's H3 resolutions, written 8,6,4; an empty list
+// is off.
 type resolutions struct{ list []int }
 
 func (r *resolutions) UnmarshalText(text []byte) error {
@@ -57,7 +58,7 @@ func (r *resolutions) UnmarshalText(text []byte) error {
 
 func (r resolutions) String() string { return join(r.list, "off") }
 
-// windows are those of the roll-up, written 10s,1m.
+// windows are the lengths of the roll-up's windows, written 10s,1m.
 type windows struct{ list []time.Duration }
 
 func (w *windows) UnmarshalText(text []byte) error {

@@ -1,11 +1,11 @@
 // Package plane tells whether a chord of a track passes near the pings between its
-// ends, in constant time and memory however many these are.
+// ends, in constant time and memory for any number of pings.
 //
 // Chords are compared by their velocities, in a plane around the vertex from which
-// they start. A chord that a Polygon contains passes each ping the polygon was
-// narrowed by within that ping's bound, on the great circle and with positions as
-// they are stored. Some chords that do so as well are not contained. The plane
-// carries only as far as Frame.Carries says.
+// they start. A chord that a Polygon contains passes each ping by which the polygon was
+// narrowed within that ping's bound, on the great circle and with positions as they
+// are stored. The converse does not hold: some chords that pass all pings are not
+// contained. The plane carries only as far as Frame.Carries says.
 package plane
 
 import (
@@ -45,27 +45,27 @@ func lonBetween(from, to int32) int64 {
 	return d
 }
 
-// margin is the part of a bound that discs use. It leaves room for what a plane
-// cannot carry: within the limits of a frame, a metre of it is at most 1.003
+// margin is the part of a bound that discs use. It leaves room for the distortion of
+// the plane: within the limits of a frame, a metre in the plane is at most 1.003
 // metres on the ground.
 const margin = 0.995
 
-// fitMargin is the part of a bound that tests on the sphere use: more than a
-// disc lets pass, so that a dropped ping sent again fits again.
+// fitMargin is the part of a bound that tests on the sphere use. It is greater than
+// margin, so that a dropped ping that is sent again fits again.
 const fitMargin = 0.999
 
 // Frame is the plane around a vertex in which velocities are compared. The zero value
 // carries to spots of the vertex's latitude only.
 type Frame struct {
-	cos   float32 // of the vertex's latitude: metres of east in a metre along the equator
-	reach int32   // how far in latitude the plane carries, 1e-7 degree; negative: nowhere
+	cos   float32 // cosine of the vertex's latitude: metres of east in a metre along the equator
+	reach int32   // greatest difference of latitude that the plane carries, 1e-7 degree; negative: none
 }
 
 const (
-	maxLat    = 85 * pingline.E7                          // no plane beyond
-	maxNorth  = 0.1 * pingline.E7                         // no further than this in latitude
-	maxEast   = 90 * pingline.E7                          // far from where the short way round turns over
-	maxShrink = 0.003 - maxNorth*maxNorth*radian*radian/2 // by how much cos may differ
+	maxLat    = 85 * pingline.E7                          // greatest latitude of a plane
+	maxNorth  = 0.1 * pingline.E7                         // greatest reach of a plane
+	maxEast   = 90 * pingline.E7                          // greatest difference of longitude, far from the 180° where the short way round changes
+	maxShrink = 0.003 - maxNorth*maxNorth*radian*radian/2 // greatest relative difference of cos
 )
 
 // FrameAt returns the plane around a vertex of that latitude, 1e-7 degree.
@@ -79,7 +79,8 @@ func FrameAt(lat int32) Frame {
 	return Frame{cos: float32(cos), reach: int32(min(reach, maxNorth))}
 }
 
-// Carries reports whether the plane around from holds to.
+// Carries reports whether to lies in the part of the plane around from that is exact
+// enough.
 func (fr Frame) Carries(from, to Spot) bool {
 	north := int64(to.Lat) - int64(from.Lat)
 	east := lonBetween(from.Lon, to.Lon)
@@ -87,7 +88,7 @@ func (fr Frame) Carries(from, to Spot) bool {
 		max(east, -east) <= maxEast
 }
 
-// Vec is a velocity, or an offset, east and north, in metres (a ms).
+// Vec is an offset east and north, in metres, or a velocity, in metres a ms.
 type Vec struct{ x, y float64 }
 
 func (fr Frame) offset(from, to Spot) Vec {
@@ -104,18 +105,18 @@ func (fr Frame) Moved(from, to Spot, eps float64) bool {
 	return d.x*d.x+d.y*d.y > r*r
 }
 
-// Velocity returns the velocity of the chord between two spots of different
-// times, of which from may be the later.
+// Velocity returns the velocity of the chord between two spots of different times;
+// from may be the later spot.
 func (fr Frame) Velocity(from, to Spot) Vec {
 	v := fr.offset(from, to)
 	perMs := 1 / float64(to.At-from.At)
 	return Vec{v.x * perMs, v.y * perMs}
 }
 
-// Directions is how many directions the edges of a polygon have: those of a regular
-// 16-gon, which replaces the disc around a ping's velocity that it is inscribed in.
-// They are the same for every disc, so that the intersection of any number of them is
-// eight intervals.
+// Directions is the number of directions that the edges of a polygon have: the
+// directions of a regular 16-gon, which is inscribed in the disc around a ping's
+// velocity and replaces it. They are the same for every disc, so that the
+// intersection of any number of 16-gons is eight intervals.
 const Directions = 8
 
 const (
@@ -123,12 +124,12 @@ const (
 	cos1 = 0.92387953251128675612818318939678828682241662586364
 	cos2 = math.Sqrt2 / 2
 
-	// apothem is how far the edges of a 16-gon are from its centre, as a part of
+	// apothem is the distance of the edges of a 16-gon from its centre, as a part of
 	// the radius of the disc around it: cos π/16.
 	apothem = 0.98078528040323044912618223613423903697393373089334
 )
 
-// along returns v's parts along the normals of the edges, at 0, π/8, … 7π/8.
+// along returns v's components along the normals of the edges, at 0, π/8, … 7π/8.
 func (v Vec) along() (a0, a1, a2, a3, a4, a5, a6, a7 float32) {
 	sx, cx, dx := v.x*sin1, v.x*cos1, v.x*cos2
 	sy, cy, dy := v.y*sin1, v.y*cos1, v.y*cos2
@@ -136,8 +137,8 @@ func (v Vec) along() (a0, a1, a2, a3, a4, a5, a6, a7 float32) {
 		float32(v.y), float32(cy - sx), float32(dy - dx), float32(sy - cx)
 }
 
-// Polygon holds, for each direction, the interval of velocities left, from
-// −Below to Above: so that both ends only ever become smaller, which takes no
+// Polygon holds, for each direction, the interval of allowed velocities, from
+// −Below to Above. With this sign both numbers only become smaller, which takes no
 // branch. The polygon of a line without dropped pings is open on all sides.
 type Polygon struct{ Below, Above [Directions]float32 }
 
@@ -149,13 +150,13 @@ var Open = func() (p Polygon) {
 	return p
 }()
 
-// inward is more than what float32 may round outwards, of a velocity and of the
-// ends of an interval, as a part of them: it is taken off a 16-gon first.
+// inward is greater than the relative error by which float32 may round a velocity or
+// an end of an interval outwards. A 16-gon is made smaller by it first.
 const inward = 1.0 / (1 << 22)
 
-// Narrow intersects p with the 16-gon for velocities that pass within eps
-// metres of a ping seen dt ms after the vertex, or before it if dt is negative,
-// and with velocity v from it.
+// Narrow intersects p with the 16-gon of the velocities that pass within eps metres
+// of a ping. The ping is dt ms after the vertex, or before it if dt is negative, and v
+// is the velocity from the vertex to the ping.
 func (p *Polygon) Narrow(v Vec, eps float64, dt int64) {
 	r := margin * apothem * eps / math.Abs(float64(dt))
 	r -= (math.Abs(v.x) + math.Abs(v.y) + r) * inward
@@ -171,14 +172,14 @@ func (p *Polygon) Narrow(v Vec, eps float64, dt int64) {
 	p.cut(7, a7, d)
 }
 
-// cut takes off what is further than r from a in direction k.
+// cut takes off the velocities further than r from a in direction k.
 func (p *Polygon) cut(k int, a, r float32) {
 	p.Below[k] = min(p.Below[k], r-a)
 	p.Above[k] = min(p.Above[k], r+a)
 }
 
-// Contains reports whether a chord of velocity v is within the bound of every
-// ping p was narrowed by.
+// Contains reports whether a chord of velocity v is within the bound of every ping by
+// which p was narrowed.
 func (p *Polygon) Contains(v Vec) bool {
 	a0, a1, a2, a3, a4, a5, a6, a7 := v.along()
 	return p.holds(0, a0) && p.holds(1, a1) && p.holds(2, a2) && p.holds(3, a3) &&
@@ -187,8 +188,8 @@ func (p *Polygon) Contains(v Vec) bool {
 
 func (p *Polygon) holds(k int, a float32) bool { return -a <= p.Below[k] && a <= p.Above[k] }
 
-// OnLine reports whether p, not before from and not after to, lies within eps
-// metres of where a reader puts the track at its time.
+// OnLine reports whether p, not before from and not after to, lies within eps metres
+// of the position that a reader interpolates for its time.
 func OnLine(from, to, p Spot, eps float64) bool {
 	part := float64(p.At-from.At) / float64(to.At-from.At)
 	east := lonBetween(from.Lon, to.Lon)

@@ -5,18 +5,18 @@ import (
 	"math/bits"
 )
 
-// distances is how many distances there are of each size: by the millimetre up to
-// 131 m, and to one part in 65,536 beyond.
+// distances is a histogram of distances: by the millimetre up to 131 m, and to a part
+// in 65,536 beyond.
 type distances struct {
 	bins []uint64
 	n    uint64
 	max  float64 // metres
 }
 
-// farthest is half the way round the globe.
+// farthest is half the way round the globe, in metres.
 const farthest = 2.1e7
 
-const exact = 17 // bits
+const exact = 17 // bits of a distance in mm that are kept
 
 func binOf(mm uint64) int {
 	shift := max(bits.Len64(mm)-exact, 0)
@@ -45,7 +45,8 @@ func (s *distances) merge(o *distances) {
 	s.max = max(s.max, o.max)
 }
 
-// quantile returns the distance that a part q of all lie below; 0 of none.
+// quantile returns the distance below which the part q of all distances lie; 0 if there
+// are none.
 func (s *distances) quantile(q float64) float64 {
 	rank := uint64(q * float64(s.n))
 	for bin, n := range s.bins {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// outcome counts what the filter did with some pings, and how far a reader of the
-// kept ones is off the dropped ones.
+// outcome counts verdicts of the filter, and measures how far the dropped pings are from
+// the track that a reader draws through the kept pings.
 type outcome struct {
 	tracks, pings, refused int
 	kept, duplicates, late int
@@ -36,7 +36,7 @@ func (o *outcome) keptPercent() float64 {
 	return 100 * float64(o.kept) / float64(max(o.pings, 1))
 }
 
-// speed returns how many pings a second the filter judged.
+// speed returns the number of pings that the filter judged in a second.
 func (o *outcome) speed() float64 {
 	return float64(o.pings) / max(o.busy, 1).Seconds()
 }

@@ -10,14 +10,14 @@ import (
 	"pingline/track/picture"
 )
 
-// drawing is the picture of one track of all that are studied.
+// drawing is the picture of the longest of the tracks studied.
 type drawing struct {
 	picture.Picture
-	pings int // of the track, as far as chosen
+	pings int // number of pings of the track chosen so far
 }
 
-// choose returns the number of a recording's track that is to be drawn, in place
-// of the one before, or -1.
+// choose returns the number of the recording's longest track, if it is longer than the
+// track chosen before and replaces it, or else -1.
 func (d *drawing) choose(x *reading) int {
 	if !x.cfg.Draw {
 		return -1

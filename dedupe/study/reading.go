@@ -15,38 +15,39 @@ import (
 	"pingline/track"
 )
 
-// reading is the study of one recording. It is read twice: once for the filter,
-// which tells a ping's fate only when later ones have come, and once to compare
-// the dropped pings with the kept ones.
+// reading is the study of a recording. The recording is read twice: first for the
+// filter, which tells the fate of a ping only after later pings, and then to compare
+// the dropped pings with the kept pings.
 type reading struct {
 	*Study
 	ctx       context.Context
 	recording *Recording
-	runs      []*run // the first is the one asked for
+	runs      []*run // the first has Config.Bound, the rest the bounds of the sweep
 	tracks    trackIndex
 	clock     recordingClock
 	pings     int
 	refused   int
-	examples  []error // the first refused
+	examples  []error // the first refusals
+	strays    strays
 }
 
 const (
 	judgedAtOnce = 1024 // pings between two looks at the time
-	mostExamples = 5    // of what is refused
+	mostExamples = 5    // refusals shown
 )
 
-// problem says why the recording, or the rest of it, is of no use.
+// problem returns why the recording, or the rest of it, cannot be used.
 func (x *reading) problem(broken error) error {
 	switch {
 	case broken != nil:
 		return broken
 	case x.refused > 0:
-		return fmt.Errorf("%s: nothing in it can be read; of %d refused the first: %w", x.recording.name, x.refused, x.examples[0])
+		return fmt.Errorf("%s: nothing in it can be read; the first of %d refusals: %w", x.recording.name, x.refused, x.examples[0])
 	}
 	return fmt.Errorf("%s: there is no ping in it", x.recording.name)
 }
 
-// tell notes the refused pings, and times that look like a mistake.
+// tell writes notes about refused pings, and about times that seem to be in seconds.
 func (x *reading) tell() {
 	for _, err := range x.examples {
 		fmt.Fprintf(x.cfg.Notes, "refused: %v\n", err)
@@ -54,6 +55,7 @@ func (x *reading) tell() {
 	if more := x.refused - len(x.examples); more > 0 {
 		fmt.Fprintf(x.cfg.Notes, "refused: %d more in %s\n", more, x.recording.name)
 	}
+	x.strays.tell(x.cfg.Notes, x.recording.name)
 	newest := int64(math.MinInt64)
 	for _, p := range x.tracks.clocks {
 		newest = max(newest, p.newest)
@@ -64,8 +66,8 @@ func (x *reading) tell() {
 	}
 }
 
-// secondsAsMs is later than any time of this century that is taken for ms
-// though it is in seconds.
+// secondsAsMs is later, in ms, than any time of this century in seconds that is
+// mistaken for ms.
 const secondsAsMs = 5_000_000_000
 
 // judgeAll lets the filter judge all pings of the recording.
@@ -77,6 +79,7 @@ func (x *reading) judgeAll(in *track.Reader) error {
 		case err == nil:
 			n := x.tracks.number(&p)
 			waiting = append(waiting, arrival{p, n, x.clock.tick(&x.tracks.clocks[n], p.At)})
+			x.strays.add(n, pingTime{p.At, in.Line()})
 		case errors.Is(err, pingline.ErrInvalid):
 			if x.refused++; len(x.examples) < mostExamples {
 				x.examples = append(x.examples, err)
@@ -104,8 +107,8 @@ func (x *reading) judgeAll(in *track.Reader) error {
 	}
 }
 
-// measureAll compares the dropped pings with the kept ones, and writes and draws
-// the latter.
+// measureAll compares the dropped pings with the kept pings, writes the kept pings, and
+// draws the track.
 func (x *reading) measureAll(in *track.Reader) error {
 	drawn := x.picture.choose(x)
 	for number := 0; number < x.pings; {
@@ -136,8 +139,7 @@ func (x *reading) measureAll(in *track.Reader) error {
 	return nil
 }
 
-// write writes a kept ping. Lines of NDJSON are written as they were, if that is the
-// form to write.
+// write writes a kept ping. From NDJSON to NDJSON the line is copied.
 func (x *reading) write(p *pingline.Ping, line []byte, form track.Form, f fate) error {
 	out := x.cfg.Out
 	if form == track.NDJSON && out.Form() == track.NDJSON {
@@ -146,11 +148,11 @@ func (x *reading) write(p *pingline.Ping, line []byte, form track.Form, f fate) 
 	return out.Write(p, f == keptLate)
 }
 
-// lateKey is in a line of NDJSON that was kept before.
+// lateKey matches a line of NDJSON that may have a late mark from a study before.
 var lateKey = regexp.MustCompile(`"late"\s*:`)
 
-// keptLine returns a line of NDJSON for the kept ones: as it was, with a late mark if
-// it needs one. Of two keys the last counts.
+// keptLine returns the line of NDJSON of a kept ping, with a late mark behind its other
+// keys if it is late, or was marked late before: of two equal keys the last counts.
 func keptLine(line []byte, f fate) []byte {
 	if f != keptLate && !lateKey.Match(line) {
 		return line

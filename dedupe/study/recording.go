@@ -14,17 +14,17 @@ import (
 
 // Recording is a file of pings that can be read more than once.
 type Recording struct {
-	name string // as messages have it
+	name string // name in messages
 	path string
-	info os.FileInfo // of the file as given
-	copy bool        // path is a copy of our own
+	info os.FileInfo // of the file that Open was given
+	copy bool        // path is a temporary copy
 
-	// Progress, unless nil, is told of each part of the file that was read: so many
-	// bytes, compressed if they are. A Study reads the file twice.
+	// Progress, unless nil, is called with the number of bytes of each part of the
+	// file that was read, before decompression. A Study reads the file twice.
 	Progress func(n int)
 }
 
-// Open finds a file of NDJSON, CSV or GPX, each also with .gz, or the standard
+// Open finds a file of pings in a form that a track.Reader reads, or the standard
 // input if its name is "-". A pipe is copied to a temporary file, until ctx is
 // cancelled.
 func Open(ctx context.Context, name string) (*Recording, error) {
@@ -52,8 +52,8 @@ func Open(ctx context.Context, name string) (*Recording, error) {
 	return r, err
 }
 
-// spool copies in, which may be a terminal: a read of it ends when a line comes, and
-// not when ctx is cancelled, so that the read is left alone then.
+// spool copies in to a temporary file. If in is a terminal, a read ends when a line
+// comes, not when ctx is cancelled: then spool returns without waiting for the read.
 func (r *Recording) spool(ctx context.Context, in io.Reader) error {
 	f, err := os.CreateTemp("", "pingline-dedupe-")
 	if err != nil {
@@ -76,16 +76,16 @@ func (r *Recording) spool(ctx context.Context, in io.Reader) error {
 	return nil
 }
 
-// Size returns how many bytes there are to read, each time.
+// Size returns the number of bytes that a Study reads, twice, or 0 if not known.
 func (r *Recording) Size() int64 {
 	info, err := os.Stat(r.path)
 	if err != nil {
-		return 0 // it is met again when the file is read
+		return 0 // reading the file will return the error again
 	}
 	return info.Size()
 }
 
-// SameFile tells whether path is the file that was opened.
+// SameFile reports whether path is the file that was opened.
 func (r *Recording) SameFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && os.SameFile(info, r.info)
@@ -99,7 +99,7 @@ func (r *Recording) Close() error {
 	return nil
 }
 
-// read reads the recording once, with each.
+// read calls each with a Reader of the recording.
 func (r *Recording) read(each func(*track.Reader) error) error {
 	f, err := os.Open(r.path)
 	if err != nil {
@@ -110,10 +110,10 @@ func (r *Recording) read(each func(*track.Reader) error) error {
 	if err != nil {
 		return err
 	}
-	return each(in)
+	return errors.Join(each(in), in.Close())
 }
 
-// told is a reader that tells how much was read.
+// told is a reader that reports to Progress.
 type told struct {
 	io.Reader
 	of func(n int)
@@ -127,18 +127,18 @@ func (t told) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// recordingClock tells when a recording's pings came in. It has only their own times to
-// go by: of a track as much time goes by as its pings say, never back, and a
-// track that begins in the past of others, as when a file has one after the
-// other, begins now. A wait of twice the idle time is as good as a longer one.
+// recordingClock tells when a recording's pings came in. It knows only the pings' own
+// times: between two pings of a track it advances by their difference, never back, and
+// a track that begins in the past, as in a file with a track behind another, begins
+// now. It shortens waits to twice the idle time, as a longer wait makes no difference.
 type recordingClock struct {
 	now, idle int64 // ms
 }
 
-// trackClock is how far a track has come.
+// trackClock is the progress of a track.
 type trackClock struct {
-	newest int64 // ms
-	came   int64 // when it came in by the clock, or would have
+	newest int64 // time of its newest ping, ms
+	came   int64 // time at which that ping came in by the clock, or would have, ms
 	pings  int
 }
 

@@ -36,11 +36,11 @@ func (r *Summary) add(name string, runs []*run) {
 	}
 }
 
-// Files returns how many files there are in it.
+// Files returns the number of files.
 func (r *Summary) Files() int { return len(r.files) }
 
-// OutOfBound returns how many dropped pings lie further off than their bound: any
-// is a fault of the filter.
+// OutOfBound returns the number of dropped pings further off than their bound. Unless
+// it is 0, the filter is at fault.
 func (r *Summary) OutOfBound() int { return r.total.outOfBound }
 
 // Print writes the report as tables of at most 80 columns.
@@ -60,12 +60,22 @@ func (r *Summary) Print(w io.Writer) error {
 		b.WriteByte('\n')
 		writeTable(&b, rows)
 	}
-	fmt.Fprintf(&b, "\nErrors are metres from a dropped ping to the line between the kept ones, at its\ntime. %s\n", r.verdict())
+	b.WriteByte('\n')
+	if r.someLate() {
+		b.WriteString("Late pings came behind newer ones of their track and do not fit its line: they\nare kept, and the line is drawn without them.\n")
+	}
+	fmt.Fprintf(&b, "Errors are metres from a dropped ping to the line between the kept ones, at its\ntime. %s\n", r.verdict())
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// verdict says in a sentence what the filter kept, and whether that was right.
+// someLate tells whether a table has late pings, and so is to say what they are.
+func (r *Summary) someLate() bool {
+	return r.total.late > 0 || slices.ContainsFunc(r.sweep, func(o outcome) bool { return o.late > 0 })
+}
+
+// verdict returns a sentence on how much the filter kept, and whether all dropped pings
+// are within their bounds.
 func (r *Summary) verdict() string {
 	are := map[bool]string{true: "is", false: "are"}[r.total.kept == 1]
 	kept := fmt.Sprintf("%s of %s pings %s kept", unit.Comma(float64(r.total.kept)), unit.Comma(float64(r.total.pings)), are)
@@ -80,7 +90,7 @@ func (r *Summary) verdict() string {
 	return kept + "; none is beyond its bound."
 }
 
-// writeFiles writes a table of the files and, of several, their total.
+// writeFiles writes a table of the files and, if there are several, their total.
 func (r *Summary) writeFiles(b *strings.Builder, columns columns) {
 	rows := [][]string{columns.heads("file")}
 	for i := range r.files {
@@ -103,7 +113,7 @@ func orOff(d time.Duration) string {
 	return unit.Span(d).String()
 }
 
-// columns are those of a table behind the first, which has the name of a row.
+// columns are the columns of a table without the first, which has the name of a row.
 type columns []struct {
 	head  string
 	value func(o *outcome) string
@@ -129,7 +139,7 @@ func number(n int) string { return unit.Comma(float64(n)) }
 
 func metres(m float64) string { return fmt.Sprintf("%.2f", m) }
 
-// The columns are in tables that fit a terminal, whatever the numbers.
+// The columns of tables that fit a terminal, whatever the numbers.
 var (
 	kepts = columns{
 		{"kept", func(o *outcome) string { return number(o.kept) }},
@@ -164,8 +174,8 @@ func gap(ms int64) string {
 
 const terminal = 80 // columns
 
-// writeTable writes rows with their columns below each other, numbers to the
-// right. Names that are too long for the terminal lose their middle.
+// writeTable writes rows with aligned columns, numbers to the right. Names that are too
+// long for the terminal lose their middle.
 func writeTable(b *strings.Builder, rows [][]string) {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -196,8 +206,8 @@ func writeTable(b *strings.Builder, rows [][]string) {
 
 const shortest = 6 // characters that a name keeps
 
-// shorten takes the middle out of a name of more than n characters, a little more
-// of its beginning than of its end.
+// shorten leaves out the middle of a name of more than n characters, and keeps a little
+// more of its beginning than of its end.
 func shorten(name string, n int) string {
 	r := []rune(name)
 	if len(r) <= n {
@@ -207,7 +217,7 @@ func shorten(name string, n int) string {
 	return string(r[:n-1-end]) + "…" + string(r[len(r)-end:])
 }
 
-// PrintJSON writes the report as one line of JSON.
+// PrintJSON writes the report as a line of JSON.
 func (r *Summary) PrintJSON(w io.Writer) error {
 	type file struct {
 		File string `json:"file"`

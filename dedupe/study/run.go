@@ -8,13 +8,13 @@ import (
 	"pingline/track"
 )
 
-// run is the filter at work on one recording under one bound.
+// run is the filter at work on a recording under a bound.
 type run struct {
 	bound  dedupe.Bound
 	filter *dedupe.Filter
 	batch  dedupe.Batch
-	fates  []fate        // by ping
-	paths  []*track.Path // by track: through its kept pings
+	fates  []fate        // by number of the ping
+	paths  []*track.Path // by number of the track: the path through its kept pings
 	outcome
 }
 
@@ -27,7 +27,7 @@ const (
 	keptLate             // as a point that readers leave out of the line
 )
 
-// arrival is a ping, its track's number and when it came.
+// arrival is a ping, the number of its track and the time at which it came.
 type arrival struct {
 	pingline.Ping
 	track int
@@ -80,13 +80,13 @@ func (r *run) flush(tracks *trackIndex) {
 	}
 	c := r.filter.Counts()
 	r.conflicts, r.forgotten = c.Conflicts, c.Evicted
-	r.filter = nil // its memory is wanted no longer
+	r.filter = nil // frees its memory
 	for _, p := range r.paths {
 		r.longestGap = max(r.longestGap, p.LongestGap())
 	}
 }
 
-// settle takes over the pings that the filter has put out.
+// settle notes the fates of the pings in the batch.
 func (r *run) settle(tracks *trackIndex) {
 	for i := range r.batch.Entries {
 		e := &r.batch.Entries[i]
@@ -118,7 +118,7 @@ func (r *run) path(n int) *track.Path {
 }
 
 // measure compares the recording's ping of that number, from 0, with the track that
-// a reader draws through the kept ones.
+// a reader draws through the kept pings.
 func (r *run) measure(p *arrival, number int) (f fate, off float64) {
 	if f = r.fates[number]; f != dropped {
 		return f, 0
@@ -131,7 +131,7 @@ func (r *run) measure(p *arrival, number int) (f fate, off float64) {
 	return f, off
 }
 
-// trackIndex numbers the tracks of a recording from 0. The zero value knows none.
+// trackIndex numbers the tracks of a recording from 0. The zero value has no tracks.
 type trackIndex struct {
 	numbers map[trackName]int
 	names   []trackName
@@ -140,7 +140,7 @@ type trackIndex struct {
 
 type trackName struct{ rider, device string }
 
-// number returns the number of p's track, a new one if it is not known.
+// number returns the number of p's track, a new number for a new track.
 func (x *trackIndex) number(p *pingline.Ping) int {
 	name := trackName{p.Rider, p.Device}
 	n, ok := x.numbers[name]

@@ -13,17 +13,17 @@ import (
 	"pingline/track"
 )
 
-// SampleConfig says which fleet recorded tracks stand for.
+// SampleConfig describes the fleet that recorded tracks stand for.
 type SampleConfig struct {
 	Filter   dedupe.Config
 	Bound    dedupe.Bound
-	Interval time.Duration // that its phones send in
+	Interval time.Duration // between two pings of a phone
 	CellRes  int           // H3 resolution of the cell tag
 }
 
-// Sample is what recorded tracks say of a fleet: how much the filter keeps of
-// them, and how many cells a rider is in on a day. It is not safe for concurrent
-// use.
+// Sample estimates figures of a fleet from recorded tracks: the part of pings that the
+// filter keeps, and the number of cells that a rider visits in a day. It is not safe
+// for concurrent use.
 type Sample struct {
 	cfg   SampleConfig
 	cells partition.Cells
@@ -32,7 +32,7 @@ type Sample struct {
 	refused     int
 	days        map[riderDay]struct{}
 	visits      map[visit]struct{}
-	gaps        [silence / gapStep]int // how many there are between two pings of a track, by length
+	gaps        [silence / gapStep]int // number of gaps between two pings of a track, by length in gapStep
 }
 
 type riderDay struct {
@@ -46,24 +46,23 @@ type visit struct {
 }
 
 const (
-	silence = 5 * time.Minute // a gap that is not one of a phone's intervals
+	silence = 5 * time.Minute // a gap so long is not an interval between pings
 	gapStep = 100 * time.Millisecond
 )
 
-// NewSample returns a Sample of no track, or an error if CellRes is not in
-// [0, 15].
+// NewSample returns an empty Sample, or an error if CellRes is not in [0, 15].
 func NewSample(cfg SampleConfig) (*Sample, error) {
 	cells, err := partition.NewCells(cfg.CellRes)
 	return &Sample{cfg: cfg, cells: cells, days: map[riderDay]struct{}{}, visits: map[visit]struct{}{}}, err
 }
 
-// Kept returns which part of the pings the filter keeps.
+// Kept returns the part of the pings that the filter keeps, from 0 to 1.
 func (s *Sample) Kept() float64 { return float64(s.kept) / float64(s.pings) }
 
-// Regions returns how many cells a rider is in on a day, on average.
+// Regions returns the mean number of cells that a rider visits in a day.
 func (s *Sample) Regions() float64 { return float64(len(s.visits)) / float64(len(s.days)) }
 
-// Refused returns how many lines were no pings.
+// Refused returns the number of lines that were no valid pings.
 func (s *Sample) Refused() int { return s.refused }
 
 // Interval returns the time that half of the gaps between two pings do not exceed.
@@ -81,8 +80,8 @@ func (s *Sample) Interval() time.Duration {
 	return 0
 }
 
-// Add runs the filter over a recording as Study does, but takes no more pings of
-// it than a phone of the fleet's interval would have sent.
+// Add runs the filter over a recording as Study does, but takes only as many of its
+// pings as a phone of the fleet, with its Interval, would have sent.
 func (s *Sample) Add(ctx context.Context, r *Recording) error {
 	run, err := newRun(s.cfg.Filter, s.cfg.Bound)
 	if err != nil {
@@ -140,8 +139,8 @@ func (x *thinned) readAll(ctx context.Context, in *track.Reader) error {
 	}
 }
 
-// takes tells whether a phone that sends every interval would have sent a ping,
-// a tenth early at most, and notes where and when.
+// takes reports whether a phone that sends every Interval, a tenth early at most, would
+// have sent the ping. If so it counts the gap, the day and the cell.
 func (x *thinned) takes(p *pingline.Ping) bool {
 	n := x.tracks.number(p)
 	last, known := x.last[n]

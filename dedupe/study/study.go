@@ -1,10 +1,10 @@
-// Package study runs the filter over recorded tracks, and compares the pings that
-// it drops with the track that a reader draws through those it keeps.
+// Package study runs the filter over recorded tracks, and compares the pings that it
+// drops with the track that a reader draws through the kept pings.
 //
-// A recording is read twice and may be larger than memory, which holds a byte for
-// each ping and 16 for each that is kept, for each bound. A recording says when
-// its pings were made, not when they came: the clock of a Study takes them to have
-// come as their own times say.
+// A recording is read twice and may be larger than memory: for each bound, memory holds
+// a byte for each ping and 16 bytes for each kept ping. A recording has the time at
+// which a ping was made, not the time at which it came: a Study assumes that pings came
+// at the times at which they were made.
 package study
 
 import (
@@ -16,29 +16,28 @@ import (
 	"pingline/track"
 )
 
-// Config says how the filter is set up, and where its results go.
+// Config has the settings of the filter, and the outputs for its results.
 type Config struct {
 	Filter dedupe.Config
 	Bound  dedupe.Bound
-	Sweep  []float64     // other MaxErrors to try beside that of Bound, metres
-	Out    *track.Writer // takes the kept pings; nil: nobody
-	Draw   bool          // remember the longest track for Picture
-	Rider  string        // of the track to draw; "": any
-	Notes  io.Writer     // takes a line for each refused ping, as far as they are shown
+	Sweep  []float64     // further values of MaxError to try, metres
+	Out    *track.Writer // gets the kept pings, if not nil
+	Draw   bool          // keep the longest track for Picture
+	Rider  string        // rider of the track to draw; "": any
+	Notes  io.Writer     // gets a line for each of the first refused pings of a file
 }
 
-// Study is a run over recordings, each by itself: the filter starts empty and
-// in the end stores the pings it holds. It is not safe for concurrent use.
+// Study runs the filter over recordings. For each recording the filter starts empty,
+// and in the end stores the pings that it holds. It is not safe for concurrent use.
 type Study struct {
 	cfg      Config
-	bounds   []dedupe.Bound // the first is the one asked for, the others the sweep's
+	bounds   []dedupe.Bound // the first is Config.Bound, the rest are of the sweep
 	report   Summary
 	picture  drawing
-	problems []error // with recordings, which do not stop the rest
+	problems []error // faults of recordings, which do not stop the Study
 }
 
-// New returns a Study of no recording, or an error if the filter refuses its
-// Config.
+// New returns an empty Study, or an error if the filter refuses its Config.
 func New(cfg Config) (*Study, error) {
 	if _, err := newRun(cfg.Filter, cfg.Bound); err != nil {
 		return nil, err
@@ -51,8 +50,8 @@ func New(cfg Config) (*Study, error) {
 	return s, nil
 }
 
-// Run studies a recording. A fault of the recording is noted as a problem; the
-// error is ctx's, or that of a recording that changed, or of Config.Out.
+// Run studies a recording. A fault of the recording is noted as a problem. Run returns
+// an error if ctx is cancelled, the recording changes meanwhile, or Config.Out fails.
 func (s *Study) Run(ctx context.Context, r *Recording) error {
 	x := &reading{Study: s, ctx: ctx, recording: r, clock: recordingClock{idle: s.cfg.Filter.IdleFlush.Milliseconds()}}
 	for _, bound := range s.bounds {

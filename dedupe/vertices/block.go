@@ -1,10 +1,10 @@
 // Package vertices remembers the newest stored pings of tracks in little memory, 12
-// bytes each: the vertices that readers draw lines between, and fingerprints of
-// others.
+// bytes each: the vertices, through which readers draw the line, and fingerprints of
+// stored pings with an event.
 //
-// Of a track as many are remembered as fit into the track itself, and up to Most while
-// there is memory for blocks. What is forgotten is always a track's oldest. It is for
-// one goroutine.
+// A track itself has room for a few vertices, and while there is memory for blocks up
+// to Most are remembered. Of a track the oldest are always forgotten first. The package
+// is for a single goroutine.
 package vertices
 
 import (
@@ -17,31 +17,30 @@ import (
 // BlockBytes is the size of a block in memory.
 const BlockBytes = 256
 
-// block is a piece of what is remembered of a track beyond what the track
-// itself has room for: older vertices, or marks. A track's blocks of one sort
-// form a chain from the newest to the oldest.
+// block holds older vertices of a track, for which the track itself has no room, or
+// marks. A track's blocks of vertices form a chain from the newest to the oldest, and
+// so do its blocks of marks.
 type block struct {
 	points [InBlock]Packed
 	older  uint32 // 0 in the oldest
-	newer  uint32 // in the newest: the oldest
-	owner  uint32 // track
+	newer  uint32 // in the newest block: the oldest block
+	owner  uint32 // track of the block
 	n      uint8
 	marks  bool
 }
 
-// Pool has the blocks of all tracks, a limited number. When none is left, the track whose
-// block was handed out longest ago gives up its oldest: what came first is
-// forgotten first.
+// Pool has the blocks of all tracks, a limited number. When no block is left, the track
+// whose block was handed out longest ago gives up its oldest block.
 type Pool struct {
 	slab.Slab[block]
 	limit uint32
 	free  uint32 // chain by older
-	hand  uint32 // the block handed out longest ago is about here
+	hand  uint32 // number of about the block handed out longest ago
 	of    func(owner uint32) (recent *Recent, marks *uint32)
 }
 
-// NewPool returns a pool of so many bytes. Of returns what is remembered of a track:
-// its vertices, and the newest block of its marks.
+// NewPool returns a pool of so many bytes. Of returns a track's vertices, and the number
+// of the newest block of its marks.
 func NewPool(bytes int, of func(owner uint32) (recent *Recent, marks *uint32)) Pool {
 	return Pool{limit: uint32(min(bytes/BlockBytes, math.MaxInt32)), of: of}
 }
@@ -74,7 +73,7 @@ func (p *Pool) take(owner uint32) uint32 {
 	return k
 }
 
-// give takes a block back that is in no chain.
+// give returns a block that is in no chain to the pool.
 func (p *Pool) give(k uint32) {
 	p.At(k).older = p.free
 	p.free = k
@@ -105,12 +104,13 @@ func (p *Pool) unlinkOldest(top *uint32) uint32 {
 	return k
 }
 
-// Fingerprint is a mark: it remembers a stored ping with an event, which the recent points do not
-// tell, by a hash of its instant, position and event. It is kept like a point, up
-// to Most of them, late ones included.
+// Fingerprint is a mark: a hash of the instant, position and event of a stored ping,
+// late or not, because a vertex does not tell the event. Up to Most marks of a track
+// are kept, in blocks like vertices.
 type Fingerprint uint64
 
-// NewMark returns the mark of a ping. It is the same in every process: marks are part of the state.
+// NewMark returns the mark of a ping. It is the same in every process, because marks are
+// part of the state in checkpoints.
 func NewMark(s plane.Spot, event string) Fingerprint {
 	const prime = 0x100000001b3
 	h := uint64(0xcbf29ce484222325)
@@ -144,7 +144,7 @@ func (p *Pool) Remember(i uint32, m Fingerprint) {
 	b.n++
 }
 
-// trimMarks forgets the oldest marks if a track has as many as it may.
+// trimMarks forgets the oldest marks if a track has as many as it may have.
 func (p *Pool) trimMarks(top *uint32) {
 	blocks := 0
 	for k := *top; k != 0; k = p.At(k).older {

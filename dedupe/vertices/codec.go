@@ -35,8 +35,8 @@ func (p *Pool) AppendChain(dst []byte, top uint32) []byte {
 	return dst
 }
 
-// Restore adds a block of points, or of marks, to the chain of a track that starts at
-// top, as the newest. It returns false if there is no memory for blocks at all.
+// Restore adds a block of points, or of marks, as the newest to the chain that starts
+// at top. It returns false if there is no memory for blocks at all.
 func (p *Pool) Restore(owner uint32, top *uint32, points []Packed, marks bool) bool {
 	k := p.take(owner)
 	if k == 0 {

@@ -6,14 +6,13 @@ import (
 	"pingline/dedupe/plane"
 )
 
-// The recent points of a track are its newest vertices, without a hole between
-// the oldest known and the newest: what is forgotten is always the oldest. The
-// newest few lie in the track itself, those before in blocks, while there is
-// memory for blocks.
+// The recent points of a track are its newest vertices, without a hole, because the
+// oldest is always forgotten first. The newest few are in the track itself, older points
+// in blocks, while there is memory for blocks.
 const (
-	inTrack = 8
-	InBlock = 20
-	Most    = 1024 // of a track
+	inTrack = 8    // most points in the track itself
+	InBlock = 20   // most points in a block
+	Most    = 1024 // most points of a track
 )
 
 // Packed is a vertex in 12 bytes.
@@ -23,8 +22,8 @@ type Packed struct {
 	Lon   int32
 }
 
-// A point is crowded if a ping between it and the vertex before it was dropped:
-// the line between the two must stay.
+// A point is crowded if a ping between it and the vertex before it was dropped. Then
+// no vertex may be put between the two, because it would move the line.
 func newPoint(base int64, s plane.Spot, crowded bool) Packed {
 	p := Packed{Since: uint32(s.At - base), Lat: uint32(s.Lat+poleE7) << 1, Lon: s.Lon}
 	if crowded {
@@ -35,18 +34,18 @@ func newPoint(base int64, s plane.Spot, crowded bool) Packed {
 
 const poleE7 = 90 * 1e7
 
-// Crowded reports whether a ping before the vertex was dropped.
+// Crowded reports whether a ping between the vertex before and this one was dropped.
 func (p Packed) Crowded() bool { return p.Lat&1 != 0 }
 
-// SetCrowded notes that a ping before the vertex was dropped.
+// SetCrowded notes that a ping between the vertex before and this one was dropped.
 func (p *Packed) SetCrowded() { p.Lat |= 1 }
 
-// Recent is what a track knows of its vertices.
+// Recent has the known vertices of a track.
 type Recent struct {
 	Base   int64 // ms since 1970; no point is before it; without points it is the track's floor
 	Points [inTrack]Packed
 	N      uint8
-	Whole  bool   // the oldest known vertex is the first there was
+	Whole  bool   // the oldest known vertex is the first of the track
 	Beyond uint16 // points in blocks
 	Top    uint32 // newest block, 0 if none
 }
@@ -65,7 +64,7 @@ type Ref struct {
 	i     int
 }
 
-// Vertex returns the point of that name.
+// Vertex returns the point that at names.
 func (p *Pool) Vertex(r *Recent, at Ref) *Packed {
 	if at.block == 0 {
 		return &r.Points[at.i]
@@ -73,8 +72,8 @@ func (p *Pool) Vertex(r *Recent, at Ref) *Packed {
 	return &p.At(at.block).points[at.i]
 }
 
-// Find returns the newest point not after ts, or false if the track's oldest
-// known vertex is.
+// Find returns the newest point not after ts, or false if all known vertices are after
+// ts.
 func (p *Pool) Find(r *Recent, ts int64) (Ref, bool) {
 	if at, ok := search(r.Points[:r.N], r.Base, ts); ok {
 		return Ref{0, at}, true
@@ -90,7 +89,7 @@ func (p *Pool) Find(r *Recent, ts int64) (Ref, bool) {
 
 func search(points []Packed, base, ts int64) (int, bool) {
 	if len(points) == 0 || base+int64(points[0].Since) > ts {
-		return 0, false // all are later: of most blocks only this is looked at
+		return 0, false // all points are later: for most blocks the search ends here
 	}
 	for i := len(points) - 1; i >= 0; i-- {
 		if base+int64(points[i].Since) <= ts {
@@ -121,8 +120,8 @@ func (p *Pool) After(r *Recent, at Ref) (Ref, bool) {
 	return Ref{p.At(at.block).newer, 0}, true
 }
 
-// Between calls visit with the vertices of from <= ts < to in order of time, with the
-// earliest most of them at most.
+// Between calls visit with the vertices of from <= ts < to in order of time, but at most
+// with the first most of them.
 func (p *Pool) Between(r *Recent, from, to int64, most int, visit func(plane.Spot)) {
 	if r.N == 0 {
 		return
@@ -143,9 +142,8 @@ func (p *Pool) Between(r *Recent, from, to int64, most int, visit func(plane.Spo
 	}
 }
 
-// Add makes s a vertex of track i. One of an instant that has its vertex is left
-// out; so is one older than all that are known, unless the oldest of these was the
-// first.
+// Add makes s a vertex of track i. It leaves s out if its instant has a vertex, or if s
+// is older than all known vertices and r.Whole is false.
 func (p *Pool) Add(i uint32, r *Recent, s plane.Spot, crowded bool) {
 	if r.N == 0 {
 		r.Base = s.At
@@ -180,7 +178,7 @@ func (p *Pool) Add(i uint32, r *Recent, s plane.Spot, crowded bool) {
 	p.push(i, r, oldest)
 }
 
-// push moves a point out of the track: it follows the newest in blocks.
+// push moves a point out of the track, behind the newest point in blocks.
 func (p *Pool) push(i uint32, r *Recent, pt Packed) {
 	if r.Top == 0 || p.At(r.Top).n == InBlock {
 		k := p.take(i)
@@ -199,8 +197,8 @@ func (p *Pool) push(i uint32, r *Recent, pt Packed) {
 	}
 }
 
-// addOldest puts a vertex before all that are known, of a track whose first vertex
-// is among these. Where there is no room it is forgotten, as what is oldest is.
+// addOldest puts a vertex before all known vertices, if r.Whole is true. Without room s
+// is forgotten, because it is the oldest.
 func (p *Pool) addOldest(i uint32, r *Recent, s plane.Spot, crowded bool) {
 	if !r.Whole || !p.lower(r, s.At) || r.Beyond >= Most-inTrack {
 		r.Whole = false
@@ -218,7 +216,7 @@ func (p *Pool) addOldest(i uint32, r *Recent, s plane.Spot, crowded bool) {
 		return
 	case p.At(p.At(r.Top).newer).n == InBlock:
 		k := p.take(i)
-		if !r.Whole { // it was the oldest of this track that had to go
+		if !r.Whole { // take made room by forgetting this track's oldest block
 			p.give(k)
 			return
 		}
@@ -237,8 +235,8 @@ func (p *Pool) linkOldest(top, k uint32) {
 	p.At(oldest).older, p.At(k).newer, p.At(top).newer = k, oldest, k
 }
 
-// lower makes room for times from ts on, with some to spare, and reports whether
-// there is any.
+// lower sets the base so that times from ts on fit, with some to spare. It returns false
+// if they do not.
 func (p *Pool) lower(r *Recent, ts int64) bool {
 	least := r.Last().At - math.MaxUint32
 	if ts < least {
@@ -250,7 +248,7 @@ func (p *Pool) lower(r *Recent, ts int64) bool {
 	return true
 }
 
-// insert puts a vertex among those in blocks.
+// insert puts a vertex between the vertices in blocks.
 func (p *Pool) insert(i uint32, r *Recent, s plane.Spot, crowded bool) {
 	at, _ := p.Find(r, s.At)
 	if p.At(at.block).n == InBlock {
@@ -279,7 +277,7 @@ func (p *Pool) split(r *Recent, k, fresh uint32) {
 	b.n = InBlock / 2
 	nb.older, nb.newer = k, b.newer
 	if k == r.Top {
-		r.Top = fresh // whose newer is the oldest block
+		r.Top = fresh // fresh.newer is the oldest block
 	} else {
 		p.At(b.newer).older = fresh
 	}
@@ -325,8 +323,8 @@ func (p *Pool) InOrder(r *Recent) bool {
 	return true
 }
 
-// rebase makes room for times up to ts: points more than 49 days before it are
-// forgotten.
+// rebase sets the base so that times up to ts fit. It forgets points more than 49 days
+// before ts.
 func (p *Pool) rebase(r *Recent, ts int64) {
 	if ts-r.Base <= math.MaxUint32 {
 		return
@@ -354,9 +352,9 @@ func (p *Pool) rebase(r *Recent, ts int64) {
 	p.shift(r, base)
 }
 
-// shift changes the base.
+// shift changes the base; every point keeps its time.
 func (p *Pool) shift(r *Recent, base int64) {
-	by := uint32(base - r.Base) // what is below zero wraps, and wraps back
+	by := uint32(base - r.Base) // a negative difference wraps round, and the subtraction wraps back
 	r.Base = base
 	for k := range r.N {
 		r.Points[k].Since -= by

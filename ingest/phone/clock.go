@@ -3,23 +3,25 @@ package phone
 import (
 	"cmp"
 	"slices"
+
+	"pingline"
 )
 
-// Correction says at which time a ping is kept that said one out of its limits.
+// Correction is the new time of a ping whose own time was out of its limits.
 type Correction struct {
-	Index int   `json:"index"` // its position in the request
-	TS    int64 `json:"ts"`    // ms since 1970
+	Index int   `json:"index"` // position of the ping in the request
+	TS    int64 `json:"ts"`    // new time, ms since 1970
 }
 
-// Correct gives the pings whose time is out of its limits another, if Limits.Correct
-// lets them in:
+// Correct gives a new time to each ping whose time is out of its limits, if
+// Limits.Correct lets such pings in:
 //
 //   - A time that is off by whole rollovers of the GPS week is put right, and the ping
-//     is as any other.
-//   - Otherwise the clock is wrong by an amount that is not known. Pings of one track
-//     keep their distances: behind returns how many ms to add, of a track and its newest
-//     such time. A ping that is out of its limits even then is at the time of receipt.
-//     All these are marked Corrected.
+//     is not marked.
+//   - Otherwise the clock is wrong by an unknown amount. The pings of a track keep their
+//     distances in time: behind returns the ms to add, for a track and its newest wrong
+//     time. A ping that is out of its limits even then gets the time of receipt. In each
+//     case the ping is marked Corrected.
 func (p *Pings) Correct(behind func(rider, device string, newest int64) (add int64)) {
 	if p.wrong == 0 {
 		return
@@ -30,9 +32,7 @@ func (p *Pings) Correct(behind func(rider, device string, newest int64) (add int
 		if !ping.Corrected {
 			continue
 		}
-		if p.Corrected++; len(p.Correction) < MaxRejections {
-			p.Correction = append(p.Correction, Correction{Index: i})
-		}
+		p.corrected = append(p.corrected, p.Index[i])
 		times := p.limits.times(ping.Event != "")
 		if ms, ok := times.Unroll(ping.At, p.now); ok {
 			ping.At, ping.Corrected = ms, false
@@ -56,8 +56,29 @@ func (p *Pings) Correct(behind func(rider, device string, newest int64) (add int
 			ping.At = p.now.UnixMilli()
 		}
 	}
-	for i := range p.Correction {
-		at := p.Correction[i].Index
-		p.Correction[i] = Correction{int(p.Index[at]), p.List[at].At}
+	p.Taken(nil)
+}
+
+// Taken is told the verdicts of List, the first of its pings: Corrected and Correction
+// are then of those pings that were not shed. Pings that have left List were shed before.
+func (p *Pings) Taken(judged []pingline.Verdict) {
+	p.Corrected, p.Correction = 0, p.Correction[:0]
+	if len(p.corrected) == 0 {
+		return
+	}
+	left := p.corrected
+	for i, at := range p.Index {
+		for len(left) > 0 && left[0] < at {
+			left = left[1:]
+		}
+		if len(left) == 0 {
+			return
+		}
+		if left[0] != at || i < len(judged) && judged[i] == pingline.Shed {
+			continue
+		}
+		if p.Corrected++; len(p.Correction) < MaxRejections {
+			p.Correction = append(p.Correction, Correction{int(at), p.List[i].At})
+		}
 	}
 }

@@ -2,11 +2,11 @@ package phone
 
 import "pingline"
 
-// Field is a key of a ping, in the order in which they are checked. Its String is
-// the key in our own form, and in metrics.
+// Field is a key of a ping; fields are checked in the order of their numbers. Its String
+// is the key in the native protocol and in metrics.
 type Field uint8
 
-// The fields of a ping: each is its pingline.PingKey and 1.
+// The fields of a ping: each is its pingline.PingKey plus 1.
 const (
 	NoField Field = 0
 	Rider         = 1 + Field(pingline.KeyRider)  // name, required
@@ -21,8 +21,8 @@ const (
 	required = 1<<Rider | 1<<TS | 1<<Lat | 1<<Lon
 )
 
-// The optional numbers, in the units of pingline.Numbers and in its order. They lie
-// behind Lon and before Device.
+// The optional numbers, in the units and the order of pingline.Numbers. Their fields are
+// between Lon and Device.
 const (
 	Speed Field = iota + 1 + Field(pingline.KeyNumbers)
 	Heading
@@ -46,15 +46,15 @@ func FieldOf(key []byte) Field {
 	return NoField
 }
 
-// Draft is a ping as a client says it, before it is checked: any number may be out
-// of range, and any field but the required ones missing. A negative number where
-// that has no meaning is an unknown one. The zero Draft has no field.
+// Draft is a ping as a client sent it, before it is checked: any number may be out of
+// range, and any field may be missing. An optional number is unknown if it is negative
+// and its range starts at 0. The zero Draft has no field.
 //
-// NaN and ±Inf are out of range as any number is: a position of them is invalid, an
-// optional number unknown. A time that overflows is set to the end of int64 that it
-// lies beyond, so that it is out of its limits. Digits behind the millisecond are cut
-// off. A float64 of seconds is rounded to the nearest microsecond before: its fraction
-// alone may be 0.1229999 for 0.123. So an instant is the same ping in every protocol.
+// NaN and ±Inf are out of range: a position with them is invalid, an optional number is
+// unknown. A time that overflows is set to the end of int64 that it lies beyond, so that
+// it is out of its limits. Digits behind the millisecond are cut off. A float64 of
+// seconds is rounded to the nearest microsecond before, because its fraction alone may
+// be 0.1229999 for 0.123. So an instant is the same ping in every protocol.
 type Draft struct {
 	given  uint16 // bit f: field f is set
 	at     int64
@@ -71,14 +71,14 @@ func (d *Draft) SetTime(ms int64) {
 	d.given |= 1 << TS
 }
 
-// SetNumber sets Lat, Lon or one of the optional numbers, in the unit of the field.
+// SetNumber sets Lat, Lon or an optional number, in the unit of the field.
 func (d *Draft) SetNumber(f Field, v float64) {
 	d.number[f] = v
 	d.given |= 1 << f
 }
 
-// SetName sets Rider, Device, Event or Trip. An empty name of the last three is as if
-// it were missing.
+// SetName sets Rider, Device, Event or Trip. An empty Device, Event or Trip counts as
+// missing.
 func (d *Draft) SetName(f Field, s string) {
 	d.name[f] = s
 	d.given |= 1 << f

@@ -1,29 +1,30 @@
-// Package phone says what the protocol of a client is to Pingline: a request goes
-// in, pings and a reply come out. A protocol knows no HTTP server, no log and no
+// Package phone is the contract of a protocol, in which clients send pings: a request
+// goes in, pings and a reply come out. A protocol knows no HTTP server, no log and no
 // other protocol.
 //
 // The server does the same for all protocols: it limits connections, bytes, pings
 // and rates, inflates the body, hands the pings to the writer, and answers 429 and
-// 503 itself. A protocol reads a request and words the reply. It keeps no state.
+// 503 itself. A protocol reads a request and writes the reply. It keeps no state.
 //
-// The server's own answers are JSON, {"error":"…"}: 404 and 405 (no such route or
-// method), 408 (too slow), 429, 431 (head too large), 503, and 400 for a request that
-// is no HTTP or breaks off. Reply is asked for all others: when the pings are judged, and when a
-// request is refused for good with 400, 413 or 415, maybe before its body was read.
+// The server's own answers are JSON, {"error":"…"}: 404 and 405 (no route for the path
+// or method), 408 (too slow), 429, 431 (head too large), 503, and 400 for a request that
+// is no HTTP or breaks off. Reply writes every other answer: when the pings are judged,
+// and when a request is refused for good with 400, 413 or 415, maybe before its body was
+// read.
 //
 // # How to add a protocol
 //
 // The same steps are in docs/architecture.md.
 //
 //  1. ingest/phone/phone.go: read Protocol, Request, Outcome and Reply.
-//  2. ingest/phone/draft.go: read Draft: a ping as a client says it, set field by
+//  2. ingest/phone/draft.go: read Draft: a ping as a client sent it, set field by
 //     field.
 //  3. ingest/phone/NAME/NAME.go: the new package, whose variable is Protocol. It
 //     imports this package, the root and, if need be, one foreign library.
 //  4. ingest/phone/NAME/NAME_test.go: a test that calls phonetest.Run, and a fuzz
 //     target that calls phonetest.Fuzz.
 //  5. ingest/phone/NAME/testdata: requests as real clients send them, and the pings
-//     and replies expected; package phonetest says in which form.
+//     and replies expected, in the form that package phonetest describes.
 //  6. internal/node/protocols.go: one line in the table protocols, NAME.Protocol.
 //  7. docs/api.md: the route, and an example of a request, behind POST /v1/pings.
 //  8. docs/openapi.yaml: the route for machines.
@@ -38,8 +39,8 @@ import (
 	"pingline"
 )
 
-// Protocol is one way in which clients send pings over HTTP. Its functions are
-// safe for concurrent use.
+// Protocol is a form in which clients send pings over HTTP. Its functions are safe for
+// concurrent use.
 type Protocol struct {
 	// Name is [a-z0-9]+, the same as the folder's.
 	Name string
@@ -48,44 +49,43 @@ type Protocol struct {
 	// is any text without a slash.
 	Routes []string
 
-	// Bound returns upper bounds of the valid pings in r and of the bytes that Decode
-	// allocates besides them, as for strings without their escapes. The memory is
-	// charged before Decode is called, for Limits.MaxPings at most: the bound may be
-	// more. It is cheap and may be too high: native counts the braces that open, so
-	// {"a":{"b":{}}} may be 3 pings, and is 1. It is at most a ping for each byte of
-	// body, query and path, and 16 bytes for each, besides 16 KiB. A nil Bound means
-	// one ping, and as many bytes as the request is long.
+	// Bound returns upper bounds of the number of valid pings in r, and of the bytes that
+	// Decode allocates besides them, as for strings without their escapes. The memory is
+	// charged before Decode is called, for at most Limits.MaxPings even if the bound is
+	// more. Bound is cheap, and may be too high: native counts opening braces, so for
+	// {"a":{"b":{}}} it returns 3 pings instead of 1. The bounds are at most a ping for
+	// each byte of body, query and path, and 16 bytes for each of these bytes, besides
+	// 16 KiB. A nil Bound means a single ping, and as many bytes as the request is long.
 	Bound func(r *Request) (pings, bytes int)
 
 	// Decode adds the pings of r to to. It is a pure function of r. Its time and
-	// memory are bounded by the size of r, whatever r says.
+	// memory are bounded by the size of r, for any r.
 	//
-	// A request without a position is no error: nothing is added. A ping that is
-	// invalid is rejected by Pings, alone. An error means that nothing of r is kept,
-	// nor would be if it came again; it wraps ErrMalformed, or is what Pings.Add
-	// returned.
+	// A request without a position is no error, and adds nothing. Pings rejects an
+	// invalid ping alone. An error means that nothing of r is kept, nor would be if r
+	// came again. The error wraps ErrMalformed, or was returned by Pings.Add.
 	Decode func(r *Request, to *Pings) error
 
-	// Reply words the answer, once all that it says is durable. It is not asked
-	// when the client has to send again: that is the server's 429 or 503. Many
-	// phones repeat the first request of their queue until it is answered 2xx, for
-	// ever if need be: for them a request that can never succeed is 2xx as well.
+	// Reply writes the answer, once the pings are durable. It is not called when the
+	// client has to send again: the server answers 429 or 503. Many phones repeat the
+	// first request of their queue until it is answered 2xx, if need be for ever: for
+	// them a request that can never succeed is answered 2xx, too.
 	Reply func(to *Reply, r *Request, got *Outcome)
 
-	// Repeats says that the phones are such: a request refused for good is answered
-	// 2xx. Otherwise it is answered 4xx, and never 408 or 429.
+	// Repeats says that the phones repeat a request until 2xx: a request refused for
+	// good is then answered 2xx. Otherwise it is answered 4xx, but never 408 or 429.
 	Repeats bool
 }
 
-// Request is what a client sent. All of it is valid until Reply returns, and only
-// then: the strings of pings may share its memory.
+// Request is a client's request. All of it is valid until Reply returns, and no longer;
+// the strings of pings may share its memory.
 type Request struct {
 	Method string // such as "POST"
 	Path   string // begins with a slash; without the query
 	Query  string // as it was sent, escaped; at most 100 parameters
 	Header Header
 	Body   []byte // inflated; nil when the request was refused before it was read
-	Rider  string // whose credentials came with it, over any rider it names; "" always, until there are keys
+	Rider  string // rider whose credentials came with the request, in place of any rider that it names; "" if they are of several riders, or there are none
 	Now    time.Time
 	Limits Limits
 }
@@ -94,22 +94,22 @@ type Request struct {
 // case, or "".
 type Header interface{ Get(name string) string }
 
-// Reply is an answer. Body is memory to be used again: Reply appends to it.
+// Reply is an answer. Body is memory to be used again: Protocol.Reply appends to it.
 type Reply struct {
 	Status      int    // 200 if it is not set
 	ContentType string // "" sends none
 	Body        []byte
 }
 
-// Outcome is what became of a request. Each verdict in it is final, Shed and Rejected
-// as well: a phone forgets the pings, and sends none of them again.
+// Outcome is the result of a request. Each verdict in it is final, even Shed and
+// Rejected: a phone forgets the pings, and sends none of them again.
 type Outcome struct {
-	Err   error  // why all of it was refused: wraps ErrMalformed, ErrTooLarge or ErrEncoding
+	Err   error  // why the whole request was refused: wraps ErrMalformed, ErrTooLarge or ErrEncoding
 	Pings *Pings // empty if Err is set
 
-	Judged []pingline.Verdict // of each of Pings.List
-	Shed   []int32            // positions in the request of pings not judged: their rider is over its rate
-	Over   []int32            // positions in Pings.List, in order, of pings shed: their track would be one new track too many
+	Judged []pingline.Verdict // verdict of each ping of Pings.List
+	Shed   []int32            // positions in the request of pings not judged because their rider is over its rate
+	Over   []int32            // positions in Pings.List, in order, of pings shed because their tracks would be too many new tracks
 
 	MaxError    float64 // metres, the bound in force
 	AccuracyCap float64 // metres
@@ -143,7 +143,7 @@ func (o *Outcome) Verdicts() []pingline.Verdict {
 	return o.verdicts
 }
 
-// Memory returns how many bytes o takes besides what it was given.
+// Memory returns the bytes that o has allocated itself.
 func (o *Outcome) Memory() int64 { return int64(cap(o.verdicts)) }
 
 var (
@@ -181,7 +181,7 @@ func Check(table []Protocol) error {
 	return nil
 }
 
-// Most returns the bounds of what Decode takes, as Bound says.
+// Most returns the bounds of Bound, or its defaults if Bound is nil.
 func (p *Protocol) Most(r *Request) (pings, bytes int) {
 	if p.Bound == nil {
 		return 1, len(r.Body) + len(r.Query) + len(r.Path)
@@ -189,7 +189,7 @@ func (p *Protocol) Most(r *Request) (pings, bytes int) {
 	return p.Bound(r)
 }
 
-// Read fills to by Decode; what to held is gone. After an error it is empty.
+// Read empties to, and fills it by Decode. After an error it is empty.
 func (p *Protocol) Read(r *Request, to *Pings) error {
 	to.Reset(r.Limits, r.Now)
 	err := p.Decode(r, to)
@@ -205,7 +205,7 @@ func Route(route string) (method, path string) {
 	return method, path
 }
 
-// Overlap reports whether there is a request that is by both of two routes.
+// Overlap reports whether a request can match both routes.
 func Overlap(a, b string) bool {
 	am, ap := Route(a)
 	bm, bp := Route(b)

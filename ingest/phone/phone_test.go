@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"fmt"
 	"go/parser"
 	"go/token"
 	"math"
@@ -103,6 +104,71 @@ func TestCheck(t *testing.T) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// Pings of other riders are rejected in their places among the invalid pings, whatever
+// their number, and the rest stays in order.
+func TestOnly(t *testing.T) {
+	now := time.UnixMilli(1_760_000_000_123)
+	read := func(riders ...string) *Pings {
+		var p Pings
+		p.Reset(Limits{}.WithDefaults(), now)
+		for _, rider := range riders {
+			var d Draft
+			if rider != "" {
+				d.SetName(Rider, rider)
+			}
+			d.SetTime(now.UnixMilli())
+			d.SetNumber(Lat, 41)
+			d.SetNumber(Lon, 29)
+			if err := p.Add(&d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return &p
+	}
+	ana := func(rider string) bool { return rider == "ana" }
+	p := read("ben", "", "ana", "ana", "ben", "ana", "cy")
+	p.Only(ana)
+	var at []int
+	for _, r := range p.Rejected {
+		at = append(at, r.Index)
+		if r.Field != "rider_id" || r.Index != 1 && (r.Reason != notRider || r.Rider == "") {
+			t.Errorf("%+v", r)
+		}
+	}
+	if !slices.Equal(at, []int{0, 1, 4, 6}) || !slices.Equal(p.Index, []int32{2, 3, 5}) || len(p.List) != 3 || p.List[2].Rider != "ana" || p.Received != 7 {
+		t.Errorf("rejected %v, kept %v of %d", at, p.Index, p.Received)
+	}
+	p.EachReason(func(field string, n int) {
+		if field != "rider_id" || n != 4 {
+			t.Errorf("%d for %s", n, field)
+		}
+	})
+	many := read(slices.Repeat([]string{"ben"}, 3*MaxRejections)...)
+	many.Only(ana)
+	if len(many.List) != 0 || len(many.Rejected) != MaxRejections || many.Rejected[99].Index != 99 || cap(many.Rejected) > 3*MaxRejections {
+		t.Errorf("%d kept, %d reported", len(many.List), len(many.Rejected))
+	}
+	all := read("ana", "ben", "ana")
+	if n := testing.AllocsPerRun(10, func() { all.Only(func(string) bool { return true }) }); n != 0 || len(all.List) != 3 {
+		t.Errorf("%v allocations when nothing is refused", n)
+	}
+}
+
+// The cost of a key's rights to a request of a hundred pings of as many riders, by a prefix.
+func BenchmarkOnly(b *testing.B) {
+	var p Pings
+	p.Reset(Limits{}.WithDefaults(), time.UnixMilli(1_760_000_000_123))
+	for i := range 100 {
+		p.List = append(p.List, pingline.Ping{Rider: fmt.Sprintf("r-%04d", i)})
+		p.Index = append(p.Index, int32(i))
+	}
+	may := func(rider string) bool { return strings.HasPrefix(rider, "r-") }
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Only(may)
 	}
 }
 

@@ -12,12 +12,12 @@ import (
 	"pingline"
 )
 
-// Limits bounds the pings of one request. The zero value takes every default.
+// Limits bounds the pings of a request. The zero value takes every default.
 type Limits struct {
-	MaxPings   int                 // pings in a request; 0 means 20,000
+	MaxPings   int                 // most pings in a request; 0 means 20,000
 	Times      pingline.TimeLimits // how old and how far ahead a ping may be; 0 means 720 h and 2 min
 	KeptEvents time.Duration       // Times.Kept of pings with an event
-	Correct    bool                // pings out of Times are for Pings.Correct, not rejected
+	Correct    bool                // leave pings out of Times to Pings.Correct instead of rejecting them
 }
 
 // WithDefaults returns l with the defaults in place of zeros.
@@ -28,7 +28,7 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// times returns the limits of a ping with an event, or of one without.
+// times returns the limits of a ping with an event, or of a ping without an event.
 func (l *Limits) times(event bool) pingline.TimeLimits {
 	times := l.Times
 	if event {
@@ -37,37 +37,38 @@ func (l *Limits) times(event bool) pingline.TimeLimits {
 	return times
 }
 
-// Pings are those of one request, checked. It is meant to be used again: the pings
-// of one request take the memory of those before.
+// Pings are the pings of a request, checked. Use it again for the next request, which
+// then takes the same memory.
 type Pings struct {
-	List     []pingline.Ping // the valid ones, in order
-	Index    []int32         // for each of List, its position in the request
+	List     []pingline.Ping // the valid pings, in order
+	Index    []int32         // for each ping of List, its position in the request
 	Received int             // pings in the request, valid or not
-	Rejected []Rejection     // those not in List, but no more than the first 100
+	Rejected []Rejection     // the first 100 invalid pings
 
-	Corrected  int          // pings of List whose time Correct has set
-	Correction []Correction // of those, in order, but no more than the first 100
+	Corrected  int          // pings whose time Correct has set; after Taken, those that were not shed
+	Correction []Correction // the first 100 corrections, in order
 
 	limits     Limits
 	now        time.Time
 	reasons    [fields]int32 // rejected pings by field; 0 for the ping as a whole
-	outOfRange [fields]int32 // optional numbers of List that were out of range
-	wrong      int           // pings that Correct has to look at, or that were rejected after all
+	outOfRange [fields]int32 // optional numbers out of range, of List and of pings that Only has rejected
+	wrong      int           // pings for Correct, and such pings that were rejected after all
 	byTrack    []int32       // memory of Correct
+	corrected  []int32       // positions in the request of the pings that Correct has set
 }
 
 // Rejection says why a ping is invalid.
 type Rejection struct {
-	Index  int    `json:"index"`           // its position in the request
+	Index  int    `json:"index"`           // position of the ping in the request
 	Field  string `json:"field,omitempty"` // key; "" if it could not be read at all
 	Reason string `json:"error"`
 
-	// Rider is what the ping says of whose it is, valid or not, for the log; "" if it
-	// says nothing. It may share the memory of the request.
+	// Rider is the rider that the ping names, valid or not, for the log; "" if it names
+	// none. It may share the memory of the request.
 	Rider string `json:"-"`
 }
 
-// MaxRejections is how many rejected pings of a request are told of.
+// MaxRejections is the most rejected pings of a request that are reported.
 const MaxRejections = 100
 
 // Reset empties p for a request that is held to limits at now.
@@ -81,21 +82,22 @@ func (p *Pings) Clear() {
 	clear(p.List)
 	clear(p.Rejected)
 	*p = Pings{
-		List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], Correction: p.Correction[:0], byTrack: p.byTrack[:0],
+		List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], Correction: p.Correction[:0], byTrack: p.byTrack[:0], corrected: p.corrected[:0],
 		limits: p.limits, now: p.now,
 	}
 }
 
-// Memory returns how many bytes p takes, of those that grow with a request.
+// Memory returns the bytes of p's lists, which grow with a request.
 func (p *Pings) Memory() int64 {
-	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*cap(p.Index) + 4*cap(p.byTrack))
+	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*(cap(p.Index)+cap(p.byTrack)+cap(p.corrected)))
 }
 
-// EachReason calls f with the number of rejected pings for each field that was
-// a reason, "syntax" for those that could not be read.
+// EachReason calls f with the number of rejected pings for each field that was a reason,
+// and for "syntax", the pings that could not be read.
 func (p *Pings) EachReason(f func(field string, n int)) { each(&p.reasons, f) }
 
-// EachOutOfRange calls f with how many valid pings had the field out of range.
+// EachOutOfRange calls f for each field with the number of valid pings that had it out of
+// range.
 func (p *Pings) EachOutOfRange(f func(field string, n int)) { each(&p.outOfRange, f) }
 
 func each(counts *[fields]int32, f func(string, int)) {
@@ -140,7 +142,7 @@ func (p *Pings) Add(d *Draft) error {
 // send it to the client. Reject returns an error as Add does.
 func (p *Pings) Reject(err error) error { return p.reject(err, "") }
 
-// RejectDraft is Reject for a ping of which d is as much as could be read.
+// RejectDraft is Reject for a ping that could be read in part: d has that part.
 func (p *Pings) RejectDraft(d *Draft, err error) error {
 	rider := ""
 	if d.given&(1<<Rider) != 0 {
@@ -165,8 +167,41 @@ func (p *Pings) reject(err error, rider string) error {
 	return nil
 }
 
-// check makes d a ping: first it looks for what is missing, then at the values,
-// each in the order of the fields.
+// Only rejects the pings of riders that may is false for, because the sender may not send
+// for them. It is called before Correct.
+func (p *Pings) Only(may func(rider string) bool) {
+	kept, last := 0, ""
+	most := len(p.Rejected) + MaxRejections
+	for i := range p.List {
+		rider := p.List[i].Rider
+		switch {
+		case rider == last || may(rider): // no rider is ""
+			last = rider
+			if kept < i {
+				p.List[kept], p.Index[kept] = p.List[i], p.Index[i]
+			}
+			kept++
+		default:
+			p.reasons[Rider]++
+			if len(p.Rejected) < most {
+				p.Rejected = append(p.Rejected, Rejection{Index: int(p.Index[i]), Field: Rider.String(), Reason: notRider, Rider: rider})
+			}
+		}
+	}
+	if kept == len(p.List) {
+		return
+	}
+	clear(p.List[kept:])
+	p.List, p.Index = p.List[:kept], p.Index[:kept]
+	slices.SortStableFunc(p.Rejected, func(a, b Rejection) int { return a.Index - b.Index })
+	clear(p.Rejected[min(len(p.Rejected), MaxRejections):])
+	p.Rejected = p.Rejected[:min(len(p.Rejected), MaxRejections)]
+}
+
+const notRider = "this key is not for this rider"
+
+// check makes d a ping. It looks for missing fields first, then at the values, each in
+// the order of the fields.
 func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 	if missing := required &^ d.given; missing != 0 {
 		return &pingline.FieldError{Field: Field(bits.TrailingZeros16(missing)).String(), Reason: "missing"}
@@ -180,7 +215,7 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 		if !p.limits.Correct || !times.Wrong(ping.At, p.now) {
 			return err
 		}
-		ping.Corrected = true // by Correct
+		ping.Corrected = true // Correct will set the time
 		p.wrong++
 	}
 	if err := ping.SetPosition(d.number[Lat], d.number[Lon]); err != nil {
@@ -199,7 +234,7 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 	return nil
 }
 
-// checkNames sets the optional names. One that is empty is absent.
+// checkNames sets the optional names. An empty name counts as absent.
 func (d *Draft) checkNames(ping *pingline.Ping) error {
 	if s := d.name[Device]; d.given&(1<<Device) != 0 && s != "" {
 		if err := pingline.CheckID(Device.String(), s); err != nil {

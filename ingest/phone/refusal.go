@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// Kinds of requests of which nothing is kept, and never will be.
+// Kinds of refusals for good: nothing of the request is kept, even if it is sent again.
 var (
 	ErrMalformed = errors.New("malformed body")           // 400
 	ErrTooLarge  = errors.New("request is too large")     // 413
@@ -17,7 +17,7 @@ var (
 // Error is the refusal of a whole request, or of a part of it that could not be
 // read.
 type Error struct {
-	Kind error // one of the above
+	Kind error // ErrMalformed, ErrTooLarge or ErrEncoding
 	Text string
 }
 
@@ -25,8 +25,7 @@ func (e *Error) Error() string { return e.Text }
 
 func (e *Error) Unwrap() error { return e.Kind }
 
-// Status returns the HTTP status that says why a request was refused, or 0 if err
-// is of no kind above.
+// Status returns the HTTP status for the kind of err, or 0 if err is of no kind above.
 func Status(err error) int {
 	switch {
 	case errors.Is(err, ErrMalformed):

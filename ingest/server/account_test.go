@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pingline/ingest/server/minrate"
 	"pingline/partition"
 	"pingline/query"
 )
@@ -24,7 +25,7 @@ func liveHeap() int64 {
 // Under slow bodies, and readers of tracks and cells that do not read, the heap
 // grows by no more than what the accounts say and what the connections take.
 func TestAccountsCoverTheHeap(t *testing.T) {
-	slow := minRate{grace: time.Minute, rate: 1, limit: time.Minute}
+	slow := minrate.Rate{Grace: time.Minute, PerSecond: 1, Limit: time.Minute}
 	reader := longTrack(10_000)
 	reader.Cells = func(partition.Box, int, int) ([]query.Activity, error) { return make([]query.Activity, 4000), nil }
 	s, _ := testServer(t, Config{MaxInProgress: 48 << 20, MaxReading: 64 << 20, Reader: reader, pace: slow, taker: slow})
@@ -41,14 +42,14 @@ func TestAccountsCoverTheHeap(t *testing.T) {
 		deaf(t, s, fmt.Sprint("127.0.5.", 1+i%12), fmt.Sprintf("GET /v1/cells?bbox=-9,41,-8,42.%02d HTTP/1.1\r\nHost: x\r\n\r\n", i))
 	}
 	until(t, "both budgets are in use", func() bool {
-		return s.budget.used.Load() > s.budget.most/2 && s.reads.answers.used.Load() > s.reads.answers.most/8
+		return s.budget.Used() > s.budget.Most()/2 && s.reads.Bytes.Used() > s.reads.Bytes.Most()/8
 	})
 	st := s.Stats()
 	accounted := st.InProgress + st.Reading + st.Connections*(ConnectionBytes+endInTest)
 	if grown := liveHeap() - before; grown > accounted+8<<20 {
 		t.Errorf("the heap grew by %d MiB, the accounts say %d in progress, %d of reads, %d connections", grown>>20, st.InProgress>>20, st.Reading>>20, st.Connections)
 	}
-	if st.InProgress > s.budget.most || st.Reading > s.reads.answers.most {
+	if st.InProgress > s.budget.Most() || st.Reading > s.reads.Bytes.Most() {
 		t.Errorf("%+v is beyond the limits", st)
 	}
 }

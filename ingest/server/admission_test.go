@@ -15,6 +15,8 @@ import (
 	"pingline/dedupe"
 	"pingline/ingest"
 	"pingline/ingest/server/framing/framingtest"
+	"pingline/ingest/server/minrate"
+	"pingline/ingest/server/share"
 	"pingline/queue"
 )
 
@@ -92,6 +94,15 @@ func (w *wire) ended() bool {
 
 const post = framingtest.Post
 
+// use takes n of a budget for others, or gives them back if n is negative.
+func use(b *share.Budget, n int64) {
+	others := b.Claim(0, true)
+	others.Settle(n)
+}
+
+// mimeGeoJSON is what a client asks for to get GeoJSON.
+const mimeGeoJSON = "application/geo+json"
+
 // until waits until ok holds, for as long as a busy machine may take.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
@@ -112,14 +123,14 @@ func TestBodiesAreChargedAsTheyCome(t *testing.T) {
 	if _, err := w.Write(body[:prefetched]); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the request is in work", func() bool { return s.budget.used.Load() > 0 })
-	if n := s.budget.used.Load(); n != requestBytes+firstBytes {
+	until(t, "the request is in work", func() bool { return s.budget.Used() > 0 })
+	if n := s.budget.Used(); n != requestBytes+firstBytes {
 		t.Errorf("%d bytes in work for a body of which 8 KiB have come, want %d", n, requestBytes+firstBytes)
 	}
 	if _, err := w.Write(body[prefetched : 500<<10]); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "what comes is charged", func() bool { return s.budget.used.Load() > 500<<10 })
+	until(t, "what comes is charged", func() bool { return s.budget.Used() > 500<<10 })
 	if a := send(t, "POST", url+"/v1/pings", body); a.status != 503 || a.header.Get("Retry-After") == "" {
 		t.Errorf("a second one that does not fit: %d %s", a.status, a.body)
 	}
@@ -132,14 +143,14 @@ func TestBodiesAreChargedAsTheyCome(t *testing.T) {
 	if a := w.hear(); a.status != 200 {
 		t.Errorf("the first one, now all there: %d %s", a.status, a.body)
 	}
-	if n := s.budget.used.Load(); n != 0 {
+	if n := s.budget.Used(); n != 0 {
 		t.Errorf("%d bytes are in work when none are", n)
 	}
 	gone := dial(t, s)
 	gone.say("%s", post+"Content-Length: 100000\r\n\r\n"+strings.Repeat(" ", prefetched))
-	until(t, "the request is in work", func() bool { return s.budget.used.Load() > 0 })
+	until(t, "the request is in work", func() bool { return s.budget.Used() > 0 })
 	_ = gone.Close()
-	until(t, "a broken one is given back", func() bool { return s.budget.used.Load() == 0 })
+	until(t, "a broken one is given back", func() bool { return s.budget.Used() == 0 })
 }
 
 // Bodies that inflate to much count by that, and not all of them get in.
@@ -149,7 +160,7 @@ func TestInflatedBodiesAreCharged(t *testing.T) {
 	if a.status != 503 {
 		t.Errorf("two mebibytes with room for one: %d %s", a.status, a.body)
 	}
-	if n := s.budget.used.Load(); n != 0 {
+	if n := s.budget.Used(); n != 0 {
 		t.Errorf("%d bytes are in work when none are", n)
 	}
 }
@@ -181,8 +192,8 @@ func TestUnreadBodiesAreNoRequests(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.full {
-				s.budget.used.Add(s.budget.most)
-				defer s.budget.used.Add(-s.budget.most)
+				use(s.budget, s.budget.Most())
+				defer use(s.budget, -s.budget.Most())
 			}
 			w := dial(t, s)
 			w.say("%s", tt.head)
@@ -219,7 +230,7 @@ func TestBodiesInChunks(t *testing.T) {
 func TestSlowBodiesAreCutOff(t *testing.T) {
 	s, _ := testServer(t, Config{
 		HeadTimeout: 200 * time.Millisecond,
-		pace:        minRate{grace: 50 * time.Millisecond, rate: 1 << 20, limit: time.Second},
+		pace:        minrate.Rate{Grace: 50 * time.Millisecond, PerSecond: 1 << 20, Limit: time.Second},
 	})
 	for _, tt := range []struct{ name, said string }{
 		{"no request", ""},
@@ -237,7 +248,7 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 			}
 		})
 	}
-	until(t, "all is given back", func() bool { return s.budget.used.Load() == 0 && s.Stats().Connections == 0 })
+	until(t, "all is given back", func() bool { return s.budget.Used() == 0 && s.Stats().Connections == 0 })
 }
 
 // Someone in need is let past the crowd, as far as the reserve goes and as long
@@ -263,7 +274,7 @@ func TestThoseInNeedPassTheCrowd(t *testing.T) {
 			t.Errorf("without the header: %d, want %d", got, want)
 		}
 	}
-	s.budget.used.Add(1 << 20)
+	use(s.budget, 1<<20)
 	crowd(503)
 	if got := sos("", need...); got != 200 {
 		t.Errorf("with all bytes in use: %d", got)
@@ -274,12 +285,12 @@ func TestThoseInNeedPassTheCrowd(t *testing.T) {
 	if got := sos("", "Pingline-Priority", "high"); got != 503 {
 		t.Errorf("another priority: %d", got)
 	}
-	s.reserve.used.Add(needBytes)
+	use(s.reserve, needBytes)
 	if got := sos("", need...); got != 503 {
 		t.Errorf("with the reserve in use: %d", got)
 	}
-	s.reserve.used.Add(-needBytes)
-	s.budget.used.Add(-1 << 20)
+	use(s.reserve, -needBytes)
+	use(s.budget, -1<<20)
 	o.Force(4, true, "a test")
 	crowd(503)
 	if got := sos("", need...); got != 200 {
@@ -293,7 +304,7 @@ func TestThoseInNeedPassTheCrowd(t *testing.T) {
 	}
 	crowd(429)
 	passed := 0
-	s.budget.used.Add(1 << 20)
+	use(s.budget, 1<<20)
 	for range clientNeedBurst {
 		if sos("", need...) == 200 {
 			passed++
@@ -302,5 +313,5 @@ func TestThoseInNeedPassTheCrowd(t *testing.T) {
 	if passed == 0 || passed == clientNeedBurst {
 		t.Errorf("%d of %d more pass, want some", passed, clientNeedBurst)
 	}
-	s.budget.used.Add(-1 << 20)
+	use(s.budget, -1<<20)
 }

@@ -135,3 +135,37 @@ func TestWrongClockThatJumps(t *testing.T) {
 		}
 	}
 }
+
+// A ping with a wrong clock that the rate of its rider or of new riders sheds is
+// given no other time: it is neither told of nor counted as corrected.
+func TestShedPingsAreNotCorrected(t *testing.T) {
+	wrong := time.Now().Add(-400 * 24 * time.Hour).UnixMilli()
+	for _, tt := range []struct {
+		name string
+		cfg  Config
+	}{
+		{"rate of the rider", Config{RiderRate: 0.001, RiderBurst: 2}},
+		{"rate of new riders", Config{NewRidersRate: 1.0 / 120}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.cfg.Limits.Correct = true
+			s, url := testServer(t, tt.cfg)
+			first := []string{timed("a", wrong, 41), timed("a", wrong-1000, 41)}
+			a := send(t, "POST", url+"/v1/pings", []byte("["+strings.Join(first, ",")+"]"))
+			if c := a.corrections(t); len(c.Corrected) != 2 {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+			taken, shed := timed("b", wrong, 41), timed("a", wrong, 42)
+			if tt.cfg.NewRidersRate > 0 {
+				taken, shed = shed, taken
+			}
+			a = send(t, "POST", url+"/v1/pings?verdicts=1", []byte("["+shed+","+taken+"]"))
+			if c := a.corrections(t); !strings.Contains(a.body, `"verdicts":["shed","accepted"]`) || len(c.Corrected) != 1 || c.Corrected[0].Index != 1 {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+			if n := s.Stats().Corrected; n != 3 {
+				t.Errorf("%d counted, want 3", n)
+			}
+		})
+	}
+}

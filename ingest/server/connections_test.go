@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pingline/ingest/server/framing/framingtest"
+	"pingline/ingest/server/minrate"
 	"pingline/query"
 )
 
@@ -62,17 +63,17 @@ func TestAnSOSAtTheLimitOfConnections(t *testing.T) {
 
 // A connection whose place is taken while its body comes ends, and nothing else.
 func TestPlaceTakenWithinABody(t *testing.T) {
-	s, _ := testServer(t, Config{MaxConnections: 4, pace: minRate{grace: time.Minute, rate: 1, limit: time.Minute}})
+	s, _ := testServer(t, Config{MaxConnections: 4, pace: minrate.Rate{Grace: time.Minute, PerSecond: 1, Limit: time.Minute}})
 	for range 4 {
 		w := dialFrom(t, s, "127.0.0.9")
 		w.say(post+"Content-Length: 4000000\r\n\r\n%s", strings.Repeat(" ", prefetched))
 	}
-	until(t, "their bodies come", func() bool { return s.budget.used.Load() > 0 && waiting(s) == 4 })
+	until(t, "their bodies come", func() bool { return s.budget.Used() > 0 && waiting(s) == 4 })
 	for range 4 {
 		dialFrom(t, s, "127.0.0.2").healthy()
 	}
 	until(t, "what they had is given back", func() bool {
-		return s.budget.used.Load() == (requestBytes+firstBytes)*int64(withinRequests(s))
+		return s.budget.Used() == (requestBytes+firstBytes)*int64(withinRequests(s))
 	})
 	if st := s.Stats(); st.Displaced < 2 || st.TurnedAway != 0 {
 		t.Errorf("%+v, want some displaced and none turned away", st)
@@ -133,7 +134,7 @@ func TestTooManyConnections(t *testing.T) {
 	for _, w := range busy {
 		w.say("GET /v1/riders/r HTTP/1.1\r\nHost: x\r\n\r\n")
 	}
-	until(t, "both are in work", func() bool { return s.reads.slots.used.Load() == 2 })
+	until(t, "both are in work", func() bool { return s.reads.Slots.Used() == 2 })
 	for range 3 {
 		w := dial(t, s)
 		w.say(healthy)
@@ -164,7 +165,7 @@ func TestSlowBodiesOfOneClientLeaveRoom(t *testing.T) {
 	var refused atomic.Int64
 	s, _ := testServer(t, Config{
 		MaxInProgress:  8 << 20,
-		pace:           minRate{grace: time.Minute, rate: 1, limit: time.Minute},
+		pace:           minrate.Rate{Grace: time.Minute, PerSecond: 1, Limit: time.Minute},
 		ObserveRequest: func(_ string, status int, _ time.Duration) { refused.Add(int64(status / 503)) },
 	})
 	const n, each = 400, requestBytes + firstBytes
@@ -174,9 +175,9 @@ func TestSlowBodiesOfOneClientLeaveRoom(t *testing.T) {
 		slow[i].say(post+"Content-Length: 4000000\r\n\r\n%s", strings.Repeat(" ", prefetched))
 	}
 	until(t, "all are in work or refused", func() bool {
-		return refused.Load()+s.budget.used.Load()/each == n
+		return refused.Load()+s.budget.Used()/each == n
 	})
-	if used := s.budget.used.Load(); used > 4<<20 {
+	if used := s.budget.Used(); used > 4<<20 {
 		t.Errorf("%d bytes of a budget of 8 MiB are one client's", used)
 	}
 	big := onePing("r", 1) + strings.Repeat(" ", 1<<20)
@@ -187,36 +188,7 @@ func TestSlowBodiesOfOneClientLeaveRoom(t *testing.T) {
 			t.Errorf("another client: %d %s", a.status, a.body)
 		}
 	}
-	if used := s.budget.used.Load(); used <= 4<<20-each {
+	if used := s.budget.Used(); used <= 4<<20-each {
 		t.Errorf("%d bytes are in work: nothing is shown by that", used)
-	}
-}
-
-func TestShareOfABudget(t *testing.T) {
-	b := budget{most: 100}
-	one, two, three, ours := b.claim(1, false), b.claim(2, false), b.claim(3, false), b.claim(1, true)
-	for i, step := range []struct {
-		who  *claim
-		n    int64
-		fits bool
-	}{
-		{&one, 50, true}, // nobody else wants it
-		{&one, 1, false},
-		{&two, 25, true},
-		{&two, 1, false},
-		{&ours, 10, true},
-		{&three, 16, false}, // all that there is
-		{&three, 15, true},
-		{&ours, 1, false},
-	} {
-		if got := step.who.take(step.n); got != step.fits {
-			t.Errorf("step %d: %d more are taken: %v", i, step.n, got)
-		}
-	}
-	for _, c := range []*claim{&one, &two, &three, &ours, {}} {
-		c.drop()
-	}
-	if b.used.Load() != 0 || b.shares[1].Load() != 0 || b.shares[2].Load() != 0 {
-		t.Error("something is left when all is given back")
 	}
 }

@@ -9,8 +9,9 @@ import (
 
 const corsExposed = "Retry-After, Pingline-Shed-Level, Date"
 
-// cors lets pages of some origins, or of "*", send and read. A page sends no
-// credentials of its own: there are none.
+// cors lets pages of some origins, or of "*", send and read. A page shows its key in a
+// header Authorization that it sets itself. What a browser would add by itself, such as a
+// cookie, is never asked for: Access-Control-Allow-Credentials is not sent.
 func cors(origins []string) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		all := slices.Contains(origins, "*")
@@ -35,7 +36,7 @@ func cors(origins []string) fiber.Handler {
 		if names := c.Get(fiber.HeaderAccessControlRequestHeaders); names != "" {
 			c.Set(fiber.HeaderAccessControlAllowHeaders, names)
 		}
-		c.Set(fiber.HeaderAccessControlMaxAge, "7200") // seconds: browsers keep it no longer
+		c.Set(fiber.HeaderAccessControlMaxAge, "7200") // seconds: the longest that browsers keep it
 		c.Status(fiber.StatusNoContent)
 		return nil
 	}

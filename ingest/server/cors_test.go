@@ -24,7 +24,7 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tt.origins, tt.origin), func(t *testing.T) {
 			_, url := testServer(t, Config{CORSOrigins: tt.origins})
-			for _, path := range []string{"/v1/pings", "/v1/riders/r", "/v1/riders/r/track", "/v1/cells", "/v1/partitions", "/healthz", "/readyz", "/"} {
+			for _, path := range []string{"/v1/pings", "/v1/riders/r", "/v1/riders/r/track", "/v1/cells", "/v1/partitions", "/v1/status", "/healthz", "/readyz", "/"} {
 				a := send(t, "OPTIONS", url+path, nil, "Origin", tt.origin,
 					"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "content-type,pingline-priority")
 				want := [4]string{tt.allow, "GET, HEAD, POST", "content-type,pingline-priority", "7200"}

@@ -8,8 +8,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// dates is the time as the header Date has it, written once a second. Phones set
-// their clocks by it, so it is that of the answer. It is safe for concurrent use.
+// dates is the text of the header Date, written once a second. Phones set their clocks
+// by it, so it is the time of the answer. It is safe for concurrent use.
 type dates struct{ last atomic.Pointer[dateText] }
 
 type dateText struct {
@@ -17,9 +17,9 @@ type dateText struct {
 	text   []byte
 }
 
-// set gives an answer the Date now. The Date that fasthttp has may be two seconds old,
-// and fasthttp takes no other. So the line is set under a name of the same length,
-// which is then overwritten in place.
+// set gives an answer the Date now. The Date of fasthttp may be two seconds old, and
+// fasthttp does not let it be set. So the line is set under another name of the same
+// length, and the name is then overwritten in place.
 func (d *dates) set(c *fiber.Ctx, now time.Time) {
 	last := d.last.Load()
 	if last == nil || last.second != now.Unix() {

@@ -73,7 +73,7 @@ func TestARefusedConnectionHasTheDate(t *testing.T) {
 	}})
 	defer close(release)
 	dial(t, s).say("GET /v1/riders/r HTTP/1.1\r\nHost: x\r\n\r\n")
-	until(t, "it is in work", func() bool { return s.reads.slots.used.Load() == 1 })
+	until(t, "it is in work", func() bool { return s.reads.Slots.Used() == 1 })
 	began := time.Now()
 	a := dial(t, s).hear()
 	if a.status != 503 {

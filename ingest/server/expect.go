@@ -14,16 +14,16 @@ import (
 )
 
 // A client may send a head with Expect: 100-continue and wait before it sends the body
-// (RFC 9110, 10.1.1). A request that is refused whatever its body is gets that answer at
-// once, and no 100 Continue.
+// (RFC 9110, 10.1.1). If the head alone is reason to refuse the request, the refusal is
+// the answer, and there is no 100 Continue.
 
-// expects is the key of a value of a request whose client waits: a *bool that says
-// whether the body may come.
+// expects is the key of a value in a request whose client waits: a *bool that is set if
+// the body may come.
 type expects struct{}
 
-// mayContinue lets the routes answer a request of which only the head is there. It
-// reports whether the body may come; if not, the answer is sent and the connection
-// ends, as the client may send the body all the same.
+// mayContinue lets the routes answer a request of which only the head has come. It
+// reports whether the body may come. If not, the answer is sent and the connection
+// ends, because the client may send the body all the same.
 func (s *Server) mayContinue(head *fasthttp.RequestHeader) bool {
 	ctx, body := contextOf(head), false
 	ctx.SetUserValue(expects{}, &body)
@@ -32,10 +32,8 @@ func (s *Server) mayContinue(head *fasthttp.RequestHeader) bool {
 	if body {
 		return true
 	}
-	if own, ok := ctx.Conn().(*conns.Conn); ok {
-		own.LeaveUnread()
-	}
-	// Left to itself, fasthttp makes every refusal a 417.
+	conns.LeaveUnread(ctx.Conn())
+	// By default fasthttp answers every refusal with 417.
 	status := ctx.Response.StatusCode()
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(c net.Conn) {
@@ -50,8 +48,8 @@ func (s *Server) mayContinue(head *fasthttp.RequestHeader) bool {
 	return false
 }
 
-// forgetExpect takes the expectation from a request of HTTP/1.0, which must be ignored:
-// its client knows no 100 Continue and would take it for the answer.
+// forgetExpect removes the expectation from a request of HTTP/1.0. It must be ignored,
+// because a client of HTTP/1.0 takes 100 Continue for the answer.
 func forgetExpect(head *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if !head.IsHTTP11() {
 		head.Del(fiber.HeaderExpect)
@@ -59,23 +57,23 @@ func forgetExpect(head *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	return fasthttp.RequestConfig{}
 }
 
-// contextOf returns the request that a head is of. fasthttp hands over the head alone,
-// always that within a RequestCtx.
+// contextOf returns the request of a head. Fasthttp hands over the head alone, which is
+// always a field within a RequestCtx.
 func contextOf(head *fasthttp.RequestHeader) *fasthttp.RequestCtx {
 	var ctx fasthttp.RequestCtx
 	const at = unsafe.Offsetof(ctx.Request) + unsafe.Offsetof(ctx.Request.Header)
 	return (*fasthttp.RequestCtx)(unsafe.Add(unsafe.Pointer(head), -int(at)))
 }
 
-// expecting returns where to say that the body may come, or nil if the client does not
-// wait for that.
+// expecting returns the bool to set if the body may come, or nil if the client does not
+// wait.
 func expecting(c *fiber.Ctx) *bool {
 	body, _ := c.Context().UserValue(expects{}).(*bool)
 	return body
 }
 
-// expect refuses a request of pings by its head alone. Nothing is charged. A request
-// that says it is in need is believed until its body is there.
+// expect refuses a request of pings by its head alone, and charges nothing. A request
+// that says it is in need counts as in need until its body has come.
 func (s *Server) expect(c *fiber.Ctx, x *request) error {
 	if err := s.announced(c); err != nil {
 		return err
@@ -83,14 +81,14 @@ func (s *Server) expect(c *fiber.Ctx, x *request) error {
 	if size := c.Request().Header.ContentLength(); c.Get(needHeader) == needValue && size >= 0 && size <= needMost {
 		return nil
 	}
-	x.claim = s.budget.claim(x.client, x.ours)
+	x.claim = s.budget.Claim(x.from.Key, x.from.Ours)
 	if err := s.ordinary(x, time.Now()); err != nil {
 		return err
 	}
 	return s.charge(x, requestBytes+firstBytes)
 }
 
-// announced refuses a body that is too large, or in an encoding that nobody reads.
+// announced refuses a body that is too large or in an unknown encoding, by the head.
 func (s *Server) announced(c *fiber.Ctx) error {
 	head := &c.Request().Header
 	if head.ContentLength() > s.cfg.MaxBody {

@@ -17,8 +17,8 @@ func TestARefusalComesInPlaceOf100(t *testing.T) {
 		ObserveRequest: func(_ string, status int, _ time.Duration) { counted.Store(int64(status)) },
 	})
 	full := func() (undo func()) {
-		s.budget.used.Add(1 << 20)
-		return func() { s.budget.used.Add(-1 << 20) }
+		use(s.budget, 1<<20)
+		return func() { use(s.budget, -1<<20) }
 	}
 	const expect = "Expect: 100-continue\r\n"
 	for _, tt := range []struct {
@@ -35,7 +35,7 @@ func TestARefusalComesInPlaceOf100(t *testing.T) {
 		{"no room", post + "Content-Length: 9\r\n", 503, "in progress", full},
 		{"no room, and large", post + "Content-Length: 4000000\r\n", 503, "in progress", full},
 		{"over the rate", post + "Content-Length: 9\r\n", 429, "rate", func() func() {
-			key := s.senders.keyOf(netip.MustParseAddr("127.0.0.1"))
+			key := s.senders.Key(netip.MustParseAddr("127.0.0.1"))
 			s.clients.Take(key, 1_000_000, time.Now())
 			return func() { s.clients.Pay(key, -1_000_000) }
 		}},
@@ -71,7 +71,7 @@ func TestARefusalComesInPlaceOf100(t *testing.T) {
 			}
 		})
 	}
-	if n := s.budget.used.Load(); n != 0 {
+	if n := s.budget.Used(); n != 0 {
 		t.Errorf("%d bytes are in work when none are", n)
 	}
 }
@@ -115,7 +115,7 @@ func TestABodyIsAskedFor(t *testing.T) {
 	if n := s.Stats().Received; n != 8 {
 		t.Errorf("%d pings were received, want 8: none is judged twice", n)
 	}
-	if n := s.budget.used.Load() + s.reserve.used.Load(); n != 0 {
+	if n := s.budget.Used() + s.reserve.Used(); n != 0 {
 		t.Errorf("%d bytes are in work when none are", n)
 	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // index answers GET / with the version, the state and the routes, so that a person or
-// a program that has only the address finds the rest. The state is why no pings are
-// taken, or "", and the level of shedding.
+// a program that has only the address finds the rest. State returns why no pings are
+// taken, or "", and the shed level.
 func index(version string, routes []string, state func() (reason string, level int)) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		c.Vary(fiber.HeaderAccept)
@@ -29,7 +29,33 @@ func index(version string, routes []string, state func() (reason string, level i
 	}
 }
 
-// page is the answer of index for people.
+// livemap answers browsers by the live map, and leaves all else to the routes behind it.
+func (s *Server) livemap(c *fiber.Ctx) error {
+	if c.Path() == "/" {
+		c.Vary(fiber.HeaderAccept)
+		if !strings.Contains(c.Get(fiber.HeaderAccept), fiber.MIMETextHTML) {
+			return c.Next()
+		}
+	}
+	status, header, body, size := s.cfg.Map(c.Path(), func(name string) string { return c.Get(name) })
+	if status == fiber.StatusNotFound {
+		return c.Next()
+	}
+	for name, value := range header {
+		if name == fiber.HeaderVary {
+			c.Vary(value)
+			continue
+		}
+		c.Set(name, value)
+	}
+	c.Status(status)
+	if body == nil {
+		return nil
+	}
+	return c.SendStream(body, size)
+}
+
+// page returns the answer of index for people, in HTML.
 func page(version string, routes []string, reason string, level int) string {
 	state := "taking pings"
 	switch {
@@ -43,19 +69,19 @@ func page(version string, routes []string, reason string, level int) string {
 	for _, route := range routes {
 		method, path, _ := strings.Cut(route, " ")
 		text := html.EscapeString(route)
-		if method == fiber.MethodGet && !strings.Contains(path, "{") && path != "/v1/cells" { // which says nothing without a box
+		if method == fiber.MethodGet && !strings.Contains(path, "{") && path != "/v1/cells" { // /v1/cells needs a box
 			text = fmt.Sprintf(`%s <a href="%s">%s</a>`, method, html.EscapeString(path), html.EscapeString(path))
 		}
 		fmt.Fprintf(&b, "<li><code>%s</code></li>\n", text)
 	}
-	b.WriteString("</ul>\n")
+	b.WriteString("</ul>\n<p>The live map is not in this binary: <code>make livemap</code>, with Node and npm, and then <code>make build</code> put it here.</p>\n")
 	return b.String()
 }
 
 //go:embed index.html
 var pageHead string // with the version and the state to be filled in
 
-// noRoute says of a request that no route takes how it would be taken.
+// noRoute adds to the refusal of a request that no route takes how to send it.
 func noRoute(c *fiber.Ctx) error {
 	err := c.Next()
 	var refusal *fiber.Error

@@ -69,8 +69,8 @@ func TestLiarsDoNotTakeTheReserve(t *testing.T) {
 	w, _ := testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{}), Bound: dedupe.Bound{MaxError: 10}})
 	s, _ := testServer(t, Config{Writer: w, MaxInProgress: 1 << 20})
 	began := time.Now()
-	s.budget.used.Add(1 << 20)
-	defer s.budget.used.Add(-1 << 20)
+	use(s.budget, 1<<20)
+	defer use(s.budget, -1<<20)
 	lie := gzipped(t, []byte(crowdOf("x", 15_000)))
 	var liars sync.WaitGroup
 	for i := range 12 {
@@ -101,7 +101,7 @@ func TestLiarsDoNotTakeTheReserve(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	if n := s.clientNeeds.Take(s.senders.keyOf(conns.HostOf(dialFrom(t, s, "127.0.0.100").LocalAddr())), 0, began); n == 0 {
+	if n := s.clientNeeds.Take(s.senders.Key(conns.HostOf(dialFrom(t, s, "127.0.0.100").LocalAddr())), 0, began); n == 0 {
 		t.Error("a client that lied 50 times is still believed")
 	}
 }

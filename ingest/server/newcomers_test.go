@@ -11,6 +11,7 @@ import (
 
 	"pingline"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/share"
 )
 
 // verdictsOf is what a mixed answer says.
@@ -69,7 +70,7 @@ func TestNewRidersOfOneClient(t *testing.T) {
 	if received := s.Stats().Received; sum != received || w.New != most+502 {
 		t.Errorf("%d verdicts of %d pings, %d new tracks", sum, received, w.New)
 	}
-	if ready := send(t, "GET", url+"/readyz", nil); !strings.Contains(ready.body, "client 127.0.0.9 brings more new riders than --new-riders-rate allows") || !strings.Contains(ready.body, ifProxy) {
+	if ready := send(t, "GET", url+"/readyz", nil); !strings.Contains(ready.body, "client 127.0.0.9 brings more new riders than --new-riders-rate allows") || !strings.Contains(ready.body, share.IfProxy) {
 		t.Errorf("readyz: %s", ready.body)
 	}
 }

@@ -16,12 +16,17 @@ import (
 	"pingline"
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/auth"
 	"pingline/ingest/phone"
 	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
 	"pingline/partition"
 	"pingline/query"
+	"pingline/query/fleet"
+	"pingline/query/history"
+	"pingline/query/stream"
 	"pingline/queue"
+	"pingline/sink/store"
 )
 
 // The description of the API holds for what the server answers, it has every
@@ -37,8 +42,18 @@ func TestOpenAPI(t *testing.T) {
 	reader.Partitions = func() query.Partitions {
 		return query.Partitions{Shards: []query.ShardShare{{Name: "a"}}, HotCells: []query.BusyCell{{Cell: "8539220ffffffff"}}}
 	}
+	watched := fleet.New(fleet.Config{Newest: w.NewestPings, MaxRiders: 100})
+	reader.Riders = watched.Riders
+	reader.Then = func(context.Context, *query.Then) (query.Seen, error) {
+		list := []pingline.Entry{{Ping: pingline.Ping{Rider: "r", Fix: pingline.Fix{At: 1, LatE7: 1, LonE7: 1}}}}
+		return query.Seen{Riders: fleet.Riders{List: list, At: 1}, Between: []bool{true}, Partial: true}, nil
+	}
+	past := &totals{}
+	reader.Past = history.New(history.Config{Stores: []store.PointReader{past}, Resolutions: []int{8}, Windows: []time.Duration{10 * time.Second}})
+	hub := stream.New(stream.Config{Map: watched})
+	reader.Status = sampledStatus(t)
 	s, url := testServer(t, Config{
-		Writer: w, Reader: reader, MaxInProgress: 1 << 20, Limits: phone.Limits{MaxPings: 10},
+		Writer: w, Reader: reader, Streams: hub, MaxInProgress: 1 << 20, Limits: phone.Limits{MaxPings: 10},
 		RiderRate: 1e-6, RiderBurst: 3, ReadRate: 100, HeadTimeout: 3 * time.Second,
 	})
 	doc, err := openapi3.NewLoader().LoadFromFile("../../docs/openapi.yaml")
@@ -52,6 +67,7 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.FileBodyDecoder)
 	seen := map[string]bool{}
 	var verify func(a answer, method, path, body string)
 	check := func(method, path, body string, headers ...string) {
@@ -94,24 +110,39 @@ func TestOpenAPI(t *testing.T) {
 	check("POST", "/v1/pings", "["+strings.Repeat("{},", 10)+"{}]")
 	check("POST", "/v1/pings", "[]", "Content-Encoding", "br")
 	check("POST", "/v1/pings", "[]", "Cookie", strings.Repeat("x", framing.HeadBytes))
-	s.budget.used.Add(1 << 20)
+	use(s.budget, 1<<20)
 	check("POST", "/v1/pings", onePing("r", 8))
-	s.budget.used.Add(-1 << 20)
+	use(s.budget, -1<<20)
 	shelf.carry(log.Last() + 1)
 	const cells = "/v1/cells?bbox=-9,41,-8,42"
-	for _, path := range []string{"/v1/riders/r", "/v1/riders/r/track", cells, "/v1/partitions"} {
+	const riders = "/v1/riders?bbox=-9,41,-8,42"
+	const events = "/v1/stream?bbox=-9,41,-8,42&riders=1"
+	go func() { // a stream without end ends when there is a viewer
+		until(t, "there is a viewer", func() bool { return hub.Stats().Viewers > 0 })
+		hub.Close()
+	}()
+	verify(send(t, "GET", url+events, nil), "GET", events, "")
+	const steps = "/v1/history?bbox=-9,41,-8,42"
+	check("GET", cells+"&at=1760000005000", "")
+	check("GET", riders+"&at=1760000005000", "")
+	for _, path := range []string{steps, events, riders, "/v1/riders/r", "/v1/riders/r/track", cells, "/v1/partitions"} {
 		check("GET", path, "")
 		if path != "/v1/partitions" {
 			check("GET", strings.Replace(strings.Replace(path, "riders/r", "riders/r%20", 1), "41,", "91,", 1), "")
 		}
-		s.reads.slots.used.Add(readsAtOnce)
+		use(s.reads.Slots, s.reads.Slots.Most())
 		check("GET", path, "")
-		s.reads.slots.used.Add(-readsAtOnce)
-		s.reads.rates.Pay(s.senders.keyOf(conns.HostOf(slow.LocalAddr())), 1_000_000)
+		use(s.reads.Slots, -s.reads.Slots.Most())
+		s.reads.Rates.Pay(s.senders.Key(conns.HostOf(slow.LocalAddr())), 1_000_000)
 		check("GET", path, "")
-		s.reads.rates.Pay(s.senders.keyOf(conns.HostOf(slow.LocalAddr())), -1_000_000)
+		s.reads.Rates.Pay(s.senders.Key(conns.HostOf(slow.LocalAddr())), -1_000_000)
 	}
+	check("GET", "/v1/status", "")
+	s.reads.Rates.Pay(s.senders.Key(conns.HostOf(slow.LocalAddr())), 1_000_000)
+	check("GET", "/v1/status", "")
+	s.reads.Rates.Pay(s.senders.Key(conns.HostOf(slow.LocalAddr())), -1_000_000)
 	check("GET", "/v1/riders/r/track", "", "Accept", mimeGeoJSON)
+	check("GET", riders, "", "Accept", mimeGeoJSON)
 	check("GET", "/v1/riders/nobody", "")
 	check("GET", "/", "")
 	check("GET", "/healthz", "")
@@ -119,6 +150,15 @@ func TestOpenAPI(t *testing.T) {
 	s.over.Force(pingline.MaxLevel, false, "a test")
 	check("GET", "/readyz", "")
 	s.over.Force(0, false, "")
+
+	path, secrets := keysOf(t, keyFor("none", "admin", "nobody"))
+	_, guardedURL, _ := guarded(t, gateOf(t, path, auth.Config{}))
+	for _, path := range []string{steps, events, riders, "/v1/riders/r", "/v1/riders/r/track", cells, "/v1/partitions", "/v1/status"} {
+		verify(send(t, "GET", guardedURL+path, nil), "GET", path, "")
+		verify(send(t, "GET", guardedURL+path, nil, "Authorization", "Bearer "+secrets["none"]), "GET", path, "")
+	}
+	verify(send(t, "POST", guardedURL+"/v1/pings", nil), "POST", "/v1/pings", "")
+	verify(send(t, "POST", guardedURL+"/v1/pings", nil, "Authorization", "Bearer "+secrets["none"]), "POST", "/v1/pings", "")
 
 	var described []string
 	for path, item := range doc.Paths.Map() {

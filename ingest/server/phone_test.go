@@ -105,9 +105,9 @@ func TestTableOfProtocols(t *testing.T) {
 	o.Force(pingline.MaxLevel, false, "a test")
 	later("only events are taken", 503)
 	o.Force(0, false, "")
-	s.budget.used.Add(1 << 20)
+	use(s.budget, 1<<20)
 	later("too much in progress", 503)
-	s.budget.used.Add(-1 << 20)
+	use(s.budget, -1<<20)
 
 	st, counted := s.Stats(), uint64(0)
 	for v := pingline.Accepted; v < pingline.Rejected; v++ {

@@ -12,17 +12,21 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 
 	"pingline/ingest"
+	"pingline/ingest/auth"
 	"pingline/ingest/phone"
+	"pingline/ingest/server/guard"
 	"pingline/ingest/server/inflate"
+	"pingline/ingest/server/leaving"
+	"pingline/ingest/server/share"
 )
 
-// headerLevel says how much is given up, so that a phone can send less often
-// before it has to.
+// headerLevel is the header with the shed level, so that a phone can send less often
+// before it is refused.
 var headerLevel = []byte("Pingline-Shed-Level")
 
 var levelDigits = [...][]byte{[]byte("0"), []byte("1"), []byte("2"), []byte("3"), []byte("4")}
 
-// params are the parameters in a path of a route, as Fiber has them.
+// params matches the parameters in a path of a route of Fiber.
 var params = regexp.MustCompile(`:([a-z]+)`)
 
 // phoneRoutes serves the table of protocols, or returns an error if a protocol
@@ -39,17 +43,17 @@ func (s *Server) phoneRoutes(own []string) error {
 			method, path := phone.Route(route)
 			path = strings.NewReplacer("{", ":", "}", "").Replace(path)
 			s.routes = append(s.routes, route)
-			if method == "*" {
-				s.app.All(path, s.phone(p))
+			if need := s.guard.Need(auth.Write, false); method == "*" {
+				s.app.All(path, need, s.phone(p))
 			} else {
-				s.app.Add(method, path, s.phone(p))
+				s.app.Add(method, path, need, s.phone(p))
 			}
 		}
 	}
 	return nil
 }
 
-// phone takes in requests of pings in a protocol.
+// phone returns the handler for requests of pings in a protocol.
 func (s *Server) phone(p *phone.Protocol) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		c.Response().Header.SetCanonical(headerLevel, levelDigits[s.over.Level()])
@@ -66,15 +70,15 @@ func (s *Server) phone(p *phone.Protocol) fiber.Handler {
 		if errors.Is(err, ingest.ErrTooLarge) {
 			err = &phone.Error{Kind: phone.ErrTooLarge, Text: err.Error()}
 		}
-		if err != nil && phone.Status(err) == 0 { // the client has to send again
-			s.top.Refused(x.sender, limitOf(err), time.Now())
+		if err != nil && phone.Status(err) == 0 { // not a refusal for good: the client has to send again
+			s.top.Refused(x.from.Addr, limitOf(err), time.Now())
 			s.put(x)
 			return err
 		}
-		s.refused.tell(x.sender, p.Name, &x.pings, err, time.Now())
+		s.refused.tell(x.from.Addr, p.Name, &x.pings, err, time.Now())
 		x.answer(c, err)
-		if out := x.reply.Body; len(out) > wholeAnswer {
-			leave(c, s.cfg.taker, bytes.NewReader(out), len(out), func() { s.put(x) })
+		if out := x.reply.Body; len(out) > leaving.Whole {
+			c.Response().SetBodyStream(leaving.Body(c.Context().Conn(), s.cfg.taker, bytes.NewReader(out), func() { s.put(x) }), len(out))
 			return nil
 		}
 		c.Response().SetBody(x.reply.Body) // copies
@@ -83,8 +87,8 @@ func (s *Server) phone(p *phone.Protocol) fiber.Handler {
 	}
 }
 
-// answer has the protocol word the reply to a request that is done, or was refused
-// for good.
+// answer lets the protocol write the reply to a request that is done, or was refused for
+// good.
 func (x *request) answer(c *fiber.Ctx, err error) {
 	got := &x.got
 	if got.Err = err; err != nil {
@@ -102,8 +106,8 @@ func (x *request) answer(c *fiber.Ctx, err error) {
 	}
 }
 
-// request returns one for c, with as much memory as it is going to need, not as the
-// largest needed: what it has is charged.
+// request returns a request for c. Its memory, which is charged, comes from an earlier
+// request of similar size, not from the largest.
 func (s *Server) request(c *fiber.Ctx, p *phone.Protocol) *request {
 	pool := &s.pool
 	if size := c.Request().Header.ContentLength(); size < 0 || size > smallBytes/4 {
@@ -111,17 +115,17 @@ func (s *Server) request(c *fiber.Ctx, p *phone.Protocol) *request {
 	}
 	x := pool.Get().(*request)
 	x.protocol, x.head.of = p, &c.Request().Header
+	x.id = guard.Of(c)
 	x.in = phone.Request{
-		Method: c.Method(), Path: c.Path(), Query: utils.UnsafeString(c.Request().URI().QueryString()), Header: &x.head,
+		Method: c.Method(), Path: c.Path(), Query: utils.UnsafeString(c.Request().URI().QueryString()), Header: &x.head, Rider: x.id.Rider,
 	}
-	addr, ours := s.senders.client(c)
-	x.sender, x.client, x.ours, x.claim = addr, s.senders.keyOf(addr), ours, claim{}
+	x.from, x.claim = s.senders.Of(c.Context().RemoteAddr(), &c.Request().Header), share.Claim{}
 	return x
 }
 
-// take has the request's pings judged and stored. What can be refused is refused
-// before it costs more: who sends before what is sent, the body before what it
-// inflates to, all before the writer.
+// take has the request's pings judged and stored. A request is refused before it costs
+// more: by its client before its body is read, by the body's size before it is
+// inflated, and in any case before the writer gets it.
 func (s *Server) take(c *fiber.Ctx, x *request) error {
 	if err := s.admit(c, x); err != nil {
 		return err
@@ -133,8 +137,8 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 	if err := s.decode(c, x, now); err != nil {
 		return err
 	}
-	if s.over.Level() > 0 { // else nobody asks
-		s.top.Pings(x.sender, x.pings.List, now)
+	if s.over.Level() > 0 { // only then is the count asked for
+		s.top.Pings(x.from.Addr, x.pings.List, now)
 	}
 	if err := s.spare(x, now); err != nil {
 		return err
@@ -144,26 +148,27 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 	}
 	x.cells(s.cfg.Cells)
 	x.job.Urgent = x.critical
-	x.fresh, x.job.Allowance = newcomers{client: x.client}, &x.fresh
-	if !x.critical && !x.ours {
+	x.fresh, x.job.Allowance = newcomers{client: x.from.Key}, &x.fresh
+	if !x.critical && !x.from.Ours {
 		x.fresh.rates = s.newRiders
 	}
 	if err := s.cfg.Writer.Submit(&x.job); err != nil {
 		if len(x.job.Over) > 0 {
-			s.bringers.Note(x.sender, 0, len(x.job.Over), now)
+			s.bringers.Note(x.from.Addr, 0, len(x.job.Over), now)
 		}
 		x.refund(s.riders, s.clients)
 		return err
 	}
+	x.pings.Taken(x.job.Verdicts)
 	s.count(x)
 	if x.job.New+len(x.job.Over) > 0 {
-		s.bringers.Note(x.sender, x.job.New, len(x.job.Over), now)
+		s.bringers.Note(x.from.Addr, x.job.New, len(x.job.Over), now)
 	}
 	return nil
 }
 
-// decode reads the pings in the body. A request in need is held to less, and is an
-// ordinary one if it is more, or has no event.
+// decode reads the pings in the body. A request in need has lower limits: beyond them,
+// or without an event, it becomes an ordinary request.
 func (s *Server) decode(c *fiber.Ctx, x *request, now time.Time) error {
 	x.in.Limits, x.in.Now = s.limits(), now
 	inflated := s.cfg.MaxInflated
@@ -184,7 +189,7 @@ func (s *Server) decode(c *fiber.Ctx, x *request, now time.Time) error {
 	return nil
 }
 
-// limits returns those that hold now.
+// limits returns the limits of pings that hold now.
 func (s *Server) limits() phone.Limits {
 	limits := s.cfg.Limits
 	if s.cfg.Kept != nil {
@@ -193,8 +198,7 @@ func (s *Server) limits() phone.Limits {
 	return limits
 }
 
-// read inflates and decodes the body, and charges the memory for it before it is
-// there.
+// read inflates and decodes the body, and charges memory before it is taken.
 func (s *Server) read(c *fiber.Ctx, x *request, inflated int) error {
 	var err error
 	if x.in.Body, err = s.inflate(c, x, inflated); err != nil {
@@ -208,10 +212,13 @@ func (s *Server) read(c *fiber.Ctx, x *request, inflated int) error {
 	if err := x.protocol.Read(&x.in, &x.pings); err != nil {
 		return err
 	}
+	if !x.id.Riders.All() {
+		x.pings.Only(x.id.Riders.Has)
+	}
 	x.pings.Correct(func(rider, device string, newest int64) int64 {
 		return s.clocks.Behind(rider, device, newest, x.in.Now)
 	})
-	x.claim.settle(requestBytes + x.memory() + int64(copied) + int64(len(x.pings.List))*judgedBytes + int64(x.pings.Received)*verdictBytes)
+	x.claim.Settle(requestBytes + x.memory() + int64(copied) + int64(len(x.pings.List))*judgedBytes + int64(x.pings.Received)*verdictBytes)
 	return nil
 }
 
@@ -228,10 +235,10 @@ func (s *Server) inflate(c *fiber.Ctx, x *request, most int) ([]byte, error) {
 	return x.inflated, err
 }
 
-// put gives back what x was charged, and keeps it for a request like the last.
+// put drops the charges of x, and keeps x for a request of similar size.
 func (s *Server) put(x *request) {
-	x.claim.drop()
-	x.in, x.head = phone.Request{}, header{}
+	x.claim.Drop()
+	x.in, x.head, x.id = phone.Request{}, header{}, nil
 	switch {
 	case x.memory() <= smallBytes:
 		s.pool.Put(x)

@@ -402,7 +402,7 @@ func TestReadsRefuse(t *testing.T) {
 			t.Errorf("%s: %d %q, want 400 with %q", path, status, a.Error, want)
 		}
 	}
-	s.reads.slots.used.Add(readsAtOnce)
+	use(s.reads.Slots, s.reads.Slots.Most())
 	if a := send(t, http.MethodGet, url+"/v1/riders/r", nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("too many reads: %d", a.status)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/ingest/server/minrate"
 	"pingline/partition"
 	"pingline/query"
 	"pingline/sink/store"
@@ -52,16 +53,16 @@ func deaf(t *testing.T, s *Server, host, asks string) *wire {
 // time all is given back.
 func TestReadersThatDoNotRead(t *testing.T) {
 	var at atomic.Int64 // most bytes of reads seen
-	s, _ := testServer(t, Config{Reader: longTrack(10_000), MaxReading: 64 << 20, taker: minRate{grace: 3 * time.Second, rate: 1 << 20, limit: 3 * time.Second}})
+	s, _ := testServer(t, Config{Reader: longTrack(10_000), MaxReading: 64 << 20, taker: minrate.Rate{Grace: 3 * time.Second, PerSecond: 1 << 20, Limit: 3 * time.Second}})
 	const readers = 300
 	for i := range readers {
 		deaf(t, s, fmt.Sprint("127.0.2.", 1+i%30), strings.Repeat(getTrack, 3))
 	}
 	until(t, "reads are stuck", func() bool {
-		return s.reads.slots.used.Load() >= readsAtOnce/2 || s.reads.answers.used.Load() >= s.reads.answers.most/2
+		return s.reads.Slots.Used() >= s.reads.Slots.Most()/2 || s.reads.Bytes.Used() >= s.reads.Bytes.Most()/2
 	})
 	for i := range 200 {
-		at.Store(max(at.Load(), s.reads.answers.used.Load()))
+		at.Store(max(at.Load(), s.reads.Bytes.Used()))
 		body := onePing(fmt.Sprint("r-", i), 1)
 		w := dialFrom(t, s, "127.0.0.2")
 		w.say(post+"Content-Length: %d\r\n\r\n%s", len(body), body)
@@ -70,10 +71,10 @@ func TestReadersThatDoNotRead(t *testing.T) {
 		}
 		_ = w.Close()
 	}
-	if n := at.Load(); n == 0 || n > s.reads.answers.most {
-		t.Errorf("answers took %d bytes of %d", n, s.reads.answers.most)
+	if n := at.Load(); n == 0 || n > s.reads.Bytes.Most() {
+		t.Errorf("answers took %d bytes of %d", n, s.reads.Bytes.Most())
 	}
-	until(t, "those who do not read are cut off", func() bool { return s.reads.answers.used.Load() == 0 && s.reads.slots.used.Load() == 0 })
+	until(t, "those who do not read are cut off", func() bool { return s.reads.Bytes.Used() == 0 && s.reads.Slots.Used() == 0 })
 	if n := s.Stats().InProgress; n != 0 {
 		t.Errorf("reads took %d bytes of what is for pings", n)
 	}
@@ -81,11 +82,11 @@ func TestReadersThatDoNotRead(t *testing.T) {
 
 // One client that does not read leaves room for other readers.
 func TestReadersOfOneClientLeaveRoom(t *testing.T) {
-	s, _ := testServer(t, Config{Reader: longTrack(10_000), taker: minRate{grace: time.Minute, rate: 1, limit: time.Minute}})
+	s, _ := testServer(t, Config{Reader: longTrack(10_000), taker: minrate.Rate{Grace: time.Minute, PerSecond: 1, Limit: time.Minute}})
 	for range 100 {
 		deaf(t, s, "127.0.0.9", getTrack)
 	}
-	until(t, "reads are stuck", func() bool { return s.reads.slots.used.Load() > 0 })
+	until(t, "reads are stuck", func() bool { return s.reads.Slots.Used() > 0 })
 	for range 20 {
 		w := dialFrom(t, s, "127.0.0.2")
 		w.say("%s", getTrack)
@@ -98,7 +99,7 @@ func TestReadersOfOneClientLeaveRoom(t *testing.T) {
 
 // A large answer to pings counts until it has left, too.
 func TestVerdictsNobodyTakes(t *testing.T) {
-	s, _ := testServer(t, Config{RiderRate: 0, taker: minRate{grace: 2 * time.Second, rate: 1 << 30, limit: 2 * time.Second}})
+	s, _ := testServer(t, Config{RiderRate: 0, taker: minrate.Rate{Grace: 2 * time.Second, PerSecond: 1 << 30, Limit: 2 * time.Second}})
 	body := crowdOf("r", 20_000)
 	w := dial(t, s)
 	if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
@@ -106,10 +107,10 @@ func TestVerdictsNobodyTakes(t *testing.T) {
 	}
 	w.say("POST /v1/pings?verdicts=1 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	until(t, "it is answered", func() bool { return s.Stats().Received == 20_000 })
-	if n := s.budget.used.Load(); n < 20_000*verdictBytes/2 {
+	if n := s.budget.Used(); n < 20_000*verdictBytes/2 {
 		t.Errorf("%d bytes are in work while 20,000 verdicts wait to be taken", n)
 	}
-	until(t, "the client is cut off", func() bool { return s.budget.used.Load() == 0 })
+	until(t, "the client is cut off", func() bool { return s.budget.Used() == 0 })
 }
 
 func TestLongAnswers(t *testing.T) {
@@ -148,7 +149,7 @@ func TestLongAnswers(t *testing.T) {
 	if a := w.hear(); a.body != "ok\n" {
 		t.Errorf("behind HEAD: %d %s", a.status, a.body)
 	}
-	until(t, "all is given back", func() bool { return s.reads.answers.used.Load() == 0 && s.reads.slots.used.Load() == 0 })
+	until(t, "all is given back", func() bool { return s.reads.Bytes.Used() == 0 && s.reads.Slots.Used() == 0 })
 }
 
 // The longest page can be had where memory is short and shards are many.
@@ -254,7 +255,7 @@ func TestOneLookServesAll(t *testing.T) {
 			bytes.Store(int64(len(a.body)))
 		})
 	}
-	until(t, "all wait", func() bool { return s.reads.slots.used.Load() == 20 })
+	until(t, "all wait", func() bool { return s.reads.Slots.Used() == 20 })
 	close(release)
 	wg.Wait()
 	if n := looks.Load(); n != 1 {
@@ -264,10 +265,10 @@ func TestOneLookServesAll(t *testing.T) {
 	if n := looks.Load(); n != 2 {
 		t.Errorf("%d looks with another box, want 2", n)
 	}
-	until(t, "it is forgotten", func() bool { return s.reads.answers.used.Load() == 0 })
+	until(t, "it is forgotten", func() bool { return s.reads.Bytes.Used() == 0 })
 	send(t, "GET", url+"/v1/cells?bbox=-9,41,-8,42", nil)
 	if n := looks.Load(); n != 3 {
 		t.Errorf("%d looks later, want 3", n)
 	}
-	until(t, "all is given back", func() bool { return s.reads.answers.used.Load() == 0 && s.reads.slots.used.Load() == 0 })
+	until(t, "all is given back", func() bool { return s.reads.Bytes.Used() == 0 && s.reads.Slots.Used() == 0 })
 }

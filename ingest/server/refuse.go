@@ -4,43 +4,55 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"pingline/ingest"
+	"pingline/ingest/auth"
 	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
+	"pingline/ingest/server/guard"
+	"pingline/ingest/server/param"
+	"pingline/ingest/server/refusal"
 )
 
-// unreadable answers a request that does not come as far as a route.
+// unreadable answers a request that cannot be read, and so reaches no route.
 func (s *Server) unreadable(c *fiber.Ctx, err error) error {
 	s.dates.set(c, time.Now())
 	if errors.Is(err, fiber.ErrRequestHeaderFieldsTooLarge) {
-		if own, ok := c.Context().Conn().(*conns.Conn); ok {
-			own.LeaveUnread()
-		}
+		conns.LeaveUnread(c.Context().Conn())
 		err = fiber.NewError(fiber.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the head of the request is larger than %d bytes: its Cookie, Authorization or target is too long", framing.HeadBytes))
+	}
+	if bad := new(fiber.Error); errors.As(err, &bad) {
+		// Behind this fasthttp quotes the request, which may have a key in it.
+		text, _, _ := strings.Cut(bad.Message, `"`)
+		text, _, _ = strings.Cut(text, ". Buffer size")
+		err = fiber.NewError(bad.Code, strings.TrimSpace(text))
 	}
 	return s.refuse(c, err)
 }
 
-// refuse turns an error into its status and a body that says why.
+// refuse turns an error into its status and a body with the reason.
 func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	status := fiber.StatusInternalServerError
 	var httpErr *fiber.Error
-	var rateErr *rateError
+	var rateErr *refusal.OverRate
+	var denied *auth.Denied
 	switch {
+	case errors.As(err, &denied):
+		status = guard.Status(c, denied)
 	case errors.As(err, &rateErr):
 		status = fiber.StatusTooManyRequests
-		c.Set(fiber.HeaderRetryAfter, retryAfterRate(rateErr.wait))
+		c.Set(fiber.HeaderRetryAfter, retryAfterRate(rateErr.Wait))
 	case errors.Is(err, errLater):
 		status = fiber.StatusServiceUnavailable
 		c.Set(fiber.HeaderRetryAfter, retryLater())
 	case errors.Is(err, ingest.ErrUnavailable):
 		status = fiber.StatusServiceUnavailable
 		c.Set(fiber.HeaderRetryAfter, retryAfter())
-	case errors.Is(err, errBadQuery):
+	case errors.Is(err, param.ErrBad):
 		status = fiber.StatusBadRequest
 	case errors.As(err, &httpErr):
 		status = httpErr.Code
@@ -48,11 +60,11 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	return c.Status(status).JSON(fiber.Map{"error": err.Error()})
 }
 
-// observe is what every request passes first and its answer last.
+// observe is the outermost handler: it counts the request and finishes the answer.
 func (s *Server) observe(c *fiber.Ctx) error {
 	began := time.Now()
 	err := c.Next()
-	if err != nil { // answered here, so that the status is known
+	if err != nil { // answered here, so that the status is known below
 		err = s.refuse(c, err)
 	}
 	if body := expecting(c); body != nil && *body {
@@ -71,9 +83,9 @@ const (
 	drainTime  = 50 * time.Millisecond
 )
 
-// finish sees to what of the body nobody has read: Fiber would take it for the
-// next request. A little that is already there is read, so that the connection
-// can go on; otherwise it ends after the answer.
+// finish handles the unread rest of a body, which Fiber would take for the next request.
+// A small rest that comes within drainTime is read, so that the connection is kept;
+// otherwise the connection ends after the answer.
 func (s *Server) finish(c *fiber.Ctx) {
 	req := c.Request()
 	if !req.IsBodyStream() {
@@ -92,8 +104,6 @@ func (s *Server) finish(c *fiber.Ctx) {
 			return
 		}
 	}
-	if own, ok := conn.(*conns.Conn); ok {
-		own.LeaveUnread()
-	}
+	conns.LeaveUnread(conn)
 	c.Context().SetConnectionClose()
 }

@@ -11,23 +11,23 @@ import (
 	"pingline/ingest/phone"
 )
 
-// refused tells the log of pings that were refused for good, so that whoever misses a
-// phone's pings finds why. It tells of a request a second, and how many were left out.
+// refused logs pings that were refused for good, so that an operator who misses a phone's
+// pings finds the reason. It logs a request a second, and how many were left out.
 type refused struct {
 	logger *slog.Logger
 
 	mu      sync.Mutex // guards next and leftOut; nothing else is locked under it
-	next    time.Time  // when there may be another line
-	leftOut int        // requests since the last one
+	next    time.Time  // time from which on another line may be logged
+	leftOut int        // requests since the last line
 }
 
 const (
 	refusedEvery = time.Second
-	refusedText  = 200 // bytes of what a client wrote
+	refusedText  = 200 // most bytes of a client's text in a line
 )
 
-// tell says of a request that it was refused because of err or, if that is nil, what
-// is wrong with the first of its pings that is invalid, if any.
+// tell logs the refusal of a request because of err or, if err is nil, the reason of its
+// first invalid ping, if any.
 func (r *refused) tell(client netip.Addr, protocol string, pings *phone.Pings, err error, now time.Time) {
 	if err == nil && len(pings.Rejected) == 0 {
 		return
@@ -52,7 +52,7 @@ func (r *refused) tell(client netip.Addr, protocol string, pings *phone.Pings, e
 		"index", first.Index, "rider", clip(first.Rider), "field", cmp.Or(first.Field, "syntax"), "reason", clip(first.Reason), "left_out", leftOut)
 }
 
-// clip returns as much of s as a line of the log may have, as UTF-8.
+// clip returns the first refusedText bytes of s, as UTF-8.
 func clip(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), refusedText)], "\ufffd")
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
@@ -9,59 +8,59 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/ingest/auth"
 	"pingline/ingest/phone"
 	"pingline/ingest/server/rate"
+	"pingline/ingest/server/sender"
+	"pingline/ingest/server/share"
 	"pingline/partition"
 )
 
-// request is a request of pings and all that it needs on its way, kept for the next.
+// request is a request of pings with all its memory, kept for the next request.
 type request struct {
 	protocol *phone.Protocol
 	in       phone.Request
-	head     header // what in.Header is
+	head     header // the value of in.Header
 	got      phone.Outcome
 	reply    phone.Reply
 
-	sender   netip.Addr
-	client   uint64 // sender's key
-	ours     bool   // the client is one of those we trust
-	critical bool   // may use what is reserved for those in need
-	claim    claim  // bytes of the budget, or of the reserve
+	from     sender.Sender
+	id       *auth.Identity
+	critical bool        // the request counts as in need, and may use the reserve
+	claim    share.Claim // bytes of the budget, or of the reserve
 	body     []byte
 	inflated []byte
 	pings    phone.Pings
 	runs     []ridersRun
-	near     uint64  // says nothing: what was touched must be used
+	near     uint64  // uses the values of Touch, so that the compiler keeps its reads
 	shed     []int32 // positions in the body of pings whose rider is over its rate
 	job      ingest.Job
 	fresh    newcomers
 }
 
-// header is that of a request, as a protocol reads it.
+// header is the header of a request, as a protocol reads it.
 type header struct{ of *fasthttp.RequestHeader }
 
 func (h *header) Get(name string) string { return string(h.of.Peek(name)) }
 
-// memory returns how many bytes x takes, of those that grow with a request.
+// memory returns the bytes of x's lists and buffers, which grow with a request.
 func (x *request) memory() int64 {
 	return x.job.Memory() + x.pings.Memory() + x.got.Memory() +
 		int64(cap(x.body)+cap(x.inflated)+cap(x.reply.Body)+4*cap(x.shed)+16*cap(x.runs))
 }
 
-// smallBytes is the memory of a request that was in use for little: a ping or a
-// few.
+// smallBytes is the most memory of a request of a few pings, in bytes.
 const smallBytes = 64 << 10
 
-// small reports whether x is worth keeping: one huge request must not pin its
+// small reports whether x is small enough to be kept: a huge request must not pin its
 // memory for good.
 func (x *request) small() bool {
 	const mostBytes, mostPings = 1 << 20, 4096
 	return cap(x.body) <= mostBytes && cap(x.inflated) <= mostBytes && cap(x.reply.Body) <= mostBytes && cap(x.pings.List) <= mostPings
 }
 
-// cells makes the decoded pings a job. Cells are looked up here, on the
-// request's own goroutine: one not seen lately costs more than all that the
-// writer does.
+// cells makes the decoded pings a job. Cells are looked up here, on the request's own
+// goroutine, because a cell not seen lately costs more than the writer's whole work.
 func (x *request) cells(cells partition.Cells) {
 	x.job.Pings = x.pings.List
 	x.job.Cells = x.job.Cells[:0]
@@ -70,9 +69,8 @@ func (x *request) cells(cells partition.Cells) {
 	}
 }
 
-// rate takes the pings of riders over their rate out. When no ping is left it
-// returns how long it is until one of these riders may send again, and has taken
-// nothing from any bucket.
+// rate takes out the pings of riders over their rate. When no ping is left it returns the
+// time until the first of the riders may send again, and has charged none of them.
 func (x *request) rate(riders *rate.Buckets, now time.Time) (wait time.Duration) {
 	x.findRuns(riders)
 	d := &x.pings
@@ -103,7 +101,7 @@ func (x *request) rate(riders *rate.Buckets, now time.Time) (wait time.Duration)
 	return wait
 }
 
-// ridersRun is pings of one rider in a row, as the rider's rate knows it.
+// ridersRun is a run of successive pings of a rider, with the rider's key in rates.
 type ridersRun struct {
 	key   uint64
 	pings int
@@ -116,23 +114,25 @@ func (x *request) findRuns(riders *rate.Buckets) {
 		if end < len(pings) && pings[end].Rider == pings[i].Rider {
 			continue
 		}
-		key := riders.Key(pings[i].Rider)
-		x.near += riders.Touch(key)
-		x.runs = append(x.runs, ridersRun{key, end - i})
+		x.runs = append(x.runs, ridersRun{riders.Key(pings[i].Rider), end - i})
 		i = end
+	}
+	for _, r := range x.runs {
+		x.near += riders.Touch(r.key)
 	}
 }
 
-// refund gives back what the request was charged: nothing of it was kept.
+// refund gives back the charges of a request that was not kept.
 func (x *request) refund(riders, clients *rate.Buckets) {
-	clients.Pay(x.client, -x.pings.Received)
+	clients.Pay(x.from.Key, -x.pings.Received)
+	x.id.Pay(-x.pings.Received)
 	x.fresh.refund(x.job.New)
 	for _, r := range x.runs {
 		riders.Pay(r.key, -r.pings)
 	}
 }
 
-// events reports whether one of the pings has an event.
+// events reports whether any ping has an event.
 func (x *request) events() bool {
 	return slices.ContainsFunc(x.pings.List, func(p pingline.Ping) bool { return p.Event != "" })
 }

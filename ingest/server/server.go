@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -17,14 +17,23 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"pingline/ingest"
+	"pingline/ingest/auth"
 	"pingline/ingest/phone"
 	"pingline/ingest/server/clocks"
 	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
+	"pingline/ingest/server/guard"
+	"pingline/ingest/server/leaving"
+	"pingline/ingest/server/minrate"
 	"pingline/ingest/server/rate"
+	"pingline/ingest/server/reads"
+	"pingline/ingest/server/sender"
+	"pingline/ingest/server/share"
 	"pingline/ingest/server/top"
+	"pingline/internal/plainjson"
 	"pingline/partition"
 	"pingline/query"
+	"pingline/query/stream"
 )
 
 // Config sets up a Server. Writer is required.
@@ -32,50 +41,59 @@ type Config struct {
 	Listen string // host:port; port 0 picks a free one
 	Writer *ingest.Writer
 	Cells  partition.Cells
-	Reader query.Sources // of the reading routes; State may be left to the Writer
+	Gate   *auth.Gate    // lets senders in; nil: everybody may send and read
+	Reader query.Sources // for the routes of reads; nil State and Line are the Writer's
 
-	Protocols []phone.Protocol // in which pings may come
-	Limits    phone.Limits     // of the pings of a request
+	Streams     *stream.Hub // nil: none
+	Resolutions []int       // of the cells that streams may tell of
+
+	Protocols []phone.Protocol // protocols of pings
+	Limits    phone.Limits     // limits of the pings of a request
 
 	MaxBody     int // bytes of a body as it is sent; 0 means 4 MiB
 	MaxInflated int // bytes of a body after decompression; 0 means 16 MiB
 
-	// Kept, if set, returns how long pings are kept where they go to, those without
-	// an event and those with one; 0: for ever, or not known. It must be quick.
+	// Kept, if set, returns the retention of the stores for pings without an event, and
+	// for pings with an event; 0: for ever, or not known. It must be quick.
 	Kept func() (pings, events time.Duration)
 
 	MaxInProgress  int64         // bytes of requests in work, beyond which they get 503; 0 means 256 MiB
 	MaxReading     int64         // bytes of reads in work, until their answers have left, beyond which reads get 503; 0 means 64 MiB
-	MaxConnections int           // beyond which one that waits for its client is closed for each that comes; 0 means 10,000
+	MaxConnections int           // beyond which each new connection closes a connection that waits for its client; 0 means 10,000
 	HeadTimeout    time.Duration // for a request's header and the first 8 KiB of its body to arrive; 0 means 10 s
 	WriteTimeout   time.Duration // for an answer to be taken; 0 means 30 s
 	IdleTimeout    time.Duration // between requests of a connection; 0 means 2 m
 	Grace          time.Duration // for requests in flight when told to stop; 0 means 15 s
 
-	RiderRate      float64        // pings/s of one rider; 0: no limit
-	RiderBurst     float64        // pings of one rider that may come at once
-	ClientRate     float64        // pings/s of one client, a minute's worth at once; 0: no limit
-	NewRidersRate  float64        // tracks/s of one client that the filter does not know, two minutes' worth at once; 0: no limit
-	ReadRate       float64        // reads/s of one client, ten seconds' worth at once; 0: no limit
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For says who the client is
+	RiderRate      float64        // pings/s of a rider; 0: no limit
+	RiderBurst     float64        // pings of a rider that may come at once
+	ClientRate     float64        // pings/s of a client, a minute's worth at once; 0: no limit
+	NewRidersRate  float64        // tracks/s of a client that the filter does not know, two minutes' worth at once; 0: no limit
+	ReadRate       float64        // reads/s of a client, ten seconds' worth at once; 0: no limit
+	TrustedProxies []netip.Prefix // proxies whose X-Forwarded-For tells the client
 
-	Version     string       // of the program, for people
-	Logger      *slog.Logger // is told of pings that are refused; nil: nobody is
-	CORSOrigins []string     // of pages in browsers that may send and read; "*" is all
+	Version string // of the program, for people
 
-	pace       minRate // of bodies; the zero one means slowestPhone
-	taker      minRate // of answers; the zero one means slowestReader
-	clientNeed float64 // requests/s of a client in need; 0 means clientNeedRate
+	// Map, if set, answers GET / to browsers, and GET of paths below /map/, given the
+	// header of the request; its status is 404 for what it does not have.
+	Map func(path string, request func(name string) string) (status int, header map[string]string, body io.Reader, size int)
 
-	// Notes, if set, adds what an operator must know to the answer of /readyz.
+	Logger      *slog.Logger // logs pings that are refused for good; nil: no log
+	CORSOrigins []string     // origins of pages in browsers that may send and read; "*" is all
+
+	pace       minrate.Rate // of bodies; the zero value means slowestPhone
+	taker      minrate.Rate // of answers; the zero value means leaving.Slowest
+	clientNeed float64      // requests/s of a client in need; 0 means clientNeedRate
+
+	// Notes, if set, returns further notes for operators in the answer of /readyz.
 	Notes func() []string
-	// ObserveRequest, if set, is told of each request.
+	// ObserveRequest, if set, is called for each request.
 	ObserveRequest func(route string, status int, took time.Duration)
 }
 
-// ConnectionBytes is what a connection takes at most, besides its requests in work:
-// its goroutine, its buffers, and what fasthttp keeps of the longest head. One that
-// is between short requests takes a third.
+// ConnectionBytes is the most memory of a connection, in bytes, besides its requests in
+// work: its goroutine, its buffers, and the longest head, which fasthttp keeps. A
+// connection between short requests takes a third.
 const ConnectionBytes = 80 << 10
 
 // Server answers HTTP. It is safe for concurrent use.
@@ -84,46 +102,48 @@ type Server struct {
 	app      *fiber.App
 	ln       *conns.Listener
 	over     *ingest.Overload
-	pool     sync.Pool     // of *request that were in use for little
-	large    sync.Pool     // of *request that were not
+	pool     sync.Pool     // of *request with at most smallBytes
+	large    sync.Pool     // of *request with more
 	routes   []string      // METHOD /path/{parameter}
 	leaves   atomic.Bool   // Leave was called
-	inflates chan struct{} // held while inflating: bounds what that takes
-	reads    *reads
-	senders  senders
+	inflates chan struct{} // held while inflating: bounds the memory of decompressors
+	reads    *reads.Routes
+	guard    *guard.Keeper
+	senders  *sender.Finder
 	dates    dates
-	budget   budget // bytes of requests
-	reserve  budget // bytes of requests in need
+	budget   *share.Budget // bytes of requests
+	reserve  *share.Budget // bytes of requests in need
 
 	riders, clients    *rate.Buckets
 	newRiders          *rate.Buckets // of a client
 	bringers           top.Bringers
 	clocks             clocks.Clocks
 	top                top.Senders
-	held               sharesHeld
+	held               share.Held
 	refused            refused
-	needs, clientNeeds *rate.Buckets // requests of those who say they are in need, in all and of a client
+	needs, clientNeeds *rate.Buckets // requests that say they are in need: of all clients, and of a client
 
 	mu    sync.Mutex // guards stats; nothing else is locked under it
 	stats Stats
 }
 
-// Stats says what the server has seen since the start of the process.
+// Stats are the server's counts since the start of the process.
 type Stats struct {
 	Received   uint64            // pings of requests answered 200, or 400 because all were rejected
-	Rejected   uint64            // of those, invalid ones
+	Rejected   uint64            // received pings that are invalid
 	Reasons    map[string]uint64 // rejected pings by field
 	Shed       uint64            // pings shed before they were judged, because their rider is over its rate
-	Corrected  uint64            // pings whose time was out of its limits and was given another
+	Corrected  uint64            // pings whose time was out of its limits and was corrected
 	OutOfRange map[string]uint64 // optional numbers out of range, by field
+	Denied     map[string]uint64 // requests that were not let in, by cause; nil if everybody is
 
 	InProgress  int64  // bytes of requests in work
 	Reading     int64  // bytes of reads in work, until their answers have left
 	Connections int64  // open now
-	TurnedAway  uint64 // connections refused, one too many each
-	Displaced   uint64 // connections closed while they waited for their client, for others to have their place
+	TurnedAway  uint64 // connections refused for lack of a place
+	Displaced   uint64 // connections closed while they waited for their client, to make a place for another
 
-	MaxInProgress, MaxReading, MaxConnections int64 // as far as they go
+	MaxInProgress, MaxReading, MaxConnections int64 // the limits of InProgress, Reading and Connections
 }
 
 // New returns a server that listens, but does not answer before Run.
@@ -143,7 +163,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
 	cfg.Grace = cmp.Or(cfg.Grace, 15*time.Second)
 	cfg.pace = cmp.Or(cfg.pace, slowestPhone)
-	cfg.taker = cmp.Or(cfg.taker, slowestReader)
+	cfg.taker = cmp.Or(cfg.taker, leaving.Slowest)
 	cfg.clientNeed = cmp.Or(cfg.clientNeed, clientNeedRate)
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -158,9 +178,9 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:     cfg,
 		over:    cfg.Writer.Overload(),
-		budget:  budget{most: cfg.MaxInProgress},
-		reserve: budget{most: needBytes},
-		senders: senders{trusted: cfg.TrustedProxies, seed: maphash.MakeSeed()},
+		budget:  share.New(cfg.MaxInProgress),
+		reserve: share.New(needBytes),
+		senders: sender.New(cfg.TrustedProxies),
 
 		riders:      rate.New(cfg.RiderRate, cfg.RiderBurst, 1<<18),
 		clients:     rate.New(cfg.ClientRate, 60*cfg.ClientRate, 1<<16),
@@ -173,18 +193,19 @@ func New(cfg Config) (*Server, error) {
 		top:      top.Senders{Logger: cfg.Logger},
 		stats:    Stats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
-	s.reads = &reads{
-		reader: &query.Reader{Sources: cfg.Reader}, senders: &s.senders, over: s.over, held: &s.held,
-		maxAhead: cfg.Limits.Times.MaxAhead, taker: cfg.taker,
-		slots: budget{most: readsAtOnce}, answers: budget{most: cfg.MaxReading},
-		rates:  rate.New(cfg.ReadRate, readsBurst*cfg.ReadRate, readersTracked),
-		recent: recentAreas{list: make(map[area]*areaAnswer)},
-	}
-	s.ln = conns.New(ln, conns.Config{
-		Most: cfg.MaxConnections, Ours: s.senders.trusts, RetryAfter: retryAfter,
-		Held: func(client netip.Addr) { s.held.note(shareOfConnections, client, time.Now()) },
+	s.guard = guard.New(cfg.Gate, s.senders)
+	s.reads = reads.New(reads.Config{
+		Guard:  s.guard,
+		Reader: &query.Reader{Sources: cfg.Reader}, Streams: cfg.Streams, Resolutions: cfg.Resolutions,
+		MaxAhead: cfg.Limits.Times.MaxAhead,
+		Senders:  s.senders, Overload: s.over, Held: &s.held,
+		MaxBytes: cfg.MaxReading, Rate: cfg.ReadRate, Pace: cfg.taker,
 	})
-	s.over.LeaveOut(s.reads.answers.used.Load)
+	s.ln = conns.New(ln, conns.Config{
+		Most: cfg.MaxConnections, Ours: s.senders.Trusts, RetryAfter: retryAfter,
+		Held: func(client netip.Addr) { s.held.Note(share.OfConnections, client) },
+	})
+	s.over.LeaveOut(s.reads.Bytes.Used)
 	s.pool.New = func() any { return new(request) }
 	s.large.New = s.pool.New
 	s.app = fiber.New(fiber.Config{
@@ -196,9 +217,9 @@ func New(cfg Config) (*Server, error) {
 		DisableStartupMessage: true,
 		DisableDefaultDate:    true,
 		ErrorHandler:          s.unreadable,
-		JSONEncoder:           plainJSON,
-		// A request comes before its body, so that it can be refused, or its body
-		// limited. Forms would be read whole, into files if they are large.
+		JSONEncoder:           plainjson.Marshal,
+		// The handler runs before the body has come, so that it can refuse the request
+		// or limit the body. Forms are not parsed: large ones would go to files.
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
 	})
@@ -210,32 +231,25 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.app.Get("/healthz", s.health)
 	s.app.Get("/readyz", s.ready)
-	if err := s.phoneRoutes(append(s.reads.routes(s.app), "/healthz", "/readyz")); err != nil {
+	all, served := s.reads.Serve(s.app)
+	if err := s.phoneRoutes(append(all, "/healthz", "/readyz")); err != nil {
 		_ = ln.Close()
 		return nil, err
 	}
-	for _, path := range append(s.reads.served, "/healthz", "/readyz") {
+	for _, path := range append(served, "/healthz", "/readyz") {
 		s.routes = append(s.routes, "GET "+params.ReplaceAllString(path, "{$1}"))
 	}
-	s.app.Get("/", index(cfg.Version, s.routes, func() (string, int) { return s.unready(), s.over.Level() }))
+	if cfg.Map != nil {
+		s.app.Get("/", s.livemap)
+		s.app.Get("/map/*", s.livemap)
+	}
+	s.app.Get("/", index(cfg.Version, s.routes, func() (string, int) { return s.Unready(), s.over.Level() }))
 	s.app.Use(noRoute)
 	return s, nil
 }
 
 // Addr returns the address the server listens on.
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
-
-// Leave has /readyz refuse, so that a load balancer sends its clients elsewhere. All
-// else goes on.
-func (s *Server) Leave() { s.leaves.Store(true) }
-
-// unready returns why no pings should be sent here, or "".
-func (s *Server) unready() string {
-	if s.leaves.Load() {
-		return "about to stop"
-	}
-	return s.cfg.Writer.Unready()
-}
 
 // Run serves until ctx is cancelled, then refuses new requests, waits up to
 // Grace for those in flight, and returns nil. Any other return is a failure.
@@ -246,6 +260,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-served: // Fiber reports a dead listener as nil
 		return fmt.Errorf("serve %v: %w", s.ln.Addr(), cmp.Or(err, net.ErrClosed))
 	case <-ctx.Done():
+	}
+	if s.cfg.Streams != nil {
+		s.cfg.Streams.Close()
 	}
 	// ctx is spent: stopping needs a deadline of its own.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Grace)
@@ -270,36 +287,11 @@ func (s *Server) Stats() Stats {
 	for k, v := range s.stats.OutOfRange {
 		st.OutOfRange[k] = v
 	}
-	st.InProgress = s.budget.used.Load() + s.reserve.used.Load()
-	st.Reading = s.reads.answers.used.Load()
+	st.Denied = s.guard.Denied()
+	st.InProgress = s.budget.Used() + s.reserve.Used()
+	st.Reading = s.reads.Bytes.Used()
 	open := s.ln.Stats()
 	st.Connections, st.TurnedAway, st.Displaced = open.Open, open.Refused, open.Displaced
-	st.MaxInProgress, st.MaxReading, st.MaxConnections = s.budget.most+s.reserve.most, s.reads.answers.most, int64(s.cfg.MaxConnections)
+	st.MaxInProgress, st.MaxReading, st.MaxConnections = s.budget.Most()+s.reserve.Most(), s.reads.Bytes.Most(), int64(s.cfg.MaxConnections)
 	return st
-}
-
-func (s *Server) health(c *fiber.Ctx) error {
-	return c.SendString("ok\n")
-}
-
-// ready answers 200 while pings are being accepted.
-func (s *Server) ready(c *fiber.Ctx) error {
-	notes := append([]string{}, s.over.Notes()...)
-	if note := s.bringers.Most(int(60*cmp.Or(s.cfg.NewRidersRate, usualNewRiders)), ifProxy, time.Now()); note != "" {
-		notes = append(notes, note)
-	}
-	notes = append(notes, s.held.notes(time.Now())...)
-	if s.over.Level() > 0 {
-		notes = append(notes, s.top.Notes(time.Now())...)
-	}
-	if s.cfg.Notes != nil {
-		notes = append(notes, s.cfg.Notes()...)
-	}
-	state := readiness{Ready: true, Level: s.over.Level(), Notes: notes}
-	if reason := s.unready(); reason != "" {
-		state.Ready, state.Reason = false, reason
-		c.Status(fiber.StatusServiceUnavailable)
-		c.Set(fiber.HeaderRetryAfter, retryAfter())
-	}
-	return c.JSON(state)
 }

@@ -10,58 +10,79 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/auth"
 	"pingline/queue"
 )
 
 // BenchmarkHTTP is the whole path without a store: requests over 64 loopback
 // connections until their answers, each after an fsync. The load is made in the
 // same process: bodies are prepared, only times and positions are patched in, so
-// that it costs little and allocates nothing. Every eighth ping is a turn.
+// that it costs little and allocates nothing. Every eighth ping is a turn. With keys each
+// request shows the key of some riders.
 func BenchmarkHTTP(b *testing.B) {
+	path, secrets := keysOf(b, keyFor("fleet", "write", "r-*"))
+	gate := gateOf(b, path, auth.Config{})
 	for _, pings := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprint(pings), func(b *testing.B) {
-			log := testLog(b, queue.Config{})
-			w, _ := testWriter(b, ingest.WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
-			s, _ := testServer(b, Config{Writer: w, RiderRate: 1e6, RiderBurst: 1e9})
-			const connections = 64
-			clients := make([]*client, connections)
-			for i := range clients {
-				clients[i] = newClient(b, s.Addr().String(), i, pings)
-			}
-			var left atomic.Int64
-			left.Store(int64(b.N))
-			var wg sync.WaitGroup
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			b.ResetTimer()
-			for _, c := range clients {
-				wg.Go(func() {
-					for left.Add(-1) >= 0 {
-						if err := c.request(); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-			}
-			wg.Wait()
-			b.StopTimer()
-			runtime.ReadMemStats(&after)
-			n := float64(b.N * pings)
-			b.ReportMetric(n/b.Elapsed().Seconds(), "pings/s")
-			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/ping")
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/n, "B/ping")
-			b.ReportMetric(float64(b.N)/float64(max(w.Stats().Commits, 1)), "requests/commit")
-			for _, c := range clients {
-				_ = c.conn.Close()
-			}
-		})
+		benchmarkHTTP(b, fmt.Sprint(pings), pings, nil, "")
+		benchmarkHTTP(b, fmt.Sprint(pings, "-keys"), pings, gate, "Authorization: Bearer "+secrets["fleet"]+"\r\n")
 	}
+}
+
+func benchmarkHTTP(b *testing.B, name string, pings int, gate *auth.Gate, header string) {
+	b.Run(name, func(b *testing.B) {
+		log := testLog(b, queue.Config{})
+		w, _ := testWriter(b, ingest.WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
+		s, _ := testServer(b, Config{Gate: gate, Writer: w, RiderRate: 1e6, RiderBurst: 1e9})
+		const connections = 64
+		clients := make([]*client, connections)
+		for i := range clients {
+			clients[i] = newClient(b, s.Addr().String(), i, pings, header)
+		}
+		var left atomic.Int64
+		left.Store(int64(b.N))
+		var wg sync.WaitGroup
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		cpu := cpuTime(b)
+		b.ResetTimer()
+		for _, c := range clients {
+			wg.Go(func() {
+				for left.Add(-1) >= 0 {
+					if err := c.request(); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		b.StopTimer()
+		b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(b.N), "cpu-µs/request")
+		runtime.ReadMemStats(&after)
+		n := float64(b.N * pings)
+		b.ReportMetric(n/b.Elapsed().Seconds(), "pings/s")
+		b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/ping")
+		b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/n, "B/ping")
+		b.ReportMetric(float64(b.N)/float64(max(w.Stats().Commits, 1)), "requests/commit")
+		for _, c := range clients {
+			_ = c.conn.Close()
+		}
+	})
+}
+
+// cpuTime is the time that this process has been on a processor.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // client sends prepared requests on one connection.
@@ -75,7 +96,7 @@ type client struct {
 	step  int
 }
 
-func newClient(b *testing.B, addr string, n, pings int) *client {
+func newClient(b testing.TB, addr string, n, pings int, header string) *client {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
@@ -91,7 +112,7 @@ func newClient(b *testing.B, addr string, n, pings int) *client {
 		fmt.Fprintf(&body, `%04d,"lon":-8.61%04d,"speed":7.42,"heading":183.5,"accuracy":5,"battery":0.81}`, 0, i)
 	}
 	body.WriteByte(']')
-	head := fmt.Sprintf("POST /v1/pings HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", body.Len())
+	head := fmt.Sprintf("POST /v1/pings HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n", header, body.Len())
 	c.out = append([]byte(head), body.Bytes()...)
 	for i := range c.times {
 		c.times[i] += len(head)

@@ -182,17 +182,17 @@ func TestRefusals(t *testing.T) {
 
 func TestTooMuchInProgress(t *testing.T) {
 	s, url := testServer(t, Config{MaxInProgress: 1 << 20})
-	s.budget.used.Add(1 << 20) // as many bytes are in work
+	use(s.budget, 1<<20) // as many bytes are in work
 	a := send(t, "POST", url+"/v1/pings", []byte(onePing("r", 1)))
 	wait, err := strconv.Atoi(a.header.Get("Retry-After"))
 	if a.status != 503 || err != nil || wait < 1 {
 		t.Errorf("%d %s, Retry-After %q", a.status, a.body, a.header.Get("Retry-After"))
 	}
-	s.budget.used.Add(-1 << 20)
+	use(s.budget, -1<<20)
 	if a := send(t, "POST", url+"/v1/pings", []byte(onePing("r", 1))); a.status != 200 {
 		t.Errorf("after the work was done: %d %s", a.status, a.body)
 	}
-	if n := s.budget.used.Load(); n != 0 {
+	if n := s.budget.Used(); n != 0 {
 		t.Errorf("%d bytes are in work when none are", n)
 	}
 }

@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// api is what differs between InfluxDB 1.8 and 2.x.
+// api has the methods in which InfluxDB 1.8 and 2.x differ.
 type api interface {
-	// command returns what the child is run with: its environment is ours
-	// without InfluxDB's settings, then env, then the caller's.
+	// command returns the child's arguments and environment. The environment
+	// is ours without InfluxDB's settings, then env, then the caller's.
 	command() (args, env []string)
-	// identify checks that it is our child, pid, that answers on the port, and
-	// not a stranger who was there first.
+	// identify checks that our child, pid, answers on the port, and not
+	// another process that was there first.
 	identify(ctx context.Context, pid int) error
-	// setUp makes what the Config asks for and is not there yet.
+	// setUp makes the users, organizations and buckets of the Config that do
+	// not exist yet.
 	setUp(ctx context.Context) error
 	createBucket(ctx context.Context, name string, keep time.Duration) error
 	createToken(ctx context.Context, bucket string, read, write bool) (string, error)
@@ -40,7 +41,7 @@ func (s *Server) newAPI() (api, error) {
 // client keeps no connection: its server may be killed at any time.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// request sends body and returns what it is answered with.
+// request sends body and returns the answer.
 func (s *Server) request(ctx context.Context, method, path, contentType, body string) (status int, text []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -23,7 +23,7 @@ type api1 Server
 func (a *api1) command() (args, env []string) {
 	env = []string{
 		"INFLUXDB_REPORTING_DISABLED=true",
-		"INFLUXDB_BIND_ADDRESS=127.0.0.1:0", // backup and restore: nobody calls it
+		"INFLUXDB_BIND_ADDRESS=127.0.0.1:0", // backup and restore: never used
 		"INFLUXDB_HTTP_BIND_ADDRESS=" + (*Server)(a).addr(),
 		"INFLUXDB_HTTP_LOG_ENABLED=false",
 		"INFLUXDB_HTTP_AUTH_ENABLED=" + strconv.FormatBool(a.cfg.Token != ""),
@@ -76,8 +76,8 @@ func (a *api1) createBucket(ctx context.Context, name string, keep time.Duration
 	return err
 }
 
-// setRetention keeps shards short, so that what is kept longer than before does
-// not fall into one with what is new.
+// setRetention keeps shards short, so that points that are kept longer than
+// before do not share a shard with new points.
 func (a *api1) setRetention(ctx context.Context, bucket string, keep time.Duration) error {
 	db, policy, named := strings.Cut(bucket, "/")
 	if !named {
@@ -91,14 +91,14 @@ func (a *api1) setRetention(ctx context.Context, bucket string, keep time.Durati
 	return err
 }
 
-// deleteBefore has to leave out the policy, which InfluxQL takes no notice of.
+// deleteBefore leaves out the policy, since DELETE in InfluxQL ignores it.
 func (a *api1) deleteBefore(ctx context.Context, bucket string, before time.Time) error {
 	db, _, _ := strings.Cut(bucket, "/")
 	_, err := a.queryIn(ctx, db, "DELETE WHERE time < "+strconv.FormatInt(before.UnixMilli(), 10)+"ms")
 	return err
 }
 
-// createToken makes a user; the rights of 1.8 are those to a database.
+// createToken makes a user; in 1.8 rights are rights to a database.
 func (a *api1) createToken(ctx context.Context, bucket string, read, write bool) (string, error) {
 	user := "user-" + strconv.FormatUint(rand.Uint64(), 36)
 	db, _, _ := strings.Cut(bucket, "/")
@@ -164,7 +164,7 @@ func literal(s string) string {
 	return `'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + `'`
 }
 
-// influxqlAnswer is the JSON that InfluxQL is answered with.
+// influxqlAnswer is the JSON answer to InfluxQL.
 type influxqlAnswer struct {
 	Error   string
 	Results []struct {
@@ -173,7 +173,7 @@ type influxqlAnswer struct {
 	}
 }
 
-// selectedSeries is what InfluxQL answers with of one series.
+// selectedSeries is a series in an answer to InfluxQL.
 type selectedSeries struct {
 	Name    string
 	Tags    map[string]string

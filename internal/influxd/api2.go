@@ -17,13 +17,13 @@ import (
 // api2 speaks the HTTP API of 2.x.
 type api2 Server
 
-// userName and password are those of the web interface, if there is one.
+// userName and password are for the web interface, if there is one.
 const userName, password = "admin", "pingline-admin"
 
 func (a *api2) command() (args, env []string) {
 	env = []string{
 		"INFLUXD_REPORTING_DISABLED=true",
-		"INFLUXD_CONFIG_PATH=" + a.cfg.Dir, // and not the working directory
+		"INFLUXD_CONFIG_PATH=" + a.cfg.Dir, // else the working directory is searched
 		"INFLUXD_HTTP_BIND_ADDRESS=" + (*Server)(a).addr(),
 		"INFLUXD_BOLT_PATH=" + filepath.Join(a.cfg.Dir, "influxd.bolt"),
 		"INFLUXD_SQLITE_PATH=" + filepath.Join(a.cfg.Dir, "influxd.sqlite"),
@@ -31,8 +31,8 @@ func (a *api2) command() (args, env []string) {
 	return []string{"run", a.engineFlag()}, env
 }
 
-// engineFlag is part of the command line, since that is how a 2.x can be told
-// from another.
+// engineFlag is part of the command line, by which identify recognizes our
+// child.
 func (a *api2) engineFlag() string { return "--engine-path=" + filepath.Join(a.cfg.Dir, "engine") }
 
 func (a *api2) identify(ctx context.Context, _ int) error {
@@ -64,7 +64,7 @@ func (a *api2) setUp(ctx context.Context) error {
 	}, nil)
 }
 
-// createBucket does nothing to a bucket that is there.
+// createBucket does nothing if the bucket exists.
 func (a *api2) createBucket(ctx context.Context, name string, keep time.Duration) error {
 	if _, err := a.bucketID(ctx, name); err == nil {
 		return nil
@@ -80,7 +80,7 @@ func (a *api2) createBucket(ctx context.Context, name string, keep time.Duration
 	}, nil)
 }
 
-// rule is how 2.x is told how long to keep points.
+// rule tells a 2.x how long to keep points.
 type rule struct {
 	Type         string `json:"type"`
 	EverySeconds int64  `json:"everySeconds"`
@@ -112,7 +112,7 @@ func (a *api2) createToken(ctx context.Context, bucket string, read, write bool)
 	if err != nil {
 		return "", err
 	}
-	// A token cannot have no permission at all.
+	// A token must have at least one permission: reading labels does no harm.
 	permissions := []map[string]any{{"action": "read", "resource": map[string]string{"type": "labels", "orgID": org}}}
 	for action, granted := range map[string]bool{"read": read, "write": write} {
 		if granted {

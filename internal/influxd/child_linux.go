@@ -14,7 +14,8 @@ func childAttr() *syscall.SysProcAttr {
 }
 
 // awaitStop returns when all threads of a child that was sent SIGSTOP stand
-// still, or it is dead. It leaves the child's end for another to wait for.
+// still, or it is dead. It does not reap the child, which another goroutine
+// waits for.
 func awaitStop(pid int) error {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)

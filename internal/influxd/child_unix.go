@@ -8,6 +8,6 @@ import "syscall"
 // still drain into it.
 func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// awaitStop does not wait here: a system without a waitid that leaves the
-// child's end alone cannot tell.
+// awaitStop does not wait here: it would need a waitid that does not reap the
+// child.
 func awaitStop(int) error { return nil }

@@ -13,12 +13,13 @@ var ErrNotFound = errors.New("no influxd found")
 
 // Find returns the path of an influxd 1.8: $PINGLINE_INFLUXD, else
 // .cache/bin/influxd of the working directory or the nearest directory above it
-// that has one, else that of $PATH. If $PINGLINE_INFLUXD is set to something
-// that cannot be run that is an error; if nothing is found the error wraps
-// ErrNotFound and says how to get one.
+// that has it, else influxd of $PATH. If $PINGLINE_INFLUXD is set and cannot be
+// run that is an error; if there is no influxd the error wraps ErrNotFound and
+// says how to get it.
 func Find() (string, error) { return find("influxd", "PINGLINE_INFLUXD", "1.8") }
 
-// Find2 is Find for an influxd 2.x: $PINGLINE_INFLUXD2, else one named influxd2.
+// Find2 is Find for an influxd 2.x: $PINGLINE_INFLUXD2, else a file named
+// influxd2.
 func Find2() (string, error) { return find("influxd2", "PINGLINE_INFLUXD2", "2.x") }
 
 func findVersion(version int) (string, error) {

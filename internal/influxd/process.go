@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// process is one child, from its start to its end.
+// process is a child, from its start to its end.
 type process struct {
 	cmd  *exec.Cmd
 	log  *tail
-	done chan struct{} // closed when it is gone and err is set
-	err  error         // how it ended
+	done chan struct{} // closed when the child is gone and err is set
+	err  error         // how the child ended
 }
 
-// startProcess runs binary with args and env. Log lines go to output, if there
-// is one.
+// startProcess runs binary with args and env. Log lines go to output, if it is
+// not nil.
 func startProcess(binary string, args, env []string, output io.Writer) (*process, error) {
 	log := &tail{next: output}
 	cmd := exec.Command(binary, args...)
 	cmd.Env = env
-	cmd.Stdout, cmd.Stderr = log, log // one writer for both: never called twice at once
+	cmd.Stdout, cmd.Stderr = log, log // the same writer for both, so that its calls do not overlap
 	cmd.SysProcAttr = childAttr()
 	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
 	started := make(chan error)
@@ -38,9 +38,9 @@ func startProcess(binary string, args, env []string, output io.Writer) (*process
 	return p, nil
 }
 
-// run starts the child and waits for its end, on one thread: Linux sends the
-// parent-death signal when the thread that made the child goes, and an unlocked
-// one may go at any time.
+// run starts the child and waits for its end, on a locked thread: Linux sends
+// the parent-death signal when the thread that made the child ends, and an
+// unlocked thread may end at any time.
 func (p *process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -60,12 +60,12 @@ func (p *process) signal(sig syscall.Signal) error { return p.cmd.Process.Signal
 
 // kill returns when the child is gone.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // the only error is that it is gone
+	_ = p.cmd.Process.Kill() // the only error is that the child is gone
 	<-p.done
 }
 
-// stop asks the child to end and gives it some time before it kills it. It asks
-// by SIGINT: of SIGTERM a 2.x just dies.
+// stop asks the child to end and gives it some time before it kills it. It
+// sends SIGINT, since a 2.x ends at once on SIGTERM.
 func (p *process) stop(grace time.Duration) error {
 	asked := errors.Join(p.signal(syscall.SIGINT), p.signal(syscall.SIGCONT))
 	if errors.Is(asked, os.ErrProcessDone) {
@@ -86,7 +86,7 @@ func (p *process) stop(grace time.Duration) error {
 // tail passes a log on and remembers its end, for the error of a child that
 // does not start.
 type tail struct {
-	next io.Writer // or nil
+	next io.Writer // may be nil
 
 	mu   sync.Mutex // guards last; taken after Server.mu
 	last []byte

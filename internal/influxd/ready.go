@@ -17,9 +17,9 @@ var (
 )
 
 // awaitReady returns when the child answers queries and has its bucket, or with
-// the reason why that will not be.
+// the reason why it never will.
 func (s *Server) awaitReady(ctx context.Context, p *process) error {
-	alive, cancel := context.WithCancel(ctx) // a dead child's port may keep us waiting
+	alive, cancel := context.WithCancel(ctx) // ends when the child dies, since its port may not answer at all
 	defer cancel()
 	go func() {
 		select {
@@ -45,7 +45,7 @@ func (s *Server) awaitReady(ctx context.Context, p *process) error {
 	}
 }
 
-// exitError says how the child ended and what it logged last.
+// exitError returns how the child ended, and the last lines it logged.
 func (p *process) exitError() error {
 	kind, log := errExited, p.log.String()
 	if strings.Contains(log, "address already in use") {
@@ -55,9 +55,9 @@ func (p *process) exitError() error {
 }
 
 // FreePort returns a port of 127.0.0.1 that nobody listens on. It lies below
-// the range from which systems choose the ports of outgoing connections, so
-// that none of those (not even one to this very port, while the server is
-// down) keeps a restarted server from listening.
+// the range from which systems choose the ports of outgoing connections. So no
+// outgoing connection, not even to this very port while the server is down,
+// keeps a restarted server from listening.
 func FreePort() (int, error) {
 	const lowest, count, tries = 10_240, 10_000, 100
 	var err error

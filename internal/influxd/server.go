@@ -1,12 +1,11 @@
 // Package influxd runs a real InfluxDB, 1.8 or 2.x, as a child process, for
 // tests and for the demo.
 //
-// A Server listens on 127.0.0.1 only, keeps its files in one directory, reports
-// to nobody and can be killed, frozen, thawed and restarted on the same data
-// and the same port. Start and Restart return when it answers queries and its
-// bucket is there; a bucket is what 1.8 calls a database, or database/policy. The child never outlives Close; on Linux it also dies with
-// its parent, however that ends. On other systems a parent that is killed leaves
-// it behind.
+// A Server listens on 127.0.0.1 only, keeps its files in a directory of its own, sends no telemetry
+// and can be killed, frozen, thawed and restarted on the same data and the same port. Start and
+// Restart return when it answers queries and its bucket is there; on 1.8 a bucket is a database, or
+// database/policy. The child never outlives Close; on Linux it also dies with its parent, however
+// that ends. On other systems a parent that is killed leaves it behind.
 //
 // The package does not build InfluxDB (make influxd and make influxd2 do) and
 // never removes a file.
@@ -27,30 +26,30 @@ import (
 	"time"
 )
 
-// Config says what to run and where.
+// Config says which InfluxDB to run, and where.
 type Config struct {
 	Version   int           // of InfluxDB, 1 (that is 1.8) or 2; 0 means 1
-	Binary    string        // the influxd to run; "" means what Find or Find2 finds
-	Dir       string        // holds all its files; made if missing; required
-	Port      int           // of its HTTP service on 127.0.0.1; 0 means a free one
+	Binary    string        // path of the influxd to run; "" means the result of Find or Find2
+	Dir       string        // directory of all its files; made if missing; required
+	Port      int           // of its HTTP service on 127.0.0.1; 0 means a free port
 	Bucket    string        // made if missing; "" means "pingline"
-	Retention time.Duration // how long a bucket that is made keeps points; 0 means for ever, at least 1 h
-	Org       string        // of 2.x, made with its data; "" means "pingline"; not on 1.8
-	Token     string        // of one who may do all; on 1.8 user:password, "" asks nobody for credentials; on 2.x "" means "pingline-token"
+	Retention time.Duration // how long a new bucket keeps points; 0 means for ever, at least 1 h
+	Org       string        // organization on 2.x, made with its data; "" means "pingline"; not on 1.8
+	Token     string        // of a user with all rights; on 1.8 user:password, and "" turns credentials off; on 2.x "" means "pingline-token"
 	Env       []string      // more settings, as "INFLUXDB_DATA_MAX_VALUES_PER_TAG=100", "INFLUXD_LOG_LEVEL=error" on 2.x
-	Output    io.Writer     // takes its log; nil drops it
+	Output    io.Writer     // receives its log; nil drops the log
 }
 
 // closeGrace is how long Close lets InfluxDB flush before it kills it.
 const closeGrace = 10 * time.Second
 
-// Server is one InfluxDB and its data. It is safe for concurrent use.
+// Server is an InfluxDB and its data. It is safe for concurrent use.
 type Server struct {
 	cfg Config
 	api api
 
-	mu     sync.Mutex // guards what follows; taken before tail.mu
-	proc   *process   // the latest child; it may have exited
+	mu     sync.Mutex // guards the fields below; taken before tail.mu
+	proc   *process   // the latest child, which may have exited
 	closed bool
 }
 
@@ -94,8 +93,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// startOnFreePort tries a few ports: another process can take one between our
-// look at it and the child's.
+// startOnFreePort tries several ports: another process can take a port between
+// FreePort and the start of the child.
 func (s *Server) startOnFreePort(ctx context.Context) error {
 	var errs []error
 	for range 5 {
@@ -116,8 +115,8 @@ func (s *Server) startOnFreePort(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// start runs a child and waits until it is ready; if it does not get there no
-// child is left.
+// start runs a child and waits until it is ready; if that fails no child is
+// left.
 func (s *Server) start(ctx context.Context) error {
 	args, env := s.api.command()
 	p, err := startProcess(s.cfg.Binary, args, s.env(env), s.cfg.Output)
@@ -133,7 +132,7 @@ func (s *Server) start(ctx context.Context) error {
 }
 
 // env is our environment without InfluxDB's settings, then ours, then the
-// caller's: of a name given twice the child sees the last.
+// caller's: the child sees the last value of a repeated name.
 func (s *Server) env(ours []string) []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -145,8 +144,8 @@ func (s *Server) env(ours []string) []string {
 	return append(env, s.cfg.Env...)
 }
 
-// URL is where it listens, as "http://127.0.0.1:12345"; it stays the same for
-// the life of the Server.
+// URL is the server's address, as "http://127.0.0.1:12345"; it stays the same
+// for the life of the Server.
 func (s *Server) URL() string { return "http://" + s.addr() }
 
 func (s *Server) addr() string { return "127.0.0.1:" + strconv.Itoa(s.cfg.Port) }
@@ -157,14 +156,14 @@ func (s *Server) Version() int { return s.cfg.Version }
 // Org is the organization of the bucket and the token, "" on 1.8.
 func (s *Server) Org() string { return s.cfg.Org }
 
-// Bucket is the one that Start made.
+// Bucket is the bucket that Start made.
 func (s *Server) Bucket() string { return s.cfg.Bucket }
 
-// Token lets its bearer do all; "" on a 1.8 that asks nobody.
+// Token gives all rights; "" on a 1.8 that asks for no credentials.
 func (s *Server) Token() string { return s.cfg.Token }
 
 // CreateBucket makes a further bucket that keeps points for keep, 0 for ever,
-// else at least 1 h. It does nothing to one that is there.
+// else at least 1 h. It does nothing if the bucket exists.
 func (s *Server) CreateBucket(ctx context.Context, name string, keep time.Duration) error {
 	if err := s.api.createBucket(ctx, name, keep); err != nil {
 		return fmt.Errorf("influxd: create bucket %q: %w", name, err)
@@ -174,7 +173,7 @@ func (s *Server) CreateBucket(ctx context.Context, name string, keep time.Durati
 
 // CreateToken returns a token that may read or write bucket, both or neither,
 // and nothing else. On 1.8 that is user:password, for all of the bucket's
-// database, and of use only if Config.Token was given.
+// database, and has an effect only if Config.Token was given.
 func (s *Server) CreateToken(ctx context.Context, bucket string, read, write bool) (string, error) {
 	token, err := s.api.createToken(ctx, bucket, read, write)
 	if err != nil {
@@ -192,8 +191,8 @@ func (s *Server) SetRetention(ctx context.Context, bucket string, keep time.Dura
 	return nil
 }
 
-// DeleteBefore deletes all points that are older, and with them what is known
-// of their fields. On 1.8 it does so in all policies of the database.
+// DeleteBefore deletes all points that are older, and with them the types of
+// their fields. On 1.8 it does so in all policies of the database.
 func (s *Server) DeleteBefore(ctx context.Context, bucket string, before time.Time) error {
 	if err := s.api.deleteBefore(ctx, bucket, before); err != nil {
 		return fmt.Errorf("influxd: delete from bucket %q: %w", bucket, err)
@@ -202,7 +201,7 @@ func (s *Server) DeleteBefore(ctx context.Context, bucket string, before time.Ti
 }
 
 // Points returns all points of a database, sorted, each as line protocol in which
-// values are JSON and times ns: so many that they fit into 1 MiB. On 2.x it returns
+// values are JSON and times ns. They must fit into 1 MiB. On 2.x it returns
 // errors.ErrUnsupported.
 func (s *Server) Points(ctx context.Context, bucket string) ([]string, error) {
 	points, err := s.api.points(ctx, bucket)
@@ -221,16 +220,17 @@ func (s *Server) MapBucket(ctx context.Context, bucket, database, policy string)
 	return nil
 }
 
-// Kill ends it at once (SIGKILL) and returns when it is gone. It does nothing
-// to one that is gone already.
+// Kill ends the server at once (SIGKILL) and returns when it is gone. It does
+// nothing if it is gone already.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.proc.kill()
 }
 
-// Pause freezes it (SIGSTOP): connections open, nothing answers. On Linux it
-// stands still when Pause returns. It is an error if there is none running.
+// Pause freezes the server (SIGSTOP): connections open, nothing answers. On
+// Linux it stands still when Pause returns. It is an error if no server is
+// running.
 func (s *Server) Pause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,7 +244,8 @@ func (s *Server) Pause() error {
 	return nil
 }
 
-// Continue thaws what Pause froze. It is an error if there is none running.
+// Continue thaws the server after Pause. It is an error if no server is
+// running.
 func (s *Server) Continue() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,8 +255,8 @@ func (s *Server) Continue() error {
 	return nil
 }
 
-// Restart kills what still runs, starts InfluxDB on the same data and port and
-// waits until it is ready, or ctx ends.
+// Restart kills the server if it still runs, starts InfluxDB on the same data
+// and port and waits until it is ready, or ctx ends.
 func (s *Server) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -266,8 +267,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.start(ctx)
 }
 
-// Close asks it to stop, frozen or not, and kills it if it has not after 10 s,
-// which is an error. Closing twice is fine.
+// Close asks the server to stop, frozen or not, and kills it if it has not
+// stopped after 10 s, which is an error. Closing twice is fine.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -389,7 +389,7 @@ func TestMappedBucketIsFound(t *testing.T) {
 	}
 }
 
-// What was refused is taken once the bucket keeps points for longer, or forgets
+// A refused row is taken once the bucket keeps points for longer, or forgets
 // which type a field had.
 func TestBucketsCanBePutRight(t *testing.T) {
 	now := time.Now()

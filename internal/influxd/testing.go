@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TB is what Run needs of a testing.TB. It is named here so that programs
-// which run a Server do not link package testing.
+// TB is the part of testing.TB that Run needs. It is declared here so that
+// programs which run a Server do not link package testing.
 type TB interface {
 	Helper()
 	TempDir() string
@@ -20,8 +20,8 @@ type TB interface {
 	Error(args ...any)
 }
 
-// startLimit is how long a test waits for a server. It is long because a busy
-// machine is no fault of the code under test.
+// startLimit is how long a test waits for a server. It is long, since a test
+// must not fail because the machine is busy.
 const startLimit = 10 * time.Minute
 
 // RunTest runs a 1.8 with env as Config.Env, as Run does.

@@ -15,13 +15,13 @@ const half = 180 * pingline.E7
 type Corner struct {
 	Lon, Lat int64 // 1e-7 degree
 	At       int64 // ms
-	Starts   bool  // a part of the line
+	Starts   bool  // whether a part of the line begins here
 }
 
 // Cut returns the corners of the line through points, cut where it crosses the
-// antimeridian: such a part ends there, the next begins at the other side, and both
-// corners have the place and time at which the line crosses. Between two points the line
-// goes the short way round. Each part has at least two corners if points has.
+// antimeridian: there a part ends, the next part begins at the other side, and both
+// corners have the place and time of the crossing. Between two points the line goes the
+// short way round. Each part has at least two corners if points has.
 func Cut(points []Corner) (line []Corner, parts int) {
 	line = make([]Corner, 0, len(points))
 	for i, q := range points {

@@ -9,14 +9,15 @@ import (
 	"net/url"
 	"time"
 
+	"pingline/dashboards/livemap"
 	"pingline/internal/unit"
 	"pingline/queue"
 	"pingline/rollup"
 )
 
-// SettingError says which setting cannot be had, and why.
+// SettingError names a setting that is not valid, and says why.
 type SettingError struct {
-	Flag string // of pingline serve that is at fault, without dashes
+	Flag string // flag of pingline serve, without dashes
 	Err  error
 }
 
@@ -28,14 +29,17 @@ func wrong(flag, format string, args ...any) error {
 	return &SettingError{flag, fmt.Errorf(format, args...)}
 }
 
-// Check returns a *SettingError of a setting that is out of its range, or does not go
-// together with another. It touches neither network nor disk; all else that Open
-// refuses depends on one of these.
+// Check returns a *SettingError of a setting that is out of its range, or contradicts
+// another. It touches neither network nor disk; every other refusal of Open depends
+// on one or both of them.
 func (c *Config) Check() error {
 	for _, check := range []func() error{c.checkPlaces, c.checkCounts, c.checkSizes, c.checkRates, c.checkTimes, c.checkFilter, c.checkStores} {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	if flag, err := c.Access.Check(); err != nil {
+		return &SettingError{flag, err}
 	}
 	_, err := newLayout(c)
 	return err
@@ -55,6 +59,9 @@ func (c *Config) checkPlaces() error {
 			return wrong("cors-origins", "%q is neither an origin such as https://app.example.org nor *", origin)
 		}
 	}
+	if err := livemap.CheckTiles(c.TileURL); err != nil {
+		return &SettingError{"tile-url", err}
+	}
 	if c.DataDir == "" {
 		return wrong("data-dir", "names no directory")
 	}
@@ -67,8 +74,8 @@ func (c *Config) checkPlaces() error {
 	return nil
 }
 
-// checkAddress returns an error unless text is a host and a port that one can listen
-// on; it looks up no name of a host.
+// checkAddress returns an error unless text is a host and a port to listen on; it
+// does not resolve the name of the host.
 func checkAddress(text string) error {
 	_, port, err := net.SplitHostPort(text)
 	if err == nil {
@@ -89,6 +96,7 @@ func (c *Config) checkCounts() error {
 		{"max-pings", c.MaxPings, 1, 65_536},
 		{"max-connections", c.MaxConnections, 1, 1_000_000},
 		{"batch-lines", c.BatchLines, 1, 1_000_000},
+		{"rollup-min-riders", c.RollupMinRiders, 0, 1_000_000},
 		{"max-riders", c.Filter.MaxRiders, 1, math.MaxInt32},
 	} {
 		if f.v < f.lo || f.v > f.hi {
@@ -101,7 +109,7 @@ func (c *Config) checkCounts() error {
 func (c *Config) checkSizes() error {
 	for _, f := range []struct {
 		flag      string
-		v, lo, hi int64 // bytes; hi 0: no limit
+		v, lo, hi int64 // bytes; hi 0 means no limit
 	}{
 		{"max-body", c.MaxBody, 1 << 10, 1 << 30},
 		{"max-inflated", c.MaxInflated, 1 << 10, 1 << 30},
@@ -135,7 +143,7 @@ func (c *Config) checkRates() error {
 		{"read-rate", c.ReadRate, 0, 1_000_000},
 	} {
 		if !(f.v >= f.lo && f.v <= f.hi) {
-			return wrong(f.flag, "%v is not in [%s, %s]", f.v, unit.Number(f.lo), unit.Number(f.hi))
+			return wrong(f.flag, "%s is not in [%s, %s]", unit.Number(f.v), unit.Number(f.lo), unit.Number(f.hi))
 		}
 	}
 	if !(c.HotCellRate > 0) {
@@ -196,7 +204,7 @@ func (c *Config) checkFilter() error {
 
 func (c *Config) checkStores() error {
 	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
-		return wrong("influx-token", "and --influx-token-file: %w", errors.New("give one of them"))
+		return wrong("influx-token", "and --influx-token-file: %w", errors.New("give only one of the two"))
 	}
 	names, kinds := map[string]bool{soleShard: len(c.Shards) == 0}, map[string]bool{}
 	for _, s := range c.Shards {

@@ -12,66 +12,76 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
+	"pingline/ingest/auth/access"
+	"pingline/ingest/auth/token"
 	"pingline/partition"
 )
 
-// Config is every setting of a node. Open defaults none of them but Name and
-// Logger: DefaultConfig does; and it wants what Check has passed. Errors name the
-// flag of a setting, as pingline serve has it.
+// Config is every setting of a node. Open sets no default but for Name and
+// Logger, DefaultConfig does; and it needs a Config that Check has passed. Errors
+// name the setting's flag of pingline serve.
 type Config struct {
 	Listen    string // address for pings
 	OpsListen string // address for metrics and profiles; "" turns them off
-	DataDir   string // of log, cursors, filter state and dead letters
+	DataDir   string // directory of log, cursors, filter state and dead letters
 	Name      string // of the node in its log and metrics; "" means the host's
 
 	Queue      string        // "embedded", or nats://host,host
-	QueueMax   int64         // bytes at which the log refuses
+	QueueMax   int64         // bytes at which the log refuses appends
 	QueueLease time.Duration // how long a silent node keeps a log on nats://
 
 	Influx      Influx
-	Shards      []ShardConfig // instead of Influx.Host
+	Shards      []ShardConfig // given instead of Influx.Host
 	Routes      []Route
 	PartitionBy partition.By
-	HotCellRate float64       // pings/s of one part of a cell at which it is split
+	HotCellRate float64       // pings/s of a part of a cell at which it is split
 	HotCells    string        // file of cells to split beforehand; "" means none
-	HandOver    time.Duration // how long a shard is down before others stand in; 0: never
+	HandOver    time.Duration // how long a shard is down before other shards stand in; 0: never
 	Moved       []string      // shards that were removed and whose points are elsewhere
 
 	CellRes int // H3 resolution of the cell tag, 0 to 15
 	Bound   dedupe.Bound
 	Filter  dedupe.Config
 
-	MaxAge, MaxAhead     time.Duration // of a ping's ts
-	CorrectClocks        bool          // give a ping beyond them another ts, rather than refuse it
+	MaxAge, MaxAhead     time.Duration // how far a ping's ts may be behind and ahead of now
+	CorrectClocks        bool          // correct the ts of a ping beyond them, rather than refuse it
 	MaxBody, MaxInflated int64         // bytes of a request's body, as sent and decompressed
 	MaxPings             int           // of a request
-	MaxInProgress        int64         // bytes of requests in work, as far as memory allows
+	MaxInProgress        int64         // bytes of requests in progress, if memory allows
 
-	MaxConnections int     // as far as files and memory allow
+	MaxConnections int     // if files and memory allow
 	RiderRate      float64 // pings/s; 0: no limit, as for the other rates
 	RiderBurst     float64 // pings
 	ClientRate     float64 // pings/s
 	NewRidersRate  float64 // tracks/s
 	ReadRate       float64 // reads/s
 	TrustedProxies []netip.Prefix
-	CORSOrigins    []string // of pages in browsers that may send and read: https://host, or *
+	CORSOrigins    []string // origins of web pages that may send and read: https://host, or *
 
-	IdleTimeout time.Duration // between the requests of a connection
+	Access access.Settings
+
+	Basemap         string // file of PMTiles with a street map below the live map; "" is none
+	TileURL         string // of an online map below the live map, with {z}, {x} and {y}; "" is none
+	TileAttribution string // whom the live map names for it
+
+	IdleTimeout time.Duration // longest time between two requests of a connection
 
 	ShedHold time.Duration // how long there must be room before a level is left
 
 	BatchLines     int
 	BatchBytes     int64
 	BatchWait      time.Duration
-	DeadLettersMax int64 // bytes at which writing stops
+	DeadLettersMax int64 // bytes at which writing to the stores stops
 
-	Rollup         []int // H3 resolutions, finest first; none: no roll-up
+	Rollup         []int // H3 resolutions, finest first; empty: no roll-up
 	RollupWindows  []time.Duration
 	RollupLateness time.Duration
 
-	Version string // of the program, for people who ask the server
+	RollupMinRiders int // cells and windows with fewer riders are neither stored nor shown
 
-	Drain  time.Duration // how long Run may wait, once told to stop, until all is written; 0 leaves it queued
+	Version string // of the program, as the server tells it
+
+	Drain  time.Duration // how long Run may wait, once told to stop, until all entries are written; 0 leaves them queued
 	Logger *slog.Logger  // nil means slog.Default()
 }
 
@@ -83,6 +93,7 @@ func DefaultConfig() Config {
 		Influx:      Influx{Host: "http://localhost:8086", Bucket: "pingline", Timeout: 10 * time.Second},
 		PartitionBy: partition.ByCellAndRider, HotCellRate: 1000, HandOver: 10 * time.Minute,
 		CellRes: 5, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Filter: dedupe.DefaultConfig(),
+		Access: access.Settings{Ways: []string{"none"}, JWT: token.Config{RiderClaim: "sub", ScopeClaim: "scope", ScopePrefix: "pingline:", Skew: 30 * time.Second}},
 		MaxAge: 720 * time.Hour, MaxAhead: 2 * time.Minute, MaxBody: 4 << 20, MaxInflated: 16 << 20, MaxPings: 20_000, MaxInProgress: 256 << 20,
 		MaxConnections: 10_000, RiderRate: 10, RiderBurst: 10_000, NewRidersRate: 1000, ReadRate: 100, IdleTimeout: 2 * time.Minute, ShedHold: 30 * time.Second,
 		BatchLines: 5000, BatchBytes: 4 << 20, BatchWait: time.Second, DeadLettersMax: 1 << 30,
@@ -90,30 +101,30 @@ func DefaultConfig() Config {
 	}
 }
 
-// Influx is what holds for each InfluxDB, unless its Shard says otherwise.
+// Influx has the settings of each InfluxDB that its ShardConfig does not set.
 type Influx struct {
-	Host      string // URL of the only one, if there are no Shards
+	Host      string // URL of the only InfluxDB, if there are no Shards
 	Token     string // user:password on 1.8
-	TokenFile string // holds the token, instead
+	TokenFile string // file that has the token, instead of Token
 	Org       string
 	Bucket    string
 	Timeout   time.Duration // of a write
 
-	CAFile   string       // PEM, of the authorities for its certificate; "" means the system's
-	CertFile string       // PEM, with which we say who we are
-	KeyFile  string       // PEM, of CertFile
+	CAFile   string       // PEM, authorities that may sign its certificate; "" means the system's
+	CertFile string       // PEM, our client certificate
+	KeyFile  string       // PEM, key of CertFile
 	Header   []HeaderLine // sent with each request, for a proxy in between
 }
 
 // HeaderLine is a line of a request's head. Its value is a secret: no error quotes it.
 type HeaderLine struct{ Name, Value string }
 
-// UnmarshalText reads Name: value. What is wrong with it Check says, since an error of
-// here would be printed with the text.
+// UnmarshalText reads Name: value. It returns no error, since that would be printed
+// with the secret text: Check does.
 func (h *HeaderLine) UnmarshalText(text []byte) error {
 	name, value, ok := strings.Cut(string(text), ":")
 	if !ok {
-		name, value = "", "" // which Check refuses
+		name, value = "", "" // Check refuses an empty name
 	}
 	*h = HeaderLine{strings.TrimSpace(name), strings.TrimSpace(value)}
 	return nil
@@ -121,7 +132,8 @@ func (h *HeaderLine) UnmarshalText(text []byte) error {
 
 func (h HeaderLine) String() string { return h.Name }
 
-// ShardConfig is one of several stores. Settings that are empty are those of Influx.
+// ShardConfig is the settings of one of several stores. An empty setting is taken
+// from Influx.
 type ShardConfig struct {
 	Name, URL, Org, Bucket, TokenFile string
 	CAFile, CertFile, KeyFile         string
@@ -139,7 +151,7 @@ func (s *ShardConfig) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q is not of the form key=value", part)
 		}
 		if seen[key] {
-			return fmt.Errorf("%s is there twice", key)
+			return fmt.Errorf("%s is given twice", key)
 		}
 		seen[key] = true
 		if err := s.set(key, value); err != nil {
@@ -183,12 +195,12 @@ func (s *ShardConfig) set(key, value string) (err error) {
 			err = fmt.Errorf("kind: %q is not %s", value, strings.Join(Stores(), " or "))
 		}
 	default:
-		err = fmt.Errorf("unknown key %q: one of name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight, kind", key)
+		err = fmt.Errorf("unknown key %q: the keys are name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight, kind", key)
 	}
 	return err
 }
 
-// Route is a kind of entry that goes to one place, instead of being spread.
+// Route sends a kind of entry to a shard or a bucket, instead of spreading it.
 type Route struct{ Kind, Shard, Bucket string }
 
 var routeKinds = []string{"location", "event", "activity", "self"}

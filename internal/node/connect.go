@@ -16,14 +16,14 @@ import (
 	"pingline/sink/store"
 )
 
-// Tried is one thing that was looked at before a node is opened.
+// Tried is the result of a check before a node is opened.
 type Tried struct {
-	Of string // the shard, such as "shard a", or what else it is of
+	Of string // the shard, such as "shard a", or another subject such as "disk"
 	store.Finding
 }
 
-// Try looks at what a node with this configuration would find: each shard's store, the
-// disk and the files that may be open. It opens no log, takes no lock, and writes to no
+// Try checks whether a node with this configuration could run: each shard's store, the
+// disk, and the limit of open files. It opens no log, takes no lock, and writes to no
 // store. The configuration must have been checked.
 func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	quiet := *c
@@ -50,8 +50,8 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	return append(all, Tried{"disk", c.tryDisk()}, Tried{"files", c.tryFiles(maxFiles())}), nil
 }
 
-// tryStore tries a store that can be tried, and compares how long it keeps pings with
-// how old they may be.
+// tryStore checks a store that is a Checker, and compares how long it keeps pings
+// with how old they may be.
 func tryStore(ctx context.Context, s store.Store, maxAge time.Duration) []store.Finding {
 	checker, ok := s.(store.Checker)
 	if !ok {
@@ -78,15 +78,15 @@ func compareRetention(keep time.Duration, told bool, maxAge time.Duration) store
 	case keep == 0:
 		f.Found = "pings are kept for ever"
 	case keep < maxAge:
-		f.Found = fmt.Sprintf("pings are kept for %v, --max-age lets them be %v old", unit.Span(keep), unit.Span(maxAge))
-		f.Remedy = fmt.Sprintf("set --max-age=%v, or keep pings longer: older ones are refused", unit.Span(keep))
+		f.Found = fmt.Sprintf("pings are kept for %v, and --max-age takes pings up to %v old", unit.Span(keep), unit.Span(maxAge))
+		f.Remedy = fmt.Sprintf("set --max-age=%v, or keep pings longer: older pings are refused", unit.Span(keep))
 	default:
 		f.Found = fmt.Sprintf("pings are kept for %v, at least as long as --max-age lets them be old", unit.Span(keep))
 	}
 	return f
 }
 
-// tryDisk looks at the place of the data, which need not be there yet.
+// tryDisk checks the place of the data directory, which need not exist yet.
 func (c *Config) tryDisk() store.Finding {
 	f := store.Finding{What: "room for the log"}
 	dir, there := filepath.Clean(c.DataDir), true
@@ -111,7 +111,7 @@ func (c *Config) tryDisk() store.Finding {
 	}
 	used := int64(0)
 	if there {
-		used, _ = disk.Used(dir) // as far as it may be read
+		used, _ = disk.Used(dir) // without files that cannot be read
 	}
 	half, err := disk.Half(dir, used)
 	switch {
@@ -126,7 +126,8 @@ func (c *Config) tryDisk() store.Finding {
 	return f
 }
 
-// mayCreate reports whether files can be made in dir: it makes one, and removes it.
+// mayCreate returns nil if files can be made in dir: it makes a file, and removes
+// it.
 func mayCreate(dir string) error {
 	file, err := os.CreateTemp(dir, ".pingline-check-*")
 	if err != nil {
@@ -135,7 +136,8 @@ func mayCreate(dir string) error {
 	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
-// tryFiles compares how many files may be open with the connections to come.
+// tryFiles compares the limit of open files with the files that the configured
+// connections need.
 func (c *Config) tryFiles(most uint64) store.Finding {
 	f := store.Finding{What: "may be open"}
 	need := uint64(c.MaxConnections) + spareFiles

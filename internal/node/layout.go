@@ -16,25 +16,25 @@ import (
 	"pingline/sink/store"
 )
 
-// layout is where points go: the shards, and how keys are spread over the first
-// of them.
+// layout decides where points go: the shards, and how keys are spread over the
+// first of them.
 type layout struct {
 	shards []sink.ShardStore
 	over   *partition.Shards
 	routes map[string]int
 	keys   *partition.Keys
 
-	buckets []bucketAddress // of shards
+	buckets []bucketAddress // buckets of shards
 }
 
-// bucketAddress is where a shard's points are, and the setting that names it.
+// bucketAddress is the bucket of a shard, and the setting that names it.
 type bucketAddress struct{ url, org, name, setting string }
 
 func (b *bucketAddress) same(o *bucketAddress) bool {
 	return b.url == o.url && b.org == o.org && b.name == o.name
 }
 
-// openLayout makes of the flags what the parts need.
+// openLayout makes the shards, routes and stores from the settings.
 func openLayout(c *Config) (*layout, error) {
 	s, err := newLayout(c)
 	if err != nil {
@@ -50,7 +50,7 @@ func openLayout(c *Config) (*layout, error) {
 	return s, err
 }
 
-// newLayout is openLayout without what needs files.
+// newLayout is openLayout without reading files.
 func newLayout(c *Config) (*layout, error) {
 	specs := c.Shards
 	if len(specs) == 0 {
@@ -76,8 +76,9 @@ func (s *layout) add(c *Config, spec ShardConfig) error {
 	return s.addAs(c, spec, "--shard name="+spec.Name)
 }
 
-// addAs takes a shard that a setting names; what it does not say is as for
-// --influx-…. Two that are one bucket, or have one name, are refused.
+// addAs adds a shard that a setting names; its empty settings are taken from
+// --influx-…. Two shards with the same bucket, or with the same name, are
+// refused.
 func (s *layout) addAs(c *Config, spec ShardConfig, setting string) error {
 	at := bucketOf(c, spec)
 	at.setting = setting
@@ -98,7 +99,7 @@ func (s *layout) addAs(c *Config, spec ShardConfig, setting string) error {
 	return nil
 }
 
-// soleShard is the name of the shard that there is if no --shard is.
+// soleShard is the name of the only shard if no --shard is given.
 const soleShard = "a"
 
 // blame names the setting at fault for a *keyError: the key of a shard, or the flag
@@ -116,7 +117,8 @@ func blame(err error, setting string) error {
 	return fmt.Errorf("%s: %s: %w", setting, at.key, at.err)
 }
 
-// bucketOf says where a shard's points are, however its URL is written.
+// bucketOf returns the bucket of a shard, equal for equal places however the
+// URL is written.
 func bucketOf(c *Config, spec ShardConfig) bucketAddress {
 	at := strings.TrimRight(cmp.Or(spec.URL, c.Influx.Host), "/")
 	if u, err := url.Parse(at); err == nil {
@@ -128,8 +130,9 @@ func bucketOf(c *Config, spec ShardConfig) bucketAddress {
 	return bucketAddress{url: at, org: cmp.Or(spec.Org, c.Influx.Org), name: cmp.Or(spec.Bucket, c.Influx.Bucket)}
 }
 
-// addRoutes makes another bucket of a shard a shard of its own, over which
-// nothing is spread. A bucket that is known already is that shard.
+// addRoutes makes a shard for each bucket that a route names, over which no
+// pings are spread. If the bucket belongs to a shard already, the route leads
+// to that shard.
 func (s *layout) addRoutes(c *Config, specs []ShardConfig) error {
 	for _, r := range c.Routes {
 		spec := specs[slices.IndexFunc(specs, func(s ShardConfig) bool { return s.Name == r.Shard })]
@@ -149,8 +152,8 @@ func (s *layout) addRoutes(c *Config, specs []ShardConfig) error {
 	return nil
 }
 
-// bucketName names a bucket of a shard as a shard of its own: by letters that
-// names may have.
+// bucketName names a bucket of a shard as a shard of its own: using only
+// letters that names may have.
 func bucketName(r Route) string {
 	bucket := strings.Map(func(c rune) rune {
 		if pingline.CheckName("bucket", string(c)) != nil {
@@ -162,37 +165,37 @@ func bucketName(r Route) string {
 	return name[:min(len(name), pingline.MaxName)]
 }
 
-// read returns the shards that pings may be in.
-func (s *layout) read() (list []query.ShardReader) {
-	add := func(sh *sink.ShardStore) {
-		if r, ok := sh.Store.(store.Reader); ok {
-			list = append(list, query.ShardReader{Name: sh.Name, Reader: r})
-		}
-	}
+// withPings returns which shards pings may be in.
+func (s *layout) withPings() (list []int) {
 	for i := range s.over.Len() {
-		add(&s.shards[i])
+		list = append(list, i)
 	}
 	for _, kind := range [...]string{"location", "event"} {
-		if i, ok := s.routes[kind]; ok && i >= s.over.Len() {
-			add(&s.shards[i])
+		if i, ok := s.routes[kind]; ok && !slices.Contains(list, i) {
+			list = append(list, i)
 		}
 	}
 	return list
 }
 
-// OpenReader returns what reads the pings in the store of a node that has only one,
-// apart from any node. It returns an error if there are several shards, or if the
-// store cannot be read.
-func OpenReader(cfg *Config) (store.Reader, error) {
-	l, err := newLayout(cfg)
-	if err != nil {
-		return nil, err
+// read returns the shards that pings may be in, as far as they can be read.
+func (s *layout) read() (list []query.ShardReader) {
+	for _, i := range s.withPings() {
+		if r, ok := s.shards[i].Store.(store.Reader); ok {
+			list = append(list, query.ShardReader{Name: s.shards[i].Name, Reader: r})
+		}
 	}
-	shards := l.read()
-	if len(shards) != 1 || len(l.shards) != 1 {
-		return nil, fmt.Errorf("read %d shards as one: %d can be read", len(l.shards), len(shards))
+	return list
+}
+
+// withPoints returns the stores that can be asked for points that are no pings.
+func (s *layout) withPoints() (list []store.PointReader) {
+	for i := range s.shards {
+		if r, ok := s.shards[i].Store.(store.PointReader); ok {
+			list = append(list, r)
+		}
 	}
-	return shards[0].Reader, nil
+	return list
 }
 
 func hotCells(c *Config) (map[uint64]int, error) {

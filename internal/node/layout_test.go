@@ -54,7 +54,7 @@ func TestLayoutOfRoutes(t *testing.T) {
 	}
 }
 
-// One place that has two names is one shard.
+// A place that has two names is one shard.
 func TestLayoutOfOnePlaceOfTwoNames(t *testing.T) {
 	l := layoutOf(t, []string{"name=a,url=http://one:8086", "name=b,url=http://two:8086,bucket=other"}, "event=b/other", "self=b")
 	if l.routes["event"] != 1 || l.routes["self"] != 1 || len(l.shards) != l.over.Len() {
@@ -80,17 +80,31 @@ func TestImbalanceIsPointsForWeight(t *testing.T) {
 	}
 }
 
-// Stored pings are read apart from a node if they are in one store.
-func TestOpenReader(t *testing.T) {
-	if r, err := OpenReader(config(t, nil)); err != nil || r == nil {
-		t.Errorf("of one store: %v, %v", r, err)
-	}
-	for name, c := range map[string]*Config{
-		"two shards":        config(t, []string{"name=a,url=http://one:8086", "name=b,url=http://two:8086"}),
-		"a shard of a kind": config(t, []string{"name=a,url=http://one:8086"}, "event=a/sos"),
+// Whatever is stored is read apart from a node: of all shards, and of the buckets that
+// routes name.
+func TestOpenStored(t *testing.T) {
+	shards := []string{"name=a,url=http://one:8086", "name=b,url=http://two:8086"}
+	for _, tt := range []struct {
+		name         string
+		cfg          *Config
+		pings, whole int // buckets with pings, and buckets
+	}{
+		{"one store", config(t, nil), 1, 1},
+		{"two shards", config(t, shards), 2, 2},
+		{"a bucket for events", config(t, shards, "event=a/sos"), 3, 3},
+		{"a bucket for the roll-up", config(t, shards, "activity=a/long"), 2, 3},
+		{"a route to a shard that there is", config(t, shards, "event=b", "location=b"), 2, 2},
 	} {
-		if r, err := OpenReader(c); err == nil {
-			t.Errorf("of %s: %v, no error", name, r)
+		s, err := OpenStored(tt.cfg)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if len(s.readers) != tt.pings || len(s.stores) != tt.whole {
+			t.Errorf("%s: %d of %d buckets have pings, want %d of %d", tt.name, len(s.readers), len(s.stores), tt.pings, tt.whole)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }

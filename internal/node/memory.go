@@ -11,18 +11,18 @@ import (
 	"pingline/internal/unit"
 )
 
-// memoryShare is what of a container's memory is ours to plan with: the rest is
-// for what Go does not count, and for being late.
+// memoryShare is the part of a container's memory that Go may use: the rest is
+// for memory that Go does not count, and for a garbage collector that is late.
 const memoryShare = 0.9
 
-// garbageShare is how much garbage there may be, in percent of what lives. Go's
-// default of 100 would double the log's cache and the filter; these have few
-// pointers, so that looking for garbage twice as often costs little.
+// garbageShare is how much garbage there may be, in percent of live memory.
+// Go's default of 100 would double the log's cache and the filter; they have
+// few pointers, so that collecting twice as often costs little.
 const garbageShare = 50
 
 // LimitMemory keeps garbage down, unless GOGC is set, and makes Go's memory limit
-// follow that of the control group, unless GOMEMLIMIT is set. It returns the limit
-// for people.
+// follow the control group's, unless GOMEMLIMIT is set. It returns the limit as
+// text.
 func LimitMemory() string {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbageShare)
@@ -39,7 +39,7 @@ func LimitMemory() string {
 	return unit.Bytes(limit).String() + " (control group)"
 }
 
-// limitInProgress keeps requests in work to a quarter of the memory limit.
+// limitInProgress keeps requests in progress to a quarter of the memory limit.
 func limitInProgress(asked int64, logger *slog.Logger) int64 {
 	limit := debug.SetMemoryLimit(-1)
 	if limit == math.MaxInt64 || asked <= limit/4 {
@@ -49,9 +49,9 @@ func limitInProgress(asked int64, logger *slog.Logger) int64 {
 	return limit / 4
 }
 
-// readingMost is what reads may take, unless memory is short.
+// readingMost is how many bytes reads may take, unless memory is short.
 const readingMost = 64 << 20
 
-// limitReading keeps reads to a sixteenth of the memory limit, but for the least
-// that one read takes.
+// limitReading keeps reads to a sixteenth of the memory limit, but not below the
+// least that a read takes.
 func limitReading() int64 { return max(4<<20, min(readingMost, debug.SetMemoryLimit(-1)/16)) }

@@ -1,9 +1,9 @@
-// Package node runs the ingester: it opens the parts in the order a ping passes
-// them, runs them, and stops them in that order, so that each has taken in all that
-// the one before gave it.
+// Package node runs the ingester: it opens the parts in the order in which a ping
+// passes them, runs them, and stops them in the same order, so that each part has
+// taken everything from the part before it.
 //
-// Only this package knows which stores and which protocols of clients there are:
-// the tables stores and protocols.
+// Only this package knows all stores and all protocols of clients: see the
+// tables stores and protocols.
 package node
 
 import (
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -22,14 +21,22 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pingline"
+	"pingline/dashboards/livemap"
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/auth"
+	"pingline/ingest/auth/access"
 	"pingline/ingest/phone"
 	"pingline/ingest/server"
 	"pingline/internal/ops"
+	"pingline/internal/rights"
 	"pingline/internal/unit"
 	"pingline/partition"
+	"pingline/query/fleet"
+	"pingline/query/status"
+	"pingline/query/stream"
 	"pingline/queue"
+	"pingline/queue/disk"
 	"pingline/rollup"
 	"pingline/sink"
 	"pingline/sink/store"
@@ -41,21 +48,29 @@ type Node struct {
 	logger  *slog.Logger
 	metrics *ops.Metrics
 	server  *server.Server
+	gate    *auth.Gate // nil: everybody may send and read
 	writer  *ingest.Writer
 	over    *ingest.Overload
 	log     *queue.Log
 	rollup  *rollup.Rollup // nil if it is off
+	fleet   *fleet.Map
+	streams *stream.Hub
+	status  *status.Sampler
 	parts   ops.Parts
 	self    *ops.Self
 	layout  *layout
 	sink    *sink.Sink
-	ops     *ops.Server // nil if it is off
+	ops     *ops.Server   // nil if it is off
+	site    *livemap.Site // nil if it is not in this binary
+
+	removals *rights.Removals
+	rights   *rights.Rights
 
 	replayNote atomic.Pointer[string] // why replayed dead letters wait, or ""
 }
 
-// Open brings up all parts; those already open are closed when one fails. Run
-// closes them.
+// Open opens all parts; if a part fails, the parts already open are closed.
+// Run closes them.
 func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n := &Node{cfg: &cfg, logger: cmp.Or(cfg.Logger, slog.Default()), metrics: ops.NewMetrics()}
 	began := time.Now()
@@ -72,8 +87,17 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.layout, err = openLayout(&cfg); err != nil {
 		return nil, err
 	}
+	if n.gate, err = cfg.Access.Open(n.logger); err != nil {
+		return nil, err
+	}
+	if err := cfg.tryListening(); err != nil {
+		return nil, err
+	}
 	filterDir := filepath.Join(cfg.DataDir, "filter")
 	if err := os.MkdirAll(filterDir, 0o700); err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
+	if n.removals, err = rights.OpenRemovals(filepath.Join(cfg.DataDir, RemovalDir)); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
 	n.log, err = queue.Open(ctx, queue.Config{
@@ -85,6 +109,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		CacheBytes: logCache,
 		Logger:     n.logger,
 	})
+	if errors.Is(err, queue.ErrLocked) {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +132,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Overload:      n.over,
 		Keys:          n.layout.keys,
 		Written:       n.written,
+		Erasures:      n.removals.Erasures,
 		Node:          cfg.Name,
 		Dir:           filterDir,
 		Logger:        n.logger,
@@ -116,30 +144,59 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.rollup, err = n.openRollup(); err != nil {
 		return nil, err
 	}
+	watched := fleet.Config{Newest: n.writer.NewestPings, MaxRiders: cfg.Filter.MaxRiders}
+	if n.rollup != nil {
+		watched.Cells, watched.Resolutions = n.cells, cfg.Rollup
+	}
+	n.fleet = fleet.New(watched)
+	n.streams = stream.New(stream.Config{Map: n.fleet, Paused: n.pausesStreams})
+	n.status = status.New(status.Config{State: n.state, Freshness: n.metrics.Freshness, Version: cfg.Version})
 	if n.sink, err = n.openSink(); err != nil {
 		return nil, err
 	}
+	n.rights = n.openRights()
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup,
-		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: sink.MaxMemory(sinkMemory), RollupMost: rollupMemory(),
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams,
+		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: sink.MaxMemory(sinkMemory), RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
+		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
 	}
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {
-		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts)); err != nil {
+		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.rights.Routes()...); err != nil {
 			return nil, err
+		}
+	}
+	if n.gate == nil {
+		for _, note := range access.Notes(n.gate, n.server.Addr()) {
+			n.logger.Warn(note)
 		}
 	}
 	return n, nil
 }
 
-// DeadLetterDir is the directory of the dead letters in the data directory.
-const DeadLetterDir = "deadletter"
+// openRights opens the part that answers for riders and removes them.
+func (n *Node) openRights() *rights.Rights {
+	cfg := rights.Config{
+		Removals: n.removals, Log: n.log, Writer: n.writer, Written: n.sink.Written, Letters: n.sink.DeadLetters(),
+		Forget: n.fleet.Erase, Node: n.cfg.Name, Logger: n.logger,
+	}
+	for _, i := range n.layout.withPings() {
+		cfg.Shards = append(cfg.Shards, n.layout.shards[i])
+	}
+	return rights.New(cfg)
+}
 
-// Memory that parts are given.
+// Directories in the data directory: of the dead letters, and of riders' removals.
+const (
+	DeadLetterDir = "deadletter"
+	RemovalDir    = "removals"
+)
+
+// Memory of parts, bytes.
 const (
 	logCache   = 32 << 20 // the log's newest records
 	sinkMemory = 64 << 20 // batches: see sink.Config.BatchMemory
@@ -154,6 +211,7 @@ func (n *Node) openSink() (*sink.Sink, error) {
 		Routes:             n.layout.routes,
 		Moved:              c.Moved,
 		HandOver:           c.HandOver,
+		Erased:             n.removals.Erased,
 		Policy:             n.over.Policy,
 		BatchLines:         c.BatchLines,
 		BatchBytes:         int(c.BatchBytes),
@@ -174,13 +232,20 @@ func (n *Node) openServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	site, err := n.openMap()
+	if err != nil {
+		return nil, err
+	}
 	return server.New(server.Config{
-		Listen:    c.Listen,
-		Writer:    n.writer,
-		Cells:     cells,
-		Reader:    n.sources(),
-		Kept:      n.sink.Kept,
-		Protocols: protocols,
+		Listen:      c.Listen,
+		Gate:        n.gate,
+		Writer:      n.writer,
+		Cells:       cells,
+		Reader:      n.sources(),
+		Streams:     n.streams,
+		Kept:        n.sink.Kept,
+		Resolutions: n.resolutions(),
+		Protocols:   protocols,
 		Limits: phone.Limits{
 			MaxPings: c.MaxPings,
 			Times:    pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},
@@ -199,6 +264,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		TrustedProxies: c.TrustedProxies,
 		CORSOrigins:    c.CORSOrigins,
 		Version:        c.Version,
+		Map:            site,
 		Logger:         n.logger,
 		IdleTimeout:    c.IdleTimeout,
 		Notes:          n.Notes,
@@ -206,12 +272,13 @@ func (n *Node) openServer() (*server.Server, error) {
 	})
 }
 
-// Leave has /readyz say that n is about to stop. All else goes on until Run is told.
+// Leave has /readyz say that n is about to stop. Everything else goes on until Run's
+// ctx ends.
 func (n *Node) Leave() { n.server.Leave() }
 
 // Run serves until ctx is cancelled or a part fails, then stops the parts in
-// the order a ping passes them, so that each has taken in all that the one
-// before gave it, and closes the log.
+// the order in which a ping passes them, so that each part has taken
+// everything from the part before it, and closes the log.
 func (n *Node) Run(ctx context.Context) error {
 	g, failed := errgroup.WithContext(ctx)
 	later := context.WithoutCancel(ctx)
@@ -229,7 +296,8 @@ func (n *Node) Run(ctx context.Context) error {
 		defer func() { stopReplaying(); <-replayed }()
 		return n.server.Run(failed)
 	})
-	// Parts that count give their lines to the writer until they have ended.
+	// The parts that count give their lines to the writer until they have
+	// ended.
 	var counters sync.WaitGroup
 	for _, run := range n.counters() {
 		counters.Add(1)
@@ -252,13 +320,22 @@ func (n *Node) Run(ctx context.Context) error {
 		return n.drained(sinking)
 	})
 	g.Go(func() error { return n.sink.Run(sinking) })
+	g.Go(func() error { return n.rights.Run(failed) })
+	g.Go(func() error {
+		n.tryStores(failed)
+		return nil
+	})
 	g.Go(func() error { return n.trim(sinking) })
 	g.Go(func() error { return n.over.Run(sinking) })
+	g.Go(func() error { return n.status.Run(sinking) })
+	if n.gate != nil {
+		g.Go(func() error { return n.gate.Run(sinking) })
+	}
 	g.Go(func() error { return n.log.WaitLost(sinking) })
 	if n.ops != nil {
 		g.Go(func() error { return n.ops.Run(sinking) })
 	}
-	// Whichever part fails, the first in the order must hear of it.
+	// If any part fails, the first in the order must be stopped.
 	return errors.Join(g.Wait(), n.close())
 }
 
@@ -271,7 +348,7 @@ func (n *Node) counters() []func(context.Context) error {
 	return list
 }
 
-// drained waits until all that was taken in is written, at most cfg.Drain.
+// drained waits until all entries are written, at most cfg.Drain.
 func (n *Node) drained(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Drain)
 	defer cancel()
@@ -292,7 +369,8 @@ func (n *Node) drained(ctx context.Context) error {
 	return nil
 }
 
-// trim frees what every reader of the log has passed, until ctx is cancelled.
+// trim drops the records of the log that every reader has passed, until ctx is
+// cancelled.
 func (n *Node) trim(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -303,16 +381,20 @@ func (n *Node) trim(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := n.log.TrimKept(); err != nil {
-			n.logger.Warn("trimming waits", "error", err)
+			n.logger.Warn("the log is not trimmed for now", "error", err)
 		}
 	}
 }
 
 func (n *Node) close() error {
-	if n.log == nil {
-		return nil
+	var err error
+	if n.site != nil {
+		err = n.site.Close()
 	}
-	return n.log.Close()
+	if n.log == nil {
+		return err
+	}
+	return errors.Join(err, n.log.Close())
 }
 
 // Queued is how many stored pings, and how many lines of our own, have not yet
@@ -322,9 +404,9 @@ func (n *Node) Queued() (pings, lines uint64) {
 	return a.Pings.Queued, a.Lines.Queued
 }
 
-// Notes tell what an operator must know.
+// Notes returns a sentence for each trouble that an operator must know of.
 func (n *Node) Notes() []string {
-	var notes []string
+	notes := access.Notes(n.gate, n.server.Addr())
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}
@@ -344,16 +426,16 @@ func (n *Node) Notes() []string {
 	return append(notes, n.sink.Notes()...)
 }
 
-// Books are the accounts of this moment.
+// Books returns the accounts of this moment.
 func (n *Node) Books() ops.Books { return n.parts.Books() }
 
-// Addr is the address that pings are taken at.
-func (n *Node) Addr() net.Addr { return n.server.Addr() }
+// URL is where the server answers, from this machine if it listens on all addresses.
+func (n *Node) URL() string { return urlOf(n.server.Addr()) }
 
 // OpsURL is where the metrics are, or "off".
 func (n *Node) OpsURL() string {
 	if n.ops == nil {
 		return "off"
 	}
-	return "http://" + n.ops.Addr().String() + "/metrics"
+	return urlOf(n.ops.Addr()) + "/metrics"
 }

@@ -11,11 +11,12 @@ import (
 	"pingline/sink"
 )
 
-// signals are what the readers of the log say about how it goes.
+// signals are the state of the log and its readers, from which the level
+// follows.
 func (n *Node) signals() ingest.Signals {
 	var sig ingest.Signals
 	for name, at := range n.log.Kept() {
-		if name != ingest.FilterCursor && name != rollup.Cursor { // they hold back what they have read
+		if name != ingest.FilterCursor && name != rollup.Cursor { // they hold back records that they have read
 			sig.Waiting = max(sig.Waiting, n.log.BytesSince(at.Next))
 		}
 	}
@@ -27,7 +28,8 @@ func (n *Node) signals() ingest.Signals {
 			continue
 		}
 		sig.Shards++
-		// A refusal is an answer, and leaves the breaker closed; but nothing is taken.
+		// A refusal is an answer, and leaves the breaker closed, although nothing is
+		// stored.
 		sig.Open = sig.Open || st.Breaker != sink.Closed || st.Down > 0
 	}
 	a := n.sink.Account()
@@ -35,12 +37,12 @@ func (n *Node) signals() ingest.Signals {
 	return sig
 }
 
-// spareFiles are for all but connections of clients: the log, its readers, the
-// stores.
+// spareFiles are the files left for everything but clients' connections: the
+// log, its readers, the stores.
 const spareFiles = 200
 
-// limitConnections keeps connections to the files that may be open, and to what an
-// eighth of the memory limit can hold.
+// limitConnections limits connections by the files that may be open, and by the
+// memory for them, an eighth of the memory limit.
 func limitConnections(asked int, logger *slog.Logger) int {
 	most := int64(asked)
 	limit := func(to int64, by string) {

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -40,20 +39,8 @@ func TestOnlyShardsOfPingsAskForALevel(t *testing.T) {
 				t.Fatal(err)
 			}
 			cfg.Routes = []Route{r}
-			n, err := Open(t.Context(), cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan error)
-			go func() { ended <- n.Run(ctx) }()
-			defer func() {
-				stop()
-				if err := <-ended; err != nil {
-					t.Error(err)
-				}
-			}()
-			send(t, n)
+			n := drive(t, cfg)
+			send(t, n.Node)
 			deadline := time.Now().Add(10 * time.Minute)
 			for st := n.sink.Stats(); st[1].Down == 0; st = n.sink.Stats() {
 				if time.Now().After(deadline) {

@@ -13,7 +13,8 @@ import (
 const replayEvery = time.Second
 
 // replay puts the dead letters that pingline deadletter replay has moved back
-// into the log, until ctx is cancelled. While the log takes none they wait.
+// into the log, until ctx is cancelled. While the log takes no appends they
+// wait.
 func (n *Node) replay(ctx context.Context) error {
 	tick := time.NewTicker(replayEvery)
 	defer tick.Stop()
@@ -40,9 +41,11 @@ func (n *Node) replay(ctx context.Context) error {
 // resubmit makes letters durable in the log, for the shards that
 // refused them.
 func (n *Node) resubmit(letters []*deadletter.Letter) error {
-	var job ingest.Job
-	for _, l := range letters {
-		job.Entries = append(job.Entries, l.Entry)
-	}
-	return n.writer.Submit(&job)
+	return n.removals.Resubmit(letters, func(letters []*deadletter.Letter) error {
+		var job ingest.Job
+		for _, l := range letters {
+			job.Entries = append(job.Entries, l.Entry)
+		}
+		return n.writer.Submit(&job)
+	})
 }

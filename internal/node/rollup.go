@@ -13,7 +13,7 @@ import (
 	"pingline/rollup"
 )
 
-// openRollup returns what counts activity, or nil if that is off.
+// openRollup returns the roll-up, or nil if it is off.
 func (n *Node) openRollup() (*rollup.Rollup, error) {
 	c := n.cfg
 	if len(c.Rollup) == 0 {
@@ -26,6 +26,7 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 		Resolutions: c.Rollup,
 		Windows:     c.RollupWindows,
 		Lateness:    c.RollupLateness,
+		MinRiders:   uint64(c.RollupMinRiders),
 		MaxAhead:    c.MaxAhead,
 		MaxBytes:    rollupMemory(),
 		Emit:        n.submitPoints,
@@ -34,8 +35,8 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 	})
 }
 
-// rollupMemory is what the roll-up may take: an eighth of the memory limit at
-// most.
+// rollupMemory is how many bytes the roll-up may take: at most an eighth of
+// the memory limit.
 func rollupMemory() int64 {
 	const most = 128 << 20
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
@@ -49,7 +50,8 @@ func (n *Node) submitPoints(_ context.Context, points []pingline.Entry) error {
 	return n.writer.Submit(&ingest.Job{Entries: points})
 }
 
-// cells are the live activity, of at most most cells; resolution -1 is the finest.
+// cells returns the live activity of at most most cells; resolution -1 is the
+// finest.
 func (n *Node) cells(box partition.Box, res, most int) ([]query.Activity, error) {
 	if res < 0 {
 		res = n.cfg.Rollup[0]
@@ -65,4 +67,12 @@ func (n *Node) cells(box partition.Box, res, most int) ([]query.Activity, error)
 		}
 	}
 	return activity, err
+}
+
+// resolutions are the resolutions of the roll-up, none if it is off.
+func (n *Node) resolutions() []int {
+	if n.rollup == nil {
+		return nil
+	}
+	return n.cfg.Rollup
 }

@@ -14,8 +14,8 @@ type storeKind struct {
 	open func(ShardConfig, *Config) (store.Store, error)
 }
 
-// stores is the list of stores that Pingline writes to. The first is that of a
-// shard that names none.
+// stores is the list of stores that Pingline writes to. The first is the
+// default of a shard.
 var stores = []storeKind{
 	{"influx", openInflux},
 }
@@ -28,7 +28,7 @@ func Stores() (names []string) {
 	return names
 }
 
-// kindOf returns the kind of a name, the default of "", or nil.
+// kindOf returns the kind with that name, the default for "", or nil.
 func kindOf(name string) *storeKind {
 	for i := range stores {
 		if name == "" || stores[i].name == name {
@@ -77,7 +77,7 @@ func openInflux(s ShardConfig, c *Config) (store.Store, error) {
 // keyError says which key of a --shard is at fault.
 type keyError struct {
 	key       string
-	inherited bool // the shard does not have it: it comes from --influx-…
+	inherited bool // the shard does not set the key: it comes from --influx-…
 	err       error
 }
 

@@ -5,14 +5,14 @@ import (
 	"pingline/partition"
 )
 
-// account is a part of the process whose memory grows with what comes in.
+// account is a part of the process whose memory grows with the pings.
 type account struct {
 	name  string
-	bytes int64 // it takes
-	most  int64 // it may take; docs/self.md says what happens there
+	bytes int64 // bytes that it takes
+	most  int64 // bytes that it may take; docs/self.md tells how the limit acts
 }
 
-// accounts are all that grow with what comes in: what is in none of them is a
+// accounts are all parts that grow with the pings: growth outside them is a
 // fault. The rest of the heap is of fixed size.
 func (p *Parts) accounts(b *Books) []account {
 	cells := 1
@@ -23,11 +23,12 @@ func (p *Parts) accounts(b *Books) []account {
 		{"filter", b.Writer.FilterBytes, p.FilterMost},
 		{"log", p.Log.CacheBytes(), p.LogCache},
 		{"sink", p.Sink.Memory(), p.SinkMost},
+		{"fleet", p.Fleet() + p.Streams.Stats().Bytes, p.FleetMost},
 	}
 	if p.Rollup != nil {
 		list, cells = append(list, account{"rollup", p.Rollup.Stats().Bytes, p.RollupMost}), 2
 	}
-	// What is known of cells may be forgotten at any time, and is not counted.
+	// The state of cells may be forgotten at any time, and is not counted.
 	places := int64(partition.MaxKeysMemory + cells*partition.MaxCellsMemory)
 	return append(list, account{"cells", places, places})
 }

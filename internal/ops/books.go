@@ -6,30 +6,35 @@ import (
 	"pingline"
 	"pingline/ingest"
 	"pingline/ingest/server"
+	"pingline/query/stream"
 	"pingline/queue"
 	"pingline/rollup"
 	"pingline/sink"
 )
 
-// Parts are those of a node that have something to tell, and their limits. All are
-// safe for concurrent use.
+// Parts are the parts of a node that have something to tell, and their limits. All
+// are safe for concurrent use.
 type Parts struct {
 	Log      *queue.Log
 	Writer   *ingest.Writer
 	Server   *server.Server
 	Overload *ingest.Overload
 	Sink     *sink.Sink
-	Rollup   *rollup.Rollup // nil if it is off
+	Rollup   *rollup.Rollup        // nil if it is off
+	Fleet    func() int64          // bytes that the newest pings of all riders take
+	DiskFree func() (int64, error) // bytes that may still be written to the disk of the data directory
+	Streams  *stream.Hub
 
 	Began       time.Time // when the process began to count
 	LogCache    int64     // bytes that the log's newest records may take
 	FilterMost  int64     // bytes that the filter may take
 	SinkMost    int64     // bytes that the sink may take
 	RollupMost  int64     // bytes that the roll-up may take
-	DeadLetters int64     // bytes of dead letters at which writing stops
+	FleetMost   int64     // bytes that the newest pings of all riders, and their viewers, may take
+	DeadLetters int64     // bytes of dead letters at which writing to the stores stops
 }
 
-// Books are the accounts of one moment: the pings that came in, and their fates.
+// Books are the accounts of a moment: the pings that came in, and their fates.
 type Books struct {
 	Server  server.Stats
 	Writer  ingest.WriterStats
@@ -51,7 +56,7 @@ func (p *Parts) Books() Books {
 	return b
 }
 
-// Verdict returns how many pings were answered v.
+// Verdict returns how many pings got the verdict v.
 func (b *Books) Verdict(v pingline.Verdict) uint64 {
 	switch v {
 	case pingline.Rejected:
@@ -62,8 +67,8 @@ func (b *Books) Verdict(v pingline.Verdict) uint64 {
 	return b.Writer.Verdicts[v]
 }
 
-// Gaps returns what each equation of the accounts lacks; each is 0 when no
-// request is in work:
+// Gaps returns the difference in each equation of the accounts; each is 0 when
+// no request is in progress:
 //
 //	verdicts: received = accepted + held + redundant + duplicate + shed + rejected
 //	held:     holding at start + held = promoted + covered + holding
@@ -81,17 +86,21 @@ func (b *Books) Gaps() map[string]int64 {
 	return map[string]int64{"verdicts": verdicts, "held": held, "stored": stored, "lines": lines}
 }
 
-// lack returns how many of the entries in the log at the start, and of those that
-// came since, are neither passed nor queued.
+// lack returns how many entries that were in the log at the start, or came since,
+// are neither passed nor queued.
 func lack(start, came uint64, y *sink.Tally) int64 {
 	return int64(start + came - y.Start - y.Written - y.DeadLettered - y.Damaged - y.Queued)
 }
 
-// Kept returns which part of the valid pings is stored, so far.
+// Kept returns the stored part of the valid pings, so far.
 func (b *Books) Kept() float64 {
-	valid := b.Server.Received - b.Server.Rejected
-	if valid == 0 {
+	if b.valid() == 0 {
 		return 0
 	}
-	return float64(b.Verdict(pingline.Accepted)+b.Writer.Promoted) / float64(valid)
+	return float64(b.kept()) / float64(b.valid())
 }
+
+func (b *Books) valid() uint64 { return b.Server.Received - b.Server.Rejected }
+
+// kept is how many pings are stored, or on their way.
+func (b *Books) kept() uint64 { return b.Verdict(pingline.Accepted) + b.Writer.Promoted }

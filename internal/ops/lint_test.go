@@ -3,6 +3,7 @@ package ops
 import (
 	"math"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +23,10 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 	m.ObserveCommit(time.Millisecond, 3)
 	m.ObserveRequest("/v1/pings", 200, time.Millisecond)
 	m.ObserveWrite("a", 0.1)
-	m.ObserveFreshness("a", "live", 1)
+	m.ObserveFreshness("a", "live", slices.Values([]float64{1}))
 	s := &snapshot{
 		Books: Books{
-			Server: server.Stats{Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}},
+			Server: server.Stats{Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}, Denied: map[string]uint64{"unknown": 1}},
 			Shards: []sink.Stats{{Shard: "a", DeadLetters: map[string]uint64{"expired": 1}, Lanes: []sink.LaneStats{{Lane: "live"}}}},
 			Uptime: time.Second,
 		},

@@ -1,27 +1,32 @@
 package ops
 
 import (
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"pingline/sink/route"
 )
 
-// Metrics are measured as it happens: times, which no part counts. Safe for
+// Metrics measure times as they happen, since no part counts them. Safe for
 // concurrent use.
 type Metrics struct {
 	commit, commitPings, request, write, freshness *prometheus.HistogramVec
 
 	recent  recents
+	fresh   quantile      // since Freshness was called last
 	skipped atomic.Uint64 // points about the node that were not written
 }
 
-// NewMetrics returns Metrics of nothing.
+// NewMetrics returns empty Metrics.
 func NewMetrics() *Metrics {
 	m := &Metrics{
 		commit:      newHistogram("commit_seconds", prometheus.ExponentialBuckets(0.0001, 2, 17)),
@@ -31,7 +36,7 @@ func NewMetrics() *Metrics {
 		freshness:   newHistogram("freshness_seconds", prometheus.ExponentialBuckets(0.05, 2, 18)),
 	}
 	for _, h := range [...]*prometheus.HistogramVec{m.commit, m.commitPings} {
-		h.WithLabelValues() // they are told before the first commit, too
+		h.WithLabelValues() // so that they are exposed before the first commit
 	}
 	return m
 }
@@ -46,23 +51,34 @@ func newHistogram(metric string, buckets []float64) *prometheus.HistogramVec {
 func (m *Metrics) ObserveCommit(took time.Duration, pings int) {
 	m.commit.WithLabelValues().Observe(took.Seconds())
 	m.commitPings.WithLabelValues().Observe(float64(pings))
+	m.recent.commit.observe(took.Seconds())
 }
 
 // ObserveRequest is told of each request that was answered.
 func (m *Metrics) ObserveRequest(route string, status int, took time.Duration) {
 	m.request.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
+	if strings.HasPrefix(route, "/v1/") { // probes would hide how long pings take
+		m.recent.request.observe(took.Seconds())
+	}
 }
 
 // ObserveWrite is told of each write to a shard.
 func (m *Metrics) ObserveWrite(shard string, seconds float64) {
 	m.write.WithLabelValues(shard).Observe(seconds)
-	m.recent.of(shard).write.observe(seconds)
+	in(&m.recent.writes, shard).observe(seconds)
 }
 
-// ObserveFreshness is told of each ping that a lane has stored, and of its age.
-func (m *Metrics) ObserveFreshness(shard, lane string, seconds float64) {
-	m.freshness.WithLabelValues(lane).Observe(seconds)
-	m.recent.of(shard).freshness.observe(seconds)
+// ObserveFreshness is told of the pings that a lane has stored in a write, of the age of
+// each in seconds.
+func (m *Metrics) ObserveFreshness(shard, lane string, ages iter.Seq[float64]) {
+	h := m.freshness.WithLabelValues(lane)
+	for seconds := range ages {
+		h.Observe(seconds)
+	}
+	in(&m.recent.freshness, laneOf{shard, lane}).observeAll(ages)
+	if lane != route.Backfill.String() {
+		m.fresh.observeAll(ages)
+	}
 }
 
 // Handler serves the numbers of a node in Prometheus' format.
@@ -70,7 +86,7 @@ func (m *Metrics) Handler(p *Parts) http.Handler {
 	return promhttp.HandlerFor(m.registry(func() *snapshot { return p.snapshot(m) }), promhttp.HandlerOpts{})
 }
 
-// registry has all that Prometheus is told.
+// registry has all metrics of Prometheus.
 func (m *Metrics) registry(s func() *snapshot) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(m.commit, m.commitPings, m.request, m.write, m.freshness, newCollector(s),
@@ -81,7 +97,7 @@ func (m *Metrics) registry(s func() *snapshot) *prometheus.Registry {
 // collector reads the numbers of all parts when asked.
 type collector struct {
 	snapshot func() *snapshot
-	descs    []*prometheus.Desc // of numbers; nil for those that are not read here
+	descs    []*prometheus.Desc // of numbers; nil for a number that is not read here
 }
 
 func newCollector(s func() *snapshot) *collector {

@@ -12,28 +12,28 @@ import (
 	"pingline/sink"
 )
 
-// number is a value that a node tells, or one value for each combination of its
+// number is a value that a node tells, or a value for each combination of its
 // labels.
 //
 // To add one: a row in numbers, and go test ./internal/ops -run Docs -update, which
 // writes it into docs/self.md; nothing else.
 type number struct {
-	metric string // its name in /metrics, without pingline_; "": it is not there
+	metric string // its name in /metrics, without pingline_; "" leaves it out
 	kind   kind
 	labels []string
 	unit   string
 	help   string
 
 	// field is its name in a point that the node writes about itself, "" if it is in
-	// none; "{label}" means that it is named by that label's value. The other labels
-	// are tags of the point, and count adds the tag kind.
+	// no point; "{label}" means that the value of that label is the name. The rest
+	// of the labels are tags of the point, and count adds the tag kind.
 	point, field string
 	count        string
 
 	read func(s *snapshot, tell tell)
 }
 
-// tell takes a value and those of the labels.
+// tell takes a value and the values of the labels.
 type tell func(v float64, labels ...string)
 
 // kind says how a number moves.
@@ -47,61 +47,75 @@ const (
 
 // The points that a node writes about itself.
 const (
-	nodePoint   = "pingline"
-	shardPoint  = "pingline_shard"
-	lanePoint   = "pingline_lane"
-	reasonPoint = "pingline_reason"
+	NodePoint   = "pingline"
+	ShardPoint  = "pingline_shard"
+	LanePoint   = "pingline_lane"
+	ReasonPoint = "pingline_reason"
+	MemoryPoint = "pingline_memory"
 )
 
-// numbers is the list of all that a node tells: /metrics, its points in the store
-// and the table of docs/self.md come from it.
+// numbers is the list of everything that a node tells: /metrics, its points in
+// the store and the table of docs/self.md come from it.
 var numbers = []number{
-	{point: nodePoint, field: "received", kind: counter, unit: "pings", help: "Pings of requests that were answered verdict by verdict.",
+	{point: NodePoint, field: "received", kind: counter, unit: "pings", help: "Pings of requests that were answered verdict by verdict.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Received)) }},
 	{metric: "pings_total", labels: []string{"verdict"}, kind: counter, unit: "pings", help: "Pings by verdict, as of the end of their request.",
-		point: nodePoint, field: "{verdict}",
+		point: NodePoint, field: "{verdict}",
 		read: func(s *snapshot, tell tell) {
 			for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
 				tell(float64(s.Verdict(v)), v.String())
 			}
 		}},
-	{metric: "held_total", labels: []string{"fate"}, kind: counter, unit: "pings", help: "Held pings by what became of them.",
-		point: nodePoint, field: "{fate}",
+	{metric: "held_total", labels: []string{"fate"}, kind: counter, unit: "pings", help: "Held pings by their fate.",
+		point: NodePoint, field: "{fate}",
 		read: func(s *snapshot, tell tell) {
 			tell(float64(s.Writer.Promoted), "promoted")
 			tell(float64(s.Writer.Covered), "covered")
 		}},
 	{metric: "holding", kind: gauge, unit: "pings", help: "Pings held now.",
-		point: nodePoint, field: "holding",
+		point: NodePoint, field: "holding",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Holding)) }},
 	{metric: "kept_ratio", kind: gauge, help: "Stored pings ÷ valid pings since the start.",
 		read: func(s *snapshot, tell tell) { tell(s.Kept()) }},
 	{metric: "rejected_total", labels: []string{"reason"}, kind: counter, unit: "pings", help: "Invalid pings by field.",
-		point: reasonPoint, field: "count", count: "rejected",
+		point: ReasonPoint, field: "count", count: "rejected",
 		read: func(s *snapshot, tell tell) { tellEach(s.Server.Reasons, tell) }},
 	{metric: "out_of_range_total", labels: []string{"field"}, kind: counter, unit: "numbers", help: "Optional numbers out of range, taken as unknown, by field.",
-		point: reasonPoint, field: "count", count: "out_of_range",
+		point: ReasonPoint, field: "count", count: "out_of_range",
 		read: func(s *snapshot, tell tell) { tellEach(s.Server.OutOfRange, tell) }},
 	{metric: "corrected_total", kind: counter, unit: "pings", help: "Pings whose time was beyond its limits and was given another (--wrong-clock).",
-		point: nodePoint, field: "corrected",
+		point: NodePoint, field: "corrected",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Corrected)) }},
 	{metric: "late_total", kind: counter, unit: "pings", help: "Pings stored out of order.",
-		point: nodePoint, field: "late",
+		point: NodePoint, field: "late",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Late)) }},
 	{metric: "conflicts_total", kind: counter, unit: "pings", help: "Pings at an instant known with another position.",
-		point: nodePoint, field: "conflicts",
+		point: NodePoint, field: "conflicts",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Conflicts)) }},
 	{metric: "replayed_total", kind: counter, unit: "pings", help: "Dead letters put back into the log.",
-		point: nodePoint, field: "replayed",
+		point: NodePoint, field: "replayed",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Replayed)) }},
-	{point: nodePoint, field: "lines", kind: counter, unit: "points", help: "Points of our own that were made durable.",
+	{point: NodePoint, field: "lines", kind: counter, unit: "points", help: "Points of our own that were made durable.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Lines)) }},
 
 	{metric: "request_seconds", labels: []string{"route", "status"}, kind: histogram, unit: "s", help: "Time from a request's arrival to its answer."},
-	{metric: "in_progress_bytes", kind: gauge, unit: "bytes", help: "What requests in work take.",
+	{point: NodePoint, field: "request_p99_ms", kind: gauge, unit: "ms", help: "Time that 99 % of the requests for /v1/… since the point before took at most, to 1 %; absent if there was none.",
+		read: func(s *snapshot, tell tell) { tellMs(s.recent.request, tell) }},
+	{metric: "auth_failures_total", labels: []string{"reason"}, kind: counter, unit: "requests", help: "Requests that were not let in, by reason; none where --auth is none.",
+		point: ReasonPoint, field: "count", count: "auth",
+		read: func(s *snapshot, tell tell) { tellEach(s.Server.Denied, tell) }},
+	{metric: "in_progress_bytes", kind: gauge, unit: "bytes", help: "Memory that requests in progress take.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.InProgress)) }},
-	{metric: "reading_bytes", kind: gauge, unit: "bytes", help: "What reads in work take, until their answers have left.",
+	{metric: "reading_bytes", kind: gauge, unit: "bytes", help: "Memory that reads in progress take, until their answers have left.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Reading)) }},
+	{metric: "stream_viewers", kind: gauge, unit: "streams", help: "Open streams of events.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.streams.Viewers)) }},
+	{metric: "stream_events_total", kind: counter, unit: "events", help: "Events with changes that viewers were told of.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.streams.Events)) }},
+	{metric: "stream_skipped_total", kind: counter, unit: "snapshots", help: "Snapshots that a viewer was too slow for: its next event told what changed since.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.streams.Skipped)) }},
+	{metric: "stream_cut_total", kind: counter, unit: "streams", help: "Streams closed because their viewers took an event too slowly.",
+		read: func(s *snapshot, tell tell) { tell(float64(s.streams.Cut)) }},
 	{metric: "connections", kind: gauge, unit: "connections", help: "Open connections.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Connections)) }},
 	{metric: "connections_refused_total", kind: counter, unit: "connections", help: "Connections refused, each one too many.",
@@ -109,56 +123,69 @@ var numbers = []number{
 	{metric: "connections_displaced_total", kind: counter, unit: "connections", help: "Connections closed while they waited for their client, so that another had a place.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Displaced)) }},
 	{metric: "shed_level", kind: gauge, help: "How much is given up, 0 to 4.",
-		point: nodePoint, field: "level",
+		point: NodePoint, field: "level",
 		read: func(s *snapshot, tell tell) { tell(float64(s.level)) }},
 
-	{point: nodePoint, field: "commits", kind: counter, unit: "commits", help: "Appends to the log.",
+	{point: NodePoint, field: "commits", kind: counter, unit: "commits", help: "Appends to the log.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Commits)) }},
 	{metric: "commit_seconds", kind: histogram, unit: "s", help: "Time an append to the log took."},
+	{point: NodePoint, field: "commit_p99_ms", kind: gauge, unit: "ms", help: "Time that 99 % of the appends to the log since the point before took at most, to 1 %; absent if there was none.",
+		read: func(s *snapshot, tell tell) { tellMs(s.recent.commit, tell) }},
 	{metric: "commit_pings", kind: histogram, unit: "pings", help: "Pings answered for by one append."},
 	{metric: "writer_busy_ratio", kind: gauge, help: "Share of its life the writer spent on commits.",
 		read: func(s *snapshot, tell tell) { tell(s.Writer.Busy.Seconds() / s.Uptime.Seconds()) }},
 	{metric: "filter_riders", kind: gauge, unit: "tracks", help: "Tracks the filter knows.",
-		point: nodePoint, field: "riders",
+		point: NodePoint, field: "riders",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Riders)) }},
 	{metric: "new_tracks_total", kind: counter, unit: "tracks", help: "Tracks that the filter did not know.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.New)) }},
 	{metric: "filter_evicted_total", kind: counter, unit: "tracks", help: "Tracks forgotten for lack of room.",
-		point: nodePoint, field: "evicted",
+		point: NodePoint, field: "evicted",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Evicted)) }},
 	{metric: "reloads_total", kind: counter, help: "Times the state was read from the log anew.",
-		point: nodePoint, field: "reloads",
+		point: NodePoint, field: "reloads",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Reloads)) }},
 
 	{metric: "queue_bytes", kind: gauge, unit: "bytes", help: "Size of the log.",
-		point: nodePoint, field: "queue_bytes",
+		point: NodePoint, field: "queue_bytes",
 		read: func(s *snapshot, tell tell) { tell(float64(s.logBytes)) }},
+	{metric: "queue_max_bytes", kind: gauge, unit: "bytes", help: "Size of the log at which it takes no more.",
+		point: NodePoint, field: "queue_max_bytes",
+		read: func(s *snapshot, tell tell) { tell(float64(s.logMost)) }},
+	{metric: "disk_free_bytes", kind: gauge, unit: "bytes", help: "Room on the disk of the data directory.",
+		point: NodePoint, field: "disk_free_bytes",
+		read: func(s *snapshot, tell tell) {
+			if s.diskFree >= 0 {
+				tell(float64(s.diskFree))
+			}
+		}},
 	{metric: "queue_full_seconds", kind: gauge, unit: "s", help: "Time until the log is full at this rate; infinite if it will not be.",
 		read: func(s *snapshot, tell tell) { tell(s.full) }},
 	{metric: "queued_pings", kind: gauge, unit: "pings", help: "Pings in the log that wait for the store, now, exactly.",
-		point: nodePoint, field: "queued",
+		point: NodePoint, field: "queued",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Sink.Pings.Queued)) }},
 	{metric: "queue_pings", labels: laneLabels, kind: gauge, unit: "pings", help: "Pings (lane own: lines) in the log that wait for the store. An estimate by lane; the sum is exact.",
-		point: lanePoint, field: "waiting",
+		point: LanePoint, field: "waiting",
 		read: perLane(func(l *sink.LaneStats) float64 { return float64(l.Queued) })},
 	{metric: "queue_commits", labels: laneLabels, kind: gauge, unit: "commits", help: "Commits of the log that a lane has not passed.",
 		read: perLane(func(l *sink.LaneStats) float64 { return float64(l.Behind) })},
 	{metric: "queue_oldest_seconds", labels: laneLabels, kind: gauge, unit: "s", help: "Age of the oldest commit that waits.",
-		point: lanePoint, field: "oldest_s",
+		point: LanePoint, field: "oldest_s",
 		read: perLane(func(l *sink.LaneStats) float64 { return l.Oldest.Seconds() })},
 	{metric: "log_trouble", kind: gauge, help: "1 while appends cannot be made durable; /readyz says why.",
+		point: NodePoint, field: "log_trouble",
 		read: func(s *snapshot, tell tell) { tell(bit(s.trouble)) }},
 	{metric: "queue_damage_total", kind: counter, unit: "commits", help: "Commits of the log that are damaged or missing.",
-		point: nodePoint, field: "damaged",
+		point: NodePoint, field: "damaged",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Damaged)) }},
 
-	{point: nodePoint, field: "written", kind: counter, unit: "pings", help: "Pings stored, by any shard.",
+	{point: NodePoint, field: "written", kind: counter, unit: "pings", help: "Pings stored, by any shard.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Sink.Pings.Written)) }},
 	{metric: "written_total", labels: shardLabels, kind: counter, unit: "pings", help: "Pings stored, by the shard that took them.",
-		point: shardPoint, field: "written",
+		point: ShardPoint, field: "written",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Written) })},
 	{metric: "lines_written_total", labels: shardLabels, kind: counter, unit: "points", help: "Lines of our own stored, by the shard that took them.",
-		point: shardPoint, field: "lines",
+		point: ShardPoint, field: "lines",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Lines) })},
 	{metric: "dead_letters_total", labels: []string{"shard", "reason"}, kind: counter, unit: "pings", help: "Pings the store refused, kept as dead letters.",
 		read: func(s *snapshot, tell tell) {
@@ -166,11 +193,11 @@ var numbers = []number{
 				tellEach(s.Shards[i].DeadLetters, func(v float64, reason ...string) { tell(v, s.Shards[i].Shard, reason[0]) })
 			}
 		}},
-	{point: nodePoint, field: "dead_letters", kind: counter, unit: "pings", help: "Pings that any shard refused, kept as dead letters.",
+	{point: NodePoint, field: "dead_letters", kind: counter, unit: "pings", help: "Pings that any shard refused, kept as dead letters.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Sink.Pings.DeadLettered)) }},
-	{point: shardPoint, field: "dead_letters", labels: shardLabels, kind: counter, unit: "pings", help: "Pings that the shard refused, kept as dead letters.",
+	{point: ShardPoint, field: "dead_letters", labels: shardLabels, kind: counter, unit: "pings", help: "Pings that the shard refused, kept as dead letters.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.DeadLettered()) })},
-	{point: reasonPoint, field: "count", count: "dead_letter", labels: []string{"reason"}, kind: counter, unit: "pings", help: "Pings that any shard refused, by reason.",
+	{point: ReasonPoint, field: "count", count: "dead_letter", labels: []string{"reason"}, kind: counter, unit: "pings", help: "Pings that any shard refused, by reason.",
 		read: func(s *snapshot, tell tell) {
 			all := map[string]uint64{}
 			for i := range s.Shards {
@@ -183,12 +210,14 @@ var numbers = []number{
 	{metric: "dead_letters_unkept_total", labels: shardLabels, kind: counter, unit: "pings", help: "Of dead_letters_total, pings beyond the store's retention that were counted only: no room for more of them.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Unkept) })},
 	{metric: "dead_letter_bytes", kind: gauge, unit: "bytes", help: "Size of the dead letters, those that wait to be replayed included.",
+		point: NodePoint, field: "dead_letter_bytes",
 		read: func(s *snapshot, tell tell) {
 			if s.deadBytes >= 0 {
 				tell(float64(s.deadBytes))
 			}
 		}},
 	{metric: "dead_letter_max_bytes", kind: gauge, unit: "bytes", help: "Size of the dead letters at which writing stops.",
+		point: NodePoint, field: "dead_letter_max_bytes",
 		read: func(s *snapshot, tell tell) { tell(float64(s.deadMost)) }},
 	{metric: "stopped", labels: []string{"shard", "reason"}, kind: gauge, help: "1 while a shard stands still until an operator puts something right.",
 		read: func(s *snapshot, tell tell) {
@@ -199,44 +228,48 @@ var numbers = []number{
 			}
 		}},
 	{metric: "breaker_state", labels: shardLabels, kind: gauge, help: "0 closed, 1 half-open, 2 open.",
-		point: shardPoint, field: "breaker",
+		point: ShardPoint, field: "breaker",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Breaker) })},
-	{point: shardPoint, field: "down_s", labels: shardLabels, kind: gauge, unit: "s", help: "How long the shard has not stored what it was given; 0 if it does.",
+	{point: ShardPoint, field: "down_s", labels: shardLabels, kind: gauge, unit: "s", help: "How long the shard has not stored what it was given; 0 if it does.",
 		read: perShard(func(st *sink.Stats) float64 { return st.Down.Seconds() })},
-	{point: shardPoint, field: "retries", labels: shardLabels, kind: counter, unit: "writes", help: "Writes that had to be made again.",
+	{point: ShardPoint, field: "retries", labels: shardLabels, kind: counter, unit: "writes", help: "Writes that had to be made again.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Retries) })},
-	{metric: "handed_over", labels: shardLabels, kind: gauge, help: "1 while others stand in for a shard that is down.",
+	{point: ShardPoint, field: "stopped", labels: shardLabels, kind: gauge, help: "1 while the shard stands still until an operator puts something right.",
+		read: perShard(func(st *sink.Stats) float64 { return bit(st.Stopped != "") })},
+	{metric: "handed_over", labels: shardLabels, kind: gauge, help: "1 while other shards stand in for a shard that is down.",
 		read: perShard(func(st *sink.Stats) float64 { return bit(st.HandedOver) })},
 	{metric: "writes_in_flight", labels: shardLabels, kind: gauge, unit: "writes", help: "Writes to the store under way.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.InFlight) })},
 	{metric: "writes_limit", labels: shardLabels, kind: gauge, unit: "writes", help: "Writes to the store that may be under way at once.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Limit) })},
 	{metric: "write_seconds", labels: shardLabels, kind: histogram, unit: "s", help: "Time a write to the store took."},
-	{point: shardPoint, field: "write_p99_ms", labels: shardLabels, kind: gauge, unit: "ms", help: "Time that 99 % of the writes since the point before took at most, to 1 %; absent if there was none.",
+	{point: ShardPoint, field: "write_p99_ms", labels: shardLabels, kind: gauge, unit: "ms", help: "Time that 99 % of the writes since the point before took at most, to 1 %; absent if there was none.",
 		read: func(s *snapshot, tell tell) {
-			for _, r := range s.recent {
-				if p99, ok := r.write.take(0.99); ok {
-					tell(1000*p99, r.shard)
-				}
+			for _, r := range s.recent.writes {
+				tell(1000*r.seconds, r.shard)
 			}
 		}},
 	{metric: "freshness_seconds", labels: []string{"lane"}, kind: histogram, unit: "s", help: "Age of a ping when it was stored: now − ts."},
-	{point: shardPoint, field: "freshness_p99_s", labels: shardLabels, kind: gauge, unit: "s", help: "Age at most of 99 % of the pings stored since the point before, now − ts, to 1 %; absent if there was none.",
+	{point: ShardPoint, field: "freshness_p99_s", labels: shardLabels, kind: gauge, unit: "s", help: "Age at most of 99 % of the pings stored since the point before, now − ts, to 1 %; absent if there was none.",
 		read: func(s *snapshot, tell tell) {
-			for _, r := range s.recent {
-				if p99, ok := r.freshness.take(0.99); ok {
-					tell(p99, r.shard)
-				}
+			for _, r := range s.recent.freshness {
+				tell(r.seconds, r.shard)
 			}
 		}},
-	{metric: "sink_bytes", kind: gauge, unit: "bytes", help: "What batches on their way to the store take, and what is known of the commits they come from.",
+	{point: LanePoint, field: "freshness_p99_s", labels: laneLabels, kind: gauge, unit: "s", help: "Age at most of 99 % of the pings that the lane stored since the point before, now − ts, to 1 %; absent if there was none.",
+		read: func(s *snapshot, tell tell) {
+			for _, r := range s.recent.lanes {
+				tell(r.seconds, r.shard, r.lane)
+			}
+		}},
+	{metric: "sink_bytes", kind: gauge, unit: "bytes", help: "Memory that batches on their way to the store take, and the cache of routes of their commits.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.sinkBytes)) }},
 
 	{metric: "rollup_pings_total", kind: counter, unit: "pings", help: "Pings counted in cell_activity.",
-		point: nodePoint, field: "rollup_pings",
+		point: NodePoint, field: "rollup_pings",
 		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Pings) })},
 	{metric: "rollup_late_total", kind: counter, unit: "pings", help: "Pings that came after their window had closed.",
-		point: nodePoint, field: "rollup_late",
+		point: NodePoint, field: "rollup_late",
 		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.Late) })},
 	{metric: "rollup_left_out_total", kind: counter, unit: "pings", help: "Pings not counted for lack of memory, or because their window began before the log does.",
 		read: ofRollup(func(st *rollup.Stats) float64 { return float64(st.LeftOut) })},
@@ -258,7 +291,7 @@ var numbers = []number{
 		read: perStage(func(st *rollup.Stats, i int) float64 { return float64(st.Stages[i].Rewrites) })},
 	{metric: "rollup_withheld_total", labels: stageLabels, kind: counter, unit: "points", help: "Totals not written for overload.",
 		read: perStage(func(st *rollup.Stats, i int) float64 { return float64(st.Stages[i].Withheld) })},
-	{metric: "rollup_lost_total", labels: stageLabels, kind: counter, unit: "points", help: "Totals not written as their window closed early and the log took no lines.",
+	{metric: "rollup_lost_total", labels: stageLabels, kind: counter, unit: "points", help: "Totals not written as their window closed early while the log took no lines, or was still being read again after a start.",
 		read: perStage(func(st *rollup.Stats, i int) float64 { return float64(st.Stages[i].Lost) })},
 	{metric: "rollup_pings_per_point", labels: stageLabels, kind: gauge, help: "Pings counted ÷ totals written.",
 		read: perStage((*rollup.Stats).PingsPerPoint)},
@@ -266,18 +299,21 @@ var numbers = []number{
 	{metric: "self_skipped_total", kind: counter, unit: "points", help: "Lines about ourselves not written, for overload or a log that does not take them.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.skipped)) }},
 	{metric: "memory_bytes", labels: []string{"account"}, kind: gauge, unit: "bytes", help: "Memory of a part that grows with what comes in.",
+		point: MemoryPoint, field: "bytes",
 		read: func(s *snapshot, tell tell) {
 			for _, a := range s.accounts {
 				tell(float64(a.bytes), a.name)
 			}
 		}},
-	{metric: "memory_max_bytes", labels: []string{"account"}, kind: gauge, unit: "bytes", help: "What that part may take.",
+	{metric: "memory_max_bytes", labels: []string{"account"}, kind: gauge, unit: "bytes", help: "Memory that the part may take.",
+		point: MemoryPoint, field: "max_bytes",
 		read: func(s *snapshot, tell tell) {
 			for _, a := range s.accounts {
 				tell(float64(a.most), a.name)
 			}
 		}},
-	{metric: "conservation_gap", labels: []string{"equation"}, kind: gauge, help: "What an equation of the accounts lacks; 0 when no request is in work.",
+	{metric: "conservation_gap", labels: []string{"equation"}, kind: gauge, help: "Difference in an equation of the accounts; 0 when no request is in progress.",
+		point: ReasonPoint, field: "count", count: "gap",
 		read: func(s *snapshot, tell tell) {
 			gaps := s.Gaps()
 			for _, equation := range slices.Sorted(maps.Keys(gaps)) {
@@ -336,6 +372,13 @@ func perStage(value func(*rollup.Stats, int) float64) func(*snapshot, tell) {
 func tellEach(counts map[string]uint64, tell tell) {
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		tell(float64(counts[name]), name)
+	}
+}
+
+// tellMs tells seconds in ms, if there are any.
+func tellMs(seconds *float64, tell tell) {
+	if seconds != nil {
+		tell(1000 * *seconds)
 	}
 }
 

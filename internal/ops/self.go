@@ -15,8 +15,8 @@ import (
 const selfEvery = 10 * time.Second
 
 // Self writes points about this node into the log: counters since the start of
-// the process, and the state of the moment. One that is not written is no loss,
-// the next says more; it is counted.
+// the process, and the present state. A point that cannot be written is
+// counted; nothing is lost by it, since the next has the same counters.
 type Self struct {
 	Node    string // its name
 	Parts   *Parts
@@ -34,7 +34,7 @@ func (s *Self) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		now := s.Parts.snapshot(s.Metrics)
-		now.recent = s.Metrics.recent.all()
+		now.recent = s.Metrics.recent.take()
 		points := now.points(s.Node, time.Now().UnixMilli())
 		if s.Parts.Overload.Policy().NoSelf || s.Submit(ctx, points) != nil {
 			s.Metrics.skipped.Add(uint64(len(points)))

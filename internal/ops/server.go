@@ -9,33 +9,83 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"time"
 )
 
-// Server serves metrics and profiles to those who run the process.
+// Server serves metrics and profiles to operators.
 type Server struct {
 	ln  net.Listener
 	srv *http.Server
 }
 
-// Listen returns a server that answers on an address once it runs. The error names
-// --ops-listen.
-func Listen(listen string, metrics http.Handler) (*Server, error) {
+// AdminRoute is a route for administrators: it shows or changes data of riders.
+type AdminRoute struct {
+	Pattern string // as http.ServeMux takes it
+	Handler http.HandlerFunc
+	About   string // for the list of routes
+}
+
+// AskOn returns the handler that asks for keys on an address, or nil if nobody is asked.
+type AskOn func(at net.Addr) func(next http.Handler) http.Handler
+
+// Listen returns a server that answers on an address once it runs. A nil guard asks nobody.
+// The error names --ops-listen.
+func Listen(listen string, metrics http.Handler, guard AskOn, admin ...AdminRoute) (*Server, error) {
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("--ops-listen: %w", err)
 	}
+	var ask func(http.Handler) http.Handler
+	if guard != nil {
+		ask = guard(ln.Addr())
+	}
 	mux := http.NewServeMux()
+	list := "/metrics       for Prometheus\n/debug/pprof/  profiles of the process\n"
+	for _, r := range admin {
+		route := http.Handler(r.Handler)
+		if ask == nil {
+			route = onlyHere(ln.Addr(), r.Handler)
+		}
+		mux.Handle(r.Pattern, route)
+		list += r.Pattern + "  " + r.About + "\n"
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, list)
+	})
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return &Server{ln, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}}, nil
+	handler := http.Handler(mux)
+	if ask != nil {
+		handler = ask(mux)
+	}
+	return &Server{ln, &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}}, nil
+}
+
+// onlyHere lets requests pass that come from this machine: if the listener is open to
+// others and asks for no keys, everybody who reaches it could read and delete. The Host
+// must name this machine, too: otherwise a web page could have its own name lead here, and
+// send requests from a browser.
+func onlyHere(at net.Addr, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tcp, ok := at.(*net.TCPAddr)
+		switch host, _, err := net.SplitHostPort(r.Host); {
+		case !ok || !tcp.IP.IsLoopback():
+			http.Error(w, "riders are exported and deleted only where --ops-listen is an address of this machine alone, such as 127.0.0.1:9090", http.StatusForbidden)
+		case err != nil, host != "localhost" && !net.ParseIP(host).IsLoopback():
+			http.Error(w, "the Host of the request does not name this machine", http.StatusForbidden)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 // Addr is the address it listens on.

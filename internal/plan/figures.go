@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Figure is a number that a plan rests on, and where it is from.
+// Figure is a number that a plan rests on, and its source.
 type Figure struct {
 	Name   string  `json:"name"`
 	Value  float64 `json:"value"`
@@ -13,13 +13,14 @@ type Figure struct {
 	Source string  `json:"source"`
 }
 
-// Figures are the numbers that a plan rests on: measured, or guessed and told so.
-// "2 cores" is a virtual machine with two cores of an AMD EPYC (Zen 5) and 23 GiB,
-// its disk virtual too, others at work on it; CPU times are of the process itself.
+// Figures are the numbers that a plan rests on: measured, or guesses that are
+// called so. "2 cores" is a virtual machine with two cores of an AMD EPYC (Zen 5)
+// and 23 GiB, its disk virtual too, shared with other users; CPU times are the
+// process's own.
 type Figures struct {
 	Kept    Figure // part of the pings that the filter keeps
-	Regions Figure // cells that a rider is in on a day
-	Commits Figure // that a disk takes in a second
+	Regions Figure // cells that a rider is in within a day
+	Commits Figure // commits that a disk takes in a second
 
 	lateSeries, entry, commit, checkpoint Figure
 
@@ -33,7 +34,7 @@ type Figures struct {
 }
 
 // NewFigures returns the figures for a fleet that sends at an interval. The names
-// of benchmarks are for make bench BENCH=….
+// of benchmarks in the sources are for make bench BENCH=….
 func NewFigures(interval time.Duration) Figures {
 	return Figures{
 		Kept:       Figure{"kept", keptAt(interval), "of the pings", "recorded rides at 10 m, thinned to such an interval"},
@@ -68,7 +69,7 @@ func NewFigures(interval time.Duration) Figures {
 	}
 }
 
-// list returns them in the order they are told.
+// list returns the figures in the order of the text.
 func (f *Figures) list() []Figure {
 	return []Figure{
 		f.Kept, f.Regions, f.lateSeries,
@@ -80,11 +81,11 @@ func (f *Figures) list() []Figure {
 	}
 }
 
-// at is a measured value for an argument.
+// at is a measured value y for an argument x.
 type at struct{ x, y float64 }
 
-// between returns the value for x on the line through points on paper that is
-// logarithmic both ways; beyond the ends it is that of the end.
+// between returns the value for x on the line through points in a log-log
+// plot; beyond the ends it is the value at the end.
 func between(points []at, x float64) float64 {
 	for i, p := range points {
 		switch {
@@ -99,18 +100,19 @@ func between(points []at, x float64) float64 {
 	return points[len(points)-1].y
 }
 
-// keptByInterval is what the filter keeps by the seconds between pings, with
-// its defaults: of four outings at 1 Hz (a drive, a commute, a run, a bicycle
-// ride) and 62 cars and buses that send every 5 to 20 s, both thinned to the
-// interval, that of which it keeps more. TestKeptIsMeasured repeats it.
+// keptByInterval is the part of the pings that the filter keeps with its
+// defaults, by the seconds between pings. It is the larger part for two sets
+// of rides thinned to the interval: four outings at 1 Hz (a drive, a commute,
+// a run, a bicycle ride), and 62 cars and buses that send every 5 to 20 s.
+// TestKeptIsMeasured repeats it.
 var keptByInterval = []at{{1, 0.072}, {5, 0.496}, {10, 0.648}, {15, 0.76}, {20, 0.803}, {30, 0.885}, {60, 1}}
 
 func keptAt(interval time.Duration) float64 { return between(keptByInterval, interval.Seconds()) }
 
-// What a point costs InfluxDB in CPU-µs, compaction included: by the series that
-// are written to, in batches of 5,000 with a cache-snapshot-memory-size to match,
-// and what comes on top by the lines of a write. Of 1.8 and 2.7 the larger, and a
-// little more.
+// The cost of a point in InfluxDB in CPU-µs, compaction included: by the series
+// that are written to, in batches of 5,000 with a cache-snapshot-memory-size to
+// match, and the additional cost by the lines of a write. It is the larger of
+// 1.8's and 2.7's, rounded up.
 var (
 	pointBySeries = []at{{1000, 9}, {20_000, 17}, {100_000, 20}, {1_000_000, 35}}
 	extraByLines  = []at{{1, 480}, {100, 9}, {1000, 4}, {5000, 0.1}}

@@ -1,7 +1,7 @@
-// Package plan works out what a fleet asks of the machines, and whether one
-// InfluxDB is enough. It is arithmetic on a Config and on Figures that were
-// measured, each of which is told with its source. It measures nothing itself but
-// how often a disk takes a commit: see CommitRate.
+// Package plan works out the load of a fleet on the machines, and whether a
+// single InfluxDB is enough. It is arithmetic on a Config and on Figures that
+// were measured, each with its source. It measures only how often a disk takes a
+// commit: see CommitRate.
 package plan
 
 import (
@@ -13,27 +13,27 @@ import (
 
 // Config is a fleet, and how it is to be served.
 type Config struct {
-	Riders     int           // who send at once, when most do
+	Riders     int           // riders who send at the busiest time
 	Interval   time.Duration // between two pings of a rider
 	PerRequest int           // pings
-	Hours      float64       // a day that it is as busy as that
+	Hours      float64       // hours a day that are as busy as that
 
-	MaxError float64 // metres, of the filter
+	MaxError float64 // metres, bound of the filter
 	Filter   dedupe.Config
 
 	NewRegions float64 // part of a day's cells that a rider was not in before
-	Area       float64 // km² that riders are spread over; 0: ten on each
+	Area       float64 // km² over which riders are spread; 0: ten riders on each km²
 	Rollup     bool
 
-	Retention unit.Span  // of points in InfluxDB
-	Outage    unit.Span  // of InfluxDB, that the log is to hold
+	Retention unit.Span  // how long InfluxDB keeps points
+	Outage    unit.Span  // longest outage of InfluxDB that the log is to hold
 	Replicas  int        // copies of the log
 	QueueMax  unit.Bytes // size of the log
 
 	BatchLines int
 	BatchWait  time.Duration
 
-	ServerPoints float64 // points/s that one InfluxDB can take; 0: as measured
+	ServerPoints float64 // points/s that an InfluxDB can take; 0: as measured
 	ServerSeries float64
 	ServerDisk   unit.Bytes
 	Cores        int // of a machine that runs pingline serve
@@ -51,14 +51,15 @@ func DefaultConfig() Config {
 	}
 }
 
-// Plan is what a fleet asks of each part of the way, at its busiest unless it
-// says a day. Rates are a second, sizes bytes. Its JSON is that of pingline plan.
+// Plan is the load of a fleet on each part that pings pass, at its busiest unless
+// it says a day. Rates are a second, sizes bytes. Its JSON is the output of
+// pingline plan.
 type Plan struct {
 	cfg     Config
 	figures *Figures
 
-	Verdict string   `json:"verdict"` // how many InfluxDB servers it takes, and why
-	Advice  []string `json:"advice"`  // what else there is to know
+	Verdict string   `json:"verdict"` // how many InfluxDB servers the fleet needs, and why
+	Advice  []string `json:"advice"`  // further advice
 	Fleet
 
 	Pings    float64 `json:"pings_per_second"`
@@ -69,14 +70,14 @@ type Plan struct {
 	Rolled   float64 `json:"rollup_points_per_second"`
 	Writes   float64 `json:"writes_per_second"` // to all servers
 
-	Series    float64 `json:"series"` // in all that is kept
+	Series    float64 `json:"series"` // in all points that are kept
 	SeriesDay float64 `json:"series_per_day"`
 
 	LogRate   float64    `json:"log_bytes_per_second"`
 	LogDay    float64    `json:"log_bytes_per_day"`
 	LogOutage float64    `json:"log_bytes_for_outage"`
-	LogFor    unit.Bytes `json:"queue_max_bytes"` // size of each log that the outage takes
-	CatchUp   float64    `json:"catch_up_s"`      // until InfluxDB has what an outage held back; 0 if there was none
+	LogFor    unit.Bytes `json:"queue_max_bytes"` // size of each log that holds the outage
+	CatchUp   float64    `json:"catch_up_s"`      // seconds until InfluxDB has the points of an outage; 0 without an outage
 
 	InfluxDay    float64 `json:"influx_bytes_per_day"`
 	InfluxDisk   float64 `json:"influx_bytes"`
@@ -84,7 +85,7 @@ type Plan struct {
 	InfluxCores  float64 `json:"influx_cores"`
 
 	IngestCores float64 `json:"ingest_cores"`
-	WriterBusy  float64 `json:"writer_busy"` // of one thread
+	WriterBusy  float64 `json:"writer_busy"` // part of a thread
 	RiderMemory float64 `json:"filter_memory_bytes"`
 	NetworkIn   float64 `json:"network_in_bytes_per_second"`
 	NetworkOut  float64 `json:"network_out_bytes_per_second"`
@@ -96,11 +97,11 @@ type Plan struct {
 	Assumptions []Figure    `json:"assumptions"`
 
 	rollupSeries float64
-	cells        float64 // that the roll-up writes a point for, 10 s at its finest
+	cells        float64 // cells of the finest resolution with a point in a window of 10 s
 	batch        float64 // lines in a write to InfluxDB
 }
 
-// Fleet is what was asked.
+// Fleet is the Config of a Plan, in its JSON.
 type Fleet struct {
 	Riders    int     `json:"riders"`
 	Interval  float64 `json:"interval_s"`
@@ -109,14 +110,14 @@ type Fleet struct {
 	Outage    float64 `json:"outage_s"`
 }
 
-// Servers is how many InfluxDB servers it takes: for each of points, series and
-// disk by itself, and for all.
+// Servers is how many InfluxDB servers the fleet needs: for points, for series
+// and for disk alone, and in all.
 type Servers struct {
-	Shards   int     `json:"shards"` // the most of them
+	Shards   int     `json:"shards"` // the largest of the three
 	ByPoints int     `json:"shards_for_points"`
 	BySeries int     `json:"shards_for_series"`
 	ByDisk   int     `json:"shards_for_disk"`
-	Each     float64 `json:"server_points_per_second"` // that one of so many is to take, with headroom
+	Each     float64 `json:"server_points_per_second"` // that each of Shards servers is to take, with headroom
 }
 
 // New works a plan out.

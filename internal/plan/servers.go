@@ -5,7 +5,7 @@ import (
 	"sort"
 )
 
-// why names what asks for the most servers.
+// why names the demand that needs the most servers: points, series or disk.
 func (d *Servers) why() string {
 	switch d.Shards {
 	case d.ByPoints:
@@ -16,8 +16,8 @@ func (d *Servers) why() string {
 	return "disk"
 }
 
-// demand finds the least number of servers that suffices, for each of points,
-// series and disk by itself.
+// demand finds the least number of servers that suffices for points, for
+// series and for disk alone.
 func (p *Plan) demand() (d Servers) {
 	const most = 1 << 31
 	d.ByPoints = 1 + sort.Search(most, func(less int) bool { return p.share(p.Points, 1+less) <= p.capacity(1+less) })
@@ -28,8 +28,7 @@ func (p *Plan) demand() (d Servers) {
 	return d
 }
 
-// divide returns over how many servers a whole is to be spread of which each
-// takes so much.
+// divide returns how many servers of the capacity each a whole needs.
 func (p *Plan) divide(whole, each float64) int {
 	if whole <= each {
 		return 1
@@ -45,8 +44,9 @@ func (p *Plan) share(whole float64, shards int) float64 {
 	return whole / float64(shards) * p.figures.spread.Value
 }
 
-// capacity returns the points/s that one of so many servers is to take: as many
-// as make it half busy, in the batches that so many fill.
+// capacity returns the points/s that each of a number of servers is to take: as
+// many as make it half busy, in batches as large as that number of servers
+// fills.
 func (p *Plan) capacity(shards int) float64 {
 	f := p.figures
 	if p.cfg.ServerPoints > 0 {
@@ -59,14 +59,14 @@ func (p *Plan) capacity(shards int) float64 {
 	return points
 }
 
-// pointCost returns the CPU-µs of a point in one of so many servers, in writes of
-// so many lines.
+// pointCost returns the CPU-µs of a point on each of a number of servers, in
+// writes of a number of lines.
 func (p *Plan) pointCost(shards int, lines float64) float64 {
 	return between(pointBySeries, p.SeriesDay/float64(shards)) + between(extraByLines, lines)
 }
 
-// linesOf returns how large a batch becomes of so many points/s: full, or what
-// came while it waited.
+// linesOf returns the lines of a batch at a rate of points/s: a full batch, or
+// the points that come within its wait.
 func (p *Plan) linesOf(points float64) float64 {
 	return math.Max(1, math.Min(points*p.cfg.BatchWait.Seconds(), float64(p.cfg.BatchLines)))
 }

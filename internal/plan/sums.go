@@ -7,7 +7,7 @@ import (
 	"pingline/internal/unit"
 )
 
-// work does the sums.
+// work computes the plan.
 func work(cfg Config, f Figures) *Plan {
 	p := &Plan{cfg: cfg, figures: &f}
 	p.Fleet = Fleet{cfg.Riders, cfg.Interval.Seconds(), f.Kept.Value, cfg.Retention.Days(), time.Duration(cfg.Outage).Seconds()}
@@ -29,14 +29,15 @@ func work(cfg Config, f Figures) *Plan {
 // https://h3geo.org/docs/core-library/restable.
 var cellArea = map[int]float64{8: 0.737, 6: 36.13, 4: 1770}
 
-// What the roll-up writes by default: each resolution for each window.
+// The roll-up's default: a total for each resolution and each window.
 var (
 	rollupRes     = []int{8, 6, 4}
 	rollupWindows = []time.Duration{10 * time.Second, time.Minute}
 )
 
-// rollUp counts the roll-up's points. Riders are taken to be spread evenly, which
-// makes the most cells, and a rider to be in one cell a window.
+// rollUp counts the roll-up's points. It assumes that riders are spread evenly,
+// which gives the most cells, and that a rider stays in the same cell for a
+// window.
 func (p *Plan) rollUp() {
 	if !p.cfg.Rollup {
 		return
@@ -55,8 +56,8 @@ func (p *Plan) rollUp() {
 	}
 }
 
-// occupied returns how many of so many cells have someone in them if riders are
-// spread over them at random.
+// occupied returns how many of the cells are expected to have a rider, if
+// riders are spread over them at random.
 func occupied(cells, riders float64) float64 { return cells * -math.Expm1(-riders/cells) }
 
 // area is in km².
@@ -67,8 +68,8 @@ func (p *Plan) area() float64 {
 	return float64(p.cfg.Riders) / 10
 }
 
-// countSeries counts what InfluxDB indexes: a rider in a cell is one, whose late
-// points are another.
+// countSeries counts the series that InfluxDB indexes: a rider in a cell is a
+// series, and its late points are another.
 func (p *Plan) countSeries() {
 	riders, f := float64(p.cfg.Riders), p.figures
 	p.SeriesDay = riders*f.Regions.Value*(1+f.lateSeries.Value) + p.rollupSeries
@@ -77,14 +78,15 @@ func (p *Plan) countSeries() {
 }
 
 const (
-	// From 75 % on, and when it will be full within 10 minutes, pings sent late are
-	// refused: the log should be larger than an outage fills it.
+	// When the log is 75 % full, or will be full within 10 minutes, pings sent late
+	// are refused: the log should be larger than an outage fills it.
 	logUsable     = 0.75
 	logFullWithin = 10 * time.Minute
 )
 
-// sizeLog counts what is appended: every ping that is no copy, and a second time
-// each that is held and then stored, which nearly all of the kept are.
+// sizeLog counts the bytes that are appended: every ping that is not a
+// duplicate, and a second entry for each held ping that is then stored, as
+// nearly all stored pings are.
 func (p *Plan) sizeLog() {
 	f, logs := p.figures, float64(p.Ingesters)
 	p.Commits = math.Min(p.Requests, f.Commits.Value*logs)
@@ -98,7 +100,8 @@ func (p *Plan) sizeLog() {
 
 func (p *Plan) busySeconds() float64 { return p.cfg.Hours * 3600 }
 
-// groupDays is what InfluxDB deletes at once, by its defaults: the shard group.
+// groupDays is the length of a shard group by InfluxDB's defaults, which it
+// deletes at once.
 func groupDays(retention time.Duration) float64 {
 	switch {
 	case retention >= 180*24*time.Hour:
@@ -109,14 +112,14 @@ func groupDays(retention time.Duration) float64 {
 	return 1.0 / 24
 }
 
-// sizeInflux counts what is kept: up to a shard group beyond the retention, and
-// room for one that is being compacted.
+// sizeInflux counts the disk of the points that are kept: up to a shard group
+// beyond the retention, and room for a shard group that is being compacted.
 func (p *Plan) sizeInflux() {
 	p.InfluxDay = p.Points * p.busySeconds() * p.figures.disk.Value
 	p.InfluxDisk = p.InfluxDay * (p.cfg.Retention.Days() + 2*groupDays(time.Duration(p.cfg.Retention)))
 }
 
-// useServers tells what the servers there are have to do.
+// useServers computes the load of all servers together.
 func (p *Plan) useServers() {
 	shards := p.Shards
 	p.batch = p.linesOf(p.Points / float64(shards))
@@ -127,7 +130,8 @@ func (p *Plan) useServers() {
 	p.CatchUp = p.catchingUp()
 }
 
-// sizeIngest counts what pingline serve needs. Its writer is one thread.
+// sizeIngest counts the CPU and memory that pingline serve needs. Its writer
+// is a single thread.
 func (p *Plan) sizeIngest() {
 	f := p.figures
 	writer := f.key.Value + f.judge.Value + f.encode.Value
@@ -138,8 +142,8 @@ func (p *Plan) sizeIngest() {
 	p.Ingesters = int(math.Max(1, math.Ceil(most)))
 }
 
-// catchingUp returns the seconds it takes to write the points that an outage held
-// back, beside the new ones, if InfluxDB then does all it can.
+// catchingUp returns the seconds it takes to write the points of an outage beside
+// new points, if InfluxDB then runs at full capacity.
 func (p *Plan) catchingUp() float64 {
 	can, comes := p.Each/p.figures.headroom.Value, p.share(p.Points, p.Shards)
 	return math.Round(comes * p.Outage / (can - comes))

@@ -15,7 +15,7 @@ import (
 	"pingline/internal/unit"
 )
 
-// terminal is how wide the text may be.
+// terminal is the width of the text, columns.
 const terminal = 80
 
 //go:embed plan.tmpl
@@ -32,7 +32,7 @@ var planTemplate = template.Must(template.New("plan").Funcs(template.FuncMap{
 // Print writes the plan as text for a terminal.
 func (p *Plan) Print(w io.Writer) error { return planTemplate.Execute(w, p) }
 
-// Parts returns what each part of the way has to do, one after the other, wrapped.
+// Parts returns the load of each part that pings pass, in their order, wrapped.
 func (p *Plan) Parts() (list []string) {
 	part := func(name, format string, args ...any) {
 		list = append(list, wrap(fmt.Sprintf("%-10s", name)+fmt.Sprintf(format, args...), terminal, strings.Repeat(" ", 10)))
@@ -54,7 +54,7 @@ func (p *Plan) Parts() (list []string) {
 	return list
 }
 
-// PrintFigures writes the figures that the plan rests on, and where each is from.
+// PrintFigures writes the figures that the plan rests on, and their sources.
 func (p *Plan) PrintFigures(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("\nRests on\n")
@@ -68,11 +68,11 @@ func (p *Plan) PrintFigures(w io.Writer) error {
 	return err
 }
 
-// Config is what was planned for.
+// Config returns the Config of the plan.
 func (p *Plan) Config() Config { return p.cfg }
 
-// PrintJSON writes the plan as one line of JSON, its numbers without digits that
-// mean nothing.
+// PrintJSON writes the plan as a line of JSON, its numbers without insignificant
+// digits.
 func (p *Plan) PrintJSON(w io.Writer) error {
 	told := *p
 	for _, v := range [...]reflect.Value{reflect.ValueOf(&told).Elem(), reflect.ValueOf(&told.Servers).Elem()} {
@@ -87,7 +87,7 @@ func (p *Plan) PrintJSON(w io.Writer) error {
 	return enc.Encode(told)
 }
 
-// columns returns one row of four texts, each wrapped to its width.
+// columns returns a row of four texts, each wrapped to its width.
 func columns(texts ...string) string {
 	widths := [4]int{8, 25, 24, 17}
 	var columns [4][]string
@@ -112,7 +112,7 @@ func columns(texts ...string) string {
 }
 
 // wrap breaks text into lines of at most width, all but the first behind indent. A
-// number stays with what it counts.
+// number stays with its unit.
 func wrap(text string, width int, indent string) string {
 	var b strings.Builder
 	used := 0
@@ -132,7 +132,7 @@ func wrap(text string, width int, indent string) string {
 	return strings.Join(lines, "\n")
 }
 
-// words splits text behind spaces, but for those between a number and its unit.
+// words splits text behind spaces, except between a number and its unit.
 func words(text string) (list []string) {
 	number := false
 	for _, word := range strings.SplitAfter(text, " ") {
@@ -158,7 +158,7 @@ func count(v float64) string {
 	return unit.Comma(math.Round(v))
 }
 
-// decimal writes a small number with as much behind the point as matters.
+// decimal writes a small number with as many decimals as matter.
 func decimal(v float64) string {
 	switch {
 	case v > 0 && v < 0.005:
@@ -180,7 +180,7 @@ func percent(share float64) string {
 	}
 }
 
-// roundUp writes a size as a flag takes it, a little more than asked.
+// roundUp writes a size as a flag takes it, rounded up.
 func roundUp(n unit.Bytes) string {
 	const gib = 1 << 30
 	return fmt.Sprintf("%dGiB", (int64(n)+gib-1)/gib)
@@ -200,8 +200,7 @@ func about(seconds float64) string {
 	return unit.Span(d).String()
 }
 
-// whole rounds a number to the unit, and a small one to three digits behind the
-// point.
+// whole rounds a number to an integer, and a small number to three decimals.
 func whole(v float64) float64 {
 	if math.Abs(v) >= 100 {
 		return math.Round(v)

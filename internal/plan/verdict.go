@@ -8,7 +8,8 @@ import (
 	"pingline/internal/unit"
 )
 
-// verdict says in a sentence how many InfluxDB servers it takes, and why.
+// verdict says in a sentence how many InfluxDB servers the fleet needs, and
+// why.
 func (p *Plan) verdict() string {
 	if p.Shards == 1 {
 		return fmt.Sprintf("One InfluxDB is enough; do not shard: %s points/s are %s of what one is to take (%s), %s series %s of %s, %s of disk %s of %v.",
@@ -39,7 +40,7 @@ func (p *Plan) verdict() string {
 		count(float64(p.Shards)), p.why(), reasons[p.why()], strings.Join(others, ", for "))
 }
 
-// advice returns what else there is to know.
+// advice returns sentences on settings to change.
 func (p *Plan) advice() (list []string) {
 	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	if p.Ingesters > 1 {
@@ -63,8 +64,8 @@ func (p *Plan) advice() (list []string) {
 	return list
 }
 
-// Technique is one of the means Pingline has: its gain for this fleet, its cost,
-// and whether it is needed.
+// Technique is a means of Pingline to reduce load or loss: its gain for this
+// fleet, its cost, and whether it is needed.
 type Technique struct {
 	Name   string `json:"technique"`
 	Gains  string `json:"gains"`
@@ -73,7 +74,7 @@ type Technique struct {
 	Why    string `json:"why"`
 }
 
-// without returns the sums of a fleet that is served otherwise.
+// without returns the plan of the same fleet after a change.
 func (p *Plan) without(change func(*Config, *Figures)) *Plan {
 	cfg, f := p.cfg, *p.figures
 	change(&cfg, &f)

@@ -7,20 +7,20 @@ import (
 	"github.com/cheggaaa/pb/v3"
 )
 
-// Progress is a line that says how far some work in bytes has come, how fast it is
-// and how much time is left. A nil one says nothing. It is not safe for concurrent
-// use.
+// Progress is a line that tells how much of some work, in bytes, is done, how fast
+// it is and how much time is left. A nil Progress writes nothing. It is not safe
+// for concurrent use.
 type Progress struct {
 	to     io.Writer
 	bar    *pb.ProgressBar
-	next   time.Time // when it is drawn next
-	onLine bool      // it is on the terminal
+	next   time.Time // when to draw next
+	onLine bool      // whether it is on the terminal
 }
 
 const redraw = 100 * time.Millisecond
 
-// NewProgress returns a Progress of so many bytes on w, to be seen once it has
-// taken as long as after; nil if w is no terminal.
+// NewProgress returns a Progress of total bytes on w, shown once the work has
+// taken longer than after; nil if w is no terminal.
 func NewProgress(w io.Writer, total int64, after time.Duration) *Progress {
 	if !Is(w) {
 		return nil
@@ -33,11 +33,11 @@ func newProgress(w io.Writer, width int, total int64, after time.Duration) *Prog
 	bar.SetTemplateString(`{{percent . "%.0f %%"}} {{bar . "[" "=" ">" " " "]"}} {{speed . "%s/s" "…"}}, {{rtime . "%s left" "" "…"}}`)
 	bar.SetWidth(width - 1) // a full line would wrap
 	bar.Start()
-	_ = bar.String() // speed is measured from here on
+	_ = bar.String() // the speed is measured from here on
 	return &Progress{to: w, bar: bar, next: time.Now().Add(after)}
 }
 
-// Add says that n more bytes are done.
+// Add records that n more bytes are done.
 func (p *Progress) Add(n int) {
 	if p == nil {
 		return

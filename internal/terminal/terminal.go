@@ -1,6 +1,6 @@
-// Package terminal is what may be shown to somebody who watches, and to nobody
-// else: progress, colours, lines that are drawn over. It writes nothing of this
-// kind into a pipe or a file.
+// Package terminal writes output that is for a person at a terminal only:
+// progress, colours, lines that are drawn over. It writes none of them into a
+// pipe or a file.
 package terminal
 
 import (
@@ -10,17 +10,22 @@ import (
 	"golang.org/x/term"
 )
 
-// MaxWidth is how wide a line may be, on the widest terminal too.
+// MaxWidth is the most columns of a line, even on a wider terminal.
 const MaxWidth = 80
 
-// Is tells whether what is written to w is seen on a terminal that can move its
-// cursor.
+// Is reports whether w is a terminal that can move its cursor.
 func Is(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
-// Colored tells whether w is a terminal whose user wants colours: see
+// Answers reports whether r is a terminal, at which a person can be asked.
+func Answers(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Colored reports whether w is a terminal whose user wants colours: see
 // https://no-color.org.
 func Colored(w io.Writer) bool { return Is(w) && os.Getenv("NO_COLOR") == "" }
 

@@ -1,6 +1,6 @@
-// Package unit reads and writes sizes and times as settings have them, 512MiB and
-// 30d, and writes numbers for people. The text of a value reads back as the same value, but for a size that is
-// no whole number of its unit.
+// Package unit reads and writes sizes and times as settings have them, 512MiB and 30d, and writes
+// numbers for people. The text of a value reads back as the same value, except for a size that is
+// not a whole number of its unit.
 package unit
 
 import (
@@ -29,22 +29,21 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 
 func (b Bytes) String() string { return humanize.IBytes(uint64(b)) }
 
-// Size writes a number of bytes, such as 1.5 GiB, and one below 0 as none.
+// Size writes a number of bytes, such as 1.5 GiB, and a negative number as 0.
 func Size(n float64) string { return humanize.IBytes(uint64(math.Max(n, 0))) }
 
-// Comma writes a number with a comma behind each three digits, such as 12,000.
+// Comma writes a number with commas between thousands: 12,000.
 func Comma(v float64) string { return humanize.Commaf(v) }
 
-// Plural writes a count and what there is so many of, such as 1 ping waits, 2 pings wait:
-// the first form is of one.
+// Plural writes a count and a noun in its number: 1 ping waits, 2 pings wait.
 func Plural[N ~int | ~int64 | ~uint64](n N, one, many string) string {
 	return fmt.Sprintf("%d %s", n, english.PluralWord(int(n), one, many))
 }
 
-// Number writes a number without zeros at its end, such as 2.5.
+// Number writes a number without trailing zeros: 2.5.
 func Number(v float64) string { return humanize.Ftoa(v) }
 
-// Span is a time that may be of days, written 30d, or else as a time.Duration.
+// Span is a time that is written in days, 30d, or as a time.Duration.
 type Span time.Duration
 
 // Day has 24 hours.
@@ -61,7 +60,7 @@ func (s *Span) UnmarshalText(text []byte) error {
 	}
 	d, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a time such as 30d or 12h", text)
+		return fmt.Errorf("%q is not a time such as 30d, 12h or 30s", text)
 	}
 	*s = Span(d)
 	return nil

@@ -1,9 +1,9 @@
-// Package disk is what a log needs of a directory on a disk: that it is one
-// process's own, that a crash leaves a small file old or new and never half
-// written, that there is room, and that nobody has taken the files away.
+// Package disk gives a log four properties of a directory on a disk: only one
+// process uses it, a crash leaves a small file old or new and never half
+// written, there is room, and the files are still there.
 //
 // It syncs what it writes, and the entries of the directories it changes. It does
-// not know what the files hold.
+// not know the contents of the files.
 package disk
 
 import (
@@ -40,11 +40,11 @@ func MakeDir(dir string) error {
 }
 
 // WriteAside replaces the file at path by b so that a crash leaves either the
-// old content or the new, and returns when the new one is on disk.
+// old content or the new, and returns when the new content is on disk.
 func WriteAside(path string, b []byte) error {
 	aside := path + ".new"
 	if err := writeSynced(aside, b); err != nil {
-		return errors.Join(err, removeFile(aside)) // on a full disk, half of it is in the way
+		return errors.Join(err, removeFile(aside)) // on a full disk, half a file would take up room
 	}
 	if err := os.Rename(aside, path); err != nil {
 		return err
@@ -100,7 +100,8 @@ func KeepSpare(dir string) error {
 	return nil
 }
 
-// incompressible returns n bytes that take up room on every disk.
+// incompressible returns n random bytes, which take up room on every disk,
+// even if it compresses.
 func incompressible(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails

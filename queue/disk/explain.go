@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Explain returns the meaning of err, which a disk or the embedded server gave, in
-// words for an operator. The server gives no more than a text, so the text is
+// Explain returns the meaning of err, an error of a disk or the embedded server,
+// in words for an operator. The server gives no more than a text, so the text is
 // searched.
 func Explain(dir string, err error) error {
 	text := err.Error()

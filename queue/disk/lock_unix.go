@@ -15,7 +15,7 @@ import (
 var ErrLocked = errors.New("in use by another process")
 
 // Lock makes dir this process's own until the file is closed. It returns an
-// error wrapping ErrLocked if somebody else has it, be it in this process.
+// error wrapping ErrLocked if dir is locked already, even by this process.
 func Lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// ErrGone is wrapped where files are not the ones that were opened.
-var ErrGone = errors.New("was deleted or replaced while in use: what is taken would be lost; restart")
+// ErrGone is wrapped where a file is no longer the file that was opened.
+var ErrGone = errors.New("was deleted or replaced while in use: new appends would be lost; restart")
 
-// Watched are files and directories that must stay the ones they were when they
-// were first seen. The zero value watches nothing. It is safe for concurrent use.
+// Watched are files and directories that must not be replaced after they were
+// first seen. The zero value watches nothing. It is safe for concurrent use.
 type Watched struct {
 	mu   sync.Mutex             // guards seen and must; nothing else is locked under it
 	seen map[string]os.FileInfo // nil until it is there
-	must []string               // files that are replaced in our own way: they only must be there
+	must []string               // files that this process replaces: they must only be there
 
 	looked atomic.Int64 // when Due last said so, ms
 }
 
 // Add watches path from now on: it must stay the file or directory that is there
-// now, or that comes to be there first.
+// now, or the first that appears there.
 func (w *Watched) Add(path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -34,8 +34,7 @@ func (w *Watched) Add(path string) {
 	w.seen[path] = info
 }
 
-// AddName watches that there is a file at path, which may be another one each
-// time.
+// AddName watches that there is a file at path, which may be replaced.
 func (w *Watched) AddName(path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

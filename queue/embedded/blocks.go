@@ -14,12 +14,12 @@ import (
 )
 
 // BlockDir makes the entries of the block files in a directory durable: JetStream
-// syncs what it writes into a new block, but not that the block is there, which
-// is not the same on every file system. Blocks are called 1.blk, 2.blk, … It is safe
-// for concurrent use.
+// syncs the messages in a new block, but not the directory's entry of the block,
+// which some file systems need. Blocks are called 1.blk, 2.blk, … It is safe for
+// concurrent use.
 type BlockDir struct {
 	path string
-	info fs.FileInfo // when it was opened
+	info fs.FileInfo // of the directory when it was opened
 
 	mu   sync.Mutex // guards next; nothing else is locked under it
 	next uint64     // the number of the block that comes next
@@ -61,7 +61,7 @@ func (d *BlockDir) Newest() uint64 {
 }
 
 // Sync returns when the entries of all blocks are on disk. It costs next to
-// nothing while there is no new one.
+// nothing while there is no new block.
 func (d *BlockDir) Sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -86,9 +86,9 @@ func (d *BlockDir) Sync() error {
 	return nil
 }
 
-// There fails if the directory is not the one that was opened, or has not the
-// newest block, which the server has just written to: a deleted block takes
-// writes and syncs as before, and all of them are lost. It costs two calls of stat.
+// There fails if the directory was replaced since it was opened, or lacks the
+// newest block, which the server has just written to: a deleted block takes writes
+// and syncs as before, and all of them are lost. It costs two calls of stat.
 func (d *BlockDir) There() error {
 	block := d.Newest()
 	info, err := os.Stat(d.path)

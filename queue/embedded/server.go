@@ -1,11 +1,11 @@
 // Package embedded is a JetStream server in this process, with no port, that keeps
-// its streams in one directory.
+// its streams in a directory.
 //
 // It syncs every message before it is acknowledged. JetStream gives no answer at
 // all when a write fails, and does not sync the entries of new block files: the
-// Server hears of failed writes in what JetStream logs, and a BlockDir syncs the
-// entries and notices when the files are taken away. A server that could not write
-// once never writes again: it must be stopped and another one started.
+// Server learns of failed writes from JetStream's log lines, and a BlockDir syncs
+// the entries and notices when the files are deleted. A server that could not
+// write once never writes again: it must be stopped and a new server started.
 package embedded
 
 import (
@@ -22,15 +22,15 @@ import (
 )
 
 // Server is a JetStream server in this process. It is also the logger of that
-// server: JetStream answers nothing at all when a write fails, so its complaint is
-// the only way to learn the cause. It is safe for concurrent use.
+// server: JetStream gives no answer at all when a write fails, so its log is the
+// only way to learn the cause. It is safe for concurrent use.
 type Server struct {
 	srv    *server.Server
 	logger *slog.Logger
 
 	mu    sync.Mutex // guards the fields below; nothing else is locked under it
 	fatal string
-	last  string // the newest complaint
+	last  string // the newest logged error
 	at    time.Time
 	fails error       // a write failed: the server never writes again
 	tell  func(error) // called with fails, once
@@ -41,8 +41,8 @@ var _ server.Logger = (*Server)(nil)
 // MaxPayload is the size of the largest message, bytes.
 const MaxPayload = 16 << 20
 
-// Start opens the store in dir. It reads all of it when it was not closed in order,
-// though not into memory. What the server says goes to logger.
+// Start opens the store in dir. If the store was not closed in order, Start reads
+// all of it, though not into memory. The server logs to logger.
 func Start(dir string, logger *slog.Logger) (*Server, error) {
 	e := &Server{logger: logger}
 	srv, err := server.NewServer(&server.Options{
@@ -87,8 +87,8 @@ func (e *Server) Blocks(stream string) string {
 	return filepath.Join(e.srv.JetStreamConfig().StoreDir, e.srv.GlobalAccount().Name, "streams", stream, "msgs")
 }
 
-// Complaint returns the newest complaint of the server since then, as a text to be
-// put behind that of an error: "" if there is none. A nil Server has none.
+// Complaint returns the newest logged error of the server since a time, as a text
+// to append to an error: "" if there is none. A nil Server has none.
 func (e *Server) Complaint(since time.Time) string {
 	if e == nil {
 		return ""
@@ -111,8 +111,8 @@ func (e *Server) Errorf(format string, v ...any) {
 	e.logger.Warn("embedded log", "says", text)
 }
 
-// listen takes note if the text says that a write has failed. The request that caused it gets no
-// answer, nor does any after it.
+// listen records a failure if the text says that a write has failed. The request that caused it
+// gets no answer, nor does any after it.
 func (e *Server) listen(text string) {
 	lower := strings.ToLower(text)
 	if !strings.Contains(lower, "write error") && !strings.Contains(lower, "failed to store") && !strings.Contains(lower, "disabling jetstream") {
@@ -129,8 +129,8 @@ func (e *Server) listen(text string) {
 	}
 }
 
-// OnFailure has tell called once a write fails, or at once if one has failed. Its
-// error wraps ErrWriteFailed.
+// OnFailure has tell called once a write fails, or at once if a write has failed
+// already. Its error wraps ErrWriteFailed.
 func (e *Server) OnFailure(tell func(error)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,7 +168,7 @@ func (e *Server) Warnf(format string, v ...any) {
 	e.logger.Debug("embedded log", "says", text)
 }
 
-// Noticef implements server.Logger: notices are of no use.
+// Noticef implements server.Logger, and drops notices.
 func (e *Server) Noticef(string, ...any) {}
 
 // Debugf implements server.Logger, and is never called.

@@ -10,13 +10,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// conn is a connection to the server. A request on it ends when it breaks: its
-// answer would never come, though the request may have arrived.
+// conn is a connection to the server. A request on it ends when the connection
+// breaks: its answer would never come, though the request may have arrived.
 type conn struct {
 	*nats.Conn
 
 	mu    sync.Mutex      // guards the fields below; nothing else is locked under it
-	whole context.Context // until the connection breaks; then there is a new one
+	whole context.Context // ends when the connection breaks; then there is a new context
 	broke context.CancelCauseFunc
 }
 
@@ -25,17 +25,17 @@ var (
 	errNotConnected = errors.New("not connected")
 )
 
-// dial connects to url with options, and keeps connecting when that breaks,
-// unless an option says otherwise.
+// dial connects to url with options, and reconnects when the connection
+// breaks, unless an option says otherwise.
 func dial(url string, logger *slog.Logger, options ...nats.Option) (c *conn, err error) {
 	c = new(conn)
 	c.whole, c.broke = context.WithCancelCause(context.Background())
 	c.Conn, err = nats.Connect(url, append([]nats.Option{
 		nats.Name("pingline"),
 		nats.MaxReconnects(-1),
-		nats.IgnoreAuthErrorAbort(), // rights that are missing for a while are no end
+		nats.IgnoreAuthErrorAbort(), // rights may be missing for a while only
 		nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectBufSize(-1), // a request that waits for a connection is a straggler
+		nats.ReconnectBufSize(-1), // a request must not wait for a connection and be sent late
 		nats.PingInterval(5 * time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			logger.Warn("connection to the log", "error", err)
@@ -56,7 +56,7 @@ func dial(url string, logger *slog.Logger, options ...nats.Option) (c *conn, err
 	return c, nil
 }
 
-// breaks ends the requests that are under way, with a cause.
+// breaks ends the requests in flight, with a cause.
 func (c *conn) breaks(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,8 +69,8 @@ func (c *conn) close() {
 	c.breaks(errBroken)
 }
 
-// request returns a context for one request: it ends with ctx, after limit, or
-// when the connection breaks. It fails if there is none.
+// request returns a context for a request: it ends with ctx, after limit, or
+// when the connection breaks. It fails if there is no connection.
 func (c *conn) request(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc, error) {
 	c.mu.Lock()
 	whole := c.whole
@@ -109,8 +109,8 @@ func (c *conn) ask(ctx context.Context, request func(context.Context) error) err
 	}
 }
 
-// because returns err, or the cause for which ctx has ended if err says no more than
-// that it has.
+// because returns err, or the cause for which ctx has ended if err says only that it
+// has ended.
 func because(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return context.Cause(ctx)

@@ -1,11 +1,13 @@
 // Package jetstream is a session with a JetStream stream, in this process or on
-// servers elsewhere, and with the shelf beside it, one value that is replaced by
-// compare-and-set. It knows sequences and bytes, and not what the bytes mean.
+// servers elsewhere, and with the shelf beside it, a value that is replaced by
+// compare-and-set. It knows sequences and bytes, and not the meaning of the
+// bytes.
 //
-// A message that Put returned nil for is on disk, synced, or on most servers of a
+// A message for which Put returned nil is on disk, synced, or on most servers of a
 // cluster, right behind the sequence it was to follow. Any error leaves open whether
 // it is stored, or will be. A request has an answer, or an error after its limit or
-// as soon as the connection breaks; a server that no longer leads is asked again.
+// as soon as the connection breaks; if the server no longer leads the stream, the
+// request is sent again.
 //
 // A read may be incomplete: a server that lags behind, or that has just found
 // damage, leaves messages out.
@@ -41,18 +43,18 @@ type Config struct {
 	URL      string       // Embedded, or servers with JetStream, nats://host,host
 	Dir      string       // of the embedded server
 	Stream   string       // its name
-	Replicas int          // of a stream on a cluster; 0 leaves what there is, and creates 3, or 1 on a single server
-	MaxBytes int64        // that the stream must take
-	Logger   *slog.Logger // told of the connections
+	Replicas int          // of a stream on a cluster; 0 leaves an existing stream as it is, and creates 3, or 1 on a single server
+	MaxBytes int64        // bytes that the stream must take
+	Logger   *slog.Logger // for events of the connections
 }
 
-// Servers returns where url is, fit to be shown: without the names and passwords
-// that it may hold.
+// Servers returns the addresses in url, fit to be shown: without the names and
+// passwords that url may hold.
 func Servers(url string) (string, error) {
 	if url == Embedded {
 		return Embedded, nil
 	}
-	if !strings.Contains(url, "://") { // a word written wrong is no host
+	if !strings.Contains(url, "://") { // a misspelt word must not pass for a host
 		return "", errServers
 	}
 	var list []string
@@ -79,8 +81,8 @@ func hostOf(server string) (string, error) {
 	return u.Host, nil
 }
 
-// Session is one session with a stream, by the sequences the stream gives. When it
-// fails for good it is closed and another one opened; it is never repaired. All
+// Session is a session with a stream, by the sequences the stream gives. When it
+// fails for good it is closed and a new session opened; it is never repaired. All
 // methods are safe for concurrent use.
 type Session struct {
 	stream   string
@@ -90,7 +92,7 @@ type Session struct {
 	blocks   *embedded.BlockDir // nil if the server is elsewhere
 
 	// Appends have a connection of their own: a server reads for a request on
-	// the goroutine that takes the next one in.
+	// the goroutine that receives the next request.
 	append, read *conn
 	js           jetstream.JetStream
 	handle       jetstream.Stream
@@ -102,8 +104,8 @@ type Session struct {
 // never writes again.
 var ErrWriteFailed = embedded.ErrWriteFailed
 
-// errUnanswered is wrapped where a request had no answer, or an answer that leaves
-// open whether the server is of any more use.
+// errUnanswered is wrapped where a request had no answer, or an answer that does
+// not show whether the server still works.
 var errUnanswered = errors.New("no answer")
 
 // Limits of a request other than Put.
@@ -113,9 +115,9 @@ const (
 )
 
 const (
-	slackBytes = 64 << 20 // of the stream beyond our own limit: JetStream's is only a backstop
+	slackBytes = 64 << 20 // bytes of the stream's limit beyond the log's own: JetStream's limit is only a backstop
 
-	expectHeader = "Nats-Expected-Last-Sequence" // of a message: the sequence it must follow
+	expectHeader = "Nats-Expected-Last-Sequence" // header of a message: the sequence it must follow
 
 	// Bytes of a stored message beside subject, header and data, and of the only
 	// header beside the sequence it names.
@@ -137,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	return s, nil
 }
 
-// Connect starts or connects to the server and changes nothing there. Only the
+// Connect starts or connects to the server and changes nothing on it. Only the
 // shelf may be used before Ready.
 func Connect(cfg Config) (_ *Session, err error) {
 	s := &Session{stream: cfg.Stream, subject: strings.ToLower(cfg.Stream) + ".log", replicas: cfg.Replicas}
@@ -157,7 +159,7 @@ func Connect(cfg Config) (_ *Session, err error) {
 		}
 		url, options = "", []nats.Option{
 			nats.InProcessServer(s.server.NATS()),
-			nats.PingInterval(0), // a server that is slow is there all the same
+			nats.PingInterval(0), // a slow server must not count as gone
 		}
 	}
 	for _, c := range []**conn{&s.append, &s.read} {
@@ -188,14 +190,16 @@ func (s *Session) Ready(ctx context.Context, cfg Config) (err error) {
 	return err
 }
 
-// Server returns the server in this process, nil if it is elsewhere.
+// Server returns the server in this process, nil if the stream is on servers
+// elsewhere.
 func (s *Session) Server() *embedded.Server { return s.server }
 
-// Blocks returns the directory of the stream's messages, nil if it is elsewhere.
+// Blocks returns the directory of the stream's messages, nil if the stream is on
+// servers elsewhere.
 func (s *Session) Blocks() *embedded.BlockDir { return s.blocks }
 
-// batchReads reports whether a server of this version answers one request with
-// many messages.
+// batchReads reports whether a server of this version can answer a request
+// with many messages.
 func batchReads(version string) bool {
 	major, rest, _ := strings.Cut(version, ".")
 	minor, _, _ := strings.Cut(rest, ".")
@@ -204,8 +208,8 @@ func batchReads(version string) bool {
 	return a > 2 || a == 2 && b >= 11
 }
 
-// adopt creates the stream, or changes an existing one to our settings.
-// None of them makes JetStream delete messages.
+// adopt creates the stream, or changes an existing stream to our settings. No
+// setting makes JetStream delete messages.
 func (s *Session) adopt(ctx context.Context, cfg Config) error {
 	var handle jetstream.Stream
 	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
@@ -227,8 +231,9 @@ func (s *Session) adopt(ctx context.Context, cfg Config) error {
 	want.MaxBytes, want.MaxMsgs, want.MaxAge, want.MaxMsgSize = max(cfg.MaxBytes, bytes)+slackBytes, -1, 0, -1
 	want.MaxMsgsPerSubject, want.DiscardNewPerSubject = -1, false
 	want.AllowDirect = true
-	// The window in which JetStream remembers message ids. We send none, yet it
-	// reads so much of the log at every start: the least it allows.
+	// The window in which JetStream remembers message ids. We send none, but at
+	// every start JetStream reads that much of the log: so it is the shortest
+	// that JetStream allows.
 	want.Duplicates = 100 * time.Millisecond
 	want.Replicas = cmp.Or(s.replicas, have.Replicas, s.defaultReplicas())
 	s.handle = handle
@@ -248,8 +253,8 @@ func (s *Session) defaultReplicas() int {
 	return 3
 }
 
-// Close ends the session. Messages that are still on their way to an embedded server
-// then never land.
+// Close ends the session. Messages still in flight to an embedded server then never
+// land.
 func (s *Session) Close() {
 	s.closed.Store(true)
 	for _, c := range []*conn{s.append, s.read} {
@@ -280,9 +285,30 @@ func (s *Session) Size(n int, after uint64) int64 {
 	return int64(messageOverhead + len(s.subject) + headerOverhead + digits + n)
 }
 
-// Put appends b behind sequence after, within limit. When it returns nil, b is
-// durable at after+1. Any error leaves open whether it is, or will be.
-func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, after uint64) error {
+// Padding of a message: a header that nobody reads.
+const (
+	padHeader      = "Pad"
+	padHeaderBytes = int64(len(padHeader) + len(": \r\n"))
+
+	// MaxPad is the most bytes of padding that a message takes.
+	MaxPad = 60_000
+
+	// PadOverhead bounds the bytes of a message that come with padding, besides it.
+	PadOverhead = 64
+)
+
+// PadSize returns how many bytes the stream grows by the padding of a message.
+func PadSize(pad int) int64 {
+	if pad == 0 {
+		return 0
+	}
+	return padHeaderBytes + int64(pad)
+}
+
+// Put appends b, and pad bytes of padding, at most MaxPad, behind sequence after, within
+// limit. When it returns nil, b is durable at after+1. Any error leaves open whether b is
+// durable, or will be.
+func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, pad int, after uint64) error {
 	ctx, done, err := s.append.request(ctx, limit)
 	if err != nil {
 		return err
@@ -292,11 +318,11 @@ func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, after 
 		return err
 	}
 	began := time.Now()
-	answer, err := s.append.RequestMsgWithContext(ctx, &nats.Msg{
-		Subject: s.subject,
-		Header:  nats.Header{expectHeader: {strconv.FormatUint(after, 10)}},
-		Data:    b,
-	})
+	header := nats.Header{expectHeader: {strconv.FormatUint(after, 10)}}
+	if pad > 0 {
+		header[padHeader] = []string{strings.Repeat("0", pad)}
+	}
+	answer, err := s.append.RequestMsgWithContext(ctx, &nats.Msg{Subject: s.subject, Header: header, Data: b})
 	if err != nil {
 		return fmt.Errorf("%w within %v: %w%s", errUnanswered, time.Since(began).Round(time.Millisecond), because(ctx, err), s.server.Complaint(began))
 	}
@@ -330,8 +356,8 @@ type message struct {
 
 // Next asks the stream's leader for the first message at or behind from that can be
 // read, and returns its sequence and data, or sequence 0 if the leader says that
-// there is none. Once after it has found a block of messages damaged, it says so
-// wrongly: see package scan.
+// there is none. After it has found a damaged block of messages it wrongly says so,
+// once: see package scan.
 func (s *Session) Next(ctx context.Context, from uint64) (seq uint64, data []byte, err error) {
 	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), s.subject)
 	var answer *nats.Msg
@@ -359,7 +385,7 @@ func (s *Session) Next(ctx context.Context, from uint64) (seq uint64, data []byt
 }
 
 // Fetch returns the messages from seq on in order, about limit bytes of them,
-// leaving out those that are missing or damaged. It may return none though there are
+// leaving out missing and damaged messages. It may return none though there are
 // some: see package scan.
 func (s *Session) Fetch(ctx context.Context, seq uint64, limit int) (list [][]byte, err error) {
 	ctx, done, err := s.read.request(ctx, RequestTimeout)
@@ -392,7 +418,7 @@ func (s *Session) Fetch(ctx context.Context, seq uint64, limit int) (list [][]by
 	}
 }
 
-// Bounds are where a stream begins and ends.
+// Bounds are the first and the last sequence of a stream.
 type Bounds struct {
 	FirstSeq uint64
 	LastSeq  uint64 // the next message must follow it

@@ -12,24 +12,24 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Shelf holds one value that belongs to a stream and is not in it: the key "log" of
-// the key-value bucket STREAM-own beside it, for `nats kv get` to look at. It is safe
-// for concurrent use.
+// Shelf holds a value that belongs to a stream and is not in it: the key "log" of the
+// key-value bucket STREAM-own beside it, for `nats kv get` to look at. It is safe for
+// concurrent use.
 type Shelf struct {
 	conn            *conn
 	stream, subject string
 }
 
 var (
-	// ErrChanged is wrapped by Save when the value to be replaced is another one by
-	// now, or the servers are not sure.
-	ErrChanged = errors.New("the record is another one by now")
+	// ErrChanged is wrapped by Save when the value to be replaced has changed, or
+	// the servers are not sure.
+	ErrChanged = errors.New("the record has changed meanwhile")
 
 	errUnreadable = errors.New("no answer that can be read")
 )
 
 // OpenShelf creates the bucket if it is not there. Only the leader of its stream
-// is asked to read it: the others may lag behind.
+// is asked to read it: its replicas may lag behind.
 func (s *Session) OpenShelf(ctx context.Context) (*Shelf, error) {
 	bucket := s.stream + "-own"
 	h := &Shelf{conn: s.read, stream: "KV_" + bucket, subject: "$KV." + bucket + ".log"}
@@ -54,7 +54,7 @@ func (s *Session) OpenShelf(ctx context.Context) (*Shelf, error) {
 	return h, nil
 }
 
-// Load returns the value and its revision: revision 0 if there was never one, no
+// Load returns the value and its revision: revision 0 if it was never saved, no
 // bytes if it was deleted by hand. It may be out of date: only Save is certain.
 func (h *Shelf) Load(ctx context.Context) (value []byte, rev uint64, err error) {
 	body := fmt.Appendf(nil, `{"last_by_subj":%q}`, h.subject)

@@ -1,8 +1,8 @@
 // Package record is the form in which the log stores an append: its number, the
-// totals on both sides of it, and its payload, under one checksum.
+// totals on both sides of it, and its payload, under a checksum.
 //
 // Bytes that were cut or changed are refused, never misread. Each version reads
-// every form that an earlier one wrote, and says so when it meets a later one.
+// the forms of all earlier versions, and returns ErrNewer for a later form.
 package record
 
 import (
@@ -13,7 +13,7 @@ import (
 )
 
 // Totals are four running totals. The caller of Append keeps them; the log carries
-// them with each record and does not know what they count.
+// them with each record and does not know their meaning.
 type Totals [4]uint64
 
 // Sub returns how much t is beyond u, in each place.
@@ -24,10 +24,10 @@ func (t Totals) Sub(u Totals) Totals {
 	return t
 }
 
-// Record is one append. Its payload is never modified, so that a reader may
+// Record is an append. Its payload is never modified, so that a reader may
 // keep it.
 type Record struct {
-	Number  uint64 // from 1, in steps of one where nothing is lost
+	Number  uint64 // from 1, rising by 1 where no record is lost
 	Before  Totals // before this record
 	Totals  Totals // after this record
 	Payload []byte
@@ -42,9 +42,9 @@ type Record struct {
 //	u64 totals after it, four times
 //	payload
 //
-// It says itself which number it is, because the sequence that JetStream gives
-// it is not enough: see scan.Numbering. It carries the totals on both sides, so
-// that the neighbours of a gap tell how much was in it.
+// It has its own number, because the sequence that JetStream gives it is not
+// enough: see scan.Numbering. It has the totals on both sides, so that the
+// neighbours of a gap tell how much was in it.
 const (
 	Version = 1                 // of the records that Encode writes
 	Header  = 1 + 4 + 8 + 2*4*8 // bytes before the payload
@@ -56,10 +56,11 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var (
-	// ErrInvalid is wrapped by every refusal of bytes that are no whole record.
+	// ErrInvalid is wrapped by every refusal of bytes that are not a whole
+	// record.
 	ErrInvalid = errors.New("not a record")
 	// ErrNewer is wrapped where a newer version has written the bytes.
-	ErrNewer = errors.New("written by a newer version of Pingline: start that one")
+	ErrNewer = errors.New("written by a newer version of Pingline: start that version")
 )
 
 // Encode returns the stored form of r and lets r.Payload share its memory.

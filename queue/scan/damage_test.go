@@ -74,7 +74,7 @@ func seqOf(s *Stored) uint64 {
 	return s.Seq
 }
 
-// Whatever is damaged, the first record behind a sequence and the last one before it
+// After any damage the first record behind a sequence and the last record before it
 // are found, also while the stream says twice that there is nothing.
 func TestFindInDamage(t *testing.T) {
 	ctx := context.Background()

@@ -1,10 +1,11 @@
 // Package scan finds the records that a stream holds without reading through it:
-// the first, the last, the places where some are lost, and which number stands at
-// which sequence.
+// the first, the last, the places where records are lost, and the number at each
+// sequence.
 //
-// It relies on little: a stream gives its messages in order, may miss some, and may
-// say once that there is nothing where it has found damage. Each question costs a
-// few requests, the more the more is damaged, and none in proportion to the stream.
+// It relies on little: a stream gives its messages in order, may leave some out,
+// and may wrongly say once, where it has found damage, that there are no more. Each
+// question costs a few requests, more if more is damaged, but never in proportion
+// to the stream.
 package scan
 
 import (
@@ -29,11 +30,11 @@ type Stored struct {
 // Offset is by how much the number is ahead of the sequence.
 func (s *Stored) Offset() uint64 { return s.Number - s.Seq }
 
-// Survey says which records a stream holds.
+// Survey has the extent of the records that a stream holds, and its gaps.
 type Survey struct {
-	First, Last *Stored // that can be read; nil if there is none
+	First, Last *Stored // records that can be read; nil if there is none
 	Numbering   Numbering
-	missing     []Gap // the stream knows of between First and Last
+	missing     []Gap // gaps between First and Last that the stream knows of
 }
 
 // Gap is a run of sequences, none if To is before From.
@@ -60,7 +61,7 @@ func Look(ctx context.Context, next Next, first, last uint64, missing []uint64) 
 }
 
 // Lost returns the places between First and Last where records are lost: gaps that
-// the stream knows of, and empty ones where the numbers jump and the sequences do
+// the stream knows of, and empty gaps where the numbers jump and the sequences do
 // not.
 func (v *Survey) Lost() []Gap {
 	lost := slices.Clone(v.missing)
@@ -88,9 +89,9 @@ func gaps(list []uint64, first, last uint64) (runs []Gap) {
 // Record returns the first record at or behind seq, or nil if the stream says that
 // there is none. It passes over messages that are no records.
 //
-// JetStream reads messages in blocks. When it finds one damaged it says that
-// there is nothing, repairs its idea of the block, and from then on passes over
-// the damage. So it is asked three times.
+// JetStream reads messages in blocks. When it finds a damaged block it says
+// that there are no messages, repairs its index of the block, and from then on
+// passes over the damage. So it is asked three times.
 func Record(ctx context.Context, next Next, seq uint64) (*Stored, error) {
 	for tries := 3; tries > 0; {
 		at, data, err := next(ctx, seq)
@@ -114,10 +115,10 @@ func Record(ctx context.Context, next Next, seq uint64) (*Stored, error) {
 }
 
 // Find is Record for a caller who knows that the stream reaches to last. JetStream
-// does not pass over a block that it cannot read at all, and says that there is
-// nothing: then the first record behind that block is searched for, by halving.
+// does not pass over a block that it cannot read at all, and says that there are
+// no messages: then the first record behind that block is found by bisection.
 func Find(ctx context.Context, next Next, seq, last uint64) (*Stored, error) {
-	nothing := seq // the stream says there is nothing from here on
+	nothing := seq // the stream says that no message follows
 	r, err := Record(ctx, next, seq)
 	for step := uint64(1); r == nil && err == nil && seq < last; step *= 2 {
 		nothing, seq = seq, min(seq+step, last)
@@ -148,7 +149,7 @@ func Previous(ctx context.Context, next Next, first, seq uint64) (*Stored, error
 		}
 		return r, err
 	}
-	nothing, at := seq+1, seq // from nothing on there is none
+	nothing, at := seq+1, seq // no record from nothing on
 	r, err := upTo(at)
 	for step := uint64(1); r == nil && err == nil && at > first; step *= 2 {
 		nothing, at = at, max(first, at-min(step, at))
@@ -171,7 +172,7 @@ func numberingOf(ctx context.Context, next Next, first, last *Stored) (Numbering
 	spans := NewNumbering(first.Number, first.Seq)
 	for at := first; at.Offset() != last.Offset(); {
 		// jump is the first record behind at with another offset: the records before
-		// it have the offset of at, the records behind it a higher one.
+		// it have the offset of at, the records behind it a higher offset.
 		low, high, jump := at.Seq, last.Seq, last
 		for low+1 < high {
 			middle := low + (high-low)/2

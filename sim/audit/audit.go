@@ -1,18 +1,22 @@
-// Package audit remembers the answers to pings in a Ledger, and holds them against
-// the points that are stored.
+// Package audit remembers the answers to pings, in a Ledger in memory or in an AckLog
+// on disk, and holds them against the points that are stored.
 //
 // It promises to find each ping that was acknowledged and is not there, within its
 // bound. It needs no more than a reader of the store, and shares no code with the
-// ingester, so that the two cannot be wrong together.
+// ingester, so that the two cannot be wrong together. Of the time, the numbers and the
+// event of a ping it looks at each; not at its trip.
 package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"pingline/sink/store"
 	"time"
 
 	"pingline"
+	"pingline/internal/unit"
+	"pingline/sim/audit/tally"
+	"pingline/sink/store"
 )
 
 // ReadPoints calls each for every stored point that q selects, in any order and
@@ -20,9 +24,16 @@ import (
 // one.
 type ReadPoints func(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error
 
+// ReadTotals is that of package tally.
+type ReadTotals = tally.ReadTotals
+
+// RollupReport is that of package tally.
+type RollupReport = tally.RollupReport
+
 // Report is what an audit found.
 type Report struct {
-	Sent       uint64 `json:"sent"` // pings in the ledger, by what was answered:
+	Checked    uint64 `json:"checked"` // pings that were acknowledged: accepted, held, redundant or duplicate
+	Sent       uint64 `json:"sent"`    // pings in the ledger, by what was answered:
 	Accepted   uint64 `json:"accepted"`
 	Held       uint64 `json:"held"`
 	Redundant  uint64 `json:"redundant"`
@@ -39,23 +50,63 @@ type Report struct {
 	OutOfBound uint64  `json:"out_of_bound"` // held or redundant, and neither stored nor within the bound
 	Foreign    uint64  `json:"foreign"`      // points of these tracks that were never sent
 	Others     uint64  `json:"others"`       // points of tracks that are not in the ledger: others send as well
+	Corrected  uint64  `json:"corrected"`    // points at another time than was sent, as the clock was wrong
+	Collided   uint64  `json:"collided"`     // accepted pings whose point another of the same ms and ns replaced
+	Untold     uint64  `json:"untold"`       // points that are in no ack log, but one of them broke off
 	WorstError float64 `json:"worst_error"`  // metres, of a ping that is not stored
 
+	Broken   uint64   `json:"broken,omitempty"`   // ack logs that broke off, as their run was killed or goes on
+	Torn     int64    `json:"torn,omitempty"`     // bytes of ack logs that could not be read
 	Examples []string `json:"examples,omitempty"` // of what is not right, at most 10
+
+	Rollups *RollupReport `json:"rollups,omitempty"` // nil: they were not looked at
 }
 
 // Err returns nil if all that was acknowledged was found and nothing else, or
 // an error that says what was not.
 func (r Report) Err() error {
-	if r.Lost+r.Wrong+r.OutOfBound+r.Foreign == 0 {
+	totals := uint64(0)
+	if r.Rollups != nil {
+		totals = r.Rollups.Wrong
+	}
+	if r.Lost+r.Wrong+r.OutOfBound+r.Foreign+totals == 0 {
 		return nil
 	}
 	err := fmt.Errorf("audit of %d pings: %d lost, %d wrong, %d out of bound, %d foreign",
 		r.Sent, r.Lost, r.Wrong, r.OutOfBound, r.Foreign)
+	if totals > 0 {
+		err = fmt.Errorf("%w, %s of the roll-up wrong", err, unit.Plural(totals, "total", "totals"))
+	}
 	if len(r.Examples) > 0 {
 		err = fmt.Errorf("%w; such as %s", err, r.Examples[0])
 	}
 	return err
+}
+
+// Reached is how far an audit has come.
+type Reached struct {
+	Pings  uint64 // read from ack logs
+	Points uint64 // read from the store, once all pings are read
+	Parts  int    // compared, of 64, once all points are read
+}
+
+const progressEvery = 1 << 16 // pings or points
+
+// Config sets up an audit. The zero value takes every default.
+type Config struct {
+	Dir      string        // for files that are as large as the pings; "" means that for temporary files
+	Progress func(Reached) // is told how far it is, often; nil means nobody
+
+	Totals   ReadTotals       // reads those of the roll-up; nil: they are not looked at
+	Finest   int              // resolution of the ingester's roll-up; 0 means 8
+	Lateness time.Duration    // of the ingester's roll-up; 0 means 2 min
+	Now      func() time.Time // says which windows have closed; nil means time.Now
+}
+
+func (c *Config) progress(p Reached) {
+	if c.Progress != nil {
+		c.Progress(p)
+	}
 }
 
 const (
@@ -80,247 +131,128 @@ const (
 //     by one that was lost: then it is stored, or within the widest bound of
 //     any answer.
 //
-// The ledger must be complete and the store at rest; both are held in memory together, 48 bytes a
-// point. The error is the source's, or ctx's.
-func Check(ctx context.Context, l *Ledger, points ReadPoints) (Report, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	a := audit{Ledger: l}
-	a.first, a.last = l.pings.span()
-	v := &l.verdicts
+// Phones that err are held to these rules:
+//
+//   - A ping that was sent twice needs one point, whatever the answers were.
+//   - Pings of one ms, as of a frozen clock, need a point for each position, and
+//     for each event. Two of them whose points have the same ns, which positions
+//     and events decide, are one point (see pingline.Entry.Nano): the other is
+//     counted as collided, if its point would be at that ns and the one that is
+//     there was sent as it is.
+//   - A point that is corrected has the position, numbers and event of an accepted
+//     or unanswered ping of its track. An accepted ping that is not stored at its
+//     time, and whose time was ahead of its answer or more than an hour behind, is
+//     stored if it has such a point: pings of one ts and content need one, others
+//     one each, so that no point speaks for two pings.
+//   - A ping whose time is nearer to its answer once it is moved by whole rollovers
+//     of the GPS week is looked for where it is then, unless there are points of its
+//     own time. A held or redundant one is held to the line there.
+//   - The time of a ledger is from the first ts to the last, but of pings that are
+//     more than a day off their answer. A point beyond it is foreign to nobody.
+//   - Of an ack log that broke off, pings are missing at its end. A point that none
+//     of the pings is of counts as untold from an hour before on, not as foreign.
+//
+// Totals of the roll-up, if they are read, are the sum of the pings that were answered
+// accepted, held or redundant, and of those that a duplicate shows to have been taken
+// in before its answer was lost: pings, and riders of one node. A ping that was
+// answered after its window closed may be left out, one without an answer, or shed,
+// may be in it. Of a window that is not closed yet, and where the ingester gave some
+// of its work up, a total may be too small or missing. If others send, none is checked.
+//
+// When answers came is known of an ack log, and of a Ledger that has Now. The ledger
+// must be complete and the store at rest. The error is the source's, or ctx's.
+func Check(ctx context.Context, acks Acks, points ReadPoints) (Report, error) {
+	return Config{}.Check(ctx, acks, points)
+}
+
+// Check is the function Check, set up by c.
+func (c Config) Check(ctx context.Context, acks Acks, points ReadPoints) (Report, error) {
+	from, sum, err := acks.gather(ctx, &c)
+	if err != nil {
+		return Report{}, fmt.Errorf("audit: %w", err)
+	}
+	a := audit{cfg: &c, sum: sum}
+	v := &sum.verdicts
 	a.report = Report{
-		Sent: uint64(l.pings.len()), Unanswered: v[0],
+		Sent: sum.pings, Unanswered: v[0],
 		Accepted: v[pingline.Accepted], Held: v[pingline.Held], Redundant: v[pingline.Redundant],
-		Duplicate: v[pingline.Duplicate], Shed: v[pingline.Shed], Rejected: v[pingline.Rejected],
+		Duplicate: v[pingline.Duplicate], Shed: v[pingline.Shed], Rejected: v[pingline.Rejected], Broken: sum.broken, Torn: sum.torn,
 	}
-	if a.report.Sent == 0 {
-		return a.report, nil
+	a.report.Checked = a.report.Accepted + a.report.Held + a.report.Redundant + a.report.Duplicate
+	if a.report.Sent > 0 {
+		err = a.run(ctx, from, points)
 	}
-	if err := a.read(ctx, points); err != nil {
-		return Report{}, fmt.Errorf("audit %d pings: %w", a.report.Sent, err)
+	if err = errors.Join(err, from.close()); err != nil {
+		return Report{}, fmt.Errorf("audit %d pings: %w", sum.pings, err)
 	}
-	if err := a.compare(ctx); err != nil {
-		return Report{}, fmt.Errorf("audit %d pings: %w", a.report.Sent, err)
-	}
-	a.report.Kept = float64(a.report.Stored) / float64(a.report.Sent)
 	return a.report, nil
 }
 
 type audit struct {
-	*Ledger
-	first, last int64 // ts of the ledger
-	stored      records
-	report      Report
+	cfg    *Config
+	sum    *ackTotals
+	tally  *tally.Recount // nil: no totals are looked at
+	report Report
 }
 
-// read takes in the points of the ledger's tracks and counts those of others.
-func (a *audit) read(ctx context.Context, points ReadPoints) error {
-	margin := auditMargin.Milliseconds()
-	span := store.Query{From: a.first - margin, To: a.last + 1 + margin}
-	return points(ctx, span, func(e *pingline.Entry, _ int64) error {
-		track, ok := a.tracks[trackID{e.Rider, e.Device}]
-		if !ok {
-			if e.At >= a.first && e.At <= a.last {
-				a.report.Others++
-			}
-			return nil
-		}
-		p := a.recordOf(&e.Ping)
-		p.track = track
-		if e.Late {
-			p.verdict = latePoint
-		}
-		a.stored.add(p)
-		return nil
-	})
-}
-
-func (a *audit) compare(ctx context.Context) error {
-	names := make([]trackID, len(a.tracks))
-	for name, i := range a.tracks {
-		names[i] = name
+// run holds what was gathered against points.
+func (a *audit) run(ctx context.Context, from gathered, points ReadPoints) (err error) {
+	if err = a.read(ctx, from, points); err != nil {
+		return err
 	}
-	pings, points := a.pings.byTrack(len(names)), a.stored.byTrack(len(names))
+	if err = a.readTotals(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.tally.Close()) }()
 	t := auditTrack{audit: a}
-	for i, name := range names {
-		if err := ctx.Err(); err != nil {
+	done := 0
+	err = from.each(func(p *part) error {
+		a.report.Others += p.others
+		if done++; done > 1 {
+			a.cfg.progress(Reached{Pings: a.sum.pings, Parts: done})
+		}
+		return t.checkAll(ctx, p)
+	})
+	a.report.Kept = float64(a.report.Stored) / float64(a.report.Sent)
+	if err != nil {
+		return err
+	}
+	return a.tally.Compare(ctx, a.report.Others)
+}
+
+// readTotals reads the totals of the time of the pings, if that is asked for.
+func (a *audit) readTotals(ctx context.Context) (err error) {
+	if a.cfg.Totals == nil || a.sum.first > a.sum.last {
+		return nil
+	}
+	a.tally, a.report.Rollups, err = tally.New(ctx, tally.Config{
+		Read: a.cfg.Totals, Finest: a.cfg.Finest, Lateness: a.cfg.Lateness, Now: a.cfg.Now, Dir: a.cfg.Dir,
+		First: a.sum.first, Last: a.sum.last, Until: a.sum.until, Strain: &a.sum.strain,
+		Example: func(of string, at int64, reason string) { a.example("roll-up", of, at, reason) },
+	})
+	return err
+}
+
+// read takes in the points of the times of the pings.
+func (a *audit) read(ctx context.Context, to gathered, points ReadPoints) error {
+	seen := uint64(0)
+	for _, q := range a.sum.times.queries(auditMargin.Milliseconds()) {
+		err := points(ctx, q, func(e *pingline.Entry, _ int64) error {
+			if seen++; seen%progressEvery == 0 {
+				a.cfg.progress(Reached{Pings: a.sum.pings, Points: seen})
+			}
+			p := newRecord(&e.Ping, 0)
+			switch {
+			case e.Corrected:
+				p.verdict = correctedPoint
+			case e.Late:
+				p.verdict = latePoint
+			}
+			return to.addPoint(trackID{e.Rider, e.Device}, e.Event, &p)
+		})
+		if err != nil {
 			return err
 		}
-		t.name = name
-		t.pings, t.points = pings.track(t.pings, i), points.track(t.points, i)
-		t.vertices = t.vertices[:0]
-		for _, p := range t.points {
-			if p.verdict != latePoint {
-				t.vertices = append(t.vertices, p)
-			}
-		}
-		t.checkPoints()
-		t.checkPings()
 	}
 	return nil
-}
-
-func (a *audit) example(kind string, name trackID, at int64, reason string) {
-	if len(a.report.Examples) == maxExamples {
-		return
-	}
-	who := name.rider
-	if name.device != "" {
-		who += " device " + name.device
-	}
-	a.report.Examples = append(a.report.Examples, fmt.Sprintf("%s: %s at %d: %s", kind, who, at, reason))
-}
-
-// auditTrack is one track's pings and points, each in order of time.
-type auditTrack struct {
-	*audit
-	name          trackID
-	pings, points []auditRecord
-	vertices      []auditRecord // the points that are not late
-}
-
-// moment returns where the records of one time start and end, at or after i.
-func moment(r []auditRecord, i int, at int64) (start, end int) {
-	for i < len(r) && r[i].at < at {
-		i++
-	}
-	start = i
-	for i < len(r) && r[i].at == at {
-		i++
-	}
-	return start, i
-}
-
-// checkPoints finds points that were not sent, or otherwise.
-func (t *auditTrack) checkPoints() {
-	start, first := 0, 0
-	for i := range t.points {
-		p := &t.points[i]
-		if p.at < t.first || p.at > t.last {
-			continue
-		}
-		var end int
-		start, end = moment(t.pings, start, p.at)
-		sent := t.pings[start:end]
-		if len(sent) == 0 {
-			t.report.Foreign++
-			t.example("foreign", t.name, p.at, "no such ping was sent")
-			continue
-		}
-		if i == 0 || t.points[i-1].at != p.at {
-			first = i
-		}
-		if !contains(t.points[first:i], p.samePing) {
-			t.report.Stored++
-		}
-		if !contains(sent, p.same) {
-			t.report.Wrong++
-			t.example("wrong", t.name, p.at, difference(&sent[0], p))
-		}
-	}
-}
-
-// checkPings finds pings that are neither stored nor covered.
-func (t *auditTrack) checkPings() {
-	var ping, point, vertex, pingEnd, pointEnd int
-	for i := range t.pings {
-		p := &t.pings[i]
-		ping, pingEnd = moment(t.pings, ping, p.at)
-		point, pointEnd = moment(t.points, point, p.at)
-		vertex, _ = moment(t.vertices, vertex, p.at)
-		stored := t.points[point:pointEnd]
-		switch p.verdict {
-		case pingline.Accepted:
-			if !contains(stored, p.storedAs) && !t.anyWrong(stored, t.pings[ping:pingEnd]) {
-				t.lose(p, "accepted and not stored")
-			}
-		case pingline.Held, pingline.Redundant:
-			if !contains(stored, p.samePlace) {
-				t.checkBound(p, vertex)
-			}
-		case pingline.Duplicate:
-			if !contains(stored, p.samePlace) && !contains(t.pings[ping:pingEnd], p.acknowledgedBy) {
-				t.checkDuplicate(p, vertex)
-			}
-		}
-	}
-}
-
-// anyWrong reports whether any of the points of a moment was not sent as it is.
-func (t *auditTrack) anyWrong(stored, sent []auditRecord) bool {
-	return contains(stored, func(p *auditRecord) bool { return !contains(sent, p.same) })
-}
-
-func contains(list []auditRecord, is func(*auditRecord) bool) bool {
-	for i := range list {
-		if is(&list[i]) {
-			return true
-		}
-	}
-	return false
-}
-
-// acknowledgedBy reports whether q was answered such that r is a duplicate.
-func (r *auditRecord) acknowledgedBy(q *auditRecord) bool {
-	v := q.verdict
-	return r.samePlace(q) && (v == pingline.Accepted || v == pingline.Held || v == pingline.Redundant)
-}
-
-// checkBound holds a dropped ping against the line between its neighbours;
-// next is the first vertex at or after it.
-func (t *auditTrack) checkBound(p *auditRecord, next int) {
-	d, ok := t.distance(p, next)
-	if !ok {
-		t.exceed(p, fmt.Sprintf("%v and not stored, nor a point before and after it", p.verdict))
-		return
-	}
-	t.report.WorstError = max(t.report.WorstError, d)
-	if d > float64(p.bound)+tolerance {
-		t.exceed(p, fmt.Sprintf("%v with a bound of %g m, and %.3f m off", p.verdict, p.bound, d))
-	}
-}
-
-func (t *auditTrack) checkDuplicate(p *auditRecord, next int) {
-	d, ok := t.distance(p, next)
-	if !ok || d > float64(max(p.bound, t.widest))+tolerance {
-		t.lose(p, "a duplicate of nothing that was acknowledged or is stored")
-		return
-	}
-	t.report.WorstError = max(t.report.WorstError, d)
-}
-
-func (t *auditTrack) lose(p *auditRecord, reason string) {
-	t.report.Lost++
-	t.example("lost", t.name, p.at, reason)
-}
-
-func (t *auditTrack) exceed(p *auditRecord, reason string) {
-	t.report.OutOfBound++
-	t.example("out of bound", t.name, p.at, reason)
-}
-
-// distance returns how far p is from where a reader of the stored points takes
-// it to be, in metres, and false if there is none before or after it. Vertex
-// next is the first at or after p.
-func (t *auditTrack) distance(p *auditRecord, next int) (float64, bool) {
-	switch {
-	case next == len(t.vertices):
-		return 0, false
-	case t.vertices[next].at == p.at:
-		return between(p, &t.vertices[next], &t.vertices[next]), true
-	case next == 0:
-		return 0, false
-	}
-	return between(p, &t.vertices[next-1], &t.vertices[next]), true
-}
-
-// difference says what of a ping is stored otherwise.
-func difference(sent, stored *auditRecord) string {
-	switch {
-	case !sent.samePlace(stored):
-		return fmt.Sprintf("sent at %d,%d and stored at %d,%d (1e-7 degree)", sent.lat, sent.lon, stored.lat, stored.lon)
-	case sent.known != stored.known || sent.numbers != stored.numbers:
-		return fmt.Sprintf("sent with %v (known %05b) and stored with %v (known %05b)", sent.numbers, sent.known, stored.numbers, stored.known)
-	}
-	return fmt.Sprintf("sent with event number %d and stored with %d", sent.event, stored.event)
 }

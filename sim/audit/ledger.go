@@ -7,15 +7,19 @@ import (
 	"pingline"
 )
 
-// Ledger remembers every ping sent and the answer to it. It takes 48 bytes a ping and about 200 bytes a track. Safe for
-// concurrent use.
+// Ledger is a Recorder in memory. It takes 56 bytes a ping and about 200 bytes a track.
+// Safe for concurrent use.
 //
-// A ping answered more than once is recorded once, with the first verdict
+// A ping that is sent again until it is answered is recorded once, with the verdict
 // that reached its sender; one that was never answered may be stored or not.
 type Ledger struct {
-	mu       sync.Mutex
-	tracks   map[trackID]uint32
-	events   map[string]uint16
+	// Now says when answers come, ms since 1970. nil: that is not known, and neither is
+	// which pings had a wrong clock. It is set before the ledger is used.
+	Now func() int64
+
+	mu       sync.Mutex // guards what follows; nothing else is locked under it
+	tracks   trackIDs
+	eventIDs // of pings, and of the points that they are compared with
 	pings    records
 	widest   float32 // largest max_error of any answer
 	verdicts [pingline.Verdicts]uint64
@@ -24,11 +28,22 @@ type Ledger struct {
 // trackID names a track; it is what of a point the identity has besides At.
 type trackID struct{ rider, device string }
 
-const maxEvents = 1<<16 - 1
+// trackIDs are numbers for tracks.
+type trackIDs map[trackID]uint32
+
+// number returns the number of a track, a new one if it had none.
+func (ids trackIDs) number(id trackID) uint32 {
+	n, ok := ids[id]
+	if !ok {
+		n = uint32(len(ids))
+		ids[id] = n
+	}
+	return n
+}
 
 // NewLedger returns an empty ledger.
 func NewLedger() *Ledger {
-	return &Ledger{tracks: make(map[trackID]uint32), events: make(map[string]uint16)}
+	return &Ledger{tracks: make(trackIDs), eventIDs: make(eventIDs)}
 }
 
 // Riders returns each rider of whom a ping was sent, in order of name.
@@ -51,8 +66,7 @@ func (l *Ledger) Add(p *pingline.Ping, v pingline.Verdict, maxError, accuracyCap
 	l.add(p, v, maxError, accuracyCap)
 }
 
-// Record adds pings and their verdicts, nil if no answer came. A nil ledger
-// remembers nothing.
+// Record implements Recorder. A nil ledger remembers nothing.
 func (l *Ledger) Record(pings []pingline.Ping, verdicts []pingline.Verdict, maxError, accuracyCap float32) {
 	if l == nil {
 		return
@@ -69,45 +83,14 @@ func (l *Ledger) Record(pings []pingline.Ping, verdicts []pingline.Verdict, maxE
 }
 
 func (l *Ledger) add(p *pingline.Ping, v pingline.Verdict, maxError, accuracyCap float32) {
-	name := trackID{p.Rider, p.Device}
-	track, ok := l.tracks[name]
-	if !ok {
-		track = uint32(len(l.tracks))
-		l.tracks[name] = track
+	r := newRecord(p, l.eventID(p.Event))
+	r.track, r.bound, r.verdict = l.tracks.number(trackID{p.Rider, p.Device}), boundOf(p, maxError, accuracyCap), v
+	if l.Now != nil {
+		r.answered = uint32(l.Now() / 1000)
 	}
-	bound := maxError
-	if p.Has(pingline.HasAccuracy) {
-		bound = max(maxError, min(p.Accuracy, accuracyCap))
-	}
-	r := l.recordOf(p)
-	r.track, r.bound, r.verdict = track, bound, v
 	l.pings.add(r)
 	l.widest = max(l.widest, maxError)
 	l.verdicts[v]++
-}
-
-func (l *Ledger) recordOf(p *pingline.Ping) auditRecord {
-	return auditRecord{
-		at: p.At, lat: p.LatE7, lon: p.LonE7, known: p.Known, event: l.eventID(p.Event),
-		numbers: *p.Numbers(),
-	}
-}
-
-// eventID returns a number for the name of an event. Names beyond the first
-// 65,534 share one: an audit cannot tell those apart.
-func (l *Ledger) eventID(name string) uint16 {
-	if name == "" {
-		return 0
-	}
-	id, ok := l.events[name]
-	if !ok {
-		if len(l.events) >= maxEvents-1 {
-			return maxEvents
-		}
-		id = uint16(len(l.events) + 1)
-		l.events[name] = id
-	}
-	return id
 }
 
 // Len returns how many pings are recorded.
@@ -129,5 +112,14 @@ func (l *Ledger) Count(v pingline.Verdict) uint64 {
 func (l *Ledger) Span() (first, last int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.pings.span()
+	last = -1
+	for i, c := range l.pings.chunks {
+		for j := range c {
+			if i+j == 0 {
+				first, last = c[0].at, c[0].at
+			}
+			first, last = min(first, c[j].at), max(last, c[j].at)
+		}
+	}
+	return first, last
 }

@@ -8,19 +8,59 @@ import (
 )
 
 // auditRecord is a ping of a ledger, or a point read back to be compared with it:
-// what must be stored as it was sent, and what was answered. 48 bytes.
+// what must be stored as it was sent, and what was answered. 56 bytes.
 type auditRecord struct {
 	at       int64 // ms since 1970
 	lat, lon int32 // 1e-7 degree
 	numbers  [5]float32
 	bound    float32 // metres: the larger of max_error and min(accuracy, accuracy_cap)
 	track    uint32
+	answered uint32 // when, s since 1970; 0: not known
 	event    uint16 // 0: none
 	known    pingline.Known
-	verdict  pingline.Verdict // 0: not answered; latePoint for a point that is late
+	verdict  pingline.Verdict // 0: not answered; of a point: 0, or as below
+
+	elsewhere bool // an accepted ping that is not stored at its own time
 }
 
-const latePoint = pingline.Verdict(0xff)
+const (
+	latePoint      = pingline.Verdict(0xff)
+	correctedPoint = pingline.Verdict(0xfe) // late as well: its ts is the ingester's guess
+)
+
+// newRecord returns a record without a track, whose event is known by number.
+func newRecord(p *pingline.Ping, event uint16) auditRecord {
+	return auditRecord{at: p.At, lat: p.LatE7, lon: p.LonE7, known: p.Known, event: event, numbers: *p.Numbers()}
+}
+
+// boundOf returns the bound of a ping, metres.
+func boundOf(p *pingline.Ping, maxError, accuracyCap float32) float32 {
+	if p.Has(pingline.HasAccuracy) {
+		return max(maxError, min(p.Accuracy, accuracyCap))
+	}
+	return maxError
+}
+
+// eventIDs are numbers for the names of events. Names beyond the first 65,534 share
+// one: an audit cannot tell those apart.
+type eventIDs map[string]uint16
+
+const maxEvents = 1<<16 - 1
+
+func (ids eventIDs) eventID(name string) uint16 {
+	if name == "" {
+		return 0
+	}
+	id, ok := ids[name]
+	if !ok {
+		if len(ids) >= maxEvents-1 {
+			return maxEvents
+		}
+		id = uint16(len(ids) + 1)
+		ids[name] = id
+	}
+	return id
+}
 
 func (r *auditRecord) samePlace(q *auditRecord) bool { return r.lat == q.lat && r.lon == q.lon }
 
@@ -37,19 +77,38 @@ func (r *auditRecord) same(q *auditRecord) bool {
 	return r.samePlace(q) && r.known == q.known && r.numbers == q.numbers && r.event == q.event
 }
 
+// name returns the name of an event; "" if it is not known.
+func (ids eventIDs) name(id uint16) string {
+	for name, i := range ids {
+		if i == id {
+			return name
+		}
+	}
+	return ""
+}
+
 const recordsChunk = 1 << 13
 
 // records is a list that grows without being copied.
 type records struct {
 	chunks [][]auditRecord // all but the last hold recordsChunk
+	spare  [][]auditRecord // empty ones
 }
 
 func (r *records) add(v auditRecord) {
 	if r.len()%recordsChunk == 0 {
-		r.chunks = append(r.chunks, make([]auditRecord, 0, recordsChunk))
+		r.grow()
 	}
 	last := &r.chunks[len(r.chunks)-1]
 	*last = append(*last, v)
+}
+
+func (r *records) grow() {
+	if n := len(r.spare); n > 0 {
+		r.chunks, r.spare = append(r.chunks, r.spare[n-1]), r.spare[:n-1]
+		return
+	}
+	r.chunks = append(r.chunks, make([]auditRecord, 0, recordsChunk))
 }
 
 func (r *records) len() int {
@@ -61,17 +120,12 @@ func (r *records) len() int {
 
 func (r *records) at(i uint32) *auditRecord { return &r.chunks[i/recordsChunk][i%recordsChunk] }
 
-func (r *records) span() (first, last int64) {
-	if len(r.chunks) == 0 {
-		return 0, -1
+// clear empties r and keeps its memory.
+func (r *records) clear() {
+	for i := range r.chunks {
+		r.spare = append(r.spare, r.chunks[i][:0])
 	}
-	first, last = r.chunks[0][0].at, r.chunks[0][0].at
-	for _, c := range r.chunks {
-		for i := range c {
-			first, last = min(first, c[i].at), max(last, c[i].at)
-		}
-	}
-	return first, last
+	r.chunks = r.chunks[:0]
 }
 
 // byTrack is an index of records: those of each track in order of time, late
@@ -122,7 +176,7 @@ func (b *byTrack) track(dst []auditRecord, t int) []auditRecord {
 }
 
 func late(r *auditRecord) int {
-	if r.verdict == latePoint {
+	if r.verdict == latePoint || r.verdict == correctedPoint {
 		return 1
 	}
 	return 0

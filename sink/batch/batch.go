@@ -1,13 +1,13 @@
 // Package batch cuts the log into batches for stores.
 //
-// A Batcher reads commits in order, takes the entries of one lane, and encodes each
-// once, as its store wants it; beside a row it keeps the bytes that the log has
-// of it. A batch ends when it is full or when its first commit has waited long enough,
-// also inside a commit, and says where the log is to be read on once all of its rows
-// are delivered. It counts the entries that the log has lost.
+// A Batcher reads commits in order, takes the entries of a lane, and encodes each
+// once, as its store wants it; beside a row it keeps the entry's bytes in the log. A
+// batch ends when it is full or when its first commit has waited long enough, also
+// inside a commit, and has the cursor from which to read on once all of its rows are
+// delivered. It counts the entries that the log has lost.
 //
 // It writes nothing to a store and moves no cursor, and it does not bound how many
-// batches there are. Batchers and batches are not safe for concurrent use, the cache of
+// batches there are. Batchers and batches are not safe for concurrent use; the cache of
 // routes that Batchers share is.
 package batch
 
@@ -20,33 +20,35 @@ import (
 	"pingline/sink/store"
 )
 
-// Encoded is rows on their way to one shard, and the cursor behind them.
+// Encoded is rows on their way to a shard, and the cursor behind them.
 type Encoded struct {
-	Rows    []byte          // as the store of its shard encodes them, one behind the other
-	ends    []int           // where in rows each ends
+	Rows    []byte          // as the store of its shard encodes them, in sequence
+	ends    []int           // where in Rows each row ends
 	At      []int64         // ts of each row, ms
-	entries entries         // of the rows, as the log has them
-	Keys    []partition.Key // key that each row is spread by; none if no other shard can stand in
-	Fixed   []bool          // rows that no other shard can stand in for, as many as keys
-	Taken   []bool          // rows that another shard has taken; none if there are none
+	entries entries         // of the rows, in the form of the log
+	Keys    []partition.Key // key by which each row is spread; empty if no other shard can stand in
+	Fixed   []bool          // whether no other shard can stand in for a row; as many as Keys
+	Taken   []bool          // whether another shard has taken a row; empty if none has
 
-	Cursor  queue.Cursor // to be kept once all rows are delivered
+	Cursor  queue.Cursor // to be saved once all rows are delivered
 	Since   time.Time    // when its oldest commit was written; zero if it passes nothing
-	Damaged uint64       // entries it passes that the log has lost, if its lane counts them
+	Damaged uint64       // lost entries that the batch passes, if its lane counts them
+	Erased  uint64       // entries that the batch passes, and that are not to be written any more
 
-	numbers []int  // of the rows, from 0; not fewer than there are
+	numbers []int  // row numbers, from 0; at least as many as rows
 	picked  []byte // the last result of pick, if it had to copy
 
-	Counted int // bytes in the account of its lane's shard
+	Counted int // bytes of the batch in the account of its lane's shard
 }
 
 const (
-	// CopiesWritten is how many copies of its rows a write makes: one for the client library,
-	// and a compressed one.
+	// CopiesWritten is how many copies of its rows a write makes: for the client library, and
+	// compressed.
 	CopiesWritten = 2
 
 	// MostTimes is how many times the bytes of its rows a full batch takes while it is
-	// written: they, the log's bytes of each, the numbers that go with it, and the copies.
+	// written: the rows, their entries in the log's form, the numbers of each row, and the
+	// copies.
 	MostTimes = 4
 )
 
@@ -76,8 +78,8 @@ func (b *Encoded) All() []int {
 	return b.numbers[:b.Len()]
 }
 
-// Pick returns the bytes of rows, which are in order. It is valid until the
-// next call.
+// Pick returns the bytes of rows, which are in order, as numbers. It is valid
+// until the next call.
 func (b *Encoded) Pick(rows []int) []byte {
 	if len(rows) == 0 {
 		return nil
@@ -93,7 +95,7 @@ func (b *Encoded) Pick(rows []int) []byte {
 	return b.picked
 }
 
-// start returns where in rows row i begins.
+// start returns where in Rows row i begins.
 func (b *Encoded) start(i int) int {
 	if i == 0 {
 		return 0
@@ -104,7 +106,8 @@ func (b *Encoded) start(i int) int {
 // Entry returns the entry of row i, which shares the memory of b.
 func (b *Encoded) Entry(i int) pingline.Entry { return b.entries.at(i) }
 
-// Take records that a shard has taken rows, of a batch that several write.
+// Take records that a shard has taken rows of a batch that several shards
+// write.
 func (b *Encoded) Take(rows []int) {
 	if len(b.Taken) == 0 {
 		b.Taken = append(b.Taken, make([]bool, b.Len())...)
@@ -114,7 +117,7 @@ func (b *Encoded) Take(rows []int) {
 	}
 }
 
-// Untaken returns those of rows that no shard has taken yet.
+// Untaken returns the numbers in rows of rows that no shard has taken yet.
 func (b *Encoded) Untaken(rows []int) (rest []int) {
 	if len(b.Taken) == 0 {
 		return rows
@@ -128,11 +131,11 @@ func (b *Encoded) Untaken(rows []int) (rest []int) {
 }
 
 // entries are rows in the form of the log: a row that a store refuses is kept in
-// no store's form.
+// this form, which belongs to no store.
 type entries struct {
 	bytes   []byte
-	ends    []int32 // where in bytes each ends
-	written []int64 // At of each one's commit, ms
+	ends    []int32 // where in bytes each entry ends
+	written []int64 // time of the commit of each entry, ms
 }
 
 func (s *entries) size() int { return cap(s.bytes) + 4*cap(s.ends) + 8*cap(s.written) }
@@ -150,11 +153,12 @@ func (s *entries) at(i int) (e pingline.Entry) {
 	if i > 0 {
 		start = s.ends[i-1]
 	}
-	_, _ = pingline.DecodeEntry(&e, s.bytes[start:s.ends[i]], s.written[i]) // it could be decoded before
+	_, _ = pingline.DecodeEntry(&e, s.bytes[start:s.ends[i]], s.written[i]) // it was decoded before without an error
 	return e
 }
 
-// add takes an entry, which is raw in a commit written at.
+// add appends an entry, whose bytes are raw, of a commit written at written,
+// ms.
 func (b *Encoded) add(e *pingline.Entry, to store.Store, raw []byte, written int64) {
 	b.entries.add(raw, written)
 	at := e.At

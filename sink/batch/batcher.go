@@ -13,38 +13,39 @@ import (
 	"time"
 )
 
-// Batcher reads commits in order and cuts the entries of one lane into batches.
-// A batch can end inside a commit: its cursor then still names that commit.
+// Batcher reads commits in order and cuts the entries of a lane into batches. A
+// batch can end inside a commit: its cursor then still names that commit.
 type Batcher struct {
 	Next   func(context.Context) (queue.Record, error)
 	Routes *route.Cache
 	Store  store.Store // of the lane's shard
 	Lane   route.LaneID
-	Counts bool                                         // counts damaged entries
-	Total  int                                          // which total counts its kind of entry
-	Keyed  bool                                         // notes the key of each row
-	Router *route.Router                                // tells which rows are fixed; needed if keyed
-	Most   int                                          // rows of a batch
+	Counts bool                                         // whether damaged entries are counted
+	Total  int                                          // total of the log that counts the lane's kind of entry
+	Keyed  bool                                         // whether the key of each row is kept
+	Router *route.Router                                // decides which rows are Fixed; required if Keyed
+	Most   int                                          // most rows of a batch
 	Bytes  int                                          // most bytes of its rows
 	Wait   time.Duration                                // from the first commit of a batch that is not full to its end
-	End    uint64                                       // number that it stops before; 0 if none
+	End    uint64                                       // number of the commit to stop before; 0 if none
 	Behind func(since time.Time, at *queue.Record) bool // whether to stop before a commit; nil never
+	Erased func(number uint64, e *pingline.Entry) bool  // whether an entry of a commit is not to be written any more; nil never
 	Logger *slog.Logger
 
 	Done queue.Cursor // behind the last commit that was read to its end
 
-	Held    queue.Record // read, but behind said to stop before it; number 0 if there is none
-	Seen    uint64       // entries like those of the lane, of all shards, in the commits read
-	Claimed uint64       // those of the lane among them
+	Held    queue.Record // read, but Behind said to stop before it; Number is 0 if there is none
+	Seen    uint64       // entries of the lane's kind, of all shards, in the commits read
+	Claimed uint64       // entries of the lane itself among Seen
 
 	// The commit being read, if open.
 	open     bool
 	rec      queue.Record
 	routed   *route.Routed
-	nextSlot int            // of routed, to look at next
+	nextSlot int            // next slot of routed to look at
 	since    time.Time      // when it was written
-	passed   uint64         // entries of the lane, so far
-	entry    pingline.Entry // the last of them
+	passed   uint64         // entries of the lane passed so far
+	entry    pingline.Entry // scratch, for the entry being encoded
 }
 
 // Reasons of a batcher to stop, besides the log's and its context's.
@@ -53,16 +54,16 @@ var (
 	ErrBehind = errors.New("too far behind")
 )
 
-// Fill makes b the next batch: a full one if the log has that much, else the
-// entries that came within wait of its first commit. It returns an error of next,
-// ErrEnd, ErrBehind or ctx's; entries read before that error are in a batch
+// Fill makes b the next batch: a full batch if the log has that much, else the
+// entries that came within Wait of its first commit. It returns an error of the
+// log, ErrEnd, ErrBehind or ctx's; entries read before that error are in a batch
 // returned before it, unless ctx ended.
 func (r *Batcher) Fill(ctx context.Context, b *Encoded) error {
 	waiting := ctx
 	for !r.full(b) {
 		err := r.step(waiting, b)
 		if err != nil && !b.Since.IsZero() && ctx.Err() == nil {
-			break // time is up, or the next call tells
+			break // time is up, or the next call returns the error
 		}
 		if err != nil {
 			return err
@@ -77,8 +78,8 @@ func (r *Batcher) Fill(ctx context.Context, b *Encoded) error {
 	return nil
 }
 
-// FillOn adds to b until it is full or ctx ends. If it ends for another reason
-// the next fill tells.
+// FillOn adds to b until it is full or ctx ends. If it stops for an error, the
+// next Fill returns it.
 func (r *Batcher) FillOn(ctx context.Context, b *Encoded) {
 	for !r.full(b) && r.step(ctx, b) == nil {
 	}
@@ -105,7 +106,7 @@ func (r *Batcher) step(ctx context.Context, b *Encoded) error {
 	return nil
 }
 
-// advance opens the next commit, or passes one run of commits that are lost.
+// advance opens the next commit, or passes a run of commits that are lost.
 func (r *Batcher) advance(ctx context.Context, b *Encoded) error {
 	if r.End != 0 && r.Done.Next >= r.End {
 		return ErrEnd
@@ -123,7 +124,7 @@ func (r *Batcher) advance(ctx context.Context, b *Encoded) error {
 		return ErrEnd
 	}
 	routed := r.Routes.Route(&rec)
-	if errors.Is(routed.Err, pingline.ErrNewer) { // it is whole, and not ours to pass over
+	if errors.Is(routed.Err, pingline.ErrNewer) { // a newer version wrote it whole, so it is not damage to skip
 		r.Held = rec
 		return fmt.Errorf("commit %d of the log: %w", rec.Number, routed.Err)
 	}
@@ -158,7 +159,7 @@ func (r *Batcher) skip(lost *queue.DamageError, b *Encoded) {
 	r.damage(b, lost.Lost[r.Total])
 }
 
-// damage passes n entries that are lost, if they are the lane's to count.
+// damage passes n lost entries, if the lane counts them.
 func (r *Batcher) damage(b *Encoded, n uint64) {
 	if r.Counts {
 		b.Damaged += n
@@ -166,14 +167,14 @@ func (r *Batcher) damage(b *Encoded, n uint64) {
 	}
 }
 
-// complain logs an error that all lanes meet, once.
+// complain logs an error once, though all lanes meet it.
 func (r *Batcher) complain(number uint64, err error) {
 	if r.Counts && r.Total == pingline.TotalStored {
 		r.Logger.Error("a commit cannot be read to its end", "number", number, "error", err)
 	}
 }
 
-// Lack returns how many entries a is ahead of b.
+// Lack returns by how many entries of a total a is ahead of b.
 func Lack(a, b queue.Totals, total int) uint64 {
 	if a[total] < b[total] {
 		return 0
@@ -192,9 +193,13 @@ func (r *Batcher) encode(b *Encoded) {
 		if p.Lane != r.Lane {
 			continue
 		}
-		// It could be decoded before.
+		// It was decoded before without an error.
 		n, _ := pingline.DecodeEntry(&r.entry, r.rec.Payload[p.Offset:], r.routed.At)
 		r.passed++
+		if r.Erased != nil && r.Erased(r.rec.Number, &r.entry) {
+			b.Erased++
+			continue
+		}
 		b.add(&r.entry, r.Store, r.rec.Payload[p.Offset:int(p.Offset)+n], r.routed.At)
 		if r.Keyed {
 			b.Keys = append(b.Keys, partition.KeyOf(&r.entry))
@@ -203,8 +208,8 @@ func (r *Batcher) encode(b *Encoded) {
 	}
 }
 
-// close ends the open commit. Entries that its totals count and that are not
-// there are damage.
+// close ends the open commit. Entries that its totals count and that were not
+// found are damage.
 func (r *Batcher) close(b *Encoded) {
 	r.open = false
 	r.Done = queue.Cursor{Next: r.rec.Number + 1, Totals: r.rec.Totals, Passed: r.Done.Passed + r.passed}

@@ -1,10 +1,10 @@
-// Package deadletter keeps rows that a store refuses for their content, on disk,
-// in a form of no store: a ping or a point, and the store's reason. Letters can be
-// put back into the log, for the same store or for another one.
+// Package deadletter keeps rows that a store refuses for their content on disk, in
+// a form that belongs to no store: a ping or a point, and the store's reason.
+// Letters can be put back into the log, for the same store or for another.
 //
-// A letter counts once it is synced, and none is lost afterwards, whatever moment
-// the process dies at; a crash can leave one twice. The package does not bound how
-// long letters are kept.
+// A letter counts once it is synced, and is not lost afterwards, whatever moment
+// the process dies at; a crash can leave a letter twice. The package does not
+// bound how long letters are kept.
 package deadletter
 
 import (
@@ -30,18 +30,18 @@ import (
 // Dir is a directory of letters:
 //
 //	deadletter-000001.jsonl …        the oldest first; only the last file grows
-//	replay/deadletter-000001.jsonl … those on their way back into the log
+//	replay/deadletter-000001.jsonl … letters on their way back into the log
 //	accept/shard-NAME                how many more rows of a shard may become dead letters
-//	lock                             held by whoever changes any of this
+//	lock                             held while any of these files is changed
 //
-// Several processes, and several of these values, may use a directory at once.
-// Files may be copied or moved away by hand at any time.
+// Several processes, and several Dirs, may use a directory at once. Files may
+// be copied or moved away by hand at any time.
 type Dir struct {
 	dir     string
 	most    int64 // bytes of all files; 0 means no limit
-	perFile int64 // bytes after which another file is begun
+	perFile int64 // bytes after which a new file is begun
 
-	step func() // called between the steps of a change, by tests that break it off
+	step func() // called between the steps of a change, for tests that break it off
 }
 
 // FileBytes is how large a file of dead letters gets.
@@ -50,8 +50,8 @@ const FileBytes = 64 << 20
 // ErrFull says that the dead letters have reached their limit.
 var ErrFull = errors.New("dead letters are full")
 
-// Make returns the letters in dir, which it makes if it is missing. All files take
-// at most so many bytes; 0 means no limit.
+// Make returns the letters in dir, which it makes if it is missing. All files
+// together take at most most bytes; 0 means no limit.
 func Make(dir string, most int64) (*Dir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
@@ -61,17 +61,14 @@ func Make(dir string, most int64) (*Dir, error) {
 
 // Open returns the dead letters in dir, which Make has made.
 func Open(dir string) (*Dir, error) {
-	info, err := os.Stat(dir)
-	if err != nil {
+	if _, err := os.ReadDir(dir); err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("dead letters: %s is not a directory", dir)
 	}
 	return &Dir{dir: dir, perFile: FileBytes}, nil
 }
 
-// Bytes returns the size of all dead letters, those on their way back included.
+// Bytes returns the size of all dead letters, also of letters on their way
+// back.
 func (d *Dir) Bytes() (int64, error) {
 	var sum int64
 	for _, dir := range []string{d.dir, d.replayDir()} {
@@ -93,9 +90,9 @@ func (d *Dir) Bytes() (int64, error) {
 	return sum, nil
 }
 
-// All returns the dead letters, oldest first; for a line that cannot be read, or
-// a file, the error that says which and why. The last line of a file may have
-// been torn by a crash before it counted, and is then left out.
+// All returns the dead letters, oldest first. For a line or a file that cannot
+// be read it returns an error that names it and the cause. The last line of a
+// file may have been torn by a crash before it counted, and is then left out.
 func (d *Dir) All() iter.Seq2[*Letter, error] {
 	return func(yield func(*Letter, error) bool) {
 		names, err := filesIn(d.dir, letterExt)
@@ -117,13 +114,13 @@ func (d *Dir) All() iter.Seq2[*Letter, error] {
 }
 
 // Append makes the first n of count letters durable: all, or as many as there is
-// room for, with an error wrapping ErrFull. After any other error none of them is
-// there, and none that was is gone.
+// room for, with an error wrapping ErrFull. After any other error none of the
+// count letters is there, and all earlier letters are.
 func (d *Dir) Append(ctx context.Context, count int, letter func(i int) Letter) (n int, err error) {
 	return d.appendUpTo(ctx, d.most, count, letter)
 }
 
-// AppendHalf is Append that leaves half of the room to others.
+// AppendHalf is Append within half of the room.
 func (d *Dir) AppendHalf(ctx context.Context, count int, letter func(i int) Letter) (n int, err error) {
 	return d.appendUpTo(ctx, d.most/2, count, letter)
 }
@@ -165,7 +162,7 @@ func (d *Dir) appendUpTo(ctx context.Context, most int64, count int, letter func
 }
 
 // write makes b, whole lines, durable at the end of the last file or as a new
-// one. The caller holds the lock.
+// file. The caller holds the lock.
 func (d *Dir) write(b []byte) (err error) {
 	names, err := filesIn(d.dir, letterExt)
 	if err != nil {
@@ -219,13 +216,14 @@ func (d *Dir) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// Names of files of dead letters. What is not one yet ends in another way.
+// Names of files of dead letters. A file that is not complete yet has another
+// ending.
 const (
 	letterPrefix = "deadletter-"
 	letterExt    = ".jsonl"
 )
 
-// nextName returns the name of the file behind those of names.
+// nextName returns the name of the file that follows names.
 func nextName(names []string) string {
 	last := 0
 	for _, name := range names {
@@ -238,7 +236,7 @@ func nextName(names []string) string {
 }
 
 // filesIn returns the names of files in dir that end in ext, in order; none if
-// there is no such directory.
+// dir does not exist.
 func filesIn(dir, ext string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -250,7 +248,7 @@ func filesIn(dir, ext string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 	}
-	slices.SortFunc(names, func(a, b string) int { // also if numbers outgrow their digits
+	slices.SortFunc(names, func(a, b string) int { // numbers can have more than six digits
 		if len(a) != len(b) {
 			return len(a) - len(b)
 		}
@@ -276,8 +274,8 @@ func parseLetter(raw []byte) (letter, error) {
 	return l, nil
 }
 
-// lettersIn reads the dead letters in the file at path. With the error that a
-// line cannot be read comes the line; any other is the last.
+// lettersIn reads the dead letters in the file at path. An error about a line
+// that cannot be read comes with the line; any other error ends the sequence.
 func lettersIn(path string) iter.Seq2[letter, error] {
 	return func(yield func(letter, error) bool) {
 		f, err := os.Open(path)
@@ -313,8 +311,8 @@ func lettersIn(path string) iter.Seq2[letter, error] {
 	}
 }
 
-// wholeLines returns the size of f up to the end of its last whole line. What
-// lies behind was torn by a crash before it counted.
+// wholeLines returns the size of f up to the end of its last whole line. A
+// crash tore the rest before it counted.
 func wholeLines(f *os.File) (int64, error) {
 	info, err := f.Stat()
 	if err != nil {

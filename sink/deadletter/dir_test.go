@@ -200,7 +200,7 @@ func TestReplayMovesWhatIsChosen(t *testing.T) {
 	if n, err := d.Replay(t.Context(), func(*Letter) bool { return false }); n != 0 || err != nil {
 		t.Errorf("Replay of none = %d, %v", n, err)
 	}
-	// What cannot be read stays where it is.
+	// A line that cannot be read stays where it is.
 	names, _ := filesIn(d.dir, letterExt)
 	broken := filepath.Join(d.dir, names[1])
 	for _, line := range []string{"not json\n", "null\n", `{"line":""}` + "\n", `{"line":"a\nb"}` + "\n", `{"line":"` + strings.Repeat("x", pingline.MaxReadyLine+1) + `"}` + "\n", "\n"} {
@@ -372,8 +372,8 @@ func dying(t *testing.T, dir, step string) {
 	}
 }
 
-// Whatever step a replay dies at, each chosen letter is taken in the end, then
-// or by the next replay, and no other one is touched.
+// A replay may die at any step: each chosen letter is taken in the end, then
+// or by the next replay, and no other letter is touched.
 func TestReplayKilledAtEachStep(t *testing.T) {
 	if step := os.Getenv(killAt); step != "" {
 		dying(t, os.Getenv(killAt+"_DIR"), step)
@@ -441,5 +441,19 @@ func dies(t *testing.T, step int, dir string) bool {
 func TestLetterOfNoKnownPrecision(t *testing.T) {
 	if l, err := parseLetter([]byte(`{"line":"m v=1 1","precision":"us"}`)); err == nil {
 		t.Errorf("a letter in us is taken: %+v", l.Letter)
+	}
+}
+
+// A directory that this user may not read is told before anything is read.
+func TestOpenOfAForbiddenDirectory(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("opened: %v", err)
 	}
 }

@@ -13,28 +13,29 @@ import (
 	"pingline/sink/store"
 )
 
-// Letter is one row that a store refuses for its content: a ping, a point, or a
-// row of before, and why. A row can be there twice, if the process died before
-// the log knew that it had been put aside.
+// Letter is a row that a store refuses for its content, and the reason. The row
+// is a ping, a point, or a line of an earlier version. A row can be there
+// twice, if the process died before the log knew that it had been put aside.
 type Letter struct {
 	At     time.Time // when it was refused
-	Shard  string    // by which shard
-	Cause  string    // the reason in few words, such as store.TypeConflict
+	Shard  string    // name of the shard that refused it
+	Cause  string    // the reason in few words, an element of store.Reasons such as store.TypeConflict
 	Reason string    // in the store's words
 
 	Entry pingline.Entry // as it was in the log, without the filter's notes
 }
 
-// form is a letter as one line of JSON. One of Ping, Point and Line is there.
+// form is a letter as a line of JSON. Exactly one of Ping, Point and Line is
+// set.
 type form struct {
 	At     time.Time  `json:"at"`
 	Shard  string     `json:"shard"`
-	Cause  string     `json:"cause,omitempty"` // "" in letters of before
+	Cause  string     `json:"cause,omitempty"` // "" in letters of earlier versions
 	Reason string     `json:"reason"`
 	Ping   *pingForm  `json:"ping,omitempty"`
 	Point  *pointForm `json:"point,omitempty"`
 
-	// Rows of before were kept as InfluxDB's line protocol.
+	// Earlier versions kept rows as InfluxDB's line protocol.
 	Status    int    `json:"status,omitempty"`    // HTTP status of the refusal
 	Precision string `json:"precision,omitempty"` // of Line's timestamp: "ns", or "ms" or ""
 	Line      string `json:"line,omitempty"`
@@ -48,7 +49,7 @@ type pingForm struct {
 	Lat    json.Number `json:"lat"`
 	Lon    json.Number `json:"lon"`
 
-	Numbers map[string]float32 `json:"numbers,omitempty"` // those known, by key of pingline.Numbers
+	Numbers map[string]float32 `json:"numbers,omitempty"` // numbers that are known, by key of pingline.Numbers
 
 	Event   string `json:"event,omitempty"`
 	Trip    string `json:"trip_id,omitempty"`
@@ -60,7 +61,7 @@ type pingForm struct {
 	SubKey  uint16 `json:"sub_key,omitempty"`
 }
 
-// clockCorrected is said of a ping whose time is our guess.
+// clockCorrected is the clock of a ping whose time was corrected.
 const clockCorrected = "corrected"
 
 // pointForm is a point that was to be stored. Numbers are text, so that none
@@ -73,8 +74,8 @@ type pointForm struct {
 	TS     int64       `json:"ts"`
 }
 
-// Row returns the row as JSON, or as line protocol if it is one of before that is
-// not Pingline's.
+// Row returns the row as JSON, or as line protocol if an earlier version wrote it
+// and it is not Pingline's.
 func (l *Letter) Row() string {
 	var v any = newPingForm(&l.Entry)
 	switch e := &l.Entry; {
@@ -90,7 +91,7 @@ func (l *Letter) Row() string {
 	return string(text)
 }
 
-// MarshalJSON writes a letter as one line without newline.
+// MarshalJSON writes a letter as a line without newline.
 func (l *Letter) MarshalJSON() ([]byte, error) {
 	f := form{At: l.At, Shard: l.Shard, Cause: l.Cause, Reason: l.Reason}
 	switch e := &l.Entry; {
@@ -161,9 +162,9 @@ func newPointForm(e *pingline.Entry) *pointForm {
 	return p
 }
 
-// UnmarshalJSON reads a letter of this form or of the one before, in which every
-// row is line protocol: of those, pings and points of Pingline are told from
-// other rows, which stay lines.
+// UnmarshalJSON reads a letter of this form, or of the earlier form, in which
+// every row is line protocol. It turns lines that Pingline wrote into pings and
+// points; rows of other writers stay lines.
 func (l *Letter) UnmarshalJSON(b []byte) error {
 	var f form
 	if err := json.Unmarshal(b, &f); err != nil {
@@ -218,8 +219,8 @@ func (p *pingForm) entry() (pingline.Entry, error) {
 	return e, checkNames(&e)
 }
 
-// setNumber sets the optional number of that key; it reports false if there is
-// none, or if v is out of its range.
+// setNumber sets the optional number of a key; it reports false if no number
+// has that key, or if v is out of its range.
 func setNumber(f *pingline.Fix, key string, v float64) bool {
 	for i := range pingline.Numbers {
 		if pingline.Numbers[i].Key == key {
@@ -276,12 +277,13 @@ func fieldOf(key, kind, value string) (pingline.PointField, error) {
 	case "text":
 		return pingline.Text(key, value), nil
 	}
-	return pingline.PointField{}, fmt.Errorf("no type is %q", kind)
+	return pingline.PointField{}, fmt.Errorf("unknown type %q", kind)
 }
 
-// causeOf returns the cause that a letter of before does not name.
+// causeOf returns the cause of a letter of an earlier version, which does not
+// name it.
 func causeOf(status int, reason string) string {
-	said, _, _ := strings.Cut(strings.ReplaceAll(reason, "'", `"`), `"`) // what it quotes decides nothing
+	said, _, _ := strings.Cut(strings.ReplaceAll(reason, "'", `"`), `"`) // a quoted name or line must not decide the cause
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
 		return store.TooLarge

@@ -15,25 +15,25 @@ import (
 	"pingline/sink/store"
 )
 
-// Rows of before were kept as InfluxDB's line protocol, in the dead letters and,
-// on their way back, in the log.
+// Earlier versions kept rows as InfluxDB's line protocol, in the dead letters
+// and, on their way back, in the log.
 
-// The precisions of such a row's timestamp.
+// Precisions of the timestamp of a line.
 const (
 	precisionNano  = "ns"
 	precisionMilli = "ms"
 )
 
-// entryOfLine returns the row of a letter of before. A timestamp that InfluxDB
-// could not know in ms, the year 2262 or later, is in ns even where the letter
-// does not say so.
+// entryOfLine returns the row of a letter of an earlier version. A timestamp
+// that InfluxDB could not know in ms, the year 2262 or later, is in ns even
+// where the letter does not say so.
 func entryOfLine(line, precision string) (pingline.Entry, error) {
 	e := pingline.Entry{Kind: pingline.Replayed, Line: line}
 	switch {
 	case line == "":
 		return e, errors.New("it has no ping, no point and no line protocol")
 	case precision != "" && precision != precisionMilli && precision != precisionNano:
-		return e, fmt.Errorf("precision %q of its timestamp is not one of ns, ms", store.Clip(precision))
+		return e, fmt.Errorf("precision %q of its timestamp is neither ns nor ms", store.Clip(precision))
 	case strings.ContainsRune(line, '\n') || len(line) > pingline.MaxReadyLine:
 		return e, fmt.Errorf("its line protocol is not one line of at most %d bytes", pingline.MaxReadyLine)
 	}
@@ -48,9 +48,9 @@ func entryOfLine(line, precision string) (pingline.Entry, error) {
 	return e, nil
 }
 
-// parseLine returns what a ready line says, as a ping or a point, and false if it
-// is not one that Pingline has written: another measurement, an unknown tag or
-// field, a value of another type, no time.
+// parseLine returns a ready line as a ping or a point, and false if Pingline did
+// not write it: it has another measurement, an unknown tag or field, a value of
+// another type, or no time.
 func parseLine(line *pingline.Entry) (pingline.Entry, bool) {
 	e := pingline.Entry{Kind: line.Kind, To: line.To}
 	dec := lineprotocol.NewDecoderWithBytes([]byte(line.Line))

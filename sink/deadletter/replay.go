@@ -13,10 +13,10 @@ import (
 
 func (d *Dir) replayDir() string { return filepath.Join(d.dir, "replay") }
 
-// Replay moves the dead letters that choose picks to where TakeReplays finds
-// them, and returns how many. It goes file by file; whatever moment the process
-// dies at, each letter is in one of the two places, and at worst in both, so
-// that its row is written twice. Lines that cannot be read stay.
+// Replay moves the dead letters for which choose returns true to where
+// TakeReplays finds them, and returns how many. It goes file by file; whatever
+// moment the process dies at, each letter is in either place, and at worst in
+// both, so that its row is written twice. Lines that cannot be read stay.
 func (d *Dir) Replay(ctx context.Context, choose func(*Letter) bool) (n int, err error) {
 	names, err := filesIn(d.dir, letterExt)
 	if err != nil {
@@ -34,8 +34,9 @@ func (d *Dir) Replay(ctx context.Context, choose func(*Letter) bool) (n int, err
 	return n, nil
 }
 
-// replayFile moves the chosen letters of one file. The lock keeps the file from
-// growing meanwhile; it is held for one file, so that no lane waits for long.
+// replayFile moves the chosen letters of a file. The lock keeps the file from
+// growing meanwhile; it is held for a single file, so that no lane waits for
+// long.
 func (d *Dir) replayFile(ctx context.Context, name string, choose func(*Letter) bool) (n int, err error) {
 	unlock, err := d.lock(ctx)
 	if err != nil {
@@ -71,8 +72,8 @@ func (d *Dir) replayFile(ctx context.Context, name string, choose func(*Letter) 
 	return n, d.moveSome(from, to, choose)
 }
 
-// sweep removes what a change that was broken off has left behind. The caller
-// holds the lock.
+// sweep removes the files that a change left behind when it was broken off.
+// The caller holds the lock.
 func (d *Dir) sweep() error {
 	for _, dir := range [...]string{d.dir, d.replayDir()} {
 		names, err := filesIn(dir, asideExt)
@@ -88,11 +89,11 @@ func (d *Dir) sweep() error {
 	return nil
 }
 
-// asideExt ends the names of files that are not in place yet.
+// asideExt is the ending of files that are not complete yet.
 const asideExt = ".tmp"
 
 // nextReplay returns the path of the next file in replayDir. The caller holds
-// the lock, and nobody else creates one.
+// the lock, so that the path stays free.
 func (d *Dir) nextReplay() (string, error) {
 	if err := os.MkdirAll(d.replayDir(), 0o700); err != nil {
 		return "", err
@@ -116,8 +117,8 @@ func (d *Dir) moveWhole(from, to string) error {
 	return errors.Join(syncDir(d.replayDir()), syncDir(d.dir))
 }
 
-// moveSome writes two files aside, those that move and those that stay, and then
-// puts them in place, in that order.
+// moveSome writes the letters that move and the letters that stay to a file
+// each, and then puts the two files in place, in that order.
 func (d *Dir) moveSome(from, to string, choose func(*Letter) bool) error {
 	aside := [2]string{to + asideExt, from + asideExt}
 	for i, path := range aside {
@@ -140,8 +141,8 @@ func (d *Dir) moveSome(from, to string, choose func(*Letter) bool) error {
 	return nil
 }
 
-// copyLetters makes a durable copy of some lines of a file; those that cannot be
-// read are asked for as nil.
+// copyLetters makes a durable copy of the lines of a file for which want is
+// true; it calls want(nil) for a line that cannot be read.
 func copyLetters(from, to string, want func(*Letter) bool) (err error) {
 	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -178,14 +179,14 @@ func (d *Dir) Replaying() (files int, err error) {
 	return len(names), err
 }
 
-// replayBytes is about how many bytes of letters submit is given at once.
+// replayBytes is about how many bytes of letters a call of submit gets.
 const replayBytes = 128 << 10
 
 // TakeReplays gives submit the letters that Replay has moved, some at a time, and
-// removes each file once submit has made all of it durable. It returns how many
-// letters that were; a file is begun anew after an error or a crash, so that rows
-// can be written twice. Lines that cannot be read are kept, in a file that ends in
-// .unreadable, and told as an error. One caller at a time.
+// removes each file once submit has made all of it durable. It returns the number
+// of letters. A file is begun anew after an error or a crash, so that rows can be
+// written twice. Lines that cannot be read are kept, in a file that ends in
+// .unreadable, and an error names them. Only one caller at a time.
 func (d *Dir) TakeReplays(ctx context.Context, submit func([]*Letter) error) (n int, err error) {
 	names, err := filesIn(d.replayDir(), letterExt)
 	if err != nil {
@@ -213,8 +214,9 @@ func (d *Dir) TakeReplays(ctx context.Context, submit func([]*Letter) error) (n 
 	return n, errors.Join(errs...)
 }
 
-// unreadableName returns where the file at path is kept that has lines which cannot be
-// read: names of files in replayDir come again, and none may replace an earlier one.
+// unreadableName returns the path at which the unreadable lines of the file at path
+// are kept. Names of files in replayDir come again, and no file may replace an earlier
+// one.
 func unreadableName(path string) string {
 	name := path + unreadableExt
 	for n := 2; ; n++ {
@@ -227,7 +229,8 @@ func unreadableName(path string) string {
 
 const unreadableExt = ".unreadable"
 
-// takeReplay submits one file. bad says which line cannot be read, if any.
+// takeReplay submits a file. bad is the error of the first line that cannot be
+// read, if any.
 func takeReplay(ctx context.Context, path string, submit func([]*Letter) error) (n int, bad, err error) {
 	var batch []*Letter
 	size := 0
@@ -247,7 +250,7 @@ func takeReplay(ctx context.Context, path string, submit func([]*Letter) error) 
 			return n, bad, err
 		}
 		if err != nil {
-			bad = cmp.Or(bad, err) // the first will do
+			bad = cmp.Or(bad, err) // keep the first
 			continue
 		}
 		batch = append(batch, l.Letter)
@@ -261,8 +264,8 @@ func takeReplay(ctx context.Context, path string, submit func([]*Letter) error) 
 }
 
 // Accept lets rows more rows of a shard become dead letters although too many
-// were refused: its lanes ask for that while they stand still. It replaces what
-// was accepted before and not used.
+// were refused: its lanes ask for that while they stand still. It replaces an
+// earlier number that was not used.
 func (d *Dir) Accept(ctx context.Context, shard string, rows int) error {
 	unlock, err := d.lock(ctx)
 	if err != nil {
@@ -286,7 +289,8 @@ func (d *Dir) acceptPath(shard string) string {
 	return filepath.Join(d.dir, "accept", "shard-"+shard)
 }
 
-// Accepted returns what was last accepted for a shard, once.
+// Accepted returns the number that was last accepted for a shard, and 0 from
+// then on.
 func (d *Dir) Accepted(shard string) int {
 	path := d.acceptPath(shard)
 	text, err := os.ReadFile(path)

@@ -7,20 +7,20 @@ import (
 	"pingline/sink/store"
 )
 
-// A row that is older than its store keeps is refused for its age
-// alone: had it been written in time, it would be gone by now. So it
-// counts against no budget, and takes at most half of the room for dead letters;
-// beyond that it is counted and not kept. Phones are told, so that few of them
-// come: Sink.Kept says how old a ping may be.
+// A row that is older than its store keeps is refused for its age alone: had it
+// been written in time, it would be gone by now. So it counts against no budget,
+// and such rows take at most half of the room for dead letters; beyond that they
+// are counted and not kept. Few of them come, since phones are told how old a
+// ping may be, by Sink.Kept.
 
 // Expiry is how long a shard's store keeps points, as far as is known. Safe for
 // concurrent use.
 type Expiry struct {
 	mu   sync.Mutex    // guards all fields; nothing else is locked under it
-	told time.Duration // by the server; 0: for ever, or it does not say
-	// The age of the youngest row that was refused for it, 0 if none was: all that
-	// is known of a server that does not say. A row of that age that is taken, or
-	// another answer, ends it.
+	told time.Duration // retention that the server tells; 0: for ever, or it does not say
+	// seen is the age of the youngest row that was refused for its age, 0 if none
+	// was. It is all that is known if the server does not tell its retention, and
+	// it ends when a row of that age is taken, or the server tells after all.
 	seen time.Duration
 
 	unkept   uint64 // rows that were counted and not kept
@@ -34,14 +34,15 @@ func (x *Expiry) Keeps() time.Duration {
 	return Least(x.told, x.seen)
 }
 
-// Guessed returns the retention as guessed from refusals, 0 if it is not.
+// Guessed returns the retention as guessed from refusals, 0 if it is not
+// guessed.
 func (x *Expiry) Guessed() time.Duration {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.seen
 }
 
-// Least returns the smaller of two, neither of which counts if it is 0.
+// Least returns the smaller of two retentions, where 0 means for ever.
 func Least(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {
 		return b
@@ -49,7 +50,7 @@ func Least(a, b time.Duration) time.Duration {
 	return a
 }
 
-// Tell records the retention that the server says.
+// Tell records the retention that the server tells.
 func (x *Expiry) Tell(keep time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -58,7 +59,7 @@ func (x *Expiry) Tell(keep time.Duration) {
 	}
 }
 
-// Refused records a row that was too old.
+// Refused records a row of that age that was refused for it.
 func (x *Expiry) Refused(e *store.Refusal, age time.Duration) {
 	if e.Keeps > 0 {
 		x.Tell(e.Keeps)
@@ -69,7 +70,7 @@ func (x *Expiry) Refused(e *store.Refusal, age time.Duration) {
 	x.seen = Least(x.seen, max(age, 1))
 }
 
-// Took records a row that was not too old.
+// Took records that a row of that age was taken.
 func (x *Expiry) Took(age time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

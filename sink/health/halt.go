@@ -12,44 +12,45 @@ import (
 	"pingline/sink/store"
 )
 
-// Reasons of a lane to be halted that are the sink's own, not a store's.
+// Reasons for which a lane is halted although its store is well.
 const (
-	StopRefusals = "too many refused"        // rows, for their content
-	StopFull     = "dead letters full"       // no room for another one
-	StopDisk     = "dead letters unwritable" // for any other cause
+	StopRefusals = "too many refused"        // rows refused for their content
+	StopFull     = "dead letters full"       // no room for another letter
+	StopDisk     = "dead letters unwritable" // letters cannot be written for any other cause
 )
 
-// Stops are all causes that keep a lane or a shard from writing until an operator
-// has put them right.
+// Stops are all reasons for which a lane or a shard does not write until an
+// operator acts.
 var Stops = slices.Concat(store.Stops, []string{StopRefusals, StopFull, StopDisk})
 
-// haltReason returns why a lane is halted, one of Stops, and advice on it.
+// haltReason returns why a lane is halted, an element of Stops, and advice on
+// it.
 func haltReason(err error) (reason, advice string) {
 	switch {
 	case errors.Is(err, ErrTooManyRefused):
-		return StopRefusals, "put right what they are refused for, or let them become dead letters with pingline deadletter accept"
+		return StopRefusals, "remove the cause of the refusals, or let the rows become dead letters with pingline deadletter accept"
 	case errors.Is(err, deadletter.ErrFull):
-		return StopFull, "have them stored with pingline deadletter replay, move files away, or raise --deadletter-max-bytes"
+		return StopFull, "have the dead letters stored with pingline deadletter replay, move their files away, or raise --deadletter-max-bytes"
 	}
 	return StopDisk, "give the disk of --data-dir room, or make it writable"
 }
 
-// Halt is any cause besides its store that keeps a lane from going on. Safe for
-// concurrent use.
+// Halt keeps the trouble of a lane that is not its store's. Safe for concurrent
+// use.
 type Halt struct {
 	shard, lane string
 	logger      *slog.Logger
 
 	mu           sync.Mutex // guards the fields below; nothing else is locked under it
-	batches      int        // that cannot go on
-	problem      error      // of one of them; nil if there is none
-	reason       string     // one of Stops
-	advice       string     // on it, to an operator
+	batches      int        // batches that cannot go on
+	problem      error      // of the batch that failed last; nil if there is none
+	reason       string     // an element of Stops
+	advice       string     // for an operator
 	troubled     time.Time  // since when
 	lastReported time.Time
 }
 
-// NewHalt returns the halt of a lane that goes on.
+// NewHalt returns the Halt of a lane that is not halted.
 func NewHalt(shard, lane string, logger *slog.Logger) *Halt {
 	return &Halt{shard: shard, lane: lane, logger: logger}
 }
@@ -73,7 +74,7 @@ func (h *Halt) Begin(err error, first bool) {
 		return
 	}
 	h.lastReported = now
-	h.logger.Error("a lane stands still until this is put right; all is kept", "shard", h.shard, "lane", h.lane, "reason", reason, "error", err, "advice", advice)
+	h.logger.Error("a lane stands still until an operator removes the cause; all entries are kept", "shard", h.shard, "lane", h.lane, "reason", reason, "error", err, "advice", advice)
 }
 
 // End records that a batch which was halted can go on.
@@ -97,8 +98,8 @@ func (h *Halt) Note() string {
 	return fmt.Sprintf("shard %s, %v: nothing written for %v: %v", h.shard, h.lane, time.Since(h.troubled).Round(time.Second), h.problem) + advised(h.advice)
 }
 
-// Halted returns why the lane is halted, one of Stops and in full; "" if it is
-// not.
+// Halted returns why the lane is halted, as an element of Stops and in full;
+// "" if it is not.
 func (h *Halt) Halted() (reason, problem string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -1,13 +1,13 @@
 // Package health keeps whether a shard can be written to, and why a lane must wait.
 //
-// Health is the trouble of one shard: since when it has not stored the writes it was
+// Health is the trouble of a shard: since when it has not stored the writes it was
 // given, when it may be tried again, and with how many rows. Expiry is how long its
-// store keeps rows, RefusalBudget how many refused rows become dead letters before that
-// is a matter for an operator, and Halt what besides the store keeps a lane
-// from going on. Each has its own mutex and is safe for concurrent use.
+// store keeps rows, RefusalBudget is how many refused rows become dead letters before
+// an operator must act, and Halt is trouble of a lane that is not its store's. Each has
+// its own mutex and is safe for concurrent use.
 //
-// It writes nothing and starts nothing: the sink tells it of every attempt, and asks
-// it before the next.
+// The package writes nothing and starts nothing: the sink tells it of every attempt,
+// and asks it before the next.
 package health
 
 import (
@@ -22,7 +22,7 @@ import (
 )
 
 // Health is whether a shard stores the writes it is given: its trouble, and the
-// probes by which that ends. Safe for concurrent use.
+// probes that end it. Safe for concurrent use.
 type Health struct {
 	name     string        // of the shard
 	timeout  time.Duration // of a write
@@ -35,13 +35,13 @@ type Health struct {
 	retries   uint64                  // attempts that have to be made again
 	problem   error                   // nil if the last attempt did not fail
 	kind      store.Kind
-	reason    string    // of Configure, one of Stops
-	advice    string    // on it, to an operator
-	troubled  time.Time // when the first attempt failed of those since it was last well
-	most      int       // rows of the largest write that failed since then
+	reason    string    // of Configure: an element of store.Stops
+	advice    string    // of Configure: for an operator
+	troubled  time.Time // when the first attempt failed since the shard was last well
+	most      int       // rows of the largest write that failed since troubled
 	failedAt  time.Time // when the last attempt failed
 	trial     int       // rows of the next probe
-	notBefore time.Time // the store asked for it
+	notBefore time.Time // earliest time of the next attempt, if the store asked for a pause
 	nextProbe time.Time
 	probing   bool
 
@@ -54,15 +54,17 @@ func New(name string, timeout, retryMax time.Duration, breaker *limit.Breaker, l
 	return &Health{name: name, timeout: timeout, retryMax: retryMax, breaker: breaker, logger: logger}
 }
 
-// A shard is down if it does not store the writes it is given: one that takes little
-// writes, as a breaker's probes are, and fails full ones takes nothing that matters. So trouble ends with a write at least half as large as the largest that
-// failed (a batch of which a probe took a part is then taken in one more), with
-// probes that have grown as large, or when nothing has failed for calm.
+// A shard is down if it does not store the writes it is given. A store that takes small writes,
+// such as a breaker's probes, and fails full writes is still of no use. So trouble ends with a
+// write at least half as large as the largest that failed (a batch of which a probe took a part is
+// then taken in one more write), with probes that have grown as large, or when nothing has failed
+// for calm.
 
-// calm is longer than a batch that fails waits until it fails again.
+// calm is longer than the time from a failure of a batch to its next failure.
 func (s *Health) calm() time.Duration { return 2 * (s.timeout + 2*s.retryMax) }
 
-// Failed records that an attempt to write so many rows is to be made again.
+// Failed records that an attempt to write a number of rows failed and is to be
+// made again.
 func (s *Health) Failed(e *store.Refusal, err error, rows int) {
 	now := time.Now()
 	s.mu.Lock()
@@ -83,14 +85,14 @@ func (s *Health) Failed(e *store.Refusal, err error, rows int) {
 	}
 	s.lastReported = now
 	if e.Kind == store.Configure {
-		s.logger.Error("nothing is written until this is put right; all is kept", "shard", s.name, "reason", e.Reason, "error", err, "advice", e.Advice)
+		s.logger.Error("nothing is written to the shard until an operator removes the cause; all entries are kept", "shard", s.name, "reason", e.Reason, "error", err, "advice", e.Advice)
 	} else {
-		s.logger.Warn("a write failed and is tried again; all is kept", "shard", s.name, "error", err)
+		s.logger.Warn("a write failed and is tried again; all entries are kept", "shard", s.name, "error", err)
 	}
 }
 
-// Answered records that the store has taken rows of a lane, or none because it
-// refuses them for their content, in an attempt to write so many.
+// Answered records that the store took some rows of a lane, or refused them
+// for their content, in an attempt to write a number of rows.
 func (s *Health) Answered(kind route.LaneKind, took, rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,10 +102,10 @@ func (s *Health) Answered(kind route.LaneKind, took, rows int) {
 	}
 }
 
-// recovered ends a trouble; the caller holds mu.
+// recovered ends the trouble; the caller holds mu.
 func (s *Health) recovered() {
 	s.problem, s.notBefore = nil, time.Time{}
-	s.logger.Info("writing goes on", "shard", s.name, "after", time.Since(s.troubled).Round(time.Millisecond))
+	s.logger.Info("the shard takes writes again", "shard", s.name, "after", time.Since(s.troubled).Round(time.Millisecond))
 }
 
 // Asked reports whether the store has asked to be left alone for now.
@@ -113,7 +115,8 @@ func (s *Health) Asked() bool {
 	return time.Now().Before(s.notBefore)
 }
 
-// Down returns for how long it has not stored the writes it was given, 0 if it does.
+// Down returns for how long the shard has not stored the writes it was given, 0 if
+// it does.
 func (s *Health) Down() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +126,8 @@ func (s *Health) Down() time.Duration {
 	return max(time.Since(s.troubled), 1)
 }
 
-// Up reports whether a write is likely to be taken, or worth a trial since none was
-// made for long.
+// Up reports whether a write is likely to be taken, or should be tried since none
+// was made for long.
 func (s *Health) Up() bool {
 	s.mu.Lock()
 	idle := s.problem != nil && time.Since(s.failedAt) > s.calm()
@@ -133,8 +136,8 @@ func (s *Health) Up() bool {
 }
 
 // Probe returns how many rows the caller is to write to find out if a shard that
-// is down is back: one probe at a time, and not too often; 0 if it is not to. If
-// so it must call probed.
+// is down is back, or 0 if it is not to: probes run one at a time, and not too
+// often. After a probe the caller must call Probed.
 func (s *Health) Probe() (rows int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,10 +149,11 @@ func (s *Health) Probe() (rows int) {
 	return s.trial
 }
 
-// probeGrowth is how much more the probe after one that was taken may hold.
+// probeGrowth is the factor by which a probe may be larger than the last that
+// was taken.
 const probeGrowth = 8
 
-// Probed ends a probe, which was as large as it may be or all that there was.
+// Probed ends a probe.
 func (s *Health) Probed(taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,11 +167,12 @@ func (s *Health) Probed(taken bool) {
 	}
 }
 
-// noteAfter is how long a store may be in trouble before an operator must know.
+// noteAfter is how long a store may be in trouble before Note tells an
+// operator.
 const noteAfter = 10 * time.Second
 
-// Note returns a sentence on the shard's trouble, and on what waits for it; "" if
-// there is none.
+// Note returns a sentence on the shard's trouble, and on the entries that wait
+// for it; "" if there is none.
 func (s *Health) Note(waits string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,8 +183,8 @@ func (s *Health) Note(waits string) string {
 	return fmt.Sprintf("shard %s: nothing written for %v, %s: %v", s.name, lasted.Round(time.Second), waits, s.problem) + advised(s.advice)
 }
 
-// Trouble returns why the last attempt failed, nil if it did not, and what of that
-// an operator must put right, one of Stops; "" if nothing.
+// Trouble returns why the last attempt failed, nil if it did not, and the reason
+// for which an operator must act, an element of store.Stops; "" if there is none.
 func (s *Health) Trouble() (stop string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,8 +194,8 @@ func (s *Health) Trouble() (stop string, err error) {
 	return s.reason, s.problem
 }
 
-// Counted returns how many rows of each kind of lane it has taken, of any shard's
-// lanes, and how many attempts have to be made again.
+// Counted returns how many rows the shard has taken, of any shard's lanes, by
+// kind of lane, and how many attempts have to be made again.
 func (s *Health) Counted() (took [route.LaneKinds]uint64, retries uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

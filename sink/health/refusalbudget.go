@@ -8,13 +8,13 @@ import (
 	"pingline/sink/store"
 )
 
-// A shard may refuse so many rows before its lanes are halted: a bad row now and
-// then becomes a dead letter, but a cause that every other row has is to be put
-// right, not to be written down a million times.
+// A shard may refuse a number of rows before its lanes are halted. A bad row now
+// and then becomes a dead letter; but if every other row is refused, an operator
+// must remove the cause before a million rows are dead letters.
 const (
-	budgetRows    = 100_000 // of these, the newest
-	BudgetRefused = 1000    // as many may be refused: 1 %
-	budgetStep    = 1000    // rows that are forgotten at once
+	budgetRows    = 100_000 // how many of the newest rows count
+	BudgetRefused = 1000    // how many of budgetRows may be refused: 1 %
+	budgetStep    = 1000    // rows that leave the count at once
 )
 
 // ErrTooManyRefused says that no more rows of a shard become dead letters.
@@ -24,16 +24,17 @@ var ErrTooManyRefused = errors.New("too many rows are refused")
 // by the shard's lanes and safe for concurrent use; the zero value is ready.
 type RefusalBudget struct {
 	mu      sync.Mutex                   // guards all fields; nothing else is locked under it
-	steps   [budgetRows / budgetStep]int // refused, by step; a ring
+	steps   [budgetRows / budgetStep]int // refused rows, by step; a ring
 	current int                          // the newest step
-	rows    int                          // passed in it
-	all     int                          // passed in all steps, the current one included
-	sum     int                          // refused in all steps
-	allowed int                          // may be refused on top, and are not counted
+	rows    int                          // rows passed in the current step
+	all     int                          // rows passed in all steps
+	sum     int                          // rows refused in all steps
+	allowed int                          // rows that may be refused beyond the budget, and are not counted
 }
 
 // Spend returns how many of n refused rows may become dead letters, and counts
-// them: all, or as many as were allowed, which are free.
+// them against the budget. If an operator has allowed rows, it returns at most
+// as many and counts none: then free is true.
 func (b *RefusalBudget) Spend(n int) (may int, free bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -47,7 +48,7 @@ func (b *RefusalBudget) Spend(n int) (may int, free bool) {
 	return may, true
 }
 
-// Refund undoes spend for n rows that did not become dead letters.
+// Refund undoes Spend for n rows that did not become dead letters.
 func (b *RefusalBudget) Refund(n int, free bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -55,12 +56,12 @@ func (b *RefusalBudget) Refund(n int, free bool) {
 		b.allowed += n
 		return
 	}
-	n = min(n, b.steps[b.current]) // or else it is being forgotten
+	n = min(n, b.steps[b.current]) // the rest has left the count
 	b.steps[b.current] -= n
 	b.sum -= n
 }
 
-// Allow lets n rows be refused that do not count.
+// Allow lets n rows be refused without counting them.
 func (b *RefusalBudget) Allow(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,8 +80,8 @@ func (b *RefusalBudget) Passed(n int) {
 	}
 }
 
-// TooMany returns the error of n further rows that must not become dead letters,
-// the first of which is refused because of e.
+// TooMany returns the error of n more rows that must not become dead letters; e
+// is the refusal of the first.
 func (b *RefusalBudget) TooMany(n int, e *store.Refusal) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -16,11 +16,11 @@ import (
 type AnswerError struct {
 	Kind       store.Kind
 	Status     int           // HTTP status; 0 if there was no answer
-	Message    string        // what InfluxDB said, at most 1 KiB
+	Message    string        // InfluxDB's text, at most 1 KiB
 	RetryAfter time.Duration // how long it asked to be left alone; 0 if it did not
 	err        error         // cause, if there was no answer
 
-	stops, advice string // of Configure: its reason and advice, if they do not follow from the rest
+	stops, advice string // of Configure: reason and advice, if they do not follow from the other fields
 }
 
 func (e *AnswerError) Error() string {
@@ -32,10 +32,10 @@ func (e *AnswerError) Error() string {
 
 func (e *AnswerError) Unwrap() error { return e.err }
 
-// What InfluxDB answers to a write that it does not take, and what that means. 1.8
-// and 2.x were asked (1.8.10, 2.7.12, and the tests do it again); what is in
-// parentheses was read. Where 1.8 says {"error":M}, 2.x says
-// {"code":C,"message":M}.
+// The answers of InfluxDB to a write that it does not take, and the kind of
+// refusal that each means. Answers outside parentheses were got from 1.8.10 and
+// 2.7.12, and the tests ask again; answers in parentheses are from documentation
+// and source. Where 1.8 says {"error":M}, 2.x says {"code":C,"message":M}.
 //
 //	cause                  1.8                                2.x                                        kind
 //	bad or no credentials  401                                401                                        Configure
@@ -65,9 +65,9 @@ func (e *AnswerError) Unwrap() error { return e.err }
 //	body cut short         400 unexpected EOF, gzip: …        500 unable to read data: unexpected EOF    Retry
 //	overload, fault        500, 503                           500 (503, Cloud: 429)                      Retry
 //
-// "partial write" promises less than it says: rows in other shards may have
-// failed for another reason that is not told. So rows count as stored only if a
-// write of them was answered 204.
+// "partial write" does not mean that the rest was stored: rows in other shards
+// may have failed for another reason that is not told. So rows count as stored
+// only if a write of them was answered 204.
 var (
 	saysRow       = []string{"unable to parse", "field type conflict", "beyond retention policy", "outside retention policy"}
 	saysConfigure = []string{"limit exceeded", "retention policy not found", "database not found",
@@ -75,8 +75,8 @@ var (
 	saysRetry = []string{"pending deletion"}
 )
 
-// head returns what a message says before it quotes anything: a name or a line
-// that it quotes is what a stranger wrote, and decides nothing.
+// head returns a message up to its first quote: a quoted name or line comes
+// from a client, and must not decide the kind.
 func head(message string) string {
 	if i := strings.IndexAny(message, `"'`); i >= 0 {
 		return message[:i]
@@ -86,7 +86,8 @@ func head(message string) string {
 
 func (e *AnswerError) head() string { return head(e.Message) }
 
-// classify follows the table. Where statuses vary messages decide.
+// classify follows the table. Where the status of an answer varies, its
+// message decides.
 func classify(status int, message string) store.Kind {
 	message = head(message)
 	switch status {
@@ -114,11 +115,11 @@ func classify(status int, message string) store.Kind {
 	if status >= 500 {
 		return store.Retry
 	}
-	return store.Configure // whatever answers here does not take writes
+	return store.Configure // the server at this address does not take writes
 }
 
-// refusesCertificate is in what nginx says of a certificate that is missing, or is none
-// that it accepts.
+// refusesCertificate is in nginx's answer to a client certificate that is missing or
+// not accepted.
 const refusesCertificate = "SSL certificate"
 
 func says(message string, any []string) bool {
@@ -130,7 +131,7 @@ func says(message string, any []string) bool {
 	return false
 }
 
-// Bounds on what an answer may make us keep or wait.
+// Bounds on the bytes of an answer that are kept, and on the wait it asks for.
 const (
 	maxAnswer     = 64 << 10
 	maxRetryAfter = 5 * time.Minute
@@ -149,7 +150,7 @@ func readAnswer(resp *http.Response) *AnswerError {
 	return e
 }
 
-// message returns what the answer says in words.
+// message returns the text of an answer, or a sentence if it has none.
 func message(resp *http.Response, body []byte) string {
 	if resp.StatusCode < 300 {
 		return fmt.Sprintf("answered %s instead of 204: is this InfluxDB?", resp.Status)
@@ -175,7 +176,7 @@ func message(resp *http.Response, body []byte) string {
 	return http.StatusText(resp.StatusCode)
 }
 
-// retryAfter reads the header of that name: seconds, or a date.
+// retryAfter reads the value of a Retry-After header: seconds, or a date.
 func retryAfter(v string, now time.Time) time.Duration {
 	if v == "" {
 		return 0

@@ -1,9 +1,9 @@
 // Package influx keeps pings and points in a bucket of InfluxDB 1.8 or 2.x, as
 // line protocol, and reads pings back through InfluxQL.
 //
-// A write is one request. The package tells rows that InfluxDB refuses for their
-// content from trouble of the server and from settings that an operator must
-// put right; it retries nothing, keeps nothing and drops nothing.
+// A write is one request. The package distinguishes rows that InfluxDB refuses
+// for their content, trouble of the server, and settings that an operator must
+// put right. It retries nothing, keeps nothing and drops nothing.
 package influx
 
 import (
@@ -33,10 +33,12 @@ type Config struct {
 	TokenFile string        // file with the token, read for each request; beats Token
 	Org       string        // name or ID; required by 2.x, ignored by 1.8
 	Bucket    string        // its name; on 1.8 database/policy, or database for its default policy
-	Timeout   time.Duration // of a question, and of a query's silence; 0 means 10 s
+	Timeout   time.Duration // of a request, and of a silence within a query's answer; 0 means 10 s
 
-	CAFile            string        // PEM, of the authorities that may vouch for the server; "" means the system's
-	CertFile, KeyFile string        // PEM, with which we say who we are; "" means without
+	Compress bool // compress writes also to a server on this machine
+
+	CAFile            string        // PEM, authorities that may sign the server's certificate; "" means the system's
+	CertFile, KeyFile string        // PEM, our client certificate; "" means without
 	Headers           []ProxyHeader // sent with each request, for a proxy in between; they are secrets
 	Logger            *slog.Logger  // nil means slog.Default()
 }
@@ -44,26 +46,27 @@ type Config struct {
 // ProxyHeader is a line of a request's head.
 type ProxyHeader struct{ Name, Value string }
 
-// Bucket is one bucket of one InfluxDB (1.8, 2.x, or a server that takes the
-// same requests). Safe for concurrent use. No error of it contains the token.
+// Bucket is a bucket of an InfluxDB (1.8, 2.x, or a server that takes the same
+// requests). Safe for concurrent use. No error of it contains the token.
 type Bucket struct {
 	cfg  Config
 	base *url.URL
 	http *transport
 	api  api.WriteAPIBlocking
 
-	mapping  atomic.Pointer[mapping] // once known
+	mapping  atomic.Pointer[mapping] // nil until it is known
 	retained retentionCache
 }
 
 var (
-	_ store.Store    = (*Bucket)(nil)
-	_ store.Reader   = (*Bucket)(nil)
-	_ store.Retainer = (*Bucket)(nil)
+	_ store.Store       = (*Bucket)(nil)
+	_ store.Reader      = (*Bucket)(nil)
+	_ store.PointReader = (*Bucket)(nil)
+	_ store.Retainer    = (*Bucket)(nil)
 )
 
-// ConfigError says which field of a Config cannot be had, and why. It quotes no
-// credentials.
+// ConfigError names a field of a Config that is not valid, and says why. It
+// quotes no credentials.
 type ConfigError struct {
 	Field string // such as URL
 	Err   error
@@ -100,7 +103,7 @@ func (c *Config) check() (*url.URL, error) {
 			return nil, &ConfigError{"Headers", err}
 		}
 		if strings.EqualFold(h.Name, "Authorization") && (c.Token != "" || c.TokenFile != "") {
-			return wrong("Headers", "Authorization is where the token goes: give one of them")
+			return wrong("Headers", "Authorization carries the token: give a token or this header, not both")
 		}
 	}
 	switch {
@@ -119,9 +122,9 @@ func New(cfg Config) (*Bucket, error) {
 	}
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	b := &Bucket{cfg: cfg, base: base, http: newTransport(&cfg, base.Hostname())}
-	// Of the client library only the blocking write is used: one call is one
-	// request. Its asynchronous API, which retries and drops by itself, is not.
-	// Compression is ours as well: the library's costs 8 times the CPU.
+	// Of the client library only the blocking write is used: each call is one
+	// request. Its asynchronous API is not used, since it retries and drops by
+	// itself. Nor is its compression, which costs 8 times the CPU of ours.
 	opts := influxdb2.DefaultOptions().
 		SetPrecision(time.Nanosecond).
 		SetUseGZip(false).
@@ -145,7 +148,7 @@ func (b *Bucket) AppendRow(dst []byte, e *pingline.Entry) []byte {
 	return AppendLine(dst, e)
 }
 
-// Write makes one attempt to write lines, as store.Store wants it.
+// Write makes an attempt to write lines, as store.Store wants it.
 func (b *Bucket) Write(ctx context.Context, rows store.Rows) error {
 	err := b.api.WriteRecord(ctx, string(rows.Bytes))
 	if err == nil {
@@ -167,7 +170,8 @@ func (b *Bucket) Ping(ctx context.Context) (version string, err error) {
 	if version, err = b.version(ctx); err != nil {
 		return "", err
 	}
-	// Writing nothing is a write, as far as address, credentials and bucket go.
+	// A write without rows still tests the address, the credentials and the
+	// bucket.
 	limited, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	err = b.Write(limited, store.Rows{})
@@ -178,7 +182,8 @@ func (b *Bucket) Ping(ctx context.Context) (version string, err error) {
 	return version, err
 }
 
-// version returns what the server says it is, such as 1.8.10 or v2.7.12, or "".
+// version returns the version that the server reports, such as 1.8.10 or
+// v2.7.12, or "".
 func (b *Bucket) version(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()

@@ -263,7 +263,7 @@ func TestOneWriteIsOneRequest(t *testing.T) {
 		w.WriteHeader(int(status.Load()))
 	}))
 	defer server.Close()
-	bucket := influxtest.Open(t, influx.Config{URL: server.URL + "/", Token: "t", Org: "o", Bucket: "b/c"})
+	bucket := influxtest.Open(t, influx.Config{URL: server.URL + "/", Token: "t", Org: "o", Bucket: "b/c", Compress: true})
 	for i, want := range []struct {
 		status int
 		kind   store.Kind // 0: success

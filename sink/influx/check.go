@@ -17,9 +17,9 @@ var _ store.Checker = (*Bucket)(nil)
 // seconds, and the answer takes a while.
 const clocksApart = 5 * time.Second
 
-// Check finds out whether the server answers and has our time, whether the bucket is
-// there, and whether the token may write to it and read it. It writes no point: a write
-// of nothing is refused like any other.
+// Check finds out whether the server answers and its clock agrees with ours, whether
+// the bucket is there, and whether the token may write to it and read it. It writes no
+// point: a write without rows is refused like any other.
 func (b *Bucket) Check(ctx context.Context) []store.Finding {
 	ctx, cancel := context.WithTimeout(ctx, 4*b.cfg.Timeout)
 	defer cancel()
@@ -30,9 +30,13 @@ func (b *Bucket) Check(ctx context.Context) []store.Finding {
 	write, reason := b.checkWrite(ctx)
 	read := b.checkRead(ctx)
 	if read.Remedy != "" && (reason == store.Missing || reason == store.Credentials) {
-		read.Remedy = write.Remedy // it fails for the same reason
+		read.Remedy = write.Remedy // the read fails for the same reason
 	}
-	return []store.Finding{reachable, clock, b.checkBucket(ctx, version, reason == store.Missing), write, read}
+	missing := ""
+	if reason == store.Missing {
+		missing = write.Remedy
+	}
+	return []store.Finding{reachable, clock, b.checkBucket(ctx, version, missing), write, read}
 }
 
 // checkServer asks for the version, and looks at the time of the answer.
@@ -44,7 +48,7 @@ func (b *Bucket) checkServer(ctx context.Context) (reachable, clock store.Findin
 	resp, err := b.get(ctx, "/ping", nil)
 	if err != nil {
 		reachable.Found, reachable.Remedy = err.Error(), "check the URL, and that InfluxDB runs and no firewall or proxy is in between"
-		if answered := new(AnswerError); errors.As(err, &answered) && answered.Status == 0 { // nothing was sent
+		if answered := new(AnswerError); errors.As(err, &answered) && answered.Status == 0 { // no request was sent
 			_, reachable.Remedy = answered.stop()
 		}
 		return reachable, clock, ""
@@ -61,13 +65,14 @@ func (b *Bucket) checkServer(ctx context.Context) (reachable, clock store.Findin
 	return reachable, clock, version
 }
 
-// compareClocks says how far the time of a Date header is from ours.
+// compareClocks says how far the time of a Date header is from our clock.
 func compareClocks(date string, began time.Time, took time.Duration) (found, remedy string) {
 	at, err := http.ParseTime(date)
 	if err != nil {
-		return "InfluxDB tells no time", ""
+		return "InfluxDB's answer has no Date header", ""
 	}
-	// The answer was made while we waited, in the second that Date names.
+	// The answer was made between began and began + took, in the second that
+	// Date names.
 	apart := time.Duration(0)
 	if first := began.Truncate(time.Second); at.Before(first) {
 		apart = at.Sub(first)
@@ -89,9 +94,9 @@ func compareClocks(date string, began time.Time, took time.Duration) (found, rem
 	return found, ""
 }
 
-// checkBucket looks for the bucket, as far as the token may see it. A write knows, too,
-// whether it is missing.
-func (b *Bucket) checkBucket(ctx context.Context, version string, missing bool) store.Finding {
+// checkBucket looks for the bucket, as far as the token may see it. missing is the remedy
+// of a write that found no bucket or no organization, or "".
+func (b *Bucket) checkBucket(ctx context.Context, version, missing string) store.Finding {
 	f := store.Finding{What: "bucket", Found: fmt.Sprintf("%q is there", b.cfg.Bucket)}
 	var err error
 	if is2(version) {
@@ -101,13 +106,17 @@ func (b *Bucket) checkBucket(ctx context.Context, version string, missing bool) 
 	}
 	answered := new(AnswerError)
 	switch {
+	case missing == otherOrganization:
+		f.Found, f.Remedy = fmt.Sprintf("%q: there is no organization %q", b.cfg.Bucket, b.cfg.Org), missing
+	case missing == noOrganization:
+		f.Found, f.Remedy = fmt.Sprintf("%q: no organization is named", b.cfg.Bucket), missing
 	case err == nil:
-	case missing:
+	case missing != "":
 		f.Found, f.Remedy = fmt.Sprintf("%q is not there", b.cfg.Bucket), createBucket
 	case errors.As(err, &answered) && (answered.Status == http.StatusUnauthorized || answered.Status == http.StatusForbidden):
-		f.Found = fmt.Sprintf("whether %q is there is not told: the token may not see it", b.cfg.Bucket)
+		f.Found = fmt.Sprintf("the token may not see whether %q is there", b.cfg.Bucket)
 	case errors.Is(err, errNotFound):
-		f.Found = fmt.Sprintf("%q is not for this token to see", b.cfg.Bucket)
+		f.Found = fmt.Sprintf("the token may not see %q", b.cfg.Bucket)
 	default:
 		f.Found, f.Remedy = fmt.Sprintf("%q: %v", b.cfg.Bucket, err), createBucket
 	}
@@ -116,8 +125,8 @@ func (b *Bucket) checkBucket(ctx context.Context, version string, missing bool) 
 
 const createBucket = "create it, or name another; on 1.8 a bucket is database/retention-policy, or the database alone"
 
-// checkWrite writes nothing, which takes the same rights. Where that is refused it
-// returns the reason, one of store.Stops.
+// checkWrite makes a write without rows, which takes the same rights. If it is
+// refused, checkWrite returns the reason, an element of store.Stops.
 func (b *Bucket) checkWrite(ctx context.Context) (f store.Finding, reason string) {
 	f = store.Finding{What: "write", Found: "the token may write"}
 	if _, err := b.Ping(ctx); err != nil {
@@ -133,7 +142,7 @@ func (b *Bucket) checkWrite(ctx context.Context) (f store.Finding, reason string
 func (b *Bucket) checkRead(ctx context.Context) store.Finding {
 	f := store.Finding{What: "read", Found: "the token may read"}
 	if err := b.Points(ctx, store.Query{To: 1, Limit: 1}, nil); err != nil {
-		f.Found, f.Remedy = err.Error(), "give the token the right to read the bucket: without it tracks are only what waits in memory"
+		f.Found, f.Remedy = err.Error(), "give the token the right to read the bucket: without it tracks have only the pings that wait in memory"
 	}
 	return f
 }

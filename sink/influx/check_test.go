@@ -71,6 +71,27 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// An organization that is not there, or is not named, is told as such and not as a
+// missing bucket.
+func TestCheckOfAnUnknownOrganization(t *testing.T) {
+	server := influxd.Run(t, influxd.Config{Version: 2})
+	for org, want := range map[string][2]string{
+		"acme": {`"pingline": there is no organization "acme"`, "name an organization that is there"},
+		"":     {`"pingline": no organization is named`, "name the organization"},
+	} {
+		cfg := influxtest.Access(server, "pingline")
+		cfg.Org = org
+		for _, f := range influxtest.Open(t, cfg).Check(t.Context()) {
+			if f.What == "bucket" && (f.Found != want[0] || f.Remedy != want[1]) {
+				t.Errorf("organization %q: %s; %s, want %v", org, f.Found, f.Remedy, want)
+			}
+			if strings.Contains(f.Remedy, "create") {
+				t.Errorf("organization %q: %s: %s", org, f.What, f.Remedy)
+			}
+		}
+	}
+}
+
 // A token file that is not there is no matter of the URL.
 func TestCheckWithoutTokenFile(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())

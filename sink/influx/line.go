@@ -10,21 +10,22 @@ import (
 // Measurement is the name of the measurement that pings are stored under.
 const Measurement = "location"
 
-// clockCorrected is the tag clock of a ping whose time is our guess.
+// clockCorrected is the value of the tag clock of a ping whose time was
+// corrected.
 const clockCorrected = "corrected"
 
-// AppendLine appends e as one line of InfluxDB line protocol, newline included:
+// AppendLine appends e as a line of InfluxDB line protocol, newline included:
 //
 //	location,cell=8539220ffffffff,rider=r-1 lat=41.157812,lon=-8.629105,speed=7.42,skipped=7i 1760000000123000000
 //
 // Tags are sorted, unknown numbers are left out, the timestamp is in ns. It is
-// the ping's ms, but for one that is Apart: InfluxDB keeps one point of a series
-// and instant, so that the pings beside a track's point would replace it and
-// each other. Such a ping is put at a ns of its own within its ms, from 1 to
-// 999,999, that follows from its position and event: sent or replayed again, it
-// is the same point, and whoever cuts to ms reads the right time. Two of one ms
-// meet with a chance of one in a million. The
-// form is described in
+// the ping's ms, except for a ping that is Apart: InfluxDB keeps a single point
+// for a series and an instant, so pings beside a track's point would replace it
+// and each other. A ping that is Apart is put at a ns of its own within its ms,
+// from 1 to 999,999, computed from its position and event: sent or replayed
+// again, it is the same point, and a reader that cuts timestamps to ms gets the
+// right time. Two pings of the same ms collide with a chance of 1 in a million.
+// The form is described in
 // https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/.
 func AppendLine(dst []byte, e *pingline.Entry) []byte {
 	dst = append(dst, Measurement...)
@@ -47,7 +48,7 @@ func AppendLine(dst []byte, e *pingline.Entry) []byte {
 	for i, v := range e.Numbers() {
 		if e.Known&(1<<i) != 0 {
 			dst = append(append(append(dst, ','), pingline.Numbers[i].Key...), '=')
-			dst = strconv.AppendFloat(dst, float64(v), 'f', -1, 32)
+			dst = appendShortest(dst, v)
 		}
 	}
 	if e.Event != "" {
@@ -63,7 +64,7 @@ func AppendLine(dst []byte, e *pingline.Entry) []byte {
 	return append(dst, '\n')
 }
 
-// AppendPoint appends p as one line of InfluxDB line protocol, newline included. p
+// AppendPoint appends p as a line of InfluxDB line protocol, newline included. p
 // must be valid.
 func AppendPoint(dst []byte, p *pingline.Point) []byte {
 	dst = appendEscaped(dst, p.Name, false)
@@ -118,13 +119,48 @@ func appendEscaped(dst []byte, s string, equals bool) []byte {
 }
 
 // appendNano appends the instant nano ns after ms. InfluxDB knows the years 1678
-// to 2261 and refuses any other, whatever is written for it.
+// to 2261 and refuses all other years, so any digits will do for them.
 func appendNano(dst []byte, ms, nano int64) []byte {
 	const most = math.MaxInt64/pingline.NanosPerMilli - 1
 	if ms < -most || ms > most {
 		return append(strconv.AppendInt(dst, ms, 10), "000000"...)
 	}
 	return strconv.AppendInt(dst, ms*pingline.NanosPerMilli+nano, 10)
+}
+
+// appendShortest appends the shortest decimal that is read as v, as strconv does.
+func appendShortest(dst []byte, v float32) []byte {
+	const exact = 1 << 23 // below it, no two numbers of so many digits are the same float32
+	// Phones know a digit or two behind the point, and then a division tells the digits.
+	tenths, scaled := int64(1), float64(v)
+	for range 3 {
+		n := math.Round(scaled)
+		if n == 0 || math.Abs(n) >= exact {
+			break
+		}
+		if float32(n/float64(tenths)) == v {
+			return appendDecimal(dst, int64(n), tenths)
+		}
+		tenths, scaled = tenths*10, scaled*10
+	}
+	return strconv.AppendFloat(dst, float64(v), 'f', -1, 32)
+}
+
+// appendDecimal appends n divided by tenths, a power of ten of at most 100, of which n is
+// no multiple of ten if tenths is not 1.
+func appendDecimal(dst []byte, n, tenths int64) []byte {
+	if n < 0 {
+		dst, n = append(dst, '-'), -n
+	}
+	dst = strconv.AppendInt(dst, n/tenths, 10)
+	rest := n % tenths
+	switch tenths {
+	case 10:
+		dst = append(dst, '.', byte('0'+rest))
+	case 100:
+		dst = append(dst, '.', byte('0'+rest/10), byte('0'+rest%10))
+	}
+	return dst
 }
 
 // appendE7 appends v × 1e-7 in decimal, without trailing zeros.

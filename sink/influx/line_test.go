@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
@@ -177,6 +178,35 @@ func TestPingsApartDoNotMeet(t *testing.T) {
 			}
 			at[ns] = line
 		}
+	}
+}
+
+func TestAppendShortest(t *testing.T) {
+	check := func(v float32) {
+		got, want := appendShortest([]byte("x"), v), strconv.AppendFloat([]byte("x"), float64(v), 'f', -1, 32)
+		if string(got) != string(want) {
+			t.Fatalf("%x is written as %s, want %s", math.Float32bits(v), got[1:], want[1:])
+		}
+	}
+	for n := range 10_000_000 {
+		if n < 50_000 || n%97 == 0 {
+			for _, scale := range []float64{1, 10, 100, 1000} {
+				v := float32(float64(n) / scale)
+				check(v)
+				check(-v)
+				check(math.Nextafter32(v, math.MaxFloat32))
+			}
+		}
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 1_000_000 {
+		if v := math.Float32frombits(rng.Uint32()); v-v == 0 { // finite
+			check(v)
+		}
+	}
+	for _, v := range []float32{float32(math.Copysign(0, -1)), 1 << 24, 1<<24 - 1, 1<<24 + 2, 167772.15, 1677721.5, math.MaxFloat32, math.SmallestNonzeroFloat32} {
+		check(v)
+		check(-v)
 	}
 }
 

@@ -12,22 +12,24 @@ import (
 	"time"
 )
 
-// mapping is what InfluxQL calls a bucket.
+// mapping is the database and retention policy under which InfluxQL finds a
+// bucket.
 type mapping struct {
 	Database string
-	Policy   string `json:"retention_policy"` // "" is the default one of 1.8
+	Policy   string `json:"retention_policy"` // "" is the default policy of 1.8
 	BucketID string
 }
 
-// source returns what InfluxQL calls our bucket. On 1.8, and on any other that
-// is not a 2.x, that is in its name.
+// source returns the mapping of our bucket. On every server other than a 2.x
+// it is in the bucket's name.
 //
-// 2.x finds a bucket by a mapping of database and policy. 2.7 has one for each
-// bucket without anybody's doing: bucket "db/policy" is found under these, and
-// bucket "db" under db and autogen. But then "db" and "db/autogen" are the same
-// to it, and a mapping made by hand (or by an upgrade from 1.x) goes first: asked
-// by name, it would answer from another bucket without a word. So it is asked
-// which mapping leads to ours; only once, since who changes that restarts us.
+// 2.x finds a bucket by a mapping of database and policy. 2.7 makes a mapping for
+// each bucket: bucket "db/policy" is found under db and policy, and bucket "db"
+// under db and autogen. But then "db" and "db/autogen" are the same to it, and a
+// mapping made by hand (or by an upgrade from 1.x) goes first: a query by name
+// would be answered from another bucket without an error. So 2.x is asked which
+// mapping leads to our bucket; only once, since an operator who changes mappings
+// restarts Pingline.
 func (b *Bucket) source(ctx context.Context) (*mapping, error) {
 	if m := b.mapping.Load(); m != nil {
 		return m, nil
@@ -36,7 +38,7 @@ func (b *Bucket) source(ctx context.Context) (*mapping, error) {
 	m := &mapping{Database: db, Policy: policy}
 	version, err := b.version(ctx)
 	if errors.As(err, new(*AnswerError)) {
-		return m, nil // whatever refuses a ping may take queries
+		return m, nil // a server that refuses a ping may take queries
 	}
 	if err != nil {
 		return nil, err
@@ -50,10 +52,10 @@ func (b *Bucket) source(ctx context.Context) (*mapping, error) {
 	return m, nil
 }
 
-// is2 reports whether a server of that version is a 2.x.
+// is2 reports whether version is that of a 2.x.
 func is2(version string) bool { return strings.HasPrefix(strings.TrimPrefix(version, "v"), "2.") }
 
-// bucketInfo is what a 2.x tells of one, to those who may read it.
+// bucketInfo is the answer of a 2.x about a bucket, if the token may read it.
 type bucketInfo struct {
 	ID             string
 	RetentionRules []struct {
@@ -72,7 +74,7 @@ func (b *bucketInfo) keep() time.Duration {
 	return 0
 }
 
-// ours names the organization, as 2.x is asked for what belongs to it.
+// ours returns the parameters that name our organization to a 2.x.
 func (b *Bucket) ours() url.Values {
 	if isID(b.cfg.Org) {
 		return url.Values{"orgID": {b.cfg.Org}}
@@ -80,9 +82,9 @@ func (b *Bucket) ours() url.Values {
 	return url.Values{"org": {b.cfg.Org}}
 }
 
-var errNotFound = errors.New("bucket not found, or not for this token to read")
+var errNotFound = errors.New("bucket not found, or the token may not read it")
 
-// bucket asks a 2.x about ours.
+// bucket asks a 2.x about our bucket.
 func (b *Bucket) bucket(ctx context.Context) (*bucketInfo, error) {
 	var found struct{ Buckets []bucketInfo }
 	params := b.ours()
@@ -96,13 +98,14 @@ func (b *Bucket) bucket(ctx context.Context) (*bucketInfo, error) {
 	return &found.Buckets[0], nil
 }
 
-// findMapping asks a 2.x, which tells what the token may read.
+// findMapping asks a 2.x for the mapping of our bucket. The answer has only
+// buckets that the token may read.
 func (b *Bucket) findMapping(ctx context.Context) (*mapping, error) {
 	ours, err := b.bucket(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// All mappings, without those that are hidden by others.
+	// The answer has all mappings, except mappings that another hides.
 	var all struct{ Content []mapping }
 	if err := b.getJSON(ctx, "/api/v2/dbrps", b.ours(), &all); err != nil {
 		return nil, err
@@ -112,10 +115,11 @@ func (b *Bucket) findMapping(ctx context.Context) (*mapping, error) {
 			return m, nil
 		}
 	}
-	return nil, errors.New(`InfluxQL cannot read it: no database and policy are mapped to this bucket, or another bucket has the same; map others to it with "influx v1 dbrp create"`)
+	return nil, errors.New(`InfluxQL cannot read it: no database and policy are mapped to this bucket, or another bucket has the same mapping; map a database and policy of its own with "influx v1 dbrp create"`)
 }
 
-// isID tells an ID of 2.x from a name, as 2.x does when it is written to.
+// isID reports whether a 2.x takes a string for an ID and not a name, when it
+// is written to.
 var isID = regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString
 
 func (b *Bucket) getJSON(ctx context.Context, path string, params url.Values, into any) error {

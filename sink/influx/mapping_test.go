@@ -12,7 +12,7 @@ import (
 	"pingline/sink/store/storetest"
 )
 
-// Whatever a bucket is named, its points are read from it and from no other.
+// A bucket may have any name: its points are read from it and from no other.
 func TestPointsOfEachBucket(t *testing.T) {
 	influxtest.EachVersion(t, influxd.Config{}, func(t *testing.T, server *influxd.Server) {
 		buckets := []string{"pingline", "city", "city/week", "town/autogen", "town/a/b", "odd 'name'.*"}

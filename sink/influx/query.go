@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,14 +20,14 @@ import (
 )
 
 // Points calls each for every stored point that q selects, as store.Reader wants
-// it. InfluxDB may take as long as it likes, but not fall silent for longer than
-// the configured timeout.
+// it. The whole answer may take any time, but no silence within it may last
+// longer than the configured timeout.
 func (b *Bucket) Points(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
 	from, err := b.source(ctx)
 	if err != nil {
 		return fmt.Errorf("read points from bucket %q: %w", b.cfg.Bucket, err)
 	}
-	err = b.query(ctx, http.MethodGet, selectPoints(from, q), func(s *series) error {
+	err = query(ctx, b, http.MethodGet, selectPoints(from, q), func(s *series) error {
 		e := pingline.Entry{Verdict: pingline.Accepted}
 		if err := s.Tags.set(&e); err != nil {
 			return err
@@ -62,7 +63,7 @@ const (
 	columnSkipped
 )
 
-var fields = func() []string {
+var fieldKeys = func() []string {
 	list := []string{columnLat: "lat", columnLon: "lon", columnEvent: "event", columnTrip: "trip", columnSkipped: "skipped"}
 	for i := range pingline.Numbers {
 		list[columnNumbers+i] = pingline.Numbers[i].Key
@@ -70,41 +71,42 @@ var fields = func() []string {
 	return list
 }()
 
-// selectPoints groups by the tags, so that each is told once a series: that is
-// twice as fast as tags in every row.
+var tagKeys = []string{"cell", "clock", "device", "late", "rider"}
+
+// Names returns the tags and the fields of the points of Measurement.
+func Names() (tags, fields []string) { return slices.Clone(tagKeys), slices.Clone(fieldKeys) }
+
+// selectPoints groups by the tags, so that each tag is sent once for a series:
+// that is twice as fast as tags in every row.
 func selectPoints(from *mapping, q store.Query) url.Values {
 	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %d AND time < %dms`,
-		identifiers(fields...), identifiers(Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
+		identifiers(fieldKeys...), identifiers(Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
 	if q.Rider != "" {
 		iql += ` AND "rider" = ` + literal(q.Rider)
 	}
 	if q.Device != "" {
 		iql += ` AND "device" = ` + literal(q.Device)
 	}
-	iql += ` GROUP BY ` + identifiers("cell", "clock", "device", "late", "rider")
+	iql += ` GROUP BY ` + identifiers(tagKeys...)
 	if q.Newest {
 		iql += ` ORDER BY time DESC`
 	}
 	if q.Limit > 0 {
 		iql += ` LIMIT ` + strconv.Itoa(q.Limit)
 	}
-	params := url.Values{"q": {iql}, "db": {from.Database}, "epoch": {"ns"}, "chunked": {"true"}}
-	if from.Policy != "" {
-		params.Set("rp", from.Policy)
-	}
-	return params
+	return from.params(iql)
 }
 
 // CreateDatabase makes sure that the database of the bucket exists, and its
-// retention policy if the bucket names one; a new policy keeps data for ever.
-// This is for 1.8: on 2.x a bucket is made by its own tools.
+// retention policy if the bucket names it; a new policy keeps data for ever.
+// It is for 1.8: on 2.x a bucket is made by InfluxDB's own tools.
 func (b *Bucket) CreateDatabase(ctx context.Context) error {
 	db, policy, _ := strings.Cut(b.cfg.Bucket, "/")
 	iql := `CREATE DATABASE ` + identifiers(db)
 	if policy != "" {
 		iql += `; CREATE RETENTION POLICY ` + identifiers(policy) + ` ON ` + identifiers(db) + ` DURATION INF REPLICATION 1`
 	}
-	if err := b.query(ctx, http.MethodPost, url.Values{"q": {iql}}, nil); err != nil {
+	if err := query[series](ctx, b, http.MethodPost, url.Values{"q": {iql}}, nil); err != nil {
 		return fmt.Errorf("create database %q: %w", b.cfg.Bucket, err)
 	}
 	return nil
@@ -126,12 +128,12 @@ func literal(s string) string {
 	return `'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`).Replace(s) + `'`
 }
 
-// chunk is one part of an InfluxQL answer.
-type chunk struct {
+// chunk is a part of an InfluxQL answer.
+type chunk[S any] struct {
 	Results []struct {
-		Series  []series
+		Series  []S
 		Error   string
-		Partial bool // there is more to come
+		Partial bool // more chunks follow
 	}
 	Error string
 }
@@ -143,7 +145,7 @@ type series struct {
 
 // query runs an InfluxQL statement and calls each, if it is not nil, for every
 // series of every chunk of the answer.
-func (b *Bucket) query(ctx context.Context, method string, params url.Values, each func(*series) error) error {
+func query[S any](ctx context.Context, b *Bucket, method string, params url.Values, each func(*S) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := time.AfterFunc(b.cfg.Timeout, func() { cancel(fmt.Errorf("no answer within %v", b.cfg.Timeout)) })
@@ -152,10 +154,10 @@ func (b *Bucket) query(ctx context.Context, method string, params url.Values, ea
 	if err != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
-	defer func() { _ = resp.Body.Close() }() // its end has been read, or does not matter
+	defer func() { _ = resp.Body.Close() }() // the end of the body has been read, or does not matter
 	dec := json.NewDecoder(resp.Body)
 	for more := false; ; {
-		var a chunk
+		var a chunk[S]
 		switch err := dec.Decode(&a); {
 		case err == io.EOF && !more:
 			return nil
@@ -169,8 +171,8 @@ func (b *Bucket) query(ctx context.Context, method string, params url.Values, ea
 	}
 }
 
-// each reports whether the answer is to go on.
-func (a *chunk) each(f func(*series) error) (more bool, err error) {
+// each calls f for every series, and reports whether more chunks follow.
+func (a *chunk[S]) each(f func(*S) error) (more bool, err error) {
 	if a.Error != "" {
 		return false, errors.New(store.Clip(a.Error))
 	}
@@ -192,7 +194,7 @@ func (a *chunk) each(f func(*series) error) (more bool, err error) {
 	return more, nil
 }
 
-// tags are those of a series; "" if it has none of that name.
+// tags are the tags of a series; "" for a tag that it does not have.
 type tags struct{ Cell, Clock, Device, Late, Rider string }
 
 func (t *tags) set(e *pingline.Entry) error {
@@ -207,17 +209,17 @@ func (t *tags) set(e *pingline.Entry) error {
 	return nil
 }
 
-// pointRow is one point without its tags.
+// pointRow is a point without its tags.
 type pointRow struct {
 	event, trip string
 	fix         pingline.Fix
-	nano        int64 // of fix.At's ms
+	nano        int64 // within fix.At's ms
 	skipped     uint32
 	placed      bool // has a time and a position
 }
 
 // UnmarshalJSON reads an array: the time, then the fields. It is called with
-// valid JSON; a value of another type than ours is unknown.
+// valid JSON; a value of an unexpected type counts as unknown.
 func (v *pointRow) UnmarshalJSON(b []byte) error {
 	*v = pointRow{}
 	lat, lon := math.NaN(), math.NaN()
@@ -272,7 +274,7 @@ func cutValue(b []byte) (value, rest []byte) {
 	return b[:i+n], b[i+n+1:]
 }
 
-// number returns NaN for what is not one.
+// number returns NaN if b is not a number.
 func number(b []byte, bits int) float64 {
 	f, err := strconv.ParseFloat(string(b), bits)
 	if err != nil {

@@ -20,16 +20,27 @@ func TestRowOfOtherTypesIsUnknown(t *testing.T) {
 	}
 }
 
-// Whatever answers for InfluxDB, reading it ends in entries or an error.
+// Reading any answer, also of a server that is not InfluxDB, ends in entries
+// or an error.
 func FuzzAnswer(f *testing.F) {
 	f.Add(`{"results":[{"series":[{"tags":{"rider":"r"},"values":[[1,2,3,"a",null]]}]}]}`)
 	f.Add(`{"results":[{"series":[{"values":[["a\\",",",null,-1e9],[],[[]],[{"a":"]"}],null,7,""]}]}]}`)
 	f.Fuzz(func(t *testing.T, s string) {
-		var a chunk
-		if json.Unmarshal([]byte(s), &a) != nil {
-			return
+		var a chunk[series]
+		if json.Unmarshal([]byte(s), &a) == nil {
+			_, err := a.each(func(s *series) error { return s.Tags.set(new(pingline.Entry)) })
+			_ = err // any will do
 		}
-		_, err := a.each(func(s *series) error { return s.Tags.set(new(pingline.Entry)) })
-		_ = err // any will do
+		var n chunk[namedSeries]
+		if json.Unmarshal([]byte(s), &n) == nil {
+			_, err := n.each(func(s *namedSeries) error {
+				for i := range s.Values {
+					var p pingline.Point
+					_ = s.Values[i].point(&p, []typedField{{"a", "integer"}, {"b", "string"}, {"c", "boolean"}, {"d", "float"}})
+				}
+				return nil
+			})
+			_ = err // any will do
+		}
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"pingline"
 )
 
-// appendReady appends a line of before with its timestamp in ns; one without a
-// timestamp is left as it is.
+// appendReady appends a ready line of an earlier version, with its timestamp
+// in ns. A line without a timestamp is left as it is.
 func appendReady(dst []byte, e *pingline.Entry) []byte {
 	if _, ok := e.LineTime(); !ok {
 		return append(append(dst, e.Line...), '\n')

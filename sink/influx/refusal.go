@@ -13,7 +13,7 @@ import (
 	"pingline/sink/store"
 )
 
-// refusal says what the sink is to do about an answer to a write of rows.
+// refusal turns an answer to a write of rows into a store.Refusal.
 func (b *Bucket) refusal(ctx context.Context, e *AnswerError, rows store.Rows) *store.Refusal {
 	r := &store.Refusal{Kind: e.Kind, After: e.RetryAfter, Busy: e.Status == http.StatusTooManyRequests, Err: e}
 	switch e.Kind {
@@ -32,7 +32,7 @@ func (b *Bucket) refusal(ctx context.Context, e *AnswerError, rows store.Rows) *
 			field := e.field()
 			r.Suspects = suspects(rows, func(line []byte) bool { return field != "" && hasField(line, field) })
 			if len(r.Suspects) > rows.N/2 {
-				r.Suspects = nil // most of those that have the field are fine: halves are better
+				r.Suspects = nil // most rows that have the field are fine: halves are better
 			}
 		}
 	}
@@ -42,7 +42,7 @@ func (b *Bucket) refusal(ctx context.Context, e *AnswerError, rows store.Rows) *
 	return r
 }
 
-// suspects returns the numbers of the lines that are meant.
+// suspects returns the numbers of the lines for which meant is true.
 func suspects(rows store.Rows, meant func(line []byte) bool) (list []int) {
 	i := 0
 	for line := range bytes.Lines(rows.Bytes) {
@@ -54,7 +54,7 @@ func suspects(rows store.Rows, meant func(line []byte) bool) (list []int) {
 	return list
 }
 
-// before picks lines with a timestamp before edge, ms; none if that is 0.
+// before selects lines with a timestamp before edge, ms; none if edge is 0.
 func before(edge int64) func(line []byte) bool {
 	return func(line []byte) bool {
 		line = bytes.TrimSuffix(line, []byte("\n"))
@@ -63,8 +63,8 @@ func before(edge int64) func(line []byte) bool {
 	}
 }
 
-// hasField reports whether a line has a field of that name, as far as can be
-// told without reading its strings.
+// hasField reports whether a line has a field of that name. It may be wrong
+// about text within strings, which it does not parse.
 func hasField(line []byte, name string) bool {
 	fields := line[fieldsAt(line):]
 	for rest := fields; ; {
@@ -105,11 +105,17 @@ func (e *AnswerError) reason() string {
 	return store.Other
 }
 
-// stop names what an operator must put right, and says how.
+// Advice that is about the organization and not the bucket.
+const (
+	noOrganization    = "name the organization"
+	otherOrganization = "name an organization that is there"
+)
+
+// stop returns the trouble that an operator must put right, and advice on it.
 func (e *AnswerError) stop() (reason, advice string) {
 	message := e.head()
 	if e.Status == http.StatusNotFound {
-		message = e.Message // it quotes the bucket, and no rows
+		message = e.Message // the whole message: it quotes the bucket, and no rows
 	}
 	switch {
 	case e.advice != "":
@@ -127,11 +133,11 @@ func (e *AnswerError) stop() (reason, advice string) {
 	case strings.Contains(message, "limit exceeded"):
 		return store.Limit, "raise that limit of InfluxDB"
 	case strings.Contains(message, "Please provide either orgID or org"):
-		return store.Missing, "name the organization"
+		return store.Missing, noOrganization
 	case strings.Contains(message, "organization name"):
-		return store.Missing, "name an organization that is there"
+		return store.Missing, otherOrganization
 	case strings.Contains(message, "database not found"):
-		return store.Missing, "create it (in InfluxQL CREATE DATABASE), or name another one"
+		return store.Missing, "create the database (in InfluxQL CREATE DATABASE), or name another one"
 	case strings.Contains(message, "not found"):
 		return store.Missing, "create it, or name another one"
 	}
@@ -140,7 +146,8 @@ func (e *AnswerError) stop() (reason, advice string) {
 
 var conflicting = regexp.MustCompile(`field type conflict: input field "([^"]+)" on measurement`)
 
-// field returns the field that a type conflict is about, "" if it is not told.
+// field returns the field of a type conflict, "" if the answer does not name
+// it.
 func (e *AnswerError) field() string {
 	if m := conflicting.FindStringSubmatch(e.Message); m != nil {
 		return m[1]
@@ -158,7 +165,8 @@ func (e *AnswerError) refusesAll(n int) bool {
 
 var namedRetention = regexp.MustCompile(`outside retention policy of duration ([0-9hms.]+) `)
 
-// retention returns how long 2.7 says that the bucket keeps points.
+// retention returns how long the bucket keeps points, as 2.7 says in a
+// refusal.
 func (e *AnswerError) retention() (time.Duration, bool) {
 	m := namedRetention.FindStringSubmatch(e.head())
 	if m == nil {
@@ -168,8 +176,8 @@ func (e *AnswerError) retention() (time.Duration, bool) {
 	return keep, err == nil && keep > 0
 }
 
-// retentionEdge returns the ts in ms before which the bucket keeps nothing, as
-// far as can be learnt, or 0.
+// retentionEdge returns the ts in ms before which the bucket keeps nothing, or
+// 0 if it cannot be learnt.
 func (b *Bucket) retentionEdge(ctx context.Context, e *AnswerError) int64 {
 	if at, ok := e.lowerBound(); ok {
 		return at.UnixMilli()
@@ -182,7 +190,8 @@ func (b *Bucket) retentionEdge(ctx context.Context, e *AnswerError) int64 {
 
 var lowerBound = regexp.MustCompile(`violates a Retention Policy Lower Bound at (\S+?Z)\b`)
 
-// lowerBound returns the time that 2.7 names as the first it would keep.
+// lowerBound returns the earliest time that the bucket keeps, as 2.7 says in a
+// refusal.
 func (e *AnswerError) lowerBound() (time.Time, bool) {
 	m := lowerBound.FindStringSubmatch(e.Message)
 	if m == nil {

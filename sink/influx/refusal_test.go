@@ -8,7 +8,7 @@ import (
 	"pingline/sink/store"
 )
 
-// What 1.8 and 2.7 really answer is asked in influx_test.go.
+// The real answers of 1.8 and 2.7 are tested in influx_test.go.
 func TestClassify(t *testing.T) {
 	const over = "failure writing points to database: partial write: "
 	for _, tt := range []struct {
@@ -128,7 +128,8 @@ func TestHasField(t *testing.T) {
 	}
 }
 
-// What a message quotes was written by a stranger, and decides nothing.
+// A name or line that a message quotes comes from a client, and must not
+// decide the kind.
 func TestQuotedNamesDecideNothing(t *testing.T) {
 	limit := `partial write: max-values-per-tag limit exceeded (100000/100000): measurement="location" tag="rider" value="unable to parse beyond retention policy" dropped=1`
 	if kind := classify(400, limit); kind != store.Configure {
@@ -137,5 +138,15 @@ func TestQuotedNamesDecideNothing(t *testing.T) {
 	e := &AnswerError{Kind: store.BadRows, Status: 400, Message: `partial write: unable to parse 'location,rider=beyond retention policy': bad timestamp dropped=0`}
 	if e.reason() != store.Unparsable || classify(e.Status, e.Message) != store.BadRows {
 		t.Errorf("a rider's name makes it %q", e.reason())
+	}
+}
+
+func TestIsLocal(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "127.0.0.1": true, "127.1.2.3": true, "::1": true, "10.0.0.1": false, "influxdb": false, "localhost.example.com": false, "0.0.0.0": false, "": false,
+	} {
+		if isLocal(host) != want {
+			t.Errorf("%q is local: %v", host, !want)
+		}
 	}
 }

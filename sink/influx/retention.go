@@ -13,23 +13,23 @@ import (
 	"pingline/sink/store"
 )
 
-// retentionCache is what was last told of how long a bucket keeps points.
+// retentionCache is the last answer about how long a bucket keeps points.
 type retentionCache struct {
 	mu    sync.Mutex
 	keep  time.Duration
-	told  bool // by the last answer
+	told  bool // the last answer named a retention
 	asked time.Time
 }
 
-// retentionFor is how long an answer about retention is believed, and retryFor
-// how long a server that gives none is not asked again.
+// retentionFor is how long an answer about retention is used, and retryFor how
+// long a server that gave no answer is not asked again.
 const (
 	retentionFor = time.Minute
 	retryFor     = 10 * time.Second
 )
 
 // Retention returns how long the bucket keeps points, 0 for ever, and whether
-// that is told: a token that may only write is not told.
+// InfluxDB tells: it does not tell a token that may only write.
 func (b *Bucket) Retention(ctx context.Context) (keep time.Duration, told bool) {
 	r := &b.retained
 	r.mu.Lock()
@@ -67,7 +67,7 @@ func (b *Bucket) askRetention(ctx context.Context) (time.Duration, error) {
 	return said.keep(policy)
 }
 
-// policies is what 1.x answers when asked for those of a database.
+// policies is the answer of 1.x to SHOW RETENTION POLICIES.
 type policies struct {
 	Results []struct {
 		Series []struct {
@@ -78,7 +78,8 @@ type policies struct {
 	}
 }
 
-// keep returns the duration of the policy of that name, or of the default one.
+// keep returns the duration of the policy of that name, or of the default
+// policy.
 func (p *policies) keep(policy string) (time.Duration, error) {
 	for _, r := range p.Results {
 		for _, s := range r.Series {
@@ -100,5 +101,5 @@ func (p *policies) keep(policy string) (time.Duration, error) {
 			return 0, errors.New(store.Clip(r.Error))
 		}
 	}
-	return 0, fmt.Errorf("no retention policy %q is told", policy)
+	return 0, fmt.Errorf("the answer names no retention policy %q", policy)
 }

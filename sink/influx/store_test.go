@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
-	"pingline"
+	"slices"
 	"testing"
 
+	"pingline"
 	"pingline/internal/influxd"
+	"pingline/sink/influx"
 	"pingline/sink/influx/influxtest"
 	"pingline/sink/store/storetest"
 )
@@ -31,7 +34,9 @@ func place(t *testing.T, version int) storetest.Place {
 		cfg.Token = ""
 	}
 	server := influxd.Run(t, cfg)
-	b := influxtest.Open(t, influxtest.Access(server, "pingline"))
+	access := influxtest.Access(server, "pingline")
+	access.Compress = version == 2
+	b := influxtest.Open(t, access)
 	wrong := influxtest.Access(server, "pingline")
 	wrong.Token = "admin:wrong"
 	return storetest.Place{
@@ -48,6 +53,44 @@ func place(t *testing.T, version int) storetest.Place {
 			line := fmt.Sprintf("location,rider=stranger event=1.5 %d000000\n", e.At-1)
 			return e, b.Write(t.Context(), influxtest.Rows(line))
 		},
+	}
+}
+
+// A server on this machine gets writes as they are, and each server takes both forms.
+func TestWritesAreCompressedUnlessLocal(t *testing.T) {
+	var encodings []string
+	watch := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		encodings = append(encodings, r.Header.Get("Content-Encoding"))
+		if r.ContentLength <= 0 {
+			t.Error("the length of the body is not told")
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer watch.Close()
+	rows := influxtest.Rows("location,rider=r pings=1i 1000000000\n")
+	for _, compress := range []bool{false, true} {
+		if err := influxtest.Open(t, influx.Config{URL: watch.URL, Compress: compress}).Write(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"", "gzip"}; !slices.Equal(encodings, want) {
+		t.Errorf("encodings %q, want %q", encodings, want)
+	}
+	for version, name := range map[int]string{1: "1.8", 2: "2.x"} {
+		t.Run(name, func(t *testing.T) {
+			server := influxd.Run(t, influxd.Config{Version: version})
+			for i, compress := range []bool{false, true} {
+				cfg := influxtest.Access(server, "pingline")
+				cfg.Compress = compress
+				line := fmt.Sprintf("location,rider=r pings=1i %d000000\n", 1_760_000_000_000+i)
+				if err := influxtest.Open(t, cfg).Write(t.Context(), influxtest.Rows(line)); err != nil {
+					t.Error(err)
+				}
+			}
+			if n, err := count(t.Context(), server, "location"); n != 2 || err != nil {
+				t.Errorf("%d points, %v", n, err)
+			}
+		})
 	}
 }
 

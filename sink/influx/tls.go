@@ -26,17 +26,17 @@ func (h *ProxyHeader) check() error {
 	case !httpguts.ValidHeaderFieldValue(h.Value):
 		return fmt.Errorf("%s: the value has characters that no header may have", h.Name)
 	case slices.ContainsFunc(oursToSay, func(name string) bool { return strings.EqualFold(name, h.Name) }):
-		return fmt.Errorf("%s is ours to say", h.Name)
+		return fmt.Errorf("%s is set by Pingline itself", h.Name)
 	}
 	return nil
 }
 
-// oursToSay are headers that say how a body is sent, or that answers, which tell what an
-// operator must do, come as text.
+// oursToSay are headers that Pingline sets itself: how a body is sent, and that answers
+// come as text, since they tell an operator the remedy.
 var oursToSay = []string{"Content-Encoding", "Content-Length", "Transfer-Encoding", "Accept-Encoding"}
 
-// tls returns how connections to host are secured. Files are read for each new
-// connection, so that a certificate may be renewed at any time.
+// tls returns the TLS settings of connections to host. Files are read for each
+// new connection, so that a certificate may be renewed at any time.
 func (c *Config) tls(host string) *tls.Config {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CertFile != "" {
@@ -49,15 +49,15 @@ func (c *Config) tls(host string) *tls.Config {
 		}
 	}
 	if c.CAFile != "" {
-		t.InsecureSkipVerify = true // verify does it, by authorities that are read anew
+		t.InsecureSkipVerify = true // verify checks instead, by authorities that are read anew
 		t.VerifyConnection = func(s tls.ConnectionState) error { return verify(c.CAFile, host, &s) }
 	}
 	return t
 }
 
 // verify checks the server's certificate as crypto/tls does, by the authorities in a
-// file. A ConnectionState has the name that was asked for, and none if host is an
-// address.
+// file. The ConnectionState has the server name that was asked for; it has none if
+// host is an address.
 func verify(file, host string, s *tls.ConnectionState) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -78,14 +78,15 @@ func verify(file, host string, s *tls.ConnectionState) error {
 	return nil
 }
 
-// unsecured is an error of our files.
+// unsecured is the error that a file of certificates or keys cannot be used.
 func unsecured(err error) *AnswerError {
-	return &AnswerError{Kind: store.Configure, Message: err.Error(), err: err, stops: store.Credentials, advice: "put the file right; it is read again for each connection"}
+	return &AnswerError{Kind: store.Configure, Message: err.Error(), err: err, stops: store.Credentials, advice: "correct the file; it is read again for each connection"}
 }
 
-// explain is explainTLS for a request. A server of TLS 1.3 refuses a certificate when the
-// request is on its way, and a write that is broken off thereby often hides why. A
-// connection on which nothing is written tells.
+// explain is explainTLS for a request. A server of TLS 1.3 refuses a client certificate
+// after the request was sent, and the error of the write that breaks off often hides the
+// reason. So explain connects once more and writes nothing: then the error has the
+// reason.
 func (t *transport) explain(req *http.Request, err error) error {
 	said := explainTLS(err)
 	var netErr net.Error
@@ -96,7 +97,7 @@ func (t *transport) explain(req *http.Request, err error) error {
 		return said
 	}
 	if proxy, err := http.ProxyFromEnvironment(req); proxy != nil || err != nil {
-		return said // the server is not reached without it
+		return said // the server can be reached only through the proxy
 	}
 	if why := explainTLS(t.greet(req)); errors.As(why, new(*AnswerError)) {
 		return why
@@ -107,7 +108,8 @@ func (t *transport) explain(req *http.Request, err error) error {
 // greetTime is how long a server may take to refuse us, once the handshake is over.
 const greetTime = time.Second
 
-// greet connects to the server of a request and waits for what it says unasked.
+// greet connects to the server of a request, sends nothing, and returns the
+// error with which the server refuses the connection.
 func (t *transport) greet(req *http.Request) error {
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTime}, Config: t.secure}
 	conn, err := dialer.DialContext(req.Context(), "tcp", net.JoinHostPort(req.URL.Hostname(), cmp.Or(req.URL.Port(), "443")))
@@ -124,8 +126,8 @@ func (t *transport) greet(req *http.Request) error {
 
 const giveCertificate = "give a certificate that the server accepts with --influx-cert-file and --influx-key-file"
 
-// explainTLS makes of a certificate that one side does not accept what an operator must
-// put right.
+// explainTLS turns an error about a certificate that either side does not accept into
+// an AnswerError with advice for an operator.
 func explainTLS(err error) error {
 	if err == nil {
 		return nil
@@ -136,7 +138,7 @@ func explainTLS(err error) error {
 			advice: "name the authority of its certificate with --influx-ca-file, or in SSL_CERT_FILE",
 		}
 	}
-	// The server's alert, after which there is no answer.
+	// The server ends the connection with an alert and gives no answer.
 	for _, alert := range []string{"tls: certificate required", "tls: bad certificate", "tls: unknown certificate", "tls: expired certificate", "tls: unknown certificate authority"} {
 		if strings.Contains(err.Error(), "remote error: "+alert) {
 			return &AnswerError{
@@ -148,8 +150,7 @@ func explainTLS(err error) error {
 	return err
 }
 
-// Notes returns a sentence on what an operator should know of how the bucket is
-// reached.
+// Notes returns a sentence if the server is reached, but not as it should be.
 func (b *Bucket) Notes() []string {
 	if !b.http.plain.Load() {
 		return nil

@@ -198,7 +198,7 @@ func TestProxyThatRefusesCompression(t *testing.T) {
 	}))
 	defer proxy.Close()
 	var said bytes.Buffer
-	b := influxtest.Open(t, influx.Config{URL: proxy.URL, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	b := influxtest.Open(t, influx.Config{URL: proxy.URL, Compress: true, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	write := func() error { return b.Write(context.Background(), influxtest.Rows("m v=1 1000000000\n")) }
 	never = true
 	refusal := new(store.Refusal)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -20,22 +21,23 @@ import (
 	"pingline/sink/store"
 )
 
-// transport carries requests to one InfluxDB. What the client library leaves
-// open is settled here: the token is looked up for each request, bodies are
-// compressed, redirects are not followed, and an answer that is not the
-// expected one becomes a *AnswerError with all that was said.
+// transport carries requests to an InfluxDB, and does several things that the
+// client library does not: it looks up the token for each request, compresses
+// bodies, does not follow redirects, and turns an answer other than the
+// expected into an *AnswerError with its full text.
 type transport struct {
 	client    *http.Client
-	secure    *tls.Config // of connections
+	secure    *tls.Config // settings of connections
 	token     string
 	tokenFile string
 	headers   []ProxyHeader
 	logger    *slog.Logger
 	gzips     sync.Pool   // of *gzip.Writer
+	local     bool        // no body is compressed: the server is on this machine
 	plain     atomic.Bool // no body is compressed: the server, or a proxy, refuses that
 }
 
-// dialTime is how long a connection may take.
+// dialTime is how long it may take to connect.
 const dialTime = 5 * time.Second
 
 func newTransport(c *Config, host string) *transport {
@@ -46,6 +48,7 @@ func newTransport(c *Config, host string) *transport {
 		tokenFile: c.TokenFile,
 		headers:   c.Headers,
 		logger:    c.Logger,
+		local:     !c.Compress && isLocal(host),
 		client: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
@@ -62,16 +65,25 @@ func newTransport(c *Config, host string) *transport {
 	}
 }
 
-// Do sends a write of the client library. Only 204 is success: a web server
-// that answers 200 to everything must not pass for a store. A body that is refused
-// for its compression (415) goes out once more as it is, and those after it at once.
+// isLocal reports whether a host is this machine, where to compress and to inflate costs
+// more than to send four times the bytes.
+func isLocal(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// Do sends a write of the client library. Only 204 is success: a web server that
+// answers 200 to everything must not pass for a store. If a body is refused for its
+// compression (415), it is sent again uncompressed, and later bodies are not
+// compressed at all.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
-	if t.plain.Load() {
-		return t.expect(req, http.StatusNoContent)
-	}
 	text, err := io.ReadAll(req.Body)
 	if err != nil {
 		return nil, fmt.Errorf("read body: %w", err)
+	}
+	if t.local || t.plain.Load() {
+		setBody(req, text)
+		return t.expect(req, http.StatusNoContent)
 	}
 	if err := t.compress(req, text); err != nil {
 		return nil, err
@@ -85,10 +97,10 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	setBody(again, text)
 	resp, plainErr := t.expect(again, http.StatusNoContent)
 	if refused := new(AnswerError); errors.As(plainErr, &refused) && refused.Status == http.StatusUnsupportedMediaType {
-		return nil, err // it is not the compression
+		return nil, err // the compression is not the cause
 	}
 	if t.plain.CompareAndSwap(false, true) {
-		t.logger.Warn("compressed writes are refused with 415: from here on they are not compressed", "url", req.URL.Host)
+		t.logger.Warn("compressed writes are refused with 415: from now on writes are not compressed", "url", req.URL.Host)
 	}
 	return resp, plainErr
 }
@@ -121,12 +133,12 @@ func (t *transport) expect(req *http.Request, statuses ...int) (*http.Response, 
 			return resp, nil
 		}
 	}
-	defer func() { _ = resp.Body.Close() }() // read as far as it matters
+	defer func() { _ = resp.Body.Close() }() // the body was read as far as needed
 	return nil, readAnswer(resp)
 }
 
-// currentToken reads the token file each time: that costs microseconds, and
-// there is no change it could miss.
+// currentToken reads the token file each time: that costs microseconds, and a
+// changed token is used at once.
 func (t *transport) currentToken() (string, error) {
 	if t.tokenFile == "" {
 		return t.token, nil
@@ -142,11 +154,11 @@ func (t *transport) currentToken() (string, error) {
 	return token, nil
 }
 
-// isControl tells characters that no header may have.
+// isControl reports whether no header may have the character r.
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// compress replaces req's body by its gzip form, of which the length is known:
-// 1.8 checks its max-body-size against nothing else. The buffer is not reused,
+// compress replaces req's body by its gzip form and sets its length, since 1.8
+// checks max-body-size against the length alone. The buffer is not reused,
 // since the transport may still read it after the answer.
 func (t *transport) compress(req *http.Request, text []byte) error {
 	w, _ := t.gzips.Get().(*gzip.Writer)
@@ -170,7 +182,7 @@ func (t *transport) compress(req *http.Request, text []byte) error {
 	return nil
 }
 
-// setBody gives req a body that it may be sent with more than once.
+// setBody gives req a body that can be sent more than once.
 func setBody(req *http.Request, body []byte) {
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	req.Body, _ = req.GetBody()

@@ -14,7 +14,7 @@ import (
 // Breaker states, as they are exposed.
 const (
 	Closed   = 0 // writes pass
-	HalfOpen = 1 // one small probe at a time decides
+	HalfOpen = 1 // a small probe at a time decides
 	Open     = 2 // nothing is written
 )
 
@@ -22,33 +22,33 @@ const (
 var ErrOpen = errors.New("breaker is open")
 
 // ProbeRows is the most rows of a write while the breaker is half-open: a
-// server that comes back is asked with little.
+// server that comes back gets little at first.
 const ProbeRows = 100
 
-// Breaker spares a store that is in trouble. All lanes that write to the store
-// share it. It never decides which rows are kept, only when a write is worth
-// trying. It is safe for concurrent use.
+// Breaker stops writes to a store that is in trouble. All lanes that write to
+// the store share it. It never decides which rows are kept, only when a write
+// is tried. It is safe for concurrent use.
 //
-// Only the server's trouble counts as failure: no answer in time, no
-// connection, a fault. A refused row or a refused token is an answer of a healthy
-// server and counts as success. A store that asks
-// for a slower pace and a write that we broke off say nothing and do not count.
+// Only the server's trouble counts as failure: no answer in time, no connection,
+// a fault. A refused row or a refused token is an answer of a healthy server and
+// counts as success. A request for a slower pace, or a write that we broke off,
+// counts as neither.
 //
-// A write that was taken but took longer than slow counts as failure too: a
-// server that is being drowned answers later and later until nothing is answered
-// in time, and by then has the same rows over and over to work off. A pause, and
-// a small write at the end of it, lets it come up for air. Fewer writes at once
-// are tried before that, by the scheduler.
+// A write that was taken but took longer than slow counts as failure too: an
+// overloaded server answers later and later until nothing is answered in time,
+// and by then has the same rows to write over and over. A pause, and a small
+// write at its end, lets it recover. Before that, the scheduler tries fewer
+// writes at once.
 type Breaker struct {
 	cb   *gobreaker.CircuitBreaker[struct{}]
 	slow time.Duration
 	blip time.Duration
-	left instant // when it was closed last; none if it is closed
-	ill  instant // when the first of the last failures in a row was; none without one
+	left instant // when it left the closed state; none while it is closed
+	ill  instant // when the present row of failures began; none without a failure
 }
 
-// instant is a time or none, by the monotonic clock: another wall clock does not
-// move it. Safe for concurrent use.
+// instant is a time or none, by the monotonic clock: setting the wall clock does
+// not move it. Safe for concurrent use.
 type instant struct{ at atomic.Pointer[time.Time] }
 
 func (i *instant) clear() { i.at.Store(nil) }
@@ -58,13 +58,13 @@ func (i *instant) set() {
 	i.at.Store(&now)
 }
 
-// start sets it to now if it is none.
+// start sets i to now if it is none.
 func (i *instant) start() {
 	now := time.Now()
 	i.at.CompareAndSwap(nil, &now)
 }
 
-// since returns how long ago it was, more than 0, and false if it is none.
+// since returns how long ago i was, more than 0, and false if it is none.
 func (i *instant) since() (time.Duration, bool) {
 	at := i.at.Load()
 	if at == nil {
@@ -73,30 +73,32 @@ func (i *instant) since() (time.Duration, bool) {
 	return max(time.Since(*at), 1), true
 }
 
-// blipPart is the part of the time it is open for which writes must have failed
-// before that. Up to eight are under way at once, and all of them break when
-// a store is restarted: that is no reason to leave it alone for seconds.
+// blipPart is a divisor: five failures in a row open the breaker only if they
+// lasted for its open time ÷ blipPart. Up to eight writes are in flight at
+// once, and all of them break off when a store is restarted, which is no
+// reason to leave it alone for seconds.
 const blipPart = 5
 
-// errSlow is the error of a slow write, for gobreaker only.
+// errSlow is the error of a slow write; only gobreaker sees it.
 var errSlow = errors.New("taken, but slowly")
 
-// NewBreaker returns a closed breaker of the store of that name. It is open for a
-// time, then half-open; a write that is taken after more than slow has failed.
+// NewBreaker returns a closed breaker of the store called name. It stays open for
+// the time open, and is then half-open; a write that took longer than slow counts
+// as failed.
 func NewBreaker(name string, open, slow time.Duration) *Breaker {
 	b := &Breaker{slow: slow, blip: open / blipPart}
 	b.cb = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: name,
-		// Half-open, a second write waits for the first one's fate, and one
+		// Half-open, a second write waits for the result of the first, and one
 		// success is enough: the lane's backoff has already been patient.
 		MaxRequests: 1,
-		// The last half minute counts, in buckets of five seconds.
+		// Only the last half minute counts, in buckets of five seconds.
 		Interval:     30 * time.Second,
 		BucketPeriod: 5 * time.Second,
 		Timeout:      open,
-		// Dead: five failures in a row, over a second at least if it is to be open for five; one write at a
-		// time, with backoff, takes some seconds for that when refused and most
-		// of a minute when silent. Sick: every other of at least 20 writes fails.
+		// A dead store: five failures in a row, over at least a second if the breaker opens for
+		// five. A single writer with backoff takes some seconds for five failures when refused, and
+		// most of a minute when there is no answer. A sick store: half of at least 20 writes fail.
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			tried := c.TotalSuccesses + c.TotalFailures
 			lasted, ill := b.ill.since()
@@ -104,8 +106,8 @@ func NewBreaker(name string, open, slow time.Duration) *Breaker {
 		},
 		IsSuccessful: countsAsSuccess,
 		IsExcluded:   isExcluded,
-		// Called under the breaker's lock, where asking the breaker anything is a
-		// deadlock: it takes note of the time and no more.
+		// Called under the breaker's lock, where a call of the breaker would
+		// deadlock: so it only records the time.
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			switch {
 			case to == gobreaker.StateClosed:
@@ -172,7 +174,7 @@ func (b *Breaker) State() int {
 	return Closed
 }
 
-// NotClosed returns how long it has not been closed, 0 if it is.
+// NotClosed returns how long the breaker has not been closed, 0 if it is.
 func (b *Breaker) NotClosed() time.Duration {
 	lasted, _ := b.left.since()
 	return lasted

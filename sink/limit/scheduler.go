@@ -1,7 +1,7 @@
-// Package limit decides when a write to one store may begin.
+// Package limit decides when a write to a store may begin.
 //
-// A Scheduler says how many writes there are at once and whose turn it is, a
-// Breaker whether the store is worth a write at all. Neither of them decides
+// A Scheduler decides how many writes run at once and whose turn it is; a
+// Breaker, whether the store should be tried at all. Neither of them decides
 // which rows are kept: a write that may not begin waits or is tried again.
 // Nothing is kept on disk: a restart begins with the constants.
 package limit
@@ -13,35 +13,37 @@ import (
 	"time"
 )
 
-// MaxInFlight is the most writes to one store at once.
+// MaxInFlight is the most writes to a store at once.
 const MaxInFlight = 8
 
-// Class orders writes that compete. Critical goes first, the rest share.
+// Class orders writes that compete. Critical goes first, the other classes
+// share.
 type Class uint8
 
 // The classes, and how many there are.
 const (
 	Critical Class = iota // pings with an event
 	Live                  // all other pings
-	Backfill              // pings that were old when they came, and replayed ones
+	Backfill              // pings that were old when they came, and replayed pings
 	Own                   // our own lines
 	Classes
 )
 
-// Scheduler is a weighted fair queue of writes to one store. Critical writes go
+// Scheduler is a weighted fair queue of writes to a store. Critical writes go
 // first and need not wait for room: one of them may always be in flight, beside
-// the limit. The rest share by weight the rows that are written, for as long as
-// they compete. Each may take all that lies idle, but Backfill and Own leave
-// room for one Live write, so that a fresh ping never waits for old ones.
+// the limit. The other classes share by weight the rows that are written, for
+// as long as they compete. Each class may use all room that is idle, but
+// Backfill and Own leave room for a Live write, so that a fresh ping never
+// waits for old pings.
 //
-// Own has a hundredth: standing still it would keep the log from being trimmed.
-// A Scheduler is safe for concurrent use.
+// Own has a hundredth of the weight, and not nothing: if it stood still, the
+// log could not be trimmed. A Scheduler is safe for concurrent use.
 type Scheduler struct {
 	limiter *limiter
-	half    func() bool // the breaker is half-open: one at a time
+	half    func() bool // the breaker is half-open: a single write at a time
 
-	// mu guards the fields below. It is taken before the limiter's and the
-	// breaker's, which call nothing of the scheduler.
+	// mu guards the fields below. It is taken before the mutexes of the
+	// limiter and the breaker, which do not call the scheduler.
 	mu          sync.Mutex
 	waiting     [Classes][]*waiter
 	inFlight    [Classes]int
@@ -51,7 +53,7 @@ type Scheduler struct {
 
 var weights = [Classes]float64{Live: 90, Backfill: 10, Own: 1}
 
-// waiter is a write that waits.
+// waiter is a write that waits to begin.
 type waiter struct {
 	rows     int
 	probe    bool          // admitted while the breaker was half-open
@@ -64,9 +66,9 @@ func NewScheduler(b *Breaker, slow time.Duration) *Scheduler {
 	return &Scheduler{limiter: newLimiter(slow), half: func() bool { return b.State() == HalfOpen }}
 }
 
-// Acquire waits until a write of rows may begin. The caller calls release when
-// the write has ended, with the number of rows that were taken. The only error
-// is ctx's.
+// Acquire waits until a write of that many rows may begin. The caller calls
+// release when the write has ended, with the number of rows that were taken.
+// The only error is ctx's.
 func (s *Scheduler) Acquire(ctx context.Context, class Class, rows int) (release func(taken int), err error) {
 	w := &waiter{rows: rows, admitted: make(chan struct{})}
 	s.mu.Lock()
@@ -155,7 +157,7 @@ func (s *Scheduler) next(limit int) (class Class, ok bool) {
 	if all-min(s.inFlight[Critical], 1) >= limit {
 		return 0, false
 	}
-	left := 0 // for a live write
+	left := 0 // room for a live write
 	if s.inFlight[Live] == 0 && limit > 1 {
 		left = 1
 	}

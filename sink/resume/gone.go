@@ -12,19 +12,20 @@ import (
 )
 
 // A shard that is taken out of the configuration keeps its points, and nobody
-// reads them any more: an answer about times before that may lack some. So the
-// log keeps a note of the shards that are gone and of when each went, until it is
+// reads them any more: an answer about an earlier time may lack some. So the log
+// keeps a note of the shards that are gone and when each went, until the shard is
 // back or the configuration says that its points are elsewhere.
 
 const goneNote = "sink-gone"
 
-// Removed is when shards went, ms, by name.
+// Removed has the time at which each removed shard went, ms, by name.
 type Removed map[string]int64
 
 // RemovedFrom returns the shards that the log notes as gone.
 func RemovedFrom(log *queue.Log) Removed { return parseGone(log.Note(goneNote)) }
 
-// parseGone reads a note: name=ms name=ms …. What cannot be read is left out.
+// parseGone reads a note: name=ms name=ms …. A part that cannot be read is
+// left out.
 func parseGone(note string) Removed {
 	g := make(Removed)
 	for part := range strings.FieldsSeq(note) {
@@ -45,7 +46,8 @@ func (g Removed) String() string {
 	return strings.Join(parts, " ")
 }
 
-// goneBy returns the shards that are gone once was becomes layout.
+// goneBy returns the shards that are gone once the layout was is replaced by
+// layout.
 func (c *Config) goneBy(was, layout string) Removed {
 	g := RemovedFrom(c.Log)
 	for _, name := range route.PingShards(was) {
@@ -68,10 +70,10 @@ func (g Removed) Before() (at int64) {
 	return at
 }
 
-// Sentences returns one for each shard that is gone, to an operator.
+// Sentences returns a sentence for an operator on each shard that is gone.
 func (g Removed) Sentences() (notes []string) {
 	for name, at := range g {
-		notes = append(notes, fmt.Sprintf("shard %s was taken away at %s: what it holds is not read, and tracks of before are partial; put it back, or name it in --moved-shard",
+		notes = append(notes, fmt.Sprintf("shard %s was taken away at %s: its pings are not read, and earlier tracks are partial; put it back, or name it in --moved-shard",
 			name, time.UnixMilli(at).UTC().Format(time.RFC3339)))
 	}
 	slices.Sort(notes)

@@ -1,10 +1,11 @@
-// Package resume keeps in the log where the lanes of the sink go on.
+// Package resume keeps in the log the positions at which the lanes of the sink
+// go on.
 //
-// Each lane and each hole has a cursor, whose name says which one it is, and the log
-// notes the layout that they belong to. Under another layout all lanes begin
-// again at the lowest cursor there ever was, so that no entry is left out; some are
-// written twice. A shard that is taken away stays noted until it is back, or its
-// points are said to be elsewhere.
+// Each lane and each hole has a cursor, whose name says which lane or hole it is,
+// and the log notes the layout that they belong to. Under another layout all lanes
+// begin again at the lowest cursor there ever was, so that no entry is left out;
+// some entries are written twice. A shard that is taken away stays noted until it
+// is back, or its points are said to be elsewhere.
 //
 // It reads the log's cursors and notes once, when the sink is opened; moving the
 // cursors is for the lanes.
@@ -27,26 +28,27 @@ import (
 
 // Saved are the positions at which the lanes go on, as the log keeps them.
 //
-// A lane's cursor is called sink-<shard>-<lane>; a hole is one called
-// sink-<shard>-hole-<end>, so that both hold the log back from being trimmed.
-// Passed in each counts the entries of the lane that lie before it, since ever.
-// Together with the entries that wait they make up the log's totals, which checks
-// that every entry has one lane and every lane has passed as many as it says.
+// A lane's cursor is called sink-<shard>-<lane>; a hole's is called
+// sink-<shard>-hole-<end>; both hold the log back from being trimmed. Passed in
+// each cursor counts the entries of the lane that lie before it, ever. Together
+// with the entries that wait they make up the log's totals, which checks that
+// every entry has exactly one lane and that every lane has passed as many
+// entries as it says.
 //
 // The layout is a note of the shards, weights and routes that decide which lane an
-// entry belongs to: cursors mean something only with their layout.
+// entry belongs to: cursors are valid only with their layout.
 type Saved struct {
 	Lanes [][route.LaneKinds]queue.Cursor // by shard
 	Holes [][]Hole                        // by shard, oldest first
 }
 
-// Hole is the commits that a lane has left out, to be filled in beside it.
+// Hole is the commits that a lane has left out, to be filled in meanwhile.
 type Hole struct {
 	At  queue.Cursor // how far it is filled
 	End uint64       // number of the first commit behind it
 }
 
-// Config says which lanes there are. All but moved is required.
+// Config says which lanes there are. All fields but Moved are required.
 type Config struct {
 	Log    *queue.Log
 	Layout route.Layout
@@ -76,7 +78,7 @@ func HoleCursor(shard string, end uint64) string {
 func From(cfg Config) (Saved, error) {
 	layout := cfg.Layout.String()
 	if k, whole := cfg.load(); whole && cfg.Log.Note(LayoutNote) == layout {
-		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(goneNote) { // some have moved
+		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(goneNote) { // Config.Moved has named some of them
 			cfg.Log.Change(queue.Change{Notes: map[string]string{goneNote: note}})
 		}
 		return k, nil
@@ -115,11 +117,12 @@ func holesOf(shard string, cursors map[string]queue.Cursor) (list []Hole) {
 	return list
 }
 
-// reset has all lanes begin at the lowest cursor or hole of any lane there ever
-// was, those of shards that are gone included: entries behind it may have been
-// written already by another lane than theirs now, but entries before it are
-// written. One lane of a total counts those as passed. The new cursors, the
-// layout they belong to and the end of the old ones are one change.
+// reset has all lanes begin at the lowest cursor of any lane or hole there ever
+// was, also of shards that are gone. Entries behind it may have been written
+// already by another lane than theirs now, but all entries before it are
+// written. One lane of each total counts the entries before it as passed. The
+// new cursors, their layout and the end of the old cursors are a single change
+// of the log.
 func (c *Config) reset(layout string) (k Saved, err error) {
 	change := queue.Change{Set: make(map[string]queue.Cursor), Notes: map[string]string{
 		LayoutNote: layout,
@@ -139,7 +142,7 @@ func (c *Config) reset(layout string) (k Saved, err error) {
 			return Saved{}, err
 		}
 	} else {
-		c.Logger.Info("the shards are not what they were: their lanes start anew", "was", c.Log.Note(LayoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
+		c.Logger.Info("the shards, weights or routes were changed: all lanes start anew", "was", c.Log.Note(LayoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
 	}
 	start.Passed = 0
 	for i, name := range c.Layout.Shards {

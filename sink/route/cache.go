@@ -13,26 +13,27 @@ import (
 
 // Cache decodes and routes a commit once, for all lanes. Each lane reads every
 // commit, and most are at the same place, the head of the log: the first lane that
-// asks decodes and routes the commit, and the others get the slots of their
-// entries. A commit is evicted once as many have asked as there are lanes. Commits
-// that some lanes have not asked for yet are kept up to CacheBytes, the newest
-// and at least one; a lane that comes later routes the commit again.
+// asks decodes and routes the commit, and all later lanes get the slots of their
+// entries. A commit is evicted once all lanes have asked. Commits that some lanes
+// have not asked for yet are kept up to CacheBytes, the newest and at least one; a
+// lane that comes later routes the commit again.
 //
 // With 16 shards, 64 lanes that each decoded everything took 4.2 µs an entry; they
 // take 0.5: see BenchmarkLanesRead of sink/batch. It is safe for concurrent use.
 type Cache struct {
-	laneOf func(*pingline.Entry, int64) LaneID
-	lanes  int // how many ask for each commit, those of holes aside
+	laneOf func(*pingline.Entry, int64) LaneID // of an entry that is Stored, a point or a ready line
+	lanes  int                                 // how many lanes ask for each commit; lanes that fill holes do not count
 
-	// mu guards the fields below, and those of each Routed that say so; nothing else
-	// is locked under it.
+	// mu guards the fields below, and the fields of each Routed that say so; nothing
+	// else is locked under it.
 	mu      sync.Mutex
 	commits map[uint64]*Routed // by number
-	order   list.List          // of them, the one asked for first in front
+	order   list.List          // of commits, in the order in which they were first asked for
 	bytes   int                // of all of them
 }
 
-// NewCache returns an empty cache, for so many lanes; 0 evicts for room only.
+// NewCache returns an empty cache for a number of lanes; with 0 lanes commits
+// are evicted only when room runs out.
 func NewCache(laneOf func(*pingline.Entry, int64) LaneID, lanes int) *Cache {
 	return &Cache{laneOf: laneOf, lanes: lanes}
 }
@@ -41,15 +42,15 @@ func NewCache(laneOf func(*pingline.Entry, int64) LaneID, lanes int) *Cache {
 // but for the fields that the cache guards.
 type Routed struct {
 	once  sync.Once
-	At    int64                           // when the commit was written, ms; now if that cannot be read
+	At    int64                           // when the commit was written, ms; the present time if that cannot be read
 	Slots []Slot                          // of the entries that have a lane, in order
-	Found [pingline.TotalLines + 1]uint64 // how many can be read, by the total that counts them
+	Found [pingline.TotalLines + 1]uint64 // how many entries can be read, by the total that counts them
 	Err   error                           // why the rest cannot be read; nil if there is none
 
 	// Guarded by the cache's mu.
 	number  uint64
-	asked   int           // by how many lanes
-	bytes   int           // counted in the cache's
+	asked   int           // how many lanes have asked for it
+	bytes   int           // its part of the cache's bytes
 	element *list.Element // of the cache's order; nil once evicted
 }
 
@@ -63,7 +64,7 @@ type Slot struct {
 const CacheBytes = 1 << 20
 
 const (
-	routedBytes = 256                        // about, of a Routed without its slots, with its part of map and list
+	routedBytes = 256                        // bytes of a Routed without its slots, about, with its part of map and list
 	slotBytes   = int(unsafe.Sizeof(Slot{})) // of a slot
 )
 
@@ -77,7 +78,7 @@ func (c *Cache) Route(rec *queue.Record) *Routed {
 	return r
 }
 
-// lookup returns the cached commit, or a new one that is not decoded.
+// lookup returns the cached commit, or a new commit that is not decoded.
 func (c *Cache) lookup(number uint64) *Routed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +120,7 @@ func (c *Cache) evict(r *Routed) {
 	c.bytes -= r.bytes
 }
 
-// Size returns how many bytes are taken.
+// Size returns how many bytes the cache takes.
 func (c *Cache) Size() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,7 +141,7 @@ func (r *Routed) decode(payload []byte, laneOf func(*pingline.Entry, int64) Lane
 	room := scratch.Get().(*[]Slot)
 	slots := (*room)[:0]
 	defer func() {
-		if len(slots) > 0 { // a copy of nothing would hold on to room
+		if len(slots) > 0 { // an empty copy would keep its memory
 			r.Slots = slices.Clone(slots)
 		}
 		*room = slots
@@ -148,7 +149,8 @@ func (r *Routed) decode(payload []byte, laneOf func(*pingline.Entry, int64) Lane
 	}()
 	var e pingline.Entry
 	for {
-		offset := len(payload) - rest.Rest()
+		rest.PassUnstored() // which have no lane
+		offset := rest.Offset()
 		more, err := rest.Next(&e)
 		if !more {
 			r.Err = err

@@ -11,8 +11,8 @@ import (
 // Layout is all that decides which lane an entry belongs to.
 type Layout struct {
 	Shards []string          // names
-	Spread *partition.Shards // pings are spread over the first of shards, these; nil sends all to the first
-	Routes map[string]int    // index of a shard, by one of routeNames; none spreads pings, and sends other entries to the first
+	Spread *partition.Shards // the first of Shards, over which pings are spread; nil sends all to the first
+	Routes map[string]int    // index of a shard, by an element of routeNames; without a route pings are spread, and our own lines go to the first shard
 }
 
 // Check returns an error if spread or a route does not fit the shards.
@@ -27,7 +27,7 @@ func (l *Layout) Check() error {
 	}
 	for name, i := range l.Routes {
 		if !slices.Contains(routeNames[:], name) {
-			return fmt.Errorf("route of %q: not one of %q", name, routeNames)
+			return fmt.Errorf("route of %q: the names of routes are %q", name, routeNames)
 		}
 		if i < 0 || i >= len(l.Shards) {
 			return fmt.Errorf("route of %q leads to shard %d of %d", name, i, len(l.Shards))
@@ -44,8 +44,8 @@ func (l *Layout) Over() int {
 	return l.Spread.Len()
 }
 
-// String returns the layout as a text: saved cursors mean something only with the
-// one they were saved under.
+// String returns the layout as a text: saved cursors are valid only with the
+// layout under which they were saved.
 func (l *Layout) String() string {
 	var b strings.Builder
 	b.WriteString("1 shards")
@@ -67,13 +67,13 @@ func (l *Layout) String() string {
 	return b.String()
 }
 
-// PingShards returns the shards that pings go to by the text of a layout.
+// PingShards returns the shards that get pings, from the text of a layout.
 func PingShards(layout string) (names []string) {
 	for part := range strings.FieldsSeq(strings.TrimPrefix(layout, "1 shards")) {
 		name, _, spread := strings.Cut(part, "=")
 		route, to, routed := strings.Cut(part, ":")
 		switch {
-		case strings.HasPrefix(part, "("): // only routes lead there
+		case strings.HasPrefix(part, "("): // a shard that only routes lead to
 		case !spread && routed && (route == routeNames[Location] || route == routeNames[Event]):
 			names = append(names, to)
 		case !spread && routed && slices.Contains(routeNames[:], route):

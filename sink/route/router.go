@@ -2,9 +2,9 @@
 //
 // The lane is a function of the entry, its commit and the layout alone: the names
 // of the shards, their weights and the routes. So every entry that is to be stored
-// has exactly one lane, whoever asks and whenever; that a shard is down changes
-// nothing. A layout can be written as a text, which tells whether cursors that were
-// saved under another one still mean something.
+// has exactly one lane, whoever asks and whenever; a shard that is down does not
+// change it. A layout can be written as a text, which tells whether cursors were
+// saved under the same layout.
 //
 // It writes nothing and waits for nothing. A Layout and a Router do not change, and
 // a Cache is safe for concurrent use.
@@ -35,12 +35,13 @@ var laneNames = [LaneKinds]string{"critical", "live", "backfill", "own"}
 
 func (k LaneKind) String() string { return laneNames[k] }
 
-// CountsDamage reports whether this lane of the first shard counts entries that
-// cannot be read: those before the start, and those that are damaged. It is a lane
-// that never skips to the head.
+// CountsDamage reports whether this lane of the first shard counts the entries
+// that cannot be read: entries before the start, and damaged entries. Such a lane
+// never skips to the head.
 func (k LaneKind) CountsDamage() bool { return k == Critical || k == Own }
 
-// Total returns which of the log's totals counts the entries of such lanes.
+// Total returns which of the log's totals counts the entries of lanes of kind
+// k.
 func (k LaneKind) Total() int {
 	if k == Own {
 		return pingline.TotalLines
@@ -48,8 +49,8 @@ func (k LaneKind) Total() int {
 	return pingline.TotalStored
 }
 
-// lateAfter is how long before its commit a ping must lie to be backfill, as those
-// that a phone sends in one go after it was offline.
+// lateAfter is how long before its commit a ping must lie to be backfill, for
+// example pings that a phone sends together after it was offline.
 const lateAfter = 5 * time.Minute
 
 // Routes that a layout can set.
@@ -68,7 +69,7 @@ type Router struct {
 	routes [len(routeNames)]int // index of a shard; -1 if there is none
 }
 
-// NewRouter returns the router of a layout that Check took.
+// NewRouter returns the router of a layout that Check accepted.
 func NewRouter(l Layout) Router {
 	r := Router{layout: l, routes: [...]int{-1, -1, 0, 0}}
 	for i, name := range routeNames {
@@ -82,15 +83,14 @@ func NewRouter(l Layout) Router {
 // LaneID is a lane of a shard.
 type LaneID uint32
 
-// NoLane is that of an entry which is in the log only.
+// NoLane stands for an entry that is in the log only, and for no store.
 const NoLane = LaneID(1<<32 - 1)
 
-// LaneIDOf returns the lane of a kind that a shard has, by its index.
+// LaneIDOf returns the lane of a kind of the shard at an index.
 func LaneIDOf(shard int, kind LaneKind) LaneID { return LaneID(shard)*LaneID(LaneKinds) + LaneID(kind) }
 
 // LaneOf returns the lane of e, as part of a commit written at, ms. Every entry that
-// is Stored, every point and every ready line has one, and no other entry has: each
-// is written by one lane.
+// is Stored, every point and every ready line has a lane, and no other entry has.
 func (r *Router) LaneOf(e *pingline.Entry, at int64) LaneID {
 	switch {
 	case e.Kind != pingline.Judged:
@@ -105,7 +105,7 @@ func (r *Router) LaneOf(e *pingline.Entry, at int64) LaneID {
 	return LaneIDOf(r.shardOf(e, Location), Live)
 }
 
-// Pings reports whether a shard is given pings, be it of one kind only.
+// Pings reports whether a shard gets pings, with or without an event.
 func (r *Router) Pings(shard int) bool {
 	for _, route := range [...]int{Location, Event} {
 		if from, to := r.Goals(route); from <= shard && shard < to {
@@ -118,8 +118,8 @@ func (r *Router) Pings(shard int) bool {
 // Over returns over how many shards pings are spread.
 func (r *Router) Over() int { return r.layout.Over() }
 
-// Goals returns the shards that pings of a route go to: the first, and the one
-// behind the last.
+// Goals returns the shards that pings of a route go to: the index of the
+// first, and the index after the last.
 func (r *Router) Goals(route int) (from, to int) {
 	if to := r.routes[route]; to >= 0 {
 		return to, to + 1
@@ -138,7 +138,7 @@ func (r *Router) shardOf(e *pingline.Entry, route int) int {
 }
 
 // laneOfOther returns the lane of a replayed ping or a point: that of the shard it
-// names, if it is still there.
+// names, if the layout still has it.
 func (r *Router) laneOfOther(e *pingline.Entry) LaneID {
 	shard, kind := 0, Own
 	switch e.Kind {
@@ -167,7 +167,7 @@ func (r *Router) Named(e *pingline.Entry) bool {
 	return named
 }
 
-// routeOf returns the route of e. That of a replayed line is told by its text.
+// routeOf returns the route of e. It is read from the text of a replayed line.
 func routeOf(e *pingline.Entry) int {
 	switch e.Kind {
 	case pingline.Activity:

@@ -2,17 +2,17 @@ package store
 
 import "context"
 
-// Checker is implemented by stores that can be tried out without a row that stays.
+// Checker is implemented by stores that can be tested without leaving a row.
 type Checker interface {
-	// Check finds out whether the store could be used as it is meant to be, and
-	// returns each thing that it looked at. What depends on something that is not
-	// well is left out.
+	// Check finds out whether the store can take and return pings, and returns
+	// each thing that it checked. A check that depends on a failed check is left
+	// out.
 	Check(ctx context.Context) []Finding
 }
 
-// Finding is one thing that was looked at before pings are taken.
+// Finding is the result of a check that is made before pings are taken.
 type Finding struct {
-	What   string // a few words, such as "write"
-	Found  string // what was found
-	Remedy string // what the operator should do; "" if all is well
+	What   string // subject, in a few words, such as "write"
+	Found  string // result, in words
+	Remedy string // advice to the operator; "" if all is well
 }

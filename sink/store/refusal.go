@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Kind says what is to be done about a write that was not taken.
+// Kind says how to go on after a write that was not taken.
 type Kind uint8
 
 // The kinds of refusal.
 const (
 	Retry     Kind = iota + 1 // the store is in trouble: the same write is tried again
 	Configure                 // an operator must act: everything is kept and tried until then
-	BadRows                   // some rows are refused for their content: the others are written, these are put aside
+	BadRows                   // some rows are refused for their content and put aside, all other rows are written
 )
 
 func (k Kind) String() string {
@@ -31,16 +31,17 @@ func (k Kind) String() string {
 // Refusal says why a write was not taken.
 type Refusal struct {
 	Kind   Kind
-	Reason string // of Configure one of Stops, of BadRows one of Reasons: a label of metrics
-	Advice string // of Configure: what the operator should do, one sentence without a full stop
+	Reason string // of Configure an element of Stops, of BadRows an element of Reasons: a label of metrics
+	Advice string // of Configure: advice to the operator, a sentence without a full stop
 
-	// Of Retry.
+	// Fields of Retry.
 	After time.Duration // how long the store asks to be left alone; 0 if it does not
-	Busy  bool          // the store only asks for a slower pace: no reason to think it ill
+	Busy  bool          // the store only asks for a slower pace, which counts as no trouble
 
-	// Of BadRows. Neither is trusted further than a write of the others confirms it.
-	All      bool          // the store said that it took none: each row is refused for Reason
-	Suspects []int         // rows that the store seems to mean, in order; empty if it does not say
+	// Fields of BadRows. All and Suspects are only hints: the sink writes the other
+	// rows to find out.
+	All      bool          // the store said that it took no row: each row is refused for Reason
+	Suspects []int         // rows that the store seems to refuse, in order; empty if it does not say
 	Keeps    time.Duration // of Expired: how long the store keeps rows, if it said so
 
 	Err error // in the store's words, at most about 1 KiB; it quotes no credentials
@@ -59,22 +60,22 @@ const (
 	Other        = "other"
 )
 
-// Reasons are all that a refusal of rows can have.
+// Reasons are all reasons of BadRows.
 var Reasons = []string{TooLarge, Unparsable, TypeConflict, Expired, Other}
 
 // Reasons of Configure, in few words.
 const (
 	Credentials = "credentials" // missing or wrong
-	Rights      = "rights"      // not to write there
-	Missing     = "missing"     // no such bucket, database, table or organization
-	Limit       = "limit"       // of the database, such as a number of series
-	Address     = "address"     // what answers there does not take writes
+	Rights      = "rights"      // no right to write there
+	Missing     = "missing"     // bucket, database, table or organization does not exist
+	Limit       = "limit"       // limit of the database is reached, such as a number of series
+	Address     = "address"     // server at the address does not take writes
 )
 
-// Stops are all that a refusal for an operator can have.
+// Stops are all reasons of Configure.
 var Stops = []string{Credentials, Rights, Missing, Limit, Address}
 
-// maxText bounds what a store may make us keep of its words, in bytes.
+// maxText is the most bytes that are kept of a store's text.
 const maxText = 1 << 10
 
 // Clip bounds the text of a store to 1 KiB of valid UTF-8. It keeps the end, where

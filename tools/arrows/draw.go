@@ -13,14 +13,14 @@ const (
 	boxHeight = 30
 	rowHeight = 74
 	gap       = 18  // between boxes of a row
-	letter    = 7.4 // width of one
-	bend      = 8   // width of the place where a line passes a row
+	letter    = 7.4 // width of a letter
+	bend      = 8   // width of the gap in which a line passes a row
 	margin    = 16
 )
 
-// node is a package in its row, or the place where a line passes a row.
+// node is a package in its row, or the gap in which a line passes a row.
 type node struct {
-	name     string // "" of a line that passes
+	name     string // "" for a passing line
 	row      int
 	x, width float64 // x of its middle
 	up, down []*node
@@ -86,8 +86,9 @@ func (n *node) draw(w io.Writer) {
 	}
 }
 
-// arrange puts each package into the row above all that it imports, the root into
-// the lowest, and finds an order for each row in which few lines cross.
+// arrange puts each package into a row above all packages that it imports, the
+// root into the lowest row, and finds an order for each row in which few lines
+// cross.
 func arrange(imports map[string][]string) [][]*node {
 	depth := make(map[string]int)
 	var measure func(name string) int
@@ -147,7 +148,7 @@ func link(from, to *node) *node {
 	return to
 }
 
-// order sorts a row by the middle of the neighbours of each, and lays it out.
+// order sorts a row by the middle of each node's neighbours, and lays it out.
 func order(row []*node, neighbours func(*node) []*node) {
 	wish := make(map[*node]float64)
 	for _, n := range row {
@@ -176,8 +177,8 @@ func middle(n *node, of []*node) float64 {
 	return sum / float64(len(of))
 }
 
-// place moves each of a row towards its neighbours above and below, as far as the
-// others of the row leave room.
+// place moves each node of a row towards its neighbours above and below, as far
+// as the rest of the row leaves room.
 func place(row []*node) {
 	for i, n := range row {
 		x := middle(n, slices.Concat(n.up, n.down))

@@ -1,10 +1,10 @@
-// Command arrows draws the packages of this module and their imports as an SVG
-// picture, the one in docs/architecture.md. It is run where the module's go.mod is:
+// Command arrows draws the packages of this module and their imports as the SVG
+// picture in docs/architecture.md. It is run in the directory of go.mod:
 //
 //	go run ./tools/arrows >docs/architecture.svg
 //
-// A package stands above all that it imports. An import that follows from others is
-// not drawn. The same tree gives the same picture.
+// A package stands above all packages that it imports. An import that follows from
+// two or more drawn lines is not drawn. The same tree gives the same picture.
 package main
 
 import (
@@ -25,7 +25,7 @@ const module = "pingline"
 // way are the packages that a ping passes, in this order.
 var way = []string{"ingest/server", "ingest/phone/native", "ingest", "dedupe", "partition", "queue", "sink", "sink/influx"}
 
-// contracts are the packages that say what a leaf is.
+// contracts are the packages that define the contract of their leaves.
 var contracts = []string{"ingest/phone", "sink/store"}
 
 func main() {
@@ -37,9 +37,9 @@ func main() {
 	draw(os.Stdout, imports)
 }
 
-// read returns the packages of the module in dir, each with those it imports.
-// Tools and packages for tests are left out. It reads the files itself, not by
-// go list, so that go test knows when its results are stale.
+// read returns the packages of the module in dir, each with its imports from
+// the module. Tools and packages for tests are left out. It reads the files
+// itself, not by go list, so that go test knows when its results are stale.
 func read(dir string) (map[string][]string, error) {
 	imports := make(map[string][]string)
 	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
@@ -80,7 +80,7 @@ func read(dir string) (map[string][]string, error) {
 	return imports, err
 }
 
-// short returns how the picture names a package, or false if it is not in it.
+// short returns a package's name in the picture, or false if it is left out.
 func short(importPath string) (string, bool) {
 	if importPath == module {
 		return module, true
@@ -89,12 +89,12 @@ func short(importPath string) (string, bool) {
 	return name, ours && !strings.HasPrefix(name, "tools/") && !strings.HasSuffix(path.Base(name), "test")
 }
 
-// reaches reports whether from imports to, if only through others.
+// reaches reports whether from imports to, directly or not.
 func reaches(imports map[string][]string, from, to string) bool {
 	return slices.ContainsFunc(imports[from], func(p string) bool { return p == to || reaches(imports, p, to) })
 }
 
-// reduce leaves out each import that follows from others.
+// reduce leaves out each import that is also reached through another.
 func reduce(imports map[string][]string) map[string][]string {
 	kept := make(map[string][]string)
 	for name, list := range imports {

@@ -1,5 +1,6 @@
-// Command skips runs go test with the arguments it is given, prints what that
-// would, and in the end which tests were skipped, and why. It exits as go test does.
+// Command skips runs go test with its own arguments, prints the output of go test,
+// and at the end lists the skipped tests with the reason of each. It exits as go
+// test does.
 package main
 
 import (
@@ -33,7 +34,7 @@ func main() {
 	err = cmd.Wait()
 	r.summary()
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		os.Exit(cmp.Or(max(0, exit.ExitCode()), 1)) // -1: a signal
+		os.Exit(cmp.Or(max(0, exit.ExitCode()), 1)) // -1 means a signal
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "skips:", err)
@@ -46,10 +47,11 @@ type event struct{ Action, Package, Test, Output string }
 
 type test struct{ pkg, name string }
 
-// report keeps what tests print until it is known whether they fail.
+// report keeps the output of each test until it is known whether the test
+// fails.
 type report struct {
 	to      io.Writer
-	all     bool // what they print is printed as it comes
+	all     bool // print all output at once
 	output  map[test]*strings.Builder
 	skipped map[string][]string // tests by reason
 }
@@ -64,7 +66,7 @@ func (r *report) read(from io.Reader) {
 		line, err := lines.ReadBytes('\n')
 		var e event
 		if len(line) > 0 && json.Unmarshal(line, &e) != nil {
-			fmt.Fprintf(r.to, "%s", line) // a message of go itself
+			fmt.Fprintf(r.to, "%s", line) // a message of the go command
 		} else if len(line) > 0 {
 			r.take(&e)
 		}
@@ -92,8 +94,8 @@ func (r *report) take(e *event) {
 	}
 }
 
-// say prints a line, or keeps it if it is a test's; of those that only -v asks for
-// it does neither.
+// say prints a line, or keeps it if a test wrote it. It drops lines that only -v
+// asks for.
 func (r *report) say(t test, line string) {
 	if !r.all && (line == "PASS\n" || strings.HasPrefix(line, "=== ")) {
 		return
@@ -109,8 +111,8 @@ func (r *report) say(t test, line string) {
 	}
 }
 
-// fail prints what a test has said; of a package that of all tests which have not
-// ended: it was in their midst that it broke down.
+// fail prints the output of a test. For a package it prints the output of all
+// tests that have not ended, since it broke down during them.
 func (r *report) fail(t test) {
 	for _, o := range slices.SortedFunc(maps.Keys(r.output), func(a, b test) int { return cmp.Compare(a.name, b.name) }) {
 		if o != t && (t.name != "" || o.pkg != t.pkg) {
@@ -130,7 +132,7 @@ func (r *report) text(t test) string {
 	return ""
 }
 
-// reason is the last thing that a test said of its own, without the place.
+// reason returns the last message of a test itself, without file and line.
 func reason(text string) string {
 	why := "no reason given"
 	for line := range strings.Lines(text) {
@@ -148,7 +150,7 @@ func reason(text string) string {
 	return why
 }
 
-// named is how many tests are named for a reason.
+// named is how many tests are named for each reason.
 const named = 5
 
 func (r *report) summary() {

@@ -1,7 +1,7 @@
 // Command upgrade makes the data directories that later versions must open with
 // nothing lost, by running a real build of an earlier version against two real
 // InfluxDB 1.8. Each becomes NAME-clean or NAME-killed.tar.gz, after SIGTERM and
-// after kill -9, with a .json beside it of the points that the earlier version itself
+// after kill -9. A .json beside it has the points that the earlier version itself
 // would have stored from it, and its answers to pings that are sent again.
 package main
 
@@ -69,14 +69,14 @@ func run(ctx context.Context, binary, name, out string) error {
 	return m.finish(ctx, filepath.Join(out, name+"-killed"))
 }
 
-// expectation is what a data directory must lead to.
+// expectation is the result that opening a data directory must have.
 type expectation struct {
-	Flags    []string            `json:"flags"`    // of pingline serve, but for --shard
-	Until    int64               `json:"until"`    // points of the measurements pingline… up to here are from the directory; ms
+	Flags    []string            `json:"flags"`    // of pingline serve, without --shard
+	Until    int64               `json:"until"`    // ms; points of the measurements pingline… up to it are from the directory
 	Points   map[string][]string `json:"points"`   // by shard, as influxd.Server.Points writes them
 	Letters  map[string]int      `json:"letters"`  // the dead letters by cause
-	Again    []again             `json:"again"`    // pings sent again, after the others are stored
-	Replayed map[string][]string `json:"replayed"` // points that are there besides once the dead letters are put back
+	Again    []again             `json:"again"`    // pings sent again, after all Points are stored
+	Replayed map[string][]string `json:"replayed"` // further points that are stored once the dead letters are put back
 }
 
 type again struct {
@@ -84,8 +84,8 @@ type again struct {
 	Verdict string          `json:"verdict"`
 }
 
-// finish packs the directory, and lets the earlier version store what is in a copy
-// of it.
+// finish packs the directory, and has the earlier version store the contents of a
+// copy.
 func (m *making) finish(ctx context.Context, path string) error {
 	until := time.Now().UnixMilli()
 	copied := filepath.Join(m.dir, filepath.Base(path))
@@ -103,7 +103,7 @@ func (m *making) finish(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path+".json", append(text, '\n'), 0o644) //nolint:gosec // it goes into the repository
+	return os.WriteFile(path+".json", append(text, '\n'), 0o644) // nolint:gosec // the file goes into the repository
 }
 
 func (m *making) store(ctx context.Context, data string, until int64) (*expectation, error) {
@@ -142,8 +142,9 @@ func (m *making) store(ctx context.Context, data string, until int64) (*expectat
 	return o, err
 }
 
-// stored returns the points of each shard that are there and not known, once all is
-// written, without those about the node itself that are younger than until, ms.
+// stored waits until all is written, and returns the points of each shard that are
+// not in known. It leaves out points about the node itself that are younger than
+// until, ms.
 func (n *running) stored(ctx context.Context, servers []*influxd.Server, until int64, known map[string][]string) (map[string][]string, error) {
 	if err := n.settled(ctx); err != nil {
 		return nil, err

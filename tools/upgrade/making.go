@@ -20,7 +20,7 @@ var shards = [...]string{"a", "b"}
 // keeps is how long the servers keep points while the directory is made.
 const keeps = 7 * 24 * time.Hour
 
-// making is a data directory in work.
+// making is a data directory that is being made.
 type making struct {
 	binary, dir, data string
 
@@ -39,8 +39,9 @@ func (m *making) close() {
 	}
 }
 
-// refuseSome fills the dead letters: rows older than the store keeps, which were
-// taken while that was not known, and rows whose fields are of another type there.
+// refuseSome fills the dead letters: with rows older than the store keeps, taken
+// before the node knew its retention, and with rows whose fields have another type
+// in the store.
 func (m *making) refuseSome(ctx context.Context) error {
 	now := time.Now()
 	old := now.Add(-2 * 24 * time.Hour)
@@ -89,8 +90,8 @@ func (m *making) refuseSome(ctx context.Context) error {
 	return m.node.settled(ctx)
 }
 
-// letWait leaves rows of every lane in the log: first the one shard goes away, then
-// the other one, so that their cursors differ.
+// letWait leaves rows of every lane in the log: first one shard is stopped, then
+// the second, so that their cursors differ.
 func (m *making) letWait(ctx context.Context) error {
 	m.servers[0].Kill()
 	if err := m.ride(ctx, 5); err != nil {
@@ -109,7 +110,7 @@ func (m *making) letWait(ctx context.Context) error {
 	if err := m.replay("--reason=retention", "--shard=a"); err != nil {
 		return err
 	}
-	// Ours: the points of the roll-up, and those about the node itself.
+	// Our own lines: the points of the roll-up and of the node itself.
 	if err := m.node.waits(ctx, "own", 8); err != nil {
 		return err
 	}
@@ -136,8 +137,9 @@ var places = []struct{ lat, lon float64 }{
 	{41.15, -8.62}, {52.52, 13.4}, {-33.86, 151.2}, {-1.29, 36.82},
 }
 
-// ride sends pings of riders on their way: some turn at each, so that it is stored,
-// some go straight, so that most are redundant; events, trips, devices, copies.
+// ride sends pings of riders on their way: some turn at each ping, so that it is
+// stored, some go straight, so that most pings are redundant; with events, trips,
+// devices and duplicates.
 func (m *making) ride(ctx context.Context, steps int) error {
 	for range steps {
 		m.step++
@@ -154,7 +156,7 @@ func (m *making) ride(ctx context.Context, steps int) error {
 				list = append(list, &sentPing{Rider: fmt.Sprintf("stands-%d", i), Device: "watch", TS: at, Lat: p.lat, Lon: p.lon, Event: "trip_start"})
 			}
 			if (m.step+i)%5 == 0 {
-				list = append(list, list[0]) // a copy
+				list = append(list, list[0]) // a duplicate
 			}
 			if err := m.send(ctx, list...); err != nil {
 				return err
@@ -167,8 +169,8 @@ func (m *making) ride(ctx context.Context, steps int) error {
 	return nil
 }
 
-// backlog sends pings of a while ago: of riders that are known, whose pings are late,
-// and of new ones.
+// backlog sends pings from the past: of known riders, whose pings are late, and of
+// new riders.
 func (m *making) backlog(ctx context.Context, name string, ago time.Duration) error {
 	from := time.Now().Add(-ago).UnixMilli()
 	for i, p := range places {
@@ -180,7 +182,7 @@ func (m *making) backlog(ctx context.Context, name string, ago time.Duration) er
 				&sentPing{Rider: fmt.Sprintf("%s-%d", name, i), TS: at, Lat: p.lat + step/400, Lon: p.lon + math.Mod(step, 3)/300, Accuracy: 8},
 				&sentPing{Rider: fmt.Sprintf("turns-%d", i), TS: at, Lat: p.lat - step/400, Lon: p.lon})
 		}
-		for _, back := range []int64{2500, 4500, 6500} { // aside from where others were dropped
+		for _, back := range []int64{2500, 4500, 6500} { // beside pings that were dropped
 			list = append(list, &sentPing{Rider: fmt.Sprintf("stands-%d", i), Device: "phone", TS: time.Now().UnixMilli() - back, Lat: p.lat + 0.02, Lon: p.lon})
 		}
 		if err := m.send(ctx, list...); err != nil {

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 )
 
-// pack writes all files of a data directory, but for the space that the log keeps
+// pack writes all files of a data directory, except the space that the log keeps
 // free and makes itself.
 func pack(path, data string) (err error) {
 	f, err := os.Create(path)

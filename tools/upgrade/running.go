@@ -29,8 +29,8 @@ type running struct {
 	seen     map[string]int // pings by verdict
 }
 
-// flags are what the directories are made and opened with: minutes are enough, and
-// the age of pings decides nothing.
+// flags are the flags with which the directories are made and opened: they keep
+// times at minutes, and let no verdict depend on the age of pings.
 var flags = []string{
 	"--node=upgraded", "--max-age=876000h", "--shard-handover=0", "--idle-flush=8s", "--batch-wait=100ms", "--rider-rate=0",
 	"--rollup=8,6", "--rollup-windows=2s,10s", "--rollup-lateness=3s",

@@ -1,6 +1,6 @@
-// Package output writes files that take the place of old ones only when they are
-// whole. It promises that whoever breaks off, or finds the disk full, leaves the file
-// that was there; a device or a FIFO is written as it is.
+// Package output replaces files only by complete ones. It promises that a write that is
+// broken off, or finds the disk full, leaves the old file; it writes to a device or a
+// FIFO directly.
 package output
 
 import (
@@ -14,23 +14,23 @@ import (
 	"strings"
 )
 
-// File is a file that is written beside the one it is for and takes its place
-// when it is whole: who breaks off, or finds the disk full, leaves the old one. A
-// device or a FIFO is written as it is.
+// File is written under a temporary name and takes the place of the old file when it is
+// complete. A device or a FIFO is written directly.
 type File struct {
 	*os.File
-	to  string      // "" if the file is written in its place
-	had fs.FileInfo // of the file that is replaced; nil if there is none
+	asked string      // path as it was given, for errors
+	to    string      // path of the file to replace; "" if it is written directly
+	had   fs.FileInfo // of the file to replace; nil if there is none
 }
 
-// Create creates what shall become the file path. A symbolic link stays, and
-// what it points to is replaced. Either Commit or Discard must follow.
+// Create begins a new file for path. A symbolic link stays, and its target is replaced.
+// Either Commit or Discard must follow.
 func Create(path string) (*File, error) {
 	to, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
-	o := &File{to: to}
+	o := &File{asked: path, to: to}
 	switch o.had, err = os.Stat(to); {
 	case errors.Is(err, fs.ErrNotExist):
 		err = nil
@@ -47,13 +47,29 @@ func Create(path string) (*File, error) {
 		err = o.createAside()
 	}
 	if err != nil {
-		return nil, err
+		return nil, o.named(err)
 	}
 	return o, nil
 }
 
-// resolve follows the symbolic links of a path, the last of which may point to
-// nothing yet.
+// named returns err with the path that was asked for in place of the file's own.
+func (o *File) named(err error) error {
+	if at := new(fs.PathError); errors.As(err, &at) {
+		return &fs.PathError{Op: at.Op, Path: o.asked, Err: at.Err}
+	}
+	return err
+}
+
+// Write writes to the file, whose error names the path that was asked for.
+func (o *File) Write(p []byte) (int, error) {
+	n, err := o.File.Write(p)
+	return n, o.named(err)
+}
+
+// WriteString is Write of a string.
+func (o *File) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
+
+// resolve follows the symbolic links of a path; the target of the last need not exist.
 func resolve(path string) (string, error) {
 	const most = 40 // links: Linux follows no more
 	for range most {
@@ -62,7 +78,7 @@ func resolve(path string) (string, error) {
 		}
 		link, err := os.Readlink(path)
 		if err != nil {
-			return path, nil //nolint:nilerr // it is no link; whether it can be written is found out soon
+			return path, nil //nolint:nilerr // not a link; opening it will show whether it can be written
 		}
 		if !filepath.IsAbs(link) {
 			link = filepath.Join(filepath.Dir(path), link)
@@ -72,8 +88,8 @@ func resolve(path string) (string, error) {
 	return "", fmt.Errorf("%s: too many symbolic links", path)
 }
 
-// isOpenFile reports whether a path names a file that this process has open: it is
-// to be written to, and not replaced, even if it is an ordinary one.
+// isOpenFile reports whether a path names a file that this process has open. Such a file
+// is written directly, even if it is an ordinary file.
 func isOpenFile(path string) bool {
 	return strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/dev/fd/")
 }
@@ -86,14 +102,14 @@ func checkWritable(path string) error {
 	return f.Close()
 }
 
-// createAside creates the file to write, where a rename can move it from; in the
-// directory of temporary files if it cannot be created there.
+// createAside creates the file in the directory of the old file, so that a rename can
+// replace it, or else in the directory of temporary files.
 func (o *File) createAside() (err error) {
-	mode := fs.FileMode(0o666) // but for what umask takes away
+	mode := fs.FileMode(0o666) // minus the umask
 	if o.had != nil {
 		mode = o.had.Mode().Perm()
 	}
-	name := fmt.Sprintf(".pingline-%x.new", rand.Uint64()) // short: the name it is for may be the longest there can be
+	name := fmt.Sprintf(".pingline-%x.new", rand.Uint64()) // short: the name of the old file may have the greatest length, and this name must fit, too
 	create := func(dir string) {
 		o.File, err = os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	}
@@ -104,17 +120,17 @@ func (o *File) createAside() (err error) {
 	return err
 }
 
-// Commit closes the file and lets it take the place of the old one.
+// Commit closes the file and puts it in the place of the old file.
 func (o *File) Commit() error {
 	if o.to == "" {
 		return o.Close()
 	}
-	// Without Sync a crash soon after could leave an empty file and no old one.
+	// Without Sync a crash soon after could leave an empty file instead of the old file.
 	if err := o.Sync(); err != nil {
-		return errors.Join(err, o.Discard())
+		return errors.Join(o.named(err), o.Discard())
 	}
 	if err := o.Close(); err != nil {
-		return errors.Join(err, os.Remove(o.Name()))
+		return errors.Join(o.named(err), os.Remove(o.Name()))
 	}
 	if o.had != nil {
 		keepOwner(o.Name(), o.had)
@@ -122,14 +138,14 @@ func (o *File) Commit() error {
 	if os.Rename(o.Name(), o.to) == nil {
 		return nil
 	}
-	// The file is on another disk, or a mount of its own, as Docker makes of one.
+	// The file is on another disk, or the old file is a mount of its own, as in Docker.
 	if err := copyOver(o.Name(), o.to); err != nil {
-		return fmt.Errorf("%w; all of it is in %s", err, o.Name())
+		return fmt.Errorf("%w; the complete file is %s", err, o.Name())
 	}
 	return os.Remove(o.Name())
 }
 
-// Discard removes what was written; of a device or a FIFO that has passed on.
+// Discard removes the new file; bytes written to a device or a FIFO are gone already.
 func (o *File) Discard() error {
 	if o.to == "" {
 		return o.Close()

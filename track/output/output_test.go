@@ -120,6 +120,29 @@ func TestOutputOfALink(t *testing.T) {
 	}
 }
 
+// Errors name the path that was asked for, and not the file beside it.
+func TestErrorsNameThePathAskedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "no", "k.svg")
+	_, err := Create(path)
+	if want := "open " + path + ": no such file or directory"; err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("says %v, want %s", err, want)
+	}
+	path = filepath.Join(t.TempDir(), "k.svg")
+	o, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.WriteString("new"); err == nil || err.Error() != "write "+path+": file already closed" {
+		t.Errorf("writing says %v", err)
+	}
+	if err := o.Commit(); err == nil || !strings.HasPrefix(err.Error(), "sync "+path+": file already closed") {
+		t.Errorf("committing says %v", err)
+	}
+}
+
 // What is no ordinary file, or is open already, is written and not replaced.
 func TestOutputInItsPlace(t *testing.T) {
 	open, err := os.Create(filepath.Join(t.TempDir(), "open"))

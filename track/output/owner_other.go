@@ -4,5 +4,5 @@ package output
 
 import "io/fs"
 
-// keepOwner does nothing where a file's owner is not part of what os tells of it.
+// keepOwner does nothing on systems where package os does not report a file's owner.
 func keepOwner(string, fs.FileInfo) {}

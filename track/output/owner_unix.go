@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// keepOwner gives path the owner and group of the file it is to replace, as far as
-// that is allowed.
+// keepOwner gives path the owner and group of the file that it is to replace, as far as
+// the system allows.
 func keepOwner(path string, had fs.FileInfo) {
 	if s, ok := had.Sys().(*syscall.Stat_t); ok {
 		_ = os.Chown(path, int(s.Uid), int(s.Gid))
-		_ = os.Chmod(path, had.Mode().Perm()) // a change of owner takes bits away
+		_ = os.Chmod(path, had.Mode().Perm()) // a change of owner clears the set-id bits
 	}
 }

@@ -9,13 +9,13 @@ import (
 	"pingline/internal/unit"
 )
 
-// chart shows how far off each dropped ping is, over time.
+// chart plots how far off each dropped ping is, over time.
 type chart struct {
 	Name, Caption string
 	W             px
 	Across, Down  []tick
 	Dots          string
-	Bound         px // where its line is
+	Bound         px // height of the line of the bound
 }
 
 // tick is a line of a grid, at X or Y.
@@ -35,7 +35,7 @@ func (g *ground) chart() *chart {
 	return c
 }
 
-// words returns how wide the words above the chart are.
+// words returns the width of the words above the chart, in pixels.
 func (c *chart) words() float64 {
 	return textWidth(c.Name, 13, true) + edge + textWidth(c.Caption, 13, false)
 }
@@ -79,8 +79,8 @@ type moment struct {
 	name string
 }
 
-// moments returns a few round times, UTC, between two. A day that begins between
-// hours is named by its date.
+// moments returns a few round times, UTC, between first and last. Midnight is named by
+// its date.
 func moments(first, last int64) (all []moment) {
 	steps := [...]time.Duration{
 		time.Second, 5 * time.Second, 15 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute,

@@ -13,11 +13,11 @@ import (
 type ground struct {
 	*Picture
 	marks []Mark // by time
-	begin int    // the track is marks[begin:end]: late ones before and behind it have a wrong clock
+	begin int    // the track is marks[begin:end]: late marks before and behind it have a wrong clock
 	end   int
-	at    []spot // of the marks
+	at    []spot // spot of each mark
 	path  track.Path
-	worst int     // the mark furthest off, or -1
+	worst int     // index of the mark furthest off, or -1
 	scale float64 // metres of a unit of longitude
 	from  Mark    // where both coordinates are 0
 }
@@ -74,7 +74,7 @@ func (g *ground) spot(lat, lon float64, near spot) spot {
 	return spot{(x - float64(g.from.LonE7)) * g.scale, (float64(g.from.LatE7) - lat) * degree}
 }
 
-// onPath returns where a reader has the track at the time of a mark.
+// onPath returns the place at which a reader sees the track at the time of a mark.
 func (g *ground) onPath(i int) spot {
 	lat, lon, ok := g.path.At(g.marks[i].At)
 	if !ok {
@@ -83,7 +83,7 @@ func (g *ground) onPath(i int) spot {
 	return g.spot(lat, lon, g.at[i])
 }
 
-// reach is the length that a close look must show well, in metres.
+// reach is the length, in metres, that the near view must show well.
 func (g *ground) reach() float64 {
 	reach := max(g.Bound, 1)
 	if g.worst >= 0 {

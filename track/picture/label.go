@@ -8,10 +8,10 @@ import (
 // label is a text beside a place, clear of the lines.
 type label struct {
 	Text, Anchor string
-	X, Y         px // of the text
+	X, Y         px // anchor of the text
 	At           pixel
 	R            px     // of a circle around the place, or 0
-	Leader       string // path from the place to a text that is far
+	Leader       string // path from the place to its text, if that is far away
 }
 
 type segment struct{ a, b pixel }
@@ -47,9 +47,9 @@ const (
 	clear      = 6 // pixels around a label
 )
 
-// name puts a text beside a place: as near as it lies clear of all lines, else in
-// the margin. Other is a place that will have a circle, too. Where lines go through
-// the margin and there is no room, the text is left out.
+// name puts a text beside a place: as near as it is clear of all lines, else in the
+// margin. If other is set, it is a second place with a circle. Where there is no room in
+// the margin either, the text is left out.
 func (v *view) name(at pixel, r px, text string, other *pixel) {
 	l := label{Text: text, At: at, R: r}
 	around := box{at.X - r, at.Y - r, 2 * r, 2 * r}
@@ -81,7 +81,7 @@ func (l *label) set(b box) {
 	default:
 		l.X, l.Anchor = b.x+b.w/2, "middle"
 	}
-	x, y := min(max(l.At.X, b.x), b.x+b.w), min(max(l.At.Y, b.y), b.y+b.h) // nearest of the box
+	x, y := min(max(l.At.X, b.x), b.x+b.w), min(max(l.At.Y, b.y), b.y+b.h) // point of the box nearest to the place
 	if l.Anchor == "middle" {
 		x = l.X
 	}

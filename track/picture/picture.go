@@ -1,11 +1,11 @@
-// Package picture draws a track, and the part of it that is kept, as one SVG that
-// needs nothing else.
+// Package picture draws a track, and the part of it that is kept, as a self-contained
+// SVG.
 //
 // It shows all of the track, the surroundings of the dropped ping that is furthest
-// off, and how far off each is. A reader who asks for dark pages sees a dark one.
-// Words, colours and strokes stand in the template picture.svg; the code computes
-// places and numbers. A label lies clear of the track. A dot on a pixel already
-// drawn is left out, so that a long track stays a small file.
+// off, and how far off each dropped ping is. Browsers set to dark pages show it dark.
+// Words, colours and strokes are in the template picture.svg; the code computes places
+// and numbers. A label lies clear of the track. A dot on a pixel already drawn is left
+// out, so that the file of a long track stays small.
 package picture
 
 import (
@@ -21,11 +21,11 @@ import (
 	"pingline/internal/unit"
 )
 
-// Picture shows a track and what is kept of it.
+// Picture is a track with the fate of each of its pings.
 type Picture struct {
 	Title string
 	Note  string  // below the title
-	Bound float64 // metres that a dropped ping may be off, unless it may be more
+	Bound float64 // metres that a dropped ping may be off, unless its own Bound is greater
 	Marks []Mark  // in any order
 }
 
@@ -34,12 +34,12 @@ type Mark struct {
 	At         int64 // ms since 1970
 	LatE7      int32 // as in pingline.Fix
 	LonE7      int32
-	Kept, Late bool    // a late one is kept, but no line goes through it
-	Off, Bound float64 // metres that a dropped one is off, and may be
+	Kept, Late bool    // a late ping is kept, but no line goes through it
+	Off, Bound float64 // metres that a dropped ping is off, and may be off
 }
 
-// Span returns the times, in ms since 1970, between which the track is: late marks
-// before and behind all others have a wrong clock. Without a mark both are 0.
+// Span returns the first and the last time of the track, in ms since 1970, leaving out
+// late marks at either end: their clocks are wrong. Without a mark both are 0.
 func (p *Picture) Span() (first, last int64) {
 	g := newGround(p)
 	if len(g.marks) == 0 {
@@ -75,7 +75,7 @@ type sheet struct {
 	Title, Name, Note string // Name is the title as far as there is room
 	W, H              px
 	Whole, Near       *view // nil: there is nothing to see
-	Column            px    // where the right one begins
+	Column            px    // X of the right column
 	Legend            []legendRow
 	Chart             *chart
 }
@@ -83,15 +83,14 @@ type sheet struct {
 // The layout, as the template has it.
 const (
 	edge     = 30
-	column   = 370 // width of the right one
-	lowest   = 560 // height of the left one
-	least    = 420 // width of the left one
+	column   = 370 // width of the right column
+	lowest   = 560 // height of the left column
+	least    = 420 // least and greatest width of the left column
 	most     = 900
 	longName = 60 // characters of a title
 )
 
-// lay lays the picture out. The sheet is as wide as the track asks for, and as the
-// words do.
+// lay lays the picture out. The sheet is wide enough for the track and for the words.
 func (p *Picture) lay() *sheet {
 	s := &sheet{Title: printable(p.Title), Note: printable(p.Note), H: 950}
 	s.Name = shorten(s.Title, longName)
@@ -154,11 +153,11 @@ func number(n int) string { return unit.Comma(float64(n)) }
 
 // metres writes a length to four digits.
 func metres(m float64) string {
-	v, _ := strconv.ParseFloat(strconv.FormatFloat(m, 'g', 4, 64), 64) // it was a number
+	v, _ := strconv.ParseFloat(strconv.FormatFloat(m, 'g', 4, 64), 64) // FormatFloat wrote it: no error
 	return unit.Comma(v)
 }
 
-// printable returns text with the characters that XML can hold and people can see.
+// printable returns text without characters that XML cannot hold or people cannot see.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsGraphic(r) {
@@ -168,7 +167,7 @@ func printable(text string) string {
 	}, text)
 }
 
-// shorten takes the middle out of a text of more than n characters.
+// shorten leaves out the middle of a text of more than n characters.
 func shorten(text string, n int) string {
 	r := []rune(text)
 	if len(r) <= n {
@@ -177,7 +176,7 @@ func shorten(text string, n int) string {
 	return string(r[:n/2]) + "…" + string(r[len(r)-n/2+1:])
 }
 
-// textWidth returns how wide a text can be, in the widest of the fonts in use.
+// textWidth returns the width of a text, in pixels, in the widest of the fonts in use.
 func textWidth(text string, size float64, bold bool) float64 {
 	em := 0.0
 	for _, r := range text {

@@ -13,10 +13,10 @@ type view struct {
 	Name                       string
 	W, H                       px
 	Track, Line, Ties          string // paths of lines
-	Dropped, Kept, Late, Worst string // and of dots
+	Dropped, Kept, Late, Worst string // paths of dots
 	Bound, Frame               *shape
 	Labels                     []label
-	Rule, RuleY                px // how long a round number of metres is
+	Rule, RuleY                px // length of a round number of metres, and its place
 	RuleName                   string
 	mid                        spot
 	scale                      float64 // pixels in a metre
@@ -27,10 +27,10 @@ type view struct {
 // shape is a rectangle, or a circle around its place.
 type shape struct{ X, Y, W, H, R px }
 
-// margin is free of the track on all sides of the whole view: a label fits in.
+// margin is the space around the track in the whole view: a label fits in.
 const margin = 34
 
-// whole shows all of the track, in a panel that is as wide as its form asks for.
+// whole shows all of the track, in a panel whose width follows the track's shape.
 func (g *ground) whole(wide float64) *view {
 	lo, hi := g.at[0], g.at[0]
 	for _, p := range g.at {
@@ -44,8 +44,8 @@ func (g *ground) whole(wide float64) *view {
 	return v
 }
 
-// near shows the surroundings of the mark furthest off, each dropped ping tied to
-// where a reader has the track at its time.
+// near shows the surroundings of the mark furthest off. A line ties each dropped ping
+// to the place at which a reader sees the track at the ping's time.
 func (g *ground) near(whole *view) *view {
 	v := &view{W: column, H: column, mid: g.at[g.worst], scale: max(column/(16*g.reach()), 2*whole.scale)}
 	off := fmt.Sprintf("%.2f m", g.marks[g.worst].Off)
@@ -76,7 +76,7 @@ func (v *view) dot(p spot) pixel {
 	return pixel{v.W/2 + px((p.x-v.mid.x)*v.scale), v.H/2 + px((p.y-v.mid.y)*v.scale)}
 }
 
-// shows reports whether a line can be seen, or at least comes close.
+// shows reports whether the panel shows a line, or a line comes close to the panel.
 func (v *view) shows(a, b spot) bool {
 	const near = 20
 	p, q := v.dot(a), v.dot(b)
@@ -97,7 +97,7 @@ func (v *view) line(to *strings.Builder, a, b pixel) {
 	v.lines = append(v.lines, segment{a, b})
 }
 
-// through returns a line through marks of the track, as far as it can be seen.
+// through returns the visible parts of a line through marks of the track.
 func (v *view) through(g *ground, of func(*Mark) bool) string {
 	var to strings.Builder
 	var last spot
@@ -126,7 +126,7 @@ func (v *view) through(g *ground, of func(*Mark) bool) string {
 	return to.String()
 }
 
-// dots returns a dot for each mark that can be seen, one to a pixel.
+// dots returns a dot for each visible mark, but not two on a pixel.
 func (v *view) dots(g *ground, of func(*Mark) bool) string {
 	d := dots{drawn: map[[2]int]bool{}}
 	for i := range g.marks {
@@ -137,7 +137,7 @@ func (v *view) dots(g *ground, of func(*Mark) bool) string {
 	return d.String()
 }
 
-// dots is a path of dots.
+// dots builds a path of dots.
 type dots struct {
 	strings.Builder
 	drawn map[[2]int]bool
@@ -159,7 +159,7 @@ func (v *view) addRule() {
 	}
 }
 
-// showFrame frames the part of the view that another shows.
+// showFrame frames the part of the view that near shows.
 func (v *view) showFrame(near *view) {
 	at, half := v.dot(near.mid), max(near.W/px(near.scale)*px(v.scale), 10)/2
 	const inside = 2 // pixels from the panel's edge

@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-// Habit says how the phones of a set send.
+// Habit is the way in which the phones of a set send pings.
 type Habit string
 
-// The four kinds. A test that names one finds it in every clone.
+// The four kinds; every clone has a set of each.
 const (
 	EverySecond Habit = "a ping a second"
 	EveryFew    Habit = "a ping in 5 s or more"
@@ -22,10 +22,10 @@ const (
 	Disordered  Habit = "a ping a second, sent again, late or out of order"
 )
 
-// Kinds are all kinds.
+// Kinds lists all kinds.
 var Kinds = []Habit{EverySecond, EveryFew, Sparse, Disordered}
 
-// Set is one file of tracks: NDJSON, compressed with gzip.
+// Set is a file of tracks: NDJSON, compressed with gzip.
 type Set struct {
 	Path     string // relative to the test's directory, or absolute
 	Recorded bool   // by riders' receivers; otherwise simulated
@@ -41,8 +41,8 @@ var files = map[Habit]struct{ simulated, recorded string }{
 	Disordered:  {"city_arrival_faults.ndjson.gz", "dev_arrival_faults.ndjson.gz"},
 }
 
-// Find returns the set of a kind: the recorded one where it is present, otherwise
-// the simulated one of the tree.
+// Find returns the recorded set of a kind if it is present, otherwise the simulated set
+// of the tree.
 func Find(t testing.TB, kind Habit) Set {
 	t.Helper()
 	if path, ok := recorded(t, kind); ok {

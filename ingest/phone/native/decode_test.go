@@ -56,6 +56,8 @@ var malformed = []struct {
 	{"a form", `lat=41.1&lon=-8.6`, 400, -1, `syntax error at offset 0: want { or [, got "l"`},
 	{"GPX", "<?xml version=\"1.0\"?>\n<gpx>\n</gpx>\n", 400, -1, `syntax error at offset 0: want { or [, got "<"`},
 	{"UTF-16", "\xff\xfe{\x00}\x00", 400, -1, `syntax error at offset 0: want { or [, got "\xff"`},
+	{"gzip", "\x1f\x8b\x08\x00", 400, -1, `the body is compressed: add the header Content-Encoding: gzip`},
+	{"zstd", "\x28\xb5\x2f\xfd\x04", 400, -1, `the body is compressed: add the header Content-Encoding: zstd`},
 	{"a NUL", "\x00", 400, -1, `syntax error at offset 0: want { or [, got "\x00"`},
 
 	// Syntax.
@@ -152,6 +154,9 @@ var malformed = []struct {
 	{"a position that rounds to 0,0", with(`"lat":4e-8,"lon":-4.9e-8`), 400, 0, `lat: position 0,0 is refused`},
 	{"a date without a time", with(`"ts":"2025-10-09"`), 400, 0, `ts: neither ms since 1970 nor an RFC 3339 time in quotes`},
 	{"a time without a zone", with(`"ts":"2025-10-09T08:53:20"`), 400, 0, `ts: no time zone: write Z or an offset such as +01:00 behind the time`},
+	{"an offset of strftime", with(`"ts":"2026-01-01T00:00:00+0000"`), 400, 0, `ts: the offset of its time zone needs a colon: +01:00`},
+	{"an offset west", with(`"ts":"2026-01-01T00:00:00.123-0530"`), 400, 0, `ts: the offset of its time zone needs a colon: +01:00`},
+	{"an offset of four letters", with(`"ts":"2026-01-01T00:00:00+abcd"`), 400, 0, `ts: neither ms since 1970 nor an RFC 3339 time in quotes`},
 	{"a time of Python's str", with(`"ts":"2025-10-09 08:53:20.123456"`), 400, 0, `ts: no time zone: write Z or an offset such as +01:00 behind the time`},
 	{"a 13th month", with(`"ts":"2025-13-09T08:53:20Z"`), 400, 0, `ts: neither ms since 1970 nor an RFC 3339 time in quotes`},
 	{"a speed in quotes", with(`"speed":"7"`), 400, 0, `speed: not a number`},

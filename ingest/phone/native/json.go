@@ -2,7 +2,9 @@ package native
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -12,8 +14,15 @@ import (
 // space is white space in JSON.
 const space = " \t\r\n"
 
-// peek skips white space and returns the byte to be read next, 0 at the end.
+// peek skips white space and returns the next byte, 0 at the end.
 func (p *parser) peek() byte {
+	if p.i < len(p.b) && p.b[p.i] > ' ' {
+		return p.b[p.i]
+	}
+	return p.skipSpace()
+}
+
+func (p *parser) skipSpace() byte {
 	for ; p.i < len(p.b); p.i++ {
 		if c := p.b[p.i]; c != ' ' && c != '\n' && c != '\r' && c != '\t' {
 			return c
@@ -22,7 +31,7 @@ func (p *parser) peek() byte {
 	return 0
 }
 
-// fail says what should be where something else is.
+// fail sets the error: the text at p.i is not what want names.
 func (p *parser) fail(want string) bool {
 	err := &syntaxError{offset: p.i, want: want, atEnd: p.i == len(p.b)}
 	if !err.atEnd {
@@ -37,7 +46,7 @@ func (p *parser) end() bool {
 	return p.i == len(p.b) || p.fail("the end")
 }
 
-// more reads what follows a member of an object or array.
+// more reads the comma or the closing bracket behind a member of an object or array.
 func (p *parser) more(closing byte) (more, ok bool) {
 	switch p.peek() {
 	case ',':
@@ -77,10 +86,10 @@ func (p *parser) literal(word string) bool {
 	return true
 }
 
-// maxDepth is how deep arrays and objects may be nested in what is ignored.
+// maxDepth is the deepest nesting of arrays and objects in an ignored value.
 const maxDepth = 64
 
-// skip reads any value, depth levels down in what is ignored.
+// skip reads any value, depth levels down in an ignored value.
 func (p *parser) skip(depth int) bool {
 	switch c := p.peek(); c {
 	case '{', '[':
@@ -107,7 +116,7 @@ func (p *parser) skipNested(opening byte, depth int) bool {
 		p.err = &phone.Error{Kind: phone.ErrMalformed, Text: fmt.Sprintf("nested deeper than %d levels at offset %d", maxDepth, p.i)}
 		return false
 	}
-	closing := opening + 2 // in ASCII, of both pairs
+	closing := opening + 2 // holds in ASCII for [] and {}
 	p.i++
 	if p.peek() == closing {
 		p.i++
@@ -137,10 +146,17 @@ func init() {
 	}
 }
 
-// str reads a string and returns what is between its quotes.
+// str reads a string and returns the text between its quotes.
 func (p *parser) str() (raw []byte, escaped, ok bool) {
 	b, start := p.b, p.i+1
 	for i := start; ; {
+		for len(b)-i >= word {
+			m := unplain(binary.LittleEndian.Uint64(b[i:]))
+			i += bits.TrailingZeros64(m) / 8
+			if m != 0 {
+				break
+			}
+		}
 		for i < len(b) && plain[b[i]] {
 			i++
 		}
@@ -163,10 +179,11 @@ func (p *parser) str() (raw []byte, escaped, ok bool) {
 	}
 }
 
-// What may follow a backslash, but for u, and what it means.
+// escapes are the characters that may follow a backslash, except u; meanings are the
+// characters that they stand for.
 var escapes, meanings = []byte(`"\/bfnrt`), []byte("\"\\/\b\f\n\r\t")
 
-// escapeLen returns the length of the escape that b starts with, 0 if it is none.
+// escapeLen returns the length of the escape at the start of b, 0 if it is not valid.
 func escapeLen(b []byte) int {
 	switch {
 	case len(b) >= 2 && bytes.IndexByte(escapes, b[1]) >= 0:
@@ -177,7 +194,7 @@ func escapeLen(b []byte) int {
 	return 0
 }
 
-// hex4 returns the number that the first four bytes of b are in base 16, or -1.
+// hex4 returns the first four bytes of b, read as a number in base 16, or -1.
 func hex4(b []byte) rune {
 	var r rune
 	for _, c := range b[:4] {
@@ -194,7 +211,7 @@ func hex4(b []byte) rune {
 	return r
 }
 
-// unescape appends what a string says whose escapes are well-formed. Half a
+// unescape appends a string with its escapes, which must be well-formed, replaced. Half a
 // surrogate pair becomes U+FFFD.
 func unescape(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {

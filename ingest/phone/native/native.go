@@ -1,15 +1,17 @@
 // Package native is Pingline's own protocol: POST /v1/pings with pings as JSON or
 // NDJSON, answered with a count of each verdict.
 //
-// Every ping in a body gets exactly one verdict. A body is read in one pass,
-// without a copy, unless a string in it has an escape. It is told by its first
-// bytes, never by its Content-Type. The verdict on the whole of a body may depend
-// on its second line; see Decode.
+// Every ping in a body gets a single verdict. A body is read in a single pass, without a
+// copy, unless a string in it has an escape. Its form is told by its first bytes, never
+// by its Content-Type. Whether a broken body is refused as a whole may depend on its
+// second line; see Decode.
 package native
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -27,7 +29,7 @@ var Protocol = phone.Protocol{
 	Reply:  reply,
 }
 
-// bound counts what may begin a ping. Strings with escapes are copies.
+// bound counts the braces, each of which may begin a ping. Strings with escapes are copied.
 func bound(r *phone.Request) (pings, copied int) {
 	if bytes.IndexByte(r.Body, '\\') >= 0 {
 		copied = len(r.Body)
@@ -42,28 +44,48 @@ func bound(r *phone.Request) (pings, copied int) {
 // UTF-8 byte order mark before them are skipped.
 //
 //   - [ starts an array of pings.
-//   - { starts an object, on one line or many, if all of the body is one. With
+//   - { starts an object, on one line or many, if all of the body is one object. With
 //     the key "pings" it is a list, empty if its value is null; else it is a ping.
 //   - Any other body is lines, if the second line that is not blank starts with {
-//     or the first is an object on its own. Otherwise it is broken.
+//     or the first is a complete object. Otherwise it is broken.
 //
-// Lines stand each for itself; the other forms are kept whole or, at an error of
-// syntax, not at all. What tells lines from a broken object is thus that an
-// object is printed without a line break before {, except in a list; so a broken
-// first line that names "pings" makes the body a broken list.
+// Each line is kept or rejected by itself; a body of another form is kept whole or, at
+// an error of syntax, not at all. The second line tells lines from a broken object,
+// because objects are printed without a line break before {, except in a list. So a
+// broken first line that names "pings" makes the body a broken list.
 //
 // A body without pings is no error.
 func Decode(r *phone.Request, to *phone.Pings) error {
-	p := parser{b: r.Body, out: to}
-	return p.body()
+	p := parser{b: r.Body, out: to, follows: documented}
+	err := p.body()
+	if errors.Is(err, phone.ErrMalformed) {
+		return cmp.Or(compressed(r), err)
+	}
+	return err
 }
 
-// syntaxError says where in a body, or a line of it, the JSON is broken.
+// compressed returns an error if a body that cannot be read is still compressed: no header
+// said that it was, or it was compressed twice.
+func compressed(r *phone.Request) error {
+	for _, c := range [...]struct{ name, magic string }{{"gzip", "\x1f\x8b"}, {"zstd", "\x28\xb5\x2f\xfd"}} {
+		if len(r.Body) < len(c.magic) || string(r.Body[:len(c.magic)]) != c.magic {
+			continue
+		}
+		text := fmt.Sprintf("the body is compressed: add the header Content-Encoding: %s", c.name)
+		if r.Header != nil && r.Header.Get("Content-Encoding") != "" {
+			text = fmt.Sprintf("the body is %s even after it was decompressed: compress it once", c.name)
+		}
+		return &phone.Error{Kind: phone.ErrMalformed, Text: text}
+	}
+	return nil
+}
+
+// syntaxError is an error of JSON at a place in a body, or in a line of it.
 type syntaxError struct {
 	offset int
 	want   string
 	got    byte
-	atEnd  bool // got nothing
+	atEnd  bool // at the end: there is no got
 }
 
 func (e *syntaxError) Error() string {

@@ -11,9 +11,8 @@ func isNumber(first byte) bool {
 	return first == '-' || first >= '0' && first <= '9' || first == 'N' || first == 'I'
 }
 
-// A decimal is the value of a number: mant × 10^exp, and a bit more if digits
-// other than 0 found no room in mant. One that is special is text: NaN, Infinity or
-// -Infinity.
+// A decimal is the value of a number: mant × 10^exp, and slightly more if digits other
+// than 0 found no room in mant. A special decimal is text: NaN, Infinity or -Infinity.
 type decimal struct {
 	text []byte
 	mant uint64 // 19 digits at most
@@ -24,7 +23,45 @@ type decimal struct {
 	special bool
 }
 
-// decimal reads a number into p.last.
+// plainNumber reads a number without an exponent, of 15 digits at most, that another byte
+// follows. It returns its digits as an integer, how many of them are behind the point, and
+// where it ends, or 0 for text of another form.
+func plainNumber(b []byte, i int) (digits int64, decimals, end int) {
+	neg := b[i] == '-'
+	if neg {
+		i++
+	}
+	var mant uint64
+	end = i
+	for ; end < len(b) && b[end]-'0' <= 9; end++ {
+		if end == i+4 { // no degree, metre or per cent has as many
+			mant, end = number(b, end, mant)
+			break
+		}
+		mant = mant*10 + uint64(b[end]-'0')
+	}
+	n := end - i
+	if end >= len(b) || n == 0 || n > 1 && b[i] == '0' {
+		return 0, 0, 0
+	}
+	if b[end] == '.' {
+		point := end + 1
+		mant, end = number(b, point, mant)
+		decimals = end - point
+		if decimals == 0 || end >= len(b) {
+			return 0, 0, 0
+		}
+	}
+	if n+decimals > 15 || b[end]|0x20 == 'e' {
+		return 0, 0, 0
+	}
+	if neg {
+		return -int64(mant), decimals, end
+	}
+	return int64(mant), decimals, end
+}
+
+// decimal reads any number into p.last.
 func (p *parser) decimal() bool {
 	b, i := p.b, p.i
 	d := &p.last
@@ -67,8 +104,8 @@ func (p *parser) decimal() bool {
 	return true
 }
 
-// notDecimal reads what is no decimal though it began like a number; a sign ends
-// before i.
+// notDecimal reads NaN, Infinity or -Infinity, or fails; i is behind the sign, if there
+// is any.
 func (p *parser) notDecimal(i int) bool {
 	d := &p.last
 	p.i = i
@@ -89,8 +126,8 @@ func (p *parser) notDecimal(i int) bool {
 	return true
 }
 
-// digits appends the digits at b[i:] to those of mant. It returns where they
-// end, how many were left out for want of room, and whether any of these is not 0.
+// digits appends the digits at b[i:] to the digits of mant. It returns where they end,
+// how many were left out for want of room, and whether any digit left out is not 0.
 func digits(b []byte, i int, mant uint64) (end int, sum uint64, left int, more bool) {
 	for ; i < len(b); i++ {
 		c := b[i] - '0'
@@ -107,14 +144,14 @@ func digits(b []byte, i int, mant uint64) (end int, sum uint64, left int, more b
 	return i, mant, left, more
 }
 
-// exponent reads the exponent at b[i:] and returns where it ends; it ends in a
-// digit unless it is malformed.
+// exponent reads the exponent at b[i:] and returns where it ends; unless it is malformed
+// it ends in a digit.
 func exponent(b []byte, i int) (exp, end int) {
 	neg := i < len(b) && b[i] == '-'
 	if neg || i < len(b) && b[i] == '+' {
 		i++
 	}
-	const most = 1 << 30 // beyond what any number of digits in a body can undo
+	const most = 1 << 30 // more than the digits of a body can make up for
 	for ; i < len(b) && b[i]-'0' <= 9; i++ {
 		exp = min(exp*10+int(b[i]-'0'), most)
 	}
@@ -140,7 +177,7 @@ func (d *decimal) float() float64 {
 		}
 		return f
 	}
-	// The only error there can be is that of a number beyond all, ±Inf.
+	// ParseFloat can fail only for a number out of range, and then returns ±Inf.
 	f, _ := strconv.ParseFloat(unsafe.String(unsafe.SliceData(d.text), len(d.text)), 64)
 	return f
 }

@@ -10,17 +10,19 @@ import (
 	"pingline/ingest/phone"
 )
 
-// parser reads JSON strictly as RFC 8259 has it, but for invalid UTF-8, which
-// no valid name holds and which may pass where it is ignored, and for NaN, Infinity
-// and -Infinity, which Python writes: numbers that are out of every range.
+// parser reads JSON strictly by RFC 8259, with two exceptions. Invalid UTF-8 may pass in
+// an ignored value, but not in a name. NaN, Infinity and -Infinity, which Python
+// writes, are numbers that are out of every range.
 type parser struct {
 	b   []byte // the body, or a line of it
-	i   int    // offset of what is to be read next
-	err error  // the first one; each method that returns false has set it
+	i   int    // offset of the next byte to read
+	err error  // the first error; each method that returns false has set it
 
 	out    *phone.Pings
 	listed bool    // the key "pings" was met
 	last   decimal // the number read last
+
+	follows followers // in the ping before
 
 	// The ping being read. A field that is neither in the draft nor wrong is absent
 	// or null.
@@ -28,6 +30,17 @@ type parser struct {
 	wrong uint16 // bit f: field f has a value of another type
 	ts    string // why TS is wrong
 }
+
+// followers has the field that comes behind each, first of all behind none.
+type followers [1 + pingline.Keys]phone.Field
+
+// documented is the order of the documents, the first guess.
+var documented = func() (list followers) {
+	for f := range list[1:] {
+		list[f] = phone.Field(f + 1)
+	}
+	return list
+}()
 
 func (p *parser) body() error {
 	if bytes.HasPrefix(p.b, bom) {
@@ -60,13 +73,13 @@ func (p *parser) body() error {
 }
 
 const (
-	numbers = 1<<phone.Device - 1<<phone.Lat // from Lat to the last of the optional ones
+	numbers = 1<<phone.Device - 1<<phone.Lat // from Lat to the last of the optional numbers
 	names   = 1<<phone.Rider | 1<<phone.Device | 1<<phone.Event | 1<<phone.Trip
 )
 
 var bom = []byte("\ufeff")
 
-// isLines tells lines from one broken object; see Decode.
+// isLines tells lines from a broken object; see Decode.
 func (p *parser) isLines(b []byte) bool {
 	first, rest, _ := bytes.Cut(bytes.TrimLeft(b, space), []byte("\n"))
 	rest = bytes.TrimLeft(rest, space)
@@ -79,7 +92,7 @@ func (p *parser) isLines(b []byte) bool {
 	return rest[0] == '{' && !bytes.Contains(first, []byte(`"pings"`))
 }
 
-// lines reads one ping from each line that is not blank.
+// lines reads a ping from each line that is not blank.
 func (p *parser) lines(b []byte) error {
 	for len(b) > 0 {
 		var line []byte
@@ -97,7 +110,7 @@ func (p *parser) lines(b []byte) error {
 	return nil
 }
 
-// line reads a ping that has b for itself.
+// line reads a ping that takes up all of b.
 func (p *parser) line(b []byte) bool {
 	p.b, p.i, p.err = b, 0, nil
 	if p.peek() == '{' {
@@ -135,7 +148,7 @@ func (p *parser) list() bool {
 	return false
 }
 
-// object reads a ping or, at the top of a body, what holds the list of them.
+// object reads a ping or, at the top of a body, an object with the list of pings.
 func (p *parser) object(top bool) bool {
 	p.draft.Reset()
 	p.wrong = 0
@@ -144,29 +157,85 @@ func (p *parser) object(top bool) bool {
 		p.i++
 		return true
 	}
-	for {
-		key, ok := p.key()
-		if !ok {
-			return false
-		}
-		switch f := phone.FieldOf(key); {
-		case f != phone.NoField:
-			ok = p.value(f)
-		case top && string(key) == "pings":
-			ok = p.pings()
-		default:
-			ok = p.skip(0)
-		}
-		if !ok {
-			return false
+	for f := phone.NoField; ; {
+		next, read := p.numbers(f)
+		if f = next; !read {
+			if next, ok := p.member(f, top); ok {
+				f = next
+			} else {
+				return false
+			}
 		}
 		if more, ok := p.more('}'); !more {
 			return ok
 		}
+		p.peek()
 	}
 }
 
-// pings reads the value of the key "pings". Of two of them the last counts.
+// numbers reads members that follow f in the order of the ping before, as long as they are
+// plain numbers. It returns the last that it read, or f, and whether the value of a member
+// was read last, and not a comma.
+func (p *parser) numbers(f phone.Field) (last phone.Field, read bool) {
+	const numbers = numbers | 1<<phone.TS
+	b, i := p.b, p.i
+	for {
+		next := p.follows[f]
+		if 1<<next&numbers == 0 || !comes(b, i, next) {
+			p.i = i
+			return f, false
+		}
+		at := i + tokens[next].length
+		if b[at] == ' ' {
+			at++
+		}
+		digits, decimals, end := plainNumber(b, at)
+		switch {
+		case end == 0 || next == phone.TS && decimals > 0:
+			p.i = i
+			return f, false
+		case next == phone.TS:
+			p.draft.SetTime(digits)
+		default:
+			p.draft.SetNumber(next, float64(digits)/pow10[decimals]) // rounded once: both are exact
+		}
+		p.wrong &^= 1 << next
+		f, i = next, end
+		if len(b)-i < 3 || b[i] != ',' {
+			p.i = i
+			return f, true
+		}
+		i++
+		if b[i] == ' ' {
+			i++
+		}
+	}
+}
+
+// member reads the next member of an object, behind f, and returns its field.
+func (p *parser) member(f phone.Field, top bool) (next phone.Field, ok bool) {
+	if next = p.follows[f]; next != phone.NoField && comes(p.b, p.i, next) {
+		p.i += tokens[next].length
+		return next, p.value(next)
+	}
+	key, ok := p.key()
+	if !ok {
+		return 0, false
+	}
+	next = phone.FieldOf(key)
+	p.follows[f] = next
+	switch {
+	case next != phone.NoField:
+		ok = p.value(next)
+	case top && string(key) == "pings":
+		ok = p.pings()
+	default:
+		ok = p.skip(0)
+	}
+	return next, ok
+}
+
+// pings reads the value of the key "pings". If the key comes twice, the last counts.
 func (p *parser) pings() bool {
 	p.listed = true
 	p.out.Clear()
@@ -230,8 +299,8 @@ func (p *parser) value(f phone.Field) bool {
 
 const notATime = "neither ms since 1970 nor an RFC 3339 time in quotes"
 
-// parseTime reads an RFC 3339 time and cuts it to ms since 1970, or says why it is
-// none. Python's isoformat, for one, writes no time zone unless it is told to.
+// parseTime reads an RFC 3339 time and truncates it to ms since 1970, or returns why it
+// is not valid. A missing time zone is common: Python's isoformat writes none by default.
 func parseTime(text []byte) (ms int64, why string) {
 	var t time.Time
 	const longest = 64 // no sane fraction of a second needs more
@@ -242,13 +311,25 @@ func parseTime(text []byte) (ms int64, why string) {
 		return t.UnixMilli(), ""
 	case t.UnmarshalText(append(bytes.Replace(text, []byte(" "), []byte("T"), 1), 'Z')) == nil:
 		return 0, "no time zone: write Z or an offset such as +01:00 behind the time"
+	case t.UnmarshalText(withColon(text)) == nil:
+		return 0, "the offset of its time zone needs a colon: +01:00"
 	case len(bytes.Trim(text, ".0123456789")) == 0 && len(text) > 0:
 		return 0, "a number in quotes: send ms since 1970 without them"
 	}
 	return 0, notATime
 }
 
-// room reports whether one more ping is allowed.
+// withColon returns a time whose offset is written +0100, as strftime does, as RFC 3339
+// has it, and any other text as it is.
+func withColon(text []byte) []byte {
+	n := len(text)
+	if n < 5 || text[n-5] != '+' && text[n-5] != '-' {
+		return text
+	}
+	return append(append(bytes.Clone(text[:n-2]), ':'), text[n-2:]...)
+}
+
+// room reports whether another ping is allowed.
 func (p *parser) room() bool {
 	p.err = p.out.Room()
 	return p.err == nil

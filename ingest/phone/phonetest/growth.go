@@ -11,16 +11,15 @@ import (
 )
 
 const (
-	// Sizes at which the costs of one request are compared.
+	// Sizes, in bytes, at which the costs of a request are compared.
 	small, large = 4 << 10, 64 << 10
 
-	// Bound may ask for this much of each byte of a request, besides requestBytes.
+	// Bound may return so many bytes for each byte of a request, besides requestBytes.
 	boundBytes = 16
 )
 
-// held runs read, which decodes r into memory that is not there yet, and checks that
-// it takes no more than Bound says. It returns how many bytes and how many
-// allocations it takes.
+// held decodes r into new memory, and checks that this takes no more than Bound says. It
+// returns the number of bytes and of allocations.
 func held(t testing.TB, p *phone.Protocol, r *phone.Request, what string) (size, count int64) {
 	t.Helper()
 	var pings phone.Pings
@@ -34,7 +33,7 @@ func held(t testing.TB, p *phone.Protocol, r *phone.Request, what string) (size,
 	return size, count
 }
 
-// allocated returns how many bytes f allocates, and how often.
+// allocated returns the number of bytes and of allocations of f.
 func allocated(f func()) (size, count int64) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -52,8 +51,8 @@ func checkBound(t testing.TB, p *phone.Protocol, r *phone.Request) {
 	}
 }
 
-// growth decodes requests made of one that is repeated in several ways: what they
-// cost grows as they do.
+// growth repeats a request in several ways and decodes the results: the cost must grow no
+// faster than the size.
 func growth(t testing.TB, p *phone.Protocol, c *testCase) {
 	times := func(text string, size int) string { return strings.Repeat(text, size/max(len(text), 1)+1) }
 	body, inner := string(c.in.Body), strings.Trim(string(c.in.Body), "[]{} \n")
@@ -91,8 +90,8 @@ func growth(t testing.TB, p *phone.Protocol, c *testCase) {
 	}
 }
 
-// later decodes c as if it came at another time: the pings are the same. A time that
-// is told by how long ago it was is as much later.
+// later decodes c as if it came at a later time. The pings must be the same, but times
+// sent as an age are as much later.
 func later(t testing.TB, p *phone.Protocol, c *testCase) {
 	const shift = 90 * time.Minute
 	var one, two phone.Pings

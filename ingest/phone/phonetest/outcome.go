@@ -15,7 +15,7 @@ import (
 	"pingline/ingest/phone"
 )
 
-// outcome returns what became of pings of which each is judged as judge says.
+// outcome returns the outcome of pings with the verdicts that judge returns.
 func outcome(pings *phone.Pings, judge func(i int) pingline.Verdict) *phone.Outcome {
 	mine := *pings
 	mine.List, mine.Index, mine.Rejected = slices.Clone(pings.List), slices.Clone(pings.Index), slices.Clone(pings.Rejected)
@@ -26,9 +26,9 @@ func outcome(pings *phone.Pings, judge func(i int) pingline.Verdict) *phone.Outc
 	return got
 }
 
-// mixed returns an outcome with every verdict in turn. If there are three pings or
-// more, the second is over its rider's rate; the first to be shed is of a track too
-// many.
+// mixed returns an outcome with every verdict in turn. If there are three pings or more,
+// the second is over its rider's rate, and the first to be shed is of too many new
+// tracks.
 func mixed(pings *phone.Pings) *phone.Outcome {
 	turn := []pingline.Verdict{pingline.Held, pingline.Shed, pingline.Redundant, pingline.Accepted, pingline.Duplicate}
 	got := outcome(pings, func(i int) pingline.Verdict { return turn[i%len(turn)] })
@@ -43,7 +43,7 @@ func mixed(pings *phone.Pings) *phone.Outcome {
 	return got
 }
 
-// word has Reply word an outcome, and checks what holds for every reply.
+// word has Reply write an outcome, and checks the rules for every reply.
 func word(t testing.TB, p *phone.Protocol, r *phone.Request, got *phone.Outcome) phone.Reply {
 	t.Helper()
 	was := outcome(got.Pings, func(i int) pingline.Verdict { return got.Judged[i] })
@@ -74,8 +74,8 @@ func word(t testing.TB, p *phone.Protocol, r *phone.Request, got *phone.Outcome)
 	return to
 }
 
-// checkStatus checks that the status of a reply tells the client that its request
-// is done: the answers to what has to be sent again are the server's.
+// checkStatus checks that the status of a reply tells the client that its request is
+// done: only the server answers requests that have to be sent again.
 func checkStatus(t testing.TB, p *phone.Protocol, got *phone.Outcome, status int) {
 	t.Helper()
 	done := status >= 200 && status < 300
@@ -92,10 +92,10 @@ func checkStatus(t testing.TB, p *phone.Protocol, got *phone.Outcome, status int
 	}
 }
 
-// size is how long a request is, without its header.
+// size is the length of a request in bytes, without its header.
 func size(r *phone.Request) int { return len(r.Body) + len(r.Query) + len(r.Path) }
 
-// mostReply is how long a reply may be.
+// mostReply is the greatest length of a reply, in bytes.
 func mostReply(r *phone.Request, got *phone.Outcome) int {
 	n := 4<<10 + 2*size(r) + 64*got.Pings.Received
 	for _, e := range got.Errors() {
@@ -107,7 +107,7 @@ func mostReply(r *phone.Request, got *phone.Outcome) int {
 	return n
 }
 
-// outcomes words the reply to every verdict there is, alone and among others.
+// outcomes has Reply write every verdict, alone and mixed.
 func outcomes(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	r := c.in
@@ -138,15 +138,15 @@ func outcomes(t testing.TB, p *phone.Protocol, c *testCase) {
 	twice("mixed", func() *phone.Outcome { return mixed(&pings) })
 }
 
-// refusals are the kinds of requests refused for good, as the server has them.
+// refusals are errors, as of the server, of each kind of refusal for good.
 var refusals = []error{
 	&phone.Error{Kind: phone.ErrMalformed, Text: "a \"test\"\n"},
 	&phone.Error{Kind: phone.ErrTooLarge, Text: "body is larger than 4194304 bytes"},
 	&phone.Error{Kind: phone.ErrEncoding, Text: `content encoding "br" is neither gzip nor zstd`},
 }
 
-// refusal returns the reply to a request that is refused with err before its body
-// is there.
+// refusal returns the reply to a request that is refused with err before its body has
+// come.
 func refusal(t testing.TB, p *phone.Protocol, c *testCase, err error) phone.Reply {
 	var none phone.Pings
 	r := c.in
@@ -155,8 +155,8 @@ func refusal(t testing.TB, p *phone.Protocol, c *testCase, err error) phone.Repl
 	return word(t, p, &r, &phone.Outcome{Err: err, Pings: &none})
 }
 
-// refused asks for the reply to requests that the server refuses for good, some
-// before their body is there.
+// refused has Reply answer requests that the server refuses for good, some before their
+// body has come.
 func refused(t testing.TB, p *phone.Protocol, c *testCase) {
 	var none phone.Pings
 	for _, err := range append(slices.Clone(refusals), fmt.Errorf("wrapped: %w", refusals[0])) {

@@ -1,5 +1,5 @@
-// Package phonetest is the acceptance suite of the protocols of clients: each of
-// them passes Run, from requests in its own folder.
+// Package phonetest is the acceptance suite of the protocols: each protocol passes Run,
+// with requests in its own folder.
 //
 // testdata/NAME.request is a request as a client sends it, at Now:
 //
@@ -8,15 +8,15 @@
 //
 //	{"rider_id":"r-1", …
 //
-// The body is all that follows the first blank line. testdata/NAME.want is the
-// expected result in JSON: pings, rejected ones, the error if the request is refused,
-// the reply if every valid ping is accepted, and the reply to mixed verdicts.
-// testdata/refusals.want has the replies to requests refused for good before their
-// body is read. With PHONETEST_UPDATE=1 in the
-// environment Run writes these files; read them before you commit them.
+// The body is the rest behind the first blank line. testdata/NAME.want is the expected
+// result in JSON: pings, rejected pings, the error if the request is refused, the reply
+// if every valid ping is accepted, and the reply to mixed verdicts.
+// testdata/refusals.want has the replies to requests refused for good before their body
+// is read. With PHONETEST_UPDATE=1 in the environment Run writes the .want files; read
+// them before you commit them.
 //
-// The suite shows that a protocol is pure, keeps its bounds and never panics. It
-// cannot show that real clients send what is in testdata.
+// The suite shows that a protocol is pure, keeps its bounds and never panics. It cannot
+// show that the requests in testdata are as real clients send them.
 package phonetest
 
 import (
@@ -39,15 +39,14 @@ import (
 	"pingline/ingest/phone"
 )
 
-// Now is when the requests of testdata come.
+// Now is the time at which the requests of testdata come.
 var Now = time.UnixMilli(1_760_000_000_123).UTC()
 
 const (
-	// mutations are tried of each request.
+	// mutations is the number of mutations tried of each request.
 	mutations = 300
 
-	// A ping may cost this much to decode. The first is what is allowed for the
-	// request as a whole.
+	// The most that decoding may cost: for the request as a whole, and for each ping.
 	requestAllocs, pingAllocs = 16, 8
 	requestBytes, pingBytes   = 16 << 10, 512
 )
@@ -86,8 +85,8 @@ func routed(t testing.TB, p *phone.Protocol, c *testCase) {
 	}
 }
 
-// signs checks that there are pings on both sides of the equator and of Greenwich:
-// a protocol that loses a sign is found out.
+// signs checks that there are pings on both sides of the equator and of Greenwich, so that
+// a protocol that loses a sign fails.
 func signs(t testing.TB, p *phone.Protocol, list []testCase) {
 	var pings phone.Pings
 	var north, south, east, west bool
@@ -104,8 +103,8 @@ func signs(t testing.TB, p *phone.Protocol, list []testCase) {
 	}
 }
 
-// Fuzz decodes and answers what f makes of the requests in testdata, and holds it to
-// the bounds. A header is lines "Name: value".
+// Fuzz decodes and answers mutations of the requests in testdata, and checks the bounds. A
+// header is lines "Name: value".
 func Fuzz(f *testing.F, p phone.Protocol) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, c := range cases(f) {
@@ -161,7 +160,7 @@ func cases(t testing.TB) (list []testCase) {
 	return list
 }
 
-// parse reads a request as a file of testdata has it.
+// parse reads a request in the form of a file of testdata.
 func parse(text []byte) (r phone.Request, err error) {
 	head, body, _ := bytes.Cut(text, []byte("\n\n"))
 	lines := strings.Split(strings.TrimSuffix(string(head), "\n"), "\n")
@@ -182,7 +181,7 @@ func parse(text []byte) (r phone.Request, err error) {
 	return r, nil
 }
 
-// table checks what is said of p itself.
+// table checks the fields of p.
 func table(t testing.TB, p *phone.Protocol) {
 	if err := phone.Check([]phone.Protocol{*p}); err != nil {
 		t.Error(err)
@@ -196,7 +195,7 @@ func table(t testing.TB, p *phone.Protocol) {
 	}
 }
 
-// decode decodes r and checks what holds for every result.
+// decode decodes r and checks the rules for every result.
 func decode(t testing.TB, p *phone.Protocol, r *phone.Request, to *phone.Pings) error {
 	t.Helper()
 	body := bytes.Clone(r.Body)
@@ -248,7 +247,7 @@ func check(t testing.TB, r *phone.Request, to *phone.Pings) {
 	}
 }
 
-// reply words the answer to r, every valid ping being accepted.
+// reply returns the reply to r with every valid ping accepted.
 func reply(t testing.TB, p *phone.Protocol, r *phone.Request, pings *phone.Pings, err error) phone.Reply {
 	t.Helper()
 	got := outcome(pings, func(int) pingline.Verdict { return pingline.Accepted })
@@ -256,7 +255,7 @@ func reply(t testing.TB, p *phone.Protocol, r *phone.Request, pings *phone.Pings
 	return word(t, p, r, got)
 }
 
-// wanted is what a file .want holds.
+// wanted is the content of a file .want.
 type wanted struct {
 	Pings    []ping            `json:"pings"`
 	Rejected []phone.Rejection `json:"rejected,omitempty"`
@@ -276,7 +275,7 @@ func answerOf(to phone.Reply) wantedReply {
 	return wantedReply{to.Status, to.ContentType, string(to.Body)}
 }
 
-// ping is a ping of a result. A number that is unknown is not there.
+// ping is a ping of a result. An unknown number is left out.
 type ping struct {
 	Rider   string             `json:"rider_id"`
 	Device  string             `json:"device_id,omitempty"`
@@ -298,7 +297,7 @@ func pingOf(p *pingline.Ping) ping {
 	return v
 }
 
-// golden compares with testdata.
+// golden compares the result of a request with testdata.
 func golden(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	r := c.in
@@ -319,8 +318,8 @@ func golden(t testing.TB, p *phone.Protocol, c *testCase) {
 	compare(t, c.name, got)
 }
 
-// goldenRefusals compares the replies to requests that are refused before their body
-// is there, by the first request of testdata for each method and path.
+// goldenRefusals compares the replies to requests that are refused before their body has
+// come, by the first request of testdata for each method and path.
 func goldenRefusals(t testing.TB, p *phone.Protocol, list []testCase) {
 	got := make(map[string]map[int]wantedReply)
 	for i := range list {
@@ -337,7 +336,7 @@ func goldenRefusals(t testing.TB, p *phone.Protocol, list []testCase) {
 	compare(t, "refusals", got)
 }
 
-// compare compares with testdata/name.want.
+// compare compares got with testdata/name.want.
 func compare(t testing.TB, name string, got any) {
 	t.Helper()
 	var b bytes.Buffer
@@ -362,8 +361,8 @@ func compare(t testing.TB, name string, got any) {
 	}
 }
 
-// again decodes into memory that held the pings of another request: Decode is a
-// pure function of the request.
+// again decodes into memory that held the pings of another request, and checks that
+// Decode is a pure function of the request.
 func again(t testing.TB, p *phone.Protocol, c *testCase) {
 	var fresh, used phone.Pings
 	r := c.in
@@ -398,7 +397,7 @@ func atOnce(t testing.TB, p *phone.Protocol, c *testCase) {
 	wg.Wait()
 }
 
-// tooMany allows fewer pings than there are.
+// tooMany allows fewer pings than the request has.
 func tooMany(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	r := c.in
@@ -413,8 +412,7 @@ func tooMany(t testing.TB, p *phone.Protocol, c *testCase) {
 	}
 }
 
-// broken decodes what is left of a request that is cut off, and requests with
-// bytes changed.
+// broken decodes requests that are cut off, and requests with bytes changed.
 func broken(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	rng := rand.New(rand.NewPCG(1, uint64(len(c.in.Body))))
@@ -437,7 +435,7 @@ func broken(t testing.TB, p *phone.Protocol, c *testCase) {
 	}
 }
 
-// words are what a parser may wait for: the keys of a ping, and values.
+// words are texts that a parser may look for: the keys of a ping, and values.
 var words = func() []string {
 	list := []string{"null", "lat,lon", "true", "NaN", "Inf", "1e999", "-1", "2026-01-02T03:04:05Z"}
 	for f := phone.Rider; f <= phone.Trip; f++ {
@@ -468,7 +466,7 @@ func mutate(rng *rand.Rand, b []byte) []byte {
 	return b
 }
 
-// cost measures what Decode allocates when the memory of pings is there.
+// cost measures the allocations of Decode when Pings already has its memory.
 func cost(t testing.TB, p *phone.Protocol, c *testCase) {
 	var pings phone.Pings
 	r := c.in

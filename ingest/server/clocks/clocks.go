@@ -1,8 +1,8 @@
 // Package clocks remembers by how much the clocks of tracks are wrong, so that a request
 // sent again gets the times it got before.
 //
-// Memory is fixed, and is taken when the first clock is wrong. Beyond it the tracks that
-// were silent longest are forgotten. Nothing is kept across a restart.
+// Memory is fixed, and is taken when the first clock is wrong. When it is full the
+// longest silent tracks are forgotten. Nothing is kept across a restart.
 package clocks
 
 import (
@@ -12,38 +12,38 @@ import (
 )
 
 // Clocks remembers 16,384 tracks, in half a MiB. It is safe for concurrent use. The zero
-// value knows none.
+// value has no tracks.
 type Clocks struct {
-	mu   sync.Mutex // guards what follows; nothing else is locked under it
+	mu   sync.Mutex // guards the fields below; nothing else is locked under it
 	seed maphash.Seed
 	sets []clockSet
 }
 
 type clockSet [4]clock
 
-// clock is that of a track, known by its hash only.
+// clock is the clock of a track, known by the track's hash only.
 type clock struct {
 	hash uint64
-	add  int64 // ms that it is behind
-	used int64 // ms since 1970; 0: never
+	add  int64 // ms by which the clock is behind
+	used int64 // time of the last use, ms since 1970; 0: never
 }
 
 const (
 	sets = 1 << 12
 
-	// again is how long ago a track's newest ping may have been for its clock to be the
-	// one that is remembered. A receiver that starts at the same time whenever it is
-	// switched on has another.
+	// again is the greatest age of a track's newest ping, by the remembered clock, for
+	// that clock to be used. A receiver that starts at the same time whenever it is
+	// switched on needs a new clock each time.
 	again = 10 * time.Minute
 
-	// ahead is how far ahead of the receipt a ping may be put: how much later than others
-	// the request came by which the clock was set.
+	// ahead is the most by which a corrected time may be ahead of the receipt: the
+	// request that set the clock may have come so much later than usual.
 	ahead = 10 * time.Second
 )
 
-// Behind returns how many ms the clock of a track is behind ours, whose newest ping came
-// now and says newest, in ms: as many as before, if that is plausible, or else as if the
-// ping was made now.
+// Behind returns the ms by which the clock of a track is behind ours. The track's newest
+// ping came now, with the time newest, ms. The answer is as before, if that is
+// plausible, or else as if the ping was made now.
 func (c *Clocks) Behind(rider, device string, newest int64, now time.Time) (add int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

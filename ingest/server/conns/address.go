@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// HostOf returns the address of a host, without port and zone.
+// HostOf returns the IP address of a, without port and zone.
 func HostOf(a net.Addr) (addr netip.Addr) {
 	if tcp, ok := a.(*net.TCPAddr); ok {
 		addr, _ = netip.AddrFromSlice(tcp.IP)
@@ -13,8 +13,8 @@ func HostOf(a net.Addr) (addr netip.Addr) {
 	return addr.Unmap()
 }
 
-// NetworkOf returns the /64 of an IPv6 address, and any other as it is: whoever has an
-// address in an IPv6 network has 2^64 of them.
+// NetworkOf returns the /64 of an IPv6 address, because a client with an address in it
+// has 2^64 of them. An IPv4 address is returned as it is.
 func NetworkOf(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		network, _ := addr.Prefix(64)

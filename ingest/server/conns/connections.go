@@ -12,47 +12,48 @@ import (
 	"pingline/ingest/server/framing"
 )
 
-// connections are all that are open. When there are as many as there may be, the
-// next one takes the place of one that waits for its client, of the client that has
-// most: the longest waiting between two requests or, if there is none, within one.
-// Connections of our own proxies stand for many clients and are taken last.
+// connections are the open connections, at most most. When there is no place, a new
+// connection takes the place of a connection that waits for its client, from the client
+// with the most connections: the longest waiting between two requests or, if there is
+// none, within a request. Connections of trusted proxies, which send for many clients,
+// are closed last.
 type connections struct {
 	most int
 	ours func(netip.Addr) bool
-	held func(netip.Addr) // told of the client whose connections are closed for others, if it is not ours
+	held func(netip.Addr) // called with the client whose connections are closed, unless it is trusted
 
-	mu     sync.Mutex // guards what follows; nothing else is locked under it
+	mu     sync.Mutex // guards the fields below; nothing else is locked under it
 	list   []*Conn
 	peers  map[peerKey]*peer
-	closed uint64 // for others to have their place
+	closed uint64 // connections closed to make a place
 }
 
-// peer is a client at the other end of connections.
+// peer is the client of a number of connections.
 type peer struct {
 	peerKey
-	open int // connections
+	open int // number of connections
 }
 
-// peerKey tells peers apart: a proxy of ours and a client may share a network.
+// peerKey identifies a peer; a trusted proxy and a client may be in the same network.
 type peerKey struct {
 	addr netip.Addr // NetworkOf
 	ours bool
 }
 
-// Conn is a connection that gives its place back when it is closed. Read and Write
-// are for one goroutine each.
+// Conn is a connection that gives its place back when it is closed. Read is for a single
+// goroutine, and so is Write.
 type Conn struct {
 	net.Conn
 	all  *connections
 	peer *peer
-	at   int // in list; -1 when its place is gone
+	at   int // index in list; -1 when its place is gone
 
-	waits   atomic.Int64  // since when it waits for its client, ns of clock; 0 if it does not
+	waits   atomic.Int64  // time since which it waits for its client, ns of clock; 0 if it does not
 	within  atomic.Bool   // a request has begun to come, and its answer has not left
 	unread  atomic.Bool   // a request was answered before all of it had come
 	bounded bool          // LimitBuffer was called
-	frames  framing.Guard // for Read alone, as is bad
-	bad     error         // what Read returns from now on
+	frames  framing.Guard // used by Read alone
+	bad     error         // error that Read returns from now on; used by Read alone
 	once    sync.Once
 }
 
@@ -61,8 +62,8 @@ func clock() int64 { return int64(time.Since(clockStart)) + 1 }
 
 var clockStart = time.Now()
 
-// add returns c as one of the connections, or nil if there is no place: all those
-// that are open have requests in work.
+// add adds c to the connections, or returns nil if there is no place, because all open
+// connections have requests in work.
 func (l *connections) add(c net.Conn) *Conn {
 	addr := HostOf(c.RemoteAddr())
 	own := &Conn{Conn: c, all: l}
@@ -86,14 +87,14 @@ func (l *connections) add(c net.Conn) *Conn {
 	return own
 }
 
-// candidate is a connection that waits for its client since some time.
+// candidate is a connection that waits for its client, and may be closed.
 type candidate struct {
 	*Conn
 	since  int64
 	within bool
 }
 
-// compare puts a connection first that is to be closed before another.
+// compare sorts connections in the order in which they are closed.
 func (a candidate) compare(b candidate) int {
 	switch p, q := a.peer, b.peer; {
 	case p.ours != q.ours && p.ours:
@@ -110,8 +111,9 @@ func (a candidate) compare(b candidate) int {
 	return cmp.Compare(a.since, b.since)
 }
 
-// makeRoom closes the longest waiting connection of the client that has most or,
-// as looking for it takes a while, a hundredth of that client's.
+// makeRoom closes the longest waiting connections of the client that has most: a
+// hundredth of that client's, at least a single connection, because the search takes a
+// while.
 func (l *connections) makeRoom() {
 	waiting := make([]candidate, 0, len(l.list))
 	for _, c := range l.list {
@@ -135,7 +137,7 @@ func (l *connections) makeRoom() {
 	for _, c := range goes {
 		l.remove(c.Conn)
 		l.closed++
-		_ = c.Conn.Conn.Close() // its reader or writer hears of it; Conn.Close would wait for mu
+		_ = c.Conn.Conn.Close() // its reader or writer gets an error; Conn.Close would wait for mu
 	}
 }
 
@@ -153,16 +155,15 @@ func (l *connections) remove(c *Conn) {
 	}
 }
 
-// count returns how many are open, and how many were closed for others to have
-// their place.
+// count returns the number of open connections, and the number closed to make a place.
 func (l *connections) count() (open int64, closed uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return int64(len(l.list)), l.closed
 }
 
-// waiting counts connections that wait for their client, and of those the ones within
-// a request.
+// waiting counts the connections that wait for their client, and among them the
+// connections within a request.
 func (l *connections) waiting() (all, within int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -177,13 +178,13 @@ func (l *connections) waiting() (all, within int) {
 	return all, within
 }
 
-// Read passes on what is framed as it should be. An error of that is told once
-// the requests before it have been.
+// Read passes on the bytes that are framed correctly. It returns an error of framing only
+// after the requests before it have been passed on.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.bad != nil {
 		return 0, c.bad
 	}
-	c.within.Store(c.frames.Within()) // else all that came is answered
+	c.within.Store(c.frames.Within()) // if not within, every request that came is answered
 	c.waits.Store(clock())
 	n, err := c.Conn.Read(p)
 	c.waits.Store(0)
@@ -211,26 +212,38 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// SetWriteDeadline returns nil even if c was closed for another to have its place:
-// fasthttp panics at an error of this, and the write that follows says the same.
+// SetWriteDeadline returns nil even if c was closed to make a place: fasthttp would panic
+// at an error, and the next write returns the same error.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	_ = c.Conn.SetWriteDeadline(t)
 	return nil
 }
 
-// LimitBuffer bounds the bytes that the system keeps of answers that are not taken. It
-// is called between writes.
-func (c *Conn) LimitBuffer(bytes int) {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok && !c.bounded {
-		_ = tcp.SetWriteBuffer(bytes) // no more than a wish
-		c.bounded = true
+// leavingBuffer is the most bytes of a large answer that the system may keep for a client
+// that does not take them.
+const leavingBuffer = 64 << 10
+
+// LimitBuffer bounds the bytes that the system keeps of answers that are not taken, if c is
+// a connection of a Listener. It is called between writes.
+func LimitBuffer(c net.Conn) {
+	own, ok := c.(*Conn)
+	if !ok || own.bounded {
+		return
+	}
+	if tcp, ok := own.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(leavingBuffer) // the system may not obey
+		own.bounded = true
 	}
 }
 
-// LeaveUnread has Close throw away what still comes of a request that was answered
-// before all of it had come: a connection closed with bytes unread is reset, and a
-// reset can overtake the answer.
-func (c *Conn) LeaveUnread() { c.unread.Store(true) }
+// LeaveUnread makes Close throw away the rest of a request that was answered before all
+// of it had come, if c is a connection of a Listener: a connection closed with bytes unread
+// is reset, and a reset can overtake the answer.
+func LeaveUnread(c net.Conn) {
+	if own, ok := c.(*Conn); ok {
+		own.unread.Store(true)
+	}
+}
 
 // Close closes the connection and frees its place, once.
 func (c *Conn) Close() (err error) {

@@ -1,9 +1,10 @@
 // Package conns accepts connections, bounds how many are open, and shares the places
 // among clients.
 //
-// When no place is left, the next connection takes the place of one that waits for its
-// client, from the client that has most. If all have requests in work it is told to
-// come back. Bytes that come are passed on only as far as package framing lets them.
+// When no place is left, a new connection takes the place of a connection that waits for
+// its client, from the client that has most. If all have requests in work, the new
+// connection is told to come back. Bytes are passed on only as far as package framing
+// lets them.
 //
 // The package does not bound how long a connection may wait, and does not limit what
 // its requests cost.
@@ -23,18 +24,18 @@ import (
 
 // Config sets up a Listener. Most, Ours and RetryAfter are required.
 type Config struct {
-	Most       int                   // connections that may be open
-	Ours       func(netip.Addr) bool // whether an address is that of a proxy of ours
-	RetryAfter func() string         // seconds after which one that found no place may come back
+	Most       int                   // most open connections
+	Ours       func(netip.Addr) bool // reports whether an address is of a trusted proxy
+	RetryAfter func() string         // seconds after which a client that found no place may come back
 
-	// Held, if set, is told of the client whose connections are closed for others, if
-	// that is not ours. It must be quick and call nothing of this package.
+	// Held, if set, is called with the client whose connections are closed to make a
+	// place, unless it is trusted. It must be quick and call nothing of this package.
 	Held func(client netip.Addr)
 }
 
-// Listener lets only so many connections in. One too many is told so, at the
-// cost of a small write, and closed: nothing of it is read. It is safe for concurrent
-// use.
+// Listener bounds the open connections. A connection without a place is told to come
+// back, at the cost of a small write, and closed without being read. It is safe for
+// concurrent use.
 type Listener struct {
 	net.Listener
 	retryAfter func() string
@@ -55,9 +56,9 @@ func New(ln net.Listener, cfg Config) *Listener {
 
 // Stats are counts of connections.
 type Stats struct {
-	Open      int64  // now
-	Refused   uint64 // one too many each
-	Displaced uint64 // closed while they waited for their client, for others to have their place
+	Open      int64  // open now
+	Refused   uint64 // refused for lack of a place
+	Displaced uint64 // closed while they waited for their client, to make a place for another
 }
 
 // Stats returns the counts so far.
@@ -66,13 +67,12 @@ func (l *Listener) Stats() Stats {
 	return Stats{Open: open, Refused: l.refused.Load(), Displaced: displaced}
 }
 
-// Waiting returns how many connections wait for their client, and how many of those
-// within a request. It looks at each connection: it is for drills and tests.
+// Waiting returns how many connections wait for their client, and how many of them are
+// within a request. It looks at each connection, so it is for drills and tests only.
 func (l *Listener) Waiting() (all, within int) { return l.conns.waiting() }
 
-// Accept returns the next connection there is room for. That the system lacks
-// something at the moment, such as open files, is waited out: Fiber would stop
-// for good.
+// Accept returns the next connection that has a place. It waits while the system lacks a
+// resource such as open files: at an error Fiber would stop for good.
 func (l *Listener) Accept() (net.Conn, error) {
 	for wait := 5 * time.Millisecond; ; {
 		c, err := l.Listener.Accept()
@@ -91,7 +91,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse tells c to come back. When many are being told already it just closes.
+// refuse tells c to come back. When many refusals are being delivered it just closes c.
 func (l *Listener) refuse(c net.Conn) {
 	l.refused.Add(1)
 	select {
@@ -117,9 +117,8 @@ const (
 	lingerBytes = 8 << 20
 )
 
-// linger says that nothing more will be said and throws away what still comes,
-// until the deadline: a connection closed with bytes unread is reset, and a
-// reset can overtake the answer.
+// linger closes c for writing, and throws away bytes that still come, until the deadline:
+// a connection closed with bytes unread is reset, and a reset can overtake the answer.
 func linger(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
 		_, _ = io.CopyN(io.Discard, tcp, lingerBytes)

@@ -1,11 +1,10 @@
 // Package framing follows where requests begin and end in the bytes of a connection,
 // and refuses HTTP/1 that two readers could understand in different ways.
 //
-// A proxy before the server and the server behind it must see the same requests.
-// Otherwise bytes that one of them takes for a body are a request to the other. A
-// Guard follows RFC 9112. It sees every byte before fasthttp does, which is lenient.
-// It keeps no more of a request than the line that a read ended in, and allocates
-// nothing for lines that come whole.
+// A proxy and the server behind it must see the same requests. Otherwise bytes that the
+// proxy takes for a body may be a request to the server. A Guard follows RFC 9112. It
+// sees every byte before fasthttp does, which is lenient. It keeps no more of a request
+// than the line in which a read ended, and allocates nothing for lines that come whole.
 //
 // It does not judge whether a request makes sense, and it does not bound how long a
 // body is or how slowly it comes.
@@ -18,8 +17,8 @@ import (
 	"fmt"
 )
 
-// Guard checks the bytes of one connection, in order. The zero value is ready for the
-// first byte. It is for one goroutine. A Guard refuses:
+// Guard checks the bytes of a connection, in order. The zero value is ready for the
+// first byte. It is for a single goroutine. A Guard refuses:
 //
 //   - a line that ends in anything but CR LF, or has a control character in it
 //   - a request line that is not a method we know, a target and HTTP/1.0 or
@@ -27,8 +26,8 @@ import (
 //   - a header line that is folded, or whose name is no token
 //   - more than MaxFields header lines, or MaxFields parameters of a target:
 //     fasthttp keeps the memory for them as long as the connection is open
-//   - two lines of Host, of Content-Length or of Transfer-Encoding, both of the last
-//     two, or none of Host in HTTP/1.1
+//   - two lines of Host, of Content-Length or of Transfer-Encoding, Content-Length
+//     together with Transfer-Encoding, or no Host in HTTP/1.1
 //   - a Content-Length of anything but digits
 //   - a Transfer-Encoding of anything but chunked, or in HTTP/1.0
 //   - a body of GET or HEAD, which fasthttp takes for the next request
@@ -36,14 +35,14 @@ import (
 //     line, and fields behind the last chunk
 type Guard struct {
 	state frameState
-	left  int64  // bytes of the body or chunk that are yet to come
+	left  int64  // bytes of the body or chunk still to come
 	line  []byte // the beginning of a line, when a read ended in it
 	begun bool   // a byte of the head has been passed on
 
 	// Of the head so far.
 	http10        bool
 	fields, hosts int
-	length        int64 // -1: not said
+	length        int64 // Content-Length; -1: none
 	chunked, body bool
 }
 
@@ -52,19 +51,19 @@ type frameState uint8
 const (
 	atRequest   frameState = iota // before a request line
 	inHead                        // before a header line or the end of the head
-	inBody                        // of known length
+	inBody                        // in a body of known length
 	atChunk                       // before the line with the size of a chunk
-	inChunk                       // in its bytes
-	behindChunk                   // before the end of their line
+	inChunk                       // in the bytes of a chunk
+	behindChunk                   // before the end of line behind a chunk
 	atEnd                         // behind the last chunk
 )
 
-// behind is the state behind the last byte.
+// behind is the state behind the last byte of a body or of a chunk.
 var behind = [...]frameState{inBody: atRequest, inChunk: behindChunk}
 
-// Most of a head.
+// Limits of a head.
 const (
-	HeadBytes = 16 << 10 // of a head: fasthttp has it in one buffer; a line of it has no more
+	HeadBytes = 16 << 10 // bytes of a head, and of each line of it: fasthttp needs it in a single buffer
 	MaxFields = 100      // header lines of a request, and parameters of its target
 
 	maxChunkLine = 256 // bytes of a line about a chunk
@@ -80,9 +79,9 @@ func malformed(format string, args ...any) error {
 // Within reports whether a request has begun and not ended.
 func (g *Guard) Within() bool { return g.state != atRequest || g.begun }
 
-// Check returns how many bytes of p may be passed on, and an error wrapping
-// ErrMalformed if what follows them is refused. After an error the Guard must not be
-// used again.
+// Check returns the number of bytes of p that may be passed on, and an error wrapping
+// ErrMalformed if the bytes behind them are refused. After an error the Guard must not
+// be used again.
 func (g *Guard) Check(p []byte) (pass int, err error) {
 	for pass < len(p) {
 		if g.state == inBody || g.state == inChunk {
@@ -111,7 +110,7 @@ func (g *Guard) Check(p []byte) (pass int, err error) {
 	return pass, nil
 }
 
-// keep takes the beginning of a line, which is passed on.
+// keep keeps the beginning of a line, and passes it on.
 func (g *Guard) keep(p []byte, at int) (pass int, err error) {
 	most := HeadBytes
 	if g.state > inHead {
@@ -139,7 +138,7 @@ func (g *Guard) take(line []byte) error {
 	case atRequest:
 		if len(line) == 0 {
 			g.begun = false
-			return nil // left behind by a client before
+			return nil // an empty line, left behind the request before
 		}
 		return g.request(line)
 	case inHead:
@@ -175,8 +174,8 @@ func (g *Guard) request(line []byte) error {
 	return nil
 }
 
-// known reports whether a method is one that Fiber has. It leaves the body of any
-// other where it is.
+// known reports whether Fiber has a method. Fiber would leave the body of any other
+// method unread.
 func known(method []byte) bool {
 	switch string(method) {
 	case "POST", "GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE":
@@ -265,8 +264,7 @@ func (g *Guard) endHead() error {
 	return nil
 }
 
-// chunk takes the line with a chunk's size, in hex, and extensions, which nobody
-// has.
+// chunk takes the line with a chunk's size, in hex, and ignores extensions.
 func (g *Guard) chunk(line []byte) error {
 	digits, _, _ := bytes.Cut(line, []byte(";"))
 	if len(digits) == 0 || len(digits) > 8 || len(line) > maxChunkLine {
@@ -296,9 +294,9 @@ func hexDigit(c byte) int64 {
 	return -1
 }
 
-// control returns a control character of line, if there is one but the tab. It looks
-// at eight bytes at once for one below a space, or DEL, and only where it may have
-// found one at each.
+// control returns a control character of line other than the tab, if there is any. It
+// tests eight bytes at once for a byte below a space, or DEL, and looks at each byte only
+// if the test may have found a control character.
 func control(line []byte) (byte, bool) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for len(line) >= 8 {

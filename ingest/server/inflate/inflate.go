@@ -1,8 +1,8 @@
 // Package inflate decompresses the bodies of requests, with bounds: of the result, and
 // of the memory that a sender can make a decompressor take.
 //
-// It promises that memory is charged before it is taken, and that what does not end
-// well is refused. It does not stream: a body and its result are in memory whole.
+// It promises that memory is charged before it is taken, and that a body that is cut off
+// or damaged is refused. It does not stream: a body and its result are in memory whole.
 package inflate
 
 import (
@@ -20,16 +20,16 @@ import (
 	"pingline/ingest/phone"
 )
 
-// Body returns what body holds under a Content-Encoding: identity, gzip or
-// zstd, in any case, alone. Several gzip members or zstd frames in a row are one
-// body; anything else behind them is an error, and so are none at all. The
-// result is a copy, in dst's memory if there is room; what dst held is lost.
+// Body decodes body by its Content-Encoding: identity, gzip or zstd, in any case, a
+// single coding. Several gzip members or zstd frames in a row are decoded as a single
+// body; an empty body, or other bytes behind the last, are an error. The result is a
+// copy, in dst's memory if there is room; the contents of dst are lost.
 //
-// It returns an error wrapping phone.ErrEncoding, phone.ErrTooLarge for more than
-// most bytes, phone.ErrMalformed, or the error of charge. That is asked before memory is
-// taken, the window of the decompressor included, and the window is given back.
-// Whatever body is, no more than twice most is allocated besides the window; no
-// goroutine is started.
+// It returns an error wrapping phone.ErrEncoding, phone.ErrTooLarge for more than most
+// bytes, phone.ErrMalformed, or the error of charge. Charge is called before memory is
+// taken, the decompressor's window included, and again to give the window back.
+// No body makes it allocate more than twice most besides the window, or start a
+// goroutine.
 func Body(dst []byte, encoding string, body []byte, most int, charge func(n int64) error) ([]byte, error) {
 	in := inflation{dst: dst[:0], most: most, charge: charge}
 	var err error
@@ -87,7 +87,7 @@ type inflation struct {
 	dst     []byte
 	most    int
 	charge  func(n int64) error
-	refused error // of charge
+	refused error // error of charge
 }
 
 func (in *inflation) pay(n int64) error {
@@ -99,7 +99,7 @@ func tooLarge(most int) error {
 	return &phone.Error{Kind: phone.ErrTooLarge, Text: fmt.Sprintf("body is larger than %d bytes when inflated: send it in parts", most)}
 }
 
-// gzipReader and zstdReader keep what a decompressor allocates for the next body.
+// gzipReader and zstdReader keep the memory of a decompressor for the next body.
 type gzipReader struct {
 	from bytes.Reader
 	gzip gzip.Reader
@@ -115,7 +115,7 @@ var (
 	zstdReaders = sync.Pool{New: func() any { return newZstdReader() }}
 )
 
-// gzipWindow is what a gzipReader takes, bytes.
+// gzipWindow is the memory of a gzipReader, in bytes.
 const gzipWindow = 64 << 10
 
 func (in *inflation) gunzip(body []byte) error {
@@ -133,8 +133,8 @@ func (in *inflation) gunzip(body []byte) error {
 	return in.readAll(r, gzipSize(body))
 }
 
-// nextMember begins to read a member. It is on us where one begins: the library
-// takes a header cut within its name for the end of the members before it.
+// nextMember begins to read a member. The library is not left to find the next member,
+// because it takes a header that is cut within its name for the end of the body.
 func (r *gzipReader) nextMember() error {
 	if err := r.gzip.Reset(&r.from); err != nil {
 		return unexpected(err)
@@ -143,7 +143,7 @@ func (r *gzipReader) nextMember() error {
 	return nil
 }
 
-// Read reads all members as one.
+// Read reads all members in a row.
 func (r *gzipReader) Read(p []byte) (int, error) {
 	n, err := r.gzip.Read(p)
 	if err == io.EOF && r.from.Len() > 0 {
@@ -152,15 +152,15 @@ func (r *gzipReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// gzipSize guesses what body inflates to: its trailer says so, if it is of one
-// member and honest. Deflate shrinks nothing to less than a 1032nd.
+// gzipSize guesses the size of the result, in bytes. The trailer has it, if body has a
+// single member and is honest. Deflate shrinks nothing to less than a 1032nd.
 func gzipSize(body []byte) uint64 {
-	said := binary.LittleEndian.Uint32(body[len(body)-4:]) // a header is longer
+	said := binary.LittleEndian.Uint32(body[len(body)-4:]) // in range: body has at least a header, which is longer
 	return min(uint64(said), 1032*uint64(len(body)))
 }
 
-// zstdWindow is the most that a sender may make us look back, in bytes: what
-// RFC 9659 allows in HTTP.
+// zstdWindow is the largest window, in bytes, that a sender may ask for: the limit of
+// RFC 9659 for HTTP.
 const zstdWindow = 8 << 20
 
 func newZstdReader() *zstdReader {
@@ -168,12 +168,12 @@ func newZstdReader() *zstdReader {
 		zstd.WithDecoderConcurrency(1), // in the caller's goroutine
 		zstd.WithDecoderMaxMemory(zstdWindow))
 	if err != nil {
-		panic(err) // only an option out of range could be to blame
+		panic(err) // only an option out of range is an error
 	}
 	return &zstdReader{zstd: d}
 }
 
-// zstdBlock is what a decoder takes besides its window, bytes.
+// zstdBlock is the memory of a decoder besides its window, in bytes.
 const zstdBlock = 1 << 20
 
 func (in *inflation) unzstd(body []byte) error {
@@ -196,9 +196,8 @@ func (in *inflation) unzstd(body []byte) error {
 	return in.readAll(r.zstd, first.FrameContentSize)
 }
 
-// largestWindow returns how far back a frame of body asks to look, in bytes. It
-// walks from block to block; what is broken ends the walk, as it ends the
-// decoder's.
+// largestWindow returns the largest window that a frame of body asks for, in bytes. It
+// walks from block to block; a broken block ends the walk, as it ends decoding.
 func largestWindow(body []byte) (most uint64) {
 	for len(body) > 0 {
 		var h zstd.Header
@@ -220,7 +219,7 @@ func largestWindow(body []byte) (most uint64) {
 			}
 			block := uint32(body[0]) | uint32(body[1])<<8 | uint32(body[2])<<16
 			size := int(block >> 3)
-			if block>>1&3 == 1 { // one byte, repeated
+			if block>>1&3 == 1 { // a run of a repeated byte
 				size = 1
 			}
 			last = block&1 == 1
@@ -233,9 +232,9 @@ func largestWindow(body []byte) (most uint64) {
 	return most
 }
 
-// readAll reads r to its end into dst; size is a guess of how much that is.
+// readAll reads r to its end into dst; size is a guess of its length.
 func (in *inflation) readAll(r io.Reader, size uint64) error {
-	if err := in.grow(int(min(size, uint64(in.most))) + 1); err != nil { // one more shows the end
+	if err := in.grow(int(min(size, uint64(in.most))) + 1); err != nil { // a byte more shows the end
 		return err
 	}
 	for len(in.dst) <= in.most {
@@ -269,8 +268,8 @@ func (in *inflation) grow(size int) error {
 	return nil
 }
 
-// nextSize returns the size to try after size: twice as much, but all that is
-// allowed from an eighth of it on, so that what is given up stays small.
+// nextSize returns the size to try after size: twice as much, or most if size is above
+// an eighth of most, so that the memory given up stays small.
 func nextSize(size, most int) int {
 	if size > most/8 {
 		return most + 1
@@ -286,7 +285,7 @@ func Grow(b []byte, size int) []byte {
 	return append(make([]byte, 0, size), b...)
 }
 
-// unexpected makes the end of a body where more was due an error.
+// unexpected turns io.EOF, where more bytes were due, into an error.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

@@ -1,7 +1,8 @@
 // Package rate limits how much each of any number of names may do in a second.
 //
-// Memory is fixed: beyond it names are forgotten, those that have the most left first.
-// It does not say who is over a limit, and keeps nothing across a restart.
+// Memory is fixed: when it is full, the names that have the most left are forgotten
+// first. The package does not list names over a limit, and keeps nothing across a
+// restart.
 package rate
 
 import (
@@ -12,18 +13,18 @@ import (
 	"time"
 )
 
-// Buckets limit how much each of any number of names may send: a bucket of burst
-// that refills by so many a second. A name whose bucket is not empty may send,
-// and pays for it even if the bucket then owes: a request is one thing. It is
-// safe for concurrent use; a nil one lets all pass.
+// Buckets limit how much each of any number of names may send: a token bucket of burst
+// for each name, refilled by so many tokens a second. A name whose bucket is not empty
+// may send, and pays even if the bucket then owes, because a request is not divided. It
+// is safe for concurrent use; nil Buckets let all pass.
 //
-// Memory is fixed, 16 bytes a bucket. A full bucket need not be remembered, and one that is
-// not is so for as long as what was taken takes to refill: at 10 pings/s a name,
-// 260,000 of them (4 MiB) are never all in use below 2.6 million pings/s. Beyond
-// that the fullest are forgotten first.
+// Memory is fixed, 16 bytes a bucket. A full bucket need not be remembered, and any
+// bucket is full again once the tokens taken have been refilled: at 10 pings/s a name,
+// 260,000 buckets (4 MiB) are never all in use below 2.6 million pings/s. Beyond that
+// the fullest are forgotten first.
 type Buckets struct {
-	each  float64 // ns that one takes to refill, whole
-	burst float64 // ns that a bucket takes to refill
+	each  float64 // ns to refill a token, a whole number
+	burst float64 // ns to refill an empty bucket
 	seed  maphash.Seed
 	start time.Time
 	locks [stripes]stripe
@@ -32,29 +33,31 @@ type Buckets struct {
 
 const (
 	slowest = 1e27    // ns: a rate at which nothing ever refills
-	longest = 1 << 62 // ns, that a wait is said to be
+	longest = 1 << 62 // ns, the longest wait returned
 	stripes = 256
-	ways    = 4 // fill a line of memory
+	ways    = 4 // buckets that fill a cache line
 )
 
-// stripe is a lock on a line of its own: two of them on one would be one.
+// stripe is a lock on a cache line of its own: two locks on a line would contend like a
+// single lock.
 type stripe struct {
-	sync.Mutex // guards the riders of one stripe; nothing else is locked under it
+	sync.Mutex // guards the buckets of a stripe; nothing else is locked under it
 	_          [56]byte
 }
 
-// bucket is a name's, known by its hash only: two names in a billion billion
-// share one. Times are float64, as one of a billion at a slow rate takes more ns to
-// refill than an int64 can count; below a hundred days they are exact.
+// bucket is the bucket of a name, known by the name's hash only: two names in a billion
+// billion have the same bucket. Times are float64, because a bucket of a billion at a
+// slow rate takes more ns to refill than an int64 can count; below a hundred days they
+// are exact.
 type bucket struct {
-	hash atomic.Uint64 // set under the lock, so that Touch needs none
-	full float64       // when it is full again, ns since start
+	hash atomic.Uint64 // set under the lock; atomic, so that Touch needs no lock
+	full float64       // time at which it is full again, ns since start
 }
 
-// set holds the buckets of names whose hashes end alike.
+// set holds the buckets of names whose hashes end in the same bits.
 type set [ways]bucket
 
-// find returns the bucket of key, or else the one to take for it: the fullest.
+// find returns the bucket of key, or else the fullest bucket, to be used for key.
 func (s *set) find(key uint64) *bucket {
 	fullest := &s[0]
 	for i := range s {
@@ -68,7 +71,7 @@ func (s *set) find(key uint64) *bucket {
 	return fullest
 }
 
-// New returns limits of rate a second and burst at once, one at least, with memory for
+// New returns limits of rate a second and burst at once, at least 1, with memory for
 // about so many buckets; nil if rate is 0.
 func New(rate, burst float64, buckets int) *Buckets {
 	if rate == 0 {
@@ -85,7 +88,7 @@ func New(rate, burst float64, buckets int) *Buckets {
 	}
 }
 
-// Key is a name as rates know it.
+// Key returns the key of a name.
 func (r *Buckets) Key(name string) uint64 {
 	if r == nil {
 		return 0
@@ -93,14 +96,14 @@ func (r *Buckets) Key(name string) uint64 {
 	return maphash.String(r.seed, name)
 }
 
-// Touch brings key's bucket near. A caller with many keys touches all first: the
-// waits for memory then overlap, which they do not across locks.
+// Touch brings key's bucket into the cache. A caller with many keys touches all first, so
+// that the waits for memory overlap; across locks they would not.
 func (r *Buckets) Touch(key uint64) uint64 {
 	return r.sets[key&uint64(len(r.sets)-1)][0].hash.Load()
 }
 
-// Take lets n pass and returns 0, or takes nothing and returns how long it is
-// until the bucket has something in it.
+// Take takes n tokens and returns 0, or takes none and returns the time until the bucket
+// is no longer empty.
 func (r *Buckets) Take(key uint64, n int, now time.Time) (wait time.Duration) {
 	if r == nil {
 		return 0
@@ -113,14 +116,14 @@ func (r *Buckets) Take(key uint64, n int, now time.Time) (wait time.Duration) {
 		b.full = at
 	}
 	b.full = max(b.full, at)
-	if wait := b.full - at - r.burst + r.each; wait > 0 { // less than one is in it
+	if wait := b.full - at - r.burst + r.each; wait > 0 { // less than a token is left
 		return time.Duration(min(max(wait, 1), longest))
 	}
 	b.full += float64(n) * r.each
 	return 0
 }
 
-// Left returns how many are in the bucket.
+// Left returns the number of tokens in the bucket.
 func (r *Buckets) Left(key uint64, now time.Time) int {
 	if r == nil {
 		return math.MaxInt
@@ -135,8 +138,7 @@ func (r *Buckets) Left(key uint64, now time.Time) int {
 	return int(min(max(0, (r.burst-(full-at))/r.each), math.MaxInt32))
 }
 
-// Pay takes n more from a bucket that has let pass, or puts back -n that were
-// taken for nothing.
+// Pay takes n more tokens without asking, or, if n is negative, puts -n tokens back.
 func (r *Buckets) Pay(key uint64, n int) {
 	if r == nil {
 		return
@@ -148,7 +150,7 @@ func (r *Buckets) Pay(key uint64, n int) {
 	}
 }
 
-// bucket returns key's bucket, or the one to take for it, under its lock.
+// bucket returns key's bucket, or the bucket to be used for key, under its lock.
 func (r *Buckets) bucket(key uint64) (*bucket, *stripe) {
 	at := key & uint64(len(r.sets)-1)
 	lock := &r.locks[at%stripes]

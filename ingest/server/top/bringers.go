@@ -12,25 +12,24 @@ import (
 
 const bringersKept = 16 // clients
 
-// Bringers notes which clients bring most new riders. Memory is fixed: of many
-// clients those that bring least are taken for one another, which may make a
-// count too high by a sixteenth of all. It is safe for concurrent use. The zero value has
-// noted nothing.
+// Bringers notes which clients bring most new riders. Memory is fixed: of many clients
+// the clients that bring least share a count, so that a count may be too high by a
+// sixteenth of all. It is safe for concurrent use. The zero value is empty.
 type Bringers struct {
-	mu       sync.Mutex // guards what follows; nothing else is locked under it
+	mu       sync.Mutex // guards the fields below; nothing else is locked under it
 	since    time.Time
-	now, was [bringersKept]bringer // of this minute and of the one before
+	now, was [bringersKept]bringer // of this minute and of the minute before
 }
 
 type bringer struct {
 	client netip.Addr
-	riders int // new ones
-	missed int // of riders, those that may be others'
-	shed   int // pings of new riders that were too many
+	riders int // new riders
+	missed int // most of riders that other clients may have brought
+	shed   int // pings shed because their riders were too many new riders
 }
 
-// Note counts the new riders that a client brought, and its pings of others that were
-// shed.
+// Note counts the new riders that a client brought, and its pings of further new riders
+// that were shed.
 func (b *Bringers) Note(client netip.Addr, riders, shed int, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -66,9 +65,8 @@ func (b *Bringers) turn(now time.Time) {
 	b.now, b.since = [bringersKept]bringer{}, now
 }
 
-// Most names the client that brought most in a minute, or more than it may, if
-// that is worth a note: not less than usual. Remedy is what
-// helps against many.
+// Most returns a sentence about the client that brought more new riders than it may, or
+// most in a minute, or "" if that is fewer than usual. The sentence ends with remedy.
 func (b *Bringers) Most(usual int, remedy string, now time.Time) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -5,28 +5,28 @@ import (
 	"slices"
 )
 
-// kept is how many names a sketch has room for.
+// kept is the number of names that a sketch has room for.
 const kept = 32
 
 // sketch counts the names that come most often, by the space-saving algorithm
-// (Metwally, Agrawal, El Abbadi, 2005): of many names the one with the lowest count
-// makes room for a new one, which takes its count over. A name with more than 1/32 of
-// all is never missed.
+// (Metwally, Agrawal, El Abbadi, 2005): when it is full, a new name replaces the name
+// with the lowest count and takes over that count. A name with more than 1/32 of all is
+// never missed.
 type sketch[K comparable] struct {
-	all   int // of every name
+	all   int // count of all names together
 	names [kept]counted[K]
 }
 
 type counted[K comparable] struct {
 	name  K
 	count int
-	over  int // of count, as much as may be another's
+	over  int // the part of count that other names may have
 }
 
-// sure is how much is the name's own, at least.
+// sure returns the least that the name's own count can be.
 func (c *counted[K]) sure() int { return c.count - c.over }
 
-// add counts n for name. Keep makes of it a name that may be kept.
+// add counts n for name. Keep returns a copy of a name that the sketch may keep.
 func (s *sketch[K]) add(name K, n int, keep func(K) K) {
 	s.all += n
 	least := &s.names[0]
@@ -44,7 +44,7 @@ func (s *sketch[K]) add(name K, n int, keep func(K) K) {
 }
 
 // most returns the names with the highest counts of all sketches together, the highest
-// first, and what is counted of every name.
+// first, and the count of all names together.
 func most[K comparable](n int, sketches ...*sketch[K]) (list []counted[K], all int) {
 	sums := make(map[K]counted[K])
 	for _, s := range sketches {

@@ -1,8 +1,8 @@
 // Package top finds the clients and riders that send most, and the clients that are
-// refused most, while somebody wants to know.
+// refused most, during an overload.
 //
-// Memory is fixed, whatever names come: a name that sends less than 1/32 of all may be
-// missed, and no count is too high. Of a large request some pings stand for all.
+// Memory is fixed for any number of names: a name that sends less than 1/32 of all may
+// be missed, and no count is too high. Of a large request a sample of pings is counted.
 package top
 
 import (
@@ -19,30 +19,30 @@ import (
 )
 
 const (
-	window  = 30 * time.Second // the answer is about one to two of them
-	sampled = 8                // pings of a request that are looked at
+	window  = 30 * time.Second // an answer covers one to two windows
+	sampled = 8                // pings of a request that are counted, by rider
 	told    = 3                // names in a sentence
-	every   = 10 * time.Second // a line in the log at most
+	every   = 10 * time.Second // least time between two lines of the log
 )
 
-// Senders counts. It is safe for concurrent use. The zero value counts nothing yet;
-// Logger must be set.
+// Senders counts the pings and the refused requests of clients, and the pings of riders.
+// It is safe for concurrent use. The zero value is empty; Logger must be set.
 type Senders struct {
-	Logger *slog.Logger // is told of clients over their rate
+	Logger *slog.Logger // logs clients over their rate
 
-	mu       sync.Mutex // guards what follows; nothing else is locked under it
-	began    time.Time  // of now
+	mu       sync.Mutex // guards the fields below; nothing else is locked under it
+	began    time.Time  // start of the window now
 	now, was counts
-	next     time.Time // when there may be another line
+	next     time.Time // time from which on another line may be logged
 }
 
-// counts are those of one window.
+// counts are the counts of a window.
 type counts struct {
 	clients, refused sketch[netip.Addr]
 	riders           sketch[string]
 }
 
-// Pings counts those of a request, by the client and, of some of them, by rider.
+// Pings counts the pings of a request by client and, from a sample of them, by rider.
 func (s *Senders) Pings(client netip.Addr, list []pingline.Ping, now time.Time) {
 	if len(list) == 0 {
 		return
@@ -58,8 +58,8 @@ func (s *Senders) Pings(client netip.Addr, list []pingline.Ping, now time.Time) 
 	}
 }
 
-// Refused counts a request that its client has to send again. Limit says which rate it
-// is over, for the log; "" is none.
+// Refused counts a request that its client has to send again. Limit is the rate that it
+// is over, for the log, or "".
 func (s *Senders) Refused(client netip.Addr, limit string, now time.Time) {
 	s.mu.Lock()
 	s.turn(now)
@@ -87,8 +87,8 @@ func (s *Senders) turn(now time.Time) {
 	s.now, s.began = counts{}, now
 }
 
-// Notes returns sentences about who sent most, and who was refused most, in the last
-// minute.
+// Notes returns sentences about the clients and riders that sent most, and the clients
+// that were refused most, in the last minute.
 func (s *Senders) Notes(now time.Time) (notes []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 )
 
 // EachVersion runs test with a real 1.8 and with a real 2.x. cfg may have
-// settings of both; its Token is that of 1.8.
+// settings of both; its Token is for 1.8 only.
 func EachVersion(t *testing.T, cfg influxd.Config, test func(t *testing.T, server *influxd.Server)) {
 	t.Helper()
 	for version, name := range map[int]string{1: "1.8", 2: "2.x"} {
@@ -36,12 +36,12 @@ func EachVersion(t *testing.T, cfg influxd.Config, test func(t *testing.T, serve
 	}
 }
 
-// Access is how the owner of server gets to one of its buckets.
+// Access returns the Config with which the owner of server opens a bucket.
 func Access(server *influxd.Server, bucket string) influx.Config {
 	return influx.Config{URL: server.URL(), Org: server.Org(), Token: server.Token(), Bucket: bucket}
 }
 
-// CreateBucket makes a bucket that keeps points for so long, 0 for ever.
+// CreateBucket makes a bucket that keeps points for the time keep, 0 for ever.
 func CreateBucket(t testing.TB, server *influxd.Server, name string, keep time.Duration) {
 	t.Helper()
 	if err := server.CreateBucket(context.Background(), name, keep); err != nil {
@@ -49,7 +49,8 @@ func CreateBucket(t testing.TB, server *influxd.Server, name string, keep time.D
 	}
 }
 
-// CreateToken returns a token with these rights to the server's first bucket.
+// CreateToken returns a token with the rights read and write to the server's
+// first bucket.
 func CreateToken(t testing.TB, server *influxd.Server, read, write bool) string {
 	t.Helper()
 	token, err := server.CreateToken(context.Background(), server.Bucket(), read, write)
@@ -76,12 +77,16 @@ func Open(t testing.TB, cfg influx.Config) *influx.Bucket {
 	return b
 }
 
-// Script is a server that answers writes as told: for faults that the real
-// InfluxDB cannot be made to show. The lines of each write are sent to answer.
+// Script is a server that answers writes by calling answer with the lines of
+// each: for faults that the real InfluxDB cannot be made to show.
 func Script(t testing.TB, answer func(w http.ResponseWriter, lines []string)) *influx.Bucket {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := Gunzip(r.Body)
+		if r.Method != http.MethodPost { // a question
+			http.Error(w, "only writes are answered", http.StatusInternalServerError)
+			return
+		}
+		body, err := bodyOf(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -90,6 +95,14 @@ func Script(t testing.TB, answer func(w http.ResponseWriter, lines []string)) *i
 	}))
 	t.Cleanup(server.Close)
 	return Open(t, influx.Config{URL: server.URL})
+}
+
+// bodyOf returns the body of a request, inflated if it was compressed.
+func bodyOf(r *http.Request) ([]byte, error) {
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		return Gunzip(r.Body)
+	}
+	return io.ReadAll(r.Body)
 }
 
 // Gunzip returns the inflated bytes of r.
@@ -161,7 +174,7 @@ func Stored(t testing.TB, b *influx.Bucket) []string {
 	return list
 }
 
-// SameLines checks that the lines in got are those in want.
+// SameLines checks that got and want have the same lines.
 func SameLines(t testing.TB, got, want []string) {
 	t.Helper()
 	if slices.Equal(got, want) {

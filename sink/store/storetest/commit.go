@@ -35,8 +35,8 @@ func Traffic(seed uint64, n int) []pingline.Entry {
 	return list
 }
 
-// Commit returns a commit of entries as the log has it, written a minute after
-// Recently.
+// Commit returns a commit of entries in the form of the log, written a minute
+// after Recently.
 func Commit(entries ...pingline.Entry) []byte {
 	return CommitAt(Recently+time.Minute.Milliseconds(), entries...)
 }

@@ -8,17 +8,17 @@ import (
 	"pingline"
 )
 
-// Convoy makes pings as they leave the filter, of many riders, each a series. A
-// round has one of every rider, in an order of its own.
+// Convoy makes pings as they leave the filter, of many riders, a series for
+// each. A round has a ping of every rider, in a random order.
 type Convoy struct {
 	riders []pingline.Entry
 	every  int64 // ms between two rounds
 	rnd    *rand.Rand
 	order  []int
-	at     int // in order
+	at     int // index in order
 }
 
-// NewConvoy returns one whose first round ends at that time, in ms.
+// NewConvoy returns a Convoy whose first round ends at first, in ms.
 func NewConvoy(riders int, first, every int64) *Convoy {
 	c := &Convoy{every: every, rnd: rand.New(rand.NewPCG(1, 2)), riders: make([]pingline.Entry, riders), order: make([]int, riders)}
 	for i := range c.riders {
@@ -62,5 +62,6 @@ func (c *Convoy) Fill(dst []byte, pings int, encode func(dst []byte, e *pingline
 // Riders returns the newest ping of each rider.
 func (c *Convoy) Riders() []pingline.Entry { return c.riders }
 
-// AnHourAgo is where the load begins, so that most of it lies in one shard group.
+// AnHourAgo returns the time at which the load begins, so that most of it lies in
+// the same shard group.
 func AnHourAgo() int64 { return time.Now().Add(-time.Hour).UnixMilli() }

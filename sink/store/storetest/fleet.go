@@ -9,8 +9,9 @@ import (
 )
 
 // Recently is a time of pings, ms, that no retention policy of the tests reaches.
-// The minutes that follow are of one hour, and so of one day and week: InfluxDB's
-// shards are such, and rows that collide in one of them do not in two.
+// The minutes that follow are of the same hour, and so of the same day and week,
+// and of the same shard of InfluxDB: rows that collide within a shard do not
+// collide across two.
 var Recently = func() int64 {
 	at := time.Now().UTC().Add(-30 * time.Minute)
 	if at.Minute() >= 55 {

@@ -2,8 +2,8 @@
 // tested with.
 //
 // A store passes if [Run] passes against a real server. The suite shows that rows
-// are stored as they were written, once each, that refusals say what the sink is
-// to do, and that a write ends when its time is up. It does not measure speed.
+// are stored as they were written, once each, that refusals tell the sink how to
+// go on, and that a write ends when its time is up. It does not measure speed.
 package storetest
 
 import (
@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -21,8 +22,8 @@ import (
 	"pingline/sink/store"
 )
 
-// Place is an empty place to store pings in. What a store does not have is nil:
-// the suite leaves out the tests that need it, and says so.
+// Place is an empty place to store pings in. A field that a store has no use
+// for is nil: the suite leaves out the tests that need it, and says so.
 type Place struct {
 	Store store.Store // the suite closes it
 
@@ -30,7 +31,7 @@ type Place struct {
 	// without an event.
 	Refuse func() (pingline.Entry, error)
 
-	// Intruder is the same place by wrong credentials.
+	// Intruder is the same place, opened with wrong credentials.
 	Intruder store.Store
 
 	// Kill ends the server without warning, or makes writes fail in another way, and
@@ -42,11 +43,11 @@ type Place struct {
 	Points func(ctx context.Context, name string) (int, error)
 }
 
-// patience is how long a store may take on a busy machine.
+// patience is how long an answer of a store may take on a busy machine.
 const patience = 5 * time.Minute
 
 // Run holds a store to the contract. open returns an empty place that can be
-// written to at once, a new one each time; it is called once for each test.
+// written to at once, a new place for each test, and is called once for each.
 func Run(t *testing.T, open func(t *testing.T) Place) {
 	for _, tt := range []struct {
 		name string
@@ -60,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) Place) {
 		{"many write at once", testAtOnce},
 		{"queries select and page", testQueries},
 		{"points are stored beside pings", testPoints},
+		{"points are read back as they were written", testPointsNamed},
 		{"one refused row among 10,000", testRefusedRow},
 		{"wrong credentials are for an operator", testIntruder},
 		{"a dead server is tried again", testKilled},
@@ -88,7 +90,7 @@ func rows(s store.Store, list []pingline.Entry) store.Rows {
 	return r
 }
 
-// write writes entries in one attempt, which must succeed.
+// write writes entries in a single attempt, which must succeed.
 func write(t *testing.T, s store.Store, list []pingline.Entry) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -103,7 +105,7 @@ func write(t *testing.T, s store.Store, list []pingline.Entry) {
 	}
 }
 
-// reader returns the store as one that can be queried, or skips the test.
+// reader returns the store as a store.Reader, or skips the test.
 func (p *Place) reader(t *testing.T) store.Reader {
 	t.Helper()
 	r, ok := p.Store.(store.Reader)
@@ -113,7 +115,7 @@ func (p *Place) reader(t *testing.T) store.Reader {
 	return r
 }
 
-// read returns what a query selects.
+// read returns the entries that a query selects.
 func read(t *testing.T, r store.Reader, q store.Query) (list []pingline.Entry) {
 	t.Helper()
 	err := r.Points(t.Context(), q, func(e *pingline.Entry, nano int64) error {
@@ -134,7 +136,7 @@ func read(t *testing.T, r store.Reader, q store.Query) (list []pingline.Entry) {
 
 func clone(s string) string { return string([]byte(s)) }
 
-// compare orders entries by what tells them apart.
+// compare orders entries by the fields that identify a row.
 func compare(a, b pingline.Entry) int {
 	return cmp.Or(cmp.Compare(a.Rider, b.Rider), cmp.Compare(a.At, b.At), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Nano(), b.Nano()), cmp.Compare(a.Cell, b.Cell))
 }
@@ -226,7 +228,7 @@ func testLastWins(t *testing.T, p *Place) {
 		list[i].Skipped += 7
 		list[i].Trip = "changed"
 	}
-	write(t, p.Store, append(slices.Clone(list), list[:10]...)) // some twice in one write
+	write(t, p.Store, append(slices.Clone(list), list[:10]...)) // ten rows twice in the same write
 	same(t, read(t, r, store.All()), list)
 }
 
@@ -284,7 +286,7 @@ func testAtOnce(t *testing.T, p *Place) {
 func testQueries(t *testing.T, p *Place) {
 	r := p.reader(t)
 	all := Fleet(3, 1000)
-	crowd := Fleet(4, 1)[0] // several of one ms
+	crowd := Fleet(4, 1)[0] // pings of the same ms
 	for i := range 20 {
 		e := crowd
 		e.Rider, e.Device, e.Cell, e.LatE7, e.Late, e.Apart, e.At = "crowd", "", 0, e.LatE7+int32(1000*i), true, true, Recently
@@ -413,6 +415,82 @@ func testPoints(t *testing.T, p *Place) {
 	}
 	if r, ok := p.Store.(store.Reader); ok {
 		same(t, read(t, r, store.All()), pings)
+	}
+}
+
+// testPointsNamed reads points back: each as it was written, those of a name and a time
+// only, and the last content of what was written twice.
+func testPointsNamed(t *testing.T, p *Place) {
+	r, ok := p.Store.(store.PointReader)
+	if !ok {
+		t.Skip("this store cannot be asked for points")
+	}
+	count := func(name string, from, to int64) map[int64]*pingline.Point {
+		got := make(map[int64]*pingline.Point)
+		err := r.PointsNamed(t.Context(), name, from, to, func(p *pingline.Point) error {
+			if got[p.At] != nil {
+				t.Errorf("a point of %d comes twice", p.At)
+			}
+			c := *p
+			c.Tags, c.Fields = slices.Clone(p.Tags), slices.Clone(p.Fields)
+			got[p.At] = &c
+			return nil
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return got
+	}
+	if got := count("storetest", 0, 2*Recently); len(got) != 0 {
+		t.Errorf("an empty place has %d points", len(got))
+	}
+	var list []pingline.Entry
+	for i := range int64(100) {
+		list = append(list, point("storetest", i), point("storetest2", i))
+	}
+	bare := pingline.Entry{Kind: pingline.Self, Point: &pingline.Point{Name: "storetest", At: Recently + 100, Fields: []pingline.PointField{pingline.Float("mean", 2)}}}
+	list = append(list, bare)
+	write(t, p.Store, list)
+	list[0].Point.Fields[0] = pingline.Int("pings", math.MaxInt64)
+	write(t, p.Store, append(list[:1:1], Fleet(5, 10)...))
+	got := count("storetest", Recently, Recently+101)
+	for i := range list {
+		want := list[i].Point
+		if want.Name != "storetest" {
+			continue
+		}
+		slices.SortFunc(want.Fields, func(a, b pingline.PointField) int { return cmp.Compare(a.Key, b.Key) })
+		if has := got[want.At]; has == nil || !has.Equal(want) {
+			t.Errorf("of %d there is\n%+v, want\n%+v", want.At, has, want)
+		}
+	}
+	if len(got) != 101 {
+		t.Errorf("%d points, want 101", len(got))
+	}
+	if part := count("storetest", Recently+5, Recently+9); len(part) != 4 || part[Recently+5] == nil || part[Recently+8] == nil {
+		t.Errorf("of four ms there are %d points", len(part))
+	}
+	first, all := list[2].Point, 0
+	for _, tags := range [][]pingline.Tag{nil, first.Tags, {{Key: "no", Value: "such"}}, append(slices.Clone(first.Tags), pingline.Tag{Key: "no", Value: "such"})} {
+		n := 0
+		err := r.PointsNamed(t.Context(), "storetest", first.At, first.At+1, func(*pingline.Point) error { n++; return nil }, tags...)
+		if want := map[bool]int{true: 1}[len(tags) == 0 || slices.Equal(tags, first.Tags)]; err != nil || n != want {
+			t.Errorf("with tags %v there are %d points, want %d: %v", tags, n, want, err)
+		}
+		all += n
+	}
+	if all != 2 || len(first.Tags) == 0 {
+		t.Errorf("points of tags %v were found %d times, want 2", first.Tags, all)
+	}
+	enough, calls := errors.New("enough"), 0
+	err := r.PointsNamed(t.Context(), "storetest", 0, 2*Recently, func(*pingline.Point) error { calls++; return enough })
+	if !errors.Is(err, enough) || calls != 1 {
+		t.Errorf("%v after %d calls", err, calls)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.PointsNamed(ctx, "storetest", 0, 2*Recently, func(*pingline.Point) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v, want that it was called off", err)
 	}
 }
 

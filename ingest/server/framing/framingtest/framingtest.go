@@ -1,5 +1,5 @@
-// Package framingtest has requests of which it is known whether they are framed as
-// they should be, for the tests of all that looks at them.
+// Package framingtest has requests, known to be framed correctly or not, for the tests of
+// packages that read requests.
 package framingtest
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Beginnings of requests, and one that is whole.
+// Healthy is a complete request; the other constants are beginnings of requests.
 const (
 	Healthy = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 	Post    = "POST /v1/pings HTTP/1.1\r\nHost: x\r\n"
@@ -18,8 +18,8 @@ const (
 // maxFields is framing.MaxFields, whose own tests import this package.
 const maxFields = 100
 
-// Honest are requests as clients and proxies send them, each with the statuses of
-// the server's answers.
+// Honest lists requests as clients and proxies send them, each with the statuses of the
+// server's answers.
 var Honest = []struct {
 	Name, Said string
 	Want       []int
@@ -57,8 +57,8 @@ var Honest = []struct {
 	{"a body that looks like requests", Post + fmt.Sprintf("Content-Length: %d\r\n\r\n", 2*len(Healthy)) + Healthy + Healthy + Healthy, []int{400, 200}},
 }
 
-// Ambiguous are requests of which a proxy before the server might see another end
-// than the server does, each with a part of the refusal.
+// Ambiguous lists requests whose end a proxy and the server might see at different
+// places, each with a part of the refusal.
 var Ambiguous = []struct{ Name, Said, Want string }{
 	{"two lengths", Post + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n[]    ", "more than one Content-Length"},
 	{"the same length twice", Post + "Content-Length: 5\r\ncontent-length: 5\r\n\r\n[]   ", "more than one Content-Length"},

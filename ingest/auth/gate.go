@@ -1,0 +1,270 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"pingline/ingest/server/rate"
+)
+
+// Cause says why a request was not let in. It is a label of metrics.
+type Cause string
+
+// The reasons.
+const (
+	Missing  Cause = "missing" // the request shows nothing
+	Unknown  Cause = "unknown" // the key is not in the file, or no key can be read
+	Expired  Cause = "expired" // of a key or a token
+	Revoked  Cause = "revoked" // of a key
+	BadToken Cause = "token"   // the token is not signed as it must be, or not for us
+	TooMany  Cause = "rate"    // the client has shown too many wrong keys, and is answered 429
+	NoScope  Cause = "scope"   // the key lacks the right
+	NotRider Cause = "rider"   // the key has the right for other riders
+)
+
+// Causes are all reasons.
+var Causes = []Cause{Missing, Unknown, Expired, Revoked, BadToken, TooMany, NoScope, NotRider}
+
+// Denied is the refusal of a request. Its text is for the client.
+type Denied struct {
+	Cause Cause
+	Name  string        // of the key, if it is known
+	Wait  time.Duration // for TooMany: until a wrong key is answered again
+	Text  string
+}
+
+func (e *Denied) Error() string { return e.Text }
+
+// Forbidden reports whether the sender is known, and lacks a right.
+func (e *Denied) Forbidden() bool { return e.Cause == NoScope || e.Cause == NotRider }
+
+// Challenge returns the header WWW-Authenticate of the answer 401 (RFC 6750, 3). There is
+// no Basic in it: browsers would ask for a password by themselves.
+func (e *Denied) Challenge() string {
+	if e.Cause == Missing {
+		return `Bearer realm="pingline"`
+	}
+	return `Bearer realm="pingline", error="invalid_token"`
+}
+
+// Status returns the status of the answer.
+func (e *Denied) Status() int {
+	switch {
+	case e.Cause == TooMany:
+		return http.StatusTooManyRequests
+	case e.Forbidden():
+		return http.StatusForbidden
+	}
+	return http.StatusUnauthorized
+}
+
+// Header returns the header that the answer has by its status, and its value.
+func (e *Denied) Header() (name, value string) {
+	switch e.Status() {
+	case http.StatusTooManyRequests:
+		return "Retry-After", strconv.Itoa(int(math.Ceil(e.Wait.Seconds())))
+	case http.StatusUnauthorized:
+		return "WWW-Authenticate", e.Challenge()
+	}
+	return "", ""
+}
+
+// Tokens checks signed tokens.
+type Tokens interface {
+	// Cached returns who a token is of, if the token was checked lately.
+	Cached(token []byte, now time.Time) *Identity
+	// Check returns who a token is of, or why it lets nobody in. It may take long.
+	Check(token []byte, now time.Time) (*Identity, Cause)
+	Notes() []string
+	Run(ctx context.Context) error
+}
+
+// Config sets up a Gate. Without Keys and Tokens nobody is let in.
+type Config struct {
+	Keys   *KeyRing // nil: none
+	Tokens Tokens   // nil: none
+	Logger *slog.Logger
+
+	// Failed, if set, is told each refusal, and the client.
+	Failed func(e *Denied, client netip.Addr)
+	// Read, if set, is told whose pings are shown to whom.
+	Read func(id *Identity, rider string, client netip.Addr)
+}
+
+// A client may show so many wrong keys; further wrong keys are answered 429.
+const (
+	failureRate     = 1 // a second
+	failureBurst    = 60
+	failuresTracked = 1 << 14 // clients
+)
+
+// Gate lets requests in. It is safe for concurrent use.
+type Gate struct {
+	cfg      Config
+	failures *rate.Buckets // of a client
+
+	mu      sync.Mutex // guards the fields below; nothing else is locked under it
+	counts  map[Cause]uint64
+	next    time.Time // from which on another line is logged
+	leftOut int       // refusals since the last line
+}
+
+// NewGate returns a gate.
+func NewGate(cfg Config) *Gate {
+	g := &Gate{cfg: cfg, failures: rate.New(failureRate, failureBurst, failuresTracked), counts: make(map[Cause]uint64)}
+	if g.cfg.Logger == nil {
+		g.cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return g
+}
+
+// Run keeps keys and tokens as they are outside, until ctx is cancelled.
+func (g *Gate) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	if g.cfg.Keys != nil {
+		wg.Go(func() { _ = g.cfg.Keys.Run(ctx) }) // returns nil
+	}
+	var err error
+	if g.cfg.Tokens != nil {
+		err = g.cfg.Tokens.Run(ctx)
+	}
+	wg.Wait()
+	return err
+}
+
+// Notes returns a sentence for each trouble that an operator must know of.
+func (g *Gate) Notes() (notes []string) {
+	if g.cfg.Keys != nil {
+		notes = g.cfg.Keys.Notes()
+	}
+	if g.cfg.Tokens != nil {
+		notes = append(notes, g.cfg.Tokens.Notes()...)
+	}
+	return notes
+}
+
+// Stats returns the number of refusals by reason since the start.
+func (g *Gate) Stats() map[Cause]uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	stats := make(map[Cause]uint64, len(Causes))
+	for _, r := range Causes {
+		stats[r] = g.counts[r]
+	}
+	return stats
+}
+
+// Client is where a request comes from.
+type Client struct {
+	Addr netip.Addr
+	Key  uint64 // tells clients apart, as in rates
+}
+
+// Enter returns who sent a request, or a *Denied.
+func (g *Gate) Enter(c *Credentials, from Client, now time.Time) (*Identity, error) {
+	id, e := g.enter(c, now)
+	if e == nil {
+		return id, nil
+	}
+	if e.Cause != Missing && e.Cause != TooMany {
+		if wait := g.failures.Take(from.Key, 1, now); wait > 0 {
+			e = &Denied{Cause: TooMany, Name: e.Name, Wait: wait, Text: "this client has shown too many wrong keys: wait, and look at the key"}
+		}
+	}
+	g.tell(e, from.Addr, now)
+	return nil, e
+}
+
+func (g *Gate) enter(c *Credentials, now time.Time) (*Identity, *Denied) {
+	if !c.Shown {
+		return nil, &Denied{Cause: Missing, Text: "this takes a key: send the header Authorization: Bearer KEY"}
+	}
+	if g.cfg.Tokens != nil && isToken(c.Secret) {
+		return g.token(c, now)
+	}
+	if g.cfg.Keys == nil {
+		return nil, &Denied{Cause: Unknown, Text: "this takes a signed token: send the header Authorization: Bearer TOKEN"}
+	}
+	id, name, why := g.cfg.Keys.find(c.Secret, now)
+	if why != "" {
+		return nil, &Denied{Cause: why, Name: name, Text: wrongKey[why]}
+	}
+	return id.as(c.User), nil
+}
+
+var wrongKey = map[Cause]string{
+	Unknown: "the key is not known", Expired: "the key has expired", Revoked: "the key was revoked",
+}
+
+// isToken reports whether a secret has the form of a signed token: three parts with dots
+// between. No key has a dot.
+func isToken(secret []byte) bool { return bytes.Count(secret, []byte(".")) == 2 }
+
+func (g *Gate) token(c *Credentials, now time.Time) (*Identity, *Denied) {
+	if id := g.cfg.Tokens.Cached(c.Secret, now); id != nil {
+		return id, nil
+	}
+	id, why := g.cfg.Tokens.Check(c.Secret, now)
+	switch why {
+	case "":
+		return id, nil
+	case Expired:
+		return nil, &Denied{Cause: why, Text: "the token has expired"}
+	}
+	return nil, &Denied{Cause: why, Text: "the token is not signed by the issuer that is trusted here, or not for this audience, or not valid yet"}
+}
+
+// NeedScope returns a *Denied if the sender lacks a right, or has it for some riders only
+// and all are asked for.
+func (g *Gate) NeedScope(id *Identity, scope Scope, fleet bool, from Client, now time.Time) error {
+	switch {
+	case !id.May(scope):
+		return g.forbid(&Denied{Cause: NoScope, Name: id.Name, Text: fmt.Sprintf("this key may not: it lacks the scope %v", scope)}, from, now)
+	case fleet && !id.Riders.All():
+		return g.forbid(&Denied{Cause: NotRider, Name: id.Name, Text: "this key is for some riders only, and this tells of all"}, from, now)
+	}
+	return nil
+}
+
+// NeedRider returns a *Denied if a rider, whose pings are asked for, is none of the
+// sender's. It is the same whether there is such a rider or not.
+func (g *Gate) NeedRider(id *Identity, rider string, from Client, now time.Time) error {
+	if id.Riders.Has(rider) {
+		if g.cfg.Read != nil {
+			g.cfg.Read(id, rider, from.Addr)
+		}
+		return nil
+	}
+	return g.forbid(&Denied{Cause: NotRider, Name: id.Name, Text: "this key is not for this rider"}, from, now)
+}
+
+func (g *Gate) forbid(e *Denied, from Client, now time.Time) error {
+	g.tell(e, from.Addr, now)
+	return e
+}
+
+// tell counts a refusal, and logs it unless another was logged within a second.
+func (g *Gate) tell(e *Denied, client netip.Addr, now time.Time) {
+	if g.cfg.Failed != nil {
+		g.cfg.Failed(e, client)
+	}
+	g.mu.Lock()
+	g.counts[e.Cause]++
+	if now.Before(g.next) {
+		g.leftOut++
+		g.mu.Unlock()
+		return
+	}
+	leftOut := g.leftOut
+	g.next, g.leftOut = now.Add(time.Second), 0
+	g.mu.Unlock()
+	g.cfg.Logger.Info("a request was not let in", "client", client, "reason", string(e.Cause), "key", e.Name, "left_out", leftOut)
+}

@@ -1,0 +1,81 @@
+// Package trail writes who read which rider's track, and which key failed: a line of JSON
+// each, in a file that is rotated by its size.
+//
+// A line has the name of a key, never the key. A line that cannot be written is no reason
+// to refuse a request: the log says that it is missing.
+package trail
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"pingline/ingest/auth"
+)
+
+// Rotation: a file of so many MB, and so many before it.
+const (
+	mostMB  = 100
+	backups = 10
+)
+
+// Trail writes lines. It is safe for concurrent use.
+type Trail struct {
+	to     *lumberjack.Logger
+	logger *slog.Logger
+
+	mu     sync.Mutex // guards failed; nothing else is locked under it
+	failed bool       // the line before could not be written
+}
+
+// auditLine is a line.
+type auditLine struct {
+	At     time.Time  `json:"at"`
+	What   string     `json:"what"` // read or failed
+	Key    string     `json:"key"`  // its name; "" if it is not known
+	Client netip.Addr `json:"client"`
+	Rider  string     `json:"rider,omitempty"`
+	Reason auth.Cause `json:"reason,omitempty"`
+}
+
+// Open opens the file, which is made if it is missing, with mode 0600.
+func Open(path string, logger *slog.Logger) (*Trail, error) {
+	t := &Trail{to: &lumberjack.Logger{Filename: path, MaxSize: mostMB, MaxBackups: backups}, logger: logger}
+	_, err := t.to.Write(nil)
+	return t, err
+}
+
+// Failed writes that a key was not let in, or lacks a right. A request that shows nothing
+// is left out, and so are wrong keys of a client that has shown too many.
+func (t *Trail) Failed(e *auth.Denied, client netip.Addr) {
+	if e.Cause != auth.Missing && e.Cause != auth.TooMany {
+		t.write(&auditLine{What: "failed", Key: e.Name, Client: client, Reason: e.Cause})
+	}
+}
+
+// Read writes that a rider's pings are shown.
+func (t *Trail) Read(id *auth.Identity, rider string, client netip.Addr) {
+	t.write(&auditLine{What: "read", Key: id.Name, Client: client, Rider: rider})
+}
+
+func (t *Trail) write(e *auditLine) {
+	e.At = time.Now().UTC()
+	line, err := json.Marshal(e)
+	if err == nil {
+		_, err = t.to.Write(append(line, '\n'))
+	}
+	t.mu.Lock()
+	first := err != nil && !t.failed
+	t.failed = err != nil
+	t.mu.Unlock()
+	if first {
+		t.logger.Error("lines of the audit trail are missing", "error", err)
+	}
+}
+
+// Close closes the file.
+func (t *Trail) Close() error { return t.to.Close() }

@@ -1,0 +1,124 @@
+// Package guard asks each request who sends it, before anything else of it is read, and
+// refuses it if its sender has no right to it.
+//
+// Each route says by Need which right it takes; a route that does not is nobody's, and Of
+// returns an Identity that may do nothing. A key may come in a header Authorization, in the
+// parameter {key} of a path, or in the parameter key of a query, in this order: the first
+// that is there counts, even if it is wrong.
+//
+// The package does not limit how much a sender may take.
+package guard
+
+import (
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"pingline/ingest/auth"
+	"pingline/ingest/server/sender"
+)
+
+// Keeper asks requests for keys. It is safe for concurrent use.
+type Keeper struct {
+	gate    *auth.Gate // nil: everybody may do everything
+	senders *sender.Finder
+}
+
+// New returns a guard by a gate; without a gate everybody may do everything.
+func New(gate *auth.Gate, senders *sender.Finder) *Keeper { return &Keeper{gate, senders} }
+
+type identityOf struct{} // key of the value in a request
+
+var nobody = new(auth.Identity)
+
+// Of returns who sends a request. It is nobody if its route has no Need.
+func Of(c *fiber.Ctx) *auth.Identity {
+	if id, ok := c.Context().UserValue(identityOf{}).(*auth.Identity); ok {
+		return id
+	}
+	return nobody
+}
+
+// Need lets requests pass whose sender has a right; with fleet, only if it has the right
+// for all riders.
+func (r *Keeper) Need(scope auth.Scope, fleet bool) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		id := auth.Anyone
+		if r.gate != nil {
+			var err error
+			from, now := r.client(c), time.Now()
+			shown := credentials(c)
+			if id, err = r.gate.Enter(&shown, from, now); err != nil {
+				return err
+			}
+			if err := r.gate.NeedScope(id, scope, fleet, from, now); err != nil {
+				return err
+			}
+		}
+		c.Context().SetUserValue(identityOf{}, id)
+		return c.Next()
+	}
+}
+
+// NeedRider returns an error if the sender has no right for a rider.
+func (r *Keeper) NeedRider(c *fiber.Ctx, rider string) error {
+	if r.gate == nil {
+		return nil
+	}
+	return r.gate.NeedRider(Of(c), rider, r.client(c), time.Now())
+}
+
+// Ask returns who sends a request that everybody may send: nobody, if it shows nothing or
+// something wrong.
+func (r *Keeper) Ask(c *fiber.Ctx) *auth.Identity {
+	if r.gate == nil {
+		return auth.Anyone
+	}
+	shown := credentials(c)
+	if !shown.Shown {
+		return nobody
+	}
+	id, err := r.gate.Enter(&shown, r.client(c), time.Now())
+	if err != nil {
+		return nobody
+	}
+	return id
+}
+
+// Denied returns the number of requests that were not let in, by cause; nil without a gate.
+func (r *Keeper) Denied() map[string]uint64 {
+	if r.gate == nil {
+		return nil
+	}
+	counts := make(map[string]uint64)
+	for cause, n := range r.gate.Stats() {
+		counts[string(cause)] = n
+	}
+	return counts
+}
+
+func (r *Keeper) client(c *fiber.Ctx) auth.Client {
+	from := r.senders.Of(c.Context().RemoteAddr(), &c.Request().Header)
+	return auth.Client{Addr: from.Addr, Key: from.Key}
+}
+
+func credentials(c *fiber.Ctx) auth.Credentials {
+	if header := c.Request().Header.Peek(fiber.HeaderAuthorization); len(header) > 0 {
+		return auth.HeaderCredentials(header)
+	}
+	if key := c.Params("key"); key != "" {
+		return auth.PlainCredentials([]byte(key))
+	}
+	if len(c.Request().URI().QueryString()) > 0 {
+		return auth.PlainCredentials(c.Request().URI().QueryArgs().Peek("key"))
+	}
+	return auth.Credentials{}
+}
+
+// Status sets the header of the refusal e, and returns its status.
+func Status(c *fiber.Ctx, e *auth.Denied) int {
+	if name, value := e.Header(); name != "" {
+		c.Set(name, value)
+	}
+	return e.Status()
+}

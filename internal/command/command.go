@@ -1,0 +1,115 @@
+// Package command is shared by the commands of pingline: where a command prints
+// and when it stops, the error for a command that cannot run as asked, and flags
+// that several commands take.
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"pingline/ingest/auth/access"
+	"pingline/ingest/auth/token"
+	"pingline/internal/node"
+	"pingline/internal/unit"
+	"pingline/partition"
+)
+
+// Program is a run of pingline. Its context ends when the user asks to stop.
+type Program struct {
+	context.Context
+	Stdin          io.Reader // where a person may answer; nil: nobody does
+	Stdout, Stderr io.Writer
+	Version        string
+}
+
+// Wrote says that a file was written, and how many pings are in it.
+func (p *Program) Wrote(path string, pings int) {
+	fmt.Fprintf(p.Stderr, "wrote %s (%s)\n", path, unit.Plural(pings, "ping", "pings"))
+}
+
+// UsageError marks a request that cannot be met: a wrong flag, file or directory.
+// Such a run exits with 2, any other failure with 1.
+type UsageError struct{ error }
+
+// Unusable returns err as a UsageError.
+func Unusable(err error) UsageError { return UsageError{err} }
+
+// Unwrap returns the error itself.
+func (e UsageError) Unwrap() error { return e.error }
+
+// InfluxFlags are the flags of an InfluxDB, each with the prefix influx-.
+type InfluxFlags struct {
+	Host      string        `group:"Most used" default:"http://localhost:8086" env:"PINGLINE_INFLUX_HOST,INFLUX_HOST" help:"URL of InfluxDB."`
+	Token     string        `group:"Most used" env:"PINGLINE_INFLUX_TOKEN,INFLUX_TOKEN" help:"Token; user:password on 1.8."`
+	TokenFile string        `help:"File that holds the token, read again when it changes."`
+	Org       string        `env:"PINGLINE_INFLUX_ORG,INFLUX_ORG" help:"Organization; not on 1.8."`
+	Bucket    string        `group:"Most used" default:"pingline" env:"PINGLINE_INFLUX_BUCKET,INFLUX_BUCKET_NAME" help:"Bucket; database/retention-policy on 1.8."`
+	Timeout   time.Duration `default:"10s" help:"How long a write may take."`
+
+	CAFile   string            `name:"ca-file" placeholder:"FILE" help:"PEM file of the authorities that may vouch for InfluxDB's certificate, instead of the system's; it is read for each connection."`
+	CertFile string            `placeholder:"FILE" help:"PEM file of the certificate with which we say who we are."`
+	KeyFile  string            `placeholder:"FILE" help:"PEM file of its key."`
+	Header   []node.HeaderLine `sep:"none" placeholder:"NAME: VALUE" help:"Sent with each request, for a proxy in front of InfluxDB; never logged. Repeated."`
+}
+
+// SpreadFlags are the flags that say to which stores points go.
+type SpreadFlags struct {
+	Shard         []node.ShardConfig `sep:" " placeholder:"name=…,url=…" help:"One of several InfluxDBs: name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight (1), kind (influx); what is not said is as for --influx-…. Repeated; replaces --influx-host."`
+	PartitionBy   partition.By       `default:"cell+rider" help:"cell+rider, rider (a track in one shard), or cell (a region in one shard)."`
+	HotCellRate   float64            `default:"1000" help:"Pings/s of one part of a cell at which the cell is split by rider."`
+	HotCells      string             `placeholder:"FILE" help:"Cells to split beforehand, one a line: CELL [PARTS]."`
+	ShardHandover time.Duration      `default:"10m" help:"How long a shard is down before the others take what is its; 0: never."`
+	MovedShard    []string           `sep:" " placeholder:"NAME" help:"A shard that was removed and whose points are elsewhere now, or not wanted: tracks are complete without it. Repeated."`
+	Route         []node.Route       `sep:" " placeholder:"KIND=SHARD[/BUCKET]" help:"Where location, event, activity or self go, instead of being spread or to the first shard. Repeated."`
+}
+
+// AuthFlags are the flags that say who may send and read.
+type AuthFlags struct {
+	Auth []string `default:"none" placeholder:"none|keys|jwt" help:"Who may send and read: none: everybody; keys: who has a key of --keys; jwt: who has a token; keys,jwt: both."`
+	Keys string   `placeholder:"FILE" help:"File of keys, made by pingline key; it is read again when it changes."`
+
+	AuditLog string `placeholder:"FILE" help:"File that has who read which rider's track, and which key failed: a line of JSON each; rotated at 100 MB, ten are kept."`
+
+	JWTJwks        string        `name:"jwt-jwks" placeholder:"FILE|URL" help:"JSON Web Key Set that tokens are signed by; read again when it changes, or asked again every hour and for keys that are not known."`
+	JWTIssuer      string        `name:"jwt-issuer" placeholder:"ISS" help:"The iss of tokens."`
+	JWTAudience    string        `name:"jwt-audience" placeholder:"AUD" help:"The aud of tokens, or one of several."`
+	JWTRiderClaim  string        `name:"jwt-rider-claim" default:"sub" placeholder:"CLAIM" help:"Claim that has the rider, or a list of riders."`
+	JWTScopeClaim  string        `name:"jwt-scope-claim" default:"scope" placeholder:"CLAIM" help:"Claim that has the scopes: write, read, admin, and all-riders for all riders."`
+	JWTScopePrefix string        `name:"jwt-scope-prefix" default:"pingline:" placeholder:"TEXT" help:"Text before each of these scopes; other scopes are of other services."`
+	JWTSkew        time.Duration `name:"jwt-skew" default:"30s" help:"By how much clocks may differ."`
+}
+
+// Set sets in cfg who may send and read.
+func (f *AuthFlags) Set(cfg *node.Config) {
+	cfg.Access = access.Settings{Ways: f.Auth, Keys: f.Keys, AuditLog: f.AuditLog, JWT: token.Config{
+		JWKS: f.JWTJwks, Issuer: f.JWTIssuer, Audience: f.JWTAudience,
+		RiderClaim: f.JWTRiderClaim, ScopeClaim: f.JWTScopeClaim, ScopePrefix: f.JWTScopePrefix, Skew: f.JWTSkew,
+	}}
+}
+
+// MapFlags are the flags of the live map.
+type MapFlags struct {
+	Basemap         string `placeholder:"FILE" help:"Street map to lie below the live map: a file of PMTiles with vector tiles, such as an extract of the Protomaps basemap."`
+	TileURL         string `placeholder:"URL" help:"Tiles of an online map to lie below the live map, such as https://tiles.example.org/{z}/{x}/{y}.png. Browsers ask that host for them, and no other."`
+	TileAttribution string `placeholder:"TEXT" help:"Text that the live map shows for whom the tiles are."`
+}
+
+// Set sets in cfg how the live map is.
+func (f *MapFlags) Set(cfg *node.Config) {
+	cfg.Basemap, cfg.TileURL, cfg.TileAttribution = f.Basemap, f.TileURL, f.TileAttribution
+}
+
+// StoreFlags are the flags that name the stores and say to which of them points go.
+type StoreFlags struct {
+	Influx InfluxFlags `group:"Stores" embed:"" prefix:"influx-"`
+	Spread SpreadFlags `group:"Stores" embed:""`
+}
+
+// Set sets in cfg where points go.
+func (s *StoreFlags) Set(cfg *node.Config) {
+	cfg.Influx, cfg.Shards, cfg.Routes = node.Influx(s.Influx), s.Spread.Shard, s.Spread.Route
+	cfg.PartitionBy, cfg.HotCellRate, cfg.HotCells = s.Spread.PartitionBy, s.Spread.HotCellRate, s.Spread.HotCells
+	cfg.HandOver, cfg.Moved = s.Spread.ShardHandover, s.Spread.MovedShard
+}

@@ -1,0 +1,220 @@
+// Package keyring is pingline key: it adds, lists, revokes and rotates the keys of a file,
+// which pingline serve reads again when it changes.
+//
+// A key is printed when it is made, and is nowhere else: the file has its hash. The package
+// does not tell a server that the file has changed, and needs none to run.
+package keyring
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"pingline/ingest/auth"
+	"pingline/internal/command"
+)
+
+// KeyCmds are the commands of pingline key.
+type KeyCmds struct {
+	Add    addKeyCmd    `cmd:"" help:"Make a key, and print it, once."`
+	List   listKeysCmd  `cmd:"" help:"List the keys: names and rights, not the keys themselves."`
+	Revoke revokeKeyCmd `cmd:"" help:"Let nobody in with a key any more."`
+	Rotate rotateKeyCmd `cmd:"" help:"Make another key with the rights of one, and print it, once."`
+}
+
+// keyFlags name the file.
+type keyFlags struct {
+	Keys string `required:"" placeholder:"FILE" help:"File of keys, as of pingline serve --keys; made if missing."`
+}
+
+// change edits the file. An error that edit returns is of the command line.
+func (f *keyFlags) change(edit func(keys []auth.KeyRow, now time.Time) ([]auth.KeyRow, error)) error {
+	now := time.Now().UTC().Truncate(time.Second)
+	if err := auth.ChangeKeys(f.Keys, func(keys []auth.KeyRow) ([]auth.KeyRow, error) { return edit(keys, now) }); err != nil {
+		return command.Unusable(err)
+	}
+	return nil
+}
+
+type addKeyCmd struct {
+	keyFlags `embed:""`
+
+	Name    string        `arg:"" help:"Name of the key, as the log tells it: such as a rider, a service or a person."`
+	Rider   []string      `placeholder:"R|PREFIX*" help:"Riders that it is for: a name, or a prefix and *; '*' is all. Repeated; default: the rider named as the key."`
+	Scope   []string      `default:"write,read" help:"Rights: write, read, admin."`
+	Rate    float64       `help:"Pings a second sent with it, a minute's worth at once; 0: no limit of its own."`
+	Expires time.Duration `help:"How long it lets in, such as 90d; 0: until it is revoked."`
+}
+
+// Run makes the key.
+func (c *addKeyCmd) Run(p *command.Program) error {
+	if c.Expires < 0 {
+		return command.Unusable(fmt.Errorf("--expires: %v is below 0", c.Expires))
+	}
+	secret, hash := auth.NewSecret()
+	row := auth.KeyRow{Name: c.Name, Hash: hash, Scopes: c.Scope, Riders: c.Rider, Rate: c.Rate}
+	if len(row.Riders) == 0 {
+		row.Riders = []string{c.Name}
+	}
+	err := c.change(func(keys []auth.KeyRow, now time.Time) ([]auth.KeyRow, error) {
+		if slices.ContainsFunc(keys, func(k auth.KeyRow) bool { return k.Name == c.Name && k.Works(now) }) {
+			return nil, fmt.Errorf("there is a key %q already: revoke or rotate it, or take another name", c.Name)
+		}
+		row.Created = now
+		if c.Expires > 0 {
+			row.Expires = now.Add(c.Expires)
+		}
+		return append(keys, row), nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(p, secret)
+}
+
+// print prints a new key, alone on its line.
+func (f *keyFlags) print(p *command.Program, secret string) error {
+	fmt.Fprintf(p.Stderr, "a key was added to %s; it is not shown again:\n", f.Keys)
+	_, err := fmt.Fprintln(p.Stdout, secret)
+	return err
+}
+
+type listKeysCmd struct {
+	Keys string `required:"" placeholder:"FILE" help:"File of keys, as of pingline serve --keys."`
+	JSON bool   `name:"json" help:"Print the lines of the file instead: JSON, with the hashes."`
+}
+
+// Run lists the keys.
+func (c *listKeysCmd) Run(p *command.Program) error {
+	keys, err := auth.ReadKeys(c.Keys)
+	if err != nil {
+		return command.Unusable(fmt.Errorf("--keys: %w", err))
+	}
+	if c.JSON {
+		out := json.NewEncoder(p.Stdout)
+		for i := range keys {
+			if err := out.Encode(&keys[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tSCOPES\tRIDERS\tRATE\tCREATED\tSTATE")
+	for i := range keys {
+		k, rate := &keys[i], "-"
+		if k.Rate > 0 {
+			rate = fmt.Sprintf("%v/s", k.Rate)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Name, strings.Join(k.Scopes, ","), ridersOf(k), rate, dateOf(k.Created), stateOf(k, time.Now()))
+	}
+	return table.Flush()
+}
+
+// ridersOf names the riders of a key, the first few of many.
+func ridersOf(k *auth.KeyRow) string {
+	const most = 3
+	if len(k.Riders) <= most {
+		return strings.Join(k.Riders, ",")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(k.Riders[:most], ","), len(k.Riders)-most)
+}
+
+func dateOf(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Format(time.RFC3339)
+}
+
+// stateOf says whether a key lets in, and until when.
+func stateOf(k *auth.KeyRow, now time.Time) string {
+	switch {
+	case !k.Revoked.IsZero():
+		return "revoked " + dateOf(k.Revoked)
+	case k.Expires.IsZero():
+		return "valid"
+	case k.Works(now):
+		return "valid until " + dateOf(k.Expires)
+	}
+	return "expired " + dateOf(k.Expires)
+}
+
+type revokeKeyCmd struct {
+	keyFlags `embed:""`
+
+	Name string `arg:"" help:"Name of the key."`
+}
+
+// Run revokes all keys of the name, a key that was rotated and still lets in among them.
+func (c *revokeKeyCmd) Run(p *command.Program) error {
+	revoked := 0
+	err := c.change(func(keys []auth.KeyRow, now time.Time) ([]auth.KeyRow, error) {
+		known := false
+		for i := range keys {
+			if k := &keys[i]; k.Name == c.Name {
+				known = true
+				if k.Works(now) {
+					k.Revoked = now
+					revoked++
+				}
+			}
+		}
+		switch {
+		case !known:
+			return nil, fmt.Errorf("there is no key %q", c.Name)
+		case revoked == 0:
+			return nil, fmt.Errorf("the key %q lets nobody in as it is", c.Name)
+		}
+		return keys, nil
+	})
+	if err == nil {
+		fmt.Fprintf(p.Stderr, "the key %s is revoked; a server that reads %s refuses it within a second\n", c.Name, c.Keys)
+	}
+	return err
+}
+
+type rotateKeyCmd struct {
+	keyFlags `embed:""`
+
+	Name    string        `arg:"" help:"Name of the key."`
+	Overlap time.Duration `default:"24h" help:"How long the key of before still lets in; 0: not at all."`
+}
+
+// Run adds a key with the rights of the key of that name, which expires.
+func (c *rotateKeyCmd) Run(p *command.Program) error {
+	if c.Overlap < 0 {
+		return command.Unusable(fmt.Errorf("--overlap: %v is below 0", c.Overlap))
+	}
+	secret, hash := auth.NewSecret()
+	err := c.change(func(keys []auth.KeyRow, now time.Time) ([]auth.KeyRow, error) {
+		var row *auth.KeyRow
+		for i := range keys {
+			k := &keys[i]
+			if k.Name != c.Name || !k.Works(now) {
+				continue
+			}
+			last := *k
+			row = &last // keys are in the order in which they were made
+			if end := now.Add(c.Overlap); k.Expires.IsZero() || k.Expires.After(end) {
+				k.Expires = end
+			}
+		}
+		if row == nil {
+			return nil, errors.New("there is no key of that name that lets anybody in")
+		}
+		if !row.Expires.IsZero() && !row.Created.IsZero() { // the next key is for as long as the key of before was
+			row.Expires = now.Add(row.Expires.Sub(row.Created))
+		}
+		row.Hash, row.Created = hash, now
+		return append(keys, *row), nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(p, secret)
+}

@@ -1,0 +1,57 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+)
+
+// tryListening returns an error if an address is taken, before anything is made on the
+// disk. The ports open for good when the log has been read.
+func (c *Config) tryListening() error {
+	for _, f := range []struct{ flag, addr string }{{"listen", c.Listen}, {"ops-listen", c.OpsListen}} {
+		if f.addr == "" {
+			continue
+		}
+		ln, err := net.Listen("tcp", f.addr)
+		if err == nil {
+			err = ln.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("--%s: %w", f.flag, err)
+		}
+	}
+	return nil
+}
+
+// tryStores looks at the store of each shard, as Try does, and logs what an operator
+// must put right: a missing bucket would else be known with the first write only. It
+// hinders nothing.
+func (n *Node) tryStores(ctx context.Context) {
+	var wg sync.WaitGroup
+	for i := range n.layout.shards {
+		wg.Go(func() {
+			missed := false // the right bucket, for writing or for reading
+			for _, f := range tryStore(ctx, n.layout.shards[i].Store, n.cfg.MaxAge) {
+				of := f.What == "bucket" || f.What == "write" || f.What == "read"
+				if f.Remedy == "" || of && missed || ctx.Err() != nil {
+					continue
+				}
+				missed = missed || of
+				n.logger.Warn("a store is not as it should be; pings are taken all the same", "shard", n.layout.shards[i].Name, "check", f.What, "found", f.Found, "remedy", f.Remedy)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// urlOf returns the URL of an address that is listened on: of all addresses of the
+// machine it is that of localhost.
+func urlOf(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return "http://" + net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return "http://" + a.String()
+}

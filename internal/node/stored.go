@@ -1,0 +1,97 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"pingline"
+	"pingline/query"
+	"pingline/sink"
+	"pingline/sink/store"
+)
+
+// StoredRows reads the rows in the stores of a node, apart from any node: all shards, and the
+// buckets that routes name. Safe for concurrent use.
+type StoredRows struct {
+	stores  []sink.ShardStore
+	readers []store.Reader // of pings
+	merged  *query.Stores  // the same
+}
+
+// OpenStored opens the stores of a configuration that has been checked, to be read. It
+// connects to none. It returns an error if one that pings go to cannot be read.
+func OpenStored(cfg *Config) (*StoredRows, error) {
+	l, err := newLayout(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &StoredRows{stores: l.shards, merged: query.New(l.read())}
+	for _, i := range l.withPings() {
+		sh := &l.shards[i]
+		r, ok := sh.Store.(store.Reader)
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("shard %s: its store cannot be read", sh.Name), s.Close())
+		}
+		s.readers = append(s.readers, namedReader{sh.Name, r})
+	}
+	return s, nil
+}
+
+// namedReader says of which shard an error is.
+type namedReader struct {
+	name string
+	store.Reader
+}
+
+func (r namedReader) Points(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
+	if err := r.Reader.Points(ctx, q, each); err != nil {
+		return fmt.Errorf("shard %s: %w", r.name, err)
+	}
+	return nil
+}
+
+// Points calls each for every stored ping that q selects, of one shard after another: a
+// ping that two of them have comes twice. Otherwise it is as store.Reader has it.
+func (s *StoredRows) Points(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
+	for _, r := range s.readers {
+		if err := r.Points(ctx, q, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Track returns a page of a rider's points, of all shards in order: see query.Stores.Track.
+func (s *StoredRows) Track(ctx context.Context, q store.Query) (query.Page, error) {
+	return s.merged.Track(ctx, q)
+}
+
+// PointsNamed calls each for every stored point of a name with from <= At < to, of one
+// store after another. It returns an error if none of them can be asked.
+func (s *StoredRows) PointsNamed(ctx context.Context, name string, from, to int64, each func(p *pingline.Point) error) error {
+	asked := false
+	for i := range s.stores {
+		r, ok := s.stores[i].Store.(store.PointReader)
+		if !ok {
+			continue
+		}
+		asked = true
+		if err := r.PointsNamed(ctx, name, from, to, each); err != nil {
+			return fmt.Errorf("shard %s: %w", s.stores[i].Name, err)
+		}
+	}
+	if !asked {
+		return fmt.Errorf("read %s: no store can be asked for points", name)
+	}
+	return nil
+}
+
+// Close lets go of connections.
+func (s *StoredRows) Close() error {
+	var errs []error
+	for i := range s.stores {
+		errs = append(errs, s.stores[i].Store.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,91 @@
+// Package rider is pingline rider: it gives out all that is known of a rider, and has it
+// removed.
+//
+// Stores are read with the flags that serve has. What only a running server knows, it is
+// asked for on its operations listener.
+package rider
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"pingline"
+	"pingline/internal/command"
+)
+
+// RightsCmd is the commands about a rider.
+type RightsCmd struct {
+	Export ExportCmd `cmd:"" help:"Write all that is known of a rider, in order of time."`
+	Delete DeleteCmd `cmd:"" help:"Remove all that is known of a rider, from stores, memory, log and dead letters."`
+}
+
+// ID is the argument that names a rider.
+type ID struct {
+	ID string `arg:"" name:"id" help:"The rider, as in rider_id."`
+}
+
+func (a *ID) check() error {
+	if err := pingline.CheckID(pingline.KeyRider.String(), a.ID); err != nil {
+		return fmt.Errorf("ID: %w", err)
+	}
+	return nil
+}
+
+// AdminKey is a flag for the key that a server asks for.
+type AdminKey struct {
+	KeyFile string `placeholder:"FILE" help:"File with a key of the scope admin, where the server asks for keys."`
+}
+
+// checkServer returns an error that names --server unless it is a URL of HTTP.
+func checkServer(server string) error {
+	if err := command.CheckTarget(server); err != nil {
+		return fmt.Errorf("--server: %q is not a URL such as http://127.0.0.1:9090", server)
+	}
+	return nil
+}
+
+// answerLimit is how long the server may take to begin its answer.
+const answerLimit = 30 * time.Second
+
+// ask sends a request without a body to the operations listener of a server, and returns
+// its answer if that has one of the statuses. The caller closes it.
+func (k *AdminKey) ask(ctx context.Context, method, server string, path []string, statuses ...int) (*http.Response, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+	for i := range path {
+		path[i] = url.PathEscape(path[i])
+	}
+	at := strings.TrimSuffix(u.String(), "/") + "/" + strings.Join(path, "/")
+	req, err := http.NewRequestWithContext(ctx, method, at, nil)
+	if err != nil {
+		return nil, err
+	}
+	if k.KeyFile != "" {
+		key, err := os.ReadFile(k.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--key-file: %w", err)
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(key)))
+	}
+	client := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: answerLimit, DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range statuses {
+		if resp.StatusCode == s {
+			return resp, nil
+		}
+	}
+	defer func() { _ = resp.Body.Close() }() // its end does not matter
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	return nil, fmt.Errorf("%s %s: %s: %s", method, at, resp.Status, strings.TrimSpace(string(said)))
+}

@@ -1,0 +1,80 @@
+package influx
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"pingline/sink/store"
+)
+
+var _ store.Eraser = (*Bucket)(nil)
+
+// eraseLimit is how long InfluxDB may take to delete the points of a rider.
+const eraseLimit = 10 * time.Minute
+
+// Erase deletes all points of a rider, as store.Eraser wants it. On 1.8 it deletes from all
+// retention policies of the database: InfluxQL's DELETE cannot choose.
+func (b *Bucket) Erase(ctx context.Context, rider string) error {
+	version, err := b.version(ctx)
+	ctx, cancel := context.WithTimeout(ctx, eraseLimit)
+	defer cancel()
+	switch {
+	case err != nil:
+	case is2(version):
+		err = b.eraseByPredicate(ctx, rider)
+	default:
+		err = b.eraseByQuery(ctx, rider)
+	}
+	if err != nil {
+		return fmt.Errorf("delete from bucket %q: %w", b.cfg.Bucket, err)
+	}
+	return nil
+}
+
+// eraseByQuery is for 1.8.
+func (b *Bucket) eraseByQuery(ctx context.Context, rider string) error {
+	db, _, _ := strings.Cut(b.cfg.Bucket, "/")
+	iql := `DELETE FROM ` + identifiers(Measurement) + ` WHERE "rider" = ` + literal(rider)
+	resp, err := b.request(ctx, http.MethodPost, "/query", url.Values{"db": {db}, "q": {iql}})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // the answer has been read
+	var a chunk[series]
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil && err != io.EOF {
+		return fmt.Errorf("answer breaks off: %w", err)
+	}
+	_, err = a.each(nil)
+	return err
+}
+
+// eraseByPredicate is for 2.x.
+func (b *Bucket) eraseByPredicate(ctx context.Context, rider string) error {
+	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(rider) + `"`
+	body, err := json.Marshal(struct {
+		Start     string `json:"start"`
+		Stop      string `json:"stop"`
+		Predicate string `json:"predicate"`
+	}{"1677-09-21T00:12:43.145224194Z", "2262-04-11T23:47:16.854775806Z", fmt.Sprintf(`_measurement="%s" AND rider=%s`, Measurement, quoted)})
+	if err != nil {
+		return err
+	}
+	u := b.base.JoinPath("/api/v2/delete")
+	u.RawQuery = url.Values{"org": {b.cfg.Org}, "bucket": {b.cfg.Bucket}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(string(body)))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := b.http.roundTrip(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
