@@ -122,6 +122,9 @@ type routeRights struct {
 var rightsOfRoutes = map[string]routeRights{
 	"GET /":                    {"GET", "/", "", "open", 200},
 	"GET /map/*":               {"GET", "/map/a.js", "", "open", 200},
+	"GET /map/session":         {"GET", "/map/session", "", "open", 200},
+	"POST /map/session":        {"POST", "/map/session", "", "fleet", 200},
+	"DELETE /map/session":      {"DELETE", "/map/session", "", "open", 204},
 	"GET /healthz":             {"GET", "/healthz", "", "open", 200},
 	"GET /readyz":              {"GET", "/readyz", "", "open", 200},
 	"POST /v1/pings":           {"POST", "/v1/pings", "ana", "write", 200},

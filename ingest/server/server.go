@@ -240,6 +240,7 @@ func New(cfg Config) (*Server, error) {
 		s.routes = append(s.routes, "GET "+params.ReplaceAllString(path, "{$1}"))
 	}
 	if cfg.Map != nil {
+		s.guard.Sessions(s.app)
 		s.app.Get("/", s.livemap)
 		s.app.Get("/map/*", s.livemap)
 	}

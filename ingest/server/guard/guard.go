@@ -3,8 +3,8 @@
 //
 // Each route says by Need which right it takes; a route that does not is nobody's, and Of
 // returns an Identity that may do nothing. A key may come in a header Authorization, in the
-// parameter {key} of a path, or in the parameter key of a query, in this order: the first
-// that is there counts, even if it is wrong.
+// parameter {key} of a path, in the parameter key of a query, or in the cookie of a session,
+// in this order: the first that is there counts, even if it is wrong.
 //
 // The package does not limit how much a sender may take.
 package guard
@@ -20,12 +20,15 @@ import (
 
 // Keeper asks requests for keys. It is safe for concurrent use.
 type Keeper struct {
-	gate    *auth.Gate // nil: everybody may do everything
-	senders *sender.Finder
+	gate     *auth.Gate // nil: everybody may do everything
+	senders  *sender.Finder
+	sessions sealer // its zero value opens none
 }
 
 // New returns a guard by a gate; without a gate everybody may do everything.
-func New(gate *auth.Gate, senders *sender.Finder) *Keeper { return &Keeper{gate, senders} }
+func New(gate *auth.Gate, senders *sender.Finder) *Keeper {
+	return &Keeper{gate: gate, senders: senders}
+}
 
 type identityOf struct{} // key of the value in a request
 
@@ -47,7 +50,7 @@ func (r *Keeper) Need(scope auth.Scope, fleet bool) fiber.Handler {
 		if r.gate != nil {
 			var err error
 			from, now := r.client(c), time.Now()
-			shown := credentials(c)
+			shown := r.shown(c)
 			if id, err = r.gate.Enter(&shown, from, now); err != nil {
 				return err
 			}
@@ -74,7 +77,7 @@ func (r *Keeper) Ask(c *fiber.Ctx) *auth.Identity {
 	if r.gate == nil {
 		return auth.Anyone
 	}
-	shown := credentials(c)
+	shown := r.shown(c)
 	if !shown.Shown {
 		return nobody
 	}
@@ -100,6 +103,14 @@ func (r *Keeper) Denied() map[string]uint64 {
 func (r *Keeper) client(c *fiber.Ctx) auth.Client {
 	from := r.senders.Of(c.Context().RemoteAddr(), &c.Request().Header)
 	return auth.Client{Addr: from.Addr, Key: from.Key}
+}
+
+// shown returns what a request shows, or else the key of its session.
+func (r *Keeper) shown(c *fiber.Ctx) auth.Credentials {
+	if shown := credentials(c); shown.Shown {
+		return shown
+	}
+	return r.cookie(c)
 }
 
 func credentials(c *fiber.Ctx) auth.Credentials {

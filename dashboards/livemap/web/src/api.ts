@@ -21,8 +21,9 @@ export function path(route: string, parameters: Parameters = {}): string {
   return text === '' ? route : `${route}?${text}`
 }
 
-/** refused returns the Refusal that an answer is. */
+/** refused returns the Refusal that an answer is. The page hears "locked" where a key is needed. */
 export async function refused(answer: Response): Promise<Refusal> {
+  if (answer.status === 401) dispatchEvent(new Event('locked'))
   let text = answer.statusText
   try {
     text = ((await answer.json()) as { error?: string }).error ?? text

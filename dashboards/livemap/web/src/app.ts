@@ -16,6 +16,7 @@ import { Fleet } from './fleet'
 import { Ground, labels, style } from './ground'
 import { Legend } from './legend'
 import * as address from './link'
+import { leave } from './login'
 import { type Box, boxOf, boxText, contains, pixelMetres } from './mercator'
 import { Overlay } from './overlay'
 import { type Host, RiderCard } from './ridercard'
@@ -84,6 +85,7 @@ export class App implements Host {
     private readonly theme: Theme,
     readonly units: Units,
     readonly status: StatusPanel,
+    private readonly keyName: string,
   ) {
     setWorkerUrl(new URL(WORKER_URL, document.baseURI).href)
     const place = address.read(location.hash)
@@ -728,6 +730,17 @@ export class App implements Host {
     }
     named()
     const help = el('button', { title: 'Help (?)', 'aria-label': 'Help', click: () => this.help.showModal() }, '?')
+    const out = `Leave, and forget the key ${this.keyName}`
+    const tools = [this.theme.button, units, copy, help]
+    if (this.keyName !== '') {
+      tools.push(
+        el(
+          'button',
+          { title: out, 'aria-label': out, click: () => void leave() },
+          icon('M6 9V6.5a4 4 0 018 0V9M4.5 9h11v8h-11zM10 12v2'),
+        ),
+      )
+    }
     this.panel.append(this.cardPlace, this.status.element)
     document.body.append(
       el(
@@ -736,7 +749,7 @@ export class App implements Host {
         el('h1', {}, 'Pingline'),
         this.pill,
         find,
-        el('div', { class: 'tools' }, this.theme.button, units, copy, help, copied),
+        el('div', { class: 'tools' }, ...tools, copied),
       ),
       this.banner,
       this.hello,

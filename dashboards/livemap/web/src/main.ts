@@ -1,5 +1,6 @@
 import { get, type Settings, said } from './api'
 import { el } from './dom'
+import { letIn, lockedOut } from './login'
 import { StatusPanel } from './status'
 import { Theme } from './theme'
 import { Units } from './units'
@@ -19,12 +20,14 @@ async function start(): Promise<void> {
   const theme = new Theme()
   try {
     const settings = await get<Settings>('map/settings.json')
+    const keyName = await letIn()
+    addEventListener('locked', () => void lockedOut())
     const units = new Units()
     const status = new StatusPanel(settings, units)
     document.body.append(el('aside', { class: 'panel first', 'aria-label': 'Details' }, status.element))
     await painted()
     const { App } = await import('./app')
-    const app = new App(settings, theme, units, status)
+    const app = new App(settings, theme, units, status, keyName)
     await app.start()
   } catch (error) {
     document.body.replaceChildren(
