@@ -97,6 +97,8 @@ type Config struct {
 	Failed func(e *Denied, client netip.Addr)
 	// Read, if set, is told whose pings are shown to whom.
 	Read func(id *Identity, rider string, client netip.Addr)
+	// Removed, if set, is told who has asked for the removal of a rider, and its ID.
+	Removed func(id *Identity, removal string, client netip.Addr)
 }
 
 // A client may show so many wrong keys; further wrong keys are answered 429.
@@ -238,12 +240,24 @@ func (g *Gate) NeedScope(id *Identity, scope Scope, fleet bool, from Client, now
 // sender's. It is the same whether there is such a rider or not.
 func (g *Gate) NeedRider(id *Identity, rider string, from Client, now time.Time) error {
 	if id.Riders.Has(rider) {
-		if g.cfg.Read != nil {
-			g.cfg.Read(id, rider, from.Addr)
-		}
+		g.Read(id, rider, from.Addr)
 		return nil
 	}
 	return g.forbid(&Denied{Cause: NotRider, Name: id.Name, Text: "this key is not for this rider"}, from, now)
+}
+
+// Read tells that a rider's pings are shown.
+func (g *Gate) Read(id *Identity, rider string, client netip.Addr) {
+	if g.cfg.Read != nil {
+		g.cfg.Read(id, rider, client)
+	}
+}
+
+// Removed tells that a rider's removal was asked for.
+func (g *Gate) Removed(id *Identity, removal string, client netip.Addr) {
+	if g.cfg.Removed != nil {
+		g.cfg.Removed(id, removal, client)
+	}
 }
 
 func (g *Gate) forbid(e *Denied, from Client, now time.Time) error {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -146,6 +147,70 @@ func TestOpsRoutesAreForAdmins(t *testing.T) {
 			if status != tt.want || status != 200 && strings.Contains(body, "pingline_") {
 				t.Errorf("%s at %s by %q: %d, want %d", path, tt.opsListen, tt.key, status, tt.want)
 			}
+		}
+		n.stop()
+	}
+}
+
+// Who exports and who removes a rider is in the audit trail, and the rider who is removed
+// is not.
+func TestTrailOfAdmins(t *testing.T) {
+	keys := keysFile(t, auth.KeyRow{Name: "office", Scopes: []string{"admin", "read"}, Riders: []string{"*"}}, auth.KeyRow{Name: "desk", Scopes: []string{"read"}, Riders: []string{"*"}})
+	trail := filepath.Join(t.TempDir(), "audit.log")
+	for _, listen := range []string{":0", "127.0.0.1:0"} {
+		n := drive(t, authConfig(t, "127.0.0.1:0", listen, access.Settings{Ways: []string{"keys"}, Keys: keys.path, AuditLog: trail}))
+		ops := strings.TrimSuffix(n.OpsURL(), "/metrics")
+		do := func(method, path, key string, want int) string {
+			t.Helper()
+			req, err := http.NewRequestWithContext(t.Context(), method, ops+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if listen == ":0" {
+				req.Header.Set("Authorization", "Bearer "+keys.secrets[key])
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != want {
+				t.Fatalf("%s %s by %s: %d %s %v", method, path, key, resp.StatusCode, body, err)
+			}
+			return string(body)
+		}
+		before, err := os.ReadFile(trail)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		do(http.MethodGet, "/v1/riders/ana/unstored", "office", 200)
+		removal := do(http.MethodDelete, "/v1/riders/ben", "office", 202)
+		if listen == ":0" {
+			do(http.MethodDelete, "/v1/riders/ben", "desk", 403)
+		}
+		text, err := os.ReadFile(trail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked struct{ ID string }
+		if err := json.Unmarshal([]byte(removal), &asked); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(strings.TrimPrefix(string(text), string(before))), "\n")
+		by := map[string]string{":0": "office", "127.0.0.1:0": ""}[listen]
+		want := []string{
+			`"what":"read","key":"` + by + `","client":"127.0.0.1","rider":"ana"`,
+			`"what":"removed","key":"` + by + `","client":"127.0.0.1","removal":"` + asked.ID + `"`,
+			`"what":"failed","key":"desk","client":"127.0.0.1","reason":"scope"`,
+		}[:len(lines)]
+		for i := range want {
+			if !strings.Contains(strings.ReplaceAll(lines[i], "::1", "127.0.0.1"), want[i]) {
+				t.Errorf("at %s: line %s, want %s", listen, lines[i], want[i])
+			}
+		}
+		if len(lines) != map[string]int{":0": 3, "127.0.0.1:0": 2}[listen] || strings.Contains(string(text), "ben") {
+			t.Errorf("at %s: %s", listen, text)
 		}
 		n.stop()
 	}

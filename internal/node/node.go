@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -186,6 +187,16 @@ func (n *Node) openRights() *rights.Rights {
 	}
 	for _, i := range n.layout.withPings() {
 		cfg.Shards = append(cfg.Shards, n.layout.shards[i])
+	}
+	if gate := n.gate; gate != nil {
+		cfg.Read = func(req *http.Request, rider string) {
+			s := access.Of(req)
+			gate.Read(s.Identity, rider, s.Client)
+		}
+		cfg.Removed = func(req *http.Request, removal string) {
+			s := access.Of(req)
+			gate.Removed(s.Identity, removal, s.Client)
+		}
 	}
 	return rights.New(cfg)
 }

@@ -27,7 +27,7 @@ import (
 	"pingline/sink/deadletter"
 )
 
-// Config names the parts of a node that know of riders. All are required.
+// Config names the parts of a node that know of riders. All but the last two are required.
 type Config struct {
 	Removals *Removals
 	Log      *queue.Log
@@ -38,6 +38,11 @@ type Config struct {
 	Forget   func(rider string) // has other parts forget a rider whom the filter has forgotten
 	Node     string
 	Logger   *slog.Logger
+
+	// Read and Removed, if set, are told of requests for a rider's pings, and for a removal
+	// by its ID.
+	Read    func(req *http.Request, rider string)
+	Removed func(req *http.Request, removal string)
 }
 
 // Rights answers for riders. It is safe for concurrent use.
@@ -69,6 +74,9 @@ func (r *Rights) delete(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err)
 		return
+	}
+	if r.cfg.Removed != nil {
+		r.cfg.Removed(req, m.ID)
 	}
 	answer(w, http.StatusAccepted, &m)
 }

@@ -19,6 +19,9 @@ import (
 // with "refused" and the cause. A ping that is stored meanwhile is among them.
 func (r *Rights) unstored(w http.ResponseWriter, req *http.Request) {
 	rider := req.PathValue("id")
+	if r.cfg.Read != nil {
+		r.cfg.Read(req, rider)
+	}
 	known, err := r.cfg.Writer.RiderState(rider)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err)

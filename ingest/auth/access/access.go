@@ -5,6 +5,7 @@
 package access
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -89,7 +90,7 @@ func (s *Settings) Open(logger *slog.Logger) (*auth.Gate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--audit-log: %w", err)
 		}
-		cfg.Failed, cfg.Read = t.Failed, t.Read
+		cfg.Failed, cfg.Read, cfg.Removed = t.Failed, t.Read, t.Removed
 	}
 	return auth.NewGate(cfg), nil
 }
@@ -123,14 +124,36 @@ func Guard(gate *auth.Gate) func(at net.Addr) func(next http.Handler) http.Handl
 	}
 }
 
+// Sender is who sends a request, and from where.
+type Sender struct {
+	*auth.Identity
+	Client netip.Addr
+}
+
+type senderOf struct{} // key of the value in a request's context
+
+// Of returns who sends a request on a listener of Guard; where it asks nobody, somebody
+// without a name.
+func Of(r *http.Request) Sender {
+	if s, ok := r.Context().Value(senderOf{}).(Sender); ok {
+		return s
+	}
+	return Sender{auth.Anyone, clientOf(r)}
+}
+
+func clientOf(r *http.Request) netip.Addr {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Addr().Unmap()
+}
+
 func guarded(gate *auth.Gate, next http.Handler) http.Handler {
 	seed := maphash.MakeSeed()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		shown := auth.HeaderCredentials([]byte(r.Header.Get("Authorization")))
-		var from auth.Client
-		if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-			from.Addr = addr.Addr().Unmap()
-		}
+		from := auth.Client{Addr: clientOf(r)}
 		from.Key = maphash.Comparable(seed, from.Addr)
 		now := time.Now()
 		id, err := gate.Enter(&shown, from, now)
@@ -144,6 +167,6 @@ func guarded(gate *auth.Gate, next http.Handler) http.Handler {
 			http.Error(w, e.Text, e.Status())
 			return
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), senderOf{}, Sender{id, from.Addr})))
 	})
 }

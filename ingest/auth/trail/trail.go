@@ -35,11 +35,13 @@ type Trail struct {
 // auditLine is a line.
 type auditLine struct {
 	At     time.Time  `json:"at"`
-	What   string     `json:"what"` // read or failed
+	What   string     `json:"what"` // read, removed or failed
 	Key    string     `json:"key"`  // its name; "" if it is not known
 	Client netip.Addr `json:"client"`
 	Rider  string     `json:"rider,omitempty"`
-	Reason auth.Cause `json:"reason,omitempty"`
+	// Removal stands in place of the rider, who is to be found nowhere afterwards.
+	Removal string     `json:"removal,omitempty"`
+	Reason  auth.Cause `json:"reason,omitempty"`
 }
 
 // Open opens the file, which is made if it is missing, with mode 0600.
@@ -60,6 +62,11 @@ func (t *Trail) Failed(e *auth.Denied, client netip.Addr) {
 // Read writes that a rider's pings are shown.
 func (t *Trail) Read(id *auth.Identity, rider string, client netip.Addr) {
 	t.write(&auditLine{What: "read", Key: id.Name, Client: client, Rider: rider})
+}
+
+// Removed writes that a rider is being removed, and who has asked for it.
+func (t *Trail) Removed(id *auth.Identity, removal string, client netip.Addr) {
+	t.write(&auditLine{What: "removed", Key: id.Name, Client: client, Removal: removal})
 }
 
 func (t *Trail) write(e *auditLine) {

@@ -23,6 +23,7 @@ func TestLines(t *testing.T) {
 	trail.Failed(&auth.Denied{Cause: auth.Missing}, client)
 	trail.Failed(&auth.Denied{Cause: auth.TooMany}, client)
 	trail.Read(&auth.Identity{Name: "desk"}, "ana\n\"", client)
+	trail.Removed(&auth.Identity{Name: "office"}, "59fb359c", client)
 	if err := trail.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func TestLines(t *testing.T) {
 		}
 		lines = append(lines, e)
 	}
-	if len(lines) != 2 || lines[0].Reason != auth.Revoked || lines[0].Key != "depot" || lines[1].Rider != "ana\n\"" || lines[1].Key != "desk" || lines[1].Client != client || lines[1].At.IsZero() {
+	if len(lines) != 3 || lines[2].What != "removed" || lines[2].Key != "office" || lines[2].Removal != "59fb359c" || lines[2].Rider != "" || lines[0].Reason != auth.Revoked || lines[0].Key != "depot" || lines[1].Rider != "ana\n\"" || lines[1].Key != "desk" || lines[1].Client != client || lines[1].At.IsZero() {
 		t.Errorf("%s", text)
 	}
 	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
