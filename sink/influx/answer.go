@@ -138,12 +138,12 @@ const (
 )
 
 // readAnswer turns an answer that is not success into an *AnswerError. It reads the
-// body but does not close it.
-func readAnswer(resp *http.Response) *AnswerError {
+// body but does not close it. Hide takes our secrets out of it: a proxy may quote a request.
+func readAnswer(resp *http.Response, hide *strings.Replacer) *AnswerError {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // half a message is better than none
 	e := &AnswerError{
 		Status:     resp.StatusCode,
-		Message:    message(resp, body),
+		Message:    hide.Replace(message(resp, []byte(hide.Replace(string(body))))), // escapes in JSON may hide a secret
 		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
 	e.Kind = classify(e.Status, e.Message)

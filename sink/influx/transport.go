@@ -134,7 +134,26 @@ func (t *transport) expect(req *http.Request, statuses ...int) (*http.Response, 
 		}
 	}
 	defer func() { _ = resp.Body.Close() }() // the body was read as far as needed
-	return nil, readAnswer(resp)
+	return nil, readAnswer(resp, t.hide(token))
+}
+
+// leastSecret is the length from which on a value is taken for a secret; a shorter one is
+// likely to be a word of an answer.
+const leastSecret = 6
+
+// hide returns what takes the token, and the values of further headers, out of a text.
+func (t *transport) hide(token string) *strings.Replacer {
+	var pairs []string
+	add := func(secret string) {
+		if len(secret) >= leastSecret {
+			pairs = append(pairs, secret, "…")
+		}
+	}
+	add(token)
+	for _, h := range t.headers {
+		add(h.Value)
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 // currentToken reads the token file each time: that costs microseconds, and a
