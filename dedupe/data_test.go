@@ -163,12 +163,12 @@ func TestRecordedTracksKeepLittle(t *testing.T) {
 		cfg                 Config
 		recorded, simulated float64
 	}{
-		{tracktest.EverySecond, bare(), 6.8, 3.6},
-		{tracktest.EveryFew, bare(), 47.6, 22},
-		{tracktest.Disordered, bare(), 6.2, 3.3},
-		{tracktest.Sparse, bare(), 100, 57},
-		{tracktest.EverySecond, DefaultConfig(), 7.3, 4},
-		{tracktest.EveryFew, DefaultConfig(), 50, 23.3},
+		{tracktest.EverySecond, bare(), 6.8, 5.9},
+		{tracktest.EveryFew, bare(), 47.6, 28.5},
+		{tracktest.Disordered, bare(), 6.2, 5.4},
+		{tracktest.Sparse, bare(), 100, 75},
+		{tracktest.EverySecond, DefaultConfig(), 7.3, 5.9},
+		{tracktest.EveryFew, DefaultConfig(), 50, 28.9},
 	} {
 		t.Run(fmt.Sprintf("%s with live gap %v", tt.file, tt.cfg.LiveGap), func(t *testing.T) {
 			set := tracktest.Find(t, tt.file)
