@@ -91,7 +91,7 @@ func CreateAckLog(path string, notes AckNotes) (*AckLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ack log: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("ack log: %w", err)
 	}
