@@ -40,10 +40,12 @@ func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:])
 
 // UnmarshalText reads hex.
 func (h *Hash) UnmarshalText(text []byte) error {
-	if n, err := hex.Decode(h[:], text); len(text) != 2*len(h) || n != len(h) || err != nil {
-		return errors.New("sha256 is not 64 digits of hex")
+	if len(text) == hex.EncodedLen(len(h)) {
+		if _, err := hex.Decode(h[:], text); err == nil {
+			return nil
+		}
 	}
-	return nil
+	return errors.New("sha256 is not 64 digits of hex")
 }
 
 // keyPrefix begins each key, so that programs that look for secrets in public places find

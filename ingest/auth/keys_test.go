@@ -78,6 +78,8 @@ func TestParseKeys(t *testing.T) {
 		{"a scope that is none", `{"name":"a",` + hash + `,"scopes":["all"],"riders":["r"]}`, `"all" is not write, read or admin`},
 		{"no hash", `{"name":"a","scopes":["write"],"riders":["r"]}`, "no sha256"},
 		{"a short hash", `{"name":"a","sha256":"00","scopes":["write"],"riders":["r"]}`, "sha256 is not 64 digits"},
+		{"a long hash", `{"name":"a","sha256":"` + strings.Repeat("0", 66) + `","scopes":["write"],"riders":["r"]}`, "sha256 is not 64 digits"},
+		{"a hash of other letters", `{"name":"a","sha256":"` + strings.Repeat("z", 64) + `","scopes":["write"],"riders":["r"]}`, "sha256 is not 64 digits"},
 		{"no name", `{` + hash + `,"scopes":["write"],"riders":["r"]}`, "line 1: name"},
 		{"a rider that cannot be", `{"name":"a",` + hash + `,"scopes":["write"],"riders":[" r"]}`, "white space at an end"},
 		{"a rate below 0", `{"name":"a",` + hash + `,"scopes":["write"],"riders":["r"],"rate":-1}`, "rate: -1 is not in"},
