@@ -26,6 +26,8 @@ INFLUXD2 := $(CACHE)/influxd2
 FLUX     := $(CACHE)/flux-pkg-config
 LINTER   := $(CACHE)/golangci-lint
 PROMTOOL := $(CACHE)/promtool
+VULN     := $(CACHE)/govulncheck
+VULNDB   ?= https://vuln.go.dev
 NODE     := .cache/openapi
 MAP      := dashboards/livemap
 MAPNODE  := .cache/livemap
@@ -33,7 +35,7 @@ export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test race chaos soak sim-audit sim-faults sim-replay lint lint-api lint-deploy fuzz bench bench-table bench-guard build livemap pictures bench-map boards influxd influxd2 promtool clean
+.PHONY: help demo test race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-guard build livemap pictures bench-map boards influxd influxd2 promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,11 @@ lint: $(LINTER) ## gofmt, go vet and the linters of .golangci.yml
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted; exit 1; }
 	$(GO) vet ./...
 	$(LINTER) run --allow-parallel-runners ./...
+
+vuln: $(VULN) ## Known faults of Go and of the modules that are used, by govulncheck; asks VULNDB=https://vuln.go.dev
+	@curl -sfS -m 30 -o /dev/null $(VULNDB)/index/db.json || \
+		{ echo "$(VULNDB) cannot be reached: nothing was asked about known faults" >&2; exit 0; }; \
+	$(VULN) -db $(VULNDB) ./...
 
 lint-api: $(NODE)/installed ## docs/openapi.yaml, by the rules of tools/openapi/redocly.yaml; needs Node and npm. After it make test checks a TypeScript client too
 	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
@@ -138,6 +145,9 @@ $(INFLUXD2): tools/influxd2/go.mod tools/influxd2/go.sum tools/influxd2/rustc
 $(LINTER): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,golangci-lint/v2)' \
 		-o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(VULN): tools/vuln/go.mod tools/vuln/go.sum
+	cd tools/vuln && CGO_ENABLED=0 $(BUILD) -o $(CURDIR)/$@ golang.org/x/vuln/cmd/govulncheck
 
 # Rules need no discovery of servers, and so no libraries of clouds.
 $(PROMTOOL): tools/promtool/go.mod tools/promtool/go.sum

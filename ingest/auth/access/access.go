@@ -124,8 +124,8 @@ func Guard(gate *auth.Gate) func(at net.Addr) func(next http.Handler) http.Handl
 	}
 }
 
-// Sender is who sends a request, and from where.
-type Sender struct {
+// Visitor is who sends a request, and from where.
+type Visitor struct {
 	*auth.Identity
 	Client netip.Addr
 }
@@ -134,11 +134,11 @@ type senderOf struct{} // key of the value in a request's context
 
 // Of returns who sends a request on a listener of Guard; where it asks nobody, somebody
 // without a name.
-func Of(r *http.Request) Sender {
-	if s, ok := r.Context().Value(senderOf{}).(Sender); ok {
+func Of(r *http.Request) Visitor {
+	if s, ok := r.Context().Value(senderOf{}).(Visitor); ok {
 		return s
 	}
-	return Sender{auth.Anyone, clientOf(r)}
+	return Visitor{auth.Anyone, clientOf(r)}
 }
 
 func clientOf(r *http.Request) netip.Addr {
@@ -167,6 +167,6 @@ func guarded(gate *auth.Gate, next http.Handler) http.Handler {
 			http.Error(w, e.Text, e.Status())
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), senderOf{}, Sender{id, from.Addr})))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), senderOf{}, Visitor{id, from.Addr})))
 	})
 }
