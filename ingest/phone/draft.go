@@ -18,6 +18,10 @@ const (
 	Trip          = 1 + Field(pingline.KeyTrip)   // name
 	fields        = 1 + Field(pingline.Keys)
 
+	// PrivateZone is no field: a reason for which a valid ping is rejected.
+	PrivateZone = fields
+	reasons     = fields + 1
+
 	required = 1<<Rider | 1<<TS | 1<<Lat | 1<<Lon
 )
 
@@ -32,8 +36,11 @@ const (
 )
 
 func (f Field) String() string {
-	if f == NoField {
+	switch f {
+	case NoField:
 		return "syntax"
+	case PrivateZone:
+		return "private_zone"
 	}
 	return pingline.PingKey(f - 1).String()
 }

@@ -50,17 +50,18 @@ type Pings struct {
 
 	limits     Limits
 	now        time.Time
-	reasons    [fields]int32 // rejected pings by field; 0 for the ping as a whole
-	outOfRange [fields]int32 // optional numbers out of range, of List and of pings that Only has rejected
-	wrong      int           // pings for Correct, and such pings that were rejected after all
-	byTrack    []int32       // memory of Correct
-	corrected  []int32       // positions in the request of the pings that Correct has set
+	reasons    [reasons]int32 // rejected pings by field; 0 for the ping as a whole
+	outOfRange [fields]int32  // optional numbers out of range, of List and of pings that Only has rejected
+	wrong      int            // pings for Correct, and such pings that were rejected after all
+	byTrack    []int32        // memory of Correct
+	corrected  []int32        // positions in the request of the pings that Correct has set
+	names      []byte         // memory of Rename
 }
 
 // Rejection says why a ping is invalid.
 type Rejection struct {
 	Index  int    `json:"index"`           // position of the ping in the request
-	Field  string `json:"field,omitempty"` // key; "" if it could not be read at all
+	Field  string `json:"field,omitempty"` // key, or private_zone; "" if it could not be read at all
 	Reason string `json:"error"`
 
 	// Rider is the rider that the ping names, valid or not, for the log; "" if it names
@@ -82,25 +83,25 @@ func (p *Pings) Clear() {
 	clear(p.List)
 	clear(p.Rejected)
 	*p = Pings{
-		List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], Correction: p.Correction[:0], byTrack: p.byTrack[:0], corrected: p.corrected[:0],
+		List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], Correction: p.Correction[:0], byTrack: p.byTrack[:0], corrected: p.corrected[:0], names: p.names[:0],
 		limits: p.limits, now: p.now,
 	}
 }
 
 // Memory returns the bytes of p's lists, which grow with a request.
 func (p *Pings) Memory() int64 {
-	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*(cap(p.Index)+cap(p.byTrack)+cap(p.corrected)))
+	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*(cap(p.Index)+cap(p.byTrack)+cap(p.corrected)) + cap(p.names))
 }
 
 // EachReason calls f with the number of rejected pings for each field that was a reason,
 // and for "syntax", the pings that could not be read.
-func (p *Pings) EachReason(f func(field string, n int)) { each(&p.reasons, f) }
+func (p *Pings) EachReason(f func(field string, n int)) { each(p.reasons[:], f) }
 
 // EachOutOfRange calls f for each field with the number of valid pings that had it out of
 // range.
-func (p *Pings) EachOutOfRange(f func(field string, n int)) { each(&p.outOfRange, f) }
+func (p *Pings) EachOutOfRange(f func(field string, n int)) { each(p.outOfRange[:], f) }
 
-func each(counts *[fields]int32, f func(string, int)) {
+func each(counts []int32, f func(string, int)) {
 	for i, n := range counts {
 		if n > 0 {
 			f(Field(i).String(), int(n))
@@ -170,23 +171,49 @@ func (p *Pings) reject(err error, rider string) error {
 // Only rejects the pings of riders that may is false for, because the sender may not send
 // for them. It is called before Correct.
 func (p *Pings) Only(may func(rider string) bool) {
-	kept, last := 0, ""
+	last := ""
+	p.refuse(Rider, notRider, func(ping *pingline.Ping) bool {
+		if ping.Rider != last && !may(ping.Rider) { // no rider is ""
+			return true
+		}
+		last = ping.Rider
+		return false
+	})
+}
+
+// Withhold rejects the pings that hide is true for, because they are within a private zone.
+// Hide may change the others. It is called before Correct.
+func (p *Pings) Withhold(hide func(ping *pingline.Ping) bool) { p.refuse(PrivateZone, inZone, hide) }
+
+// Withheld returns how many pings are rejected because they are within a private zone.
+func (p *Pings) Withheld() int { return int(p.reasons[PrivateZone]) }
+
+// FirstInvalid returns the first rejection that is not for a private zone, or nil.
+func (p *Pings) FirstInvalid() *Rejection {
+	for i := range p.Rejected {
+		if r := &p.Rejected[i]; r.Field != PrivateZone.String() {
+			return r
+		}
+	}
+	return nil
+}
+
+// refuse rejects the pings that wrong is true for.
+func (p *Pings) refuse(field Field, reason string, wrong func(ping *pingline.Ping) bool) {
+	kept := 0
 	most := len(p.Rejected) + MaxRejections
 	for i := range p.List {
-		rider := p.List[i].Rider
-		switch {
-		case rider == last || may(rider): // no rider is ""
-			last = rider
-			if kept < i {
-				p.List[kept], p.Index[kept] = p.List[i], p.Index[i]
-			}
-			kept++
-		default:
-			p.reasons[Rider]++
+		if ping := &p.List[i]; wrong(ping) {
+			p.reasons[field]++
 			if len(p.Rejected) < most {
-				p.Rejected = append(p.Rejected, Rejection{Index: int(p.Index[i]), Field: Rider.String(), Reason: notRider, Rider: rider})
+				p.Rejected = append(p.Rejected, Rejection{Index: int(p.Index[i]), Field: field.String(), Reason: reason, Rider: ping.Rider})
 			}
+			continue
 		}
+		if kept < i {
+			p.List[kept], p.Index[kept] = p.List[i], p.Index[i]
+		}
+		kept++
 	}
 	if kept == len(p.List) {
 		return
@@ -198,7 +225,34 @@ func (p *Pings) Only(may func(rider string) bool) {
 	p.Rejected = p.Rejected[:min(len(p.Rejected), MaxRejections)]
 }
 
-const notRider = "this key is not for this rider"
+// Rename gives the riders of List, and those that Rejected has for the log, the names that
+// as appends to dst. It is asked once for pings of a rider in a row. The names are valid
+// until Reset.
+func (p *Pings) Rename(as func(dst []byte, rider string) []byte) {
+	last, name := "", ""
+	rename := func(rider *string) {
+		if *rider == "" {
+			return
+		}
+		if *rider != last {
+			from := len(p.names)
+			p.names = as(p.names, *rider) // where it grows, the names before keep their memory
+			last, name = *rider, unsafe.String(unsafe.SliceData(p.names[from:]), len(p.names)-from)
+		}
+		*rider = name
+	}
+	for i := range p.List {
+		rename(&p.List[i].Rider)
+	}
+	for i := range p.Rejected {
+		rename(&p.Rejected[i].Rider)
+	}
+}
+
+const (
+	notRider = "this key is not for this rider"
+	inZone   = "inside a private zone: it is not stored"
+)
 
 // check makes d a ping. It looks for missing fields first, then at the values, each in
 // the order of the fields.

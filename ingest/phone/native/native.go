@@ -106,7 +106,7 @@ func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 		return
 	}
 	to.ContentType = "application/json"
-	if got.Pings.Received > 0 && len(got.Judged) == 0 {
+	if got.Pings.Received > 0 && len(got.Judged) == 0 && got.Pings.Withheld() == 0 {
 		to.Status = 400
 		to.Body = append(to.Body, `{"error":"every ping was rejected"`...)
 	} else {
