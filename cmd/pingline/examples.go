@@ -41,6 +41,8 @@ var examples = map[string]string{
 	"key revoke": "pingline key revoke ana --keys=/etc/pingline/keys",
 	"key rotate": "pingline key rotate depot --keys=/etc/pingline/keys --overlap=7d",
 
+	"key pseudonyms": "pingline key pseudonyms /etc/pingline/pseudonyms",
+
 	"version": "pingline version --all",
 }
 

@@ -109,6 +109,8 @@ type serveConfig struct {
 	command.AuthFlags `group:"Keys" embed:""`
 	command.MapFlags  `group:"Live map" embed:""`
 
+	command.PrivacyFlags `group:"Privacy" embed:""`
+
 	IdleTimeout   time.Duration `group:"Clients" default:"2m" help:"How long a connection may wait for its next request. Behind a load balancer it is to be longer than its own, often 60 s or 600 s."`
 	ShutdownDelay time.Duration `group:"Node" default:"0s" help:"How long, told to stop, pings are still taken while /readyz answers 503, so that a load balancer sees it first. A second signal ends it."`
 
@@ -165,5 +167,6 @@ func (c *serveConfig) config() node.Config {
 	c.StoreFlags.Set(&cfg)
 	c.AuthFlags.Set(&cfg)
 	c.MapFlags.Set(&cfg)
+	c.PrivacyFlags.Set(&cfg)
 	return cfg
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"pingline/ingest/privacy"
 	"pingline/ingest/server/rate"
 )
 
@@ -89,16 +90,18 @@ type Tokens interface {
 
 // Config sets up a Gate. Without Keys and Tokens nobody is let in.
 type Config struct {
-	Keys   *KeyRing // nil: none
-	Tokens Tokens   // nil: none
+	Keys   *KeyRing            // nil: none
+	Tokens Tokens              // nil: none
+	Names  *privacy.Pseudonyms // by which riders are stored and told; nil: by their own names
 	Logger *slog.Logger
 
 	// Failed, if set, is told each refusal, and the client.
 	Failed func(e *Denied, client netip.Addr)
-	// Read, if set, is told whose pings are shown to whom.
-	Read func(id *Identity, rider string, client netip.Addr)
+	// Read, if set, is told whose pings are shown to whom: by the name of the key, and by
+	// the name under which the rider is stored.
+	Read func(key, rider string, client netip.Addr)
 	// Removed, if set, is told who has asked for the removal of a rider, and its ID.
-	Removed func(id *Identity, removal string, client netip.Addr)
+	Removed func(key, removal string, client netip.Addr)
 }
 
 // A client may show so many wrong keys; further wrong keys are answered 429.
@@ -195,9 +198,9 @@ func (g *Gate) enter(c *Credentials, now time.Time) (*Identity, *Denied) {
 	if g.cfg.Keys == nil {
 		return nil, &Denied{Cause: Unknown, Text: "this takes a signed token: send the header Authorization: Bearer TOKEN"}
 	}
-	id, name, why := g.cfg.Keys.find(c.Secret, now)
+	id, key, why := g.cfg.Keys.find(c.Secret, now)
 	if why != "" {
-		return nil, &Denied{Cause: why, Name: name, Text: wrongKey[why]}
+		return nil, &Denied{Cause: why, Name: g.toldName(key), Text: wrongKey[why]}
 	}
 	return id.as(c.User), nil
 }
@@ -229,9 +232,9 @@ func (g *Gate) token(c *Credentials, now time.Time) (*Identity, *Denied) {
 func (g *Gate) NeedScope(id *Identity, scope Scope, fleet bool, from Client, now time.Time) error {
 	switch {
 	case !id.May(scope):
-		return g.forbid(&Denied{Cause: NoScope, Name: id.Name, Text: fmt.Sprintf("this key may not: it lacks the scope %v", scope)}, from, now)
+		return g.forbid(&Denied{Cause: NoScope, Name: g.toldName(id), Text: fmt.Sprintf("this key may not: it lacks the scope %v", scope)}, from, now)
 	case fleet && !id.Riders.All():
-		return g.forbid(&Denied{Cause: NotRider, Name: id.Name, Text: "this key is for some riders only, and this tells of all"}, from, now)
+		return g.forbid(&Denied{Cause: NotRider, Name: g.toldName(id), Text: "this key is for some riders only, and this tells of all"}, from, now)
 	}
 	return nil
 }
@@ -239,24 +242,47 @@ func (g *Gate) NeedScope(id *Identity, scope Scope, fleet bool, from Client, now
 // NeedRider returns a *Denied if a rider, whose pings are asked for, is none of the
 // sender's. It is the same whether there is such a rider or not.
 func (g *Gate) NeedRider(id *Identity, rider string, from Client, now time.Time) error {
-	if id.Riders.Has(rider) {
+	if g.reads(id, rider) {
 		g.Read(id, rider, from.Addr)
 		return nil
 	}
-	return g.forbid(&Denied{Cause: NotRider, Name: id.Name, Text: "this key is not for this rider"}, from, now)
+	return g.forbid(&Denied{Cause: NotRider, Name: g.toldName(id), Text: "this key is not for this rider"}, from, now)
+}
+
+// reads reports whether a rider, or a pseudonym, is one of the sender's. Whose a pseudonym is
+// shows only from the names of the sender's riders, not from prefixes of names.
+func (g *Gate) reads(id *Identity, rider string) bool {
+	if g.cfg.Names == nil || !privacy.IsPseudonym(rider) || id.Riders.All() {
+		return id.Riders.Has(rider)
+	}
+	for name := range id.Riders.exact {
+		if g.cfg.Names.Of(name) == rider {
+			return true
+		}
+	}
+	return false
+}
+
+// toldName returns the name by which log and trail tell a key: that of a rider's key, or of a
+// token, is often the rider's own.
+func (g *Gate) toldName(id *Identity) string {
+	if _, rider := id.Riders.exact[id.Name]; rider {
+		return g.cfg.Names.Of(id.Name)
+	}
+	return id.Name
 }
 
 // Read tells that a rider's pings are shown.
 func (g *Gate) Read(id *Identity, rider string, client netip.Addr) {
 	if g.cfg.Read != nil {
-		g.cfg.Read(id, rider, client)
+		g.cfg.Read(g.toldName(id), g.cfg.Names.Stored(rider), client)
 	}
 }
 
 // Removed tells that a rider's removal was asked for.
 func (g *Gate) Removed(id *Identity, removal string, client netip.Addr) {
 	if g.cfg.Removed != nil {
-		g.cfg.Removed(id, removal, client)
+		g.cfg.Removed(g.toldName(id), removal, client)
 	}
 }
 

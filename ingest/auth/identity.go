@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pingline/ingest/privacy"
 	"pingline/ingest/server/rate"
 )
 
@@ -13,7 +14,8 @@ type Identity struct {
 	Name   string // of the key, or the subject of the token; "" if there are no keys
 	Scopes Scope
 	Riders RidersOf
-	Rider  string // that the credentials name; "": none, or one of several
+	Rider  string         // that the credentials name; "": none, or one of several
+	Zones  *privacy.Zones // within which no position that the sender sends is kept; nil: none
 
 	until time.Time    // from which on nobody is let in as it; zero: never
 	ended *atomic.Bool // nobody is let in as it any more; nil: never

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/ingest/privacy"
 )
 
 // KeyRow is a line of a file of keys: all that is known of a key but the key itself.
@@ -25,11 +26,12 @@ type KeyRow struct {
 	Name    string    `json:"name"`
 	Hash    Hash      `json:"sha256"`
 	Scopes  []string  `json:"scopes"`
-	Riders  []string  `json:"riders"`           // as ParseRiders reads them
-	Rate    float64   `json:"rate,omitempty"`   // pings/s, a minute's worth at once; 0: no limit
-	Created time.Time `json:"created,omitzero"` // for people
-	Expires time.Time `json:"expires,omitzero"` // zero: never
-	Revoked time.Time `json:"revoked,omitzero"` // zero: it is not
+	Riders  []string  `json:"riders"`                  // as ParseRiders reads them
+	Rate    float64   `json:"rate,omitempty"`          // pings/s, a minute's worth at once; 0: no limit
+	Zones   []string  `json:"private_zones,omitempty"` // as privacy.ParseZones reads them
+	Created time.Time `json:"created,omitzero"`        // for people
+	Expires time.Time `json:"expires,omitzero"`        // zero: never
+	Revoked time.Time `json:"revoked,omitzero"`        // zero: it is not
 }
 
 // Hash is the SHA-256 of a key, in hex as text.
@@ -85,6 +87,9 @@ func (k *KeyRow) identity() (Identity, error) {
 		return id, fmt.Errorf("rate: %v is not in [%v, %v]", k.Rate, leastRate, mostRate)
 	}
 	var err error
+	if id.Zones, err = privacy.ParseZones(k.Zones, privacy.MaxKeyZones); err != nil {
+		return id, fmt.Errorf("private_zones: %w", err)
+	}
 	id.Riders, err = ParseRiders(k.Riders)
 	id.Rider, id.until, id.ended = id.Riders.Only(), k.Expires, new(atomic.Bool)
 	return id, err

@@ -162,14 +162,14 @@ func (k *KeyRing) Notes() []string {
 // stranger is compared with a key that is not known.
 var stranger = &known{id: new(Identity)}
 
-// find returns who has shown a key, or a reason why the key lets nobody in, with the name
-// of the key if it is known.
+// find returns who has shown a key, or a reason why the key lets nobody in, with who it was
+// made for, or nobody.
 //
 // The key is looked up by its SHA-256, in a time that depends on the hash and not on the
 // key. Whoever learns bits of a stored hash from the time is no nearer to the key, because
 // that takes a preimage of SHA-256. So wrong keys take the same time, however near they
 // are; TestTimesOfKeys shows it.
-func (k *KeyRing) find(secret []byte, now time.Time) (id *Identity, name string, why Cause) {
+func (k *KeyRing) find(secret []byte, now time.Time) (id, of *Identity, why Cause) {
 	hash := Hash(sha256.Sum256(secret))
 	key, ok := (*k.table.Load())[hash]
 	if !ok {
@@ -179,11 +179,11 @@ func (k *KeyRing) find(secret []byte, now time.Time) (id *Identity, name string,
 	works := key.Works(now)
 	switch {
 	case !ok || !same:
-		return nil, "", Unknown
+		return nil, stranger.id, Unknown
 	case works:
-		return key.id, key.Name, ""
+		return key.id, key.id, ""
 	case !key.Revoked.IsZero():
-		return nil, key.Name, Revoked
+		return nil, key.id, Revoked
 	}
-	return nil, key.Name, Expired
+	return nil, key.id, Expired
 }

@@ -258,7 +258,7 @@ func TestKeysChangeWithinATick(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the new name counts", func() bool {
-		_, name, _ := k.find([]byte(secret), time.Now())
-		return name == "bb"
+		_, of, _ := k.find([]byte(secret), time.Now())
+		return of.Name == "bb"
 	})
 }

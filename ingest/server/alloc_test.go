@@ -4,10 +4,12 @@ package server
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/privacy"
 	"pingline/queue"
 )
 
@@ -15,9 +17,22 @@ import (
 // nothing on its way from the socket to the log. Beside its commit, which it has for
 // itself here, a request takes 2 to 4 allocations.
 func TestPingsAllocateNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pseudonyms")
+	if err := privacy.MakeKey(path); err != nil {
+		t.Fatal(err)
+	}
+	for name, door := range map[string]privacy.DoorSettings{
+		"as they are":               {},
+		"of pseudonyms, near zones": {Zones: []string{"41.15,-8.61,500", "-89,0,100000"}, Pings: "centre", Keys: path},
+	} {
+		t.Run(name, func(t *testing.T) { pingsAllocateNothing(t, doorOf(t, door)) })
+	}
+}
+
+func pingsAllocateNothing(t *testing.T, door *privacy.Door) {
 	log := testLog(t, queue.Config{})
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
-	s, _ := testServer(t, Config{Writer: w, RiderRate: 1e6, RiderBurst: 1e9})
+	s, _ := testServer(t, Config{Door: door, Writer: w, RiderRate: 1e6, RiderBurst: 1e9})
 	other := testLog(t, queue.Config{})
 	steps := map[string]func() error{"commit": func() error {
 		_, err := other.Append(t.Context(), make([]byte, 100), queue.Totals{}, false)

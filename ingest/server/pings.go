@@ -215,6 +215,7 @@ func (s *Server) read(c *fiber.Ctx, x *request, inflated int) error {
 	if !x.id.Riders.All() {
 		x.pings.Only(x.id.Riders.Has)
 	}
+	s.cfg.Door.Screen(&x.pings, x.id.Zones)
 	x.pings.Correct(func(rider, device string, newest int64) int64 {
 		return s.clocks.Behind(rider, device, newest, x.in.Now)
 	})

@@ -29,7 +29,8 @@ const (
 // tell logs the refusal of a request because of err or, if err is nil, the reason of its
 // first invalid ping, if any.
 func (r *refused) tell(client netip.Addr, protocol string, pings *phone.Pings, err error, now time.Time) {
-	if err == nil && len(pings.Rejected) == 0 {
+	first := pings.FirstInvalid()
+	if err == nil && first == nil {
 		return
 	}
 	r.mu.Lock()
@@ -45,9 +46,9 @@ func (r *refused) tell(client netip.Addr, protocol string, pings *phone.Pings, e
 		r.logger.Info("a request was refused", "client", client, "protocol", protocol, "reason", clip(err.Error()), "left_out", leftOut)
 		return
 	}
-	first := &pings.Rejected[0]
 	refused := 0
 	pings.EachReason(func(_ string, n int) { refused += n })
+	refused -= pings.Withheld()
 	r.logger.Info("pings were refused", "client", client, "protocol", protocol, "refused", refused, "of", pings.Received,
 		"index", first.Index, "rider", clip(first.Rider), "field", cmp.Or(first.Field, "syntax"), "reason", clip(first.Reason), "left_out", leftOut)
 }

@@ -28,6 +28,7 @@ import (
 	"pingline/ingest"
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/token"
+	"pingline/ingest/privacy"
 	"pingline/ingest/server/framing"
 	"pingline/partition"
 	"pingline/query"
@@ -72,6 +73,12 @@ func keyFor(name, scopes string, riders ...string) auth.KeyRow {
 // guarded is a server with every route there is.
 func guarded(t *testing.T, gate *auth.Gate) (s *Server, url string, log *queue.Log) {
 	t.Helper()
+	return behindDoor(t, gate, nil)
+}
+
+// behindDoor is a server with every route there is, which changes pings at the door.
+func behindDoor(t *testing.T, gate *auth.Gate, door *privacy.Door) (s *Server, url string, log *queue.Log) {
+	t.Helper()
 	log = testLog(t, queue.Config{})
 	shelf := newShelf(t, log)
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log, Overload: ingest.NewOverload(ingest.OverloadConfig{}), Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Written: shelf.written})
@@ -85,7 +92,7 @@ func guarded(t *testing.T, gate *auth.Gate) (s *Server, url string, log *queue.L
 	reader.Past = history.New(history.Config{Stores: []store.PointReader{&totals{}}, Resolutions: []int{8}, Windows: []time.Duration{10 * time.Second}})
 	reader.Status = sampledStatus(t)
 	s, url = testServer(t, Config{
-		Gate: gate, Writer: w, Reader: reader, Streams: stream.New(stream.Config{Map: watched}), Version: "v1",
+		Gate: gate, Door: door, Writer: w, Reader: reader, Streams: stream.New(stream.Config{Map: watched}), Version: "v1",
 		Notes: func() []string { return []string{"a shard named secret-shard is away"} },
 		Map: func(path string, _ func(string) string) (int, map[string]string, io.Reader, int) {
 			if path == "/map/a.js" {
@@ -230,6 +237,11 @@ func tokensOf(t *testing.T) (auth.Tokens, map[string]string) {
 // Every route of the router × every kind of sender: the exact status, and nothing is stored
 // or shown that must not be.
 func TestRightsOfEveryRoute(t *testing.T) {
+	t.Run("by names", func(t *testing.T) { rightsOfEveryRoute(t, nil) })
+	t.Run("by pseudonyms", func(t *testing.T) { rightsOfEveryRoute(t, pseudonymous(t)) })
+}
+
+func rightsOfEveryRoute(t *testing.T, door *privacy.Door) {
 	expired, revoked := keyFor("expired", "write,read,admin", "*"), keyFor("revoked", "write,read,admin", "*")
 	expired.Expires, revoked.Revoked = time.Now().Add(-time.Second), time.Now()
 	path, secrets := keysOf(t, expired, revoked,
@@ -245,7 +257,7 @@ func TestRightsOfEveryRoute(t *testing.T) {
 	for name, text := range tokens {
 		headers[name] = []string{"Authorization", "Bearer " + text}
 	}
-	s, url, log := guarded(t, gateOf(t, path, auth.Config{Tokens: verifier}))
+	s, url, log := behindDoor(t, gateOf(t, path, auth.Config{Tokens: verifier, Names: door.Names()}), door)
 	stored := func() (n int) { return len(entries(t, log)) }
 	if a := send(t, "POST", url+"/v1/pings", []byte(onePing("ana", 3600)), headers["all"]...); a.status != 200 {
 		t.Fatal(a.status, a.body)
@@ -320,10 +332,10 @@ func TestReadsAreTold(t *testing.T) {
 	var mu sync.Mutex
 	var told []string
 	_, url, _ := guarded(t, gateOf(t, path, auth.Config{
-		Read: func(id *auth.Identity, rider string, client netip.Addr) {
+		Read: func(key, rider string, client netip.Addr) {
 			mu.Lock()
 			defer mu.Unlock()
-			told = append(told, fmt.Sprint(id.Name, " ", rider, " ", client))
+			told = append(told, fmt.Sprint(key, " ", rider, " ", client))
 		},
 		Failed: func(e *auth.Denied, client netip.Addr) {
 			mu.Lock()

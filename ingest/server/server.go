@@ -19,6 +19,7 @@ import (
 	"pingline/ingest"
 	"pingline/ingest/auth"
 	"pingline/ingest/phone"
+	"pingline/ingest/privacy"
 	"pingline/ingest/server/clocks"
 	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
@@ -49,6 +50,7 @@ type Config struct {
 
 	Protocols []phone.Protocol // protocols of pings
 	Limits    phone.Limits     // limits of the pings of a request
+	Door      *privacy.Door    // changes pings before all else sees them; nil: as its zero value
 
 	MaxBody     int // bytes of a body as it is sent; 0 means 4 MiB
 	MaxInflated int // bytes of a body after decompression; 0 means 16 MiB
@@ -195,7 +197,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.guard = guard.New(cfg.Gate, s.senders)
 	s.reads = reads.New(reads.Config{
-		Guard:  s.guard,
+		Guard: s.guard, Names: cfg.Door.Names(),
 		Reader: &query.Reader{Sources: cfg.Reader}, Streams: cfg.Streams, Resolutions: cfg.Resolutions,
 		MaxAhead: cfg.Limits.Times.MaxAhead,
 		Senders:  s.senders, Overload: s.over, Held: &s.held,

@@ -11,6 +11,7 @@ import (
 
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
+	"pingline/ingest/privacy"
 	"pingline/internal/node"
 	"pingline/internal/unit"
 	"pingline/partition"
@@ -87,6 +88,20 @@ func (f *AuthFlags) Set(cfg *node.Config) {
 		JWKS: f.JWTJwks, Issuer: f.JWTIssuer, Audience: f.JWTAudience,
 		RiderClaim: f.JWTRiderClaim, ScopeClaim: f.JWTScopeClaim, ScopePrefix: f.JWTScopePrefix, Skew: f.JWTSkew,
 	}}
+}
+
+// PrivacyFlags are the flags that say what is done to pings before anything of them is kept.
+// Zones are texts, as an error of the parser would quote them.
+type PrivacyFlags struct {
+	PrivateZone       []string `sep:" " placeholder:"LAT,LON,METRES" help:"Circle in which no position is kept, of any rider; zones of one key: pingline key add. Best in the file of --config: who may list processes sees a command line. Repeated."`
+	PrivateZonePings  string   `default:"drop" enum:"drop,centre" help:"What becomes of a ping inside a zone: drop, or centre: it is stored at the zone's centre, without speed, heading and altitude."`
+	PrivateZoneEvents []string `default:"*" placeholder:"EVENT" help:"Events that are stored as they are inside a zone, such as sos,crash; *: all, as no app must find out in need that its word for help is not in a list."`
+	Pseudonyms        string   `placeholder:"FILE" help:"Store riders by pseudonyms, keyed hashes of their ids; the file has the key: pingline key pseudonyms makes it."`
+}
+
+// Set sets in cfg what is done to pings.
+func (f *PrivacyFlags) Set(cfg *node.Config) {
+	cfg.Privacy = privacy.DoorSettings{Zones: f.PrivateZone, Pings: f.PrivateZonePings, Events: f.PrivateZoneEvents, Keys: f.Pseudonyms}
 }
 
 // MapFlags are the flags of the live map.

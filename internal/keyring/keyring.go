@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pingline/ingest/auth"
+	"pingline/ingest/privacy"
 	"pingline/internal/command"
 )
 
@@ -24,6 +25,8 @@ type KeyCmds struct {
 	List   listKeysCmd  `cmd:"" help:"List the keys: names and rights, not the keys themselves."`
 	Revoke revokeKeyCmd `cmd:"" help:"Let nobody in with a key any more."`
 	Rotate rotateKeyCmd `cmd:"" help:"Make another key with the rights of one, and print it, once."`
+
+	Pseudonyms pseudonymsCmd `cmd:"" help:"Make the key of pseudonyms, for pingline serve --pseudonyms."`
 }
 
 // keyFlags name the file.
@@ -48,6 +51,8 @@ type addKeyCmd struct {
 	Scope   []string      `default:"write,read" help:"Rights: write, read, admin."`
 	Rate    float64       `help:"Pings a second sent with it, a minute's worth at once; 0: no limit of its own."`
 	Expires time.Duration `help:"How long it lets in, such as 90d; 0: until it is revoked."`
+
+	PrivateZone []string `sep:" " placeholder:"LAT,LON,METRES" help:"Circle in which no position that is sent with it is kept. Repeated."`
 }
 
 // Run makes the key.
@@ -55,8 +60,11 @@ func (c *addKeyCmd) Run(p *command.Program) error {
 	if c.Expires < 0 {
 		return command.Unusable(fmt.Errorf("--expires: %v is below 0", c.Expires))
 	}
+	if _, err := privacy.ParseZones(c.PrivateZone, privacy.MaxKeyZones); err != nil {
+		return command.Unusable(fmt.Errorf("--private-zone: %w", err))
+	}
 	secret, hash := auth.NewSecret()
-	row := auth.KeyRow{Name: c.Name, Hash: hash, Scopes: c.Scope, Riders: c.Rider, Rate: c.Rate}
+	row := auth.KeyRow{Name: c.Name, Hash: hash, Scopes: c.Scope, Riders: c.Rider, Rate: c.Rate, Zones: c.PrivateZone}
 	if len(row.Riders) == 0 {
 		row.Riders = []string{c.Name}
 	}
@@ -104,13 +112,13 @@ func (c *listKeysCmd) Run(p *command.Program) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tSCOPES\tRIDERS\tRATE\tCREATED\tSTATE")
+	fmt.Fprintln(table, "NAME\tSCOPES\tRIDERS\tRATE\tZONES\tCREATED\tSTATE")
 	for i := range keys {
 		k, rate := &keys[i], "-"
 		if k.Rate > 0 {
 			rate = fmt.Sprintf("%v/s", k.Rate)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Name, strings.Join(k.Scopes, ","), ridersOf(k), rate, dateOf(k.Created), stateOf(k, time.Now()))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", k.Name, strings.Join(k.Scopes, ","), ridersOf(k), rate, len(k.Zones), dateOf(k.Created), stateOf(k, time.Now()))
 	}
 	return table.Flush()
 }
@@ -217,4 +225,17 @@ func (c *rotateKeyCmd) Run(p *command.Program) error {
 		return err
 	}
 	return c.print(p, secret)
+}
+
+type pseudonymsCmd struct {
+	File string `arg:"" help:"File of the key, which must not be there."`
+}
+
+// Run makes the file.
+func (c *pseudonymsCmd) Run(p *command.Program) error {
+	if err := privacy.MakeKey(c.File); err != nil {
+		return command.Unusable(err)
+	}
+	fmt.Fprintf(p.Stderr, "a key was written to %s; without it nobody finds a rider's track by the rider's id again\n", c.File)
+	return nil
 }

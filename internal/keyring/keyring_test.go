@@ -158,3 +158,49 @@ func TestWrongCommands(t *testing.T) {
 		t.Errorf("the commands that failed have left %d keys, %v", len(keys), err)
 	}
 }
+
+// Private zones of a key are in the file, stay when it is rotated, and are not listed.
+func TestZonesOfAKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	file := "--keys=" + path
+	if _, _, err := run(t, "add", "ana", file, "--private-zone=41.1579438,-8.6291053,300", "--private-zone=-33.9,18.4,50"); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := run(t, "rotate", "ana", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, why := entered(t, path, strings.TrimSpace(out), time.Now()); why != "" || id.Zones.Len() != 2 {
+		t.Errorf("%+v, %s", id, why)
+	}
+	if out, _, err = run(t, "list", file); err != nil || strings.Contains(out, "41.15") || strings.Count(out, "  2      ") != 2 {
+		t.Errorf("%s, %v", out, err)
+	}
+	_, log, err := run(t, "add", "bo", file, "--private-zone=41.1579438,-8.6291053,5")
+	if err == nil || err.Error() != "--private-zone: zone 1: METRES is not in [10, 100000]" || log != "" {
+		t.Errorf("a zone that is too small: %s, %v", log, err)
+	}
+	text, _ := os.ReadFile(path)
+	bad := strings.Replace(string(text), "300", "9000000", 1)
+	if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := auth.OpenKeyRing(path, nil); err == nil || !strings.Contains(err.Error(), "line 1: private_zones: zone 1: METRES is not in") || strings.Contains(err.Error(), "41.15") {
+		t.Errorf("a file with a zone that is too large: %v", err)
+	}
+}
+
+func TestKeyOfPseudonyms(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pseudonyms")
+	out, log, err := run(t, "pseudonyms", path)
+	if err != nil || out != "" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || len(text) != 65 || strings.Contains(log, strings.TrimSpace(string(text))) {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+	if _, _, err := run(t, "pseudonyms", path); err == nil {
+		t.Error("a key was replaced")
+	}
+}

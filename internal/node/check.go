@@ -41,6 +41,9 @@ func (c *Config) Check() error {
 	if flag, err := c.Access.Check(); err != nil {
 		return &SettingError{flag, err}
 	}
+	if flag, err := c.Privacy.Check(); err != nil {
+		return &SettingError{flag, err}
+	}
 	_, err := newLayout(c)
 	return err
 }

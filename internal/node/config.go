@@ -14,6 +14,7 @@ import (
 	"pingline/dedupe"
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
+	"pingline/ingest/privacy"
 	"pingline/partition"
 )
 
@@ -58,7 +59,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	CORSOrigins    []string // origins of web pages that may send and read: https://host, or *
 
-	Access access.Settings
+	Access  access.Settings
+	Privacy privacy.DoorSettings
 
 	Basemap         string // file of PMTiles with a street map below the live map; "" is none
 	TileURL         string // of an online map below the live map, with {z}, {x} and {y}; "" is none

@@ -28,6 +28,7 @@ import (
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/access"
 	"pingline/ingest/phone"
+	"pingline/ingest/privacy"
 	"pingline/ingest/server"
 	"pingline/internal/ops"
 	"pingline/internal/rights"
@@ -50,6 +51,7 @@ type Node struct {
 	metrics *ops.Metrics
 	server  *server.Server
 	gate    *auth.Gate // nil: everybody may send and read
+	door    *privacy.Door
 	writer  *ingest.Writer
 	over    *ingest.Overload
 	log     *queue.Log
@@ -88,7 +90,10 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.layout, err = openLayout(&cfg); err != nil {
 		return nil, err
 	}
-	if n.gate, err = cfg.Access.Open(n.logger); err != nil {
+	if n.door, err = cfg.Privacy.Open(n.logger); err != nil {
+		return nil, err
+	}
+	if n.gate, err = cfg.Access.Open(n.door.Names(), n.logger); err != nil {
 		return nil, err
 	}
 	if err := cfg.tryListening(); err != nil {
@@ -257,6 +262,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		Kept:        n.sink.Kept,
 		Resolutions: n.resolutions(),
 		Protocols:   protocols,
+		Door:        n.door,
 		Limits: phone.Limits{
 			MaxPings: c.MaxPings,
 			Times:    pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},

@@ -77,7 +77,7 @@ var numbers = []number{
 		read: func(s *snapshot, tell tell) { tell(float64(s.Writer.Holding)) }},
 	{metric: "kept_ratio", kind: gauge, help: "Stored pings ÷ valid pings since the start.",
 		read: func(s *snapshot, tell tell) { tell(s.Kept()) }},
-	{metric: "rejected_total", labels: []string{"reason"}, kind: counter, unit: "pings", help: "Invalid pings by field.",
+	{metric: "rejected_total", labels: []string{"reason"}, kind: counter, unit: "pings", help: "Rejected pings: invalid ones by field, and those inside a private zone.",
 		point: ReasonPoint, field: "count", count: "rejected",
 		read: func(s *snapshot, tell tell) { tellEach(s.Server.Reasons, tell) }},
 	{metric: "out_of_range_total", labels: []string{"field"}, kind: counter, unit: "numbers", help: "Optional numbers out of range, taken as unknown, by field.",

@@ -19,6 +19,7 @@ import (
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/token"
 	"pingline/ingest/auth/trail"
+	"pingline/ingest/privacy"
 )
 
 // Settings say who may send and read.
@@ -63,12 +64,13 @@ func (s *Settings) Check() (flag string, err error) {
 	return "", nil
 }
 
-// Open returns the gate, or nil if everybody may send and read.
-func (s *Settings) Open(logger *slog.Logger) (*auth.Gate, error) {
+// Open returns the gate, or nil if everybody may send and read. Names are those by which
+// riders are stored.
+func (s *Settings) Open(names *privacy.Pseudonyms, logger *slog.Logger) (*auth.Gate, error) {
 	if !s.On() {
 		return nil, nil
 	}
-	cfg := auth.Config{Logger: logger}
+	cfg := auth.Config{Names: names, Logger: logger}
 	if s.With("keys") {
 		keys, err := auth.OpenKeyRing(s.Keys, logger)
 		if err != nil {

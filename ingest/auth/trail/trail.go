@@ -60,13 +60,13 @@ func (t *Trail) Failed(e *auth.Denied, client netip.Addr) {
 }
 
 // Read writes that a rider's pings are shown.
-func (t *Trail) Read(id *auth.Identity, rider string, client netip.Addr) {
-	t.write(&auditLine{What: "read", Key: id.Name, Client: client, Rider: rider})
+func (t *Trail) Read(key, rider string, client netip.Addr) {
+	t.write(&auditLine{What: "read", Key: key, Client: client, Rider: rider})
 }
 
 // Removed writes that a rider is being removed, and who has asked for it.
-func (t *Trail) Removed(id *auth.Identity, removal string, client netip.Addr) {
-	t.write(&auditLine{What: "removed", Key: id.Name, Client: client, Removal: removal})
+func (t *Trail) Removed(key, removal string, client netip.Addr) {
+	t.write(&auditLine{What: "removed", Key: key, Client: client, Removal: removal})
 }
 
 func (t *Trail) write(e *auditLine) {

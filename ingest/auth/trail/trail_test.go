@@ -22,8 +22,8 @@ func TestLines(t *testing.T) {
 	trail.Failed(&auth.Denied{Cause: auth.Revoked, Name: "depot"}, client)
 	trail.Failed(&auth.Denied{Cause: auth.Missing}, client)
 	trail.Failed(&auth.Denied{Cause: auth.TooMany}, client)
-	trail.Read(&auth.Identity{Name: "desk"}, "ana\n\"", client)
-	trail.Removed(&auth.Identity{Name: "office"}, "59fb359c", client)
+	trail.Read("desk", "ana\n\"", client)
+	trail.Removed("office", "59fb359c", client)
 	if err := trail.Close(); err != nil {
 		t.Fatal(err)
 	}

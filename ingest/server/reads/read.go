@@ -77,13 +77,13 @@ func (e *pageEnd) text(list string) func(dst []byte) []byte {
 // latest answers with the newest ping of each of a rider's devices, known to the writer
 // or stored.
 func (s *Routes) latest(c *fiber.Ctx, r *readInWork) error {
-	rider, err := s.riderOf(c)
+	rider, stored, err := s.riderOf(c)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	newest, err := s.reader.Newest(ctx, rider)
+	newest, err := s.reader.Newest(ctx, stored)
 	if err != nil {
 		return storeError(err)
 	}
@@ -95,7 +95,7 @@ func (s *Routes) latest(c *fiber.Ctx, r *readInWork) error {
 
 // track answers with a page of a rider's pings, stored or waiting to be stored.
 func (s *Routes) track(c *fiber.Ctx, r *readInWork) error {
-	rider, err := s.riderOf(c)
+	rider, name, err := s.riderOf(c)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *Routes) track(c *fiber.Ctx, r *readInWork) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	q.Rider = rider
+	q.Rider = name
 	stored, complete, err := s.reader.Page(ctx, q)
 	if err != nil {
 		return storeError(err)
@@ -124,18 +124,18 @@ func (s *Routes) track(c *fiber.Ctx, r *readInWork) error {
 	return s.answerPoints(c, r, rider, stored.List, end)
 }
 
-// riderOf returns the rider in the path, whom the sender may ask for.
-func (s *Routes) riderOf(c *fiber.Ctx) (string, error) {
+// riderOf returns the rider in the path, whom the sender may ask for, and the name by which
+// that rider is stored.
+func (s *Routes) riderOf(c *fiber.Ctx) (rider, stored string, err error) {
 	raw := c.Params("id")
-	rider, err := url.PathUnescape(raw)
-	if err != nil {
-		return "", param.Bad("rider_id", "%q is not percent-encoded", raw)
+	if rider, err = url.PathUnescape(raw); err != nil {
+		return "", "", param.Bad("rider_id", "%q is not percent-encoded", raw)
 	}
 	rider = strings.Clone(rider)
 	if err := pingline.CheckID("rider_id", rider); err != nil {
-		return "", param.Because(err)
+		return "", "", param.Because(err)
 	}
-	return rider, s.cfg.Guard.NeedRider(c, rider)
+	return rider, s.cfg.Names.Stored(rider), s.cfg.Guard.NeedRider(c, rider)
 }
 
 // storeError refuses a read because the store does not answer.

@@ -19,6 +19,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/auth"
+	"pingline/ingest/privacy"
 	"pingline/ingest/server/guard"
 	"pingline/ingest/server/leaving"
 	"pingline/ingest/server/minrate"
@@ -42,7 +43,7 @@ const (
 	readersTracked = 1 << 14
 )
 
-// Config sets up Routes. All but Streams, Resolutions and Rate are required.
+// Config sets up Routes. All but Streams, Resolutions, Names and Rate are required.
 type Config struct {
 	Reader      *query.Reader
 	Streams     *stream.Hub   // nil: none
@@ -50,6 +51,7 @@ type Config struct {
 	MaxAhead    time.Duration // most by which a phone's clock may be ahead: by default a track ends so much after now
 
 	Guard    *guard.Keeper
+	Names    *privacy.Pseudonyms // by which riders are stored; nil: by their own names
 	Senders  *sender.Finder
 	Overload *ingest.Overload
 	Held     *share.Held // is told the clients that are held to a share
