@@ -188,7 +188,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 func (n *Node) openRights() *rights.Rights {
 	cfg := rights.Config{
 		Removals: n.removals, Log: n.log, Writer: n.writer, Written: n.sink.Written, Letters: n.sink.DeadLetters(),
-		Forget: n.fleet.Erase, Node: n.cfg.Name, Logger: n.logger,
+		Forget: n.fleet.Erase, Names: n.door.Names(), Node: n.cfg.Name, Logger: n.logger,
 	}
 	for _, i := range n.layout.withPings() {
 		cfg.Shards = append(cfg.Shards, n.layout.shards[i])

@@ -55,6 +55,18 @@ func (c *DeleteCmd) Run(p *command.Program) error {
 	fmt.Fprintf(p.Stderr, "removal %s has begun, and survives a crash of the server\n", m.ID)
 	ctx, cancel := context.WithTimeout(p, c.Wait)
 	defer cancel()
+	if err := c.await(ctx, p, m); err != nil || m.Also == "" {
+		return err
+	}
+	// By the rider's own name: pings from before there were pseudonyms.
+	if m, err = c.removal(p, http.MethodGet, []string{"v1", "removals", m.Also}, http.StatusOK); err != nil {
+		return err
+	}
+	return c.await(ctx, p, m)
+}
+
+// await waits until a removal is done, and writes its report.
+func (c *DeleteCmd) await(ctx context.Context, p *command.Program, m rights.Removal) error {
 	said := ""
 	for m.Step != rights.Finished {
 		if m.Waits != "" && m.Waits != said {

@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/ingest/privacy"
 	"pingline/internal/command"
 	"pingline/internal/node"
 	"pingline/internal/plainjson"
+	"pingline/internal/rights"
 	"pingline/internal/unit"
 	"pingline/query"
 	"pingline/sink/store"
@@ -87,14 +89,13 @@ func (c *ExportCmd) Run(p *command.Program) (err error) {
 	}
 	defer func() { err = errors.Join(err, stored.Close()) }()
 	q := store.All()
-	q.Rider = c.ID.ID
 	if c.From.set {
 		q.From = c.From.ms
 	}
 	if c.To.set {
 		q.To = c.To.ms
 	}
-	x := &export{q: q, read: stored.Track, out: bufio.NewWriterSize(p.Stdout, 64<<10), geo: c.Format == "geojson"}
+	x := &export{q: q, rider: c.ID.ID, read: stored.Track, out: bufio.NewWriterSize(p.Stdout, 64<<10), geo: c.Format == "geojson"}
 	if c.Server != "" {
 		if err := x.askServer(p, &c.AdminKey, c.Server); err != nil {
 			return fmt.Errorf("the server is not asked for what it has not stored yet (--server= exports only what is stored): %w", err)
@@ -113,10 +114,12 @@ const exportPage = 5000
 // export is an export on its way. Its memory is that of a page, and of the pings that the
 // server has not stored.
 type export struct {
-	q    store.Query
-	read func(context.Context, store.Query) (query.Page, error)
-	out  *bufio.Writer
-	geo  bool
+	q     store.Query // without a rider
+	rider string
+	also  string // pseudonym by which the rider is stored; "": none
+	read  func(context.Context, store.Query) (query.Page, error)
+	out   *bufio.Writer
+	geo   bool
 
 	unstored       []unstoredPing // in order of time
 	stored, others int            // pings written
@@ -125,6 +128,7 @@ type export struct {
 
 // unstoredPing is a ping that the server knows and no store has, as the server told it.
 type unstoredPing struct {
+	Rider  string  `json:"rider_id"`
 	Device string  `json:"device_id"`
 	At     int64   `json:"ts"`
 	Lat    float64 `json:"lat"`
@@ -143,11 +147,14 @@ func (u *unstoredPing) is(e *pingline.Entry) bool {
 // askServer asks for the pings that are not stored. It is asked first: a ping that it stores
 // meanwhile is found in the store.
 func (x *export) askServer(ctx context.Context, key *AdminKey, server string) error {
-	resp, err := key.ask(ctx, http.MethodGet, server, []string{"v1", "riders", x.q.Rider, "unstored"}, http.StatusOK)
+	resp, err := key.ask(ctx, http.MethodGet, server, []string{"v1", "riders", x.rider, "unstored"}, http.StatusOK)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // the end of it has been read
+	if as := resp.Header.Get(rights.StoredAs); privacy.IsPseudonym(as) && as != x.rider {
+		x.also = as
+	}
 	for dec := json.NewDecoder(resp.Body); ; {
 		var u unstoredPing
 		switch err := dec.Decode(&u.raw); {
@@ -166,14 +173,34 @@ func (x *export) askServer(ctx context.Context, key *AdminKey, server string) er
 	}
 }
 
-// write writes all pings, in order of time.
+// write writes all pings, by each name in order of time.
 func (x *export) write(ctx context.Context) error {
 	if x.geo {
-		x.text(string(append(plainjson.Append([]byte(`{"type":"FeatureCollection","rider_id":`), x.q.Rider), `,"features":[`...)))
+		x.text(string(append(plainjson.Append([]byte(`{"type":"FeatureCollection","rider_id":`), x.rider), `,"features":[`...)))
 	}
-	x.q.Limit = exportPage
+	for _, name := range []string{x.rider, x.also} { // pings from before there were pseudonyms come first
+		if err := x.writeBy(ctx, name); err != nil {
+			return err
+		}
+	}
+	if x.geo {
+		x.text("\n]}\n")
+	}
+	return nil
+}
+
+// writeBy writes all pings by one name of the rider, in order of time; none by "".
+func (x *export) writeBy(ctx context.Context, name string) error {
+	if name == "" {
+		return nil
+	}
+	all := x.unstored
+	x.unstored = slices.DeleteFunc(slices.Clone(all), func(u unstoredPing) bool { return u.Rider != name })
+	defer func() { x.unstored = all }()
+	q := x.q
+	q.Rider, q.Limit = name, exportPage
 	for more := true; more; {
-		page, err := x.read(ctx, x.q)
+		page, err := x.read(ctx, q)
 		if err = errors.Join(append(page.Silent, err)...); err != nil {
 			return err
 		}
@@ -186,12 +213,9 @@ func (x *export) write(ctx context.Context) error {
 			x.stored++
 		}
 		more = page.More
-		x.q.From, x.q.FromNano = page.Next, page.NextNano
+		q.From, q.FromNano = page.Next, page.NextNano
 	}
 	x.unstoredBefore(math.MaxInt64)
-	if x.geo {
-		x.text("\n]}\n")
-	}
 	return nil
 }
 

@@ -35,6 +35,8 @@ type Removal struct {
 	Later       int       `json:"later_pings"`     // pings that came meanwhile, written again
 	Log         string    `json:"log,omitempty"`   // whether the log's files still have bytes of the rider
 	Again       bool      `json:"again,omitempty"` // it was asked for again meanwhile, and is to begin anew
+	Also        string    `json:"also,omitempty"`  // ID of the removal of the rider by another name
+	Left        bool      `json:"left,omitempty"`  // it was left while no server ran, and was not looked at since
 
 	Upto    uint64 `json:"upto,omitempty"`    // number of the commit that ends the past of the rider
 	Filled  uint64 `json:"filled,omitempty"`  // number of a commit behind the file of the log that has Upto; 0 if it could not be filled
@@ -77,6 +79,7 @@ func newRemoval(rider string) *Removal {
 // run: it takes it up when it starts.
 func Leave(dir, rider string) (*Removal, error) {
 	m := newRemoval(rider)
+	m.Left = true
 	return m, m.save(dir)
 }
 

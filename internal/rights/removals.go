@@ -1,6 +1,7 @@
 package rights
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -111,8 +112,9 @@ func (r *Removals) Resubmit(letters []*deadletter.Letter, submit func([]*deadlet
 }
 
 // Ask asks for the removal of a rider. Once it returns nil the removal will be done, also
-// after a crash. If the rider is being removed, that removal begins anew.
-func (r *Removals) Ask(rider string) (Removal, error) {
+// after a crash. If the rider is being removed, that removal begins anew. Also is the ID of
+// the removal of the rider by another name, or "".
+func (r *Removals) Ask(rider, also string) (Removal, error) {
 	r.replaying.Lock()
 	defer r.replaying.Unlock()
 	r.mu.Lock()
@@ -121,10 +123,10 @@ func (r *Removals) Ask(rider string) (Removal, error) {
 		if m.Rider != rider {
 			continue
 		}
-		was := m.Again
-		m.Again = true
+		was := *m
+		m.Again, m.Also = true, cmp.Or(also, m.Also)
 		if err := m.save(r.dir); err != nil {
-			m.Again = was
+			m.Again, m.Also = was.Again, was.Also
 			return Removal{}, err
 		}
 		return m.clone(), nil
@@ -133,6 +135,7 @@ func (r *Removals) Ask(rider string) (Removal, error) {
 		return Removal{}, errTooMany
 	}
 	m := newRemoval(rider)
+	m.Also = also
 	if err := m.save(r.dir); err != nil {
 		return Removal{}, err
 	}

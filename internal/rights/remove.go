@@ -91,8 +91,11 @@ func (r *Rights) step(ctx context.Context, m *Removal) error {
 	if at, _ := r.cfg.Removals.Get(m.ID); at.Again && m.Step != Reopened {
 		r.renewals.Delete(m.ID)
 		return r.cfg.Removals.change(m, func(m *Removal) {
-			*m = Removal{ID: m.ID, Rider: m.Rider, Asked: m.Asked, Step: Asked, Upto: m.Upto}
+			*m = Removal{ID: m.ID, Rider: m.Rider, Asked: m.Asked, Step: Asked, Upto: m.Upto, Also: m.Also}
 		})
+	}
+	if m.Left {
+		return r.takeUp(m)
 	}
 	switch m.Step {
 	case Asked:
@@ -116,6 +119,19 @@ func (r *Rights) mark(m *Removal) pingline.Entry {
 		Tags:   []pingline.Tag{{Key: "node", Value: r.cfg.Node}},
 		Fields: []pingline.PointField{pingline.Int("count", 1)},
 	}}
+}
+
+// takeUp asks for the removal by pseudonym of a rider whose removal was left while no server
+// ran.
+func (r *Rights) takeUp(m *Removal) error {
+	also := Removal{}
+	if stored := r.cfg.Names.Stored(m.Rider); stored != m.Rider {
+		var err error
+		if also, err = r.cfg.Removals.Ask(stored, ""); err != nil {
+			return err
+		}
+	}
+	return r.cfg.Removals.change(m, func(m *Removal) { m.Also, m.Left = also.ID, false })
 }
 
 // forget ends the rider's past: with the commit of a mark.

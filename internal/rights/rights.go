@@ -20,6 +20,7 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/ingest/privacy"
 	"pingline/internal/ops"
 	"pingline/internal/plainjson"
 	"pingline/queue"
@@ -27,15 +28,17 @@ import (
 	"pingline/sink/deadletter"
 )
 
-// Config names the parts of a node that know of riders. All but the last two are required.
+// Config names the parts of a node that know of riders. All but Names and the last two are
+// required.
 type Config struct {
 	Removals *Removals
 	Log      *queue.Log
 	Writer   *ingest.Writer
 	Written  func() uint64 // number of the first commit that is not completely in the stores
 	Letters  *deadletter.Dir
-	Shards   []sink.ShardStore  // that pings may be in
-	Forget   func(rider string) // has other parts forget a rider whom the filter has forgotten
+	Shards   []sink.ShardStore   // that pings may be in
+	Forget   func(rider string)  // has other parts forget a rider whom the filter has forgotten
+	Names    *privacy.Pseudonyms // by which riders are stored; nil: by their own names
 	Node     string
 	Logger   *slog.Logger
 
@@ -70,7 +73,7 @@ func (r *Rights) delete(w http.ResponseWriter, req *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	m, err := r.cfg.Removals.Ask(rider)
+	m, err := r.ask(rider)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err)
 		return
@@ -79,6 +82,20 @@ func (r *Rights) delete(w http.ResponseWriter, req *http.Request) {
 		r.cfg.Removed(req, m.ID)
 	}
 	answer(w, http.StatusAccepted, &m)
+}
+
+// ask asks for the removal of a rider by each name that pings of the rider may have.
+func (r *Rights) ask(rider string) (Removal, error) {
+	also := ""
+	stored := r.cfg.Names.Stored(rider)
+	if stored != rider { // pings from before there were pseudonyms
+		m, err := r.cfg.Removals.Ask(rider, "")
+		if err != nil {
+			return m, err
+		}
+		also = m.ID
+	}
+	return r.cfg.Removals.Ask(stored, also)
 }
 
 // removal answers with a removal.

@@ -8,26 +8,36 @@ import (
 	"net/http"
 
 	"pingline"
+	"pingline/ingest"
 	"pingline/internal/plainjson"
 	"pingline/query"
 	"pingline/queue"
 	"pingline/sink/deadletter"
 )
 
+// StoredAs is the header of the answer with the pings of a rider that are in no store.
+const StoredAs = "Pingline-Stored-As"
+
 // unstored answers with the pings of a rider that are in no store yet, a JSON object a line:
 // those that the filter holds and those in the log, with "waiting":true, and dead letters,
-// with "refused" and the cause. A ping that is stored meanwhile is among them.
+// with "refused" and the cause. A ping that is stored meanwhile is among them. The header
+// StoredAs has the name by which the rider is stored.
 func (r *Rights) unstored(w http.ResponseWriter, req *http.Request) {
-	rider := req.PathValue("id")
+	var known []*ingest.RiderState
+	asked := req.PathValue("id")
 	if r.cfg.Read != nil {
-		r.cfg.Read(req, rider)
+		r.cfg.Read(req, asked)
 	}
-	known, err := r.cfg.Writer.RiderState(rider)
-	if err != nil {
-		refuse(w, http.StatusServiceUnavailable, err)
-		return
+	for _, rider := range r.cfg.Names.Names(asked) {
+		state, err := r.cfg.Writer.RiderState(rider)
+		if err != nil {
+			refuse(w, http.StatusServiceUnavailable, err)
+			return
+		}
+		known = append(known, state)
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set(StoredAs, r.cfg.Names.Stored(asked))
 	out := bufio.NewWriter(w)
 	var line []byte
 	put := func(e *pingline.Entry, more string) {
@@ -35,18 +45,21 @@ func (r *Rights) unstored(w http.ResponseWriter, req *http.Request) {
 		line = append(append(line[:len(line)-1], more...), "}\n"...)
 		_, _ = out.Write(line) // a client that is gone is found by Flush
 	}
-	for i := range known.Tracks {
-		if k := &known.Tracks[i]; k.Held {
-			put(&pingline.Entry{Verdict: pingline.Held, Cell: k.Cell, Ping: pingline.Ping{Rider: rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}, "")
+	var err error
+	for _, of := range known {
+		for i := range of.Tracks {
+			if k := &of.Tracks[i]; k.Held {
+				put(&pingline.Entry{Verdict: pingline.Held, Cell: k.Cell, Ping: pingline.Ping{Rider: of.Rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}, "")
+			}
 		}
+		err = errors.Join(err, r.waiting(req.Context(), of.Rider, func(e *pingline.Entry) {
+			e.Verdict = pingline.Held
+			put(e, "")
+		}))
+		refused(r.cfg.Letters, of.Rider, func(l *deadletter.Letter) {
+			put(&l.Entry, string(plainjson.Append([]byte(`,"refused":`), l.Cause)))
+		})
 	}
-	err = r.waiting(req.Context(), rider, func(e *pingline.Entry) {
-		e.Verdict = pingline.Held
-		put(e, "")
-	})
-	refused(r.cfg.Letters, rider, func(l *deadletter.Letter) {
-		put(&l.Entry, string(plainjson.Append([]byte(`,"refused":`), l.Cause)))
-	})
 	if err = errors.Join(err, out.Flush()); err != nil {
 		panic(http.ErrAbortHandler) // the answer must not look complete
 	}
