@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"pingline/ingest/privacy"
 	"pingline/internal/command"
 	"pingline/internal/node"
 	"pingline/internal/pause"
@@ -26,6 +27,8 @@ type AuditFlags struct {
 	Rollups        string        `default:"check" enum:"check,skip" help:"check or skip: whether totals of the roll-up equal the sum of their pings."`
 	RollupRes      int           `default:"8" help:"Finest resolution of the ingester's --rollup."`
 	RollupLateness time.Duration `default:"2m" help:"--rollup-lateness of the ingester."`
+
+	Pseudonyms string `placeholder:"FILE" help:"--pseudonyms of the ingester, which stores riders by other names."`
 
 	TempDir string `placeholder:"DIR" help:"Where to put files of some 60 bytes a ping meanwhile (default: that of the system)."`
 }
@@ -171,6 +174,13 @@ func (a *auditing) settle(last time.Time) (notes []string, err error) {
 
 func (a *auditing) check(stored *node.StoredRows) (audit.Report, error) {
 	cfg := audit.Config{Dir: a.flags.TempDir, Finest: a.flags.RollupRes, Lateness: a.flags.RollupLateness, Progress: a.show}
+	if a.flags.Pseudonyms != "" {
+		names, _, err := privacy.ReadPseudonyms(a.flags.Pseudonyms)
+		if err != nil {
+			return audit.Report{}, command.Unusable(fmt.Errorf("--pseudonyms: %w", err))
+		}
+		cfg.StoredAs = names.Of
+	}
 	if a.flags.Rollups == "check" {
 		cfg.Totals = stored.PointsNamed
 	}

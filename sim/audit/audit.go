@@ -97,6 +97,8 @@ type Config struct {
 	Dir      string        // for files that are as large as the pings; "" means that for temporary files
 	Progress func(Reached) // is told how far it is, often; nil means nobody
 
+	StoredAs func(rider string) string // name by which a rider of an ack log is stored; nil: its own
+
 	Totals   ReadTotals       // reads those of the roll-up; nil: they are not looked at
 	Finest   int              // resolution of the ingester's roll-up; 0 means 8
 	Lateness time.Duration    // of the ingester's roll-up; 0 means 2 min

@@ -273,3 +273,20 @@ func TestSentences(t *testing.T) {
 		t.Error("kept is no number")
 	}
 }
+
+// Riders that are stored by other names are found by these.
+func TestPingsStoredByOtherNames(t *testing.T) {
+	pings, points := town()
+	for i := range points {
+		points[i].Rider = "other " + points[i].Rider
+	}
+	right := totalsOf(t, "a", onlyPings(pings))
+	cfg := audit.Config{StoredAs: func(rider string) string { return "other " + rider }, Totals: right.read}
+	got, err := cfg.Check(t.Context(), ackFiles(t, pings), points.points)
+	if err != nil || got.Err() != nil || got.Others != 0 || got.Stored == 0 || got.Rollups.Checked == 0 {
+		t.Errorf("%+v %+v, %v", got, got.Rollups, err)
+	}
+	if got, err = (audit.Config{}).Check(t.Context(), ackFiles(t, pings), points.points); err != nil || got.Err() == nil || got.Lost == 0 {
+		t.Errorf("by their own names: %+v, %v", got, err)
+	}
+}

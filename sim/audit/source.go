@@ -164,6 +164,7 @@ type spilled struct {
 func (s *spilled) read(ctx context.Context, path string, cfg *Config) error {
 	var r auditRecord
 	latest := int64(math.MinInt64)
+	var last, stored string
 	told, err := ReadAckFile(path, func(a *Acked) error {
 		r = newRecord(&a.Ping, s.ids.eventID(a.Event))
 		r.bound, r.verdict = boundOf(&a.Ping, a.MaxError, a.AccuracyCap), a.Verdict
@@ -177,6 +178,12 @@ func (s *spilled) read(ctx context.Context, path string, cfg *Config) error {
 				return err
 			}
 			cfg.progress(Reached{Pings: s.summary.pings})
+		}
+		if cfg.StoredAs != nil {
+			if a.Rider != last {
+				last, stored = a.Rider, cfg.StoredAs(a.Rider)
+			}
+			return s.store(false, trackID{stored, a.Device}, &r)
 		}
 		return s.store(false, trackID{a.Rider, a.Device}, &r)
 	})
