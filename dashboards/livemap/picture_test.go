@@ -12,6 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
+
+	"pingline/sim"
+	"pingline/track"
 )
 
 // mostPicture is the most bytes of a picture for the docs.
@@ -30,7 +34,7 @@ func TestPicture(t *testing.T) {
 	p.until("riders and cells are there", "window.pingline && pingline.riders > 2000 && Object.keys(pingline.cells).length > 50")
 	p.until("the panel has minutes", "document.querySelectorAll('.spark canvas').length > 4 && pingline.recorded > 36 && pingline.idle")
 	p.still(filepath.Join(dir, "livemap.png"))
-	rider := s.givesEvents(eval[[]string](p, "pingline.names.slice(0, 40)"))
+	rider := s.sendsARide()
 	eval[any](p, fmt.Sprintf("location.hash = '#rider=' + %q", rider))
 	p.until("a rider has a track, and events", "pingline.track.length > 12 && document.querySelectorAll('.pin').length === 2")
 	eval[any](p, "document.querySelectorAll('.card.rider .row button')[0].click()")
@@ -38,28 +42,31 @@ func TestPicture(t *testing.T) {
 	p.still(filepath.Join(dir, "livemap-rider.png"))
 }
 
-// givesEvents gives the rider with the longest track of some two events, and returns its name.
-func (s *stack) givesEvents(names []string) (rider string) {
+// sendsARide sends the last quarter of an hour of a rider of another city in the same place,
+// who is in need in the midst of it, and returns the rider's name.
+func (s *stack) sendsARide() string {
 	s.t.Helper()
-	type point struct {
-		TS       int64
-		Lat, Lon float64
+	const n, step = 300, 3000 // ms
+	city, err := sim.NewCity(sim.CityConfig{Seed: 20, Riders: 1, Interval: step * time.Millisecond})
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	var longest []point
-	for _, name := range names {
-		var track struct{ Pings []point }
-		if err := s.get("/v1/riders/"+name+"/track", &track); err != nil {
-			s.t.Fatal(err)
+	last := time.Now().UnixMilli()
+	var body []byte
+	for i := range int64(n) {
+		at := last - (n-1-i)*step
+		p := city.Ping(0, at-step, at)
+		p.Rider, p.Event, p.Trip = "driver-7", "", ""
+		switch i {
+		case n / 4:
+			p.Event = "pickup"
+		case 3 * n / 4:
+			p.Event = "sos"
 		}
-		if len(track.Pings) > len(longest) {
-			rider, longest = name, track.Pings
-		}
+		body = append(append(body, ",["[min(i, 1)^1]), track.AppendPing(nil, &p)...)
 	}
-	for i, event := range []string{"pickup", "sos"} {
-		at := longest[(i+1)*len(longest)/3]
-		s.post(fmt.Sprintf(`{"rider_id":%q,"ts":%d,"lat":%v,"lon":%v,"event":%q}`, rider, at.TS, at.Lat, at.Lon, event))
-	}
-	return rider
+	s.post(string(append(body, ']')))
+	return "driver-7"
 }
 
 // still writes what is seen to a file.

@@ -262,7 +262,7 @@ export class App implements Host {
   /** covered is how much of the map lies under other parts of the page, px. */
   covered(): { top: number; bottom: number; left: number; right: number } {
     const narrow = window.innerWidth <= 760
-    return narrow ? { top: 110, bottom: 230, left: 20, right: 20 } : { top: 80, bottom: 80, left: 30, right: 380 }
+    return narrow ? { top: 110, bottom: 230, left: 20, right: 20 } : { top: 80, bottom: 80, left: 60, right: 380 }
   }
 
   private greet(text: string): void {
