@@ -215,12 +215,12 @@ func isToken(secret []byte) bool { return bytes.Count(secret, []byte(".")) == 2 
 
 func (g *Gate) token(c *Credentials, now time.Time) (*Identity, *Denied) {
 	if id := g.cfg.Tokens.Cached(c.Secret, now); id != nil {
-		return id, nil
+		return id.as(c.User), nil
 	}
 	id, why := g.cfg.Tokens.Check(c.Secret, now)
 	switch why {
 	case "":
-		return id, nil
+		return id.as(c.User), nil
 	case Expired:
 		return nil, &Denied{Cause: why, Text: "the token has expired"}
 	}

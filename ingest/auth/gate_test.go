@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -295,6 +296,29 @@ func BenchmarkEnter(b *testing.B) {
 		c := HeaderCredentials(header)
 		if _, err := g.Enter(&c, here, now); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// oneToken lets every token in as the same sender.
+type oneToken struct{ id *Identity }
+
+func (o oneToken) Cached([]byte, time.Time) *Identity         { return nil }
+func (o oneToken) Check([]byte, time.Time) (*Identity, Cause) { return o.id, "" }
+func (o oneToken) Notes() []string                            { return nil }
+func (o oneToken) Run(context.Context) error                  { return nil }
+
+// The user name beside a token, as beside a key, says which of its riders is meant.
+func TestRiderBesideAToken(t *testing.T) {
+	riders, err := ExactRiders("ana", "ben")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := NewGate(Config{Tokens: oneToken{NewIdentity("family", allScopes, riders, time.Now().Add(time.Hour), nil)}})
+	for user, want := range map[string]string{"": "", "ana": "ana", "ben": "ben", "eve": ""} {
+		id, err := g.Enter(&Credentials{Secret: []byte("a.b.c"), User: []byte(user), Shown: true}, here, time.Now())
+		if err != nil || id.Rider != want {
+			t.Errorf("%q: rider %q, %v", user, id.Rider, err)
 		}
 	}
 }

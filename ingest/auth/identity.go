@@ -38,9 +38,9 @@ func (id *Identity) Fleet() bool { return id.May(Read) && id.Riders.All() }
 // MayRead reports whether the sender may ask for a rider's pings.
 func (id *Identity) MayRead(rider string) bool { return id.May(Read) && id.Riders.Has(rider) }
 
-// NewIdentity returns who shows a token that is valid until a time.
-func NewIdentity(name string, scopes Scope, riders RidersOf, until time.Time) *Identity {
-	return &Identity{Name: name, Scopes: scopes, Riders: riders, Rider: riders.Only(), until: until}
+// NewIdentity returns who shows a token that is valid until a time, and until ended is set.
+func NewIdentity(name string, scopes Scope, riders RidersOf, until time.Time, ended *atomic.Bool) *Identity {
+	return &Identity{Name: name, Scopes: scopes, Riders: riders, Rider: riders.Only(), until: until, ended: ended}
 }
 
 // Ended reports whether the key or token lets nobody in any more, for answers that take long.

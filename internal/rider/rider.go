@@ -73,7 +73,11 @@ func (k *AdminKey) ask(ctx context.Context, method, server string, path []string
 		if err != nil {
 			return nil, fmt.Errorf("--key-file: %w", err)
 		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(key)))
+		text := strings.TrimSpace(string(key))
+		if strings.ContainsAny(text, "\r\n") {
+			return nil, fmt.Errorf("--key-file: %s has more than one line", k.KeyFile)
+		}
+		req.Header.Set("Authorization", "Bearer "+text)
 	}
 	client := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: answerLimit, DisableKeepAlives: true}}
 	resp, err := client.Do(req)

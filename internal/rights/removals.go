@@ -24,7 +24,7 @@ type Removals struct {
 	// removal is asked for. It is taken before mu.
 	replaying sync.RWMutex
 
-	busy atomic.Bool // some are pending, or were: else nothing has to be locked
+	busy atomic.Bool // some are pending: else nothing has to be locked
 
 	mu      sync.RWMutex // guards the fields below, and all that they lead to; taken after replaying
 	pending []*Removal
@@ -202,6 +202,7 @@ func (r *Removals) finish(m *Removal, to func(m *Removal)) error {
 		return fmt.Errorf("removal %s: %w", m.ID, err)
 	}
 	r.pending = slices.DeleteFunc(r.pending, func(o *Removal) bool { return o == m })
+	r.busy.Store(len(r.pending) > 0)
 	return nil
 }
 

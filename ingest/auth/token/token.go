@@ -10,6 +10,7 @@
 package token
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -94,11 +95,12 @@ type Verifier struct {
 	cfg    Config
 	parser *jwt.Parser
 	keys   atomic.Pointer[keyfunc.Keyfunc]
-	note   atomic.Pointer[string] // why the keys cannot be had now, or ""
-	end    context.CancelFunc     // of asking the URL
-	sum    [sha256.Size]byte      // of the file that was read last; only for New and Run
+	note   atomic.Pointer[string]      // why the keys cannot be had now, or ""
+	end    context.CancelFunc          // of asking the URL
+	past   atomic.Pointer[atomic.Bool] // set once the keys of now are those of before
 
-	mu    sync.Mutex // guards cache; nothing else is locked under it
+	mu    sync.Mutex        // guards the fields below; nothing else is locked under it
+	sum   [sha256.Size]byte // of the set that was read last
 	cache map[[sha256.Size]byte]cached
 }
 
@@ -120,6 +122,7 @@ func New(cfg Config) (*Verifier, error) {
 			jwt.WithExpirationRequired(), jwt.WithLeeway(cfg.Skew)),
 	}
 	v.note.Store(new(string))
+	v.past.Store(new(atomic.Bool))
 	if !cfg.IsURL() {
 		return v, v.read()
 	}
@@ -159,16 +162,19 @@ type watched struct{ of *Verifier }
 // RoundTrip is called by the HTTP client.
 func (w *watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err == nil {
-		if resp.StatusCode == http.StatusOK {
-			w.of.trouble(nil)
-		}
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, setMost), resp.Body}
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	text, err := io.ReadAll(io.LimitReader(resp.Body, setMost))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	if resp.StatusCode == http.StatusOK {
+		w.of.trouble(nil)
+		w.of.changed(text)
+	}
+	return resp, nil
 }
 
 // trouble notes why the keys cannot be had, or that they can.
@@ -188,20 +194,33 @@ func (v *Verifier) read() error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(text)
-	if sum == v.sum {
+	v.mu.Lock()
+	same := sha256.Sum256(text) == v.sum
+	v.mu.Unlock()
+	if same {
 		return nil
 	}
 	keys, err := keyfunc.NewJWKSetJSON(text)
 	if err != nil {
 		return fmt.Errorf("%s is no JSON Web Key Set", v.cfg.JWKS) // the cause may quote a secret
 	}
-	v.sum = sum
 	v.keys.Store(&keys)
-	v.mu.Lock()
-	clear(v.cache)
-	v.mu.Unlock()
+	v.changed(text)
 	return nil
+}
+
+// changed has all tokens checked again, and streams of their senders ended, if a set of keys
+// is not that of before: a key may be gone.
+func (v *Verifier) changed(set []byte) {
+	sum := sha256.Sum256(set)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if sum == v.sum {
+		return
+	}
+	v.sum = sum
+	clear(v.cache)
+	v.past.Swap(new(atomic.Bool)).Store(true)
 }
 
 // Run keeps the keys as they are outside, until ctx is cancelled.
@@ -247,6 +266,17 @@ func (v *Verifier) Cached(token []byte, now time.Time) *auth.Identity {
 
 // Check returns who a token is of, or why it lets nobody in.
 func (v *Verifier) Check(token []byte, now time.Time) (*auth.Identity, auth.Cause) {
+	for {
+		past := v.past.Load()
+		id, why := v.check(token, past, now)
+		if id == nil || !past.Load() { // else the keys have changed meanwhile, it may be for this token
+			return id, why
+		}
+	}
+}
+
+// check is Check by the keys of now, which are no older than past.
+func (v *Verifier) check(token []byte, past *atomic.Bool, now time.Time) (*auth.Identity, auth.Cause) {
 	keys := *v.keys.Load()
 	var claims jwt.MapClaims
 	if _, err := v.parser.ParseWithClaims(string(token), &claims, keys.Keyfunc); err != nil {
@@ -255,7 +285,7 @@ func (v *Verifier) Check(token []byte, now time.Time) (*auth.Identity, auth.Caus
 		}
 		return nil, auth.BadToken
 	}
-	id, until, err := v.identity(claims)
+	id, until, err := v.identity(claims, past)
 	if err != nil {
 		return nil, auth.BadToken
 	}
@@ -283,8 +313,9 @@ func (v *Verifier) keep(sum [sha256.Size]byte, c cached) {
 	v.cache[sum] = c
 }
 
-// identity reads the claims of a token that is valid, and until when they hold.
-func (v *Verifier) identity(claims jwt.MapClaims) (*auth.Identity, time.Time, error) {
+// identity reads the claims of a token that is valid, and until when they hold; past is set
+// once the keys are others.
+func (v *Verifier) identity(claims jwt.MapClaims, past *atomic.Bool) (*auth.Identity, time.Time, error) {
 	exp, err := claims.GetExpirationTime()
 	if err != nil {
 		return nil, time.Time{}, err
@@ -314,7 +345,7 @@ func (v *Verifier) identity(claims jwt.MapClaims) (*auth.Identity, time.Time, er
 	}
 	sub, _ := claims.GetSubject()
 	sub = strings.ToValidUTF8(sub[:min(len(sub), nameMost)], "")
-	return auth.NewIdentity(cmp.Or(sub, "token"), scopes, riders, until), until, nil
+	return auth.NewIdentity(cmp.Or(sub, "token"), scopes, riders, until, past), until, nil
 }
 
 // words returns the texts of a claim: of a list, or of a text by split.

@@ -347,6 +347,42 @@ func TestKeysAtAURL(t *testing.T) {
 	}
 }
 
+// Who showed a token is let in, also to a stream that goes on, as long as the keys are those
+// by which the token was checked.
+func TestSenderEndsWithTheKeys(t *testing.T) {
+	first, second := newSigner(t), newSigner(t)
+	var now atomic.Pointer[[]byte]
+	set := func(text []byte) { now.Store(&text) }
+	set(first.jwks(""))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(*now.Load()) }))
+	defer server.Close()
+	path := written(t, first.jwks(""))
+	for _, from := range []string{server.URL, path} {
+		v := opened(t, config(from))
+		id, why := v.Check([]byte(sign(t, jwt.SigningMethodRS256, "rsa", first.rsa, claimsOf(nil))), time.Now())
+		if why != "" || id.Ended(time.Now()) {
+			t.Fatalf("%s: %q", from, why)
+		}
+		set(second.jwks("-2"))
+		if err := os.WriteFile(path, second.jwks("-2"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		next := []byte(sign(t, jwt.SigningMethodRS256, "rsa-2", second.rsa, claimsOf(nil))) // a URL is asked for a key that is not known
+		var nextID *auth.Identity
+		until(t, "the second key counts", func() bool {
+			nextID, why = v.Check(next, time.Now())
+			return why == ""
+		})
+		if !id.Ended(time.Now()) || nextID.Ended(time.Now()) {
+			t.Errorf("%s: the first has ended is %v, the next is %v", from, id.Ended(time.Now()), nextID.Ended(time.Now()))
+		}
+		set(first.jwks(""))
+		if err := os.WriteFile(path, first.jwks(""), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A real provider of OpenID Connect: a user signs in, and the token that it gives is valid
 // here, and for nobody else.
 func TestProviderOfOpenIDConnect(t *testing.T) {
