@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 	},
 	"pingline/internal/rights":    {"pingline", "pingline/ingest", "pingline/ingest/privacy", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
-	"pingline/internal/rider":     {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},
+	"pingline/internal/rider":     {"pingline", "pingline/internal/command", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},
 	"pingline/internal/terminal":  {},
 	"pingline/internal/plainjson": {},
 	"pingline/internal/top":       {"pingline", "pingline/internal/command", "pingline/internal/terminal", "pingline/internal/unit", "pingline/query/status"},

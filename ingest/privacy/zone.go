@@ -116,9 +116,9 @@ func (d *disc) bound() {
 	d.chord2 = chord * chord
 	reach := int64(math.Ceil(angle/radian*pingline.E7)) + margin
 	d.south, d.north, d.half = int64(d.latE7)-reach, int64(d.latE7)+reach, halfTurn
-	// Beyond a pole the circle has all longitudes.
-	if s := math.Sin(angle) / math.Cos(float64(d.latE7)/pingline.E7*radian); d.south > -halfTurn/2 && d.north < halfTurn/2 && s < 1 {
-		d.half = min(halfTurn, int64(math.Ceil(math.Asin(s)/radian*pingline.E7))+margin)
+	if d.south > -halfTurn/2 && d.north < halfTurn/2 { // beyond a pole the circle has all longitudes
+		widest := math.Asin(min(math.Sin(angle)/math.Cos(float64(d.latE7)/pingline.E7*radian), 1))
+		d.half = min(halfTurn, int64(math.Ceil(widest/radian*pingline.E7))+margin)
 	}
 }
 

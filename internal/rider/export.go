@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"pingline"
-	"pingline/ingest/privacy"
 	"pingline/internal/command"
 	"pingline/internal/node"
 	"pingline/internal/plainjson"
@@ -152,9 +151,7 @@ func (x *export) askServer(ctx context.Context, key *AdminKey, server string) er
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // the end of it has been read
-	if as := resp.Header.Get(rights.StoredAs); privacy.IsPseudonym(as) && as != x.rider {
-		x.also = as
-	}
+	x.also = resp.Header.Get(rights.StoredAs)
 	for dec := json.NewDecoder(resp.Body); ; {
 		var u unstoredPing
 		switch err := dec.Decode(&u.raw); {

@@ -21,7 +21,7 @@ const StoredAs = "Pingline-Stored-As"
 // unstored answers with the pings of a rider that are in no store yet, a JSON object a line:
 // those that the filter holds and those in the log, with "waiting":true, and dead letters,
 // with "refused" and the cause. A ping that is stored meanwhile is among them. The header
-// StoredAs has the name by which the rider is stored.
+// StoredAs has the pseudonym by which the rider is stored, if that is not asked for itself.
 func (r *Rights) unstored(w http.ResponseWriter, req *http.Request) {
 	var known []*ingest.RiderState
 	asked := req.PathValue("id")
@@ -37,7 +37,9 @@ func (r *Rights) unstored(w http.ResponseWriter, req *http.Request) {
 		known = append(known, state)
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.Header().Set(StoredAs, r.cfg.Names.Stored(asked))
+	if stored := r.cfg.Names.Stored(asked); stored != asked {
+		w.Header().Set(StoredAs, stored)
+	}
 	out := bufio.NewWriter(w)
 	var line []byte
 	put := func(e *pingline.Entry, more string) {

@@ -28,7 +28,8 @@ type AuditFlags struct {
 	RollupRes      int           `default:"8" help:"Finest resolution of the ingester's --rollup."`
 	RollupLateness time.Duration `default:"2m" help:"--rollup-lateness of the ingester."`
 
-	Pseudonyms string `placeholder:"FILE" help:"--pseudonyms of the ingester, which stores riders by other names."`
+	names      *privacy.Pseudonyms // of Pseudonyms, once open has read it
+	Pseudonyms string              `placeholder:"FILE" help:"--pseudonyms of the ingester, which stores riders by other names."`
 
 	TempDir string `placeholder:"DIR" help:"Where to put files of some 60 bytes a ping meanwhile (default: that of the system)."`
 }
@@ -45,8 +46,14 @@ func (f *AuditFlags) check() error {
 	return nil
 }
 
-// open returns what reads the stores.
+// open returns what reads the stores, and reads the key of pseudonyms.
 func (f *AuditFlags) open() (*node.StoredRows, error) {
+	if f.Pseudonyms != "" {
+		var err error
+		if f.names, _, err = privacy.ReadPseudonyms(f.Pseudonyms); err != nil {
+			return nil, command.Unusable(fmt.Errorf("--pseudonyms: %w", err))
+		}
+	}
 	cfg := node.DefaultConfig()
 	f.Set(&cfg)
 	if err := cfg.Check(); err != nil {
@@ -174,12 +181,8 @@ func (a *auditing) settle(last time.Time) (notes []string, err error) {
 
 func (a *auditing) check(stored *node.StoredRows) (audit.Report, error) {
 	cfg := audit.Config{Dir: a.flags.TempDir, Finest: a.flags.RollupRes, Lateness: a.flags.RollupLateness, Progress: a.show}
-	if a.flags.Pseudonyms != "" {
-		names, _, err := privacy.ReadPseudonyms(a.flags.Pseudonyms)
-		if err != nil {
-			return audit.Report{}, command.Unusable(fmt.Errorf("--pseudonyms: %w", err))
-		}
-		cfg.StoredAs = names.Of
+	if a.flags.names != nil {
+		cfg.StoredAs = a.flags.names.Of
 	}
 	if a.flags.Rollups == "check" {
 		cfg.Totals = stored.PointsNamed

@@ -397,6 +397,7 @@ func TestAuditRefuses(t *testing.T) {
 		{"--rollups=maybe", "--rollups"},
 		{"--target=here", "--target: \"here\" is not a URL"},
 		{"--influx-host=here", "--influx-host: "},
+		{"--pseudonyms=/nowhere", "--pseudonyms: stat /nowhere"},
 		{"--temp-dir=/nowhere", "/nowhere"},
 		{"--influx-host=http://127.0.0.1:1", "connection refused"},
 	} {
