@@ -257,8 +257,17 @@ func (v *pointRow) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// cutValue returns the first of the comma-separated scalars in b, and the rest.
+// null is an unknown value.
+var null = []byte("null")
+
+// cutValue returns the first of the comma-separated scalars in b, and the rest. An array or
+// an object, which InfluxDB has in no row, is unknown, with all that is behind it.
 func cutValue(b []byte) (value, rest []byte) {
+	const blank = " \t\r\n"
+	b = bytes.TrimLeft(b, blank)
+	if len(b) == 0 || b[0] == '[' || b[0] == '{' {
+		return null, nil
+	}
 	i := 0
 	if b[0] == '"' {
 		for i = 1; b[i] != '"'; i++ {
@@ -269,9 +278,9 @@ func cutValue(b []byte) (value, rest []byte) {
 	}
 	n := bytes.IndexByte(b[i:], ',')
 	if n < 0 {
-		return b, nil
+		return bytes.TrimRight(b, blank), nil
 	}
-	return b[:i+n], b[i+n+1:]
+	return bytes.TrimRight(b[:i+n], blank), b[i+n+1:]
 }
 
 // number returns NaN if b is not a number.

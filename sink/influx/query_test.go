@@ -20,11 +20,31 @@ func TestRowOfOtherTypesIsUnknown(t *testing.T) {
 	}
 }
 
+// A row that InfluxDB would not send is one with unknown values.
+func TestRowsOfAnotherServer(t *testing.T) {
+	for _, row := range []string{`[1,{"a,,":"b"},3]`, `[[",\""],",",2]`, `[ 1 , "a," , "b" ]`, `[1, "a,"]`, `[ ]`, `{",":","}`, `","`, `null`, `[""]`, `["",{}]`} {
+		var r pointRow
+		if err := json.Unmarshal([]byte(row), &r); err != nil || r.placed {
+			t.Errorf("%s: %+v, %v", row, r, err)
+		}
+		var v valueRow
+		if err := json.Unmarshal([]byte(row), &v); err != nil {
+			t.Fatal(err)
+		}
+		_ = v.point(new(pingline.Point), []typedField{{"a", "string"}, {"b", "float"}}) // any error will do
+	}
+	var r pointRow
+	if err := json.Unmarshal([]byte("[ 1000000 ,\t1.5 , 2.5\n]"), &r); err != nil || !r.placed || r.fix.LatE7 != 15_000_000 || r.fix.LonE7 != 25_000_000 {
+		t.Errorf("with white space: %+v, %v", r, err)
+	}
+}
+
 // Reading any answer, also of a server that is not InfluxDB, ends in entries
 // or an error.
 func FuzzAnswer(f *testing.F) {
 	f.Add(`{"results":[{"series":[{"tags":{"rider":"r"},"values":[[1,2,3,"a",null]]}]}]}`)
 	f.Add(`{"results":[{"series":[{"values":[["a\\",",",null,-1e9],[],[[]],[{"a":"]"}],null,7,""]}]}]}`)
+	f.Add(`{"results":[{"series":[{"values":[[1, {"a,":2}, 3], [ "a,", [",\""] ]]}]}]}`)
 	f.Fuzz(func(t *testing.T, s string) {
 		var a chunk[series]
 		if json.Unmarshal([]byte(s), &a) == nil {
