@@ -151,6 +151,7 @@ var homes = map[string][]string{
 	"gopkg.in/natefinch/lumberjack.v2":             {"pingline/ingest/auth/trail"},
 	"github.com/golang-jwt/jwt/v5":                 {"pingline/ingest/auth/token"},
 	"github.com/Shopify/toxiproxy/v2":              {"pingline/sim/network"},
+	"github.com/buger/jsonparser":                  {"pingline/ingest/phone/lenient"},
 	"github.com/alecthomas/kong":                   {"pingline/cmd/pingline"},
 	"github.com/axiomhq/hyperloglog":               {"pingline/rollup"},
 	"github.com/charmbracelet/x/ansi":              {"pingline/internal/top"},

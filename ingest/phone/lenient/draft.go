@@ -1,0 +1,83 @@
+package lenient
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"pingline/ingest/phone"
+)
+
+// Units of speed, in m/s.
+const (
+	KilometresPerHour = 1 / 3.6
+	Knot              = 1852.0 / 3600
+)
+
+// SetNumber sets a number of a draft, if it is known.
+func SetNumber(d *phone.Draft, f phone.Field, v float64, known bool) {
+	if known {
+		d.SetNumber(f, v)
+	}
+}
+
+// SetPositive sets a number of a draft, if it is known: apps write -1 for a speed, heading,
+// accuracy or charge that is not.
+func SetPositive(d *phone.Draft, f phone.Field, v float64, known bool) {
+	if known && v >= 0 {
+		d.SetNumber(f, v)
+	}
+}
+
+// SetPercent sets the battery from 0 to 100, if it is known; -1 and more than 100 are not.
+func SetPercent(d *phone.Draft, v float64, known bool) {
+	if known && v >= 0 && v <= 100 {
+		d.SetNumber(phone.Battery, v/100)
+	}
+}
+
+// SetShare sets the battery from 0 to 1, if it is known; some apps send 0 to 100 in its
+// place, which is told by being more than 1.
+func SetShare(d *phone.Draft, v float64, known bool) {
+	if v > 1 {
+		v /= 100
+	}
+	SetPositive(d, phone.Battery, v, known && v <= 1)
+}
+
+// SetRider sets the rider: who has the credentials of the request or, if nobody is known by
+// them, the first of names that is not "".
+func SetRider(d *phone.Draft, r *phone.Request, names ...string) {
+	if r.Rider != "" {
+		d.SetName(phone.Rider, r.Rider)
+		return
+	}
+	for _, name := range names {
+		if name != "" {
+			d.SetName(phone.Rider, name)
+			return
+		}
+	}
+}
+
+// SetTime sets the time or, if it is not known, that of the request.
+func SetTime(d *phone.Draft, r *phone.Request, ms int64, known bool) {
+	if !known {
+		ms = r.Now.UnixMilli()
+	}
+	d.SetTime(ms)
+}
+
+// Segment returns the segment of a path behind another, unescaped; "" if there is none:
+// behind "owntracks" it is "k" of /v1/owntracks/k.
+func Segment(path, behind string) string {
+	segments := strings.Split(path, "/")
+	at := slices.Index(segments, behind) + 1
+	if at == 0 || at == len(segments) {
+		return ""
+	}
+	if text, err := url.PathUnescape(segments[at]); err == nil {
+		return text
+	}
+	return segments[at]
+}

@@ -1,0 +1,43 @@
+package lenient
+
+import (
+	"bytes"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// IsJSON reports whether a body is JSON, by its first byte: apps do not say so by a
+// Content-Type that could be trusted.
+func IsJSON(body []byte) bool {
+	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), " \t\r\n")
+	return len(body) > 0 && (body[0] == '{' || body[0] == '[')
+}
+
+// Parameters calls f for each parameter of a query or a form, in order, unescaped. One that
+// cannot be unescaped is given as it is.
+func Parameters(text string, f func(key, value string)) {
+	for pair := range strings.SplitSeq(text, "&") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		key, value, _ := strings.Cut(pair, "=")
+		f(unescaped(key), unescaped(value))
+	}
+}
+
+// Form calls f for each parameter of the query of a request, and then for each of its body,
+// if that is no JSON: the last value of a parameter counts.
+func Form(query string, body []byte, f func(key, value string)) {
+	Parameters(query, f)
+	if !IsJSON(body) && utf8.Valid(body) {
+		Parameters(string(body), f)
+	}
+}
+
+func unescaped(text string) string {
+	if got, err := url.QueryUnescape(text); err == nil {
+		return got
+	}
+	return text
+}

@@ -1,0 +1,166 @@
+package lenient
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pingline"
+	"pingline/ingest/phone"
+)
+
+func TestParseTime(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1377177267": 1377177267000, "1377177267000": 1377177267000, "1504000000123": 1504000000123, "1377177267.25": 1377177267250, "0": 0, "-5": -5000,
+		"2015-10-01T08:00:00-0700": 1443711600000, "2015-10-01T08:00:00-07:00": 1443711600000, "2015-10-01T08:00:00+02": 1443679200000,
+		"2015-10-01T08:00:00Z": 1443686400000, "2015-10-01T08:00:00.123Z": 1443686400123, "2015-10-01T08:00:00.123456Z": 1443686400123,
+		"2015-10-01T08:00:00": 1443686400000, "2015-10-01 08:00:00": 1443686400000, " 2015-10-01 08:00:00 ": 1443686400000,
+		"2015-10-01T08:00:00 02:00": 1443679200000, "2015-10-01T08:00:00.5 0200": 1443679200500, "2015-10-01 08:00:00 +0200": 1443679200000,
+		"9999999999": 9999999999000, "10000000000": 10000000000,
+	} {
+		if got, ok := ParseTime(text); !ok || got != want {
+			t.Errorf("%q: %d %v, want %d", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{"", "x", "NaN", "Inf", "1e300", "2015-13-01T08:00:00Z", "08:00", "null", strings.Repeat("9", 400)} {
+		if got, ok := ParseTime(text); ok {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+}
+
+func TestValue(t *testing.T) {
+	v, err := Parse([]byte("\xef\xbb\xbf {\"n\":\"1.5\",\"m\":-2,\"x\":\"x\",\"a\":[1,[2],{\"k\":3}],\"t\":\"a\\u0041\\n\",\"b\":true,\"z\":null,\"n\":\"2.5\",\"o\":{\"p\":{}}} \n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, ok := v.Member("n").Number(); !ok || n != 2.5 {
+		t.Errorf("n is %v, %v", n, ok)
+	}
+	if n, ok := v.Member("m").Number(); !ok || n != -2 {
+		t.Errorf("m is %v, %v", n, ok)
+	}
+	for _, key := range []string{"x", "a", "b", "z", "none"} {
+		if n, ok := v.Member(key).Number(); ok {
+			t.Errorf("%s is the number %v", key, n)
+		}
+	}
+	if text := v.Member("t").Text(); text != "aA\n" || v.Member("m").Text() != "-2" || v.Member("o").Text() != "" {
+		t.Errorf("t is %q", text)
+	}
+	if v.Member("z").Exists() || v.Member("none").Exists() || !v.Member("o").Member("p").IsObject() || !v.Member("b").True() || v.Member("x").True() {
+		t.Error("what is there, and what is true, is told wrong")
+	}
+	var items []string
+	v.Member("a").Items(func(item Value) bool {
+		items = append(items, fmt.Sprint(item.IsArray(), item.IsObject(), item.Text()))
+		return len(items) < 2
+	})
+	if got := strings.Join(items, "; "); got != "false false1; true false" {
+		t.Errorf("items: %s", got)
+	}
+	n := 0
+	v.Member("o").Items(func(Value) bool { n++; return true })
+	v.Member("z").Items(func(Value) bool { n++; return true })
+	if n != 1 {
+		t.Errorf("what is no array has %d items", n)
+	}
+	for _, broken := range []string{"", "{", "{}x", "[1,]", `{"a":1,}`, "\x00"} {
+		if _, err := Parse([]byte(broken)); !errors.Is(err, phone.ErrMalformed) {
+			t.Errorf("%q: %v", broken, err)
+		}
+	}
+}
+
+func TestForm(t *testing.T) {
+	for _, tt := range []struct{ query, body, want string }{
+		{"lat=1&lon=2&lat=3", "", "lat=1 lon=2 lat=3"},
+		{"token=x", "id=1&lat=2&", "token=x id=1 lat=2"},
+		{"token=x", `{"id":"1&lat=2"}`, "token=x"},
+		{"a=%2B02:00&b=c+d&e=%zz&&=&f", "", "a=+02:00 b=c d e=%zz = f="},
+		{"", "a=\xff", ""},
+		{"", "\nlat=1\r\n", "lat=1"},
+	} {
+		var got []string
+		Form(tt.query, []byte(tt.body), func(k, v string) { got = append(got, k+"="+v) })
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%q, %q: %q", tt.query, tt.body, got)
+		}
+	}
+}
+
+func TestSegment(t *testing.T) {
+	for path, want := range map[string]string{"/v1/owntracks/k": "k", "/v1/owntracks/": "", "/v1/owntracks": "", "/owntracks/a%20b/c": "a b", "/x": "", "/owntracks/%zz": "%zz"} {
+		if got := Segment(path, "owntracks"); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestDraft(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		set  func(d *phone.Draft)
+		want string // the ping's battery and speed, if they are known
+	}{
+		{"percent", func(d *phone.Draft) { SetPercent(d, 29, true) }, "0.29 -"},
+		{"unknown percent", func(d *phone.Draft) { SetPercent(d, -1, true) }, "- -"},
+		{"a share", func(d *phone.Draft) { SetShare(d, 0.8, true) }, "0.8 -"},
+		{"a share in percent", func(d *phone.Draft) { SetShare(d, 86, true) }, "0.86 -"},
+		{"an unknown share", func(d *phone.Draft) { SetShare(d, -1, true) }, "- -"},
+		{"a share of 101 %", func(d *phone.Draft) { SetShare(d, 101, true) }, "- -"},
+		{"a speed", func(d *phone.Draft) { SetPositive(d, phone.Speed, 36*KilometresPerHour, true) }, "- 10"},
+		{"no speed", func(d *phone.Draft) { SetPositive(d, phone.Speed, -1, true) }, "- -"},
+		{"nothing", func(d *phone.Draft) { SetNumber(d, phone.Speed, 0, false) }, "- -"},
+	} {
+		var d phone.Draft
+		var pings phone.Pings
+		r := phone.Request{Rider: "key"}
+		pings.Reset(phone.Limits{}.WithDefaults(), r.Now)
+		SetRider(&d, &r, "path")
+		SetTime(&d, &r, 0, false)
+		d.SetNumber(phone.Lat, 1)
+		d.SetNumber(phone.Lon, 2)
+		tt.set(&d)
+		if err := pings.Add(&d); err != nil || len(pings.List) != 1 || pings.List[0].Rider != "key" {
+			t.Fatalf("%s: %v, %+v", tt.name, err, pings.Rejected)
+		}
+		p := pings.List[0]
+		known := func(is bool, v float32) string {
+			if !is {
+				return "-"
+			}
+			return fmt.Sprint(v)
+		}
+		if got := known(p.Has(pingline.HasBattery), p.Battery) + " " + known(p.Has(pingline.HasSpeed), p.Speed); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What any body makes of the functions ends.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"a":[1,{"b":"c\u0000"}],"t":"2015-10-01T08:00:00-0700"}`))
+	f.Add([]byte(`[[[[{}]]]]`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		v, err := Parse(body)
+		Form(string(body), body, func(_, value string) { ParseTime(value) })
+		if err != nil {
+			return
+		}
+		var walk func(v Value, depth int)
+		walk = func(v Value, depth int) {
+			v.Time()
+			v.True()
+			if depth > 4 {
+				return
+			}
+			v.Members(func(_ string, m Value) { walk(m, depth+1) })
+			if v.IsArray() {
+				v.Items(func(item Value) bool { walk(item, depth+1); return true })
+			}
+		}
+		walk(v, 0)
+	})
+}
