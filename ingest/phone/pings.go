@@ -172,13 +172,14 @@ func (p *Pings) reject(err error, rider string) error {
 // for them. It is called before Correct.
 func (p *Pings) Only(may func(rider string) bool) {
 	last := ""
-	p.refuse(Rider, notRider, func(ping *pingline.Ping) bool {
-		if ping.Rider != last && !may(ping.Rider) { // no rider is ""
-			return true
+	for i := range p.List {
+		rider := p.List[i].Rider
+		if rider != last && !may(rider) { // no rider is ""
+			p.refuse(Rider, notRider, func(ping *pingline.Ping) bool { return !may(ping.Rider) })
+			return
 		}
-		last = ping.Rider
-		return false
-	})
+		last = rider
+	}
 }
 
 // Withhold rejects the pings that hide is true for, because they are within a private zone.
