@@ -17,13 +17,15 @@ func TestParseTime(t *testing.T) {
 		"2015-10-01T08:00:00Z": 1443686400000, "2015-10-01T08:00:00.123Z": 1443686400123, "2015-10-01T08:00:00.123456Z": 1443686400123,
 		"2015-10-01T08:00:00": 1443686400000, "2015-10-01 08:00:00": 1443686400000, " 2015-10-01 08:00:00 ": 1443686400000,
 		"2015-10-01T08:00:00 02:00": 1443679200000, "2015-10-01T08:00:00.5 0200": 1443679200500, "2015-10-01 08:00:00 +0200": 1443679200000,
+		"2015-10-01 08:00:00 -0700": 1443711600000, "2015-10-01 08:00:00 +02:00": 1443679200000, "2015-10-01 08:00:00Z": 1443686400000,
 		"9999999999": 9999999999000, "10000000000": 10000000000,
 	} {
 		if got, ok := ParseTime(text); !ok || got != want {
 			t.Errorf("%q: %d %v, want %d", text, got, ok, want)
 		}
 	}
-	for _, text := range []string{"", "x", "NaN", "Inf", "1e300", "2015-13-01T08:00:00Z", "08:00", "null", strings.Repeat("9", 400)} {
+	for _, text := range []string{"", "x", "NaN", "Inf", "1e300", "2015-13-01T08:00:00Z", "08:00", "null", strings.Repeat("9", 400),
+		"2015-10-01T08:00:00+0", "2015-10-01T08:00:00 x", "2015-10-01T08:00:00Z0000", "2015-10-01T08:00:00" + strings.Repeat(" ", 30) + "Z"} {
 		if got, ok := ParseTime(text); ok {
 			t.Errorf("%q: %d", text, got)
 		}
@@ -163,4 +165,42 @@ func FuzzParse(f *testing.F) {
 		}
 		walk(v, 0)
 	})
+}
+
+// A text is copied only if it has escapes, and a time takes no memory, so that a ping of
+// twenty members stays within what a protocol may take.
+func TestCosts(t *testing.T) {
+	body := []byte(`{"a":1,"b":"text","c":{"d":[1,2]},"at":"2015-10-01T08:00:00-0700","ms":1443686400123,"on":true}`)
+	v, err := Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	if n := testing.AllocsPerRun(20, func() {
+		v.Members(func(key string, m Value) {
+			sum += len(key) + len(m.Text())
+			switch key {
+			case "a":
+				f, _ := m.Number()
+				sum += int(f)
+			case "at", "ms":
+				ms, _ := m.Time()
+				sum += int(ms)
+			case "on":
+				sum += map[bool]int{true: 1}[m.True()]
+			}
+		})
+	}); n > 4 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Most is what a protocol's Bound may be, for any body.
+func TestMost(t *testing.T) {
+	for _, body := range []string{"", "{", `{"\u0061\u0062":1}`, strings.Repeat(`\`, 1000), strings.Repeat("{", 1000)} {
+		pings, copied := Most(&phone.Request{Body: []byte(body)})
+		if pings > len(body) || copied > 16*len(body) || pings != strings.Count(body, "{") || copied < len(body) {
+			t.Errorf("%.20q: %d pings, %d bytes", body, pings, copied)
+		}
+	}
 }
