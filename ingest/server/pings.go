@@ -17,6 +17,7 @@ import (
 	"pingline/ingest/server/guard"
 	"pingline/ingest/server/inflate"
 	"pingline/ingest/server/leaving"
+	"pingline/ingest/server/outcomes"
 	"pingline/ingest/server/share"
 )
 
@@ -32,6 +33,7 @@ var params = regexp.MustCompile(`:([a-z]+)`)
 // phoneRoutes serves the table of protocols, or returns an error if a protocol
 // would take requests that are GET of one of the paths in own.
 func (s *Server) phoneRoutes(own []string) error {
+	s.phones = outcomes.RequestsOf(s.cfg.Protocols)
 	for i := range s.cfg.Protocols {
 		p := &s.cfg.Protocols[i]
 		for _, route := range p.Routes {
@@ -44,17 +46,17 @@ func (s *Server) phoneRoutes(own []string) error {
 			path = strings.NewReplacer("{", ":", "}", "").Replace(path)
 			s.routes = append(s.routes, route)
 			if need := s.guard.Need(auth.Write, false); method == "*" {
-				s.app.All(path, need, s.phone(p))
+				s.app.All(path, need, s.phone(p, s.phones[i]))
 			} else {
-				s.app.Add(method, path, need, s.phone(p))
+				s.app.Add(method, path, need, s.phone(p, s.phones[i]))
 			}
 		}
 	}
 	return nil
 }
 
-// phone returns the handler for requests of pings in a protocol.
-func (s *Server) phone(p *phone.Protocol) fiber.Handler {
+// phone returns the handler for requests of pings in a protocol, which are counted.
+func (s *Server) phone(p *phone.Protocol, count *outcomes.Requests) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		c.Response().Header.SetCanonical(headerLevel, levelDigits[s.over.Level()])
 		x := s.request(c, p)
@@ -72,11 +74,13 @@ func (s *Server) phone(p *phone.Protocol) fiber.Handler {
 		}
 		if err != nil && phone.Status(err) == 0 { // not a refusal for good: the client has to send again
 			s.top.Refused(x.from.Addr, limitOf(err), time.Now())
+			count.Later()
 			s.put(x)
 			return err
 		}
 		s.refused.tell(x.from.Addr, p.Name, &x.pings, err, time.Now())
 		x.answer(c, err)
+		count.Done(err, &x.got)
 		if out := x.reply.Body; len(out) > leaving.Whole {
 			c.Response().SetBodyStream(leaving.Body(c.Context().Conn(), s.cfg.taker, bytes.NewReader(out), func() { s.put(x) }), len(out))
 			return nil

@@ -26,6 +26,7 @@ import (
 	"pingline/ingest/server/guard"
 	"pingline/ingest/server/leaving"
 	"pingline/ingest/server/minrate"
+	"pingline/ingest/server/outcomes"
 	"pingline/ingest/server/rate"
 	"pingline/ingest/server/reads"
 	"pingline/ingest/server/sender"
@@ -123,7 +124,8 @@ type Server struct {
 	top                top.Senders
 	held               share.Held
 	refused            refused
-	needs, clientNeeds *rate.Buckets // requests that say they are in need: of all clients, and of a client
+	phones             []*outcomes.Requests // of the protocols, in order
+	needs, clientNeeds *rate.Buckets        // requests that say they are in need: of all clients, and of a client
 
 	mu    sync.Mutex // guards stats; nothing else is locked under it
 	stats Stats
@@ -138,6 +140,7 @@ type Stats struct {
 	Corrected  uint64            // pings whose time was out of its limits and was corrected
 	OutOfRange map[string]uint64 // optional numbers out of range, by field
 	Denied     map[string]uint64 // requests that were not let in, by cause; nil if everybody is
+	Phones     []outcomes.Count  // requests of phones by protocol and outcome
 
 	InProgress  int64  // bytes of requests in work
 	Reading     int64  // bytes of reads in work, until their answers have left
@@ -291,6 +294,7 @@ func (s *Server) Stats() Stats {
 		st.OutOfRange[k] = v
 	}
 	st.Denied = s.guard.Denied()
+	st.Phones = outcomes.Counts(s.phones)
 	st.InProgress = s.budget.Used() + s.reserve.Used()
 	st.Reading = s.reads.Bytes.Used()
 	open := s.ln.Stats()

@@ -101,6 +101,12 @@ var numbers = []number{
 	{metric: "request_seconds", labels: []string{"route", "status"}, kind: histogram, unit: "s", help: "Time from a request's arrival to its answer."},
 	{point: NodePoint, field: "request_p99_ms", kind: gauge, unit: "ms", help: "Time that 99 % of the requests for /v1/… since the point before took at most, to 1 %; absent if there was none.",
 		read: func(s *snapshot, tell tell) { tellMs(s.recent.request, tell) }},
+	{metric: "phone_requests_total", labels: []string{"protocol", "outcome"}, kind: counter, unit: "requests", help: "Requests of phones that reached their protocol, by what became of them.",
+		read: func(s *snapshot, tell tell) {
+			for _, c := range s.Server.Phones {
+				tell(float64(c.N), c.Protocol, c.Outcome)
+			}
+		}},
 	{metric: "auth_failures_total", labels: []string{"reason"}, kind: counter, unit: "requests", help: "Requests that were not let in, by reason; none where --auth is none.",
 		point: ReasonPoint, field: "count", count: "auth",
 		read: func(s *snapshot, tell tell) { tellEach(s.Server.Denied, tell) }},
