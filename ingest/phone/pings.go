@@ -236,8 +236,10 @@ func (p *Pings) Rename(as func(dst []byte, rider string) []byte) {
 			return
 		}
 		if *rider != last {
+			// The bytes of a name are not written again before Reset: where names grows, the
+			// strings before keep the memory that they are in.
 			from := len(p.names)
-			p.names = as(p.names, *rider) // where it grows, the names before keep their memory
+			p.names = as(p.names, *rider)
 			last, name = *rider, unsafe.String(unsafe.SliceData(p.names[from:]), len(p.names)-from)
 		}
 		*rider = name
