@@ -75,6 +75,24 @@ func TestValue(t *testing.T) {
 	}
 }
 
+// The levels of a body are counted before memory is taken for them; brackets in texts are none.
+func TestDeepBodies(t *testing.T) {
+	at := strings.Repeat("[", deepest) + `"[\"[{"` + strings.Repeat("]", deepest)
+	if _, err := Parse([]byte(at)); err != nil {
+		t.Errorf("%d levels: %v", deepest, err)
+	}
+	if _, err := Parse([]byte("[" + strings.Repeat("{}, ", 1000) + "0]")); err != nil {
+		t.Errorf("many objects: %v", err)
+	}
+	if _, err := Parse([]byte("[" + at + "]")); !errors.Is(err, phone.ErrMalformed) || !strings.Contains(err.Error(), "64 levels") {
+		t.Errorf("%d levels: %v", deepest+1, err)
+	}
+	body := []byte(strings.Repeat("[", 1<<16))
+	if n := testing.AllocsPerRun(10, func() { _, _ = Parse(body) }); n > 4 {
+		t.Errorf("%v allocations for 65,536 levels", n)
+	}
+}
+
 func TestForm(t *testing.T) {
 	for _, tt := range []struct{ query, body, want string }{
 		{"lat=1&lon=2&lat=3", "", "lat=1 lon=2 lat=3"},

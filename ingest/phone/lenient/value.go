@@ -10,6 +10,7 @@ package lenient
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -30,6 +31,9 @@ type Value struct {
 // space and a byte order mark around it do not matter.
 func Parse(body []byte) (Value, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
+	if deep(body) {
+		return Value{}, &phone.Error{Kind: phone.ErrMalformed, Text: fmt.Sprintf("the body is JSON more than %d levels deep", deepest)}
+	}
 	if !json.Valid(body) {
 		return Value{}, &phone.Error{Kind: phone.ErrMalformed, Text: "the body is not JSON"}
 	}
@@ -38,6 +42,31 @@ func Parse(body []byte) (Value, error) {
 		return Value{}, &phone.Error{Kind: phone.ErrMalformed, Text: "the body is not JSON"}
 	}
 	return Value{raw, kind}, nil
+}
+
+// deepest is the most levels of arrays and objects in a body, each of which takes memory to
+// check. Apps have six at most.
+const deepest = 64
+
+// deep reports whether a body has more levels than deepest.
+func deep(body []byte) bool {
+	levels, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++ // whatever is behind it
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if levels++; levels > deepest {
+				return true
+			}
+		case c == '}' || c == ']':
+			levels--
+		}
+	}
+	return false
 }
 
 // Exists reports whether the value is there, and not null.
