@@ -3,11 +3,13 @@ package node
 import (
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/native"
+	"pingline/ingest/phone/osmand"
 )
 
 // protocols are the forms in which pings may come.
 var protocols = []phone.Protocol{
 	native.Protocol,
+	osmand.Protocol,
 }
 
 // Protocols returns the names of the protocols of clients.

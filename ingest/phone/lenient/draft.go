@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"pingline"
 	"pingline/ingest/phone"
 )
 
@@ -57,6 +58,15 @@ func SetRider(d *phone.Draft, r *phone.Request, names ...string) {
 			d.SetName(phone.Rider, name)
 			return
 		}
+	}
+}
+
+// SetSender sets the rider as SetRider does. Where the credentials are of another rider than
+// name, name is the device, so that the phones of a rider are told apart.
+func SetSender(d *phone.Draft, r *phone.Request, name string) {
+	SetRider(d, r, name)
+	if r.Rider != "" && r.Rider != name && pingline.CheckID("device_id", name) == nil {
+		d.SetName(phone.Device, name)
 	}
 }
 
