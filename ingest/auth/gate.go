@@ -16,30 +16,13 @@ import (
 	"pingline/ingest/server/rate"
 )
 
-// Cause says why a request was not let in. It is a label of metrics.
-type Cause string
-
-// The reasons.
-const (
-	Missing  Cause = "missing" // the request shows nothing
-	Unknown  Cause = "unknown" // the key is not in the file, or no key can be read
-	Expired  Cause = "expired" // of a key or a token
-	Revoked  Cause = "revoked" // of a key
-	BadToken Cause = "token"   // the token is not signed as it must be, or not for us
-	TooMany  Cause = "rate"    // the client has shown too many wrong keys, and is answered 429
-	NoScope  Cause = "scope"   // the key lacks the right
-	NotRider Cause = "rider"   // the key has the right for other riders
-)
-
-// Causes are all reasons.
-var Causes = []Cause{Missing, Unknown, Expired, Revoked, BadToken, TooMany, NoScope, NotRider}
-
 // Denied is the refusal of a request. Its text is for the client.
 type Denied struct {
-	Cause Cause
-	Name  string        // of the key, if it is known
-	Wait  time.Duration // for TooMany: until a wrong key is answered again
-	Text  string
+	Cause  Cause
+	Name   string        // of the key, if it is known
+	Wait   time.Duration // for TooMany: until a wrong key is answered again
+	Text   string
+	Detail string // for the log alone
 }
 
 func (e *Denied) Error() string { return e.Text }
@@ -88,7 +71,7 @@ type Tokens interface {
 	Run(ctx context.Context) error
 }
 
-// Config sets up a Gate. Without Keys and Tokens nobody is let in.
+// Config sets up a Gate. Without Keys and Tokens nobody is let in by what a request shows.
 type Config struct {
 	Keys   *KeyRing            // nil: none
 	Tokens Tokens              // nil: none
@@ -113,23 +96,18 @@ const (
 
 // Gate lets requests in. It is safe for concurrent use.
 type Gate struct {
-	cfg      Config
-	failures *rate.Buckets // of a client
-
-	mu      sync.Mutex // guards the fields below; nothing else is locked under it
-	counts  map[Cause]uint64
-	next    time.Time // from which on another line is logged
-	leftOut int       // refusals since the last line
+	cfg   Config
+	wrong *rate.Buckets // wrong keys of a client
+	told  *Failures
 }
 
 // NewGate returns a gate.
 func NewGate(cfg Config) *Gate {
-	g := &Gate{cfg: cfg, failures: rate.New(failureRate, failureBurst, failuresTracked), counts: make(map[Cause]uint64)}
-	if g.cfg.Logger == nil {
-		g.cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	return g
+	return &Gate{cfg: cfg, wrong: rate.New(failureRate, failureBurst, failuresTracked), told: NewFailures(cfg.Logger, cfg.Failed)}
 }
+
+// Failures returns the refusals of the gate, to which others may add theirs.
+func (g *Gate) Failures() *Failures { return g.told }
 
 // Run keeps keys and tokens as they are outside, until ctx is cancelled.
 func (g *Gate) Run(ctx context.Context) error {
@@ -157,15 +135,7 @@ func (g *Gate) Notes() (notes []string) {
 }
 
 // Stats returns the number of refusals by reason since the start.
-func (g *Gate) Stats() map[Cause]uint64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	stats := make(map[Cause]uint64, len(Causes))
-	for _, r := range Causes {
-		stats[r] = g.counts[r]
-	}
-	return stats
-}
+func (g *Gate) Stats() map[Cause]uint64 { return g.told.Stats() }
 
 // Client is where a request comes from.
 type Client struct {
@@ -180,29 +150,40 @@ func (g *Gate) Enter(c *Credentials, from Client, now time.Time) (*Identity, err
 		return id, nil
 	}
 	if e.Cause != Missing && e.Cause != TooMany {
-		if wait := g.failures.Take(from.Key, 1, now); wait > 0 {
+		if wait := g.wrong.Take(from.Key, 1, now); wait > 0 {
 			e = &Denied{Cause: TooMany, Name: e.Name, Wait: wait, Text: "this client has shown too many wrong keys: wait, and look at the key"}
 		}
 	}
-	g.tell(e, from.Addr, now)
+	g.told.Tell(e, from.Addr, now)
 	return nil, e
 }
 
 func (g *Gate) enter(c *Credentials, now time.Time) (*Identity, *Denied) {
 	if !c.Shown {
-		return nil, &Denied{Cause: Missing, Text: "this takes a key: send the header Authorization: Bearer KEY"}
+		return nil, &Denied{Cause: Missing, Text: g.asksFor()}
 	}
 	if g.cfg.Tokens != nil && isToken(c.Secret) {
 		return g.token(c, now)
 	}
 	if g.cfg.Keys == nil {
-		return nil, &Denied{Cause: Unknown, Text: "this takes a signed token: send the header Authorization: Bearer TOKEN"}
+		return nil, &Denied{Cause: Unknown, Text: g.asksFor()}
 	}
 	id, key, why := g.cfg.Keys.find(c.Secret, now)
 	if why != "" {
 		return nil, &Denied{Cause: why, Name: g.toldName(key), Text: wrongKey[why]}
 	}
 	return id.as(c.User), nil
+}
+
+// asksFor returns what a request has to show.
+func (g *Gate) asksFor() string {
+	switch {
+	case g.cfg.Keys == nil && g.cfg.Tokens == nil:
+		return "this takes a client certificate"
+	case g.cfg.Keys == nil:
+		return "this takes a signed token: send the header Authorization: Bearer TOKEN"
+	}
+	return "this takes a key: send the header Authorization: Bearer KEY"
 }
 
 var wrongKey = map[Cause]string{
@@ -287,24 +268,6 @@ func (g *Gate) Removed(id *Identity, removal string, client netip.Addr) {
 }
 
 func (g *Gate) forbid(e *Denied, from Client, now time.Time) error {
-	g.tell(e, from.Addr, now)
+	g.told.Tell(e, from.Addr, now)
 	return e
-}
-
-// tell counts a refusal, and logs it unless another was logged within a second.
-func (g *Gate) tell(e *Denied, client netip.Addr, now time.Time) {
-	if g.cfg.Failed != nil {
-		g.cfg.Failed(e, client)
-	}
-	g.mu.Lock()
-	g.counts[e.Cause]++
-	if now.Before(g.next) {
-		g.leftOut++
-		g.mu.Unlock()
-		return
-	}
-	leftOut := g.leftOut
-	g.next, g.leftOut = now.Add(time.Second), 0
-	g.mu.Unlock()
-	g.cfg.Logger.Info("a request was not let in", "client", client, "reason", string(e.Cause), "key", e.Name, "left_out", leftOut)
 }

@@ -7,19 +7,14 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"reflect"
 	"sync/atomic"
 	"time"
 
+	"pingline/ingest/auth/reread"
 	"pingline/ingest/server/rate"
 )
-
-// keysEvery is how often the file of keys is looked at: a key is revoked at most so long
-// after the file has changed, and the time to read the file.
-const keysEvery = 500 * time.Millisecond
 
 // KeyRing are the keys of a file, which is read again when it changes. If it then cannot be
 // read, the keys stay as they were. It is safe for concurrent use.
@@ -30,10 +25,7 @@ type KeyRing struct {
 	table  atomic.Pointer[map[Hash]*known]
 	note   atomic.Pointer[string] // why the file cannot be read, or ""
 
-	// The file as it was read last. Nothing but OpenKeyRing and Run uses it.
-	seen fs.FileInfo
-	text Hash  // of the text
-	bad  error // why the text is of no use
+	file *reread.File // used by OpenKeyRing and Run alone
 }
 
 // known is a key, and who its sender is.
@@ -44,33 +36,19 @@ type known struct {
 
 // OpenKeyRing reads a file of keys. A nil logger logs nothing.
 func OpenKeyRing(path string, logger *slog.Logger) (*KeyRing, error) {
-	k := &KeyRing{path: path, logger: cmp.Or(logger, slog.New(slog.DiscardHandler)), rates: rate.New(tokensPerSecond, rateBurst*tokensPerSecond, ratesTracked)}
+	k := &KeyRing{path: path, logger: cmp.Or(logger, slog.New(slog.DiscardHandler)), file: reread.New(path), rates: rate.New(tokensPerSecond, rateBurst*tokensPerSecond, ratesTracked)}
 	k.note.Store(new(string))
-	var err error
-	if k.seen, err = os.Stat(path); err != nil {
+	text, _, err := k.file.Look()
+	if err != nil {
 		return nil, err
 	}
-	if _, err := k.read(); err != nil {
+	if err := k.take(text); err != nil {
 		return nil, err
 	}
-	if mode := k.seen.Mode().Perm(); mode&0o022 != 0 {
+	if mode := k.file.Mode(); mode&0o022 != 0 {
 		k.logger.Warn("others may write the file of keys, and so let themselves in", "file", path, "mode", mode)
 	}
 	return k, nil
-}
-
-// read takes the keys of the file, or returns why it cannot. It reports whether the text is
-// another than before.
-func (k *KeyRing) read() (changed bool, err error) {
-	text, err := os.ReadFile(k.path)
-	if err != nil {
-		return true, err
-	}
-	if sum := Hash(sha256.Sum256(text)); k.text != sum || k.table.Load() == nil {
-		k.text, changed = sum, true
-		k.bad = k.take(text)
-	}
-	return changed, k.bad
 }
 
 // take makes the keys of text the keys.
@@ -105,7 +83,7 @@ func (k *KeyRing) take(text []byte) error {
 
 // Run reads the file again when it has changed, until ctx is cancelled.
 func (k *KeyRing) Run(ctx context.Context) error {
-	tick := time.NewTicker(keysEvery)
+	tick := time.NewTicker(reread.Every)
 	defer tick.Stop()
 	for {
 		select {
@@ -117,27 +95,14 @@ func (k *KeyRing) Run(ctx context.Context) error {
 	}
 }
 
-// settled is the age from which on a file that has not changed is not read: a file may
-// change twice within a tick of its clock.
-const settled = 2 * time.Second
-
-// look reads the file if it may not be as it was.
+// look reads the file if it is not as it was.
 func (k *KeyRing) look() {
-	info, err := os.Stat(k.path)
-	changed := k.seen == nil
+	text, changed, err := k.file.Look()
+	if !changed {
+		return
+	}
 	if err == nil {
-		if k.seen != nil && os.SameFile(info, k.seen) && info.ModTime().Equal(k.seen.ModTime()) && info.Size() == k.seen.Size() &&
-			time.Since(info.ModTime()) > settled {
-			return
-		}
-		k.seen = info
-		var other bool
-		other, err = k.read()
-		if changed = changed || other; !changed {
-			return
-		}
-	} else {
-		k.seen = nil
+		err = k.take(text)
 	}
 	note := ""
 	if err != nil {

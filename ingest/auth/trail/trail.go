@@ -51,10 +51,12 @@ func Open(path string, logger *slog.Logger) (*Trail, error) {
 	return t, err
 }
 
-// Failed writes that a key was not let in, or lacks a right. A request that shows nothing
-// is left out, and so are wrong keys of a client that has shown too many.
+// Failed writes that a key or a client certificate was not let in, or lacks a right. Left
+// out is what shows nothing, and wrong keys of a client that has shown too many.
 func (t *Trail) Failed(e *auth.Denied, client netip.Addr) {
-	if e.Cause != auth.Missing && e.Cause != auth.TooMany {
+	switch e.Cause {
+	case auth.Missing, auth.TooMany, auth.CertMissing, auth.Handshake:
+	default:
 		t.write(&auditLine{What: "failed", Key: e.Name, Client: client, Reason: e.Cause})
 	}
 }

@@ -1,0 +1,70 @@
+package reread
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Whatever is done to a file, the next look finds it, once.
+func TestChangesAreFoundOnce(t *testing.T) {
+	dir := t.TempDir()
+	path, old := filepath.Join(dir, "f"), time.Now().Add(-time.Hour)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := New(path)
+	for _, step := range []struct {
+		name string
+		do   func()
+		text string
+		gone bool
+	}{
+		{"not there", func() {}, "", true},
+		{"made", func() { must(os.WriteFile(path, []byte("a"), 0o600)) }, "a", false},
+		{"written again within a tick of its clock", func() {
+			info, err := os.Stat(path)
+			must(err)
+			must(os.WriteFile(path, []byte("b"), 0o600))
+			must(os.Chtimes(path, info.ModTime(), info.ModTime()))
+		}, "b", false},
+		{"replaced by an older file", func() {
+			must(os.WriteFile(path+"2", []byte("c"), 0o600))
+			must(os.Chtimes(path+"2", old, old))
+			must(os.Rename(path+"2", path))
+		}, "c", false},
+		{"replaced by another of the same time and size", func() {
+			must(os.WriteFile(path+"2", []byte("d"), 0o600))
+			must(os.Chtimes(path+"2", old, old))
+			must(os.Rename(path+"2", path))
+		}, "d", false},
+		{"a link in its place", func() {
+			must(os.WriteFile(path+"3", []byte("e"), 0o600))
+			must(os.Remove(path))
+			must(os.Symlink(path+"3", path))
+		}, "e", false},
+		{"the link leads elsewhere", func() {
+			must(os.WriteFile(path+"4", []byte("f"), 0o600))
+			must(os.Symlink(path+"4", path+"link"))
+			must(os.Rename(path+"link", path))
+		}, "f", false},
+		{"gone", func() { must(os.Remove(path)) }, "", true},
+		{"back with the same text", func() { must(os.WriteFile(path, []byte("f"), 0o640)) }, "f", false},
+	} {
+		step.do()
+		text, changed, err := f.Look()
+		if string(text) != step.text || !changed || (err != nil) != step.gone {
+			t.Errorf("%s: %q, changed %v, %v", step.name, text, changed, err)
+		}
+		if text, changed, _ := f.Look(); changed || text != nil {
+			t.Errorf("%s: found twice", step.name)
+		}
+	}
+	if f.Mode() != 0o640 {
+		t.Errorf("mode %v", f.Mode())
+	}
+}
