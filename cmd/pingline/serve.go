@@ -97,7 +97,7 @@ type serveConfig struct {
 	MaxPings      int           `group:"Requests" default:"20000" help:"Pings in a request."`
 	MaxInProgress unit.Bytes    `group:"Requests" default:"256MiB" help:"Requests in work at once; beyond it they get 503. At most a quarter of the memory limit. A client that is not in --trusted-proxies may have a quarter of it, more while half is free."`
 
-	MaxConnections int       `group:"Clients" default:"10000" help:"Connections at once; beyond it one that waits for its client is closed for each that comes. At most what files may be open allow, and what an eighth of the memory limit holds, at 80 KiB each."`
+	MaxConnections int       `group:"Clients" default:"10000" help:"Connections at once; beyond it one that waits for its client is closed for each that comes. At most what files may be open allow, and what an eighth of the memory limit holds, at 80 KiB each, 120 KiB with TLS."`
 	RiderRate      float64   `group:"Clients" default:"10" help:"Pings a second of one rider; beyond it they are shed, or get 429. 0: no limit."`
 	RiderBurst     float64   `group:"Clients" default:"10000" help:"Pings of one rider that may come at once, after an outage."`
 	ClientRate     float64   `group:"Clients" default:"0" help:"Pings a second of one client address, a minute's worth at once; beyond it 429. 0: no limit."`
@@ -108,6 +108,7 @@ type serveConfig struct {
 
 	command.AuthFlags `group:"Keys" embed:""`
 	command.MapFlags  `group:"Live map" embed:""`
+	TLS               command.TLSFlags `group:"TLS" embed:"" prefix:"tls-"`
 
 	command.PrivacyFlags `group:"Privacy" embed:""`
 
@@ -168,5 +169,6 @@ func (c *serveConfig) config() node.Config {
 	c.AuthFlags.Set(&cfg)
 	c.MapFlags.Set(&cfg)
 	c.PrivacyFlags.Set(&cfg)
+	c.TLS.Set(&cfg)
 	return cfg
 }

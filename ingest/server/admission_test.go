@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -48,7 +49,18 @@ func dialFrom(t testing.TB, s *Server, host string) *wire {
 	if err := c.SetDeadline(time.Now().Add(10 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
+	if s.cfg.TLS != nil {
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+	}
 	return &wire{t, c, bufio.NewReader(c)}
+}
+
+// tcp returns the connection below.
+func (w *wire) tcp() *net.TCPConn {
+	if secure, ok := w.Conn.(*tls.Conn); ok {
+		return secure.NetConn().(*net.TCPConn)
+	}
+	return w.Conn.(*net.TCPConn)
 }
 
 func (w *wire) say(format string, args ...any) {

@@ -7,8 +7,11 @@ import (
 	"pingline/ingest/server/framing"
 )
 
-// endInTest is what the test's end of a connection takes, bytes: its buffer.
-const endInTest = 5 << 10
+// The test's end of a connection takes so many bytes: its buffer; and with TLS, so many more.
+const (
+	endInTest    = 5 << 10
+	tlsEndInTest = 8 << 10
+)
 
 // Connections of any kind take no more than their account says.
 func TestConnectionsTakeNoMoreThanTheySay(t *testing.T) {
@@ -32,9 +35,13 @@ func TestConnectionsTakeNoMoreThanTheySay(t *testing.T) {
 		{"within a body", post + "Content-Length: 8000\r\n\r\n" + strings.Repeat(" ", 7999), 0},
 		{"behind a malformed one", post + "Content-Length: 2\r\n\r\n[]" + strings.Repeat("x", 16000), 1},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		takes := func(t *testing.T, cfg Config) {
 			const n = 300
-			s, _ := testServer(t, Config{})
+			s, _ := testServer(t, cfg)
+			most, end := s.Stats().ConnectionBytes, int64(endInTest)
+			if s.cfg.TLS != nil {
+				end += tlsEndInTest
+			}
 			before := liveHeap()
 			for range n {
 				w := dial(t, s)
@@ -42,11 +49,13 @@ func TestConnectionsTakeNoMoreThanTheySay(t *testing.T) {
 				_ = w.statuses(tt.answers)
 			}
 			until(t, "all have come", func() bool { return s.Stats().Connections == n && waiting(s) == n })
-			if each := (liveHeap()-before)/n - endInTest; each > ConnectionBytes {
-				t.Errorf("each takes %d bytes, more than %d", each, ConnectionBytes)
+			if each := (liveHeap()-before)/n - end; each > most {
+				t.Errorf("each takes %d bytes, more than %d", each, most)
 			} else {
 				t.Logf("each takes %d bytes", each)
 			}
-		})
+		}
+		t.Run(tt.name, func(t *testing.T) { takes(t, Config{}) })
+		t.Run(tt.name+", over TLS", func(t *testing.T) { takes(t, Config{TLS: tlsOfAll(t)}) })
 	}
 }

@@ -126,6 +126,9 @@ func TestACrowdBehindOneAddressLosesNoRequest(t *testing.T) {
 
 // Where every connection has a request in work there is no place for another.
 func TestTooManyConnections(t *testing.T) {
+	if *overTLS {
+		t.Skip("TestOneTooManyOverTLS")
+	}
 	release := make(chan struct{})
 	s, _ := testServer(t, Config{MaxConnections: 2, TrustedProxies: localhost, Reader: query.Sources{
 		Latest: func(context.Context, string) (query.Points, error) { <-release; return query.Points{}, nil },

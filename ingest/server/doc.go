@@ -10,5 +10,5 @@
 //
 // With a Gate each request has to show a key, except for /healthz, /readyz, GET / and the
 // files of the live map; without one, any client that can connect may send and read for any
-// rider. The server does not judge pings. TLS is a proxy's work.
+// rider. The server does not judge pings.
 package server

@@ -130,7 +130,7 @@ func TestPseudonyms(t *testing.T) {
 			trail = append(trail, e.Name+" failed")
 		},
 	})
-	_, url, log := behindDoor(t, gate, door)
+	_, url, log := behindDoor(t, gate, door, nil)
 	clients := 0
 	ask := func(key, method, path, body string) answer {
 		clients++

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -41,7 +40,7 @@ const getTrack = "GET /v1/riders/r/track?limit=10000 HTTP/1.1\r\nHost: x\r\n\r\n
 // deaf asks for long tracks and never reads what comes.
 func deaf(t *testing.T, s *Server, host, asks string) *wire {
 	w := dialFrom(t, s, host)
-	if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+	if err := w.tcp().SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
 	w.say("%s", asks)
@@ -102,7 +101,7 @@ func TestVerdictsNobodyTakes(t *testing.T) {
 	s, _ := testServer(t, Config{RiderRate: 0, taker: minrate.Rate{Grace: 2 * time.Second, PerSecond: 1 << 30, Limit: 2 * time.Second}})
 	body := crowdOf("r", 20_000)
 	w := dial(t, s)
-	if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+	if err := w.tcp().SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
 	w.say("POST /v1/pings?verdicts=1 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)

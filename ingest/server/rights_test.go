@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -29,6 +30,7 @@ import (
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/token"
 	"pingline/ingest/privacy"
+	"pingline/ingest/server/certs"
 	"pingline/ingest/server/framing"
 	"pingline/partition"
 	"pingline/query"
@@ -73,11 +75,12 @@ func keyFor(name, scopes string, riders ...string) auth.KeyRow {
 // guarded is a server with every route there is.
 func guarded(t *testing.T, gate *auth.Gate) (s *Server, url string, log *queue.Log) {
 	t.Helper()
-	return behindDoor(t, gate, nil)
+	return behindDoor(t, gate, nil, nil)
 }
 
-// behindDoor is a server with every route there is, which changes pings at the door.
-func behindDoor(t *testing.T, gate *auth.Gate, door *privacy.Door) (s *Server, url string, log *queue.Log) {
+// behindDoor is a server with every route there is, which changes pings at the door, over TLS if
+// there are certificates.
+func behindDoor(t *testing.T, gate *auth.Gate, door *privacy.Door, secured *certs.Certificates) (s *Server, url string, log *queue.Log) {
 	t.Helper()
 	log = testLog(t, queue.Config{})
 	shelf := newShelf(t, log)
@@ -92,7 +95,7 @@ func behindDoor(t *testing.T, gate *auth.Gate, door *privacy.Door) (s *Server, u
 	reader.Past = history.New(history.Config{Stores: []store.PointReader{&totals{}}, Resolutions: []int{8}, Windows: []time.Duration{10 * time.Second}})
 	reader.Status = sampledStatus(t)
 	s, url = testServer(t, Config{
-		Gate: gate, Door: door, Writer: w, Reader: reader, Streams: stream.New(stream.Config{Map: watched}), Version: "v1",
+		Gate: gate, TLS: secured, Door: door, Writer: w, Reader: reader, Streams: stream.New(stream.Config{Map: watched}), Version: "v1",
 		Notes: func() []string { return []string{"a shard named secret-shard is away"} },
 		Map: func(path string, _ func(string) string) (int, map[string]string, io.Reader, int) {
 			if path == "/map/a.js" {
@@ -180,6 +183,15 @@ var sendersOfRights = []struct {
 	{"token signed by another", 200, 401, 401, 401},
 	{"token signed by nobody", 200, 401, 401, 401},
 	{"token signed with the public key", 200, 401, 401, 401},
+
+	// Behind a connection with a client certificate.
+	{"certificate of ana", 200, 200, 200, 403},
+	{"certificate of ben", 200, 400, 403, 403},
+	{"certificate of ana, key of ben", 200, 400, 403, 403}, // the key counts
+	{"certificate of ana, wrong key", 200, 401, 401, 401},
+	{"certificate of ana, key for all", 200, 200, 200, 200},
+	{"certificate of ana, token of ben", 200, 400, 403, 403},
+	{"certificate of ana, by a page of another origin", 200, 401, 401, 401},
 }
 
 // tokensOf returns a verifier of tokens, and a token of each sender of the table.
@@ -237,11 +249,13 @@ func tokensOf(t *testing.T) (auth.Tokens, map[string]string) {
 // Every route of the router × every kind of sender: the exact status, and nothing is stored
 // or shown that must not be.
 func TestRightsOfEveryRoute(t *testing.T) {
-	t.Run("by names", func(t *testing.T) { rightsOfEveryRoute(t, nil) })
-	t.Run("by pseudonyms", func(t *testing.T) { rightsOfEveryRoute(t, pseudonymous(t)) })
+	t.Run("by names", func(t *testing.T) { rightsOfEveryRoute(t, nil, false) })
+	t.Run("by pseudonyms", func(t *testing.T) { rightsOfEveryRoute(t, pseudonymous(t), false) })
+	t.Run("by names, over TLS", func(t *testing.T) { rightsOfEveryRoute(t, nil, true) })
+	t.Run("by pseudonyms, over TLS", func(t *testing.T) { rightsOfEveryRoute(t, pseudonymous(t), true) })
 }
 
-func rightsOfEveryRoute(t *testing.T, door *privacy.Door) {
+func rightsOfEveryRoute(t *testing.T, door *privacy.Door, secure bool) {
 	expired, revoked := keyFor("expired", "write,read,admin", "*"), keyFor("revoked", "write,read,admin", "*")
 	expired.Expires, revoked.Revoked = time.Now().Add(-time.Second), time.Now()
 	path, secrets := keysOf(t, expired, revoked,
@@ -257,12 +271,30 @@ func rightsOfEveryRoute(t *testing.T, door *privacy.Door) {
 	for name, text := range tokens {
 		headers[name] = []string{"Authorization", "Bearer " + text}
 	}
-	s, url, log := behindDoor(t, gateOf(t, path, auth.Config{Tokens: verifier, Names: door.Names()}), door)
+	gate := gateOf(t, path, auth.Config{Tokens: verifier, Names: door.Names()})
+	clients := map[string]*http.Client{}
+	var secured *certs.Certificates
+	if secure {
+		secured, clients = certifiedClients(t, gate, "", "ana", "ben")
+		headers["certificate of ana"], headers["certificate of ben"] = []string{}, []string{}
+		headers["certificate of ana, key of ben"] = headers["ben"]
+		headers["certificate of ana, wrong key"] = headers["wrong key"]
+		headers["certificate of ana, key for all"] = headers["all"]
+		headers["certificate of ana, token of ben"] = headers["token of ben"]
+		headers["certificate of ana, by a page of another origin"] = []string{"Sec-Fetch-Site", "cross-site"}
+	}
+	s, url, log := behindDoor(t, gate, door, secured)
+	// by returns the client of a sender: that of its certificate.
+	by := func(sender string) *http.Client {
+		_, certified, _ := strings.Cut(sender, "certificate of ")
+		certified, _, _ = strings.Cut(certified, ",")
+		return cmp.Or(clients[certified], http.DefaultClient)
+	}
 	stored := func() (n int) { return len(entries(t, log)) }
-	if a := send(t, "POST", url+"/v1/pings", []byte(onePing("ana", 3600)), headers["all"]...); a.status != 200 {
+	if a := sendBy(t, by(""), "POST", url+"/v1/pings", []byte(onePing("ana", 3600)), headers["all"]...); a.status != 200 {
 		t.Fatal(a.status, a.body)
 	}
-	ago, seen, clients := 40_000, map[string]bool{}, 0
+	ago, seen, senders := 40_000, map[string]bool{}, 0
 	for _, r := range s.app.GetRoutes(true) {
 		if r.Method == http.MethodHead {
 			continue
@@ -284,13 +316,16 @@ func rightsOfEveryRoute(t *testing.T, door *privacy.Door) {
 				ago -= 60
 				body = onePing("ana", ago)
 			}
+			if !secure && strings.HasPrefix(sender.name, "certificate") {
+				continue
+			}
 			before := stored()
 			if headers[sender.name] == nil && sender.name != "no key" {
 				t.Fatalf("%s shows nothing", sender.name)
 			}
-			clients++
-			header := append(clientOf(clients), headers[sender.name]...)
-			a := send(t, row.method, url+row.path, []byte(body), header...)
+			senders++
+			header := append(clientOf(senders), headers[sender.name]...)
+			a := sendBy(t, by(sender.name), row.method, url+row.path, []byte(body), header...)
 			what := fmt.Sprintf("%s by %s", name, sender.name)
 			if a.status != want {
 				t.Errorf("%s: %d %s, want %d", what, a.status, a.body, want)
@@ -312,7 +347,7 @@ func rightsOfEveryRoute(t *testing.T, door *privacy.Door) {
 				t.Errorf("%s: %s", what, a.body)
 			}
 			if row.method == "GET" { // HEAD is the same route
-				if h := send(t, "HEAD", url+row.path, nil, header...); h.status != want || h.body != "" {
+				if h := sendBy(t, by(sender.name), "HEAD", url+row.path, nil, header...); h.status != want || h.body != "" {
 					t.Errorf("HEAD of %s: %d", what, h.status)
 				}
 			}
@@ -323,7 +358,7 @@ func rightsOfEveryRoute(t *testing.T, door *privacy.Door) {
 			t.Errorf("%s has a row, and is no route", name)
 		}
 	}
-	t.Logf("%d routes × %d senders", len(seen), len(sendersOfRights))
+	t.Logf("%d routes, %d senders of requests", len(seen), senders)
 }
 
 // Who reads a rider's pings is told, and who only tries to is told as a failure.

@@ -20,6 +20,7 @@ import (
 	"pingline/ingest/auth"
 	"pingline/ingest/phone"
 	"pingline/ingest/privacy"
+	"pingline/ingest/server/certs"
 	"pingline/ingest/server/clocks"
 	"pingline/ingest/server/conns"
 	"pingline/ingest/server/framing"
@@ -43,8 +44,9 @@ type Config struct {
 	Listen string // host:port; port 0 picks a free one
 	Writer *ingest.Writer
 	Cells  partition.Cells
-	Gate   *auth.Gate    // lets senders in; nil: everybody may send and read
-	Reader query.Sources // for the routes of reads; nil State and Line are the Writer's
+	Gate   *auth.Gate          // lets senders in; nil: everybody may send and read
+	TLS    *certs.Certificates // nil: plain HTTP
+	Reader query.Sources       // for the routes of reads; nil State and Line are the Writer's
 
 	Streams     *stream.Hub // nil: none
 	Resolutions []int       // of the cells that streams may tell of
@@ -99,6 +101,9 @@ type Config struct {
 // connection between short requests takes a third.
 const ConnectionBytes = 80 << 10
 
+// TLSBytes is the most memory that a connection takes besides, in bytes, if it speaks TLS.
+const TLSBytes = 40 << 10
+
 // Server answers HTTP. It is safe for concurrent use.
 type Server struct {
 	cfg      Config
@@ -133,20 +138,23 @@ type Server struct {
 
 // Stats are the server's counts since the start of the process.
 type Stats struct {
-	Received   uint64            // pings of requests answered 200, or 400 because all were rejected
-	Rejected   uint64            // received pings that are invalid
-	Reasons    map[string]uint64 // rejected pings by field
-	Shed       uint64            // pings shed before they were judged, because their rider is over its rate
-	Corrected  uint64            // pings whose time was out of its limits and was corrected
-	OutOfRange map[string]uint64 // optional numbers out of range, by field
-	Denied     map[string]uint64 // requests that were not let in, by cause; nil if everybody is
-	Phones     []outcomes.Count  // requests of phones by protocol and outcome
+	Received    uint64            // pings of requests answered 200, or 400 because all were rejected
+	Rejected    uint64            // received pings that are invalid
+	Reasons     map[string]uint64 // rejected pings by field
+	Shed        uint64            // pings shed before they were judged, because their rider is over its rate
+	Corrected   uint64            // pings whose time was out of its limits and was corrected
+	OutOfRange  map[string]uint64 // optional numbers out of range, by field
+	Denied      map[string]uint64 // requests and connections that were not let in, by cause; nil if everybody is
+	Phones      []outcomes.Count  // requests of phones by protocol and outcome
+	CertExpires time.Time         // of the certificate of TLS; zero: none
 
 	InProgress  int64  // bytes of requests in work
 	Reading     int64  // bytes of reads in work, until their answers have left
 	Connections int64  // open now
 	TurnedAway  uint64 // connections refused for lack of a place
 	Displaced   uint64 // connections closed while they waited for their client, to make a place for another
+
+	ConnectionBytes int64 // most memory of a connection
 
 	MaxInProgress, MaxReading, MaxConnections int64 // the limits of InProgress, Reading and Connections
 }
@@ -207,7 +215,7 @@ func New(cfg Config) (*Server, error) {
 		MaxBytes: cfg.MaxReading, Rate: cfg.ReadRate, Pace: cfg.taker,
 	})
 	s.ln = conns.New(ln, conns.Config{
-		Most: cfg.MaxConnections, Ours: s.senders.Trusts, RetryAfter: retryAfter,
+		Most: cfg.MaxConnections, Ours: s.senders.Trusts, RetryAfter: retryAfter, TLS: cfg.TLS,
 		Held: func(client netip.Addr) { s.held.Note(share.OfConnections, client) },
 	})
 	s.over.LeaveOut(s.reads.Bytes.Used)
@@ -293,8 +301,14 @@ func (s *Server) Stats() Stats {
 	for k, v := range s.stats.OutOfRange {
 		st.OutOfRange[k] = v
 	}
-	st.Denied = s.guard.Denied()
+	if st.Denied = s.guard.Denied(); st.Denied == nil && s.cfg.TLS != nil {
+		st.Denied = guard.Counts(s.cfg.TLS.Failures().Stats())
+	}
 	st.Phones = outcomes.Counts(s.phones)
+	st.CertExpires, st.ConnectionBytes = s.cfg.TLS.Expires(), ConnectionBytes
+	if s.cfg.TLS != nil {
+		st.ConnectionBytes += TLSBytes
+	}
 	st.InProgress = s.budget.Used() + s.reserve.Used()
 	st.Reading = s.reads.Bytes.Used()
 	open := s.ln.Stats()

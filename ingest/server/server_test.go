@@ -24,7 +24,7 @@ import (
 )
 
 // testServer runs a server with a real writer and log until the test ends.
-func testServer(t testing.TB, cfg Config) (s *Server, url string) {
+func testServer(t testing.TB, cfg Config, before ...func(*Server)) (s *Server, url string) {
 	t.Helper()
 	if cfg.Writer == nil {
 		cfg.Writer, _ = testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{}), Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
@@ -33,9 +33,15 @@ func testServer(t testing.TB, cfg Config) (s *Server, url string) {
 		cfg.Protocols = []phone.Protocol{native.Protocol}
 	}
 	cfg.Listen, cfg.Cells = "127.0.0.1:0", testCells
+	if *overTLS && cfg.TLS == nil {
+		cfg.TLS = tlsOfAll(t)
+	}
 	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range before {
+		f(s)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -47,6 +53,9 @@ func testServer(t testing.TB, cfg Config) (s *Server, url string) {
 			t.Errorf("the server failed: %v", err)
 		}
 	})
+	if s.cfg.TLS != nil {
+		return s, "https://" + s.Addr().String()
+	}
 	return s, "http://" + s.Addr().String()
 }
 
@@ -59,6 +68,11 @@ type answer struct {
 
 func send(t testing.TB, method, url string, body []byte, headers ...string) answer {
 	t.Helper()
+	return sendBy(t, http.DefaultClient, method, url, body, headers...)
+}
+
+func sendBy(t testing.TB, by *http.Client, method, url string, body []byte, headers ...string) answer {
+	t.Helper()
 	req, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +80,7 @@ func send(t testing.TB, method, url string, body []byte, headers ...string) answ
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := by.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

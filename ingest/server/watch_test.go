@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -184,7 +183,7 @@ func TestViewersThatDoNotRead(t *testing.T) {
 	const deafs = 20
 	for i := range deafs {
 		w := dialFrom(t, s, fmt.Sprint("127.0.3.", 1+i))
-		if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		if err := w.tcp().SetReadBuffer(4 << 10); err != nil {
 			t.Fatal(err)
 		}
 		w.say("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
@@ -219,7 +218,7 @@ func TestViewerOfAByteASecond(t *testing.T) {
 	good := watchAt(t, url+path, "")
 	good.until(t, "state")
 	w := dialFrom(t, s, "127.0.3.1")
-	if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+	if err := w.tcp().SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
 	w.say("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
@@ -258,7 +257,7 @@ func TestStopWithViewersThatDoNotRead(t *testing.T) {
 	}
 	for range 3 {
 		w := dial(t, s)
-		if err := w.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		if err := w.tcp().SetReadBuffer(4 << 10); err != nil {
 			t.Fatal(err)
 		}
 		w.say("GET /v1/stream?bbox=-180,-90,180,90&riders=1 HTTP/1.1\r\nHost: x\r\n\r\n")

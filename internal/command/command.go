@@ -12,6 +12,7 @@ import (
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
 	"pingline/ingest/privacy"
+	"pingline/ingest/server/certs"
 	"pingline/internal/node"
 	"pingline/internal/unit"
 	"pingline/partition"
@@ -68,7 +69,7 @@ type SpreadFlags struct {
 
 // AuthFlags are the flags that say who may send and read.
 type AuthFlags struct {
-	Auth []string `default:"none" placeholder:"none|keys|jwt" help:"Who may send and read: none: everybody; keys: who has a key of --keys; jwt: who has a token; keys,jwt: both."`
+	Auth []string `default:"none" placeholder:"none|keys|jwt|cert" help:"Who may send and read: none: everybody; keys: who has a key of --keys; jwt: who has a token; cert: who has a client certificate that names a rider; keys,jwt: both."`
 	Keys string   `placeholder:"FILE" help:"File of keys, made by pingline key; it is read again when it changes."`
 
 	AuditLog string `placeholder:"FILE" help:"File that has who read which rider's track, and which key failed: a line of JSON each; rotated at 100 MB, ten are kept."`
@@ -102,6 +103,19 @@ type PrivacyFlags struct {
 // Set sets in cfg what is done to pings.
 func (f *PrivacyFlags) Set(cfg *node.Config) {
 	cfg.Privacy = privacy.DoorSettings{Zones: f.PrivateZone, Pings: f.PrivateZonePings, Events: f.PrivateZoneEvents, Keys: f.Pseudonyms}
+}
+
+// TLSFlags are the flags by which all listeners speak TLS.
+type TLSFlags struct {
+	Cert      string `placeholder:"FILE" help:"PEM file of the certificate with which all listeners speak TLS, and of those between it and its authority; it is read again when it changes."`
+	Key       string `placeholder:"FILE" help:"PEM file of its key."`
+	ClientCA  string `name:"client-ca" placeholder:"FILE" help:"PEM file of the authorities of client certificates. Every connection needs one, unless --auth has cert."`
+	ClientCRL string `name:"client-crl" placeholder:"FILE" help:"PEM or DER file of revocation lists of these authorities."`
+}
+
+// Set sets in cfg how listeners speak TLS.
+func (f *TLSFlags) Set(cfg *node.Config) {
+	cfg.TLS = certs.Config{Cert: f.Cert, Key: f.Key, ClientCA: f.ClientCA, ClientCRL: f.ClientCRL}
 }
 
 // MapFlags are the flags of the live map.

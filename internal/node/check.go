@@ -44,6 +44,12 @@ func (c *Config) Check() error {
 	if flag, err := c.Privacy.Check(); err != nil {
 		return &SettingError{flag, err}
 	}
+	if flag, err := c.TLS.Check(); err != nil {
+		return &SettingError{flag, err}
+	}
+	if c.Access.With("cert") && c.TLS.ClientCA == "" {
+		return wrong("auth", "cert takes --tls-client-ca, the authorities of the certificates")
+	}
 	_, err := newLayout(c)
 	return err
 }

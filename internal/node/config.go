@@ -15,6 +15,7 @@ import (
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
 	"pingline/ingest/privacy"
+	"pingline/ingest/server/certs"
 	"pingline/partition"
 )
 
@@ -61,6 +62,7 @@ type Config struct {
 
 	Access  access.Settings
 	Privacy privacy.DoorSettings
+	TLS     certs.Config // of all listeners; its Riders, Nameless, Logger and Failures are not set here
 
 	Basemap         string // file of PMTiles with a street map below the live map; "" is none
 	TileURL         string // of an online map below the live map, with {z}, {x} and {y}; "" is none

@@ -30,6 +30,7 @@ import (
 	"pingline/ingest/phone"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server"
+	"pingline/ingest/server/certs"
 	"pingline/internal/ops"
 	"pingline/internal/rights"
 	"pingline/internal/unit"
@@ -52,6 +53,7 @@ type Node struct {
 	server  *server.Server
 	gate    *auth.Gate // nil: everybody may send and read
 	door    *privacy.Door
+	certs   *certs.Certificates // nil: plain HTTP
 	writer  *ingest.Writer
 	over    *ingest.Overload
 	log     *queue.Log
@@ -94,6 +96,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	if n.gate, err = cfg.Access.Open(n.door.Names(), n.logger); err != nil {
+		return nil, err
+	}
+	if n.certs, err = n.openCerts(); err != nil {
 		return nil, err
 	}
 	if err := cfg.tryListening(); err != nil {
@@ -172,12 +177,12 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {
-		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.rights.Routes()...); err != nil {
+		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), n.rights.Routes()...); err != nil {
 			return nil, err
 		}
 	}
 	if n.gate == nil {
-		for _, note := range access.Notes(n.gate, n.server.Addr()) {
+		for _, note := range access.Notes(n.gate, n.server.Addr(), n.certs.Required()) {
 			n.logger.Warn(note)
 		}
 	}
@@ -255,6 +260,7 @@ func (n *Node) openServer() (*server.Server, error) {
 	return server.New(server.Config{
 		Listen:      c.Listen,
 		Gate:        n.gate,
+		TLS:         n.certs,
 		Writer:      n.writer,
 		Cells:       cells,
 		Reader:      n.sources(),
@@ -272,7 +278,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		MaxInflated:    int(c.MaxInflated),
 		MaxInProgress:  limitInProgress(c.MaxInProgress, n.logger),
 		MaxReading:     limitReading(),
-		MaxConnections: limitConnections(c.MaxConnections, n.logger),
+		MaxConnections: limitConnections(c.MaxConnections, n.certs != nil, n.logger),
 		RiderRate:      c.RiderRate,
 		RiderBurst:     c.RiderBurst,
 		ClientRate:     c.ClientRate,
@@ -347,6 +353,9 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.status.Run(sinking) })
 	if n.gate != nil {
 		g.Go(func() error { return n.gate.Run(sinking) })
+	}
+	if n.certs != nil {
+		g.Go(func() error { return n.certs.Run(sinking) })
 	}
 	g.Go(func() error { return n.log.WaitLost(sinking) })
 	if n.ops != nil {
@@ -423,7 +432,7 @@ func (n *Node) Queued() (pings, lines uint64) {
 
 // Notes returns a sentence for each trouble that an operator must know of.
 func (n *Node) Notes() []string {
-	notes := access.Notes(n.gate, n.server.Addr())
+	notes := append(access.Notes(n.gate, n.server.Addr(), n.certs.Required()), n.certs.Notes()...)
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}
@@ -447,12 +456,12 @@ func (n *Node) Notes() []string {
 func (n *Node) Books() ops.Books { return n.parts.Books() }
 
 // URL is where the server answers, from this machine if it listens on all addresses.
-func (n *Node) URL() string { return urlOf(n.server.Addr()) }
+func (n *Node) URL() string { return n.urlOf(n.server.Addr()) }
 
 // OpsURL is where the metrics are, or "off".
 func (n *Node) OpsURL() string {
 	if n.ops == nil {
 		return "off"
 	}
-	return urlOf(n.ops.Addr()) + "/metrics"
+	return n.urlOf(n.ops.Addr()) + "/metrics"
 }

@@ -43,7 +43,7 @@ const spareFiles = 200
 
 // limitConnections limits connections by the files that may be open, and by the
 // memory for them, an eighth of the memory limit.
-func limitConnections(asked int, logger *slog.Logger) int {
+func limitConnections(asked int, secure bool, logger *slog.Logger) int {
 	most := int64(asked)
 	limit := func(to int64, by string) {
 		if to = max(1, to); to < most {
@@ -54,6 +54,10 @@ func limitConnections(asked int, logger *slog.Logger) int {
 	if files := maxFiles(); files > 0 && files <= math.MaxInt64 {
 		limit(int64(files)-spareFiles, "the number of files that may be open (ulimit -n)")
 	}
-	limit(debug.SetMemoryLimit(-1)/8/server.ConnectionBytes, "an eighth of the memory limit")
+	each := int64(server.ConnectionBytes)
+	if secure {
+		each += server.TLSBytes
+	}
+	limit(debug.SetMemoryLimit(-1)/8/each, "an eighth of the memory limit")
 	return int(most)
 }

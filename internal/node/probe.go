@@ -49,9 +49,13 @@ func (n *Node) tryStores(ctx context.Context) {
 
 // urlOf returns the URL of an address that is listened on: of all addresses of the
 // machine it is that of localhost.
-func urlOf(a net.Addr) string {
-	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-		return "http://" + net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+func (n *Node) urlOf(a net.Addr) string {
+	scheme := "http://"
+	if n.certs != nil {
+		scheme = "https://"
 	}
-	return "http://" + a.String()
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return scheme + net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return scheme + a.String()
 }

@@ -113,7 +113,7 @@ func TestURLOfAllAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := urlOf(tcp); got != want {
+		if got := new(Node).urlOf(tcp); got != want {
 			t.Errorf("%s is %s, want %s", addr, got, want)
 		}
 	}

@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"pingline/ingest/server"
 	"pingline/partition"
 )
 
@@ -19,7 +18,7 @@ func (p *Parts) accounts(b *Books) []account {
 	list := []account{
 		{"requests", b.Server.InProgress, b.Server.MaxInProgress},
 		{"reads", b.Server.Reading, b.Server.MaxReading},
-		{"connections", b.Server.Connections * server.ConnectionBytes, b.Server.MaxConnections * server.ConnectionBytes},
+		{"connections", b.Server.Connections * b.Server.ConnectionBytes, b.Server.MaxConnections * b.Server.ConnectionBytes},
 		{"filter", b.Writer.FilterBytes, p.FilterMost},
 		{"log", p.Log.CacheBytes(), p.LogCache},
 		{"sink", p.Sink.Memory(), p.SinkMost},

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -107,9 +108,15 @@ var numbers = []number{
 				tell(float64(c.N), c.Protocol, c.Outcome)
 			}
 		}},
-	{metric: "auth_failures_total", labels: []string{"reason"}, kind: counter, unit: "requests", help: "Requests that were not let in, by reason; none where --auth is none.",
+	{metric: "auth_failures_total", labels: []string{"reason"}, kind: counter, unit: "requests", help: "Requests and connections that were not let in, by reason; none where --auth is none and there is no TLS.",
 		point: ReasonPoint, field: "count", count: "auth",
 		read: func(s *snapshot, tell tell) { tellEach(s.Server.Denied, tell) }},
+	{metric: "tls_certificate_expires_seconds", kind: gauge, unit: "s", help: "Time until the certificate of --tls-cert expires, below 0 behind it; none without it.",
+		read: func(s *snapshot, tell tell) {
+			if end := s.Server.CertExpires; !end.IsZero() {
+				tell(time.Until(end).Seconds())
+			}
+		}},
 	{metric: "in_progress_bytes", kind: gauge, unit: "bytes", help: "Memory that requests in progress take.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.InProgress)) }},
 	{metric: "reading_bytes", kind: gauge, unit: "bytes", help: "Memory that reads in progress take, until their answers have left.",

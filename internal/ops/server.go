@@ -32,9 +32,12 @@ type AdminRoute struct {
 // AskOn returns the handler that asks for keys on an address, or nil if nobody is asked.
 type AskOn func(at net.Addr) func(next http.Handler) http.Handler
 
-// Listen returns a server that answers on an address once it runs. A nil guard asks nobody.
-// The error names --ops-listen.
-func Listen(listen string, metrics http.Handler, guard AskOn, admin ...AdminRoute) (*Server, error) {
+// Layer returns the listener that speaks TLS on another, or nil if all is plain HTTP.
+type Layer func(below net.Listener) net.Listener
+
+// Listen returns a server that answers on an address once it runs. A nil guard asks nobody,
+// and without secure it speaks plain HTTP. The error names --ops-listen.
+func Listen(listen string, metrics http.Handler, guard AskOn, secure Layer, admin ...AdminRoute) (*Server, error) {
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("--ops-listen: %w", err)
@@ -43,12 +46,15 @@ func Listen(listen string, metrics http.Handler, guard AskOn, admin ...AdminRout
 	if guard != nil {
 		ask = guard(ln.Addr())
 	}
+	if secure != nil {
+		ln = secure(ln)
+	}
 	mux := http.NewServeMux()
 	list := "/metrics       for Prometheus\n/debug/pprof/  profiles of the process\n"
 	for _, r := range admin {
 		route := http.Handler(r.Handler)
 		if ask == nil {
-			route = onlyHere(ln.Addr(), r.Handler)
+			route = onlyHere(ln.Addr(), secure != nil, r.Handler)
 		}
 		mux.Handle(r.Pattern, route)
 		list += r.Pattern + "  " + r.About + "\n"
@@ -73,14 +79,15 @@ func Listen(listen string, metrics http.Handler, guard AskOn, admin ...AdminRout
 // onlyHere lets requests pass that come from this machine: if the listener is open to
 // others and asks for no keys, everybody who reaches it could read and delete. The Host
 // must name this machine, too: otherwise a web page could have its own name lead here, and
-// send requests from a browser.
-func onlyHere(at net.Addr, next http.Handler) http.Handler {
+// send requests from a browser. With TLS the browser sees by the certificate that the name is
+// not that of the page.
+func onlyHere(at net.Addr, secure bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tcp, ok := at.(*net.TCPAddr)
 		switch host, _, err := net.SplitHostPort(r.Host); {
 		case !ok || !tcp.IP.IsLoopback():
 			http.Error(w, "riders are exported and deleted only where --ops-listen is an address of this machine alone, such as 127.0.0.1:9090", http.StatusForbidden)
-		case err != nil, host != "localhost" && !net.ParseIP(host).IsLoopback():
+		case !secure && (err != nil || host != "localhost" && !net.ParseIP(host).IsLoopback()):
 			http.Error(w, "the Host of the request does not name this machine", http.StatusForbidden)
 		default:
 			next.ServeHTTP(w, r)

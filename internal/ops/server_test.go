@@ -11,7 +11,7 @@ import (
 
 // Who asks for / learns what else there is, and each of it answers.
 func TestIndexOfTheOpsListener(t *testing.T) {
-	s, err := Listen("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }), nil)
+	s, err := Listen("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestAdminRoutesAreForThisMachine(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			route := AdminRoute{Pattern: "DELETE /v1/riders/{id}", Handler: func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.PathValue("id")) }}
-			s, err := Listen(tt.listen, http.NotFoundHandler(), nil, route)
+			s, err := Listen(tt.listen, http.NotFoundHandler(), nil, nil, route)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -24,7 +24,7 @@ import (
 
 // Settings say who may send and read.
 type Settings struct {
-	Ways []string // "keys", "jwt"; "none" or nothing: everybody
+	Ways []string // "keys", "jwt", "cert"; "none" or nothing: everybody
 	Keys string   // file of keys
 	JWT  token.Config
 
@@ -41,8 +41,8 @@ func (s *Settings) On() bool { return len(s.Ways) > 0 && !s.With("none") }
 func (s *Settings) Check() (flag string, err error) {
 	for i, way := range s.Ways {
 		switch {
-		case !slices.Contains([]string{"none", "keys", "jwt"}, way):
-			return "auth", fmt.Errorf("%q is not none, keys or jwt", way)
+		case !slices.Contains([]string{"none", "keys", "jwt", "cert"}, way):
+			return "auth", fmt.Errorf("%q is not none, keys, jwt or cert", way)
 		case slices.Contains(s.Ways[:i], way):
 			return "auth", fmt.Errorf("%s is there twice", way)
 		case way == "none" && len(s.Ways) > 1:
@@ -98,11 +98,14 @@ func (s *Settings) Open(names *privacy.Pseudonyms, logger *slog.Logger) (*auth.G
 }
 
 // Notes returns a sentence for each trouble that an operator must know of. Without a gate
-// it is that everybody may do everything, if the server can be reached from elsewhere.
-func Notes(gate *auth.Gate, at net.Addr) []string {
+// it is that everybody may do everything, if the server can be reached from elsewhere; with
+// certified, everybody who has a client certificate.
+func Notes(gate *auth.Gate, at net.Addr, certified bool) []string {
 	switch {
 	case gate != nil:
 		return gate.Notes()
+	case certified:
+		return []string{"--auth none: whoever has a certificate of --tls-client-ca may send for every rider, and read every track"}
 	case !loopback(at):
 		return []string{fmt.Sprintf("--auth none: whoever reaches %v may send for every rider, and read every track", at)}
 	}

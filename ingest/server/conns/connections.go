@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pingline/ingest/server/certs"
 	"pingline/ingest/server/framing"
 )
 
@@ -20,7 +21,8 @@ import (
 type connections struct {
 	most int
 	ours func(netip.Addr) bool
-	held func(netip.Addr) // called with the client whose connections are closed, unless it is trusted
+	tls  *certs.Certificates // nil: connections speak plain HTTP
+	held func(netip.Addr)    // called with the client whose connections are closed, unless it is trusted
 
 	mu     sync.Mutex // guards the fields below; nothing else is locked under it
 	list   []*Conn
@@ -44,6 +46,7 @@ type peerKey struct {
 // goroutine, and so is Write.
 type Conn struct {
 	net.Conn
+	tcp  net.Conn // below TLS, or Conn itself
 	all  *connections
 	peer *peer
 	at   int // index in list; -1 when its place is gone
@@ -66,7 +69,10 @@ var clockStart = time.Now()
 // connections have requests in work.
 func (l *connections) add(c net.Conn) *Conn {
 	addr := HostOf(c.RemoteAddr())
-	own := &Conn{Conn: c, all: l}
+	own := &Conn{Conn: c, tcp: c, all: l}
+	if l.tls != nil {
+		own.Conn = l.tls.Wrap(c, true)
+	}
 	own.waits.Store(clock())
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -137,7 +143,7 @@ func (l *connections) makeRoom() {
 	for _, c := range goes {
 		l.remove(c.Conn)
 		l.closed++
-		_ = c.Conn.Conn.Close() // its reader or writer gets an error; Conn.Close would wait for mu
+		_ = c.tcp.Close() // its reader or writer gets an error; Conn.Close would wait for mu, and that of TLS for the client
 	}
 }
 
@@ -226,11 +232,11 @@ const leavingBuffer = 64 << 10
 // LimitBuffer bounds the bytes that the system keeps of answers that are not taken, if c is
 // a connection of a Listener. It is called between writes.
 func LimitBuffer(c net.Conn) {
-	own, ok := c.(*Conn)
-	if !ok || own.bounded {
+	own := of(c)
+	if own == nil || own.bounded {
 		return
 	}
-	if tcp, ok := own.Conn.(*net.TCPConn); ok {
+	if tcp, ok := own.tcp.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(leavingBuffer) // the system may not obey
 		own.bounded = true
 	}
@@ -240,7 +246,7 @@ func LimitBuffer(c net.Conn) {
 // of it had come, if c is a connection of a Listener: a connection closed with bytes unread
 // is reset, and a reset can overtake the answer.
 func LeaveUnread(c net.Conn) {
-	if own, ok := c.(*Conn); ok {
+	if own := of(c); own != nil {
 		own.unread.Store(true)
 	}
 }
@@ -250,7 +256,10 @@ func (c *Conn) Close() (err error) {
 	c.once.Do(func() {
 		if c.unread.Load() {
 			_ = c.SetDeadline(time.Now().Add(lingerFor))
-			linger(c.Conn)
+			if secure, ok := c.Conn.(*certs.SecureConn); ok {
+				_ = secure.CloseWrite() // fails before the end of the handshake
+			}
+			linger(c.tcp)
 		}
 		err = c.Conn.Close()
 		c.all.mu.Lock()

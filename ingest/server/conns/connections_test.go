@@ -7,6 +7,10 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
+
+	"pingline/ingest/server/certs"
+	"pingline/ingest/server/certs/certstest"
 )
 
 // caller is a connection of which only the other end and whether it is closed
@@ -122,5 +126,53 @@ func TestTooManyOpenFilesPass(t *testing.T) {
 	_ = ln.Close()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept of a closed listener: %v", err)
+	}
+}
+
+// A connection that was displaced before its handshake takes a deadline as if it were open:
+// fasthttp would panic.
+func TestDeadlineOfADisplacedSecureConnection(t *testing.T) {
+	ca := certstest.New(t, "ours")
+	server := ca.Server()
+	secured, err := certs.Open(certs.Config{Cert: ca.File("server.pem", server.Text), Key: ca.File("server.key", server.Key)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(ln, Config{Most: 1, Ours: func(netip.Addr) bool { return false }, TLS: secured})
+	defer l.Close()
+	var open []net.Conn
+	for range 2 {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		in, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		open = append(open, in)
+	}
+	if st := l.Stats(); st.Displaced != 1 {
+		t.Fatalf("%+v", st)
+	}
+	first, ok := open[0].(*Secured)
+	if !ok {
+		t.Fatalf("a connection is a %T", open[0])
+	}
+	if err := errors.Join(first.SetReadDeadline(time.Now()), first.SetWriteDeadline(time.Now())); err != nil {
+		t.Error(err)
+	}
+	if err := first.Handshake(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("its handshake: %v", err)
+	}
+	LimitBuffer(open[1])
+	if LeaveUnread(open[1]); !of(open[1]).bounded || !of(open[1]).unread.Load() {
+		t.Error("a connection of TLS is none of ours")
 	}
 }

@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"pingline/ingest/server/certs"
 )
 
 // Config sets up a Listener. Most, Ours and RetryAfter are required.
@@ -27,6 +29,9 @@ type Config struct {
 	Most       int                   // most open connections
 	Ours       func(netip.Addr) bool // reports whether an address is of a trusted proxy
 	RetryAfter func() string         // seconds after which a client that found no place may come back
+
+	// TLS, if set, has connections speak TLS. The handshake is that of Secured.
+	TLS *certs.Certificates
 
 	// Held, if set, is called with the client whose connections are closed to make a
 	// place, unless it is trusted. It must be quick and call nothing of this package.
@@ -49,7 +54,7 @@ func New(ln net.Listener, cfg Config) *Listener {
 	return &Listener{
 		Listener:   ln,
 		retryAfter: cfg.RetryAfter,
-		conns:      connections{most: cfg.Most, ours: cfg.Ours, held: cfg.Held, peers: make(map[peerKey]*peer)},
+		conns:      connections{most: cfg.Most, ours: cfg.Ours, tls: cfg.TLS, held: cfg.Held, peers: make(map[peerKey]*peer)},
 		telling:    make(chan struct{}, 64),
 	}
 }
@@ -85,7 +90,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if own := l.conns.add(c); own != nil {
-			return own, nil
+			return own.layered(), nil
 		}
 		l.refuse(c)
 	}
@@ -102,8 +107,15 @@ func (l *Listener) refuse(c net.Conn) {
 	}
 	go func() {
 		defer func() { <-l.telling }()
-		const text = `{"error":"too many connections: not stored, send again"}`
 		_ = c.SetDeadline(time.Now().Add(lingerFor))
+		if l.conns.tls != nil {
+			if _, err := c.Write(tooMany); err == nil {
+				linger(c)
+			}
+			_ = c.Close()
+			return
+		}
+		const text = `{"error":"too many connections: not stored, send again"}`
 		if _, err := fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nConnection: close\r\nRetry-After: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 			time.Now().UTC().Format(http.TimeFormat), l.retryAfter(), len(text), text); err == nil {
 			linger(c)
@@ -111,6 +123,10 @@ func (l *Listener) refuse(c net.Conn) {
 		_ = c.Close()
 	}()
 }
+
+// tooMany is the alert internal_error of TLS 1.2 (RFC 5246, 7.2; RFC 8446, 6.2), which may
+// come before a handshake: an answer in HTTP would need one.
+var tooMany = []byte{21, 3, 3, 0, 2, 2, 80}
 
 const (
 	lingerFor   = time.Second

@@ -4,7 +4,8 @@
 // Each route says by Need which right it takes; a route that does not is nobody's, and Of
 // returns an Identity that may do nothing. A key may come in a header Authorization, in the
 // parameter {key} of a path, in the parameter key of a query, or in the cookie of a session,
-// in this order: the first that is there counts, even if it is wrong.
+// in this order: the first that is there counts, even if it is wrong. A request that shows
+// none of them is sent by whom the client certificate of its connection names.
 //
 // The package does not limit how much a sender may take.
 package guard
@@ -50,8 +51,7 @@ func (r *Keeper) Need(scope auth.Scope, fleet bool) fiber.Handler {
 		if r.gate != nil {
 			var err error
 			from, now := r.client(c), time.Now()
-			shown := r.shown(c)
-			if id, err = r.gate.Enter(&shown, from, now); err != nil {
+			if id, err = r.enter(c, from, now); err != nil {
 				return err
 			}
 			if err := r.gate.NeedScope(id, scope, fleet, from, now); err != nil {
@@ -77,15 +77,39 @@ func (r *Keeper) Ask(c *fiber.Ctx) *auth.Identity {
 	if r.gate == nil {
 		return auth.Anyone
 	}
-	shown := r.shown(c)
-	if !shown.Shown {
+	now := time.Now()
+	if shown := r.shown(c); !shown.Shown && r.certified(c, now) == nil {
 		return nobody
 	}
-	id, err := r.gate.Enter(&shown, r.client(c), time.Now())
+	id, err := r.enter(c, r.client(c), now)
 	if err != nil {
 		return nobody
 	}
 	return id
+}
+
+// enter returns who sends a request, or an error if nobody does who is let in.
+func (r *Keeper) enter(c *fiber.Ctx, from auth.Client, now time.Time) (*auth.Identity, error) {
+	shown := r.shown(c)
+	if !shown.Shown {
+		if id := r.certified(c, now); id != nil {
+			return id, nil
+		}
+	}
+	return r.gate.Enter(&shown, from, now)
+}
+
+// certified returns whom the client certificate of a connection names, or nil. A browser shows
+// its certificate with every request, as it does a cookie: with those of other pages, too.
+func (r *Keeper) certified(c *fiber.Ctx, now time.Time) *auth.Identity {
+	conn, ok := c.Context().Conn().(interface{ Identity() *auth.Identity })
+	if !ok || ofAnotherPage(c) {
+		return nil
+	}
+	if id := conn.Identity(); id != nil && !id.Ended(now) {
+		return id
+	}
+	return nil
 }
 
 // Denied returns the number of requests that were not let in, by cause; nil without a gate.
@@ -93,8 +117,13 @@ func (r *Keeper) Denied() map[string]uint64 {
 	if r.gate == nil {
 		return nil
 	}
-	counts := make(map[string]uint64)
-	for cause, n := range r.gate.Stats() {
+	return Counts(r.gate.Stats())
+}
+
+// Counts returns counts of refusals by the texts of their causes.
+func Counts(by map[auth.Cause]uint64) map[string]uint64 {
+	counts := make(map[string]uint64, len(by))
+	for cause, n := range by {
 		counts[string(cause)] = n
 	}
 	return counts

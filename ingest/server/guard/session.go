@@ -115,8 +115,14 @@ func (r *Keeper) cookie(c *fiber.Ctx) auth.Credentials {
 	if len(sealed) == 0 {
 		return auth.Credentials{}
 	}
-	if site := c.Request().Header.Peek("Sec-Fetch-Site"); len(site) > 0 && string(site) != "same-origin" && string(site) != "none" {
+	if ofAnotherPage(c) {
 		return auth.Credentials{}
 	}
 	return auth.PlainCredentials(r.sessions.open(sealed, time.Now()))
+}
+
+// ofAnotherPage reports whether a browser says that a page of another origin sends a request.
+func ofAnotherPage(c *fiber.Ctx) bool {
+	site := c.Request().Header.Peek("Sec-Fetch-Site")
+	return len(site) > 0 && string(site) != "same-origin" && string(site) != "none"
 }

@@ -1,0 +1,346 @@
+// Package certs has the certificate with which listeners speak TLS, and decides which client
+// certificates are let in.
+//
+// Its files are read again when they change. A new connection has the new certificate; open
+// connections stay, but for those whose client certificate is not let in any more. Files that
+// cannot be used leave everything as it was. A peer learns that its certificate is refused,
+// and not why: the reason is in the log, and is counted.
+//
+// The package limits neither how many connections there are nor how long a handshake may
+// take: the deadlines of a connection hold for its handshake, too.
+package certs
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pingline/ingest/auth"
+	"pingline/ingest/auth/reread"
+)
+
+// Config sets up Certificates. All files are PEM; a CRL may be DER.
+type Config struct {
+	Cert, Key string // certificate, with those between it and its authority, and its key; "": no TLS
+	ClientCA  string // authorities of client certificates; "": none is asked for
+	ClientCRL string // revocation lists of these authorities; "": none
+
+	// Riders has a client certificate name the rider that its sender may send and read as.
+	// It may be missing then. Without Riders it says nothing of the sender, and every
+	// connection needs one.
+	Riders bool
+
+	Nameless bool // no name of a client certificate is in the log
+
+	Logger   *slog.Logger
+	Failures *auth.Failures // told of connections that are not let in; nil: own
+}
+
+// On reports whether listeners speak TLS.
+func (c *Config) On() bool { return c.Cert != "" || c.Key != "" }
+
+// Check returns the flag of the first setting that is wrong, and why it is. It reads no file.
+func (c *Config) Check() (flag string, err error) {
+	switch {
+	case c.Cert == "" && c.Key != "":
+		return "tls-key", errors.New("and --tls-cert: give both or neither")
+	case c.Cert != "" && c.Key == "":
+		return "tls-cert", errors.New("and --tls-key: give both or neither")
+	case c.ClientCA != "" && c.Cert == "":
+		return "tls-client-ca", errors.New("asks for client certificates, which takes --tls-cert and --tls-key")
+	case c.ClientCRL != "" && c.ClientCA == "":
+		return "tls-client-crl", errors.New("has lists of the authorities of --tls-client-ca: give that, too")
+	}
+	return "", nil
+}
+
+const (
+	patience = 2 * time.Second     // from a change until files that do not fit together are an error
+	soon     = 14 * 24 * time.Hour // before a certificate expires, from which on an operator is told
+	again    = 24 * time.Hour      // until an operator is told again
+)
+
+// Certificates are the certificates of listeners. They are safe for concurrent use; Run is
+// called once.
+type Certificates struct {
+	cfg      Config
+	failures *auth.Failures
+	now      atomic.Pointer[generation]
+	note     atomic.Pointer[string] // why the files cannot be used, or ""
+
+	// Used by Open and Run alone.
+	files   []*file
+	dirty   bool      // a file has changed since the generation, or since the last error
+	changed time.Time // when a file last did
+	remind  time.Time // from which on an operator is told of what expires
+
+	mu   sync.Mutex // guards held; nothing else is locked under it
+	held map[*SecureConn]peer
+}
+
+// file is one of the files, as it was read last.
+type file struct {
+	flag, path string
+	on         *reread.File
+	text       []byte
+	err        error
+}
+
+// generation is all that the files said at a time. It does not change.
+type generation struct {
+	pair    *tls.Certificate
+	clients *rules      // nil: no client certificate is asked for
+	alone   *tls.Config // of listeners that ask for none
+	asking  *tls.Config // of those that ask
+}
+
+// Open reads the files. The error names the flag and the file of the first that is of no use.
+func Open(cfg Config) (*Certificates, error) {
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	s := &Certificates{cfg: cfg, failures: cfg.Failures, held: make(map[*SecureConn]peer)}
+	if s.failures == nil {
+		s.failures = auth.NewFailures(cfg.Logger, nil)
+	}
+	s.note.Store(new(string))
+	for _, f := range []file{
+		{flag: "tls-cert", path: cfg.Cert}, {flag: "tls-key", path: cfg.Key},
+		{flag: "tls-client-ca", path: cfg.ClientCA}, {flag: "tls-client-crl", path: cfg.ClientCRL},
+	} {
+		if f.path != "" {
+			f.on = reread.New(f.path)
+			f.text, _, f.err = f.on.Look()
+		}
+		s.files = append(s.files, &f)
+	}
+	g, err := s.build()
+	if err != nil {
+		return nil, err
+	}
+	s.adopt(g, time.Now())
+	return s, nil
+}
+
+// build makes a generation of the files as they were read last.
+func (s *Certificates) build() (*generation, error) {
+	for _, f := range s.files {
+		if f.err != nil {
+			return nil, fmt.Errorf("--%s: %w", f.flag, f.err)
+		}
+	}
+	cert, key, ca, crl := s.files[0], s.files[1], s.files[2], s.files[3]
+	g := new(generation)
+	var err error
+	if g.pair, err = readPair(cert, key); err != nil {
+		return nil, err
+	}
+	g.alone = &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{*g.pair},
+		NextProtos:   []string{"http/1.1"},
+	}
+	if ca.path == "" {
+		g.asking = g.alone
+		return g, nil
+	}
+	if g.clients, err = readRules(ca, crl, s.cfg.Riders, s.cfg.Nameless); err != nil {
+		return nil, err
+	}
+	g.asking = g.alone.Clone()
+	g.asking.ClientCAs = g.clients.roots
+	// The certificate is verified by VerifyConnection: crypto/tls would tell the peer why it is
+	// refused, and does not verify anew when a session goes on.
+	g.asking.ClientAuth = tls.RequireAnyClientCert
+	if s.cfg.Riders {
+		g.asking.ClientAuth = tls.RequestClientCert
+	}
+	g.asking.VerifyConnection = func(c tls.ConnectionState) error {
+		if len(c.PeerCertificates) == 0 {
+			return nil
+		}
+		if _, refusal := g.clients.check(c.PeerCertificates, time.Now()); refusal != nil {
+			return refusal
+		}
+		return nil
+	}
+	return g, nil
+}
+
+// adopt makes g the generation of new connections.
+func (s *Certificates) adopt(g *generation, now time.Time) {
+	s.now.Store(g)
+	s.dirty, s.remind = false, time.Time{}
+	s.note.Store(new(string))
+	if key := s.files[1]; key.on.Mode()&0o026 != 0 {
+		s.cfg.Logger.Warn("others may read or write the key of TLS, and so pretend to be this server", "file", key.path, "mode", key.on.Mode())
+	}
+	leaf := g.pair.Leaf
+	s.cfg.Logger.Info("the certificate of TLS is read", "file", s.cfg.Cert, "serial", leaf.SerialNumber.Text(16), "names", strings.Join(leaf.DNSNames, ","), "expires", leaf.NotAfter)
+	s.reminder(g, now)
+}
+
+// Run reads the files again when they change, until ctx is cancelled.
+func (s *Certificates) Run(ctx context.Context) error {
+	tick := time.NewTicker(reread.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			s.look(time.Now())
+		}
+	}
+}
+
+// look reads what has changed. A file that has just changed is used when the next look finds
+// it as it was, because it may be written in parts. Files that do not fit together, such as a
+// new certificate and the key of the old one, have patience until they do.
+func (s *Certificates) look(now time.Time) {
+	moved := false
+	for _, f := range s.files {
+		if f.on == nil {
+			continue
+		}
+		if text, changed, err := f.on.Look(); changed {
+			f.text, f.err, moved = text, err, true
+		}
+	}
+	g := s.now.Load()
+	switch {
+	case moved:
+		s.dirty, s.changed = true, now
+	case s.dirty:
+		next, err := s.build()
+		if err == nil {
+			s.adopt(next, now)
+			s.recheck(next, now, true)
+			return
+		}
+		if now.Sub(s.changed) >= patience {
+			s.dirty = false
+			note := fmt.Sprintf("the certificates of TLS stay as they were: %v", err)
+			s.note.Store(&note)
+			s.cfg.Logger.Error("the certificates of TLS stay as they were", "error", err)
+		}
+	}
+	s.recheck(g, now, false)
+	s.reminder(g, now)
+}
+
+// reminder logs what expires, once a day.
+func (s *Certificates) reminder(g *generation, now time.Time) {
+	if now.Before(s.remind) {
+		return
+	}
+	if list := g.expiring(now); len(list) > 0 {
+		s.remind = now.Add(again)
+		for _, note := range list {
+			s.cfg.Logger.Warn(note)
+		}
+	}
+}
+
+// expiring returns a sentence for the certificate, and for each list, that has expired or
+// will soon.
+func (g *generation) expiring(now time.Time) (notes []string) {
+	switch end := g.pair.Leaf.NotAfter; {
+	case now.After(end):
+		notes = append(notes, fmt.Sprintf("--tls-cert: the certificate has expired, on %s: clients refuse it; put a new one in its place", end.UTC().Format(time.DateOnly)))
+	case end.Sub(now) < soon:
+		notes = append(notes, fmt.Sprintf("--tls-cert: the certificate expires on %s: put a new one in its place", end.UTC().Format(time.DateOnly)))
+	}
+	if g.clients == nil {
+		return notes
+	}
+	for _, l := range g.clients.lists {
+		if !l.next.IsZero() && now.After(l.next) {
+			notes = append(notes, fmt.Sprintf("--tls-client-crl: the list of %.100q was to be followed by another on %s: certificates revoked since are let in", l.issuer, l.next.UTC().Format(time.DateOnly)))
+		}
+	}
+	return notes
+}
+
+// Notes returns a sentence for each trouble that an operator must know of.
+func (s *Certificates) Notes() (notes []string) {
+	if s == nil {
+		return nil
+	}
+	if note := *s.note.Load(); note != "" {
+		notes = append(notes, note)
+	}
+	return append(notes, s.now.Load().expiring(time.Now())...)
+}
+
+// Expires returns when the certificate expires; the zero time of nil.
+func (s *Certificates) Expires() time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	return s.now.Load().pair.Leaf.NotAfter
+}
+
+// Failures returns the connections that were not let in.
+func (s *Certificates) Failures() *auth.Failures { return s.failures }
+
+// Required reports whether every connection needs a client certificate.
+func (s *Certificates) Required() bool { return s != nil && s.cfg.ClientCA != "" && !s.cfg.Riders }
+
+// recheck closes the connections whose client certificate is not let in any more: has
+// expired or, where all are checked, is refused by g.
+func (s *Certificates) recheck(g *generation, now time.Time, all bool) {
+	if g.clients == nil {
+		return
+	}
+	goes := make(map[*SecureConn]*auth.Denied)
+	s.mu.Lock()
+	list := make(map[*SecureConn]peer, 0)
+	for c, p := range s.held {
+		if all || now.After(p.chain[0].NotAfter) {
+			list[c] = p
+		}
+	}
+	s.mu.Unlock()
+	for c, p := range list {
+		if _, refusal := g.clients.check(p.chain, now); refusal != nil {
+			goes[c] = refusal
+		}
+	}
+	for c, refusal := range goes {
+		s.failures.Tell(refusal, hostOf(c.raw), now)
+		_ = c.raw.Close() // its reader or writer gets an error
+	}
+}
+
+// Listener returns a listener whose connections come from ln, and speak TLS. With clients
+// they are asked for a certificate, if there are authorities of such.
+func (s *Certificates) Listener(ln net.Listener, clients bool) net.Listener {
+	return &secureListener{ln, s, clients}
+}
+
+type secureListener struct {
+	net.Listener
+	all     *Certificates
+	clients bool
+}
+
+func (l *secureListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.all.Wrap(c, l.clients), nil
+}
+
+// names returns the texts of a certificate by which an operator finds it.
+func names(list ...string) string {
+	return strings.Join(slices.DeleteFunc(list, func(s string) bool { return s == "" }), ", ")
+}

@@ -1,0 +1,172 @@
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pingline/ingest/auth"
+)
+
+// SecureConn is the server's end of a connection that speaks TLS. As with tls.Conn, a Read
+// and a Write may go on at the same time.
+type SecureConn struct {
+	*tls.Conn
+	raw     net.Conn
+	all     *Certificates
+	clients bool
+	once    sync.Once
+	err     error          // of the handshake
+	failed  atomic.Bool    // the handshake did
+	id      *auth.Identity // set by the handshake
+	closed  bool           // guarded by all.mu
+}
+
+// peer is what is known of the client of a connection.
+type peer struct {
+	chain []*x509.Certificate // as it was sent; the first is the client's
+}
+
+// Wrap returns the server's end of a connection that speaks TLS. With clients it is asked for
+// a certificate, if there are authorities of such.
+func (s *Certificates) Wrap(c net.Conn, clients bool) *SecureConn {
+	g := s.now.Load()
+	cfg := g.alone
+	if clients {
+		cfg = g.asking
+	}
+	return &SecureConn{Conn: tls.Server(c, cfg), raw: c, all: s, clients: clients && g.clients != nil}
+}
+
+// Handshake runs the handshake, unless it was run before, and tells why the connection is not
+// let in. The deadlines of the connection hold.
+func (c *SecureConn) Handshake() error {
+	c.once.Do(func() {
+		if c.err = c.Conn.Handshake(); c.err == nil && c.clients {
+			c.err = c.enter(time.Now())
+		}
+		if c.err != nil {
+			c.failed.Store(true)
+			c.all.tell(c)
+		}
+	})
+	return c.err
+}
+
+// enter notes who the client is. The files may have changed since the connection was
+// accepted, and so whether the certificate is let in.
+func (c *SecureConn) enter(now time.Time) error {
+	chain := c.ConnectionState().PeerCertificates
+	if len(chain) == 0 {
+		return nil
+	}
+	c.all.mu.Lock()
+	if !c.closed {
+		c.all.held[c] = peer{chain}
+	}
+	c.all.mu.Unlock()
+	g := c.all.now.Load()
+	if g.clients == nil {
+		return nil
+	}
+	rider, refusal := g.clients.check(chain, now)
+	if refusal != nil {
+		return refusal
+	}
+	if rider == "" {
+		return nil
+	}
+	riders, err := auth.ExactRiders(rider)
+	if err != nil {
+		return err
+	}
+	c.id = auth.NewIdentity(rider, auth.Write|auth.Read, riders, chain[0].NotAfter, nil)
+	return nil
+}
+
+// Identity returns who the client is by its certificate, or nil if that is not known. It is
+// called behind Handshake.
+func (c *SecureConn) Identity() *auth.Identity { return c.id }
+
+// Read runs the handshake first.
+func (c *SecureConn) Read(p []byte) (int, error) {
+	if err := c.Handshake(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+const (
+	lingerFor   = time.Second
+	lingerBytes = 1 << 20
+)
+
+// Close closes the connection. A peer that is refused may have sent its request behind the
+// handshake already: a connection closed with bytes unread is reset, and a reset can overtake
+// the alert that tells of the refusal.
+func (c *SecureConn) Close() error {
+	if c.clients {
+		c.all.mu.Lock()
+		c.closed = true
+		delete(c.all.held, c)
+		c.all.mu.Unlock()
+	}
+	if tcp, ok := c.raw.(*net.TCPConn); ok && c.failed.Load() {
+		_ = tcp.SetDeadline(time.Now().Add(lingerFor))
+		if tcp.CloseWrite() == nil {
+			_, _ = io.CopyN(io.Discard, tcp, lingerBytes)
+		}
+	}
+	return c.Conn.Close()
+}
+
+// tell tells why the handshake of c has failed, unless the peer left without a word or the
+// connection was closed here.
+func (s *Certificates) tell(c *SecureConn) {
+	now, from := time.Now(), hostOf(c.raw)
+	if refusal, ok := errors.AsType[*auth.Denied](c.err); ok {
+		s.failures.Tell(refusal, from, now)
+		return
+	}
+	cause, why := auth.Handshake, c.err.Error()
+	header, alien := errors.AsType[tls.RecordHeaderError](c.err)
+	switch {
+	case c.err == io.EOF, errors.Is(c.err, net.ErrClosed):
+		return
+	case alien && isMethod(header.RecordHeader[:]):
+		why = "plain HTTP was sent to a port that speaks TLS: the client has to use https://"
+	case alien:
+		why = "something else than TLS was sent"
+	case errors.Is(c.err, os.ErrDeadlineExceeded):
+		why = "the handshake took too long"
+	case strings.Contains(why, "didn't provide a certificate"): // the error has no type
+		cause, why = auth.CertMissing, "the client has sent no certificate"
+	}
+	s.failures.Tell(&auth.Denied{Cause: cause, Text: "the handshake failed", Detail: why}, from, now)
+}
+
+// isMethod reports whether bytes begin as a request of HTTP does.
+func isMethod(b []byte) bool {
+	for _, c := range b[:3] {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// hostOf returns the IP address of the other end, without port and zone.
+func hostOf(c net.Conn) (addr netip.Addr) {
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		addr, _ = netip.AddrFromSlice(tcp.IP)
+	}
+	return addr.Unmap()
+}
