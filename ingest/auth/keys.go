@@ -25,7 +25,7 @@ type KeyRing struct {
 	table  atomic.Pointer[map[Hash]*known]
 	note   atomic.Pointer[string] // why the file cannot be read, or ""
 
-	file *reread.File // used by OpenKeyRing and Run alone
+	file *reread.Copy // used by OpenKeyRing and Run alone
 }
 
 // known is a key, and who its sender is.

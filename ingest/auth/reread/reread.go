@@ -20,8 +20,8 @@ const Every = 500 * time.Millisecond
 // change twice within a tick of its clock.
 const settled = 2 * time.Second
 
-// File is a file that is looked at. It is for a single goroutine.
-type File struct {
+// Copy is a file as it was read last. It is for a single goroutine.
+type Copy struct {
 	path string
 	seen fs.FileInfo // nil: it was not there, or could not be read
 	sum  [sha256.Size]byte
@@ -29,11 +29,11 @@ type File struct {
 	err  string
 }
 
-// New returns a File that nobody has looked at.
-func New(path string) *File { return &File{path: path} }
+// New returns a Copy of a file that nobody has looked at.
+func New(path string) *Copy { return &Copy{path: path} }
 
 // Mode returns the permissions of the file as it was read last.
-func (f *File) Mode() fs.FileMode {
+func (f *Copy) Mode() fs.FileMode {
 	if f.seen == nil {
 		return 0
 	}
@@ -42,7 +42,7 @@ func (f *File) Mode() fs.FileMode {
 
 // Look returns the text of the file, or why it cannot be read, if that has changed since
 // the Look before.
-func (f *File) Look() (text []byte, changed bool, err error) {
+func (f *Copy) Look() (text []byte, changed bool, err error) {
 	info, err := os.Stat(f.path)
 	if err == nil {
 		if f.seen != nil && os.SameFile(info, f.seen) && info.ModTime().Equal(f.seen.ModTime()) && info.Size() == f.seen.Size() &&

@@ -14,11 +14,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,14 +83,14 @@ type Certificates struct {
 	changed time.Time // when a file last did
 	remind  time.Time // from which on an operator is told of what expires
 
-	mu   sync.Mutex // guards held; nothing else is locked under it
-	held map[*SecureConn]peer
+	mu   sync.Mutex                          // guards held; nothing else is locked under it
+	held map[*SecureConn][]*x509.Certificate // open connections with a client certificate, and what was sent
 }
 
 // file is one of the files, as it was read last.
 type file struct {
 	flag, path string
-	on         *reread.File
+	on         *reread.Copy
 	text       []byte
 	err        error
 }
@@ -106,7 +106,7 @@ type generation struct {
 // Open reads the files. The error names the flag and the file of the first that is of no use.
 func Open(cfg Config) (*Certificates, error) {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
-	s := &Certificates{cfg: cfg, failures: cfg.Failures, held: make(map[*SecureConn]peer)}
+	s := &Certificates{cfg: cfg, failures: cfg.Failures, held: make(map[*SecureConn][]*x509.Certificate)}
 	if s.failures == nil {
 		s.failures = auth.NewFailures(cfg.Logger, nil)
 	}
@@ -300,23 +300,19 @@ func (s *Certificates) recheck(g *generation, now time.Time, all bool) {
 	if g.clients == nil {
 		return
 	}
-	goes := make(map[*SecureConn]*auth.Denied)
+	suspects := make(map[*SecureConn][]*x509.Certificate)
 	s.mu.Lock()
-	list := make(map[*SecureConn]peer, 0)
-	for c, p := range s.held {
-		if all || now.After(p.chain[0].NotAfter) {
-			list[c] = p
+	for c, chain := range s.held {
+		if all || now.After(chain[0].NotAfter) {
+			suspects[c] = chain
 		}
 	}
 	s.mu.Unlock()
-	for c, p := range list {
-		if _, refusal := g.clients.check(p.chain, now); refusal != nil {
-			goes[c] = refusal
+	for c, chain := range suspects {
+		if _, refusal := g.clients.check(chain, now); refusal != nil {
+			s.failures.Tell(refusal, hostOf(c.raw), now)
+			_ = c.raw.Close() // its reader or writer gets an error
 		}
-	}
-	for c, refusal := range goes {
-		s.failures.Tell(refusal, hostOf(c.raw), now)
-		_ = c.raw.Close() // its reader or writer gets an error
 	}
 }
 
@@ -338,9 +334,4 @@ func (l *secureListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return l.all.Wrap(c, l.clients), nil
-}
-
-// names returns the texts of a certificate by which an operator finds it.
-func names(list ...string) string {
-	return strings.Join(slices.DeleteFunc(list, func(s string) bool { return s == "" }), ", ")
 }

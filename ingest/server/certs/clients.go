@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"pingline"
@@ -179,7 +180,7 @@ func (r *rules) refuse(cause auth.Cause, leaf *x509.Certificate, why string) *au
 			Detail: fmt.Sprintf("client certificate with serial %.60s of %.100q", leaf.SerialNumber.Text(16), leaf.Issuer.String()),
 		}
 	}
-	name := names(append(sansOf(leaf), leaf.Subject.CommonName)...)
+	name := strings.Join(slices.Compact(append(sansOf(leaf), leaf.Subject.CommonName)), ", ")
 	return &auth.Denied{
 		Cause: cause, Name: fmt.Sprintf("%.100s", name), Text: "the client certificate is refused",
 		Detail: fmt.Sprintf("client certificate of %.100q, serial %.60s of %.100q: %.300s", name, leaf.SerialNumber.Text(16), leaf.Issuer.String(), why),

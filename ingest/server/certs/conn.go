@@ -2,7 +2,6 @@ package certs
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -28,11 +27,6 @@ type SecureConn struct {
 	failed  atomic.Bool    // the handshake did
 	id      *auth.Identity // set by the handshake
 	closed  bool           // guarded by all.mu
-}
-
-// peer is what is known of the client of a connection.
-type peer struct {
-	chain []*x509.Certificate // as it was sent; the first is the client's
 }
 
 // Wrap returns the server's end of a connection that speaks TLS. With clients it is asked for
@@ -70,7 +64,7 @@ func (c *SecureConn) enter(now time.Time) error {
 	}
 	c.all.mu.Lock()
 	if !c.closed {
-		c.all.held[c] = peer{chain}
+		c.all.held[c] = chain
 	}
 	c.all.mu.Unlock()
 	g := c.all.now.Load()
