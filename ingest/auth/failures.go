@@ -38,14 +38,18 @@ var Causes = []Cause{
 	Handshake, CertMissing, CertExpired, CertEarly, CertAuthority, CertUsage, CertRevoked, CertName,
 }
 
-// Failures counts refusals by cause, and logs a line a second at most. It is safe for
-// concurrent use.
+// Failures counts refusals by cause, and logs a line a second at most for each: many of one
+// cause do not hide another. It is safe for concurrent use.
 type Failures struct {
 	logger *slog.Logger
 	also   func(e *Denied, client netip.Addr) // nil: nobody
 
-	mu      sync.Mutex // guards the fields below; nothing else is locked under it
-	counts  map[Cause]uint64
+	mu sync.Mutex // guards of; nothing else is locked under it
+	of map[Cause]*failuresOf
+}
+
+type failuresOf struct {
+	count   uint64
 	next    time.Time // from which on another line is logged
 	leftOut int       // refusals since the last line
 }
@@ -53,23 +57,28 @@ type Failures struct {
 // NewFailures returns Failures of which also, if it is set, is told each. A nil logger logs
 // nothing.
 func NewFailures(logger *slog.Logger, also func(e *Denied, client netip.Addr)) *Failures {
-	return &Failures{logger: cmp.Or(logger, slog.New(slog.DiscardHandler)), also: also, counts: make(map[Cause]uint64)}
+	return &Failures{logger: cmp.Or(logger, slog.New(slog.DiscardHandler)), also: also, of: make(map[Cause]*failuresOf)}
 }
 
-// Tell counts a refusal, and logs it unless another was logged within a second.
+// Tell counts a refusal, and logs it unless another of its cause was logged within a second.
 func (f *Failures) Tell(e *Denied, client netip.Addr, now time.Time) {
 	if f.also != nil {
 		f.also(e, client)
 	}
 	f.mu.Lock()
-	f.counts[e.Cause]++
-	if now.Before(f.next) {
-		f.leftOut++
+	of := f.of[e.Cause]
+	if of == nil {
+		of = new(failuresOf)
+		f.of[e.Cause] = of
+	}
+	of.count++
+	if now.Before(of.next) {
+		of.leftOut++
 		f.mu.Unlock()
 		return
 	}
-	leftOut := f.leftOut
-	f.next, f.leftOut = now.Add(time.Second), 0
+	leftOut := of.leftOut
+	of.next, of.leftOut = now.Add(time.Second), 0
 	f.mu.Unlock()
 	if e.Detail != "" {
 		f.logger.Info("a connection was not let in", "client", client, "reason", string(e.Cause), "detail", e.Detail, "left_out", leftOut)
@@ -84,7 +93,11 @@ func (f *Failures) Stats() map[Cause]uint64 {
 	defer f.mu.Unlock()
 	stats := make(map[Cause]uint64, len(Causes))
 	for _, r := range Causes {
-		stats[r] = f.counts[r]
+		if of := f.of[r]; of != nil {
+			stats[r] = of.count
+		} else {
+			stats[r] = 0
+		}
 	}
 	return stats
 }
