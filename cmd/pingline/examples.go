@@ -26,6 +26,9 @@ var examples = map[string]string{
 
 	"chaos": "pingline chaos --target=http://staging:8080 --hook=hook.sh --for=10m",
 
+	"phone":     "pingline phone add ana --app=owntracks --url=https://a.example --keys=keys",
+	"phone add": "pingline phone add ana --app=owntracks --url=https://a.example --keys=keys",
+
 	"dedupe":       "pingline dedupe --sweep ride.gpx --out=kept.gpx --svg=ride.svg",
 	"plan":         "pingline plan --riders=20000 --interval=5s --hours=12",
 	"top":          "pingline top --target=http://localhost:8080\npingline top --once --json",

@@ -21,13 +21,15 @@
 //     field.
 //  3. ingest/phone/NAME/NAME.go: the new package, whose variable is Protocol. It
 //     imports this package, the root and, if need be, one foreign library.
-//  4. ingest/phone/NAME/NAME_test.go: a test that calls phonetest.Run, and a fuzz
+//  4. ingest/phone/lenient: reads what apps write in their own ways; use it unless the
+//     protocol is ours.
+//  5. ingest/phone/NAME/NAME_test.go: a test that calls phonetest.Run, and a fuzz
 //     target that calls phonetest.Fuzz.
-//  5. ingest/phone/NAME/testdata: requests as real clients send them, and the pings
+//  6. ingest/phone/NAME/testdata: requests as real clients send them, and the pings
 //     and replies expected, in the form that package phonetest describes.
-//  6. internal/node/protocols.go: one line in the table protocols, NAME.Protocol.
-//  7. docs/api.md: the route, and an example of a request, behind POST /v1/pings.
-//  8. docs/openapi.yaml: the route for machines.
+//  7. internal/node/protocols.go: one line in the table protocols, NAME.Protocol.
+//  8. docs/api.md: the route, and an example of a request, behind POST /v1/pings.
+//  9. docs/openapi.yaml: the route for machines.
 package phone
 
 import (

@@ -63,25 +63,33 @@ func (c *addKeyCmd) Run(p *command.Program) error {
 	if _, err := privacy.ParseZones(c.PrivateZone, privacy.MaxKeyZones); err != nil {
 		return command.Unusable(fmt.Errorf("--private-zone: %w", err))
 	}
-	secret, hash := auth.NewSecret()
-	row := auth.KeyRow{Name: c.Name, Hash: hash, Scopes: c.Scope, Riders: c.Rider, Rate: c.Rate, Zones: c.PrivateZone}
+	row := auth.KeyRow{Name: c.Name, Scopes: c.Scope, Riders: c.Rider, Rate: c.Rate, Zones: c.PrivateZone}
 	if len(row.Riders) == 0 {
 		row.Riders = []string{c.Name}
 	}
-	err := c.change(func(keys []auth.KeyRow, now time.Time) ([]auth.KeyRow, error) {
-		if slices.ContainsFunc(keys, func(k auth.KeyRow) bool { return k.Name == c.Name && k.Works(now) }) {
-			return nil, fmt.Errorf("there is a key %q already: revoke or rotate it, or take another name", c.Name)
-		}
-		row.Created = now
-		if c.Expires > 0 {
-			row.Expires = now.Add(c.Expires)
-		}
-		return append(keys, row), nil
-	})
+	secret, err := Add(c.Keys, row, c.Expires)
 	if err != nil {
 		return err
 	}
 	return c.print(p, secret)
+}
+
+// Add adds a key with the rights of row to a file, and returns it. It lets in for as long as
+// lasts or, if that is 0, until it is revoked.
+func Add(file string, row auth.KeyRow, lasts time.Duration) (secret string, err error) {
+	secret, row.Hash = auth.NewSecret()
+	f := keyFlags{file}
+	err = f.change(func(keys []auth.KeyRow, now time.Time) ([]auth.KeyRow, error) {
+		if slices.ContainsFunc(keys, func(k auth.KeyRow) bool { return k.Name == row.Name && k.Works(now) }) {
+			return nil, fmt.Errorf("there is a key %q already: revoke or rotate it, or take another name", row.Name)
+		}
+		row.Created = now
+		if lasts > 0 {
+			row.Expires = now.Add(lasts)
+		}
+		return append(keys, row), nil
+	})
+	return secret, err
 }
 
 // print prints a new key, alone on its line.

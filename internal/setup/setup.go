@@ -1,0 +1,148 @@
+// Package setup is pingline phone: it makes a key for the phone of a rider, and says how to
+// give it to an app that people have: what to type, a link that the app opens, a file, and a
+// code to be scanned.
+//
+// It needs no server to run, and does not look whether there is one at the URL. What it
+// prints has the key in it.
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/mdp/qrterminal/v3"
+	"rsc.io/qr"
+
+	"pingline"
+	"pingline/ingest/auth"
+	"pingline/internal/command"
+	"pingline/internal/keyring"
+)
+
+// PhoneCmds are the commands of pingline phone.
+type PhoneCmds struct {
+	Add addPhoneCmd `cmd:"" help:"Make a key for a rider's phone, and say how to set up the app that sends."`
+}
+
+type addPhoneCmd struct {
+	Rider  string `arg:"" help:"The rider, as in rider_id."`
+	App    string `required:"" placeholder:"APP" help:"The app: owntracks, overland, traccar, gpslogger or osmand."`
+	URL    string `required:"" placeholder:"URL" help:"Where the phone reaches the server, such as https://pings.example.org."`
+	Keys   string `required:"" placeholder:"FILE" help:"File of keys, as of pingline serve --keys; made if missing."`
+	Device string `default:"phone" help:"Name of the phone, where the app has a place for one."`
+	Name   string `help:"Name of the key (default: the rider, with - for what names may not have)."`
+	Png    string `placeholder:"FILE" help:"Write the code to be scanned to a picture, too."`
+	Out    string `placeholder:"FILE" help:"Write the app's file of settings, for apps that have one."`
+	NoQR   bool   `name:"no-qr" help:"Print no code to be scanned."`
+}
+
+// Validate is called by kong.
+func (c *addPhoneCmd) Validate() error {
+	if err := pingline.CheckID(pingline.KeyRider.String(), c.Rider); err != nil {
+		return fmt.Errorf("RIDER: %w", err)
+	}
+	if !slices.Contains(appNames(), c.App) {
+		return fmt.Errorf("--app: %q is none of %s", c.App, strings.Join(appNames(), ", "))
+	}
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return fmt.Errorf("--url: %q is not a URL such as https://pings.example.org", c.URL)
+	}
+	return nil
+}
+
+// Run makes the key, and prints the sheet.
+func (c *addPhoneCmd) Run(p *command.Program) error {
+	a := newSender{server: strings.TrimRight(c.URL, "/"), rider: c.Rider, device: c.Device, key: "KEY"}
+	form := apps[slices.Index(appNames(), c.App)]
+	if plain := form.sheet(a); c.Png != "" && plain.link == "" {
+		return command.Unusable(fmt.Errorf("--png: %s opens no link, so there is no code to scan", form.title))
+	} else if c.Out != "" && plain.file == "" {
+		return command.Unusable(fmt.Errorf("--out: %s has no file of settings", form.title))
+	}
+	row := auth.KeyRow{Name: c.Name, Scopes: []string{"write"}, Riders: []string{c.Rider}}
+	if row.Name == "" {
+		row.Name = nameOf(c.Rider)
+	}
+	var err error
+	if a.key, err = keyring.Add(c.Keys, row, 0); err != nil {
+		return err
+	}
+	s := form.sheet(a)
+	fmt.Fprintf(p.Stderr, "a key named %s was added to %s: it sends as %s, and reads nothing; it is not shown again\n", row.Name, c.Keys, c.Rider)
+	if strings.HasPrefix(a.server, "http:") && !local(a.server) {
+		fmt.Fprintln(p.Stderr, "warning: over http others can read the key and the positions on their way; phones may refuse it")
+	}
+	fmt.Fprintf(p.Stdout, "%s\n\n", form.title)
+	for _, step := range s.steps {
+		fmt.Fprintf(p.Stdout, "  %s\n", step)
+	}
+	if s.link != "" {
+		fmt.Fprintf(p.Stdout, "\nOr open this link on the phone:\n\n%s\n", s.link)
+		if !c.NoQR {
+			fmt.Fprint(p.Stdout, "\nOr scan it:\n\n")
+			qrterminal.GenerateHalfBlock(s.link, qrterminal.L, p.Stdout)
+		}
+	}
+	return errors.Join(c.picture(p, s.link), c.file(p, s.file))
+}
+
+func (c *addPhoneCmd) picture(p *command.Program, link string) error {
+	if c.Png == "" {
+		return nil
+	}
+	code, err := qr.Encode(link, qr.M)
+	if err != nil {
+		return fmt.Errorf("--png: %w", err)
+	}
+	code.Scale = 6
+	return wrote(p, "--png", c.Png, code.PNG())
+}
+
+func (c *addPhoneCmd) file(p *command.Program, text string) error {
+	if c.Out == "" {
+		return nil
+	}
+	return wrote(p, "--out", c.Out, []byte(text))
+}
+
+// wrote writes a file for its owner alone: it has the key in it.
+func wrote(p *command.Program, flag, path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("%s: %w", flag, err)
+	}
+	if _, err := f.Write(content); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", flag, err), f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("%s: %w", flag, err)
+	}
+	fmt.Fprintf(p.Stderr, "wrote %s; it has the key in it\n", path)
+	return nil
+}
+
+// nameOf returns the name of a key for a rider, whose id may have what such a name may not.
+func nameOf(rider string) string {
+	return strings.Map(func(r rune) rune {
+		if !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-", r) {
+			return '-'
+		}
+		return r
+	}, rider)
+}
+
+// local reports whether a URL is of this machine.
+func local(server string) bool {
+	u, err := url.Parse(server)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
