@@ -27,7 +27,7 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 	m.ObserveFreshness("a", "live", slices.Values([]float64{1}))
 	s := &snapshot{
 		Books: Books{
-			Server: server.Stats{Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}, Denied: map[string]uint64{"unknown": 1}, Phones: []outcomes.Count{{Protocol: "native", Outcome: outcomes.Taken, N: 1}}},
+			Server: server.Stats{CertExpires: time.Now(), Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}, Denied: map[string]uint64{"unknown": 1}, Phones: []outcomes.Count{{Protocol: "native", Outcome: outcomes.Taken, N: 1}}},
 			Shards: []sink.Stats{{Shard: "a", DeadLetters: map[string]uint64{"expired": 1}, Lanes: []sink.LaneStats{{Lane: "live"}}}},
 			Uptime: time.Second,
 		},
