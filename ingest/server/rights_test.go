@@ -421,6 +421,9 @@ func TestPlacesOfAKey(t *testing.T) {
 		{"a header in another scheme, and the query", "?key=" + key, "Digest x", 401},
 		{"the header, and a wrong query", "?key=pl_wrong", "Bearer " + key, 200},
 		{"an empty query", "?key=", "", 401},
+		{"the query of Dawarich", "?api_key=" + key, "", 200},
+		{"both queries, the first of them wrong", "?api_key=" + key + "&key=pl_wrong", "", 401},
+		{"both queries, the second of them wrong", "?api_key=pl_wrong&key=" + key, "", 200},
 		{"a part of the key", "", "Bearer " + key[:len(key)-1], 401},
 		{"the key and more", "", "Bearer " + key + "x", 401},
 	} {

@@ -3,9 +3,10 @@
 //
 // Each route says by Need which right it takes; a route that does not is nobody's, and Of
 // returns an Identity that may do nothing. A key may come in a header Authorization, in the
-// parameter {key} of a path, in the parameter key of a query, or in the cookie of a session,
-// in this order: the first that is there counts, even if it is wrong. A request that shows
-// none of them is sent by whom the client certificate of its connection names.
+// parameter {key} of a path, in the parameter key of a query, in its parameter api_key (of
+// Dawarich, whose apps know no other name), or in the cookie of a session, in this order: the
+// first that is there counts, even if it is wrong. A request that shows none of them is sent
+// by whom the client certificate of its connection names.
 //
 // The package does not limit how much a sender may take.
 package guard
@@ -150,7 +151,11 @@ func credentials(c *fiber.Ctx) auth.Credentials {
 		return auth.PlainCredentials([]byte(key))
 	}
 	if len(c.Request().URI().QueryString()) > 0 {
-		return auth.PlainCredentials(c.Request().URI().QueryArgs().Peek("key"))
+		args := c.Request().URI().QueryArgs()
+		if key := args.Peek("key"); len(key) > 0 {
+			return auth.PlainCredentials(key)
+		}
+		return auth.PlainCredentials(args.Peek("api_key"))
 	}
 	return auth.Credentials{}
 }
