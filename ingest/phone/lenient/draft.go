@@ -61,12 +61,28 @@ func SetRider(d *phone.Draft, r *phone.Request, names ...string) {
 	}
 }
 
-// SetSender sets the rider as SetRider does. Where the credentials are of another rider than
-// name, name is the device, so that the phones of a rider are told apart.
-func SetSender(d *phone.Draft, r *phone.Request, name string) {
+// SetSender sets the rider as SetRider does, by the first of names that is more than white
+// space. Where the credentials are of another rider than that name, it is the device, so that
+// the phones of a rider are told apart; unless it is no valid id: the position is worth keeping.
+func SetSender(d *phone.Draft, r *phone.Request, names ...string) {
+	name := ""
+	for _, n := range names {
+		if name = strings.TrimSpace(n); name != "" {
+			break
+		}
+	}
 	SetRider(d, r, name)
-	if r.Rider != "" && r.Rider != name && pingline.CheckID("device_id", name) == nil {
-		d.SetName(phone.Device, name)
+	if r.Rider != "" && r.Rider != name {
+		setID(d, phone.Device, name)
+	}
+}
+
+// SetTrip sets the trip, unless it is no valid id.
+func SetTrip(d *phone.Draft, name string) { setID(d, phone.Trip, strings.TrimSpace(name)) }
+
+func setID(d *phone.Draft, f phone.Field, name string) {
+	if pingline.CheckID(f.String(), name) == nil {
+		d.SetName(f, name)
 	}
 }
 

@@ -222,3 +222,42 @@ func TestMost(t *testing.T) {
 		}
 	}
 }
+
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		name, key string
+		names     []string
+		trip      string
+		want      string // rider, device and trip
+	}{
+		{"a phone", "", []string{"", " ", " phone ", "x"}, " t ", `"phone" "" "t"`},
+		{"a phone of a known rider", "ana", []string{"", "phone"}, "", `"ana" "phone" ""`},
+		{"a known rider", "ana", []string{"ana"}, "", `"ana" "" ""`},
+		{"names that are no ids", "ana", []string{"a\\b"}, "t\x00", `"ana" "" ""`},
+		{"nobody", "", []string{" "}, "t", "rider_id: missing"},
+		{"a rider that is no id", "", []string{"a\\b"}, "", "rider_id: a backslash"},
+	} {
+		var d phone.Draft
+		var pings phone.Pings
+		r := phone.Request{Rider: tt.key}
+		pings.Reset(phone.Limits{}.WithDefaults(), r.Now)
+		SetSender(&d, &r, tt.names...)
+		SetTrip(&d, tt.trip)
+		d.SetTime(r.Now.UnixMilli())
+		d.SetNumber(phone.Lat, 1)
+		d.SetNumber(phone.Lon, 2)
+		if err := pings.Add(&d); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, p := range pings.List {
+			got = fmt.Sprintf("%q %q %q", p.Rider, p.Device, p.Trip)
+		}
+		for _, e := range pings.Rejected {
+			got = e.Field + ": " + e.Reason
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
