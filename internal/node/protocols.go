@@ -4,12 +4,14 @@ import (
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/native"
 	"pingline/ingest/phone/osmand"
+	"pingline/ingest/phone/overland"
 )
 
 // protocols are the forms in which pings may come.
 var protocols = []phone.Protocol{
 	native.Protocol,
 	osmand.Protocol,
+	overland.Protocol,
 }
 
 // Protocols returns the names of the protocols of clients.

@@ -1,0 +1,186 @@
+// Package overland is the protocol of Overland for iOS, and of those who send its batches of
+// GeoJSON: Dawarich's apps, GPSLogger's sender for Dawarich, Colota.
+//
+// A batch is all or nothing for the app: unless the answer is {"result":"ok"}, in JSON, it
+// keeps the whole batch and sends it again, for ever. So every request that was understood
+// or never will be is answered so; pings that are refused are counted, and told in the log.
+// The answer never has the member "set", by which a server changes the app's settings.
+//
+// Sources: aaronpk/Overland-iOS:README.md and GPSLogger/GLManager.m (sendQueueNow,
+// currentDictionaryFromLocation), mendhak/gpslogger:…/senders/dawarich/, Freika/dawarich:
+// app/services/overland/ and spec/requests/api/v1/.
+package overland
+
+import (
+	"strings"
+
+	"pingline/ingest/phone"
+	"pingline/ingest/phone/lenient"
+)
+
+// Protocol is POST /v1/overland, and the routes of Dawarich for the same batches.
+var Protocol = phone.Protocol{
+	Name:    "overland",
+	Routes:  []string{"POST /v1/overland", "POST /v1/overland/{key}", "POST /api/v1/overland/batches", "POST " + points},
+	Bound:   lenient.Most,
+	Decode:  decode,
+	Reply:   reply,
+	Repeats: true,
+}
+
+// points is the route of Dawarich's own app, which has an answer of its own.
+const points = "/api/v1/points"
+
+// decode reads {"locations":[…],"current":…}, an array of locations, a single location, or
+// the object that the app sends in its mode for OwnTracks.
+//
+// Current is where the phone is now, while the queue is longer than a batch. It comes again
+// in a later batch, and is a duplicate then.
+func decode(r *phone.Request, to *phone.Pings) error {
+	body, err := lenient.Parse(r.Body)
+	if err != nil {
+		return err
+	}
+	locations, current, kind := body, lenient.Value{}, ""
+	body.Members(func(key string, v lenient.Value) {
+		switch key {
+		case "locations":
+			locations = v
+		case "current":
+			current = v
+		case "_type":
+			kind = v.Text()
+		}
+	})
+	if kind == "location" {
+		return addOwnTracks(r, to, body)
+	}
+	locations.Items(func(item lenient.Value) bool {
+		err = add(r, to, item)
+		return err == nil
+	})
+	if err == nil {
+		err = add(r, to, current)
+	}
+	return err
+}
+
+// add adds a location, unless it is a note of the app: a visit, a trip, a change of its
+// settings. Notes have the position before them, and no time of a fix.
+func add(r *phone.Request, to *phone.Pings, feature lenient.Value) error {
+	var coordinates, properties lenient.Value
+	feature.Members(func(key string, v lenient.Value) {
+		switch key {
+		case "geometry":
+			coordinates = v.Member("coordinates")
+		case "properties":
+			properties = v
+		}
+	})
+	if !coordinates.Exists() {
+		return nil
+	}
+	var d phone.Draft
+	if !setProperties(&d, r, properties) {
+		return nil
+	}
+	field := phone.Lon // GeoJSON: longitude first
+	coordinates.Items(func(v lenient.Value) bool {
+		n, known := v.Number()
+		lenient.SetNumber(&d, field, n, known)
+		field--
+		return field >= phone.Lat
+	})
+	return to.Add(&d)
+}
+
+// setProperties sets all but the position. It returns false for a note.
+func setProperties(d *phone.Draft, r *phone.Request, properties lenient.Value) (isFix bool) {
+	var device, unique, state string
+	var battery lenient.Value
+	isFix = true
+	properties.Members(func(key string, v lenient.Value) {
+		switch key {
+		case "timestamp":
+			if ms, known := v.Time(); known {
+				d.SetTime(ms)
+			}
+		case "speed": // m/s
+			setPositive(d, phone.Speed, v)
+		case "course":
+			setPositive(d, phone.Heading, v)
+		case "horizontal_accuracy":
+			setPositive(d, phone.Accuracy, v)
+		case "altitude":
+			n, known := v.Number()
+			lenient.SetNumber(d, phone.Altitude, n, known)
+		case "battery_level":
+			battery = v
+		case "battery_state":
+			state = v.Text()
+		case "device_id":
+			device = v.Text()
+		case "unique_id":
+			unique = v.Text()
+		case "trip_id", "track_id": // of Overland: when the trip began; of Dawarich
+			lenient.SetTrip(d, v.Text())
+		case "action":
+			isFix = isFix && !v.Exists()
+		case "type":
+			isFix = isFix && v.Text() != "trip"
+		}
+	})
+	if level, known := battery.Number(); level != 0 || state != "unknown" { // 0 of an app that does not know
+		lenient.SetShare(d, level, known)
+	}
+	lenient.SetSender(d, r, device, unique)
+	return isFix
+}
+
+func setPositive(d *phone.Draft, f phone.Field, v lenient.Value) {
+	n, known := v.Number()
+	lenient.SetPositive(d, f, n, known)
+}
+
+// addOwnTracks adds the object of the mode for OwnTracks. Its tst are seconds since 2001, as
+// iOS counts them; a tst that was before the first phone that could send it is one of these.
+func addOwnTracks(r *phone.Request, to *phone.Pings, body lenient.Value) error {
+	const since2001, firstPhone = 978_307_200, 1_200_000_000 // s since 1970
+	var d phone.Draft
+	topic := ""
+	body.Members(func(key string, v lenient.Value) {
+		n, known := v.Number()
+		switch key {
+		case "lat":
+			lenient.SetNumber(&d, phone.Lat, n, known)
+		case "lon":
+			lenient.SetNumber(&d, phone.Lon, n, known)
+		case "acc":
+			lenient.SetPositive(&d, phone.Accuracy, n, known)
+		case "batt":
+			lenient.SetPercent(&d, n, known)
+		case "topic":
+			topic = v.Text()
+		case "tst":
+			ms, known := v.Time()
+			if ms < firstPhone*1000 {
+				ms += since2001 * 1000
+			}
+			if known {
+				d.SetTime(ms)
+			}
+		}
+	})
+	lenient.SetSender(&d, r, strings.TrimPrefix(topic, "owntracks/")) // the rest is the device id of the app
+	return to.Add(&d)
+}
+
+// reply says that the batch is done, whatever became of its pings.
+func reply(to *phone.Reply, r *phone.Request, _ *phone.Outcome) {
+	to.ContentType = "application/json"
+	if strings.EqualFold(strings.TrimRight(r.Path, "/"), points) {
+		to.Body = append(to.Body, `{"data":[]}`...)
+		return
+	}
+	to.Body = append(to.Body, `{"result":"ok"}`...)
+}
