@@ -2,16 +2,20 @@ package node
 
 import (
 	"pingline/ingest/phone"
+	"pingline/ingest/phone/colota"
 	"pingline/ingest/phone/native"
 	"pingline/ingest/phone/osmand"
 	"pingline/ingest/phone/overland"
+	"pingline/ingest/phone/owntracks"
 )
 
 // protocols are the forms in which pings may come.
 var protocols = []phone.Protocol{
+	colota.Protocol,
 	native.Protocol,
 	osmand.Protocol,
 	overland.Protocol,
+	owntracks.Protocol,
 }
 
 // Protocols returns the names of the protocols of clients.
