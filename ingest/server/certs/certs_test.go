@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -417,6 +418,36 @@ func TestPeersThatDoNotSpeakAsWeDo(t *testing.T) {
 			t.Errorf("counted: %s", log)
 		}
 	})
+}
+
+// timed is an end of a pipe that knows its last deadline of a write, and how far it was ahead.
+type timed struct {
+	net.Conn
+	ahead time.Duration
+}
+
+func (c *timed) SetWriteDeadline(t time.Time) error {
+	c.ahead = time.Until(t)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// A client that takes nothing holds back nobody who closes its connection.
+func TestCloseWaitsForNobody(t *testing.T) {
+	ours := certstest.New(t, "ours")
+	s, _ := open(t, ours, Config{})
+	here, there := net.Pipe()
+	end := &timed{Conn: here}
+	server := s.Wrap(end, true)
+	client := tls.Client(there, &tls.Config{RootCAs: ours.Pool(), ServerName: "localhost", SessionTicketsDisabled: true})
+	greeted := make(chan error, 1)
+	go func() { greeted <- client.Handshake() }()
+	if err := errors.Join(server.Handshake(), <-greeted); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Close() // nobody reads the alert
+	if end.ahead <= 0 || end.ahead > lingerFor {
+		t.Errorf("the last alert has %v", end.ahead)
+	}
 }
 
 // serial returns the serial number of the certificate that a new connection has.

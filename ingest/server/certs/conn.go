@@ -20,6 +20,7 @@ import (
 type SecureConn struct {
 	*tls.Conn
 	raw     net.Conn
+	below   *below
 	all     *Certificates
 	clients bool
 	once    sync.Once
@@ -37,7 +38,8 @@ func (s *Certificates) Wrap(c net.Conn, clients bool) *SecureConn {
 	if clients {
 		cfg = g.asking
 	}
-	return &SecureConn{Conn: tls.Server(c, cfg), raw: c, all: s, clients: clients && g.clients != nil}
+	b := &below{Conn: c}
+	return &SecureConn{Conn: tls.Server(b, cfg), raw: c, below: b, all: s, clients: clients && g.clients != nil}
 }
 
 // Handshake runs the handshake, unless it was run before, and tells why the connection is not
@@ -98,7 +100,24 @@ func (c *SecureConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// below is the connection below TLS.
+type below struct {
+	net.Conn
+	leaving atomic.Bool
+}
+
+// SetWriteDeadline keeps the deadline short when the connection is being closed: crypto/tls
+// gives the last alert five seconds, and when the server stops, connections of clients that
+// take nothing are closed one after the other.
+func (b *below) SetWriteDeadline(t time.Time) error {
+	if b.leaving.Load() {
+		t = time.Now().Add(leaveFor)
+	}
+	return b.Conn.SetWriteDeadline(t)
+}
+
 const (
+	leaveFor    = 5 * time.Millisecond
 	lingerFor   = time.Second
 	lingerBytes = 1 << 20
 )
@@ -119,6 +138,7 @@ func (c *SecureConn) Close() error {
 			_, _ = io.CopyN(io.Discard, tcp, lingerBytes)
 		}
 	}
+	c.below.leaving.Store(true)
 	return c.Conn.Close()
 }
 
