@@ -18,7 +18,7 @@ import (
 type serveCmd struct {
 	serveConfig `embed:""`
 	CheckConfig bool `group:"Checks" env:"-" help:"Check the settings, and exit."`
-	Connect     bool `group:"Checks" env:"-" help:"With --check-config: connect to the stores, too, and check rights, retention, clock, disk and open files. Nothing is written."`
+	Connect     bool `group:"Checks" env:"-" help:"With --check-config: connect to the stores, too, and check rights, retention, clock, disk, open files and files of TLS. Nothing is written."`
 }
 
 func (c *serveCmd) Run(p *program) error {

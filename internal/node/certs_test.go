@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"pingline/ingest/auth/access"
 	"pingline/ingest/server/certs"
 	"pingline/ingest/server/certs/certstest"
+	"pingline/sink/store"
 )
 
 // tlsFiles returns the settings of a server that ca vouches for.
@@ -154,5 +156,40 @@ func TestRefusedCertificatesAreCountedWithKeys(t *testing.T) {
 				t.Fatalf("never: %s", want)
 			}
 		}
+	}
+}
+
+// The check before a start reads the files of TLS, too.
+func TestTryTLS(t *testing.T) {
+	ca := certstest.New(t, "ours")
+	cfg := authConfig(t, "127.0.0.1:0", "", access.Settings{})
+	found := func() (f store.Finding, n int) {
+		t.Helper()
+		list, err := Try(t.Context(), &cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range list {
+			if one.Of == "tls" {
+				f, n = one.Finding, n+1
+			}
+		}
+		return f, n
+	}
+	if f, n := found(); n != 0 {
+		t.Errorf("without TLS: %+v", f)
+	}
+	cfg.TLS = tlsFiles(ca)
+	if f, n := found(); n != 1 || f.Remedy != "" || !strings.Contains(f.Found, "expires on ") {
+		t.Errorf("right: %+v", f)
+	}
+	old := ca.Issue(x509.Certificate{NotAfter: time.Now().Add(-time.Minute)})
+	cfg.TLS.Cert, cfg.TLS.Key = ca.File("old.pem", old.Text), ca.File("old.key", old.Key)
+	if f, n := found(); n != 1 || f.Remedy == "" || !strings.Contains(f.Found, "has expired") {
+		t.Errorf("expired: %+v", f)
+	}
+	cfg.TLS.Key = cfg.TLS.Cert
+	if f, n := found(); n != 1 || f.Remedy == "" || !strings.Contains(f.Found, "--tls-key: no private key") {
+		t.Errorf("no key: %+v", f)
 	}
 }

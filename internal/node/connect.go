@@ -23,7 +23,7 @@ type Tried struct {
 }
 
 // Try checks whether a node with this configuration could run: each shard's store, the
-// disk, and the limit of open files. It opens no log, takes no lock, and writes to no
+// files of TLS, the disk, and the limit of open files. It opens no log, takes no lock, and writes to no
 // store. The configuration must have been checked.
 func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	quiet := *c
@@ -46,6 +46,9 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 		if err := l.shards[i].Store.Close(); err != nil {
 			return all, err
 		}
+	}
+	if c.TLS.On() {
+		all = append(all, Tried{"tls", c.tryTLS()})
 	}
 	return append(all, Tried{"disk", c.tryDisk()}, Tried{"files", c.tryFiles(maxFiles())}), nil
 }
