@@ -7,6 +7,7 @@ import (
 	"pingline/ingest/phone/osmand"
 	"pingline/ingest/phone/overland"
 	"pingline/ingest/phone/owntracks"
+	"pingline/ingest/phone/transistorsoft"
 )
 
 // protocols are the forms in which pings may come.
@@ -16,6 +17,7 @@ var protocols = []phone.Protocol{
 	osmand.Protocol,
 	overland.Protocol,
 	owntracks.Protocol,
+	transistorsoft.Protocol,
 }
 
 // Protocols returns the names of the protocols of clients.
