@@ -86,6 +86,33 @@ func setID(d *phone.Draft, f phone.Field, name string) {
 	}
 }
 
+// SetSOS sets the event sos if an alarm, or one of a list with commas, is sos.
+func SetSOS(d *phone.Draft, alarm string) {
+	for one := range strings.SplitSeq(alarm, ",") {
+		if strings.EqualFold(strings.TrimSpace(one), "sos") {
+			d.SetName(phone.Event, "sos")
+		}
+	}
+}
+
+// Mistake answers 400 if none of the pings of a request could be judged, and one of them was
+// rejected for a reason that a person has to mend in the app: the phone then keeps it, and its
+// user sees that something is wrong. It returns false if that is not so.
+func Mistake(to *phone.Reply, got *phone.Outcome, reasons ...*pingline.FieldError) bool {
+	if got.Err != nil || len(got.Judged)+len(got.Shed) > 0 {
+		return false
+	}
+	for i := range got.Pings.Rejected {
+		for _, e := range reasons {
+			if got.Pings.Rejected[i].Reason == e.Reason {
+				to.Refuse(&phone.Error{Kind: phone.ErrMalformed, Text: e.Error()})
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // SetTime sets the time or, if it is not known, that of the request.
 func SetTime(d *phone.Draft, r *phone.Request, ms int64, known bool) {
 	if !known {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pingline"
 	"pingline/ingest/phone"
@@ -155,6 +156,92 @@ func TestDraft(t *testing.T) {
 		}
 		if got := known(p.Has(pingline.HasBattery), p.Battery) + " " + known(p.Has(pingline.HasSpeed), p.Speed); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestQuantity(t *testing.T) {
+	for text, want := range map[string]Quantity{"": {}, " ": {}, "1.5": {1.5, true, true}, " -1 ": {-1, true, true}, "north": {0, true, false}} {
+		var got Quantity
+		if got.Parse(text); got != want {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
+		}
+	}
+	v, err := Parse([]byte(`{"a":1.5,"b":"1.5","c":"north","d":null}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]Quantity{"a": {1.5, true, true}, "b": {1.5, true, true}, "c": {0, true, false}, "d": {}, "e": {}} {
+		var got Quantity
+		if got.Take(v.Member(key)); got != want {
+			t.Errorf("%s: %+v, want %+v", key, got, want)
+		}
+	}
+}
+
+// The rider is who has the key; a name that is no rider's and no device's is left out.
+func TestSetSender(t *testing.T) {
+	for _, tt := range []struct{ key, name, rider, device string }{
+		{"", "7", "7", ""}, {"ana", "7", "ana", "7"}, {"ana", "ana", "ana", ""}, {"ana", "", "ana", ""}, {"ana", "a\\b", "ana", ""},
+	} {
+		var d phone.Draft
+		var pings phone.Pings
+		r := phone.Request{Rider: tt.key, Now: time.UnixMilli(1_760_000_000_000)}
+		pings.Reset(phone.Limits{}.WithDefaults(), r.Now)
+		SetSender(&d, &r, tt.name)
+		SetTime(&d, &r, 0, false)
+		d.SetNumber(phone.Lat, 1)
+		d.SetNumber(phone.Lon, 2)
+		if err := pings.Add(&d); err != nil || len(pings.List) != 1 || pings.List[0].Rider != tt.rider || pings.List[0].Device != tt.device {
+			t.Errorf("%+v: %v, %+v, rejected %+v", tt, err, pings.List, pings.Rejected)
+		}
+	}
+}
+
+func TestSetSOS(t *testing.T) {
+	for alarm, want := range map[string]string{"": "", "sos": "sos", "SOS": "sos", "lowBattery, sos": "sos", "sosx": "", "alert message": ""} {
+		var d phone.Draft
+		var pings phone.Pings
+		r := phone.Request{Rider: "r", Now: time.UnixMilli(1_760_000_000_000)}
+		pings.Reset(phone.Limits{}.WithDefaults(), r.Now)
+		SetRider(&d, &r)
+		SetTime(&d, &r, 0, false)
+		d.SetNumber(phone.Lat, 1)
+		d.SetNumber(phone.Lon, 2)
+		SetSOS(&d, alarm)
+		if err := pings.Add(&d); err != nil || len(pings.List) != 1 || pings.List[0].Event != want {
+			t.Errorf("%q: %v, %+v", alarm, err, pings.List)
+		}
+	}
+}
+
+// A mistake is told only where no ping has a verdict: a phone would send those again.
+func TestMistake(t *testing.T) {
+	wrong, other := &pingline.FieldError{Field: "rider_id", Reason: "a mistake"}, &pingline.FieldError{Field: "lat", Reason: "another"}
+	for _, tt := range []struct {
+		name   string
+		got    phone.Outcome
+		reject []error
+		want   bool
+	}{
+		{"nothing", phone.Outcome{}, nil, false},
+		{"the mistake", phone.Outcome{}, []error{other, wrong}, true},
+		{"another reason", phone.Outcome{}, []error{other}, false},
+		{"beside a ping", phone.Outcome{Judged: []pingline.Verdict{pingline.Held}}, []error{wrong}, false},
+		{"beside a ping that was shed", phone.Outcome{Shed: []int32{1}}, []error{wrong}, false},
+		{"a refusal", phone.Outcome{Err: phone.ErrMalformed}, nil, false},
+	} {
+		var pings phone.Pings
+		pings.Reset(phone.Limits{}.WithDefaults(), time.UnixMilli(1_760_000_000_000))
+		for _, err := range tt.reject {
+			if err := pings.Reject(err); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tt.got.Pings = &pings
+		reply := phone.Reply{Status: 200}
+		if got := Mistake(&reply, &tt.got, wrong); got != tt.want || got != (reply.Status == 400) || got != strings.Contains(string(reply.Body), "rider_id: a mistake") {
+			t.Errorf("%s: %v, %d %s", tt.name, got, reply.Status, reply.Body)
 		}
 	}
 }

@@ -132,6 +132,29 @@ func Number(text string) (float64, bool) {
 	return f, err == nil && f-f == 0
 }
 
+// Quantity is a number of a message that may be missing, or be there and unreadable.
+type Quantity struct {
+	V     float64
+	Given bool // it is there
+	Known bool // V is its value
+}
+
+// Parse takes a text. An empty one is as if it were missing.
+func (q *Quantity) Parse(text string) {
+	if text = strings.TrimSpace(text); text != "" {
+		q.V, q.Known = Number(text)
+		q.Given = true
+	}
+}
+
+// Take takes a value; null is as if it were missing.
+func (q *Quantity) Take(v Value) {
+	if v.Exists() {
+		q.V, q.Known = v.Number()
+		q.Given = true
+	}
+}
+
 // Text returns a string, or the text of a number; else "".
 func (v Value) Text() string {
 	switch v.kind {

@@ -71,8 +71,7 @@ var (
 
 // reply acknowledges all but what has to be set up otherwise.
 func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
-	if why := unset(got); why != nil {
-		to.Refuse(&phone.Error{Kind: phone.ErrMalformed, Text: why.Error()})
+	if lenient.Mistake(to, got, noID, noUnit) {
 		return
 	}
 	const dawarich = "/api/"
@@ -80,19 +79,4 @@ func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 		to.ContentType = "application/json"
 		to.Body = append(to.Body, "[]"...)
 	}
-}
-
-// unset returns the refusal that a person has to mend, if there is no other ping.
-func unset(got *phone.Outcome) *pingline.FieldError {
-	if got.Err != nil || len(got.Judged)+len(got.Shed) > 0 {
-		return nil
-	}
-	for i := range got.Pings.Rejected {
-		for _, e := range [...]*pingline.FieldError{noID, noUnit} {
-			if got.Pings.Rejected[i].Reason == e.Reason {
-				return e
-			}
-		}
-	}
-	return nil
 }

@@ -14,20 +14,14 @@ type parameters struct {
 	alarm, valid string
 	unit         string // speed_unit
 
-	lat, lon, speed, heading, altitude, accuracy, battery quantity
+	lat, lon, speed, heading, altitude, accuracy, battery lenient.Quantity
 
 	sdk  bool // the numbers are of the SDK of transistorsoft: speed in m/s, battery from 0 to 1
 	flat bool // the position is in location itself, as in Dawarich, where a time is required
 }
 
-// quantity is a number that may be missing, or unreadable.
-type quantity struct {
-	v            float64
-	given, known bool
-}
-
 // number returns where a number goes, or nil. The short names are of PhoneTrack.
-func (m *parameters) number(key string) *quantity {
+func (m *parameters) number(key string) *lenient.Quantity {
 	switch key {
 	case "lat", "latitude":
 		return &m.lat
@@ -72,8 +66,7 @@ func (m *parameters) parameter(key, value string) {
 	if to := m.text(key); to != nil {
 		*to = value
 	} else if to := m.number(key); to != nil {
-		to.v, to.known = lenient.Number(value)
-		to.given = true
+		to.Parse(value)
 	} else if key == "location" {
 		lat, lon, _ := strings.Cut(value, ",")
 		m.parameter("lat", lat)
@@ -95,8 +88,7 @@ func (m *parameters) member(key string, v lenient.Value) {
 		m.charge(v)
 	default:
 		if to := m.number(key); to != nil {
-			to.v, to.known = v.Number()
-			to.given = true
+			to.Take(v)
 		}
 	}
 }
@@ -159,7 +151,7 @@ func (m *parameters) location(v lenient.Value) (keep bool) {
 func (m *parameters) charge(v lenient.Value) {
 	v.Members(func(key string, v lenient.Value) {
 		if key == "level" {
-			m.battery.v, m.battery.known = v.Number()
+			m.battery.Take(v)
 		}
 	})
 }
@@ -175,7 +167,7 @@ func (m *parameters) add(r *phone.Request, to *phone.Pings) error {
 	switch {
 	case !ok:
 		return to.RejectDraft(&d, noUnit)
-	case !m.lat.given && !m.lon.given:
+	case !m.lat.Given && !m.lon.Given:
 		return nil
 	case strings.EqualFold(m.valid, "false") || m.valid == "0":
 		return to.RejectDraft(&d, &pingline.FieldError{Field: "lat", Reason: "the phone says that the position is not valid"})
@@ -188,22 +180,20 @@ func (m *parameters) add(r *phone.Request, to *phone.Pings) error {
 		return to.RejectDraft(&d, &pingline.FieldError{Field: "ts", Reason: "not a time"})
 	}
 	lenient.SetTime(&d, r, ms, known)
-	lenient.SetNumber(&d, phone.Lat, m.lat.v, m.lat.known)
-	lenient.SetNumber(&d, phone.Lon, m.lon.v, m.lon.known)
-	lenient.SetNumber(&d, phone.Altitude, m.altitude.v, m.altitude.known)
-	lenient.SetPositive(&d, phone.Heading, m.heading.v, m.heading.known)
+	lenient.SetNumber(&d, phone.Lat, m.lat.V, m.lat.Known)
+	lenient.SetNumber(&d, phone.Lon, m.lon.V, m.lon.Known)
+	lenient.SetNumber(&d, phone.Altitude, m.altitude.V, m.altitude.Known)
+	lenient.SetPositive(&d, phone.Heading, m.heading.V, m.heading.Known)
 	// Traccar Client up to 7.9 writes 0 for an accuracy that it does not know.
-	lenient.SetPositive(&d, phone.Accuracy, m.accuracy.v, m.accuracy.known && m.accuracy.v > 0)
+	lenient.SetPositive(&d, phone.Accuracy, m.accuracy.V, m.accuracy.Known && m.accuracy.V > 0)
 	if m.sdk {
-		lenient.SetPositive(&d, phone.Speed, m.speed.v, m.speed.known)
-		lenient.SetShare(&d, m.battery.v, m.battery.known)
+		lenient.SetPositive(&d, phone.Speed, m.speed.V, m.speed.Known)
+		lenient.SetShare(&d, m.battery.V, m.battery.Known)
 	} else {
-		lenient.SetPositive(&d, phone.Speed, m.speed.v*unit, m.speed.known)
-		lenient.SetPercent(&d, m.battery.v, m.battery.known)
+		lenient.SetPositive(&d, phone.Speed, m.speed.V*unit, m.speed.Known)
+		lenient.SetPercent(&d, m.battery.V, m.battery.Known)
 	}
-	if strings.EqualFold(m.alarm, "sos") {
-		d.SetName(phone.Event, "sos")
-	}
+	lenient.SetSOS(&d, m.alarm)
 	return to.Add(&d)
 }
 
