@@ -70,11 +70,12 @@ func (c *serveConfig) logger(p *program) (*slog.Logger, *slog.LevelVar) {
 // serveConfig is every setting of the ingester. A flag beats its environment
 // variables, in the order given, and a variable beats the file.
 type serveConfig struct {
-	Listen    string     `group:"Most used" default:":8080" help:"Address for pings."`
-	DataDir   string     `group:"Most used" default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
-	Config    configFile `group:"Node" placeholder:"FILE" help:"YAML file with these settings, by flag name."`
-	OpsListen string     `group:"Node" default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
-	Node      string     `group:"Node" help:"Name of this node in its log and metrics (default: the host's name)."`
+	Listen       string     `group:"Most used" default:":8080" help:"Address for pings."`
+	DataDir      string     `group:"Most used" default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
+	Config       configFile `group:"Node" placeholder:"FILE" help:"YAML file with these settings, by flag name."`
+	OsmandListen string     `group:"Node" placeholder:"HOST:PORT" help:"Address where / is /v1/osmand, for apps that know only a host and a port, such as :5055."`
+	OpsListen    string     `group:"Node" default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
+	Node         string     `group:"Node" help:"Name of this node in its log and metrics (default: the host's name)."`
 
 	Queue         string     `group:"Log" default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
 	QueueMaxBytes unit.Bytes `group:"Log" default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
@@ -151,7 +152,7 @@ func (c *serveConfig) Validate(ctx *kong.Context) error {
 // config binds the flags to the settings of a node.
 func (c *serveConfig) config() node.Config {
 	cfg := node.Config{
-		Listen: c.Listen, OpsListen: c.OpsListen, DataDir: c.DataDir, Name: c.Node,
+		Listen: c.Listen, OsmandListen: c.OsmandListen, OpsListen: c.OpsListen, DataDir: c.DataDir, Name: c.Node,
 		Queue: c.Queue, QueueMax: int64(c.QueueMaxBytes), QueueLease: c.QueueLease,
 
 		CellRes: c.CellRes, Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Filter: c.Filter.config(),

@@ -20,6 +20,7 @@ import (
 	"pingline/ingest/auth"
 	"pingline/ingest/phone"
 	"pingline/ingest/privacy"
+	"pingline/ingest/server/aside"
 	"pingline/ingest/server/certs"
 	"pingline/ingest/server/clocks"
 	"pingline/ingest/server/conns"
@@ -41,7 +42,8 @@ import (
 
 // Config sets up a Server. Writer is required.
 type Config struct {
-	Listen string // host:port; port 0 picks a free one
+	Listen string       // host:port; port 0 picks a free one
+	Aside  aside.Config // a second address, for apps that know no path
 	Writer *ingest.Writer
 	Cells  partition.Cells
 	Gate   *auth.Gate          // lets senders in; nil: everybody may send and read
@@ -109,6 +111,7 @@ type Server struct {
 	cfg      Config
 	app      *fiber.App
 	ln       *conns.Listener
+	aside    *aside.Address // nil: none
 	over     *ingest.Overload
 	pool     sync.Pool     // of *request with at most smallBytes
 	large    sync.Pool     // of *request with more
@@ -214,7 +217,11 @@ func New(cfg Config) (*Server, error) {
 		Senders:  s.senders, Overload: s.over, Held: &s.held,
 		MaxBytes: cfg.MaxReading, Rate: cfg.ReadRate, Pace: cfg.taker,
 	})
-	s.ln = conns.New(ln, conns.Config{
+	if s.aside, err = aside.Open(cfg.Aside); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
+	s.ln = conns.New(s.aside.Join(ln), conns.Config{
 		Most: cfg.MaxConnections, Ours: s.senders.Trusts, RetryAfter: retryAfter, TLS: cfg.TLS,
 		Held: func(client netip.Addr) { s.held.Note(share.OfConnections, client) },
 	})
@@ -239,6 +246,7 @@ func New(cfg Config) (*Server, error) {
 	s.app.Server().ContinueHandler = s.mayContinue
 	s.app.Server().HeaderReceived = forgetExpect
 	s.app.Use(s.observe)
+	s.aside.Serve(s.app)
 	if len(cfg.CORSOrigins) > 0 {
 		s.app.Use(cors(cfg.CORSOrigins))
 	}
@@ -246,7 +254,7 @@ func New(cfg Config) (*Server, error) {
 	s.app.Get("/readyz", s.ready)
 	all, served := s.reads.Serve(s.app)
 	if err := s.phoneRoutes(append(all, "/healthz", "/readyz")); err != nil {
-		_ = ln.Close()
+		_ = s.ln.Close()
 		return nil, err
 	}
 	for _, path := range append(served, "/healthz", "/readyz") {
@@ -264,6 +272,9 @@ func New(cfg Config) (*Server, error) {
 
 // Addr returns the address the server listens on.
 func (s *Server) Addr() net.Addr { return s.ln.Addr() }
+
+// Aside returns the second address that the server listens on, or nil.
+func (s *Server) Aside() net.Addr { return s.aside.Addr() }
 
 // Run serves until ctx is cancelled, then refuses new requests, waits up to
 // Grace for those in flight, and returns nil. Any other return is a failure.

@@ -216,3 +216,23 @@ func TestTrailOfAdmins(t *testing.T) {
 		n.stop()
 	}
 }
+
+// An address for apps that know no path is told of, too, if it can be reached from elsewhere:
+// there / takes pings.
+func TestNoteOfTheAddressForApps(t *testing.T) {
+	for listen, want := range map[string]bool{"": false, "127.0.0.1:0": false, ":0": true} {
+		cfg := authConfig(t, "127.0.0.1:0", "", access.Settings{Ways: []string{"none"}})
+		cfg.OsmandListen = listen
+		n := drive(t, cfg)
+		if _, body := ask(t, n.URL()+"/readyz", ""); strings.Contains(body, "--auth none: whoever reaches") != want {
+			t.Errorf("%q: %s", listen, body)
+		}
+		if listen != "" {
+			status, body := ask(t, n.urlOf(n.server.Aside())+"/?id=r-1&lat=41.1&lon=-8.6", "")
+			if st := n.server.Stats(); status != 200 || body != "" || st.Received != 1 || st.Rejected != 0 {
+				t.Errorf("%q: %d %s, %+v", listen, status, body, st)
+			}
+		}
+		n.stop()
+	}
+}

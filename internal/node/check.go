@@ -58,6 +58,11 @@ func (c *Config) checkPlaces() error {
 	if err := checkAddress(c.Listen); err != nil {
 		return &SettingError{"listen", err}
 	}
+	if c.OsmandListen != "" {
+		if err := checkAddress(c.OsmandListen); err != nil {
+			return &SettingError{"osmand-listen", err}
+		}
+	}
 	if c.OpsListen != "" {
 		if err := checkAddress(c.OpsListen); err != nil {
 			return &SettingError{"ops-listen", err}

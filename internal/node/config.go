@@ -23,10 +23,11 @@ import (
 // Logger, DefaultConfig does; and it needs a Config that Check has passed. Errors
 // name the setting's flag of pingline serve.
 type Config struct {
-	Listen    string // address for pings
-	OpsListen string // address for metrics and profiles; "" turns them off
-	DataDir   string // directory of log, cursors, filter state and dead letters
-	Name      string // of the node in its log and metrics; "" means the host's
+	Listen       string // address for pings
+	OsmandListen string // address for apps that speak osmand and know no path; "" is none
+	OpsListen    string // address for metrics and profiles; "" turns them off
+	DataDir      string // directory of log, cursors, filter state and dead letters
+	Name         string // of the node in its log and metrics; "" means the host's
 
 	Queue      string        // "embedded", or nats://host,host
 	QueueMax   int64         // bytes at which the log refuses appends

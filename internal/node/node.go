@@ -28,8 +28,10 @@ import (
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/access"
 	"pingline/ingest/phone"
+	"pingline/ingest/phone/osmand"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server"
+	"pingline/ingest/server/aside"
 	"pingline/ingest/server/certs"
 	"pingline/internal/ops"
 	"pingline/internal/rights"
@@ -182,7 +184,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		}
 	}
 	if n.gate == nil {
-		for _, note := range access.Notes(n.gate, n.server.Addr(), n.certs.Required()) {
+		for _, note := range n.openNotes() {
 			n.logger.Warn(note)
 		}
 	}
@@ -259,6 +261,7 @@ func (n *Node) openServer() (*server.Server, error) {
 	}
 	return server.New(server.Config{
 		Listen:      c.Listen,
+		Aside:       aside.Config{Flag: "osmand-listen", Listen: c.OsmandListen, Path: osmand.Path},
 		Gate:        n.gate,
 		TLS:         n.certs,
 		Writer:      n.writer,
@@ -430,9 +433,18 @@ func (n *Node) Queued() (pings, lines uint64) {
 	return a.Pings.Queued, a.Lines.Queued
 }
 
+// openNotes returns a sentence for each way in that is open to more people than it may seem.
+func (n *Node) openNotes() []string {
+	notes := access.Notes(n.gate, n.server.Addr(), n.certs.Required())
+	if at := n.server.Aside(); n.gate == nil && len(notes) == 0 && at != nil && !access.Loopback(at) {
+		notes = append(notes, fmt.Sprintf("--auth none: whoever reaches %v may send for every rider", at))
+	}
+	return notes
+}
+
 // Notes returns a sentence for each trouble that an operator must know of.
 func (n *Node) Notes() []string {
-	notes := append(access.Notes(n.gate, n.server.Addr(), n.certs.Required()), n.certs.Notes()...)
+	notes := append(n.openNotes(), n.certs.Notes()...)
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}

@@ -71,12 +71,15 @@ func TestTakenPortLeavesNoDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	for _, flag := range []string{"--listen", "--ops-listen"} {
+	for _, flag := range []string{"--listen", "--osmand-listen", "--ops-listen"} {
 		cfg := DefaultConfig()
 		cfg.Name, cfg.Listen, cfg.OpsListen, cfg.DataDir = "n", "127.0.0.1:0", "127.0.0.1:0", filepath.Join(t.TempDir(), "data")
-		if flag == "--listen" {
+		switch flag {
+		case "--listen":
 			cfg.Listen = taken.Addr().String()
-		} else {
+		case "--osmand-listen":
+			cfg.OsmandListen = taken.Addr().String()
+		default:
 			cfg.OpsListen = taken.Addr().String()
 		}
 		_, err := Open(t.Context(), cfg)

@@ -106,13 +106,14 @@ func Notes(gate *auth.Gate, at net.Addr, certified bool) []string {
 		return gate.Notes()
 	case certified:
 		return []string{"--auth none: whoever has a certificate of --tls-client-ca may send for every rider, and read every track"}
-	case !loopback(at):
+	case !Loopback(at):
 		return []string{fmt.Sprintf("--auth none: whoever reaches %v may send for every rider, and read every track", at)}
 	}
 	return nil
 }
 
-func loopback(at net.Addr) bool {
+// Loopback reports whether an address is the machine's own.
+func Loopback(at net.Addr) bool {
 	addr, err := netip.ParseAddrPort(at.String())
 	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
@@ -122,7 +123,7 @@ func loopback(at net.Addr) bool {
 // returns nil.
 func Guard(gate *auth.Gate) func(at net.Addr) func(next http.Handler) http.Handler {
 	return func(at net.Addr) func(next http.Handler) http.Handler {
-		if gate == nil || loopback(at) {
+		if gate == nil || Loopback(at) {
 			return nil
 		}
 		return func(next http.Handler) http.Handler { return guarded(gate, next) }

@@ -160,9 +160,9 @@ func TestDraft(t *testing.T) {
 	}
 }
 
-func TestQuantity(t *testing.T) {
-	for text, want := range map[string]Quantity{"": {}, " ": {}, "1.5": {1.5, true, true}, " -1 ": {-1, true, true}, "north": {0, true, false}} {
-		var got Quantity
+func TestOptional(t *testing.T) {
+	for text, want := range map[string]Optional{"": {}, " ": {}, "1.5": {1.5, true, true}, " -1 ": {-1, true, true}, "north": {0, true, false}} {
+		var got Optional
 		if got.Parse(text); got != want {
 			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
@@ -171,8 +171,8 @@ func TestQuantity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]Quantity{"a": {1.5, true, true}, "b": {1.5, true, true}, "c": {0, true, false}, "d": {}, "e": {}} {
-		var got Quantity
+	for key, want := range map[string]Optional{"a": {1.5, true, true}, "b": {1.5, true, true}, "c": {0, true, false}, "d": {}, "e": {}} {
+		var got Optional
 		if got.Take(v.Member(key)); got != want {
 			t.Errorf("%s: %+v, want %+v", key, got, want)
 		}

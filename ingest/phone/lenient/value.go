@@ -132,15 +132,15 @@ func Number(text string) (float64, bool) {
 	return f, err == nil && f-f == 0
 }
 
-// Quantity is a number of a message that may be missing, or be there and unreadable.
-type Quantity struct {
+// Optional is a number of a message that may be missing, or be there and unreadable.
+type Optional struct {
 	V     float64
 	Given bool // it is there
 	Known bool // V is its value
 }
 
 // Parse takes a text. An empty one is as if it were missing.
-func (q *Quantity) Parse(text string) {
+func (q *Optional) Parse(text string) {
 	if text = strings.TrimSpace(text); text != "" {
 		q.V, q.Known = Number(text)
 		q.Given = true
@@ -148,7 +148,7 @@ func (q *Quantity) Parse(text string) {
 }
 
 // Take takes a value; null is as if it were missing.
-func (q *Quantity) Take(v Value) {
+func (q *Optional) Take(v Value) {
 	if v.Exists() {
 		q.V, q.Known = v.Number()
 		q.Given = true

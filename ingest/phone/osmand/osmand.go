@@ -27,10 +27,13 @@ import (
 	"pingline/ingest/phone/lenient"
 )
 
+// Path is the route of the protocol without a key.
+const Path = "/v1/osmand"
+
 // Protocol is any method of /v1/osmand, and the route of Traccar Client in Dawarich.
 var Protocol = phone.Protocol{
 	Name:    "osmand",
-	Routes:  []string{"* /v1/osmand", "* /v1/osmand/{key}", "POST /api/v1/traccar/points"},
+	Routes:  []string{"* " + Path, "* " + Path + "/{key}", "POST /api/v1/traccar/points"},
 	Repeats: true,
 	Bound:   bound,
 	Decode:  decode,

@@ -14,14 +14,14 @@ type parameters struct {
 	alarm, valid string
 	unit         string // speed_unit
 
-	lat, lon, speed, heading, altitude, accuracy, battery lenient.Quantity
+	lat, lon, speed, heading, altitude, accuracy, battery lenient.Optional
 
 	sdk  bool // the numbers are of the SDK of transistorsoft: speed in m/s, battery from 0 to 1
 	flat bool // the position is in location itself, as in Dawarich, where a time is required
 }
 
 // number returns where a number goes, or nil. The short names are of PhoneTrack.
-func (m *parameters) number(key string) *lenient.Quantity {
+func (m *parameters) number(key string) *lenient.Optional {
 	switch key {
 	case "lat", "latitude":
 		return &m.lat
