@@ -3,6 +3,7 @@ package node
 import (
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/colota"
+	"pingline/ingest/phone/homeassistant"
 	"pingline/ingest/phone/native"
 	"pingline/ingest/phone/osmand"
 	"pingline/ingest/phone/overland"
@@ -13,6 +14,7 @@ import (
 // protocols are the forms in which pings may come.
 var protocols = []phone.Protocol{
 	colota.Protocol,
+	homeassistant.Protocol,
 	native.Protocol,
 	osmand.Protocol,
 	overland.Protocol,
