@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/auth":                       {"pingline", "pingline/ingest/auth/reread", "pingline/ingest/privacy", "pingline/ingest/server/rate"},
 	"pingline/ingest/auth/access":                {"pingline/ingest/auth", "pingline/ingest/auth/token", "pingline/ingest/auth/trail", "pingline/ingest/privacy"},
 	"pingline/ingest/auth/reread":                {},
+	"pingline/ingest/auth/secrets":               {"pingline", "pingline/ingest/auth/reread"},
 	"pingline/ingest/auth/trail":                 {"pingline/ingest/auth"},
 	"pingline/ingest/auth/token":                 {"pingline/ingest/auth"},
 	"pingline/ingest/phone":                      {"pingline"},
@@ -58,7 +59,7 @@ var arrows = map[string][]string{
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/node": {
-		"pingline", "pingline/dashboards/livemap", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/internal/ops", "pingline/internal/rights",
+		"pingline", "pingline/dashboards/livemap", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/internal/ops", "pingline/internal/rights",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store",
 	},
 	"pingline/internal/ops": {

@@ -72,6 +72,8 @@ type AuthFlags struct {
 	Auth []string `default:"none" placeholder:"none|keys|jwt|cert" help:"Who may send and read: none: everybody; keys: who has a key of --keys; jwt: who has a token; cert: who has a client certificate that names a rider; keys,jwt: both."`
 	Keys string   `placeholder:"FILE" help:"File of keys, made by pingline key; it is read again when it changes."`
 
+	OwntracksSecrets string `placeholder:"FILE" help:"File of secrets by which riders encrypt in OwnTracks: a line RIDER SECRET each, or * SECRET for all others; it is read again when it changes."`
+
 	AuditLog string `placeholder:"FILE" help:"File that has who read which rider's track, and which key failed: a line of JSON each; rotated at 100 MB, ten are kept."`
 
 	JWTJwks        string        `name:"jwt-jwks" placeholder:"FILE|URL" help:"JSON Web Key Set that tokens are signed by; read again when it changes, or asked again every hour and for keys that are not known."`
@@ -85,6 +87,7 @@ type AuthFlags struct {
 
 // Set sets in cfg who may send and read.
 func (f *AuthFlags) Set(cfg *node.Config) {
+	cfg.Secrets = f.OwntracksSecrets
 	cfg.Access = access.Settings{Ways: f.Auth, Keys: f.Keys, AuditLog: f.AuditLog, JWT: token.Config{
 		JWKS: f.JWTJwks, Issuer: f.JWTIssuer, Audience: f.JWTAudience,
 		RiderClaim: f.JWTRiderClaim, ScopeClaim: f.JWTScopeClaim, ScopePrefix: f.JWTScopePrefix, Skew: f.JWTSkew,

@@ -62,6 +62,7 @@ type Config struct {
 	CORSOrigins    []string // origins of web pages that may send and read: https://host, or *
 
 	Access  access.Settings
+	Secrets string // file of secrets by which riders' OwnTracks encrypts; "": none
 	Privacy privacy.DoorSettings
 	TLS     certs.Config // of all listeners; its Riders, Nameless, Logger and Failures are not set here
 

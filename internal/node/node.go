@@ -27,6 +27,7 @@ import (
 	"pingline/ingest"
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/access"
+	"pingline/ingest/auth/secrets"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/osmand"
 	"pingline/ingest/privacy"
@@ -55,6 +56,7 @@ type Node struct {
 	server  *server.Server
 	gate    *auth.Gate // nil: everybody may send and read
 	door    *privacy.Door
+	secrets *secrets.Secrets    // nil: encrypted messages cannot be read
 	certs   *certs.Certificates // nil: plain HTTP
 	writer  *ingest.Writer
 	over    *ingest.Overload
@@ -98,6 +100,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	if n.gate, err = cfg.Access.Open(n.door.Names(), n.logger); err != nil {
+		return nil, err
+	}
+	if n.secrets, err = n.openSecrets(); err != nil {
 		return nil, err
 	}
 	if n.certs, err = n.openCerts(); err != nil {
@@ -270,7 +275,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		Streams:     n.streams,
 		Kept:        n.sink.Kept,
 		Resolutions: n.resolutions(),
-		Protocols:   protocols,
+		Protocols:   n.protocols(),
 		Door:        n.door,
 		Limits: phone.Limits{
 			MaxPings: c.MaxPings,
@@ -360,6 +365,9 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.certs != nil {
 		g.Go(func() error { return n.certs.Run(sinking) })
 	}
+	if n.secrets != nil {
+		g.Go(func() error { return n.secrets.Run(sinking) })
+	}
 	g.Go(func() error { return n.log.WaitLost(sinking) })
 	if n.ops != nil {
 		g.Go(func() error { return n.ops.Run(sinking) })
@@ -445,6 +453,7 @@ func (n *Node) openNotes() []string {
 // Notes returns a sentence for each trouble that an operator must know of.
 func (n *Node) Notes() []string {
 	notes := append(n.openNotes(), n.certs.Notes()...)
+	notes = append(notes, n.secrets.Notes()...)
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}

@@ -1,6 +1,10 @@
 package node
 
 import (
+	"fmt"
+	"slices"
+
+	"pingline/ingest/auth/secrets"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/colota"
 	"pingline/ingest/phone/homeassistant"
@@ -20,6 +24,29 @@ var protocols = []phone.Protocol{
 	overland.Protocol,
 	owntracks.Protocol,
 	transistorsoft.Protocol,
+}
+
+// openSecrets reads the secrets of riders, and returns nil if there is no file of them.
+func (n *Node) openSecrets() (*secrets.Secrets, error) {
+	if n.cfg.Secrets == "" {
+		return nil, nil
+	}
+	s, err := secrets.Open(n.cfg.Secrets, n.logger)
+	if err != nil {
+		return nil, fmt.Errorf("--owntracks-secrets: %w", err)
+	}
+	return s, nil
+}
+
+// protocols returns the table, in which protocols know the secrets of riders.
+func (n *Node) protocols() []phone.Protocol {
+	list := slices.Clone(protocols)
+	for i := range list {
+		if n.secrets != nil && list[i].Name == owntracks.Protocol.Name {
+			list[i] = owntracks.New(n.secrets.Key)
+		}
+	}
+	return list
 }
 
 // Protocols returns the names of the protocols of clients.

@@ -88,6 +88,9 @@ type Rules struct {
 
 	// Names returns the rider and the device that the identifier of a case is; nil: it is either.
 	Names func(device string) (rider, of string)
+
+	// Protocol returns the protocol with the secret of a case; nil: it needs none.
+	Protocol func(c *Case) phone.Protocol
 }
 
 // Run has a protocol read each case of a file, and compares pings and reply.
@@ -105,8 +108,11 @@ func Run(t *testing.T, p phone.Protocol, file string, rules Rules) {
 			if why := rules.Except[c.ID]; why != "" {
 				t.Skip(why)
 			}
-			r := c.Ours(rules.Path)
-			c.check(t, &p, &r, rules.Names)
+			r, with := c.Ours(rules.Path), p
+			if rules.Protocol != nil {
+				with = rules.Protocol(c)
+			}
+			c.check(t, &with, &r, rules.Names)
 			if t.Failed() {
 				t.Logf("%s %s?%s %v\n%s\n%s", r.Method, r.Path, r.Query, c.Request.Headers, r.Body, c.Note)
 			}

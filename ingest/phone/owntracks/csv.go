@@ -30,7 +30,7 @@ func csv(body []byte) (line csvLine, ok bool) {
 }
 
 // add adds the fix of a line.
-func (line *csvLine) add(n senderNames, to *phone.Pings) error {
+func (line *csvLine) add(n *senderNames, to *phone.Pings) error {
 	var d phone.Draft
 	n.set(&d, "", line[0])
 	if s, err := strconv.ParseUint(line[1], 16, 32); err == nil && s != 0 {

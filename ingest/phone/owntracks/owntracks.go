@@ -13,7 +13,9 @@
 // The mode "OwnTracks" of the app Overland sends the same with other times, and wants another
 // reply: see overland. Trackers with little memory send a line of CSV.
 //
-// Sources: owntracks/booklet:docs/tech/http.md and json.md; owntracks/recorder:http.c and
+// An encrypted message is opened with the secret of its rider, if there is one (New).
+//
+// Sources: owntracks/booklet:docs/tech/http.md, json.md and features/encrypt.md; owntracks/recorder:http.c and
 // recorder.c; owntracks/android:project/app/src/main/java/org/owntracks/android/net/http;
 // owntracks/ios:OwnTracks/OwnTracks/Connection.m; aaronpk/Overland-iOS:GPSLogger/GLManager.m.
 package owntracks
@@ -21,7 +23,6 @@ package owntracks
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -32,31 +33,47 @@ import (
 )
 
 // Protocol takes a message by our own route, by that of the OwnTracks Recorder, and by that of
-// Dawarich.
-var Protocol = phone.Protocol{
-	Name:    "owntracks",
-	Routes:  []string{"POST /v1/owntracks", "POST /v1/owntracks/{key}", "POST /pub", "POST /pub/{key}", "POST /api/v1/owntracks/points"},
-	Bound:   bound,
-	Decode:  decode,
-	Reply:   reply,
-	Repeats: true,
+// Dawarich. It opens no encrypted message.
+var Protocol = New(func(string) *[keySize]byte { return nil })
+
+// New returns Protocol with keys of riders that have encrypted their messages: the bytes of a
+// secret, padded with zeros; nil: none. The rider is "" where a request names none outside of
+// its message. Key is safe for concurrent use.
+func New(key func(rider string) *[keySize]byte) phone.Protocol {
+	p := &protocol{key}
+	return phone.Protocol{
+		Name:    "owntracks",
+		Routes:  []string{"POST /v1/owntracks", "POST /v1/owntracks/{key}", "POST /pub", "POST /pub/{key}", "POST /api/v1/owntracks/points"},
+		Bound:   bound,
+		Decode:  p.decode,
+		Reply:   reply,
+		Repeats: true,
+	}
 }
 
-// bound is a ping for each object, or that of a line of CSV.
+type protocol struct {
+	key func(rider string) *[keySize]byte
+}
+
+// bound is a ping for each object, or that of a line of CSV. Of an encrypted message the bytes
+// are those of base64, of what that encrypts, and of escapes inside.
 func bound(r *phone.Request) (pings, copied int) {
 	pings, copied = lenient.Most(r)
+	if bytes.Contains(r.Body, []byte("encrypted")) {
+		copied = 15 * len(r.Body)
+	}
 	return max(1, pings), copied + len(r.Query)
 }
 
 // decode reads a message, an array of messages, or a line of CSV. The apps send no array;
 // tools that send a day again do.
-func decode(r *phone.Request, to *phone.Pings) error {
+func (p *protocol) decode(r *phone.Request, to *phone.Pings) error {
 	if len(bytes.TrimSpace(r.Body)) == 0 {
 		return nil // a friend was removed
 	}
 	n := namesOf(r)
 	if line, ok := csv(r.Body); ok {
-		return line.add(n, to)
+		return line.add(&n, to)
 	}
 	body, err := lenient.Parse(r.Body)
 	if err != nil {
@@ -65,9 +82,9 @@ func decode(r *phone.Request, to *phone.Pings) error {
 	body.Items(func(item lenient.Value) bool {
 		switch m := payloadOf(item); m[kind].Text() {
 		case "location":
-			err = m.add(n, r.Now, to)
+			err = m.add(&n, r.Now, to)
 		case "encrypted":
-			err = to.Reject(errEncrypted)
+			err = p.addEncrypted(m[sealed], &n, r.Now, to)
 		}
 		return err == nil
 	})
@@ -90,13 +107,11 @@ const (
 	tracker  // two letters for a map, not unique
 	topic    // owntracks/RIDER/DEVICE
 	created  // s since 1970, when the message was made
+	sealed   // base64
 	members
 )
 
-var keys = [members]string{"_type", "lat", "lon", "tst", "acc", "alt", "vel", "cog", "batt", "tid", "topic", "created_at"}
-
-// errEncrypted is why a message that may be a fix cannot be read.
-var errEncrypted = errors.New("encrypted: switch the encryption of the app off, TLS encrypts as well")
+var keys = [members]string{"_type", "lat", "lon", "tst", "acc", "alt", "vel", "cog", "batt", "tid", "topic", "created_at", "data"}
 
 // payloadOf returns the members of an object; of anything else, none.
 func payloadOf(v lenient.Value) (m payload) {
@@ -109,7 +124,7 @@ func payloadOf(v lenient.Value) (m payload) {
 }
 
 // add adds the fix of a location.
-func (m *payload) add(n senderNames, now time.Time, to *phone.Pings) error {
+func (m *payload) add(n *senderNames, now time.Time, to *phone.Pings) error {
 	var d phone.Draft
 	n.set(&d, m[topic].Text(), m[tracker].Text())
 	if ms, ok := m[at].Time(); ok && ms != 0 { // 0 is what an app has before it has a time
@@ -164,6 +179,9 @@ func namesOf(r *phone.Request) senderNames {
 	})
 	return n
 }
+
+// outside returns the rider that is named outside of the message, or "".
+func (n *senderNames) outside() string { return cmp.Or(n.rider, n.u) }
 
 // set sets rider and device of a draft.
 func (n *senderNames) set(d *phone.Draft, topic, tid string) {
