@@ -403,11 +403,14 @@ func TestPeersThatDoNotSpeakAsWeDo(t *testing.T) {
 	t.Run("a port that is tried", func(t *testing.T) {
 		s, log := open(t, ours, Config{})
 		addr, who := listen(t, s)
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
+		for _, linger := range []int{-1, 0} { // 0: the end is a reset
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.(*net.TCPConn).SetLinger(linger)
+			_ = c.Close()
 		}
-		_ = c.Close()
 		if c, err := dial(addr, ours.Shown()); err != nil {
 			t.Fatal(err)
 		} else {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"pingline/ingest/auth"
@@ -142,8 +143,8 @@ func (c *SecureConn) Close() error {
 	return c.Conn.Close()
 }
 
-// tell tells why the handshake of c has failed, unless the peer left without a word or the
-// connection was closed here.
+// tell tells why the handshake of c has failed, unless the peer left without a word, as checks
+// of balancers do, or the connection was closed here.
 func (s *Certificates) tell(c *SecureConn) {
 	now, from := time.Now(), hostOf(c.raw)
 	if refusal, ok := errors.AsType[*auth.Denied](c.err); ok {
@@ -153,7 +154,7 @@ func (s *Certificates) tell(c *SecureConn) {
 	cause, why := auth.Handshake, c.err.Error()
 	header, alien := errors.AsType[tls.RecordHeaderError](c.err)
 	switch {
-	case c.err == io.EOF, errors.Is(c.err, net.ErrClosed):
+	case c.err == io.EOF, errors.Is(c.err, syscall.ECONNRESET), errors.Is(c.err, net.ErrClosed):
 		return
 	case alien && isMethod(header.RecordHeader[:]):
 		why = "plain HTTP was sent to a port that speaks TLS: the client has to use https://"
