@@ -74,7 +74,7 @@ type AuthFlags struct {
 
 	OwntracksSecrets string `placeholder:"FILE" help:"File of secrets by which riders encrypt in OwnTracks: a line RIDER SECRET each, or * SECRET for all others; it is read again when it changes."`
 
-	AuditLog string `placeholder:"FILE" help:"File that has who read which rider's track, and which key failed: a line of JSON each; rotated at 100 MB, ten are kept."`
+	AuditLog string `placeholder:"FILE" help:"File that has who read which rider's track, who removed a rider, and which key failed: a line of JSON each; rotated at 100 MB, ten are kept."`
 
 	JWTJwks        string        `name:"jwt-jwks" placeholder:"FILE|URL" help:"JSON Web Key Set that tokens are signed by; read again when it changes, or asked again every hour and for keys that are not known."`
 	JWTIssuer      string        `name:"jwt-issuer" placeholder:"ISS" help:"The iss of tokens."`
