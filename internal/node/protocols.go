@@ -7,6 +7,7 @@ import (
 	"pingline/ingest/auth/secrets"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/colota"
+	"pingline/ingest/phone/gpslogger"
 	"pingline/ingest/phone/homeassistant"
 	"pingline/ingest/phone/native"
 	"pingline/ingest/phone/osmand"
@@ -18,6 +19,7 @@ import (
 // protocols are the forms in which pings may come.
 var protocols = []phone.Protocol{
 	colota.Protocol,
+	gpslogger.Protocol,
 	homeassistant.Protocol,
 	native.Protocol,
 	osmand.Protocol,
