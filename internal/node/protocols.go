@@ -10,6 +10,7 @@ import (
 	"pingline/ingest/phone/gpslogger"
 	"pingline/ingest/phone/homeassistant"
 	"pingline/ingest/phone/native"
+	"pingline/ingest/phone/opengts"
 	"pingline/ingest/phone/osmand"
 	"pingline/ingest/phone/overland"
 	"pingline/ingest/phone/owntracks"
@@ -22,6 +23,7 @@ var protocols = []phone.Protocol{
 	gpslogger.Protocol,
 	homeassistant.Protocol,
 	native.Protocol,
+	opengts.Protocol,
 	osmand.Protocol,
 	overland.Protocol,
 	owntracks.Protocol,
