@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -8,6 +10,8 @@ import (
 	"time"
 
 	"pingline/ingest/auth"
+	"pingline/ingest/phone"
+	"pingline/ingest/phone/osmand"
 )
 
 // A page shows its key once and reads by a cookie from then on. The cookie sends nothing,
@@ -120,5 +124,32 @@ func TestNoSessionWithoutKeys(t *testing.T) {
 		if a.status != 200 || a.body != `{"needed":false,"name":""}` || a.header.Get("Set-Cookie") != "" {
 			t.Errorf("%s: %d %s, cookie %q", method, a.status, a.body, a.header.Get("Set-Cookie"))
 		}
+	}
+}
+
+// A session only reads, even where a phone sends by GET.
+func TestSessionSendsNothingByGet(t *testing.T) {
+	path, secrets := keysOf(t, keyFor("desk", "write,read", "*"))
+	s, base := testServer(t, Config{
+		Gate: gateOf(t, path, auth.Config{}), Protocols: []phone.Protocol{osmand.Protocol},
+		Map: func(string, func(string) string) (int, map[string]string, io.Reader, int) { return 404, nil, nil, 0 },
+	})
+	a := send(t, "POST", base+"/map/session", nil, "Authorization", "Bearer "+secrets["desk"])
+	cookie, err := http.ParseSetCookie(a.header.Get("Set-Cookie"))
+	if err != nil {
+		t.Fatal(a.status, a.body, err)
+	}
+	at := fmt.Sprintf("/v1/osmand?id=ana&lat=41.1&lon=-8.6&timestamp=%d", time.Now().Unix())
+	for _, site := range []string{"", "none", "same-origin"} {
+		header := []string{"Cookie", cookie.Name + "=" + cookie.Value}
+		if site != "" {
+			header = append(header, "Sec-Fetch-Site", site)
+		}
+		if a := send(t, "GET", base+at, nil, header...); a.status != 401 || s.Stats().Received != 0 {
+			t.Errorf("%q: %d %s, %d pings", site, a.status, a.body, s.Stats().Received)
+		}
+	}
+	if a := send(t, "GET", base+at, nil, "Authorization", "Bearer "+secrets["desk"]); a.status != 200 || s.Stats().Received != 1 {
+		t.Errorf("by the key: %d %s", a.status, a.body)
 	}
 }

@@ -52,7 +52,7 @@ func (r *Keeper) Need(scope auth.Scope, fleet bool) fiber.Handler {
 		if r.gate != nil {
 			var err error
 			from, now := r.client(c), time.Now()
-			if id, err = r.enter(c, from, now); err != nil {
+			if id, err = r.enter(c, scope, from, now); err != nil {
 				return err
 			}
 			if err := r.gate.NeedScope(id, scope, fleet, from, now); err != nil {
@@ -79,19 +79,20 @@ func (r *Keeper) Ask(c *fiber.Ctx) *auth.Identity {
 		return auth.Anyone
 	}
 	now := time.Now()
-	if shown := r.shown(c); !shown.Shown && r.certified(c, now) == nil {
+	if shown := r.shown(c, auth.Read); !shown.Shown && r.certified(c, now) == nil {
 		return nobody
 	}
-	id, err := r.enter(c, r.client(c), now)
+	id, err := r.enter(c, auth.Read, r.client(c), now)
 	if err != nil {
 		return nobody
 	}
 	return id
 }
 
-// enter returns who sends a request, or an error if nobody does who is let in.
-func (r *Keeper) enter(c *fiber.Ctx, from auth.Client, now time.Time) (*auth.Identity, error) {
-	shown := r.shown(c)
+// enter returns who sends a request that takes a right, or an error if nobody does who is let
+// in.
+func (r *Keeper) enter(c *fiber.Ctx, scope auth.Scope, from auth.Client, now time.Time) (*auth.Identity, error) {
+	shown := r.shown(c, scope)
 	if !shown.Shown {
 		if id := r.certified(c, now); id != nil {
 			return id, nil
@@ -135,9 +136,10 @@ func (r *Keeper) client(c *fiber.Ctx) auth.Client {
 	return auth.Client{Addr: from.Addr, Key: from.Key}
 }
 
-// shown returns what a request shows, or else the key of its session.
-func (r *Keeper) shown(c *fiber.Ctx) auth.Credentials {
-	if shown := credentials(c); shown.Shown {
+// shown returns what a request shows that takes a right, or else the key of its session: some
+// phones send by GET, and a session only reads.
+func (r *Keeper) shown(c *fiber.Ctx, scope auth.Scope) auth.Credentials {
+	if shown := credentials(c); shown.Shown || scope != auth.Read {
 		return shown
 	}
 	return r.cookie(c)
