@@ -453,6 +453,53 @@ func TestCloseWaitsForNobody(t *testing.T) {
 	}
 }
 
+// A peer that says much before it is let in is cut off: crypto/tls would keep all of it.
+func TestHandshakesAreBounded(t *testing.T) {
+	ca := certstest.New(t, "ours")
+	hello := func(version uint16) []byte {
+		here, there := net.Pipe()
+		defer func() { _, _ = here.Close(), there.Close() }()
+		go func() { _ = tls.Client(here, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}).Handshake() }() //nolint:gosec // it is not finished
+		said := make([]byte, 16<<10)
+		n, err := there.Read(said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return said[:n]
+	}
+	// long is a message of so many bytes that has no end yet.
+	long := func(kind byte, said, of int) (text []byte) {
+		message := append([]byte{kind, byte(of >> 16), byte(of >> 8), byte(of)}, make([]byte, said)...)
+		for part := range slices.Chunk(message, 16<<10) {
+			text = append(append(text, 22, 3, 3, byte(len(part)>>8), byte(len(part))), part...)
+		}
+		return text
+	}
+	for _, tt := range []struct {
+		name string
+		said []byte
+	}{
+		{"a long greeting", long(1, 60_000, 65_536)},
+		{"a certificate nobody has asked for", append(hello(tls.VersionTLS12), long(11, 200_000, 262_144)...)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, log := open(t, ca, Config{})
+			addr, _ := listen(t, s)
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			_, _ = c.Write(tt.said) // it may be cut off
+			_ = c.(*net.TCPConn).CloseWrite()
+			eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "reason=handshake") })
+			if !strings.Contains(log.String(), "longer than 32 KiB") || s.Failures().Stats()[auth.Handshake] != 1 {
+				t.Error(log)
+			}
+		})
+	}
+}
+
 // serial returns the serial number of the certificate that a new connection has.
 func serial(t *testing.T, addr string, cfg *tls.Config) string {
 	t.Helper()

@@ -3,6 +3,7 @@ package certs
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -39,7 +40,7 @@ func (s *Certificates) Wrap(c net.Conn, clients bool) *SecureConn {
 	if clients {
 		cfg = g.asking
 	}
-	b := &below{Conn: c}
+	b := &below{Conn: c, left: mostUnheard}
 	return &SecureConn{Conn: tls.Server(b, cfg), raw: c, below: b, all: s, clients: clients && g.clients != nil}
 }
 
@@ -98,6 +99,7 @@ func (c *SecureConn) Read(p []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
 	}
+	c.below.left = mostUnheard
 	return c.Conn.Read(p)
 }
 
@@ -105,6 +107,24 @@ func (c *SecureConn) Read(p []byte) (int, error) {
 type below struct {
 	net.Conn
 	leaving atomic.Bool
+	left    int // bytes that may be read until some are passed on; used by the reader alone
+}
+
+// mostUnheard is the most bytes that are read while none of them is passed on: a handshake,
+// or a record and what TLS says between records. It is enough for long chains of certificates.
+// Without it crypto/tls keeps up to 256 KiB of a message until all of it has come, whoever
+// sends it.
+const mostUnheard = 32 << 10
+
+var errLong = fmt.Errorf("the handshake is longer than %d KiB", mostUnheard>>10)
+
+func (b *below) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, errLong
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 // SetWriteDeadline keeps the deadline short when the connection is being closed: crypto/tls
