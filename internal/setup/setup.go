@@ -46,6 +46,9 @@ func (c *addPhoneCmd) Validate() error {
 	if err := pingline.CheckID(pingline.KeyRider.String(), c.Rider); err != nil {
 		return fmt.Errorf("RIDER: %w", err)
 	}
+	if strings.HasSuffix(c.Rider, "*") { // in a file of keys it would be a prefix
+		return errors.New("RIDER: a phone sends for a single rider, and a name with * at its end is all riders that begin so: take another name, or make the key with pingline key add")
+	}
 	if !slices.Contains(appNames(), c.App) {
 		return fmt.Errorf("--app: %q is none of %s", c.App, strings.Join(appNames(), ", "))
 	}
@@ -75,7 +78,7 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 	}
 	s := form.sheet(a)
 	fmt.Fprintf(p.Stderr, "a key named %s was added to %s: it sends as %s, and reads nothing; it is not shown again\n", row.Name, c.Keys, c.Rider)
-	if strings.HasPrefix(a.server, "http:") && !local(a.server) {
+	if plain(a.server) {
 		fmt.Fprintln(p.Stderr, "warning: over http others can read the key and the positions on their way; phones may refuse it")
 	}
 	fmt.Fprintf(p.Stdout, "%s\n\n", form.title)
@@ -137,12 +140,12 @@ func nameOf(rider string) string {
 	}, rider)
 }
 
-// local reports whether a URL is of this machine.
-func local(server string) bool {
+// plain reports whether a URL is of plain HTTP, and not of this machine.
+func plain(server string) bool {
 	u, err := url.Parse(server)
-	if err != nil {
+	if err != nil || u.Scheme != "http" {
 		return false
 	}
 	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	return u.Hostname() != "localhost" && !ip.IsLoopback()
 }

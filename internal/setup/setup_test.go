@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -156,6 +157,8 @@ func TestWrongPhones(t *testing.T) {
 		want string
 	}{
 		{addPhoneCmd{Rider: "a\\b", App: "overland", URL: server}, "RIDER: "},
+		{addPhoneCmd{Rider: "ana*", App: "overland", URL: server}, "RIDER: a phone sends for a single rider"},
+		{addPhoneCmd{Rider: "*", App: "overland", URL: server}, "RIDER: a phone sends for a single rider"},
 		{addPhoneCmd{Rider: "ana", App: "other", URL: server}, "--app: \"other\" is none of owntracks"},
 		{addPhoneCmd{Rider: "ana", App: "overland", URL: "pings.example.org"}, "--url: "},
 		{addPhoneCmd{Rider: "ana", App: "overland", URL: "https://user:secret@x"}, "--url: "},
@@ -163,6 +166,23 @@ func TestWrongPhones(t *testing.T) {
 	} {
 		if err := tt.c.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %s", tt.c, err, tt.want)
+		}
+	}
+}
+
+// Over plain HTTP the key can be read on its way, however the URL is written.
+func TestPlainHTTPIsWarnedOf(t *testing.T) {
+	for at, warns := range map[string]bool{
+		"http://pings.example.org": true, "HTTP://pings.example.org": true, "http://[2001:db8::1]:8080": true,
+		"https://pings.example.org": false, "http://localhost:8080": false, "http://127.0.0.1:8080": false, "http://[::1]:8080": false,
+	} {
+		c := addPhoneCmd{Rider: "ana", App: "overland", URL: at, Keys: filepath.Join(t.TempDir(), "keys")}
+		var stderr bytes.Buffer
+		if err := errors.Join(c.Validate(), c.Run(&command.Program{Context: t.Context(), Stdout: &bytes.Buffer{}, Stderr: &stderr})); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(stderr.String(), "warning") != warns {
+			t.Errorf("%s: %s", at, stderr.String())
 		}
 	}
 }
