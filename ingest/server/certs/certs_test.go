@@ -110,7 +110,7 @@ func ask(c net.Conn) error {
 	_ = c.SetDeadline(time.Now().Add(patient))
 	_, werr := c.Write([]byte("x"))
 	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-		return fmt.Errorf("%w (write: %v)", err, werr)
+		return fmt.Errorf("%w (write: %w)", err, werr)
 	}
 	return nil
 }

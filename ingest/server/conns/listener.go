@@ -4,7 +4,8 @@
 // When no place is left, a new connection takes the place of a connection that waits for
 // its client, from the client that has most. If all have requests in work, the new
 // connection is told to come back. Bytes are passed on only as far as package framing
-// lets them.
+// lets them. With TLS a connection has its place from the first byte of its handshake on,
+// during which it waits for its client, and framing sees the bytes within.
 //
 // The package does not bound how long a connection may wait, and does not limit what
 // its requests cost.
