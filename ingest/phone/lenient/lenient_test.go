@@ -3,6 +3,7 @@ package lenient
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -345,6 +346,21 @@ func TestNames(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestDegrees(t *testing.T) {
+	for text, want := range map[string]float64{
+		"5121.47965": 51 + 21.47965/60, "011.71463": 11.71463 / 60, "00011.71463": 11.71463 / 60, "11.5": 11.5 / 60, "17959.999": 179 + 59.999/60, "5121": 51.35, "0000.0": 0,
+	} {
+		if got, ok := degrees(text); !ok || math.Abs(got-want) > 1e-9 {
+			t.Errorf("%q: %v %v, want %v", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{"", "1", ".5", "1.5", "-1121.5", "5160.0", "51a1.0", "5121.4e9", "NaN", "+121.5", "99999999999999999999921.5"} {
+		if got, ok := degrees(text); ok {
+			t.Errorf("%q: %v", text, got)
 		}
 	}
 }

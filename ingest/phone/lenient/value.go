@@ -185,7 +185,7 @@ func (v Value) True() bool {
 // True reports whether a text is true or 1.
 func True(text string) bool { return strings.EqualFold(text, "true") || text == "1" }
 
-// view returns a string that shares the memory of b.
+// view returns a string that shares the memory of b: that of a request, which nobody changes.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // Most is the Bound of a protocol whose bodies are JSON: each ping is an object of its own.

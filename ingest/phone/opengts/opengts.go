@@ -61,7 +61,7 @@ func decode(r *phone.Request, to *phone.Pings) error {
 	if m.sentence == "" {
 		return nil
 	}
-	if err := setGPRMC(&d, m.sentence); err != nil {
+	if err := lenient.SetGPRMC(&d, m.sentence); err != nil {
 		return to.RejectDraft(&d, err)
 	}
 	// The app writes 0 for what it does not know.

@@ -65,81 +65,13 @@ func decode(r *phone.Request, to *phone.Pings) error {
 	return err
 }
 
-// add adds a location, unless it is a note of the app: a visit, a trip, a change of its
-// settings. Notes have the position before them, and no time of a fix.
+// add adds a feature, if it is a fix.
 func add(r *phone.Request, to *phone.Pings, feature lenient.Value) error {
-	var coordinates, properties lenient.Value
-	feature.Members(func(key string, v lenient.Value) {
-		switch key {
-		case "geometry":
-			coordinates = v.Member("coordinates")
-		case "properties":
-			properties = v
-		}
-	})
-	if !coordinates.Exists() {
-		return nil
-	}
 	var d phone.Draft
-	if !setProperties(&d, r, properties) {
+	if !lenient.SetFeature(&d, r, feature, "") {
 		return nil
 	}
-	field := phone.Lon // GeoJSON: longitude first
-	coordinates.Items(func(v lenient.Value) bool {
-		n, known := v.Number()
-		lenient.SetNumber(&d, field, n, known)
-		field--
-		return field >= phone.Lat
-	})
 	return to.Add(&d)
-}
-
-// setProperties sets all but the position. It returns false for a note.
-func setProperties(d *phone.Draft, r *phone.Request, properties lenient.Value) (isFix bool) {
-	var device, unique, state string
-	var battery lenient.Value
-	isFix = true
-	properties.Members(func(key string, v lenient.Value) {
-		switch key {
-		case "timestamp":
-			if ms, known := v.Time(); known {
-				d.SetTime(ms)
-			}
-		case "speed": // m/s
-			setPositive(d, phone.Speed, v)
-		case "course":
-			setPositive(d, phone.Heading, v)
-		case "horizontal_accuracy":
-			setPositive(d, phone.Accuracy, v)
-		case "altitude":
-			n, known := v.Number()
-			lenient.SetNumber(d, phone.Altitude, n, known)
-		case "battery_level":
-			battery = v
-		case "battery_state":
-			state = v.Text()
-		case "device_id":
-			device = v.Text()
-		case "unique_id":
-			unique = v.Text()
-		case "trip_id", "track_id": // of Overland: when the trip began; of Dawarich
-			lenient.SetTrip(d, v.Text())
-		case "action":
-			isFix = isFix && !v.Exists()
-		case "type":
-			isFix = isFix && v.Text() != "trip"
-		}
-	})
-	if level, known := battery.Number(); level != 0 || state != "unknown" { // 0 of an app that does not know
-		lenient.SetShare(d, level, known)
-	}
-	lenient.SetSender(d, r, device, unique)
-	return isFix
-}
-
-func setPositive(d *phone.Draft, f phone.Field, v lenient.Value) {
-	n, known := v.Number()
-	lenient.SetPositive(d, f, n, known)
 }
 
 // addOwnTracks adds the object of the mode for OwnTracks. Its tst are seconds since 2001, as

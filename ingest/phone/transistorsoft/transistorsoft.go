@@ -78,28 +78,8 @@ type locations struct {
 // add adds an item if it is a location. It returns false once no more pings are allowed.
 func (in *locations) add(item lenient.Value) (more bool) {
 	var d phone.Draft
-	sender, isLocation, sample := in.params, false, false
-	item.Members(func(key string, v lenient.Value) {
-		switch key {
-		case "coords":
-			isLocation = v.IsObject()
-			v.Members(func(key string, v lenient.Value) { setNumber(&d, key, v) })
-		case "timestamp":
-			if ms, known := v.Time(); known {
-				d.SetTime(ms)
-			}
-		case "battery":
-			v.Members(func(key string, v lenient.Value) {
-				if level, known := v.Number(); key == "level" {
-					lenient.SetShare(&d, level, known)
-				}
-			})
-		case "sample": // of several while the receiver settles; the best of them comes again
-			sample = v.True()
-		default:
-			sender.set(key, v)
-		}
-	})
+	sender := in.params
+	isLocation, sample := lenient.SetLocation(&d, item, sender.set)
 	in.found = in.found || isLocation
 	if !isLocation || sample {
 		return true
@@ -107,25 +87,6 @@ func (in *locations) add(item lenient.Value) (more bool) {
 	sender.apply(&d, in.r)
 	in.err = in.to.Add(&d)
 	return in.err == nil
-}
-
-// setNumber sets a member of coords. Speed is in m/s.
-func setNumber(d *phone.Draft, key string, v lenient.Value) {
-	n, known := v.Number()
-	switch key {
-	case "latitude":
-		lenient.SetNumber(d, phone.Lat, n, known)
-	case "longitude":
-		lenient.SetNumber(d, phone.Lon, n, known)
-	case "altitude":
-		lenient.SetNumber(d, phone.Altitude, n, known)
-	case "accuracy":
-		lenient.SetPositive(d, phone.Accuracy, n, known)
-	case "speed":
-		lenient.SetPositive(d, phone.Speed, n, known)
-	case "heading":
-		lenient.SetPositive(d, phone.Heading, n, known)
-	}
 }
 
 // apply sets rider and device. The device is the rider where nothing else names one.

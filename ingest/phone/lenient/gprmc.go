@@ -1,4 +1,4 @@
-package opengts
+package lenient
 
 import (
 	"strconv"
@@ -7,27 +7,24 @@ import (
 
 	"pingline"
 	"pingline/ingest/phone"
-	"pingline/ingest/phone/lenient"
 )
 
-// The fields of a sentence GPRMC (NMEA 0183), as
-// $GPRMC,192429,A,5121.47965,N,011.71463,W,36.9,22.0,050316,,*02.
-const (
-	clock = 1 + iota // hhmmss or hhmmss.sss, UTC
-	valid            // A is valid, V is not
-	lat              // degrees and minutes: two digits of minutes before the dot
-	north            // N or S
-	lon
-	east   // E or W
-	speed  // knots
-	course // degrees
-	day    // ddmmyy
-	fields
-)
-
-// setGPRMC sets time, position, speed and heading. The checksum is not looked at: what TCP
-// has carried is whole. Years are those from 2000 to 2099.
-func setGPRMC(d *phone.Draft, sentence string) error {
+// SetGPRMC sets time, position, speed and heading by a sentence GPRMC (NMEA 0183), as
+// $GPRMC,192429,A,5121.47965,N,011.71463,W,36.9,22.0,050316,,*02. The checksum is not looked
+// at: what TCP has carried is whole. Years are those from 2000 to 2099.
+func SetGPRMC(d *phone.Draft, sentence string) error {
+	const (
+		clock = 1 + iota // hhmmss or hhmmss.sss, UTC
+		valid            // A is valid, V is not
+		lat              // degrees and minutes: two digits of minutes before the dot
+		north            // N or S
+		lon
+		east   // E or W
+		speed  // knots
+		course // degrees
+		day    // ddmmyy
+		fields
+	)
 	sentence, _, _ = strings.Cut(strings.TrimSpace(sentence), "*")
 	var f [fields]string
 	n := 0
@@ -53,7 +50,7 @@ func setGPRMC(d *phone.Draft, sentence string) error {
 		at = at.AddDate(100, 0, 0)
 	}
 	ms := at.UnixMilli()
-	if part, ok := lenient.Number("0." + fraction); ok {
+	if part, ok := Number("0." + fraction); ok {
 		ms += int64(part * 1000)
 	}
 	d.SetTime(ms)
@@ -71,10 +68,10 @@ func setGPRMC(d *phone.Draft, sentence string) error {
 		}
 		d.SetNumber(c.field, v)
 	}
-	if v, ok := lenient.Number(f[speed]); ok {
-		lenient.SetPositive(d, phone.Speed, v*lenient.Knot, true)
+	if v, ok := Number(f[speed]); ok {
+		SetPositive(d, phone.Speed, v*Knot, true)
 	}
-	if v, ok := lenient.Number(f[course]); ok && v > 0 { // the app writes 0 for a course that it does not know
+	if v, ok := Number(f[course]); ok && v > 0 { // the app writes 0 for a course that it does not know
 		d.SetNumber(phone.Heading, v)
 	}
 	return nil
@@ -90,7 +87,7 @@ func degrees(text string) (float64, bool) {
 	if dot < 2 || strings.ContainsAny(text, "+-eExXnN_") {
 		return 0, false
 	}
-	minutes, ok := lenient.Number(text[dot-2:])
+	minutes, ok := Number(text[dot-2:])
 	whole, err := strconv.Atoi("0" + text[:dot-2])
 	return float64(whole) + minutes/60, ok && err == nil && minutes < 60
 }
