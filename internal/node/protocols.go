@@ -14,6 +14,7 @@ import (
 	"pingline/ingest/phone/osmand"
 	"pingline/ingest/phone/overland"
 	"pingline/ingest/phone/owntracks"
+	"pingline/ingest/phone/phonetrack"
 	"pingline/ingest/phone/traccar"
 	"pingline/ingest/phone/transistorsoft"
 )
@@ -28,6 +29,7 @@ var protocols = []phone.Protocol{
 	osmand.Protocol,
 	overland.Protocol,
 	owntracks.Protocol,
+	phonetrack.Protocol,
 	traccar.Protocol,
 	transistorsoft.Protocol,
 }
