@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,27 @@ func TestEncrypted(t *testing.T) {
 				t.Errorf("answered %d %s", to.Status, to.Body)
 			}
 		})
+	}
+}
+
+// The memory of an encrypted message is charged, however its type is written.
+func TestMemoryOfEncrypted(t *testing.T) {
+	inside := `{"_type":"location","lat":1,"lon":2,"tst":1759999990,` + strings.Repeat(`"\n":0,`, 20_000) + `"tid":"an"}`
+	sealed := seal(t, "hunter2", inside)
+	p := New(sharedBy("", "hunter2"))
+	for _, body := range []string{sealed, strings.Replace(sealed, "encrypted", `\u0065ncrypted`, 1)} {
+		r := asked(body, http.Header{}, "")
+		_, most := p.Most(&r)
+		var pings phone.Pings
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := p.Read(&r, &pings); err != nil || len(pings.List) != 1 {
+			t.Fatal(err, pings.Rejected)
+		}
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(most) || took < uint64(len(body)) {
+			t.Errorf("%.30s takes %d bytes, Bound says %d", body, took, most)
+		}
 	}
 }
 

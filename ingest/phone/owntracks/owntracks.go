@@ -15,8 +15,8 @@
 //
 // An encrypted message is opened with the secret of its rider, if there is one (New).
 //
-// Sources: owntracks/booklet:docs/tech/http.md, json.md and features/encrypt.md; owntracks/recorder:http.c and
-// recorder.c; owntracks/android:project/app/src/main/java/org/owntracks/android/net/http;
+// Sources: owntracks/booklet:docs/tech/http.md and json.md; owntracks/recorder:http.c and
+// recorder.c; owntracks/android:services/MessageProcessor.kt and HttpMessageProcessorEndpoint.kt;
 // owntracks/ios:OwnTracks/OwnTracks/Connection.m; aaronpk/Overland-iOS:GPSLogger/GLManager.m.
 package owntracks
 
@@ -56,10 +56,11 @@ type protocol struct {
 }
 
 // bound is a ping for each object, or that of a line of CSV. Of an encrypted message the bytes
-// are those of base64, of what that encrypts, and of escapes inside.
+// are those of base64, of what that encrypts, and of escapes inside. Behind an escape in the
+// body may be the type encrypted, too.
 func bound(r *phone.Request) (pings, copied int) {
 	pings, copied = lenient.Most(r)
-	if bytes.Contains(r.Body, []byte("encrypted")) {
+	if bytes.Contains(r.Body, []byte("encrypted")) || bytes.IndexByte(r.Body, '\\') >= 0 {
 		copied = 15 * len(r.Body)
 	}
 	return max(1, pings), copied + len(r.Query)
