@@ -93,7 +93,7 @@ func (r *rig) firstEvent(box string) string {
 func placesOf(p *pingline.Ping) (texts []string) {
 	for _, v := range []int32{p.LatE7, p.LonE7} {
 		degrees := fmt.Sprintf("%.7f", float64(v)/pingline.E7)
-		texts = append(texts, degrees[:len(degrees)-2], fmt.Sprint(v), string(binary.LittleEndian.AppendUint32(nil, uint32(v))), string(binary.BigEndian.AppendUint32(nil, uint32(v))))
+		texts = append(texts, degrees[:len(degrees)-1], fmt.Sprint(v), string(binary.LittleEndian.AppendUint32(nil, uint32(v))), string(binary.BigEndian.AppendUint32(nil, uint32(v))))
 	}
 	return texts
 }
