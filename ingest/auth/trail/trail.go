@@ -7,8 +7,10 @@ package trail
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -46,6 +48,9 @@ type auditLine struct {
 
 // Open opens the file, which is made if it is missing, with mode 0600.
 func Open(path string, logger *slog.Logger) (*Trail, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() { // it would be taken for an old file, and renamed
+		return nil, fmt.Errorf("%s is a directory: name a file in it", path)
+	}
 	t := &Trail{to: &lumberjack.Logger{Filename: path, MaxSize: mostMB, MaxBackups: backups}, logger: logger}
 	_, err := t.to.Write(nil)
 	return t, err

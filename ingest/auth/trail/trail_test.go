@@ -48,4 +48,11 @@ func TestLines(t *testing.T) {
 	if _, err := Open(filepath.Join(path, "below-a-file"), slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a file below a file was opened")
 	}
+	dir := t.TempDir()
+	if _, err := Open(dir, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("a directory was opened")
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		t.Error("the directory is gone", err)
+	}
 }
