@@ -2,6 +2,9 @@ package certs
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -10,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/netip"
 	"net/url"
@@ -354,6 +358,27 @@ func TestNamelessRefusals(t *testing.T) {
 			t.Errorf("%s: %s", cause, log)
 		}
 	}
+	_, refusal := s.now.Load().clients.check([]*x509.Certificate{certstest.New(t, "r-secret").Cert}, time.Now()) // signed by itself
+	told = append(told, refusal.Detail)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := &x509.Certificate{SerialNumber: big.NewInt(1), URIs: []*url.URL{{Scheme: "http", Opaque: "//r-secret a"}}}
+	der, err := x509.CreateCertificate(rand.Reader, wrong, wrong, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := listen(t, s)
+	cfg := ours.Shown()
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+	}
+	if c, err := dial(addr, cfg); err == nil {
+		_ = ask(c)
+		_ = c.Close()
+	}
+	eventually(t, "a certificate that cannot be read is logged", func() bool { return strings.Contains(log.String(), "reason=handshake") })
 	if strings.Contains(log.String()+fmt.Sprint(told), "r-secret") {
 		t.Errorf("a name is told: %s %q", log, told)
 	}

@@ -175,9 +175,13 @@ func causeOf(err error, leaf *x509.Certificate, now time.Time) auth.Cause {
 
 func (r *rules) refuse(cause auth.Cause, leaf *x509.Certificate, why string) *auth.Denied {
 	if r.nameless { // why may quote a name
+		by := fmt.Sprintf("of %.100q", leaf.Issuer.String())
+		if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
+			by = "of its own" // the issuer has the name
+		}
 		return &auth.Denied{
 			Cause: cause, Text: "the client certificate is refused",
-			Detail: fmt.Sprintf("client certificate with serial %.60s of %.100q", leaf.SerialNumber.Text(16), leaf.Issuer.String()),
+			Detail: fmt.Sprintf("client certificate with serial %.60s %s", leaf.SerialNumber.Text(16), by),
 		}
 	}
 	name := strings.Join(slices.Compact(append(sansOf(leaf), leaf.Subject.CommonName)), ", ")

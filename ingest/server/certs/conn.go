@@ -163,6 +163,9 @@ func (c *SecureConn) Close() error {
 	return c.Conn.Close()
 }
 
+// unreadable is in the error of crypto/tls of a certificate that is no X.509, or a wrong one.
+const unreadable = "failed to parse client certificate"
+
 // tell tells why the handshake of c has failed, unless the peer left without a word, as checks
 // of balancers do, or the connection was closed here.
 func (s *Certificates) tell(c *SecureConn) {
@@ -184,8 +187,10 @@ func (s *Certificates) tell(c *SecureConn) {
 		why = "the handshake took too long"
 	case strings.Contains(why, "didn't provide a certificate"): // the error has no type
 		cause, why = auth.CertMissing, "the client has sent no certificate"
+	case s.cfg.Nameless && strings.Contains(why, unreadable): // why may quote a name
+		why = unreadable
 	}
-	s.failures.Tell(&auth.Denied{Cause: cause, Text: "the handshake failed", Detail: why}, from, now)
+	s.failures.Tell(&auth.Denied{Cause: cause, Text: "the handshake failed", Detail: fmt.Sprintf("%.300s", why)}, from, now)
 }
 
 // isMethod reports whether bytes begin as a request of HTTP does.
