@@ -37,6 +37,7 @@ func startSecrets(t *testing.T) *secretsRun {
 	t.Helper()
 	r := &secretsRun{t: t, dir: t.TempDir(), secrets: map[string]string{
 		"token of InfluxDB": "influx-token-hunter2-abcdefgh", "header for a proxy": "proxy-header-hunter3-abcdefgh", "secret of signatures": "signing-secret-hunter4-abcdefghijkl",
+		"secret of OwnTracks": "owntracks-hunter5-abcdefghijkl",
 	}}
 	var asked atomic.Int64
 	quotes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -75,10 +76,12 @@ func startSecrets(t *testing.T) *secretsRun {
 		t.Fatal(err)
 	}
 	jwks := write("jwks.json", fmt.Sprintf(`{"keys":[{"kty":"oct","kid":"k","alg":"HS256","k":%q}]}`, base64.RawURLEncoding.EncodeToString([]byte(r.secrets["secret of signatures"]))))
+	ownTracks := write("owntracks", "ana "+r.secrets["secret of OwnTracks"]+"\n")
 	config := write("pingline.yaml", fmt.Sprintf("influx-header: [\"X-Api-Key: %s\"]\nbatch-wait: 10ms\nlog-level: debug\n", r.secrets["header for a proxy"]))
 	t.Setenv("PINGLINE_INFLUX_TOKEN", r.secrets["token of InfluxDB"])
 	r.p = serve(t, filepath.Join(r.dir, "data"), quotes.URL, "--config="+config, "--auth=keys,jwt", "--keys="+keys,
-		"--jwt-jwks="+jwks, "--jwt-issuer=i", "--jwt-audience=a", "--audit-log="+filepath.Join(r.dir, "audit.log"), "--max-error=0")
+		"--jwt-jwks="+jwks, "--jwt-issuer=i", "--jwt-audience=a", "--audit-log="+filepath.Join(r.dir, "audit.log"), "--max-error=0",
+		"--owntracks-secrets="+ownTracks)
 	return r
 }
 
@@ -131,6 +134,11 @@ func TestSecretsAreNowhere(t *testing.T) {
 			}
 		}
 	}
+	for _, name := range []string{"key", "revoked key", "wrong key", "signed token"} { // in a path, and by a message that no secret opens
+		for _, data := range []string{"***", base64.StdEncoding.EncodeToString(make([]byte, 100))} {
+			r.say("POST", r.p.url+"/v1/owntracks/"+r.secrets[name], `{"_type":"encrypted","data":"`+data+`"}`, "X-Limit-U", "ana")
+		}
+	}
 	// The database refuses for each reason there is; dead letters have what it said.
 	letters := func() int {
 		files, err := filepath.Glob(filepath.Join(r.dir, "data", "deadletter", "*"))
@@ -179,7 +187,7 @@ func (r *secretsRun) kept() string {
 	r.t.Helper()
 	var all strings.Builder
 	err := filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
-		if rel, _ := filepath.Rel(r.dir, path); err != nil || d.IsDir() || rel == "pingline.yaml" || rel == "jwks.json" {
+		if rel, _ := filepath.Rel(r.dir, path); err != nil || d.IsDir() || rel == "pingline.yaml" || rel == "jwks.json" || rel == "owntracks" {
 			return err
 		}
 		text, err := os.ReadFile(path)
