@@ -64,7 +64,8 @@ func SetRider(d *phone.Draft, r *phone.Request, names ...string) {
 // SetSender sets the rider as SetRider does, by the first of names that is more than white
 // space. Where the credentials are of another rider than that name, it is the device, so that
 // the phones of a rider are told apart; unless it is no valid id: the position is worth keeping.
-func SetSender(d *phone.Draft, r *phone.Request, names ...string) {
+// It returns false if nothing names a rider.
+func SetSender(d *phone.Draft, r *phone.Request, names ...string) (named bool) {
 	name := ""
 	for _, n := range names {
 		if name = strings.TrimSpace(n); name != "" {
@@ -75,6 +76,7 @@ func SetSender(d *phone.Draft, r *phone.Request, names ...string) {
 	if r.Rider != "" && r.Rider != name {
 		setID(d, phone.Device, name)
 	}
+	return r.Rider != "" || name != ""
 }
 
 // SetTrip sets the trip, unless it is no valid id.

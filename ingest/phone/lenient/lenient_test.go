@@ -329,7 +329,9 @@ func TestNames(t *testing.T) {
 		var pings phone.Pings
 		r := phone.Request{Rider: tt.key}
 		pings.Reset(phone.Limits{}.WithDefaults(), r.Now)
-		SetSender(&d, &r, tt.names...)
+		if named := SetSender(&d, &r, tt.names...); named == (tt.want == "rider_id: missing") {
+			t.Errorf("%s: named %v", tt.name, named)
+		}
 		SetTrip(&d, tt.trip)
 		d.SetTime(r.Now.UnixMilli())
 		d.SetNumber(phone.Lat, 1)

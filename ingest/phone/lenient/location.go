@@ -5,8 +5,8 @@ import "pingline/ingest/phone"
 // SetFeature sets a draft by a feature of GeoJSON as Overland has it. The sender is named by
 // name, or else by the feature. It returns false if the feature is no fix: without a position,
 // or a note of the app (a visit, a trip, a change of its settings), which has the position
-// before it and no time of a fix.
-func SetFeature(d *phone.Draft, r *phone.Request, feature Value, name string) (isFix bool) {
+// before it and no time of a fix. Named is false if nothing names a rider.
+func SetFeature(d *phone.Draft, r *phone.Request, feature Value, name string) (isFix, named bool) {
 	var coordinates, properties Value
 	feature.Members(func(key string, v Value) {
 		switch key {
@@ -17,7 +17,7 @@ func SetFeature(d *phone.Draft, r *phone.Request, feature Value, name string) (i
 		}
 	})
 	if !coordinates.Exists() {
-		return false
+		return false, false
 	}
 	field := phone.Lon // GeoJSON: longitude first
 	coordinates.Items(func(v Value) bool {
@@ -29,7 +29,7 @@ func SetFeature(d *phone.Draft, r *phone.Request, feature Value, name string) (i
 	return setProperties(d, r, properties, name)
 }
 
-func setProperties(d *phone.Draft, r *phone.Request, properties Value, name string) (isFix bool) {
+func setProperties(d *phone.Draft, r *phone.Request, properties Value, name string) (isFix, named bool) {
 	var device, unique, state string
 	var battery Value
 	isFix = true
@@ -64,8 +64,7 @@ func setProperties(d *phone.Draft, r *phone.Request, properties Value, name stri
 	if level, known := battery.Number(); level != 0 || state != "unknown" { // 0 of an app that does not know
 		SetShare(d, level, known)
 	}
-	SetSender(d, r, name, device, unique)
-	return isFix
+	return isFix, SetSender(d, r, name, device, unique)
 }
 
 // SetLocation sets a draft by a location of the library of Transistor Software, which has the

@@ -4,6 +4,8 @@
 // A batch is all or nothing for the app: unless the answer is {"result":"ok"}, in JSON, it
 // keeps the whole batch and sends it again, for ever. So every request that was understood
 // or never will be is answered so; pings that are refused are counted, and told in the log.
+// This holds for pings that name nobody: the app has written its device id, or none, into
+// each of its queue, so that no setting would mend them.
 // The answer never has the member "set", by which a server changes the app's settings.
 //
 // Sources: aaronpk/Overland-iOS:README.md and GPSLogger/GLManager.m (sendQueueNow,
@@ -68,7 +70,7 @@ func decode(r *phone.Request, to *phone.Pings) error {
 // add adds a feature, if it is a fix.
 func add(r *phone.Request, to *phone.Pings, feature lenient.Value) error {
 	var d phone.Draft
-	if !lenient.SetFeature(&d, r, feature, "") {
+	if isFix, _ := lenient.SetFeature(&d, r, feature, ""); !isFix {
 		return nil
 	}
 	return to.Add(&d)

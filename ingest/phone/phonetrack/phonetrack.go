@@ -6,7 +6,8 @@
 // that PhoneTrack puts into its addresses as an example are none.
 //
 // The forms of the apps are told by the body, not by the address: of this only the unit of
-// speed and the answer depend. Every request that the server lets in is answered 200.
+// speed and the answer depend. Every request that the server lets in is answered 200, but for
+// one that names nobody: its address has to be mended, and the phone keeps its positions.
 //
 // Sources: julien-nc/phonetrack:appinfo/routes.php, lib/Controller/LogController.php,
 // src/components/SessionLinkSidebarTab.vue 686c41a.
@@ -19,6 +20,7 @@ import (
 	"slices"
 	"strings"
 
+	"pingline"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/lenient"
 )
@@ -106,8 +108,10 @@ func decode(r *phone.Request, to *phone.Pings) error {
 		case "locations", "current":
 			each(v, func(item lenient.Value) error {
 				var d phone.Draft
-				if !lenient.SetFeature(&d, r, item, device) {
+				if isFix, named := lenient.SetFeature(&d, r, item, device); !isFix {
 					return nil
+				} else if !named {
+					return to.Reject(noName)
 				}
 				return to.Add(&d)
 			})
@@ -145,12 +149,20 @@ func addLocation(r *phone.Request, to *phone.Pings, item lenient.Value, device s
 	if !isLocation || sample {
 		return nil
 	}
-	lenient.SetSender(&d, r, device, body.Member("device_id").Text())
+	if !lenient.SetSender(&d, r, device, body.Member("device_id").Text()) {
+		return to.Reject(noName)
+	}
 	return to.Add(&d)
 }
 
+// noName is mended by the address.
+var noName = &pingline.FieldError{Field: "rider_id", Reason: "missing: neither the address nor its key names a rider; put a name behind the key in the address"}
+
 // reply is PhoneTrack's, by app.
-func reply(to *phone.Reply, r *phone.Request, _ *phone.Outcome) {
+func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
+	if lenient.Mistake(to, got, noName) {
+		return
+	}
 	to.ContentType = "application/json"
 	text := `[]`
 	switch app, _ := address(r.Path); app {

@@ -110,7 +110,9 @@ func (p *loggedPoint) add(r *phone.Request, to *phone.Pings, app, device string)
 	default:
 		return nil
 	}
-	lenient.SetSender(&d, r, device, p.id)
+	if !lenient.SetSender(&d, r, device, p.id) {
+		return to.Reject(noName)
+	}
 	lenient.SetNumber(&d, phone.Altitude, p.altitude.V, p.altitude.Known)
 	lenient.SetPositive(&d, phone.Accuracy, p.accuracy.V, p.accuracy.Known && p.accuracy.V != 0) // 0 of an app that does not know
 	lenient.SetPercent(&d, p.battery.V, p.battery.Known)

@@ -7,13 +7,15 @@
 // are the app's params, of which device_id and rider_id name who sends.
 //
 // The library stops its uploads at any answer but 2xx, and sends the same records at its next
-// location. So a request that can never succeed is answered 200; the log says why.
+// location. So a request that can never succeed is answered 200; the log says why. If nobody is
+// named it can, once the app's params are mended, and is answered 400.
 //
 // Sources: transistorsoft/react-native-background-geolocation:src/declarations/interfaces/
 // Location.d.ts and HttpEvent.d.ts, and the HttpConfig of its documentation.
 package transistorsoft
 
 import (
+	"pingline"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/lenient"
 )
@@ -24,9 +26,15 @@ var Protocol = phone.Protocol{
 	Routes:  []string{"POST /v1/transistorsoft", "POST /v1/transistorsoft/{key}"},
 	Bound:   lenient.Most,
 	Decode:  decode,
-	Reply:   func(*phone.Reply, *phone.Request, *phone.Outcome) {}, // the status says it all
+	Reply:   reply,
 	Repeats: true,
 }
+
+// noName is mended by the app's params, which the library adds when it sends.
+var noName = &pingline.FieldError{Field: "rider_id", Reason: "missing: neither the request nor its key names a rider; set params.device_id in the app"}
+
+// reply is a status, and why a person has to mend the app.
+func reply(to *phone.Reply, _ *phone.Request, got *phone.Outcome) { lenient.Mistake(to, got, noName) }
 
 var errNoLocation = &phone.Error{Kind: phone.ErrMalformed, Text: "no location: no object with the member coords; leave locationTemplate out of the app's settings"}
 
@@ -84,16 +92,19 @@ func (in *locations) add(item lenient.Value) (more bool) {
 	if !isLocation || sample {
 		return true
 	}
-	sender.apply(&d, in.r)
-	in.err = in.to.Add(&d)
+	if sender.apply(&d, in.r) {
+		in.err = in.to.Add(&d)
+	} else {
+		in.err = in.to.Reject(noName)
+	}
 	return in.err == nil
 }
 
-// apply sets rider and device. The device is the rider where nothing else names one.
-func (n *sendersParams) apply(d *phone.Draft, r *phone.Request) {
+// apply sets rider and device. The device is the rider where nothing else names one. It
+// returns false if nothing does.
+func (n *sendersParams) apply(d *phone.Draft, r *phone.Request) (named bool) {
 	if r.Rider != "" || n.rider == "" {
-		lenient.SetSender(d, r, n.device)
-		return
+		return lenient.SetSender(d, r, n.device)
 	}
-	lenient.SetSender(d, &phone.Request{Rider: n.rider}, n.device)
+	return lenient.SetSender(d, &phone.Request{Rider: n.rider}, n.device)
 }
