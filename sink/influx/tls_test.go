@@ -146,6 +146,21 @@ func TestProxyThatRefusesACertificateByStatus(t *testing.T) {
 	}
 }
 
+// A proxy that quotes a header, or the secret in it, tells it to nobody.
+func TestAProxyQuotesAHeader(t *testing.T) {
+	for _, quoted := range []string{"Bearer hunter2hunter2", "hunter2hunter2"} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "the token '"+quoted+"' has expired", http.StatusForbidden)
+		}))
+		b := influxtest.Open(t, influx.Config{URL: proxy.URL, Headers: []influx.ProxyHeader{{Name: "Authorization", Value: "Bearer hunter2hunter2"}}})
+		err := b.Write(context.Background(), influxtest.Rows("m v=1 1000000000\n"))
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "has expired") {
+			t.Errorf("%s: %v", quoted, err)
+		}
+		proxy.Close()
+	}
+}
+
 // Headers for a proxy go with writes and questions, and no error tells their values.
 func TestHeadersForAProxy(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

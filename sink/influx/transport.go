@@ -152,6 +152,8 @@ func (t *transport) hide(token string) *strings.Replacer {
 	add(token)
 	for _, h := range t.headers {
 		add(h.Value)
+		// Behind a word such as Bearer: a proxy may quote the secret alone.
+		add(h.Value[strings.LastIndexByte(h.Value, ' ')+1:])
 	}
 	return strings.NewReplacer(pairs...)
 }
