@@ -137,13 +137,13 @@ func ParseKeys(text []byte) ([]KeyRow, error) {
 // withoutText returns the text of an error of JSON without words of the file: someone may
 // have put a key there.
 func withoutText(err error) string {
-	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) {
+	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) && wrong.Field != "" {
 		return fmt.Sprintf("%s is not of its type", wrong.Field)
 	}
 	if text := err.Error(); strings.HasPrefix(text, "json: unknown field") {
 		return "a field that is not known"
 	}
-	if wrong := new(json.SyntaxError); errors.As(err, &wrong) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.As(err, new(*json.UnmarshalTypeError)) || errors.As(err, new(*json.SyntaxError)) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return "no JSON object"
 	}
 	if wrong := new(time.ParseError); errors.As(err, &wrong) {

@@ -83,6 +83,7 @@ func TestParseKeys(t *testing.T) {
 		{"no name", `{` + hash + `,"scopes":["write"],"riders":["r"]}`, "line 1: name"},
 		{"a rider that cannot be", `{"name":"a",` + hash + `,"scopes":["write"],"riders":[" r"]}`, "white space at an end"},
 		{"a rate below 0", `{"name":"a",` + hash + `,"scopes":["write"],"riders":["r"],"rate":-1}`, "rate: -1 is not in"},
+		{"a number", "7", "line 1: no JSON object"},
 		{"a text for a rate", `{"name":"a",` + hash + `,"scopes":["write"],"riders":["r"],"rate":"x"}`, "line 1: rate is not of its type"},
 		{"two keys with a hash", good + "\n" + good, "line 2: the same sha256 as line 1"},
 		{"two objects on a line", good + good, "line 1: more than a JSON object"},
