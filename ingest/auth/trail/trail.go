@@ -2,7 +2,8 @@
 // each, in a file that is rotated by its size.
 //
 // A line has the name of a key, never the key. A line that cannot be written is no reason
-// to refuse a request: the log says that it is missing.
+// to refuse a request: the log says that it is missing. Half of it, or an empty line, may be
+// in its place.
 package trail
 
 import (
@@ -80,7 +81,13 @@ func (t *Trail) write(e *auditLine) {
 	e.At = time.Now().UTC()
 	line, err := json.Marshal(e)
 	if err == nil {
-		_, err = t.to.Write(append(line, '\n'))
+		line = append(line, '\n')
+		t.mu.Lock()
+		if t.failed { // half of that line may be there
+			line = append([]byte{'\n'}, line...)
+		}
+		t.mu.Unlock()
+		_, err = t.to.Write(line)
 	}
 	t.mu.Lock()
 	first := err != nil && !t.failed

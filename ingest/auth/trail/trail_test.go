@@ -56,3 +56,30 @@ func TestLines(t *testing.T) {
 		t.Error("the directory is gone", err)
 	}
 }
+
+// Where a full disk has cut a line off, the next has a line of its own.
+func TestALineBehindHalfALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, []byte(`{"at":"20`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trail, err := Open(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trail.failed = true
+	trail.Read("desk", "ana", netip.MustParseAddr("192.0.2.7"))
+	trail.Read("desk", "bob", netip.MustParseAddr("192.0.2.7"))
+	if err := trail.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
+		if json.Valid(line) != (i > 0) || bytes.Count(text, []byte("\n")) != 3 {
+			t.Errorf("line %d of %q", i, text)
+		}
+	}
+}
