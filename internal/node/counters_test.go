@@ -99,6 +99,7 @@ func TestCountersMove(t *testing.T) {
 					if n.post(crowd("r-", 1, 0, 41, 29, 0)...); time.Since(began) > 1100*time.Millisecond {
 						behind++
 					}
+					time.Sleep(2 * time.Millisecond) // stays below the rate of a rider
 				}
 			}
 			c.QueueMax = 2 * n.log.Bytes()

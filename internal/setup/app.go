@@ -97,7 +97,7 @@ func traccar(a newSender) instructions {
 
 // gpsLogger is set up by a file of properties (mendhak/gpslogger: PreferenceNames.java).
 func gpsLogger(a newSender) instructions {
-	const body = "lat=%LAT&lon=%LON&timestamp=%TIMESTAMP&acc=%ACC&alt=%ALT&spd=%SPD&dir=%DIR&batt=%BATT"
+	const body = "lat=%LAT&lon=%LON&time=%TIME&acc=%ACC&alt=%ALT&spd=%SPD&dir=%DIR&batt=%BATT"
 	at := a.server + "/v1/gpslogger"
 	return instructions{
 		steps: []string{
