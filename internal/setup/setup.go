@@ -72,6 +72,9 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 	if row.Name == "" {
 		row.Name = nameOf(c.Rider)
 	}
+	if err := pingline.CheckName("--name", row.Name); err != nil {
+		return command.Unusable(err)
+	}
 	var err error
 	if a.key, err = keyring.Add(c.Keys, row, 0); err != nil {
 		return err

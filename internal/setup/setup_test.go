@@ -140,6 +140,7 @@ func TestFilesOfAPhone(t *testing.T) {
 	}{
 		{addPhoneCmd{App: "osmand", Png: filepath.Join(dir, "b.png")}, "--png: OsmAnd (Android) opens no link"},
 		{addPhoneCmd{App: "overland", Out: filepath.Join(dir, "b")}, "--out: Overland (iOS) has no file"},
+		{addPhoneCmd{App: "overland", Name: strings.Repeat("a", 65)}, "--name: length 65 not in [1, 64]"},
 	} {
 		tt.c.Rider, tt.c.URL, tt.c.Keys = "ana", server, keys
 		if err := tt.c.Run(&command.Program{Context: t.Context(), Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}}); err == nil || !strings.Contains(err.Error(), tt.want) {
