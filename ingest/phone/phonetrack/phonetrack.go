@@ -93,6 +93,7 @@ func decode(r *phone.Request, to *phone.Pings) error {
 	if err != nil {
 		return err
 	}
+	own := body.Member("device_id").Text() // of Traccar Client 9, looked up once for all of its locations
 	lists := 0
 	each := func(list lenient.Value, add func(item lenient.Value) error) {
 		lists++
@@ -116,7 +117,7 @@ func decode(r *phone.Request, to *phone.Pings) error {
 				return to.Add(&d)
 			})
 		case "location":
-			each(v, func(item lenient.Value) error { return addLocation(r, to, item, device, body) })
+			each(v, func(item lenient.Value) error { return addLocation(r, to, item, device, own) })
 		case "points":
 			each(v, func(item lenient.Value) error {
 				var p loggedPoint
@@ -143,13 +144,13 @@ func decode(r *phone.Request, to *phone.Pings) error {
 }
 
 // addLocation adds a location of Traccar Client 9, whose own name stands beside it.
-func addLocation(r *phone.Request, to *phone.Pings, item lenient.Value, device string, body lenient.Value) error {
+func addLocation(r *phone.Request, to *phone.Pings, item lenient.Value, device, own string) error {
 	var d phone.Draft
 	isLocation, sample := lenient.SetLocation(&d, item, func(string, lenient.Value) {})
 	if !isLocation || sample {
 		return nil
 	}
-	if !lenient.SetSender(&d, r, device, body.Member("device_id").Text()) {
+	if !lenient.SetSender(&d, r, device, own) {
 		return to.Reject(noName)
 	}
 	return to.Add(&d)
