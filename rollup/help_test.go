@@ -3,7 +3,9 @@ package rollup
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -474,7 +476,17 @@ func (f *feeder) all() {
 // copyDir copies the files of a log, as a crash at this moment would leave them.
 func copyDir(t testing.TB, from, to string) {
 	t.Helper()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
+	for {
+		err := os.CopyFS(to, os.DirFS(from))
+		if err == nil {
+			return
+		}
+		// A file that is renamed after it was listed makes the copy one of no moment at all.
+		if _, gone := os.Stat(from); gone != nil || !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
