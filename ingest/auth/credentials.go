@@ -27,6 +27,10 @@ func HeaderCredentials(authorization []byte) Credentials {
 	case bytes.EqualFold(scheme, []byte("Basic")):
 		text, err := base64.StdEncoding.AppendDecode(nil, rest)
 		if err != nil {
+			// Overland's mode for OwnTracks sends its token and a colon as they are.
+			if token, found := bytes.CutSuffix(rest, []byte(":")); found {
+				c.Secret = token
+			}
 			break
 		}
 		user, password, ok := bytes.Cut(text, []byte(":"))

@@ -50,6 +50,7 @@ func TestCredentials(t *testing.T) {
 		{basic("a:b:c"), "b:c", "a", true},
 		{basic("pl_x"), "", "", true},
 		{"Basic !", "", "", true},
+		{"Basic pl_x-y:", "pl_x-y", "", true},
 		{"Bearer", "", "", true},
 		{"Digest pl_x", "", "", true},
 		{"pl_x", "", "", true},

@@ -53,7 +53,7 @@ func (c *addPhoneCmd) Validate() error {
 		return fmt.Errorf("--app: %q is none of %s", c.App, strings.Join(appNames(), ", "))
 	}
 	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.ContainsAny(c.URL, " \t") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return fmt.Errorf("--url: %q is not a URL such as https://pings.example.org", c.URL)
 	}
 	return nil
@@ -75,9 +75,17 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 	if err := pingline.CheckName("--name", row.Name); err != nil {
 		return command.Unusable(err)
 	}
-	var err error
+	// The files first: a key whose sheet cannot be written would have to be revoked.
+	png, err := create("--png", c.Png)
+	if err != nil {
+		return command.Unusable(err)
+	}
+	out, err := create("--out", c.Out)
+	if err != nil {
+		return errors.Join(command.Unusable(err), png.drop())
+	}
 	if a.key, err = keyring.Add(c.Keys, row, 0); err != nil {
-		return err
+		return errors.Join(err, png.drop(), out.drop())
 	}
 	s := form.sheet(a)
 	fmt.Fprintf(p.Stderr, "a key named %s was added to %s: it sends as %s, and reads nothing; it is not shown again\n", row.Name, c.Keys, c.Rider)
@@ -95,41 +103,57 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 			qrterminal.GenerateHalfBlock(s.link, qrterminal.L, p.Stdout)
 		}
 	}
-	return errors.Join(c.picture(p, s.link), c.file(p, s.file))
+	return errors.Join(png.picture(p, s.link), out.write(p, []byte(s.file)))
 }
 
-func (c *addPhoneCmd) picture(p *command.Program, link string) error {
-	if c.Png == "" {
+// secretFile is a file that is made for its owner alone: the key will be in it. Nil is none.
+type secretFile struct {
+	flag string
+	*os.File
+}
+
+// create makes a file, which must not be there; "" is none.
+func create(flag, path string) (*secretFile, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	return &secretFile{flag, f}, nil
+}
+
+// drop removes the file.
+func (f *secretFile) drop() error {
+	if f == nil {
+		return nil
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// picture writes the code of a link.
+func (f *secretFile) picture(p *command.Program, link string) error {
+	if f == nil {
 		return nil
 	}
 	code, err := qr.Encode(link, qr.M)
 	if err != nil {
-		return fmt.Errorf("--png: %w", err)
+		return errors.Join(fmt.Errorf("%s: %w", f.flag, err), f.drop())
 	}
 	code.Scale = 6
-	return wrote(p, "--png", c.Png, code.PNG())
+	return f.write(p, code.PNG())
 }
 
-func (c *addPhoneCmd) file(p *command.Program, text string) error {
-	if c.Out == "" {
+func (f *secretFile) write(p *command.Program, content []byte) error {
+	if f == nil {
 		return nil
 	}
-	return wrote(p, "--out", c.Out, []byte(text))
-}
-
-// wrote writes a file for its owner alone: it has the key in it.
-func wrote(p *command.Program, flag, path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("%s: %w", flag, err)
+	_, err := f.Write(content)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("%s: %w", f.flag, err)
 	}
-	if _, err := f.Write(content); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", flag, err), f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("%s: %w", flag, err)
-	}
-	fmt.Fprintf(p.Stderr, "wrote %s; it has the key in it\n", path)
+	fmt.Fprintf(p.Stderr, "wrote %s; it has the key in it\n", f.Name())
 	return nil
 }
 

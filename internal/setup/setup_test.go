@@ -134,12 +134,15 @@ func TestFilesOfAPhone(t *testing.T) {
 		}
 	}
 	keys := filepath.Join(dir, "keys")
+	free := filepath.Join(dir, "free.png")
 	for _, tt := range []struct {
 		c    addPhoneCmd
 		want string
 	}{
 		{addPhoneCmd{App: "osmand", Png: filepath.Join(dir, "b.png")}, "--png: OsmAnd (Android) opens no link"},
 		{addPhoneCmd{App: "overland", Out: filepath.Join(dir, "b")}, "--out: Overland (iOS) has no file"},
+		{addPhoneCmd{App: "owntracks", Png: free, Out: otrc}, "--out: "}, // is there already
+		{addPhoneCmd{App: "owntracks", Png: filepath.Join(dir, "none", "a.png")}, "--png: "},
 		{addPhoneCmd{App: "overland", Name: strings.Repeat("a", 65)}, "--name: length 65 not in [1, 64]"},
 	} {
 		tt.c.Rider, tt.c.URL, tt.c.Keys = "ana", server, keys
@@ -149,6 +152,9 @@ func TestFilesOfAPhone(t *testing.T) {
 	}
 	if _, err := os.Stat(keys); !os.IsNotExist(err) {
 		t.Error("a phone that could not be set up left a key")
+	}
+	if _, err := os.Stat(free); !os.IsNotExist(err) {
+		t.Error("a phone that could not be set up left a file")
 	}
 }
 
@@ -164,6 +170,7 @@ func TestWrongPhones(t *testing.T) {
 		{addPhoneCmd{Rider: "ana", App: "overland", URL: "pings.example.org"}, "--url: "},
 		{addPhoneCmd{Rider: "ana", App: "overland", URL: "https://user:secret@x"}, "--url: "},
 		{addPhoneCmd{Rider: "ana", App: "overland", URL: "https://x?key=1"}, "--url: "},
+		{addPhoneCmd{Rider: "ana", App: "overland", URL: "https://x/a b"}, "--url: "},
 	} {
 		if err := tt.c.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %s", tt.c, err, tt.want)
