@@ -209,11 +209,11 @@ func hasTest(t *testing.T, file, test, field string) (has bool) {
 // driven is a node that runs.
 type driven struct {
 	*Node
-	t    *testing.T
+	t    testing.TB
 	stop func()
 }
 
-func drive(t *testing.T, cfg Config) *driven {
+func drive(t testing.TB, cfg Config) *driven {
 	t.Helper()
 	n, err := Open(t.Context(), cfg)
 	if err != nil {
