@@ -448,14 +448,14 @@ func TestPeersThatDoNotSpeakAsWeDo(t *testing.T) {
 	})
 }
 
-// timed is an end of a pipe that knows its last deadline of a write, and how far it was ahead.
+// timed is an end of a pipe that knows how far ahead the furthest deadline of a write was.
 type timed struct {
 	net.Conn
 	ahead time.Duration
 }
 
 func (c *timed) SetWriteDeadline(t time.Time) error {
-	c.ahead = time.Until(t)
+	c.ahead = max(c.ahead, time.Until(t))
 	return c.Conn.SetWriteDeadline(t)
 }
 
