@@ -225,17 +225,20 @@ func TestKeysAreReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, broken := range []func(){
-		func() { _ = os.WriteFile(path, []byte("{"), 0o600) },
-		func() { _ = os.Remove(path) },
-		func() { _ = os.WriteFile(path, []byte("{"), 0o600) },
+	// A file that is written in place is empty for a moment, and so has no keys.
+	for _, broken := range []func() error{
+		func() error { return replace(path, []byte("{")) },
+		func() error { return os.Remove(path) },
+		func() error { return replace(path, []byte("{")) },
 	} {
-		broken()
+		if err := broken(); err != nil {
+			t.Fatal(err)
+		}
 		until(t, "a note says that the file is broken", func() bool { return len(k.Notes()) == 1 })
 		if reason(second) != "" || reason(first) != Revoked {
 			t.Error("a broken file has changed the keys")
 		}
-		if err := os.WriteFile(path, whole, 0o600); err != nil {
+		if err := replace(path, whole); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "the note is gone", func() bool { return len(k.Notes()) == 0 })
@@ -246,16 +249,19 @@ func TestKeysAreReadAgain(t *testing.T) {
 func TestKeysChangeWithinATick(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	secret := addKey(t, path, KeyRow{Name: "aa", Riders: []string{"r"}})
+	tick := time.Now().Add(time.Minute) // one that is not over before the file is looked at
+	if err := os.Chtimes(path, tick, tick); err != nil {
+		t.Fatal(err)
+	}
 	k := opened(t, path, nil)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, _ := os.Stat(path)
 	if err := os.WriteFile(path, bytes.Replace(text, []byte(`"aa"`), []byte(`"bb"`), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+	if err := os.Chtimes(path, tick, tick); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the new name counts", func() bool {

@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,9 +21,9 @@ func keyOf(secret string) (key [Size]byte) {
 
 func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets")
-	write := func(text string) {
+	write := func(text string) { // whole: written in place, the file is empty for a moment
 		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Rename(path+".new", path)); err != nil {
 			t.Fatal(err)
 		}
 	}
