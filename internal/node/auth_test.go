@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -113,7 +114,8 @@ func TestNoteOfNoKeys(t *testing.T) {
 func TestNoteOfABrokenFile(t *testing.T) {
 	keys := keysFile(t, auth.KeyRow{Name: "all", Scopes: []string{"read"}, Riders: []string{"*"}})
 	n := drive(t, authConfig(t, "127.0.0.1:0", "", access.Settings{Ways: []string{"keys"}, Keys: keys.path}))
-	if err := os.WriteFile(keys.path, []byte("{"), 0o600); err != nil {
+	broken := keys.path + ".new" // written in place, the file would be empty for a moment, and have no keys
+	if err := errors.Join(os.WriteFile(broken, []byte("{"), 0o600), os.Rename(broken, keys.path)); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(2 * time.Minute)
