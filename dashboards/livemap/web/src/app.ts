@@ -559,9 +559,7 @@ export class App implements Host {
       map.getCanvas().style.cursor = this.dots.nearest(event.point.x, event.point.y, 10) ? 'pointer' : ''
     })
     map.getCanvas().addEventListener('keydown', (event) => {
-      if (event.key !== 'Enter') return
-      const centre = map.project(map.getCenter())
-      this.click(centre.x, centre.y, map.getCenter().lat, map.getCenter().lng)
+      if (event.key === 'Enter') this.cellAt(map.getCenter().lat, map.getCenter().lng)
     })
     document.addEventListener('keydown', (event) => this.key(event))
     window.addEventListener('hashchange', () => this.goTo(address.read(location.hash)))
@@ -589,6 +587,10 @@ export class App implements Host {
       this.chooseRider(rider.rider, rider.device === '' ? undefined : rider.device, false)
       return
     }
+    this.cellAt(lat, lng)
+  }
+
+  private cellAt(lat: number, lng: number): void {
     const shown = this.cells.all.keys().next().value
     const res = shown === undefined ? this.viewed?.res : getResolution(shown)
     if (res !== undefined) this.chooseCell(latLngToCell(lat, lng, res))
@@ -645,7 +647,7 @@ export class App implements Host {
         ['Space', 'play or pause'],
         ['N', 'back to live'],
         ['Arrows, + and −', 'move and zoom, when the map has the focus'],
-        ['Enter', 'choose what is in the middle of the map'],
+        ['Enter', 'choose the cell in the middle of the map'],
         ['Esc', 'close'],
       ].flatMap(([key, what]) => [el('dt', {}, el('kbd', {}, key ?? '')), el('dd', {}, what ?? '')]),
     ),
