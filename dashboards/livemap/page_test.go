@@ -242,11 +242,17 @@ func TestSwitches(t *testing.T) {
 	})()`)
 	p.do(chromedp.Click(`.timebar .round`))
 	p.until("it plays", fmt.Sprintf("pingline.at > %d", from))
-	type moment struct{ At, Now float64 }
-	now := func() moment { return eval[moment](p, "({At: pingline.at, Now: performance.now()})") }
+	type moment struct {
+		At, Now float64
+		Mode    string
+	}
+	now := func() moment {
+		return eval[moment](p, "({At: pingline.at, Now: performance.now(), Mode: pingline.mode})")
+	}
 	a := now()
 	p.until("minutes have been played", fmt.Sprintf("pingline.mode === 'live' || pingline.at > %f + 600000", a.At))
-	if b := now(); (b.At-a.At)/(b.Now-a.Now) < 30 {
+	// A browser that is slow to answer may have come to its end, where it goes at the pace of life.
+	if b := now(); b.Mode != "live" && (b.At-a.At)/(b.Now-a.Now) < 30 {
 		t.Errorf("%.0f s were played in %.0f s", (b.At-a.At)/1000, (b.Now-a.Now)/1000)
 	}
 	p.until("it ends at now", "pingline.mode === 'live' && pingline.link.state === 'live' && pingline.riders > 200")
