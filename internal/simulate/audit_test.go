@@ -33,6 +33,7 @@ type site struct {
 	stored *node.StoredRows
 	places []*influx.Bucket // of --shard
 	acks   string
+	began  int64 // ts of the first ping
 }
 
 const siteLateness = 10 * time.Minute
@@ -98,6 +99,7 @@ func (s *site) drive(url string) {
 	}
 	const rounds = 60
 	first := time.Now().UnixMilli() - rounds*3000
+	s.began = first
 	var again []pingline.Ping
 	for n := range int64(rounds) {
 		pings := again
@@ -290,7 +292,7 @@ func (s *site) breakTotals() {
 	n := 0
 	err := s.places[2].PointsNamed(t.Context(), "cell_activity", 0, time.Now().UnixMilli(), func(p *pingline.Point) error {
 		n++
-		if p.Tags[len(p.Tags)-1].Value == "10s" && p.At > time.Now().UnixMilli()-120_000 && total == nil {
+		if p.Tags[len(p.Tags)-1].Value == "10s" && p.At > s.began+60_000 && total == nil {
 			total = &pingline.Point{Name: p.Name, At: p.At, Tags: append([]pingline.Tag(nil), p.Tags...), Fields: append([]pingline.PointField(nil), p.Fields...)}
 		}
 		return nil

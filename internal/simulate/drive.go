@@ -147,45 +147,52 @@ func (d *trial) quiet(hush bool) {
 }
 
 // show draws the second that is over in place on a terminal, and prints a line
-// elsewhere.
+// elsewhere: of each second, on a machine that comes late to it as well.
 func (d *trial) show() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.hush {
-		return
-	}
 	moments := d.load.Moments()
-	if len(moments) < 2 {
+	first, end := d.shown, min(len(moments)-1, int(time.Since(d.began)/time.Second))
+	if end <= first {
 		return
 	}
-	over := min(len(moments)-1, int(time.Since(d.began)/time.Second)) - 1
-	if over < d.shown {
-		return
+	d.shown = end
+	switch {
+	case d.hush:
+	case d.board == nil:
+		for n := first; n < end; n++ {
+			d.line(n, &moments[n])
+		}
+	default:
+		d.draw(&moments[end-1])
 	}
-	d.shown = over + 1
-	m := &moments[over]
+}
+
+// line prints a second.
+func (d *trial) line(n int, m *sim.Moment) {
+	line := fmt.Sprintf("%ds: sent %s, answered %s", n+1, comma(m.Sent), comma(sum(m)))
+	if m.Latency.Max > 0 {
+		line += fmt.Sprintf(", p50 %s, p99 %s", short(m.Latency.P50), short(m.Latency.P99))
+	}
+	if m.Refused > 0 {
+		line += fmt.Sprintf(", %s refused", comma(m.Refused))
+	}
+	if m.Unanswered > 0 {
+		line += fmt.Sprintf(", %s without an answer", comma(m.Unanswered))
+		if lost := reason(d.load.Lost()); lost != nil { // else the phones themselves cut them off
+			line += fmt.Sprintf(" (%v)", lost)
+		}
+	}
+	if m.Shed > 0 {
+		line += fmt.Sprintf(", shedding at level %d", m.Shed)
+	}
+	fmt.Fprintln(d.say, line)
+}
+
+// draw draws a second on the board.
+func (d *trial) draw(m *sim.Moment) {
 	c := d.load.Counters()
 	answered := c.Answered()
-	if d.board == nil {
-		line := fmt.Sprintf("%ds: sent %s, answered %s", over+1, comma(m.Sent), comma(sum(m)))
-		if m.Latency.Max > 0 {
-			line += fmt.Sprintf(", p50 %s, p99 %s", short(m.Latency.P50), short(m.Latency.P99))
-		}
-		if m.Refused > 0 {
-			line += fmt.Sprintf(", %s refused", comma(m.Refused))
-		}
-		if m.Unanswered > 0 {
-			line += fmt.Sprintf(", %s without an answer", comma(m.Unanswered))
-			if lost := reason(d.load.Lost()); lost != nil { // else the phones themselves cut them off
-				line += fmt.Sprintf(" (%v)", lost)
-			}
-		}
-		if m.Shed > 0 {
-			line += fmt.Sprintf(", shedding at level %d", m.Shed)
-		}
-		fmt.Fprintln(d.say, line)
-		return
-	}
 	elapsed := time.Since(d.began).Round(time.Second)
 	cells := []terminal.Cell{
 		{Name: "sent", Share: float64(m.Sent) / d.rate, Color: terminal.Green, Text: comma(m.Sent) + " pings/s"},
