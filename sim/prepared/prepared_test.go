@@ -161,10 +161,10 @@ func TestRidersRideThereAndBack(t *testing.T) {
 // time since it was due.
 func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	s := stock(t, 10, 50)
-	stall := make(chan struct{})
 	const stalled = 300 * time.Millisecond
+	var stall sync.Once
 	in := serve(t, func(w http.ResponseWriter, pings []sent) {
-		<-stall
+		stall.Do(func() { time.Sleep(stalled) }) // from the first request on, whose connection is the only one
 		ok(w, pings)
 	})
 	g, err := New(t.Context(), Config{Stock: s, Addr: in.addr(), Batch: 1, Connections: 1, Begin: begin})
@@ -172,9 +172,7 @@ func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	// 100 requests/s: those due in the first 200 ms are late by 100 ms at least, or by
-	// less if the load began late.
-	time.AfterFunc(stalled, func() { close(stall) })
+	// 100 requests/s: those due in the first 200 ms are late by 100 ms at least.
 	m, err := g.Run(t.Context(), Phase{Rate: 100, For: time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -262,7 +260,11 @@ func TestCompressedRequestsRunOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = g.Run(t.Context(), Phase{Warm: 500 * time.Millisecond, For: time.Millisecond})
+		warm := time.Hour // which ends with the requests
+		if again {
+			warm = 500 * time.Millisecond
+		}
+		_, err = g.Run(t.Context(), Phase{Warm: warm, For: time.Millisecond})
 		if ranOut := err != nil && strings.Contains(err.Error(), "before the window"); ranOut == again {
 			t.Errorf("again %v: %v", again, err)
 		}
