@@ -217,7 +217,7 @@ func (u *units) calls() []string {
 func (u *units) chaos(args ...string) (cmd *exec.Cmd, out, errs *bytes.Buffer) {
 	cmd = pinglineCommand(append([]string{
 		"chaos", "--target=" + u.url, "--influx-host=" + u.influx, "--hook=" + u.hook, "--rate=400", "--riders=400", "--interval=1s", "--batch=10",
-		"--connections=8", "--settle=30s",
+		"--connections=8", "--settle=5m",
 	}, args...)...)
 	cmd.Env = append(cmd.Env, "PATH="+u.dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	out, errs = new(bytes.Buffer), new(bytes.Buffer)

@@ -116,6 +116,7 @@ func TestRemovalIsKilledInEachStep(t *testing.T) {
 	if n := stored(gone); n != 0 {
 		t.Errorf("InfluxDB has %d points of the rider who is gone", n)
 	}
+	p.kill() // else files are renamed and removed meanwhile
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

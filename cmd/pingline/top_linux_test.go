@@ -204,7 +204,7 @@ func TestTopOnATerminal(t *testing.T) {
 
 // Ctrl-C and SIGTERM end it as q does; colours are used where the user wants them.
 func TestTopEnds(t *testing.T) {
-	colored := regexp.MustCompile(`\x1b\[[0-9;]*[34][0-9]`)
+	colored := regexp.MustCompile(`\x1b\[(?:[0-9]+;)*[34][0-9](?:;[0-9]+)*m`) // the m: others move the cursor
 	for _, tt := range []struct {
 		name string
 		env  string
