@@ -79,6 +79,7 @@ export class App implements Host {
   private coarser = 0 // how many resolutions coarser than wanted, since there were too many cells
   private readonly view = after(350, () => this.look())
   private readonly remember = after(400, () => this.writeAddress())
+  private hash = location.hash // as it was read or written last
 
   constructor(
     readonly settings: Settings,
@@ -216,8 +217,10 @@ export class App implements Host {
   }
 
   private writeAddress(): void {
+    if (location.hash !== this.hash) return // somebody has changed it, and we are about to hear of that
     const hash = address.write(this.place())
     if (hash !== location.hash) history.replaceState(null, '', hash)
+    this.hash = location.hash
   }
 
   /** place is what is shown, as an address says it. */
@@ -562,7 +565,10 @@ export class App implements Host {
       if (event.key === 'Enter') this.cellAt(map.getCenter().lat, map.getCenter().lng)
     })
     document.addEventListener('keydown', (event) => this.key(event))
-    window.addEventListener('hashchange', () => this.goTo(address.read(location.hash)))
+    window.addEventListener('hashchange', () => {
+      this.hash = location.hash
+      this.goTo(address.read(this.hash))
+    })
     window.addEventListener(
       'resize',
       after(200, () => {
