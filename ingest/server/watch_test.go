@@ -168,7 +168,7 @@ func TestPlacesOfViewers(t *testing.T) {
 // Viewers who do not read are cut off and take little memory until then; neither senders
 // nor other viewers notice.
 func TestViewersThatDoNotRead(t *testing.T) {
-	s, hub, url := streamServer(t, Config{taker: minrate.Rate{Grace: 3 * time.Second, PerSecond: 1 << 20, Limit: 3 * time.Second}}, 40)
+	s, hub, url := streamServer(t, Config{taker: minrate.Rate{Grace: 6 * time.Second, PerSecond: 1 << 20, Limit: 6 * time.Second}}, 40)
 	for part := range 10 {
 		send(t, "POST", url+"/v1/pings", []byte(crowdOf(fmt.Sprint("r-", part, "-"), 2000)))
 	}
@@ -208,7 +208,7 @@ func TestViewersThatDoNotRead(t *testing.T) {
 // A viewer who takes a byte a second is cut off, too: it is the time of an event that counts,
 // and not that something is read now and then. Others notice nothing.
 func TestViewerOfAByteASecond(t *testing.T) {
-	s, hub, url := streamServer(t, Config{taker: minrate.Rate{Grace: 3 * time.Second, PerSecond: 1 << 20, Limit: 3 * time.Second}}, 40)
+	s, hub, url := streamServer(t, Config{taker: minrate.Rate{Grace: 6 * time.Second, PerSecond: 1 << 20, Limit: 6 * time.Second}}, 40)
 	for part := range 10 {
 		send(t, "POST", url+"/v1/pings", []byte(crowdOf(fmt.Sprint("r-", part, "-"), 2000)))
 	}
