@@ -8,7 +8,7 @@ import (
 
 func TestCostOfACommit(t *testing.T) {
 	entries, buf := sampleEntries(100), []byte(nil)
-	costtest.Guard(t, len(entries), 69, nil, func() {
+	costtest.Guard(t, len(entries), 88, nil, func() {
 		buf = AppendCommitHeader(buf[:0], &CommitHeader{Node: "node-1", At: commitAt})
 		for i := range entries {
 			buf = AppendEntry(buf, &entries[i], commitAt)

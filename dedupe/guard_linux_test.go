@@ -29,5 +29,5 @@ func TestCostOfJudging(t *testing.T) {
 		judge()
 	}
 	// Pings that the filter has not seen, in each turn: else all are duplicates.
-	costtest.Guard(t, round, 147, func() { made.make(fl, round) }, judge)
+	costtest.Guard(t, round, 190, func() { made.make(fl, round) }, judge)
 }

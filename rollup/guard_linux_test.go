@@ -16,7 +16,7 @@ func TestCostOfTakingACommit(t *testing.T) {
 	var r *Rollup
 	var rest []queue.Record
 	const commits = 5
-	costtest.Guard(t, commits*pings/len(records), 171, func() {
+	costtest.Guard(t, commits*pings/len(records), 190, func() {
 		if len(rest) >= commits {
 			return
 		}
