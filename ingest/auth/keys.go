@@ -83,24 +83,12 @@ func (k *KeyRing) take(text []byte) error {
 
 // Run reads the file again when it has changed, until ctx is cancelled.
 func (k *KeyRing) Run(ctx context.Context) error {
-	tick := time.NewTicker(reread.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			k.look()
-		}
-	}
+	k.file.Follow(ctx, k.changed)
+	return nil
 }
 
-// look reads the file if it is not as it was.
-func (k *KeyRing) look() {
-	text, changed, err := k.file.Look()
-	if !changed {
-		return
-	}
+// changed takes the text of the file, if it can be read.
+func (k *KeyRing) changed(text []byte, err error) {
 	if err == nil {
 		err = k.take(text)
 	}

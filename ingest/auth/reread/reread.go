@@ -7,6 +7,7 @@
 package reread
 
 import (
+	"context"
 	"crypto/sha256"
 	"io/fs"
 	"os"
@@ -63,4 +64,21 @@ func (f *Copy) Look() (text []byte, changed bool, err error) {
 		return nil, false, nil
 	}
 	return text, true, nil
+}
+
+// Follow looks at the file until ctx is cancelled, and gives changed what Look returns each
+// time that it has changed.
+func (f *Copy) Follow(ctx context.Context, changed func(text []byte, err error)) {
+	tick := time.NewTicker(Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if text, is, err := f.Look(); is {
+				changed(text, err)
+			}
+		}
+	}
 }

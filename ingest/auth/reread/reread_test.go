@@ -1,6 +1,7 @@
 package reread
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -69,4 +70,34 @@ func TestChangesAreFoundOnce(t *testing.T) {
 	if f.Mode() != 0o640 {
 		t.Errorf("mode %v", f.Mode())
 	}
+}
+
+// Follow tells each change once, and ends with its context.
+func TestFollow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	ctx, stop := context.WithCancel(t.Context())
+	told, ended := make(chan string), make(chan struct{})
+	go func() {
+		defer close(ended)
+		New(path).Follow(ctx, func(text []byte, err error) {
+			if err != nil {
+				text = []byte("cannot be read")
+			}
+			told <- string(text)
+		})
+	}()
+	if got := <-told; got != "cannot be read" {
+		t.Errorf("a file that is not there: %q", got)
+	}
+	if err := os.WriteFile(path+".new", []byte("a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-told; got != "a" {
+		t.Errorf("a file that came: %q", got)
+	}
+	stop()
+	<-ended
 }

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"pingline"
 	"pingline/ingest/auth/reread"
@@ -108,24 +107,12 @@ func (s *Secrets) Key(rider string) *[Size]byte {
 
 // Run reads the file again when it has changed, until ctx is cancelled.
 func (s *Secrets) Run(ctx context.Context) error {
-	tick := time.NewTicker(reread.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			s.look()
-		}
-	}
+	s.file.Follow(ctx, s.changed)
+	return nil
 }
 
-// look reads the file if it is not as it was.
-func (s *Secrets) look() {
-	text, changed, err := s.file.Look()
-	if !changed {
-		return
-	}
+// changed takes the text of the file, if it can be read.
+func (s *Secrets) changed(text []byte, err error) {
 	if err == nil {
 		err = s.take(text)
 	}
