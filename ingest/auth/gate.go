@@ -71,7 +71,7 @@ type Tokens interface {
 	Run(ctx context.Context) error
 }
 
-// Config sets up a Gate. Without Keys and Tokens nobody is let in by what a request shows.
+// Config sets up a Gate. Without Keys and Tokens nobody is let in by credentials.
 type Config struct {
 	Keys   *KeyRing            // nil: none
 	Tokens Tokens              // nil: none
@@ -175,7 +175,7 @@ func (g *Gate) enter(c *Credentials, now time.Time) (*Identity, *Denied) {
 	return id.as(c.User), nil
 }
 
-// asksFor returns what a request has to show.
+// asksFor returns the credentials that a request has to show.
 func (g *Gate) asksFor() string {
 	switch {
 	case g.cfg.Keys == nil && g.cfg.Tokens == nil:

@@ -10,10 +10,10 @@ import (
 	"pingline/ingest/phone"
 )
 
-// DoorSettings say what is done to pings at the door. The zero value is nothing.
+// DoorSettings say how pings are changed at the door. The zero value is nothing.
 type DoorSettings struct {
 	Zones  []string // private zones of all riders, as ParseZones reads them
-	Pings  string   // what becomes of pings within: "drop" or "" withholds them, "centre" moves them
+	Pings  string   // fate of pings within: "drop" or "" withholds them, "centre" moves them
 	Events []string // events whose pings pass as they are; "*" or none: all
 	Keys   string   // file of the key of pseudonyms; "": riders keep their names
 }
@@ -76,7 +76,7 @@ type Door struct {
 	names  *Pseudonyms
 }
 
-// Rule returns what becomes of pings within a zone, in a few words.
+// Rule returns the fate of pings within a zone, in a few words.
 func (d *Door) Rule() string {
 	if d.centre {
 		return "moved to the centre"

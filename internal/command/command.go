@@ -94,7 +94,7 @@ func (f *AuthFlags) Set(cfg *node.Config) {
 	}}
 }
 
-// PrivacyFlags are the flags that say what is done to pings before anything of them is kept.
+// PrivacyFlags are the flags of changes to pings before anything of them is kept.
 // Zones are texts, as an error of the parser would quote them.
 type PrivacyFlags struct {
 	PrivateZone       []string `sep:" " placeholder:"LAT,LON,METRES" help:"Circle in which no position is kept, of any rider; zones of one key: pingline key add. Best in the file of --config: who may list processes sees a command line. Repeated."`
@@ -103,7 +103,7 @@ type PrivacyFlags struct {
 	Pseudonyms        string   `placeholder:"FILE" help:"Store riders by pseudonyms, keyed hashes of their ids; the file has the key: pingline key pseudonyms makes it."`
 }
 
-// Set sets in cfg what is done to pings.
+// Set sets these changes in cfg.
 func (f *PrivacyFlags) Set(cfg *node.Config) {
 	cfg.Privacy = privacy.DoorSettings{Zones: f.PrivateZone, Pings: f.PrivateZonePings, Events: f.PrivateZoneEvents, Keys: f.Pseudonyms}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// newSender is what a phone has to know.
+// newSender has all that a phone has to know.
 type newSender struct {
 	server string // URL, without a slash at its end
 	rider  string
@@ -18,7 +18,7 @@ type newSender struct {
 
 // instructions are how an app is told.
 type instructions struct {
-	steps []string // what a person does and types
+	steps []string // for a person to do and to type
 	link  string   // opens the app, which then asks whether to take the settings; "": there is none
 	name  string   // of the file; "": there is none
 	file  string

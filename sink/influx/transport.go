@@ -141,7 +141,7 @@ func (t *transport) expect(req *http.Request, statuses ...int) (*http.Response, 
 // likely to be a word of an answer.
 const leastSecret = 6
 
-// hide returns what takes the token, and the values of further headers, out of a text.
+// hide returns a replacer that takes the token, and the values of further headers, out of a text.
 func (t *transport) hide(token string) *strings.Replacer {
 	var pairs []string
 	add := func(secret string) {

@@ -26,7 +26,7 @@ import (
 // Now is the time at which the requests come.
 var Now = time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 
-// Case is a request of an app, and what it means.
+// Case is a request of an app, and its meaning.
 type Case struct {
 	ID      string
 	Request struct {
@@ -39,7 +39,7 @@ type Case struct {
 	Count     int        `json:"expect_count"` // fixes to be stored
 	Error     bool       `json:"expect_error"` // nothing is to be stored
 	Ack       string     // status: 2xx, 4xx or either; "": 2xx if a fix is to be stored
-	Lenient   []string   // what may be otherwise
+	Lenient   []string   // parts that may be otherwise
 	Optional  bool       // an app does not need it
 	Secret    string     // of encrypted requests
 	Note      string

@@ -1,6 +1,6 @@
 // Package gpslogger is the protocol of GPSLogger for Android: its sender to a custom URL.
 //
-// The user types the whole request as a template, so the names are what most templates have:
+// The user types the whole request as a template, so the names are those of most templates:
 // those of %ALL, those of the template for Home Assistant, and the long ones. A body is a form
 // whatever its Content-Type, which the app does not send, or an object of JSON with the same
 // names.

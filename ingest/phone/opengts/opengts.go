@@ -64,7 +64,7 @@ func decode(r *phone.Request, to *phone.Pings) error {
 	if err := lenient.SetGPRMC(&d, m.sentence); err != nil {
 		return to.RejectDraft(&d, err)
 	}
-	// The app writes 0 for what it does not know.
+	// The app writes 0 for unknown values.
 	lenient.SetNumber(&d, phone.Altitude, m.altitude.V, m.altitude.Known && m.altitude.V != 0)
 	lenient.SetPercent(&d, m.battery.V, m.battery.Known && m.battery.V > 0)
 	return to.Add(&d)

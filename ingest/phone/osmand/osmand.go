@@ -53,7 +53,7 @@ func decode(r *phone.Request, to *phone.Pings) error {
 		return all.add(r, to)
 	}
 	lenient.Parameters(r.Query, all.parameter)
-	all = parameters{id: all.id, unit: all.unit} // what of the query holds for each object
+	all = parameters{id: all.id, unit: all.unit} // the parts of the query that hold for each object
 	body, err := lenient.Parse(r.Body)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ var (
 	noUnit = &pingline.FieldError{Field: "speed", Reason: "speed_unit is none of knots, mps, kmh, mph"}
 )
 
-// reply acknowledges all but what has to be set up otherwise.
+// reply acknowledges all but mistakes of setting up.
 func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 	if lenient.Mistake(to, got, noID, noUnit) {
 		return

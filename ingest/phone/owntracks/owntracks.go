@@ -128,7 +128,7 @@ func payloadOf(v lenient.Value) (m payload) {
 func (m *payload) add(n *senderNames, now time.Time, to *phone.Pings) error {
 	var d phone.Draft
 	n.set(&d, m[topic].Text(), m[tracker].Text())
-	if ms, ok := m[at].Time(); ok && ms != 0 { // 0 is what an app has before it has a time
+	if ms, ok := m[at].Time(); ok && ms != 0 { // an app has 0 before it has a time
 		if m.overland(now) {
 			ms += since2001
 		}
@@ -162,7 +162,7 @@ func (m *payload) overland(now time.Time) bool {
 	return ok && !m[tracker].Exists() && !m[created].Exists() && off > -near.Milliseconds() && off < near.Milliseconds()
 }
 
-// senderNames are what a request says of its sender outside of its message.
+// senderNames are the names in a request outside of its message.
 type senderNames struct {
 	rider, device string // by the key and by headers
 	u, d          string // by the query
@@ -199,7 +199,7 @@ func (n *senderNames) set(d *phone.Draft, topic, tid string) {
 	}
 }
 
-// byTopic returns the names in a topic owntracks/RIDER/DEVICE. What stands before them can be
+// byTopic returns the names in a topic owntracks/RIDER/DEVICE. The text before them can be
 // set in the app, and may have slashes of its own.
 func byTopic(topic string) (rider, device string) {
 	at := strings.LastIndexByte(topic, '/')
@@ -213,7 +213,7 @@ func byTopic(topic string) (rider, device string) {
 	return before[at+1:], device
 }
 
-// reply is a list of no messages, or what Overland wants.
+// reply is a list of no messages, or the object that Overland wants.
 func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 	to.ContentType = "application/json"
 	if got.Err == nil && toOverland(r) {

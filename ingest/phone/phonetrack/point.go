@@ -119,7 +119,7 @@ func (p *loggedPoint) add(r *phone.Request, to *phone.Pings, app, device string)
 	return to.Add(&d)
 }
 
-// setFix sets what GPRMC has in its sentence.
+// setFix sets the values that a sentence of GPRMC has.
 func (p *loggedPoint) setFix(d *phone.Draft, r *phone.Request, app string) {
 	if ms, known := lenient.ParseTime(p.at); known || p.at == "" {
 		lenient.SetTime(d, r, ms, known)

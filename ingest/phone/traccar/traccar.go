@@ -139,7 +139,7 @@ func (f *forwarded) add(r *phone.Request, to *phone.Pings) error {
 	lenient.SetNumber(&d, phone.Lat, f.lat.V, f.lat.Known)
 	lenient.SetNumber(&d, phone.Lon, f.lon.V, f.lon.Known)
 	lenient.SetPositive(&d, phone.Speed, f.speed.V*lenient.Knot, f.speed.Known)
-	// Traccar writes 0 for what the tracker has not told.
+	// Traccar writes 0 for values that the tracker has not told.
 	lenient.SetPositive(&d, phone.Heading, f.course.V, f.course.Known && f.course.V > 0)
 	lenient.SetPositive(&d, phone.Accuracy, f.accuracy.V, f.accuracy.Known && f.accuracy.V > 0)
 	lenient.SetNumber(&d, phone.Altitude, f.altitude.V, f.altitude.Known && f.altitude.V != 0)

@@ -20,7 +20,7 @@ import (
 type Config struct {
 	Flag   string // names Listen in errors, without --
 	Listen string // host:port; port 0 picks a free one; "": there is no second address
-	Path   string // of the server: what / is
+	Path   string // of the server, in place of /
 }
 
 // Address is a second address. A nil Address is none, and its methods do nothing.

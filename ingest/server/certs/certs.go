@@ -81,10 +81,10 @@ type Certificates struct {
 	files   []*file
 	dirty   bool      // a file has changed since the generation, or since the last error
 	changed time.Time // when a file last did
-	remind  time.Time // from which on an operator is told of what expires
+	remind  time.Time // from which on an operator is told of an expiry
 
 	mu   sync.Mutex                          // guards held; nothing else is locked under it
-	held map[*SecureConn][]*x509.Certificate // open connections with a client certificate, and what was sent
+	held map[*SecureConn][]*x509.Certificate // open connections with a client certificate, and the certificates sent
 }
 
 // file is one of the files, as it was read last.
@@ -201,7 +201,7 @@ func (s *Certificates) Run(ctx context.Context) error {
 	}
 }
 
-// look reads what has changed. A file that has just changed is used when the next look finds
+// look reads the files that have changed. A file that has just changed is used when the next look finds
 // it as it was, because it may be written in parts. Files that do not fit together, such as a
 // new certificate and the key of the old one, have patience until they do.
 func (s *Certificates) look(now time.Time) {
@@ -236,7 +236,7 @@ func (s *Certificates) look(now time.Time) {
 	s.reminder(g, now)
 }
 
-// reminder logs what expires, once a day.
+// reminder logs an expiry, once a day.
 func (s *Certificates) reminder(g *generation, now time.Time) {
 	if now.Before(s.remind) {
 		return

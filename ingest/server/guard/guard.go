@@ -136,7 +136,7 @@ func (r *Keeper) client(c *fiber.Ctx) auth.Client {
 	return auth.Client{Addr: from.Addr, Key: from.Key}
 }
 
-// shown returns what a request shows that takes a right, or else the key of its session: some
+// shown returns the credentials of a request that takes a right, or else the key of its session: some
 // phones send by GET, and a session only reads.
 func (r *Keeper) shown(c *fiber.Ctx, scope auth.Scope) auth.Credentials {
 	if shown := credentials(c); shown.Shown || scope != auth.Read {

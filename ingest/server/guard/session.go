@@ -15,8 +15,8 @@ import (
 
 // A page in a browser shows its key once. From then on it comes back in a cookie, sealed
 // with a key of this process: whoever reads the cookie out of a browser's files learns no
-// key, and no session outlives a restart. Nothing of sessions is kept here, and what the
-// key may do, and whether it was revoked, is asked at each request.
+// key, and no session outlives a restart. Nothing of sessions is kept here, and the rights
+// of the key, and whether it was revoked, are asked at each request.
 const (
 	sessionPath   = "/map/session"
 	sessionCookie = "__Host-pingline" // by its prefix browsers keep it from other hosts (RFC 6265bis, 4.1.3.2)
@@ -60,7 +60,7 @@ func (s sealer) open(cookie []byte, now time.Time) []byte {
 	return plain[8:]
 }
 
-// sessionState is what a page is told of its session.
+// sessionState tells a page of its session.
 type sessionState struct {
 	Needed bool   `json:"needed"` // a key is needed, and the session has none that will do
 	Name   string `json:"name"`   // of the key; "" without one
@@ -106,7 +106,7 @@ func setCookie(c *fiber.Ctx, value string, lasts time.Duration) {
 }
 
 // cookie returns the key of a request's session. A session only reads, and only for the
-// page that began it: what else a browser holds may ask this server in its name.
+// page that began it: other pages of a browser may ask this server in its name.
 func (r *Keeper) cookie(c *fiber.Ctx) auth.Credentials {
 	if r.sessions.AEAD == nil || c.Method() != fiber.MethodGet && c.Method() != fiber.MethodHead {
 		return auth.Credentials{}
