@@ -27,6 +27,8 @@ FLUX     := $(CACHE)/flux-pkg-config
 LINTER   := $(CACHE)/golangci-lint
 PROMTOOL := $(CACHE)/promtool
 VULN     := $(CACHE)/govulncheck
+# So many failed tests run again, alone, before test and race fail.
+AGAIN    ?= 0
 VULNDB   ?= https://vuln.go.dev
 NODE     := .cache/openapi
 MAP      := dashboards/livemap
@@ -44,10 +46,10 @@ demo: build influxd ## A city, the ingester and a real InfluxDB, then an audit; 
 	@bin/pingline demo $(ARGS)
 
 test: influxd ## All tests, against a real InfluxDB, and which were skipped; TESTFLAGS="-v -run Kill"
-	$(GO) run ./tools/skips -timeout 60m $(TESTFLAGS) ./...
+	$(GO) run ./tools/gotest -again $(AGAIN) -timeout 60m $(TESTFLAGS) ./...
 
 race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones
-	$(GO) test -race -timeout 120m $(TESTFLAGS) ./...
+	$(GO) run ./tools/gotest -again $(AGAIN) -race -timeout 120m $(TESTFLAGS) ./...
 
 chaos: influxd ## Overload for minutes, hostile clients, and faults at random for CHAOS=5m; SEED=7 repeats a schedule
 	$(GO) test -v -run 'TestOverload|TestHostileClients|TestFreshAfterAnOutage|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED)

@@ -112,7 +112,7 @@ var arrows = map[string][]string{
 	"pingline/sink/store":        {"pingline"},
 	"pingline/tools/arrows":      {},
 	"pingline/tools/benchtable":  {"pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
-	"pingline/tools/skips":       {},
+	"pingline/tools/gotest":      {},
 	"pingline/tools/upgrade":     {"pingline/internal/influxd", "pingline/internal/pause"},
 	"pingline/track":             {"pingline", "pingline/internal/meridian", "pingline/track/fit", "pingline/track/output", "pingline/track/values"},
 	"pingline/track/fit":         {"pingline"},

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
@@ -233,30 +234,48 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// eval returns what an expression is in the page.
+// eval returns what an expression is in the page, or what the promise becomes that it is.
 func eval[T any](p *tab, expression string) T {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, awhile)
-	defer cancel()
-	got, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	got, err := tryEval[T](p, expression)
 	if err != nil {
 		p.t.Fatalf("%s: %v", expression, err)
 	}
 	return got
 }
 
-// until waits until an expression is true in the page.
+func tryEval[T any](p *tab, expression string) (T, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, awhile)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// left reports whether an expression has no value because the page was left meanwhile.
+func left(err error) bool {
+	e, ok := errors.AsType[*cdproto.Error](err)
+	return ok && e.Code == -32000
+}
+
+// until waits until an expression, or the promise that it is, is true in the page.
 func (p *tab) until(what, expression string) {
 	p.t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(awhile)
-	for !eval[bool](p, "Boolean("+expression+")") {
+	for {
+		is, err := tryEval[bool](p, "(async () => Boolean(await ("+expression+")))()")
+		switch {
+		case err != nil && !left(err):
+			p.t.Fatalf("%s: %v", expression, err)
+		case is:
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-limit:
 			p.picture("failed")
-			p.t.Fatalf("in vain waited until %s: %s; the page says %s", what, expression, eval[string](p, "document.querySelector('.banner').textContent + ' ' + JSON.stringify(pingline.link)"))
+			says := "[...document.querySelectorAll('.banner, .login, .broken')].map((e) => e.textContent).join(' ') + ' ' + JSON.stringify(window.pingline?.link)"
+			p.t.Fatalf("in vain waited until %s: %s; the page says %s", what, expression, eval[string](p, says))
 		}
 	}
 }

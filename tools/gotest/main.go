@@ -1,6 +1,11 @@
-// Command skips runs go test with its own arguments, prints the output of go test,
+// Command gotest runs go test with its own arguments, prints the output of go test,
 // and at the end lists the skipped tests with the reason of each. It exits as go
 // test does.
+//
+// With -again N before the arguments, up to N failed tests run once more, each alone.
+// If all of them pass, so does the run, and it ends with a list of them: each is a
+// fault of the test or of the code. A data race, a panic or a package that does not
+// build fails at once.
 package main
 
 import (
@@ -13,12 +18,37 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 func main() {
-	args := os.Args[1:]
+	args, again := os.Args[1:], 0
+	if len(args) > 1 && args[0] == "-again" {
+		n, err := strconv.Atoi(args[1])
+		if err != nil || n < 0 {
+			fmt.Fprintf(os.Stderr, "gotest: -again takes a number of tests, not %q\n", args[1])
+			os.Exit(2)
+		}
+		args, again = args[2:], n
+	}
+	r := newReport(os.Stdout, slices.Contains(args, "-v"))
+	code, err := r.run(args)
+	if err == nil && code != 0 && len(r.failed) <= again && !r.broken {
+		code, err = r.runAgain(args)
+	}
+	r.summary()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gotest:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run runs go test and returns its exit code.
+func (r *report) run(args []string) (int, error) {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -26,21 +56,36 @@ func main() {
 		err = cmd.Start()
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "skips:", err)
-		os.Exit(1)
+		return 1, err
 	}
-	r := newReport(os.Stdout, slices.Contains(args, "-v"))
 	r.read(out)
 	err = cmd.Wait()
-	r.summary()
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		os.Exit(cmp.Or(max(0, exit.ExitCode()), 1)) // -1 means a signal
+		return cmp.Or(max(0, exit.ExitCode()), 1), nil // -1 means a signal
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "skips:", err)
-		os.Exit(1)
-	}
+	return 0, err
 }
+
+// runAgain runs each failed test alone, until one fails again.
+func (r *report) runAgain(args []string) (int, error) {
+	flags := slices.DeleteFunc(slices.Clone(args), isPackage)
+	for _, t := range r.failed {
+		fmt.Fprintf(r.to, "\n%s.%s failed and runs again, alone\n", t.pkg, t.name)
+		one := newReport(r.to, r.all)
+		code, err := one.run(append(slices.Clone(flags), "-count", "1", "-run", "^"+regexp.QuoteMeta(t.name)+"$", t.pkg))
+		if code != 0 || err != nil {
+			return code, err
+		}
+		if one.broken = !one.passed[t]; one.broken {
+			return 1, fmt.Errorf("%s.%s did not run again", t.pkg, t.name)
+		}
+		r.again = append(r.again, t)
+	}
+	return 0, nil
+}
+
+// isPackage reports whether an argument names packages.
+func isPackage(arg string) bool { return strings.HasPrefix(arg, ".") }
 
 // event is a line of go test -json.
 type event struct{ Action, Package, Test, Output string }
@@ -54,10 +99,14 @@ type report struct {
 	all     bool // print all output at once
 	output  map[test]*strings.Builder
 	skipped map[string][]string // tests by reason
+	failed  []test              // without those within them
+	passed  map[test]bool
+	broken  bool   // something failed that is no test, or may fail tests at random
+	again   []test // failed, and passed alone
 }
 
 func newReport(to io.Writer, all bool) *report {
-	return &report{to, all, map[test]*strings.Builder{}, map[string][]string{}}
+	return &report{to: to, all: all, output: map[test]*strings.Builder{}, skipped: map[string][]string{}, passed: map[test]bool{}}
 }
 
 func (r *report) read(from io.Reader) {
@@ -80,6 +129,9 @@ func (r *report) take(e *event) {
 	t := test{e.Package, e.Test}
 	switch e.Action {
 	case "output", "build-output":
+		if strings.Contains(e.Output, "WARNING: DATA RACE") || strings.HasPrefix(e.Output, "panic: ") || strings.HasPrefix(e.Output, "fatal error: ") {
+			r.broken = true
+		}
 		r.say(t, e.Output)
 	case "skip":
 		if e.Test != "" {
@@ -87,9 +139,13 @@ func (r *report) take(e *event) {
 			r.skipped[why] = append(r.skipped[why], e.Package+"."+e.Test)
 		}
 		delete(r.output, t)
+	case "build-fail":
+		r.broken = true
 	case "fail":
+		r.note(t)
 		r.fail(t)
 	case "pass":
+		r.passed[t] = true
 		delete(r.output, t)
 	}
 }
@@ -108,6 +164,16 @@ func (r *report) say(t test, line string) {
 			r.output[t] = new(strings.Builder)
 		}
 		r.output[t].WriteString(line)
+	}
+}
+
+// note keeps a failed test, or that a package failed without one.
+func (r *report) note(t test) {
+	switch {
+	case t.name == "":
+		r.broken = r.broken || !slices.ContainsFunc(r.failed, func(f test) bool { return f.pkg == t.pkg })
+	case !strings.Contains(t.name, "/"):
+		r.failed = append(r.failed, t)
 	}
 }
 
@@ -154,6 +220,12 @@ func reason(text string) string {
 const named = 5
 
 func (r *report) summary() {
+	if len(r.again) > 0 {
+		fmt.Fprintf(r.to, "\nfailed, and passed alone; each is a fault of the test or of the code:\n")
+	}
+	for _, t := range r.again {
+		fmt.Fprintf(r.to, "  %s.%s\n", t.pkg, t.name)
+	}
 	n := 0
 	for _, tests := range r.skipped {
 		n += len(tests)
