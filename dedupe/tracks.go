@@ -38,7 +38,7 @@ func (f *Filter) lookup(hash uint32, rider, device string) uint32 {
 // logged before.
 func (f *Filter) create(hash uint32, rider, device string, once bool) uint32 {
 	if 4*(f.riders+1) > 3*len(f.index) {
-		bigger := make(slab.Index, max(64, 2*len(f.index)))
+		bigger := slab.NewIndex(max(64, 2*len(f.index)))
 		for _, slot := range f.index {
 			if slot != 0 {
 				bigger.Put(uint32(slot>>32), uint32(slot))

@@ -5,6 +5,13 @@ package slab
 // it free.
 type Index []uint64
 
+// NewIndex returns an index with n places.
+func NewIndex(n int) Index {
+	x := make(Index, n)
+	wantHuge(x)
+	return x
+}
+
 // Guess returns a value of that hash, 0 if there is none.
 func (x Index) Guess(hash uint32) uint32 {
 	mask := uint32(len(x) - 1)

@@ -5,8 +5,13 @@ package slab
 
 import "unsafe"
 
-// chunk is the number of values for which a slab takes memory at a time.
-const chunk = 1 << 10
+// A slab takes memory for chunk values at a time, and from largeSlab bytes on for that many
+// bytes, in huge pages where the system has them: a slab is read in any order, and most of
+// such a read is the search for its page.
+const (
+	chunk     = 1 << 10
+	largeSlab = 4 << 20
+)
 
 // Slab holds values by number, from 1 on; number 0 stands for no value. The values
 // never move. The zero value is empty.
@@ -23,9 +28,21 @@ func (s *Slab[T]) At(i uint32) *T { return &s.chunks[i/chunk][i%chunk] }
 func (s *Slab[T]) Grow() uint32 {
 	s.Last++
 	if int(s.Last/chunk) >= len(s.chunks) {
-		s.chunks = append(s.chunks, new([chunk]T))
+		s.enlarge()
 	}
 	return s.Last
+}
+
+func (s *Slab[T]) enlarge() {
+	n := 1
+	if s.Bytes() >= largeSlab {
+		n = max(1, largeSlab/(chunk*int(unsafe.Sizeof(*new(T)))))
+	}
+	more := make([][chunk]T, n)
+	wantHuge(more)
+	for i := range more {
+		s.chunks = append(s.chunks, &more[i])
+	}
 }
 
 // Bytes returns the memory of the slab in bytes, without memory that values point to.
