@@ -16,6 +16,7 @@ import (
 // cmd wires all.
 var arrows = map[string][]string{
 	"pingline":                                   {},
+	"pingline/client":                            {"pingline", "pingline/internal/pause", "pingline/queue/disk", "pingline/track"},
 	"pingline/dashboards/grafana":                {"pingline", "pingline/internal/node", "pingline/internal/ops"},
 	"pingline/dashboards/livemap":                {},
 	"pingline/dedupe":                            {"pingline", "pingline/dedupe/plane", "pingline/dedupe/slab", "pingline/dedupe/vertices"},
@@ -89,7 +90,7 @@ var arrows = map[string][]string{
 	"pingline/queue/record":      {},
 	"pingline/queue/scan":        {"pingline/queue/record"},
 	"pingline/rollup":            {"pingline", "pingline/partition", "pingline/queue"},
-	"pingline/sim":               {"pingline", "pingline/internal/pause", "pingline/sim/audit", "pingline/sim/fault", "pingline/sim/handset", "pingline/track"},
+	"pingline/sim":               {"pingline", "pingline/client", "pingline/internal/pause", "pingline/sim/audit", "pingline/sim/fault", "pingline/sim/handset", "pingline/track"},
 	"pingline/sim/handset":       {"pingline"},
 	"pingline/sim/roads":         {"pingline", "pingline/sim/handset"},
 	"pingline/sim/audit":         {"pingline", "pingline/internal/unit", "pingline/sim/audit/spill", "pingline/sim/audit/tally", "pingline/sink/store"},

@@ -8,6 +8,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"pingline"
+	"pingline/client"
 )
 
 // Moment is what happened in one second of a load. Counts are those of the second.
@@ -79,20 +80,20 @@ func (c *journal) sent(pings int) {
 }
 
 // ended counts a request by its end.
-func (c *journal) ended(a *reaction) {
+func (c *journal) ended(a *client.Response) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.at(time.Now().UnixNano())
 	m.Requests++
-	switch a.status {
+	switch a.Status {
 	case 0:
 		m.Unanswered++
 	case 200:
 	default:
 		m.Refused++
 	}
-	if a.status != 0 {
-		m.Shed = max(m.Shed, a.shed)
+	if a.Status != 0 {
+		m.Shed = max(m.Shed, a.ShedLevel)
 	}
 }
 

@@ -44,7 +44,6 @@ type HeaderField struct{ Name, Value string }
 const (
 	maxBatch  = 20_000
 	maxBehind = time.Minute // a request that is due for longer is not made any more
-	maxAnswer = 8 << 20     // bytes
 )
 
 // Load sends the pings of phones as phones do: pings of one rider in order of

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/client"
 	"pingline/sim/audit"
 )
 
@@ -232,7 +233,7 @@ func TestLoadFailsAtAnAnswerThatDoesNotAddUp(t *testing.T) {
 		ledger := audit.NewLedger()
 		l := newLoad(t, LoadConfig{Ledger: ledger})
 		s := newTestSender(t, l)
-		err := s.settle(make([]pingline.Ping, 3), reaction{status: 200, body: []byte(body)}, 0)
+		err := s.settle(make([]pingline.Ping, 3), client.Response{Status: 200, Body: []byte(body)}, 0)
 		if err == nil {
 			t.Errorf("%s was taken for an answer for three pings", body)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/client"
 	"pingline/internal/pause"
 	"pingline/sim/fault"
 )
@@ -30,10 +31,10 @@ func (s *sender) misbehave(ctx context.Context, pings []pingline.Ping, r *shipme
 			body, length = &cutReader{rest: s.body}, 2*len(s.body)
 		}
 		a := s.post(ctx, body, length)
-		if a.fate() != again || a.status == 0 {
+		if fateOf(&a) != client.Again || a.Status == 0 {
 			continue
 		}
-		if pause.For(ctx, s.backoff(a.retryAfter, 0)) != nil {
+		if pause.For(ctx, s.backoff(&a, 0)) != nil {
 			return nil //nolint:nilerr // told to stop, which the next attempt sees
 		}
 	}
@@ -54,7 +55,7 @@ func (r *cutReader) Read(p []byte) (int, error) {
 
 // attempt sends the body once, with the faults that befall it: those of the network
 // once, a slow sender each time.
-func (s *sender) attempt(ctx context.Context, r *shipment, try int) reaction {
+func (s *sender) attempt(ctx context.Context, r *shipment, try int) client.Response {
 	if r.Mask == 0 {
 		return s.post(ctx, bytes.NewReader(s.body), len(s.body))
 	}
@@ -64,10 +65,10 @@ func (s *sender) attempt(ctx context.Context, r *shipment, try int) reaction {
 		return s.postAndCut(ctx)
 	case r.Has(fault.Resend):
 		r.Mask &^= 1 << fault.Resend
-		if a := s.post(ctx, bytes.NewReader(s.body), len(s.body)); a.fate() != answered {
+		if a := s.post(ctx, bytes.NewReader(s.body), len(s.body)); fateOf(&a) != client.Judged {
 			return a
 		}
-		return reaction{} // the phone never hears of it
+		return client.Response{ShedLevel: -1} // the phone never hears of it
 	case r.Has(fault.Double):
 		r.Mask &^= 1 << fault.Double
 		return s.postTwice(ctx)
@@ -78,23 +79,23 @@ func (s *sender) attempt(ctx context.Context, r *shipment, try int) reaction {
 }
 
 // postAndCut sends the body and closes the connection as soon as it is sent.
-func (s *sender) postAndCut(ctx context.Context) reaction {
+func (s *sender) postAndCut(ctx context.Context) client.Response {
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { cut() }})
 	s.post(ctx, bytes.NewReader(s.body), len(s.body))
-	return reaction{} // an answer that was faster is not read
+	return client.Response{ShedLevel: -1} // an answer that was faster is not read
 }
 
 // postTwice sends the body twice at the same time, on two connections, and returns
 // the answer to one of them.
-func (s *sender) postTwice(ctx context.Context) reaction {
+func (s *sender) postTwice(ctx context.Context) client.Response {
 	twin := *s
 	twin.bodies = &bodies{format: s.format, body: bytes.Clone(s.body)}
-	done := make(chan reaction, 1)
+	done := make(chan client.Response, 1)
 	go func() { done <- twin.post(ctx, bytes.NewReader(twin.body), len(twin.body)) }()
 	a := s.post(ctx, bytes.NewReader(s.body), len(s.body))
-	if other := <-done; a.status != http.StatusOK {
+	if other := <-done; a.Status != http.StatusOK {
 		return other
 	}
 	return a

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/client"
 	"pingline/internal/pause"
 	"pingline/sim/fault"
 )
@@ -194,14 +195,14 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping, r *shipment
 			s.count.retries.Add(1)
 		}
 		a := s.attempt(ctx, r, try)
-		switch a.fate() {
-		case answered:
+		switch fateOf(&a) {
+		case client.Judged:
 			err := s.settle(pings, a, r.due)
 			if err != nil {
 				s.giveUp(pings)
 			}
 			return err
-		case tooLarge:
+		case client.Halve:
 			if len(pings) == 1 {
 				s.forget(pings)
 				return nil
@@ -213,14 +214,14 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping, r *shipment
 				return err
 			}
 			return s.deliver(ctx, pings[half:], r)
-		case refused:
+		case client.Forget:
 			s.forget(pings)
 			return nil
-		case hopeless:
+		case client.Ask:
 			s.forget(pings)
-			return fmt.Errorf("send to %s: answered %d %s", s.url, a.status, bytes.TrimSpace(a.body[:min(len(a.body), 200)]))
+			return fmt.Errorf("send to %s: answered %d %s", s.url, a.Status, bytes.TrimSpace(a.Body[:min(len(a.Body), 200)]))
 		}
-		if pause.For(ctx, s.backoff(a.retryAfter, try)) != nil {
+		if pause.For(ctx, s.backoff(&a, try)) != nil {
 			s.giveUp(pings)
 			return nil //nolint:nilerr // told to stop, which is no error
 		}
@@ -228,13 +229,13 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping, r *shipment
 }
 
 // post sends a body once, and counts the answer.
-func (s *sender) post(ctx context.Context, body io.Reader, length int) reaction {
+func (s *sender) post(ctx context.Context, body io.Reader, length int) client.Response {
 	s.count.requests.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, body)
 	if err != nil {
-		return reaction{}
+		return client.Response{ShedLevel: -1}
 	}
 	req.ContentLength = int64(length)
 	for _, h := range s.cfg.Header {
@@ -247,33 +248,32 @@ func (s *sender) post(ctx context.Context, body io.Reader, length int) reaction 
 	}
 	a := s.do(req)
 	s.journal.ended(&a)
-	if a.status != http.StatusOK {
-		s.count.refuse(a.status)
+	if a.Status != http.StatusOK {
+		s.count.refuse(a.Status)
 		// The transport may not be done with the body: it is not ours to reuse.
 		s.body = bytes.Clone(s.body)
 	}
 	return a
 }
 
-func (s *sender) do(req *http.Request) reaction {
+func (s *sender) do(req *http.Request) client.Response {
 	resp, err := s.client.Do(req)
 	if err != nil {
 		s.count.lose(err)
-		return reaction{}
+		return client.Response{ShedLevel: -1}
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it matters
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	a, err := client.Read(resp)
 	if err != nil {
 		s.count.lose(err)
-		return reaction{}
 	}
-	return reaction{resp.StatusCode, body, resp.Header.Get("Retry-After"), shedLevel(resp.Header)}
+	return a
 }
 
 // backoff returns how long to wait after the try-th refusal: what the answer
 // says and up to half as much again, or twice as long each time.
-func (s *sender) backoff(retryAfter string, try int) time.Duration {
-	if d := parseRetryAfter(retryAfter, time.Now()); d > 0 {
+func (s *sender) backoff(a *client.Response, try int) time.Duration {
+	if d := min(a.Wait(time.Now()), maxRetryAfter); d > 0 {
 		return d + time.Duration(s.rng.Float64()*float64(d/2))
 	}
 	limit := min(5*time.Second, 100*time.Millisecond<<min(try, 10))
