@@ -145,20 +145,28 @@ type Client struct {
 
 // Enter returns who sent a request, or a *Denied.
 func (g *Gate) Enter(c *Credentials, from Client, now time.Time) (*Identity, error) {
-	id, e := g.enter(c, now)
+	id, e := g.Known(c, now)
 	if e == nil {
 		return id, nil
 	}
+	return nil, g.Refuse(e, from, now)
+}
+
+// Refuse counts and logs a refusal of Known, and returns the *Denied for the client: another
+// one, if it has shown too many wrong keys.
+func (g *Gate) Refuse(e *Denied, from Client, now time.Time) error {
 	if e.Cause != Missing && e.Cause != TooMany {
 		if wait := g.wrong.Take(from.Key, 1, now); wait > 0 {
 			e = &Denied{Cause: TooMany, Name: e.Name, Wait: wait, Text: "this client has shown too many wrong keys: wait, and look at the key"}
 		}
 	}
 	g.told.Tell(e, from.Addr, now)
-	return nil, e
+	return e
 }
 
-func (g *Gate) enter(c *Credentials, now time.Time) (*Identity, *Denied) {
+// Known returns who shows credentials, or why they let nobody in, which is told to nobody
+// until Refuse.
+func (g *Gate) Known(c *Credentials, now time.Time) (*Identity, *Denied) {
 	if !c.Shown {
 		return nil, &Denied{Cause: Missing, Text: g.asksFor()}
 	}
@@ -208,16 +216,21 @@ func (g *Gate) token(c *Credentials, now time.Time) (*Identity, *Denied) {
 	return nil, &Denied{Cause: why, Text: "the token is not signed by the issuer that is trusted here, or not for this audience, or not valid yet"}
 }
 
+// Allowed reports whether NeedScope would return nil.
+func Allowed(id *Identity, scope Scope, fleet bool) bool {
+	return id.May(scope) && (!fleet || id.Riders.All())
+}
+
 // NeedScope returns a *Denied if the sender lacks a right, or has it for some riders only
 // and all are asked for.
 func (g *Gate) NeedScope(id *Identity, scope Scope, fleet bool, from Client, now time.Time) error {
 	switch {
+	case Allowed(id, scope, fleet):
+		return nil
 	case !id.May(scope):
 		return g.forbid(&Denied{Cause: NoScope, Name: g.toldName(id), Text: fmt.Sprintf("this key may not: it lacks the scope %v", scope)}, from, now)
-	case fleet && !id.Riders.All():
-		return g.forbid(&Denied{Cause: NotRider, Name: g.toldName(id), Text: "this key is for some riders only, and this tells of all"}, from, now)
 	}
-	return nil
+	return g.forbid(&Denied{Cause: NotRider, Name: g.toldName(id), Text: "this key is for some riders only, and this tells of all"}, from, now)
 }
 
 // NeedRider returns a *Denied if a rider, whose pings are asked for, is none of the

@@ -1,7 +1,6 @@
 package phone
 
 import (
-	"fmt"
 	"go/parser"
 	"go/token"
 	"math"
@@ -154,21 +153,6 @@ func TestOnly(t *testing.T) {
 	all := read("ana", "ben", "ana")
 	if n := testing.AllocsPerRun(10, func() { all.Only(func(string) bool { return true }) }); n != 0 || len(all.List) != 3 {
 		t.Errorf("%v allocations when nothing is refused", n)
-	}
-}
-
-// The cost of a key's rights to a request of a hundred pings of as many riders, by a prefix.
-func BenchmarkOnly(b *testing.B) {
-	var p Pings
-	p.Reset(Limits{}.WithDefaults(), time.UnixMilli(1_760_000_000_123))
-	for i := range 100 {
-		p.List = append(p.List, pingline.Ping{Rider: fmt.Sprintf("r-%04d", i)})
-		p.Index = append(p.Index, int32(i))
-	}
-	may := func(rider string) bool { return strings.HasPrefix(rider, "r-") }
-	b.ReportAllocs()
-	for b.Loop() {
-		p.Only(may)
 	}
 }
 

@@ -171,15 +171,7 @@ func (p *Pings) reject(err error, rider string) error {
 // Only rejects the pings of riders that may is false for, because the sender may not send
 // for them. It is called before Correct.
 func (p *Pings) Only(may func(rider string) bool) {
-	last := ""
-	for i := range p.List {
-		rider := p.List[i].Rider
-		if rider != last && !may(rider) { // no rider is ""
-			p.refuse(Rider, notRider, func(ping *pingline.Ping) bool { return !may(ping.Rider) })
-			return
-		}
-		last = rider
-	}
+	p.refuse(Rider, notRider, func(ping *pingline.Ping) bool { return !may(ping.Rider) })
 }
 
 // Withhold rejects the pings that hide is true for, because they are within a private zone.

@@ -216,7 +216,7 @@ func (s *Server) read(c *fiber.Ctx, x *request, inflated int) error {
 	if err := x.protocol.Read(&x.in, &x.pings); err != nil {
 		return err
 	}
-	if !x.id.Riders.All() {
+	if !x.id.Riders.All() && !x.id.Riders.HasAll(x.pings.List) {
 		x.pings.Only(x.id.Riders.Has)
 	}
 	s.cfg.Door.Screen(&x.pings, x.id.Zones)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -74,6 +75,73 @@ func benchmarkHTTP(b *testing.B, name string, pings int, gate *auth.Gate, header
 			_ = c.conn.Close()
 		}
 	})
+}
+
+// BenchmarkKeys is by how many per cent keys make a request dearer, in CPU: two servers take the
+// requests of BenchmarkHTTP by turns, a few at a time, and the median of the ratios of turns that
+// follow each other is reported, with its quartiles. So a busy machine slows both.
+func BenchmarkKeys(b *testing.B) {
+	path, secrets := keysOf(b, keyFor("fleet", "write", "r-*"), keyFor("all", "write", "*"))
+	gate := gateOf(b, path, auth.Config{})
+	for _, pings := range []int{1, 100, 1000} {
+		for _, key := range []string{"fleet", "all"} {
+			b.Run(fmt.Sprint(pings, "-", key), func(b *testing.B) {
+				header := "Authorization: Bearer " + secrets[key] + "\r\n"
+				sides := [2]*side{newSide(b, pings, nil, ""), newSide(b, pings, gate, header)}
+				var ratios []float64
+				for turn := 0; b.Loop(); turn++ {
+					var took [2]time.Duration
+					for i := range sides { // the first of a turn is the second of the next
+						at := (i + turn) % 2
+						took[at] = sides[at].turn(b)
+					}
+					ratios = append(ratios, 100*(float64(took[1])/float64(took[0])-1))
+				}
+				slices.Sort(ratios)
+				for name, part := range map[string]int{"keys-%": 2, "from-%": 1, "to-%": 3} {
+					b.ReportMetric(ratios[part*(len(ratios)-1)/4], name)
+				}
+			})
+		}
+	}
+}
+
+// side is a server with its clients.
+type side struct {
+	clients []*client
+	turns   int // requests of a client in a turn
+}
+
+func newSide(b *testing.B, pings int, gate *auth.Gate, header string) *side {
+	log := testLog(b, queue.Config{})
+	w, _ := testWriter(b, ingest.WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
+	s, _ := testServer(b, Config{Gate: gate, Writer: w, RiderRate: 1e6, RiderBurst: 1e9})
+	a := &side{turns: max(2, 16/pings)}
+	for i := range 16 {
+		c := newClient(b, s.Addr().String(), i, pings, header)
+		b.Cleanup(func() { _ = c.conn.Close() })
+		a.clients = append(a.clients, c)
+	}
+	a.turn(b)
+	return a
+}
+
+// turn returns the CPU time of some requests of each client.
+func (a *side) turn(b *testing.B) time.Duration {
+	before := cpuTime(b)
+	var wg sync.WaitGroup
+	for _, c := range a.clients {
+		wg.Go(func() {
+			for range a.turns {
+				if err := c.request(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return cpuTime(b) - before
 }
 
 // cpuTime is the time that this process has been on a processor.

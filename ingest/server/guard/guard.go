@@ -51,12 +51,12 @@ func (r *Keeper) Need(scope auth.Scope, fleet bool) fiber.Handler {
 		id := auth.Anyone
 		if r.gate != nil {
 			var err error
-			from, now := r.client(c), time.Now()
-			if id, err = r.enter(c, scope, from, now); err != nil {
+			now := time.Now()
+			if id, err = r.enter(c, scope, now); err != nil {
 				return err
 			}
-			if err := r.gate.NeedScope(id, scope, fleet, from, now); err != nil {
-				return err
+			if !auth.Allowed(id, scope, fleet) {
+				return r.gate.NeedScope(id, scope, fleet, r.client(c), now)
 			}
 		}
 		c.Context().SetUserValue(identityOf{}, id)
@@ -82,7 +82,7 @@ func (r *Keeper) Ask(c *fiber.Ctx) *auth.Identity {
 	if shown := r.shown(c, auth.Read); !shown.Shown && r.certified(c, now) == nil {
 		return nobody
 	}
-	id, err := r.enter(c, auth.Read, r.client(c), now)
+	id, err := r.enter(c, auth.Read, now)
 	if err != nil {
 		return nobody
 	}
@@ -91,14 +91,18 @@ func (r *Keeper) Ask(c *fiber.Ctx) *auth.Identity {
 
 // enter returns who sends a request that takes a right, or an error if nobody does who is let
 // in.
-func (r *Keeper) enter(c *fiber.Ctx, scope auth.Scope, from auth.Client, now time.Time) (*auth.Identity, error) {
+func (r *Keeper) enter(c *fiber.Ctx, scope auth.Scope, now time.Time) (*auth.Identity, error) {
 	shown := r.shown(c, scope)
 	if !shown.Shown {
 		if id := r.certified(c, now); id != nil {
 			return id, nil
 		}
 	}
-	return r.gate.Enter(&shown, from, now)
+	id, refusal := r.gate.Known(&shown, now)
+	if refusal != nil { // only then is the client looked up
+		return nil, r.gate.Refuse(refusal, r.client(c), now)
+	}
+	return id, nil
 }
 
 // certified returns whom the client certificate of a connection names, or nil. A browser shows
