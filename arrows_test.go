@@ -160,6 +160,7 @@ var homes = map[string][]string{
 	"charm.land/lipgloss/v2":                       {"pingline/internal/top"},
 	"github.com/KimMachineGun/automemlimit":        {"pingline/internal/node"},
 	"github.com/MicahParks/keyfunc/v3":             {"pingline/ingest/auth/token"},
+	"github.com/MicahParks/jwkset":                 {"pingline/ingest/auth/token"}, // keyfunc's own, told when a set is replaced
 	"gopkg.in/natefinch/lumberjack.v2":             {"pingline/ingest/auth/trail"},
 	"github.com/golang-jwt/jwt/v5":                 {"pingline/ingest/auth/token"},
 	"github.com/Shopify/toxiproxy/v2":              {"pingline/sim/network"},

@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
@@ -46,6 +48,9 @@ type Config struct {
 	Skew        time.Duration // by which clocks may differ
 
 	Logger *slog.Logger // nil: no log
+
+	fetch time.Duration // longest time that a request waits for keys of a URL; 0 means fetchTime
+	again time.Duration // between two times that they are asked for a key that is not known; 0 means refreshSoon
 }
 
 // IsURL reports whether the keys are at a URL, and not in a file.
@@ -112,6 +117,7 @@ type cached struct {
 // New returns a Verifier. A file has to be there; a URL need not answer yet.
 func New(cfg Config) (*Verifier, error) {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	cfg.fetch, cfg.again = cmp.Or(cfg.fetch, fetchTime), cmp.Or(cfg.again, refreshSoon)
 	methods := public
 	if !cfg.IsURL() {
 		methods = append(methods[:len(methods):len(methods)], secret...)
@@ -130,16 +136,7 @@ func New(cfg Config) (*Verifier, error) {
 		cfg.Logger.Warn("whoever is between us and the URL of keys for tokens may choose the keys: use https", "url", cfg.JWKS)
 	}
 	ctx, end := context.WithCancel(context.Background())
-	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{cfg.JWKS}, keyfunc.Override{
-		Client:            &http.Client{Transport: &watched{v}, CheckRedirect: noDowngrade},
-		HTTPTimeout:       fetchTime,
-		RateLimitWaitMax:  fetchTime,
-		RefreshInterval:   refresh,
-		RefreshUnknownKID: rate.NewLimiter(rate.Every(refreshSoon), 1),
-		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
-			return func(_ context.Context, err error) { v.trouble(err) }
-		},
-	})
+	keys, err := v.ask(ctx)
 	if err != nil {
 		end()
 		return nil, err
@@ -149,6 +146,54 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
+// ask returns the keys of the URL, which are asked for at once, now and then, and for a key that
+// is not known.
+func (v *Verifier) ask(ctx context.Context) (keyfunc.Keyfunc, error) {
+	at, err := jwkset.NewStorageFromHTTP(v.cfg.JWKS, jwkset.HTTPClientStorageOptions{
+		Client:                    &http.Client{Transport: bounded{}, CheckRedirect: noDowngrade},
+		Ctx:                       ctx,
+		HTTPTimeout:               v.cfg.fetch,
+		NoErrorReturnFirstHTTPReq: true,
+		RefreshErrorHandler:       func(_ context.Context, err error) { v.trouble(err) },
+		RefreshInterval:           refresh,
+		Storage:                   &replaced{jwkset.NewMemoryStorage(), v},
+	})
+	if err != nil {
+		return nil, err
+	}
+	client, err := jwkset.NewHTTPClient(jwkset.HTTPClientOptions{
+		HTTPURLs:          map[string]jwkset.Storage{v.cfg.JWKS: at},
+		RateLimitWaitMax:  v.cfg.fetch,
+		RefreshUnknownKID: rate.NewLimiter(rate.Every(v.cfg.again), 1),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: client})
+}
+
+// replaced are the keys of a URL as it answered last.
+type replaced struct {
+	*jwkset.MemoryJWKSet
+	of *Verifier
+}
+
+// KeyReplaceAll is called with each set that could be read. The tokens that the keys of before
+// have let in end once these are gone, and no sooner: until then they would be let in again.
+func (r *replaced) KeyReplaceAll(ctx context.Context, keys []jwkset.JWK) error {
+	list := make([]jwkset.JWKMarshal, len(keys))
+	for i := range keys {
+		list[i] = keys[i].Marshal()
+	}
+	set, err := json.Marshal(list)
+	if err = errors.Join(err, r.MemoryJWKSet.KeyReplaceAll(ctx, keys)); err != nil {
+		return err
+	}
+	r.of.trouble(nil)
+	r.of.changed(set)
+	return nil
+}
+
 func noDowngrade(r *http.Request, via []*http.Request) error {
 	if via[0].URL.Scheme == "https" && r.URL.Scheme != "https" || len(via) > 5 {
 		return errors.New("a redirection from https to http, or too many")
@@ -156,11 +201,11 @@ func noDowngrade(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// watched asks the URL, notes whether it answers, and reads no more than a set may have.
-type watched struct{ of *Verifier }
+// bounded asks a URL, and reads no more than a set may have.
+type bounded struct{}
 
 // RoundTrip is called by the HTTP client.
-func (w *watched) RoundTrip(r *http.Request) (*http.Response, error) {
+func (bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -170,10 +215,6 @@ func (w *watched) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(text))
-	if resp.StatusCode == http.StatusOK {
-		w.of.trouble(nil)
-		w.of.changed(text)
-	}
 	return resp, nil
 }
 
@@ -257,7 +298,7 @@ func (v *Verifier) Cached(token []byte, now time.Time) *auth.Identity {
 	if !ok {
 		return nil
 	}
-	if !now.Before(c.until) {
+	if !now.Before(c.until) || c.id.Ended(now) { // ended: it was checked while the keys changed
 		delete(v.cache, sum)
 		return nil
 	}

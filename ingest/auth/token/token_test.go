@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -81,7 +82,7 @@ func sign(t *testing.T, method jwt.SigningMethod, kid string, key any, claims jw
 }
 
 func config(jwks string) Config {
-	return Config{JWKS: jwks, Issuer: "https://login.example.org", Audience: "pingline", RiderClaim: "sub", ScopeClaim: "scope", ScopePrefix: "pingline:", Skew: 30 * time.Second}
+	return Config{fetch: 2 * time.Minute, again: time.Hour, JWKS: jwks, Issuer: "https://login.example.org", Audience: "pingline", RiderClaim: "sub", ScopeClaim: "scope", ScopePrefix: "pingline:", Skew: 30 * time.Second}
 }
 
 // claimsOf returns valid claims with changes; a nil removes one.
@@ -307,8 +308,8 @@ func TestFileOfKeysRotates(t *testing.T) {
 	}
 }
 
-// Keys at a URL: asked again for a key that is not known, not more often than every ten
-// seconds; no secret of the set counts; while it is away the keys stay.
+// Keys at a URL: asked again for a key that is not known, not more often than is
+// allowed; no secret of the set counts; while it is away the keys stay.
 func TestKeysAtAURL(t *testing.T) {
 	s := newSigner(t)
 	var asked atomic.Int32
@@ -378,6 +379,85 @@ func TestSenderEndsWithTheKeys(t *testing.T) {
 		if err := os.WriteFile(path, first.jwks(""), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A token is let in by no keys of before, however often it is shown while those of a URL
+// change. The set is large, so that it takes a while to be read.
+func TestNoTokenOutlivesTheKeysOfAURL(t *testing.T) {
+	first, second := newSigner(t), newSigner(t)
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(second.jwks("-2"), &set); err != nil {
+		t.Fatal(err)
+	}
+	ec := string(set.Keys[1])
+	for i := range 4000 { // of unlike names, as keys of a set are
+		set.Keys = append(set.Keys, json.RawMessage(strings.Replace(ec, "ec-2", strconv.Itoa(i), 1)))
+	}
+	large, err := json.Marshal(set)
+	if err != nil || len(large) > setMost {
+		t.Fatal(len(large), err)
+	}
+	var turned atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if turned.Load() {
+			_, _ = w.Write(large)
+			return
+		}
+		_, _ = w.Write(first.jwks("-1"))
+	}))
+	defer server.Close()
+	v := opened(t, config(server.URL))
+	old := []byte(sign(t, jwt.SigningMethodEdDSA, "ed-1", first.ed, claimsOf(nil)))
+	next := []byte(sign(t, jwt.SigningMethodEdDSA, "ed-2", second.ed, claimsOf(nil)))
+	let := func(token []byte) bool { // as a gate does
+		if v.Cached(token, time.Now()) != nil {
+			return true
+		}
+		_, why := v.Check(token, time.Now())
+		return why == ""
+	}
+	if !let(old) {
+		t.Fatal("the first key is not known")
+	}
+	stop, shown := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		for ; ; n++ {
+			select {
+			case <-stop:
+				shown <- n
+				return
+			default:
+				let(old)
+			}
+		}
+	}()
+	turned.Store(true)
+	if !let(next) {
+		t.Error("the second key is not known")
+	}
+	close(stop)
+	t.Logf("the old token was shown %d times meanwhile", <-shown)
+	if let(old) {
+		t.Error("a token of a key that is gone is let in")
+	}
+}
+
+// A check that began by the keys of before and ends by those of now leaves nothing behind.
+func TestEndedTokenIsNotRemembered(t *testing.T) {
+	s := newSigner(t)
+	v := opened(t, config(written(t, s.jwks(""))))
+	token := []byte(sign(t, jwt.SigningMethodEdDSA, "ed", s.ed, claimsOf(nil)))
+	before := v.past.Load()
+	v.changed([]byte("other keys"))
+	if id, why := v.check(token, before, time.Now()); why != "" || !id.Ended(time.Now()) {
+		t.Fatalf("%+v, %q", id, why)
+	}
+	if id := v.Cached(token, time.Now()); id != nil {
+		t.Errorf("%+v is remembered", id)
 	}
 }
 
