@@ -2,8 +2,9 @@
 // certificates are let in.
 //
 // Its files are read again when they change. A new connection has the new certificate; open
-// connections stay, but for those whose client certificate is not let in any more. Files that
-// cannot be used leave everything as it was. A peer learns that its certificate is refused,
+// connections stay, but for those whose client certificate is not let in any more. A file that
+// cannot be used leaves things as they were, and holds up no other: a certificate and its key
+// are taken together, authorities and revocation lists each by themselves. A peer learns that its certificate is refused,
 // and not why: the reason is in the log, and is counted.
 //
 // The package limits neither how many connections there are nor how long a handshake may
@@ -19,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,11 +77,11 @@ type Certificates struct {
 	cfg      Config
 	failures *auth.Failures
 	now      atomic.Pointer[generation]
-	note     atomic.Pointer[string] // why the files cannot be used, or ""
+	notes    atomic.Pointer[[]string] // of each file that cannot be used, why
 
 	// Used by Open and Run alone.
 	files   []*file
-	dirty   bool      // a file has changed since the generation, or since the last error
+	dirty   bool      // a file has changed, and is neither used nor told to be of no use
 	changed time.Time // when a file last did
 	remind  time.Time // from which on an operator is told of an expiry
 
@@ -93,9 +95,18 @@ type file struct {
 	on         *reread.Copy
 	text       []byte
 	err        error
+	fresh      bool // it has changed, and is not used yet
 }
 
-// generation is all that the files said at a time. It does not change.
+// read returns the text of f, or why it cannot be read.
+func (f *file) read() ([]byte, error) {
+	if f.err != nil {
+		return nil, fmt.Errorf("--%s: %w", f.flag, f.err)
+	}
+	return f.text, nil
+}
+
+// generation is all that is known of the files at a time. It does not change.
 type generation struct {
 	pair    *tls.Certificate
 	clients *rules      // nil: no client certificate is asked for
@@ -110,7 +121,7 @@ func Open(cfg Config) (*Certificates, error) {
 	if s.failures == nil {
 		s.failures = auth.NewFailures(cfg.Logger, nil)
 	}
-	s.note.Store(new(string))
+	s.notes.Store(new([]string))
 	for _, f := range []file{
 		{flag: "tls-cert", path: cfg.Cert}, {flag: "tls-key", path: cfg.Key},
 		{flag: "tls-client-ca", path: cfg.ClientCA}, {flag: "tls-client-crl", path: cfg.ClientCRL},
@@ -118,41 +129,70 @@ func Open(cfg Config) (*Certificates, error) {
 		if f.path != "" {
 			f.on = reread.New(f.path)
 			f.text, _, f.err = f.on.Look()
+			f.fresh = true
 		}
 		s.files = append(s.files, &f)
 	}
-	g, err := s.build()
-	if err != nil {
-		return nil, err
+	g, _, troubles := s.build(new(generation))
+	if len(troubles) > 0 {
+		return nil, troubles[0].error
 	}
 	s.adopt(g, time.Now())
 	return s, nil
 }
 
-// build makes a generation of the files as they were read last.
-func (s *Certificates) build() (*generation, error) {
-	for _, f := range s.files {
-		if f.err != nil {
-			return nil, fmt.Errorf("--%s: %w", f.flag, f.err)
+// unused is why a file cannot be used.
+type unused struct {
+	of string // that stays as it was
+	error
+}
+
+// build returns the generation of was and of the files that have changed since, if they can be
+// used; taken reports whether any can.
+func (s *Certificates) build(was *generation) (g *generation, taken bool, troubles []unused) {
+	cert, key, ca, crl := s.files[0], s.files[1], s.files[2], s.files[3]
+	pair, clients := was.pair, was.clients
+	if cert.fresh || key.fresh {
+		if p, err := readPair(cert, key); err != nil {
+			troubles = append(troubles, unused{"the certificate of TLS stays as it was", err})
+		} else {
+			pair, cert.fresh, key.fresh, taken = p, false, false, true
 		}
 	}
-	cert, key, ca, crl := s.files[0], s.files[1], s.files[2], s.files[3]
-	g := new(generation)
-	var err error
-	if g.pair, err = readPair(cert, key); err != nil {
-		return nil, err
+	if clients == nil && ca.path != "" {
+		clients = &rules{riders: s.cfg.Riders, nameless: s.cfg.Nameless}
 	}
+	if ca.fresh {
+		if next, err := clients.by(ca); err != nil {
+			troubles = append(troubles, unused{"the authorities of client certificates stay as they were", err})
+		} else {
+			clients, ca.fresh, taken = next, false, true
+			crl.fresh = crl.path != "" // a list is good by its authority
+		}
+	}
+	if crl.fresh {
+		if next, err := clients.without(crl); err != nil {
+			troubles = append(troubles, unused{"the lists of revoked certificates stay as they were", err})
+		} else {
+			clients, crl.fresh, taken = next, false, true
+		}
+	}
+	if !taken || pair == nil {
+		return was, false, troubles
+	}
+	return s.generation(pair, clients), true, troubles
+}
+
+func (s *Certificates) generation(pair *tls.Certificate, clients *rules) *generation {
+	g := &generation{pair: pair, clients: clients}
 	g.alone = &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{*g.pair},
 		NextProtos:   []string{"http/1.1"},
 	}
-	if ca.path == "" {
+	if clients == nil {
 		g.asking = g.alone
-		return g, nil
-	}
-	if g.clients, err = readRules(ca, crl, s.cfg.Riders, s.cfg.Nameless); err != nil {
-		return nil, err
+		return g
 	}
 	g.asking = g.alone.Clone()
 	g.asking.ClientCAs = g.clients.roots
@@ -166,19 +206,18 @@ func (s *Certificates) build() (*generation, error) {
 		if len(c.PeerCertificates) == 0 {
 			return nil
 		}
-		if _, refusal := g.clients.check(c.PeerCertificates, time.Now()); refusal != nil {
+		if _, refusal := clients.check(c.PeerCertificates, time.Now()); refusal != nil {
 			return refusal
 		}
 		return nil
 	}
-	return g, nil
+	return g
 }
 
 // adopt makes g the generation of new connections.
 func (s *Certificates) adopt(g *generation, now time.Time) {
 	s.now.Store(g)
-	s.dirty, s.remind = false, time.Time{}
-	s.note.Store(new(string))
+	s.remind = time.Time{}
 	if key := s.files[1]; key.on.Mode()&0o026 != 0 {
 		s.cfg.Logger.Warn("others may read or write the key of TLS, and so pretend to be this server", "file", key.path, "mode", key.on.Mode())
 	}
@@ -211,29 +250,39 @@ func (s *Certificates) look(now time.Time) {
 			continue
 		}
 		if text, changed, err := f.on.Look(); changed {
-			f.text, f.err, moved = text, err, true
+			f.text, f.err, f.fresh, moved = text, err, true, true
 		}
 	}
-	g := s.now.Load()
+	g, taken := s.now.Load(), false
 	switch {
 	case moved:
 		s.dirty, s.changed = true, now
 	case s.dirty:
-		next, err := s.build()
-		if err == nil {
-			s.adopt(next, now)
-			s.recheck(next, now, true)
-			return
+		var troubles []unused
+		if g, taken, troubles = s.build(g); taken {
+			s.adopt(g, now)
 		}
-		if now.Sub(s.changed) >= patience {
-			s.dirty = false
-			note := fmt.Sprintf("the certificates of TLS stay as they were: %v", err)
-			s.note.Store(&note)
-			s.cfg.Logger.Error("the certificates of TLS stay as they were", "error", err)
+		s.settle(troubles, now)
+	}
+	s.recheck(g, now, taken)
+	s.reminder(g, now)
+}
+
+// settle notes the troubles with files, each logged once, when patience is over; without
+// troubles there is nothing to note any more.
+func (s *Certificates) settle(troubles []unused, now time.Time) {
+	if len(troubles) > 0 && now.Sub(s.changed) < patience {
+		return
+	}
+	s.dirty = false
+	before, notes := *s.notes.Load(), []string{}
+	for _, t := range troubles {
+		note := t.of + ": " + t.Error()
+		if notes = append(notes, note); !slices.Contains(before, note) {
+			s.cfg.Logger.Error(t.of, "error", t.error)
 		}
 	}
-	s.recheck(g, now, false)
-	s.reminder(g, now)
+	s.notes.Store(&notes)
 }
 
 // reminder logs an expiry, once a day.
@@ -274,9 +323,7 @@ func (s *Certificates) Notes() (notes []string) {
 	if s == nil {
 		return nil
 	}
-	if note := *s.note.Load(); note != "" {
-		notes = append(notes, note)
-	}
+	notes = append(notes, *s.notes.Load()...)
 	return append(notes, s.now.Load().expiring(time.Now())...)
 }
 

@@ -580,12 +580,81 @@ func TestFilesThatChange(t *testing.T) {
 		if step.notes == "" && len(notes) > 0 || step.notes != "" && (len(notes) != 1 || !strings.Contains(notes[0], step.notes)) {
 			t.Errorf("%s: the notes are %q, want %q", step.name, notes, step.notes)
 		}
-		if n, want := strings.Count(log.String(), "stay as they were"), max(0, min(3, i-2)); n != want {
+		if n, want := strings.Count(log.String(), "stays as it was"), max(0, min(3, i-2)); n != want {
 			t.Errorf("%s: %d errors are logged, want %d", step.name, n, want)
 		}
 	}
 	if strings.Contains(log.String(), "PRIVATE") {
 		t.Error("a key is in the log")
+	}
+}
+
+// A file that cannot be used holds up no other, and is told by itself until it can.
+func TestEachFileIsFollowedByItself(t *testing.T) {
+	ours, others := certstest.New(t, "ours"), certstest.New(t, "others")
+	ana, ben, eve := ours.Client("ana"), ours.Client("ben"), others.Client("eve")
+	later := time.Now().Add(time.Hour)
+	list := func(a *certstest.Authority, out ...certstest.Pair) []byte {
+		text, err := os.ReadFile(a.File("list", a.List(later, out...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	s, log := open(t, ours, Config{ClientCA: ours.File("clients.pem", ours.Text()), ClientCRL: ours.File("crl.pem", list(ours, ana))})
+	addr, _ := listen(t, s)
+	shown := serial(t, addr, ours.Shown(ben))
+	const authorities, lists, certificate = "the authorities of client certificates stay", "the lists of revoked certificates stay", "the certificate of TLS stays"
+	now := time.Now()
+	for _, step := range []struct {
+		name  string
+		files map[string][]byte
+		renew bool // the server's certificate, too
+		in    []certstest.Pair
+		out   []certstest.Pair
+		notes []string
+	}{
+		{"a broken list, and a new certificate", map[string][]byte{"crl.pem": []byte("broken")}, true, []certstest.Pair{ben}, []certstest.Pair{ana, eve}, []string{lists}},
+		{"beside it, another authority", map[string][]byte{"clients.pem": append(ours.Text(), others.Text()...)}, false, []certstest.Pair{ben, eve}, []certstest.Pair{ana}, []string{lists}},
+		{"a list", map[string][]byte{"crl.pem": append(list(ours, ben), list(others)...)}, false, []certstest.Pair{ana, eve}, []certstest.Pair{ben}, nil},
+		{"no authorities, and another list", map[string][]byte{"clients.pem": nil, "crl.pem": append(list(ours, ana), list(others)...)}, true, []certstest.Pair{ben, eve}, []certstest.Pair{ana}, []string{authorities}},
+		{"one authority, and the list of another", map[string][]byte{"clients.pem": ours.Text()}, false, []certstest.Pair{ben}, []certstest.Pair{ana, eve}, []string{lists}},
+		{"its list, and half a certificate", map[string][]byte{"crl.pem": list(ours), "server.pem": []byte("-----BEGIN")}, false, []certstest.Pair{ana, ben}, []certstest.Pair{eve}, []string{certificate}},
+		{"the certificate", nil, true, []certstest.Pair{ana, ben}, []certstest.Pair{eve}, nil},
+	} {
+		for name, text := range step.files {
+			ours.File(name, text)
+		}
+		if step.renew {
+			next := ours.Server()
+			ours.File("server.pem", next.Text)
+			ours.File("server.key", next.Key)
+			shown = next.Cert.SerialNumber.Text(16)
+		}
+		for range 20 {
+			now = now.Add(500 * time.Millisecond)
+			s.look(now)
+		}
+		for _, p := range step.in {
+			if got := serial(t, addr, ours.Shown(p)); got != shown {
+				t.Errorf("%s: %s is shown certificate %s, want %s", step.name, p.Cert.Subject, got, shown)
+			}
+		}
+		for _, p := range step.out {
+			if c, err := dial(addr, ours.Shown(p)); err == nil {
+				t.Errorf("%s: %s is let in", step.name, p.Cert.Subject)
+				_ = c.Close()
+			}
+		}
+		notes := s.Notes()
+		if len(notes) != len(step.notes) || len(notes) > 0 && !strings.HasPrefix(notes[0], step.notes[0]) {
+			t.Errorf("%s: the notes are %q, want %q", step.name, notes, step.notes)
+		}
+	}
+	for text, want := range map[string]int{authorities: 1, lists: 2, certificate: 1} {
+		if n := strings.Count(log.String(), text); n != want {
+			t.Errorf("%q is logged %d times, want %d", text, n, want)
+		}
 	}
 }
 
@@ -705,7 +774,7 @@ func FuzzClientCertificate(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	r, err := readRules(&file{path: path, text: text}, &file{}, true, false)
+	r, err := (&rules{riders: true}).by(&file{path: path, text: text})
 	if err != nil {
 		f.Fatal(err)
 	}

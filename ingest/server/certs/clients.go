@@ -17,10 +17,11 @@ import (
 
 // rules say which client certificates are let in. They do not change.
 type rules struct {
-	roots   *x509.CertPool
-	revoked map[string]struct{} // revocationKey
-	lists   []revocations
-	riders  bool
+	authorities []*x509.Certificate
+	roots       *x509.CertPool      // of authorities
+	revoked     map[string]struct{} // revocationKey
+	lists       []revocations
+	riders      bool
 
 	nameless bool
 }
@@ -36,11 +37,15 @@ func revocationKey(issuer []byte, serial interface{ Bytes() []byte }) string {
 	return string(issuer) + "\x00" + string(serial.Bytes())
 }
 
-// readRules returns the rules of two files; crl may have no path.
-func readRules(ca, crl *file, riders, nameless bool) (*rules, error) {
-	r := &rules{roots: x509.NewCertPool(), revoked: make(map[string]struct{}), riders: riders, nameless: nameless}
-	var authorities []*x509.Certificate
-	for rest := ca.text; ; {
+// by returns r with the authorities of a file.
+func (r *rules) by(ca *file) (*rules, error) {
+	rest, err := ca.read()
+	if err != nil {
+		return nil, err
+	}
+	next := *r
+	next.roots, next.authorities = x509.NewCertPool(), nil
+	for {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
@@ -50,27 +55,35 @@ func readRules(ca, crl *file, riders, nameless bool) (*rules, error) {
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("--tls-client-ca: %s: certificate %d: %w", ca.path, len(authorities)+1, err)
+			return nil, fmt.Errorf("--tls-client-ca: %s: certificate %d: %w", ca.path, len(next.authorities)+1, err)
 		}
-		r.roots.AddCert(cert)
-		authorities = append(authorities, cert)
+		next.roots.AddCert(cert)
+		next.authorities = append(next.authorities, cert)
 	}
-	if len(authorities) == 0 {
+	if len(next.authorities) == 0 {
 		return nil, fmt.Errorf("--tls-client-ca: no certificate in PEM form in %s", ca.path)
 	}
-	if crl.path == "" {
-		return r, nil
+	return &next, nil
+}
+
+// without returns r with the lists of a file, which r's authorities must have signed.
+func (r *rules) without(crl *file) (*rules, error) {
+	text, err := crl.read()
+	if err != nil {
+		return nil, err
 	}
-	texts := blocks(crl.text, "X509 CRL")
+	texts := blocks(text, "X509 CRL")
 	if len(texts) == 0 {
-		texts = [][]byte{crl.text}
+		texts = [][]byte{text}
 	}
+	next := *r
+	next.revoked, next.lists = make(map[string]struct{}), nil
 	for i, der := range texts {
-		if err := r.revoke(der, authorities); err != nil {
+		if err := next.revoke(der); err != nil {
 			return nil, fmt.Errorf("--tls-client-crl: %s: list %d: %w", crl.path, i+1, err)
 		}
 	}
-	return r, nil
+	return &next, nil
 }
 
 // blocks returns the contents of the blocks of PEM of a kind.
@@ -93,7 +106,7 @@ var (
 )
 
 // revoke takes a list that one of the authorities has signed.
-func (r *rules) revoke(der []byte, authorities []*x509.Certificate) error {
+func (r *rules) revoke(der []byte) error {
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return fmt.Errorf("no revocation list: %w", err)
@@ -104,7 +117,7 @@ func (r *rules) revoke(der []byte, authorities []*x509.Certificate) error {
 		}
 	}
 	signed := errors.New("its issuer is not in --tls-client-ca: add the certificate of the issuer there")
-	for _, a := range authorities {
+	for _, a := range r.authorities {
 		if bytes.Equal(a.RawSubject, list.RawIssuer) {
 			if signed = list.CheckSignatureFrom(a); signed == nil {
 				break

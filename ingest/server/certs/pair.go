@@ -11,6 +11,11 @@ import (
 // readPair returns the certificate of two files, or what is wrong with which. No error quotes
 // the key.
 func readPair(cert, key *file) (*tls.Certificate, error) {
+	for _, f := range []*file{cert, key} {
+		if _, err := f.read(); err != nil {
+			return nil, err
+		}
+	}
 	if !hasBlock(cert.text, "CERTIFICATE") {
 		return nil, fmt.Errorf("--tls-cert: no certificate in PEM form in %s", cert.path)
 	}
