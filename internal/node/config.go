@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -145,7 +146,6 @@ type ShardConfig struct {
 	Name, URL, Org, Bucket, TokenFile string
 	CAFile, CertFile, KeyFile         string
 	Weight                            float64
-	Kind                              string // a name in the table stores; "" means influx
 }
 
 // UnmarshalText reads name=…,url=…,….
@@ -171,8 +171,20 @@ func (s *ShardConfig) UnmarshalText(text []byte) error {
 	case s.URL == "":
 		return fmt.Errorf("shard %s needs a url", s.Name)
 	}
+	kind, err := kindOf(s.URL)
+	if err != nil {
+		return fmt.Errorf("name=%s: %w", s.Name, err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(seen)) {
+		if !slices.Contains(shardKeys, key) && !slices.Contains(kind.keys, key) {
+			return fmt.Errorf("name=%s: a shard of %s has no %s, only %s", s.Name, kind.name, key, strings.Join(slices.Concat(shardKeys, kind.keys), ", "))
+		}
+	}
 	return nil
 }
+
+// shardKeys are the keys of a --shard of any kind.
+var shardKeys = []string{"name", "url", "weight"}
 
 func (s *ShardConfig) set(key, value string) (err error) {
 	switch key {
@@ -196,13 +208,8 @@ func (s *ShardConfig) set(key, value string) (err error) {
 		if s.Weight, err = strconv.ParseFloat(value, 64); err != nil || !(s.Weight >= partition.MinWeight && s.Weight <= partition.MaxWeight) {
 			err = fmt.Errorf("weight: %q is not in [%v, %v]", value, partition.MinWeight, partition.MaxWeight)
 		}
-	case "kind":
-		s.Kind = value
-		if kindOf(value) == nil {
-			err = fmt.Errorf("kind: %q is not %s", value, strings.Join(Stores(), " or "))
-		}
 	default:
-		err = fmt.Errorf("unknown key %q: the keys are name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight, kind", key)
+		err = fmt.Errorf("unknown key %q: the keys are name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight", key)
 	}
 	return err
 }

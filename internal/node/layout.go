@@ -90,7 +90,11 @@ func (s *layout) addAs(c *Config, spec ShardConfig, setting string) error {
 			return fmt.Errorf("%s and %s: both would be called %q", other.setting, setting, spec.Name)
 		}
 	}
-	to, err := kindOf(spec.Kind).open(spec, c)
+	kind, err := kindOf(spec.URL)
+	if err != nil {
+		return blame(err, setting)
+	}
+	to, err := kind.open(spec, c)
 	if err != nil {
 		return blame(err, setting)
 	}

@@ -3,6 +3,9 @@ package node
 import (
 	"cmp"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"pingline/sink/influx"
 	"pingline/sink/store"
@@ -10,14 +13,16 @@ import (
 
 // storeKind is a kind of store that a --shard may be.
 type storeKind struct {
-	name string
-	open func(ShardConfig, *Config) (store.Store, error)
+	name    string
+	schemes []string // of its URLs
+	keys    []string // of a --shard, besides those that any has
+	open    func(ShardConfig, *Config) (store.Store, error)
 }
 
 // stores is the list of stores that Pingline writes to. The first is the
 // default of a shard.
 var stores = []storeKind{
-	{"influx", openInflux},
+	{"influx", []string{"http", "https"}, []string{"org", "bucket", "token-file", "ca-file", "cert-file", "key-file"}, openInflux},
 }
 
 // Stores returns the names of the kinds of store, the default first.
@@ -28,14 +33,23 @@ func Stores() (names []string) {
 	return names
 }
 
-// kindOf returns the kind with that name, the default for "", or nil.
-func kindOf(name string) *storeKind {
+// kindOf returns the kind of store at a URL. A text without a scheme is left to the
+// default, which says why it is no URL.
+func kindOf(url string) (*storeKind, error) {
+	scheme, _, ok := strings.Cut(url, "://")
+	if !ok {
+		return &stores[0], nil
+	}
+	var known []string
 	for i := range stores {
-		if name == "" || stores[i].name == name {
-			return &stores[i]
+		if slices.Contains(stores[i].schemes, strings.ToLower(scheme)) {
+			return &stores[i], nil
+		}
+		for _, s := range stores[i].schemes {
+			known = append(known, s+"://")
 		}
 	}
-	return nil
+	return nil, fmt.Errorf("url: there is no store for %s://, only for %s", scheme, strings.Join(known, ", "))
 }
 
 func openInflux(s ShardConfig, c *Config) (store.Store, error) {
