@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -35,6 +36,7 @@ type LoadConfig struct {
 	Timeout time.Duration // for one request; 0 means 15 s
 	Grace   time.Duration // for what is under way when it stops; 0 means 10 s
 
+	TLS       *tls.Config       // of connections; nil means the defaults, and is without effect beside Transport
 	Transport http.RoundTripper // nil means one of its own
 }
 
@@ -99,6 +101,7 @@ func NewLoad(cfg LoadConfig) (*Load, error) {
 	if cfg.Transport == nil {
 		cfg.Transport = &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
+			TLSClientConfig:     cfg.TLS,
 			MaxIdleConnsPerHost: cfg.Connections,
 			DisableCompression:  true,
 		}

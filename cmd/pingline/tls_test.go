@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -114,8 +115,8 @@ func TestServeOverTLS(t *testing.T) {
 }
 
 // The program's own commands reach a server whose certificate an authority of ours vouches for,
-// if SSL_CERT_FILE names that; where connections need a client certificate, rider does all the
-// same, on the machine's own address.
+// if --tls-ca or SSL_CERT_FILE names that, and show a client certificate where connections need
+// one; rider needs none on the machine's own address.
 func TestCommandsOverTLS(t *testing.T) {
 	db := influxd.RunTest(t)
 	ca := certstest.New(t, "ours")
@@ -151,6 +152,24 @@ func TestCommandsOverTLS(t *testing.T) {
 	}
 	if status, text := run(true, "top", "--once", "--target="+p.url); status == exitOK || !strings.Contains(text, "certificate required") {
 		t.Errorf("top where connections need a certificate: %d %s", status, text)
+	}
+	ana := ca.Client("ana")
+	shown := []string{"--tls-ca=" + roots, "--tls-cert=" + ca.File("ana.pem", ana.Text), "--tls-key=" + ca.File("ana.key", ana.Key)}
+	acks := filepath.Join(t.TempDir(), "acks")
+	for _, args := range [][]string{
+		{"top", "--once", "--target=" + p.url},
+		{"sim", "run", "--target=" + p.url, "--riders=20", "--rate=100", "--for=1s", "--ack-log=" + acks},
+		{"sim", "run", "--target=" + p.url, "--riders=20", "--rate=100", "--for=1s", "--network=latency=1ms"},
+		{"sim", "audit", "--target=" + p.url, "--ack-log=" + acks, "--influx-host=" + db.URL(), "--rollups=skip"},
+		{"rider", "export", "r-1", "--server=" + strings.TrimSuffix(p.ops, "/metrics"), "--influx-host=" + db.URL()},
+	} {
+		status, text := run(false, append(args, shown...)...)
+		if status != exitOK || strings.Contains(text, "does not say") {
+			t.Errorf("%v with a certificate: %d %s", args, status, text)
+		}
+	}
+	if status, text := run(false, "top", "--once", "--target="+p.url, shown[1]); status != exitUsage || !strings.Contains(text, "--tls-cert: and --tls-key: give both or neither") {
+		t.Errorf("a certificate without its key: %d %s", status, text)
 	}
 }
 

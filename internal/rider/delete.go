@@ -35,6 +35,9 @@ func (c *DeleteCmd) Validate() error {
 	if c.Wait < 0 {
 		return fmt.Errorf("--wait: %v is below 0", c.Wait)
 	}
+	if err := c.Check(); err != nil {
+		return err
+	}
 	return checkServer(c.Server)
 }
 

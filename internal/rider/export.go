@@ -68,8 +68,8 @@ func (c *ExportCmd) Validate() error {
 	if c.From.set && c.To.set && c.From.ms >= c.To.ms {
 		return errors.New("--to: is not after --from")
 	}
-	if c.Server == "" {
-		return nil
+	if err := c.Check(); err != nil || c.Server == "" {
+		return err
 	}
 	return checkServer(c.Server)
 }

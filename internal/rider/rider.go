@@ -17,6 +17,7 @@ import (
 
 	"pingline"
 	"pingline/internal/command"
+	"pingline/internal/dial"
 )
 
 // RightsCmd is the commands about a rider.
@@ -40,6 +41,8 @@ func (a *ID) check() error {
 // AdminKey is a flag for the key that a server asks for.
 type AdminKey struct {
 	KeyFile string `placeholder:"FILE" help:"File with a key of the scope admin, where the server asks for keys."`
+
+	dial.Flags `embed:""`
 }
 
 // checkServer returns an error that names --server unless it is a URL of HTTP.
@@ -79,7 +82,11 @@ func (k *AdminKey) ask(ctx context.Context, method, server string, path []string
 		}
 		req.Header.Set("Authorization", "Bearer "+text)
 	}
-	client := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: answerLimit, DisableKeepAlives: true}}
+	secure, err := k.TLS()
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: answerLimit, DisableKeepAlives: true, TLSClientConfig: secure}}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"pingline/ingest/privacy"
 	"pingline/internal/command"
+	"pingline/internal/dial"
 	"pingline/internal/node"
 	"pingline/internal/pause"
 	"pingline/internal/terminal"
@@ -76,11 +78,16 @@ type AuditCmd struct {
 
 	Target string `placeholder:"URL" help:"URL of the ingester: begin as soon as it says that it has stored all."`
 	JSON   bool   `name:"json" help:"Print nothing but the result, as one JSON object."`
+
+	dial.Flags `embed:""`
 }
 
 // Validate is called by the parser.
 func (c *AuditCmd) Validate() error {
-	if err := c.check(); err != nil || c.Target == "" {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if err := c.Check(); err != nil || c.Target == "" {
 		return err
 	}
 	return command.CheckTarget(c.Target)
@@ -96,7 +103,8 @@ type auditResult struct {
 type auditing struct {
 	*command.Program
 	flags  *AuditFlags
-	target string                  // URL of the ingester; "": it is not asked
+	target string // URL of the ingester; "": it is not asked
+	client http.Client
 	header []command.RequestHeader // sent with each question
 	files  audit.AckFiles
 	say    io.Writer
@@ -107,7 +115,11 @@ type auditing struct {
 
 // Run audits and prints what it found. It fails if anything is not as it was answered.
 func (c *AuditCmd) Run(p *command.Program) (err error) {
-	a := &auditing{Program: p, flags: &c.AuditFlags, target: c.Target, files: append(slices.Clone(c.AckLog), c.More...), say: p.Stdout}
+	transport, err := c.Transport()
+	if err != nil {
+		return command.Unusable(err)
+	}
+	a := &auditing{client: http.Client{Transport: transport}, Program: p, flags: &c.AuditFlags, target: c.Target, files: append(slices.Clone(c.AckLog), c.More...), say: p.Stdout}
 	if c.JSON {
 		a.say = io.Discard
 	} else if a.board = terminal.NewBoard(p.Stdout); a.board != nil {

@@ -56,6 +56,9 @@ func (c *ChaosCmd) Run(p *command.Program) (failure error) {
 	if err := c.findHook(p); err != nil {
 		return command.Unusable(err)
 	}
+	if _, err := c.TLS(); err != nil {
+		return command.Unusable(err)
+	}
 	if err := c.ready(p); err != nil {
 		return command.Unusable(fmt.Errorf("--target: %w", err))
 	}
@@ -195,11 +198,8 @@ func (q questions) End(ctx context.Context, f chaos.Failure) error {
 	return q.Injector.End(ctx, f)
 }
 
-// readyClient keeps no connections: one to a process that was killed or frozen says
-// nothing about the next.
-var readyClient = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
-
-// ready returns nil if the target says that it takes pings.
+// ready returns nil if the target says that it takes pings. It keeps no connection: one to a
+// process that was killed or frozen says nothing about the next.
 func (c *ChaosCmd) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -214,7 +214,12 @@ func (c *ChaosCmd) ready(ctx context.Context) error {
 	for _, h := range c.Header {
 		req.Header.Add(h.Name, h.Value)
 	}
-	resp, err := readyClient.Do(req)
+	transport, err := c.Transport()
+	if err != nil {
+		return err
+	}
+	transport.DisableKeepAlives = true
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return err
 	}
@@ -232,11 +237,15 @@ func (c *ChaosCmd) audit(d *trial, stored *node.StoredRows, r *chaosResult) {
 	if p.Err() != nil {
 		p.Context = context.WithoutCancel(p.Context)
 	}
+	transport, err := c.Transport()
+	if err != nil {
+		r.audited = fmt.Errorf("there is no audit: %w", err)
+		return
+	}
 	a := auditing{
-		Program: &p, flags: &c.AuditFlags, target: c.Target, header: c.Header,
+		Program: &p, flags: &c.AuditFlags, target: c.Target, client: http.Client{Transport: transport}, header: c.Header,
 		files: audit.AckFiles{d.result.AckLog}, say: d.say, board: d.board,
 	}
-	var err error
 	if r.Audit, err = a.audit(stored, time.Now()); err != nil {
 		r.audited = fmt.Errorf("there is no audit: %w", err)
 	}

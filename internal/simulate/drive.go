@@ -95,7 +95,7 @@ func (d *trial) send(ctx context.Context, cfg sim.LoadConfig) (s *summary, failu
 			return nil, command.Unusable(fmt.Errorf("--network: %w", err))
 		}
 		defer func() { failure = errors.Join(failure, bad.Close()) }()
-		cfg.Transport = bad.Transport(cfg.Connections)
+		cfg.Transport = bad.Transport(cfg.Connections, cfg.TLS)
 	}
 	var err error
 	if d.load, err = sim.NewLoad(cfg); err != nil {

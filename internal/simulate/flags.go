@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pingline/internal/command"
+	"pingline/internal/dial"
 	"pingline/sim"
 	"pingline/sim/fault"
 	"pingline/sim/network"
@@ -85,12 +86,17 @@ type TargetFlags struct {
 	Network     network.Config          `placeholder:"KEY=VALUE,…" help:"A bad network on the way, such as latency=80ms,jitter=40ms,loss=0.01: what an answer comes later, by how much that differs, the share of packets lost, and by bandwidth=1MB/s what a connection carries."`
 	Seed        uint64                  `default:"1" help:"The same seed gives the same phones."`
 	Grace       time.Duration           `default:"30s" help:"How long to wait in the end for what is not answered yet."`
+
+	dial.Flags `embed:""`
 }
 
 const mostTime = 366 * 24 * time.Hour
 
 func (f *TargetFlags) check() error {
 	if err := command.CheckTarget(f.Target); err != nil {
+		return err
+	}
+	if err := f.Check(); err != nil {
 		return err
 	}
 	switch {
@@ -107,8 +113,13 @@ func (f *TargetFlags) check() error {
 }
 
 // load returns the part of a load's settings that the flags say.
-func (f *TargetFlags) load() sim.LoadConfig {
+func (f *TargetFlags) load() (sim.LoadConfig, error) {
+	secure, err := f.TLS()
+	if err != nil {
+		return sim.LoadConfig{}, command.Unusable(err)
+	}
 	cfg := sim.LoadConfig{
+		TLS: secure,
 		URL: f.Target, Connections: f.Connections, Format: sim.Format(f.Format), Seed: f.Seed, Grace: f.Grace, Faults: f.Faults, Batch: f.Batch.N,
 	}
 	if f.Batch.N == 0 {
@@ -117,13 +128,13 @@ func (f *TargetFlags) load() sim.LoadConfig {
 	for _, h := range f.Header {
 		cfg.Header = append(cfg.Header, sim.HeaderField(h))
 	}
-	return cfg
+	return cfg, nil
 }
 
 // args returns the flags of a command line that sends the same again. Headers are left
 // out: they may hold secrets.
 func (f *TargetFlags) args() string {
-	text := fmt.Sprintf("--target=%s --seed=%d --batch=%v --format=%s --connections=%d", f.Target, f.Seed, f.Batch, f.Format, f.Connections)
+	text := fmt.Sprintf("--target=%s --seed=%d --batch=%v --format=%s --connections=%d", f.Target, f.Seed, f.Batch, f.Format, f.Connections) + f.Args()
 	if faults := f.Faults.String(); faults != "" {
 		text += " --faults=" + faults
 	}

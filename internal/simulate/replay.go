@@ -65,7 +65,10 @@ func (c *ReplayCmd) Run(p *command.Program) error {
 	if err != nil {
 		return command.Unusable(err)
 	}
-	cfg := c.load()
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
 	cfg.Phones, cfg.Schedule = phones, phones.Schedule
 	lasts := phones.Lasts().Round(time.Second)
 	cfg.For = lasts + time.Second // for the end of what is sent again and again

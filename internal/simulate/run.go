@@ -68,7 +68,9 @@ func (c *CityLoad) rate() float64 {
 // config returns the load that begins now and takes that time.
 func (c *CityLoad) config(p *command.Program, lasts time.Duration) (cfg sim.LoadConfig, err error) {
 	town := sim.CityConfig{Seed: c.Seed, Riders: c.Riders, Interval: c.Interval}
-	cfg = c.load()
+	if cfg, err = c.load(); err != nil {
+		return cfg, err
+	}
 	cfg.Rate, cfg.For, cfg.MaxRiders = c.rate(), lasts, mostRiders
 	c.apply(&town, &cfg, time.Now())
 	cfg.Phones, err = c.phones(p, town, p.Stderr)

@@ -120,7 +120,7 @@ func (a *auditing) completeTo(r *lateRider) (int64, error) {
 	for _, h := range a.header {
 		req.Header.Add(h.Name, h.Value)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := a.client.Do(req)
 	if err != nil {
 		return 0, err
 	}

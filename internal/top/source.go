@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pingline/internal/command"
+	"pingline/internal/dial"
 	"pingline/query/status"
 )
 
@@ -54,13 +55,17 @@ func (e *lookError) Error() string {
 	return "--target: " + e.name + " does not answer: " + e.reason
 }
 
-func newSource(target string, headers []command.RequestHeader) (*source, error) {
+func newSource(target string, headers []command.RequestHeader, by *dial.Flags) (*source, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, fmt.Errorf("--target: %w", err)
 	}
+	transport, err := by.Transport()
+	if err != nil {
+		return nil, err
+	}
 	u.RawQuery, u.Fragment = "", ""
-	s := &source{url: u, name: u.Redacted(), header: http.Header{"Accept": {"application/json"}}, client: new(http.Client)}
+	s := &source{url: u, name: u.Redacted(), header: http.Header{"Accept": {"application/json"}}, client: &http.Client{Transport: transport}}
 	for _, h := range headers {
 		s.header.Add(h.Name, h.Value)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pingline/internal/command"
+	"pingline/internal/dial"
 	"pingline/internal/terminal"
 )
 
@@ -22,6 +23,8 @@ type PanelCmd struct {
 	Once   bool                    `help:"Print one screen of plain text; the exit status is 0 if pings are taken, and 1 if not."`
 	JSON   bool                    `name:"json" help:"Print the answer of GET /v1/status to each look, a line each."`
 	Header []command.RequestHeader `sep:"none" placeholder:"NAME: VALUE" help:"Sent with each request, such as one with a password for a proxy. Repeated."`
+
+	dial.Flags `embed:""`
 }
 
 // Help also describes top without a terminal.
@@ -34,12 +37,15 @@ func (c *PanelCmd) Validate() error {
 	if c.Every < time.Second || c.Every > time.Minute {
 		return fmt.Errorf("--every: %v is not in [1s, 1m]", c.Every)
 	}
+	if err := c.Check(); err != nil {
+		return err
+	}
 	return command.CheckTarget(c.Target)
 }
 
 // Run shows the ingester until the user has seen enough, or once.
 func (c *PanelCmd) Run(p *command.Program) error {
-	s, err := newSource(c.Target, c.Header)
+	s, err := newSource(c.Target, c.Header, &c.Flags)
 	if err != nil {
 		return command.Unusable(err)
 	}

@@ -3,6 +3,7 @@ package network
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -95,12 +96,14 @@ func (s *Config) toxics() (all []toxic) {
 }
 
 // Transport returns a way to the server through the network, with up to conns
-// connections that are kept open. Names and certificates are checked as without it.
-func (n *Proxy) Transport(conns int) http.RoundTripper {
+// connections that are kept open. Names and certificates are checked as without it, by secure
+// if it is set.
+func (n *Proxy) Transport(conns int, secure *tls.Config) http.RoundTripper {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return n.dial.DialContext(ctx, network, n.proxy.Listen)
 		},
+		TLSClientConfig:     secure,
 		MaxIdleConnsPerHost: conns,
 		DisableCompression:  true,
 	}

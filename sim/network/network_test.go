@@ -72,7 +72,7 @@ func through(t *testing.T, text string, s *httptest.Server, body []byte, request
 		t.Fatal(err)
 	}
 	defer func() { _ = n.Close() }()
-	transport := n.Transport(1).(*http.Transport)
+	transport := n.Transport(1, nil).(*http.Transport)
 	if s.TLS != nil {
 		transport.TLSClientConfig = &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12}
 	}
@@ -149,7 +149,7 @@ func TestNetworkToNowhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = n.Close() }()
-	client := http.Client{Transport: n.Transport(1)}
+	client := http.Client{Transport: n.Transport(1, nil)}
 	if resp, err := client.Get("http://127.0.0.1:1"); err == nil {
 		_ = resp.Body.Close()
 		t.Error("there is an answer from nowhere")
