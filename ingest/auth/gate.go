@@ -257,10 +257,10 @@ func (g *Gate) reads(id *Identity, rider string) bool {
 	return false
 }
 
-// toldName returns the name by which log and trail tell a key: that of a rider's key, or of a
-// token, is often the rider's own.
+// toldName returns the name by which log and trail tell a key: that of a rider's key is often the
+// rider's own, and the subject of a token is a person, whichever claim has the rider.
 func (g *Gate) toldName(id *Identity) string {
-	if _, rider := id.Riders.exact[id.Name]; rider {
+	if _, rider := id.Riders.exact[id.Name]; rider || id.person {
 		return g.cfg.Names.Of(id.Name)
 	}
 	return id.Name

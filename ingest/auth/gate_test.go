@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pingline/ingest/privacy"
 )
 
 // here is a client, there is another.
@@ -324,6 +326,59 @@ func TestRiderBesideAToken(t *testing.T) {
 		id, err := g.Enter(&Credentials{Secret: []byte("a.b.c"), User: []byte(user), Shown: true}, here, time.Now())
 		if err != nil || id.Rider != want {
 			t.Errorf("%q: rider %q, %v", user, id.Rider, err)
+		}
+	}
+}
+
+// Where riders have pseudonyms, log and trail tell the subject of a token by one, too: whether
+// it is the rider, an alias of the rider, or may read all.
+func TestSubjectsAreToldByPseudonyms(t *testing.T) {
+	names, err := privacy.NewPseudonyms(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := ExactRiders("bus-7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		subject string
+		names   *privacy.Pseudonyms
+		riders  RidersOf
+		want    string
+	}{
+		{"bus-7", names, one, names.Of("bus-7")},
+		{"ana@example.org", names, one, names.Of("ana@example.org")},
+		{"ana@example.org", names, Everyone, names.Of("ana@example.org")},
+		{"", names, Everyone, "token"},
+		{"ana@example.org", nil, Everyone, "ana@example.org"},
+	} {
+		var log bytes.Buffer
+		var trail []string
+		g := NewGate(Config{
+			Tokens: oneToken{NewIdentity(tt.subject, Read, tt.riders, time.Now().Add(time.Hour), nil)}, Names: tt.names,
+			Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+			Failed:  func(e *Denied, _ netip.Addr) { trail = append(trail, e.Name) },
+			Read:    func(key, _ string, _ netip.Addr) { trail = append(trail, key) },
+			Removed: func(key, _ string, _ netip.Addr) { trail = append(trail, key) },
+		})
+		now := time.Now()
+		id, err := g.Enter(bearer("a.b.c"), here, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.NeedScope(id, Admin, false, here, now); err == nil {
+			t.Fatal("it has a scope that it has not")
+		}
+		if err := g.NeedRider(id, "bus-7", here, now); err != nil {
+			t.Fatal(err)
+		}
+		g.Removed(id, "1", here.Addr)
+		if want := []string{tt.want, tt.want, tt.want}; !slices.Equal(trail, want) || !strings.Contains(log.String(), "key="+tt.want) {
+			t.Errorf("subject %q: trail %q, log %s; want %q", tt.subject, trail, &log, tt.want)
+		}
+		if tt.names != nil && tt.subject != "" && strings.Contains(log.String(), tt.subject) {
+			t.Errorf("subject %q is in the log: %s", tt.subject, &log)
 		}
 	}
 }

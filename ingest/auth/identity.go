@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,8 @@ type Identity struct {
 	Riders RidersOf
 	Rider  string         // that the credentials name; "": none, or one of several
 	Zones  *privacy.Zones // within which no position that the sender sends is kept; nil: none
+
+	person bool // Name is somebody's, as riders' are, and not chosen by the operator
 
 	until time.Time    // from which on nobody is let in as it; zero: never
 	ended *atomic.Bool // nobody is let in as it any more; nil: never
@@ -38,9 +41,10 @@ func (id *Identity) Fleet() bool { return id.May(Read) && id.Riders.All() }
 // MayRead reports whether the sender may ask for a rider's pings.
 func (id *Identity) MayRead(rider string) bool { return id.May(Read) && id.Riders.Has(rider) }
 
-// NewIdentity returns who shows a token that is valid until a time, and until ended is set.
+// NewIdentity returns who shows a token that is valid until a time, and until ended is set. The
+// name is the token's subject; "" is told as token.
 func NewIdentity(name string, scopes Scope, riders RidersOf, until time.Time, ended *atomic.Bool) *Identity {
-	return &Identity{Name: name, Scopes: scopes, Riders: riders, Rider: riders.Only(), until: until, ended: ended}
+	return &Identity{Name: cmp.Or(name, "token"), person: name != "", Scopes: scopes, Riders: riders, Rider: riders.Only(), until: until, ended: ended}
 }
 
 // Ended reports whether the key or token lets nobody in any more, for answers that take long.

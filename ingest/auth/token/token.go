@@ -386,7 +386,7 @@ func (v *Verifier) identity(claims jwt.MapClaims, past *atomic.Bool) (*auth.Iden
 	}
 	sub, _ := claims.GetSubject()
 	sub = strings.ToValidUTF8(sub[:min(len(sub), nameMost)], "")
-	return auth.NewIdentity(cmp.Or(sub, "token"), scopes, riders, until, past), until, nil
+	return auth.NewIdentity(sub, scopes, riders, until, past), until, nil
 }
 
 // words returns the texts of a claim: of a list, or of a text by split.
