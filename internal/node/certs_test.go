@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +156,46 @@ func TestRefusedCertificatesAreCountedWithKeys(t *testing.T) {
 			if time.Since(began) > 2*time.Minute {
 				t.Fatalf("never: %s", want)
 			}
+		}
+	}
+}
+
+// The check before a start reads the key of pseudonyms, too, and never quotes it.
+func TestTryPseudonyms(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	key := strings.Repeat("0123456789abcdef", 4)
+	for _, tt := range []struct{ name, file, found, remedy string }{
+		{"none", "", "", ""},
+		{"a key", write("key", key, 0o600), "has key ", ""},
+		{"a key that others may read", write("open", key, 0o644), "others may read it", ""},
+		{"a short key", write("short", key[:32], 0o600), "--pseudonyms: ", "put the file right"},
+		{"no file", filepath.Join(dir, "none"), "no such file", "put the file right"},
+	} {
+		cfg := authConfig(t, "127.0.0.1:0", "", access.Settings{})
+		cfg.Privacy.Keys = tt.file
+		list, err := Try(t.Context(), &cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, one := range list {
+			if one.Of != "pseudonyms" {
+				continue
+			}
+			n++
+			if !strings.Contains(one.Found, tt.found) || !strings.Contains(one.Remedy, tt.remedy) || tt.remedy == "" && one.Remedy != "" || strings.Contains(one.Found, key[:16]) {
+				t.Errorf("%s: %+v", tt.name, one)
+			}
+		}
+		if (n == 1) != (tt.file != "") {
+			t.Errorf("%s: %d lines", tt.name, n)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"pingline/ingest/privacy"
 	"pingline/internal/unit"
 	"pingline/queue/disk"
 	"pingline/sink/store"
@@ -23,7 +24,7 @@ type Tried struct {
 }
 
 // Try checks whether a node with this configuration could run: each shard's store, the
-// files of TLS, the disk, and the limit of open files. It opens no log, takes no lock, and writes to no
+// files of TLS, the key of pseudonyms, the disk, and the limit of open files. It opens no log, takes no lock, and writes to no
 // store. The configuration must have been checked.
 func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	quiet := *c
@@ -49,6 +50,9 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	}
 	if c.TLS.On() {
 		all = append(all, Tried{"tls", c.tryTLS()})
+	}
+	if c.Privacy.Keys != "" {
+		all = append(all, Tried{"pseudonyms", c.tryPseudonyms()})
 	}
 	return append(all, Tried{"disk", c.tryDisk()}, Tried{"files", c.tryFiles(maxFiles())}), nil
 }
@@ -85,6 +89,21 @@ func compareRetention(keep time.Duration, told bool, maxAge time.Duration) store
 		f.Remedy = fmt.Sprintf("set --max-age=%v, or keep pings longer: older pings are refused", unit.Span(keep))
 	default:
 		f.Found = fmt.Sprintf("pings are kept for %v, at least as long as --max-age lets them be old", unit.Span(keep))
+	}
+	return f
+}
+
+// tryPseudonyms reads the file of --pseudonyms.
+func (c *Config) tryPseudonyms() store.Finding {
+	f := store.Finding{What: "key"}
+	names, open, err := privacy.ReadPseudonyms(c.Privacy.Keys)
+	switch {
+	case err != nil:
+		f.Found, f.Remedy = fmt.Sprintf("--pseudonyms: %v", err), "put the file right, or name another"
+	case open:
+		f.Found = fmt.Sprintf("%s has key %s, and others may read it, and so find riders by trying: chmod 600", c.Privacy.Keys, names.Mark())
+	default:
+		f.Found = fmt.Sprintf("%s has key %s", c.Privacy.Keys, names.Mark())
 	}
 	return f
 }
