@@ -1,0 +1,5 @@
+export { type Answered, type Verdict, verdicts } from './answer.js'
+export { IndexedDBStore } from './indexeddb.js'
+export { type KeyValue, KeyValueStore } from './keyvalue.js'
+export { type Ping, QueueFull, Sender, type Settings, type State, type Status } from './sender.js'
+export { MemoryStore, type Row, type Store } from './store.js'
