@@ -33,11 +33,14 @@ VULNDB   ?= https://vuln.go.dev
 NODE     := .cache/openapi
 MAP      := dashboards/livemap
 MAPNODE  := .cache/livemap
+PHONE    := dashboards/phone
+CLIENTJS := clients/js
+PHONEWEB := .cache/phone
 export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-guard build livemap pictures bench-map boards influxd influxd2 promtool clean
+.PHONY: help demo test race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-guard build livemap phone pictures bench-map boards influxd influxd2 promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,13 +105,16 @@ bench-table: ## Pingline beside a bare Fiber handler: the table of docs/performa
 bench-guard: ## Has a stage of a ping's path become twice as dear? Against a loop in the same run; also on a busy machine
 	PINGLINE_BENCH_GUARD=1 $(GO) test -v -p 1 -count 1 -run '^TestCostOf' . ./dedupe ./ingest/phone/native ./rollup ./sink/influx
 
-build: ## bin/pingline; needs a C compiler, and Node and npm for the live map, which is left out without them
-	@if ! { command -v node && command -v npm; } >/dev/null; then echo "no Node and npm: the live map is left out" >&2; \
-		elif ! $(MAKE) --no-print-directory livemap; then echo "make livemap failed: the live map is left out, or an old one is built in" >&2; fi
+build: ## bin/pingline; needs a C compiler, and Node and npm for the live map and the page for phones, which are left out without them
+	@if ! { command -v node && command -v npm; } >/dev/null; then echo "no Node and npm: the live map and the page for phones are left out" >&2; else \
+		$(MAKE) --no-print-directory livemap || echo "make livemap failed: the live map is left out, or an old one is built in" >&2; \
+		$(MAKE) --no-print-directory phone || echo "make phone failed: the page for phones is left out, or an old one is built in" >&2; fi
 	@# Go knows best which files it depends on, and rebuilds nothing in vain.
 	$(BUILD) -ldflags '-X main.version=$(VERSION)' -o bin/pingline ./cmd/pingline
 
 livemap: $(MAP)/dist/index.html.gz ## The page of the live map, checked and bundled for the next make build; needs Node and npm
+
+phone: $(PHONE)/dist/index.html.gz ## The page that makes a browser a sender, and clients/js, checked and bundled for the next make build; needs Node and npm
 
 pictures: livemap influxd ## The stills of the live map in docs, from a city like that of make demo; needs Chromium
 	PINGLINE_TEST_STILLS=$(CURDIR)/docs $(GO) test -count 1 -run TestPicture ./dashboards/livemap
@@ -126,7 +132,7 @@ influxd2: $(INFLUXD2) ## A real InfluxDB 2.x for tests, which skip what needs it
 promtool: $(PROMTOOL) ## Prometheus' tool that checks its rules in tests, which skip that without it; minutes once
 
 clean: ## Remove what make has built
-	rm -rf bin .cache $(MAP)/dist/assets $(MAP)/dist/index.html.gz
+	rm -rf bin .cache $(MAP)/dist/assets $(MAP)/dist/index.html.gz $(PHONE)/dist/assets $(PHONE)/dist/*.gz
 
 $(INFLUXD): tools/influxd/go.mod tools/influxd/go.sum
 	cd tools/influxd && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,influxdb)' \
@@ -172,6 +178,15 @@ $(MAPNODE)/installed: $(MAP)/web/package.json $(MAP)/web/package-lock.json
 $(MAP)/dist/index.html.gz: $(MAPNODE)/installed $(wildcard $(MAP)/web/*.json $(MAP)/web/*.mjs $(MAP)/web/src/*)
 	rm -rf $(MAPNODE)/src && cp -r $(MAP)/web/. $(MAPNODE)/
 	cd $(MAPNODE) && npm run --silent check && npm run --silent build -- $(CURDIR)/$(MAP)/dist
+
+# With the packages of the live map, in a copy of the folders where they are beside one another:
+# the page imports the library, and the theme of the map.
+$(PHONE)/dist/index.html.gz: $(MAPNODE)/installed $(wildcard $(PHONE)/web/*.json $(PHONE)/web/*.mjs $(PHONE)/web/src/* $(CLIENTJS)/*.json $(CLIENTJS)/src/* $(CLIENTJS)/test/*) \
+		$(addprefix $(MAP)/web/,biome.json tsconfig.json src/dom.ts src/theme.ts src/theme.css)
+	rm -rf $(PHONEWEB) && mkdir -p $(addprefix $(PHONEWEB)/,clients dashboards/livemap dashboards/phone)
+	ln -s ../livemap/node_modules $(PHONEWEB)/
+	cp -r $(CLIENTJS) $(PHONEWEB)/clients/ && cp -r $(MAP)/web $(PHONEWEB)/dashboards/livemap/ && cp -r $(PHONE)/web $(PHONEWEB)/dashboards/phone/
+	cd $(PHONEWEB)/dashboards/phone/web && PATH="$(CURDIR)/$(MAPNODE)/node_modules/.bin:$$PATH" npm run --silent check && npm run --silent build -- $(CURDIR)/$(PHONE)/dist
 
 # The version of a module, without the v, from the go.mod of the rule at hand.
 version = $(shell sed -n 's|^.*/$(1) v\([0-9.]*\).*|\1|p' $<)

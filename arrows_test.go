@@ -18,7 +18,9 @@ var arrows = map[string][]string{
 	"pingline":                                   {},
 	"pingline/client":                            {"pingline", "pingline/internal/pause", "pingline/queue/disk", "pingline/track"},
 	"pingline/dashboards/grafana":                {"pingline", "pingline/internal/node", "pingline/internal/ops"},
-	"pingline/dashboards/livemap":                {},
+	"pingline/dashboards/livemap":                {"pingline/dashboards/site"},
+	"pingline/dashboards/phone":                  {"pingline/dashboards/site"},
+	"pingline/dashboards/site":                   {},
 	"pingline/dedupe":                            {"pingline", "pingline/dedupe/plane", "pingline/dedupe/slab", "pingline/dedupe/vertices"},
 	"pingline/dedupe/plane":                      {"pingline"},
 	"pingline/dedupe/slab":                       {},
@@ -33,7 +35,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/auth/token":                 {"pingline/ingest/auth"},
 	"pingline/ingest/phone":                      {"pingline"},
 	"pingline/ingest/privacy":                    {"pingline", "pingline/ingest/phone"},
-	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/clocks", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/ingest/server/leaving", "pingline/ingest/server/minrate", "pingline/ingest/server/outcomes", "pingline/ingest/server/param", "pingline/ingest/server/rate", "pingline/ingest/server/reads", "pingline/ingest/server/refusal", "pingline/ingest/server/guard", "pingline/ingest/server/sender", "pingline/ingest/server/share", "pingline/ingest/server/top", "pingline/internal/plainjson", "pingline/partition", "pingline/query", "pingline/query/stream"},
+	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/clocks", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/ingest/server/leaving", "pingline/ingest/server/minrate", "pingline/ingest/server/outcomes", "pingline/ingest/server/pages", "pingline/ingest/server/param", "pingline/ingest/server/rate", "pingline/ingest/server/reads", "pingline/ingest/server/refusal", "pingline/ingest/server/guard", "pingline/ingest/server/sender", "pingline/ingest/server/share", "pingline/ingest/server/top", "pingline/internal/plainjson", "pingline/partition", "pingline/query", "pingline/query/stream"},
 	"pingline/ingest/server/reads":               {"pingline", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/privacy", "pingline/ingest/server/conns", "pingline/ingest/server/leaving", "pingline/ingest/server/minrate", "pingline/ingest/server/param", "pingline/ingest/server/rate", "pingline/ingest/server/refusal", "pingline/ingest/server/guard", "pingline/ingest/server/sender", "pingline/ingest/server/share", "pingline/internal/meridian", "pingline/internal/plainjson", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/stream"},
 	"pingline/ingest/server/aside":               {},
 	"pingline/ingest/server/leaving":             {"pingline/ingest/server/conns", "pingline/ingest/server/minrate"},
@@ -41,6 +43,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/server/refusal":             {},
 	"pingline/ingest/server/guard":               {"pingline/ingest/auth", "pingline/ingest/server/sender"},
 	"pingline/ingest/server/sender":              {"pingline/ingest/server/conns"},
+	"pingline/ingest/server/pages":               {},
 	"pingline/ingest/server/outcomes":            {"pingline/ingest/phone"},
 	"pingline/ingest/server/share":               {},
 	"pingline/ingest/server/conns":               {"pingline/ingest/auth", "pingline/ingest/server/certs", "pingline/ingest/server/framing"},
@@ -60,7 +63,7 @@ var arrows = map[string][]string{
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/node": {
-		"pingline", "pingline/dashboards/livemap", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/internal/ops", "pingline/internal/rights",
+		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/ops", "pingline/internal/rights",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store",
 	},
 	"pingline/internal/ops": {
@@ -189,7 +192,7 @@ var homes = map[string][]string{
 
 	// The routes for pings, the routes for reads, and the rights to both; and a server that does nothing, with
 	// which the ingester is compared.
-	"github.com/gofiber/fiber/v2": {"pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/guard", "pingline/ingest/server/reads", "pingline/tools/benchtable"},
+	"github.com/gofiber/fiber/v2": {"pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/guard", "pingline/ingest/server/pages", "pingline/ingest/server/reads", "pingline/tools/benchtable"},
 
 	// The file of settings, and files for Grafana and Prometheus.
 	"go.yaml.in/yaml/v3": {"pingline/cmd/pingline", "pingline/dashboards/grafana"},

@@ -8,25 +8,16 @@
 package livemap
 
 import (
-	"bytes"
-	"cmp"
-	"compress/gzip"
-	"crypto/sha256"
 	"embed"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"mime"
-	"net/http"
 	"net/url"
-	"path"
-	"slices"
-	"strconv"
 	"strings"
+
+	"pingline/dashboards/site"
 )
 
 //go:embed all:dist
@@ -51,18 +42,9 @@ type Level struct {
 	GivingUp []string `json:"giving_up"` // sentences
 }
 
-// asset is an answer that does not change.
-type asset struct {
-	mime, etag string
-	body       []byte
-	gzipped    bool // body is compressed
-	lasts      bool // its name has a hash of its content
-}
-
 // Site answers GET / and the paths below /map/. It is safe for concurrent use.
 type Site struct {
-	assets  map[string]*asset // by path
-	policy  string
+	*site.Assets
 	basemap *basemap // nil if there is none
 }
 
@@ -84,23 +66,15 @@ func New(cfg Config) (*Site, error) {
 	if !Built() {
 		return nil, ErrNotBuilt
 	}
-	m := &Site{assets: make(map[string]*asset), policy: policy}
-	err = fs.WalkDir(bundle, "dist", func(name string, d fs.DirEntry, err error) error {
-		name, gzipped := strings.CutSuffix(name, ".gz")
-		if err != nil || d.IsDir() || !gzipped {
-			return err
+	m := &Site{Assets: site.New(policy)}
+	err = m.AddBundle(bundle, "dist", func(name string) string {
+		switch {
+		case name == "index.html":
+			return "/"
+		case strings.HasPrefix(name, "assets/"):
+			return "/map/" + name
 		}
-		body, err := bundle.ReadFile(name + ".gz")
-		if err != nil {
-			return err
-		}
-		switch at := strings.TrimPrefix(name, "dist/"); {
-		case at == "index.html":
-			m.add("/", asset{body: body, gzipped: true})
-		case strings.HasPrefix(at, "assets/"):
-			m.add("/map/"+at, asset{body: body, gzipped: true, lasts: true})
-		}
-		return nil
+		return ""
 	})
 	if err != nil {
 		return nil, err
@@ -114,23 +88,8 @@ func New(cfg Config) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.add("/map/settings.json", asset{body: settings})
+	m.Add("/map/settings.json", site.Asset{Body: settings})
 	return m, nil
-}
-
-// add adds an asset, and fills in its type and its ETag.
-func (m *Site) add(at string, a asset) {
-	sum := sha256.Sum256(a.body)
-	a.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-	switch ext := path.Ext(at); ext {
-	case "":
-		a.mime = "text/html; charset=utf-8"
-	case ".mjs", ".js":
-		a.mime = "text/javascript; charset=utf-8"
-	default:
-		a.mime = cmp.Or(mime.TypeByExtension(ext), "application/octet-stream")
-	}
-	m.assets[at] = &a
 }
 
 // said is the Config as the page reads it.
@@ -210,16 +169,6 @@ func redacted(tiles string) string {
 	return tiles
 }
 
-// Paths returns the paths that the map answers, sorted.
-func (m *Site) Paths() []string {
-	all := make([]string, 0, len(m.assets))
-	for at := range m.assets {
-		all = append(all, at)
-	}
-	slices.Sort(all)
-	return all
-}
-
 // Answer answers GET of a path, given the header of the request: status, header, and a
 // body of size bytes. Status is 404, and the rest empty, for what is not of the map. A body
 // is read from memory that all answers share.
@@ -227,59 +176,5 @@ func (m *Site) Answer(at string, request func(name string) string) (status int, 
 	if m.basemap != nil && at == basemapPath {
 		return m.basemap.answer(request)
 	}
-	a := m.assets[at]
-	if a == nil {
-		return http.StatusNotFound, nil, nil, 0
-	}
-	header = map[string]string{
-		"Content-Security-Policy":    m.policy,
-		"X-Content-Type-Options":     "nosniff",
-		"Referrer-Policy":            "no-referrer",
-		"Cross-Origin-Opener-Policy": "same-origin",
-		"Content-Type":               a.mime,
-		"ETag":                       a.etag,
-		"Cache-Control":              "no-cache",
-		"Vary":                       "Accept-Encoding",
-	}
-	if a.lasts {
-		header["Cache-Control"] = "public, max-age=31536000, immutable"
-	}
-	if slices.Contains(tokens(request("If-None-Match")), a.etag) {
-		return http.StatusNotModified, header, nil, 0
-	}
-	body, size = bytes.NewReader(a.body), len(a.body)
-	if !a.gzipped {
-		return http.StatusOK, header, body, size
-	}
-	if takesGzip(request("Accept-Encoding")) {
-		header["Content-Encoding"] = "gzip"
-		return http.StatusOK, header, body, size
-	}
-	inflated, err := gzip.NewReader(body)
-	if err != nil {
-		return http.StatusInternalServerError, nil, nil, 0
-	}
-	// The last four bytes are the size before compression.
-	return http.StatusOK, header, inflated, int(binary.LittleEndian.Uint32(a.body[len(a.body)-4:]))
-}
-
-// tokens splits a header of a list. A weak ETag is as good as a strong one here.
-func tokens(list string) (all []string) {
-	for part := range strings.SplitSeq(list, ",") {
-		all = append(all, strings.TrimPrefix(strings.TrimSpace(part), "W/"))
-	}
-	return all
-}
-
-// takesGzip reports whether a client takes gzip, by its Accept-Encoding.
-func takesGzip(accepts string) bool {
-	for part := range strings.SplitSeq(accepts, ",") {
-		name, weight, _ := strings.Cut(part, ";")
-		if name = strings.TrimSpace(name); name != "gzip" && name != "*" {
-			continue
-		}
-		q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 64)
-		return err != nil || q > 0
-	}
-	return false
+	return m.Assets.Answer(at, request)
 }

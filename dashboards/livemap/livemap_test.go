@@ -110,16 +110,6 @@ func TestPageIsSafeAndItsAssetsLast(t *testing.T) {
 	}
 }
 
-func TestGzipIsRefusedByWeight(t *testing.T) {
-	for accepts, want := range map[string]bool{
-		"": false, "gzip": true, "br, gzip;q=0.5": true, "gzip;q=0": false, "gzip; q=0.0, *": false, "*": true, "identity": false,
-	} {
-		if got := takesGzip(accepts); got != want {
-			t.Errorf("Accept-Encoding %q: gzip is taken: %v", accepts, got)
-		}
-	}
-}
-
 // mostBytes is the most bytes of the bundle, compressed.
 const mostBytes = 1_500_000
 

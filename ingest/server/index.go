@@ -29,32 +29,6 @@ func index(version string, routes []string, state func() (reason string, level i
 	}
 }
 
-// livemap answers browsers by the live map, and leaves all else to the routes behind it.
-func (s *Server) livemap(c *fiber.Ctx) error {
-	if c.Path() == "/" {
-		c.Vary(fiber.HeaderAccept)
-		if !strings.Contains(c.Get(fiber.HeaderAccept), fiber.MIMETextHTML) {
-			return c.Next()
-		}
-	}
-	status, header, body, size := s.cfg.Map(c.Path(), func(name string) string { return c.Get(name) })
-	if status == fiber.StatusNotFound {
-		return c.Next()
-	}
-	for name, value := range header {
-		if name == fiber.HeaderVary {
-			c.Vary(value)
-			continue
-		}
-		c.Set(name, value)
-	}
-	c.Status(status)
-	if body == nil {
-		return nil
-	}
-	return c.SendStream(body, size)
-}
-
 // page returns the answer of index for people, in HTML.
 func page(version string, routes []string, reason string, level int) string {
 	state := "taking pings"
@@ -74,7 +48,7 @@ func page(version string, routes []string, reason string, level int) string {
 		}
 		fmt.Fprintf(&b, "<li><code>%s</code></li>\n", text)
 	}
-	b.WriteString("</ul>\n<p>The live map is not in this binary: <code>make livemap</code>, with Node and npm, and then <code>make build</code> put it here.</p>\n")
+	b.WriteString("</ul>\n<p>The live map is not in this binary: <code>make livemap</code>, with Node and npm, and then <code>make build</code> put it here; so does <code>make phone</code> with /phone, the page that sends.</p>\n")
 	return b.String()
 }
 

@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// Browsers get the live map at / and below /map/; who does not ask for HTML gets JSON, and
+// Browsers get the live map at / and below /map/, and the page for phones; who does not ask for HTML gets JSON, and
 // what the map does not have is no route.
 func TestTheLiveMapIsAtTheRoot(t *testing.T) {
-	_, url := testServer(t, Config{Version: "v1", Map: func(path string, request func(string) string) (int, map[string]string, io.Reader, int) {
+	_, url := testServer(t, Config{Version: "v1", Pages: func(path string, request func(string) string) (int, map[string]string, io.Reader, int) {
 		switch {
 		case path == "/map/a.js" && request("If-None-Match") == `"1"`:
 			return 304, map[string]string{"ETag": `"1"`}, nil, 0
-		case path == "/" || path == "/map/a.js":
+		case path == "/" || path == "/map/a.js" || path == "/phone" || path == "/phone/a.js":
 			return 200, map[string]string{"Content-Type": "text/of-the-map", "Vary": "Accept-Encoding"}, strings.NewReader("the map"), 7
 		}
 		return 404, nil, nil, 0
@@ -29,6 +29,9 @@ func TestTheLiveMapIsAtTheRoot(t *testing.T) {
 		{"GET", "/", "", "", 200, `"routes":`},
 		{"GET", "/map/a.js", "*/*", "", 200, "the map"},
 		{"GET", "/map/a.js", "*/*", `"1"`, 304, ""},
+		{"GET", "/phone", "*/*", "", 200, "the map"},
+		{"GET", "/phone/a.js", "*/*", "", 200, "the map"},
+		{"GET", "/phone/b.js", "*/*", "", 404, `"error":"there is no /phone/b.js`},
 		{"GET", "/map/b.js", "*/*", "", 404, `"error":"there is no /map/b.js`},
 		{"POST", "/map/a.js", "*/*", "", 405, `"error":`},
 	} {

@@ -97,8 +97,9 @@ func behindDoor(t *testing.T, gate *auth.Gate, door *privacy.Door, secured *cert
 	s, url = testServer(t, Config{
 		Gate: gate, TLS: secured, Door: door, Writer: w, Reader: reader, Streams: stream.New(stream.Config{Map: watched}), Version: "v1",
 		Notes: func() []string { return []string{"a shard named secret-shard is away"} },
-		Map: func(path string, _ func(string) string) (int, map[string]string, io.Reader, int) {
-			if path == "/map/a.js" {
+		Pages: func(path string, _ func(string) string) (int, map[string]string, io.Reader, int) {
+			switch path {
+			case "/map/a.js", "/phone", "/phone/a.js":
 				return 200, nil, strings.NewReader("the map"), 7
 			}
 			return 404, nil, nil, 0
@@ -132,6 +133,8 @@ type routeRights struct {
 var rightsOfRoutes = map[string]routeRights{
 	"GET /":                    {"GET", "/", "", "open", 200},
 	"GET /map/*":               {"GET", "/map/a.js", "", "open", 200},
+	"GET /phone":               {"GET", "/phone", "", "open", 200},
+	"GET /phone/*":             {"GET", "/phone/a.js", "", "open", 200},
 	"GET /map/session":         {"GET", "/map/session", "", "open", 200},
 	"POST /map/session":        {"POST", "/map/session", "", "fleet", 200},
 	"DELETE /map/session":      {"DELETE", "/map/session", "", "open", 204},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -29,6 +28,7 @@ import (
 	"pingline/ingest/server/leaving"
 	"pingline/ingest/server/minrate"
 	"pingline/ingest/server/outcomes"
+	"pingline/ingest/server/pages"
 	"pingline/ingest/server/rate"
 	"pingline/ingest/server/reads"
 	"pingline/ingest/server/sender"
@@ -81,9 +81,7 @@ type Config struct {
 
 	Version string // of the program, for people
 
-	// Map, if set, answers GET / to browsers, and GET of paths below /map/, given the
-	// header of the request; its status is 404 for what it does not have.
-	Map func(path string, request func(name string) string) (status int, header map[string]string, body io.Reader, size int)
+	Pages pages.Responder // for browsers; nil: none
 
 	Logger      *slog.Logger // logs pings that are refused for good; nil: no log
 	CORSOrigins []string     // origins of pages in browsers that may send and read; "*" is all
@@ -260,10 +258,9 @@ func New(cfg Config) (*Server, error) {
 	for _, path := range append(served, "/healthz", "/readyz") {
 		s.routes = append(s.routes, "GET "+params.ReplaceAllString(path, "{$1}"))
 	}
-	if cfg.Map != nil {
+	if cfg.Pages != nil {
 		s.guard.Sessions(s.app)
-		s.app.Get("/", s.livemap)
-		s.app.Get("/map/*", s.livemap)
+		pages.Serve(s.app, cfg.Pages)
 	}
 	s.app.Get("/", index(cfg.Version, s.routes, func() (string, int) { return s.Unready(), s.over.Level() }))
 	s.app.Use(noRoute)

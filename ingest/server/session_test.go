@@ -132,7 +132,7 @@ func TestSessionSendsNothingByGet(t *testing.T) {
 	path, secrets := keysOf(t, keyFor("desk", "write,read", "*"))
 	s, base := testServer(t, Config{
 		Gate: gateOf(t, path, auth.Config{}), Protocols: []phone.Protocol{osmand.Protocol},
-		Map: func(string, func(string) string) (int, map[string]string, io.Reader, int) { return 404, nil, nil, 0 },
+		Pages: func(string, func(string) string) (int, map[string]string, io.Reader, int) { return 404, nil, nil, 0 },
 	})
 	a := send(t, "POST", base+"/map/session", nil, "Authorization", "Bearer "+secrets["desk"])
 	cookie, err := http.ParseSetCookie(a.header.Get("Set-Cookie"))

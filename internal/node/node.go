@@ -260,7 +260,7 @@ func (n *Node) openServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	site, err := n.openMap()
+	pages, err := n.openPages()
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +295,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		TrustedProxies: c.TrustedProxies,
 		CORSOrigins:    c.CORSOrigins,
 		Version:        c.Version,
-		Map:            site,
+		Pages:          pages,
 		Logger:         n.logger,
 		IdleTimeout:    c.IdleTimeout,
 		Notes:          n.Notes,
