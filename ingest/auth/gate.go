@@ -243,6 +243,11 @@ func (g *Gate) NeedRider(id *Identity, rider string, from Client, now time.Time)
 	return g.forbid(&Denied{Cause: NotRider, Name: g.toldName(id), Text: "this key is not for this rider"}, from, now)
 }
 
+// NotRider returns and tells that a sender names a rider who is none of its own.
+func (g *Gate) NotRider(id *Identity, text string, from Client, now time.Time) error {
+	return g.forbid(&Denied{Cause: NotRider, Name: g.toldName(id), Text: text}, from, now)
+}
+
 // reads reports whether a rider, or a pseudonym, is one of the sender's. Whose a pseudonym is
 // shows only from the names of the sender's riders, not from prefixes of names.
 func (g *Gate) reads(id *Identity, rider string) bool {

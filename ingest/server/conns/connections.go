@@ -19,10 +19,11 @@ import (
 // none, within a request. Connections of trusted proxies, which send for many clients,
 // are closed last.
 type connections struct {
-	most int
-	ours func(netip.Addr) bool
-	tls  *certs.Certificates // nil: connections speak plain HTTP
-	held func(netip.Addr)    // called with the client whose connections are closed, unless it is trusted
+	most     int
+	ours     func(netip.Addr) bool
+	tls      *certs.Certificates // nil: connections speak plain HTTP
+	unframed bool                // bytes are passed on as they come
+	held     func(netip.Addr)    // called with the client whose connections are closed, unless it is trusted
 
 	mu     sync.Mutex // guards the fields below; nothing else is locked under it
 	list   []*Conn
@@ -194,6 +195,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.waits.Store(clock())
 	n, err := c.Conn.Read(p)
 	c.waits.Store(0)
+	if c.all.unframed {
+		return n, err
+	}
 	pass, bad := c.frames.Check(p[:n])
 	if bad == nil {
 		return n, err

@@ -34,6 +34,10 @@ type Config struct {
 	// TLS, if set, has connections speak TLS. The handshake is that of Secured.
 	TLS *certs.Certificates
 
+	// Unframed says that connections speak something else than HTTP: framing sees none of
+	// their bytes, and a connection without a place is closed without a word.
+	Unframed bool
+
 	// Held, if set, is called with the client whose connections are closed to make a
 	// place, unless it is trusted. It must be quick and call nothing of this package.
 	Held func(client netip.Addr)
@@ -55,8 +59,10 @@ func New(ln net.Listener, cfg Config) *Listener {
 	return &Listener{
 		Listener:   ln,
 		retryAfter: cfg.RetryAfter,
-		conns:      connections{most: cfg.Most, ours: cfg.Ours, tls: cfg.TLS, held: cfg.Held, peers: make(map[peerKey]*peer)},
-		telling:    make(chan struct{}, 64),
+		conns: connections{
+			most: cfg.Most, ours: cfg.Ours, tls: cfg.TLS, unframed: cfg.Unframed, held: cfg.Held, peers: make(map[peerKey]*peer),
+		},
+		telling: make(chan struct{}, 64),
 	}
 }
 
@@ -100,6 +106,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 // refuse tells c to come back. When many refusals are being delivered it just closes c.
 func (l *Listener) refuse(c net.Conn) {
 	l.refused.Add(1)
+	if l.conns.unframed {
+		_ = c.Close()
+		return
+	}
 	select {
 	case l.telling <- struct{}{}:
 	default:
