@@ -33,6 +33,11 @@ var arrows = map[string][]string{
 	"pingline/ingest/auth/secrets":               {"pingline", "pingline/ingest/auth/reread"},
 	"pingline/ingest/auth/trail":                 {"pingline/ingest/auth"},
 	"pingline/ingest/auth/token":                 {"pingline/ingest/auth"},
+	"pingline/ingest/mqtt":                       {"pingline/ingest/auth"},
+	"pingline/ingest/mqtt/broker":                {"pingline/ingest/auth", "pingline/ingest/mqtt", "pingline/ingest/mqtt/link", "pingline/ingest/server/certs", "pingline/ingest/server/conns", "pingline/ingest/server/sender", "pingline/ingest/server/share"},
+	"pingline/ingest/mqtt/inside":                {"pingline/ingest/auth", "pingline/ingest/mqtt"},
+	"pingline/ingest/mqtt/link":                  {"pingline/ingest/server/minrate", "pingline/ingest/server/share"},
+	"pingline/ingest/mqtt/mqtttest":              {},
 	"pingline/ingest/phone":                      {"pingline"},
 	"pingline/ingest/privacy":                    {"pingline", "pingline/ingest/phone"},
 	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/clocks", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/ingest/server/leaving", "pingline/ingest/server/minrate", "pingline/ingest/server/outcomes", "pingline/ingest/server/pages", "pingline/ingest/server/param", "pingline/ingest/server/rate", "pingline/ingest/server/reads", "pingline/ingest/server/refusal", "pingline/ingest/server/guard", "pingline/ingest/server/sender", "pingline/ingest/server/share", "pingline/ingest/server/top", "pingline/internal/plainjson", "pingline/partition", "pingline/query", "pingline/query/stream"},
@@ -63,11 +68,11 @@ var arrows = map[string][]string{
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/node": {
-		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/ops", "pingline/internal/rights",
+		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/ops", "pingline/internal/rights",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store",
 	},
 	"pingline/internal/ops": {
-		"pingline", "pingline/ingest", "pingline/ingest/server", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/route",
+		"pingline", "pingline/ingest", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/route",
 	},
 	"pingline/internal/rights":    {"pingline", "pingline/ingest", "pingline/ingest/privacy", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
@@ -187,8 +192,11 @@ var homes = map[string][]string{
 	"github.com/rs/zerolog":                        {"pingline/sim/network"}, // toxiproxy logs by it
 	"github.com/sony/gobreaker/v2":                 {"pingline/sink/limit"},
 	"github.com/uber/h3-go/v4":                     {"pingline/partition"},
-	"github.com/valyala/fasthttp":                  {"pingline/ingest/server", "pingline/ingest/server/aside"},
+	"github.com/mochi-mqtt/server/v2":              {"pingline/ingest/mqtt/broker"},
 	"gonum.org/v1/plot":                            {"pingline/sim/report"},
+
+	// The server, and messages that are requests of it without a connection.
+	"github.com/valyala/fasthttp": {"pingline/ingest/mqtt/inside", "pingline/ingest/server", "pingline/ingest/server/aside"},
 
 	// The routes for pings, the routes for reads, and the rights to both; and a server that does nothing, with
 	// which the ingester is compared.

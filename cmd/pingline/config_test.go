@@ -255,6 +255,7 @@ func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
 		{"--route=self=a/x,y --route=self=a", "--route: self has two"},
 		{"--listen=nonsense", `--listen: "nonsense" is not of the form host:port`},
 		{"--listen=:99999", `--listen: ":99999" is not of the form host:port`},
+		{"--mqtt-listen=1883", `--mqtt-listen: "1883" is not of the form host:port`},
 		{"--osmand-listen=5055", `--osmand-listen: "5055" is not of the form host:port`},
 		{"--ops-listen=9090", `--ops-listen: "9090" is not of the form host:port`},
 		{"--data-dir=", "--data-dir: names no directory"},

@@ -109,7 +109,8 @@ type serveConfig struct {
 
 	command.AuthFlags `group:"Keys" embed:""`
 	command.MapFlags  `group:"Live map" embed:""`
-	TLS               command.TLSFlags `group:"TLS" embed:"" prefix:"tls-"`
+	TLS               command.TLSFlags  `group:"TLS" embed:"" prefix:"tls-"`
+	MQTT              command.MQTTFlags `group:"MQTT" embed:"" prefix:"mqtt-"`
 
 	command.PrivacyFlags `group:"Privacy" embed:""`
 
@@ -171,5 +172,6 @@ func (c *serveConfig) config() node.Config {
 	c.MapFlags.Set(&cfg)
 	c.PrivacyFlags.Set(&cfg)
 	c.TLS.Set(&cfg)
+	c.MQTT.Set(&cfg)
 	return cfg
 }

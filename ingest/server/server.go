@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"pingline/ingest"
 	"pingline/ingest/auth"
@@ -272,6 +273,9 @@ func (s *Server) Addr() net.Addr { return s.ln.Addr() }
 
 // Aside returns the second address that the server listens on, or nil.
 func (s *Server) Aside() net.Addr { return s.aside.Addr() }
+
+// Handler answers requests that come by no connection of the server.
+func (s *Server) Handler() fasthttp.RequestHandler { return s.app.Handler() }
 
 // Run serves until ctx is cancelled, then refuses new requests, waits up to
 // Grace for those in flight, and returns nil. Any other return is a failure.

@@ -121,6 +121,16 @@ func (f *TLSFlags) Set(cfg *node.Config) {
 	cfg.TLS = certs.Config{Cert: f.Cert, Key: f.Key, ClientCA: f.ClientCA, ClientCRL: f.ClientCRL}
 }
 
+// MQTTFlags are the flags of the ways in by MQTT.
+type MQTTFlags struct {
+	Listen string `placeholder:"HOST:PORT" help:"Address where phones with OwnTracks publish by MQTT, such as :1883, or :8883 with --tls-cert."`
+}
+
+// Set sets these ways in cfg.
+func (f *MQTTFlags) Set(cfg *node.Config) {
+	cfg.MQTT = node.MQTT{Listen: f.Listen}
+}
+
 // MapFlags are the flags of the live map.
 type MapFlags struct {
 	Basemap         string `placeholder:"FILE" help:"Street map to lie below the live map: a file of PMTiles with vector tiles, such as an extract of the Protomaps basemap."`

@@ -63,6 +63,11 @@ func (c *Config) checkPlaces() error {
 			return &SettingError{"osmand-listen", err}
 		}
 	}
+	if c.MQTT.Listen != "" {
+		if err := checkAddress(c.MQTT.Listen); err != nil {
+			return &SettingError{"mqtt-listen", err}
+		}
+	}
 	if c.OpsListen != "" {
 		if err := checkAddress(c.OpsListen); err != nil {
 			return &SettingError{"ops-listen", err}

@@ -26,6 +26,7 @@ import (
 type Config struct {
 	Listen       string // address for pings
 	OsmandListen string // address for apps that speak osmand and know no path; "" is none
+	MQTT         MQTT
 	OpsListen    string // address for metrics and profiles; "" turns them off
 	DataDir      string // directory of log, cursors, filter state and dead letters
 	Name         string // of the node in its log and metrics; "" means the host's
@@ -107,6 +108,11 @@ func DefaultConfig() Config {
 		BatchLines: 5000, BatchBytes: 4 << 20, BatchWait: time.Second, DeadLettersMax: 1 << 30,
 		Rollup: []int{8, 6, 4}, RollupWindows: []time.Duration{10 * time.Second, time.Minute}, RollupLateness: 2 * time.Minute,
 	}
+}
+
+// MQTT has the settings of the ways in by MQTT.
+type MQTT struct {
+	Listen string // address of the node's own broker; "" is none
 }
 
 // Influx has the settings of each InfluxDB that its ShardConfig does not set.

@@ -30,6 +30,7 @@ import (
 	"pingline/ingest"
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/access"
+	"pingline/ingest/mqtt/mqtttest"
 	"pingline/internal/ops"
 	"pingline/sink/deadletter"
 )
@@ -79,6 +80,14 @@ func TestCountersMove(t *testing.T) {
 			release()
 		}},
 		{"streams", -1, nil, driveStreams},
+		{"mqtt", -1, func(_ *testing.T, c *Config) { c.MQTT.Listen, c.MaxConnections = "127.0.0.1:0", 1 }, func(t *testing.T, n *driven) {
+			for range 2 {
+				p := publisher(t, n, 4, mqtttest.Connect{})
+				p.send(anas, fixOf(0))
+				p.acknowledged()
+			}
+			n.until("mqtt_messages_total", "mqtt_connections_displaced_total")
+		}},
 		{"keys", -1, func(t *testing.T, c *Config) {
 			c.Access = access.Settings{Ways: []string{"keys"}, Keys: keysFile(t, auth.KeyRow{Name: "ana", Scopes: []string{"write"}, Riders: []string{"ana"}}).path}
 		}, func(_ *testing.T, n *driven) {

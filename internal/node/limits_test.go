@@ -18,11 +18,11 @@ func TestConnectionsFollowTheMemoryLimit(t *testing.T) {
 	if files := int(maxFiles()); files > 0 {
 		most, secure = min(most, files-spareFiles), min(secure, files-spareFiles)
 	}
-	if got := limitConnections(1_000_000, true, logger); got != secure {
+	if got := limitConnections(1_000_000, 1, true, logger); got != secure {
 		t.Errorf("with TLS there are %d connections where there is 1 GiB, want %d", got, secure)
 	}
 	for asked, want := range map[int]int{1_000_000: most, most: most, 7: 7} {
-		if got := limitConnections(asked, false, logger); got != want {
+		if got := limitConnections(asked, 1, false, logger); got != want {
 			t.Errorf("%d connections where there is 1 GiB become %d, want %d", asked, got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -54,6 +55,7 @@ type Node struct {
 	logger  *slog.Logger
 	metrics *ops.Metrics
 	server  *server.Server
+	mqtt    byMQTT
 	gate    *auth.Gate // nil: everybody may send and read
 	door    *privacy.Door
 	secrets *secrets.Secrets    // nil: encrypted messages cannot be read
@@ -176,8 +178,11 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
+	if err := n.openMQTT(); err != nil {
+		return nil, err
+	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams,
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.mqtt.stats,
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: sink.MaxMemory(sinkMemory), RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
@@ -286,7 +291,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		MaxInflated:    int(c.MaxInflated),
 		MaxInProgress:  limitInProgress(c.MaxInProgress, n.logger),
 		MaxReading:     limitReading(),
-		MaxConnections: limitConnections(c.MaxConnections, n.certs != nil, n.logger),
+		MaxConnections: n.maxConnections(),
 		RiderRate:      c.RiderRate,
 		RiderBurst:     c.RiderBurst,
 		ClientRate:     c.ClientRate,
@@ -325,7 +330,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error {
 		defer stopCounting()
 		defer func() { stopReplaying(); <-replayed }()
-		return n.server.Run(failed)
+		return n.takePings(failed)
 	})
 	// The parts that count give their lines to the writer until they have
 	// ended.
@@ -444,8 +449,13 @@ func (n *Node) Queued() (pings, lines uint64) {
 // openNotes returns a sentence for each way in that is open to more people than it may seem.
 func (n *Node) openNotes() []string {
 	notes := access.Notes(n.gate, n.server.Addr(), n.certs.Required())
-	if at := n.server.Aside(); n.gate == nil && len(notes) == 0 && at != nil && !access.Loopback(at) {
-		notes = append(notes, fmt.Sprintf("--auth none: whoever reaches %v may send for every rider", at))
+	if n.gate != nil || len(notes) > 0 {
+		return notes
+	}
+	for _, at := range []net.Addr{n.server.Aside(), n.mqtt.broker.Addr()} {
+		if at != nil && !access.Loopback(at) {
+			notes = append(notes, fmt.Sprintf("--auth none: whoever reaches %v may send for every rider", at))
+		}
 	}
 	return notes
 }

@@ -41,12 +41,12 @@ func (n *Node) signals() ingest.Signals {
 // log, its readers, the stores.
 const spareFiles = 200
 
-// limitConnections limits connections by the files that may be open, and by the
-// memory for them, an eighth of the memory limit.
-func limitConnections(asked int, secure bool, logger *slog.Logger) int {
+// limitConnections limits the connections of each of some listeners by the files that may
+// be open, and by the memory for them, an eighth of the memory limit.
+func limitConnections(asked, listeners int, secure bool, logger *slog.Logger) int {
 	most := int64(asked)
 	limit := func(to int64, by string) {
-		if to = max(1, to); to < most {
+		if to = max(1, to/int64(listeners)); to < most {
 			logger.Warn("connections are limited by "+by, "connections", to, "configured", asked)
 			most = to
 		}

@@ -71,7 +71,7 @@ func TestTakenPortLeavesNoDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	for _, flag := range []string{"--listen", "--osmand-listen", "--ops-listen"} {
+	for _, flag := range []string{"--listen", "--osmand-listen", "--mqtt-listen", "--ops-listen"} {
 		cfg := DefaultConfig()
 		cfg.Name, cfg.Listen, cfg.OpsListen, cfg.DataDir = "n", "127.0.0.1:0", "127.0.0.1:0", filepath.Join(t.TempDir(), "data")
 		switch flag {
@@ -79,6 +79,8 @@ func TestTakenPortLeavesNoDirectory(t *testing.T) {
 			cfg.Listen = taken.Addr().String()
 		case "--osmand-listen":
 			cfg.OsmandListen = taken.Addr().String()
+		case "--mqtt-listen":
+			cfg.MQTT.Listen = taken.Addr().String()
 		default:
 			cfg.OpsListen = taken.Addr().String()
 		}

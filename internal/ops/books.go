@@ -5,6 +5,7 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/ingest/mqtt"
 	"pingline/ingest/server"
 	"pingline/query/stream"
 	"pingline/queue"
@@ -24,6 +25,7 @@ type Parts struct {
 	Fleet    func() int64          // bytes that the newest pings of all riders take
 	DiskFree func() (int64, error) // bytes that may still be written to the disk of the data directory
 	Streams  *stream.Hub
+	MQTT     func() mqtt.Stats // nil if it is off
 
 	Began       time.Time // when the process began to count
 	LogCache    int64     // bytes that the log's newest records may take
@@ -37,6 +39,7 @@ type Parts struct {
 // Books are the accounts of a moment: the pings that came in, and their fates.
 type Books struct {
 	Server  server.Stats
+	MQTT    mqtt.Stats
 	Writer  ingest.WriterStats
 	Shards  []sink.Stats
 	Sink    sink.Account
@@ -50,6 +53,9 @@ type Books struct {
 func (p *Parts) Books() Books {
 	b := Books{Sink: p.Sink.Account(), Shards: p.Sink.Stats(), Uptime: time.Since(p.Began)}
 	b.Writer, b.Server = p.Writer.Stats(), p.Server.Stats()
+	if p.MQTT != nil {
+		b.MQTT = p.MQTT()
+	}
 	for _, d := range p.Log.Damage() {
 		b.Damaged += d.To - d.From + 1
 	}

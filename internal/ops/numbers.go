@@ -135,6 +135,33 @@ var numbers = []number{
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.TurnedAway)) }},
 	{metric: "connections_displaced_total", kind: counter, unit: "connections", help: "Connections closed while they waited for their client, so that another had a place.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.Server.Displaced)) }},
+	{metric: "mqtt_connections", kind: gauge, unit: "connections", help: "Open connections of --mqtt-listen; none without it.",
+		read: func(s *snapshot, tell tell) {
+			if b := s.MQTT.Broker; b != nil {
+				tell(float64(b.Open))
+			}
+		}},
+	{metric: "mqtt_connections_displaced_total", kind: counter, unit: "connections", help: "Connections of --mqtt-listen closed while they waited for their client, so that another had a place.",
+		read: func(s *snapshot, tell tell) {
+			if b := s.MQTT.Broker; b != nil {
+				tell(float64(b.Displaced))
+			}
+		}},
+	{metric: "mqtt_subscribed", kind: gauge, help: "1 while the subscription of --mqtt-broker stands, else 0; none without it.",
+		read: func(s *snapshot, tell tell) {
+			if b := s.MQTT.Subscriber; b != nil {
+				tell(bit(b.Connected))
+			}
+		}},
+	{metric: "mqtt_messages_total", labels: []string{"by", "outcome"}, kind: counter, unit: "messages", help: "Messages by way in, the broker of --mqtt-listen or the subscriber of --mqtt-broker, and by what became of them.",
+		read: func(s *snapshot, tell tell) {
+			if b := s.MQTT.Broker; b != nil {
+				tellBy("broker", b.Messages, tell)
+			}
+			if b := s.MQTT.Subscriber; b != nil {
+				tellBy("subscriber", b.Messages, tell)
+			}
+		}},
 	{metric: "shed_level", kind: gauge, help: "How much is given up, 0 to 4.",
 		point: NodePoint, field: "level",
 		read: func(s *snapshot, tell tell) { tell(float64(s.level)) }},
@@ -385,6 +412,13 @@ func perStage(value func(*rollup.Stats, int) float64) func(*snapshot, tell) {
 func tellEach(counts map[string]uint64, tell tell) {
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		tell(float64(counts[name]), name)
+	}
+}
+
+// tellBy is tellEach of counts that a way in has.
+func tellBy(way string, counts map[string]uint64, tell tell) {
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		tell(float64(counts[name]), way, name)
 	}
 }
 

@@ -1,0 +1,68 @@
+package node
+
+import (
+	"context"
+	"runtime/debug"
+
+	"golang.org/x/sync/errgroup"
+
+	"pingline/ingest/mqtt"
+	"pingline/ingest/mqtt/broker"
+	"pingline/ingest/mqtt/inside"
+)
+
+// byMQTT are the ways in by MQTT; nil: off.
+type byMQTT struct {
+	broker *broker.Broker
+}
+
+// openMQTT opens the ways in by MQTT, whose messages are requests of the server.
+func (n *Node) openMQTT() (err error) {
+	c := &n.cfg.MQTT
+	if c.Listen == "" {
+		return nil
+	}
+	take := inside.Take(n.server.Handler())
+	inProgress := limitMessages()
+	n.mqtt.broker, err = broker.Open(broker.Config{
+		Listen: c.Listen, Take: take, Gate: n.gate, TLS: n.certs,
+		MaxConnections: n.maxConnections(), MaxInProgress: inProgress, MaxPayload: int(min(n.cfg.MaxBody, inProgress/8)),
+		TrustedProxies: n.cfg.TrustedProxies,
+	})
+	if err == nil {
+		n.logger.Info("taking messages of OwnTracks by MQTT", "address", n.mqtt.broker.Addr())
+	}
+	return err
+}
+
+// messagesMost is how many bytes messages of MQTT may take before they are requests, unless
+// memory is short.
+const messagesMost = 32 << 20
+
+// limitMessages keeps messages to a thirty-second of the memory limit.
+func limitMessages() int64 {
+	return max(2<<20, min(messagesMost, debug.SetMemoryLimit(-1)/32))
+}
+
+// maxConnections is the most connections of a listener.
+func (n *Node) maxConnections() int {
+	listeners := 1
+	if n.cfg.MQTT.Listen != "" {
+		listeners = 2
+	}
+	return limitConnections(n.cfg.MaxConnections, listeners, n.certs != nil, n.logger)
+}
+
+// stats returns the counts of the ways in by MQTT.
+func (m *byMQTT) stats() mqtt.Stats { return mqtt.Stats{Broker: m.broker.Stats()} }
+
+// takePings takes pings by all ways until ctx is cancelled or a way fails, and returns when
+// none takes any more.
+func (n *Node) takePings(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.server.Run(ctx) })
+	if n.mqtt.broker != nil {
+		g.Go(func() error { return n.mqtt.broker.Run(ctx) })
+	}
+	return g.Wait()
+}
