@@ -52,29 +52,29 @@ type Message struct {
 	Identity      *auth.Identity
 }
 
-// Response is the server's answer to a message: the status of its request.
-type Response struct {
+// Result is the server's answer to a message: the status of its request.
+type Result struct {
 	Status int
 	Wait   time.Duration // after which a message that is to come again may succeed; 0: not said
 }
 
 // Done reports whether the message is stored, or needs no storing, or can never be stored.
-func (f Response) Done() bool { return f.Status >= 200 && f.Status < 300 }
+func (r Result) Done() bool { return r.Status >= 200 && r.Status < 300 }
 
 // Denied reports whether the sender has no right to send the message.
-func (f Response) Denied() bool {
-	return f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden
+func (r Result) Denied() bool {
+	return r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden
 }
 
 // Pause returns how long to wait before the message is tried again.
-func (f Response) Pause() time.Duration {
+func (r Result) Pause() time.Duration {
 	const usual, least, most = 5 * time.Second, time.Second, time.Minute
-	if f.Wait == 0 {
+	if r.Wait == 0 {
 		return usual
 	}
-	return min(max(f.Wait, least), most)
+	return min(max(r.Wait, least), most)
 }
 
-// Take hands a message to the server, and returns its fate once that is durable. It is safe
+// Take hands a message to the server, and returns its result once that is durable. It is safe
 // for concurrent use.
-type Take func(m *Message) Response
+type Take func(m *Message) Result

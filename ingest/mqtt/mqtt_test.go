@@ -54,17 +54,17 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-func TestResponse(t *testing.T) {
+func TestResult(t *testing.T) {
 	for status, want := range map[int][2]bool{
 		http.StatusOK: {true, false}, http.StatusNoContent: {true, false}, http.StatusUnauthorized: {false, true}, http.StatusForbidden: {false, true},
 		http.StatusTooManyRequests: {}, http.StatusServiceUnavailable: {}, http.StatusInternalServerError: {}, 0: {},
 	} {
-		if f := (Response{Status: status}); f.Done() != want[0] || f.Denied() != want[1] {
+		if f := (Result{Status: status}); f.Done() != want[0] || f.Denied() != want[1] {
 			t.Errorf("%d is done: %v, denied: %v", status, f.Done(), f.Denied())
 		}
 	}
 	for wait, want := range map[time.Duration]time.Duration{0: 5 * time.Second, time.Millisecond: time.Second, 7 * time.Second: 7 * time.Second, time.Hour: time.Minute} {
-		if got := (Response{Wait: wait}).Pause(); got != want {
+		if got := (Result{Wait: wait}).Pause(); got != want {
 			t.Errorf("told to wait %v: %v, want %v", wait, got, want)
 		}
 	}

@@ -22,15 +22,15 @@ const patience = 2 * time.Minute
 
 // taker is a server that remembers the messages it has taken.
 type taker struct {
-	mu    sync.Mutex
-	taken []string
-	fates []mqtt.Response // of the next messages; then 200
-	came  chan string // if set, is told each message before its fate
-	let   chan bool   // if set, is waited for before each fate
-	done  atomic.Int64
+	mu      sync.Mutex
+	taken   []string
+	results []mqtt.Result // of the next messages; then 200
+	came    chan string   // if set, is told each message before its result
+	let     chan bool     // if set, is waited for before each result
+	done    atomic.Int64
 }
 
-func (s *taker) take(m *mqtt.Message) mqtt.Response {
+func (s *taker) take(m *mqtt.Message) mqtt.Result {
 	told := m.Rider + "/" + m.Device + " " + string(m.Payload)
 	if m.TooLarge {
 		told += "cut"
@@ -44,14 +44,14 @@ func (s *taker) take(m *mqtt.Message) mqtt.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.done.Add(1)
-	fate := mqtt.Response{Status: http.StatusOK}
-	if len(s.fates) > 0 {
-		fate, s.fates = s.fates[0], s.fates[1:]
+	result := mqtt.Result{Status: http.StatusOK}
+	if len(s.results) > 0 {
+		result, s.results = s.results[0], s.results[1:]
 	}
-	if fate.Done() {
+	if result.Done() {
 		s.taken = append(s.taken, told)
 	}
-	return fate
+	return result
 }
 
 func (s *taker) all() []string {
@@ -156,9 +156,9 @@ func TestAcknowledgedOnceTaken(t *testing.T) {
 // A message that is not taken is tried again; when patience is at its end the connection ends
 // without an acknowledgement, and the client sends it again.
 func TestNotTaken(t *testing.T) {
-	busy := mqtt.Response{Status: http.StatusServiceUnavailable, Wait: time.Second}
+	busy := mqtt.Result{Status: http.StatusServiceUnavailable, Wait: time.Second}
 	for _, version := range []byte{4, 5} {
-		s := &taker{fates: []mqtt.Response{busy, busy}}
+		s := &taker{results: []mqtt.Result{busy, busy}}
 		b, _ := run(t, Config{Take: s.take, patience: time.Nanosecond})
 		c := enter(t, b, version, mqtttest.Connect{ID: "a", Keep: true})
 		write(t, c, mqtttest.Publish(version, topic, "m", 1, 7, false))
@@ -174,7 +174,7 @@ func TestNotTaken(t *testing.T) {
 		if code, session, err := c.Enter(mqtttest.Connect{ID: "a", Keep: true}); code != 0 || !session || err != nil {
 			t.Fatalf("CONNACK %d, session %v: %v", code, session, err)
 		}
-		write(t, c, mqtttest.Publish(version, topic, "lost", 0, 0, false)) // the other fate
+		write(t, c, mqtttest.Publish(version, topic, "lost", 0, 0, false)) // the other result
 		write(t, c, mqtttest.Publish(version, topic, "m", 1, 7, true))
 		next(t, c, mqtttest.Puback)
 		if got := s.all(); !slices.Equal(got, []string{"ana/pixel m"}) {
@@ -184,7 +184,7 @@ func TestNotTaken(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	}
-	s := &taker{fates: []mqtt.Response{busy}}
+	s := &taker{results: []mqtt.Result{busy}}
 	b, _ := run(t, Config{Take: s.take, patience: patience})
 	c := enter(t, b, 4, mqtttest.Connect{ID: "a"})
 	if err := c.Send(topic, "m", 7); err != nil {
@@ -291,7 +291,7 @@ func TestWhoMaySend(t *testing.T) {
 // A client whose key is refused in mid-session is not acknowledged, and its connection ends.
 func TestKeyThatEnds(t *testing.T) {
 	gate, keys, _ := gateOf(t, auth.KeyRow{Name: "ana", Scopes: []string{"write"}, Riders: []string{"ana"}})
-	s := &taker{fates: []mqtt.Response{{Status: http.StatusUnauthorized}}}
+	s := &taker{results: []mqtt.Result{{Status: http.StatusUnauthorized}}}
 	b, _ := run(t, Config{Take: s.take, Gate: gate})
 	c := enter(t, b, 4, mqtttest.Connect{User: "ana", Password: keys[0]})
 	if err := c.Send(topic, "m", 7); err != nil {
@@ -462,7 +462,7 @@ func TestStop(t *testing.T) {
 
 // A message that waits for the server does not hold up the end.
 func TestStopWhileWaiting(t *testing.T) {
-	s := &taker{came: make(chan string), fates: slices.Repeat([]mqtt.Response{{Status: 503, Wait: time.Hour}}, 10)}
+	s := &taker{came: make(chan string), results: slices.Repeat([]mqtt.Result{{Status: 503, Wait: time.Hour}}, 10)}
 	b, end := run(t, Config{Take: s.take, Grace: patience, patience: patience})
 	c := enter(t, b, 4, mqtttest.Connect{ID: "a"})
 	if err := c.Send(topic, "m", 7); err != nil {
@@ -494,7 +494,7 @@ func FuzzClient(f *testing.F) {
 		f.Add(append(hello, mqtttest.Publish(version, topic, "m", 1, 7, false)...))
 		f.Add(append(hello, append(mqtttest.Subscribe(version, "#"), mqtttest.Publish(version, topic, strings.Repeat("x", 20_000), 2, 7, true)...)...))
 	}
-	b, err := Open(Config{Listen: "127.0.0.1:0", Take: func(*mqtt.Message) mqtt.Response { return mqtt.Response{Status: 200} }, MaxConnections: 10, MaxPayload: 1000})
+	b, err := Open(Config{Listen: "127.0.0.1:0", Take: func(*mqtt.Message) mqtt.Result { return mqtt.Result{Status: 200} }, MaxConnections: 10, MaxPayload: 1000})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -210,36 +210,36 @@ func (b *Broker) publish(m *member, topic string, payload []byte) (packets.Code,
 		b.foreign(m.id, b.client(m.Link), time.Now(), "this key is not for the rider of the topic")
 		return packets.ErrNotAuthorized, nil
 	}
-	fate := b.try(m, &mqtt.Message{
+	result := b.try(m, &mqtt.Message{
 		Rider: rider, Device: device, Payload: payload, TooLarge: m.Cut() > 0,
 		From: m.RemoteAddr(), Authorization: m.authorization, Identity: certified(m.Link, time.Now()),
 	})
 	switch {
-	case fate.Done():
+	case result.Done():
 		b.count.Add(mqtt.Taken)
 		return packets.CodeSuccess, nil
-	case fate.Denied():
+	case result.Denied():
 		return packets.ErrNotAuthorized, errAgain
 	}
 	return packets.ErrServerBusy, errAgain
 }
 
-// try hands a message to the server until its fate is sealed, or patience, the connection or
+// try hands a message to the server until its result is sealed, or patience, the connection or
 // the broker ends.
-func (b *Broker) try(m *member, msg *mqtt.Message) mqtt.Response {
+func (b *Broker) try(m *member, msg *mqtt.Message) mqtt.Result {
 	until := time.Now().Add(b.cfg.patience)
 	for {
-		fate := b.cfg.Take(msg)
+		result := b.cfg.Take(msg)
 		left := time.Until(until)
-		if fate.Done() || fate.Denied() || left <= 0 {
-			return fate
+		if result.Done() || result.Denied() || left <= 0 {
+			return result
 		}
 		select {
-		case <-time.After(min(fate.Pause(), left)):
+		case <-time.After(min(result.Pause(), left)):
 		case <-m.Done():
-			return fate
+			return result
 		case <-b.stop:
-			return fate
+			return result
 		}
 	}
 }

@@ -23,13 +23,13 @@ const Path = "/v1/owntracks"
 // Take returns what hands messages to the handler of a server.
 func Take(handle fasthttp.RequestHandler) mqtt.Take {
 	pool := sync.Pool{New: func() any { return new(exchange) }}
-	return func(m *mqtt.Message) mqtt.Response {
+	return func(m *mqtt.Message) mqtt.Result {
 		x := pool.Get().(*exchange)
 		defer pool.Put(x)
 		defer x.forget()
 		x.ask(m)
 		handle(&x.ctx)
-		return x.fate()
+		return x.result()
 	}
 }
 
@@ -59,8 +59,8 @@ func (x *exchange) ask(m *mqtt.Message) {
 	req.SetBodyStream(&x.body, size)
 }
 
-func (x *exchange) fate() mqtt.Response {
-	f := mqtt.Response{Status: x.ctx.Response.StatusCode()}
+func (x *exchange) result() mqtt.Result {
+	f := mqtt.Result{Status: x.ctx.Response.StatusCode()}
 	if s, err := strconv.Atoi(string(x.ctx.Response.Header.Peek(fasthttp.HeaderRetryAfter))); err == nil {
 		f.Wait = time.Duration(s) * time.Second
 	}
