@@ -11,8 +11,8 @@ import (
 )
 
 // Counters is what a load has done so far. When it has ended, each ping sent
-// has a verdict, is unanswered or was forgotten:
-// sent = accepted + … + rejected + unanswered + forgotten.
+// has a verdict, is delivered without one, unanswered or forgotten:
+// sent = accepted + … + rejected + delivered + unanswered + forgotten.
 type Counters struct {
 	Sent       uint64         `json:"sent"`       // distinct pings
 	Riders     int64          `json:"riders"`     // phones in use
@@ -21,7 +21,7 @@ type Counters struct {
 	Refused    map[int]uint64 `json:"refused"`    // requests by status other than 200; 0: no answer
 	Skipped    uint64         `json:"skipped"`    // pings owed at the set rate and never made
 	Unanswered uint64         `json:"unanswered"` // pings given up at the end
-	Forgotten  uint64         `json:"forgotten"`  // pings refused for good by 413, 415 and the like
+	Forgotten  uint64         `json:"forgotten"`  // pings refused for good by 413, 415 and the like, or given up by an app
 
 	// Pings or requests that had a fault, by its kind.
 	Faults map[string]uint64 `json:"faults"`
@@ -32,11 +32,12 @@ type Counters struct {
 	Duplicate uint64 `json:"duplicate"`
 	Shed      uint64 `json:"shed"`
 	Rejected  uint64 `json:"rejected"`
+	Delivered uint64 `json:"delivered"` // by an app, which hears no verdict
 }
 
-// Answered returns how many pings have a verdict.
+// Answered returns how many pings have a verdict, or are delivered without one.
 func (c *Counters) Answered() uint64 {
-	return c.Accepted + c.Held + c.Redundant + c.Duplicate + c.Shed + c.Rejected
+	return c.Accepted + c.Held + c.Redundant + c.Duplicate + c.Shed + c.Rejected + c.Delivered
 }
 
 // Counters returns what the load has done so far. While it runs, pings under
@@ -47,7 +48,7 @@ func (l *Load) Counters() Counters {
 	s := Counters{
 		Accepted: verdict(pingline.Accepted), Held: verdict(pingline.Held),
 		Redundant: verdict(pingline.Redundant), Duplicate: verdict(pingline.Duplicate),
-		Shed: verdict(pingline.Shed), Rejected: verdict(pingline.Rejected),
+		Shed: verdict(pingline.Shed), Rejected: verdict(pingline.Rejected), Delivered: verdict(delivered),
 		Unanswered: c.unanswered.Load(), Forgotten: c.forgotten.Load(),
 		Skipped: c.skipped.Load(), Riders: c.riders.Load(),
 		Retries: c.retries.Load(), Requests: c.requests.Load(),

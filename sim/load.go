@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pingline/sim/apps"
 	"pingline/sim/audit"
 	"pingline/sim/fault"
 )
@@ -23,6 +24,7 @@ type LoadConfig struct {
 	Shape       Shape          // a rate that changes; nil means Rate throughout
 	Schedule    NewSchedule    // phones with times of their own; nil means that they take turns at that rate
 	Storm       Storm          // before which the phones were without a network
+	App         *apps.App      // the phones send as this app does; nil means the native protocol
 	Batch       int            // pings in a request; 0 means 100, at most 20,000
 	LikePhones  bool           // each phone sends its own pings, one or a few at a time; Batch is the most of them
 	Connections int            // 0 means 8; a connection has one request under way
@@ -83,6 +85,8 @@ func NewLoad(cfg LoadConfig) (*Load, error) {
 		return nil, fmt.Errorf("load of %s: rate %g not in [0, 1e9]", cfg.URL, cfg.Rate)
 	case cfg.Batch < 1 || cfg.Batch > maxBatch:
 		return nil, fmt.Errorf("load of %s: batch %d not in [1, %d]", cfg.URL, cfg.Batch, maxBatch)
+	case cfg.App != nil && (cfg.Ledger != nil || cfg.Faults != (fault.Spec{})):
+		return nil, fmt.Errorf("load of %s: the app %s tells no verdicts, and has no faults but its own", cfg.URL, cfg.App.Name)
 	case cfg.Connections < 1 || cfg.MaxRiders < 1 || cfg.For < 0 || cfg.Timeout < 0 || cfg.Grace < 0:
 		return nil, fmt.Errorf("load of %s: negative limit", cfg.URL)
 	}

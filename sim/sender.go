@@ -73,6 +73,9 @@ type shipment struct {
 
 // run makes pings until making is done and sends them until sending is.
 func (s *sender) run(making, sending context.Context) error {
+	if s.cfg.App != nil {
+		return s.runApp(making, sending)
+	}
 	// First batches differ in size, or all connections would send at once.
 	n := max(1, s.batch*(s.conn+1)/s.cfg.Connections)
 	var dues []Due

@@ -20,7 +20,10 @@ type BatchFlag struct {
 	text string
 }
 
-const mostBatch = 1000
+const (
+	mostBatch    = 1000
+	defaultBatch = "100" // of --batch
+)
 
 // UnmarshalText reads a number, or like-phones.
 func (b *BatchFlag) UnmarshalText(text []byte) error {

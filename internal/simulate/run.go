@@ -7,6 +7,8 @@ import (
 
 	"pingline/internal/command"
 	"pingline/sim"
+	"pingline/sim/apps"
+	"pingline/sim/fault"
 )
 
 // CityLoad says which phones of a city send, and how.
@@ -91,7 +93,8 @@ type RunCmd struct {
 	CityLoad    `embed:""`
 	ResultFlags `embed:""`
 
-	For time.Duration `default:"1m" help:"How long pings are due; 0 until Ctrl-C."`
+	For      time.Duration `default:"1m" help:"How long pings are due; 0 until Ctrl-C."`
+	Protocol apps.App      `default:"native" placeholder:"NAME" help:"How the phones send: native; or as an app does, with its own requests, batches and repetitions: owntracks, owntracks-ios, overland, traccar, traccar9, traccar7, osmand, gpslogger, dawarich, opengts, transistorsoft, transistorsoft-batch, colota or phonetrack."`
 }
 
 // Validate is called by the parser.
@@ -99,7 +102,32 @@ func (c *RunCmd) Validate() error {
 	if c.For < 0 || c.For > mostTime {
 		return fmt.Errorf("--for: %v is not in [0s, 366d]", c.For)
 	}
-	return c.check(c.For)
+	if err := c.check(c.For); err != nil {
+		return err
+	}
+	return c.checkApp()
+}
+
+// checkApp refuses an app together with what only the native protocol has.
+func (c *RunCmd) checkApp() error {
+	app := c.Protocol.Name
+	if app == "" {
+		return nil
+	}
+	for _, flag := range []struct {
+		name, why string
+		set       bool
+	}{
+		{"--ack-log", "an app hears no verdicts", c.AckLog != ""},
+		{"--faults", "an app has no faults but its own", c.Faults != fault.Spec{}},
+		{"--format", "an app has a form of its own", c.Format != string(sim.JSON)},
+		{"--batch", "an app has batches of its own", c.Batch.text != "" && c.Batch.text != defaultBatch},
+	} {
+		if flag.set {
+			return fmt.Errorf("%s, --protocol=%s: %s: give one of the two", flag.name, app, flag.why)
+		}
+	}
+	return nil
 }
 
 // Run sends until the time is over or ctx ends, and prints the result.
@@ -111,6 +139,10 @@ func (c *RunCmd) Run(p *command.Program) error {
 	d := trial{
 		Program: p, result: c.ResultFlags, target: c.Target, network: c.Network, lasts: c.For, rate: cfg.Rate,
 		title: "A simulated city", command: "pingline sim run " + c.text(c.For),
+	}
+	if app := c.Protocol.Name; app != "" {
+		cfg.App = &c.Protocol
+		d.command += " --protocol=" + app
 	}
 	return d.run(cfg)
 }

@@ -267,3 +267,45 @@ func TestRunRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Phones with an app send as it does, and are told nothing but that a fix is delivered.
+func TestRunAsAnApp(t *testing.T) {
+	t.Parallel()
+	var requests, wrong atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1); r.URL.Path != "/v1/owntracks" || !strings.HasPrefix(r.Header.Get("X-Limit-U"), "sim-r-") {
+			wrong.Add(1)
+		}
+		if requests.Load()%10 == 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(s.Close)
+	out, err := run(t.Context(), "run", "--target", s.URL, "--protocol=owntracks", "--for=1s", "--rate=50", "--riders=100", "--connections=2", "--json")
+	var got struct{ Sent, Answered, Delivered, Accepted, Retries uint64 }
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatalf("printed %q: %v", out, err)
+	}
+	if err != nil || got.Sent != 50 || got.Delivered != 50 || got.Answered != 50 || got.Accepted != 0 || got.Retries == 0 || wrong.Load() > 0 {
+		t.Errorf("%v: printed %s; %d requests were wrong", err, out, wrong.Load())
+	}
+	out, err = run(t.Context(), "run", "--target", server(t, nil), "--protocol=gpslogger", "--for=1s", "--rate=20", "--riders=100")
+	if err != nil || !strings.Contains(out, "verdicts  20 delivered\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestRunAsAnAppRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range [][2]string{
+		{"--protocol=owntrack", `"owntrack" is not native, owntracks, `},
+		{"--ack-log=x", "--ack-log, --protocol=overland: an app hears no verdicts: give one of the two"},
+		{"--faults=resend=0.1", "--faults, --protocol=overland: an app has no faults but its own: give one of the two"},
+		{"--format=gzip", "--format, --protocol=overland: an app has a form of its own: give one of the two"},
+		{"--batch=like-phones", "--batch, --protocol=overland: an app has batches of its own: give one of the two"},
+	} {
+		if _, err := run(t.Context(), "run", "--target=http://localhost:1", "--protocol=overland", tt[0]); err == nil || !strings.Contains(err.Error(), tt[1]) {
+			t.Errorf("%s: %v", tt[0], err)
+		}
+	}
+}

@@ -34,6 +34,7 @@ type summary struct {
 	Duplicate uint64 `json:"duplicate"`
 	Shed      uint64 `json:"shed"`
 	Rejected  uint64 `json:"rejected"`
+	Delivered uint64 `json:"delivered"` // by an app, which hears no verdict
 
 	Requests uint64         `json:"requests"`
 	Retries  uint64         `json:"retries"`
@@ -58,7 +59,7 @@ func summarize(l *sim.Load, target string, seed uint64, took time.Duration) *sum
 	s := &summary{
 		Target: target, Seed: seed, Seconds: took.Round(time.Millisecond).Seconds(), Riders: c.Riders,
 		Sent: c.Sent, Answered: c.Answered(), Unanswered: c.Unanswered, Refused: c.Forgotten, Skipped: c.Skipped,
-		Accepted: c.Accepted, Held: c.Held, Redundant: c.Redundant, Duplicate: c.Duplicate, Shed: c.Shed, Rejected: c.Rejected,
+		Accepted: c.Accepted, Held: c.Held, Redundant: c.Redundant, Duplicate: c.Duplicate, Shed: c.Shed, Rejected: c.Rejected, Delivered: c.Delivered,
 		Requests: c.Requests, Retries: c.Retries, Statuses: c.Refused, Faults: c.Faults,
 		P50: ms(t.P50), P99: ms(t.P99), P999: ms(t.P999), Max: ms(t.Max),
 		ShedLevel: -1, latency: t,
@@ -101,7 +102,7 @@ func (s *summary) lines() []report.Line {
 	for _, of := range []struct {
 		n    uint64
 		name string
-	}{{s.Accepted, "accepted"}, {s.Held, "held"}, {s.Redundant, "redundant"}, {s.Duplicate, "duplicate"}, {s.Shed, "shed"}, {s.Rejected, "rejected"}} {
+	}{{s.Accepted, "accepted"}, {s.Held, "held"}, {s.Redundant, "redundant"}, {s.Duplicate, "duplicate"}, {s.Shed, "shed"}, {s.Rejected, "rejected"}, {s.Delivered, "delivered"}} {
 		if of.n > 0 {
 			verdicts = append(verdicts, comma(of.n)+" "+of.name)
 		}
