@@ -45,8 +45,8 @@ export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build influxd ## A city, the ingester and a real InfluxDB, then an audit; ARGS="--for 20s --json"
-	@bin/pingline demo $(ARGS)
+demo: build influxd ## A city, the ingester and a real InfluxDB, a code that a phone scans, then an audit; ARGS="--for 20s --json", ARGS=--phone-listen= for no phones
+	@bin/pingline demo --phone-listen=:8443 $(ARGS)
 
 test: influxd ## All tests, against a real InfluxDB, and which were skipped; TESTFLAGS="-v -run Kill"
 	$(GO) run ./tools/gotest -again $(AGAIN) -timeout 60m $(TESTFLAGS) ./...

@@ -23,6 +23,7 @@ import (
 	"pingline/internal/node"
 	"pingline/internal/terminal"
 	"pingline/internal/unit"
+	"pingline/internal/visitors"
 	"pingline/sim"
 	"pingline/sim/audit"
 )
@@ -37,6 +38,7 @@ type demoCmd struct {
 	MaxError    float64       `default:"10" help:"Metres that a dropped ping may lie off the stored track."`
 	Listen      string        `default:"127.0.0.1:8080" help:"Address for pings; another port if it is taken."`
 	OpsListen   string        `default:"127.0.0.1:9090" help:"Address for metrics; another port if it is taken."`
+	PhoneListen string        `placeholder:"ADDRESS" help:"Address for the phones of visitors in the same network, such as :8443, with TLS and a code to scan; another port if it is taken (default: none)."`
 	Dir         string        `help:"Directory for log and database, kept afterwards (default: a temporary one)."`
 	JSON        bool          `name:"json" help:"Print nothing but the result, as one JSON object."`
 
@@ -72,6 +74,7 @@ type demo struct {
 	running atomic.Pointer[influxd.Server] // influx, for another goroutine
 	stored  *node.StoredRows
 	node    *node.Node
+	phones  *visitors.Entrance // nil: none
 	load    *sim.Load
 	ledger  *audit.Ledger
 }
@@ -104,7 +107,7 @@ func (c *demoCmd) Run(p *program) error {
 	if err := d.start(life, dir, p.Stderr); err != nil {
 		return err
 	}
-	defer func() { _ = d.influx.Close() }()
+	defer func() { _ = errors.Join(d.phones.Close(), d.influx.Close()) }()
 	if err := d.drive(p); err != nil {
 		return err
 	}
@@ -188,6 +191,16 @@ func (d *demo) start(ctx context.Context, dir string, stderr io.Writer) error {
 	}
 	fmt.Fprintf(d.say, page+"\npings     POST %s/v1/pings\nready     %s/readyz\nmetrics   %s\nInfluxDB  %s (database pingline)\n",
 		base, base, base, d.node.OpsURL(), d.influx.URL())
+	if c.PhoneListen != "" {
+		at, err := freeAddr(c.PhoneListen)
+		if err == nil {
+			d.phones, err = visitors.Open(visitors.Config{Listen: at, To: base})
+		}
+		if err != nil {
+			return command.Unusable(err)
+		}
+		d.phones.Print(d.say)
+	}
 	if c.For == 0 && d.board == nil {
 		fmt.Fprintln(d.say, "Ctrl-C stops the city and audits what was stored.")
 	}
@@ -225,6 +238,7 @@ func (d *demo) drive(ctx context.Context) error {
 		defer halt() // ends the city too if the ingester fails
 		return d.node.Run(serving)
 	})
+	g.Go(func() error { return d.phones.Run(serving) })
 	stopped := make(chan struct{})
 	g.Go(func() error {
 		defer stop()

@@ -23,7 +23,7 @@ func TestDemoInAPipe(t *testing.T) {
 	if _, err := influxd.Find(); err != nil {
 		t.Skip(err)
 	}
-	status, stdout, stderr := runs(t, "demo", "--for=3s", "--riders=500", "--rate=500", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0")
+	status, stdout, stderr := runs(t, "demo", "--for=3s", "--riders=500", "--rate=500", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--phone-listen=127.0.0.1:0")
 	lines := strings.Split(strings.TrimSuffix(stdout, "\n"), "\n")
 	if status != exitOK || strings.ContainsAny(stdout, "\x1b\r") || !regexp.MustCompile(`^(map       http://127\.0\.0\.1:[0-9]+/|page      http://127\.0\.0\.1:[0-9]+/ \(what is where\))$`).MatchString(lines[0]) {
 		t.Fatalf("exit status %d: %s%s", status, stdout, stderr)
@@ -32,6 +32,9 @@ func TestDemoInAPipe(t *testing.T) {
 		if utf8.RuneCountInString(line) > 80 {
 			t.Errorf("a line is too long: %s", line)
 		}
+	}
+	if !strings.Contains(stdout, "\nphone     no code to scan:\n") { // of this machine's own address
+		t.Errorf("it says nothing of visitors' phones: %s", stdout)
 	}
 	verdict := regexp.MustCompile(`^([0-9,]+) answered, [0-9,]+ stored \(([0-9.]+) %\), 0 lost, none beyond its bound$`).FindStringSubmatch(lines[len(lines)-1])
 	live := regexp.MustCompile(`answered ([0-9,]+), kept ([0-9.]+) %, waiting 0,`).FindAllStringSubmatch(stdout, -1)

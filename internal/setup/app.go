@@ -38,7 +38,11 @@ var apps = []app{
 	{"traccar", "Traccar Client (Android, iOS)", traccar},
 	{"gpslogger", "GPSLogger (Android)", gpsLogger},
 	{"osmand", "OsmAnd (Android)", osmAnd},
+	{byBrowser, "A browser, with no app", browser},
 }
+
+// byBrowser is the name of the page for phones among the apps.
+const byBrowser = "browser"
 
 func appNames() (names []string) {
 	for _, a := range apps {
@@ -123,4 +127,18 @@ func osmAnd(a newSender) instructions {
 		fmt.Sprintf("%s/v1/osmand/%s?id=%s&lat={0}&lon={1}&timestamp={2}&hdop={3}&altitude={4}&speed={5}&bearing={6}&speed_unit=mps", a.server, a.key, url.QueryEscape(a.rider)),
 		"Time buffer: as long as you like; what was not sent is sent later",
 	}}
+}
+
+// browser has all in the fragment of the page's address, which is sent to no server
+// (dashboards/phone).
+func browser(a newSender) instructions {
+	return instructions{
+		steps: []string{
+			"Open " + a.server + "/phone",
+			"Rider: " + a.rider,
+			"Key: " + a.key,
+			"Start, and allow the location; leave the page open, and in front",
+		},
+		link: a.server + "/phone#" + url.Values{"rider": {a.rider}, "key": {a.key}}.Encode(),
+	}
 }

@@ -115,6 +115,13 @@ func asAppDoes(t *testing.T, name string, s instructions, now time.Time) (method
 			[]string{"Authorization", "Bearer " + q.Get("token"), "Content-Type", "application/json"}
 	case "traccar":
 		return "POST", q.Get("url"), url.Values{"id": {q.Get("id")}, "lat": {"41.15"}, "lon": {"-8.6"}, "timestamp": {fmt.Sprint(now.Unix())}}.Encode(), []string{"Content-Type", "application/x-www-form-urlencoded"}
+	case "browser":
+		given, err := url.ParseQuery(link.EscapedFragment())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "POST", strings.TrimSuffix(link.Scheme+"://"+link.Host+link.Path, "phone") + "v1/pings?verdicts=1",
+			fmt.Sprintf(`{"rider_id":%q,"device_id":"browser-k3f9","ts":%d,"lat":41.15,"lon":-8.6}`, given.Get("rider"), now.UnixMilli()), []string{"Authorization", "Bearer " + given.Get("key")}
 	case "gpslogger":
 		settings := map[string]string{}
 		for line := range strings.Lines(s.file) {

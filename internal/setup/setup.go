@@ -31,7 +31,7 @@ type PhoneCmds struct {
 
 type addPhoneCmd struct {
 	Rider  string `arg:"" help:"The rider, as in rider_id."`
-	App    string `required:"" placeholder:"APP" help:"The app: owntracks, overland, traccar, gpslogger or osmand."`
+	App    string `required:"" placeholder:"APP" help:"The app: owntracks, overland, traccar, gpslogger, osmand, or browser for none."`
 	URL    string `required:"" placeholder:"URL" help:"Where the phone reaches the server, such as https://pings.example.org."`
 	Keys   string `required:"" placeholder:"FILE" help:"File of keys, as of pingline serve --keys; made if missing."`
 	Device string `default:"phone" help:"Name of the phone, where the app has a place for one."`
@@ -55,6 +55,9 @@ func (c *addPhoneCmd) Validate() error {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.ContainsAny(c.URL, " \t") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return fmt.Errorf("--url: %q is not a URL such as https://pings.example.org", c.URL)
+	}
+	if c.App == byBrowser && plain(c.URL) {
+		return fmt.Errorf("--url: %q is not https, and browsers give positions to no other page", c.URL)
 	}
 	return nil
 }

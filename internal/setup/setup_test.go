@@ -85,6 +85,14 @@ func TestLinks(t *testing.T) {
 			t.Error(u)
 		}
 	})
+	t.Run("browser", func(t *testing.T) {
+		out, key := added(t, addPhoneCmd{Rider: "ana b&c", App: "browser", URL: server})
+		u := link(out)
+		given, err := url.ParseQuery(u.EscapedFragment())
+		if err != nil || u.Path != "/phone" || u.RawQuery != "" || given.Get("rider") != "ana b&c" || given.Get("key") != key {
+			t.Error(u, err)
+		}
+	})
 	t.Run("osmand", func(t *testing.T) {
 		out, key := added(t, addPhoneCmd{Rider: "ana b", App: "osmand", URL: server})
 		if !strings.Contains(out, server+"/v1/osmand/"+key+"?id=ana+b&lat={0}&lon={1}&timestamp={2}") || strings.Contains(out, "scan") {
@@ -171,6 +179,7 @@ func TestWrongPhones(t *testing.T) {
 		{addPhoneCmd{Rider: "ana", App: "overland", URL: "https://user:secret@x"}, "--url: "},
 		{addPhoneCmd{Rider: "ana", App: "overland", URL: "https://x?key=1"}, "--url: "},
 		{addPhoneCmd{Rider: "ana", App: "overland", URL: "https://x/a b"}, "--url: "},
+		{addPhoneCmd{Rider: "ana", App: "browser", URL: "http://pings.example.org"}, "--url: \"http://pings.example.org\" is not https"},
 	} {
 		if err := tt.c.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want %s", tt.c, err, tt.want)
