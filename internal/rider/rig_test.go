@@ -31,6 +31,7 @@ type rig struct {
 	cfg  node.Config
 	node *node.Node
 	stop func()
+	key  string // with which pings are sent; "": none
 }
 
 var buckets = []string{"pingline", "second", "events"}
@@ -103,7 +104,15 @@ func (r *rig) post(pings ...pingline.Ping) {
 	for i := range pings {
 		body = append(track.AppendPing(body, &pings[i]), '\n')
 	}
-	resp, err := http.Post(r.node.URL()+"/v1/pings", "application/x-ndjson", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.node.URL()+"/v1/pings", bytes.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	if r.key != "" {
+		req.Header.Set("Authorization", "Bearer "+r.key)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
