@@ -11,8 +11,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"pingline"
 )
 
 // addKey adds a key to a file and returns it.
@@ -144,51 +142,6 @@ func TestRidersOf(t *testing.T) {
 	}
 	if _, err := ParseRiders(slices.Repeat([]string{"a"}, mostRiders+1)); err == nil {
 		t.Error("too many riders are taken")
-	}
-}
-
-// All riders of a batch are in a set if each is: by any set, and wherever the other rider is.
-func TestHasAll(t *testing.T) {
-	for _, names := range [][]string{{"ana"}, {"bus-*"}, {"*"}, {"ana", "bus-*"}, {"bus-*", "an*"}, {"bus-*", "anders"}, nil} {
-		r, err := ParseRiders(names)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, batch := range [][]string{nil, {"ana"}, {"bus-7"}, {"ana", "ana", "bus-7"}, {"bus-7", "bus-7", "bus-8", "ana"}, {"ana", "ben"}, {"ben", "ana"}, {"bus-7", "ben", "bus-7"}, {"ana", "an"}} {
-			var pings []pingline.Ping
-			all := true
-			for _, rider := range batch {
-				pings = append(pings, pingline.Ping{Rider: rider})
-				all = all && r.Has(rider)
-			}
-			if got := r.HasAll(pings); got != all {
-				t.Errorf("set %q, batch %q: %v", names, batch, got)
-			}
-		}
-	}
-}
-
-// The cost of a key's rights to a request of a hundred pings of as many riders.
-func BenchmarkHasAll(b *testing.B) {
-	var pings []pingline.Ping
-	var names []string
-	for i := range 100 {
-		names = append(names, fmt.Sprintf("r-%04d", i))
-		pings = append(pings, pingline.Ping{Rider: strings.Clone(names[i])})
-	}
-	for name, riders := range map[string][]string{"prefix": {"r-*"}, "names": names} {
-		b.Run(name, func(b *testing.B) {
-			set, err := ParseRiders(riders)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if !set.HasAll(pings) {
-					b.Fatal("a rider is not in the set")
-				}
-			}
-		})
 	}
 }
 

@@ -83,30 +83,6 @@ func (r *RidersOf) Has(rider string) bool {
 	return ok
 }
 
-// HasAll reports whether the riders of all pings are in the set. Neither a call nor a search
-// is made for each: a set is a prefix in most cases, and a batch has pings of a rider in a row.
-func (r *RidersOf) HasAll(pings []pingline.Ping) bool {
-	if len(r.prefixes) == 1 && len(r.exact) == 0 {
-		prefix := r.prefixes[0]
-		for i := range pings {
-			if !strings.HasPrefix(pings[i].Rider, prefix) {
-				return false
-			}
-		}
-		return true
-	}
-	last := "" // no rider is ""
-	for i := range pings {
-		if rider := pings[i].Rider; rider != last {
-			if !r.Has(rider) {
-				return false
-			}
-			last = rider
-		}
-	}
-	return true
-}
-
 // All reports whether all riders are in the set.
 func (r *RidersOf) All() bool { return slices.Contains(r.prefixes, "") }
 

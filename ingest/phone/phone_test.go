@@ -106,13 +106,20 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// ridersSet is a set of riders.
+type ridersSet map[string]bool
+
+func (s ridersSet) Has(rider string) bool { return s[rider] }
+
 // Pings of other riders are rejected in their places among the invalid pings, whatever
 // their number, and the rest stays in order.
-func TestOnly(t *testing.T) {
+func TestPingsOfOtherRiders(t *testing.T) {
 	now := time.UnixMilli(1_760_000_000_123)
-	read := func(riders ...string) *Pings {
-		var p Pings
-		p.Reset(Limits{}.WithDefaults(), now)
+	var p Pings
+	read := func(may interface{ Has(string) bool }, riders ...string) *Pings {
+		limits := Limits{}.WithDefaults()
+		limits.Riders = may
+		p.Reset(limits, now)
 		for _, rider := range riders {
 			var d Draft
 			if rider != "" {
@@ -127,13 +134,12 @@ func TestOnly(t *testing.T) {
 		}
 		return &p
 	}
-	ana := func(rider string) bool { return rider == "ana" }
-	p := read("ben", "", "ana", "ana", "ben", "ana", "cy")
-	p.Only(ana)
+	ana := ridersSet{"ana": true}
+	read(ana, "ben", "", "ana", "ana", "ben", "ana", "cy")
 	var at []int
 	for _, r := range p.Rejected {
 		at = append(at, r.Index)
-		if r.Field != "rider_id" || r.Index != 1 && (r.Reason != notRider || r.Rider == "") {
+		if r.Field != "rider_id" || r.Index != 1 && (r.Reason != errNotRider.Reason || r.Rider == "") {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -145,14 +151,15 @@ func TestOnly(t *testing.T) {
 			t.Errorf("%d for %s", n, field)
 		}
 	})
-	many := read(slices.Repeat([]string{"ben"}, 3*MaxRejections)...)
-	many.Only(ana)
-	if len(many.List) != 0 || len(many.Rejected) != MaxRejections || many.Rejected[99].Index != 99 || cap(many.Rejected) > 3*MaxRejections {
-		t.Errorf("%d kept, %d reported", len(many.List), len(many.Rejected))
+	read(ana, slices.Repeat([]string{"ben"}, 3*MaxRejections)...)
+	if len(p.List) != 0 || len(p.Rejected) != MaxRejections || p.Rejected[99].Index != 99 || cap(p.Rejected) > 3*MaxRejections {
+		t.Errorf("%d kept, %d reported", len(p.List), len(p.Rejected))
 	}
-	all := read("ana", "ben", "ana")
-	if n := testing.AllocsPerRun(10, func() { all.Only(func(string) bool { return true }) }); n != 0 || len(all.List) != 3 {
-		t.Errorf("%v allocations when nothing is refused", n)
+	both := []string{"ana", "ben", "ana"}
+	for name, may := range map[string]interface{ Has(string) bool }{"all": nil, "both": ridersSet{"ana": true, "ben": true}} {
+		if n := testing.AllocsPerRun(10, func() { read(may, both...) }); n != 0 || len(p.List) != 3 {
+			t.Errorf("%s: %v allocations when nothing is refused", name, n)
+		}
 	}
 }
 

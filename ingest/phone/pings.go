@@ -18,6 +18,10 @@ type Limits struct {
 	Times      pingline.TimeLimits // how old and how far ahead a ping may be; 0 means 720 h and 2 min
 	KeptEvents time.Duration       // Times.Kept of pings with an event
 	Correct    bool                // leave pings out of Times to Pings.Correct instead of rejecting them
+
+	// Riders are those that the sender may send for; nil means all. A ping of another is
+	// rejected if it is valid otherwise.
+	Riders interface{ Has(rider string) bool }
 }
 
 // WithDefaults returns l with the defaults in place of zeros.
@@ -51,7 +55,7 @@ type Pings struct {
 	limits     Limits
 	now        time.Time
 	reasons    [reasons]int32 // rejected pings by field; 0 for the ping as a whole
-	outOfRange [fields]int32  // optional numbers out of range, of List and of pings that Only has rejected
+	outOfRange [fields]int32  // optional numbers out of range, of List and of pings of other riders than Limits.Riders
 	wrong      int            // pings for Correct, and such pings that were rejected after all
 	byTrack    []int32        // memory of Correct
 	corrected  []int32        // positions in the request of the pings that Correct has set
@@ -168,12 +172,6 @@ func (p *Pings) reject(err error, rider string) error {
 	return nil
 }
 
-// Only rejects the pings of riders that may is false for, because the sender may not send
-// for them. It is called before Correct.
-func (p *Pings) Only(may func(rider string) bool) {
-	p.refuse(Rider, notRider, func(ping *pingline.Ping) bool { return !may(ping.Rider) })
-}
-
 // Withhold rejects the pings that hide is true for, because they are within a private zone.
 // Hide may change the others. It is called before Correct.
 func (p *Pings) Withhold(hide func(ping *pingline.Ping) bool) { p.refuse(PrivateZone, inZone, hide) }
@@ -244,10 +242,9 @@ func (p *Pings) Rename(as func(dst []byte, rider string) []byte) {
 	}
 }
 
-const (
-	notRider = "this key is not for this rider"
-	inZone   = "inside a private zone: it is not stored"
-)
+const inZone = "inside a private zone: it is not stored"
+
+var errNotRider = &pingline.FieldError{Field: Rider.String(), Reason: "this key is not for this rider"}
 
 // check makes d a ping. It looks for missing fields first, then at the values, each in
 // the order of the fields.
@@ -279,6 +276,9 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 		if d.given&(1<<f) != 0 && ping.SetOptional(pingline.HasSpeed<<(f-Speed), d.number[f]) {
 			p.outOfRange[f]++
 		}
+	}
+	if p.limits.Riders != nil && !p.limits.Riders.Has(ping.Rider) { // here, while the name is in the cache
+		return errNotRider
 	}
 	return nil
 }

@@ -174,7 +174,7 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 // decode reads the pings in the body. A request in need has lower limits: beyond them,
 // or without an event, it becomes an ordinary request.
 func (s *Server) decode(c *fiber.Ctx, x *request, now time.Time) error {
-	x.in.Limits, x.in.Now = s.limits(), now
+	x.in.Limits, x.in.Now = s.limits(x.id), now
 	inflated := s.cfg.MaxInflated
 	if x.critical {
 		inflated, x.in.Limits.MaxPings = min(inflated, needMost), min(x.in.Limits.MaxPings, needPings)
@@ -187,15 +187,18 @@ func (s *Server) decode(c *fiber.Ctx, x *request, now time.Time) error {
 		return derr
 	}
 	if err != nil {
-		x.in.Limits = s.limits()
+		x.in.Limits = s.limits(x.id)
 		return s.read(c, x, s.cfg.MaxInflated)
 	}
 	return nil
 }
 
-// limits returns the limits of pings that hold now.
-func (s *Server) limits() phone.Limits {
+// limits returns the limits of a sender's pings that hold now.
+func (s *Server) limits(id *auth.Identity) phone.Limits {
 	limits := s.cfg.Limits
+	if !id.Riders.All() {
+		limits.Riders = &id.Riders
+	}
 	if s.cfg.Kept != nil {
 		limits.Times.Kept, limits.KeptEvents = s.cfg.Kept()
 	}
@@ -215,9 +218,6 @@ func (s *Server) read(c *fiber.Ctx, x *request, inflated int) error {
 	}
 	if err := x.protocol.Read(&x.in, &x.pings); err != nil {
 		return err
-	}
-	if !x.id.Riders.All() && !x.id.Riders.HasAll(x.pings.List) {
-		x.pings.Only(x.id.Riders.Has)
 	}
 	s.cfg.Door.Screen(&x.pings, x.id.Zones)
 	x.pings.Correct(func(rider, device string, newest int64) int64 {
