@@ -100,7 +100,7 @@ var arrows = map[string][]string{
 	"pingline/queue/record":      {},
 	"pingline/queue/scan":        {"pingline/queue/record"},
 	"pingline/rollup":            {"pingline", "pingline/partition", "pingline/queue"},
-	"pingline/sim":               {"pingline", "pingline/client", "pingline/internal/pause", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/fault", "pingline/sim/handset", "pingline/track"},
+	"pingline/sim":               {"pingline", "pingline/client", "pingline/internal/dial", "pingline/internal/pause", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/fault", "pingline/sim/handset", "pingline/track"},
 	"pingline/sim/apps":          {"pingline", "pingline/client"},
 	"pingline/sim/handset":       {"pingline"},
 	"pingline/sim/roads":         {"pingline", "pingline/sim/handset"},

@@ -9,10 +9,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"pingline"
 	"pingline/client"
+	"pingline/internal/dial"
 	"pingline/internal/pause"
 	"pingline/sim/fault"
 )
@@ -222,7 +224,11 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping, r *shipment
 			return nil
 		case client.Ask:
 			s.forget(pings)
-			return fmt.Errorf("send to %s: answered %d %s", s.url, a.Status, bytes.TrimSpace(a.Body[:min(len(a.Body), 200)]))
+			said := string(a.Body)
+			for _, h := range s.cfg.Header {
+				said = dial.Hide(said, h.Value)
+			}
+			return fmt.Errorf("send to %s: answered %d %s", s.url, a.Status, strings.TrimSpace(said[:min(len(said), 200)]))
 		}
 		if pause.For(ctx, s.backoff(&a, try)) != nil {
 			s.giveUp(pings)

@@ -1,7 +1,8 @@
 // Package dial has the flags by which commands reach a Pingline server that speaks TLS: whose
 // certificate they trust, and which one they show.
 //
-// It sends nothing itself, and knows nothing of keys and tokens, which go in headers.
+// It sends nothing itself. Keys and tokens go in headers; Hide takes them out of answers that
+// quote them.
 package dial
 
 import (
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 )
 
 // Flags say how a server is reached. The zero value trusts the authorities of the system, and
@@ -88,4 +90,20 @@ func (f *Flags) Args() (text string) {
 		}
 	}
 	return text
+}
+
+// leastSecret is the shortest word of a header's value that is taken for a secret.
+const leastSecret = 8
+
+// Hide returns an answer without the values of headers that were sent, and without their longer
+// words: a server, or a proxy before it, may quote the request.
+func Hide(answer string, values ...string) string {
+	for _, value := range values {
+		for _, secret := range append([]string{value}, strings.Fields(value)...) {
+			if len(secret) >= leastSecret {
+				answer = strings.ReplaceAll(answer, secret, "…")
+			}
+		}
+	}
+	return answer
 }

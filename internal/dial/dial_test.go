@@ -92,3 +92,18 @@ func TestFilesOfNoUse(t *testing.T) {
 		}
 	}
 }
+
+// Of an answer that quotes the request nothing of a header's value is left, in whole or in part.
+func TestHide(t *testing.T) {
+	for _, tt := range []struct{ value, answer, want string }{
+		{"Bearer pl_0123456789", "no: Authorization: Bearer pl_0123456789\r\n", "no: Authorization: …\r\n"},
+		{"Bearer pl_0123456789", `{"token":"pl_0123456789"}`, `{"token":"…"}`},
+		{"hunter2-and-more", "hunter2-and-more, hunter2-and-more", "…, …"},
+		{"Bearer", "Bearer is missing", "Bearer is missing"},
+		{"", "nothing", "nothing"},
+	} {
+		if got := Hide(tt.answer, tt.value); got != tt.want {
+			t.Errorf("%q without %q: %q, want %q", tt.answer, tt.value, got, tt.want)
+		}
+	}
+}

@@ -71,16 +71,17 @@ func (k *AdminKey) ask(ctx context.Context, method, server string, path []string
 	if err != nil {
 		return nil, err
 	}
+	secret := ""
 	if k.KeyFile != "" {
 		key, err := os.ReadFile(k.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("--key-file: %w", err)
 		}
-		text := strings.TrimSpace(string(key))
-		if strings.ContainsAny(text, "\r\n") {
+		secret = strings.TrimSpace(string(key))
+		if strings.ContainsAny(secret, "\r\n") {
 			return nil, fmt.Errorf("--key-file: %s has more than one line", k.KeyFile)
 		}
-		req.Header.Set("Authorization", "Bearer "+text)
+		req.Header.Set("Authorization", "Bearer "+secret)
 	}
 	secure, err := k.TLS()
 	if err != nil {
@@ -97,6 +98,7 @@ func (k *AdminKey) ask(ctx context.Context, method, server string, path []string
 		}
 	}
 	defer func() { _ = resp.Body.Close() }() // its end does not matter
-	said, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-	return nil, fmt.Errorf("%s %s: %s: %s", method, at, resp.Status, strings.TrimSpace(string(said)))
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	said := dial.Hide(string(text), secret) // before it is cut, so that no part is left
+	return nil, fmt.Errorf("%s %s: %s: %s", method, at, resp.Status, strings.TrimSpace(said[:min(len(said), 1<<10)]))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pingline/internal/command"
+	"pingline/internal/dial"
 	"pingline/internal/node"
 	"pingline/internal/terminal"
 	"pingline/sim"
@@ -224,9 +225,13 @@ func (c *ChaosCmd) ready(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as it matters
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 300))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s %s", req.URL.Path, resp.Status, text)
+		said := string(text)
+		for _, h := range c.Header {
+			said = dial.Hide(said, h.Value)
+		}
+		err = fmt.Errorf("GET %s: %s %s", req.URL.Path, resp.Status, said[:min(len(said), 300)])
 	}
 	return err
 }
