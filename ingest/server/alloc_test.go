@@ -9,6 +9,7 @@ import (
 
 	"pingline/dedupe"
 	"pingline/ingest"
+	"pingline/ingest/auth"
 	"pingline/ingest/privacy"
 	"pingline/queue"
 )
@@ -21,28 +22,33 @@ func TestPingsAllocateNothing(t *testing.T) {
 	if err := privacy.MakeKey(path); err != nil {
 		t.Fatal(err)
 	}
+	keys, secrets := keysOf(t, keyFor("fleet", "write", "r-*"))
+	gate := gateOf(t, keys, auth.Config{})
+	t.Run("of a key's riders", func(t *testing.T) {
+		pingsAllocateNothing(t, doorOf(t, privacy.DoorSettings{}), gate, "Authorization: Bearer "+secrets["fleet"]+"\r\n")
+	})
 	for name, door := range map[string]privacy.DoorSettings{
 		"as they are":               {},
 		"of pseudonyms, near zones": {Zones: []string{"41.15,-8.61,500", "-89,0,100000"}, Pings: "centre", Keys: path},
 	} {
-		t.Run(name, func(t *testing.T) { pingsAllocateNothing(t, doorOf(t, door)) })
+		t.Run(name, func(t *testing.T) { pingsAllocateNothing(t, doorOf(t, door), nil, "") })
 	}
 }
 
-func pingsAllocateNothing(t *testing.T, door *privacy.Door) {
+func pingsAllocateNothing(t *testing.T, door *privacy.Door, gate *auth.Gate, header string) {
 	log := testLog(t, queue.Config{})
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}})
 	if *overTLS {
 		t.Skip("its client speaks plain HTTP, and TLS allocates by itself")
 	}
-	s, _ := testServer(t, Config{Door: door, Writer: w, RiderRate: 1e6, RiderBurst: 1e9})
+	s, _ := testServer(t, Config{Gate: gate, Door: door, Writer: w, RiderRate: 1e6, RiderBurst: 1e9})
 	other := testLog(t, queue.Config{})
 	steps := map[string]func() error{"commit": func() error {
 		_, err := other.Append(t.Context(), make([]byte, 100), queue.Totals{}, false)
 		return err
 	}}
 	for _, pings := range []int{1, 100, 1000} {
-		c := newClient(t, s.Addr().String(), pings, pings, "")
+		c := newClient(t, s.Addr().String(), pings, pings, header)
 		defer c.conn.Close()
 		steps[fmt.Sprint(pings)] = c.request
 	}

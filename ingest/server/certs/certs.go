@@ -4,8 +4,8 @@
 // Its files are read again when they change. A new connection has the new certificate; open
 // connections stay, but for those whose client certificate is not let in any more. A file that
 // cannot be used leaves things as they were, and holds up no other: a certificate and its key
-// are taken together, authorities and revocation lists each by themselves. A peer learns that its certificate is refused,
-// and not why: the reason is in the log, and is counted.
+// are taken together, authorities and revocation lists each by themselves. A peer learns that
+// its certificate is refused, and not why: the reason is in the log, and is counted.
 //
 // The package limits neither how many connections there are nor how long a handshake may
 // take: the deadlines of a connection hold for its handshake, too.
@@ -170,7 +170,7 @@ func (s *Certificates) build(was *generation) (g *generation, taken bool, troubl
 			crl.fresh = crl.path != "" // a list is good by its authority
 		}
 	}
-	if crl.fresh {
+	if crl.fresh && clients != nil {
 		if next, err := clients.without(crl); err != nil {
 			troubles = append(troubles, unused{"the lists of revoked certificates stay as they were", err})
 		} else {
