@@ -15,7 +15,7 @@ import (
 func (s *Sink) Notes() []string {
 	notes := s.gone.Sentences()
 	stats := s.Stats()
-	for i, sh := range s.shards {
+	for i, sh := range s.known() {
 		note := sh.health.Note(stats[i].waits())
 		if note != "" && stats[i].HandedOver {
 			note += "; other shards stand in for it"
@@ -24,7 +24,7 @@ func (s *Sink) Notes() []string {
 			notes = append(notes, note)
 		}
 	}
-	for i, sh := range s.shards {
+	for i, sh := range s.known() {
 		if n := stats[i].Unkept; n > 0 {
 			notes = append(notes, fmt.Sprintf("shard %s: %s counted, but not kept as dead letters: they may take half of --deadletter-max-bytes, and that half is full", sh.Name, unit.Plural(n, "row older than it keeps was", "rows older than it keeps were")))
 		}
@@ -38,6 +38,14 @@ func (s *Sink) Notes() []string {
 		}
 	}
 	return notes
+}
+
+// known returns the shards but Config.Nobody.
+func (s *Sink) known() []*shard {
+	if n := s.cfg.Nobody; n > 0 {
+		return s.shards[:n]
+	}
+	return s.shards
 }
 
 // lanesOf returns the lanes of shard i, that of the hole being filled included.

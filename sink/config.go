@@ -38,6 +38,12 @@ type Config struct {
 	// shard.
 	Routes map[string]int
 
+	// Where there are several sets of shards, each has a Sink of its own on the same Log, and
+	// gets what is routed to it: see route.Layout. The shard Nobody is the last.
+	Set    string
+	Others []string
+	Nobody int
+
 	// Moved names shards that were taken away and whose points are elsewhere, or not
 	// wanted: without them nothing is missing.
 	Moved []string
@@ -113,7 +119,7 @@ func (c *Config) check() error {
 	}
 	seen := make(map[string]bool)
 	for _, s := range c.Shards {
-		if err := pingline.CheckName("shard", s.Name); err != nil {
+		if err := pingline.CheckName("shard", s.Name); err != nil && s.Name != route.Nobody {
 			return fmt.Errorf("shard %q: %w", s.Name, err)
 		}
 		if s.Store == nil || seen[s.Name] {
@@ -138,7 +144,7 @@ func (c *Config) checkRoutes() error {
 }
 
 func (c *Config) layout() route.Layout {
-	l := route.Layout{Spread: c.Spread, Routes: c.Routes}
+	l := route.Layout{Spread: c.Spread, Routes: c.Routes, Set: c.Set, Others: c.Others, Nobody: c.Nobody}
 	for _, s := range c.Shards {
 		l.Shards = append(l.Shards, s.Name)
 	}

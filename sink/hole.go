@@ -65,7 +65,7 @@ func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 	was := l.delivered
 	l.delivered = head
 	l.delivered.Passed += l.extra
-	name := resume.HoleCursor(l.home.Name, h.End)
+	name := resume.HoleCursor(l.home.qualified, h.End)
 	l.cfg.Log.Change(queue.Change{Set: map[string]queue.Cursor{name: h.At, l.name: l.delivered}})
 	err := l.cfg.Log.KeepCursors()
 	if err != nil {
@@ -123,7 +123,7 @@ func (s *Sink) backfill(ctx context.Context, i int) error {
 			return nil
 		}
 		l := s.newLane(i, route.Live, h.At)
-		l.class, l.name = route.Backfill, resume.HoleCursor(l.home.Name, h.End)
+		l.class, l.name = route.Backfill, resume.HoleCursor(l.home.qualified, h.End)
 		l.halt = health.NewHalt(l.home.Name, l.class.String(), l.cfg.Logger)
 		l.batcher.End, l.batcher.Behind = h.End, nil
 		hs.mu.Lock()

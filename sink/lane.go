@@ -66,7 +66,7 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 		home:      home,
 		kind:      kind,
 		class:     kind,
-		name:      resume.LaneCursor(home.Name, kind),
+		name:      resume.LaneCursor(home.qualified, kind),
 		dead:      s.dead,
 		permits:   make(chan struct{}, limit.MaxInFlight),
 		ownMemory: make(chan struct{}, 1),

@@ -18,8 +18,9 @@ import (
 type shard struct {
 	ShardStore
 	cfg        *Config
-	spread     bool // keys are spread over it and other shards, which may stand in for it
-	routedOnly bool // it gets only the entries that a route sends to it
+	qualified  string // its name, unique over all sets
+	spread     bool   // keys are spread over it and other shards, which may stand in for it
+	routedOnly bool   // it gets only the entries that a route sends to it
 	breaker    *limit.Breaker
 	health     *health.Health
 	writes     *limit.Scheduler
@@ -45,7 +46,8 @@ const laneBatches = 16
 
 func (s *Sink) newShard(i int) *shard {
 	cfg, over := &s.cfg, s.router.Over()
-	sh := &shard{ShardStore: cfg.Shards[i], cfg: cfg, spread: over > 1 && i < over, routedOnly: i >= over}
+	layout := cfg.layout()
+	sh := &shard{ShardStore: cfg.Shards[i], cfg: cfg, qualified: layout.Qualified(i), spread: over > 1 && i < over, routedOnly: i >= over}
 	sh.breaker = limit.NewBreaker(sh.Name, cfg.RetryMax/2, cfg.Timeout/2)
 	sh.health = health.New(sh.Name, cfg.Timeout, cfg.RetryMax, sh.breaker, cfg.Logger)
 	sh.writes = limit.NewScheduler(sh.breaker, cfg.Timeout/4)

@@ -72,7 +72,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	s.gone = resume.RemovedFrom(cfg.Log)
+	s.gone = resume.RemovedFrom(cfg.Log, cfg.Set)
 	for i := range cfg.Shards {
 		s.shards = append(s.shards, s.newShard(i))
 		for kind := range route.LaneKinds {

@@ -68,6 +68,10 @@ func (s *Sink) snapshot() (v sinkProgress) {
 	}
 	for _, sh := range s.shards {
 		for total, n := range sh.counters.passed() {
+			if sh.Name == route.Nobody {
+				sums[total].Elsewhere += n.written
+				n.written = 0
+			}
 			sums[total].Written += n.written
 			sums[total].DeadLettered += n.deadLettered
 			sums[total].Damaged += n.damaged
@@ -78,7 +82,7 @@ func (s *Sink) snapshot() (v sinkProgress) {
 	var queued [len(atHead)]uint64
 	for total := range sums {
 		t := &sums[total]
-		passed := t.Start + t.Written + t.DeadLettered + t.Damaged
+		passed := t.Start + t.Written + t.DeadLettered + t.Damaged + t.Elsewhere
 		switch still := atHead[total] && now.Next == head.Next; {
 		case still:
 			t.Damaged += s.reconcile(total, now.Totals[total]-passed)
@@ -135,8 +139,8 @@ func (s *Sink) Account() Account { return s.snapshot().Account }
 // Stats returns how each shard does, in the order of Config.Shards.
 func (s *Sink) Stats() []Stats {
 	v := s.snapshot()
-	list := make([]Stats, len(s.shards))
-	for i, sh := range s.shards {
+	list := make([]Stats, len(s.known()))
+	for i, sh := range s.known() {
 		st := &list[i]
 		sh.stats(st)
 		st.HandedOver, st.Pings = s.away(sh), s.router.Pings(i)

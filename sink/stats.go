@@ -25,7 +25,7 @@ type Account struct {
 // Tally is the equation of pings or of our own lines. Every entry that the log
 // ever held is in one place:
 //
-//	total of the log = Start + Written + DeadLettered + Damaged + Queued
+//	total of the log = Start + Written + DeadLettered + Damaged + Elsewhere + Queued
 //
 // Queued is computed from the rest while lanes are on their way. Once all lanes
 // are at the end of the log nothing waits, and Queued is 0 whatever they have
@@ -35,6 +35,7 @@ type Tally struct {
 	Written      uint64 // taken by the stores
 	DeadLettered uint64 // refused and put aside
 	Damaged      uint64 // lost by the log
+	Elsewhere    uint64 // for other sets of shards
 	Queued       uint64 // not passed yet
 }
 

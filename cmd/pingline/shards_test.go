@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -44,8 +45,8 @@ trusted-proxies: [10.0.0.0/8, 127.0.0.1]
 	if len(cfg.TrustedProxies) != 2 || cfg.Spread.PartitionBy.String() != "rider" || cfg.Spread.ShardHandover != 0 {
 		t.Errorf("settings %+v, proxies %v", cfg.Spread, cfg.TrustedProxies)
 	}
-	wantRoutes := []node.Route{{Kind: "self", Shard: "a", Bucket: "own"}, {Kind: "event", Shard: "b"}}
-	if !slices.Equal(cfg.Spread.Route, wantRoutes) {
+	wantRoutes := []node.Route{{Kind: "self", To: []node.RouteTarget{{Name: "a", Bucket: "own"}}}, {Kind: "event", To: []node.RouteTarget{{Name: "b"}}}}
+	if !reflect.DeepEqual(cfg.Spread.Route, wantRoutes) {
 		t.Errorf("routes %+v, want %+v", cfg.Spread.Route, wantRoutes)
 	}
 	if cfg, err := parse(t, "--shard=name=x,url=http://x name=y,url=http://y", "--shard=name=z,url=http://z"); err != nil || len(cfg.Spread.Shard) != 3 {

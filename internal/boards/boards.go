@@ -70,14 +70,23 @@ func sources(cfg *node.Config) (list []grafana.Source) {
 		}
 		return at
 	}
+	drawn := func(s node.ShardConfig) bool { return s.Set == "" && s.IsInflux() } // another set has the same again
 	for _, s := range shards {
-		add(s, "")
+		if drawn(s) {
+			add(s, "")
+		}
 	}
 	for _, r := range cfg.Routes {
-		at := add(shards[max(0, slices.IndexFunc(shards, func(s node.ShardConfig) bool { return s.Name == r.Shard }))], r.Bucket)
-		if r.Kind == "self" {
-			self := list[at]
-			list = slices.Insert(slices.Delete(list, at, at+1), 0, self)
+		for _, to := range r.To {
+			named := slices.IndexFunc(shards, func(s node.ShardConfig) bool { return s.Name == to.Name })
+			if named < 0 || !drawn(shards[named]) { // a set
+				continue
+			}
+			at := add(shards[named], to.Bucket)
+			if r.Kind == "self" {
+				self := list[at]
+				list = slices.Insert(slices.Delete(list, at, at+1), 0, self)
+			}
 		}
 	}
 	return list

@@ -115,7 +115,7 @@ func TestNotesOfTLS(t *testing.T) {
 	if err := os.Remove(cfg.TLS.Key); err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); !strings.Contains(notes(ca.Shown()), "the certificates of TLS stay as they were: --tls-key: "); {
+	for began := time.Now(); !strings.Contains(notes(ca.Shown()), "the certificate of TLS stays as it was: --tls-key: "); {
 		if time.Since(began) > 2*time.Minute {
 			t.Fatal("no note of a key that is gone")
 		}

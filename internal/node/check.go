@@ -7,12 +7,14 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"pingline/dashboards/livemap"
 	"pingline/internal/unit"
 	"pingline/queue"
 	"pingline/rollup"
+	"pingline/sink/sets"
 )
 
 // SettingError names a setting that is not valid, and says why.
@@ -225,21 +227,50 @@ func (c *Config) checkStores() error {
 	if c.Influx.Token != "" && c.Influx.TokenFile != "" {
 		return wrong("influx-token", "and --influx-token-file: %w", errors.New("give only one of the two"))
 	}
-	names, kinds := map[string]bool{soleShard: len(c.Shards) == 0}, map[string]bool{}
+	names := map[string]bool{}
 	for _, s := range c.Shards {
 		if names[s.Name] {
 			return wrong("shard", "name %q is there twice", s.Name)
 		}
 		names[s.Name] = true
 	}
-	for _, r := range c.Routes {
-		if !names[r.Shard] {
-			return wrong("route", "no shard is named %q", r.Shard)
+	all := c.setNames()
+	for _, set := range all {
+		if len(all) > 1 && names[set] {
+			return wrong("shard", "%q names a shard and a set: a route could not tell them apart", set)
 		}
+	}
+	if main := func(s ShardConfig) bool { return s.Set == "" }; len(c.Shards) > 0 && !slices.ContainsFunc(c.Shards, main) {
+		return wrong("shard", "each belongs to a set: leave set= out of those of the main set")
+	}
+	return c.checkRoutes(all)
+}
+
+func (c *Config) checkRoutes(all []string) error {
+	kinds, fed := map[string]bool{}, map[string]bool{sets.Main: true}
+	for _, r := range c.Routes {
 		if kinds[r.Kind] {
 			return wrong("route", "%s has two", r.Kind)
 		}
 		kinds[r.Kind] = true
+		seen := map[string]string{}
+		for _, to := range r.To {
+			set := c.setOf(to.Name)
+			switch {
+			case set == "":
+				return wrong("route", "no shard is named %q, and no set", to.Name)
+			case to.Bucket != "" && set == to.Name:
+				return wrong("route", "%s=%s/%s: a bucket belongs to a shard, and %q is a set", r.Kind, to.Name, to.Bucket, to.Name)
+			case seen[set] != "":
+				return wrong("route", "%s: %s and %s are in the same set", r.Kind, seen[set], to.Name)
+			}
+			seen[set], fed[set] = to.Name, true
+		}
+	}
+	for _, set := range all {
+		if !fed[set] {
+			return wrong("shard", "nothing goes to the set %q: name it in --route, such as --route=location=main,%s", set, set)
+		}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/certs"
 	"pingline/partition"
+	"pingline/sink/sets"
 )
 
 // Config is every setting of a node. Open sets no default but for Name and
@@ -152,6 +153,7 @@ type ShardConfig struct {
 	Name, URL, Org, Bucket, TokenFile string
 	CAFile, CertFile, KeyFile         string
 	Weight                            float64
+	Set                               string // "" means the main set
 }
 
 // UnmarshalText reads name=…,url=…,….
@@ -190,7 +192,7 @@ func (s *ShardConfig) UnmarshalText(text []byte) error {
 }
 
 // shardKeys are the keys of a --shard of any kind.
-var shardKeys = []string{"name", "url", "weight"}
+var shardKeys = []string{"name", "url", "weight", "set"}
 
 func (s *ShardConfig) set(key, value string) (err error) {
 	switch key {
@@ -210,28 +212,46 @@ func (s *ShardConfig) set(key, value string) (err error) {
 		s.CertFile = value
 	case "key-file":
 		s.KeyFile = value
+	case "set":
+		if s.Set, err = value, pingline.CheckName(key, value); value == sets.Main {
+			s.Set = ""
+		}
 	case "weight":
 		if s.Weight, err = strconv.ParseFloat(value, 64); err != nil || !(s.Weight >= partition.MinWeight && s.Weight <= partition.MaxWeight) {
 			err = fmt.Errorf("weight: %q is not in [%v, %v]", value, partition.MinWeight, partition.MaxWeight)
 		}
 	default:
-		err = fmt.Errorf("unknown key %q: the keys are name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight", key)
+		err = fmt.Errorf("unknown key %q: the keys are name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight, set", key)
 	}
 	return err
 }
 
-// Route sends a kind of entry to a shard or a bucket, instead of spreading it.
-type Route struct{ Kind, Shard, Bucket string }
+// Route sends a kind of entry to sets, shards or buckets, instead of spreading it over the
+// main set.
+type Route struct {
+	Kind string
+	To   []RouteTarget // at most one of each set
+}
+
+// RouteTarget is where a route leads: the shards of a set, or a shard, or a bucket of its
+// server.
+type RouteTarget struct{ Name, Bucket string }
 
 var routeKinds = []string{"location", "event", "activity", "self"}
 
-// UnmarshalText reads KIND=SHARD[/BUCKET].
+// UnmarshalText reads KIND=NAME[/BUCKET],…, where a name is that of a shard or a set.
 func (r *Route) UnmarshalText(text []byte) error {
 	kind, to, ok := strings.Cut(string(text), "=")
 	if !ok || to == "" || !slices.Contains(routeKinds, kind) {
-		return fmt.Errorf("%q is not of the form KIND=SHARD[/BUCKET], KIND one of %s", text, strings.Join(routeKinds, ", "))
+		return fmt.Errorf("%q is not of the form KIND=SHARD[/BUCKET] or KIND=SET,…, KIND one of %s", text, strings.Join(routeKinds, ", "))
 	}
-	r.Kind = kind
-	r.Shard, r.Bucket, _ = strings.Cut(to, "/")
+	*r = Route{Kind: kind}
+	for part := range strings.SplitSeq(to, ",") {
+		name, bucket, _ := strings.Cut(part, "/")
+		if name == "" {
+			return fmt.Errorf("%q names nothing between two commas", text)
+		}
+		r.To = append(r.To, RouteTarget{name, bucket})
+	}
 	return nil
 }

@@ -33,18 +33,19 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	if err != nil {
 		return nil, err
 	}
-	lists := make([][]store.Finding, len(l.shards))
+	shards := l.all()
+	lists := make([][]store.Finding, len(shards))
 	var wg sync.WaitGroup
-	for i := range l.shards {
-		wg.Go(func() { lists[i] = tryStore(ctx, l.shards[i].Store, c.MaxAge) })
+	for i := range shards {
+		wg.Go(func() { lists[i] = tryStore(ctx, shards[i].Store, c.MaxAge) })
 	}
 	wg.Wait()
 	var all []Tried
 	for i, list := range lists {
 		for _, f := range list {
-			all = append(all, Tried{"shard " + l.shards[i].Name, f})
+			all = append(all, Tried{"shard " + shards[i].Name, f})
 		}
-		if err := l.shards[i].Store.Close(); err != nil {
+		if err := shards[i].Store.Close(); err != nil {
 			return all, err
 		}
 	}

@@ -13,22 +13,33 @@ import (
 	"pingline/partition"
 	"pingline/query"
 	"pingline/sink"
+	"pingline/sink/sets"
 	"pingline/sink/store"
 )
 
-// layout decides where points go: the shards, and how keys are spread over the
-// first of them.
+// layout decides where points go: the sets of shards, and how keys are spread.
 type layout struct {
-	shards []sink.ShardStore
-	over   *partition.Shards
-	routes map[string]int
-	keys   *partition.Keys
+	sets []*layoutSet // the main set first
+	read *layoutSet   // whose pings are read
 
-	buckets []bucketAddress // buckets of shards
+	readers []query.ShardReader // of pings
+	points  []store.PointReader // of points that are no pings
+
+	keys *partition.Keys
+
+	buckets []bucketAddress // of all shards
 }
 
+// layoutSet is a set of shards, of which Spread are the first.
+type layoutSet struct{ sets.ShardSet }
+
 // bucketAddress is the bucket of a shard, and the setting that names it.
-type bucketAddress struct{ url, org, name, setting string }
+type bucketAddress struct {
+	url, org, name, setting string
+
+	set   *layoutSet
+	shard int // index in set
+}
 
 func (b *bucketAddress) same(o *bucketAddress) bool {
 	return b.url == o.url && b.org == o.org && b.name == o.name
@@ -45,48 +56,125 @@ func openLayout(c *Config) (*layout, error) {
 		return nil, err
 	}
 	s.keys, err = partition.NewKeys(partition.KeyConfig{
-		Shards: s.over, By: c.PartitionBy, HotRate: c.HotCellRate, Splits: splits,
+		Shards: s.read.Spread, By: c.PartitionBy, HotRate: c.HotCellRate, Splits: splits,
 	})
 	return s, err
 }
 
 // newLayout is openLayout without reading files.
 func newLayout(c *Config) (*layout, error) {
-	specs := c.Shards
-	if len(specs) == 0 {
-		specs = []ShardConfig{{Name: soleShard, Weight: 1}}
-	}
-	s := &layout{routes: make(map[string]int)}
-	var list []partition.Shard
-	for _, spec := range specs {
-		if err := s.add(c, spec); err != nil {
+	specs := c.specs()
+	s := &layout{}
+	for _, name := range c.setNames() {
+		set := &layoutSet{sets.ShardSet{Name: name, Routes: make(map[string]int)}}
+		s.sets = append(s.sets, set)
+		var list []partition.Shard
+		for _, spec := range specs {
+			if spec.setName() != name {
+				continue
+			}
+			if err := s.add(c, set, spec, "--shard name="+spec.Name); err != nil {
+				return nil, err
+			}
+			list = append(list, partition.Shard{Name: spec.Name, Weight: spec.Weight})
+		}
+		var err error
+		if set.Spread, err = partition.NewShards(list...); err != nil {
 			return nil, err
 		}
-		list = append(list, partition.Shard{Name: spec.Name, Weight: spec.Weight})
 	}
-	var err error
-	if s.over, err = partition.NewShards(list...); err != nil {
-		return nil, err
+	for _, set := range s.sets[1:] {
+		for _, kind := range routeKinds {
+			set.Routes[kind] = -1
+		}
 	}
-	return s, s.addRoutes(c, specs)
+	for _, r := range c.Routes {
+		if err := s.addRoute(c, specs, &r); err != nil {
+			return nil, err
+		}
+	}
+	s.chooseReading(c)
+	return s, nil
 }
 
-// add takes a --shard.
-func (s *layout) add(c *Config, spec ShardConfig) error {
-	return s.addAs(c, spec, "--shard name="+spec.Name)
+// first returns the first set of a kind's route that can be read, or the first.
+func (s *layout) first(c *Config, kind string, readable func(*layoutSet) bool) (set *layoutSet) {
+	for _, to := range c.targets(kind) {
+		one := s.sets[slices.Index(c.setNames(), c.setOf(to.Name))]
+		if readable(one) {
+			return one
+		}
+		set = cmp.Or(set, one)
+	}
+	return set
 }
 
-// addAs adds a shard that a setting names; its empty settings are taken from
-// --influx-…. Two shards with the same bucket, or with the same name, are
-// refused.
-func (s *layout) addAs(c *Config, spec ShardConfig, setting string) error {
+// chooseReading chooses from which sets is read.
+func (s *layout) chooseReading(c *Config) {
+	readsPings := func(set *layoutSet) bool { return len(set.readers(routeKinds[:2])) > 0 }
+	s.read = s.first(c, "location", readsPings)
+	s.readers = s.read.readers(routeKinds[:2])
+	if to, routed := s.read.Routes["event"]; routed && to < 0 {
+		s.readers = append(s.readers, s.first(c, "event", readsPings).readers([]string{"event"})...)
+	}
+	s.points = s.first(c, "activity", func(set *layoutSet) bool { return len(set.withPoints()) > 0 }).withPoints()
+}
+
+// specs returns the shards, by default the only one.
+func (c *Config) specs() []ShardConfig {
+	if len(c.Shards) == 0 {
+		return []ShardConfig{{Name: soleShard, Weight: 1}}
+	}
+	return c.Shards
+}
+
+// setName returns the name of the set of a shard.
+func (s *ShardConfig) setName() string { return cmp.Or(s.Set, sets.Main) }
+
+// setNames returns the names of all sets, that of the main set first.
+func (c *Config) setNames() []string {
+	names := []string{sets.Main}
+	for _, spec := range c.specs() {
+		if !slices.Contains(names, spec.setName()) {
+			names = append(names, spec.setName())
+		}
+	}
+	return names
+}
+
+// setOf returns the set that a name of a set or of a shard leads to, "" for no such name.
+func (c *Config) setOf(name string) string {
+	if slices.Contains(c.setNames(), name) {
+		return name
+	}
+	for _, spec := range c.specs() {
+		if spec.Name == name {
+			return spec.setName()
+		}
+	}
+	return ""
+}
+
+// targets returns where a kind goes, by default to the main set.
+func (c *Config) targets(kind string) []RouteTarget {
+	for _, r := range c.Routes {
+		if r.Kind == kind {
+			return r.To
+		}
+	}
+	return []RouteTarget{{Name: sets.Main}}
+}
+
+// add adds a shard to a set; a setting names it. Its empty settings are taken from
+// --influx-…. Two shards with the same bucket, or with the same name, are refused.
+func (s *layout) add(c *Config, set *layoutSet, spec ShardConfig, setting string) error {
 	at := bucketOf(c, spec)
-	at.setting = setting
-	for i, other := range s.buckets {
+	at.setting, at.set, at.shard = setting, set, len(set.Shards)
+	for _, other := range s.buckets {
 		switch {
 		case at.same(&other):
 			return fmt.Errorf("%s and %s are the same bucket", other.setting, setting)
-		case s.shards[i].Name == spec.Name:
+		case other.set.Shards[other.shard].Name == spec.Name:
 			return fmt.Errorf("%s and %s: both would be called %q", other.setting, setting, spec.Name)
 		}
 	}
@@ -98,7 +186,7 @@ func (s *layout) addAs(c *Config, spec ShardConfig, setting string) error {
 	if err != nil {
 		return blame(err, setting)
 	}
-	s.shards = append(s.shards, sink.ShardStore{Name: spec.Name, Store: to})
+	set.Shards = append(set.Shards, sink.ShardStore{Name: spec.Name, Store: to})
 	s.buckets = append(s.buckets, at)
 	return nil
 }
@@ -134,68 +222,100 @@ func bucketOf(c *Config, spec ShardConfig) bucketAddress {
 	return bucketAddress{url: at, org: cmp.Or(spec.Org, c.Influx.Org), name: cmp.Or(spec.Bucket, c.Influx.Bucket)}
 }
 
-// addRoutes makes a shard for each bucket that a route names, over which no
-// pings are spread. If the bucket belongs to a shard already, the route leads
-// to that shard.
-func (s *layout) addRoutes(c *Config, specs []ShardConfig) error {
-	for _, r := range c.Routes {
-		spec := specs[slices.IndexFunc(specs, func(s ShardConfig) bool { return s.Name == r.Shard })]
-		if r.Bucket != "" {
-			spec.Name, spec.Bucket = bucketName(r), r.Bucket
+// addRoute decides where each set takes a kind from. It makes a shard for a bucket that a
+// route names, over which no pings are spread; if the bucket belongs to a shard already, the
+// route leads to that shard.
+func (s *layout) addRoute(c *Config, specs []ShardConfig, r *Route) error {
+	kind := r.Kind
+	s.sets[0].Routes[kind] = -1
+	for _, target := range r.To {
+		set := s.sets[slices.Index(c.setNames(), c.setOf(target.Name))]
+		delete(set.Routes, kind)
+		if target.Name == set.Name { // spread, or the first shard
+			continue
+		}
+		spec := specs[slices.IndexFunc(specs, func(s ShardConfig) bool { return s.Name == target.Name })]
+		if target.Bucket != "" {
+			spec.Name, spec.Bucket = target.bucketName(), target.Bucket
 		}
 		at := bucketOf(c, spec)
 		to := slices.IndexFunc(s.buckets, func(b bucketAddress) bool { return b.same(&at) })
 		if to < 0 {
-			to = len(s.shards)
-			if err := s.addAs(c, spec, fmt.Sprintf("--route %s=%s/%s", r.Kind, r.Shard, r.Bucket)); err != nil {
+			to = len(s.buckets)
+			if err := s.add(c, set, spec, fmt.Sprintf("--route %s=%s/%s", kind, target.Name, target.Bucket)); err != nil {
 				return err
 			}
 		}
-		s.routes[r.Kind] = to
+		if s.buckets[to].set != set {
+			return fmt.Errorf("--route %s=%s/%s is the bucket of %s, which is in another set", kind, target.Name, target.Bucket, s.buckets[to].setting)
+		}
+		set.Routes[kind] = s.buckets[to].shard
 	}
 	return nil
 }
 
 // bucketName names a bucket of a shard as a shard of its own: using only
 // letters that names may have.
-func bucketName(r Route) string {
+func (r *RouteTarget) bucketName() string {
 	bucket := strings.Map(func(c rune) rune {
 		if pingline.CheckName("bucket", string(c)) != nil {
 			return '_'
 		}
 		return c
 	}, r.Bucket)
-	name := r.Shard + ":" + bucket
+	name := r.Name + ":" + bucket
 	return name[:min(len(name), pingline.MaxName)]
 }
 
-// withPings returns which shards pings may be in.
-func (s *layout) withPings() (list []int) {
-	for i := range s.over.Len() {
-		list = append(list, i)
+// all returns the shards of all sets.
+func (s *layout) all() (list []sink.ShardStore) {
+	for _, set := range s.sets {
+		list = append(list, set.Shards...)
 	}
-	for _, kind := range [...]string{"location", "event"} {
-		if i, ok := s.routes[kind]; ok && !slices.Contains(list, i) {
-			list = append(list, i)
+	return list
+}
+
+// withPings returns the shards of all sets that pings may be in.
+func (s *layout) withPings() (list []sink.ShardStore) {
+	for _, set := range s.sets {
+		for _, i := range set.having(routeKinds[:2]) {
+			list = append(list, set.Shards[i])
 		}
 	}
 	return list
 }
 
-// read returns the shards that pings may be in, as far as they can be read.
-func (s *layout) read() (list []query.ShardReader) {
-	for _, i := range s.withPings() {
-		if r, ok := s.shards[i].Store.(store.Reader); ok {
-			list = append(list, query.ShardReader{Name: s.shards[i].Name, Reader: r})
+// having returns which shards entries of some kinds may be in, by index: also those that
+// they were spread over before a route led all to one.
+func (s *layoutSet) having(kinds []string) (list []int) {
+	for _, kind := range kinds {
+		to, routed := s.Routes[kind]
+		if routed && to < 0 {
+			continue
+		}
+		for i := range s.Shards {
+			if (i < s.Spread.Len() || routed && i == to) && !slices.Contains(list, i) {
+				list = append(list, i)
+			}
+		}
+	}
+	return list
+}
+
+// readers returns the shards that pings of some kinds may be in, as far as they can be read.
+func (s *layoutSet) readers(kinds []string) (list []query.ShardReader) {
+	for _, i := range s.having(kinds) {
+		if r, ok := s.Shards[i].Store.(store.Reader); ok {
+			list = append(list, query.ShardReader{Name: s.Shards[i].Name, Reader: r})
 		}
 	}
 	return list
 }
 
 // withPoints returns the stores that can be asked for points that are no pings.
-func (s *layout) withPoints() (list []store.PointReader) {
-	for i := range s.shards {
-		if r, ok := s.shards[i].Store.(store.PointReader); ok {
+func (s *layoutSet) withPoints() (list []store.PointReader) {
+	for i := range s.Shards {
+		if r, ok := s.Shards[i].Store.(store.PointReader); ok {
 			list = append(list, r)
 		}
 	}

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"pingline/sink"
@@ -9,6 +11,15 @@ import (
 
 // config is that of a node with these shards and routes, as their flags have them.
 func config(t *testing.T, shards []string, routes ...string) *Config {
+	t.Helper()
+	c := unchecked(t, shards, routes...)
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func unchecked(t *testing.T, shards []string, routes ...string) *Config {
 	t.Helper()
 	set := DefaultConfig()
 	c := &set
@@ -25,9 +36,6 @@ func config(t *testing.T, shards []string, routes ...string) *Config {
 			t.Fatal(err)
 		}
 		c.Routes = append(c.Routes, r)
-	}
-	if err := c.Check(); err != nil {
-		t.Fatal(err)
 	}
 	return c
 }
@@ -46,25 +54,25 @@ func layoutOf(t *testing.T, shards []string, routes ...string) *layout {
 func TestLayoutOfRoutes(t *testing.T) {
 	l := layoutOf(t, []string{"name=a,url=http://one:8086", "name=b,url=http://two:8086"}, "self=a/own", "event=b")
 	var names []string
-	for _, s := range l.shards {
+	for _, s := range l.all() {
 		names = append(names, s.Name)
 	}
-	if !slices.Equal(names, []string{"a", "b", "a:own"}) || l.routes["self"] != 2 || l.routes["event"] != 1 || len(l.read()) != 2 {
-		t.Errorf("shards %v, routes %v, %d to read from", names, l.routes, len(l.read()))
+	if !slices.Equal(names, []string{"a", "b", "a:own"}) || l.read.Routes["self"] != 2 || l.read.Routes["event"] != 1 || len(l.readers) != 2 {
+		t.Errorf("shards %v, routes %v, %d to read from", names, l.read.Routes, len(l.readers))
 	}
 }
 
 // A place that has two names is one shard.
 func TestLayoutOfOnePlaceOfTwoNames(t *testing.T) {
 	l := layoutOf(t, []string{"name=a,url=http://one:8086", "name=b,url=http://two:8086,bucket=other"}, "event=b/other", "self=b")
-	if l.routes["event"] != 1 || l.routes["self"] != 1 || len(l.shards) != l.over.Len() {
-		t.Errorf("a route to the bucket of a shard: %d shards for %d, routes %v", len(l.shards), l.over.Len(), l.routes)
+	if l.read.Routes["event"] != 1 || l.read.Routes["self"] != 1 || len(l.all()) != l.read.Spread.Len() {
+		t.Errorf("a route to the bucket of a shard: %d shards for %d, routes %v", len(l.all()), l.read.Spread.Len(), l.read.Routes)
 	}
-	if l = layoutOf(t, nil, "activity=a/long", "self=a/long"); l.routes["activity"] != 1 || l.routes["self"] != 1 || len(l.shards) != 2 {
-		t.Errorf("two routes to one bucket: %d shards, routes %v", len(l.shards), l.routes)
+	if l = layoutOf(t, nil, "activity=a/long", "self=a/long"); l.read.Routes["activity"] != 1 || l.read.Routes["self"] != 1 || len(l.all()) != 2 {
+		t.Errorf("two routes to one bucket: %d shards, routes %v", len(l.all()), l.read.Routes)
 	}
-	if l = layoutOf(t, nil, "event=a/pingline"); l.routes["event"] != 0 || len(l.shards) != 1 {
-		t.Errorf("a route to the bucket there is: %d shards, routes %v", len(l.shards), l.routes)
+	if l = layoutOf(t, nil, "event=a/pingline"); l.read.Routes["event"] != 0 || len(l.all()) != 1 {
+		t.Errorf("a route to the bucket there is: %d shards, routes %v", len(l.all()), l.read.Routes)
 	}
 }
 
@@ -74,7 +82,7 @@ func TestImbalanceIsPointsForWeight(t *testing.T) {
 	l := layoutOf(t, []string{"name=a,url=http://one,weight=3", "name=b,url=http://two"}, "event=a/events")
 	for want, points := range map[float64][]uint64{1: {3000, 1000}, 1.5: {1000, 1000}, 2: {0, 1000}, 0: {0, 0}} {
 		stats := []sink.Stats{{Written: points[0]}, {Written: points[1]}}
-		if got := imbalance(stats, l.over); got != want {
+		if got := imbalance(stats, l.read.Spread); got != want {
 			t.Errorf("%d points of weight 3 and %d of weight 1: imbalance %v, want %v", points[0], points[1], got, want)
 		}
 	}
@@ -105,6 +113,61 @@ func TestOpenStored(t *testing.T) {
 		}
 		if err := s.Close(); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// Each set gets what is routed to it, in its own way, and pings are read from the first
+// set of their route.
+func TestLayoutOfSets(t *testing.T) {
+	shards := []string{"name=a,url=http://one", "name=b,url=http://two", "name=c,url=http://three,set=archive", "name=d,url=http://four,set=archive", "name=e,url=http://five,set=sos"}
+	for _, tt := range []struct {
+		name    string
+		routes  []string
+		sets    [3]map[string]int
+		readers []string
+		points  int
+	}{
+		{"pings go to two sets", []string{"location=main,archive", "event=main,sos"},
+			[3]map[string]int{{}, {"event": -1, "activity": -1, "self": -1}, {"location": -1, "activity": -1, "self": -1}}, []string{"a", "b"}, 2},
+		{"nothing of the fleet goes to main", []string{"location=archive", "event=sos", "activity=archive"},
+			[3]map[string]int{{"location": -1, "event": -1, "activity": -1}, {"event": -1, "self": -1}, {"location": -1, "activity": -1, "self": -1}}, []string{"c", "d", "e"}, 2},
+		{"a shard of a set, and a bucket", []string{"location=d,b", "event=e/own,main"},
+			[3]map[string]int{{"location": 1}, {"location": 1, "event": -1, "activity": -1, "self": -1}, {"location": -1, "event": 1, "activity": -1, "self": -1}}, []string{"c", "d", "e", "e:own"}, 2},
+	} {
+		l := layoutOf(t, shards, tt.routes...)
+		for i, set := range l.sets {
+			if !maps.Equal(set.Routes, tt.sets[i]) {
+				t.Errorf("%s: routes of %s %v, want %v", tt.name, set.Name, set.Routes, tt.sets[i])
+			}
+		}
+		var readers []string
+		for _, r := range l.readers {
+			readers = append(readers, r.Name)
+		}
+		if !slices.Equal(readers, tt.readers) || len(l.points) != tt.points {
+			t.Errorf("%s: pings are read from %v, want %v; points from %d, want %d", tt.name, readers, tt.readers, len(l.points), tt.points)
+		}
+	}
+}
+
+func TestWrongSets(t *testing.T) {
+	for _, tt := range []struct {
+		shards []string
+		routes []string
+		want   string
+	}{
+		{[]string{"name=a,url=http://one", "name=b,url=http://two,set=x"}, nil, `--shard: nothing goes to the set "x": name it in --route, such as --route=location=main,x`},
+		{[]string{"name=a,url=http://one,set=x"}, []string{"location=x"}, "--shard: each belongs to a set"},
+		{[]string{"name=x,url=http://one", "name=b,url=http://two,set=x"}, []string{"location=x"}, `--shard: "x" names a shard and a set`},
+		{[]string{"name=a,url=http://one", "name=b,url=http://two,set=x"}, []string{"location=main,y"}, `--route: no shard is named "y", and no set`},
+		{[]string{"name=a,url=http://one", "name=b,url=http://two,set=x"}, []string{"location=b,x"}, "--route: location: b and x are in the same set"},
+		{[]string{"name=a,url=http://one", "name=b,url=http://two,set=x"}, []string{"location=main,x/long"}, `--route: location=x/long: a bucket belongs to a shard, and "x" is a set`},
+		{[]string{"name=a,url=http://one", "name=b,url=http://two,set=x"}, []string{"location=main,a"}, "--route: location: main and a are in the same set"},
+	} {
+		err := unchecked(t, tt.shards, tt.routes...).Check()
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v, %v: %v, want %q", tt.shards, tt.routes, err, tt.want)
 		}
 	}
 }

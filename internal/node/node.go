@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,7 @@ import (
 	"pingline/queue/disk"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/sets"
 	"pingline/sink/store"
 )
 
@@ -70,7 +72,7 @@ type Node struct {
 	parts   ops.Parts
 	self    *ops.Self
 	layout  *layout
-	sink    *sink.Sink
+	sink    *sets.Sets
 	ops     *ops.Server   // nil if it is off
 	site    *livemap.Site // nil if it is not in this binary
 
@@ -171,7 +173,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n.fleet = fleet.New(watched)
 	n.streams = stream.New(stream.Config{Map: n.fleet, Paused: n.pausesStreams})
 	n.status = status.New(status.Config{State: n.state, Freshness: n.metrics.Freshness, Version: cfg.Version})
-	if n.sink, err = n.openSink(); err != nil {
+	if n.sink, err = n.openSinks(); err != nil {
 		return nil, err
 	}
 	n.rights = n.openRights()
@@ -183,7 +185,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.parts = ops.Parts{
 		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.mqtt.stats,
-		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: sink.MaxMemory(sinkMemory), RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
+		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: int64(n.sink.Len()) * sink.MaxMemory(sinkMemory/n.sink.Len()), RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
 	}
@@ -207,9 +209,7 @@ func (n *Node) openRights() *rights.Rights {
 		Removals: n.removals, Log: n.log, Writer: n.writer, Written: n.sink.Written, Letters: n.sink.DeadLetters(),
 		Forget: n.fleet.Erase, Names: n.door.Names(), Node: n.cfg.Name, Logger: n.logger,
 	}
-	for _, i := range n.layout.withPings() {
-		cfg.Shards = append(cfg.Shards, n.layout.shards[i])
-	}
+	cfg.Shards = n.layout.withPings()
 	if gate := n.gate; gate != nil {
 		cfg.Read = func(req *http.Request, rider string) {
 			s := access.Of(req)
@@ -235,13 +235,15 @@ const (
 	sinkMemory = 64 << 20 // batches: see sink.Config.BatchMemory
 )
 
-func (n *Node) openSink() (*sink.Sink, error) {
+// openSinks opens the sinks of all sets of shards.
+func (n *Node) openSinks() (*sets.Sets, error) {
 	c := n.cfg
-	return sink.New(sink.Config{
+	var list []sets.ShardSet
+	for _, set := range n.layout.sets {
+		list = append(list, set.ShardSet)
+	}
+	return sets.Open(sink.Config{
 		Log:                n.log,
-		Shards:             n.layout.shards,
-		Spread:             n.layout.over,
-		Routes:             n.layout.routes,
 		Moved:              c.Moved,
 		HandOver:           c.HandOver,
 		Erased:             n.removals.Erased,
@@ -256,7 +258,7 @@ func (n *Node) openSink() (*sink.Sink, error) {
 		Logger:             n.logger,
 		ObserveWrite:       n.metrics.ObserveWrite,
 		ObserveFreshness:   n.metrics.ObserveFreshness,
-	})
+	}, slices.Index(n.layout.sets, n.layout.read), list)
 }
 
 func (n *Node) openServer() (*server.Server, error) {
@@ -442,8 +444,7 @@ func (n *Node) close() error {
 // Queued is how many stored pings, and how many lines of our own, have not yet
 // reached InfluxDB.
 func (n *Node) Queued() (pings, lines uint64) {
-	a := n.sink.Account()
-	return a.Pings.Queued, a.Lines.Queued
+	return n.sink.Queued()
 }
 
 // openNotes returns a sentence for each way in that is open to more people than it may seem.
@@ -473,10 +474,10 @@ func (n *Node) Notes() []string {
 	if n.rollup != nil {
 		notes = append(notes, n.rollup.Notes()...)
 	}
-	for i := range n.layout.shards {
-		if s, ok := n.layout.shards[i].Store.(store.Noter); ok {
+	for _, shard := range n.layout.all() {
+		if s, ok := shard.Store.(store.Noter); ok {
 			for _, note := range s.Notes() {
-				notes = append(notes, "shard "+n.layout.shards[i].Name+": "+note)
+				notes = append(notes, "shard "+shard.Name+": "+note)
 			}
 		}
 	}

@@ -23,7 +23,9 @@ func (n *Node) signals() ingest.Signals {
 	if n.rollup != nil {
 		sig.Waiting = max(sig.Waiting, n.rollup.Unread())
 	}
-	for _, st := range n.sink.Stats() {
+	// Of another set only the log that it keeps from being trimmed is a reason to give up
+	// anything.
+	for _, st := range n.sink.Stats()[:len(n.layout.read.Shards)] {
 		if !st.Pings {
 			continue
 		}

@@ -31,16 +31,16 @@ func (c *Config) tryListening() error {
 // hinders nothing.
 func (n *Node) tryStores(ctx context.Context) {
 	var wg sync.WaitGroup
-	for i := range n.layout.shards {
+	for _, shard := range n.layout.all() {
 		wg.Go(func() {
 			missed := false // the right bucket, for writing or for reading
-			for _, f := range tryStore(ctx, n.layout.shards[i].Store, n.cfg.MaxAge) {
+			for _, f := range tryStore(ctx, shard.Store, n.cfg.MaxAge) {
 				of := f.What == "bucket" || f.What == "write" || f.What == "read"
 				if f.Remedy == "" || of && missed || ctx.Err() != nil {
 					continue
 				}
 				missed = missed || of
-				n.logger.Warn("a store is not as it should be; pings are taken all the same", "shard", n.layout.shards[i].Name, "check", f.What, "found", f.Found, "remedy", f.Remedy)
+				n.logger.Warn("a store is not as it should be; pings are taken all the same", "shard", shard.Name, "check", f.What, "found", f.Found, "remedy", f.Remedy)
 			}
 		})
 	}

@@ -17,12 +17,12 @@ import (
 func (n *Node) sources() query.Sources {
 	gone := query.Gone{Before: n.sink.GoneBefore, MaxAhead: n.cfg.MaxAhead, Logger: n.logger}
 	// A point follows a pause of a phone, or the longest line over dropped pings.
-	s := query.New(n.layout.read()).Of(gone, cmp.Or(n.cfg.Filter.MaxGap, fleet.GoneAfter)+fleet.StaleAfter)
+	s := query.New(n.layout.readers).Of(gone, cmp.Or(n.cfg.Filter.MaxGap, fleet.GoneAfter)+fleet.StaleAfter)
 	s.Partitions = n.partitions
 	s.Riders, s.Status = n.fleet.Riders, n.status.JSON
 	if n.rollup != nil {
 		s.Cells = n.cells
-		s.Past = history.New(history.Config{Stores: n.layout.withPoints(), Resolutions: n.cfg.Rollup, Windows: n.cfg.RollupWindows})
+		s.Past = history.New(history.Config{Stores: n.layout.points, Resolutions: n.cfg.Rollup, Windows: n.cfg.RollupWindows})
 	}
 	return s
 }
@@ -44,7 +44,7 @@ func (n *Node) partitions() query.Partitions {
 	for _, st := range stats {
 		total += st.Written
 	}
-	p.Imbalance = imbalance(stats[:n.layout.over.Len()], n.layout.over)
+	p.Imbalance = imbalance(stats[:n.layout.read.Spread.Len()], n.layout.read.Spread)
 	for _, st := range stats {
 		share := 0.0
 		if total > 0 {

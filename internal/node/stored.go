@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"pingline"
 	"pingline/query"
@@ -17,6 +18,7 @@ type StoredRows struct {
 	stores  []sink.ShardStore
 	readers []store.Reader // of pings
 	merged  *query.Stores  // the same
+	points  []store.PointReader
 }
 
 // OpenStored opens the stores of a configuration that has been checked, to be read. It
@@ -26,14 +28,14 @@ func OpenStored(cfg *Config) (*StoredRows, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &StoredRows{stores: l.shards, merged: query.New(l.read())}
-	for _, i := range l.withPings() {
-		sh := &l.shards[i]
-		r, ok := sh.Store.(store.Reader)
-		if !ok {
+	s := &StoredRows{stores: l.all(), points: l.points, merged: query.New(l.readers)}
+	for _, i := range l.read.having(routeKinds[:2]) {
+		if sh := &l.read.Shards[i]; !slices.ContainsFunc(l.readers, func(r query.ShardReader) bool { return r.Name == sh.Name }) {
 			return nil, errors.Join(fmt.Errorf("shard %s: its store cannot be read", sh.Name), s.Close())
 		}
-		s.readers = append(s.readers, namedReader{sh.Name, r})
+	}
+	for _, r := range l.readers {
+		s.readers = append(s.readers, namedReader{r.Name, r.Reader})
 	}
 	return s, nil
 }
@@ -70,18 +72,12 @@ func (s *StoredRows) Track(ctx context.Context, q store.Query) (query.Page, erro
 // PointsNamed calls each for every stored point of a name with from <= At < to, of one
 // store after another. It returns an error if none of them can be asked.
 func (s *StoredRows) PointsNamed(ctx context.Context, name string, from, to int64, each func(p *pingline.Point) error) error {
-	asked := false
-	for i := range s.stores {
-		r, ok := s.stores[i].Store.(store.PointReader)
-		if !ok {
-			continue
-		}
-		asked = true
+	for _, r := range s.points {
 		if err := r.PointsNamed(ctx, name, from, to, each); err != nil {
-			return fmt.Errorf("shard %s: %w", s.stores[i].Name, err)
+			return fmt.Errorf("read %s: %w", name, err)
 		}
 	}
-	if !asked {
+	if len(s.points) == 0 {
 		return fmt.Errorf("read %s: no store can be asked for points", name)
 	}
 	return nil

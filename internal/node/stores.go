@@ -52,6 +52,12 @@ func kindOf(url string) (*storeKind, error) {
 	return nil, fmt.Errorf("url: there is no store for %s://, only for %s", scheme, strings.Join(known, ", "))
 }
 
+// IsInflux reports whether a shard is an InfluxDB.
+func (s ShardConfig) IsInflux() bool {
+	kind, err := kindOf(s.URL)
+	return err == nil && kind == &stores[0]
+}
+
 func openInflux(s ShardConfig, c *Config) (store.Store, error) {
 	all := &c.Influx
 	headers := make([]influx.ProxyHeader, len(all.Header))

@@ -11,6 +11,7 @@ import (
 	"pingline/queue"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/sets"
 )
 
 // Parts are the parts of a node that have something to tell, and their limits. All
@@ -20,7 +21,7 @@ type Parts struct {
 	Writer   *ingest.Writer
 	Server   *server.Server
 	Overload *ingest.Overload
-	Sink     *sink.Sink
+	Sink     *sets.Sets
 	Rollup   *rollup.Rollup        // nil if it is off
 	Fleet    func() int64          // bytes that the newest pings of all riders take
 	DiskFree func() (int64, error) // bytes that may still be written to the disk of the data directory
@@ -42,8 +43,9 @@ type Books struct {
 	MQTT    mqtt.Stats
 	Writer  ingest.WriterStats
 	Shards  []sink.Stats
-	Sink    sink.Account
-	Damaged uint64 // commits
+	Sink    sink.Account            // of the set that is read
+	Sets    map[string]sink.Account // of each set, if there are several, by its name
+	Damaged uint64                  // commits
 	Uptime  time.Duration
 }
 
@@ -52,6 +54,9 @@ type Books struct {
 // received.
 func (p *Parts) Books() Books {
 	b := Books{Sink: p.Sink.Account(), Shards: p.Sink.Stats(), Uptime: time.Since(p.Began)}
+	if p.Sink.Len() > 1 {
+		b.Sets = p.Sink.Accounts()
+	}
 	b.Writer, b.Server = p.Writer.Stats(), p.Server.Stats()
 	if p.MQTT != nil {
 		b.MQTT = p.MQTT()
@@ -80,6 +85,9 @@ func (b *Books) Verdict(v pingline.Verdict) uint64 {
 //	held:     holding at start + held = promoted + covered + holding
 //	stored:   queued at start + accepted + promoted + replayed = written + dead-lettered + damaged + queued
 //	lines:    the same for our own lines
+//
+// The last two hold in each set of shards, together with what is for other sets; of another
+// set than main they are called stored of NAME and lines of NAME.
 func (b *Books) Gaps() map[string]int64 {
 	verdicts := int64(b.Server.Received)
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
@@ -87,15 +95,28 @@ func (b *Books) Gaps() map[string]int64 {
 	}
 	w := &b.Writer
 	held := w.StartHolding + int64(w.Verdicts[pingline.Held]) - int64(w.Promoted) - int64(w.Covered) - int64(w.Holding)
-	stored := lack(w.StartTotals[pingline.TotalStored], w.Verdicts[pingline.Accepted]+w.Promoted+w.Replayed, &b.Sink.Pings)
-	lines := lack(w.StartTotals[pingline.TotalLines], w.Lines, &b.Sink.Lines)
-	return map[string]int64{"verdicts": verdicts, "held": held, "stored": stored, "lines": lines}
+	gaps := map[string]int64{"verdicts": verdicts, "held": held}
+	of := func(set string, a sink.Account) {
+		gaps["stored"+set] = lack(w.StartTotals[pingline.TotalStored], w.Verdicts[pingline.Accepted]+w.Promoted+w.Replayed, &a.Pings)
+		gaps["lines"+set] = lack(w.StartTotals[pingline.TotalLines], w.Lines, &a.Lines)
+	}
+	if len(b.Sets) == 0 {
+		of("", b.Sink)
+	}
+	for name, a := range b.Sets {
+		if name == sets.Main {
+			of("", a)
+		} else {
+			of(" of "+name, a)
+		}
+	}
+	return gaps
 }
 
 // lack returns how many entries that were in the log at the start, or came since,
 // are neither passed nor queued.
 func lack(start, came uint64, y *sink.Tally) int64 {
-	return int64(start + came - y.Start - y.Written - y.DeadLettered - y.Damaged - y.Queued)
+	return int64(start + came - y.Start - y.Written - y.DeadLettered - y.Damaged - y.Elsewhere - y.Queued)
 }
 
 // Kept returns the stored part of the valid pings, so far.

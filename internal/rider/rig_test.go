@@ -53,7 +53,7 @@ func startRig(t *testing.T, version int, set func(*node.Config)) *rig {
 			cfg.Shards = append(cfg.Shards, node.ShardConfig{Name: "s" + fmt.Sprint(i), URL: r.db.URL(), Bucket: bucket, Weight: 1})
 		}
 	}
-	cfg.Routes = []node.Route{{Kind: "event", Shard: "s0", Bucket: "events"}}
+	cfg.Routes = []node.Route{{Kind: "event", To: []node.RouteTarget{{Name: "s0", Bucket: "events"}}}}
 	if set != nil {
 		set(&cfg)
 	}

@@ -21,8 +21,10 @@ const goneNote = "sink-gone"
 // Removed has the time at which each removed shard went, ms, by name.
 type Removed map[string]int64
 
-// RemovedFrom returns the shards that the log notes as gone.
-func RemovedFrom(log *queue.Log) Removed { return parseGone(log.Note(goneNote)) }
+// RemovedFrom returns the shards of a set, "" for the first, that the log notes as gone.
+func RemovedFrom(log *queue.Log, set string) Removed {
+	return parseGone(log.Note(noteOf(goneNote, set)))
+}
 
 // parseGone reads a note: name=ms name=ms …. A part that cannot be read is
 // left out.
@@ -49,7 +51,7 @@ func (g Removed) String() string {
 // goneBy returns the shards that are gone once the layout was is replaced by
 // layout.
 func (c *Config) goneBy(was, layout string) Removed {
-	g := RemovedFrom(c.Log)
+	g := RemovedFrom(c.Log, c.Layout.Set)
 	for _, name := range route.PingShards(was) {
 		if _, known := g[name]; !known {
 			g[name] = time.Now().UnixMilli()

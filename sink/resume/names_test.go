@@ -24,3 +24,17 @@ func TestCursorNames(t *testing.T) {
 		t.Errorf("holes are %+v", got)
 	}
 }
+
+// Cursors of sets are told apart, whatever the names of their shards are.
+func TestSetOfCursor(t *testing.T) {
+	for name, want := range map[string]string{
+		LaneCursor("a", route.Live): "", LaneCursor("archive/a", route.Live): "archive", HoleCursor("x-live/a-hole-3", 7): "x-live", HoleCursor("a", 7): "",
+	} {
+		if set, ok := setOf(name); !ok || set != want {
+			t.Errorf("%s is of set %q, %v", name, set, ok)
+		}
+	}
+	if _, ok := setOf("filter"); ok {
+		t.Error("another cursor is taken for that of a lane")
+	}
+}

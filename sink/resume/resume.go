@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"pingline/queue"
@@ -56,8 +57,52 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// LayoutNote is the name of the note of the layout.
+// LayoutNote is the name of the note of the layout; that of another set than the first
+// has the set's name behind it.
 const LayoutNote = "sink-layout"
+
+func noteOf(name, set string) string {
+	if set == "" {
+		return name
+	}
+	return name + route.SetSep + set
+}
+
+// setOf returns the set, "" for the first, that a cursor belongs to, and whether it is a
+// cursor of a lane or a hole.
+func setOf(cursor string) (set string, ok bool) {
+	m := CursorName.FindStringSubmatch(cursor)
+	if m == nil {
+		return "", false
+	}
+	if before, _, of := strings.Cut(m[1], route.SetSep); of {
+		set = before
+	}
+	return set, true
+}
+
+// DropSets drops the cursors of all sets but the first and those of keep, so that they
+// hold nothing back, and returns the names of those sets.
+func DropSets(log *queue.Log, keep []string) (gone []string, err error) {
+	change := queue.Change{Notes: map[string]string{}}
+	for name := range log.Cursors() {
+		set, ok := setOf(name)
+		if !ok || set == "" || slices.Contains(keep, set) {
+			continue
+		}
+		change.Drop = append(change.Drop, name)
+		if !slices.Contains(gone, set) {
+			gone = append(gone, set)
+			change.Notes[noteOf(LayoutNote, set)], change.Notes[noteOf(goneNote, set)] = "", ""
+		}
+	}
+	if len(gone) == 0 {
+		return nil, nil
+	}
+	slices.Sort(gone)
+	log.Change(change)
+	return gone, log.KeepCursors()
+}
 
 // CursorName reads the name of a cursor: the shard, the lane or hole, and the end of
 // a hole.
@@ -77,9 +122,9 @@ func HoleCursor(shard string, end uint64) string {
 // another layout, or some are missing, all lanes are reset.
 func From(cfg Config) (Saved, error) {
 	layout := cfg.Layout.String()
-	if k, whole := cfg.load(); whole && cfg.Log.Note(LayoutNote) == layout {
-		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(goneNote) { // Config.Moved has named some of them
-			cfg.Log.Change(queue.Change{Notes: map[string]string{goneNote: note}})
+	if k, whole := cfg.load(); whole && cfg.Log.Note(noteOf(LayoutNote, cfg.Layout.Set)) == layout {
+		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(noteOf(goneNote, cfg.Layout.Set)) { // Config.Moved has named some of them
+			cfg.Log.Change(queue.Change{Notes: map[string]string{noteOf(goneNote, cfg.Layout.Set): note}})
 		}
 		return k, nil
 	}
@@ -91,7 +136,8 @@ func From(cfg Config) (Saved, error) {
 func (c *Config) load() (k Saved, whole bool) {
 	cursors := c.Log.Cursors()
 	whole = true
-	for _, name := range c.Layout.Shards {
+	for i := range c.Layout.Shards {
+		name := c.Layout.Qualified(i)
 		var lanes [route.LaneKinds]queue.Cursor
 		for kind := range route.LaneKinds {
 			at, ok := cursors[LaneCursor(name, kind)]
@@ -124,13 +170,14 @@ func holesOf(shard string, cursors map[string]queue.Cursor) (list []Hole) {
 // new cursors, their layout and the end of the old cursors are a single change
 // of the log.
 func (c *Config) reset(layout string) (k Saved, err error) {
+	layoutNote, goneNote := noteOf(LayoutNote, c.Layout.Set), noteOf(goneNote, c.Layout.Set)
 	change := queue.Change{Set: make(map[string]queue.Cursor), Notes: map[string]string{
-		LayoutNote: layout,
-		goneNote:   c.goneBy(c.Log.Note(LayoutNote), layout).String(),
+		layoutNote: layout,
+		goneNote:   c.goneBy(c.Log.Note(layoutNote), layout).String(),
 	}}
 	var start queue.Cursor
 	for name, at := range c.Log.Cursors() {
-		if CursorName.MatchString(name) {
+		if set, ok := setOf(name); ok && set == c.Layout.Set {
 			change.Drop = append(change.Drop, name)
 			if start.Next == 0 || at.Next < start.Next {
 				start = at
@@ -142,10 +189,11 @@ func (c *Config) reset(layout string) (k Saved, err error) {
 			return Saved{}, err
 		}
 	} else {
-		c.Logger.Info("the shards, weights or routes were changed: all lanes start anew", "was", c.Log.Note(LayoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
+		c.Logger.Info("the shards, weights or routes were changed: all lanes start anew", "was", c.Log.Note(layoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
 	}
 	start.Passed = 0
-	for i, name := range c.Layout.Shards {
+	for i := range c.Layout.Shards {
+		name := c.Layout.Qualified(i)
 		var lanes [route.LaneKinds]queue.Cursor
 		for kind := range route.LaneKinds {
 			at := start

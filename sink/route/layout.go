@@ -13,7 +13,26 @@ type Layout struct {
 	Shards []string          // names
 	Spread *partition.Shards // the first of Shards, over which pings are spread; nil sends all to the first
 	Routes map[string]int    // index of a shard, by an element of routeNames; without a route pings are spread, and our own lines go to the first shard
+
+	// Where there are several sets of shards, each with a layout of its own:
+	Set    string   // name of this one; "" is the first, which gets what is put back and names no shard
+	Others []string // shards of all other sets
+	Nobody int      // index of the shard that stands for them, and gets what is theirs; 0 if there is no other set
 }
+
+// Qualified returns the name of a shard, unique over all sets.
+func (l *Layout) Qualified(shard int) string {
+	if l.Set == "" {
+		return l.Shards[shard]
+	}
+	return l.Set + SetSep + l.Shards[shard]
+}
+
+// SetSep stands between the name of a set and that of a shard. No name has it.
+const SetSep = "/"
+
+// Nobody is the name of the shard that Layout.Nobody is the index of.
+const Nobody = "~"
 
 // Check returns an error if spread or a route does not fit the shards.
 func (l *Layout) Check() error {
@@ -73,7 +92,7 @@ func PingShards(layout string) (names []string) {
 		name, _, spread := strings.Cut(part, "=")
 		route, to, routed := strings.Cut(part, ":")
 		switch {
-		case strings.HasPrefix(part, "("): // a shard that only routes lead to
+		case strings.HasPrefix(part, "("), to == Nobody: // a shard that only routes lead to, or none
 		case !spread && routed && (route == routeNames[Location] || route == routeNames[Event]):
 			names = append(names, to)
 		case !spread && routed && slices.Contains(routeNames[:], route):

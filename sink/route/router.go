@@ -144,7 +144,10 @@ func (r *Router) laneOfOther(e *pingline.Entry) LaneID {
 	switch e.Kind {
 	case pingline.Replayed, pingline.ReplayedNano:
 		kind = Backfill
-		if !e.IsLine() {
+		switch {
+		case r.layout.Set != "":
+			shard = r.layout.Nobody
+		case !e.IsLine():
 			shard = r.shardOf(e, routeOf(e))
 		}
 	case pingline.Activity:
@@ -155,6 +158,8 @@ func (r *Router) laneOfOther(e *pingline.Entry) LaneID {
 	if e.To != "" {
 		if i := slices.Index(r.layout.Shards, e.To); i >= 0 {
 			shard = i
+		} else if slices.Contains(r.layout.Others, e.To) {
+			shard = r.layout.Nobody
 		}
 	}
 	return LaneIDOf(shard, kind)

@@ -110,3 +110,41 @@ func TestLayoutOfOneShardHasNoWeight(t *testing.T) {
 		t.Error("a single shard has a weight")
 	}
 }
+
+// Whatever an entry is, each of several sets has exactly one lane for it, and a row that is
+// put back goes to the set of the shard that it names alone.
+func TestLanesOfSets(t *testing.T) {
+	main := NewRouter(Layout{Shards: []string{"a", "b", Nobody}, Spread: evenly(t, "a", "b"), Routes: map[string]int{"event": 2}, Others: []string{"c"}, Nobody: 2})
+	archive := NewRouter(Layout{
+		Shards: []string{"c", Nobody}, Spread: evenly(t, "c"), Set: "archive", Others: []string{"a", "b"}, Nobody: 1,
+		Routes: map[string]int{"activity": 1, "self": 1},
+	})
+	ping := storetest.Fleet(1, 1)[0]
+	ping.At, ping.Event = storetest.Recently, ""
+	event, back := ping, ping
+	event.Event, back.Kind = "sos", pingline.Replayed
+	to := func(e pingline.Entry, shard string) pingline.Entry {
+		e.To = shard
+		return e
+	}
+	home := main.layout.Spread.Of(&ping)
+	for _, tt := range []struct {
+		name  string
+		entry pingline.Entry
+		want  [2]LaneID
+	}{
+		{"a ping goes to both", ping, [2]LaneID{LaneIDOf(home, Live), LaneIDOf(0, Live)}},
+		{"an event to one", event, [2]LaneID{LaneIDOf(2, Critical), LaneIDOf(0, Critical)}},
+		{"a ping put back for main", to(back, "b"), [2]LaneID{LaneIDOf(1, Backfill), LaneIDOf(1, Backfill)}},
+		{"a ping put back for the archive", to(back, "c"), [2]LaneID{LaneIDOf(2, Backfill), LaneIDOf(0, Backfill)}},
+		{"one put back for a shard that is gone", to(back, "x"), [2]LaneID{LaneIDOf(home, Backfill), LaneIDOf(1, Backfill)}},
+		{"a row of an earlier version put back", line(pingline.Replayed, ""), [2]LaneID{LaneIDOf(0, Backfill), LaneIDOf(1, Backfill)}},
+		{"activity", line(pingline.Activity, ""), [2]LaneID{LaneIDOf(0, Own), LaneIDOf(1, Own)}},
+		{"activity put back for the archive", line(pingline.Activity, "c"), [2]LaneID{LaneIDOf(2, Own), LaneIDOf(0, Own)}},
+	} {
+		got := [2]LaneID{main.LaneOf(&tt.entry, storetest.Recently), archive.LaneOf(&tt.entry, storetest.Recently)}
+		if got != tt.want {
+			t.Errorf("%s: lanes %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,188 @@
+// Package sets joins the sinks of several sets of shards. Every set gets all that is routed
+// to it, and its rows are spread over its shards alone: a set that is late or dead keeps no
+// other from writing, only the log from being trimmed.
+package sets
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pingline"
+	"pingline/partition"
+	"pingline/sink"
+	"pingline/sink/deadletter"
+	"pingline/sink/resume"
+	"pingline/sink/route"
+	"pingline/sink/store"
+)
+
+// Main is the name of the first set, to which shards belong that name no other.
+const Main = "main"
+
+// ShardSet is the shards of a set.
+type ShardSet struct {
+	Name   string // Main of the first
+	Shards []sink.ShardStore
+	Spread *partition.Shards // over which rows are spread: the first of Shards
+	Routes map[string]int    // by kind, as sink.Config has them; -1: the kind is for other sets only
+}
+
+// Sets are the sinks of a node, at least one. They are safe for concurrent use, like a Sink.
+type Sets struct {
+	list []named
+	read int // index of the set whose pings are read
+}
+
+type named struct {
+	name string
+	*sink.Sink
+}
+
+// Open opens a sink for each set, the main set first, with the settings that cfg has for all;
+// they share its memory of batches. read is the index of the set whose pings are read. Sets
+// that the log knows and that are not in the list hold nothing back any more.
+func Open(cfg sink.Config, read int, list []ShardSet) (*Sets, error) {
+	var names []string
+	for _, set := range list {
+		names = append(names, set.Name)
+	}
+	gone, err := resume.DropSets(cfg.Log, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range gone {
+		cmp.Or(cfg.Logger, slog.Default()).Warn("a set of shards was taken away: what waited for it goes to it no more", "set", name)
+	}
+	s := &Sets{read: read}
+	for i, set := range list {
+		c := cfg
+		c.Shards, c.Spread, c.Routes, c.BatchMemory = set.Shards, set.Spread, set.Routes, cfg.BatchMemory/len(list)
+		if len(list) > 1 {
+			leaveToOthers(&c, i, list)
+		}
+		one, err := sink.New(c)
+		if err != nil {
+			return nil, err
+		}
+		s.list = append(s.list, named{set.Name, one})
+	}
+	return s, nil
+}
+
+// leaveToOthers adds a shard that takes what is for other sets than number i, so that each
+// entry has exactly one lane in every set.
+func leaveToOthers(c *sink.Config, i int, list []ShardSet) {
+	if i > 0 {
+		c.Set = list[i].Name
+	}
+	for k, other := range list {
+		for _, shard := range other.Shards {
+			if k != i {
+				c.Others = append(c.Others, shard.Name)
+			}
+		}
+	}
+	c.Nobody = len(c.Shards)
+	c.Shards = append(slices.Clone(c.Shards), sink.ShardStore{Name: route.Nobody, Store: nowhere{}})
+	c.Routes = maps.Clone(c.Routes)
+	for kind, to := range c.Routes {
+		if to < 0 {
+			c.Routes[kind] = c.Nobody
+		}
+	}
+}
+
+// nowhere is the store of the rows that are for other sets: it keeps none.
+type nowhere struct{}
+
+func (nowhere) AppendRow(dst []byte, _ *pingline.Entry) []byte { return append(dst, '.') }
+func (nowhere) Write(context.Context, store.Rows) error        { return nil }
+func (nowhere) Close() error                                   { return nil }
+
+// Len returns how many sets there are.
+func (s *Sets) Len() int { return len(s.list) }
+
+// Run runs all sinks until ctx is cancelled, or until one fails.
+func (s *Sets) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, one := range s.list {
+		g.Go(func() error { return one.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Account returns the fates of all entries of the log in the set that is read.
+func (s *Sets) Account() sink.Account { return s.list[s.read].Account() }
+
+// Accounts returns the fates of all entries of the log in each set, by its name.
+func (s *Sets) Accounts() map[string]sink.Account {
+	all := make(map[string]sink.Account, len(s.list))
+	for _, one := range s.list {
+		all[one.name] = one.Account()
+	}
+	return all
+}
+
+// Queued returns how many stored pings, and how many lines of our own, wait for a set; one
+// that waits for two counts twice.
+func (s *Sets) Queued() (pings, lines uint64) {
+	for _, one := range s.list {
+		a := one.Account()
+		pings, lines = pings+a.Pings.Queued, lines+a.Lines.Queued
+	}
+	return pings, lines
+}
+
+// Stats returns how each shard of each set does, those of the set that is read first.
+func (s *Sets) Stats() []sink.Stats {
+	list := s.list[s.read].Stats()
+	for i, one := range s.list {
+		if i != s.read {
+			list = append(list, one.Stats()...)
+		}
+	}
+	return list
+}
+
+// Notes returns a sentence for each trouble that an operator must know of.
+func (s *Sets) Notes() (notes []string) {
+	for _, one := range s.list {
+		notes = append(notes, one.Notes()...)
+	}
+	return slices.Compact(notes)
+}
+
+// Written returns the number of the first commit of which some ping may be neither stored
+// nor a dead letter yet, in any set.
+func (s *Sets) Written() uint64 {
+	next := uint64(math.MaxUint64)
+	for _, one := range s.list {
+		next = min(next, one.Written())
+	}
+	return next
+}
+
+// Memory returns how many bytes the sinks take: see sink.Sink.Memory.
+func (s *Sets) Memory() (sum int64) {
+	for _, one := range s.list {
+		sum += one.Memory()
+	}
+	return sum
+}
+
+// Kept returns how long the set that is read keeps pings: see sink.Sink.Kept.
+func (s *Sets) Kept() (pings, events time.Duration) { return s.list[s.read].Kept() }
+
+// GoneBefore returns the time, ms, before which points of the set that is read may be in
+// shards that are gone; 0 if there are none.
+func (s *Sets) GoneBefore() int64 { return s.list[s.read].GoneBefore() }
+
+// DeadLetters returns the dead letters of all shards of all sets.
+func (s *Sets) DeadLetters() *deadletter.Dir { return s.list[0].DeadLetters() }
