@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -74,6 +75,10 @@ func serve(text string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	go func() { // the test is gone
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
 	n, err := node.Open(ctx, cfg)
 	if err != nil {
 		return err
@@ -120,6 +125,9 @@ func (s *server) start() {
 	s.cmd = exec.Command(os.Args[0])
 	s.cmd.Env = append(os.Environ(), asServer+"="+string(text))
 	s.cmd.Stderr = os.Stderr
+	if _, err := s.cmd.StdinPipe(); err != nil {
+		s.t.Fatal(err)
+	}
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

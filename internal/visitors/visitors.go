@@ -95,10 +95,11 @@ func (a *Entrance) Print(w io.Writer) {
 	fmt.Fprintf(w, "phone     https://%s%s\n\n", a.host, phone.At)
 	qrterminal.GenerateHalfBlock(a.link(a.host), qrterminal.L, w)
 	fmt.Fprintf(w, `
-Scan it with a phone in the network of this machine, and see it on the map as
-guest-…. The phone warns first, because nobody vouches for the certificate that
-this demo has made for itself: go on, press Start, and allow the location. Its
-fingerprint (SHA-256) begins with %s.
+Scan it with a phone in the network of this machine, and search the map for the
+name that it shows: guest-…. The phone warns first, because nobody vouches for
+the certificate, which this demo has made for itself: go on, press Start, and
+allow the location. Its fingerprint, a SHA-256, begins with
+%s.
 
 `, a.cert.fingerprint)
 }

@@ -92,7 +92,7 @@ export class Sender {
   private wake: () => void = () => {}
   private woken = false
 
-  private readonly batches: Partial<Record<Lane, Row[]>> = {} // unanswered
+  private batches: Partial<Record<Lane, Row[]>> = {} // unanswered
   private limit: number // pings in a request, less than ceiling after 408
   private ceiling: number // less than most after 413
   private turn: Lane = 'live'
@@ -219,6 +219,7 @@ export class Sender {
   }
 
   private async run(stop: AbortSignal): Promise<void> {
+    this.batches = {} // another tab may have sent them
     while (!stop.aborted) {
       try {
         const next = await this.next()
@@ -277,7 +278,7 @@ export class Sender {
     if (kept && kept.length > 0) return this.cut(kept)
     const oldest = await this.settings.store.oldest(this.limit)
     // Where nothing is live, pings of the last minutes may lie below older ones that were added later.
-    return this.cut(oldest.filter((row) => !taken.has(row.id) && (live.length === 0 || row.ts <= now - recent)))
+    return this.cut(oldest.filter((row) => !taken.has(row.id) && (live.length === 0 || !(row.ts > now - recent))))
   }
 
   /** cut returns as many rows as a request may have, in order of time. */
@@ -335,7 +336,6 @@ export class Sender {
         body: rows.map((row) => row.text).join('\n'), // each line stands for itself
         signal: late.signal,
         redirect: 'error',
-        credentials: 'omit',
         cache: 'no-store',
       })
       return { status: answer.status, text: await answer.text(), header: (name: string) => answer.headers.get(name) }

@@ -55,6 +55,9 @@ function send(me: Identity): void {
       update()
     },
     another: () => {
+      const { waiting } = sender.status
+      const go = `${waiting} of ${me.rider}'s positions wait here, and are sent when ${me.rider} is back. Go on?`
+      if (waiting > 0 && !confirm(go)) return
       forget()
       location.reload()
     },
