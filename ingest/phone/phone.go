@@ -30,6 +30,8 @@
 //  7. internal/node/protocols.go: one line in the table protocols, NAME.Protocol.
 //  8. docs/api.md: the route, and an example of a request, behind POST /v1/pings.
 //  9. docs/openapi.yaml: the route for machines.
+//  10. docs/phones: a page for its users. README.md: a row in the table of packages.
+//  11. sim/apps/app.go: in the table All, how its app sends and repeats, for pingline sim run --protocol.
 package phone
 
 import (
@@ -194,7 +196,9 @@ func (p *Protocol) Most(r *Request) (pings, bytes int) {
 // Read empties to, and fills it by Decode. After an error it is empty.
 func (p *Protocol) Read(r *Request, to *Pings) error {
 	to.Reset(r.Limits, r.Now)
+	to.protocol, to.request = p, r
 	err := p.Decode(r, to)
+	to.protocol, to.request = nil, nil
 	if err != nil {
 		to.Clear()
 	}

@@ -60,6 +60,9 @@ type Pings struct {
 	byTrack    []int32        // memory of Correct
 	corrected  []int32        // positions in the request of the pings that Correct has set
 	names      []byte         // memory of Rename
+
+	protocol *Protocol // of the request, while Read runs
+	request  *Request
 }
 
 // Rejection says why a ping is invalid.
@@ -130,6 +133,9 @@ func (p *Pings) Add(d *Draft) error {
 	if p.Received >= p.limits.MaxPings {
 		return p.Room()
 	}
+	if len(p.List) == cap(p.List) {
+		p.grow()
+	}
 	p.List = append(p.List, pingline.Ping{})
 	last := len(p.List) - 1
 	if err := p.check(d, &p.List[last]); err != nil {
@@ -139,6 +145,19 @@ func (p *Pings) Add(d *Draft) error {
 	p.Index = append(p.Index, int32(p.Received))
 	p.Received++
 	return nil
+}
+
+// grow makes room in the lists: for eight times as many pings, but for no more than Bound says.
+// So the lists that they have grown out of are little beside them, and so are lists of a Bound
+// that is too high.
+func (p *Pings) grow() {
+	room := max(8, 8*len(p.List))
+	if p.protocol != nil {
+		most, _ := p.protocol.Most(p.request)
+		room = min(room, max(min(most, p.limits.MaxPings), len(p.List)+1))
+	}
+	p.List = append(make([]pingline.Ping, 0, room), p.List...)
+	p.Index = append(make([]int32, 0, room), p.Index...)
 }
 
 // Reject counts a ping as invalid because of err, any error that is not nil: a
@@ -160,12 +179,19 @@ func (p *Pings) reject(err error, rider string) error {
 	if p.Received >= p.limits.MaxPings {
 		return p.Room()
 	}
-	r := Rejection{Index: p.Received, Reason: err.Error(), Rider: rider}
-	if fe, ok := errors.AsType[*pingline.FieldError](err); ok {
-		r.Field, r.Reason = fe.Field, fe.Reason
+	fe, ok := errors.AsType[*pingline.FieldError](err)
+	field := ""
+	if ok {
+		field = fe.Field
 	}
-	p.reasons[FieldOf([]byte(r.Field))]++
+	p.reasons[FieldOf([]byte(field))]++
 	if len(p.Rejected) < MaxRejections {
+		r := Rejection{Index: p.Received, Field: field, Rider: rider}
+		if ok {
+			r.Reason = fe.Reason
+		} else {
+			r.Reason = err.Error()
+		}
 		p.Rejected = append(p.Rejected, r)
 	}
 	p.Received++
@@ -246,17 +272,37 @@ const inZone = "inside a private zone: it is not stored"
 
 var errNotRider = &pingline.FieldError{Field: Rider.String(), Reason: "this key is not for this rider"}
 
+// errTime is the refusal of a time behind the first MaxRejections pings that are rejected.
+var errTime = &pingline.FieldError{Field: TS.String(), Reason: "out of range"}
+
+// outside reports whether a time is out of the limits of age, and not to be corrected.
+func (p *Pings) outside(l *pingline.TimeLimits, at int64) bool {
+	ms := p.now.UnixMilli()
+	return (at < ms-l.MaxAge.Milliseconds() || at > ms+l.MaxAhead.Milliseconds()) && !(p.limits.Correct && l.Wrong(at, p.now))
+}
+
+// missingErrors are refusals of pings without a field: a request may have thousands of them.
+var missingErrors = [...]*pingline.FieldError{
+	Rider: {Field: Rider.String(), Reason: "missing"},
+	TS:    {Field: TS.String(), Reason: "missing"},
+	Lat:   {Field: Lat.String(), Reason: "missing"},
+	Lon:   {Field: Lon.String(), Reason: "missing"},
+}
+
 // check makes d a ping. It looks for missing fields first, then at the values, each in
 // the order of the fields.
 func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 	if missing := required &^ d.given; missing != 0 {
-		return &pingline.FieldError{Field: Field(bits.TrailingZeros16(missing)).String(), Reason: "missing"}
+		return missingErrors[bits.TrailingZeros16(missing)]
 	}
 	ping.Rider, ping.At = d.name[Rider], d.at
 	if err := pingline.CheckID(Rider.String(), ping.Rider); err != nil {
 		return err
 	}
 	times := p.limits.times(d.given&(1<<Event) != 0 && d.name[Event] != "")
+	if len(p.Rejected) >= MaxRejections && p.outside(&times, ping.At) {
+		return errTime // nobody is told of this one, so no text is made
+	}
 	if err := times.Check(ping.At, p.now); err != nil {
 		if !p.limits.Correct || !times.Wrong(ping.At, p.now) {
 			return err

@@ -105,7 +105,7 @@ func TestRecordedRequestsOfPhones(t *testing.T) {
 }
 
 // protocolOf returns the protocol that takes a request.
-func protocolOf(t *testing.T, r *phone.Request) *phone.Protocol {
+func protocolOf(t testing.TB, r *phone.Request) *phone.Protocol {
 	t.Helper()
 	for i := range protocols {
 		for _, route := range protocols[i].Routes {

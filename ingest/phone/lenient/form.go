@@ -35,7 +35,30 @@ func Form(query string, body []byte, f func(key, value string)) {
 	}
 }
 
+// escapes reports whether a text has escapes, all of them valid: the error of one that is not
+// costs more than to look.
+func escapes(text string) (has bool) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '+':
+			has = true
+		case '%':
+			if i+2 >= len(text) || !isHex(text[i+1]) || !isHex(text[i+2]) {
+				return false
+			}
+			has = true
+			i += 2
+		}
+	}
+	return has
+}
+
+func isHex(c byte) bool { return c-'0' < 10 || c|0x20 >= 'a' && c|0x20 <= 'f' }
+
 func unescaped(text string) string {
+	if !escapes(text) {
+		return text
+	}
 	if got, err := url.QueryUnescape(text); err == nil {
 		return got
 	}

@@ -27,7 +27,10 @@ var layouts = [2][7]string{
 // a fraction, or a date with a time, as of RFC 3339 or like it; without a zone it is of UTC.
 // A blank before a zone is a + that nobody has escaped. It returns ms since 1970.
 func ParseTime(text string) (ms int64, ok bool) {
-	if text = strings.TrimSpace(text); strings.IndexByte(text, ':') >= 0 {
+	switch text = strings.TrimSpace(text); {
+	case text == "": // of each position without a time
+		return 0, false
+	case strings.IndexByte(text, ':') >= 0:
 		return date(text)
 	}
 	if whole, err := strconv.ParseInt(text, 10, 64); err == nil { // exactly

@@ -9,7 +9,6 @@ package lenient
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -31,10 +30,10 @@ type Value struct {
 // space and a byte order mark around it do not matter.
 func Parse(body []byte) (Value, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
-	if deep(body) {
+	switch checkJSON(body) {
+	case tooDeep:
 		return Value{}, &phone.Error{Kind: phone.ErrMalformed, Text: fmt.Sprintf("the body is JSON more than %d levels deep", deepest)}
-	}
-	if !json.Valid(body) {
+	case notJSON:
 		return Value{}, &phone.Error{Kind: phone.ErrMalformed, Text: "the body is not JSON"}
 	}
 	raw, kind, _, err := jsonparser.Get(body)
@@ -42,31 +41,6 @@ func Parse(body []byte) (Value, error) {
 		return Value{}, &phone.Error{Kind: phone.ErrMalformed, Text: "the body is not JSON"}
 	}
 	return Value{raw, kind}, nil
-}
-
-// deepest is the most levels of arrays and objects in a body, each of which takes memory to
-// check. Apps have six at most.
-const deepest = 64
-
-// deep reports whether a body has more levels than deepest.
-func deep(body []byte) bool {
-	levels, quoted := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\':
-			i++ // whatever is behind it
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if levels++; levels > deepest {
-				return true
-			}
-		case c == '}' || c == ']':
-			levels--
-		}
-	}
-	return false
 }
 
 // Exists reports whether the value is there, and not null.
@@ -128,8 +102,22 @@ func (v Value) Number() (float64, bool) {
 
 // Number returns the number that a text is; false if it is none, or not finite.
 func Number(text string) (float64, bool) {
-	f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	f, err := strconv.ParseFloat(shortened(strings.TrimSpace(text)), 64)
 	return f, err == nil && f-f == 0
+}
+
+// shortened returns a number without the digits of its fraction that no receiver has: rounding
+// hundreds of digits exactly is slow.
+func shortened(text string) string {
+	const most = 19 // digits that a uint64 holds
+	if len(text) <= most+2 {
+		return text
+	}
+	dot := strings.IndexByte(text, '.')
+	if dot < 0 || dot > most || strings.Trim(text[dot+1:], "0123456789") != "" {
+		return text
+	}
+	return text[:most+1]
 }
 
 // Optional is a number of a message that may be missing, or be there and unreadable.

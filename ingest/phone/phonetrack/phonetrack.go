@@ -93,7 +93,7 @@ func decode(r *phone.Request, to *phone.Pings) error {
 	if err != nil {
 		return err
 	}
-	own := body.Member("device_id").Text() // of Traccar Client 9, looked up once for all of its locations
+	own, asked := "", false // the name of Traccar Client 9, for all of its locations
 	lists := 0
 	each := func(list lenient.Value, add func(item lenient.Value) error) {
 		lists++
@@ -117,12 +117,16 @@ func decode(r *phone.Request, to *phone.Pings) error {
 				return to.Add(&d)
 			})
 		case "location":
+			if !asked { // once, of a body that has the key again and again
+				own, asked = body.Member("device_id").Text(), true
+			}
 			each(v, func(item lenient.Value) error { return addLocation(r, to, item, device, own) })
 		case "points":
+			var row loggedRow
+			take := row.take // once, for all rows
 			each(v, func(item lenient.Value) error {
-				var p loggedPoint
-				p.row(item)
-				return p.add(r, to, app, device)
+				row.read(item, take)
+				return row.add(r, to, app, device)
 			})
 		}
 	})

@@ -81,20 +81,31 @@ func (p *loggedPoint) member(key string, v lenient.Value) {
 	}
 }
 
-// row takes a point of PhoneTrack's own app: lat, lon, timestamp, alt, acc, bat, sat,
-// useragent, speed, bearing.
-func (p *loggedPoint) row(row lenient.Value) {
-	columns := [...]string{"lat", "lon", "timestamp", "alt", "acc", "bat", "", "", "speed", "bearing"}
-	if !row.IsArray() {
+// loggedRow is a point of PhoneTrack's own app.
+type loggedRow struct {
+	loggedPoint
+	column int // the next
+}
+
+// columns are those of a row: between them are the number of satellites and the user agent.
+var columns = [...]string{"lat", "lon", "timestamp", "alt", "acc", "bat", "", "", "speed", "bearing"}
+
+// read takes a row, or an object with the names of a form. A body has thousands, so take comes
+// from outside.
+func (p *loggedRow) read(row lenient.Value, take func(v lenient.Value) (more bool)) {
+	*p = loggedRow{}
+	if row.IsArray() {
+		row.Items(take)
+	} else {
 		row.Members(p.member)
-		return
 	}
-	at := 0
-	row.Items(func(v lenient.Value) bool {
-		p.member(columns[at], v)
-		at++
-		return at < len(columns)
-	})
+}
+
+// take takes the value of the next column.
+func (p *loggedRow) take(v lenient.Value) (more bool) {
+	p.member(columns[p.column], v)
+	p.column++
+	return p.column < len(columns)
 }
 
 // add adds the ping, if there is a position.

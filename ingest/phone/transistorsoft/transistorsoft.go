@@ -46,8 +46,14 @@ func decode(r *phone.Request, to *phone.Pings) error {
 		return err
 	}
 	in := locations{r: r, to: to}
-	body.Members(func(key string, v lenient.Value) { in.params.set(key, v) })
-	if body.IsArray() || body.Member("coords").IsObject() {
+	bare := body.IsArray()
+	body.Members(func(key string, v lenient.Value) {
+		in.params.set(key, v)
+		if key == "coords" {
+			bare = v.IsObject()
+		}
+	})
+	if bare {
 		body.Items(in.add)
 	} else {
 		body.Members(func(_ string, v lenient.Value) {
