@@ -53,8 +53,6 @@ func TestJavaScriptLibrary(t *testing.T) {
 
 // faultyRoad is a proxy before a server that does something else with each of the first requests.
 type faultyRoad struct {
-	url string
-
 	mu     sync.Mutex // guards the fields below
 	to     *url.URL
 	steps  []string

@@ -3,7 +3,6 @@ package visitors_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -141,5 +140,5 @@ func TestVisitorGoesOnPastTheWarning(t *testing.T) {
 		t.Errorf("%s is at %s", rider, text)
 	}
 	worker, err := chromedp.Run(ctx, chromedp.Evaluate[int]("navigator.serviceWorker.getRegistrations().then((all) => all.length)", chromedp.EvalAwaitPromise))
-	t.Log(fmt.Sprintf("%d workers, %v", worker, err))
+	t.Logf("%d workers, %v", worker, err)
 }

@@ -1,4 +1,4 @@
-import type { Answered, Ping, Status, Verdict } from '../../../../clients/js/src/index.js'
+import type { Answered, Ping, State, Status, Verdict } from '../../../../clients/js/src/index.js'
 import { el, setText } from '../../../livemap/web/src/dom'
 import type { Theme } from '../../../livemap/web/src/theme'
 import type { Identity } from './identity'
@@ -43,9 +43,11 @@ export class View {
   private readonly dot = el('span', { class: 'dot' })
   private readonly title = el('h2')
   private readonly detail = el('p', { class: 'detail' })
+  private readonly more = el('p', { class: 'detail more' }) // changes each second: not announced
   private readonly toggle: HTMLButtonElement
   private readonly retry: HTMLButtonElement
   private readonly mend: HTMLFormElement
+  private before: State = 'stopped' // the last state but a try after a failure
   private readonly figures = new Map<string, HTMLElement>()
   private readonly list = el('ol', { class: 'answers' })
 
@@ -76,7 +78,12 @@ export class View {
       el(
         'section',
         { class: 'card state' },
-        el('div', { class: 'line', role: 'status' }, this.dot, el('div', {}, this.title, this.detail)),
+        el(
+          'div',
+          { class: 'line' },
+          this.dot,
+          el('div', {}, el('div', { role: 'status' }, this.title, this.detail), this.more),
+        ),
         this.mend,
         el('div', { class: 'buttons' }, this.toggle, this.retry),
       ),
@@ -98,11 +105,14 @@ export class View {
   }
 
   show(shown: Shown): void {
-    const { status } = shown
-    const [tone, title, detail] = state(shown)
+    // While it tries again it is as it was: green would be too early.
+    if (shown.status.state !== 'sending' || shown.status.why === undefined) this.before = shown.status.state
+    const status = { ...shown.status, state: this.before }
+    const [tone, title, detail] = state({ ...shown, status })
     this.dot.dataset.tone = tone
     setText(this.title, title)
     setText(this.detail, detail)
+    setText(this.more, progress(status))
     setText(this.toggle, shown.on ? 'Stop' : 'Start')
     this.toggle.classList.toggle('stop', shown.on)
     this.toggle.hidden = status.state === 'elsewhere'
@@ -244,26 +254,22 @@ function page(theme: Theme, ...sections: HTMLElement[]): void {
 /** state says how it stands: the tone, a title, and a sentence. */
 function state({ on, lost, watch, status }: Shown): [Tone, string, string] {
   const { waiting } = status
-  const wait = waiting === 0 ? '' : waiting === 1 ? 'A position waits here. ' : `${waiting} positions wait here. `
-  const again =
-    status.again === undefined ? '' : ` Again in ${Math.max(0, Math.ceil((status.again - Date.now()) / 1000))} s.`
-  if (lost) return ['alarm', 'The browser keeps no more positions', `${wait}${sentence(lost)}`]
+  if (lost) return ['alarm', 'The browser keeps no more positions', sentence(lost)]
   if (status.state === 'elsewhere')
     return ['off', 'Another tab sends', 'One tab of this page is enough. When that one is closed, this one goes on.']
-  if (status.state === 'key') return ['alarm', 'The server wants another key', `${wait}${sentence(status.why)}`]
-  if (status.state === 'refused')
-    return ['alarm', 'The server takes no positions here', `${wait}${sentence(status.why)}${again}`]
+  if (status.state === 'key') return ['alarm', 'The server wants another key', sentence(status.why)]
+  if (status.state === 'refused') return ['alarm', 'The server takes no positions here', sentence(status.why)]
   if (status.state === 'waiting') {
     const away = !navigator.onLine
     return [
       'warn',
       away ? 'No network' : 'The server is away or busy',
-      `${wait}${away ? 'They are sent when there is one.' : sentence(status.why)}${again}`,
+      away ? 'What is found now is sent when there is one.' : sentence(status.why),
     ]
   }
   if (!on)
     return waiting > 0
-      ? ['busy', 'Sends what waited', wait]
+      ? ['busy', 'Sends what waited', '']
       : ['off', 'Not sending', 'No position is taken until you start.']
   if (watch.trouble === 'denied') {
     return [
@@ -280,6 +286,14 @@ function state({ on, lost, watch, status }: Shown): [Tone, string, string] {
     'Sending',
     watch.awake ? 'The screen stays on.' : 'Keep the screen on: the browser does not do so by itself.',
   ]
+}
+
+/** progress says how many positions wait, and until when. */
+function progress({ waiting, again }: Status): string {
+  const wait = waiting === 0 ? '' : waiting === 1 ? 'A position waits here.' : `${waiting} positions wait here.`
+  if (again === undefined) return waiting > 1 ? wait : ''
+  const seconds = Math.ceil((again - Date.now()) / 1000)
+  return `${wait} ${seconds > 0 ? `Again in ${seconds} s.` : 'Tries again.'}`.trim()
 }
 
 function sentence(text = ''): string {
