@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/mqtt/inside":                {"pingline/ingest/auth", "pingline/ingest/mqtt"},
 	"pingline/ingest/mqtt/link":                  {"pingline/ingest/server/minrate", "pingline/ingest/server/share"},
 	"pingline/ingest/mqtt/mqtttest":              {},
+	"pingline/ingest/mqtt/subscriber":            {"pingline/ingest/auth", "pingline/ingest/mqtt"},
 	"pingline/ingest/phone":                      {"pingline"},
 	"pingline/ingest/privacy":                    {"pingline", "pingline/ingest/phone"},
 	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/clocks", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/ingest/server/leaving", "pingline/ingest/server/minrate", "pingline/ingest/server/outcomes", "pingline/ingest/server/pages", "pingline/ingest/server/param", "pingline/ingest/server/rate", "pingline/ingest/server/reads", "pingline/ingest/server/refusal", "pingline/ingest/server/guard", "pingline/ingest/server/sender", "pingline/ingest/server/share", "pingline/ingest/server/top", "pingline/internal/plainjson", "pingline/partition", "pingline/query", "pingline/query/stream"},
@@ -64,11 +65,11 @@ var arrows = map[string][]string{
 	"pingline/internal/boards":                   {"pingline/dashboards/grafana", "pingline/internal/command", "pingline/internal/node"},
 	"pingline/internal/setup":                    {"pingline", "pingline/ingest/auth", "pingline/internal/command", "pingline/internal/keyring"},
 	"pingline/internal/keyring":                  {"pingline/ingest/auth", "pingline/ingest/privacy", "pingline/internal/command"},
-	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition"},
+	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition"},
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/node": {
-		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/ops", "pingline/internal/rights",
+		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/ops", "pingline/internal/rights",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/sets", "pingline/sink/store",
 	},
 	"pingline/internal/ops": {
@@ -195,6 +196,7 @@ var homes = map[string][]string{
 	"github.com/rs/zerolog":                        {"pingline/sim/network"}, // toxiproxy logs by it
 	"github.com/sony/gobreaker/v2":                 {"pingline/sink/limit"},
 	"github.com/uber/h3-go/v4":                     {"pingline/partition"},
+	"github.com/eclipse/paho.golang":               {"pingline/ingest/mqtt/subscriber"},
 	"github.com/mochi-mqtt/server/v2":              {"pingline/ingest/mqtt/broker"},
 	"gonum.org/v1/plot":                            {"pingline/sim/report"},
 

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -181,5 +183,88 @@ func TestKilledBrokerOfMosquittoPub(t *testing.T) {
 	wrong, err := exec.CommandContext(t.Context(), publish, "-h", host, "-p", port, "-q", "1", "-t", "elsewhere", "-m", "x").CombinedOutput()
 	if err != nil {
 		t.Errorf("a message to another topic: %v: %s", err, wrong)
+	}
+}
+
+// upstream is a mosquitto of others, on a port and a directory that stay.
+type upstream struct {
+	t    *testing.T
+	addr string
+	conf string
+	cmd  *exec.Cmd
+}
+
+func (u *upstream) start() {
+	u.t.Helper()
+	u.cmd = exec.Command(mosquitto(u.t, "mosquitto"), "-c", u.conf)
+	if err := u.cmd.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	eventually(u.t, "mosquitto listens", func() bool {
+		c, err := mqtttest.Redial(u.t, u.addr, 4)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+}
+
+func (u *upstream) stop() {
+	_ = u.cmd.Process.Signal(syscall.SIGTERM)
+	_ = u.cmd.Wait()
+}
+
+// A server that is killed, and a broker that starts again, while phones publish to that broker:
+// all that the broker has acknowledged is stored.
+func TestKilledSubscriber(t *testing.T) {
+	const n = 200
+	mosquitto(t, "mosquitto")
+	passwd := mosquitto(t, "mosquitto_passwd")
+	store := startInflux(t)
+	dir := t.TempDir()
+	broker := &upstream{t: t, addr: freePort(t), conf: dir + "/mosquitto.conf"}
+	_, port, _ := strings.Cut(broker.addr, ":")
+	write := func(name, text string) string {
+		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return dir + "/" + name
+	}
+	users := write("users", "")
+	for user, password := range map[string]string{"pingline": "hunter2-of-pingline", "ana": "hunter2-of-ana"} {
+		if out, err := exec.Command(passwd, "-b", users, user, password).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	write("mosquitto.conf", fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous false\npassword_file %s\npersistence true\npersistence_location %s/\nmax_queued_messages 0\nuser root\n", port, users, dir))
+	broker.start()
+	defer func() { broker.stop() }()
+	start := func() *process {
+		return serve(t, dir+"/data", store.URL(), "--mqtt-broker=mqtt://pingline@"+broker.addr, "--mqtt-broker-password-file="+write("password", "hunter2-of-pingline\n"),
+			"--node=n", "--auth=keys", "--keys="+write("keys", ""), "--max-error=0", "--accuracy-cap=0")
+	}
+	p := start()
+	eventually(t, "it subscribes", func() bool {
+		v, err := p.metric("pingline_mqtt_subscribed")
+		return err == nil && v == 1
+	})
+	a := &app{addr: broker.addr, key: "hunter2-of-ana", messages: messages{"ana", time.Now().Add(-time.Hour).Truncate(time.Second)}}
+	for i := range n {
+		switch a.deliver(t, i); i {
+		case n / 5, 3 * n / 5:
+			p.kill()
+		case 2 * n / 5, 4 * n / 5:
+			p = start()
+		case n / 2, 9 * n / 10:
+			broker.stop()
+			broker.start()
+		}
+	}
+	a.stored(t, store, n)
+	if code := p.terminate(); code != 0 {
+		t.Errorf("it exits with %d", code)
+	}
+	if strings.Contains(p.said(), "hunter2") {
+		t.Error("the log has a password")
 	}
 }

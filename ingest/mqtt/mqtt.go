@@ -22,8 +22,9 @@ import (
 // Base is the first level of a topic. The app's own setting is owntracks/%u/%d.
 const Base = "owntracks"
 
-// Filter is the subscription to all topics of Names.
-const Filter = Base + "/+/+/#"
+// Filters are the subscriptions to the topics of the app. No topic matches both. A filter with
+// # in place of the second would match those of the first, too, but not at every broker.
+var Filters = [...]string{Base + "/+/+", Base + "/+/+/+"}
 
 // Names returns the rider and the device of a topic owntracks/RIDER/DEVICE, or of one below
 // that, such as owntracks/RIDER/DEVICE/event. Neither is "", nor has it a line break. Both are

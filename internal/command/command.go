@@ -11,6 +11,7 @@ import (
 
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
+	"pingline/ingest/mqtt/subscriber"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/certs"
 	"pingline/internal/node"
@@ -124,11 +125,15 @@ func (f *TLSFlags) Set(cfg *node.Config) {
 // MQTTFlags are the flags of the ways in by MQTT.
 type MQTTFlags struct {
 	Listen string `placeholder:"HOST:PORT" help:"Address where phones with OwnTracks publish by MQTT, such as :1883, or :8883 with --tls-cert."`
+
+	Broker             string `placeholder:"URL" help:"Another broker, of MQTT 5, from which OwnTracks' messages are taken: mqtt://USER@HOST:PORT, or mqtts://…. It is trusted with the riders of its topics."`
+	BrokerPasswordFile string `placeholder:"FILE" help:"File that has the password of USER; it is read for each connection."`
+	BrokerCAFile       string `name:"broker-ca-file" placeholder:"FILE" help:"PEM file of the authorities that may vouch for that broker, instead of the system's."`
 }
 
 // Set sets these ways in cfg.
 func (f *MQTTFlags) Set(cfg *node.Config) {
-	cfg.MQTT = node.MQTT{Listen: f.Listen}
+	cfg.MQTT = node.MQTT{Listen: f.Listen, Upstream: subscriber.Upstream{URL: f.Broker, PasswordFile: f.BrokerPasswordFile, CAFile: f.BrokerCAFile}}
 }
 
 // MapFlags are the flags of the live map.

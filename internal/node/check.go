@@ -46,6 +46,9 @@ func (c *Config) Check() error {
 	if flag, err := c.Privacy.Check(); err != nil {
 		return &SettingError{flag, err}
 	}
+	if flag, err := c.MQTT.Upstream.Check(); err != nil {
+		return &SettingError{flag, err}
+	}
 	if flag, err := c.TLS.Check(); err != nil {
 		return &SettingError{flag, err}
 	}

@@ -15,6 +15,7 @@ import (
 	"pingline/dedupe"
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
+	"pingline/ingest/mqtt/subscriber"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/certs"
 	"pingline/partition"
@@ -113,7 +114,8 @@ func DefaultConfig() Config {
 
 // MQTT has the settings of the ways in by MQTT.
 type MQTT struct {
-	Listen string // address of the node's own broker; "" is none
+	Listen   string              // address of the node's own broker; "" is none
+	Upstream subscriber.Upstream // a broker of others, at which the node subscribes
 }
 
 // Influx has the settings of each InfluxDB that its ShardConfig does not set.

@@ -9,20 +9,28 @@ import (
 	"pingline/ingest/mqtt"
 	"pingline/ingest/mqtt/broker"
 	"pingline/ingest/mqtt/inside"
+	"pingline/ingest/mqtt/subscriber"
 )
 
 // byMQTT are the ways in by MQTT; nil: off.
 type byMQTT struct {
-	broker *broker.Broker
+	broker     *broker.Broker
+	subscriber *subscriber.Subscriber
 }
 
 // openMQTT opens the ways in by MQTT, whose messages are requests of the server.
 func (n *Node) openMQTT() (err error) {
 	c := &n.cfg.MQTT
+	take := inside.Take(n.server.Handler())
+	if c.Upstream.URL != "" {
+		n.mqtt.subscriber, err = subscriber.Open(subscriber.Config{Upstream: c.Upstream, ID: "pingline-" + n.cfg.Name, Take: take, MaxPayload: int(min(n.cfg.MaxBody, 1<<20)), Logger: n.logger})
+		if err != nil {
+			return err
+		}
+	}
 	if c.Listen == "" {
 		return nil
 	}
-	take := inside.Take(n.server.Handler())
 	inProgress := limitMessages()
 	n.mqtt.broker, err = broker.Open(broker.Config{
 		Listen: c.Listen, Take: take, Gate: n.gate, TLS: n.certs,
@@ -54,7 +62,9 @@ func (n *Node) maxConnections() int {
 }
 
 // stats returns the counts of the ways in by MQTT.
-func (m *byMQTT) stats() mqtt.Stats { return mqtt.Stats{Broker: m.broker.Stats()} }
+func (m *byMQTT) stats() mqtt.Stats {
+	return mqtt.Stats{Broker: m.broker.Stats(), Subscriber: m.subscriber.Stats()}
+}
 
 // takePings takes pings by all ways until ctx is cancelled or a way fails, and returns when
 // none takes any more.
@@ -63,6 +73,9 @@ func (n *Node) takePings(ctx context.Context) error {
 	g.Go(func() error { return n.server.Run(ctx) })
 	if n.mqtt.broker != nil {
 		g.Go(func() error { return n.mqtt.broker.Run(ctx) })
+	}
+	if n.mqtt.subscriber != nil {
+		g.Go(func() error { return n.mqtt.subscriber.Run(ctx) })
 	}
 	return g.Wait()
 }

@@ -465,6 +465,7 @@ func (n *Node) openNotes() []string {
 func (n *Node) Notes() []string {
 	notes := append(n.openNotes(), n.certs.Notes()...)
 	notes = append(notes, n.secrets.Notes()...)
+	notes = append(notes, n.mqtt.subscriber.Notes()...)
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}
