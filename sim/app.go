@@ -185,7 +185,11 @@ func (a *appPhones) send(ctx context.Context, p *appPhone) error {
 	}
 	if a.cfg.App.Delivered(&answer, kind) {
 		p.queue.Delivered()
-		a.settled(&[pingline.Verdicts]uint64{delivered: uint64(n)}, a.fixes[0].Send)
+		due := a.fixes[0].Send
+		for _, fix := range a.fixes {
+			due = min(due, fix.Send) // of the oldest, wherever it is
+		}
+		a.settled(&[pingline.Verdicts]uint64{delivered: uint64(n)}, due)
 		return nil
 	}
 	if p.queue.Failed(time.Now().UnixNano()) > 0 {
