@@ -284,11 +284,11 @@ func (o *Outbox) deliver(ctx context.Context, list []queuedPing) error {
 		case Forget:
 			return o.refuse(list, &r)
 		case Ask:
-			return &Refused{r.Status, brief(r.Body)}
+			return &Refused{r.Status, o.brief(r.Body)}
 		}
 		wait := o.wait(&r, try)
 		if o.cfg.Repeating != nil && ctx.Err() == nil {
-			o.cfg.Repeating(cmp.Or(why, fmt.Errorf("answered %d %s", r.Status, brief(r.Body))), wait)
+			o.cfg.Repeating(cmp.Or(why, fmt.Errorf("answered %d %s", r.Status, o.brief(r.Body))), wait)
 		}
 		if pause.For(ctx, wait) != nil {
 			return nil //nolint:nilerr // told to stop, which is no error
@@ -314,6 +314,17 @@ func refusesAll(r *Response) bool {
 
 // brief returns the begin of an answer.
 func brief(body []byte) string { return string(bytes.TrimSpace(body[:min(len(body), 200)])) }
+
+// brief is the same without the key: a server, or a proxy before it, may quote the request.
+func (o *Outbox) brief(body []byte) string {
+	o.mu.Lock()
+	key := o.key
+	o.mu.Unlock()
+	if key != "" {
+		body = bytes.ReplaceAll(body, []byte(key), []byte("…"))
+	}
+	return brief(body)
+}
 
 // post sends a body once. The error is why there is no answer.
 func (o *Outbox) post(ctx context.Context, body []byte, try int) (Response, error) {
@@ -372,7 +383,7 @@ func (o *Outbox) refuse(list []queuedPing, r *Response) error {
 	reasons := make([]Objection, len(list))
 	for i := range verdicts {
 		verdicts[i] = pingline.Rejected
-		reasons[i] = Objection{Index: i, Text: fmt.Sprintf("%d %s", r.Status, brief(r.Body))}
+		reasons[i] = Objection{Index: i, Text: fmt.Sprintf("%d %s", r.Status, o.brief(r.Body))}
 	}
 	return o.settle(list, verdicts, reasons)
 }

@@ -269,12 +269,12 @@ func TestOutboxHalves(t *testing.T) {
 // A key that is refused ends Run; the pings stay, and go with another key.
 func TestOutboxAsksForAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &script{t: t, answers: []answer{{status: 401, body: `{"error":"unknown key"}`}, {status: 403, body: `{"error":"of another rider"}`}, {status: 404, body: "nothing here"}}}
+		s := &script{t: t, answers: []answer{{status: 401, body: `{"error":"unknown key"}`}, {status: 403, body: `{"error":"of another rider"}`}, {status: 404, body: "nothing here for Bearer new"}}}
 		o := open(t, Config{Transport: s, Key: "old"})
 		if err := o.Add(pingAt(1)); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{`the key is refused: 401 {"error":"unknown key"}`, `the key is refused: 403 {"error":"of another rider"}`, "the URL is not that of a Pingline: 404 nothing here"} {
+		for _, want := range []string{`the key is refused: 401 {"error":"unknown key"}`, `the key is refused: 403 {"error":"of another rider"}`, "the URL is not that of a Pingline: 404 nothing here for Bearer …"} {
 			err := drain(t, o)
 			if _, ok := errors.AsType[*Refused](err); !ok || err.Error() != want || o.Stats().Queued != 1 {
 				t.Errorf("%v, %d wait", err, o.Stats().Queued)
