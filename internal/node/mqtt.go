@@ -21,6 +21,9 @@ type byMQTT struct {
 // openMQTT opens the ways in by MQTT, whose messages are requests of the server.
 func (n *Node) openMQTT() (err error) {
 	c := &n.cfg.MQTT
+	if c.Listen == "" && c.Upstream.URL == "" {
+		return nil
+	}
 	take := inside.Take(n.server.Handler())
 	if c.Upstream.URL != "" {
 		n.mqtt.subscriber, err = subscriber.Open(subscriber.Config{Upstream: c.Upstream, ID: "pingline-" + n.cfg.Name, Take: take, MaxPayload: int(min(n.cfg.MaxBody, 1<<20)), Logger: n.logger})

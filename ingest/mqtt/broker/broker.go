@@ -51,10 +51,6 @@ type Config struct {
 	patience time.Duration // how long a message is tried; 0 means a minute
 }
 
-// ConnectionBytes is the most memory of a connection between packets, in bytes: goroutines,
-// buffers, and what is kept of a CONNECT.
-const ConnectionBytes = 64 << 10
-
 // Broker takes messages of phones. It is safe for concurrent use.
 type Broker struct {
 	cfg     Config

@@ -155,7 +155,7 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
 		m, ok := cl.Net.Conn.(*member)
-		pk.SessionPresent = ok && m.resumed && pk.ReasonCode == packets.CodeSuccess.Code
+		pk.SessionPresent = ok && m.resumed && cl.Properties.ProtocolVersion > 3 && pk.ReasonCode == packets.CodeSuccess.Code
 	case packets.Suback:
 		for i, code := range pk.ReasonCodes {
 			if code == packets.ErrNotAuthorized.Code || code == packets.ErrUnspecifiedError.Code {
