@@ -63,6 +63,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/server/top":                 {"pingline", "pingline/internal/unit"},
 	"pingline/ingest/server/inflate":             {"pingline/ingest/phone"},
 	"pingline/internal/boards":                   {"pingline/dashboards/grafana", "pingline/internal/command", "pingline/internal/node"},
+	"pingline/internal/schema":                   {"pingline/internal/command", "pingline/internal/node"},
 	"pingline/internal/setup":                    {"pingline", "pingline/ingest/auth", "pingline/internal/command", "pingline/internal/keyring"},
 	"pingline/internal/keyring":                  {"pingline/ingest/auth", "pingline/ingest/privacy", "pingline/internal/command"},
 	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition"},
@@ -171,6 +172,7 @@ func leafOf(path string) (leaf, contract string) {
 var homes = map[string][]string{
 	"charm.land/bubbletea/v2":                      {"pingline/internal/top"},
 	"charm.land/lipgloss/v2":                       {"pingline/internal/top"},
+	"github.com/ClickHouse/ch-go":                  {"pingline/sink/clickhouse"},
 	"github.com/KimMachineGun/automemlimit":        {"pingline/internal/node"},
 	"github.com/MicahParks/keyfunc/v3":             {"pingline/ingest/auth/token"},
 	"github.com/MicahParks/jwkset":                 {"pingline/ingest/auth/token"}, // keyfunc's own, told when a set is replaced
