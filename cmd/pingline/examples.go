@@ -37,6 +37,7 @@ var examples = map[string]string{
 	"rider export": "pingline rider export r-000123 --format=geojson",
 
 	"grafana": "pingline grafana --shard=name=a,url=http://a:8086 --out=grafana",
+	"schema":  "pingline schema clickhouse --server-version=24.8",
 	"key":     "pingline key add ana --scope=write --keys=/etc/pingline/keys",
 
 	"key add":    "pingline key add depot --rider='bus-*' --scope=read --keys=/etc/keys",

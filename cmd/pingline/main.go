@@ -28,6 +28,7 @@ import (
 	"pingline/internal/keyring"
 	"pingline/internal/node"
 	"pingline/internal/rider"
+	"pingline/internal/schema"
 	"pingline/internal/setup"
 	"pingline/internal/simulate"
 	"pingline/internal/terminal"
@@ -56,6 +57,7 @@ type cli struct {
 	Top        top.PanelCmd      `cmd:"" help:"Show how an ingester does, on a screen that is drawn anew every second."`
 	Rider      rider.RightsCmd   `cmd:"" help:"Give out all that is known of a rider, or remove it."`
 	Grafana    boards.Command    `cmd:"" help:"Write Grafana's boards, alert rules and data sources for the configured stores."`
+	Schema     schema.PrintCmd   `cmd:"" help:"Print the statements that make the tables of a store."`
 	Phone      setup.PhoneCmds   `cmd:"" help:"Set up the phone of a rider, with an app that exists."`
 	Key        keyring.KeyCmds   `cmd:"" help:"Add, list, revoke and rotate the keys of those who may send and read."`
 	Version    versionCmd        `cmd:"" help:"Print the version."`

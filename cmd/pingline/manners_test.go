@@ -203,7 +203,7 @@ func TestHelpHasExamples(t *testing.T) {
 			commands = append(commands, []string{node.Name, child.Name})
 		}
 	}
-	if len(commands) != 28 {
+	if len(commands) != 29 {
 		t.Errorf("%d commands", len(commands))
 	}
 	t.Chdir(t.TempDir())

@@ -83,6 +83,7 @@ type serveConfig struct {
 	QueueLease time.Duration `group:"Log" default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
 
 	command.StoreFlags `group:"Stores" embed:""`
+	CreateSchema       bool `group:"Stores" default:"true" help:"Make the tables that are missing in a store that has tables. With =false they are only checked. Tables are never altered."`
 
 	CellRes     int     `group:"Stores" default:"5" help:"H3 resolution of the cell tag, 0 to 15."`
 	MaxError    float64 `group:"Filter" default:"10" help:"Metres that a dropped ping may lie off the stored track; 0 drops only duplicates."`
@@ -156,7 +157,7 @@ func (c *serveConfig) config() node.Config {
 		Listen: c.Listen, OsmandListen: c.OsmandListen, OpsListen: c.OpsListen, DataDir: c.DataDir, Name: c.Node,
 		Queue: c.Queue, QueueMax: int64(c.QueueMaxBytes), QueueLease: c.QueueLease,
 
-		CellRes: c.CellRes, Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Filter: c.Filter.config(),
+		CreateSchema: c.CreateSchema, CellRes: c.CellRes, Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Filter: c.Filter.config(),
 
 		MaxAge: c.MaxAge, MaxAhead: c.MaxAhead, CorrectClocks: c.WrongClock == "correct", MaxBody: int64(c.MaxBody), MaxInflated: int64(c.MaxInflated), MaxPings: c.MaxPings,
 		MaxInProgress: int64(c.MaxInProgress), MaxConnections: c.MaxConnections,

@@ -46,6 +46,8 @@ type Config struct {
 	HandOver    time.Duration // how long a shard is down before other shards stand in; 0: never
 	Moved       []string      // shards that were removed and whose points are elsewhere
 
+	CreateSchema bool // make the tables that are missing in a store that has tables
+
 	CellRes int // H3 resolution of the cell tag, 0 to 15
 	Bound   dedupe.Bound
 	Filter  dedupe.Config
@@ -101,7 +103,7 @@ func DefaultConfig() Config {
 		Listen: ":8080", OpsListen: "127.0.0.1:9090", DataDir: "./pingline-data",
 		Queue: "embedded", QueueMax: 8 << 30, QueueLease: 15 * time.Second,
 		Influx:      Influx{Host: "http://localhost:8086", Bucket: "pingline", Timeout: 10 * time.Second},
-		PartitionBy: partition.ByCellAndRider, HotCellRate: 1000, HandOver: 10 * time.Minute,
+		PartitionBy: partition.ByCellAndRider, HotCellRate: 1000, HandOver: 10 * time.Minute, CreateSchema: true,
 		CellRes: 5, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Filter: dedupe.DefaultConfig(),
 		Access:  access.Settings{Ways: []string{"none"}, JWT: token.Config{RiderClaim: "sub", ScopeClaim: "scope", ScopePrefix: "pingline:", Skew: 30 * time.Second}},
 		Privacy: privacy.DoorSettings{Pings: "drop", Events: []string{"*"}},

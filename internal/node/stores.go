@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"pingline/sink/clickhouse"
 	"pingline/sink/influx"
 	"pingline/sink/store"
 )
@@ -23,6 +24,7 @@ type storeKind struct {
 // default of a shard.
 var stores = []storeKind{
 	{"influx", []string{"http", "https"}, []string{"org", "bucket", "token-file", "ca-file", "cert-file", "key-file"}, openInflux},
+	{"clickhouse", []string{clickhouse.Scheme, clickhouse.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openClickHouse},
 }
 
 // Stores returns the names of the kinds of store, the default first.
