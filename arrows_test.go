@@ -190,6 +190,7 @@ var homes = map[string][]string{
 	"github.com/grafana/grafana-foundation-sdk/go": {"pingline/dashboards/grafana"},
 	"github.com/influxdata/influxdb-client-go/v2":  {"pingline/sink/influx"},
 	"github.com/influxdata/line-protocol/v2":       {"pingline/sink/deadletter"},
+	"github.com/jackc/pgx/v5":                      {"pingline/sink/postgres", "pingline/sink/postgres/postgrestest"},
 	"github.com/muktihari/fit":                     {"pingline/track/fit"},
 	"github.com/nats-io/nats-server/v2":            {"pingline/queue/embedded"},
 	"github.com/nats-io/nats.go":                   {"pingline/queue/jetstream"},

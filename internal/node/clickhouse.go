@@ -6,8 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"pingline/sink/clickhouse"
+	"pingline/sink/postgres"
 	"pingline/sink/store"
 )
 
@@ -37,6 +39,7 @@ func openClickHouse(s ShardConfig, c *Config) (store.Store, error) {
 // schemas are the kinds of store that have tables, with the statements that make them on a
 // server of a version, "" for the newest.
 var schemas = map[string]func(version string) []string{
+	"postgres":   func(string) []string { return postgres.Schema(int32(time.Now().Unix() / 86400)) },
 	"clickhouse": func(version string) []string { return clickhouse.Schema(clickhouse.OptionsOf(version)) },
 }
 

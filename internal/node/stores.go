@@ -25,6 +25,7 @@ type storeKind struct {
 var stores = []storeKind{
 	{"influx", []string{"http", "https"}, []string{"org", "bucket", "token-file", "ca-file", "cert-file", "key-file"}, openInflux},
 	{"clickhouse", []string{clickhouse.Scheme, clickhouse.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openClickHouse},
+	{"postgres", []string{"postgres", "postgresql"}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openPostgres},
 }
 
 // Stores returns the names of the kinds of store, the default first.

@@ -12,9 +12,9 @@ import (
 
 // PrintCmd prints statements.
 type PrintCmd struct {
-	Kind string `arg:"" help:"Kind of store: clickhouse."`
+	Kind string `arg:"" help:"Kind of store: clickhouse or postgres."`
 
-	ServerVersion string `placeholder:"VERSION" env:"-" help:"Version of the server, such as 18.16 (default: the newest)."`
+	ServerVersion string `placeholder:"VERSION" env:"-" help:"Version of a ClickHouse, such as 18.16 (default: the newest)."`
 }
 
 // Run prints the statements, each with a semicolon.

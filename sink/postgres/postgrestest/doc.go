@@ -1,0 +1,2 @@
+// Package postgrestest runs real PostgreSQL servers as child processes, for tests.
+package postgrestest
