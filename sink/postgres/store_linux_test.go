@@ -280,15 +280,15 @@ func TestRetention(t *testing.T) {
 		e.At = time.Now().AddDate(0, 0, -days).UnixMilli()
 		return e
 	}
-	written(t, open(t, cfg), at(0), at(1), at(3), at(9), at(40))
+	written(t, open(t, cfg), at(0), at(1), at(2), at(3), at(9), at(40))
 	server.Exec(t, name, "CREATE TABLE location_notes (a int); CREATE TABLE location_2001_01_01 (a int)") // none of ours
 	cfg.URL += "?keep=48h"
 	d := open(t, cfg)
 	written(t, d, at(0))
-	until(t, "old days are dropped", func() bool { return count(t, server, name) == "3" })
+	until(t, "old days are dropped", func() bool { return count(t, server, name) == "4" })
 	days := server.Text(t, name, "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relkind IN ('r', 'p') AND relname LIKE 'location%'")
 	want := []string{"location", "location_2001_01_01"}
-	for n := -1; n <= 2; n++ {
+	for n := -2; n <= 2; n++ {
 		want = append(want, "location_"+time.Now().UTC().AddDate(0, 0, n).Format("2006_01_02"))
 	}
 	if want = append(want, "location_notes"); days != strings.Join(want, " ") {
@@ -349,6 +349,27 @@ func TestRefusedRows(t *testing.T) {
 	}
 	if n := count(t, server, name); n != "1" {
 		t.Errorf("%s rows are stored", n)
+	}
+}
+
+// Of a row that comes several times in one write the last content stays, by either way.
+func TestLastOfOneWrite(t *testing.T) {
+	server := postgrestest.Run(t)
+	cfg, name := fresh(t, server)
+	d := open(t, cfg)
+	list := storetest.Fleet(1, 300)
+	for _, trip := range []string{"a", "b"} {
+		for i := range list {
+			list[i].Trip = trip
+		}
+		first := slices.Clone(list)
+		for i := range first {
+			first[i].Trip = "no"
+		}
+		written(t, d, append(append(first, first...), list...)...)
+		if got := server.Text(t, name, "SELECT string_agg(DISTINCT trip, ' ') || count(*) FROM location"); got != trip+"300" {
+			t.Errorf("stored are %s, want %s300", got, trip)
+		}
 	}
 }
 
