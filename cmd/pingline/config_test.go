@@ -252,7 +252,7 @@ func TestCheckConfigRefusesWhatServeRefuses(t *testing.T) {
 		{"--shard=name=b,url=http://x --shard=name=c,url=http://x:80/", "--shard name=b and --shard name=c are the same bucket"},
 		{"--shard=name=b,url=http://x --route=self=a", `--route: no shard is named "a"`},
 		{"--route=self=a//x", `--route self=a//x: bucket: "/x" names no bucket`},
-		{"--route=self=a/x,y --route=self=a", "--route: self has two"},
+		{"--route=self=a/x --route=self=a", "--route: self has two"},
 		{"--listen=nonsense", `--listen: "nonsense" is not of the form host:port`},
 		{"--listen=:99999", `--listen: ":99999" is not of the form host:port`},
 		{"--mqtt-listen=1883", `--mqtt-listen: "1883" is not of the form host:port`},
