@@ -42,7 +42,7 @@ func (c *serveCmd) Run(p *program) error {
 	if err != nil {
 		return command.Unusable(err)
 	}
-	logger.Info("taking pings", "url", n.URL()+"/v1/pings", "ops", n.OpsURL(), "influx", c.Influx.Host, "memory_limit", memory, "version", version)
+	logger.Info("taking pings", "url", n.URL()+"/v1/pings", "ops", n.OpsURL(), "stores", n.Stores(), "memory_limit", memory, "version", version)
 	serving, stop := context.WithCancel(context.WithoutCancel(p))
 	defer stop()
 	defer context.AfterFunc(p, func() {

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -483,6 +484,18 @@ func (n *Node) Notes() []string {
 		}
 	}
 	return append(notes, n.sink.Notes()...)
+}
+
+// Stores returns where points go: the URL of the only InfluxDB, or the names of the shards.
+func (n *Node) Stores() string {
+	if len(n.cfg.Shards) == 0 {
+		return n.cfg.Influx.Host
+	}
+	var names []string
+	for _, s := range n.cfg.Shards {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, " ")
 }
 
 // Books returns the accounts of this moment.
