@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestSetsOfSeveralKinds(t *testing.T) {
 	archive.Execute(t, "CREATE DATABASE city")
 	sos.Exec(t, "postgres", "CREATE DATABASE city")
 	flags := []string{
-		"--max-error=0", "--accuracy-cap=0", "--rider-rate=0", "--shard=name=a,url=" + influx.URL(),
+		"--max-error=0", "--accuracy-cap=0", "--rider-rate=0", "--rollup=off", "--shard=name=a,url=" + influx.URL(),
 		fmt.Sprintf("--shard=name=ch,url=%s,token-file=%s,set=archive", archive.URL("city"), archive.PasswordFile()),
 		fmt.Sprintf("--shard=name=pg,url=%s,token-file=%s,set=sos", sos.URL("city"), sos.PasswordFile()),
 		"--route=location=main,archive", "--route=event=main,archive,sos",
@@ -64,5 +65,22 @@ func TestSetsOfSeveralKinds(t *testing.T) {
 		if got := sos.Text(t, "city", "SELECT count(*) FROM location"+question); got != strconv.Itoa(want) {
 			t.Errorf("PostgreSQL has %s rows%s, want %d", got, question, want)
 		}
+	}
+
+	// A rider who asks to be forgotten is forgotten in every set.
+	gone := all[0].Rider
+	if status, said, errs := runs(t, "rider", "delete", gone, "--server="+strings.TrimSuffix(p.ops, "/metrics"), "--wait="+patience.String()); status != exitOK {
+		t.Errorf("exit status %d: %s %s", status, said, errs)
+	}
+	for _, id := range ids(t, influx) {
+		if strings.HasPrefix(id, gone+" ") {
+			t.Fatalf("InfluxDB has %s", id)
+		}
+	}
+	if got := archive.Execute(t, "SELECT count() FROM city.pings FINAL WHERE rider = '"+gone+"'"); strings.TrimSpace(got) != "0" {
+		t.Errorf("ClickHouse has %s rows", got)
+	}
+	if got := sos.Text(t, "city", "SELECT count(*) FROM location WHERE rider = '"+gone+"'"); got != "0" {
+		t.Errorf("PostgreSQL has %s rows", got)
 	}
 }
