@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -51,26 +52,56 @@ func appNames() (names []string) {
 	return names
 }
 
-// ownTracks has HTTP mode, and the key as password (owntracks/booklet: features/remoteconfig.md).
+// ownTracks has HTTP mode, or at a URL of MQTT that mode, and the key as password
+// (owntracks/booklet: features/remoteconfig.md, tech/json.md).
 func ownTracks(a newSender) instructions {
 	tid := a.rider[max(0, len(a.rider)-2):]
-	config, err := json.MarshalIndent(map[string]any{
-		"_type": "configuration", "mode": 3, "url": a.server + "/v1/owntracks", "auth": true,
-		"username": a.rider, "password": a.key, "deviceId": a.device, "tid": strings.ToUpper(strings.ToValidUTF8(tid, "")),
-	}, "", "  ")
+	settings := map[string]any{
+		"_type": "configuration", "auth": true, "username": a.rider, "password": a.key, "deviceId": a.device,
+		"tid": strings.ToUpper(strings.ToValidUTF8(tid, "")),
+	}
+	var connect []string
+	if host, port, secure, ok := broker(a.server); ok {
+		settings["mode"], settings["host"], settings["port"], settings["tls"], settings["pubQos"], settings["cleanSession"] = 0, host, port, secure, 1, false
+		tls := "off"
+		if secure {
+			tls = "on"
+		}
+		connect = []string{"Preferences, Connection: mode MQTT", fmt.Sprintf("Host: %s, port %d, TLS %s", host, port, tls)}
+	} else {
+		settings["mode"], settings["url"] = 3, a.server+"/v1/owntracks"
+		connect = []string{"Preferences, Connection: mode HTTP", "URL: " + a.server + "/v1/owntracks"}
+	}
+	config, err := json.MarshalIndent(settings, "", "  ")
 	if err != nil {
 		panic(err) // texts and numbers always marshal
 	}
 	return instructions{
-		steps: []string{
-			"Preferences, Connection: mode HTTP",
-			"URL: " + a.server + "/v1/owntracks",
-			"Identification: username " + a.rider + ", password " + a.key + ", device ID " + a.device,
+		steps: append(connect,
+			"Identification: username "+a.rider+", password "+a.key+", device ID "+a.device,
 			"Reporting: allow the location at all times",
-		},
+		),
 		link: "owntracks:///config?inline=" + url.QueryEscape(base64.StdEncoding.EncodeToString(config)),
 		name: ".otrc", file: string(config) + "\n",
 	}
+}
+
+// broker returns where a URL of MQTT leads, and false for another URL.
+func broker(server string) (host string, port int, secure, ok bool) {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "mqtt" && u.Scheme != "mqtts" {
+		return "", 0, false, false
+	}
+	secure = u.Scheme == "mqtts"
+	if port = 1883; secure {
+		port = 8883
+	}
+	if text := u.Port(); text != "" {
+		if port, err = strconv.Atoi(text); err != nil || port < 1 || port > 65535 {
+			return "", 0, false, false
+		}
+	}
+	return u.Hostname(), port, secure, u.Hostname() != "" && strings.Trim(u.Path, "/") == ""
 }
 
 // overland sends the key as a bearer token (aaronpk/Overland-iOS: README.md).

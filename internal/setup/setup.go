@@ -32,7 +32,7 @@ type PhoneCmds struct {
 type addPhoneCmd struct {
 	Rider  string `arg:"" help:"The rider, as in rider_id."`
 	App    string `required:"" placeholder:"APP" help:"The app: owntracks, overland, traccar, gpslogger, osmand, or browser for none."`
-	URL    string `required:"" placeholder:"URL" help:"Where the phone reaches the server, such as https://pings.example.org."`
+	URL    string `required:"" placeholder:"URL" help:"Where the phone reaches the server, such as https://pings.example.org; for owntracks also mqtts://pings.example.org:8883."`
 	Keys   string `required:"" placeholder:"FILE" help:"File of keys, as of pingline serve --keys; made if missing."`
 	Device string `default:"phone" help:"Name of the phone, where the app has a place for one."`
 	Name   string `help:"Name of the key (default: the rider, with - for what names may not have)."`
@@ -53,7 +53,11 @@ func (c *addPhoneCmd) Validate() error {
 		return fmt.Errorf("--app: %q is none of %s", c.App, strings.Join(appNames(), ", "))
 	}
 	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.ContainsAny(c.URL, " \t") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	_, _, _, mqtt := broker(c.URL)
+	if mqtt && c.App != "owntracks" {
+		return fmt.Errorf("--url: of these apps only owntracks speaks MQTT, %s takes a URL such as https://pings.example.org", c.App)
+	}
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" && !mqtt || u.Host == "" || strings.ContainsAny(c.URL, " \t") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return fmt.Errorf("--url: %q is not a URL such as https://pings.example.org", c.URL)
 	}
 	if c.App == byBrowser && plain(c.URL) {
@@ -93,7 +97,7 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 	s := form.sheet(a)
 	fmt.Fprintf(p.Stderr, "a key named %s was added to %s: it sends as %s, and reads nothing; it is not shown again\n", row.Name, c.Keys, c.Rider)
 	if plain(a.server) {
-		fmt.Fprintln(p.Stderr, "warning: over http others can read the key and the positions on their way; phones may refuse it")
+		fmt.Fprintln(p.Stderr, "warning: without TLS others can read the key and the positions on their way; phones may refuse it")
 	}
 	fmt.Fprintf(p.Stdout, "%s\n\n", form.title)
 	for _, step := range s.steps {
@@ -173,7 +177,7 @@ func nameOf(rider string) string {
 // plain reports whether a URL is of plain HTTP, and not of this machine.
 func plain(server string) bool {
 	u, err := url.Parse(server)
-	if err != nil || u.Scheme != "http" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "mqtt" {
 		return false
 	}
 	ip := net.ParseIP(u.Hostname())

@@ -73,6 +73,36 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	})
+	t.Run("owntracks by MQTT", func(t *testing.T) {
+		for at, want := range map[string]map[string]any{
+			"mqtts://pings.example.org":  {"mode": 0.0, "host": "pings.example.org", "port": 8883.0, "tls": true, "username": "ana", "deviceId": "pixel", "pubQos": 1.0, "cleanSession": false},
+			"mqtt://[::1]:1883/":         {"mode": 0.0, "host": "::1", "port": 1883.0, "tls": false},
+			"mqtt://pings.example.org:9": {"port": 9.0},
+		} {
+			out, key := added(t, addPhoneCmd{Rider: "ana", App: "owntracks", URL: at, Device: "pixel"})
+			raw, err := base64.StdEncoding.DecodeString(link(out).Query().Get("inline"))
+			var got map[string]any
+			if err = errors.Join(err, json.Unmarshal(raw, &got)); err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range want {
+				if got[name] != want {
+					t.Errorf("%s: %s is %v, want %v", at, name, got[name], want)
+				}
+			}
+			if got["password"] != key || got["url"] != nil || !strings.Contains(out, "mode MQTT") {
+				t.Errorf("%s: %s", at, out)
+			}
+		}
+		for _, c := range []addPhoneCmd{
+			{Rider: "ana", App: "overland", URL: "mqtts://pings.example.org"}, {Rider: "ana", App: "owntracks", URL: "mqtts://pings.example.org:99999"},
+			{Rider: "ana", App: "owntracks", URL: "mqtts://pings.example.org/x"}, {Rider: "ana", App: "owntracks", URL: "mqtt://ana:pl_x@pings.example.org"},
+		} {
+			if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "--url: ") {
+				t.Errorf("%s at %s: %v", c.App, c.URL, err)
+			}
+		}
+	})
 	t.Run("overland", func(t *testing.T) {
 		out, key := added(t, addPhoneCmd{Rider: "ana&b", App: "overland", URL: server})
 		if q := link(out).Query(); q.Get("url") != server+"/v1/overland" || q.Get("token") != key || q.Get("device_id") != "ana&b" {
