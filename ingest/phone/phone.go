@@ -196,9 +196,7 @@ func (p *Protocol) Most(r *Request) (pings, bytes int) {
 // Read empties to, and fills it by Decode. After an error it is empty.
 func (p *Protocol) Read(r *Request, to *Pings) error {
 	to.Reset(r.Limits, r.Now)
-	to.protocol, to.request = p, r
 	err := p.Decode(r, to)
-	to.protocol, to.request = nil, nil
 	if err != nil {
 		to.Clear()
 	}

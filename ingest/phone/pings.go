@@ -60,9 +60,6 @@ type Pings struct {
 	byTrack    []int32        // memory of Correct
 	corrected  []int32        // positions in the request of the pings that Correct has set
 	names      []byte         // memory of Rename
-
-	protocol *Protocol // of the request, while Read runs
-	request  *Request
 }
 
 // Rejection says why a ping is invalid.
@@ -133,9 +130,6 @@ func (p *Pings) Add(d *Draft) error {
 	if p.Received >= p.limits.MaxPings {
 		return p.Room()
 	}
-	if len(p.List) == cap(p.List) {
-		p.grow()
-	}
 	p.List = append(p.List, pingline.Ping{})
 	last := len(p.List) - 1
 	if err := p.check(d, &p.List[last]); err != nil {
@@ -145,19 +139,6 @@ func (p *Pings) Add(d *Draft) error {
 	p.Index = append(p.Index, int32(p.Received))
 	p.Received++
 	return nil
-}
-
-// grow makes room in the lists: for eight times as many pings, but for no more than Bound says.
-// So the lists that they have grown out of are little beside them, and so are lists of a Bound
-// that is too high.
-func (p *Pings) grow() {
-	room := max(8, 8*len(p.List))
-	if p.protocol != nil {
-		most, _ := p.protocol.Most(p.request)
-		room = min(room, max(min(most, p.limits.MaxPings), len(p.List)+1))
-	}
-	p.List = append(make([]pingline.Ping, 0, room), p.List...)
-	p.Index = append(make([]int32, 0, room), p.Index...)
 }
 
 // Reject counts a ping as invalid because of err, any error that is not nil: a
