@@ -68,7 +68,7 @@ func (e *Refused) Error() string {
 	return fmt.Sprintf("the URL is not that of a Pingline: %d %s", e.Status, e.Answer)
 }
 
-// Stats is what an Outbox has done since it was opened.
+// Stats counts the work of an Outbox since it was opened.
 type Stats struct {
 	Queued    int                       // pings that wait for a verdict
 	Verdicts  [pingline.Verdicts]uint64 // pings by verdict
@@ -88,7 +88,7 @@ type Outbox struct {
 	end    context.CancelFunc // ends life, by Close
 	closes sync.Once
 
-	mu      sync.Mutex   // guards what follows; no other lock is taken while it is held
+	mu      sync.Mutex   // guards the fields below; no other lock is taken while it is held
 	journal *pingFile    // nil: in memory
 	queue   []queuedPing // from head on, oldest first
 	head    int
@@ -194,7 +194,7 @@ func (o *Outbox) SetKey(key string) {
 	o.key = key
 }
 
-// Stats returns what was done so far.
+// Stats returns the counts so far.
 func (o *Outbox) Stats() Stats {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -67,7 +67,7 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// told is what Report was called with.
+// told keeps the calls of Report.
 type told []string
 
 func (l *told) report(p *pingline.Ping, v pingline.Verdict, reason string) {

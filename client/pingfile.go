@@ -208,5 +208,5 @@ func (j *pingFile) rewrite(pings []queuedPing) error {
 	return nil
 }
 
-// close closes what is open.
+// close closes all that is open.
 func (j *pingFile) close() error { return errors.Join(j.file.Close(), j.lock.Close()) }

@@ -12,7 +12,7 @@ import (
 	"pingline"
 )
 
-// Response is what came back for a request of POST /v1/pings. Its zero value is no answer.
+// Response is the answer to a request of POST /v1/pings. Its zero value is no answer.
 type Response struct {
 	Status     int // 0: there was no answer, or half of one
 	Body       []byte
@@ -49,7 +49,7 @@ const (
 	Ask                // keep the pings: a person has to act, such as by another key
 )
 
-// Fate returns what the status asks for.
+// Fate returns the fate that the status asks for.
 func (r *Response) Fate() Fate {
 	switch s := r.Status; {
 	case s == http.StatusOK, s == http.StatusBadRequest:

@@ -76,7 +76,7 @@ type counters struct {
 	verdicts                       [pingline.Verdicts]atomic.Uint64
 	faults                         [fault.Kinds]atomic.Uint64
 
-	mu      sync.Mutex // guards what follows; no other lock is taken while it is held
+	mu      sync.Mutex // guards the fields below; no other lock is taken while it is held
 	lost    error      // why the last request without an answer has none
 	refused map[int]uint64
 }

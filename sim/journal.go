@@ -34,7 +34,7 @@ type Latency struct{ P50, P99, P999, Max time.Duration }
 type journal struct {
 	start int64 // ns since 1970
 
-	mu      sync.Mutex // guards what follows; no other lock is taken while it is held
+	mu      sync.Mutex // guards the fields below; no other lock is taken while it is held
 	moments []Moment
 	over    bool                    // nothing happens any more
 	second  int                     // of the latencies in recent

@@ -154,7 +154,7 @@ func readCommandLine(t *testing.T, p *process) string {
 	return must(string(text), err)
 }
 
-// auditAt compares what was acknowledged with what a shard holds.
+// auditAt compares the acknowledged pings with the rows of a shard.
 func (tr *traffic) auditAt(t *testing.T, shard node.ShardConfig) {
 	t.Helper()
 	cfg := node.DefaultConfig()

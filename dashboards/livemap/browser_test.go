@@ -23,12 +23,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"pingline/dashboards/browsertest"
 	"pingline/dashboards/livemap"
 	"pingline/internal/influxd"
 	"pingline/internal/node"
@@ -182,7 +182,7 @@ func open(t testing.TB, at string, width, height int64, scheme string) *tab {
 	return p
 }
 
-// hear keeps what the console says of errors.
+// hear keeps the errors of the console.
 func (p *tab) hear(ev any) {
 	text := ""
 	switch ev := ev.(type) {
@@ -237,23 +237,13 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 // eval returns what an expression is in the page, or what the promise becomes that it is.
 func eval[T any](p *tab, expression string) T {
 	p.t.Helper()
-	got, err := tryEval[T](p, expression)
+	ctx, cancel := context.WithTimeout(p.ctx, awhile)
+	defer cancel()
+	got, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
 		p.t.Fatalf("%s: %v", expression, err)
 	}
 	return got
-}
-
-func tryEval[T any](p *tab, expression string) (T, error) {
-	ctx, cancel := context.WithTimeout(p.ctx, awhile)
-	defer cancel()
-	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
-}
-
-// left reports whether an expression has no value because the page was left meanwhile.
-func left(err error) bool {
-	e, ok := errors.AsType[*cdproto.Error](err)
-	return ok && e.Code == -32000
 }
 
 // until waits until an expression, or the promise that it is, is true in the page.
@@ -262,10 +252,12 @@ func (p *tab) until(what, expression string) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(awhile)
+	ctx, cancel := context.WithTimeout(p.ctx, 2*awhile)
+	defer cancel()
 	for {
-		is, err := tryEval[bool](p, "(async () => Boolean(await ("+expression+")))()")
+		is, err := browsertest.Is(ctx, expression)
 		switch {
-		case err != nil && !left(err):
+		case err != nil:
 			p.t.Fatalf("%s: %v", expression, err)
 		case is:
 			return

@@ -33,6 +33,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"pingline"
+	"pingline/dashboards/browsertest"
 	"pingline/dashboards/phone"
 	"pingline/ingest/auth"
 	"pingline/internal/influxd"
@@ -232,7 +233,7 @@ func (p *tab) colours(scheme string) {
 	}))
 }
 
-// hear keeps what the console says of errors.
+// hear keeps the errors of the console.
 func (p *tab) hear(ev any) {
 	text := ""
 	switch ev := ev.(type) {
@@ -298,7 +299,16 @@ func eval[T any](p *tab, expression string) T {
 func (p *tab) until(fact, expression string) {
 	p.t.Helper()
 	limit := time.Now().Add(awhile)
-	for !eval[bool](p, "Boolean("+expression+")") {
+	ctx, cancel := context.WithTimeout(p.ctx, 2*awhile)
+	defer cancel()
+	for {
+		is, err := browsertest.Is(ctx, expression)
+		switch {
+		case err != nil:
+			p.t.Fatalf("%s: %v", expression, err)
+		case is:
+			return
+		}
 		if time.Now().After(limit) {
 			p.picture("failed")
 			p.t.Fatalf("in vain waited until %s: %s; the page says %s", fact, expression, eval[string](p, "document.body.innerText + JSON.stringify(window.pingline?.sender.status)"))

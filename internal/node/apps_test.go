@@ -167,7 +167,7 @@ func sendAs(t *testing.T, app *apps.App, phone sim.Phones, url, key string, at [
 type outage struct {
 	*httptest.Server
 
-	mu   sync.Mutex     // guards what follows; no other lock is taken while it is held
+	mu   sync.Mutex     // guards the fields below; no other lock is taken while it is held
 	mode string         // 401, 503, nothing or lost
 	most int            // attempts that are refused, of the app or of each fix of a job
 	jobs bool           // count each fix by itself

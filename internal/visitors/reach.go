@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// surroundings are what decides whether a phone reaches this machine.
+// surroundings decide whether a phone reaches this machine.
 type surroundings struct {
 	container, wsl bool
 	route          net.IP // by which this machine reaches others; nil: none

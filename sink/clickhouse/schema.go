@@ -151,7 +151,7 @@ func (t *tableSpec) create(o Options) string {
 	return b.String()
 }
 
-// facts are what is known of a server whose tables fit.
+// facts are known of a server whose tables fit.
 type facts struct {
 	version  string
 	settings map[string]bool // that it knows, of a query and of a table
@@ -164,7 +164,7 @@ func (f *facts) set(params url.Values, name, value string) {
 	}
 }
 
-// options returns what the server knows.
+// options returns the abilities of the server.
 func (f *facts) options(keep time.Duration) Options {
 	return Options{
 		Keep: keep, Codecs: atLeast(f.version, 20, 3),

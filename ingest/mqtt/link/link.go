@@ -38,7 +38,7 @@ const (
 // its radio cell.
 var slowest = minrate.Rate{Grace: 10 * time.Second, PerSecond: 4 << 10, Limit: 2 * time.Minute}
 
-// Caps are what links have in common.
+// Caps are the bounds that links share.
 type Caps struct {
 	MaxPayload int           // bytes of a message, beyond which it is cut
 	Budget     *share.Budget // bytes of packets in work

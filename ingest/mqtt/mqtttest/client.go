@@ -31,7 +31,7 @@ type Publisher struct {
 	in      *bufio.Reader
 }
 
-// Packet is what has come: its type, and the bytes behind its fixed header.
+// Packet is a packet that has come: its type, and the bytes behind its fixed header.
 type Packet struct {
 	Type byte
 	Body []byte
