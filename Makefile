@@ -36,11 +36,12 @@ MAPNODE  := .cache/livemap
 PHONE    := dashboards/phone
 CLIENTJS := clients/js
 PHONEWEB := .cache/phone
+JARS     := $(CURDIR)/.cache/jars
 export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-guard build livemap phone pictures bench-map boards influxd influxd2 promtool clean
+.PHONY: help demo test test-stores jars race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-guard build livemap phone pictures bench-map boards influxd influxd2 promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,9 @@ demo: build influxd ## A city, the ingester and a real InfluxDB, a code that a p
 
 test: influxd ## All tests, against a real InfluxDB, and which were skipped; TESTFLAGS="-v -run Kill"
 	$(GO) run ./tools/gotest -again $(AGAIN) -timeout 60m $(TESTFLAGS) ./...
+
+test-stores: influxd jars ## The tests that need a Kafka, a Cassandra, a queue like SQS, a QuestDB or a VictoriaMetrics; needs Java 17 and Maven
+	PINGLINE_JARS=$(JARS) $(GO) run ./tools/gotest -again $(AGAIN) -p 1 -timeout 60m -run '^Test(Kafka|Cassandra|SQS|QuestDB|VictoriaMetrics)' $(TESTFLAGS) ./...
 
 race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones
 	$(GO) run ./tools/gotest -again $(AGAIN) -race -timeout 120m $(TESTFLAGS) ./...
@@ -129,6 +133,8 @@ influxd: $(INFLUXD) ## The real InfluxDB 1.8 that tests and demo run, about a mi
 
 influxd2: $(INFLUXD2) ## A real InfluxDB 2.x for tests, which skip what needs it without; needs cargo and pkg-config, minutes once
 
+jars: $(foreach server,kafka cassandra elasticmq questdb,$(JARS)/$(server)/fetched) ## Servers in Java that make test-stores runs, by Maven, some 180 MB once
+
 promtool: $(PROMTOOL) ## Prometheus' tool that checks its rules in tests, which skip that without it; minutes once
 
 clean: ## Remove what make has built
@@ -137,6 +143,11 @@ clean: ## Remove what make has built
 $(INFLUXD): tools/influxd/go.mod tools/influxd/go.sum
 	cd tools/influxd && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,influxdb)' \
 		-o $(CURDIR)/$@ github.com/influxdata/influxdb/cmd/influxd
+
+$(JARS)/%/fetched: tools/jars/%/pom.xml
+	rm -rf $(JARS)/$*
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(JARS)/$* -DincludeScope=runtime
+	touch $@
 
 # InfluxDB 2.x links a library in Rust, which Go has this pkg-config build by
 # cargo. It was written for an older Rust than today's: the toolchain it asks for
