@@ -23,9 +23,15 @@ type Flags struct {
 	Key  string `name:"tls-key" placeholder:"FILE" help:"PEM file of its key."`
 }
 
-// Check returns an error if a flag lacks another. It reads no file.
-func (f *Flags) Check() error {
+// Check returns an error if a flag lacks another, or is given for a server at a URL that is
+// not reached by TLS; "" is no server. It reads no file.
+func (f *Flags) Check(server string) error {
+	secure := len(server) >= len("https:") && strings.EqualFold(server[:len("https:")], "https:")
 	switch {
+	case f.CA != "" && !secure:
+		return errors.New("--tls-ca: is for a server whose URL begins with https:")
+	case f.Cert != "" && !secure:
+		return errors.New("--tls-cert: is for a server whose URL begins with https:")
 	case f.Cert != "" && f.Key == "":
 		return errors.New("--tls-cert: and --tls-key: give both or neither")
 	case f.Key != "" && f.Cert == "":

@@ -82,13 +82,27 @@ func TestFilesOfNoUse(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "--tls-") || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "PRIVATE") {
 			t.Errorf("%+v: %v, want %q", tt.flags, err, tt.want)
 		}
-		if err := tt.flags.Check(); err != nil {
+		if err := tt.flags.Check("HTTPS://localhost"); err != nil {
 			t.Errorf("%+v: %v", tt.flags, err)
 		}
 	}
 	for _, lone := range []Flags{{Cert: cert}, {Key: key}} {
-		if err := lone.Check(); err == nil || !strings.Contains(err.Error(), "give both or neither") {
+		if err := lone.Check("https://localhost"); err == nil || !strings.Contains(err.Error(), "give both or neither") {
 			t.Errorf("%+v: %v", lone, err)
+		}
+	}
+}
+
+// A flag that would be passed over is an error.
+func TestFlagsBesideAServerWithoutTLS(t *testing.T) {
+	for _, server := range []string{"http://localhost:8080", "", "http"} {
+		for flag, flags := range map[string]Flags{"--tls-ca: ": {CA: "ca.pem"}, "--tls-cert: ": {Cert: "cert.pem", Key: "key.pem"}} {
+			if err := flags.Check(server); err == nil || !strings.HasPrefix(err.Error(), flag) {
+				t.Errorf("%+v for %q: %v", flags, server, err)
+			}
+		}
+		if err := new(Flags).Check(server); err != nil {
+			t.Errorf("no flags for %q: %v", server, err)
 		}
 	}
 }

@@ -220,6 +220,13 @@ func (s *Server) MapBucket(ctx context.Context, bucket, database, policy string)
 	return nil
 }
 
+// PID returns the number of its process, which may have ended.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc.pid()
+}
+
 // Kill ends the server at once (SIGKILL) and returns when it is gone. It does
 // nothing if it is gone already.
 func (s *Server) Kill() {

@@ -35,10 +35,10 @@ func (c *DeleteCmd) Validate() error {
 	if c.Wait < 0 {
 		return fmt.Errorf("--wait: %v is below 0", c.Wait)
 	}
-	if err := c.Check(); err != nil {
+	if err := checkServer(c.Server); err != nil {
 		return err
 	}
-	return checkServer(c.Server)
+	return c.Check(c.Server)
 }
 
 // Run asks for the removal, waits, and writes its report to stdout, as JSON.

@@ -68,10 +68,12 @@ func (c *ExportCmd) Validate() error {
 	if c.From.set && c.To.set && c.From.ms >= c.To.ms {
 		return errors.New("--to: is not after --from")
 	}
-	if err := c.Check(); err != nil || c.Server == "" {
-		return err
+	if c.Server != "" {
+		if err := checkServer(c.Server); err != nil {
+			return err
+		}
 	}
-	return checkServer(c.Server)
+	return c.Check(c.Server)
 }
 
 // Run writes the export to stdout, and how many pings it has to stderr.

@@ -87,10 +87,12 @@ func (c *AuditCmd) Validate() error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if err := c.Check(); err != nil || c.Target == "" {
-		return err
+	if c.Target != "" {
+		if err := command.CheckTarget(c.Target); err != nil {
+			return err
+		}
 	}
-	return command.CheckTarget(c.Target)
+	return c.Check(c.Target)
 }
 
 // auditResult is the one object that is printed.

@@ -99,7 +99,7 @@ func (f *TargetFlags) check() error {
 	if err := command.CheckTarget(f.Target); err != nil {
 		return err
 	}
-	if err := f.Check(); err != nil {
+	if err := f.Check(f.Target); err != nil {
 		return err
 	}
 	switch {

@@ -37,10 +37,10 @@ func (c *PanelCmd) Validate() error {
 	if c.Every < time.Second || c.Every > time.Minute {
 		return fmt.Errorf("--every: %v is not in [1s, 1m]", c.Every)
 	}
-	if err := c.Check(); err != nil {
+	if err := command.CheckTarget(c.Target); err != nil {
 		return err
 	}
-	return command.CheckTarget(c.Target)
+	return c.Check(c.Target)
 }
 
 // Run shows the ingester until the user has seen enough, or once.
