@@ -41,7 +41,7 @@ export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test test-stores jars race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-guard build livemap phone pictures bench-map boards influxd influxd2 promtool clean
+.PHONY: help demo test test-stores jars race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-direct bench-guard build livemap phone pictures bench-map boards influxd influxd2 promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,10 @@ bench: influxd ## All benchmarks; BENCH=Accept picks some
 bench-table: ## Pingline beside a bare Fiber handler: the table of docs/performance.md anew, and bin/bench-table.json, about 12 minutes; ARGS="-for 500ms -warm 300ms -repeats 1 -doc=" in one, and prints the table alone
 	mkdir -p bin .cache
 	$(GO) run ./tools/benchtable -data .cache -json bin/bench-table.json -doc docs/performance.md -version '$(VERSION)' $(ARGS)
+
+bench-direct: influxd ## How many pings a second a real InfluxDB takes from phones themselves, and whether pingline before it takes 5 times as many; ARGS="-for 20s -times 3"
+	mkdir -p .cache
+	$(GO) run ./tools/benchtable -direct -for 60s -data .cache -version '$(VERSION)' $(ARGS)
 
 bench-guard: ## Has a stage of a ping's path become twice as dear? Against a loop in the same run; also on a busy machine
 	PINGLINE_BENCH_GUARD=1 $(GO) test -v -p 1 -count 1 -run '^TestCostOf' . ./dedupe ./ingest/phone/native ./rollup ./sink/influx

@@ -128,7 +128,7 @@ var arrows = map[string][]string{
 	"pingline/sink/sets":         {"pingline", "pingline/partition", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
 	"pingline/sink/store":        {"pingline"},
 	"pingline/tools/arrows":      {},
-	"pingline/tools/benchtable":  {"pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
+	"pingline/tools/benchtable":  {"pingline/internal/influxd", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
 	"pingline/tools/gotest":      {},
 	"pingline/tools/upgrade":     {"pingline/internal/influxd", "pingline/internal/pause"},
 	"pingline/track":             {"pingline", "pingline/internal/meridian", "pingline/track/fit", "pingline/track/output", "pingline/track/values"},

@@ -26,6 +26,7 @@ import (
 type Config struct {
 	Stock       *Stock     // the pings
 	Addr        string     // of the server, host:port
+	Path        string     // "" means /v1/pings
 	Format      sim.Format // of the bodies; "" means JSON
 	Batch       int        // pings in a request; 0 means 100
 	Connections int        // 0 means 64; a connection has one request under way
@@ -88,6 +89,9 @@ func New(ctx context.Context, cfg Config) (*Generator, error) {
 		return nil, fmt.Errorf("load of %s: negative limit", cfg.Addr)
 	case cfg.Batch*cfg.Connections > cfg.Stock.riders:
 		return nil, fmt.Errorf("load of %s: %d riders are too few for %d connections and batches of %d", cfg.Addr, cfg.Stock.riders, cfg.Connections, cfg.Batch)
+	}
+	if cfg.Path == "" {
+		cfg.Path = "/v1/pings"
 	}
 	g := &Generator{cfg: cfg, conns: make([]*connection, cfg.Connections)}
 	var work sync.WaitGroup

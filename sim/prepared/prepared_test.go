@@ -6,10 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -345,4 +347,68 @@ func BenchmarkNext(b *testing.B) {
 		pings += n
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(pings), "ns/ping")
+}
+
+// Lines are the same pings, with their times at the place that a load changes.
+func TestLines(t *testing.T) {
+	const riders, steps = 40, 3
+	city, err := sim.NewCity(sim.CityConfig{Riders: riders, Interval: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := NewLines(city, riders, steps, begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pings := stock(t, riders, steps)
+	var mu sync.Mutex
+	got := make(map[string]int)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err != nil || r.URL.Path != "/write" {
+			t.Errorf("%s: %v", r.URL, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for line := range strings.Lines(string(text)) {
+			got[strings.TrimSuffix(line, "\n")]++
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer server.Close()
+	g, err := New(t.Context(), Config{Stock: lines, Addr: server.Listener.Addr().String(), Path: "/write?precision=ms", Format: sim.NDJSON, Batch: 10, Connections: 4, Begin: begin, Most: riders * steps})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = g.Run(t.Context(), Phase{For: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := 0
+	for rider := range riders {
+		for step := range steps {
+			text, _ := pings.ping(rider, step)
+			if len(text) == 0 {
+				continue
+			}
+			want++
+			var p sent
+			if err := json.Unmarshal(text, &p); err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for line := range got {
+				head, tail := fmt.Sprintf("location,rider=%s lat=%s,lon=%s", p.Rider, strconv.FormatFloat(p.Lat, 'f', -1, 64), strconv.FormatFloat(p.Lon, 'f', -1, 64)), fmt.Sprintf(" %d", p.At)
+				found = found || strings.HasPrefix(line, head) && strings.HasSuffix(line, tail)
+			}
+			if !found {
+				t.Errorf("no line of %s", text)
+			}
+		}
+	}
+	if len(got) != want {
+		t.Errorf("%d lines, want %d: %v", len(got), want, got)
+	}
 }

@@ -63,12 +63,15 @@ func (r *requests) make(cfg *Config, number int) error {
 	if cfg.Most > 0 {
 		r.left = max(1, cfg.Most/cfg.Connections)
 	}
-	r.fill(cfg, riders, "POST /v1/pings HTTP/1.1\r\nHost: prepared\r\nContent-Type: "+kindOf(cfg.Format)+"\r\nContent-Length: ")
+	r.fill(cfg, riders, "POST "+cfg.Path+" HTTP/1.1\r\nHost: prepared\r\nContent-Type: "+kindOf(cfg)+"\r\nContent-Length: ")
 	return nil
 }
 
-func kindOf(f sim.Format) string {
-	if f == sim.NDJSON {
+func kindOf(cfg *Config) string {
+	switch {
+	case cfg.Stock.lines:
+		return "text/plain"
+	case cfg.Format == sim.NDJSON:
 		return "application/x-ndjson"
 	}
 	return "application/json"
@@ -77,11 +80,12 @@ func kindOf(f sim.Format) string {
 // fill makes requests that are not compressed; without a head they are bodies.
 func (r *requests) fill(cfg *Config, riders []int, head string) {
 	body, times, n := []byte(nil), []stamp(nil), 0
+	byLine := cfg.Stock.lines || cfg.Format == sim.NDJSON
 	flush := func() {
 		if n == 0 {
 			return
 		}
-		if cfg.Format != sim.NDJSON {
+		if !byLine {
 			body = append(body, ']')
 		}
 		q := requestSpan{from: len(r.text), timesFrom: len(r.times), pings: n}
@@ -103,11 +107,11 @@ func (r *requests) fill(cfg *Config, riders []int, head string) {
 			if len(text) == 0 {
 				continue
 			}
-			if cfg.Format != sim.NDJSON {
+			if !byLine {
 				body = append(body, map[bool]byte{true: '[', false: ','}[n == 0])
 			}
 			times = append(times, stamp{len(body) + at, int32(step), int32(phase(rider))})
-			if body = append(body, text...); cfg.Format == sim.NDJSON {
+			if body = append(body, text...); byLine {
 				body = append(body, '\n')
 			}
 			if n++; n == cfg.Batch {
@@ -134,7 +138,7 @@ func (r *requests) compress(plain *requests, cfg *Config) error {
 			return err
 		}
 		q := requestSpan{from: len(r.text), pings: n}
-		r.text = fmt.Appendf(r.text, "POST /v1/pings HTTP/1.1\r\nHost: prepared\r\nContent-Type: application/json\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n", cfg.Format, len(packed))
+		r.text = fmt.Appendf(r.text, "POST %s HTTP/1.1\r\nHost: prepared\r\nContent-Type: %s\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n", cfg.Path, kindOf(cfg), cfg.Format, len(packed))
 		r.text = append(r.text, packed...)
 		q.to = len(r.text)
 		r.list = append(r.list, q)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // there and back, and their clocks go on.
 type Stock struct {
 	riders, steps int
+	lines         bool // each is a line of InfluxDB, not JSON
 	interval      time.Duration
 	parts         []stockPart // each of so many riders, one after the other
 	perPart       int         // riders
@@ -41,11 +43,22 @@ const maxText = 1 << 32
 // NewStock returns the pings that the first riders of phones send in so many steps,
 // the first of them at from, ms since 1970.
 func NewStock(phones sim.Phones, riders, steps int, from int64) (*Stock, error) {
+	return newStock(phones, riders, steps, from, false)
+}
+
+// NewLines returns the same pings as NewStock, each as a line of InfluxDB with a time
+// in ms, as a phone would write it to a database itself: measurement location, tags rider
+// and device, fields lat, lon and those of the numbers that the ping has.
+func NewLines(phones sim.Phones, riders, steps int, from int64) (*Stock, error) {
+	return newStock(phones, riders, steps, from, true)
+}
+
+func newStock(phones sim.Phones, riders, steps int, from int64, lines bool) (*Stock, error) {
 	if riders < 1 || steps < 1 {
 		return nil, fmt.Errorf("stock of %d riders and %d steps: not positive", riders, steps)
 	}
 	parts := runtime.GOMAXPROCS(0)
-	s := &Stock{riders: riders, steps: steps, interval: phones.Interval(), parts: make([]stockPart, parts), perPart: (riders + parts - 1) / parts}
+	s := &Stock{riders: riders, steps: steps, lines: lines, interval: phones.Interval(), parts: make([]stockPart, parts), perPart: (riders + parts - 1) / parts}
 	var work sync.WaitGroup
 	for i := range s.parts {
 		work.Go(func() { s.parts[i].fill(s, phones, i*s.perPart, from) })
@@ -73,8 +86,15 @@ func (p *stockPart) fill(s *Stock, phones sim.Phones, first int, from int64) {
 			before := at - s.interval.Milliseconds()
 			e := encoded{from: uint32(len(p.text))}
 			if phones.Update(&pings[i], first+i, before, at) {
-				p.text = track.AppendPing(p.text, &pings[i])
-				e.at = uint16(bytes.Index(p.text[e.from:], stampKey) + len(stampKey))
+				var stamp int
+				if s.lines {
+					p.text = appendLine(p.text, &pings[i])
+					stamp = bytes.LastIndexByte(p.text[e.from:], ' ') + 1
+				} else {
+					p.text = track.AppendPing(p.text, &pings[i])
+					stamp = bytes.Index(p.text[e.from:], stampKey) + len(stampKey)
+				}
+				e.at = uint16(stamp)
 			}
 			e.to = uint32(len(p.text))
 			p.pings = append(p.pings, e)
@@ -83,6 +103,23 @@ func (p *stockPart) fill(s *Stock, phones sim.Phones, first int, from int64) {
 }
 
 var stampKey = []byte(`,"ts":`)
+
+// appendLine appends a ping as a line, without its end.
+func appendLine(dst []byte, p *pingline.Ping) []byte {
+	dst = append(append(dst, "location,rider="...), p.Rider...) // no character of a simulated rider's name is escaped
+	if p.Device != "" {
+		dst = append(append(dst, ",device="...), p.Device...)
+	}
+	dst = strconv.AppendFloat(append(dst, " lat="...), float64(p.LatE7)/1e7, 'f', -1, 64)
+	dst = strconv.AppendFloat(append(dst, ",lon="...), float64(p.LonE7)/1e7, 'f', -1, 64)
+	for i, v := range p.Numbers() {
+		if p.Known&(1<<i) != 0 {
+			dst = append(append(append(dst, ','), pingline.Numbers[i].Key...), '=')
+			dst = strconv.AppendFloat(dst, float64(v), 'f', -1, 32)
+		}
+	}
+	return strconv.AppendInt(append(dst, ' '), p.At, 10)
+}
 
 // time returns by how much the pings of a step are later than the first, in ms.
 func (s *Stock) time(step int) int64 { return int64(step) * s.interval.Milliseconds() }

@@ -37,6 +37,8 @@ type options struct {
 	json, doc      string
 	version        string
 	profile        string
+	direct         bool
+	times          float64
 }
 
 func main() {
@@ -68,6 +70,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (failure e
 	f.StringVar(&o.profile, "profile", "", "file for a CPU profile of pingline under the first load, for go tool pprof; it slows that load down a little")
 	f.StringVar(&o.version, "version", "", "what is measured, for the table")
 	f.StringVar(&o.doc, "doc", "", "document whose section of the table is written anew")
+	f.BoolVar(&o.direct, "direct", false, "instead of the table: how many pings a second a real InfluxDB takes as lines from the phones themselves, and whether pingline in front of it takes -times as many, live and for -for")
+	f.Float64Var(&o.times, "times", 5, "with -direct")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -88,6 +92,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (failure e
 		if text, err := exec.CommandContext(ctx, "go", "build", "-o", o.binary, "pingline/cmd/pingline").CombinedOutput(); err != nil {
 			return fmt.Errorf("build pingline: %w: %s", err, text)
 		}
+	}
+	if o.direct {
+		return compareDirect(ctx, &o, out, progress)
 	}
 	t, err := measureAll(ctx, &o, list, progress)
 	if err != nil {

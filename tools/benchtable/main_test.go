@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pingline/internal/influxd"
 )
 
 func TestMain(m *testing.M) {
@@ -71,6 +73,26 @@ func TestRun(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "benchtable*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A small comparison: all that was answered is stored.
+func TestBesideARealInfluxDB(t *testing.T) {
+	if _, err := influxd.Find(); err != nil {
+		t.Skip(err)
+	}
+	var out strings.Builder
+	err := run(t.Context(), []string{"-direct", "-for=500ms", "-riders=2000", "-times=0.01", "-steps=4", "-data=" + t.TempDir()}, &out, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []string{"| phones write lines | ", "| × 0.01 through pingline, live | "} {
+		_, rest, found := strings.Cut(out.String(), row)
+		line, _, _ := strings.Cut(rest, "\n")
+		cells := strings.Split(line, " | ")
+		if !found || len(cells) != 10 || cells[0] == "0" || cells[3] == "0.000" || cells[8] != "0" {
+			t.Errorf("row %q is %q in\n%s", row, cells, out.String())
+		}
 	}
 }
 

@@ -138,9 +138,12 @@ func get(ctx context.Context, url string) (string, error) {
 	return string(text), err
 }
 
-// cpu returns the CPU time that the process has taken: utime and stime of its stat.
-func (c *child) cpu() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+// cpu returns the CPU time that the process has taken.
+func (c *child) cpu() (time.Duration, error) { return cpuOf(c.cmd.Process.Pid) }
+
+// cpuOf returns utime and stime of a process.
+func cpuOf(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
