@@ -150,7 +150,7 @@ var leaves = map[string]string{
 }
 
 // shared are packages that leaves of a contract may use, and keep to its rules as leaves do.
-var shared = map[string][]string{"pingline/ingest/phone": {"pingline/ingest/phone/lenient"}}
+var shared = map[string][]string{"pingline/ingest/phone": {"pingline/ingest/phone/lenient", "pingline/ingest/phone/rounding"}}
 
 // leafOf returns the leaf that a package is, or is below of, and its contract.
 func leafOf(path string) (leaf, contract string) {
@@ -185,7 +185,6 @@ var homes = map[string][]string{
 	"rsc.io/qr":                                    {"pingline/internal/setup"},
 	"github.com/chromedp/cdproto":                  {"pingline/dashboards/browsertest"},
 	"github.com/chromedp/chromedp":                 {"pingline/dashboards/browsertest"},
-	"github.com/buger/jsonparser":                  {"pingline/ingest/phone/lenient"},
 	"github.com/alecthomas/kong":                   {"pingline/cmd/pingline"},
 	"github.com/axiomhq/hyperloglog":               {"pingline/rollup"},
 	"github.com/charmbracelet/x/ansi":              {"pingline/internal/top"},

@@ -160,7 +160,10 @@ func (p *Pings) reject(err error, rider string) error {
 	if p.Received >= p.limits.MaxPings {
 		return p.Room()
 	}
-	fe, ok := errors.AsType[*pingline.FieldError](err)
+	fe, ok := err.(*pingline.FieldError) // as it mostly is
+	if !ok {
+		fe, ok = errors.AsType[*pingline.FieldError](err)
+	}
 	field := ""
 	if ok {
 		field = fe.Field

@@ -11,8 +11,10 @@ import (
 )
 
 // BenchmarkWorstRequest reads each request of TestRequestsTakeLittleMemory, and reports the
-// time on a processor of the dearest: the best of some attempts, since others use its caches too.
+// time on a processor of the dearest: the least of some attempts, since others use its caches,
+// too, and an attempt may have to collect the garbage of those before it.
 func BenchmarkWorstRequest(b *testing.B) {
+	const limit, few, most = time.Millisecond, 5, 20 // of a request; attempts
 	for name, list := range costlyLists {
 		b.Run(name, func(b *testing.B) {
 			all := list(b)
@@ -26,14 +28,17 @@ func BenchmarkWorstRequest(b *testing.B) {
 				dearest, over = 0, 0
 				for i := range all {
 					r, best := &all[i], time.Hour
-					for range 5 {
+					for attempt := range most {
+						if attempt == few && best < limit/2 {
+							break // it is far from the limit
+						}
 						began := threadTime(b)
 						err := r.protocol.Read(&r.Request, &pings)
 						var to phone.Reply
 						r.protocol.Reply(&to, &r.Request, &phone.Outcome{Err: err, Pings: &pings})
 						best = min(best, threadTime(b)-began)
 					}
-					if best > time.Millisecond {
+					if best > limit {
 						over++
 						b.Logf("%v: %s", best, r.name)
 					}

@@ -14,6 +14,7 @@ import (
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/casetest"
 	"pingline/ingest/phone/owntracks"
+	"pingline/ingest/server/framing"
 )
 
 const (
@@ -30,11 +31,15 @@ type costly struct {
 
 type costlyList []costly
 
-// add appends a request, cut to just under 64 KiB.
+// add appends a request, cut to just under 64 KiB, and its query to what a connection lets
+// through.
 func (all *costlyList) add(name string, p *phone.Protocol, r phone.Request) {
 	room := mostRequest - len(r.Path)
 	r.Body = r.Body[:min(len(r.Body), room)]
-	r.Query = r.Query[:min(len(r.Query), room-len(r.Body))]
+	r.Query = r.Query[:min(len(r.Query), room-len(r.Body), framing.HeadBytes-len("POST ?")-len(r.Path)-len(" HTTP/1.1\r\nHost: a\r\n\r\n"))]
+	if parts := strings.SplitAfterN(r.Query, "&", framing.MaxFields+1); len(parts) > framing.MaxFields {
+		r.Query = strings.TrimSuffix(strings.Join(parts[:framing.MaxFields], ""), "&")
+	}
 	r.Now, r.Limits = time.Now(), phone.Limits{}.WithDefaults()
 	if r.Header == nil {
 		r.Header = headerOf{}
@@ -182,6 +187,10 @@ func harmful(now time.Time) map[string][]byte {
 		"long numbers":               filled(`{"lat":1,"lon":1`, `,"lat":0.`+strings.Repeat("1", 700), "}"),
 		"long numbers that are none": filled("{", `"lat":"`+strings.Repeat("9", 400)+`e-`+strings.Repeat("9", 300)+`"`, "}"),
 		"numbers hard to round":      filled("{", `"lat":9007199254740993.0000000000000000000000000000000000000000000000000000000001`, "}"),
+		"short hard numbers":         filled("{", `"lat":4503599627370497.5`, "}"),
+		"numbers far below 1":        filled("{", `"lat":1e-320`, "}"),
+		"points hard to round":       filled(`{"points":[`, `[4503599627370497.5,1e-320,1]`, "]}"),
+		"pings hard to round":        filled("[", `{"rider_id":"a","ts":1,"lat":4503599627370497.5,"lon":1e-320}`, "]"),
 		"deep arrays":                bytes.Repeat([]byte("["), mostRequest),
 		"deep objects":               bytes.Repeat([]byte(`{"a":`), mostRequest/5),
 		"not too deep":               filled("[", strings.Repeat("[", 60)+strings.Repeat("]", 60), "]"),

@@ -40,7 +40,9 @@ func bound(r *phone.Request) (pings, bytes int) { return 1, 8 * (len(r.Body) + l
 func decode(r *phone.Request, to *phone.Pings) error {
 	var m logged
 	if !lenient.IsJSON(r.Body) {
-		lenient.Form(r.Query, r.Body, m.parameter)
+		if err := lenient.Form(r.Query, r.Body, m.parameter); err != nil {
+			return err
+		}
 		return m.add(r, to)
 	}
 	lenient.Parameters(r.Query, m.parameter)

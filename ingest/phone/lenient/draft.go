@@ -83,7 +83,7 @@ func SetSender(d *phone.Draft, r *phone.Request, names ...string) (named bool) {
 func SetTrip(d *phone.Draft, name string) { setID(d, phone.Trip, strings.TrimSpace(name)) }
 
 func setID(d *phone.Draft, f phone.Field, name string) {
-	if pingline.CheckID(f.String(), name) == nil {
+	if name != "" && pingline.CheckID(f.String(), name) == nil { // the error costs more than to look
 		d.SetName(f, name)
 	}
 }

@@ -2,9 +2,12 @@ package lenient
 
 import (
 	"bytes"
+	"fmt"
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"pingline/ingest/phone"
 )
 
 // IsJSON reports whether a body is JSON, by its first byte: apps do not say so by a
@@ -26,13 +29,23 @@ func Parameters(text string, f func(key, value string)) {
 	}
 }
 
+// mostParameters is the most parameters of a body. Apps send about thirty, and one for each cell
+// and access point in reach.
+const mostParameters = 1000
+
 // Form calls f for each parameter of the query of a request, and then for each of its body,
-// if that is no JSON: the last value of a parameter counts.
-func Form(query string, body []byte, f func(key, value string)) {
+// if that is no JSON: the last value of a parameter counts. The error of a body of more than
+// mostParameters wraps phone.ErrMalformed, and f is not called for any of its.
+func Form(query string, body []byte, f func(key, value string)) error {
 	Parameters(query, f)
-	if !IsJSON(body) && utf8.Valid(body) {
-		Parameters(string(body), f)
+	if IsJSON(body) || !utf8.Valid(body) {
+		return nil
 	}
+	if bytes.Count(body, []byte("&")) > mostParameters {
+		return &phone.Error{Kind: phone.ErrMalformed, Text: fmt.Sprintf("the body is a form of more than %d parameters", mostParameters)}
+	}
+	Parameters(string(body), f)
+	return nil
 }
 
 // escapes reports whether a text has escapes, all of them valid: the error of one that is not

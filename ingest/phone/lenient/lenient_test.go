@@ -1,12 +1,17 @@
 package lenient
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"pingline"
 	"pingline/ingest/phone"
@@ -105,9 +110,18 @@ func TestForm(t *testing.T) {
 		{"", "\nlat=1\r\n", "lat=1"},
 	} {
 		var got []string
-		Form(tt.query, []byte(tt.body), func(k, v string) { got = append(got, k+"="+v) })
+		if err := Form(tt.query, []byte(tt.body), func(k, v string) { got = append(got, k+"="+v) }); err != nil {
+			t.Errorf("%q: %v", tt.body, err)
+		}
 		if strings.Join(got, " ") != tt.want {
 			t.Errorf("%q, %q: %q", tt.query, tt.body, got)
+		}
+	}
+	for n, want := range map[int]error{mostParameters: nil, mostParameters + 1: phone.ErrMalformed} {
+		got := 0
+		err := Form("", []byte(strings.Repeat("a=1&", n)), func(string, string) { got++ })
+		if !errors.Is(err, want) || err == nil && got != n || err != nil && got != 0 {
+			t.Errorf("%d parameters: %v, %d were read", n, err, got)
 		}
 	}
 }
@@ -247,15 +261,55 @@ func TestMistake(t *testing.T) {
 	}
 }
 
-// What any body makes of the functions ends.
+// plain is a value as package json has it.
+func plain(v Value) any {
+	switch v.kind {
+	case object:
+		m := make(map[string]any)
+		v.Members(func(key string, v Value) {
+			if len(key) > 64 { // it may have its escapes
+				_ = json.Unmarshal([]byte(`"`+key+`"`), &key)
+			}
+			m[strings.ToValidUTF8(strings.Clone(key), "\ufffd")] = plain(v)
+		})
+		return m
+	case array:
+		list := []any{}
+		v.Items(func(item Value) bool { list = append(list, plain(item)); return true })
+		return list
+	case text:
+		got, _ := appendText(nil, v.raw)
+		var s string
+		_ = json.Unmarshal(append(append([]byte{'"'}, v.raw...), '"'), &s)
+		if utf8.Valid(v.raw) && string(got) != s {
+			return string(got) // wrong
+		}
+		return s
+	case number:
+		f, err := strconv.ParseFloat(v.Text(), 64)
+		if err != nil {
+			return nil
+		}
+		return f
+	case boolean:
+		return v.True()
+	}
+	return nil
+}
+
+// Of any body the functions end, and read the same as package json.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"a":[1,{"b":"c\u0000"}],"t":"2015-10-01T08:00:00-0700"}`))
 	f.Add([]byte(`[[[[{}]]]]`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		v, err := Parse(body)
-		Form(string(body), body, func(_, value string) { ParseTime(value) })
+		_ = Form(string(body), body, func(_, value string) { ParseTime(value) })
 		if err != nil {
 			return
+		}
+		var want any
+		if err := json.Unmarshal(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), &want); err == nil && !reflect.DeepEqual(plain(v), want) {
+			t.Errorf("%q: %v, want %v", body, plain(v), want)
 		}
 		var walk func(v Value, depth int)
 		walk = func(v Value, depth int) {

@@ -10,20 +10,18 @@ package lenient
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/buger/jsonparser"
-
 	"pingline/ingest/phone"
+	"pingline/ingest/phone/rounding"
 )
 
 // Value is a value of JSON; the zero Value is one that is not there.
 type Value struct {
 	raw  []byte // of a string without its quotes
-	kind jsonparser.ValueType
+	kind valueKind
 }
 
 // Parse returns the value that a body is, or an error that wraps phone.ErrMalformed. White
@@ -36,21 +34,21 @@ func Parse(body []byte) (Value, error) {
 	case notJSON:
 		return Value{}, &phone.Error{Kind: phone.ErrMalformed, Text: "the body is not JSON"}
 	}
-	raw, kind, _, err := jsonparser.Get(body)
-	if err != nil {
-		return Value{}, &phone.Error{Kind: phone.ErrMalformed, Text: "the body is not JSON"}
-	}
-	return Value{raw, kind}, nil
+	v, _ := valueAt(body, 0)
+	return v, nil
 }
 
 // Exists reports whether the value is there, and not null.
-func (v Value) Exists() bool { return v.kind != jsonparser.NotExist && v.kind != jsonparser.Null }
+func (v Value) Exists() bool { return v.kind != missing && v.kind != null }
 
 // IsObject reports whether v is an object.
-func (v Value) IsObject() bool { return v.kind == jsonparser.Object }
+func (v Value) IsObject() bool { return v.kind == object }
 
 // IsArray reports whether v is an array.
-func (v Value) IsArray() bool { return v.kind == jsonparser.Array }
+func (v Value) IsArray() bool { return v.kind == array }
+
+// Len returns the bytes that an array or an object has in the body.
+func (v Value) Len() int { return len(v.raw) }
 
 // Members calls f for each member of an object, in order, and for nothing else. The key is
 // without its escapes, and valid until f returns. A key that is there twice is given twice.
@@ -58,10 +56,28 @@ func (v Value) Members(f func(key string, v Value)) {
 	if !v.IsObject() {
 		return
 	}
-	_ = jsonparser.ObjectEach(v.raw, func(key, value []byte, kind jsonparser.ValueType, _ int) error { // it was checked by Parse
-		f(view(key), Value{value, kind})
-		return nil
-	})
+	var memory []byte
+	b, i := v.raw, blank(v.raw, 1)
+	for b[i] != '}' {
+		key, behind := valueAt(b, i)
+		var m Value
+		m, i = valueAt(b, blank(b, blank(b, behind)+1)) // behind the colon
+		f(keyOf(key.raw, &memory), m)
+		if i = blank(b, i); b[i] == ',' {
+			i = blank(b, i+1)
+		}
+	}
+}
+
+// keyOf returns a key without its escapes, in memory if it has any. A long key is returned as it
+// is: no protocol has one.
+func keyOf(raw []byte, memory *[]byte) string {
+	const longest = 6 * 64
+	if len(raw) > longest || bytes.IndexByte(raw, '\\') < 0 {
+		return view(raw)
+	}
+	*memory, _ = appendText((*memory)[:0], raw)
+	return view(*memory)
 }
 
 // Member returns the last member of an object with a key.
@@ -83,42 +99,29 @@ func (v Value) Items(f func(item Value) bool) {
 		}
 		return
 	}
-	more := true
-	_, _ = jsonparser.ArrayEach(v.raw, func(item []byte, kind jsonparser.ValueType, _ int, _ error) { // it was checked by Parse
-		if more {
-			more = f(Value{item, kind})
+	b, i := v.raw, blank(v.raw, 1)
+	for b[i] != ']' {
+		var item Value
+		if item, i = valueAt(b, i); !f(item) {
+			return
 		}
-	})
+		if i = blank(b, i); b[i] == ',' {
+			i = blank(b, i+1)
+		}
+	}
 }
 
 // Number returns a number, also one that is written as a string; false if it is none.
 func (v Value) Number() (float64, bool) {
 	switch v.kind {
-	case jsonparser.Number, jsonparser.String:
+	case number, text:
 		return Number(view(v.raw))
 	}
 	return 0, false
 }
 
 // Number returns the number that a text is; false if it is none, or not finite.
-func Number(text string) (float64, bool) {
-	f, err := strconv.ParseFloat(shortened(strings.TrimSpace(text)), 64)
-	return f, err == nil && f-f == 0
-}
-
-// shortened returns a number without the digits of its fraction that no receiver has: rounding
-// hundreds of digits exactly is slow.
-func shortened(text string) string {
-	const most = 19 // digits that a uint64 holds
-	if len(text) <= most+2 {
-		return text
-	}
-	dot := strings.IndexByte(text, '.')
-	if dot < 0 || dot > most || strings.Trim(text[dot+1:], "0123456789") != "" {
-		return text
-	}
-	return text[:most+1]
-}
+func Number(text string) (float64, bool) { return rounding.Parse(strings.TrimSpace(text)) }
 
 // Optional is a number of a message that may be missing, or be there and unreadable.
 type Optional struct {
@@ -146,17 +149,17 @@ func (q *Optional) Take(v Value) {
 // Text returns a string, or the text of a number; else "".
 func (v Value) Text() string {
 	switch v.kind {
-	case jsonparser.Number:
+	case number:
 		return view(v.raw)
-	case jsonparser.String:
+	case text:
 		if bytes.IndexByte(v.raw, '\\') < 0 {
 			return view(v.raw)
 		}
-		text, err := jsonparser.ParseString(v.raw)
-		if err != nil || !utf8.ValidString(text) {
+		got, ok := appendText(make([]byte, 0, len(v.raw)), v.raw)
+		if !ok || !utf8.Valid(got) {
 			return ""
 		}
-		return text
+		return view(got)
 	}
 	return ""
 }
@@ -164,7 +167,7 @@ func (v Value) Text() string {
 // True reports whether v is true, the number 1, or a text that says so.
 func (v Value) True() bool {
 	switch v.kind {
-	case jsonparser.Boolean, jsonparser.String, jsonparser.Number:
+	case boolean, text, number:
 		return True(view(v.raw))
 	}
 	return false
@@ -177,7 +180,7 @@ func True(text string) bool { return strings.EqualFold(text, "true") || text == 
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // Most is the Bound of a protocol whose bodies are JSON: each ping is an object of its own.
-// A key with escapes takes 64 bytes, another text with escapes as many as it has.
+// A text with escapes is copied, and so is a key, for which 64 bytes are counted.
 func Most(r *phone.Request) (pings, copied int) {
 	n := len(r.Body)
 	return bytes.Count(r.Body, []byte("{")), min(n+64*bytes.Count(r.Body, []byte(`\`)), 15*n)

@@ -3,8 +3,8 @@ package native
 import (
 	"bytes"
 	"math"
-	"strconv"
-	"unsafe"
+
+	"pingline/ingest/phone/rounding"
 )
 
 func isNumber(first byte) bool {
@@ -161,31 +161,24 @@ func exponent(b []byte, i int) (exp, end int) {
 	return exp, i
 }
 
-// float returns the nearest float64, ±Inf if there is none.
+// float returns the value as package rounding has it, ±Inf if there is none.
 func (d *decimal) float() float64 {
-	// Both factors are exact in a float64, so their product or quotient is
-	// rounded but once.
-	if d.mant < 1<<53 && !d.more && d.exp >= -22 && d.exp <= 22 && !d.special {
-		f := float64(d.mant)
-		if d.exp < 0 {
-			f /= pow10[-d.exp]
-		} else {
-			f *= pow10[d.exp]
-		}
-		if d.neg {
-			f = -f
-		}
-		return f
+	switch {
+	case d.special && d.text[0] == 'N':
+		return math.NaN()
+	case d.special && d.text[0] == 'I':
+		return math.Inf(1)
+	case d.special:
+		return math.Inf(-1)
 	}
-	// ParseFloat can fail only for a number out of range, and then returns ±Inf.
-	f, _ := strconv.ParseFloat(unsafe.String(unsafe.SliceData(d.text), len(d.text)), 64)
+	f := rounding.Float(d.mant, d.exp, d.more)
+	if d.neg {
+		return -f
+	}
 	return f
 }
 
-var pow10 = [...]float64{
-	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
-	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-}
+var pow10 = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
 // integer returns the value without its fraction, or the end of the range of int64
 // that it lies beyond. It must not be special.

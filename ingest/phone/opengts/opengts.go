@@ -52,7 +52,9 @@ func (m *gprmcQuery) parameter(key, value string) {
 // decode reads a query, which may be in the body instead.
 func decode(r *phone.Request, to *phone.Pings) error {
 	var m gprmcQuery
-	lenient.Form(r.Query, r.Body, m.parameter)
+	if err := lenient.Form(r.Query, r.Body, m.parameter); err != nil {
+		return err
+	}
 	if r.Rider == "" && strings.TrimSpace(m.id+m.device) == "" {
 		return to.Reject(noID)
 	}

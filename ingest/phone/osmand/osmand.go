@@ -49,7 +49,9 @@ func bound(r *phone.Request) (pings, bytesOf int) {
 func decode(r *phone.Request, to *phone.Pings) error {
 	var all parameters
 	if !lenient.IsJSON(r.Body) {
-		lenient.Form(r.Query, r.Body, all.parameter)
+		if err := lenient.Form(r.Query, r.Body, all.parameter); err != nil {
+			return err
+		}
 		return all.add(r, to)
 	}
 	lenient.Parameters(r.Query, all.parameter)

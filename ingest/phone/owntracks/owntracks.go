@@ -194,7 +194,7 @@ func (n *senderNames) set(d *phone.Draft, topic, tid string) {
 	if rider != "" {
 		d.SetName(phone.Rider, strings.TrimSpace(rider))
 	}
-	if device = strings.TrimSpace(device); pingline.CheckID(phone.Device.String(), device) == nil { // the position is worth keeping
+	if device = strings.TrimSpace(device); device != "" && pingline.CheckID(phone.Device.String(), device) == nil { // the position is worth keeping
 		d.SetName(phone.Device, device)
 	}
 }

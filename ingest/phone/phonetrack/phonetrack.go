@@ -83,7 +83,9 @@ func decode(r *phone.Request, to *phone.Pings) error {
 	app, device := address(r.Path)
 	var all loggedPoint
 	if !lenient.IsJSON(r.Body) {
-		lenient.Form(r.Query, r.Body, all.parameter)
+		if err := lenient.Form(r.Query, r.Body, all.parameter); err != nil {
+			return err
+		}
 		if app == "ulogger" && all.action != "addpos" { // it signs in, or begins a track
 			return nil
 		}
@@ -125,6 +127,9 @@ func decode(r *phone.Request, to *phone.Pings) error {
 			var row loggedRow
 			take := row.take // once, for all rows
 			each(v, func(item lenient.Value) error {
+				if item.IsArray() && item.Len() < shortestRow {
+					return to.Reject(noTime)
+				}
 				row.read(item, take)
 				return row.add(r, to, app, device)
 			})

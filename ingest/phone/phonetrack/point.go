@@ -3,6 +3,7 @@ package phonetrack
 import (
 	"strings"
 
+	"pingline"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/lenient"
 )
@@ -87,8 +88,25 @@ type loggedRow struct {
 	column int // the next
 }
 
-// columns are those of a row: between them are the number of satellites and the user agent.
-var columns = [...]string{"lat", "lon", "timestamp", "alt", "acc", "bat", "", "", "speed", "bearing"}
+// The columns of a row. Between the battery and the speed are the number of satellites and the
+// user agent.
+const (
+	columnLat = iota
+	columnLon
+	columnTime
+	columnAltitude
+	columnAccuracy
+	columnBattery
+	columnSpeed = iota + 2
+	columnHeading
+	columns
+)
+
+// shortestRow is the length of a row that has a position and a time, in bytes: a shorter one is of
+// no app, and a body may have thousands.
+const shortestRow = len("[0,0,1760000000]")
+
+var noTime = &pingline.FieldError{Field: "ts", Reason: "a row of points that is too short to have a time"}
 
 // read takes a row, or an object with the names of a form. A body has thousands, so take comes
 // from outside.
@@ -103,9 +121,26 @@ func (p *loggedRow) read(row lenient.Value, take func(v lenient.Value) (more boo
 
 // take takes the value of the next column.
 func (p *loggedRow) take(v lenient.Value) (more bool) {
-	p.member(columns[p.column], v)
+	switch p.column {
+	case columnLat:
+		p.lat.Take(v)
+	case columnLon:
+		p.lon.Take(v)
+	case columnTime:
+		p.at = v.Text()
+	case columnAltitude:
+		p.altitude.Take(v)
+	case columnAccuracy:
+		p.accuracy.Take(v)
+	case columnBattery:
+		p.battery.Take(v)
+	case columnSpeed:
+		p.speed.Take(v)
+	case columnHeading:
+		p.heading.Take(v)
+	}
 	p.column++
-	return p.column < len(columns)
+	return p.column < columns
 }
 
 // add adds the ping, if there is a position.
