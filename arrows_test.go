@@ -72,7 +72,7 @@ var arrows = map[string][]string{
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/jvm":                      {},
 	"pingline/internal/node": {
-		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/ops", "pingline/internal/rights",
+		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/rights", "pingline/internal/room",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/sets", "pingline/sink/store",
 	},
 	"pingline/internal/ops": {
@@ -81,10 +81,14 @@ var arrows = map[string][]string{
 	"pingline/internal/rights":    {"pingline", "pingline/ingest", "pingline/ingest/privacy", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
 	"pingline/internal/dial":      {},
-	"pingline/internal/rider":     {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},
-	"pingline/internal/terminal":  {},
-	"pingline/internal/plainjson": {},
-	"pingline/internal/top":       {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/terminal", "pingline/internal/unit", "pingline/query/status"},
+	"pingline/internal/kafkalink": {},
+
+	"pingline/internal/kafkalink/kafkatest": {"pingline/internal/jvm"},
+	"pingline/internal/room":                {"pingline/internal/unit", "pingline/queue/disk", "pingline/sink/store"},
+	"pingline/internal/rider":               {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},
+	"pingline/internal/terminal":            {},
+	"pingline/internal/plainjson":           {},
+	"pingline/internal/top":                 {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/terminal", "pingline/internal/unit", "pingline/query/status"},
 
 	"pingline/internal/plan":     {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
 	"pingline/internal/meridian": {"pingline"},
@@ -150,7 +154,10 @@ var leaves = map[string]string{
 }
 
 // shared are packages that leaves of a contract may use, and keep to its rules as leaves do.
-var shared = map[string][]string{"pingline/ingest/phone": {"pingline/ingest/phone/lenient", "pingline/ingest/phone/rounding"}}
+var shared = map[string][]string{
+	"pingline/ingest/phone": {"pingline/ingest/phone/lenient", "pingline/ingest/phone/rounding"},
+	"pingline/sink/store":   {"pingline/internal/kafkalink"}, // which the way in uses, too
+}
 
 // leafOf returns the leaf that a package is, or is below of, and its contract.
 func leafOf(path string) (leaf, contract string) {
@@ -175,7 +182,7 @@ var homes = map[string][]string{
 	"charm.land/bubbletea/v2":                      {"pingline/internal/top"},
 	"charm.land/lipgloss/v2":                       {"pingline/internal/top"},
 	"github.com/ClickHouse/ch-go":                  {"pingline/sink/clickhouse"},
-	"github.com/KimMachineGun/automemlimit":        {"pingline/internal/node"},
+	"github.com/KimMachineGun/automemlimit":        {"pingline/internal/room"},
 	"github.com/MicahParks/keyfunc/v3":             {"pingline/ingest/auth/token"},
 	"github.com/MicahParks/jwkset":                 {"pingline/ingest/auth/token"}, // keyfunc's own, told when a set is replaced
 	"gopkg.in/natefinch/lumberjack.v2":             {"pingline/ingest/auth/trail"},
@@ -193,6 +200,8 @@ var homes = map[string][]string{
 	"github.com/grafana/grafana-foundation-sdk/go": {"pingline/dashboards/grafana"},
 	"github.com/influxdata/influxdb-client-go/v2":  {"pingline/sink/influx"},
 	"github.com/influxdata/line-protocol/v2":       {"pingline/sink/deadletter"},
+	"github.com/twmb/franz-go":                     {"pingline/internal/kafkalink", "pingline/internal/kafkalink/kafkatest", "pingline/sink/kafka"}, // how to reach a Kafka, and a store
+	"github.com/twmb/franz-go/pkg/kadm":            {"pingline/internal/kafkalink/kafkatest", "pingline/sink/kafka"},
 	"github.com/jackc/pgx/v5":                      {"pingline/sink/postgres", "pingline/sink/postgres/postgrestest"},
 	"github.com/muktihari/fit":                     {"pingline/track/fit"},
 	"github.com/nats-io/nats-server/v2":            {"pingline/queue/embedded"},

@@ -68,7 +68,7 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 		class:     kind,
 		name:      resume.LaneCursor(home.qualified, kind),
 		dead:      s.dead,
-		permits:   make(chan struct{}, limit.MaxInFlight),
+		permits:   make(chan struct{}, limit.MaxWrites(home.Store)),
 		ownMemory: make(chan struct{}, 1),
 		delivered: at,
 	}

@@ -166,6 +166,10 @@ func (s *ShardConfig) UnmarshalText(text []byte) error {
 	seen := map[string]bool{}
 	for part := range strings.SplitSeq(string(text), ",") {
 		key, value, ok := strings.Cut(part, "=")
+		if hostOf(s.URL, key) {
+			s.URL += "," + part
+			continue
+		}
 		if !ok || value == "" {
 			return fmt.Errorf("%q is not of the form key=value", part)
 		}
@@ -193,6 +197,13 @@ func (s *ShardConfig) UnmarshalText(text []byte) error {
 		}
 	}
 	return nil
+}
+
+// hostOf reports whether a part of a --shard that begins with text is a further host of the URL
+// before it.
+func hostOf(url, text string) bool {
+	kind, err := kindOf(url)
+	return err == nil && kind.hosts && !slices.Contains(shardKeys, text) && !slices.Contains(kind.keys, text)
 }
 
 // shardKeys are the keys of a --shard of any kind.

@@ -2,18 +2,14 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"pingline/ingest/privacy"
+	"pingline/internal/room"
 	"pingline/internal/unit"
-	"pingline/queue/disk"
 	"pingline/sink/store"
 )
 
@@ -55,7 +51,7 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	if c.Privacy.Keys != "" {
 		all = append(all, Tried{"pseudonyms", c.tryPseudonyms()})
 	}
-	return append(all, Tried{"disk", c.tryDisk()}, Tried{"files", c.tryFiles(maxFiles())}), nil
+	return append(all, Tried{"disk", room.Disk(c.DataDir, c.QueueMax)}, Tried{"files", room.Files(c.MaxConnections)}), nil
 }
 
 // tryStore checks a store that is a Checker, and compares how long it keeps pings
@@ -105,73 +101,6 @@ func (c *Config) tryPseudonyms() store.Finding {
 		f.Found = fmt.Sprintf("%s has key %s, and others may read it, and so find riders by trying: chmod 600", c.Privacy.Keys, names.Mark())
 	default:
 		f.Found = fmt.Sprintf("%s has key %s", c.Privacy.Keys, names.Mark())
-	}
-	return f
-}
-
-// tryDisk checks the place of the data directory, which need not exist yet.
-func (c *Config) tryDisk() store.Finding {
-	f := store.Finding{What: "room for the log"}
-	dir, there := filepath.Clean(c.DataDir), true
-	for {
-		info, err := os.Stat(dir)
-		if err == nil && info.IsDir() {
-			break
-		}
-		parent := filepath.Dir(dir)
-		if there = false; err == nil || !errors.Is(err, fs.ErrNotExist) || parent == dir {
-			if err == nil {
-				err = errors.New("is no directory")
-			}
-			f.Found, f.Remedy = fmt.Sprintf("%s: %v", dir, err), "name another --data-dir"
-			return f
-		}
-		dir = parent
-	}
-	if err := mayCreate(dir); err != nil {
-		f.Found, f.Remedy = err.Error(), "let this user write there, or name another --data-dir"
-		return f
-	}
-	used := int64(0)
-	if there {
-		used, _ = disk.Used(dir) // without files that cannot be read
-	}
-	half, err := disk.Half(dir, used)
-	switch {
-	case err != nil:
-		f.Found, f.Remedy = err.Error(), "name a --data-dir on a disk that tells its free space"
-	case half < c.QueueMax:
-		f.Found = fmt.Sprintf("%v would be the log's limit, half of what is free under %s, --queue-max-bytes is %v", unit.Bytes(half), dir, unit.Bytes(c.QueueMax))
-		f.Remedy = "free some, name a --data-dir on a larger disk, or lower --queue-max-bytes"
-	default:
-		f.Found = fmt.Sprintf("%v under %s, --queue-max-bytes is %v", unit.Bytes(2*half-used), dir, unit.Bytes(c.QueueMax))
-	}
-	return f
-}
-
-// mayCreate returns nil if files can be made in dir: it makes a file, and removes
-// it.
-func mayCreate(dir string) error {
-	file, err := os.CreateTemp(dir, ".pingline-check-*")
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Close(), os.Remove(file.Name()))
-}
-
-// tryFiles compares the limit of open files with the files that the configured
-// connections need.
-func (c *Config) tryFiles(most uint64) store.Finding {
-	f := store.Finding{What: "may be open"}
-	need := uint64(c.MaxConnections) + spareFiles
-	switch {
-	case most == 0:
-		f.Found = "how many is not known here"
-	case most < need:
-		f.Found = fmt.Sprintf("%d, --max-connections %d needs %d", most, c.MaxConnections, need)
-		f.Remedy = fmt.Sprintf("ulimit -n %d, LimitNOFILE=%d of the unit, or lower --max-connections", need, need)
-	default:
-		f.Found = fmt.Sprintf("%d, --max-connections %d needs %d", most, c.MaxConnections, need)
 	}
 	return f
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pingline/ingest/server"
+	"pingline/internal/room"
 )
 
 // Connections never take more than an eighth of the memory limit.
@@ -15,8 +16,8 @@ func TestConnectionsFollowTheMemoryLimit(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	most := 1 << 30 / 8 / server.ConnectionBytes
 	secure := 1 << 30 / 8 / (server.ConnectionBytes + server.TLSBytes)
-	if files := int(maxFiles()); files > 0 {
-		most, secure = min(most, files-spareFiles), min(secure, files-spareFiles)
+	if files := int(room.MaxFiles()); files > 0 {
+		most, secure = min(most, files-room.SpareFiles), min(secure, files-room.SpareFiles)
 	}
 	if got := limitConnections(1_000_000, 1, true, logger); got != secure {
 		t.Errorf("with TLS there are %d connections where there is 1 GiB, want %d", got, secure)

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"runtime/debug"
 
 	"golang.org/x/sync/errgroup"
 
@@ -10,6 +9,7 @@ import (
 	"pingline/ingest/mqtt/broker"
 	"pingline/ingest/mqtt/inside"
 	"pingline/ingest/mqtt/subscriber"
+	"pingline/internal/room"
 )
 
 // byMQTT are the ways in by MQTT; nil: off.
@@ -34,7 +34,7 @@ func (n *Node) openMQTT() (err error) {
 	if c.Listen == "" {
 		return nil
 	}
-	inProgress := limitMessages()
+	inProgress := room.Messages()
 	n.mqtt.broker, err = broker.Open(broker.Config{
 		Listen: c.Listen, Take: take, Gate: n.gate, TLS: n.certs,
 		MaxConnections: n.maxConnections(), MaxInProgress: inProgress, MaxPayload: int(min(n.cfg.MaxBody, inProgress/8)),
@@ -44,15 +44,6 @@ func (n *Node) openMQTT() (err error) {
 		n.logger.Info("taking messages of OwnTracks by MQTT", "address", n.mqtt.broker.Addr())
 	}
 	return err
-}
-
-// messagesMost is how many bytes messages of MQTT may take before they are requests, unless
-// memory is short.
-const messagesMost = 32 << 20
-
-// limitMessages keeps messages to a thirty-second of the memory limit.
-func limitMessages() int64 {
-	return max(2<<20, min(messagesMost, debug.SetMemoryLimit(-1)/32))
 }
 
 // maxConnections is the most connections of a listener.

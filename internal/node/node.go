@@ -39,6 +39,7 @@ import (
 	"pingline/ingest/server/certs"
 	"pingline/internal/ops"
 	"pingline/internal/rights"
+	"pingline/internal/room"
 	"pingline/internal/unit"
 	"pingline/partition"
 	"pingline/query/fleet"
@@ -292,8 +293,8 @@ func (n *Node) openServer() (*server.Server, error) {
 		},
 		MaxBody:        int(c.MaxBody),
 		MaxInflated:    int(c.MaxInflated),
-		MaxInProgress:  limitInProgress(c.MaxInProgress, n.logger),
-		MaxReading:     limitReading(),
+		MaxInProgress:  room.InProgress(c.MaxInProgress, n.logger),
+		MaxReading:     room.Reading(),
 		MaxConnections: n.maxConnections(),
 		RiderRate:      c.RiderRate,
 		RiderBurst:     c.RiderBurst,

@@ -7,6 +7,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/server"
+	"pingline/internal/room"
 	"pingline/rollup"
 	"pingline/sink"
 )
@@ -39,10 +40,6 @@ func (n *Node) signals() ingest.Signals {
 	return sig
 }
 
-// spareFiles are the files left for everything but clients' connections: the
-// log, its readers, the stores.
-const spareFiles = 200
-
 // limitConnections limits the connections of each of some listeners by the files that may
 // be open, and by the memory for them, an eighth of the memory limit.
 func limitConnections(asked, listeners int, secure bool, logger *slog.Logger) int {
@@ -53,8 +50,8 @@ func limitConnections(asked, listeners int, secure bool, logger *slog.Logger) in
 			most = to
 		}
 	}
-	if files := maxFiles(); files > 0 && files <= math.MaxInt64 {
-		limit(int64(files)-spareFiles, "the number of files that may be open (ulimit -n)")
+	if files := room.MaxFiles(); files > 0 && files <= math.MaxInt64 {
+		limit(int64(files)-room.SpareFiles, "the number of files that may be open (ulimit -n)")
 	}
 	each := int64(server.ConnectionBytes)
 	if secure {
@@ -63,3 +60,6 @@ func limitConnections(asked, listeners int, secure bool, logger *slog.Logger) in
 	limit(debug.SetMemoryLimit(-1)/8/each, "an eighth of the memory limit")
 	return int(most)
 }
+
+// LimitMemory keeps the process within its memory, and returns the limit as text.
+func LimitMemory() string { return room.LimitMemory() }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"pingline/internal/kafkalink"
 	"pingline/sink/clickhouse"
 	"pingline/sink/influx"
 	"pingline/sink/store"
@@ -18,14 +19,16 @@ type storeKind struct {
 	schemes []string // of its URLs
 	keys    []string // of a --shard, besides those that any has
 	open    func(ShardConfig, *Config) (store.Store, error)
+	hosts   bool // its URLs may name several hosts, with commas between them
 }
 
 // stores is the list of stores that Pingline writes to. The first is the
 // default of a shard.
 var stores = []storeKind{
-	{"influx", []string{"http", "https"}, []string{"org", "bucket", "token-file", "ca-file", "cert-file", "key-file"}, openInflux},
-	{"clickhouse", []string{clickhouse.Scheme, clickhouse.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openClickHouse},
-	{"postgres", []string{"postgres", "postgresql"}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openPostgres},
+	{"influx", []string{"http", "https"}, []string{"org", "bucket", "token-file", "ca-file", "cert-file", "key-file"}, openInflux, false},
+	{"clickhouse", []string{clickhouse.Scheme, clickhouse.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openClickHouse, false},
+	{"postgres", []string{"postgres", "postgresql"}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openPostgres, false},
+	{"kafka", []string{kafkalink.Scheme, kafkalink.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openKafka, true},
 }
 
 // Stores returns the names of the kinds of store, the default first.

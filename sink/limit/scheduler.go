@@ -11,10 +11,20 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"pingline/sink/store"
 )
 
 // MaxInFlight is the most writes to a store at once.
 const MaxInFlight = 8
+
+// MaxWrites returns the most writes at once of a lane to a store.
+func MaxWrites(to store.Store) int {
+	if s, ok := to.(store.Sequencer); ok && s.Sequential() {
+		return 1
+	}
+	return MaxInFlight
+}
 
 // Class orders writes that compete. Critical goes first, the other classes
 // share.

@@ -109,6 +109,13 @@ type Noter interface {
 	Notes() []string
 }
 
+// Sequencer is implemented by stores that keep the order in which rows come.
+type Sequencer interface {
+	// Sequential reports whether a batch of a lane is to be written only once the batch
+	// before it is.
+	Sequential() bool
+}
+
 // Retainer is implemented by stores that delete rows by their age.
 type Retainer interface {
 	// Retention returns how long rows are kept, 0 for ever, and false if the store

@@ -1,11 +1,11 @@
 //go:build unix
 
-package node
+package room
 
 import "syscall"
 
-// maxFiles is how many files this process may have open, 0 if that is not known.
-func maxFiles() uint64 {
+// MaxFiles is how many files this process may have open, 0 if that is not known.
+func MaxFiles() uint64 {
 	var lim syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim) != nil {
 		return 0

@@ -1,4 +1,6 @@
-package node
+// Package room finds out how much memory, disk and open files this process may have, and what
+// part of it is whose.
+package room
 
 import (
 	"log/slog"
@@ -39,8 +41,8 @@ func LimitMemory() string {
 	return unit.Bytes(limit).String() + " (control group)"
 }
 
-// limitInProgress keeps requests in progress to a quarter of the memory limit.
-func limitInProgress(asked int64, logger *slog.Logger) int64 {
+// InProgress keeps requests in progress to a quarter of the memory limit.
+func InProgress(asked int64, logger *slog.Logger) int64 {
 	limit := debug.SetMemoryLimit(-1)
 	if limit == math.MaxInt64 || asked <= limit/4 {
 		return asked
@@ -52,6 +54,15 @@ func limitInProgress(asked int64, logger *slog.Logger) int64 {
 // readingMost is how many bytes reads may take, unless memory is short.
 const readingMost = 64 << 20
 
-// limitReading keeps reads to a sixteenth of the memory limit, but not below the
+// Reading keeps reads to a sixteenth of the memory limit, but not below the
 // least that a read takes.
-func limitReading() int64 { return max(4<<20, min(readingMost, debug.SetMemoryLimit(-1)/16)) }
+func Reading() int64 { return max(4<<20, min(readingMost, debug.SetMemoryLimit(-1)/16)) }
+
+// messagesMost is how many bytes messages of MQTT may take before they are requests, unless
+// memory is short.
+const messagesMost = 32 << 20
+
+// Messages keeps messages to a thirty-second of the memory limit.
+func Messages() int64 {
+	return max(2<<20, min(messagesMost, debug.SetMemoryLimit(-1)/32))
+}
