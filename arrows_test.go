@@ -42,10 +42,11 @@ var arrows = map[string][]string{
 	"pingline/ingest/mqtt/subscriber":            {"pingline/ingest/auth", "pingline/ingest/mqtt"},
 	"pingline/ingest/phone":                      {"pingline"},
 	"pingline/ingest/privacy":                    {"pingline", "pingline/ingest/phone"},
-	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/clocks", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/ingest/server/leaving", "pingline/ingest/server/minrate", "pingline/ingest/server/outcomes", "pingline/ingest/server/pages", "pingline/ingest/server/param", "pingline/ingest/server/rate", "pingline/ingest/server/reads", "pingline/ingest/server/refusal", "pingline/ingest/server/guard", "pingline/ingest/server/sender", "pingline/ingest/server/share", "pingline/ingest/server/top", "pingline/internal/plainjson", "pingline/partition", "pingline/query", "pingline/query/stream"},
+	"pingline/ingest/server":                     {"pingline", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/clocks", "pingline/ingest/server/conns", "pingline/ingest/server/framing", "pingline/ingest/server/inflate", "pingline/ingest/server/leaving", "pingline/ingest/server/manners", "pingline/ingest/server/minrate", "pingline/ingest/server/outcomes", "pingline/ingest/server/pages", "pingline/ingest/server/param", "pingline/ingest/server/rate", "pingline/ingest/server/reads", "pingline/ingest/server/refusal", "pingline/ingest/server/guard", "pingline/ingest/server/sender", "pingline/ingest/server/share", "pingline/ingest/server/top", "pingline/internal/plainjson", "pingline/partition", "pingline/query", "pingline/query/stream"},
 	"pingline/ingest/server/reads":               {"pingline", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/privacy", "pingline/ingest/server/conns", "pingline/ingest/server/leaving", "pingline/ingest/server/minrate", "pingline/ingest/server/param", "pingline/ingest/server/rate", "pingline/ingest/server/refusal", "pingline/ingest/server/guard", "pingline/ingest/server/sender", "pingline/ingest/server/share", "pingline/internal/meridian", "pingline/internal/plainjson", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/stream"},
 	"pingline/ingest/server/aside":               {},
 	"pingline/ingest/server/leaving":             {"pingline/ingest/server/conns", "pingline/ingest/server/minrate"},
+	"pingline/ingest/server/manners":             {"pingline/ingest/phone", "pingline/ingest/server/refusal"},
 	"pingline/ingest/server/minrate":             {},
 	"pingline/ingest/server/refusal":             {},
 	"pingline/ingest/server/guard":               {"pingline/ingest/auth", "pingline/ingest/server/sender"},
@@ -220,7 +221,7 @@ var homes = map[string][]string{
 
 	// The routes for pings, the routes for reads, and the rights to both; and a server that does nothing, with
 	// which the ingester is compared.
-	"github.com/gofiber/fiber/v2": {"pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/guard", "pingline/ingest/server/pages", "pingline/ingest/server/reads", "pingline/tools/benchtable"},
+	"github.com/gofiber/fiber/v2": {"pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/guard", "pingline/ingest/server/manners", "pingline/ingest/server/pages", "pingline/ingest/server/reads", "pingline/tools/benchtable"},
 
 	// The file of settings, and files for Grafana and Prometheus.
 	"go.yaml.in/yaml/v3": {"pingline/cmd/pingline", "pingline/dashboards/grafana"},

@@ -12,8 +12,8 @@ type Credentials struct {
 	Shown  bool   // the request shows something, readable or not
 }
 
-// HeaderCredentials returns those of a header Authorization: Bearer KEY, or Basic with
-// the key as password.
+// HeaderCredentials returns those of a header Authorization: Bearer KEY, Basic with the key as
+// password, or Token KEY and Token USER:KEY, as clients of InfluxDB have it.
 func HeaderCredentials(authorization []byte) Credentials {
 	if len(authorization) == 0 {
 		return Credentials{}
@@ -24,6 +24,11 @@ func HeaderCredentials(authorization []byte) Credentials {
 	switch {
 	case bytes.EqualFold(scheme, []byte("Bearer")):
 		c.Secret = rest
+	case bytes.EqualFold(scheme, []byte("Token")):
+		c.Secret = rest
+		if user, password, ok := bytes.Cut(rest, []byte(":")); ok {
+			c.User, c.Secret = user, password
+		}
 	case bytes.EqualFold(scheme, []byte("Basic")):
 		text, err := base64.StdEncoding.AppendDecode(nil, rest)
 		if err != nil {

@@ -37,6 +37,7 @@ package phone
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,6 +80,38 @@ type Protocol struct {
 	// Repeats says that the phones repeat a request until 2xx: a request refused for
 	// good is then answered 2xx. Otherwise it is answered 4xx, but never 408 or 429.
 	Repeats bool
+
+	// Partial says that no client repeats a request that is answered 400, and that Reply
+	// answers 400 where some of the pings are kept and others are not.
+	Partial bool
+
+	// OverRate returns the status of a request that is over a rate; nil means 429. Some
+	// clients forget the pings of every 4xx.
+	OverRate func(r *Request) int
+
+	// Accounts says that a name beside a password is of an account, and names no rider.
+	Accounts bool
+
+	// Greetings are what clients ask before they send, to find out whether a server is there.
+	Greetings []Greeting
+}
+
+// Greeting is the answer to GET and HEAD of a path: the same to everybody, with a key or
+// without one.
+type Greeting struct {
+	Path   string
+	Status int // 0 means 200
+	Header map[string]string
+	Reply  string // JSON; "" is none
+}
+
+// AllRoutes returns the routes of requests of pings, and those of greetings.
+func (p *Protocol) AllRoutes() []string {
+	list := slices.Clone(p.Routes)
+	for i := range p.Greetings {
+		list = append(list, "GET "+p.Greetings[i].Path)
+	}
+	return list
 }
 
 // Request is a client's request. All of it is valid until Reply returns, and no longer;
@@ -170,7 +203,7 @@ func Check(table []Protocol) error {
 			return fmt.Errorf("protocol %s lacks routes, Decode or Reply", p.Name)
 		}
 		names[p.Name] = true
-		for _, route := range p.Routes {
+		for _, route := range p.AllRoutes() {
 			if !routeForm.MatchString(route) {
 				return fmt.Errorf("protocol %s: route %q is not of the form METHOD /path", p.Name, route)
 			}

@@ -3,8 +3,6 @@ package server
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"pingline/ingest/server/guard"
 	"pingline/ingest/server/inflate"
 	"pingline/ingest/server/leaving"
+	"pingline/ingest/server/manners"
 	"pingline/ingest/server/outcomes"
 	"pingline/ingest/server/share"
 )
@@ -27,25 +26,21 @@ var headerLevel = []byte("Pingline-Shed-Level")
 
 var levelDigits = [...][]byte{[]byte("0"), []byte("1"), []byte("2"), []byte("3"), []byte("4")}
 
-// params matches the parameters in a path of a route of Fiber.
-var params = regexp.MustCompile(`:([a-z]+)`)
-
 // phoneRoutes serves the table of protocols, or returns an error if a protocol
 // would take requests that are GET of one of the paths in own.
 func (s *Server) phoneRoutes(own []string) error {
 	s.phones = outcomes.RequestsOf(s.cfg.Protocols)
 	for i := range s.cfg.Protocols {
 		p := &s.cfg.Protocols[i]
+		if err := manners.Check(p, own); err != nil {
+			return err
+		}
+		s.routes = append(s.routes, manners.Greet(s.app, p)...)
 		for _, route := range p.Routes {
-			for _, o := range own {
-				if o = "GET " + params.ReplaceAllString(o, "{$1}"); phone.Overlap(route, o) {
-					return fmt.Errorf("protocol %s: route %s takes requests of the server's own %s", p.Name, route, o)
-				}
-			}
 			method, path := phone.Route(route)
 			path = strings.NewReplacer("{", ":", "}", "").Replace(path)
 			s.routes = append(s.routes, route)
-			if need := s.guard.Need(auth.Write, false); method == "*" {
+			if need := s.guard.NeedWrite(p.Accounts); method == "*" {
 				s.app.All(path, need, s.phone(p, s.phones[i]))
 			} else {
 				s.app.Add(method, path, need, s.phone(p, s.phones[i]))
@@ -75,6 +70,7 @@ func (s *Server) phone(p *phone.Protocol, count *outcomes.Requests) fiber.Handle
 		if err != nil && phone.Status(err) == 0 { // not a refusal for good: the client has to send again
 			s.top.Refused(x.from.Addr, limitOf(err), time.Now())
 			count.Later()
+			err = manners.Later(p, &x.in, err)
 			s.put(x)
 			return err
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,7 @@ func (s *Server) refuse(c *fiber.Ctx, err error) error {
 	case errors.As(err, &denied):
 		status = guard.Status(c, denied)
 	case errors.As(err, &rateErr):
-		status = fiber.StatusTooManyRequests
+		status = cmp.Or(rateErr.Status, fiber.StatusTooManyRequests)
 		c.Set(fiber.HeaderRetryAfter, retryAfterRate(rateErr.Wait))
 	case errors.Is(err, errLater):
 		status = fiber.StatusServiceUnavailable

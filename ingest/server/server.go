@@ -27,6 +27,7 @@ import (
 	"pingline/ingest/server/framing"
 	"pingline/ingest/server/guard"
 	"pingline/ingest/server/leaving"
+	"pingline/ingest/server/manners"
 	"pingline/ingest/server/minrate"
 	"pingline/ingest/server/outcomes"
 	"pingline/ingest/server/pages"
@@ -257,7 +258,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	for _, path := range append(served, "/healthz", "/readyz") {
-		s.routes = append(s.routes, "GET "+params.ReplaceAllString(path, "{$1}"))
+		s.routes = append(s.routes, manners.Route(path))
 	}
 	if cfg.Pages != nil {
 		s.guard.Sessions(s.app)

@@ -4,8 +4,9 @@
 // Each route says by Need which right it takes; a route that does not is nobody's, and Of
 // returns an Identity that may do nothing. A key may come in a header Authorization, in the
 // parameter {key} of a path, in the parameter key of a query, in its parameter api_key (of
-// Dawarich, whose apps know no other name), or in the cookie of a session, in this order: the
-// first that is there counts, even if it is wrong. A request that shows none of them is sent
+// Dawarich, whose apps know no other name), in its parameter p (of InfluxDB, on the routes of
+// its clients), or in the cookie of a session, in this order: the first that is there counts,
+// even if it is wrong. A request that shows none of them is sent
 // by whom the client certificate of its connection names.
 //
 // The package does not limit how much a sender may take.
@@ -47,12 +48,25 @@ func Of(c *fiber.Ctx) *auth.Identity {
 // Need lets requests pass whose sender has a right; with fleet, only if it has the right
 // for all riders.
 func (r *Keeper) Need(scope auth.Scope, fleet bool) fiber.Handler {
+	return r.need(scope, fleet, func(c *fiber.Ctx) auth.Credentials { return r.shown(c, scope) })
+}
+
+// NeedWrite is Need for routes of pings. On those for accounts, a name beside a key is of an
+// account, and not of a rider.
+func (r *Keeper) NeedWrite(accounts bool) fiber.Handler {
+	if accounts {
+		return r.need(auth.Write, false, account)
+	}
+	return r.Need(auth.Write, false)
+}
+
+func (r *Keeper) need(scope auth.Scope, fleet bool, shown func(c *fiber.Ctx) auth.Credentials) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		id := auth.Anyone
 		if r.gate != nil {
 			var err error
 			now := time.Now()
-			if id, err = r.enter(c, scope, now); err != nil {
+			if id, err = r.enter(c, shown(c), now); err != nil {
 				return err
 			}
 			if !auth.Allowed(id, scope, fleet) {
@@ -79,20 +93,20 @@ func (r *Keeper) Ask(c *fiber.Ctx) *auth.Identity {
 		return auth.Anyone
 	}
 	now := time.Now()
-	if shown := r.shown(c, auth.Read); !shown.Shown && r.certified(c, now) == nil {
+	shown := r.shown(c, auth.Read)
+	if !shown.Shown && r.certified(c, now) == nil {
 		return nobody
 	}
-	id, err := r.enter(c, auth.Read, now)
+	id, err := r.enter(c, shown, now)
 	if err != nil {
 		return nobody
 	}
 	return id
 }
 
-// enter returns who sends a request that takes a right, or an error if nobody does who is let
-// in.
-func (r *Keeper) enter(c *fiber.Ctx, scope auth.Scope, now time.Time) (*auth.Identity, error) {
-	shown := r.shown(c, scope)
+// enter returns who sends a request that shows credentials, or an error if nobody does who is
+// let in.
+func (r *Keeper) enter(c *fiber.Ctx, shown auth.Credentials, now time.Time) (*auth.Identity, error) {
 	if !shown.Shown {
 		if id := r.certified(c, now); id != nil {
 			return id, nil
@@ -164,6 +178,16 @@ func credentials(c *fiber.Ctx) auth.Credentials {
 		return auth.PlainCredentials(args.Peek("api_key"))
 	}
 	return auth.Credentials{}
+}
+
+// account returns the credentials of a client of InfluxDB, without the name of its account.
+func account(c *fiber.Ctx) auth.Credentials {
+	shown := credentials(c)
+	if !shown.Shown && len(c.Request().URI().QueryString()) > 0 {
+		shown = auth.PlainCredentials(c.Request().URI().QueryArgs().Peek("p"))
+	}
+	shown.User = nil
+	return shown
 }
 
 // Status sets the header of the refusal e, and returns its status.

@@ -18,6 +18,8 @@ func (e *Reason) Unwrap() error { return e.Kind }
 type OverRate struct {
 	Text string
 	Wait time.Duration // until the request may succeed
+
+	Status int // 0 means 429
 }
 
 func (e *OverRate) Error() string { return e.Text }
