@@ -70,17 +70,15 @@ func (c *serveConfig) logger(p *program) (*slog.Logger, *slog.LevelVar) {
 // serveConfig is every setting of the ingester. A flag beats its environment
 // variables, in the order given, and a variable beats the file.
 type serveConfig struct {
-	Listen       string     `group:"Most used" default:":8080" help:"Address for pings."`
-	DataDir      string     `group:"Most used" default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
-	Config       configFile `group:"Node" placeholder:"FILE" help:"YAML file with these settings, by flag name."`
-	OsmandListen string     `group:"Node" placeholder:"HOST:PORT" help:"Address where / is /v1/osmand, for apps that know only a host and a port, such as :5055."`
-	OpsListen    string     `group:"Node" default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
-	Node         string     `group:"Node" help:"Name of this node in its log and metrics (default: the host's name)."`
-
-	Queue         string     `group:"Log" default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
-	QueueMaxBytes unit.Bytes `group:"Log" default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
-
-	QueueLease time.Duration `group:"Log" default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
+	Listen        string        `group:"Most used" default:":8080" help:"Address for pings."`
+	DataDir       string        `group:"Most used" default:"./pingline-data" help:"Directory of log, cursors, filter state and dead letters."`
+	Config        configFile    `group:"Node" placeholder:"FILE" help:"YAML file with these settings, by flag name."`
+	OsmandListen  string        `group:"Node" placeholder:"HOST:PORT" help:"Address where / is /v1/osmand, for apps that know only a host and a port, such as :5055."`
+	OpsListen     string        `group:"Node" default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
+	Node          string        `group:"Node" help:"Name of this node in its log and metrics (default: the host's name)."`
+	Queue         string        `group:"Log" default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
+	QueueMaxBytes unit.Bytes    `group:"Log" default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
+	QueueLease    time.Duration `group:"Log" default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
 
 	command.StoreFlags `group:"Stores" embed:""`
 	CreateSchema       bool `group:"Stores" default:"true" help:"Make the tables that are missing in a store that has tables. With =false they are only checked. Tables are never altered."`
@@ -113,6 +111,7 @@ type serveConfig struct {
 	TLS               command.TLSFlags  `group:"TLS" embed:"" prefix:"tls-"`
 	MQTT              command.MQTTFlags `group:"MQTT" embed:"" prefix:"mqtt-"`
 
+	Line                 command.LineFlags `group:"Line protocol" embed:"" prefix:"line-"`
 	command.PrivacyFlags `group:"Privacy" embed:""`
 
 	IdleTimeout   time.Duration `group:"Clients" default:"2m" help:"How long a connection may wait for its next request. Behind a load balancer it is to be longer than its own, often 60 s or 600 s."`
@@ -174,5 +173,6 @@ func (c *serveConfig) config() node.Config {
 	c.PrivacyFlags.Set(&cfg)
 	c.TLS.Set(&cfg)
 	c.MQTT.Set(&cfg)
+	c.Line.Set(&cfg)
 	return cfg
 }

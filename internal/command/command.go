@@ -122,6 +122,20 @@ func (f *TLSFlags) Set(cfg *node.Config) {
 	cfg.TLS = certs.Config{Cert: f.Cert, Key: f.Key, ClientCA: f.ClientCA, ClientCRL: f.ClientCRL}
 }
 
+// LineFlags are the flags of pings in line protocol, as clients of InfluxDB write it.
+type LineFlags struct {
+	Measurements []string `placeholder:"NAME,…" help:"Measurements whose lines may be positions; without it all. Lines with the fields lat and lon are."`
+	Riders       []string `default:"rider,rider_id,device,device_id,host" placeholder:"TAG,…" help:"Tags that name a rider: the first of them that a line has."`
+	Names        []string `placeholder:"FIELD=NAME,…" help:"Names in place of those by which a field is known, such as speed=velocity, lat=y. FIELD is lat, lon, speed, heading, accuracy, altitude, battery, device, event or trip."`
+	Other        string   `default:"refuse" enum:"refuse,drop" help:"What becomes of lines that are no positions: refuse them, by 400, or drop them. They go to no store."`
+}
+
+// Set copies the flags into the settings of a node.
+func (f *LineFlags) Set(cfg *node.Config) {
+	to := &cfg.Lines
+	to.Measurements, to.Riders, to.Names, to.Drop = f.Measurements, f.Riders, f.Names, f.Other == "drop"
+}
+
 // MQTTFlags are the flags of the ways in by MQTT.
 type MQTTFlags struct {
 	Listen string `placeholder:"HOST:PORT" help:"Address where phones with OwnTracks publish by MQTT, such as :1883, or :8883 with --tls-cert."`

@@ -16,6 +16,7 @@ import (
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
 	"pingline/ingest/mqtt/subscriber"
+	"pingline/ingest/phone/lineprotocol"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/certs"
 	"pingline/partition"
@@ -27,6 +28,7 @@ import (
 // name the setting's flag of pingline serve.
 type Config struct {
 	Listen       string // address for pings
+	Lines        lineprotocol.Config
 	OsmandListen string // address for apps that speak osmand and know no path; "" is none
 	MQTT         MQTT
 	OpsListen    string // address for metrics and profiles; "" turns them off
@@ -107,6 +109,7 @@ func DefaultConfig() Config {
 		CellRes: 5, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Filter: dedupe.DefaultConfig(),
 		Access:  access.Settings{Ways: []string{"none"}, JWT: token.Config{RiderClaim: "sub", ScopeClaim: "scope", ScopePrefix: "pingline:", Skew: 30 * time.Second}},
 		Privacy: privacy.DoorSettings{Pings: "drop", Events: []string{"*"}},
+		Lines:   lineprotocol.Config{Riders: slices.Clone(lineprotocol.DefaultRiders)},
 		MaxAge:  720 * time.Hour, MaxAhead: 2 * time.Minute, MaxBody: 4 << 20, MaxInflated: 16 << 20, MaxPings: 20_000, MaxInProgress: 256 << 20,
 		MaxConnections: 10_000, RiderRate: 10, RiderBurst: 10_000, NewRidersRate: 1000, ReadRate: 100, IdleTimeout: 2 * time.Minute, ShedHold: 30 * time.Second,
 		BatchLines: 5000, BatchBytes: 4 << 20, BatchWait: time.Second, DeadLettersMax: 1 << 30,

@@ -9,6 +9,7 @@ import (
 	"pingline/ingest/phone/colota"
 	"pingline/ingest/phone/gpslogger"
 	"pingline/ingest/phone/homeassistant"
+	"pingline/ingest/phone/lineprotocol"
 	"pingline/ingest/phone/native"
 	"pingline/ingest/phone/opengts"
 	"pingline/ingest/phone/osmand"
@@ -24,6 +25,7 @@ var protocols = []phone.Protocol{
 	colota.Protocol,
 	gpslogger.Protocol,
 	homeassistant.Protocol,
+	lineprotocol.Protocol,
 	native.Protocol,
 	opengts.Protocol,
 	osmand.Protocol,
@@ -46,12 +48,16 @@ func (n *Node) openSecrets() (*secrets.Secrets, error) {
 	return s, nil
 }
 
-// protocols returns the table, in which protocols know the secrets of riders.
+// protocols returns the table, in which protocols know the secrets of riders and the names in
+// lines.
 func (n *Node) protocols() []phone.Protocol {
 	list := slices.Clone(protocols)
 	for i := range list {
-		if n.secrets != nil && list[i].Name == owntracks.Protocol.Name {
+		switch {
+		case list[i].Name == owntracks.Protocol.Name && n.secrets != nil:
 			list[i] = owntracks.New(n.secrets.Key)
+		case list[i].Name == lineprotocol.Protocol.Name:
+			list[i] = lineprotocol.New(n.cfg.Lines)
 		}
 	}
 	return list
