@@ -26,6 +26,7 @@ INFLUXD2 := $(CACHE)/influxd2
 FLUX     := $(CACHE)/flux-pkg-config
 LINTER   := $(CACHE)/golangci-lint
 PROMTOOL := $(CACHE)/promtool
+VICTORIA := $(CACHE)/victoria-metrics
 VULN     := $(CACHE)/govulncheck
 # So many failed tests run again, alone, before test and race fail.
 AGAIN    ?= 0
@@ -37,11 +38,12 @@ PHONE    := dashboards/phone
 CLIENTJS := clients/js
 PHONEWEB := .cache/phone
 JARS     := $(CURDIR)/.cache/jars
+PYTHON   := .cache/python/fetched
 export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test test-stores jars race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-direct bench-guard build livemap phone pictures bench-map boards influxd influxd2 promtool clean
+.PHONY: help demo test test-stores jars race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-direct bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,8 +54,10 @@ demo: build influxd ## A city, the ingester and a real InfluxDB, a code that a p
 test: influxd ## All tests, against a real InfluxDB, and which were skipped; TESTFLAGS="-v -run Kill"
 	$(GO) run ./tools/gotest -again $(AGAIN) -timeout 60m $(TESTFLAGS) ./...
 
-test-stores: influxd jars ## The tests that need a Kafka, a Cassandra, a queue like SQS, a QuestDB or a VictoriaMetrics; needs Java 17 and Maven
-	PINGLINE_JARS=$(JARS) $(GO) run ./tools/gotest -again $(AGAIN) -p 1 -timeout 60m -run '^Test(Kafka|Cassandra|SQS|QuestDB|VictoriaMetrics)' $(TESTFLAGS) ./...
+test-stores: influxd jars victoriametrics ## The tests that need a Kafka, a Cassandra, a queue like SQS, a QuestDB, a VictoriaMetrics or a client of InfluxDB for Python; needs Java 17 and Maven
+	@$(MAKE) --no-print-directory $(PYTHON) || echo "no client of InfluxDB for Python: its test is skipped" >&2
+	PINGLINE_JARS=$(JARS) PINGLINE_VICTORIAMETRICS=$(CURDIR)/$(VICTORIA) PINGLINE_PYTHON=$$(test ! -f $(PYTHON) || echo $(CURDIR)/.cache/python/bin/python) \
+		$(GO) run ./tools/gotest -again $(AGAIN) -p 1 -timeout 60m -run '^Test(Kafka|Cassandra|SQS|QuestDB|VictoriaMetrics|LineClient)' $(TESTFLAGS) ./...
 
 race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones
 	$(GO) run ./tools/gotest -again $(AGAIN) -race -timeout 120m $(TESTFLAGS) ./...
@@ -139,6 +143,8 @@ influxd2: $(INFLUXD2) ## A real InfluxDB 2.x for tests, which skip what needs it
 
 jars: $(foreach server,kafka cassandra elasticmq questdb,$(JARS)/$(server)/fetched) ## Servers in Java that make test-stores runs, by Maven, some 180 MB once
 
+victoriametrics: $(VICTORIA) ## The real VictoriaMetrics that make test-stores runs, two minutes once
+
 promtool: $(PROMTOOL) ## Prometheus' tool that checks its rules in tests, which skip that without it; minutes once
 
 clean: ## Remove what make has built
@@ -164,6 +170,14 @@ $(INFLUXD2): tools/influxd2/go.mod tools/influxd2/go.sum tools/influxd2/rustc
 	rm -rf "$$($(GO) env GOCACHE)"/pkgconfig/github.com/influxdata/flux@*
 	cd tools/influxd2 && PKG_CONFIG=$(CURDIR)/$(FLUX) RUSTUP_TOOLCHAIN=$${RUSTUP_TOOLCHAIN:-stable} RUSTC_WRAPPER=$(CURDIR)/tools/influxd2/rustc \
 		$(BUILD) -ldflags '-X main.version=v$(call version,influxdb/v2)' -o $(CURDIR)/$@ github.com/influxdata/influxdb/v2/cmd/influxd
+
+$(VICTORIA): tools/victoriametrics/go.mod tools/victoriametrics/go.sum
+	cd tools/victoriametrics && CGO_ENABLED=0 $(BUILD) -o $(CURDIR)/$@ github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics
+
+$(PYTHON): tools/python/requirements.txt
+	rm -rf .cache/python && python3 -m venv .cache/python
+	.cache/python/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 $(LINTER): tools/lint/go.mod tools/lint/go.sum
 	cd tools/lint && CGO_ENABLED=0 $(BUILD) -ldflags '-X main.version=$(call version,golangci-lint/v2)' \
