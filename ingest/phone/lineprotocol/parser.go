@@ -36,15 +36,15 @@ const (
 
 // value is a value of a field.
 type value struct {
-	kind   valueKind
+	kind   fieldKind
 	number float64
 	text   escapedText
 }
 
-type valueKind int
+type fieldKind int
 
 const (
-	boolValue valueKind = iota
+	boolValue fieldKind = iota
 	numberValue
 	textValue
 )
@@ -189,7 +189,7 @@ func (p *lineReader) quoted() (t escapedText, err error) {
 }
 
 // bare reads a number or a boolean.
-func (p *lineReader) bare() (valueKind, float64, error) {
+func (p *lineReader) bare() (fieldKind, float64, error) {
 	from := p.i
 	for p.i < len(p.text) && p.text[p.i] != ',' && p.text[p.i] > ' ' {
 		p.i++
