@@ -64,16 +64,18 @@ var arrows = map[string][]string{
 	"pingline/ingest/server/rate":                {},
 	"pingline/ingest/server/top":                 {"pingline", "pingline/internal/unit"},
 	"pingline/ingest/server/inflate":             {"pingline/ingest/phone"},
+	"pingline/internal/awsqueue":                 {},
 	"pingline/internal/boards":                   {"pingline/dashboards/grafana", "pingline/internal/command", "pingline/internal/node"},
 	"pingline/internal/schema":                   {"pingline/internal/command", "pingline/internal/node"},
 	"pingline/internal/setup":                    {"pingline", "pingline/ingest/auth", "pingline/internal/command", "pingline/internal/keyring"},
 	"pingline/internal/keyring":                  {"pingline/ingest/auth", "pingline/ingest/privacy", "pingline/internal/command"},
 	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition"},
 	"pingline/internal/costtest":                 {},
+	"pingline/internal/elasticmq":                {"pingline/internal/jvm"},
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/jvm":                      {},
 	"pingline/internal/node": {
-		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/rights", "pingline/internal/room",
+		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/awsqueue", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/rights", "pingline/internal/room",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/sets", "pingline/sink/store",
 	},
 	"pingline/internal/ops": {
@@ -157,7 +159,7 @@ var leaves = map[string]string{
 // shared are packages that leaves of a contract may use, and keep to its rules as leaves do.
 var shared = map[string][]string{
 	"pingline/ingest/phone": {"pingline/ingest/phone/lenient", "pingline/ingest/phone/rounding"},
-	"pingline/sink/store":   {"pingline/internal/kafkalink"}, // which the way in uses, too
+	"pingline/sink/store":   {"pingline/internal/awsqueue", "pingline/internal/kafkalink"}, // which the ways in use, too
 }
 
 // leafOf returns the leaf that a package is, or is below of, and its contract.
@@ -222,6 +224,12 @@ var homes = map[string][]string{
 	// The routes for pings, the routes for reads, and the rights to both; and a server that does nothing, with
 	// which the ingester is compared.
 	"github.com/gofiber/fiber/v2": {"pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/guard", "pingline/ingest/server/manners", "pingline/ingest/server/pages", "pingline/ingest/server/reads", "pingline/tools/benchtable"},
+
+	// Queues of SQS: how they are found, what is sent, and what is taken.
+	"github.com/aws/aws-sdk-go-v2":             {"pingline/internal/awsqueue", "pingline/sink/sqs"},
+	"github.com/aws/aws-sdk-go-v2/config":      {"pingline/internal/awsqueue"},
+	"github.com/aws/aws-sdk-go-v2/service/sqs": {"pingline/internal/awsqueue", "pingline/sink/sqs"},
+	"github.com/aws/smithy-go":                 {"pingline/internal/awsqueue"},
 
 	// The file of settings, and files for Grafana and Prometheus.
 	"go.yaml.in/yaml/v3": {"pingline/cmd/pingline", "pingline/dashboards/grafana"},

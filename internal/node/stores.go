@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"pingline/internal/awsqueue"
 	"pingline/internal/kafkalink"
 	"pingline/sink/clickhouse"
 	"pingline/sink/influx"
+	"pingline/sink/sqs"
 	"pingline/sink/store"
 )
 
@@ -29,6 +31,7 @@ var stores = []storeKind{
 	{"clickhouse", []string{clickhouse.Scheme, clickhouse.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openClickHouse, false},
 	{"postgres", []string{"postgres", "postgresql"}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openPostgres, false},
 	{"kafka", []string{kafkalink.Scheme, kafkalink.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openKafka, true},
+	{"sqs", awsqueue.Schemes, nil, openSQS, false},
 }
 
 // Stores returns the names of the kinds of store, the default first.
@@ -98,6 +101,18 @@ func openInflux(s ShardConfig, c *Config) (store.Store, error) {
 		}
 	}
 	return to, err
+}
+
+// openSQS opens a shard that is a queue.
+func openSQS(s ShardConfig, _ *Config) (store.Store, error) {
+	if s.Bucket != "" { // of a route
+		return nil, &keyError{key: "bucket", err: errors.New("a queue has none: name a shard of its own, with the other queue in its url")}
+	}
+	to, err := sqs.New(sqs.Config{URL: s.URL})
+	if err != nil {
+		return nil, &keyError{key: "url", err: err}
+	}
+	return to, nil
 }
 
 // keyError says which key of a --shard is at fault.
