@@ -88,12 +88,16 @@ var arrows = map[string][]string{
 
 	"pingline/internal/kafkalink/kafkatest": {"pingline/internal/jvm"},
 	"pingline/internal/room":                {"pingline/internal/unit", "pingline/queue/disk", "pingline/sink/store"},
-	"pingline/internal/rider":               {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},
+	"pingline/internal/rider":               {"pingline", "pingline/internal/command", "pingline/internal/node", "pingline/internal/operator", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},
 	"pingline/internal/terminal":            {},
 	"pingline/internal/plainjson":           {},
 	"pingline/internal/top":                 {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/terminal", "pingline/internal/unit", "pingline/query/status"},
 
 	"pingline/internal/plan":     {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
+	"pingline/internal/logtool":  {"pingline/internal/command", "pingline/internal/logview", "pingline/internal/operator", "pingline/internal/terminal", "pingline/internal/unit", "pingline/queue", "pingline/queue/backup", "pingline/track/output"},
+	"pingline/internal/logview":  {"pingline", "pingline/internal/ops", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/backup", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/sets"},
+	"pingline/internal/operator": {"pingline/internal/command", "pingline/internal/dial"},
+	"pingline/queue/backup":      {"pingline/queue", "pingline/queue/disk", "pingline/queue/embedded", "pingline/queue/record"},
 	"pingline/internal/meridian": {"pingline"},
 	"pingline/internal/pause":    {},
 	"pingline/internal/unit":     {},

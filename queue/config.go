@@ -30,6 +30,10 @@ type Config struct {
 	CacheBytes    int64         // of the newest records, held in memory; 0 means 32 MiB
 	Logger        *slog.Logger  // nil means slog.Default()
 
+	// Unsynced leaves the records of an embedded log unsynced until Close has returned and the
+	// caller has synced the files: for a log that is made anew from a copy.
+	Unsynced bool
+
 	unowned bool // for tests of a log that several processes have at once
 }
 
@@ -70,5 +74,5 @@ func (c *Config) setDefaults() error {
 
 // session returns the configuration of the stream that the log is in.
 func (c *Config) session() jetstream.Config {
-	return jetstream.Config{URL: c.URL, Dir: c.Dir, Stream: c.Stream, Replicas: c.Replicas, MaxBytes: c.MaxBytes, Logger: c.Logger}
+	return jetstream.Config{URL: c.URL, Dir: c.Dir, Stream: c.Stream, Replicas: c.Replicas, MaxBytes: c.MaxBytes, Unsynced: c.Unsynced, Logger: c.Logger}
 }

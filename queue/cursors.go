@@ -42,6 +42,9 @@ type cursors struct {
 	now   cursorList // in memory
 	kept  cursorList // on disk
 	dirty bool       // now and kept differ
+
+	pins    map[uint64]uint64 // by Pin, the number from which on records stay
+	lastPin uint64
 }
 
 type cursorList struct {
@@ -223,11 +226,22 @@ func (c *cursors) furthest() Cursor {
 	return far
 }
 
-// nearest returns the lowest position of any cursor, in memory or kept, and
+// nearest returns the lowest position of any cursor, in memory or kept, or of a pin, and
 // false if there is no cursor.
 func (c *cursors) nearest() (next uint64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	next, ok = c.lowest()
+	if ok {
+		for _, pinned := range c.pins {
+			next = min(next, pinned)
+		}
+	}
+	return next, ok
+}
+
+// lowest is nearest without pins. The caller holds mu.
+func (c *cursors) lowest() (next uint64, ok bool) {
 	for _, list := range [...]map[string]Cursor{c.now.Named, c.kept.Named} {
 		for _, at := range list {
 			if !ok || at.Next < next {

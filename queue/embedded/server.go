@@ -1,8 +1,8 @@
 // Package embedded is a JetStream server in this process, with no port, that keeps
 // its streams in a directory.
 //
-// It syncs every message before it is acknowledged. JetStream gives no answer at
-// all when a write fails, and does not sync the entries of new block files: the
+// It syncs every message before it is acknowledged, unless told not to. JetStream gives
+// no answer at all when a write fails, and does not sync the entries of new block files: the
 // Server learns of failed writes from JetStream's log lines, and a BlockDir syncs
 // the entries and notices when the files are deleted. A server that could not
 // write once never writes again: it must be stopped and a new server started.
@@ -42,8 +42,9 @@ var _ server.Logger = (*Server)(nil)
 const MaxPayload = 16 << 20
 
 // Start opens the store in dir. If the store was not closed in order, Start reads
-// all of it, though not into memory. The server logs to logger.
-func Start(dir string, logger *slog.Logger) (*Server, error) {
+// all of it, though not into memory. With sync each message is synced before it is
+// acknowledged. The server logs to logger.
+func Start(dir string, sync bool, logger *slog.Logger) (*Server, error) {
 	e := &Server{logger: logger}
 	srv, err := server.NewServer(&server.Options{
 		ServerName:         "pingline",
@@ -51,7 +52,7 @@ func Start(dir string, logger *slog.Logger) (*Server, error) {
 		NoSigs:             true,
 		JetStream:          true,
 		StoreDir:           dir,
-		SyncAlways:         true,
+		SyncAlways:         sync,
 		MaxPayload:         MaxPayload,
 		JetStreamMaxMemory: 1 << 20,
 		JetStreamMaxStore:  math.MaxInt64 / 2, // the stream has its own limit

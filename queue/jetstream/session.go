@@ -45,6 +45,7 @@ type Config struct {
 	Stream   string       // its name
 	Replicas int          // of a stream on a cluster; 0 leaves an existing stream as it is, and creates 3, or 1 on a single server
 	MaxBytes int64        // bytes that the stream must take
+	Unsynced bool         // an embedded server leaves messages unsynced
 	Logger   *slog.Logger // for events of the connections
 }
 
@@ -154,7 +155,7 @@ func Connect(cfg Config) (_ *Session, err error) {
 	}
 	url, options := cfg.URL, []nats.Option(nil)
 	if url == Embedded {
-		if s.server, err = embedded.Start(cfg.Dir, cfg.Logger); err != nil {
+		if s.server, err = embedded.Start(cfg.Dir, !cfg.Unsynced, cfg.Logger); err != nil {
 			return nil, err
 		}
 		url, options = "", []nats.Option{
