@@ -36,6 +36,13 @@ var examples = map[string]string{
 	"rider delete": "pingline rider delete r-000123 --server=http://127.0.0.1:9090",
 	"rider export": "pingline rider export r-000123 --format=geojson",
 
+	"log":         "pingline log inspect",
+	"log inspect": "pingline log inspect --data-dir=/var/lib/pingline",
+	"log tail":    "pingline log tail --follow",
+	"log export":  "pingline log export --from=2026-03-01T00:00:00Z --out=log.ndjson --resume",
+	"log backup":  "pingline log backup --out=pingline.tar",
+	"log restore": "pingline log restore pingline.tar --data-dir=/var/lib/pingline",
+
 	"grafana": "pingline grafana --shard=name=a,url=http://a:8086 --out=grafana",
 	"schema":  "pingline schema clickhouse --server-version=24.8",
 	"key":     "pingline key add ana --scope=write --keys=/etc/pingline/keys",

@@ -26,6 +26,7 @@ import (
 	"pingline/internal/boards"
 	"pingline/internal/command"
 	"pingline/internal/keyring"
+	"pingline/internal/logtool"
 	"pingline/internal/node"
 	"pingline/internal/rider"
 	"pingline/internal/schema"
@@ -33,7 +34,6 @@ import (
 	"pingline/internal/simulate"
 	"pingline/internal/terminal"
 	"pingline/internal/top"
-	"pingline/internal/unit"
 )
 
 // version is set by the linker.
@@ -57,6 +57,7 @@ type cli struct {
 	Top        top.PanelCmd      `cmd:"" help:"Show how an ingester does, on a screen that is drawn anew every second."`
 	Rider      rider.RightsCmd   `cmd:"" help:"Give out all that is known of a rider, or remove it."`
 	Grafana    boards.Command    `cmd:"" help:"Write Grafana's boards, alert rules and data sources for the configured stores."`
+	Log        logtool.LogCmds   `cmd:"" help:"Show, copy out, back up and restore the log of a node."`
 	Schema     schema.PrintCmd   `cmd:"" help:"Print the statements that make the tables of a store."`
 	Phone      setup.PhoneCmds   `cmd:"" help:"Set up the phone of a rider, with an app that exists."`
 	Key        keyring.KeyCmds   `cmd:"" help:"Add, list, revoke and rotate the keys of those who may send and read."`
@@ -191,32 +192,4 @@ func newParser(commands any, options ...kong.Option) (*kong.Kong, error) {
 		inWords[slog.Level]("debug, info, warn or error"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
 	)...)
-}
-
-// inWords reads a T as kong does, and says of a wrong value what it should be, as
-// want.
-func inWords[T any](want string) kong.Option {
-	reader := kong.NewRegistry().RegisterDefaults().ForType(reflect.TypeFor[T]())
-	return kong.TypeMapper(reflect.TypeFor[T](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
-		value := ctx.Scan.Peek()
-		err := reader.Decode(ctx, target)
-		if err != nil && value.IsValue() {
-			return fmt.Errorf("%q is not %s", fmt.Sprint(value.Value), want)
-		}
-		return err
-	}))
-}
-
-// readTime reads a time.Duration that may be in days, as unit.Span does.
-func readTime(ctx *kong.DecodeContext, target reflect.Value) error {
-	var text string
-	if err := ctx.Scan.PopValueInto("time", &text); err != nil {
-		return err
-	}
-	var s unit.Span
-	if err := s.UnmarshalText([]byte(text)); err != nil {
-		return err
-	}
-	target.SetInt(int64(s))
-	return nil
 }

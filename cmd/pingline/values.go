@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"pingline/internal/unit"
 	"pingline/rollup"
@@ -80,4 +83,32 @@ func join[T any](list []T, none string) string {
 		return none
 	}
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
+}
+
+// inWords reads a T as kong does, and says of a wrong value what it should be, as
+// want.
+func inWords[T any](want string) kong.Option {
+	reader := kong.NewRegistry().RegisterDefaults().ForType(reflect.TypeFor[T]())
+	return kong.TypeMapper(reflect.TypeFor[T](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		value := ctx.Scan.Peek()
+		err := reader.Decode(ctx, target)
+		if err != nil && value.IsValue() {
+			return fmt.Errorf("%q is not %s", fmt.Sprint(value.Value), want)
+		}
+		return err
+	}))
+}
+
+// readTime reads a time.Duration that may be in days, as unit.Span does.
+func readTime(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("time", &text); err != nil {
+		return err
+	}
+	var s unit.Span
+	if err := s.UnmarshalText([]byte(text)); err != nil {
+		return err
+	}
+	target.SetInt(int64(s))
+	return nil
 }

@@ -37,6 +37,7 @@ import (
 	"pingline/ingest/server"
 	"pingline/ingest/server/aside"
 	"pingline/ingest/server/certs"
+	"pingline/internal/logview"
 	"pingline/internal/ops"
 	"pingline/internal/rights"
 	"pingline/internal/room"
@@ -193,7 +194,8 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {
-		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), n.rights.Routes()...); err != nil {
+		views := &logview.Views{Log: n.log, Dir: cfg.DataDir, Node: cfg.Name, Version: cfg.Version}
+		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), slices.Concat(n.rights.Routes(), views.Routes())...); err != nil {
 			return nil, err
 		}
 	}

@@ -22,7 +22,7 @@ type Server struct {
 	srv *http.Server
 }
 
-// AdminRoute is a route for administrators: it shows or changes data of riders.
+// AdminRoute is a route for administrators: it shows or changes data of riders, or the log.
 type AdminRoute struct {
 	Pattern string // as http.ServeMux takes it
 	Handler http.HandlerFunc
@@ -86,7 +86,7 @@ func onlyHere(at net.Addr, secure bool, next http.Handler) http.Handler {
 		tcp, ok := at.(*net.TCPAddr)
 		switch host, _, err := net.SplitHostPort(r.Host); {
 		case !ok || !tcp.IP.IsLoopback():
-			http.Error(w, "riders are exported and deleted only where --ops-listen is an address of this machine alone, such as 127.0.0.1:9090", http.StatusForbidden)
+			http.Error(w, "riders and the log are for administrators: this route is answered only where --ops-listen is an address of this machine alone, such as 127.0.0.1:9090", http.StatusForbidden)
 		case !secure && (err != nil || host != "localhost" && !net.ParseIP(host).IsLoopback()):
 			http.Error(w, "the Host of the request does not name this machine", http.StatusForbidden)
 		default:

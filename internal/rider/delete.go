@@ -12,6 +12,7 @@ import (
 
 	"pingline/internal/command"
 	"pingline/internal/node"
+	"pingline/internal/operator"
 	"pingline/internal/pause"
 	"pingline/internal/rights"
 )
@@ -20,8 +21,8 @@ import (
 type DeleteCmd struct {
 	ID `embed:""`
 
-	Server   string `default:"http://127.0.0.1:9090" placeholder:"URL" help:"Operations listener of the running server."`
-	AdminKey `embed:""`
+	Server            string `default:"http://127.0.0.1:9090" placeholder:"URL" help:"Operations listener of the running server."`
+	operator.AdminKey `embed:""`
 
 	DataDir string        `placeholder:"DIR" help:"Leave the request in the data directory of a server that does not run: it removes the rider when it starts."`
 	Wait    time.Duration `default:"15m" help:"How long to wait until all is removed; the server goes on afterwards. 0: not at all."`
@@ -35,7 +36,7 @@ func (c *DeleteCmd) Validate() error {
 	if c.Wait < 0 {
 		return fmt.Errorf("--wait: %v is below 0", c.Wait)
 	}
-	if err := checkServer(c.Server); err != nil {
+	if err := operator.CheckServer(c.Server); err != nil {
 		return err
 	}
 	return c.Check(c.Server)
@@ -93,7 +94,7 @@ func (c *DeleteCmd) await(ctx context.Context, p *command.Program, m rights.Remo
 
 // removal sends a request, and returns the removal of its answer.
 func (c *DeleteCmd) removal(ctx context.Context, method string, path []string, status int) (m rights.Removal, err error) {
-	resp, err := c.ask(ctx, method, c.Server, path, status)
+	resp, err := c.Ask(ctx, method, c.Server, path, nil, status)
 	if err != nil {
 		return m, err
 	}

@@ -17,6 +17,7 @@ import (
 	"pingline"
 	"pingline/internal/command"
 	"pingline/internal/node"
+	"pingline/internal/operator"
 	"pingline/internal/plainjson"
 	"pingline/internal/rights"
 	"pingline/internal/unit"
@@ -33,7 +34,7 @@ type ExportCmd struct {
 	To     givenTime `placeholder:"TIME" help:"Only pings before this time."`
 	Server string    `default:"http://127.0.0.1:9090" placeholder:"URL" help:"Operations listener of the running server: it tells which pings it holds, has not stored yet, or could not store. With an empty URL only the stores are asked."`
 
-	AdminKey           `embed:""`
+	operator.AdminKey  `embed:""`
 	command.StoreFlags `embed:""`
 }
 
@@ -69,7 +70,7 @@ func (c *ExportCmd) Validate() error {
 		return errors.New("--to: is not after --from")
 	}
 	if c.Server != "" {
-		if err := checkServer(c.Server); err != nil {
+		if err := operator.CheckServer(c.Server); err != nil {
 			return err
 		}
 	}
@@ -147,8 +148,8 @@ func (u *unstoredPing) is(e *pingline.Entry) bool {
 
 // askServer asks for the pings that are not stored. It is asked first: a ping that it stores
 // meanwhile is found in the store.
-func (x *export) askServer(ctx context.Context, key *AdminKey, server string) error {
-	resp, err := key.ask(ctx, http.MethodGet, server, []string{"v1", "riders", x.rider, "unstored"}, http.StatusOK)
+func (x *export) askServer(ctx context.Context, key *operator.AdminKey, server string) error {
+	resp, err := key.Ask(ctx, http.MethodGet, server, []string{"v1", "riders", x.rider, "unstored"}, nil, http.StatusOK)
 	if err != nil {
 		return err
 	}

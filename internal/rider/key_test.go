@@ -13,6 +13,7 @@ import (
 
 	"pingline/ingest/auth"
 	"pingline/internal/node"
+	"pingline/internal/operator"
 )
 
 // A server whose operations listener can be reached from elsewhere asks for a key, and takes
@@ -62,7 +63,7 @@ func TestKeyFile(t *testing.T) {
 		{"the key", write("admin", admin), ""},
 		{"the key, with an end of line", write("admin-n", admin+"\r\n"), ""},
 	} {
-		resp, err := (&AdminKey{KeyFile: tt.file}).ask(t.Context(), http.MethodGet, strings.TrimSuffix(n.OpsURL(), "/metrics"), []string{"v1", "riders", "ana", "unstored"}, http.StatusOK)
+		resp, err := (&operator.AdminKey{KeyFile: tt.file}).Ask(t.Context(), http.MethodGet, strings.TrimSuffix(n.OpsURL(), "/metrics"), []string{"v1", "riders", "ana", "unstored"}, nil, http.StatusOK)
 		if err == nil {
 			_ = resp.Body.Close()
 		}
@@ -106,7 +107,7 @@ func TestExportAndDeleteWithAKey(t *testing.T) {
 	r.post(append(ride("ana-of-keys", 100), ride("bo-of-others", 100)...)...)
 	r.written()
 	for _, name := range []string{"nobody", "stranger", "desk", "office"} {
-		admin := AdminKey{KeyFile: files[name]}
+		admin := operator.AdminKey{KeyFile: files[name]}
 		want := map[string]string{"nobody": "401", "stranger": "401", "desk": "403"}[name]
 		exported, told, err := run(t, &ExportCmd{ID: ID{"ana-of-keys"}, Format: "ndjson", Server: r.opsURL(), AdminKey: admin, StoreFlags: r.storeFlags()})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || (strings.Count(exported, "\n") >= 20) != (want == "") || want != "" && exported != "" {
