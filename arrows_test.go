@@ -200,6 +200,7 @@ var homes = map[string][]string{
 	"rsc.io/qr":                                    {"pingline/internal/setup"},
 	"github.com/chromedp/cdproto":                  {"pingline/dashboards/browsertest"},
 	"github.com/chromedp/chromedp":                 {"pingline/dashboards/browsertest"},
+	"github.com/apache/cassandra-gocql-driver/v2":  {"pingline/sink/cassandra", "pingline/sink/cassandra/cassandratest"},
 	"github.com/alecthomas/kong":                   {"pingline/cmd/pingline"},
 	"github.com/axiomhq/hyperloglog":               {"pingline/rollup"},
 	"github.com/charmbracelet/x/ansi":              {"pingline/internal/top"},

@@ -47,7 +47,7 @@ func nameVariables(node *kong.Node) {
 
 // notSettings are variables of this prefix that are no setting of serve.
 var notSettings = regexp.MustCompile(`^PINGLINE_(` +
-	`INFLUXD|INFLUXD2|TEST_.*|SKEW` + // of make, tests and tools
+	`INFLUXD|INFLUXD2|JARS|TEST_.*|SKEW` + // of make, tests and tools
 	`|CHECK_CONFIG` + // an earlier setting: a service that still sets it must start
 	// Kubernetes and Docker set them in each container beside a service named pingline.
 	`|(.*_)?SERVICE_HOST|(.*_)?SERVICE_PORT(_.*)?|(.*_)?PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?` +

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pingline/sink/cassandra"
 	"pingline/sink/clickhouse"
 	"pingline/sink/postgres"
 	"pingline/sink/store"
@@ -40,6 +41,7 @@ func openClickHouse(s ShardConfig, c *Config) (store.Store, error) {
 // server of a version, "" for the newest.
 var schemas = map[string]func(version string) []string{
 	"postgres":   func(string) []string { return postgres.Schema(int32(time.Now().Unix() / 86400)) },
+	"cassandra":  func(string) []string { return cassandra.Schema() },
 	"clickhouse": func(version string) []string { return clickhouse.Schema(clickhouse.OptionsOf(version)) },
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"pingline/internal/awsqueue"
 	"pingline/internal/kafkalink"
+	"pingline/sink/cassandra"
 	"pingline/sink/clickhouse"
 	"pingline/sink/influx"
 	"pingline/sink/sqs"
@@ -30,6 +31,7 @@ var stores = []storeKind{
 	{"influx", []string{"http", "https"}, []string{"org", "bucket", "token-file", "ca-file", "cert-file", "key-file"}, openInflux, false},
 	{"clickhouse", []string{clickhouse.Scheme, clickhouse.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openClickHouse, false},
 	{"postgres", []string{"postgres", "postgresql"}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openPostgres, false},
+	{"cassandra", []string{cassandra.Scheme, cassandra.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openCassandra, true},
 	{"kafka", []string{kafkalink.Scheme, kafkalink.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openKafka, true},
 	{"sqs", awsqueue.Schemes, nil, openSQS, false},
 }

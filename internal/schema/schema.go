@@ -12,7 +12,7 @@ import (
 
 // PrintCmd prints statements.
 type PrintCmd struct {
-	Kind string `arg:"" help:"Kind of store: clickhouse or postgres."`
+	Kind string `arg:"" help:"Kind of store: cassandra, clickhouse or postgres."`
 
 	ServerVersion string `placeholder:"VERSION" env:"-" help:"Version of a ClickHouse, such as 18.16 (default: the newest)."`
 }

@@ -1,0 +1,63 @@
+package cassandra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	gocql "github.com/apache/cassandra-gocql-driver/v2"
+
+	"pingline"
+	"pingline/sink/store"
+)
+
+// Check finds out whether the cluster answers, whether the tables fit, and whether the role may
+// write to them and read them. It makes nothing.
+func (k *Keyspace) Check(ctx context.Context) []store.Finding {
+	ctx, cancel := context.WithTimeout(ctx, 4*k.cfg.Timeout)
+	defer cancel()
+	found := func(what, ok, remedy string, err error) store.Finding {
+		f := store.Finding{What: what, Found: ok}
+		if err != nil {
+			r := refusal(err)
+			f.Found, f.Remedy = r.Error(), remedy
+			if r.Advice != "" {
+				f.Remedy = r.Advice
+			}
+		}
+		return f
+	}
+	began := time.Now()
+	l, err := k.open(ctx)
+	var version string
+	if err == nil {
+		err = l.session.Query("SELECT release_version FROM system.local").Consistency(gocql.LocalOne).ScanContext(ctx, &version)
+	}
+	if err != nil {
+		return []store.Finding{found("reachable", "", "check the nodes in the url", err)}
+	}
+	list := []store.Finding{found("reachable", fmt.Sprintf("%s is Cassandra %s, %d of its nodes known, answers in %d ms",
+		strings.Join(k.to.hosts, ","), version, l.nodes, time.Since(began).Milliseconds()), "", nil)}
+	f, err := k.look(ctx, l)
+	if err != nil {
+		return append(list, found("schema", "", "check the nodes in the url", err))
+	}
+	absent, err := k.missing(f)
+	switch {
+	case err != nil:
+		return append(list, found("schema", "", adviceAlter, err))
+	case len(absent) > 0 && !k.cfg.CreateSchema:
+		return append(list, found("schema", "", adviceStatements, &tablesUnfit{k.absent(f, absent), adviceStatements}))
+	case len(absent) > 0:
+		return append(list, found("schema", k.absent(f, absent)+": it is made with the first write", "", nil))
+	}
+	list = append(list, found("schema", fmt.Sprintf("tables %s, %s and %s fit", Pings, Points, Spans), "", nil),
+		found("write", "the role may write", "check the nodes in the url", k.probe(ctx, l)))
+	err = k.points(ctx, store.Query{From: -1, To: 0, Rider: "-"}, func(*pingline.Entry, int64) error { return nil })
+	if errors.Is(err, errAbsent) {
+		err = nil
+	}
+	return append(list, found("read", "the role may read", "grant the role SELECT: without it tracks have only the pings that wait in memory", err))
+}

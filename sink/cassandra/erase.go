@@ -1,0 +1,67 @@
+package cassandra
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pingline"
+)
+
+// eraseLimit is how long it may take to delete a rider.
+const eraseLimit = 10 * time.Minute
+
+// Erase deletes all pings of a rider, as store.Eraser wants it: the partition of each day that
+// has pings of anybody, and the rows of the table latest. Files have the pings until they are
+// compacted.
+func (k *Keyspace) Erase(ctx context.Context, rider string) error {
+	limited, cancel := context.WithTimeout(ctx, eraseLimit)
+	defer cancel()
+	return k.readFault(limited, "delete from", k.erase(limited, rider))
+}
+
+func (k *Keyspace) erase(ctx context.Context, rider string) error {
+	l, err := k.readable(ctx)
+	if err != nil {
+		return err
+	}
+	days, err := k.readSpans(ctx, l, spanPings, -math.MaxInt64/pingline.NanosPerMilli, math.MaxInt64/pingline.NanosPerMilli)
+	if err != nil {
+		return err
+	}
+	if err := k.eraseLatest(ctx, l, rider); err != nil {
+		return err
+	}
+	at := stamp()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(inFlightPerNode)
+	for _, day := range days {
+		group.Go(func() error {
+			date := dateValue(day)
+			return l.session.Query("DELETE FROM "+k.to.keyspace+".pings WHERE rider = ? AND day = ?", rider, date).WithTimestamp(at).ExecContext(ctx)
+		})
+	}
+	return group.Wait()
+}
+
+// eraseLatest deletes the rows of a rider in the table latest, if it is there. A row has the
+// time of its ping as its time of writing, which may be ahead of now.
+func (k *Keyspace) eraseLatest(ctx context.Context, l *link, rider string) error {
+	f, err := k.look(ctx, l)
+	if err != nil || f.columns[Latest] == nil {
+		return err
+	}
+	at := stamp()
+	scan := l.session.Query("SELECT writetime(lat) FROM "+k.to.keyspace+".latest WHERE rider = ?", rider).IterContext(ctx)
+	var written int64
+	for scan.Scan(&written) {
+		at = max(at, written)
+	}
+	if err := scan.Close(); err != nil {
+		return fmt.Errorf("read %s: %w", Latest, err)
+	}
+	return l.session.Query("DELETE FROM "+k.to.keyspace+".latest WHERE rider = ?", rider).WithTimestamp(at).ExecContext(ctx)
+}
