@@ -24,6 +24,23 @@ func (w *Writer) RiderState(rider string) (*RiderState, error) {
 	return w.ask(&RiderState{Rider: rider})
 }
 
+// RiderStates returns the state of each rider, as RiderState does, by a single question.
+func (w *Writer) RiderStates(riders []string) ([]RiderState, error) {
+	list := make(riderStates, len(riders))
+	for i, rider := range riders {
+		list[i].Rider = rider
+	}
+	return list, w.Submit(&Job{asks: list})
+}
+
+type riderStates []RiderState
+
+func (list riderStates) fill(w *Writer) {
+	for i := range list {
+		list[i].fill(w)
+	}
+}
+
 // RiderLine returns the state of a rider as RiderState does, and sets Waiting to the
 // pings of from <= ts < to that the store may not have yet: held pings, and vertices on
 // their way to the store, with time and position only. Late pings are left out. At most

@@ -18,6 +18,10 @@ type Identity struct {
 	Rider  string         // that the credentials name; "": none, or one of several
 	Zones  *privacy.Zones // within which no position that the sender sends is kept; nil: none
 
+	// Friends are riders whose newest position the sender is shown in answers to its own: a right
+	// apart from Scopes and Riders, which gives neither tracks nor positions that it asks for.
+	Friends []string
+
 	person bool // Name is somebody's, as riders' are, and not chosen by the operator
 
 	until time.Time    // from which on nobody is let in as it; zero: never
@@ -27,6 +31,9 @@ type Identity struct {
 	bucket  uint64
 	perPing int // tokens of a ping
 }
+
+// MaxFriends is the most friends of a key: an answer has them all.
+const MaxFriends = 50
 
 // Anyone is who sends each request where there are no keys: everything is allowed.
 var Anyone = &Identity{Scopes: allScopes, Riders: Everyone}

@@ -29,6 +29,7 @@ type KeyRow struct {
 	Riders  []string  `json:"riders"`                  // as ParseRiders reads them
 	Rate    float64   `json:"rate,omitempty"`          // pings/s, a minute's worth at once; 0: no limit
 	Zones   []string  `json:"private_zones,omitempty"` // as privacy.ParseZones reads them
+	Friends []string  `json:"friends,omitempty"`       // riders, MaxFriends at most: see Identity.Friends
 	Created time.Time `json:"created,omitzero"`        // for people
 	Expires time.Time `json:"expires,omitzero"`        // zero: never
 	Revoked time.Time `json:"revoked,omitzero"`        // zero: it is not
@@ -90,6 +91,13 @@ func (k *KeyRow) identity() (Identity, error) {
 	if id.Zones, err = privacy.ParseZones(k.Zones, privacy.MaxKeyZones); err != nil {
 		return id, fmt.Errorf("private_zones: %w", err)
 	}
+	if len(k.Friends) > MaxFriends {
+		return id, fmt.Errorf("friends: %d are more than %d", len(k.Friends), MaxFriends)
+	}
+	if _, err := ExactRiders(k.Friends...); err != nil {
+		return id, fmt.Errorf("friends: %w", err)
+	}
+	id.Friends = k.Friends
 	id.Riders, err = ParseRiders(k.Riders)
 	id.Rider, id.until, id.ended = id.Riders.Only(), k.Expires, new(atomic.Bool)
 	return id, err

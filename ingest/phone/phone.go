@@ -36,6 +36,7 @@ package phone
 
 import (
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -125,6 +126,16 @@ type Request struct {
 	Rider  string // rider whose credentials came with the request, in place of any rider that it names; "" if they are of several riders, or there are none
 	Now    time.Time
 	Limits Limits
+
+	// Friends are the riders of whom the reply may have the newest position; nil: none. Only Reply
+	// asks for them, at most once, because it waits for the writer and is noted.
+	Friends iter.Seq[Friend]
+}
+
+// Friend is where a rider is whom a sender may be shown.
+type Friend struct {
+	Rider, Device string       // Device is "" if it has none
+	Fix           pingline.Fix // time and position; the numbers may be unknown although they were sent
 }
 
 // Header is the header of a request. Get returns the first value of a name in any

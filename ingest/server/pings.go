@@ -120,6 +120,7 @@ func (s *Server) request(c *fiber.Ctx, p *phone.Protocol) *request {
 		Method: c.Method(), Path: c.Path(), Query: utils.UnsafeString(c.Request().URI().QueryString()), Header: &x.head, Rider: x.id.Rider,
 	}
 	x.from, x.claim = s.senders.Of(c.Context().RemoteAddr(), &c.Request().Header), share.Claim{}
+	x.in.Friends = s.cfg.Friends.Of(x.id, x.from.Addr, c.Context().Conn())
 	return x
 }
 

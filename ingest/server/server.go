@@ -18,6 +18,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/auth"
+	"pingline/ingest/friends"
 	"pingline/ingest/phone"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/aside"
@@ -57,6 +58,7 @@ type Config struct {
 
 	Protocols []phone.Protocol // protocols of pings
 	Limits    phone.Limits     // limits of the pings of a request
+	Friends   *friends.Friends // of those who send; nil: none
 	Door      *privacy.Door    // changes pings before all else sees them; nil: as its zero value
 
 	MaxBody     int // bytes of a body as it is sent; 0 means 4 MiB

@@ -3,9 +3,11 @@ package keyring
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +189,35 @@ func TestZonesOfAKey(t *testing.T) {
 	}
 	if _, err := auth.OpenKeyRing(path, nil); err == nil || !strings.Contains(err.Error(), "line 1: private_zones: zone 1: METRES is not in") || strings.Contains(err.Error(), "41.15") {
 		t.Errorf("a file with a zone that is too large: %v", err)
+	}
+}
+
+// Friends of a key are in the file, and stay when it is rotated.
+func TestFriendsOfAKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	file := "--keys=" + path
+	if _, _, err := run(t, "add", "ana", file, "--friend=ben", "--friend=zoe"); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := run(t, "rotate", "ana", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, why := entered(t, path, strings.TrimSpace(out), time.Now())
+	if why != "" || !slices.Equal(id.Friends, []string{"ben", "zoe"}) || id.Riders.Has("ben") {
+		t.Errorf("%+v, %s", id, why)
+	}
+	many := []string{"add", "bo", file}
+	for i := range auth.MaxFriends + 1 {
+		many = append(many, fmt.Sprint("--friend=f", i))
+	}
+	for want, args := range map[string][]string{
+		"friends: 51 are more than 50":         many,
+		`friends: rider "a\\b": a backslash`: {"add", "bo", file, `--friend=a\b`},
+	} {
+		if _, _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
 	}
 }
 

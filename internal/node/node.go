@@ -288,6 +288,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		Resolutions: n.resolutions(),
 		Protocols:   n.protocols(),
 		Door:        n.door,
+		Friends:     n.friends(),
 		Limits: phone.Limits{
 			MaxPings: c.MaxPings,
 			Times:    pingline.TimeLimits{MaxAge: c.MaxAge, MaxAhead: c.MaxAhead},

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"pingline/ingest/auth/secrets"
+	"pingline/ingest/friends"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/colota"
 	"pingline/ingest/phone/gpslogger"
@@ -61,6 +62,14 @@ func (n *Node) protocols() []phone.Protocol {
 		}
 	}
 	return list
+}
+
+// friends returns who may be shown to whom; nil where there are no keys.
+func (n *Node) friends() *friends.Friends {
+	if n.gate == nil {
+		return nil
+	}
+	return friends.New(friends.Config{States: n.writer.RiderStates, Names: n.door.Names(), Read: n.gate.Read})
 }
 
 // Protocols returns the names of the protocols of clients.

@@ -30,15 +30,16 @@ type PhoneCmds struct {
 }
 
 type addPhoneCmd struct {
-	Rider  string `arg:"" help:"The rider, as in rider_id."`
-	App    string `required:"" placeholder:"APP" help:"The app: owntracks, overland, traccar, gpslogger, osmand, or browser for none."`
-	URL    string `required:"" placeholder:"URL" help:"Where the phone reaches the server, such as https://pings.example.org; for owntracks also mqtts://pings.example.org:8883."`
-	Keys   string `required:"" placeholder:"FILE" help:"File of keys, as of pingline serve --keys; made if missing."`
-	Device string `default:"phone" help:"Name of the phone, where the app has a place for one."`
-	Name   string `help:"Name of the key (default: the rider, with - for what names may not have)."`
-	Png    string `placeholder:"FILE" help:"Write the code to be scanned to a picture, too."`
-	Out    string `placeholder:"FILE" help:"Write the app's file of settings, for apps that have one."`
-	NoQR   bool   `name:"no-qr" help:"Print no code to be scanned."`
+	Rider  string   `arg:"" help:"The rider, as in rider_id."`
+	App    string   `required:"" placeholder:"APP" help:"The app: owntracks, overland, traccar, gpslogger, osmand, or browser for none."`
+	URL    string   `required:"" placeholder:"URL" help:"Where the phone reaches the server, such as https://pings.example.org; for owntracks also mqtts://pings.example.org:8883."`
+	Keys   string   `required:"" placeholder:"FILE" help:"File of keys, as of pingline serve --keys; made if missing."`
+	Device string   `default:"phone" help:"Name of the phone, where the app has a place for one."`
+	Name   string   `help:"Name of the key (default: the rider, with - for what names may not have)."`
+	Png    string   `placeholder:"FILE" help:"Write the code to be scanned to a picture, too."`
+	Friend []string `placeholder:"RIDER" help:"Rider whose newest position the app shows, OwnTracks by HTTP alone. Repeated."`
+	Out    string   `placeholder:"FILE" help:"Write the app's file of settings, for apps that have one."`
+	NoQR   bool     `name:"no-qr" help:"Print no code to be scanned."`
 }
 
 // Validate is called by kong.
@@ -60,6 +61,9 @@ func (c *addPhoneCmd) Validate() error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" && !mqtt || u.Host == "" || strings.ContainsAny(c.URL, " \t") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return fmt.Errorf("--url: %q is not a URL such as https://pings.example.org", c.URL)
 	}
+	if len(c.Friend) > 0 && (c.App != "owntracks" || mqtt) {
+		return fmt.Errorf("--friend: only owntracks with a URL of HTTP shows friends, not %s at %s", c.App, c.URL)
+	}
 	if c.App == byBrowser && plain(c.URL) {
 		return fmt.Errorf("--url: %q is not https, and browsers give positions to no other page", c.URL)
 	}
@@ -75,7 +79,7 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 	} else if c.Out != "" && plain.file == "" {
 		return command.Unusable(fmt.Errorf("--out: %s has no file of settings", form.title))
 	}
-	row := auth.KeyRow{Name: c.Name, Scopes: []string{"write"}, Riders: []string{c.Rider}}
+	row := auth.KeyRow{Name: c.Name, Scopes: []string{"write"}, Riders: []string{c.Rider}, Friends: c.Friend}
 	if row.Name == "" {
 		row.Name = nameOf(c.Rider)
 	}
@@ -95,7 +99,7 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 		return errors.Join(err, png.drop(), out.drop())
 	}
 	s := form.sheet(a)
-	fmt.Fprintf(p.Stderr, "a key named %s was added to %s: it sends as %s, and reads nothing; it is not shown again\n", row.Name, c.Keys, c.Rider)
+	fmt.Fprintf(p.Stderr, "a key named %s was added to %s: it sends as %s, and %s; it is not shown again\n", row.Name, c.Keys, c.Rider, reads(c.Friend))
 	if plain(a.server) {
 		fmt.Fprintln(p.Stderr, "warning: without TLS others can read the key and the positions on their way; phones may refuse it")
 	}
@@ -111,6 +115,14 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 		}
 	}
 	return errors.Join(png.picture(p, s.link), out.write(p, []byte(s.file)))
+}
+
+// reads says what a phone may read.
+func reads(friends []string) string {
+	if len(friends) == 0 {
+		return "reads nothing"
+	}
+	return "is shown where " + strings.Join(friends, ", ") + " was last"
 }
 
 // secretFile is a file that is made for its owner alone: the key will be in it. Nil is none.

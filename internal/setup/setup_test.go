@@ -96,6 +96,7 @@ func TestLinks(t *testing.T) {
 		}
 		for _, c := range []addPhoneCmd{
 			{Rider: "ana", App: "overland", URL: "mqtts://pings.example.org"}, {Rider: "ana", App: "owntracks", URL: "mqtts://pings.example.org:99999"},
+			{Rider: "ana", App: "owntracks", URL: "mqtts://pings.example.org", Friend: []string{"ben"}}, {Rider: "ana", App: "traccar", URL: "https://pings.example.org", Friend: []string{"ben"}},
 			{Rider: "ana", App: "owntracks", URL: "mqtts://pings.example.org/x"}, {Rider: "ana", App: "owntracks", URL: "mqtt://ana:pl_x@pings.example.org"},
 		} {
 			if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "--url: ") {

@@ -4,7 +4,8 @@
 //
 // The apps keep what they have sent until an answer is 2xx, and repeat the first message of
 // their queue until then, if need be for ever. So every message is answered [], which is a
-// list of no messages for the app, also one that can never be read.
+// list of no messages for the app, also one that can never be read. A position of now is answered
+// with those of the sender's friends (phone.Request.Friends).
 //
 // A rider is named by, in this order: the key's rider, the header X-Limit-U, the topic
 // owntracks/RIDER/DEVICE, the parameter u of the query, the member tid; the device by
@@ -213,11 +214,15 @@ func byTopic(topic string) (rider, device string) {
 	return before[at+1:], device
 }
 
-// reply is a list of no messages, or the object that Overland wants.
+// reply is a list of messages, of friends if there are any, or the object that Overland wants.
 func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 	to.ContentType = "application/json"
 	if got.Err == nil && got.Pings.Received == 1 && toOverland(r) { // it sends one at a time
 		to.Body = append(to.Body, `{"result":"ok"}`...)
+		return
+	}
+	if showsFriends(r, got) {
+		to.Body = appendFriends(to.Body, r)
 		return
 	}
 	to.Body = append(to.Body, "[]"...)
