@@ -99,7 +99,11 @@ func TestLinks(t *testing.T) {
 			{Rider: "ana", App: "owntracks", URL: "mqtts://pings.example.org", Friend: []string{"ben"}}, {Rider: "ana", App: "traccar", URL: "https://pings.example.org", Friend: []string{"ben"}},
 			{Rider: "ana", App: "owntracks", URL: "mqtts://pings.example.org/x"}, {Rider: "ana", App: "owntracks", URL: "mqtt://ana:pl_x@pings.example.org"},
 		} {
-			if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "--url: ") {
+			flag := "--url: "
+			if c.Friend != nil {
+				flag = "--friend: "
+			}
+			if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), flag) {
 				t.Errorf("%s at %s: %v", c.App, c.URL, err)
 			}
 		}
