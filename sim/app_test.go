@@ -63,8 +63,7 @@ func appLoad(t *testing.T, name string, server roundTrip, set func(*LoadConfig))
 // Phones of each app deliver all in spite of an outage of two minutes, and those that give up
 // say so.
 func TestAppLoad(t *testing.T) {
-	for i := range apps.All {
-		app := &apps.All[i]
+	for _, app := range apps.Keepers() {
 		var began time.Time
 		requests := 0
 		c := appLoad(t, app.Name, func(r *http.Request) int {

@@ -47,6 +47,9 @@ func TestAppsAreUnderstood(t *testing.T) {
 			if app.Current {
 				fixes.Current = &p
 			}
+			if app.Untimed {
+				fixes.Pings[0].At = now.UnixMilli()
+			}
 			var m apps.Posting
 			app.Write(&m, &fixes)
 			path, query, _ := strings.Cut(m.Target, "?")
@@ -327,8 +330,8 @@ func TestAppsThroughAnOutage(t *testing.T) {
 	for i := range int64(fixes) {
 		at = append(at, began+i*10_000)
 	}
-	for i := range apps.All {
-		app := &apps.All[i]
+	keepers := apps.Keepers()
+	for _, app := range keepers {
 		for _, mode := range []string{"401", "503", "nothing", "lost"} {
 			rider := app.Name + "-" + mode
 			most := app.Within(time.Minute)
@@ -367,7 +370,7 @@ func TestAppsThroughAnOutage(t *testing.T) {
 		t.Errorf("nothing is stored of %v", want)
 	}
 	m := n.metricsNow()
-	sent := float64(len(apps.All)*4*fixes + 1)
+	sent := float64(len(keepers)*4*fixes + 1)
 	if m[`pings_total{verdict="accepted"}`] != sent || m[`pings_total{verdict="rejected"}`]+m[`pings_total{verdict="shed"}`] != 0 || m[`pings_total{verdict="duplicate"}`] == 0 {
 		t.Errorf("%v accepted, want %v; %v duplicates of lost answers", m[`pings_total{verdict="accepted"}`], sent, m[`pings_total{verdict="duplicate"}`])
 	}
@@ -387,8 +390,7 @@ func TestAppsAfterADayOffline(t *testing.T) {
 	}
 	sent := 0
 	var all sync.WaitGroup
-	for i := range apps.All {
-		app := &apps.All[i]
+	for _, app := range apps.Keepers() {
 		mine := at
 		if app.Newest {
 			mine = at[:1000]
@@ -415,6 +417,49 @@ func TestAppsAfterADayOffline(t *testing.T) {
 	m := n.metricsNow()
 	if lane := m[`freshness_seconds_count{lane="backfill"}`]; lane != float64(sent) || m[`freshness_seconds_count`] != lane {
 		t.Errorf("%v of %v points are written by the lane for backlogs, want all of %d", lane, m["freshness_seconds_count"], sent)
+	}
+}
+
+// The companion app of Home Assistant sends a position once: of an outage nothing is left, whatever it
+// is, but a lost answer loses nothing. The others are there, each once, at their receipt.
+func TestHomeAssistantThroughAnOutage(t *testing.T) {
+	const fixes, refused = 6, 3
+	n, db, bucket, key := appsNode(t, nil)
+	front := newOutage(t, n)
+	app, err := apps.Named("homeassistant")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	var at []int64
+	for i := range int64(fixes) {
+		at = append(at, began.Add(-time.Hour).UnixMilli()+i*10_000)
+	}
+	want, sum := map[string][]int64{}, 0
+	for mode, kept := range map[string]int{"401": fixes - refused, "503": fixes - refused, "nothing": fixes - refused, "lost": fixes, "": fixes} {
+		rider := "ha-" + mode
+		lost := refused
+		if mode == "" {
+			lost = 0
+		}
+		front.begin(mode, lost, false)
+		if c := sendAs(t, app, hiker{rider}, front.URL, key, at); c.Delivered != uint64(fixes-lost) || c.Forgotten != uint64(lost) {
+			t.Errorf("%s: %+v", rider, c)
+		}
+		sum += kept
+		want[rider] = at[:1] // two of an instant may be one point
+	}
+	for rider, got := range untilStored(t, db, bucket, want) {
+		if got.at[0] < began.UnixMilli() || got.at[len(got.at)-1] > time.Now().UnixMilli() {
+			t.Errorf("%s: %v are stored, want some since %v", rider, got.at, began)
+		}
+		delete(want, rider)
+	}
+	if len(want) > 0 {
+		t.Errorf("nothing is stored of %v", want)
+	}
+	if m := n.metricsNow(); m[`pings_total{verdict="accepted"}`] != float64(sum) {
+		t.Errorf("%v accepted, want %d", m[`pings_total{verdict="accepted"}`], sum)
 	}
 }
 

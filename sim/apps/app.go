@@ -34,6 +34,7 @@ type App struct {
 	First, Most time.Duration // wait before the first repetition, which doubles up to Most
 	OnFix       bool          // a new fix ends a wait
 	Attempts    int           // requests with a fix before it is given up; 0: it is never
+	Untimed     bool          // a fix has no time: it counts as of its receipt
 
 	Open string // what of this no source says; "" if nothing
 
@@ -174,11 +175,27 @@ var All = []App{
 		encode: colota, delivered: taken,
 	},
 	{
+		// home-assistant/android: LocationSensorManager.kt, sendLocationUpdate logs a failure and no more
+		Name: "homeassistant", Path: "/api/webhook/", Batch: 1, First: time.Minute, Most: time.Minute, Attempts: 1, Untimed: true,
+		Open:   "what the app for iOS does on a failure: it is that for Android here",
+		encode: homeAssistant, delivered: taken,
+	},
+	{
 		// julien-nc/phonetrack: LogController.php, whose answer has done: 1
 		Name: "phonetrack", Path: "/v1/phonetrack", Batch: 100, First: time.Minute, Most: time.Minute,
 		Open:   "what it does on each answer: any 2xx is delivered here, and else it tries every minute",
 		encode: phoneTrack, delivered: taken,
 	},
+}
+
+// Keepers are the apps that keep what they could not send, with its time.
+func Keepers() (list []*App) {
+	for i := range All {
+		if !All[i].Untimed {
+			list = append(list, &All[i])
+		}
+	}
+	return list
 }
 
 // Named returns the app with a name, or an error with the names that there are.

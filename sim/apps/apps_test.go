@@ -52,6 +52,7 @@ func TestAppsAnswers(t *testing.T) {
 		{"traccar7", []int{200, 201, 204, 302}, 2, 20},
 		{"gpslogger", []int{200, 201, 204}, 2, 4},
 		{"transistorsoft", []int{200, 201, 204}, 1, 10},
+		{"homeassistant", []int{200, 201, 204}, 1, 1},
 	} {
 		a, err := Named(tt.app)
 		if err != nil {

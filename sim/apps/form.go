@@ -310,6 +310,22 @@ func colota(m *Posting, f *Fixes) {
 	m.Body = append(text(append(b, `,"rider_id":`...), p.Rider), '}')
 }
 
+// homeAssistant is a message of the companion app to its webhook. It has no time, and cuts its numbers
+// to whole ones.
+func homeAssistant(m *Posting, f *Fixes) {
+	p := &f.Pings[0]
+	m.Target += url.PathEscape(id(p))
+	m.Kind = "application/json"
+	b := degrees(append(m.Body, `{"type":"update_location","data":{"gps":[`...), p.LatE7)
+	b = degrees(append(b, ','), p.LonE7)
+	b = number(append(b, ']'), p, pingline.HasAccuracy, p.Accuracy, 1, 0, `,"gps_accuracy":`)
+	b = number(b, p, pingline.HasBattery, p.Battery, 100, 0, `,"battery":`)
+	b = number(b, p, pingline.HasSpeed, float32(math.Trunc(float64(p.Speed))), 1, 0, `,"speed":`)
+	b = number(b, p, pingline.HasAltitude, float32(math.Trunc(float64(p.Altitude))), 1, 0, `,"altitude":`)
+	b = number(b, p, pingline.HasHeading, p.Heading, 1, 0, `,"course":`)
+	m.Body = append(b, `,"vertical_accuracy":0}}`...)
+}
+
 // phoneTrack is logPostMultiple: rows of lat, lon, time, altitude, accuracy, charge,
 // satellites, user agent, speed and bearing.
 func phoneTrack(m *Posting, f *Fixes) {
