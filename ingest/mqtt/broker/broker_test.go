@@ -62,7 +62,7 @@ func (s *taker) all() []string {
 
 // run runs a broker until the test ends, or until the function returned is called, which
 // returns the error of Run.
-func run(t *testing.T, cfg Config) (*Broker, func() error) {
+func run(t testing.TB, cfg Config) (*Broker, func() error) {
 	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
 	if cfg.MaxConnections == 0 {
