@@ -395,6 +395,20 @@ func keysFor(t testing.TB, rider string) (path, secret string) {
 	return path, secret
 }
 
+// leastOffline is how long TestPhoneInABrowser is without a network at least, such as 1m; by default
+// as long as 50 positions take.
+func leastOffline(t *testing.T) time.Duration {
+	text := os.Getenv("PINGLINE_TEST_OFFLINE")
+	if text == "" {
+		return 0
+	}
+	least, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("PINGLINE_TEST_OFFLINE: %v", err)
+	}
+	return least
+}
+
 // A browser moves 200 times. It loses its network for a while and is loaded again without
 // one; the server is killed and comes back. Each position is stored once, at its time.
 func TestPhoneInABrowser(t *testing.T) {
@@ -411,6 +425,7 @@ func TestPhoneInABrowser(t *testing.T) {
 	}
 	p.do(chromedp.Click("button.main"))
 	const fixes = 200
+	least, lost := leastOffline(t), time.Time{}
 	for i := range fixes {
 		switch i {
 		case 50:
@@ -422,7 +437,9 @@ func TestPhoneInABrowser(t *testing.T) {
 			p.picture("phone-light")
 			p.expectAbsence(true)
 			p.offline(true)
+			lost = time.Now()
 		case 75:
+			time.Sleep(time.Until(lost.Add(least / 2)))
 			p.until("it says that there is no network", "document.querySelector('.line h2').textContent === 'No network'")
 			p.accessible("offline")
 			p.picture("phone-offline-light")
@@ -430,6 +447,8 @@ func TestPhoneInABrowser(t *testing.T) {
 			p.until("the page opens without a network", "window.pingline")
 			p.until("what waited is there", "pingline.sender.status.waiting >= 25")
 		case 100:
+			time.Sleep(time.Until(lost.Add(least)))
+			t.Logf("the network was away for %v", time.Since(lost).Round(time.Millisecond))
 			p.offline(false)
 			p.until("all is answered", "pingline.sender.status.waiting === 0")
 		case 110:
