@@ -212,7 +212,7 @@ func TestFriendsOfAKey(t *testing.T) {
 		many = append(many, fmt.Sprint("--friend=f", i))
 	}
 	for want, args := range map[string][]string{
-		"friends: 51 are more than 50":         many,
+		"friends: 51 are more than 50":       many,
 		`friends: rider "a\\b": a backslash`: {"add", "bo", file, `--friend=a\b`},
 	} {
 		if _, _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), want) {
