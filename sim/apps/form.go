@@ -310,19 +310,19 @@ func colota(m *Posting, f *Fixes) {
 	m.Body = append(text(append(b, `,"rider_id":`...), p.Rider), '}')
 }
 
-// homeAssistant is a message of the companion app to its webhook. It has no time, and cuts its numbers
-// to whole ones.
+// homeAssistant is a message of the companion app to its webhook. It has no time, its numbers are cut
+// to whole ones, and 0 is in place of those that are not known.
 func homeAssistant(m *Posting, f *Fixes) {
 	p := &f.Pings[0]
 	m.Target += url.PathEscape(id(p))
 	m.Kind = "application/json"
 	b := degrees(append(m.Body, `{"type":"update_location","data":{"gps":[`...), p.LatE7)
 	b = degrees(append(b, ','), p.LonE7)
-	b = number(append(b, ']'), p, pingline.HasAccuracy, p.Accuracy, 1, 0, `,"gps_accuracy":`)
+	b = either(append(b, ']'), p, pingline.HasAccuracy, p.Accuracy, 1, 0, `,"gps_accuracy":`, `,"gps_accuracy":0`)
 	b = number(b, p, pingline.HasBattery, p.Battery, 100, 0, `,"battery":`)
-	b = number(b, p, pingline.HasSpeed, float32(math.Trunc(float64(p.Speed))), 1, 0, `,"speed":`)
-	b = number(b, p, pingline.HasAltitude, float32(math.Trunc(float64(p.Altitude))), 1, 0, `,"altitude":`)
-	b = number(b, p, pingline.HasHeading, p.Heading, 1, 0, `,"course":`)
+	b = either(b, p, pingline.HasSpeed, float32(math.Trunc(float64(p.Speed))), 1, 0, `,"speed":`, `,"speed":0`)
+	b = either(b, p, pingline.HasAltitude, float32(math.Trunc(float64(p.Altitude))), 1, 0, `,"altitude":`, `,"altitude":0`)
+	b = either(b, p, pingline.HasHeading, p.Heading, 1, 0, `,"course":`, `,"course":0`)
 	m.Body = append(b, `,"vertical_accuracy":0}}`...)
 }
 

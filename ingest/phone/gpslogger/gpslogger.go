@@ -159,6 +159,9 @@ func (m *logged) add(r *phone.Request, to *phone.Pings) error {
 	if id == "" && r.Header != nil { // a template in the form of OwnTracks
 		id = first([]string{r.Header.Get("X-Limit-U"), r.Header.Get("X-Limit-D")})
 	}
+	if m.ids[3] == "unknown" { // Android's, since 8, for whatever phone
+		m.ids[3] = ""
+	}
 	if id == "" {
 		id = first(m.ids[2:])
 	}

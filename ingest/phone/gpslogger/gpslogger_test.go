@@ -36,6 +36,8 @@ func TestTemplates(t *testing.T) {
 		{"speed in m/s and km/h", "id=r&lat=41.1&lon=-8.6&spd=2.5&spd_kph=90", "", "r", 1760000000123, 2.5, 200},
 		{"the URL names the rider, %ALL has the phone's own id", "id=r", "lat=41.1&lon=-8.6&aid=ffff&", "r", 1760000000123, 0, 200},
 		{"%ALL alone", "", "lat=41.1&lon=-8.6&aid=ffff&ser=1&", "ffff", 1760000000123, 0, 200},
+		{"a serial number that Android does not tell", "", "lat=41.1&lon=-8.6&ser=unknown", "", 0, 0, 400},
+		{"a rider of that name", "id=unknown", "lat=41.1&lon=-8.6&ser=unknown", "unknown", 1760000000123, 0, 200},
 		{"JSON", "id=r", `{"lat":41.1,"lon":"-8.6","spd":2.5,"timestamp":1759999990}`, "r", 1759999990000, 2.5, 200},
 		{"no rider", "lat=41.1&lon=-8.6", "", "", 0, 0, 400},
 		{"no position", "id=r", "", "", 0, 0, 400},

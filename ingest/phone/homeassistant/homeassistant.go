@@ -5,7 +5,8 @@
 // is the key's, or else the id in the path. The id names nobody if it may be a secret, as a key
 // or the id that Home Assistant has made up itself.
 //
-// Sources: home-assistant/core:homeassistant/components/mobile_app/webhook.py and tests/
+// Sources: home-assistant/android 01b933c: app/src/full/java/…/sensors/LocationSensorManager.kt
+// (sendLocationUpdate); home-assistant/core:homeassistant/components/mobile_app/webhook.py and tests/
 // components/mobile_app/test_device_tracker.py; for the template tess1o/geopulse:backend/src/
 // test/java/org/github/tess1o/geopulse/gps/integrations/GpsIngestResourceContractTest.java.
 package homeassistant
@@ -81,7 +82,8 @@ func decode(r *phone.Request, to *phone.Pings) error {
 }
 
 // setNumbers sets position and numbers, by the names of both forms. The apps send what their
-// receiver says, so the speed is in m/s.
+// receiver says, so the speed is in m/s. Android has 0 for an accuracy, an altitude and a course
+// that the receiver has not told, and the app sends these; so 0 counts as unknown.
 func setNumbers(d *phone.Draft, members lenient.Value) {
 	members.Members(func(key string, v lenient.Value) {
 		n, known := v.Number()
@@ -99,13 +101,13 @@ func setNumbers(d *phone.Draft, members lenient.Value) {
 		case "longitude":
 			lenient.SetNumber(d, phone.Lon, n, known)
 		case "gps_accuracy", "accuracy":
-			lenient.SetPositive(d, phone.Accuracy, n, known)
+			lenient.SetPositive(d, phone.Accuracy, n, known && n > 0)
 		case "altitude":
-			lenient.SetNumber(d, phone.Altitude, n, known)
+			lenient.SetNumber(d, phone.Altitude, n, known && n != 0)
 		case "speed":
 			lenient.SetPositive(d, phone.Speed, n, known)
 		case "course":
-			lenient.SetPositive(d, phone.Heading, n, known)
+			lenient.SetPositive(d, phone.Heading, n, known && n > 0)
 		case "battery":
 			setBattery(d, v)
 		}
