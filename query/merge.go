@@ -101,9 +101,14 @@ func (s *Stores) Latest(ctx context.Context, rider string) (Page, error) {
 	return p, nil
 }
 
+var errUnread = errors.New("query: none of the stores can be read")
+
 // ask calls f for all shards at once. It returns the errors of the failed calls, and
 // an error of its own if all failed.
 func (s *Stores) ask(f func(*ShardReader) error) (silent []error, err error) {
+	if len(s.shards) == 0 {
+		return nil, errUnread
+	}
 	errs := make([]error, len(s.shards))
 	var wg sync.WaitGroup
 	for i := range s.shards {
