@@ -106,8 +106,7 @@ func (c *Config) check() (*url.URL, error) {
 			return wrong("Headers", "Authorization carries the token: give a token or this header, not both")
 		}
 	}
-	switch {
-	case c.Timeout < 0:
+	if c.Timeout < 0 {
 		return wrong("Timeout", "%v is negative", c.Timeout)
 	}
 	return base, nil
@@ -187,7 +186,7 @@ func (b *Bucket) Ping(ctx context.Context) (version string, err error) {
 func (b *Bucket) version(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	resp, err := b.get(ctx, "/ping", nil)
+	resp, err := b.Get(ctx, "/ping", nil)
 	if err != nil {
 		return "", fmt.Errorf("ping InfluxDB: %w", err)
 	}
@@ -203,8 +202,8 @@ func (b *Bucket) Close() error {
 	return nil
 }
 
-// get asks for path; the caller closes the body of an answer without error.
-func (b *Bucket) get(ctx context.Context, path string, params url.Values) (*http.Response, error) {
+// Get asks for path; the caller closes the body of an answer without error.
+func (b *Bucket) Get(ctx context.Context, path string, params url.Values) (*http.Response, error) {
 	return b.request(ctx, http.MethodGet, path, params)
 }
 

@@ -45,7 +45,7 @@ func (b *Bucket) checkServer(ctx context.Context) (reachable, clock store.Findin
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
 	began := time.Now()
-	resp, err := b.get(ctx, "/ping", nil)
+	resp, err := b.Get(ctx, "/ping", nil)
 	if err != nil {
 		reachable.Found, reachable.Remedy = err.Error(), "check the URL, and that InfluxDB runs and no firewall or proxy is in between"
 		if answered := new(AnswerError); errors.As(err, &answered) && answered.Status == 0 { // no request was sent
@@ -58,7 +58,7 @@ func (b *Bucket) checkServer(ctx context.Context) (reachable, clock store.Findin
 	version = resp.Header.Get("X-Influxdb-Version")
 	reachable.Found = fmt.Sprintf("%s is InfluxDB %s, answers in %d ms", b.base, strings.TrimPrefix(version, "v"), took.Milliseconds())
 	if version == "" {
-		reachable.Found, reachable.Remedy = b.base.String()+" answers, but does not say that it is InfluxDB", "check the URL"
+		reachable.Found, reachable.Remedy = b.base.String()+" answers, but does not say that it is InfluxDB", "check the URL; that of a VictoriaMetrics begins with victoriametrics://"
 		return reachable, clock, ""
 	}
 	clock.Found, clock.Remedy = compareClocks(resp.Header.Get("Date"), began, took)

@@ -125,7 +125,7 @@ var isID = regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString
 func (b *Bucket) getJSON(ctx context.Context, path string, params url.Values, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	resp, err := b.get(ctx, path, params)
+	resp, err := b.Get(ctx, path, params)
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", path, err)
 	}

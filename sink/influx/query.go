@@ -28,6 +28,9 @@ func (b *Bucket) Points(ctx context.Context, q store.Query, each func(e *pinglin
 		return fmt.Errorf("read points from bucket %q: %w", b.cfg.Bucket, err)
 	}
 	err = query(ctx, b, http.MethodGet, selectPoints(from, q), func(s *series) error {
+		if s.Name != "" && s.Name != Measurement { // a VictoriaMetrics answers any question with the names of its databases
+			return fmt.Errorf("the answer is of %q: is this InfluxDB?", store.Clip(s.Name))
+		}
 		e := pingline.Entry{Verdict: pingline.Accepted}
 		if err := s.Tags.set(&e); err != nil {
 			return err
@@ -139,6 +142,7 @@ type chunk[S any] struct {
 }
 
 type series struct {
+	Name   string
 	Tags   tags
 	Values []pointRow
 }
