@@ -10,6 +10,7 @@ import (
 
 	"pingline/sink/cassandra"
 	"pingline/sink/clickhouse"
+	"pingline/sink/influx/unread"
 	"pingline/sink/postgres"
 	"pingline/sink/store"
 )
@@ -42,6 +43,7 @@ func openClickHouse(s ShardConfig, c *Config) (store.Store, error) {
 var schemas = map[string]func(version string) []string{
 	"postgres":   func(string) []string { return postgres.Schema(int32(time.Now().Unix() / 86400)) },
 	"cassandra":  func(string) []string { return cassandra.Schema() },
+	"questdb":    func(string) []string { return unread.Schema() },
 	"clickhouse": func(version string) []string { return clickhouse.Schema(clickhouse.OptionsOf(version)) },
 }
 

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strconv"
 	"sync"
+
+	"pingline/sink/store"
 )
 
 // tryListening returns an error if an address is taken, before anything is made on the
@@ -35,6 +37,9 @@ func (n *Node) tryStores(ctx context.Context) {
 		wg.Go(func() {
 			missed := false // the right bucket, for writing or for reading
 			for _, f := range tryStore(ctx, shard.Store, n.cfg.MaxAge) {
+				if _, reads := shard.Store.(store.Reader); f.What == "read" && !reads {
+					n.logger.Info("pings are written to a store and not read from it", "shard", shard.Name, "found", f.Found)
+				}
 				of := f.What == "bucket" || f.What == "write" || f.What == "read"
 				if f.Remedy == "" || of && missed || ctx.Err() != nil {
 					continue

@@ -12,6 +12,7 @@ import (
 	"pingline/sink/cassandra"
 	"pingline/sink/clickhouse"
 	"pingline/sink/influx"
+	"pingline/sink/influx/unread"
 	"pingline/sink/sqs"
 	"pingline/sink/store"
 )
@@ -32,6 +33,8 @@ var stores = []storeKind{
 	{"clickhouse", []string{clickhouse.Scheme, clickhouse.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openClickHouse, false},
 	{"postgres", []string{"postgres", "postgresql"}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openPostgres, false},
 	{"cassandra", []string{cassandra.Scheme, cassandra.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openCassandra, true},
+	{unread.VictoriaMetrics, unread.Schemes(unread.VictoriaMetrics), []string{"token-file", "ca-file", "cert-file", "key-file"}, openUnread, false},
+	{unread.QuestDB, unread.Schemes(unread.QuestDB), []string{"token-file", "ca-file", "cert-file", "key-file"}, openUnread, false},
 	{"kafka", []string{kafkalink.Scheme, kafkalink.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openKafka, true},
 	{"sqs", awsqueue.Schemes, nil, openSQS, false},
 }
@@ -115,6 +118,21 @@ func openSQS(s ShardConfig, _ *Config) (store.Store, error) {
 		return nil, &keyError{key: "url", err: err}
 	}
 	return to, nil
+}
+
+// openUnread opens a server that takes InfluxDB's writes.
+func openUnread(s ShardConfig, c *Config) (store.Store, error) {
+	of := s.URL
+	plain, options, err := unread.Address(of)
+	if err != nil {
+		return nil, &keyError{key: "url", err: err}
+	}
+	s.URL = plain
+	to, err := openInflux(s, c)
+	if err != nil {
+		return nil, err
+	}
+	return unread.New(to.(*influx.Bucket), of, options, c.CreateSchema), nil
 }
 
 // keyError says which key of a --shard is at fault.
