@@ -101,6 +101,8 @@ var arrows = map[string][]string{
 	"pingline/internal/logview":  {"pingline", "pingline/internal/ops", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/backup", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/sets"},
 	"pingline/internal/operator": {"pingline/internal/command", "pingline/internal/dial"},
 	"pingline/queue/backup":      {"pingline/queue", "pingline/queue/disk", "pingline/queue/embedded", "pingline/queue/record"},
+	"pingline/internal/copytool": {"pingline", "pingline/internal/command", "pingline/internal/logview", "pingline/internal/node", "pingline/internal/plainjson", "pingline/internal/unit", "pingline/sink/copying", "pingline/sink/store"},
+	"pingline/sink/copying":      {"pingline", "pingline/internal/pause", "pingline/queue/disk", "pingline/sink/store"},
 	"pingline/internal/meridian": {"pingline"},
 	"pingline/internal/pause":    {},
 	"pingline/internal/unit":     {},

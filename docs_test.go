@@ -11,6 +11,7 @@ import (
 
 // dirs are what the documents call packages, where that is not their directory.
 var dirs = map[string]string{
+	"backup": "queue/backup", "copying": "sink/copying",
 	"broker": "ingest/mqtt/broker", "subscriber": "ingest/mqtt/subscriber", "cmd": "cmd/pingline", "pingline": ".", "server": "ingest/server", "conns": "ingest/server/conns", "certs": "ingest/server/certs", "framing": "ingest/server/framing", "inflate": "ingest/server/inflate", "top": "ingest/server/top", "native": "ingest/phone/native", "owntracks": "ingest/phone/owntracks", "secrets": "ingest/auth/secrets", "node": "internal/node", "ops": "internal/ops", "influx": "sink/influx", "postgres": "sink/postgres", "clickhouse": "sink/clickhouse", "cassandra": "sink/cassandra", "kafka": "sink/kafka", "sqs": "sink/sqs", "deadletter": "sink/deadletter", "limit": "sink/limit", "disk": "queue/disk", "store": "sink/store", "route": "sink/route", "resume": "sink/resume", "health": "sink/health", "batch": "sink/batch", "fleet": "query/fleet", "stream": "query/stream"}
 
 // Every row of a table of failures names tests, and they exist.

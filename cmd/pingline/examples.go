@@ -43,6 +43,8 @@ var examples = map[string]string{
 	"log backup":  "pingline log backup --out=pingline.tar",
 	"log restore": "pingline log restore pingline.tar --data-dir=/var/lib/pingline",
 
+	"copy": "pingline copy url=http://a:8086,bucket=b url=clickhouse://ch:8123/pingline",
+
 	"grafana": "pingline grafana --shard=name=a,url=http://a:8086 --out=grafana",
 	"schema":  "pingline schema clickhouse --server-version=24.8",
 	"key":     "pingline key add ana --scope=write --keys=/etc/pingline/keys",

@@ -25,6 +25,7 @@ import (
 
 	"pingline/internal/boards"
 	"pingline/internal/command"
+	"pingline/internal/copytool"
 	"pingline/internal/keyring"
 	"pingline/internal/logtool"
 	"pingline/internal/node"
@@ -58,6 +59,7 @@ type cli struct {
 	Rider      rider.RightsCmd   `cmd:"" help:"Give out all that is known of a rider, or remove it."`
 	Grafana    boards.Command    `cmd:"" help:"Write Grafana's boards, alert rules and data sources for the configured stores."`
 	Log        logtool.LogCmds   `cmd:"" help:"Show, copy out, back up and restore the log of a node."`
+	Copy       copytool.CopyCmd  `cmd:"" help:"Copy history from one store into another, and compare both."`
 	Schema     schema.PrintCmd   `cmd:"" help:"Print the statements that make the tables of a store."`
 	Phone      setup.PhoneCmds   `cmd:"" help:"Set up the phone of a rider, with an app that exists."`
 	Key        keyring.KeyCmds   `cmd:"" help:"Add, list, revoke and rotate the keys of those who may send and read."`

@@ -172,7 +172,7 @@ func TestEverythingFitsATerminal(t *testing.T) {
 	short := inFile(t, "ü.ndjson", ndjson(corner(t, "r-1", noon)))
 	for _, args := range [][]string{
 		{"--help"}, {"help", "serve"}, {"help", "demo"}, {"help", "dedupe"}, {"help", "plan"}, {"help", "version"},
-		{"help", "sim"}, {"help", "sim", "run"}, {"help", "sim", "replay"}, {"help", "sim", "audit"}, {"help", "chaos"}, {"help", "grafana"}, {"help", "top"}, {"help", "log", "inspect"}, {"help", "log", "tail"}, {"help", "log", "export"}, {"help", "log", "backup"}, {"help", "log", "restore"}, {"help", "key"}, {"help", "key", "add"}, {"help", "key", "list"}, {"help", "key", "revoke"}, {"help", "key", "rotate"}, {"help", "deadletter"}, {"help", "deadletter", "list"}, {"help", "deadletter", "replay"}, {"help", "deadletter", "accept"},
+		{"help", "sim"}, {"help", "sim", "run"}, {"help", "sim", "replay"}, {"help", "sim", "audit"}, {"help", "chaos"}, {"help", "grafana"}, {"help", "top"}, {"help", "copy"}, {"help", "log", "inspect"}, {"help", "log", "tail"}, {"help", "log", "export"}, {"help", "log", "backup"}, {"help", "log", "restore"}, {"help", "key"}, {"help", "key", "add"}, {"help", "key", "list"}, {"help", "key", "revoke"}, {"help", "key", "rotate"}, {"help", "deadletter"}, {"help", "deadletter", "list"}, {"help", "deadletter", "replay"}, {"help", "deadletter", "accept"},
 		{"version"}, {"version", "--all"},
 		{"plan", "--riders=20000", "--why"}, {"plan", "--riders=1000000000", "--interval=10ms", "--why"}, {"plan", "--riders=1"},
 		{"dedupe", "--sweep", long, short}, {"dedupe", short},
@@ -203,7 +203,7 @@ func TestHelpHasExamples(t *testing.T) {
 			commands = append(commands, []string{node.Name, child.Name})
 		}
 	}
-	if len(commands) != 35 {
+	if len(commands) != 36 {
 		t.Errorf("%d commands", len(commands))
 	}
 	t.Chdir(t.TempDir())

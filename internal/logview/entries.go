@@ -129,7 +129,7 @@ func (w *entryWriter) commit(rec *queue.Record, s *Selection) (more bool, err er
 		w.line = append(strconv.AppendInt(append(w.begin(rec.Number), `,"entry":`...), int64(i), 10), `,"written":`...)
 		w.line = append(strconv.AppendInt(w.line, h.At, 10), `,"node":`...)
 		w.line = plainjson.Append(w.line, h.Node)
-		if w.line, err = appendEntry(w.line, &w.e); err != nil {
+		if w.line, err = AppendEntry(w.line, &w.e); err != nil {
 			return false, err
 		}
 		if err := w.put(append(w.line, "}\n"...)); err != nil {
@@ -154,8 +154,8 @@ var kindNames = map[pingline.EntryKind]string{
 	pingline.Judged: "ping", pingline.Replayed: "replayed", pingline.ReplayedNano: "replayed", pingline.Activity: "activity", pingline.Self: "self",
 }
 
-// appendEntry appends the keys of an entry behind others.
-func appendEntry(dst []byte, e *pingline.Entry) ([]byte, error) {
+// AppendEntry appends the keys of an entry as JSON behind other keys, and changes its verdict.
+func AppendEntry(dst []byte, e *pingline.Entry) ([]byte, error) {
 	dst = append(append(append(dst, `,"kind":"`...), kindNames[e.Kind]...), '"')
 	if e.To != "" {
 		dst = plainjson.Append(append(dst, `,"to":`...), e.To)

@@ -13,6 +13,9 @@ const (
 	ActivityMeasurement = rollup.Measurement
 )
 
+// PointNames are the names of all points that a node writes beside pings.
+var PointNames = []string{ActivityMeasurement, ops.NodePoint, ops.ShardPoint, ops.LanePoint, ops.ReasonPoint, ops.MemoryPoint, rights.Measurement}
+
 // Written returns the tags and fields of the points that a node writes into a
 // measurement of InfluxDB, and false if it writes none there.
 func Written(measurement string) (s ops.Schema, ok bool) {

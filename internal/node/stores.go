@@ -66,6 +66,15 @@ func kindOf(url string) (*storeKind, error) {
 	return nil, fmt.Errorf("url: there is no store for %s://, only for %s", scheme, strings.Join(known, ", "))
 }
 
+// OpenStore opens the store of a shard, apart from any node. It connects to nothing.
+func OpenStore(s ShardConfig, c *Config) (store.Store, error) {
+	kind, err := kindOf(s.URL)
+	if err != nil {
+		return nil, err
+	}
+	return kind.open(s, c)
+}
+
 // IsInflux reports whether a shard is an InfluxDB.
 func (s ShardConfig) IsInflux() bool {
 	kind, err := kindOf(s.URL)
