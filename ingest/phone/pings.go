@@ -160,7 +160,7 @@ func (p *Pings) reject(err error, rider string) error {
 	if p.Received >= p.limits.MaxPings {
 		return p.Room()
 	}
-	fe, ok := err.(*pingline.FieldError) // as it mostly is
+	fe, ok := err.(*pingline.FieldError) //nolint:errorlint // it mostly is one itself; AsType costs more, and is asked next
 	if !ok {
 		fe, ok = errors.AsType[*pingline.FieldError](err)
 	}
