@@ -370,3 +370,22 @@ func TestCassandraKeep(t *testing.T) {
 		}
 	}
 }
+
+// A server is spoken to by TLS, if the URL says so and its certificate is known.
+func TestCassandraTLS(t *testing.T) {
+	s := server(t)
+	cfg, _ := fresh(s)
+	cfg.URL = strings.Replace(cfg.URL, cassandra.Scheme+"://", cassandra.SchemeSecure+"://", 1)
+	stranger := open(t, cfg)
+	r := refused(t, stranger.Write(t.Context(), store.Rows{}), store.Configure, store.Address)
+	if !strings.Contains(r.Advice, "ca-file") {
+		t.Errorf("advice %q", r.Advice)
+	}
+	cfg.CAFile = s.CAFile()
+	k := open(t, cfg)
+	list := storetest.Fleet(1, 100)
+	mustWrite(t, k, list...)
+	if got := selected(t, k, store.All()); len(got) != len(list) {
+		t.Errorf("%d rows, want %d", len(got), len(list))
+	}
+}

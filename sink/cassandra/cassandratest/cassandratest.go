@@ -7,12 +7,20 @@ package cassandratest
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 
@@ -139,6 +147,12 @@ concurrent_compactors: 1
 native_transport_max_threads: 16
 auto_snapshot: false
 column_value_size_fail_threshold: 1KiB
+client_encryption_options:
+  enabled: true
+  optional: true
+  keystore: %[1]s/server.pem
+  ssl_context_factory:
+    class_name: org.apache.cassandra.security.PEMBasedSslContextFactory
 write_request_timeout: 300s
 read_request_timeout: 300s
 range_request_timeout: 300s
@@ -165,7 +179,13 @@ func (s *Server) configure(storage int, settings []string) error {
 		}
 		text = before + "\n" + line + "\n" + at
 	}
+	certificate, key, err := selfSigned()
+	if err != nil {
+		return err
+	}
 	return errors.Join(
+		os.WriteFile(s.CAFile(), certificate, 0o600),
+		os.WriteFile(filepath.Join(s.dir, "server.pem"), append(key, certificate...), 0o600),
 		os.WriteFile(filepath.Join(conf, "cassandra.yaml"), []byte(text), 0o600),
 		os.WriteFile(filepath.Join(conf, "logback.xml"), []byte(logback), 0o600),
 		os.WriteFile(s.PasswordFile(), []byte(Password+"\n"), 0o600))
@@ -194,6 +214,28 @@ func (s *Server) jvm() []string {
 
 // PasswordFile has the password of both roles.
 func (s *Server) PasswordFile() string { return filepath.Join(s.dir, "password") }
+
+// CAFile has the certificate that the server shows to clients that speak TLS. It takes others,
+// too.
+func (s *Server) CAFile() string { return filepath.Join(s.dir, "ca.pem") }
+
+// selfSigned returns a certificate for 127.0.0.1, and its key.
+func selfSigned() (certificate, key []byte, err error) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, nil, err
+	}
+	of := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "cassandratest"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, of, of, &private.PublicKey, private)
+	if err != nil {
+		return nil, nil, err
+	}
+	plain, err := x509.MarshalPKCS8PrivateKey(private)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: plain}), err
+}
 
 // URL returns the address of a keyspace, as Pingline takes it.
 func (s *Server) URL(keyspace string) string {
