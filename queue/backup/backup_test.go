@@ -1,8 +1,10 @@
 package backup
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"pingline/queue"
+	"pingline/queue/record"
 )
 
 func open(t *testing.T, dir string) *queue.Log {
@@ -311,17 +314,21 @@ func TestRestoreAfterACrash(t *testing.T) {
 }
 
 func FuzzVerify(f *testing.F) {
-	dir := f.TempDir()
-	l, err := queue.Open(context.Background(), queue.Config{Dir: filepath.Join(dir, LogDir), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		f.Fatal(err)
-	}
 	var b bytes.Buffer
-	_, err = l.Append(context.Background(), payload(1), queue.Totals{}, false)
-	if err == nil {
-		_, err = Write(context.Background(), &b, Original{Log: l, Dir: dir})
+	a := &archive{tar: tar.NewWriter(&b), end: closing{Records: 1, Lost: 2, Sums: map[string]string{}}}
+	rec := record.Encode(&record.Record{Number: 1, Payload: []byte("a commit")})
+	for _, err := range []error{
+		a.json(headName, Origin{Form: Form}),
+		a.json(logName, contents{First: 1, Last: 3}),
+		a.entry("log/1.records", append(binary.LittleEndian.AppendUint32(nil, uint32(len(rec))), rec...)),
+		a.json("log/2.lost", lostRun{From: 2, To: 3}),
+		a.json(endName, a.end),
+	} {
+		if err != nil {
+			f.Fatal(err)
+		}
 	}
-	if err = errors.Join(err, l.Close()); err != nil {
+	if _, err := Verify(bytes.NewReader(b.Bytes())); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())

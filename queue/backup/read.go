@@ -69,6 +69,9 @@ func read(r io.Reader, to taker) (s Manifest, err error) {
 		case first != (h.Name == headName):
 			return s, fmt.Errorf("%w: %s is not in its place", ErrDamaged, h.Name)
 		}
+		if h.Typeflag != tar.TypeReg || h.PAXRecords["GNU.sparse.map"] != "" || h.PAXRecords["GNU.sparse.major"] != "" {
+			return s, fmt.Errorf("%w: %s is no plain file", ErrDamaged, h.Name) // holes have any length
+		}
 		if h.Name == endName {
 			if err := u.finish(); err != nil {
 				return s, err
