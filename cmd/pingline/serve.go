@@ -108,8 +108,8 @@ type serveConfig struct {
 
 	command.AuthFlags `group:"Keys" embed:""`
 	command.MapFlags  `group:"Live map" embed:""`
-	TLS               command.TLSFlags  `group:"TLS" embed:"" prefix:"tls-"`
-	MQTT              command.MQTTFlags `group:"MQTT" embed:"" prefix:"mqtt-"`
+	TLS               command.TLSFlags `group:"TLS" embed:"" prefix:"tls-"`
+	command.WaysIn    `embed:""`
 
 	Line                 command.LineFlags `group:"Line protocol" embed:"" prefix:"line-"`
 	command.PrivacyFlags `group:"Privacy" embed:""`
@@ -172,7 +172,7 @@ func (c *serveConfig) config() node.Config {
 	c.MapFlags.Set(&cfg)
 	c.PrivacyFlags.Set(&cfg)
 	c.TLS.Set(&cfg)
-	c.MQTT.Set(&cfg)
+	c.WaysIn.Set(&cfg)
 	c.Line.Set(&cfg)
 	return cfg
 }

@@ -11,6 +11,7 @@ import (
 
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
+	"pingline/ingest/kafka"
 	"pingline/ingest/mqtt/subscriber"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/certs"
@@ -148,6 +149,30 @@ type MQTTFlags struct {
 // Set sets these ways in cfg.
 func (f *MQTTFlags) Set(cfg *node.Config) {
 	cfg.MQTT = node.MQTT{Listen: f.Listen, Upstream: subscriber.Upstream{URL: f.Broker, PasswordFile: f.BrokerPasswordFile, CAFile: f.BrokerCAFile}}
+}
+
+// KafkaFlags are the flags of the way in by Kafka.
+type KafkaFlags struct {
+	KafkaIn             string `placeholder:"URL" help:"Topic of a Kafka from which pings are taken, in the forms of POST /v1/pings: kafka://USER@HOST:PORT,HOST:PORT/TOPIC?group=NAME, or kafkas://…. It is trusted with all riders."`
+	KafkaInPasswordFile string `placeholder:"FILE" help:"File that has the password of USER; it is read for each connection."`
+	KafkaInCAFile       string `name:"kafka-in-ca-file" placeholder:"FILE" help:"PEM file of the authorities that may vouch for the brokers, instead of the system's."`
+}
+
+// Set sets this way in cfg.
+func (f *KafkaFlags) Set(cfg *node.Config) {
+	cfg.KafkaIn = kafka.Topic{URL: f.KafkaIn, PasswordFile: f.KafkaInPasswordFile, CAFile: f.KafkaInCAFile}
+}
+
+// WaysIn are the flags of the ways in that are not HTTP.
+type WaysIn struct {
+	MQTT  MQTTFlags  `group:"MQTT" embed:"" prefix:"mqtt-"`
+	Kafka KafkaFlags `group:"Kafka" embed:""`
+}
+
+// Set sets these ways in cfg.
+func (w *WaysIn) Set(cfg *node.Config) {
+	w.MQTT.Set(cfg)
+	w.Kafka.Set(cfg)
 }
 
 // MapFlags are the flags of the live map.

@@ -52,6 +52,9 @@ func (c *Config) Check() error {
 	if flag, err := c.Lines.Check(); err != nil {
 		return &SettingError{flag, err}
 	}
+	if flag, err := c.KafkaIn.Check(); err != nil {
+		return &SettingError{flag, err}
+	}
 	if flag, err := c.TLS.Check(); err != nil {
 		return &SettingError{flag, err}
 	}

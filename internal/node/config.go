@@ -15,6 +15,7 @@ import (
 	"pingline/dedupe"
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/token"
+	"pingline/ingest/kafka"
 	"pingline/ingest/mqtt/subscriber"
 	"pingline/ingest/phone/lineprotocol"
 	"pingline/ingest/privacy"
@@ -31,9 +32,10 @@ type Config struct {
 	Lines        lineprotocol.Config
 	OsmandListen string // address for apps that speak osmand and know no path; "" is none
 	MQTT         MQTT
-	OpsListen    string // address for metrics and profiles; "" turns them off
-	DataDir      string // directory of log, cursors, filter state and dead letters
-	Name         string // of the node in its log and metrics; "" means the host's
+	KafkaIn      kafka.Topic // a topic from which pings are taken
+	OpsListen    string      // address for metrics and profiles; "" turns them off
+	DataDir      string      // directory of log, cursors, filter state and dead letters
+	Name         string      // of the node in its log and metrics; "" means the host's
 
 	Queue      string        // "embedded", or nats://host,host
 	QueueMax   int64         // bytes at which the log refuses appends

@@ -26,11 +26,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"pingline"
 	"pingline/ingest"
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/access"
+	"pingline/ingest/messages"
 	"pingline/ingest/mqtt/mqtttest"
+	"pingline/internal/kafkalink/kafkatest"
 	"pingline/internal/ops"
 	"pingline/sink/deadletter"
 )
@@ -87,6 +92,29 @@ func TestCountersMove(t *testing.T) {
 				p.acknowledged()
 			}
 			n.until("mqtt_messages_total", "mqtt_connections_displaced_total")
+		}},
+		{"kafka", -1, func(t *testing.T, c *Config) {
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(cluster.Close)
+			seeds := cluster.ListenAddrs()
+			cl := kafkatest.Client(t, kgo.SeedBrokers(seeds...), kgo.DefaultProduceTopic("in"))
+			for _, text := range []string{pingOf("ana", 0, 41, 29, ""), "{", ""} {
+				if err := cl.ProduceSync(t.Context(), &kgo.Record{Value: []byte(text)}).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.KafkaIn.URL = "kafka://" + strings.Join(seeds, ",") + "/in"
+		}, func(_ *testing.T, n *driven) {
+			n.until(`kafka_in_messages_total{outcome="taken"}`, `kafka_in_messages_total{outcome="refused"}`, `kafka_in_messages_total{outcome="ignored"}`, "kafka_in_connected")
+			if n.metricsNow()["kafka_in_lag_messages"] != 0 || len(n.kafka.Notes()) > 0 {
+				n.t.Errorf("lag %v, notes %q", n.metricsNow()["kafka_in_lag_messages"], n.kafka.Notes())
+			}
+			if text, err := os.ReadFile(filepath.Join(n.cfg.DataDir, RefusedDir, "kafka", messages.FileName)); err != nil || !strings.Contains(string(text), "syntax error") {
+				n.t.Errorf("%s, %v", text, err)
+			}
 		}},
 		{"keys", -1, func(t *testing.T, c *Config) {
 			c.Access = access.Settings{Ways: []string{"keys"}, Keys: keysFile(t, auth.KeyRow{Name: "ana", Scopes: []string{"write"}, Riders: []string{"ana"}}).path}

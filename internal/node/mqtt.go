@@ -2,9 +2,16 @@ package node
 
 import (
 	"context"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"pingline/ingest/auth"
+	"pingline/ingest/kafka"
+	"pingline/ingest/messages"
 	"pingline/ingest/mqtt"
 	"pingline/ingest/mqtt/broker"
 	"pingline/ingest/mqtt/inside"
@@ -71,5 +78,27 @@ func (n *Node) takePings(ctx context.Context) error {
 	if n.mqtt.subscriber != nil {
 		g.Go(func() error { return n.mqtt.subscriber.Run(ctx) })
 	}
+	if n.kafka != nil {
+		g.Go(func() error { return n.kafka.Run(ctx) })
+	}
 	return g.Wait()
+}
+
+// openKafka opens the way in by a topic of Kafka, whose messages are requests of the server.
+func (n *Node) openKafka() (err error) {
+	if n.cfg.KafkaIn.URL == "" {
+		return nil
+	}
+	trusted := auth.NewIdentity("kafka-in", auth.Write, auth.Everyone, time.Time{}, nil)
+	n.kafka, err = kafka.Open(kafka.Config{
+		Topic: n.cfg.KafkaIn, Take: inside.Post(n.server.Handler(), messages.URI, messages.Address, trusted),
+		Rejects: messages.KeepRejects(filepath.Join(n.cfg.DataDir, RefusedDir, "kafka"), n.cfg.DeadLettersMax), Logger: n.logger,
+	})
+	return err
+}
+
+// trusted are the senders for many clients: proxies, and queues whose messages come from us.
+func (c *Config) trusted() []netip.Prefix {
+	addr, _ := netip.AddrFromSlice(messages.Address.IP)
+	return append(slices.Clip(c.TrustedProxies), netip.PrefixFrom(addr, addr.BitLen()))
 }

@@ -31,6 +31,7 @@ import (
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/secrets"
+	"pingline/ingest/kafka"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/osmand"
 	"pingline/ingest/privacy"
@@ -61,7 +62,8 @@ type Node struct {
 	metrics *ops.Metrics
 	server  *server.Server
 	mqtt    byMQTT
-	gate    *auth.Gate // nil: everybody may send and read
+	kafka   *kafka.Member // nil: off
+	gate    *auth.Gate    // nil: everybody may send and read
 	door    *privacy.Door
 	secrets *secrets.Secrets    // nil: encrypted messages cannot be read
 	certs   *certs.Certificates // nil: plain HTTP
@@ -183,11 +185,11 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
-	if err := n.openMQTT(); err != nil {
+	if err := errors.Join(n.openMQTT(), n.openKafka()); err != nil {
 		return nil, err
 	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.mqtt.stats,
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.mqtt.stats, Kafka: n.kafka.Stats,
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: int64(n.sink.Len()) * sink.MaxMemory(sinkMemory/n.sink.Len()), RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
@@ -227,10 +229,12 @@ func (n *Node) openRights() *rights.Rights {
 	return rights.New(cfg)
 }
 
-// Directories in the data directory: of the dead letters, and of riders' removals.
+// Directories in the data directory: of the dead letters, of riders' removals, and of messages
+// that a way in refused.
 const (
 	DeadLetterDir = "deadletter"
 	RemovalDir    = "removals"
+	RefusedDir    = "refused"
 )
 
 // Memory of parts, bytes.
@@ -304,7 +308,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		ClientRate:     c.ClientRate,
 		NewRidersRate:  c.NewRidersRate,
 		ReadRate:       c.ReadRate,
-		TrustedProxies: c.TrustedProxies,
+		TrustedProxies: c.trusted(),
 		CORSOrigins:    c.CORSOrigins,
 		Version:        c.Version,
 		Pages:          pages,
@@ -470,7 +474,7 @@ func (n *Node) openNotes() []string {
 func (n *Node) Notes() []string {
 	notes := append(n.openNotes(), n.certs.Notes()...)
 	notes = append(notes, n.secrets.Notes()...)
-	notes = append(notes, n.mqtt.subscriber.Notes()...)
+	notes = append(append(notes, n.mqtt.subscriber.Notes()...), n.kafka.Notes()...)
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}

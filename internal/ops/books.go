@@ -5,6 +5,7 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/ingest/kafka"
 	"pingline/ingest/mqtt"
 	"pingline/ingest/server"
 	"pingline/query/stream"
@@ -26,7 +27,8 @@ type Parts struct {
 	Fleet    func() int64          // bytes that the newest pings of all riders take
 	DiskFree func() (int64, error) // bytes that may still be written to the disk of the data directory
 	Streams  *stream.Hub
-	MQTT     func() mqtt.Stats // nil if it is off
+	MQTT     func() mqtt.Stats   // nil if it is off
+	Kafka    func() *kafka.Stats // nil, or returns nil, if it is off
 
 	Began       time.Time // when the process began to count
 	LogCache    int64     // bytes that the log's newest records may take
@@ -41,6 +43,7 @@ type Parts struct {
 type Books struct {
 	Server  server.Stats
 	MQTT    mqtt.Stats
+	Kafka   *kafka.Stats // nil if it is off
 	Writer  ingest.WriterStats
 	Shards  []sink.Stats
 	Sink    sink.Account            // of the set that is read
@@ -58,6 +61,9 @@ func (p *Parts) Books() Books {
 		b.Sets = p.Sink.Accounts()
 	}
 	b.Writer, b.Server = p.Writer.Stats(), p.Server.Stats()
+	if p.Kafka != nil {
+		b.Kafka = p.Kafka()
+	}
 	if p.MQTT != nil {
 		b.MQTT = p.MQTT()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"pingline/ingest/kafka"
 	"pingline/ingest/mqtt"
 	"pingline/ingest/server"
 	"pingline/ingest/server/outcomes"
@@ -31,6 +32,7 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 			Server: server.Stats{CertExpires: time.Now(), Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}, Denied: map[string]uint64{"unknown": 1}, Phones: []outcomes.Count{{Protocol: "native", Outcome: outcomes.Taken, N: 1}}},
 			Shards: []sink.Stats{{Shard: "a", DeadLetters: map[string]uint64{"expired": 1}, Lanes: []sink.LaneStats{{Lane: "live"}}}},
 			Uptime: time.Second,
+			Kafka:  &kafka.Stats{Messages: map[string]uint64{kafka.Taken: 1}},
 			MQTT:   mqtt.Stats{Broker: &mqtt.BrokerStats{Messages: map[string]uint64{mqtt.Taken: 1}}, Subscriber: &mqtt.SubscriberStats{}},
 		},
 		rollup:   &rollup.Stats{Stages: []rollup.Stage{{Res: 8, Window: time.Second}}},

@@ -162,6 +162,31 @@ var numbers = []number{
 				tellBy("subscriber", b.Messages, tell)
 			}
 		}},
+	{metric: "kafka_in_connected", kind: gauge, help: "1 while the cluster of --kafka-in answers, else 0; none without it.",
+		read: func(s *snapshot, tell tell) {
+			if k := s.Kafka; k != nil {
+				tell(bit(k.Connected))
+			}
+		}},
+	{metric: "kafka_in_partitions", labels: []string{"state"}, kind: gauge, unit: "partitions", help: "Partitions of --kafka-in that this node takes, and those of them that are paused for now.",
+		read: func(s *snapshot, tell tell) {
+			if k := s.Kafka; k != nil {
+				tell(float64(k.Assigned), "assigned")
+				tell(float64(k.Paused), "paused")
+			}
+		}},
+	{metric: "kafka_in_lag_messages", kind: gauge, unit: "messages", help: "Messages of these partitions that were not taken yet, as far as the node has heard.",
+		read: func(s *snapshot, tell tell) {
+			if k := s.Kafka; k != nil {
+				tell(float64(k.Lag))
+			}
+		}},
+	{metric: "kafka_in_messages_total", labels: []string{"outcome"}, kind: counter, unit: "messages", help: "Messages of --kafka-in, by what became of them.",
+		read: func(s *snapshot, tell tell) {
+			if k := s.Kafka; k != nil {
+				tellEach(k.Messages, tell)
+			}
+		}},
 	{metric: "shed_level", kind: gauge, help: "How much is given up, 0 to 4.",
 		point: NodePoint, field: "level",
 		read: func(s *snapshot, tell tell) { tell(float64(s.level)) }},

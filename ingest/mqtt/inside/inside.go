@@ -1,6 +1,6 @@
-// Package inside hands messages to the HTTP server of this process, each as a request of POST
-// /v1/owntracks that comes by no connection. So a message passes all that a request passes,
-// and nothing of it is written twice.
+// Package inside hands messages to the HTTP server of this process, as requests that come by no
+// connection: those of MQTT each as a POST of /v1/owntracks. So a message passes all that a
+// request passes, and nothing of it is written twice.
 package inside
 
 import (
@@ -33,6 +33,22 @@ func Take(handle fasthttp.RequestHandler) mqtt.Take {
 	}
 }
 
+// Post returns what hands a body to the handler of a server, as a POST of uri by somebody at an
+// address. It returns the result, and the body of the answer.
+func Post(handle fasthttp.RequestHandler, uri string, from net.Addr, id *auth.Identity) func(body []byte) (mqtt.Result, []byte) {
+	pool := sync.Pool{New: func() any { return new(exchange) }}
+	return func(body []byte) (mqtt.Result, []byte) {
+		x := pool.Get().(*exchange)
+		defer pool.Put(x)
+		defer x.forget()
+		x.post(uri, from, id)
+		x.body.Reset(body)
+		x.ctx.Request.SetBodyStream(&x.body, len(body))
+		handle(&x.ctx)
+		return x.result(), bytes.Clone(x.ctx.Response.Body())
+	}
+}
+
 // exchange is a request and its answer.
 type exchange struct {
 	ctx  fasthttp.RequestCtx
@@ -41,11 +57,8 @@ type exchange struct {
 }
 
 func (x *exchange) ask(m *mqtt.Message) {
-	x.conn = unconnected{from: m.From, id: m.Identity}
-	x.ctx.Init2(&x.conn, nil, true)
+	x.post(Path, m.From, m.Identity)
 	req := &x.ctx.Request
-	req.Header.SetMethod(fasthttp.MethodPost)
-	req.SetRequestURI(Path)
 	req.Header.Set("X-Limit-U", m.Rider)
 	req.Header.Set("X-Limit-D", m.Device)
 	if m.Authorization != "" {
@@ -57,6 +70,14 @@ func (x *exchange) ask(m *mqtt.Message) {
 		size = math.MaxInt32 // as the header would say
 	}
 	req.SetBodyStream(&x.body, size)
+}
+
+// post begins a request without a body.
+func (x *exchange) post(uri string, from net.Addr, id *auth.Identity) {
+	x.conn = unconnected{from: from, id: id}
+	x.ctx.Init2(&x.conn, nil, true)
+	x.ctx.Request.Header.SetMethod(fasthttp.MethodPost)
+	x.ctx.Request.SetRequestURI(uri)
 }
 
 func (x *exchange) result() mqtt.Result {

@@ -1,0 +1,351 @@
+package kafka_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"pingline/ingest/kafka"
+	"pingline/ingest/messages"
+	"pingline/ingest/mqtt"
+	"pingline/internal/kafkalink/kafkatest"
+)
+
+// patience is how long anything may take on a busy machine.
+const patience = 5 * time.Minute
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// server takes messages, and remembers them in their order.
+type server struct {
+	mu     sync.Mutex
+	taken  []string
+	status int // of all answers, if it is not 0
+	asked  int
+}
+
+func (s *server) set(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = status
+}
+
+func (s *server) post(body []byte) (mqtt.Result, []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	if s.status != 0 {
+		return mqtt.Result{Status: s.status, Wait: time.Second}, nil
+	}
+	if bytes.Contains(body, []byte("poison")) {
+		return mqtt.Result{Status: http.StatusBadRequest}, []byte(`{"error":"syntax error"}`)
+	}
+	verdicts := []string{}
+	for line := range strings.SplitSeq(string(body), "\n") {
+		s.taken = append(s.taken, line)
+		verdicts = append(verdicts, "accepted")
+	}
+	text, _ := json.Marshal(map[string]any{"verdicts": verdicts})
+	return mqtt.Result{Status: 200}, text
+}
+
+// seen returns how often each message was taken.
+func (s *server) seen() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := map[string]int{}
+	for _, m := range s.taken {
+		seen[m]++
+	}
+	return seen
+}
+
+// rig is a fake cluster with a topic of three partitions, and a producer.
+type rig struct {
+	c        *kfake.Cluster
+	producer *kgo.Client
+	url, dir string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(3, "pings"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return &rig{c, kafkatest.Client(t, kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("pings")), "kafka://" + strings.Join(c.ListenAddrs(), ",") + "/pings", t.TempDir()}
+}
+
+// send produces messages of ten riders, from number i on.
+func (r *rig) send(t *testing.T, from, n int) {
+	t.Helper()
+	var list []*kgo.Record
+	for i := from; i < from+n; i++ {
+		rider := fmt.Sprintf("r-%d", i%10)
+		list = append(list, &kgo.Record{Key: []byte(rider), Value: fmt.Appendf(nil, `{"rider_id":%q,"ts":%d}`, rider, i)})
+	}
+	r.produce(t, list...)
+}
+
+func (r *rig) produce(t *testing.T, list ...*kgo.Record) {
+	t.Helper()
+	if err := r.producer.ProduceSync(t.Context(), list...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lag returns how many messages are not committed.
+func (r *rig) lag(t *testing.T) int64 {
+	t.Helper()
+	adm := kadm.NewClient(r.producer)
+	ends, err := adm.ListEndOffsets(t.Context(), "pings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lag int64
+	ends.Each(func(o kadm.ListedOffset) { lag += o.Offset })
+	done, err := adm.FetchOffsets(t.Context(), "pingline")
+	if err != nil {
+		return lag
+	}
+	done.Each(func(o kadm.OffsetResponse) { lag -= o.At })
+	return lag
+}
+
+// run starts a member, and returns what ends it.
+func (r *rig) run(t *testing.T, s *server, logger *slog.Logger) (*kafka.Member, func()) {
+	t.Helper()
+	c, err := kafka.Open(kafka.Config{
+		Topic: kafka.Topic{URL: r.url},
+		Take:  s.post, Rejects: messages.KeepRejects(r.dir, 1<<20), CommitEvery: 100 * time.Millisecond, Logger: logger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	end := sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(end)
+	return c, end
+}
+
+// All messages are taken once each, in the order of their riders, and committed.
+func TestMessagesAreTaken(t *testing.T) {
+	r, s := newRig(t), &server{}
+	r.send(t, 0, 5000)
+	c, end := r.run(t, s, nil)
+	r.produce(t, &kgo.Record{Key: []byte("r-1")}) // a tombstone
+	eventually(t, "all are committed", func() bool { return r.lag(t) == 0 })
+	if st := c.Stats(); !st.Connected || st.Assigned != 3 || st.Lag != 0 || st.Messages[kafka.Taken] != 5000 || st.Messages[kafka.Ignored] != 1 || st.Messages[kafka.Refused] != 0 {
+		t.Errorf("%+v", st)
+	}
+	if c.Notes() != nil {
+		t.Errorf("notes %q", c.Notes())
+	}
+	last := map[string]int{}
+	s.mu.Lock()
+	if s.asked > 1000 {
+		t.Errorf("%d requests", s.asked)
+	}
+	for _, m := range s.taken {
+		var ping struct {
+			RiderID string `json:"rider_id"`
+			TS      int
+		}
+		if err := json.Unmarshal([]byte(m), &ping); err != nil || ping.TS < last[ping.RiderID] {
+			t.Fatalf("%s behind %d, %v", m, last[ping.RiderID], err)
+		}
+		last[ping.RiderID] = ping.TS
+	}
+	s.mu.Unlock()
+	end()
+	r.send(t, 5000, 100)
+	r.run(t, s, nil)
+	eventually(t, "the new ones are committed", func() bool { return r.lag(t) == 0 })
+	if seen := s.seen(); len(seen) != 5100 {
+		t.Errorf("%d messages are taken", len(seen))
+	} else {
+		for m, n := range seen {
+			if n != 1 {
+				t.Errorf("%s is taken %d times", m, n)
+			}
+		}
+	}
+}
+
+// While the server takes nothing, nothing is committed and partitions are paused; afterwards
+// all is taken.
+func TestServerTakesNothing(t *testing.T) {
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusTooManyRequests} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			r, s := newRig(t), &server{status: status}
+			large := []byte(`"` + strings.Repeat("x", 100<<10) + `"`)
+			for i := range 60 {
+				r.produce(t, &kgo.Record{Partition: int32(i % 3), Key: fmt.Appendf(nil, "r-%d", i), Value: fmt.Appendf(nil, `{"n":%d,"note":%s}`, i, large)})
+			}
+			c, _ := r.run(t, s, nil)
+			eventually(t, "partitions are paused", func() bool { return c.Stats().Paused > 0 && c.Stats().Messages[kafka.Again] > 0 })
+			if n := r.lag(t); n != 60 {
+				t.Errorf("%d messages are not committed, want 60", n)
+			}
+			if st := c.Stats(); st.Messages[kafka.Taken] != 0 || st.Lag == 0 {
+				t.Errorf("%+v", st)
+			}
+			s.set(0)
+			eventually(t, "all are committed", func() bool { return r.lag(t) == 0 && c.Stats().Paused == 0 })
+			if n := len(s.seen()); n != 60 {
+				t.Errorf("%d messages are taken", n)
+			}
+		})
+	}
+}
+
+// A message that cannot be read is kept in a file, with its place in the topic, and those beside
+// it are taken.
+func TestPoison(t *testing.T) {
+	r, s := newRig(t), &server{}
+	r.send(t, 0, 500)
+	r.produce(t, &kgo.Record{Key: []byte("r-1"), Value: []byte("\xffpoison {")}, &kgo.Record{Key: []byte("r-2"), Value: []byte(`{"poison":1}`)})
+	r.send(t, 500, 500)
+	var log bytes.Buffer
+	c, end := r.run(t, s, slog.New(slog.NewTextHandler(&log, nil)))
+	eventually(t, "all are committed", func() bool { return r.lag(t) == 0 })
+	if st := c.Stats(); st.Messages[kafka.Refused] != 2 || st.Messages[kafka.Taken] != 1000 || len(s.seen()) != 1000 {
+		t.Errorf("%+v, %d taken", st, len(s.seen()))
+	}
+	end()
+	text, err := os.ReadFile(filepath.Join(r.dir, messages.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		var m messages.Reject
+		if err := json.Unmarshal([]byte(line), &m); err != nil || m.Topic != "pings" || m.Reason != "syntax error" || m.Offset == 0 {
+			t.Errorf("%s: %v", line, err)
+		}
+		got = append(got, string(m.Key)+" "+string(m.Body))
+	}
+	if slices.Sort(got); !slices.Equal(got, []string{"r-1 \xffpoison {", `r-2 {"poison":1}`}) {
+		t.Errorf("%q", got)
+	}
+	if !strings.Contains(log.String(), "offset=") {
+		t.Errorf("the log says %s", log.String())
+	}
+}
+
+// Where a refused message cannot be kept, its partition waits, and an operator is told.
+func TestPoisonWithoutRoom(t *testing.T) {
+	r, s := newRig(t), &server{}
+	if err := os.WriteFile(filepath.Join(r.dir, messages.FileName), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.produce(t, &kgo.Record{Key: []byte("r-1"), Value: []byte("poison")})
+	c, _ := r.run(t, s, nil)
+	eventually(t, "a note", func() bool { return strings.Contains(strings.Join(c.Notes(), " "), messages.ErrFull.Error()) })
+	if r.lag(t) != 1 {
+		t.Error("the message is committed")
+	}
+	if err := os.Remove(filepath.Join(r.dir, messages.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is committed", func() bool { return r.lag(t) == 0 && c.Notes() == nil })
+}
+
+// Members come and go while messages come: each message is taken.
+func TestRebalances(t *testing.T) {
+	r, s := newRig(t), &server{}
+	_, end := r.run(t, s, nil)
+	const rounds, each = 6, 300
+	for i := range rounds {
+		r.send(t, i*each, each)
+		_, next := r.run(t, s, nil)
+		if i%2 == 0 {
+			eventually(t, "half is taken", func() bool { return len(s.seen()) >= i*each+each/2 })
+		}
+		end()
+		end = next
+	}
+	eventually(t, "all are committed", func() bool { return r.lag(t) == 0 })
+	seen := s.seen()
+	if len(seen) != rounds*each {
+		t.Errorf("%d messages are taken, want %d", len(seen), rounds*each)
+	}
+	for m, n := range seen {
+		if n != 1 { // each member has committed what it took
+			t.Errorf("%s is taken %d times", m, n)
+		}
+	}
+}
+
+// A cluster that is not there is told of, and hinders nothing.
+func TestUnreachable(t *testing.T) {
+	r, s := newRig(t), &server{}
+	r.c.Close()
+	c, end := r.run(t, s, nil)
+	eventually(t, "a note", func() bool { return len(c.Notes()) > 0 && !c.Stats().Connected })
+	if note := c.Notes()[0]; !strings.HasPrefix(note, "--kafka-in: topic pings: ") {
+		t.Errorf("the note is %q", note)
+	}
+	end()
+}
+
+func TestTopic(t *testing.T) {
+	for name, tt := range map[string]struct {
+		of         kafka.Topic
+		flag, want string
+	}{
+		"nowhere":              {},
+		"hosts":                {of: kafka.Topic{URL: "kafka://a,b:9093/pings"}},
+		"a group":              {of: kafka.Topic{URL: "kafkas://u@a/pings?group=g&start=latest&sasl=scram-sha-256", PasswordFile: "f", CAFile: "f"}},
+		"no topic":             {of: kafka.Topic{URL: "kafka://a"}, flag: "kafka-in", want: "not of the form"},
+		"a password":           {of: kafka.Topic{URL: "kafka://u:hunter2@a/pings"}, flag: "kafka-in", want: "put it into a file"},
+		"no password":          {of: kafka.Topic{URL: "kafka://u@a/pings"}, flag: "kafka-in", want: "--kafka-in-password-file"},
+		"a start":              {of: kafka.Topic{URL: "kafka://a/pings?start=now"}, flag: "kafka-in", want: "start=now"},
+		"no group":             {of: kafka.Topic{URL: "kafka://a/pings?group="}, flag: "kafka-in", want: "group="},
+		"an option":            {of: kafka.Topic{URL: "kafka://a/pings?partitions=1"}, flag: "kafka-in", want: `there is no option "partitions", only group, start, sasl`},
+		"a password of nobody": {of: kafka.Topic{URL: "kafka://a/pings", PasswordFile: "f"}, flag: "kafka-in-password-file", want: "takes a user"},
+		"no TLS":               {of: kafka.Topic{URL: "kafka://a/pings", CAFile: "f"}, flag: "kafka-in-ca-file", want: "takes TLS"},
+		"a file of nothing":    {of: kafka.Topic{CAFile: "f"}, flag: "kafka-in-ca-file", want: "give both"},
+		"another of nothing":   {of: kafka.Topic{PasswordFile: "f"}, flag: "kafka-in-password-file", want: "give both"},
+	} {
+		flag, err := tt.of.Check()
+		if flag != tt.flag || (err == nil) != (tt.want == "") || err != nil && (!strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%s: %s: %v, want %s: %s", name, flag, err, tt.flag, tt.want)
+		}
+	}
+	if _, err := kafka.Open(kafka.Config{Topic: kafka.Topic{URL: "kafka://u:hunter2@a/pings"}}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+	if (*kafka.Member)(nil).Stats() != nil || (*kafka.Member)(nil).Notes() != nil {
+		t.Error("nobody has counts")
+	}
+}
