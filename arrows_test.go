@@ -222,6 +222,7 @@ var homes = map[string][]string{
 	"github.com/muktihari/fit":                     {"pingline/track/fit"},
 	"github.com/nats-io/nats-server/v2":            {"pingline/queue/embedded"},
 	"github.com/nats-io/nats.go":                   {"pingline/queue/jetstream"},
+	"github.com/redis/go-redis/v9":                 {"pingline/sink/redis", "pingline/sink/redis/redistest"},
 	"github.com/paulmach/osm":                      {"pingline/sim/roads"},
 	"github.com/prometheus/client_golang":          {"pingline/internal/ops"},
 	"github.com/rs/zerolog":                        {"pingline/sim/network"}, // toxiproxy logs by it

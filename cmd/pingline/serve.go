@@ -122,16 +122,16 @@ type serveConfig struct {
 	BatchLines         int           `group:"Writes" default:"5000" help:"Lines in a write to InfluxDB."`
 	BatchBytes         unit.Bytes    `group:"Writes" default:"4MiB" help:"Bytes in a write to InfluxDB, before compression."`
 	BatchWait          time.Duration `group:"Writes" default:"1s" help:"How long a line may wait for its batch to fill."`
+	RedisFlush         time.Duration `group:"Writes" default:"100ms" help:"The same for a set of Redis, which gets the newest ping of each rider in that time."`
 	DeadletterMaxBytes unit.Bytes    `group:"Writes" default:"1GiB" help:"Size of refused rows at which writing stops."`
 
 	Rollup         resolutions   `group:"Roll-up" default:"8,6,4" placeholder:"RES,…" help:"H3 resolutions of cell_activity, finest first; off: none."`
 	RollupWindows  windows       `group:"Roll-up" default:"10s,1m" placeholder:"TIME,…" help:"Its windows, shortest first, each a multiple of the one before."`
 	RollupLateness time.Duration `group:"Roll-up" default:"2m" help:"How long after its end a window takes pings."`
 
-	RollupMinRiders int `group:"Roll-up" default:"0" help:"Least riders of a cell and window: the activity of fewer is neither stored nor shown."`
-
-	LogLevel  slog.Level `group:"Node" default:"info" help:"debug, info, warn or error."`
-	LogFormat string     `group:"Node" default:"text" enum:"text,json" help:"text or json."`
+	RollupMinRiders int        `group:"Roll-up" default:"0" help:"Least riders of a cell and window: the activity of fewer is neither stored nor shown."`
+	LogLevel        slog.Level `group:"Node" default:"info" help:"debug, info, warn or error."`
+	LogFormat       string     `group:"Node" default:"text" enum:"text,json" help:"text or json."`
 }
 
 // Validate is called by kong, whether the settings are only checked or used. The
@@ -163,7 +163,7 @@ func (c *serveConfig) config() node.Config {
 		RiderRate: c.RiderRate, RiderBurst: c.RiderBurst, ClientRate: c.ClientRate, NewRidersRate: c.NewRidersRate,
 		ReadRate: c.ReadRate, TrustedProxies: prefixes(c.TrustedProxies), CORSOrigins: c.CorsOrigins, IdleTimeout: c.IdleTimeout, ShedHold: c.ShedHold,
 
-		BatchLines: c.BatchLines, BatchBytes: int64(c.BatchBytes), BatchWait: c.BatchWait, DeadLettersMax: int64(c.DeadletterMaxBytes),
+		BatchLines: c.BatchLines, BatchBytes: int64(c.BatchBytes), BatchWait: c.BatchWait, RedisFlush: c.RedisFlush, DeadLettersMax: int64(c.DeadletterMaxBytes),
 
 		Rollup: c.Rollup.list, RollupWindows: c.RollupWindows.list, RollupLateness: c.RollupLateness, RollupMinRiders: c.RollupMinRiders,
 	}

@@ -187,7 +187,7 @@ func (c *Config) checkTimes() error {
 		flag string
 		v    time.Duration
 	}{
-		{"max-age", c.MaxAge}, {"max-ahead", c.MaxAhead}, {"batch-wait", c.BatchWait}, {"influx-timeout", c.Influx.Timeout},
+		{"max-age", c.MaxAge}, {"max-ahead", c.MaxAhead}, {"batch-wait", c.BatchWait}, {"redis-flush", c.RedisFlush}, {"influx-timeout", c.Influx.Timeout},
 		{"shed-hold", c.ShedHold},
 	} {
 		if f.v <= 0 {
@@ -262,6 +262,8 @@ func (c *Config) checkRoutes(all []string) error {
 			return wrong("route", "%s has two", r.Kind)
 		}
 		kinds[r.Kind] = true
+	}
+	for _, r := range sets.Complete(c.Routes) {
 		seen := map[string]string{}
 		for _, to := range r.To {
 			set := c.setOf(to.Name)
@@ -280,6 +282,9 @@ func (c *Config) checkRoutes(all []string) error {
 		if !fed[set] {
 			return wrong("shard", "nothing goes to the set %q: name it in --route, such as --route=location=main,%s", set, set)
 		}
+	}
+	if err := sets.CheckLatest(c.Routes, func(name string) bool { return c.latestOnly(c.setOf(name)) }); err != nil {
+		return &SettingError{"route", err}
 	}
 	return nil
 }

@@ -87,7 +87,8 @@ type Config struct {
 	BatchLines     int
 	BatchBytes     int64
 	BatchWait      time.Duration
-	DeadLettersMax int64 // bytes at which writing to the stores stops
+	RedisFlush     time.Duration // the same, of a set of Redis
+	DeadLettersMax int64         // bytes at which writing to the stores stops
 
 	Rollup         []int // H3 resolutions, finest first; empty: no roll-up
 	RollupWindows  []time.Duration
@@ -114,7 +115,7 @@ func DefaultConfig() Config {
 		Lines:   lineprotocol.Config{Riders: slices.Clone(lineprotocol.DefaultRiders)},
 		MaxAge:  720 * time.Hour, MaxAhead: 2 * time.Minute, MaxBody: 4 << 20, MaxInflated: 16 << 20, MaxPings: 20_000, MaxInProgress: 256 << 20,
 		MaxConnections: 10_000, RiderRate: 10, RiderBurst: 10_000, NewRidersRate: 1000, ReadRate: 100, IdleTimeout: 2 * time.Minute, ShedHold: 30 * time.Second,
-		BatchLines: 5000, BatchBytes: 4 << 20, BatchWait: time.Second, DeadLettersMax: 1 << 30,
+		BatchLines: 5000, BatchBytes: 4 << 20, BatchWait: time.Second, RedisFlush: 100 * time.Millisecond, DeadLettersMax: 1 << 30,
 		Rollup: []int{8, 6, 4}, RollupWindows: []time.Duration{10 * time.Second, time.Minute}, RollupLateness: 2 * time.Minute,
 	}
 }
@@ -156,6 +157,12 @@ func (h *HeaderLine) UnmarshalText(text []byte) error {
 
 func (h HeaderLine) String() string { return h.Name }
 
+// Route and RouteTarget are those of sets.
+type (
+	Route       = sets.Route
+	RouteTarget = sets.RouteTarget
+)
+
 // ShardConfig is the settings of one of several stores. An empty setting is taken
 // from Influx.
 type ShardConfig struct {
@@ -163,6 +170,8 @@ type ShardConfig struct {
 	CAFile, CertFile, KeyFile         string
 	Weight                            float64
 	Set                               string // "" means the main set
+
+	Settings string // key=value,…, of keys that only the shard's kind of store has
 }
 
 // UnmarshalText reads name=…,url=…,….
@@ -240,38 +249,10 @@ func (s *ShardConfig) set(key, value string) (err error) {
 		if s.Weight, err = strconv.ParseFloat(value, 64); err != nil || !(s.Weight >= partition.MinWeight && s.Weight <= partition.MaxWeight) {
 			err = fmt.Errorf("weight: %q is not in [%v, %v]", value, partition.MinWeight, partition.MaxWeight)
 		}
+	case "prefix", "tags", "expire", "changes", "stream-length":
+		s.Settings += key + "=" + value + ","
 	default:
 		err = fmt.Errorf("unknown key %q: the keys are name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight, set", key)
 	}
 	return err
-}
-
-// Route sends a kind of entry to sets, shards or buckets, instead of spreading it over the
-// main set.
-type Route struct {
-	Kind string
-	To   []RouteTarget // at most one of each set
-}
-
-// RouteTarget is where a route leads: the shards of a set, or a shard, or a bucket of its
-// server.
-type RouteTarget struct{ Name, Bucket string }
-
-var routeKinds = []string{"location", "event", "activity", "self"}
-
-// UnmarshalText reads KIND=NAME[/BUCKET],…, where a name is that of a shard or a set.
-func (r *Route) UnmarshalText(text []byte) error {
-	kind, to, ok := strings.Cut(string(text), "=")
-	if !ok || to == "" || !slices.Contains(routeKinds, kind) {
-		return fmt.Errorf("%q is not of the form KIND=SHARD[/BUCKET] or KIND=SET,…, KIND one of %s", text, strings.Join(routeKinds, ", "))
-	}
-	*r = Route{Kind: kind}
-	for part := range strings.SplitSeq(to, ",") {
-		name, bucket, _ := strings.Cut(part, "/")
-		if name == "" {
-			return fmt.Errorf("%q names nothing between two commas", text)
-		}
-		r.To = append(r.To, RouteTarget{name, bucket})
-	}
-	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"pingline"
 	"pingline/partition"
 	"pingline/query"
 	"pingline/sink"
@@ -78,17 +77,23 @@ func newLayout(c *Config) (*layout, error) {
 			}
 			list = append(list, partition.Shard{Name: spec.Name, Weight: spec.Weight})
 		}
+		if c.latestOnly(name) {
+			if len(list) > 1 { // riders move from shard to shard
+				return nil, wrong("shard", "the set %q has %d shards: a Redis is alone in its set: name another set=, and spread riders over a cluster by tags=", name, len(list))
+			}
+			set.Wait = min(c.RedisFlush, c.BatchWait)
+		}
 		var err error
 		if set.Spread, err = partition.NewShards(list...); err != nil {
 			return nil, err
 		}
 	}
 	for _, set := range s.sets[1:] {
-		for _, kind := range routeKinds {
+		for _, kind := range sets.Kinds {
 			set.Routes[kind] = -1
 		}
 	}
-	for _, r := range c.Routes {
+	for _, r := range sets.Complete(c.Routes) {
 		if err := s.addRoute(c, specs, &r); err != nil {
 			return nil, err
 		}
@@ -99,7 +104,7 @@ func newLayout(c *Config) (*layout, error) {
 
 // first returns the first set of a kind's route that can be read, or the first.
 func (s *layout) first(c *Config, kind string, readable func(*layoutSet) bool) (set *layoutSet) {
-	for _, to := range c.targets(kind) {
+	for _, to := range sets.Targets(c.Routes, kind) {
 		one := s.sets[slices.Index(c.setNames(), c.setOf(to.Name))]
 		if readable(one) {
 			return one
@@ -111,9 +116,9 @@ func (s *layout) first(c *Config, kind string, readable func(*layoutSet) bool) (
 
 // chooseReading chooses from which sets is read.
 func (s *layout) chooseReading(c *Config) {
-	readsPings := func(set *layoutSet) bool { return len(set.readers(routeKinds[:2])) > 0 }
+	readsPings := func(set *layoutSet) bool { return len(set.readers(sets.PingKinds)) > 0 }
 	s.read = s.first(c, "location", readsPings)
-	s.readers = s.read.readers(routeKinds[:2])
+	s.readers = s.read.readers(sets.PingKinds)
 	if to, routed := s.read.Routes["event"]; routed && to < 0 {
 		s.readers = append(s.readers, s.first(c, "event", readsPings).readers([]string{"event"})...)
 	}
@@ -153,16 +158,6 @@ func (c *Config) setOf(name string) string {
 		}
 	}
 	return ""
-}
-
-// targets returns where a kind goes, by default to the main set.
-func (c *Config) targets(kind string) []RouteTarget {
-	for _, r := range c.Routes {
-		if r.Kind == kind {
-			return r.To
-		}
-	}
-	return []RouteTarget{{Name: sets.Main}}
 }
 
 // add adds a shard to a set; a setting names it. Its empty settings are taken from
@@ -225,7 +220,7 @@ func bucketOf(c *Config, spec ShardConfig) bucketAddress {
 // addRoute decides where each set takes a kind from. It makes a shard for a bucket that a
 // route names, over which no pings are spread; if the bucket belongs to a shard already, the
 // route leads to that shard.
-func (s *layout) addRoute(c *Config, specs []ShardConfig, r *Route) error {
+func (s *layout) addRoute(c *Config, specs []ShardConfig, r *sets.Route) error {
 	kind := r.Kind
 	s.sets[0].Routes[kind] = -1
 	for _, target := range r.To {
@@ -236,7 +231,7 @@ func (s *layout) addRoute(c *Config, specs []ShardConfig, r *Route) error {
 		}
 		spec := specs[slices.IndexFunc(specs, func(s ShardConfig) bool { return s.Name == target.Name })]
 		if target.Bucket != "" {
-			spec.Name, spec.Bucket = target.bucketName(), target.Bucket
+			spec.Name, spec.Bucket = target.BucketName(), target.Bucket
 		}
 		at := bucketOf(c, spec)
 		to := slices.IndexFunc(s.buckets, func(b bucketAddress) bool { return b.same(&at) })
@@ -254,19 +249,6 @@ func (s *layout) addRoute(c *Config, specs []ShardConfig, r *Route) error {
 	return nil
 }
 
-// bucketName names a bucket of a shard as a shard of its own: using only
-// letters that names may have.
-func (r *RouteTarget) bucketName() string {
-	bucket := strings.Map(func(c rune) rune {
-		if pingline.CheckName("bucket", string(c)) != nil {
-			return '_'
-		}
-		return c
-	}, r.Bucket)
-	name := r.Name + ":" + bucket
-	return name[:min(len(name), pingline.MaxName)]
-}
-
 // all returns the shards of all sets.
 func (s *layout) all() (list []sink.ShardStore) {
 	for _, set := range s.sets {
@@ -278,7 +260,7 @@ func (s *layout) all() (list []sink.ShardStore) {
 // withPings returns the shards of all sets that pings may be in.
 func (s *layout) withPings() (list []sink.ShardStore) {
 	for _, set := range s.sets {
-		for _, i := range set.having(routeKinds[:2]) {
+		for _, i := range set.having(sets.PingKinds) {
 			list = append(list, set.Shards[i])
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"pingline"
 	"pingline/query"
 	"pingline/sink"
+	"pingline/sink/sets"
 	"pingline/sink/store"
 )
 
@@ -29,7 +30,7 @@ func OpenStored(cfg *Config) (*StoredRows, error) {
 		return nil, err
 	}
 	s := &StoredRows{stores: l.all(), points: l.points, merged: query.New(l.readers)}
-	for _, i := range l.read.having(routeKinds[:2]) {
+	for _, i := range l.read.having(sets.PingKinds) {
 		if sh := &l.read.Shards[i]; !slices.ContainsFunc(l.readers, func(r query.ShardReader) bool { return r.Name == sh.Name }) {
 			return nil, errors.Join(fmt.Errorf("shard %s: its store cannot be read", sh.Name), s.Close())
 		}

@@ -13,6 +13,7 @@ import (
 	"pingline/sink/clickhouse"
 	"pingline/sink/influx"
 	"pingline/sink/influx/unread"
+	"pingline/sink/redis"
 	"pingline/sink/sqs"
 	"pingline/sink/store"
 )
@@ -37,6 +38,7 @@ var stores = []storeKind{
 	{unread.QuestDB, unread.Schemes(unread.QuestDB), []string{"token-file", "ca-file", "cert-file", "key-file"}, openUnread, false},
 	{"kafka", []string{kafkalink.Scheme, kafkalink.SchemeSecure}, []string{"token-file", "ca-file", "cert-file", "key-file"}, openKafka, true},
 	{"sqs", awsqueue.Schemes, nil, openSQS, false},
+	{redisKind, []string{"redis", "rediss"}, append([]string{"token-file", "ca-file", "cert-file", "key-file"}, redis.Keys...), openRedis, false},
 }
 
 // Stores returns the names of the kinds of store, the default first.

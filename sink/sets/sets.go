@@ -32,6 +32,7 @@ type ShardSet struct {
 	Shards []sink.ShardStore
 	Spread *partition.Shards // over which rows are spread: the first of Shards
 	Routes map[string]int    // by kind, as sink.Config has them; -1: the kind is for other sets only
+	Wait   time.Duration     // as sink.Config.BatchWait, if it is not 0
 }
 
 // Sets are the sinks of a node, at least one. They are safe for concurrent use, like a Sink.
@@ -64,6 +65,7 @@ func Open(cfg sink.Config, read int, list []ShardSet) (*Sets, error) {
 	for i, set := range list {
 		c := cfg
 		c.Shards, c.Spread, c.Routes, c.BatchMemory = set.Shards, set.Spread, set.Routes, cfg.BatchMemory/len(list)
+		c.BatchWait = cmp.Or(set.Wait, cfg.BatchWait)
 		if len(list) > 1 {
 			leaveToOthers(&c, i, list)
 		}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -41,6 +42,10 @@ type Place struct {
 	// Points returns how many points of a name are stored. A store that is no Reader
 	// must have it, and counts pings by the name "" as well.
 	Points func(ctx context.Context, name string) (int, error)
+
+	// Latest returns the newest ping of each rider, in any order. A store has it that keeps
+	// nothing else: it is no Reader, and passes over points that are no pings.
+	Latest func(ctx context.Context) ([]pingline.Entry, error)
 }
 
 // patience is how long an answer of a store may take on a busy machine.
@@ -59,6 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) Place) {
 		{"of a row written twice the last content stays", testLastWins},
 		{"a row of an earlier version", testReadyLine},
 		{"many write at once", testAtOnce},
+		{"the newest of a rider stays, whatever comes first", testNewestStays},
 		{"queries select and page", testQueries},
 		{"points are stored beside pings", testPoints},
 		{"points are read back as they were written", testPointsNamed},
@@ -113,6 +119,47 @@ func (p *Place) reader(t *testing.T) store.Reader {
 		t.Skip("this store cannot be queried")
 	}
 	return r
+}
+
+// seen skips the test if nobody can see what is stored.
+func (p *Place) seen(t *testing.T) {
+	t.Helper()
+	if p.Latest == nil {
+		p.reader(t)
+	}
+}
+
+// has checks what is stored: of a store that keeps only the newest ping of each rider,
+// these of want. Nobody sees what is in a store that cannot be read.
+func (p *Place) has(t *testing.T, want []pingline.Entry) {
+	t.Helper()
+	if r, ok := p.Store.(store.Reader); ok {
+		same(t, read(t, r, store.All()), want)
+		return
+	}
+	if p.Latest == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	got, err := p.Latest(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(got, compare)
+	index := make(map[string]int)
+	var newest []pingline.Entry
+	for _, e := range want {
+		i, known := index[e.Rider]
+		switch {
+		case !known:
+			index[e.Rider] = len(newest)
+			newest = append(newest, e)
+		case e.At >= newest[i].At:
+			newest[i] = e
+		}
+	}
+	same(t, got, newest)
 }
 
 // read returns the entries that a query selects.
@@ -174,7 +221,7 @@ func testRows(t *testing.T, p *Place) {
 }
 
 func testReadBack(t *testing.T, p *Place) {
-	r := p.reader(t)
+	p.seen(t)
 	list := Fleet(1, 1000)
 	for i := range list {
 		switch i % 10 {
@@ -209,7 +256,11 @@ func testReadBack(t *testing.T, p *Place) {
 	far.Numbers()[0], far.Numbers()[1], far.Numbers()[2], far.Numbers()[4] = 0, 0, 0, 0
 	list = append(list, far)
 	write(t, p.Store, list)
-	same(t, read(t, r, store.All()), list)
+	p.has(t, list)
+	if p.Latest != nil {
+		return
+	}
+	r := p.reader(t)
 	for _, id := range ids {
 		q := store.All()
 		q.Rider, q.Device = id, id
@@ -221,7 +272,7 @@ func testReadBack(t *testing.T, p *Place) {
 
 // testLastWins writes a row, and then the same row with other content.
 func testLastWins(t *testing.T, p *Place) {
-	r := p.reader(t)
+	p.seen(t)
 	list := Fleet(12, 50)
 	write(t, p.Store, list)
 	for i := range list {
@@ -229,7 +280,7 @@ func testLastWins(t *testing.T, p *Place) {
 		list[i].Trip = "changed"
 	}
 	write(t, p.Store, append(slices.Clone(list), list[:10]...)) // ten rows twice in the same write
-	same(t, read(t, r, store.All()), list)
+	p.has(t, list)
 }
 
 // testReadyLine writes a row of an earlier version beside pings: the store takes it
@@ -246,13 +297,11 @@ func testReadyLine(t *testing.T, p *Place) {
 	}
 	list := Fleet(13, 10)
 	write(t, p.Store, list)
-	if r, ok := p.Store.(store.Reader); ok {
-		same(t, read(t, r, store.All()), list)
-	}
+	p.has(t, list)
 }
 
 func testTwice(t *testing.T, p *Place) {
-	r := p.reader(t)
+	p.seen(t)
 	list := Fleet(2, 500)
 	for i := range list {
 		list[i].Apart = list[i].Late
@@ -260,11 +309,11 @@ func testTwice(t *testing.T, p *Place) {
 	write(t, p.Store, list)
 	write(t, p.Store, list[:300])
 	write(t, p.Store, list[200:])
-	same(t, read(t, r, store.All()), list)
+	p.has(t, list)
 }
 
 func testAtOnce(t *testing.T, p *Place) {
-	r := p.reader(t)
+	p.seen(t)
 	const writers = 8
 	var wg sync.WaitGroup
 	var all []pingline.Entry
@@ -280,7 +329,32 @@ func testAtOnce(t *testing.T, p *Place) {
 		})
 	}
 	wg.Wait()
-	same(t, read(t, r, store.All()), all)
+	p.has(t, all)
+}
+
+// testNewestStays writes pings in parts, many at once and in no order: of each rider the
+// newest is left.
+func testNewestStays(t *testing.T, p *Place) {
+	if p.Latest == nil {
+		t.Skip("this store keeps more than the newest")
+	}
+	list := Fleet(14, 2000)
+	mixed := slices.Clone(list)
+	rand.New(rand.NewPCG(14, 0)).Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(mixed, 250) {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := p.Store.Write(ctx, rows(p.Store, part)); err != nil {
+				t.Errorf("write: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	p.has(t, list)
+	write(t, p.Store, list[:1900]) // again, and all of it older
+	p.has(t, list)
 }
 
 func testQueries(t *testing.T, p *Place) {
@@ -400,6 +474,7 @@ func testPoints(t *testing.T, p *Place) {
 	write(t, p.Store, list)
 	write(t, p.Store, list[150:])
 	_, reads := p.Store.(store.Reader)
+	reads = reads || p.Latest != nil
 	if !reads && p.Points == nil {
 		t.Fatal("a store that cannot be queried needs Points, or the suite cannot see what is stored")
 	}
@@ -413,9 +488,7 @@ func testPoints(t *testing.T, p *Place) {
 			t.Errorf("%d points are stored, %v, want 100", n, err)
 		}
 	}
-	if r, ok := p.Store.(store.Reader); ok {
-		same(t, read(t, r, store.All()), pings)
-	}
+	p.has(t, pings)
 }
 
 // testPointsNamed reads points back: each as it was written, those of a name and a time
@@ -559,9 +632,7 @@ func testRefusedRow(t *testing.T, p *Place) {
 	if writes > 40 {
 		t.Errorf("%d writes", writes)
 	}
-	if r, ok := p.Store.(store.Reader); ok {
-		same(t, read(t, r, store.All()), slices.Delete(list, 6789, 6790))
-	}
+	p.has(t, slices.Delete(list, 6789, 6790))
 }
 
 func testIntruder(t *testing.T, p *Place) {
@@ -605,9 +676,7 @@ func testKilled(t *testing.T, p *Place) {
 		}
 		_ = refusalOf(t, err, store.Retry)
 	}
-	if r, ok := p.Store.(store.Reader); ok {
-		same(t, read(t, r, store.All()), list)
-	}
+	p.has(t, list)
 }
 
 func testFrozen(t *testing.T, p *Place) {
@@ -628,9 +697,7 @@ func testFrozen(t *testing.T, p *Place) {
 		t.Fatal(err)
 	}
 	write(t, p.Store, list)
-	if r, ok := p.Store.(store.Reader); ok {
-		same(t, read(t, r, store.All()), list)
-	}
+	p.has(t, list)
 }
 
 func testCalledOff(t *testing.T, p *Place) {

@@ -1,0 +1,2 @@
+// Package redistest runs real Redis servers as child processes, for tests.
+package redistest
