@@ -14,14 +14,30 @@ type RiderState struct {
 	Tracks  []dedupe.NewestKnown
 	Waiting []pingline.Entry // set by RiderLine
 
-	line   *dedupe.Stretch // stretch for Waiting; nil: none
-	before int64           // the watermark, ms: commits on their way to the store change nothing before it
+	line    *dedupe.Stretch // stretch for Waiting; nil: none
+	written func() uint64   // as WriterConfig has it, for the stores that are read; nil: not known
+	before  int64           // the watermark, ms: commits on their way to the store change nothing before it
 }
 
 // RiderState returns the state of a rider. It waits for the commit that is on its
 // way to disk, and returns an error wrapping ErrUnavailable as Submit does.
 func (w *Writer) RiderState(rider string) (*RiderState, error) {
-	return w.ask(&RiderState{Rider: rider})
+	return w.Beside(w.cfg.Written).RiderState(rider)
+}
+
+// Beside is the Writer as readers of some stores see it.
+type Beside struct {
+	w       *Writer
+	written func() uint64
+}
+
+// Beside returns the Writer beside stores that have all commits before the number that
+// written returns.
+func (w *Writer) Beside(written func() uint64) Beside { return Beside{w, written} }
+
+// RiderState is that of the Writer.
+func (b Beside) RiderState(rider string) (*RiderState, error) {
+	return b.w.ask(&RiderState{Rider: rider, written: b.written})
 }
 
 // RiderStates returns the state of each rider, as RiderState does, by a single question.
@@ -46,7 +62,12 @@ func (list riderStates) fill(w *Writer) {
 // their way to the store, with time and position only. Late pings are left out. At most
 // most pings are returned, the earliest. Device selects a device, "" all devices.
 func (w *Writer) RiderLine(rider, device string, from, to int64, most int) (*RiderState, error) {
-	return w.ask(&RiderState{Rider: rider, line: &dedupe.Stretch{Device: device, From: from, To: to, Most: most}})
+	return w.Beside(w.cfg.Written).RiderLine(rider, device, from, to, most)
+}
+
+// RiderLine is that of the Writer.
+func (b Beside) RiderLine(rider, device string, from, to int64, most int) (*RiderState, error) {
+	return b.w.ask(&RiderState{Rider: rider, written: b.written, line: &dedupe.Stretch{Device: device, From: from, To: to, Most: most}})
 }
 
 // question is a question about the filter's state.
@@ -65,8 +86,8 @@ func (w *Writer) ask(l *RiderState) (*RiderState, error) {
 func (l *RiderState) fill(w *Writer) {
 	l.Tracks = w.filter.Known(l.Tracks[:0], l.Rider)
 	next := uint64(0)
-	if w.cfg.Written != nil {
-		next = w.cfg.Written()
+	if l.written != nil {
+		next = l.written()
 	}
 	l.before = min(w.watermark.at(next), w.oldest)
 	if l.line != nil {

@@ -75,8 +75,12 @@ func (p *watermark) widen() {
 	}
 }
 
-// advance forgets the commits before number next.
-func (p *watermark) advance(next uint64) {
+// advance forgets the commits before number behind, or those before next if there are many:
+// a store that is away for long makes the steps for others no coarser.
+func (p *watermark) advance(next, behind uint64) {
+	if len(p.steps) < maxSteps/2 {
+		next = min(next, behind)
+	}
 	p.steps = p.steps[p.find(next):]
 	if len(p.steps) < maxSteps/8 {
 		p.width = max(p.width/2, leastWidth)

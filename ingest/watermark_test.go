@@ -25,7 +25,7 @@ func TestPendingAgainstAModel(t *testing.T) {
 			}
 			if rng.IntN(20) == 0 {
 				first += rng.Uint64N(n + 1 - first)
-				p.advance(first)
+				p.advance(first, first)
 			}
 			next := first + rng.Uint64N(n+2-first)
 			want := int64(math.MaxInt64)
@@ -70,7 +70,8 @@ func TestPendingIsSmall(t *testing.T) {
 					t.Fatalf("%d steps, room for %d, after %d commits", len(p.steps), cap(p.steps), n)
 				}
 				if n%1000 == 0 {
-					p.advance(uint64(max(0, n-commits/2)))
+					next := uint64(max(0, n-commits/2))
+					p.advance(next, next)
 				}
 			}
 			for n := commits - 2; n >= 0; n-- {
@@ -97,5 +98,25 @@ func TestTimeOfAReadyLine(t *testing.T) {
 		if got := storedAt(&pingline.Entry{Kind: pingline.Replayed, Line: line}); got != want {
 			t.Errorf("%s: %d, want %d", line, got, want)
 		}
+	}
+}
+
+// A store that is away is told apart from those that are not: while there is room its commits
+// are known too, and then the steps for the rest do not get coarser.
+func TestWatermarkBesideAStoreThatIsAway(t *testing.T) {
+	var p watermark
+	p.reset(1)
+	for n := range int64(3 * maxSteps) {
+		p.add(uint64(n+1), n*leastWidth)
+		p.advance(uint64(n), 1)
+		if n == maxSteps/4 && p.at(2) != leastWidth {
+			t.Errorf("of the store that is away at is %d, want %d", p.at(2), leastWidth)
+		}
+	}
+	if at := p.at(3*maxSteps - 1); p.width != leastWidth || at != (3*maxSteps-2)*leastWidth {
+		t.Errorf("steps of %d ms, at %d", p.width, at)
+	}
+	if at := p.at(2); at != math.MinInt64 {
+		t.Errorf("at %d of a commit that is forgotten", at)
 	}
 }

@@ -32,7 +32,8 @@ type WriterConfig struct {
 	Bound     dedupe.Bound    // bound of every ping at level 0
 	Overload  *Overload       // decides how much is given up; nil: always nothing
 	Keys      *partition.Keys // choose sub-keys; nil: every sub-key is 0
-	Written   func() uint64   // number of the first commit that is not stored completely; nil: not known
+	Written   func() uint64   // number of the first commit that the stores which are read may lack a part of; nil: not known
+	Behind    func() uint64   // the least of Written for all stores, of which any may be read; nil: Written
 	Node      string          // written into each commit
 	Dir       string          // directory of the filter's checkpoints; "" keeps none
 	MaxCommit int             // bytes after which a commit takes no more requests; 0 means 1 MiB
@@ -180,6 +181,9 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	cfg.CheckpointEvery = cmp.Or(cfg.CheckpointEvery, 5*time.Minute)
 	cfg.CheckpointEntries = cmp.Or(cfg.CheckpointEntries, 10_000_000)
+	if cfg.Behind == nil {
+		cfg.Behind = cfg.Written
+	}
 	w := &Writer{
 		cfg:     cfg,
 		log:     cfg.Log,
@@ -402,7 +406,7 @@ func (w *Writer) commit(ctx context.Context, flush bool) error {
 			w.flush()
 		}
 		if w.cfg.Written != nil {
-			w.watermark.advance(w.cfg.Written())
+			w.watermark.advance(w.cfg.Written(), w.cfg.Behind())
 		}
 	}
 	for {

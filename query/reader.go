@@ -32,8 +32,9 @@ type Sources struct {
 	Riders func(q *fleet.InBox) (fleet.Riders, error)
 	// Then returns where riders were at an earlier time, as far as stores tell.
 	Then func(ctx context.Context, q *Then) (Seen, error)
-	// Partitions returns how the load is spread.
-	Partitions func() Partitions
+	// Partitions returns how the load is spread over the shards of a set, or of all sets if
+	// it is "". An error names the sets there are.
+	Partitions func(set string) (Partitions, error)
 	// Status returns how the node does, in JSON that its caller does not change: see
 	// status.Sampler.JSON.
 	Status func() ([]byte, error)
@@ -44,6 +45,11 @@ type Sources struct {
 	Line func(rider, device string, from, to int64, most int) (*ingest.RiderState, error)
 
 	Shards int // number of shards asked at once for a track
+
+	// Sets has a Reader of each set of shards that can be read, by its name: it answers from
+	// the stores of that set, and from the writer's memory. The functions above answer from
+	// the set that is read unless another is named.
+	Sets map[string]*Reader
 }
 
 // Points are pings from a store or the writer's memory. The verdict of a ping that
@@ -71,8 +77,9 @@ type Partitions struct {
 // ShardShare is a shard's share of the points.
 type ShardShare struct {
 	Name   string  `json:"name"`
-	Points uint64  `json:"points"` // since the start
-	Share  float64 `json:"share"`
+	Set    string  `json:"set,omitempty"` // that it is in, if there are several
+	Points uint64  `json:"points"`        // since the start
+	Share  float64 `json:"share"`         // of its set
 	Up     bool    `json:"up"`
 }
 

@@ -31,7 +31,7 @@ const asidePrefix = "set aside, its shard is down: "
 // as long as the longest retry while the log is filling up, no other shard can
 // take the rows, and some other shard takes writes.
 func (l *lane) aside(b *batch.Encoded, rows []int) *shardRefusal {
-	if l.kind != route.Own || !l.cfg.Policy().SetAside || l.home.health.Down() < l.cfg.RetryMax || !anyUp(l.sink.shards, l.home) {
+	if l.kind != route.Own || !l.cfg.Policy().SetAside || l.home.health.Down() < l.cfg.RetryMax || !anyUp(l.sink.known(), l.home) {
 		return nil
 	}
 	var list []int

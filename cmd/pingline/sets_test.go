@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +30,30 @@ func ids(t *testing.T, server *influxd.Server) (list []string) {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// setPage is a page of a track, of a set of shards.
+type setPage struct {
+	status     int
+	Error      string
+	Pings      []struct{ TS int64 }
+	CompleteTo int64 `json:"complete_to"`
+	Partial    bool
+	MemoryOnly bool `json:"memory_only"`
+}
+
+func readSet(t *testing.T, url, path string) (page setPage) {
+	t.Helper()
+	resp, err := http.Get(url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	page.status = resp.StatusCode
+	return page
 }
 
 // Each set of shards gets what is routed to it, and nothing else. One that is dead keeps no
@@ -82,12 +109,64 @@ func TestSetsOfShards(t *testing.T) {
 			t.Errorf("track of rider %d while the archive is dead: %d points, partial %v", r, len(at), partial)
 		}
 	}
+	track := fmt.Sprintf("/v1/riders/r-3/track?from=%d&set=", from.UnixMilli())
+	eventually(t, "what the main set has is complete, though the archive is dead", func() bool {
+		return readSet(t, p.url, track).CompleteTo > all[len(all)-1].At
+	})
+	if page := readSet(t, p.url, track+"archive"); !page.MemoryOnly || !page.Partial || page.CompleteTo != 0 {
+		t.Errorf("a track of the archive, which is dead: %d points, memory only %v, partial %v, complete to %d", len(page.Pings), page.MemoryOnly, page.Partial, page.CompleteTo)
+	}
 	p.kill()
 	p = serve(t, dir, "", several...)
 	if err := archive.Restart(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	p.settled()
+	inTrack := func(list []string) (n int) {
+		for _, id := range list {
+			if strings.HasPrefix(id, "r-3 ") {
+				n++
+			}
+		}
+		return n
+	}
+	for set, n := range map[string]int{"main": 300, "archive": inTrack(want), "sos": inTrack(events)} {
+		if page := readSet(t, p.url, track+set); page.status != http.StatusOK || page.Partial || len(page.Pings) != n || page.CompleteTo <= all[len(all)-1].At {
+			t.Errorf("a track of %s has %d points, want %d; status %d %s, partial %v, complete to %d", set, len(page.Pings), n, page.status, page.Error, page.Partial, page.CompleteTo)
+		}
+	}
+	box := "bbox=-180,-90,180,90"
+	for _, path := range []string{
+		track + "none", "/v1/riders/r-3?set=none", "/v1/history?" + box + "&set=sos", "/v1/cells?" + box + "&set=main",
+		"/v1/riders?" + box + "&set=main", "/v1/cells?at=1760000000000&" + box + "&set=archive", "/v1/riders?at=1760000000000&" + box + "&set=none", "/v1/partitions?set=none",
+	} {
+		if page := readSet(t, p.url, path); page.status != http.StatusBadRequest || !strings.Contains(page.Error, "set: ") || strings.Contains(path, "none") && !strings.Contains(page.Error, "archive, main, sos") && !strings.Contains(page.Error, "main, archive, sos") {
+			t.Errorf("%s: status %d, %s", path, page.status, page.Error)
+		}
+	}
+	for path, shards := range map[string]string{"": "a main, b main, c archive, d sos", "?set=archive": "c archive"} {
+		var spread struct {
+			Shards []struct {
+				Name, Set string
+				Share     float64
+			}
+		}
+		resp, err := http.Get(p.url + "/v1/partitions" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = json.NewDecoder(resp.Body).Decode(&spread)
+		resp.Body.Close()
+		var names []string
+		sums := map[string]float64{}
+		for _, s := range spread.Shards {
+			names = append(names, s.Name+" "+s.Set)
+			sums[s.Set] += s.Share
+		}
+		if err != nil || strings.Join(names, ", ") != shards || math.Abs(sums["archive"]-1) > 1e-9 {
+			t.Errorf("partitions%s: %+v, %v", path, spread, err)
+		}
+	}
 	for _, equation := range []string{"stored of archive", "stored of sos"} {
 		if gap, err := p.metric(`pingline_conservation_gap{equation="` + equation + `"}`); gap != 0 || err != nil {
 			t.Errorf("%s: a gap of %v, %v", equation, gap, err)

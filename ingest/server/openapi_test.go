@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -41,8 +42,11 @@ func TestOpenAPI(t *testing.T) {
 	reader.Cells = func(partition.Box, int, int) ([]query.Activity, error) {
 		return []query.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
 	}
-	reader.Partitions = func() query.Partitions {
-		return query.Partitions{Shards: []query.ShardShare{{Name: "a"}}, HotCells: []query.BusyCell{{Cell: "8539220ffffffff"}}}
+	reader.Partitions = func(set string) (query.Partitions, error) {
+		if set == "none" {
+			return query.Partitions{}, errors.New("no set")
+		}
+		return query.Partitions{Shards: []query.ShardShare{{Name: "a", Set: "main"}}, HotCells: []query.BusyCell{{Cell: "8539220ffffffff"}}}, nil
 	}
 	watched := fleet.New(fleet.Config{Newest: w.NewestPings, MaxRiders: 100})
 	reader.Riders = watched.Riders
@@ -129,7 +133,9 @@ func TestOpenAPI(t *testing.T) {
 	check("GET", riders+"&at=1760000005000", "")
 	for _, path := range []string{steps, events, riders, "/v1/riders/r", "/v1/riders/r/track", cells, "/v1/partitions"} {
 		check("GET", path, "")
-		if path != "/v1/partitions" {
+		if path == "/v1/partitions" {
+			check("GET", path+"?set=none", "")
+		} else {
 			check("GET", strings.Replace(strings.Replace(path, "riders/r", "riders/r%20", 1), "41,", "91,", 1), "")
 		}
 		use(s.reads.Slots, s.reads.Slots.Most())

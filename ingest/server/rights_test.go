@@ -89,7 +89,9 @@ func behindDoor(t *testing.T, gate *auth.Gate, door *privacy.Door, secured *cert
 	reader.Cells = func(partition.Box, int, int) ([]query.Activity, error) {
 		return []query.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
 	}
-	reader.Partitions = func() query.Partitions { return query.Partitions{Shards: []query.ShardShare{{Name: "a"}}} }
+	reader.Partitions = func(string) (query.Partitions, error) {
+		return query.Partitions{Shards: []query.ShardShare{{Name: "a"}}}, nil
+	}
 	watched := fleet.New(fleet.Config{Newest: w.NewestPings, MaxRiders: 100})
 	reader.Riders = watched.Riders
 	reader.Past = history.New(history.Config{Stores: []store.PointReader{&totals{}}, Resolutions: []int{8}, Windows: []time.Duration{10 * time.Second}})
@@ -558,7 +560,7 @@ func TestStreamsEndWithTheirKey(t *testing.T) {
 func TestPagesShowKeysThemselves(t *testing.T) {
 	path, secrets := keysOf(t, keyFor("all", "read", "*"))
 	for _, origins := range [][]string{{"*"}, {"https://app.example.org"}} {
-		_, url := testServer(t, Config{Gate: gateOf(t, path, auth.Config{}), CORSOrigins: origins, Reader: query.Sources{Partitions: func() query.Partitions { return query.Partitions{} }}})
+		_, url := testServer(t, Config{Gate: gateOf(t, path, auth.Config{}), CORSOrigins: origins, Reader: query.Sources{Partitions: func(string) (query.Partitions, error) { return query.Partitions{}, nil }}})
 		const origin = "https://app.example.org"
 		asks := send(t, "OPTIONS", url+"/v1/partitions", nil, "Origin", origin, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization")
 		if asks.status != 204 || asks.header.Get("Access-Control-Allow-Headers") != "authorization" {
@@ -589,7 +591,7 @@ func TestKeysAreNowhere(t *testing.T) {
 	routes := map[string]bool{}
 	var said strings.Builder
 	s, url := testServer(t, Config{
-		Gate: gateOf(t, path, auth.Config{Logger: logger, Tokens: verifier}), Logger: logger, Reader: query.Sources{Partitions: func() query.Partitions { return query.Partitions{} }},
+		Gate: gateOf(t, path, auth.Config{Logger: logger, Tokens: verifier}), Logger: logger, Reader: query.Sources{Partitions: func(string) (query.Partitions, error) { return query.Partitions{}, nil }},
 		ObserveRequest: func(route string, _ int, _ time.Duration) { routes[route] = true },
 	})
 	for _, secret := range secrets {
@@ -647,7 +649,7 @@ func TestTimesOfRefusals(t *testing.T) {
 	path, secrets := keysOf(t, keyFor("ana", "write", "ana"))
 	_, url := testServer(t, Config{
 		Gate: gateOf(t, path, auth.Config{}), TrustedProxies: trusted("127.0.0.0/8"),
-		Reader: query.Sources{Partitions: func() query.Partitions { return query.Partitions{} }},
+		Reader: query.Sources{Partitions: func(string) (query.Partitions, error) { return query.Partitions{}, nil }},
 	})
 	right := secrets["ana"]
 	near := []byte(right)

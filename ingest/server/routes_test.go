@@ -15,7 +15,7 @@ import (
 func TestMethodsAndPaths(t *testing.T) {
 	s, _ := testServer(t, Config{Reader: query.Sources{
 		Latest:     func(context.Context, string) (query.Points, error) { return query.Points{}, nil },
-		Partitions: func() query.Partitions { return query.Partitions{} },
+		Partitions: func(string) (query.Partitions, error) { return query.Partitions{}, nil },
 	}})
 	for _, tt := range []struct {
 		line, body string

@@ -21,12 +21,18 @@ type layout struct {
 	sets []*layoutSet // the main set first
 	read *layoutSet   // whose pings are read
 
-	readers []query.ShardReader // of pings
-	points  []store.PointReader // of points that are no pings
+	reading reading // of what is asked for without naming a set
 
 	keys *partition.Keys
 
 	buckets []bucketAddress // of all shards
+}
+
+// reading is a choice of stores that are read.
+type reading struct {
+	sets   []string            // that the pings are in
+	pings  []query.ShardReader // shards that pings may be in
+	points []store.PointReader // stores of points that are no pings
 }
 
 // layoutSet is a set of shards, of which Spread are the first.
@@ -118,11 +124,21 @@ func (s *layout) first(c *Config, kind string, readable func(*layoutSet) bool) (
 func (s *layout) chooseReading(c *Config) {
 	readsPings := func(set *layoutSet) bool { return len(set.readers(sets.PingKinds)) > 0 }
 	s.read = s.first(c, "location", readsPings)
-	s.readers = s.read.readers(sets.PingKinds)
+	s.reading = reading{sets: []string{s.read.Name}, pings: s.read.readers(sets.PingKinds)}
 	if to, routed := s.read.Routes["event"]; routed && to < 0 {
-		s.readers = append(s.readers, s.first(c, "event", readsPings).readers([]string{"event"})...)
+		events := s.first(c, "event", readsPings)
+		s.reading.sets, s.reading.pings = append(s.reading.sets, events.Name), append(s.reading.pings, events.readers([]string{"event"})...)
 	}
-	s.points = s.first(c, "activity", func(set *layoutSet) bool { return len(set.withPoints()) > 0 }).withPoints()
+	s.reading.points = s.first(c, "activity", func(set *layoutSet) bool { return len(set.withPoints()) > 0 }).withPoints()
+}
+
+// reading is what can be read of a set: pings and points of the kinds that are routed to it.
+func (s *layoutSet) reading() *reading {
+	r := &reading{sets: []string{s.Name}, pings: s.readers(sets.PingKinds)}
+	if to, routed := s.Routes["activity"]; !routed || to >= 0 {
+		r.points = s.withPoints()
+	}
+	return r
 }
 
 // specs returns the shards, by default the only one.

@@ -159,6 +159,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Overload:      n.over,
 		Keys:          n.layout.keys,
 		Written:       n.written,
+		Behind:        func() uint64 { return n.writtenTo() },
 		Erasures:      n.removals.Erasures,
 		Node:          cfg.Name,
 		Dir:           filterDir,
@@ -212,7 +213,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 // openRights opens the part that answers for riders and removes them.
 func (n *Node) openRights() *rights.Rights {
 	cfg := rights.Config{
-		Removals: n.removals, Log: n.log, Writer: n.writer, Written: n.sink.Written, Letters: n.sink.DeadLetters(),
+		Removals: n.removals, Log: n.log, Writer: n.writer, Written: func() uint64 { return n.sink.Written() }, Letters: n.sink.DeadLetters(),
 		Forget: n.fleet.Erase, Names: n.door.Names(), Node: n.cfg.Name, Logger: n.logger,
 	}
 	cfg.Shards = n.layout.withPings()

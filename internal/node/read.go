@@ -2,7 +2,10 @@ package node
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"pingline/partition"
@@ -15,47 +18,81 @@ import (
 
 // sources are the parts from which the reading routes answer.
 func (n *Node) sources() query.Sources {
-	gone := query.Gone{Before: n.sink.GoneBefore, MaxAhead: n.cfg.MaxAhead, Logger: n.logger}
-	// A point follows a pause of a phone, or the longest line over dropped pings.
-	s := query.New(n.layout.readers).Of(gone, cmp.Or(n.cfg.Filter.MaxGap, fleet.GoneAfter)+fleet.StaleAfter)
+	s := n.sourcesOf(&n.layout.reading)
 	s.Partitions = n.partitions
-	s.Riders, s.Status = n.fleet.Riders, n.status.JSON
+	s.Status = n.status.JSON
 	if n.rollup != nil {
 		s.Cells = n.cells
-		s.Past = history.New(history.Config{Stores: n.layout.points, Resolutions: n.cfg.Rollup, Windows: n.cfg.RollupWindows})
+	}
+	s.Sets = make(map[string]*query.Reader)
+	for _, set := range n.layout.sets {
+		if r := set.reading(); len(r.pings)+len(r.points) > 0 {
+			s.Sets[set.Name] = &query.Reader{Sources: n.sourcesOf(r)}
+		}
 	}
 	return s
 }
 
-// written is the number of the first commit that is not completely in the
-// stores.
-func (n *Node) written() uint64 {
+// sourcesOf are those of a choice of stores.
+func (n *Node) sourcesOf(r *reading) (s query.Sources) {
+	beside := n.writer.Beside(func() uint64 { return n.writtenTo(r.sets...) })
+	always := r == &n.layout.reading // what no store tells is told from memory
+	if always || len(r.pings) > 0 {
+		gone := query.Gone{Before: func() int64 { return n.sink.GoneBefore(r.sets...) }, MaxAhead: n.cfg.MaxAhead, Logger: n.logger}
+		// A point follows a pause of a phone, or the longest line over dropped pings.
+		s = query.New(r.pings).Of(gone, cmp.Or(n.cfg.Filter.MaxGap, fleet.GoneAfter)+fleet.StaleAfter)
+	}
+	s.Riders, s.State, s.Line = n.fleet.Riders, beside.RiderState, beside.RiderLine
+	if n.rollup != nil && (always || len(r.points) > 0) {
+		s.Past = history.New(history.Config{Stores: r.points, Resolutions: n.cfg.Rollup, Windows: n.cfg.RollupWindows})
+	}
+	return s
+}
+
+// written is the number of the first commit that is not completely in the stores that are
+// read.
+func (n *Node) written() uint64 { return n.writtenTo(n.layout.reading.sets...) }
+
+// writtenTo is the number of the first commit that is not completely in the stores of some
+// sets, or of all.
+func (n *Node) writtenTo(sets ...string) uint64 {
 	if n.sink == nil {
 		return 0 // the sink is not open yet
 	}
-	return min(n.sink.Written(), n.removals.Written())
+	return min(n.sink.Written(sets...), n.removals.Written())
 }
 
-// partitions tells how points have been spread since the start.
-func (n *Node) partitions() query.Partitions {
-	p := query.Partitions{Shards: []query.ShardShare{}, HotCells: []query.BusyCell{}}
-	var total uint64
-	stats := n.sink.Stats()
-	for _, st := range stats {
-		total += st.Written
+// partitions tells how points have been spread since the start, over the shards of a set or,
+// if it is "", of all sets; the imbalance is then that of the set that is read.
+func (n *Node) partitions(of string) (query.Partitions, error) {
+	if names := n.cfg.setNames(); of != "" && !slices.Contains(names, of) {
+		return query.Partitions{}, fmt.Errorf("%q is none of the sets %s", of, strings.Join(names, ", "))
 	}
-	p.Imbalance = imbalance(stats[:n.layout.read.Spread.Len()], n.layout.read.Spread)
-	for _, st := range stats {
-		share := 0.0
-		if total > 0 {
-			share = float64(st.Written) / float64(total)
+	p := query.Partitions{Shards: []query.ShardShare{}, HotCells: []query.BusyCell{}}
+	for _, set := range n.layout.sets {
+		stats := n.sink.StatsOf(set.Name)
+		if set.Name == cmp.Or(of, n.layout.read.Name) {
+			p.Imbalance = imbalance(stats[:set.Spread.Len()], set.Spread)
 		}
-		p.Shards = append(p.Shards, query.ShardShare{Name: st.Shard, Points: st.Written, Share: share, Up: st.Down == 0})
+		if of != "" && set.Name != of {
+			continue
+		}
+		var total uint64
+		for _, st := range stats {
+			total += st.Written
+		}
+		for _, st := range stats {
+			share := query.ShardShare{Name: st.Shard, Points: st.Written, Share: float64(st.Written) / float64(max(total, 1)), Up: st.Down == 0}
+			if len(n.layout.sets) > 1 {
+				share.Set = set.Name
+			}
+			p.Shards = append(p.Shards, share)
+		}
 	}
 	for _, h := range n.layout.keys.Hot(time.Now()) {
 		p.HotCells = append(p.HotCells, query.BusyCell{Cell: strconv.FormatUint(h.Cell, 16), Rate: h.Rate, Splits: h.Splits})
 	}
-	return p
+	return p, nil
 }
 
 // imbalance returns how far the fullest shard is above the mean, in points for its

@@ -29,13 +29,13 @@ func OpenStored(cfg *Config) (*StoredRows, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &StoredRows{stores: l.all(), points: l.points, merged: query.New(l.readers)}
+	s := &StoredRows{stores: l.all(), points: l.reading.points, merged: query.New(l.reading.pings)}
 	for _, i := range l.read.having(sets.PingKinds) {
-		if sh := &l.read.Shards[i]; !slices.ContainsFunc(l.readers, func(r query.ShardReader) bool { return r.Name == sh.Name }) {
+		if sh := &l.read.Shards[i]; !slices.ContainsFunc(l.reading.pings, func(r query.ShardReader) bool { return r.Name == sh.Name }) {
 			return nil, errors.Join(fmt.Errorf("shard %s: its store cannot be read", sh.Name), s.Close())
 		}
 	}
-	for _, r := range l.readers {
+	for _, r := range l.reading.pings {
 		s.readers = append(s.readers, namedReader{r.Name, r.Reader})
 	}
 	return s, nil

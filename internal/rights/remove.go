@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -182,7 +183,10 @@ func (r *Rights) unletter(ctx context.Context, m *Removal) error {
 
 // clear removes the rider from the stores. Nothing of the rider is written meanwhile.
 func (r *Rights) clear(ctx context.Context, m *Removal) error {
-	for _, sh := range r.cfg.Shards[len(m.Shards):] {
+	for _, sh := range r.cfg.Shards {
+		if slices.ContainsFunc(m.Shards, func(e Emptied) bool { return e.Shard == sh.Name }) { // by name: shards may have been added or taken away since
+			continue
+		}
 		e, ok := sh.Store.(store.Eraser)
 		read, reads := sh.Store.(store.Reader)
 		if !ok || !reads {

@@ -138,14 +138,15 @@ func (r *Router) shardOf(e *pingline.Entry, route int) int {
 }
 
 // laneOfOther returns the lane of a replayed ping or a point: that of the shard it
-// names, if the layout still has it.
+// names, if the layout still has it. A ping that names a shard which no set has any more goes
+// wherever a new ping would go, in each set, as the shard may have been renamed.
 func (r *Router) laneOfOther(e *pingline.Entry) LaneID {
 	shard, kind := 0, Own
 	switch e.Kind {
 	case pingline.Replayed, pingline.ReplayedNano:
 		kind = Backfill
 		switch {
-		case r.layout.Set != "":
+		case r.layout.Set != "" && (e.To == "" || e.IsLine() || slices.Contains(r.layout.Others, e.To)):
 			shard = r.layout.Nobody
 		case !e.IsLine():
 			shard = r.shardOf(e, routeOf(e))

@@ -111,8 +111,9 @@ func TestLayoutOfOneShardHasNoWeight(t *testing.T) {
 	}
 }
 
-// Whatever an entry is, each of several sets has exactly one lane for it, and a row that is
-// put back goes to the set of the shard that it names alone.
+// Whatever an entry is, each of several sets has exactly one lane for it. A row that is put
+// back goes to the set of the shard that it names alone, and a ping to all sets if none has
+// that shard any more.
 func TestLanesOfSets(t *testing.T) {
 	main := NewRouter(Layout{Shards: []string{"a", "b", Nobody}, Spread: evenly(t, "a", "b"), Routes: map[string]int{"event": 2}, Others: []string{"c"}, Nobody: 2})
 	archive := NewRouter(Layout{
@@ -137,7 +138,8 @@ func TestLanesOfSets(t *testing.T) {
 		{"an event to one", event, [2]LaneID{LaneIDOf(2, Critical), LaneIDOf(0, Critical)}},
 		{"a ping put back for main", to(back, "b"), [2]LaneID{LaneIDOf(1, Backfill), LaneIDOf(1, Backfill)}},
 		{"a ping put back for the archive", to(back, "c"), [2]LaneID{LaneIDOf(2, Backfill), LaneIDOf(0, Backfill)}},
-		{"one put back for a shard that is gone", to(back, "x"), [2]LaneID{LaneIDOf(home, Backfill), LaneIDOf(1, Backfill)}},
+		{"one put back for a shard that is gone", to(back, "x"), [2]LaneID{LaneIDOf(home, Backfill), LaneIDOf(0, Backfill)}},
+		{"a row of a shard that is gone", to(line(pingline.Replayed, ""), "x"), [2]LaneID{LaneIDOf(0, Backfill), LaneIDOf(1, Backfill)}},
 		{"a row of an earlier version put back", line(pingline.Replayed, ""), [2]LaneID{LaneIDOf(0, Backfill), LaneIDOf(1, Backfill)}},
 		{"activity", line(pingline.Activity, ""), [2]LaneID{LaneIDOf(0, Own), LaneIDOf(1, Own)}},
 		{"activity put back for the archive", line(pingline.Activity, "c"), [2]LaneID{LaneIDOf(2, Own), LaneIDOf(0, Own)}},

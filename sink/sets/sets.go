@@ -153,6 +153,12 @@ func (s *Sets) Stats() []sink.Stats {
 	return list
 }
 
+// StatsOf returns how each shard of the set of a name does.
+func (s *Sets) StatsOf(set string) []sink.Stats {
+	i := slices.IndexFunc(s.list, func(one named) bool { return one.name == set })
+	return s.list[i].Stats()
+}
+
 // Notes returns a sentence for each trouble that an operator must know of.
 func (s *Sets) Notes() (notes []string) {
 	for _, one := range s.list {
@@ -162,11 +168,13 @@ func (s *Sets) Notes() (notes []string) {
 }
 
 // Written returns the number of the first commit of which some ping may be neither stored
-// nor a dead letter yet, in any set.
-func (s *Sets) Written() uint64 {
+// nor a dead letter yet in one of the sets of these names, or in any set if none is named.
+func (s *Sets) Written(names ...string) uint64 {
 	next := uint64(math.MaxUint64)
 	for _, one := range s.list {
-		next = min(next, one.Written())
+		if len(names) == 0 || slices.Contains(names, one.name) {
+			next = min(next, one.Written())
+		}
 	}
 	return next
 }
@@ -182,9 +190,16 @@ func (s *Sets) Memory() (sum int64) {
 // Kept returns how long the set that is read keeps pings: see sink.Sink.Kept.
 func (s *Sets) Kept() (pings, events time.Duration) { return s.list[s.read].Kept() }
 
-// GoneBefore returns the time, ms, before which points of the set that is read may be in
-// shards that are gone; 0 if there are none.
-func (s *Sets) GoneBefore() int64 { return s.list[s.read].GoneBefore() }
+// GoneBefore returns the time, ms, before which the sets of these names may lack points: see
+// sink.Sink.GoneBefore.
+func (s *Sets) GoneBefore(names ...string) (at int64) {
+	for _, one := range s.list {
+		if slices.Contains(names, one.name) {
+			at = max(at, one.GoneBefore())
+		}
+	}
+	return at
+}
 
 // DeadLetters returns the dead letters of all shards of all sets.
 func (s *Sets) DeadLetters() *deadletter.Dir { return s.list[0].DeadLetters() }

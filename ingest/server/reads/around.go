@@ -24,6 +24,9 @@ func (s *Routes) riders(c *fiber.Ctx, r *readInWork) error {
 	if c.Query("at") != "" && s.reader.Then != nil {
 		return s.ridersAt(c, r, q.Box)
 	}
+	if err := ofNow(c); err != nil {
+		return err
+	}
 	if err := param.Time(c, "since", &q.Since, nil); err != nil {
 		return err
 	}

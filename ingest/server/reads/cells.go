@@ -28,6 +28,9 @@ func (s *Routes) cells(c *fiber.Ctx, r *readInWork) error {
 	if c.Query("at") != "" && s.reader.Past != nil {
 		return s.cellsAt(c, r, box, res)
 	}
+	if err := ofNow(c); err != nil {
+		return err
+	}
 	a := s.recent.get(area{box, res}, func(a *areaAnswer) { s.lookAround(r, a) })
 	r.also = a.release
 	if a.err != nil {

@@ -21,12 +21,16 @@ func (s *Routes) cellsAt(c *fiber.Ctx, r *readInWork, box partition.Box, res int
 	if err := param.Time(c, "at", &at, nil); err != nil {
 		return err
 	}
+	from, err := s.setOf(c, hasPast)
+	if err != nil {
+		return err
+	}
 	if err := s.chargeMost(r, cellsMost*cellBytes); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	list, partial, err := s.reader.Past.Cells(ctx, box, res, at, cellsMost+1)
+	list, partial, err := from.Past.Cells(ctx, box, res, at, cellsMost+1)
 	switch {
 	case errors.Is(err, history.ErrNotKept):
 		return param.Bad("res", "%v", err)
@@ -49,7 +53,10 @@ func (s *Routes) ridersAt(c *fiber.Ctx, r *readInWork, box partition.Box) error 
 	if err := param.Time(c, "at", &q.At, nil); err != nil {
 		return err
 	}
-	var err error
+	from, err := s.setOf(c, hasPings)
+	if err != nil {
+		return err
+	}
 	if q.Most, err = param.Int(c, "limit", param.PageMost, 1, param.SeenMost); err != nil {
 		return err
 	}
@@ -58,7 +65,7 @@ func (s *Routes) ridersAt(c *fiber.Ctx, r *readInWork, box partition.Box) error 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	seen, err := s.reader.RidersAt(ctx, &q)
+	seen, err := from.RidersAt(ctx, &q)
 	switch {
 	case errors.Is(err, query.ErrTooMany):
 		return param.Bad("bbox", "%v: take a smaller one", err)
@@ -78,10 +85,14 @@ func (s *Routes) history(c *fiber.Ctx, r *readInWork) error {
 	if err != nil {
 		return err
 	}
-	if q.Res, err = s.reader.Past.Resolution(q.Res); err != nil {
+	from, err := s.setOf(c, hasPast)
+	if err != nil {
+		return err
+	}
+	if q.Res, err = from.Past.Resolution(q.Res); err != nil {
 		return param.Bad("res", "%v", err)
 	}
-	if err := s.reader.Past.Check(&q); err != nil {
+	if err := from.Past.Check(&q); err != nil {
 		return param.Bad("step", "%v", err)
 	}
 	if err := s.chargeMost(r, history.MostBytes); err != nil {
@@ -89,7 +100,7 @@ func (s *Routes) history(c *fiber.Ctx, r *readInWork) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	steps, err := s.reader.Past.Steps(ctx, &q)
+	steps, err := from.Past.Steps(ctx, &q)
 	if errors.Is(err, history.ErrTooMuch) {
 		return param.Bad("bbox", "%v", err)
 	} else if err != nil {

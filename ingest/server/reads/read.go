@@ -19,7 +19,11 @@ import (
 const storeTimeout = 10 * time.Second
 
 func (s *Routes) partitions(c *fiber.Ctx, r *readInWork) error {
-	body, err := plainjson.Marshal(s.reader.Partitions())
+	spread, err := s.reader.Partitions(c.Query("set"))
+	if err != nil {
+		return param.Bad("set", "%v", err)
+	}
+	body, err := plainjson.Marshal(spread)
 	if err != nil {
 		return err
 	}
@@ -81,9 +85,13 @@ func (s *Routes) latest(c *fiber.Ctx, r *readInWork) error {
 	if err != nil {
 		return err
 	}
+	from, err := s.setOf(c, hasPings)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	newest, err := s.reader.Newest(ctx, stored)
+	newest, err := from.Newest(ctx, stored)
 	if err != nil {
 		return storeError(err)
 	}
@@ -103,14 +111,18 @@ func (s *Routes) track(c *fiber.Ctx, r *readInWork) error {
 	if err != nil {
 		return err
 	}
-	asked := int64(q.Limit) * pointBytes * int64(1+max(1, s.reader.Shards))
+	from, err := s.setOf(c, hasPings)
+	if err != nil {
+		return err
+	}
+	asked := int64(q.Limit) * pointBytes * int64(1+max(1, from.Shards))
 	if err := s.chargeMost(r, asked); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	q.Rider = name
-	stored, complete, err := s.reader.Page(ctx, q)
+	stored, complete, err := from.Page(ctx, q)
 	if err != nil {
 		return storeError(err)
 	}
