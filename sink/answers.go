@@ -14,6 +14,9 @@ import (
 // Notes returns a sentence for each trouble that an operator must know of.
 func (s *Sink) Notes() []string {
 	notes := s.gone.Sentences()
+	if note := s.Lacks().Sentence(s.cfg.Set); note != "" {
+		notes = append(notes, note)
+	}
 	stats := s.Stats()
 	for i, sh := range s.known() {
 		note := sh.health.Note(stats[i].waits())
@@ -61,8 +64,8 @@ func (s *Sink) lanesOf(i int) []*lane {
 }
 
 // GoneBefore returns the time, ms, before which points may be in shards that are
-// gone and not read; 0 if there are none.
-func (s *Sink) GoneBefore() int64 { return s.gone.Before() }
+// gone and not read, or missing in this set; 0 if there are none.
+func (s *Sink) GoneBefore() int64 { return max(s.gone.Before(), s.Lacks().Until) }
 
 // DeadLetters returns the dead letters of all shards.
 func (s *Sink) DeadLetters() *deadletter.Dir { return s.dead }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"pingline/internal/pause"
 	"pingline/sink/batch"
 	"pingline/sink/deadletter"
 	"pingline/sink/store"
@@ -88,6 +87,8 @@ func (s *bisector) bisect(ctx, writing context.Context, rows []int) error {
 		switch {
 		case refused == nil:
 			s.progress.written(len(part))
+		case refused == isGivenUp:
+			s.giveUp(s.b, part)
 		case len(refused.aside) > 0:
 			rows = append(s.splitAside(part, refused), rows...)
 		case n == 1 || refused.All:
@@ -148,6 +149,10 @@ func (l *lane) deadLetter(ctx, writing context.Context, b *batch.Encoded, bad []
 		}
 	}()
 	for len(bad) > 0 {
+		if l.sink.givesUp(b) {
+			l.giveUp(b, numbers(bad))
+			return nil, nil
+		}
 		n, err := l.appendLetters(ctx, b, bad)
 		bad = bad[n:]
 		if err == nil {
@@ -158,7 +163,7 @@ func (l *lane) deadLetter(ctx, writing context.Context, b *batch.Encoded, bad []
 		}
 		l.halt.Begin(err, !halted)
 		halted = true
-		if err := pause.For(ctx, l.cfg.RetryMax); err != nil {
+		if err := l.sink.pause(ctx, b, l.cfg.RetryMax); err != nil {
 			return nil, err
 		}
 		taken, err := l.retryRefused(ctx, writing, b, bad)

@@ -55,6 +55,7 @@ type inFlight struct {
 	cursor    queue.Cursor
 	since     time.Time
 	damaged   uint64
+	givenUp   uint64 // rows that were not written
 	delivered bool
 }
 
@@ -158,7 +159,7 @@ func (l *lane) pass(ctx, writing context.Context, g *errgroup.Group) error {
 			if err := l.deliver(ctx, writing, b); err != nil {
 				return err
 			}
-			l.complete(sent)
+			l.complete(sent, b.GivenUp)
 			return nil
 		})
 	}
@@ -271,27 +272,31 @@ func (l *lane) completeEmpty(b *batch.Encoded) {
 		l.inFlight[n-1].damaged += b.Damaged
 		return
 	}
-	l.move(b.Cursor, b.Damaged)
+	l.move(b.Cursor, b.Damaged, 0)
 }
 
-// complete counts a batch as delivered, and moves the cursor behind the delivered
-// batches.
-func (l *lane) complete(done *inFlight) {
+// complete counts a batch as delivered, but for the rows that were given up, and moves the
+// cursor behind the delivered batches.
+func (l *lane) complete(done *inFlight, givenUp uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	done.delivered = true
+	done.delivered, done.givenUp = true, givenUp
 	for len(l.inFlight) > 0 && l.inFlight[0].delivered {
-		l.move(l.inFlight[0].cursor, l.inFlight[0].damaged)
+		l.move(l.inFlight[0].cursor, l.inFlight[0].damaged, l.inFlight[0].givenUp)
 		l.inFlight = l.inFlight[1:]
 		<-l.permits
 	}
 }
 
 // move sets the cursor; the caller holds mu.
-func (l *lane) move(to queue.Cursor, damaged uint64) {
+func (l *lane) move(to queue.Cursor, damaged, givenUp uint64) {
 	to.Passed += l.extra
 	l.delivered = to
-	l.cfg.Log.SetCursor(l.name, to)
+	if givenUp > 0 {
+		l.sink.lack(l, to, givenUp)
+	} else {
+		l.cfg.Log.SetCursor(l.name, to)
+	}
 	l.progress.damage(damaged)
 }
 
@@ -309,7 +314,7 @@ func (l *lane) correct(by uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.extra += by
-	l.move(queue.Cursor{Next: l.delivered.Next, Totals: l.delivered.Totals, Passed: l.delivered.Passed - l.extra + by}, by)
+	l.move(queue.Cursor{Next: l.delivered.Next, Totals: l.delivered.Totals, Passed: l.delivered.Passed - l.extra + by}, by, 0)
 }
 
 // drain waits until no batch is in flight. The only error is ctx's.

@@ -15,6 +15,7 @@ type fates struct {
 	written      uint64 // taken by a store, or of a rider who was erased meanwhile
 	deadLettered uint64 // refused and put aside
 	damaged      uint64 // lost by the log
+	givenUp      uint64 // passed because the log was filling up
 }
 
 // shardCounters count the entries of a shard's lanes by their fate, and the rows
@@ -89,6 +90,14 @@ func (p *progress) written(rows int) {
 func (p *progress) deadLettered(rows int) {
 	p.counters.mu.Lock()
 	p.counters.fates[p.total].deadLettered += uint64(rows)
+	p.counters.mu.Unlock()
+	p.delivered(rows)
+}
+
+// givenUp counts rows of the lane that are not written any more.
+func (p *progress) givenUp(rows int) {
+	p.counters.mu.Lock()
+	p.counters.fates[p.total].givenUp += uint64(rows)
 	p.counters.mu.Unlock()
 	p.delivered(rows)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"pingline/internal/pause"
 	"pingline/sink/batch"
 	"pingline/sink/limit"
 	"pingline/sink/route"
@@ -14,12 +13,15 @@ import (
 )
 
 // write tries until the store has taken or refused the first n of rows, or some
-// of them need not wait any more; n is less than all rows if the write is a
+// of them need not wait any more or are given up; n is less than all rows if the write is a
 // probe. The only error is ctx's.
 func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int) (n int, refused *shardRefusal, err error) {
 	for attempt := 0; ; {
 		if ctx.Err() != nil {
 			return 0, nil, ctx.Err()
+		}
+		if l.sink.givesUp(b) {
+			return len(rows), isGivenUp, nil
 		}
 		n, err = l.send(ctx, writing, b, rows)
 		refused = new(shardRefusal)
@@ -33,13 +35,13 @@ func (l *lane) write(ctx, writing context.Context, b *batch.Encoded, rows []int)
 		case err == nil:
 			return n, nil, nil
 		case open:
-			err = pause.For(ctx, min(l.cfg.RetryMax, time.Second/10))
+			err = l.sink.pause(ctx, b, min(l.cfg.RetryMax, time.Second/10))
 		case !errors.As(err, &refused): // ctx ended, and then writing ended
 			return 0, nil, err
 		case refused.Kind == store.BadRows:
 			return n, refused, nil
 		default:
-			err = pause.For(ctx, backoff(attempt, l.cfg.RetryMax, refused.After))
+			err = l.sink.pause(ctx, b, backoff(attempt, l.cfg.RetryMax, refused.After))
 			attempt++
 		}
 		if err != nil {

@@ -49,6 +49,11 @@ type Sink struct {
 	lanes  []*lane                         // route.LaneKinds for each shard; holes are with the shards
 	start  [pingline.TotalLines + 1]uint64 // by total: entries that the saved cursors have passed
 
+	givingUp givingUp
+
+	lacking sync.Mutex   // guards lacks; taken after the mutexes of lanes
+	lacks   resume.Lacks // what the set does not have
+
 	// reconciling is held while damage is reconciled. It is taken before the
 	// mutexes of the shards' counters and of the lanes.
 	reconciling sync.Mutex
@@ -72,7 +77,7 @@ func New(cfg Config) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	s.gone = resume.RemovedFrom(cfg.Log, cfg.Set)
+	s.gone, s.lacks = resume.RemovedFrom(cfg.Log, cfg.Set), resume.LacksOf(cfg.Log, cfg.Set)
 	for i := range cfg.Shards {
 		s.shards = append(s.shards, s.newShard(i))
 		for kind := range route.LaneKinds {

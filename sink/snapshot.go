@@ -75,6 +75,7 @@ func (s *Sink) snapshot() (v sinkProgress) {
 			sums[total].Written += n.written
 			sums[total].DeadLettered += n.deadLettered
 			sums[total].Damaged += n.damaged
+			sums[total].GivenUp += n.givenUp
 		}
 	}
 	// The log is read last, so that it is never behind the lanes.
@@ -82,7 +83,7 @@ func (s *Sink) snapshot() (v sinkProgress) {
 	var queued [len(atHead)]uint64
 	for total := range sums {
 		t := &sums[total]
-		passed := t.Start + t.Written + t.DeadLettered + t.Damaged + t.Elsewhere
+		passed := t.Start + t.Written + t.DeadLettered + t.Damaged + t.Elsewhere + t.GivenUp
 		switch still := atHead[total] && now.Next == head.Next; {
 		case still:
 			t.Damaged += s.reconcile(total, now.Totals[total]-passed)

@@ -25,7 +25,7 @@ type Account struct {
 // Tally is the equation of pings or of our own lines. Every entry that the log
 // ever held is in one place:
 //
-//	total of the log = Start + Written + DeadLettered + Damaged + Elsewhere + Queued
+//	total of the log = Start + Written + DeadLettered + Damaged + Elsewhere + GivenUp + Queued
 //
 // Queued is computed from the rest while lanes are on their way. Once all lanes
 // are at the end of the log nothing waits, and Queued is 0 whatever they have
@@ -36,6 +36,7 @@ type Tally struct {
 	DeadLettered uint64 // refused and put aside
 	Damaged      uint64 // lost by the log
 	Elsewhere    uint64 // for other sets of shards
+	GivenUp      uint64 // not written, because the log was filling up
 	Queued       uint64 // not passed yet
 }
 

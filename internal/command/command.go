@@ -60,12 +60,12 @@ type InfluxFlags struct {
 
 // SpreadFlags are the flags that say to which stores points go.
 type SpreadFlags struct {
-	Shard         []node.ShardConfig `sep:" " placeholder:"name=…,url=…" help:"One of several stores: name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight (1), set (main); what is not said is as for --influx-…. Repeated; replaces --influx-host."`
+	Shard         []node.ShardConfig `sep:" " placeholder:"name=…,url=…" help:"One of several stores: name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight (1), set (main), on-full (wait; drop-set gives the set up while the log fills up); what is not said is as for --influx-…. Repeated; replaces --influx-host."`
 	PartitionBy   partition.By       `default:"cell+rider" help:"cell+rider, rider (a track in one shard), or cell (a region in one shard)."`
 	HotCellRate   float64            `default:"1000" help:"Pings/s of one part of a cell at which the cell is split by rider."`
 	HotCells      string             `placeholder:"FILE" help:"Cells to split beforehand, one a line: CELL [PARTS]."`
 	ShardHandover time.Duration      `default:"10m" help:"How long a shard is down before the others take what is its; 0: never."`
-	MovedShard    []string           `sep:" " placeholder:"NAME" help:"A shard that was removed and whose points are elsewhere now, or not wanted: tracks are complete without it. Repeated."`
+	MovedShard    []string           `sep:" " placeholder:"NAME" help:"A shard that was removed and whose points are elsewhere now, or not wanted: tracks are complete without it. Or a set that has what it lacked. Repeated."`
 	Route         []node.Route       `sep:" " placeholder:"KIND=NAME[/BUCKET],…" help:"Where location, event, activity or self go, instead of being spread over the main set or to its first shard: shards or sets. latest adds a Redis to where pings go. Repeated."`
 }
 

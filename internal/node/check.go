@@ -238,6 +238,9 @@ func (c *Config) checkStores() error {
 	}
 	names := map[string]bool{}
 	for _, s := range c.Shards {
+		if s.DropSet && s.Set == "" {
+			return wrong("shard", "name=%s: on-full=drop-set is of a set that is not %s: name one with set=", s.Name, sets.Main)
+		}
 		if names[s.Name] {
 			return wrong("shard", "name %q is there twice", s.Name)
 		}

@@ -170,6 +170,7 @@ type ShardConfig struct {
 	CAFile, CertFile, KeyFile         string
 	Weight                            float64
 	Set                               string // "" means the main set
+	DropSet                           bool   // its set is given up when the log is filling up
 
 	Settings string // key=value,…, of keys that only the shard's kind of store has
 }
@@ -221,7 +222,7 @@ func hostOf(url, text string) bool {
 }
 
 // shardKeys are the keys of a --shard of any kind.
-var shardKeys = []string{"name", "url", "weight", "set"}
+var shardKeys = []string{"name", "url", "weight", "set", "on-full"}
 
 func (s *ShardConfig) set(key, value string) (err error) {
 	switch key {
@@ -245,6 +246,10 @@ func (s *ShardConfig) set(key, value string) (err error) {
 		if s.Set, err = value, pingline.CheckName(key, value); value == sets.Main {
 			s.Set = ""
 		}
+	case "on-full":
+		if s.DropSet = value == "drop-set"; !s.DropSet && value != "wait" {
+			err = fmt.Errorf("on-full: %q is neither wait, the default, nor drop-set", value)
+		}
 	case "weight":
 		if s.Weight, err = strconv.ParseFloat(value, 64); err != nil || !(s.Weight >= partition.MinWeight && s.Weight <= partition.MaxWeight) {
 			err = fmt.Errorf("weight: %q is not in [%v, %v]", value, partition.MinWeight, partition.MaxWeight)
@@ -252,7 +257,7 @@ func (s *ShardConfig) set(key, value string) (err error) {
 	case "prefix", "tags", "expire", "changes", "stream-length":
 		s.Settings += key + "=" + value + ","
 	default:
-		err = fmt.Errorf("unknown key %q: the keys are name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight, set", key)
+		err = fmt.Errorf("unknown key %q: the keys are name, url, org, bucket, token-file, ca-file, cert-file, key-file, weight, set, on-full", key)
 	}
 	return err
 }

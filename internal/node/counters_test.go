@@ -54,6 +54,10 @@ var movedElsewhere = []struct {
 		"reloads_total", "the log has to fail in the middle of an append",
 		"../../ingest/again_test.go", "TestBoundHoldsThroughFailedAppends", "Reloads",
 	},
+	{
+		"set_given_up_total", "a set has to be dead until a quarter of the log is full",
+		"../../sink/sets/room_test.go", "TestSetIsGivenUpWhenTheLogFillsUp", "GivenUp",
+	},
 }
 
 // Every counter that docs/self.md has is moved by the action that it tells of: in

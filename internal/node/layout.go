@@ -81,6 +81,7 @@ func newLayout(c *Config) (*layout, error) {
 			if err := s.add(c, set, spec, "--shard name="+spec.Name); err != nil {
 				return nil, err
 			}
+			set.Drop = set.Drop || spec.DropSet
 			list = append(list, partition.Shard{Name: spec.Name, Weight: spec.Weight})
 		}
 		if c.latestOnly(name) {

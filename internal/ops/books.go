@@ -89,10 +89,10 @@ func (b *Books) Verdict(v pingline.Verdict) uint64 {
 //
 //	verdicts: received = accepted + held + redundant + duplicate + shed + rejected
 //	held:     holding at start + held = promoted + covered + holding
-//	stored:   queued at start + accepted + promoted + replayed = written + dead-lettered + damaged + queued
+//	stored:   queued at start + accepted + promoted + replayed = written + dead-lettered + damaged + given up + queued
 //	lines:    the same for our own lines
 //
-// The last two hold in each set of shards, together with what is for other sets; of another
+// Given up is always 0 in main. The last two hold in each set of shards, together with what is for other sets; of another
 // set than main they are called stored of NAME and lines of NAME.
 func (b *Books) Gaps() map[string]int64 {
 	verdicts := int64(b.Server.Received)
@@ -122,7 +122,7 @@ func (b *Books) Gaps() map[string]int64 {
 // lack returns how many entries that were in the log at the start, or came since,
 // are neither passed nor queued.
 func lack(start, came uint64, y *sink.Tally) int64 {
-	return int64(start + came - y.Start - y.Written - y.DeadLettered - y.Damaged - y.Elsewhere - y.Queued)
+	return int64(start + came - y.Start - y.Written - y.DeadLettered - y.Damaged - y.Elsewhere - y.GivenUp - y.Queued)
 }
 
 // Kept returns the stored part of the valid pings, so far.

@@ -272,6 +272,14 @@ var numbers = []number{
 			}
 			tellEach(all, tell)
 		}},
+	{metric: "set_given_up_total", labels: []string{"set", "kind"}, kind: counter, unit: "entries", help: "Pings, and lines of our own, that a set of shards did not get because the log was filling up (on-full=drop-set). None if there is one set.",
+		read: func(s *snapshot, tell tell) {
+			for _, set := range slices.Sorted(maps.Keys(s.Sets)) {
+				a := s.Sets[set]
+				tell(float64(a.Pings.GivenUp), set, "pings")
+				tell(float64(a.Lines.GivenUp), set, "lines")
+			}
+		}},
 	{metric: "dead_letters_unkept_total", labels: shardLabels, kind: counter, unit: "pings", help: "Of dead_letters_total, pings beyond the store's retention that were counted only: no room for more of them.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Unkept) })},
 	{metric: "dead_letter_bytes", kind: gauge, unit: "bytes", help: "Size of the dead letters, those that wait to be replayed included.",

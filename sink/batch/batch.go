@@ -30,10 +30,13 @@ type Encoded struct {
 	Fixed   []bool          // whether no other shard can stand in for a row; as many as Keys
 	Taken   []bool          // whether another shard has taken a row; empty if none has
 
+	From    uint64       // number of the first commit that is held until all rows are delivered
 	Cursor  queue.Cursor // to be saved once all rows are delivered
 	Since   time.Time    // when its oldest commit was written; zero if it passes nothing
 	Damaged uint64       // lost entries that the batch passes, if its lane counts them
 	Erased  uint64       // entries that the batch passes, and that are not to be written any more
+
+	GivenUp uint64 // rows that will not be written
 
 	numbers []int  // row numbers, from 0; at least as many as rows
 	picked  []byte // the last result of pick, if it had to copy

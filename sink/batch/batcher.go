@@ -60,6 +60,7 @@ var (
 // returned before it, unless ctx ended.
 func (r *Batcher) Fill(ctx context.Context, b *Encoded) error {
 	waiting := ctx
+	b.From = r.cursor().Next
 	for !r.full(b) {
 		err := r.step(waiting, b)
 		if err != nil && !b.Since.IsZero() && ctx.Err() == nil {
@@ -184,9 +185,12 @@ func Lack(a, b queue.Totals, total int) uint64 {
 
 // encode takes entries of the open commit until b is full or the commit ends.
 func (r *Batcher) encode(b *Encoded) {
-	for ; !r.full(b); r.nextSlot++ {
+	for ; ; r.nextSlot++ {
 		if r.nextSlot == len(r.routed.Slots) {
-			r.close(b)
+			r.close(b) // also if b is full: its cursor is then behind the commit
+			return
+		}
+		if r.full(b) {
 			return
 		}
 		p := r.routed.Slots[r.nextSlot]

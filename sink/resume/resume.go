@@ -53,7 +53,7 @@ type Hole struct {
 type Config struct {
 	Log    *queue.Log
 	Layout route.Layout
-	Moved  []string // shards that were taken away and whose points are elsewhere, or not wanted
+	Moved  []string // shards that were taken away and whose points are elsewhere, or not wanted; and sets that lack none any more
 	Logger *slog.Logger
 }
 
@@ -93,7 +93,9 @@ func DropSets(log *queue.Log, keep []string) (gone []string, err error) {
 		change.Drop = append(change.Drop, name)
 		if !slices.Contains(gone, set) {
 			gone = append(gone, set)
-			change.Notes[noteOf(LayoutNote, set)], change.Notes[noteOf(goneNote, set)] = "", ""
+			for _, note := range notesOf(set) {
+				change.Notes[note] = ""
+			}
 		}
 	}
 	if len(gone) == 0 {
@@ -121,6 +123,7 @@ func HoleCursor(shard string, end uint64) string {
 // From returns where the lanes of cfg go on. If the cursors were saved under
 // another layout, or some are missing, all lanes are reset.
 func From(cfg Config) (Saved, error) {
+	defer cfg.forgetLacks()
 	layout := cfg.Layout.String()
 	if k, whole := cfg.load(); whole && cfg.Log.Note(noteOf(LayoutNote, cfg.Layout.Set)) == layout {
 		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(noteOf(goneNote, cfg.Layout.Set)) { // Config.Moved has named some of them
@@ -188,6 +191,7 @@ func (c *Config) reset(layout string) (k Saved, err error) {
 		if start, err = beginning(c.Log); err != nil {
 			return Saved{}, err
 		}
+		c.noteAdded(&change, start)
 	} else {
 		c.Logger.Info("the shards, weights or routes were changed: all lanes start anew", "was", c.Log.Note(layoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
 	}

@@ -16,6 +16,7 @@ import (
 
 	"pingline"
 	"pingline/partition"
+	"pingline/queue"
 	"pingline/sink"
 	"pingline/sink/deadletter"
 	"pingline/sink/resume"
@@ -33,16 +34,20 @@ type ShardSet struct {
 	Spread *partition.Shards // over which rows are spread: the first of Shards
 	Routes map[string]int    // by kind, as sink.Config has them; -1: the kind is for other sets only
 	Wait   time.Duration     // as sink.Config.BatchWait, if it is not 0
+	Drop   bool              // the oldest of what waits for it is given up when the log is filling up; not of the first
 }
 
 // Sets are the sinks of a node, at least one. They are safe for concurrent use, like a Sink.
 type Sets struct {
-	list []named
-	read int // index of the set whose pings are read
+	list   []named
+	read   int // index of the set whose pings are read
+	log    *queue.Log
+	logger *slog.Logger
 }
 
 type named struct {
 	name string
+	drop bool
 	*sink.Sink
 }
 
@@ -58,10 +63,10 @@ func Open(cfg sink.Config, read int, list []ShardSet) (*Sets, error) {
 	if err != nil {
 		return nil, err
 	}
+	s := &Sets{read: read, log: cfg.Log, logger: cmp.Or(cfg.Logger, slog.Default())}
 	for _, name := range gone {
-		cmp.Or(cfg.Logger, slog.Default()).Warn("a set of shards was taken away: what waited for it goes to it no more", "set", name)
+		s.logger.Warn("a set of shards was taken away: what waited for it goes to it no more", "set", name)
 	}
-	s := &Sets{read: read}
 	for i, set := range list {
 		c := cfg
 		c.Shards, c.Spread, c.Routes, c.BatchMemory = set.Shards, set.Spread, set.Routes, cfg.BatchMemory/len(list)
@@ -73,7 +78,7 @@ func Open(cfg sink.Config, read int, list []ShardSet) (*Sets, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.list = append(s.list, named{set.Name, one})
+		s.list = append(s.list, named{set.Name, set.Drop && i > 0, one})
 	}
 	return s, nil
 }
@@ -114,8 +119,15 @@ func (s *Sets) Len() int { return len(s.list) }
 // Run runs all sinks until ctx is cancelled, or until one fails.
 func (s *Sets) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	dropping := false
 	for _, one := range s.list {
 		g.Go(func() error { return one.Run(ctx) })
+		if one.drop {
+			dropping = true
+		}
+	}
+	if dropping {
+		g.Go(func() error { return s.room(ctx) })
 	}
 	return g.Wait()
 }
