@@ -6,6 +6,7 @@ import (
 	"pingline/internal/unit"
 	"pingline/sink/deadletter"
 	"pingline/sink/health"
+	"pingline/sink/resume"
 	"pingline/sink/route"
 	"slices"
 	"time"
@@ -41,14 +42,6 @@ func (s *Sink) Notes() []string {
 		}
 	}
 	return notes
-}
-
-// known returns the shards but Config.Nobody.
-func (s *Sink) known() []*shard {
-	if n := s.cfg.Nobody; n > 0 {
-		return s.shards[:n]
-	}
-	return s.shards
 }
 
 // lanesOf returns the lanes of shard i, that of the hole being filled included.
@@ -100,4 +93,21 @@ func (s *Sink) kept(route int) (keep time.Duration) {
 		keep = health.Least(keep, sh.expiry.Keeps())
 	}
 	return keep
+}
+
+// Lowest returns the number of the first commit that some lane has not passed, with those of
+// our own lines.
+func (s *Sink) Lowest() uint64 {
+	next := s.Written()
+	for _, l := range s.lanes {
+		next = min(next, l.position())
+	}
+	return next
+}
+
+// Lacks returns what the set does not have.
+func (s *Sink) Lacks() resume.Lacks {
+	s.lacking.Lock()
+	defer s.lacking.Unlock()
+	return s.lacks
 }

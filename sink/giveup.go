@@ -2,7 +2,6 @@ package sink
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"pingline/queue"
@@ -18,50 +17,9 @@ import (
 // part was given up when the process ended is read again: then that part was counted, and may
 // be written all the same.
 
-// givingUp is how far a set is given up. Safe for concurrent use.
-type givingUp struct {
-	mu     sync.Mutex    // guards the fields below; nothing else is locked under it
-	before uint64        // batches that hold commits before this number are given up
-	news   chan struct{} // closed when before rises
-}
-
-func (g *givingUp) rise(before uint64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if before <= g.before {
-		return
-	}
-	g.before = before
-	if g.news != nil {
-		close(g.news)
-		g.news = nil
-	}
-}
-
-// passes reports whether the rows of b are not to be written any more, and returns a channel
-// that closes when more is given up.
-func (g *givingUp) passes(b *batch.Encoded) (passed bool, news <-chan struct{}) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.news == nil {
-		g.news = make(chan struct{})
-	}
-	return b.From < g.before, g.news
-}
-
 // GiveUp has the lanes pass the batches that hold commits before a number and are not written
 // yet.
 func (s *Sink) GiveUp(before uint64) { s.givingUp.rise(before) }
-
-// Lowest returns the number of the first commit that some lane has not passed, with those of
-// our own lines.
-func (s *Sink) Lowest() uint64 {
-	next := s.Written()
-	for _, l := range s.lanes {
-		next = min(next, l.position())
-	}
-	return next
-}
 
 // givesUp reports whether the rows of b are not to be written any more.
 func (s *Sink) givesUp(b *batch.Encoded) bool {
@@ -114,11 +72,4 @@ func (s *Sink) lack(l *lane, to queue.Cursor, n uint64) {
 	}
 	resume.NoteLacks(&change, s.cfg.Set, s.lacks)
 	s.cfg.Log.Change(change)
-}
-
-// Lacks returns what the set does not have.
-func (s *Sink) Lacks() resume.Lacks {
-	s.lacking.Lock()
-	defer s.lacking.Unlock()
-	return s.lacks
 }

@@ -109,6 +109,14 @@ func (s *Sink) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// known returns the shards but Config.Nobody.
+func (s *Sink) known() []*shard {
+	if n := s.cfg.Nobody; n > 0 {
+		return s.shards[:n]
+	}
+	return s.shards
+}
+
 // lane returns a lane of shard i.
 func (s *Sink) lane(i int, kind route.LaneKind) *lane {
 	return s.lanes[i*int(route.LaneKinds)+int(kind)]

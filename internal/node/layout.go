@@ -21,15 +21,15 @@ type layout struct {
 	sets []*layoutSet // the main set first
 	read *layoutSet   // whose pings are read
 
-	reading reading // of what is asked for without naming a set
+	reading readFrom // of what is asked for without naming a set
 
 	keys *partition.Keys
 
 	buckets []bucketAddress // of all shards
 }
 
-// reading is a choice of stores that are read.
-type reading struct {
+// readFrom is a choice of stores that are read.
+type readFrom struct {
 	sets   []string            // that the pings are in
 	pings  []query.ShardReader // shards that pings may be in
 	points []store.PointReader // stores of points that are no pings
@@ -125,7 +125,7 @@ func (s *layout) first(c *Config, kind string, readable func(*layoutSet) bool) (
 func (s *layout) chooseReading(c *Config) {
 	readsPings := func(set *layoutSet) bool { return len(set.readers(sets.PingKinds)) > 0 }
 	s.read = s.first(c, "location", readsPings)
-	s.reading = reading{sets: []string{s.read.Name}, pings: s.read.readers(sets.PingKinds)}
+	s.reading = readFrom{sets: []string{s.read.Name}, pings: s.read.readers(sets.PingKinds)}
 	if to, routed := s.read.Routes["event"]; routed && to < 0 {
 		events := s.first(c, "event", readsPings)
 		s.reading.sets, s.reading.pings = append(s.reading.sets, events.Name), append(s.reading.pings, events.readers([]string{"event"})...)
@@ -134,8 +134,8 @@ func (s *layout) chooseReading(c *Config) {
 }
 
 // reading is what can be read of a set: pings and points of the kinds that are routed to it.
-func (s *layoutSet) reading() *reading {
-	r := &reading{sets: []string{s.Name}, pings: s.readers(sets.PingKinds)}
+func (s *layoutSet) reading() *readFrom {
+	r := &readFrom{sets: []string{s.Name}, pings: s.readers(sets.PingKinds)}
 	if to, routed := s.Routes["activity"]; !routed || to >= 0 {
 		r.points = s.withPoints()
 	}

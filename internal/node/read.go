@@ -34,7 +34,7 @@ func (n *Node) sources() query.Sources {
 }
 
 // sourcesOf are those of a choice of stores.
-func (n *Node) sourcesOf(r *reading) (s query.Sources) {
+func (n *Node) sourcesOf(r *readFrom) (s query.Sources) {
 	beside := n.writer.Beside(func() uint64 { return n.writtenTo(r.sets...) })
 	always := r == &n.layout.reading // what no store tells is told from memory
 	if always || len(r.pings) > 0 {
