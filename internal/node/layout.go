@@ -22,9 +22,7 @@ type layout struct {
 	read *layoutSet   // whose pings are read
 
 	reading readFrom // of what is asked for without naming a set
-
-	keys *partition.Keys
-
+	keys    *partition.Keys
 	buckets []bucketAddress // of all shards
 }
 

@@ -36,9 +36,9 @@ func (n *Node) sources() query.Sources {
 // sourcesOf are those of a choice of stores.
 func (n *Node) sourcesOf(r *readFrom) (s query.Sources) {
 	beside := n.writer.Beside(func() uint64 { return n.writtenTo(r.sets...) })
+	gone := query.Gone{Before: func() int64 { return n.sink.GoneBefore(r.sets...) }, MaxAhead: n.cfg.MaxAhead, Logger: n.logger}
 	always := r == &n.layout.reading // what no store tells is told from memory
 	if always || len(r.pings) > 0 {
-		gone := query.Gone{Before: func() int64 { return n.sink.GoneBefore(r.sets...) }, MaxAhead: n.cfg.MaxAhead, Logger: n.logger}
 		// A point follows a pause of a phone, or the longest line over dropped pings.
 		s = query.New(r.pings).Of(gone, cmp.Or(n.cfg.Filter.MaxGap, fleet.GoneAfter)+fleet.StaleAfter)
 	}
@@ -82,11 +82,7 @@ func (n *Node) partitions(of string) (query.Partitions, error) {
 			total += st.Written
 		}
 		for _, st := range stats {
-			share := query.ShardShare{Name: st.Shard, Points: st.Written, Share: float64(st.Written) / float64(max(total, 1)), Up: st.Down == 0}
-			if len(n.layout.sets) > 1 {
-				share.Set = set.Name
-			}
-			p.Shards = append(p.Shards, share)
+			p.Shards = append(p.Shards, query.ShardShare{Name: st.Shard, Set: set.Name, Points: st.Written, Share: float64(st.Written) / float64(max(total, 1)), Up: st.Down == 0})
 		}
 	}
 	for _, h := range n.layout.keys.Hot(time.Now()) {
