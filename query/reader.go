@@ -77,9 +77,9 @@ type Partitions struct {
 // ShardShare is a shard's share of the points.
 type ShardShare struct {
 	Name   string  `json:"name"`
-	Set    string  `json:"set"` // that it is in
-	Points uint64  `json:"points"`        // since the start
-	Share  float64 `json:"share"`         // of its set
+	Set    string  `json:"set"`    // that it is in
+	Points uint64  `json:"points"` // since the start
+	Share  float64 `json:"share"`  // of its set
 	Up     bool    `json:"up"`
 }
 
