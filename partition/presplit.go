@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -65,4 +66,21 @@ func parseHotCell(fields []string, res int) (cell uint64, splits int, err error)
 		return 0, 0, fmt.Errorf("%q is not a number of splits", fields[1])
 	}
 	return cell, splits, checkSplits(splits)
+}
+
+// OpenHotCells is ParseHotCells of a file; "" is none.
+func OpenHotCells(path string, res int) (map[uint64]int, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	splits, err := ParseHotCells(file, res)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return splits, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -54,9 +53,9 @@ func openLayout(c *Config) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	splits, err := hotCells(c)
+	splits, err := partition.OpenHotCells(c.HotCells, c.CellRes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--hot-cells: %w", err)
 	}
 	s.keys, err = partition.NewKeys(partition.KeyConfig{
 		Shards: s.read.Spread, By: c.PartitionBy, HotRate: c.HotCellRate, Splits: splits,
@@ -317,21 +316,4 @@ func (s *layoutSet) withPoints() (list []store.PointReader) {
 		}
 	}
 	return list
-}
-
-func hotCells(c *Config) (map[uint64]int, error) {
-	path := c.HotCells
-	if path == "" {
-		return nil, nil
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("--hot-cells: %w", err)
-	}
-	defer file.Close()
-	splits, err := partition.ParseHotCells(file, c.CellRes)
-	if err != nil {
-		return nil, fmt.Errorf("--hot-cells: %s: %w", path, err)
-	}
-	return splits, nil
 }

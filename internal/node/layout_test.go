@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"pingline/sink"
+	"pingline/query"
 )
 
 // config is that of a node with these shards and routes, as their flags have them.
@@ -81,8 +81,9 @@ func TestLayoutOfOnePlaceOfTwoNames(t *testing.T) {
 func TestImbalanceIsPointsForWeight(t *testing.T) {
 	l := layoutOf(t, []string{"name=a,url=http://one,weight=3", "name=b,url=http://two"}, "event=a/events")
 	for want, points := range map[float64][]uint64{1: {3000, 1000}, 1.5: {1000, 1000}, 2: {0, 1000}, 0: {0, 0}} {
-		stats := []sink.Stats{{Written: points[0]}, {Written: points[1]}}
-		if got := imbalance(stats, l.read.Spread); got != want {
+		var p query.Partitions
+		p.Weigh([]query.ShardShare{{Points: points[0]}, {Points: points[1]}, {Points: 500}}, l.read.Spread, true)
+		if got := p.Imbalance; got != want {
 			t.Errorf("%d points of weight 3 and %d of weight 1: imbalance %v, want %v", points[0], points[1], got, want)
 		}
 	}

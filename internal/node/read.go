@@ -8,12 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"pingline/partition"
 	"pingline/query"
 	"pingline/query/fleet"
 	"pingline/query/history"
 	"pingline/query/status"
-	"pingline/sink"
 )
 
 // sources are the parts from which the reading routes answer.
@@ -70,41 +68,18 @@ func (n *Node) partitions(of string) (query.Partitions, error) {
 	}
 	p := query.Partitions{Shards: []query.ShardShare{}, HotCells: []query.BusyCell{}}
 	for _, set := range n.layout.sets {
-		stats := n.sink.StatsOf(set.Name)
-		if set.Name == cmp.Or(of, n.layout.read.Name) {
-			p.Imbalance = imbalance(stats[:set.Spread.Len()], set.Spread)
+		var list []query.ShardShare
+		for _, st := range n.sink.StatsOf(set.Name) {
+			list = append(list, query.ShardShare{Name: st.Shard, Set: set.Name, Points: st.Written, Up: st.Down == 0})
 		}
-		if of != "" && set.Name != of {
-			continue
-		}
-		var total uint64
-		for _, st := range stats {
-			total += st.Written
-		}
-		for _, st := range stats {
-			p.Shards = append(p.Shards, query.ShardShare{Name: st.Shard, Set: set.Name, Points: st.Written, Share: float64(st.Written) / float64(max(total, 1)), Up: st.Down == 0})
+		if p.Weigh(list, set.Spread, set.Name == cmp.Or(of, n.layout.read.Name)); of == "" || set.Name == of {
+			p.Shards = append(p.Shards, list...)
 		}
 	}
 	for _, h := range n.layout.keys.Hot(time.Now()) {
 		p.HotCells = append(p.HotCells, query.BusyCell{Cell: strconv.FormatUint(h.Cell, 16), Rate: h.Rate, Splits: h.Splits})
 	}
 	return p, nil
-}
-
-// imbalance returns how far the fullest shard is above the mean, in points for its
-// weight: 1 is in balance, 0 means no points. stats are of the shards that keys
-// are spread over.
-func imbalance(stats []sink.Stats, over *partition.Shards) float64 {
-	var sum, most float64
-	for i, st := range stats {
-		points := float64(st.Written) / over.At(i).Weight
-		sum += points
-		most = max(most, points)
-	}
-	if sum == 0 {
-		return 0
-	}
-	return most * float64(len(stats)) / sum
 }
 
 // pausesStreams returns why viewers are told of nothing for now, or "".
