@@ -66,11 +66,12 @@ var arrows = map[string][]string{
 	"pingline/ingest/server/top":                 {"pingline", "pingline/internal/unit"},
 	"pingline/ingest/server/inflate":             {"pingline/ingest/phone"},
 	"pingline/internal/awsqueue":                 {},
+	"pingline/ingest/sqs":                        {"pingline/ingest/messages", "pingline/internal/awsqueue"},
 	"pingline/internal/boards":                   {"pingline/dashboards/grafana", "pingline/internal/command", "pingline/internal/node"},
 	"pingline/internal/schema":                   {"pingline/internal/command", "pingline/internal/node"},
 	"pingline/internal/setup":                    {"pingline", "pingline/ingest/auth", "pingline/internal/command", "pingline/internal/keyring"},
 	"pingline/internal/keyring":                  {"pingline/ingest/auth", "pingline/ingest/privacy", "pingline/internal/command"},
-	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/kafka", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition"},
+	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/kafka", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition"},
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/elasticmq":                {"pingline/internal/jvm"},
 	"pingline/internal/influxd":                  {},
@@ -78,12 +79,12 @@ var arrows = map[string][]string{
 	"pingline/internal/node": {
 		"pingline/internal/logview",
 		"pingline/ingest/kafka", "pingline/ingest/messages",
-		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/server/pages", "pingline/internal/awsqueue", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/rights", "pingline/internal/room",
+		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/ingest/server/pages", "pingline/internal/awsqueue", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/rights", "pingline/internal/room",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/sets", "pingline/sink/store",
 		"pingline/ingest/friends",
 	},
 	"pingline/internal/ops": {
-		"pingline", "pingline/ingest", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/route", "pingline/sink/sets",
+		"pingline", "pingline/ingest", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/route", "pingline/sink/sets",
 	},
 	"pingline/internal/rights":    {"pingline", "pingline/ingest", "pingline/ingest/privacy", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
@@ -240,9 +241,9 @@ var homes = map[string][]string{
 	"github.com/gofiber/fiber/v2": {"pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/guard", "pingline/ingest/server/manners", "pingline/ingest/server/pages", "pingline/ingest/server/reads", "pingline/tools/benchtable"},
 
 	// Queues of SQS: how they are found, what is sent, and what is taken.
-	"github.com/aws/aws-sdk-go-v2":             {"pingline/internal/awsqueue", "pingline/sink/sqs"},
+	"github.com/aws/aws-sdk-go-v2":             {"pingline/ingest/sqs", "pingline/internal/awsqueue", "pingline/sink/sqs"},
 	"github.com/aws/aws-sdk-go-v2/config":      {"pingline/internal/awsqueue"},
-	"github.com/aws/aws-sdk-go-v2/service/sqs": {"pingline/internal/awsqueue", "pingline/sink/sqs"},
+	"github.com/aws/aws-sdk-go-v2/service/sqs": {"pingline/ingest/sqs", "pingline/internal/awsqueue", "pingline/sink/sqs"},
 	"github.com/aws/smithy-go":                 {"pingline/internal/awsqueue"},
 
 	// The file of settings, and files for Grafana and Prometheus.

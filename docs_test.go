@@ -11,8 +11,43 @@ import (
 
 // dirs are what the documents call packages, where that is not their directory.
 var dirs = map[string]string{
-	"backup": "queue/backup", "copying": "sink/copying",
-	"broker": "ingest/mqtt/broker", "subscriber": "ingest/mqtt/subscriber", "cmd": "cmd/pingline", "pingline": ".", "server": "ingest/server", "conns": "ingest/server/conns", "certs": "ingest/server/certs", "framing": "ingest/server/framing", "inflate": "ingest/server/inflate", "top": "ingest/server/top", "native": "ingest/phone/native", "owntracks": "ingest/phone/owntracks", "secrets": "ingest/auth/secrets", "node": "internal/node", "ops": "internal/ops", "influx": "sink/influx", "unread": "sink/influx/unread", "postgres": "sink/postgres", "redis": "sink/redis", "clickhouse": "sink/clickhouse", "cassandra": "sink/cassandra", "kafka": "sink/kafka", "sqs": "sink/sqs", "deadletter": "sink/deadletter", "limit": "sink/limit", "disk": "queue/disk", "store": "sink/store", "route": "sink/route", "resume": "sink/resume", "health": "sink/health", "batch": "sink/batch", "fleet": "query/fleet", "stream": "query/stream"}
+	"backup":     "queue/backup",
+	"batch":      "sink/batch",
+	"broker":     "ingest/mqtt/broker",
+	"cassandra":  "sink/cassandra",
+	"certs":      "ingest/server/certs",
+	"clickhouse": "sink/clickhouse",
+	"cmd":        "cmd/pingline",
+	"conns":      "ingest/server/conns",
+	"copying":    "sink/copying",
+	"deadletter": "sink/deadletter",
+	"disk":       "queue/disk",
+	"fleet":      "query/fleet",
+	"framing":    "ingest/server/framing",
+	"health":     "sink/health",
+	"inflate":    "ingest/server/inflate",
+	"influx":     "sink/influx",
+	"kafka":      "sink/kafka",
+	"limit":      "sink/limit",
+	"native":     "ingest/phone/native",
+	"node":       "internal/node",
+	"ops":        "internal/ops",
+	"owntracks":  "ingest/phone/owntracks",
+	"pingline":   ".",
+	"postgres":   "sink/postgres",
+	"redis":      "sink/redis",
+	"resume":     "sink/resume",
+	"route":      "sink/route",
+	"secrets":    "ingest/auth/secrets",
+	"server":     "ingest/server",
+	"sqs":        "sink/sqs",
+	"sqsin":      "ingest/sqs",
+	"store":      "sink/store",
+	"stream":     "query/stream",
+	"subscriber": "ingest/mqtt/subscriber",
+	"top":        "ingest/server/top",
+	"unread":     "sink/influx/unread",
+}
 
 // Every row of a table of failures names tests, and they exist.
 func TestFailureModesAreTested(t *testing.T) {

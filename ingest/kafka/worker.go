@@ -160,7 +160,7 @@ func (w *worker) try(list []*kgo.Record) (again []*kgo.Record, pause time.Durati
 		case messages.Refused:
 			bad = append(bad, r)
 			refused = append(refused, messages.Reject{
-				At: time.Now().UnixMilli(), Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Reason: receipt.Why, Key: r.Key, Body: r.Value,
+				At: time.Now().UnixMilli(), Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Reason: receipt.Why, Key: r.Key, Body: receipt.Keep(r.Value),
 			})
 		default:
 			again, pause = append(again, r), max(pause, receipt.Wait)

@@ -40,6 +40,18 @@ type Receipt struct {
 	Ending Ending
 	Why    string        // of Refused
 	Wait   time.Duration // of Later, at least
+
+	// Private says of Refused that a ping of it lies in a private zone, so that its text is
+	// not to be kept.
+	Private bool
+}
+
+// Keep returns the text of a refused message as far as it is to be kept, nil: not at all.
+func (r *Receipt) Keep(text []byte) []byte {
+	if r.Private {
+		return nil
+	}
+	return text
 }
 
 // Post makes a request of a body.
@@ -81,6 +93,18 @@ type pingsAnswer struct {
 	Errors         []json.RawMessage
 }
 
+// withheld reports whether any of the pings, and whether all that were rejected, lie in a private
+// zone, as far as the answer lists them. That is no fault of them.
+func (a *pingsAnswer) withheld() (any, all bool) {
+	all = len(a.Errors) > 0 && len(a.Errors) == a.Rejected
+	for _, text := range a.Errors {
+		var e struct{ Field string }
+		is := json.Unmarshal(text, &e) == nil && e.Field == "private_zone"
+		any, all = any || is, all && is
+	}
+	return any, all
+}
+
 // take makes a request of messages. If its answer does not say which message it is about, the
 // two halves are taken by themselves.
 func (post Post) take(list [][]byte, receipts []Receipt) {
@@ -91,6 +115,10 @@ func (post Post) take(list [][]byte, receipts []Receipt) {
 	result, text := post(body)
 	var a pingsAnswer
 	err := json.Unmarshal(text, &a)
+	private, harmless := a.withheld()
+	if harmless {
+		a.Rejected = 0
+	}
 	switch {
 	case result.Done() && err == nil && len(list) > 1 && len(a.Verdicts) == len(list) && a.Rejected == 0:
 		for i, v := range a.Verdicts {
@@ -114,7 +142,7 @@ func (post Post) take(list [][]byte, receipts []Receipt) {
 	case result.Done() && a.Shed > 0: // the valid ones first
 		receipts[0] = Receipt{Ending: Later, Wait: time.Second}
 	default:
-		receipts[0] = Receipt{Ending: Refused, Why: a.why(text)}
+		receipts[0] = Receipt{Ending: Refused, Why: a.why(text), Private: private}
 	}
 }
 

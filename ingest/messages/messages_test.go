@@ -110,6 +110,23 @@ func TestLater(t *testing.T) {
 	}
 }
 
+// A ping in a private zone is no fault of its message, and a message with one that is refused for
+// another ping is marked: its text is not kept.
+func TestPrivateZones(t *testing.T) {
+	const zone, lat = `{"index":0,"field":"private_zone"}`, `{"index":1,"field":"lat"}`
+	for text, want := range map[string]Receipt{
+		`{"verdicts":["rejected"],"rejected":1,"errors":[` + zone + `]}`:                        {Ending: Taken},
+		`{"verdicts":["rejected","rejected"],"rejected":2,"errors":[` + zone + `,` + lat + `]}`: {Ending: Refused, Private: true},
+		`{"verdicts":["accepted","rejected"],"rejected":1,"errors":[` + lat + `]}`:              {Ending: Refused},
+		`{"verdicts":["shed","rejected"],"shed":1,"rejected":1,"errors":[` + zone + `]}`:        {Ending: Later},
+	} {
+		got := Post(func([]byte) (mqtt.Result, []byte) { return mqtt.Result{Status: http.StatusOK}, []byte(text) }).Take([][]byte{[]byte("[]")})[0]
+		if got.Ending != want.Ending || got.Private != want.Private {
+			t.Errorf("%s: %+v, want %+v", text, got, want)
+		}
+	}
+}
+
 func TestRejects(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	r := KeepRejects(dir, 1000)

@@ -15,6 +15,7 @@ import (
 	"pingline/ingest/mqtt/subscriber"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/certs"
+	"pingline/ingest/sqs"
 	"pingline/internal/node"
 	"pingline/internal/unit"
 	"pingline/partition"
@@ -163,16 +164,26 @@ func (f *KafkaFlags) Set(cfg *node.Config) {
 	cfg.KafkaIn = kafka.Topic{URL: f.KafkaIn, PasswordFile: f.KafkaInPasswordFile, CAFile: f.KafkaInCAFile}
 }
 
+// SQSFlags are the flags of the way in by SQS.
+type SQSFlags struct {
+	SQSIn string `name:"sqs-in" placeholder:"URL" help:"Queue of Amazon SQS from which pings are taken, in the forms of POST /v1/pings: sqs://REGION/QUEUE, or sqs+http://HOST:PORT/QUEUE of another server, with ?pollers=4 and ?visibility=30s. It is trusted with all riders."`
+}
+
+// Set sets this way in cfg.
+func (f *SQSFlags) Set(cfg *node.Config) { cfg.SQSIn = sqs.Inlet{URL: f.SQSIn} }
+
 // WaysIn are the flags of the ways in that are not HTTP.
 type WaysIn struct {
 	MQTT  MQTTFlags  `group:"MQTT" embed:"" prefix:"mqtt-"`
 	Kafka KafkaFlags `group:"Kafka" embed:""`
+	SQS   SQSFlags   `group:"SQS" embed:""`
 }
 
 // Set sets these ways in cfg.
 func (w *WaysIn) Set(cfg *node.Config) {
 	w.MQTT.Set(cfg)
 	w.Kafka.Set(cfg)
+	w.SQS.Set(cfg)
 }
 
 // MapFlags are the flags of the live map.

@@ -55,6 +55,9 @@ func (c *Config) Check() error {
 	if flag, err := c.KafkaIn.Check(); err != nil {
 		return &SettingError{flag, err}
 	}
+	if flag, err := c.SQSIn.Check(); err != nil {
+		return &SettingError{flag, err}
+	}
 	if flag, err := c.TLS.Check(); err != nil {
 		return &SettingError{flag, err}
 	}

@@ -20,6 +20,7 @@ import (
 	"pingline/ingest/phone/lineprotocol"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/certs"
+	"pingline/ingest/sqs"
 	"pingline/partition"
 	"pingline/sink/sets"
 )
@@ -33,6 +34,7 @@ type Config struct {
 	OsmandListen string // address for apps that speak osmand and know no path; "" is none
 	MQTT         MQTT
 	KafkaIn      kafka.Topic // a topic from which pings are taken
+	SQSIn        sqs.Inlet   // a queue from which pings are taken
 	OpsListen    string      // address for metrics and profiles; "" turns them off
 	DataDir      string      // directory of log, cursors, filter state and dead letters
 	Name         string      // of the node in its log and metrics; "" means the host's

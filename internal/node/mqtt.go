@@ -81,6 +81,9 @@ func (n *Node) takePings(ctx context.Context) error {
 	if n.kafka != nil {
 		g.Go(func() error { return n.kafka.Run(ctx) })
 	}
+	if n.sqs != nil {
+		g.Go(func() error { return n.sqs.Run(ctx) })
+	}
 	return g.Wait()
 }
 

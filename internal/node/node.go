@@ -38,6 +38,7 @@ import (
 	"pingline/ingest/server"
 	"pingline/ingest/server/aside"
 	"pingline/ingest/server/certs"
+	"pingline/ingest/sqs"
 	"pingline/internal/logview"
 	"pingline/internal/ops"
 	"pingline/internal/rights"
@@ -62,6 +63,7 @@ type Node struct {
 	metrics *ops.Metrics
 	server  *server.Server
 	mqtt    byMQTT
+	sqs     *sqs.Receiver // nil: off
 	kafka   *kafka.Member // nil: off
 	gate    *auth.Gate    // nil: everybody may send and read
 	door    *privacy.Door
@@ -186,11 +188,11 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(n.openMQTT(), n.openKafka()); err != nil {
+	if err := errors.Join(n.openMQTT(), n.openSQS(), n.openKafka()); err != nil {
 		return nil, err
 	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.mqtt.stats, Kafka: n.kafka.Stats,
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.mqtt.stats, SQS: n.sqs.Stats, Kafka: n.kafka.Stats,
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: int64(n.sink.Len()) * sink.MaxMemory(sinkMemory/n.sink.Len()), RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
@@ -476,6 +478,7 @@ func (n *Node) Notes() []string {
 	notes := append(n.openNotes(), n.certs.Notes()...)
 	notes = append(notes, n.secrets.Notes()...)
 	notes = append(append(notes, n.mqtt.subscriber.Notes()...), n.kafka.Notes()...)
+	notes = append(notes, n.sqs.Notes()...)
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}

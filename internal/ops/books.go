@@ -8,6 +8,7 @@ import (
 	"pingline/ingest/kafka"
 	"pingline/ingest/mqtt"
 	"pingline/ingest/server"
+	"pingline/ingest/sqs"
 	"pingline/query/stream"
 	"pingline/queue"
 	"pingline/rollup"
@@ -28,6 +29,7 @@ type Parts struct {
 	DiskFree func() (int64, error) // bytes that may still be written to the disk of the data directory
 	Streams  *stream.Hub
 	MQTT     func() mqtt.Stats   // nil if it is off
+	SQS      func() *sqs.Stats   // nil, or returns nil, if it is off
 	Kafka    func() *kafka.Stats // nil, or returns nil, if it is off
 
 	Began       time.Time // when the process began to count
@@ -43,6 +45,7 @@ type Parts struct {
 type Books struct {
 	Server  server.Stats
 	MQTT    mqtt.Stats
+	SQS     *sqs.Stats   // nil if it is off
 	Kafka   *kafka.Stats // nil if it is off
 	Writer  ingest.WriterStats
 	Shards  []sink.Stats
@@ -66,6 +69,9 @@ func (p *Parts) Books() Books {
 	}
 	if p.MQTT != nil {
 		b.MQTT = p.MQTT()
+	}
+	if p.SQS != nil {
+		b.SQS = p.SQS()
 	}
 	for _, d := range p.Log.Damage() {
 		b.Damaged += d.To - d.From + 1

@@ -15,6 +15,7 @@ import (
 	"pingline/ingest/mqtt"
 	"pingline/ingest/server"
 	"pingline/ingest/server/outcomes"
+	"pingline/ingest/sqs"
 	"pingline/rollup"
 	"pingline/sink"
 )
@@ -35,6 +36,7 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 			Uptime: time.Second,
 			Kafka:  &kafka.Stats{Messages: map[string]uint64{kafka.Taken: 1}},
 			MQTT:   mqtt.Stats{Broker: &mqtt.BrokerStats{Messages: map[string]uint64{mqtt.Taken: 1}}, Subscriber: &mqtt.SubscriberStats{}},
+			SQS:    &sqs.Stats{Messages: map[string]uint64{sqs.Taken: 1}},
 		},
 		rollup:   &rollup.Stats{Stages: []rollup.Stage{{Res: 8, Window: time.Second}}},
 		accounts: []account{{name: "log"}},

@@ -187,6 +187,18 @@ var numbers = []number{
 				tellEach(k.Messages, tell)
 			}
 		}},
+	{metric: "sqs_in_connected", kind: gauge, help: "1 while the queue of --sqs-in answers, else 0; none without it.",
+		read: func(s *snapshot, tell tell) {
+			if q := s.SQS; q != nil {
+				tell(bit(q.Connected))
+			}
+		}},
+	{metric: "sqs_in_messages_total", labels: []string{"outcome"}, kind: counter, unit: "messages", help: "Messages of --sqs-in, by what became of them.",
+		read: func(s *snapshot, tell tell) {
+			if q := s.SQS; q != nil {
+				tellEach(q.Messages, tell)
+			}
+		}},
 	{metric: "shed_level", kind: gauge, help: "How much is given up, 0 to 4.",
 		point: NodePoint, field: "level",
 		read: func(s *snapshot, tell tell) { tell(float64(s.level)) }},
