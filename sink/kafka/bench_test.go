@@ -71,7 +71,7 @@ func BenchmarkWrite(b *testing.B) {
 				b.Fatal(err)
 			}
 			records := messages(b, list)
-			if err := cl.ProduceSync(ctx, records[0]).FirstErr(); err != nil {
+			if err := cl.ProduceSync(ctx, &kgo.Record{Value: records[0].Value}).FirstErr(); err != nil {
 				b.Fatal(err)
 			}
 			for b.Loop() {
