@@ -131,7 +131,7 @@ type Member struct {
 	unkept    atomic.Pointer[string] // why a refused message cannot be kept, or nil
 
 	mu      sync.Mutex        // guards workers; that of a worker is taken behind it
-	workers map[int32]*worker // by partition, of those that are assigned
+	workers map[int32]*partitionTaker // by partition, of those that are assigned
 }
 
 // Open reads the settings. It does not connect before Run.
@@ -142,7 +142,7 @@ func Open(cfg Config) (*Member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--kafka-in: %w", err)
 	}
-	c := &Member{cfg: cfg, link: link, room: make(chan struct{}, 1), workers: make(map[int32]*worker)}
+	c := &Member{cfg: cfg, link: link, room: make(chan struct{}, 1), workers: make(map[int32]*partitionTaker)}
 	c.group = cmp.Or(link.Options[optionGroup], defaultGroup)
 	if c.start = kgo.NewOffset().AtStart(); link.Options[optionStart] == "latest" {
 		c.start = kgo.NewOffset().AtEnd()
@@ -231,7 +231,7 @@ func (c *Member) assigned(_ context.Context, cl *kgo.Client, by map[string][]int
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range by[c.link.Topic] {
-		w := newWorker(c, cl, p)
+		w := newTaker(c, cl, p)
 		c.workers[p] = w
 		go w.run()
 	}
@@ -258,7 +258,7 @@ func (c *Member) lost(_ context.Context, cl *kgo.Client, by map[string][]int32) 
 // stop ends the workers of some partitions, nil: of all.
 func (c *Member) stop(partitions []int32) {
 	c.mu.Lock()
-	var list []*worker
+	var list []*partitionTaker
 	for p, w := range c.workers {
 		if partitions == nil || slices.Contains(partitions, p) {
 			list = append(list, w)

@@ -12,8 +12,8 @@ import (
 // mostBatch is the most messages that a worker takes at once.
 const mostBatch = 1000
 
-// worker takes the messages of a partition, in their order.
-type worker struct {
+// partitionTaker takes the messages of a partition, in their order.
+type partitionTaker struct {
 	c         *Member
 	cl        *kgo.Client
 	partition map[string][]int32 // it alone, as the client wants it
@@ -30,8 +30,8 @@ type worker struct {
 	done   int64 // offset behind the last message that was taken
 }
 
-func newWorker(c *Member, cl *kgo.Client, partition int32) *worker {
-	return &worker{
+func newTaker(c *Member, cl *kgo.Client, partition int32) *partitionTaker {
+	return &partitionTaker{
 		c: c, cl: cl, partition: map[string][]int32{c.link.Topic: {partition}},
 		stopped: make(chan struct{}), ended: make(chan struct{}), more: make(chan struct{}, 1),
 	}
@@ -40,7 +40,7 @@ func newWorker(c *Member, cl *kgo.Client, partition int32) *worker {
 func size(r *kgo.Record) int64 { return int64(len(r.Key)+len(r.Value)) + 200 }
 
 // add queues messages, and pauses the partition if there are many.
-func (w *worker) add(list []*kgo.Record, high int64) {
+func (w *partitionTaker) add(list []*kgo.Record, high int64) {
 	var n int64
 	for _, r := range list {
 		n += size(r)
@@ -61,7 +61,7 @@ func (w *worker) add(list []*kgo.Record, high int64) {
 }
 
 // balance pauses the partition or lets it go on.
-func (w *worker) balance() {
+func (w *partitionTaker) balance() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -75,7 +75,7 @@ func (w *worker) balance() {
 }
 
 // run takes messages until the worker is stopped.
-func (w *worker) run() {
+func (w *partitionTaker) run() {
 	defer close(w.ended)
 	defer func() {
 		w.mu.Lock()
@@ -98,7 +98,7 @@ func (w *worker) run() {
 }
 
 // next returns the next messages.
-func (w *worker) next() []*kgo.Record {
+func (w *partitionTaker) next() []*kgo.Record {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := min(mostBatch, len(w.queue))
@@ -109,7 +109,7 @@ func (w *worker) next() []*kgo.Record {
 
 // take has messages taken, and marks their offsets to be committed. It returns false if the worker
 // was stopped before. Then offsets up to the first message that is not taken are marked.
-func (w *worker) take(list []*kgo.Record) bool {
+func (w *partitionTaker) take(list []*kgo.Record) bool {
 	left := list
 	for {
 		again, pause := w.try(left)
@@ -134,7 +134,7 @@ func (w *worker) take(list []*kgo.Record) bool {
 }
 
 // try makes an attempt, and returns the messages to try again after a pause.
-func (w *worker) try(list []*kgo.Record) (again []*kgo.Record, pause time.Duration) {
+func (w *partitionTaker) try(list []*kgo.Record) (again []*kgo.Record, pause time.Duration) {
 	select {
 	case <-w.stopped:
 		return list, 0
@@ -197,7 +197,7 @@ func merge(a, b []*kgo.Record) (all []*kgo.Record) {
 }
 
 // settle marks the offset behind the last of some messages.
-func (w *worker) settle(list []*kgo.Record, last *kgo.Record) {
+func (w *partitionTaker) settle(list []*kgo.Record, last *kgo.Record) {
 	var n int64
 	for _, r := range list {
 		n += size(r)

@@ -75,7 +75,7 @@ func Run(t testing.TB, brokers int, secured bool) *Cluster {
 		c.Seeds = append(c.Seeds, fmt.Sprintf("127.0.0.1:%d", ports[2*i]))
 		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", i+1, ports[2*i+1]))
 	}
-	started := make(chan error, brokers)
+	started := make(chan bool, brokers)
 	for i := range brokers {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "server.properties")
@@ -99,7 +99,7 @@ func Run(t testing.TB, brokers int, secured bool) *Cluster {
 		}
 		c.Brokers = append(c.Brokers, nil)
 		go func() { // none is ready before most are there
-			defer func() { started <- nil }()
+			defer func() { started <- true }()
 			c.Brokers[i] = jvm.Start(t, broker)
 		}()
 	}
@@ -161,7 +161,7 @@ func freePorts(t testing.TB, n int) (list []int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close()
+		defer func() { _ = ln.Close() }() // all are taken first
 		list = append(list, ln.Addr().(*net.TCPAddr).Port)
 	}
 	return list
