@@ -130,7 +130,7 @@ type Member struct {
 	ungrouped atomic.Pointer[string] // why messages do not come, or nil
 	unkept    atomic.Pointer[string] // why a refused message cannot be kept, or nil
 
-	mu      sync.Mutex        // guards workers; that of a worker is taken behind it
+	mu      sync.Mutex                // guards workers; that of a worker is taken behind it
 	workers map[int32]*partitionTaker // by partition, of those that are assigned
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -23,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,10 +115,16 @@ func TestCountersMove(t *testing.T) {
 			c.KafkaIn.URL = "kafka://" + strings.Join(seeds, ",") + "/in"
 		}, func(_ *testing.T, n *driven) {
 			n.until(`kafka_in_messages_total{outcome="taken"}`, `kafka_in_messages_total{outcome="refused"}`, `kafka_in_messages_total{outcome="ignored"}`, "kafka_in_connected")
-			if n.metricsNow()["kafka_in_lag_messages"] != 0 || len(n.kafka.Notes()) > 0 {
-				n.t.Errorf("lag %v, notes %q", n.metricsNow()["kafka_in_lag_messages"], n.kafka.Notes())
+			if n.metricsNow()["kafka_in_lag_messages"] != 0 || len(n.inlets.Kafka.Notes()) > 0 {
+				n.t.Errorf("lag %v, notes %q", n.metricsNow()["kafka_in_lag_messages"], n.inlets.Kafka.Notes())
 			}
 			if text, err := os.ReadFile(filepath.Join(n.cfg.DataDir, RefusedDir, "kafka", messages.FileName)); err != nil || !strings.Contains(string(text), "syntax error") {
+				n.t.Errorf("%s, %v", text, err)
+			}
+		}},
+		{"sqs", -1, func(t *testing.T, c *Config) { c.SQSIn.URL = queueOf(t, pingOf("ana", 0, 41, 29, ""), "{") }, func(_ *testing.T, n *driven) {
+			n.until(`sqs_in_messages_total{outcome="taken"}`, `sqs_in_messages_total{outcome="refused"}`, "sqs_in_connected")
+			if text, err := os.ReadFile(filepath.Join(n.cfg.DataDir, RefusedDir, "sqs", messages.FileName)); err != nil || !strings.Contains(string(text), "syntax error") {
 				n.t.Errorf("%s, %v", text, err)
 			}
 		}},
@@ -171,6 +179,31 @@ func TestCountersMove(t *testing.T) {
 	if ran == len(scenes) { // else scenes were left out by -run, or have failed
 		m.checkDocs(t)
 	}
+}
+
+// queueOf returns the URL of a queue of SQS that gives some messages, once each.
+func queueOf(t *testing.T, bodies ...string) string {
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+		answer := map[string]any{"QueueUrl": "http://x/0/in"}
+		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".ReceiveMessage") {
+			var list []map[string]string
+			if i := int(asked.Add(1)) - 1; i < len(bodies) {
+				list = append(list, map[string]string{"MessageId": fmt.Sprint(i), "ReceiptHandle": fmt.Sprint(i), "Body": bodies[i]})
+			} else {
+				time.Sleep(10 * time.Millisecond) // so long is a long poll here
+			}
+			answer["Messages"] = list
+		}
+		if err := json.NewEncoder(w).Encode(answer); err != nil && r.Context().Err() == nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return "sqs+" + server.URL + "/in"
 }
 
 // moved has the highest value of each series of /metrics, and of each field of a point.

@@ -40,7 +40,7 @@ type published struct {
 
 func publisher(t *testing.T, n *driven, version byte, o mqtttest.Connect) *published {
 	t.Helper()
-	c := mqtttest.Dial(t, n.mqtt.broker.Addr().String(), version)
+	c := mqtttest.Dial(t, n.inlets.Broker.Addr().String(), version)
 	if code, _, err := c.Enter(o); code != 0 || err != nil {
 		t.Fatalf("CONNACK %#x: %v", code, err)
 	}
@@ -131,7 +131,7 @@ func TestMQTTIsAsHTTP(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 	for _, wrong := range []mqtttest.Connect{{User: "ana", Password: "pl_wrong"}, {User: "ana"}, {}, {User: "bob", Password: keys.secrets["ana"]}} {
-		c := mqtttest.Dial(t, n.mqtt.broker.Addr().String(), 4)
+		c := mqtttest.Dial(t, n.inlets.Broker.Addr().String(), 4)
 		if code, _, err := c.Enter(wrong); code != 5 || err != nil {
 			t.Errorf("%+v: CONNACK %#x: %v", wrong, code, err)
 		}
@@ -166,7 +166,7 @@ func TestMQTTOfARevokedKey(t *testing.T) {
 			t.Fatalf("a packet of type %d comes", got.Type)
 		}
 	}
-	c := mqtttest.Dial(t, n.mqtt.broker.Addr().String(), 4)
+	c := mqtttest.Dial(t, n.inlets.Broker.Addr().String(), 4)
 	if code, _, err := c.Enter(mqtttest.Connect{User: "ana", Password: keys.secrets["ana"]}); code != 5 || err != nil {
 		t.Errorf("CONNACK %#x: %v", code, err)
 	}
@@ -327,7 +327,7 @@ func TestMQTTOverTLS(t *testing.T) {
 		"no certificate":                  {nil, "", 5},
 		"no certificate, and a rider":     {nil, "ana", 5},
 	} {
-		conn, err := tls.Dial("tcp", n.mqtt.broker.Addr().String(), ca.Shown(tt.shown...))
+		conn, err := tls.Dial("tcp", n.inlets.Broker.Addr().String(), ca.Shown(tt.shown...))
 		if err != nil {
 			t.Fatal(err)
 		}

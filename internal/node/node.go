@@ -31,14 +31,13 @@ import (
 	"pingline/ingest/auth"
 	"pingline/ingest/auth/access"
 	"pingline/ingest/auth/secrets"
-	"pingline/ingest/kafka"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/osmand"
 	"pingline/ingest/privacy"
 	"pingline/ingest/server"
 	"pingline/ingest/server/aside"
 	"pingline/ingest/server/certs"
-	"pingline/ingest/sqs"
+	"pingline/internal/inlets"
 	"pingline/internal/logview"
 	"pingline/internal/ops"
 	"pingline/internal/rights"
@@ -62,10 +61,8 @@ type Node struct {
 	logger  *slog.Logger
 	metrics *ops.Metrics
 	server  *server.Server
-	mqtt    byMQTT
-	sqs     *sqs.Receiver // nil: off
-	kafka   *kafka.Member // nil: off
-	gate    *auth.Gate    // nil: everybody may send and read
+	inlets  inlets.Inlets
+	gate    *auth.Gate // nil: everybody may send and read
 	door    *privacy.Door
 	secrets *secrets.Secrets    // nil: encrypted messages cannot be read
 	certs   *certs.Certificates // nil: plain HTTP
@@ -188,11 +185,11 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(n.openMQTT(), n.openSQS(), n.openKafka()); err != nil {
+	if err := n.openInlets(); err != nil {
 		return nil, err
 	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.mqtt.stats, SQS: n.sqs.Stats, Kafka: n.kafka.Stats,
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats,
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: int64(n.sink.Len()) * sink.MaxMemory(sinkMemory/n.sink.Len()), RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
@@ -311,7 +308,7 @@ func (n *Node) openServer() (*server.Server, error) {
 		ClientRate:     c.ClientRate,
 		NewRidersRate:  c.NewRidersRate,
 		ReadRate:       c.ReadRate,
-		TrustedProxies: c.trusted(),
+		TrustedProxies: inlets.Trusted(c.TrustedProxies),
 		CORSOrigins:    c.CORSOrigins,
 		Version:        c.Version,
 		Pages:          pages,
@@ -465,7 +462,7 @@ func (n *Node) openNotes() []string {
 	if n.gate != nil || len(notes) > 0 {
 		return notes
 	}
-	for _, at := range []net.Addr{n.server.Aside(), n.mqtt.broker.Addr()} {
+	for _, at := range []net.Addr{n.server.Aside(), n.inlets.Broker.Addr()} {
 		if at != nil && !access.Loopback(at) {
 			notes = append(notes, fmt.Sprintf("--auth none: whoever reaches %v may send for every rider", at))
 		}
@@ -477,8 +474,7 @@ func (n *Node) openNotes() []string {
 func (n *Node) Notes() []string {
 	notes := append(n.openNotes(), n.certs.Notes()...)
 	notes = append(notes, n.secrets.Notes()...)
-	notes = append(append(notes, n.mqtt.subscriber.Notes()...), n.kafka.Notes()...)
-	notes = append(notes, n.sqs.Notes()...)
+	notes = append(notes, n.inlets.Notes()...)
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}

@@ -1,0 +1,44 @@
+package node
+
+import (
+	"context"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"pingline/ingest/auth"
+	"pingline/ingest/messages"
+	"pingline/ingest/mqtt/inside"
+	"pingline/internal/inlets"
+)
+
+// openInlets opens the ways in that are not HTTP, whose messages are requests of the server.
+func (n *Node) openInlets() (err error) {
+	c, handle := n.cfg, n.server.Handler()
+	n.inlets, err = inlets.Open(inlets.Config{
+		Listen: c.MQTT.Listen, Upstream: c.MQTT.Upstream, Kafka: c.KafkaIn, SQS: c.SQSIn,
+		Name: c.Name, MaxBody: c.MaxBody, MaxConnections: n.maxConnections(), Gate: n.gate, TLS: n.certs, TrustedProxies: c.TrustedProxies,
+		Refused: filepath.Join(c.DataDir, RefusedDir), MaxRefused: c.DeadLettersMax, Logger: n.logger,
+		Take: inside.Take(handle),
+		Post: func(id *auth.Identity) messages.Post { return inside.Post(handle, messages.URI, messages.Address, id) },
+	})
+	return err
+}
+
+// maxConnections is the most connections of a listener.
+func (n *Node) maxConnections() int {
+	listeners := 1
+	if n.cfg.MQTT.Listen != "" {
+		listeners = 2
+	}
+	return limitConnections(n.cfg.MaxConnections, listeners, n.certs != nil, n.logger)
+}
+
+// takePings takes pings by all ways until ctx is cancelled or a way fails, and returns when
+// none takes any more.
+func (n *Node) takePings(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.server.Run(ctx) })
+	g.Go(func() error { return n.inlets.Run(ctx) })
+	return g.Wait()
+}
