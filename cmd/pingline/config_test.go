@@ -339,8 +339,8 @@ func TestHelpGivesDefaultsAndEnvironment(t *testing.T) {
 func TestVersionOfAll(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"version", "--all"}, &stdout, &stderr)
-	want := fmt.Sprintf("stores: %s\nprotocols:\n  %s\n", strings.Join(node.Stores(), ", "), strings.Join(node.Protocols(), "\n  "))
-	if status != exitOK || !strings.HasSuffix(stdout.String(), want) || !strings.Contains(want, "stores: influx") || !slices.Contains(node.Protocols(), "native") {
+	want := fmt.Sprintf("stores:\n  %s\nprotocols:\n  %s\n", strings.Join(node.Stores(), "\n  "), strings.Join(node.Protocols(), "\n  "))
+	if status != exitOK || !strings.HasSuffix(stdout.String(), want) || !strings.Contains(want, "stores:\n  influx\n") || !slices.Contains(node.Protocols(), "native") {
 		t.Errorf("exit status %d, printed %q, want at its end %q", status, &stdout, want)
 	}
 }

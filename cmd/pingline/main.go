@@ -97,7 +97,7 @@ func (c *versionCmd) Run(p *program) error { return c.print(p.Stdout) }
 func (c *versionCmd) print(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "pingline %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	if c.All && err == nil {
-		_, err = fmt.Fprintf(w, "stores: %s\nprotocols:\n  %s\n", strings.Join(node.Stores(), ", "), strings.Join(node.Protocols(), "\n  "))
+		_, err = fmt.Fprintf(w, "stores:\n  %s\nprotocols:\n  %s\n", strings.Join(node.Stores(), "\n  "), strings.Join(node.Protocols(), "\n  "))
 	}
 	return err
 }

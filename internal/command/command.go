@@ -154,7 +154,7 @@ func (f *MQTTFlags) Set(cfg *node.Config) {
 
 // KafkaFlags are the flags of the way in by Kafka.
 type KafkaFlags struct {
-	KafkaIn             string `placeholder:"URL" help:"Topic of a Kafka from which pings are taken, in the forms of POST /v1/pings: kafka://USER@HOST:PORT,HOST:PORT/TOPIC?group=NAME, or kafkas://…. It is trusted with all riders."`
+	KafkaIn             string `placeholder:"URL" help:"Topic of a Kafka from which pings are taken, in the forms of POST /v1/pings: kafka://HOST:PORT,…/TOPIC?group=NAME, or kafkas://…. It is trusted with all riders."`
 	KafkaInPasswordFile string `placeholder:"FILE" help:"File that has the password of USER; it is read for each connection."`
 	KafkaInCAFile       string `name:"kafka-in-ca-file" placeholder:"FILE" help:"PEM file of the authorities that may vouch for the brokers, instead of the system's."`
 }

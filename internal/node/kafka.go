@@ -10,7 +10,7 @@ import (
 // openKafka opens a shard of Kafka. Files of InfluxDB's settings are not its own.
 func openKafka(s ShardConfig, c *Config) (store.Store, error) {
 	if s.Bucket != "" { // of a route
-		return nil, &keyError{key: "bucket", err: errors.New("Kafka has none: name a shard of its own, with the topic in its url")}
+		return nil, &keyError{key: "bucket", err: errors.New("a Kafka has none: name a shard of its own, with the topic in its url")}
 	}
 	to, err := kafka.New(kafka.Config{
 		URL:          s.URL,
