@@ -29,9 +29,9 @@ func (f *Flags) Check(server string) error {
 	secure := len(server) >= len("https:") && strings.EqualFold(server[:len("https:")], "https:")
 	switch {
 	case f.CA != "" && !secure:
-		return errors.New("--tls-ca: is for a server whose URL begins with https:")
+		return errors.New("--tls-ca: is only for a server whose URL begins with https")
 	case f.Cert != "" && !secure:
-		return errors.New("--tls-cert: is for a server whose URL begins with https:")
+		return errors.New("--tls-cert: is only for a server whose URL begins with https")
 	case f.Cert != "" && f.Key == "":
 		return errors.New("--tls-cert: and --tls-key: give both or neither")
 	case f.Key != "" && f.Cert == "":

@@ -111,7 +111,7 @@ func (c *Java) exec() *exec.Cmd {
 	}
 	args := append([]string{}, c.JVM...)
 	args = append(append(args, "-cp", classes, c.Main), c.Args...)
-	cmd := exec.Command("java", args...)
+	cmd := exec.Command("java", args...) //nolint:gosec // running it is the purpose
 	cmd.Env, cmd.Dir = append(os.Environ(), c.Env...), c.Dir
 	return cmd
 }

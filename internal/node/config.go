@@ -159,11 +159,11 @@ func (h *HeaderLine) UnmarshalText(text []byte) error {
 
 func (h HeaderLine) String() string { return h.Name }
 
-// Route and RouteTarget are those of sets.
-type (
-	Route       = sets.Route
-	RouteTarget = sets.RouteTarget
-)
+// Route is where a kind goes.
+type Route = sets.Route
+
+// RouteTarget is one of its places.
+type RouteTarget = sets.RouteTarget
 
 // ShardConfig is the settings of one of several stores. An empty setting is taken
 // from Influx.
