@@ -150,7 +150,7 @@ func appendPing(b []byte, e *pingline.Entry) []byte {
 	b = strconv.AppendFloat(appendKey(b, pingline.KeyLat.String()), e.Lat(), 'f', -1, 64)
 	b = strconv.AppendFloat(appendKey(b, pingline.KeyLon.String()), e.Lon(), 'f', -1, 64)
 	for i, v := range e.Numbers() {
-		if e.Known&(1<<i) != 0 {
+		if e.Known&(1<<i) != 0 && v-v == 0 { // JSON has only finite numbers
 			b = strconv.AppendFloat(appendKey(b, pingline.Numbers[i].Key), float64(v), 'f', -1, 32)
 		}
 	}
@@ -200,8 +200,12 @@ func appendPoint(b []byte, p *pingline.Point) []byte {
 	return append(b, '}')
 }
 
-// appendFloat writes a whole number with a point, so that its type is seen.
+// appendFloat writes a whole number with a point, so that its type is seen, and null for one
+// that is not finite.
 func appendFloat(b []byte, v float64) []byte {
+	if v-v != 0 {
+		return append(b, "null"...)
+	}
 	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 		return append(strconv.AppendFloat(b, v, 'f', -1, 64), ".0"...)
 	}
