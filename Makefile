@@ -56,7 +56,7 @@ test: influxd ## All tests, against a real InfluxDB, and which were skipped; TES
 
 test-stores: influxd jars victoriametrics ## The tests that need a Kafka, a Cassandra, a queue like SQS, a QuestDB, a VictoriaMetrics or a client of InfluxDB for Python; needs Java 17 and Maven
 	@$(MAKE) --no-print-directory $(PYTHON) || echo "no client of InfluxDB for Python: its test is skipped" >&2
-	PINGLINE_JARS=$(JARS) PINGLINE_VICTORIAMETRICS=$(CURDIR)/$(VICTORIA) PINGLINE_PYTHON=$$(test ! -f $(PYTHON) || echo $(CURDIR)/.cache/python/bin/python) \
+	PINGLINE_JARS=$(JARS) PINGLINE_TEST_VICTORIAMETRICS=$(CURDIR)/$(VICTORIA) PINGLINE_TEST_PYTHON=$$(test ! -f $(PYTHON) || echo $(CURDIR)/.cache/python/bin/python) \
 		$(GO) run ./tools/gotest -again $(AGAIN) -p 1 -timeout 60m -run '^Test(Kafka|Cassandra|SQS|QuestDB|VictoriaMetrics|LineClient)' $(TESTFLAGS) ./...
 
 race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones

@@ -209,7 +209,7 @@ func TestLinesOverARate(t *testing.T) {
 
 // The library for Python, as make test-stores installs it.
 func TestLineClientOfPython(t *testing.T) {
-	python := os.Getenv("PINGLINE_PYTHON")
+	python := os.Getenv("PINGLINE_TEST_PYTHON")
 	if python == "" {
 		t.Skip("needs influxdb-client for Python: make test-stores installs it and runs this test")
 	}
@@ -243,11 +243,11 @@ with InfluxDBClient(url=url, token=key, org="ops", enable_gzip=True) as client:
 }
 
 // Telegraf's own outputs, for 1.x and for 2.x. Its build takes many minutes: the test runs where
-// PINGLINE_TELEGRAF names a program.
+// PINGLINE_TEST_TELEGRAF names a program.
 func TestLineClientTelegraf(t *testing.T) {
-	telegraf := os.Getenv("PINGLINE_TELEGRAF")
+	telegraf := os.Getenv("PINGLINE_TEST_TELEGRAF")
 	if telegraf == "" {
-		t.Skip("needs a Telegraf: PINGLINE_TELEGRAF names the program")
+		t.Skip("needs a Telegraf: PINGLINE_TEST_TELEGRAF names the program")
 	}
 	for name, output := range map[string]string{
 		"influxdb":    `[[outputs.influxdb]]` + "\n" + `urls = ["%s"]` + "\n" + `username = "t"` + "\n" + `password = "%s"`,

@@ -42,7 +42,7 @@ const nobody = 65534
 
 // find returns the folder of PostgreSQL's programs, or "".
 func find() string {
-	if dir := os.Getenv("PINGLINE_POSTGRES"); dir != "" {
+	if dir := os.Getenv("PINGLINE_TEST_POSTGRES"); dir != "" {
 		return dir
 	}
 	if path, err := exec.LookPath("initdb"); err == nil {
@@ -67,7 +67,7 @@ func Run(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s := &Server{bin: find(), settings: settings, uid: os.Getuid()}
 	if s.bin == "" {
-		t.Skip("there is no PostgreSQL here: install the package postgresql, or name the folder of initdb in PINGLINE_POSTGRES")
+		t.Skip("there is no PostgreSQL here: install the package postgresql, or name the folder of initdb in PINGLINE_TEST_POSTGRES")
 	}
 	if s.uid == 0 {
 		s.uid = nobody

@@ -36,14 +36,14 @@ const patience = 5 * time.Minute
 
 // Run runs a server, which flushes every write to its disk before it answers, until the test
 // ends. settings are further arguments of redis-server, such as --maxmemory 100mb. It skips
-// the test if there is no Redis. PINGLINE_REDIS may name the program, also of a Valkey.
+// the test if there is no Redis. PINGLINE_TEST_REDIS may name the program, also of a Valkey.
 func Run(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	bin := os.Getenv("PINGLINE_REDIS")
+	bin := os.Getenv("PINGLINE_TEST_REDIS")
 	if bin == "" {
 		found, err := exec.LookPath("redis-server")
 		if err != nil {
-			t.Skip("there is no redis-server here: install the package redis-server, or name the program in PINGLINE_REDIS")
+			t.Skip("there is no redis-server here: install the package redis-server, or name the program in PINGLINE_TEST_REDIS")
 		}
 		bin = found
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // Env names the variable with the program of VictoriaMetrics.
-const Env = "PINGLINE_VICTORIAMETRICS"
+const Env = "PINGLINE_TEST_VICTORIAMETRICS"
 
 // Instance is a server that runs as long as a test.
 type Instance struct {
