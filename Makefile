@@ -38,6 +38,8 @@ PHONE    := dashboards/phone
 CLIENTJS := clients/js
 PHONEWEB := .cache/phone
 JARS     := $(CURDIR)/.cache/jars
+# The tests of make test-stores.
+STORES   := Test(Kafka|Cassandra|SQS|QuestDB|VictoriaMetrics|LineClient)
 PYTHON   := .cache/python/fetched
 export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
@@ -57,7 +59,8 @@ test: influxd ## All tests, against a real InfluxDB, and which were skipped; TES
 test-stores: influxd jars victoriametrics ## The tests that need a Kafka, a Cassandra, a queue like SQS, a QuestDB, a VictoriaMetrics or a client of InfluxDB for Python; needs Java 17 and Maven
 	@$(MAKE) --no-print-directory $(PYTHON) || echo "no client of InfluxDB for Python: its test is skipped" >&2
 	PINGLINE_JARS=$(JARS) PINGLINE_TEST_VICTORIAMETRICS=$(CURDIR)/$(VICTORIA) PINGLINE_TEST_PYTHON=$$(test ! -f $(PYTHON) || echo $(CURDIR)/.cache/python/bin/python) \
-		$(GO) run ./tools/gotest -again $(AGAIN) -p 1 -timeout 60m -run '^Test(Kafka|Cassandra|SQS|QuestDB|VictoriaMetrics|LineClient)' $(TESTFLAGS) ./...
+		$(GO) run ./tools/gotest -again $(AGAIN) -p 1 -timeout 60m -run '^$(STORES)' $(TESTFLAGS) \
+		$$(grep -lrE --include='*_test.go' '^func $(STORES)' . | xargs -n 1 dirname | sort -u)
 
 race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones
 	$(GO) run ./tools/gotest -again $(AGAIN) -race -timeout 120m $(TESTFLAGS) ./...
