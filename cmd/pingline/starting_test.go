@@ -57,7 +57,7 @@ func TestStartedOnWhatANewerVersionWrote(t *testing.T) {
 	if err := os.WriteFile(saved[0], []byte("pingline filter 10\nand more"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	status, text := exits(t, "serve", "--data-dir="+dir, "--listen=127.0.0.1:0", "--ops-listen=")
+	status, text := exits(t, "serve", "--data-dir="+dir, "--listen=127.0.0.1:0", "--ops-listen=", "--queue-max-bytes=64MiB")
 	if status != exitUsage || !strings.Contains(text, "is of form 10, this program knows 1") || strings.Count(text, "\n") != 1 {
 		t.Errorf("exit status %d, said %s", status, text)
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -97,7 +98,11 @@ func (k *KeyRow) identity() (Identity, error) {
 	if _, err := ExactRiders(k.Friends...); err != nil {
 		return id, fmt.Errorf("friends: %w", err)
 	}
-	id.Friends = k.Friends
+	for _, friend := range k.Friends {
+		if !slices.Contains(id.Friends, friend) {
+			id.Friends = append(id.Friends, friend)
+		}
+	}
 	id.Riders, err = ParseRiders(k.Riders)
 	id.Rider, id.until, id.ended = id.Riders.Only(), k.Expires, new(atomic.Bool)
 	return id, err

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"pingline"
 	"pingline/dedupe"
@@ -47,12 +49,15 @@ func TestFriends(t *testing.T) {
 	show := func() (got []string) {
 		seq := c.Of(id, client, local)
 		for f := range seq {
-			got = append(got, fmt.Sprint(f.Rider, " ", f.Device, " ", f.Fix.At))
+			got = append(got, fmt.Sprint(f.Rider, " ", f.Device, " ", f.Fix.At, " ", f.Known))
 		}
 		return got
 	}
-	if got := show(); !slices.Equal(got, []string{"ben new 3", "zoe new 3"}) || !slices.Equal(asked, id.Friends) || !slices.Equal(read, []string{"ben 192.0.2.1", "zoe 192.0.2.1"}) {
+	if got := show(); !slices.Equal(got, []string{"ben new 3 true", "lost  0 false", "zoe new 3 true"}) || !slices.Equal(asked, id.Friends) || !slices.Equal(read, []string{"ben 192.0.2.1", "zoe 192.0.2.1"}) {
 		t.Errorf("%q; asked for %q, told %q", got, asked, read)
+	}
+	if show(); len(read) != 2 {
+		t.Errorf("told again within a minute: %q", read)
 	}
 	trouble = errors.New("the log takes no pings")
 	if got := show(); got != nil {
@@ -66,5 +71,27 @@ func TestFriends(t *testing.T) {
 		if !none() {
 			t.Errorf("%s: there are friends", name)
 		}
+	}
+}
+
+// A key that ended while the body of its request was on the way is shown nobody.
+func TestFriendsOfAKeyThatEnded(t *testing.T) {
+	c := New(Config{States: func(riders []string) ([]ingest.RiderState, error) {
+		list := make([]ingest.RiderState, len(riders))
+		for i := range list {
+			list[i].Tracks = []dedupe.NewestKnown{{Fix: pingline.Fix{At: 1}}}
+		}
+		return list, nil
+	}})
+	ended := new(atomic.Bool)
+	id := auth.NewIdentity("ana", auth.Write, auth.Everyone, time.Time{}, ended)
+	id.Friends = []string{"ben"}
+	seq := c.Of(id, netip.Addr{}, connected{})
+	if n := len(slices.Collect(seq)); n != 1 {
+		t.Errorf("%d friends", n)
+	}
+	ended.Store(true)
+	for f := range seq {
+		t.Errorf("%s is shown", f.Rider)
 	}
 }

@@ -135,6 +135,7 @@ type Request struct {
 // Friend is where a rider is whom a sender may be shown.
 type Friend struct {
 	Rider, Device string       // Device is "" if it has none
+	Known         bool         // a position is known; such as are not are there for what tells friends apart
 	Fix           pingline.Fix // time and position; the numbers may be unknown although they were sent
 }
 

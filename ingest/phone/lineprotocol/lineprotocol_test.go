@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/influxdata/line-protocol/v2/lineprotocol"
 
+	"pingline"
 	"pingline/ingest/phone"
 	"pingline/ingest/phone/phonetest"
 )
@@ -299,4 +302,23 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*lines/b.Elapsed().Seconds(), "pings/s")
+}
+
+// Lines that private zones withheld do not hide why another is refused.
+func TestReasonBehindZones(t *testing.T) {
+	p := New(Config{})
+	now := strconv.FormatInt(phonetest.Now.UnixNano(), 10)
+	body := strings.Repeat("g,rider=ana lat=1,lon=2 "+now+"\n", phone.MaxRejections) + "g,rider=ana lat=99,lon=2 " + now + "\n"
+	for _, path := range []string{path1, path1 + "/"} {
+		r := phone.Request{Method: http.MethodPost, Path: path, Body: []byte(body), Now: phonetest.Now}
+		r.Limits = r.Limits.WithDefaults()
+		var pings phone.Pings
+		err := p.Read(&r, &pings)
+		pings.Withhold(func(*pingline.Ping) bool { return true })
+		var to phone.Reply
+		p.Reply(&to, &r, &phone.Outcome{Err: err, Pings: &pings, Judged: make([]pingline.Verdict, len(pings.List))})
+		if text := string(to.Body); !strings.HasPrefix(text, `{"error":`) || !strings.Contains(text, "lat") || strings.Contains(text, "partial") {
+			t.Errorf("%s: %d %s", path, to.Status, text)
+		}
+	}
 }

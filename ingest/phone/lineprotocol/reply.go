@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"pingline"
 	"pingline/ingest/phone"
@@ -29,7 +28,7 @@ func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 			text = "unable to parse " + first.Reason
 		}
 	}
-	if dropped < got.Pings.Received {
+	if dropped < got.Pings.Received-got.Pings.Withheld() {
 		text = "partial write: " + text
 	}
 	refuse(to, r, http.StatusBadRequest, text+" dropped="+strconv.Itoa(dropped))
@@ -48,7 +47,7 @@ func refuse(to *phone.Reply, r *phone.Request, status int, text string) {
 		Code    string `json:"code,omitempty"`    // 2.x
 		Message string `json:"message,omitempty"` // 2.x
 	}
-	if strings.EqualFold(r.Path, path1) {
+	if first(r) {
 		said.Error = text
 	} else {
 		said.Code, said.Message = codes[status], text

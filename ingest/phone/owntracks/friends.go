@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"pingline"
 	"pingline/ingest/phone"
+	"pingline/ingest/phone/lenient"
 )
 
 // shownFix and shownCard are a friend, as the app takes them from an answer (owntracks/booklet:
@@ -42,11 +44,28 @@ const present = 10 * time.Minute
 // showsFriends reports whether the answer to a request is to have friends. An encrypted message
 // is not to be read on its way, so that they must not be in the answer either.
 func showsFriends(r *phone.Request, got *phone.Outcome) bool {
-	if r.Friends == nil || got.Err != nil || len(got.Pings.List) == 0 || bytes.Contains(r.Body, []byte("encrypted")) {
+	if r.Friends == nil || got.Err != nil || len(got.Pings.List) == 0 || hasSealed(r.Body) {
 		return false
 	}
-	newest := &got.Pings.List[len(got.Pings.List)-1]
-	return newest.At > r.Now.Add(-present).UnixMilli()
+	since := r.Now.Add(-present).UnixMilli()
+	return slices.ContainsFunc(got.Pings.List, func(p pingline.Ping) bool { return p.At > since })
+}
+
+// hasSealed reports whether a body may have an encrypted message; behind an escape may be its type.
+func hasSealed(body []byte) bool {
+	if bytes.Contains(body, []byte("encrypted")) {
+		return true
+	}
+	if bytes.IndexByte(body, '\\') < 0 {
+		return false
+	}
+	v, err := lenient.Parse(body)
+	found := err != nil
+	v.Items(func(item lenient.Value) bool {
+		found = found || payloadOf(item)[kind].Text() == "encrypted"
+		return !found
+	})
+	return found
 }
 
 // appendFriends appends a list of the friends of a request: a location and a card for each.
@@ -54,10 +73,14 @@ func appendFriends(out []byte, r *phone.Request) []byte {
 	out = append(out, '[')
 	taken := make(map[string]bool)
 	for f := range r.Friends {
-		if len(taken) > 0 {
+		tid := tidOf(f.Rider, taken) // also of one who is not shown: letters do not pass to another
+		if !f.Known {
+			continue
+		}
+		if out[len(out)-1] != '[' {
 			out = append(out, ',')
 		}
-		topic, tid := topicOf(&f), tidOf(f.Rider, taken)
+		topic := topicOf(&f)
 		out = appendShown(out, fixOf(&f.Fix, topic, tid))
 		out = appendShown(append(out, ','), shownCard{"card", topic, tid, f.Rider})
 	}
@@ -88,15 +111,13 @@ func fixOf(f *pingline.Fix, topic, tid string) shownFix {
 	}
 }
 
-// topicOf returns the topic by which the friend's own app would publish. A slash in a name would be
-// another topic's.
+// levels escapes what would be another topic's.
+var levels = strings.NewReplacer("%", "%25", "/", "%2F", "+", "%2B", "#", "%23")
+
+// topicOf returns the topic of a friend: the same whichever device is the newest, since the app would
+// keep the position of another topic as that of another friend.
 func topicOf(f *phone.Friend) string {
-	device := f.Device
-	if device == "" {
-		device = "phone"
-	}
-	flat := strings.NewReplacer("/", "_", "+", "_", "#", "_")
-	return "owntracks/" + flat.Replace(f.Rider) + "/" + flat.Replace(device)
+	return "owntracks/" + levels.Replace(f.Rider) + "/phone"
 }
 
 // tidOf returns two letters for a friend that no other in the answer has: the last two of the name,

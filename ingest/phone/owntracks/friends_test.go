@@ -1,6 +1,7 @@
 package owntracks
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -24,7 +25,7 @@ func TestFriends(t *testing.T) {
 	asked := 0
 	friends := func(yield func(phone.Friend) bool) {
 		asked++
-		for _, f := range []phone.Friend{{Rider: "ben", Device: "pixel", Fix: full}, {Rider: "glen", Fix: fix}, {Rider: "a/b", Device: "x", Fix: fix}} {
+		for _, f := range []phone.Friend{{Rider: "ben", Device: "pixel", Known: true, Fix: full}, {Rider: "men"}, {Rider: "glen", Known: true, Fix: fix}, {Rider: "a/b", Device: "x", Known: true, Fix: fix}} {
 			if !yield(f) {
 				return
 			}
@@ -33,10 +34,10 @@ func TestFriends(t *testing.T) {
 	position := func(age time.Duration, more string) string {
 		return fmt.Sprintf(`{"_type":"location","lat":1,"lon":1,"tid":"an","tst":%d%s}`, phonetest.Now.Add(-age).Unix(), more)
 	}
-	const shown = `[{"_type":"location","topic":"owntracks/ben/pixel","tid":"EN","lat":41.1579,"lon":-8.6291,"tst":%d,"acc":5,"vel":36,"batt":29},` +
-		`{"_type":"card","topic":"owntracks/ben/pixel","tid":"EN","name":"ben"},` +
+	const shown = `[{"_type":"location","topic":"owntracks/ben/phone","tid":"EN","lat":41.1579,"lon":-8.6291,"tst":%d,"acc":5,"vel":36,"batt":29},` +
+		`{"_type":"card","topic":"owntracks/ben/phone","tid":"EN","name":"ben"},` +
 		`{"_type":"location","topic":"owntracks/glen/phone","tid":"G0","lat":41.1579,"lon":-8.6291,"tst":%[1]d},{"_type":"card","topic":"owntracks/glen/phone","tid":"G0","name":"glen"},` +
-		`{"_type":"location","topic":"owntracks/a_b/x","tid":"/B","lat":41.1579,"lon":-8.6291,"tst":%[1]d},{"_type":"card","topic":"owntracks/a_b/x","tid":"/B","name":"a/b"}]`
+		`{"_type":"location","topic":"owntracks/a%%2Fb/phone","tid":"/B","lat":41.1579,"lon":-8.6291,"tst":%[1]d},{"_type":"card","topic":"owntracks/a%%2Fb/phone","tid":"/B","name":"a/b"}]`
 	for _, tt := range []struct {
 		name, body, want string
 	}{
@@ -45,6 +46,8 @@ func TestFriends(t *testing.T) {
 		{"no position", `{"_type":"lwt","tst":1}`, "[]"},
 		{"nothing that can be read", `{"_type"`, "[]"},
 		{"a position that is rejected", `{"_type":"location","tid":"an"}`, "[]"},
+		{"a position of now before an older one", "[" + position(time.Second, "") + "," + position(time.Hour, "") + "]", fmt.Sprintf(shown, fix.At/1000)},
+		{"one beside a message whose type is hidden by an escape", `[{"_type":"\u0065ncrypted","data":"AAAA"},` + position(time.Second, "") + "]", "[]"},
 		{"one that was encrypted, as others can read the answer", position(time.Second, `,"poi":"encrypted"`), "[]"},
 	} {
 		r := phone.Request{Method: "POST", Path: "/v1/owntracks", Body: []byte(tt.body), Header: http.Header{}, Now: phonetest.Now, Rider: "ana", Friends: friends}
@@ -81,5 +84,20 @@ func TestLettersOfFriends(t *testing.T) {
 	}
 	if tid := tidOf("ü", map[string]bool{}); tid != "Ü" {
 		t.Errorf("%q", tid)
+	}
+}
+
+// The letters of a friend do not pass to another when somebody becomes known.
+func TestLettersStay(t *testing.T) {
+	show := func(known bool) string {
+		r := &phone.Request{Friends: slices.Values([]phone.Friend{{Rider: "ben", Known: known}, {Rider: "glen", Known: true}})}
+		var list []struct{ TID, Name string }
+		if err := json.Unmarshal(appendFriends(nil, r), &list); err != nil {
+			t.Fatal(err)
+		}
+		return list[len(list)-1].Name + " " + list[len(list)-1].TID
+	}
+	if before, after := show(false), show(true); before != after || before == "glen EN" {
+		t.Errorf("%s becomes %s", before, after)
 	}
 }
