@@ -361,30 +361,19 @@ func TestLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	pings := stock(t, riders, steps)
-	var mu sync.Mutex
+	var r requests
+	if err := r.make(&Config{Stock: lines, Path: "/write?precision=ms", Format: sim.NDJSON, Batch: 10, Connections: 1, Begin: begin, Most: riders * steps}, 0); err != nil {
+		t.Fatal(err)
+	}
 	got := make(map[string]int)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		text, err := io.ReadAll(r.Body)
-		if err != nil || r.URL.Path != "/write" {
-			t.Errorf("%s: %v", r.URL, err)
+	for text, n := r.next(); text != nil; text, n = r.next() {
+		head, body, _ := strings.Cut(string(text), "\r\n\r\n")
+		if !strings.HasPrefix(head, "POST /write?precision=ms HTTP/1.1\r\n") || strings.Count(body, "\n") != n {
+			t.Errorf("%d lines in %s", n, text)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(body) {
 			got[strings.TrimSuffix(line, "\n")]++
 		}
-		w.WriteHeader(http.StatusNoContent)
-	}))
-	defer server.Close()
-	g, err := New(t.Context(), Config{Stock: lines, Addr: server.Listener.Addr().String(), Path: "/write?precision=ms", Format: sim.NDJSON, Batch: 10, Connections: 4, Begin: begin, Most: riders * steps})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = g.Run(t.Context(), Phase{For: time.Minute}); err != nil {
-		t.Fatal(err)
-	}
-	if err := g.Close(); err != nil {
-		t.Fatal(err)
 	}
 	want := 0
 	for rider := range riders {
