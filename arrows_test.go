@@ -173,7 +173,8 @@ var leaves = map[string]string{
 // shared are packages that leaves of a contract may use, and keep to its rules as leaves do.
 var shared = map[string][]string{
 	"pingline/ingest/phone": {"pingline/ingest/phone/lenient", "pingline/ingest/phone/rounding"},
-	"pingline/sink/store":   {"pingline/internal/awsqueue", "pingline/internal/kafkalink"}, // which the ways in use, too
+	"pingline/sink/store": {"pingline/internal/awsqueue", "pingline/internal/kafkalink", // which the ways in use, too
+		"pingline/sink/store/secure"},
 }
 
 // leafOf returns the leaf that a package is, or is below of, and its contract.

@@ -2,10 +2,8 @@ package clickhouse
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +11,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +18,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"pingline/sink/store"
+	"pingline/sink/store/secure"
 )
 
 // newClient returns a client that follows no redirects, so that a password goes to the
@@ -49,45 +47,9 @@ func isLocal(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// tls returns the TLS settings of connections to host. Files are read for each new
-// connection, so that a certificate may be renewed at any time.
+// tls returns the TLS settings of connections to host.
 func (c *Config) tls(host string) *tls.Config {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CertFile != "" {
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-			if err != nil {
-				return nil, faultyFile(fmt.Errorf("client certificate: %w", err))
-			}
-			return &cert, nil
-		}
-	}
-	if c.CAFile != "" {
-		t.InsecureSkipVerify = true // verify checks instead, by authorities that are read anew
-		t.VerifyConnection = func(s tls.ConnectionState) error { return verify(c.CAFile, host, &s) }
-	}
-	return t
-}
-
-// verify checks the server's certificate as crypto/tls does, by the authorities in a
-// file.
-func verify(file, host string, s *tls.ConnectionState) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return faultyFile(fmt.Errorf("authorities: %w", err))
-	}
-	roots, between := x509.NewCertPool(), x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return faultyFile(fmt.Errorf("authorities: no certificate in %s", file))
-	}
-	for _, cert := range s.PeerCertificates[1:] {
-		between.AddCert(cert)
-	}
-	_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: cmp.Or(s.ServerName, host), Roots: roots, Intermediates: between})
-	if err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
-	}
-	return nil
+	return secure.Files{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}.Client(faultyFile, host)
 }
 
 func faultyFile(err error) error {

@@ -3,12 +3,10 @@ package influx
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"pingline/sink/store"
+	"pingline/sink/store/secure"
 )
 
 // check returns an error unless h can be sent; it does not quote the value.
@@ -35,51 +34,13 @@ func (h *ProxyHeader) check() error {
 // come as text, since they tell an operator the remedy.
 var oursToSay = []string{"Content-Encoding", "Content-Length", "Transfer-Encoding", "Accept-Encoding"}
 
-// tls returns the TLS settings of connections to host. Files are read for each
-// new connection, so that a certificate may be renewed at any time.
+// tls returns the TLS settings of connections to host.
 func (c *Config) tls(host string) *tls.Config {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CertFile != "" {
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-			if err != nil {
-				return nil, unsecured(fmt.Errorf("client certificate: %w", err))
-			}
-			return &cert, nil
-		}
-	}
-	if c.CAFile != "" {
-		t.InsecureSkipVerify = true // verify checks instead, by authorities that are read anew
-		t.VerifyConnection = func(s tls.ConnectionState) error { return verify(c.CAFile, host, &s) }
-	}
-	return t
-}
-
-// verify checks the server's certificate as crypto/tls does, by the authorities in a
-// file. The ConnectionState has the server name that was asked for; it has none if
-// host is an address.
-func verify(file, host string, s *tls.ConnectionState) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return unsecured(fmt.Errorf("authorities: %w", err))
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return unsecured(fmt.Errorf("authorities: no certificate in %s", file))
-	}
-	between := x509.NewCertPool()
-	for _, cert := range s.PeerCertificates[1:] {
-		between.AddCert(cert)
-	}
-	_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: cmp.Or(s.ServerName, host), Roots: roots, Intermediates: between})
-	if err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
-	}
-	return nil
+	return secure.Files{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}.Client(unsecured, host)
 }
 
 // unsecured is the error that a file of certificates or keys cannot be used.
-func unsecured(err error) *AnswerError {
+func unsecured(err error) error {
 	return &AnswerError{Kind: store.Configure, Message: err.Error(), err: err, stops: store.Credentials, advice: "correct the file; it is read again for each connection"}
 }
 

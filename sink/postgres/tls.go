@@ -2,48 +2,13 @@ package postgres
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
-	"os"
+
+	"pingline/sink/store/secure"
 )
 
-// tls returns the settings of connections that check the server's certificate, and show
-// ours. Files are read for each connection, so that a certificate may be renewed at any time.
+// tls returns the settings of connections.
 func (c *Config) tls(host string) *tls.Config {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if c.CertFile != "" {
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-			if err != nil {
-				return nil, &fileError{fmt.Errorf("client certificate: %w", err)}
-			}
-			return &cert, nil
-		}
-	}
-	if c.CAFile != "" {
-		t.InsecureSkipVerify = true // verify checks instead, by authorities that are read anew
-		t.VerifyConnection = func(s tls.ConnectionState) error { return verify(c.CAFile, host, &s) }
-	}
+	t := secure.Files{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}.Client(func(err error) error { return &fileError{err} }, host)
+	t.ServerName = host
 	return t
-}
-
-// verify checks the server's certificate as crypto/tls does, by the authorities in a file.
-func verify(file, host string, s *tls.ConnectionState) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return &fileError{fmt.Errorf("authorities: %w", err)}
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return &fileError{fmt.Errorf("authorities: no certificate in %s", file)}
-	}
-	between := x509.NewCertPool()
-	for _, cert := range s.PeerCertificates[1:] {
-		between.AddCert(cert)
-	}
-	_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between})
-	if err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
-	}
-	return nil
 }
