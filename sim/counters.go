@@ -10,7 +10,7 @@ import (
 	"pingline/sim/fault"
 )
 
-// Counters is what a load has done so far. When it has ended, each ping sent
+// Counters are the totals of a load so far. When it has ended, each ping sent
 // has a verdict, is delivered without one, unanswered or forgotten:
 // sent = accepted + … + rejected + delivered + unanswered + forgotten.
 type Counters struct {
@@ -40,7 +40,7 @@ func (c *Counters) Answered() uint64 {
 	return c.Accepted + c.Held + c.Redundant + c.Duplicate + c.Shed + c.Rejected + c.Delivered
 }
 
-// Counters returns what the load has done so far. While it runs, pings under
+// Counters returns the totals of the load so far. While it runs, pings under
 // way are sent and nothing else yet.
 func (l *Load) Counters() Counters {
 	c := &l.count

@@ -11,7 +11,7 @@ import (
 	"pingline/client"
 )
 
-// Moment is what happened in one second of a load. Counts are those of the second.
+// Moment is a second of a load. Counts are those of the second.
 type Moment struct {
 	At         time.Time                 // its start
 	Due        uint64                    // pings that were to leave in it
@@ -30,7 +30,7 @@ type Moment struct {
 // values are exact to a thousandth; 0 means that there was none.
 type Latency struct{ P50, P99, P999, Max time.Duration }
 
-// journal records what happens in each second. Safe for concurrent use.
+// journal records the events of each second. Safe for concurrent use.
 type journal struct {
 	start int64 // ns since 1970
 
@@ -139,7 +139,7 @@ func (c *journal) end() {
 	c.over = true
 }
 
-// Moments returns what happened in each second so far, from the start on.
+// Moments returns the seconds so far, from the start on.
 func (l *Load) Moments() []Moment {
 	c := l.journal.Load()
 	if c == nil {

@@ -94,7 +94,7 @@ type uploads struct {
 	phones []upload // by slot
 }
 
-// upload is what a phone has collected.
+// upload is the pings that a phone has collected.
 type upload struct {
 	kept []Due
 	size int // pings with which it sends

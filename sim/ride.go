@@ -82,7 +82,7 @@ const (
 // place is a crossing of the grid, in blocks from the city's centre.
 type place struct{ x, y int32 }
 
-// rider is what stays the same about one rider.
+// rider has the constants of a rider.
 type rider struct {
 	*gait
 	mode   handset.Mode
@@ -158,7 +158,7 @@ type motion struct {
 	edge      int64  // when, ms since 1970
 }
 
-// citySlot is what a rider does in one slot, and how far its drive was looked at.
+// citySlot is a rider's time in one slot, and how far its drive was looked at.
 type citySlot struct {
 	begins, ends int64 // of the slot, ms since 1970
 	start        float64

@@ -31,7 +31,7 @@ type sender struct {
 	journal *journal
 }
 
-// phone is what a sender remembers of a phone.
+// phone is a sender's memory of a phone.
 type phone struct {
 	rider, device string
 	trip          string // of its newest ping

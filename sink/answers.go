@@ -105,7 +105,7 @@ func (s *Sink) Lowest() uint64 {
 	return next
 }
 
-// Lacks returns what the set does not have.
+// Lacks returns the gaps of the set.
 func (s *Sink) Lacks() resume.Lacks {
 	s.lacking.Lock()
 	defer s.lacking.Unlock()

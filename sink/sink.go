@@ -52,7 +52,7 @@ type Sink struct {
 	givingUp givingUp
 
 	lacking sync.Mutex   // guards lacks; taken after the mutexes of lanes
-	lacks   resume.Lacks // what the set does not have
+	lacks   resume.Lacks // the gaps of the set
 
 	// reconciling is held while damage is reconciled. It is taken before the
 	// mutexes of the shards' counters and of the lanes.

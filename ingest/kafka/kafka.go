@@ -96,7 +96,7 @@ type Config struct {
 	Logger      *slog.Logger
 }
 
-// Bounds of what is read ahead of being taken, in bytes.
+// Bounds of messages that are read ahead of being taken, in bytes.
 const (
 	mostQueued    = 16 << 20  // of all partitions, before nothing more is fetched
 	pauseAt       = 1 << 20   // of a partition, before it is paused
@@ -240,7 +240,7 @@ func (c *Member) assigned(_ context.Context, cl *kgo.Client, by map[string][]int
 	c.cfg.Logger.Info("partitions of --kafka-in are assigned", "topic", c.link.Topic, "partitions", by[c.link.Topic], "of", len(c.workers))
 }
 
-// revoked finishes what is being taken of some partitions, and commits it.
+// revoked finishes messages that are being taken of some partitions, and commits them.
 func (c *Member) revoked(ctx context.Context, cl *kgo.Client, by map[string][]int32) {
 	c.lost(ctx, cl, by)
 	if err := cl.CommitMarkedOffsets(ctx); err != nil && ctx.Err() == nil {

@@ -1,4 +1,4 @@
-// Package messages is what ways in share whose messages have the form of POST /v1/pings: an
+// Package messages is shared by the ways in whose messages have the form of POST /v1/pings: an
 // object, an array, or lines.
 //
 // Many messages become one request, so that one fsync answers for all. Each gets a receipt of its
@@ -25,7 +25,7 @@ const URI = "/v1/pings?verdicts=1"
 // discarded traffic (RFC 6666), from which no packet comes. Limits of a client are not for it.
 var Address = &net.TCPAddr{IP: net.ParseIP("100::")}
 
-// Ending is what became of a message.
+// Ending is how a message ended.
 type Ending uint8
 
 // The endings.

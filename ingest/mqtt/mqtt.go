@@ -1,4 +1,4 @@
-// Package mqtt has what the two ways in by MQTT share: Pingline as the broker of phones, and
+// Package mqtt is shared by the two ways in by MQTT: Pingline as the broker of phones, and
 // as a subscriber at a broker of others. Both take the messages of OwnTracks, whose topics are
 // owntracks/RIDER/DEVICE and below, and treat each as a request of POST /v1/owntracks: the same
 // keys, limits, rates, private zones, verdicts and counts.

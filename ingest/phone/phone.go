@@ -93,7 +93,7 @@ type Protocol struct {
 	// Accounts says that a name beside a password is of an account, and names no rider.
 	Accounts bool
 
-	// Greetings are what clients ask before they send, to find out whether a server is there.
+	// Greetings are requests by which clients find out whether a server is there.
 	Greetings []Greeting
 }
 

@@ -94,7 +94,7 @@ func (c *CopyCmd) Validate() error {
 	return nil
 }
 
-// Run copies what is not done, compares all of it, and names differences.
+// Run copies all units that are not done, compares all of them, and names differences.
 func (c *CopyCmd) Run(p *command.Program) (err error) {
 	cfg := node.DefaultConfig()
 	cfg.Influx.Timeout, cfg.Influx.Host = time.Minute, "" // a long query falls silent at times

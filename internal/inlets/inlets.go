@@ -42,7 +42,7 @@ type Config struct {
 	Logger         *slog.Logger
 
 	Take mqtt.Take                             // hands over a message of OwnTracks
-	Post func(id *auth.Identity) messages.Post // returns what hands over pings that somebody sent
+	Post func(id *auth.Identity) messages.Post // returns a function that hands over pings of a sender
 }
 
 // Inlets are the ways in; nil: off. They are safe for concurrent use.

@@ -49,7 +49,7 @@ type Process struct {
 	done chan struct{} // closed when cmd is gone
 }
 
-// printed keeps what a server prints. It is safe for concurrent use.
+// printed keeps the output of a server. It is safe for concurrent use.
 type printed struct {
 	mu   sync.Mutex // guards text; taken last
 	text bytes.Buffer
@@ -193,5 +193,5 @@ func (p *Process) signal(sig syscall.Signal) error {
 	return p.cmd.Process.Signal(sig)
 }
 
-// Log returns what the server has printed.
+// Log returns the output of the server.
 func (p *Process) Log() string { return p.log.String() }

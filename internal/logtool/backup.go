@@ -25,7 +25,7 @@ type BackupCmd struct {
 // Validate is called by the parser.
 func (c *BackupCmd) Validate() error { return c.check() }
 
-// Run writes the backup, reads it as it comes, and says what it holds. An old file stays
+// Run writes the backup, reads it as it comes, and prints its contents. An old file stays
 // unless the new one is whole.
 func (c *BackupCmd) Run(p *command.Program) error {
 	if c.Out == "-" {
@@ -59,7 +59,7 @@ func (c *BackupCmd) say(p *command.Program, sum *backup.Manifest) {
 	fmt.Fprintf(p.Stderr, "backup number %d: %s\n", sum.Last, contents(sum))
 }
 
-// contents says what a backup holds.
+// contents describes a backup in a sentence.
 func contents(sum *backup.Manifest) string {
 	text := fmt.Sprintf("commits %d to %d and %s, %s", sum.First, sum.Last, unit.Plural(sum.Files, "file", "files"), unit.Bytes(sum.Bytes))
 	if sum.Lost > 0 {
@@ -114,7 +114,7 @@ type RestoreCmd struct {
 	DataDir string `required:"" placeholder:"DIR" help:"Directory to make; if it is there, it must be empty."`
 }
 
-// Run restores, and says what was restored.
+// Run restores, and prints the contents of the backup.
 func (c *RestoreCmd) Run(p *command.Program) error {
 	in := p.Stdin
 	if c.File != "-" {

@@ -1,4 +1,4 @@
-// Package logtool is pingline log: it shows what waits in the log of a node, copies its
+// Package logtool is pingline log: it shows the entries that wait in the log of a node, copies its
 // entries out as JSON, makes a backup, and a data directory from a backup.
 //
 // A running node is asked on its operations listener; a node that has stopped leaves its log

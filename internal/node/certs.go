@@ -25,7 +25,7 @@ func (n *Node) openCerts() (*certs.Certificates, error) {
 	return certs.Open(cfg)
 }
 
-// secureOps returns what has the operations listener speak TLS, or nil. Where every connection
+// secureOps returns the layer of TLS over the operations listener, or nil. Where every connection
 // needs a client certificate it asks for one, too, but on the machine's own address, as it is
 // with keys. A certificate that names a rider would be of no use there.
 func (n *Node) secureOps() ops.Layer {

@@ -130,7 +130,7 @@ func (s *layout) chooseReading(c *Config) {
 	s.reading.points = s.first(c, "activity", func(set *layoutSet) bool { return len(set.withPoints()) > 0 }).withPoints()
 }
 
-// reading is what can be read of a set: pings and points of the kinds that are routed to it.
+// reading has the stores of a set that can be read, for pings and points of the kinds that are routed to it.
 func (s *layoutSet) reading() *readFrom {
 	r := &readFrom{sets: []string{s.Name}, pings: s.readers(sets.PingKinds)}
 	if to, routed := s.Routes["activity"]; !routed || to >= 0 {

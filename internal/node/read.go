@@ -90,7 +90,7 @@ func (n *Node) pausesStreams() string {
 	return ""
 }
 
-// state is what GET /v1/status tells. It is called only once n is open.
+// state answers GET /v1/status. It is called only once n is open.
 func (n *Node) state() status.State {
 	s := n.parts.State()
 	s.Unready = n.server.Unready()

@@ -117,7 +117,7 @@ func (c *addPhoneCmd) Run(p *command.Program) error {
 	return errors.Join(png.picture(p, s.link), out.write(p, []byte(s.file)))
 }
 
-// reads says what a phone may read.
+// reads describes the rights of a phone to read.
 func reads(friends []string) string {
 	if len(friends) == 0 {
 		return "reads nothing"

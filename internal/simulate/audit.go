@@ -48,7 +48,7 @@ func (f *AuditFlags) check() error {
 	return nil
 }
 
-// open returns what reads the stores, and reads the key of pseudonyms.
+// open opens the stores for reading, and reads the key of pseudonyms.
 func (f *AuditFlags) open() (*node.StoredRows, error) {
 	if f.Pseudonyms != "" {
 		var err error
@@ -115,7 +115,7 @@ type auditing struct {
 	shown  time.Time
 }
 
-// Run audits and prints what it found. It fails if anything is not as it was answered.
+// Run audits and prints the result. It fails if anything is not as it was answered.
 func (c *AuditCmd) Run(p *command.Program) (err error) {
 	transport, err := c.Transport()
 	if err != nil {

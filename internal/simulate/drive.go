@@ -242,7 +242,7 @@ func short(t time.Duration) string {
 	return t.Round(digits).String()
 }
 
-// writePage writes what happened as a page with plots.
+// writePage writes the run as a page with plots.
 func (d *trial) writePage(w io.Writer, summary []report.Line, notes []string) error {
 	r := report.Run{Title: d.title, Command: d.command, Target: d.target, Began: d.began, Summary: summary, Notes: notes}
 	for _, m := range d.load.Moments() {

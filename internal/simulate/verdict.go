@@ -51,7 +51,7 @@ func asUsual(m *sim.Moment) bool {
 	return m.Latency.P50 > 0 && m.Latency.P50 <= time.Second && 2*(m.Refused+m.Unanswered) <= m.Requests
 }
 
-// tellFaults sets what the load saw of each failure.
+// tellFaults sets how each failure showed in the load.
 func (r *chaosResult) tellFaults(began time.Time, moments []sim.Moment) {
 	r.Faults = []chaosFault{}
 	for i := range r.results {

@@ -152,7 +152,7 @@ func (l *lookout) line(now time.Time) string {
 		of(status.FreshnessP50), of(status.FreshnessP99), of(status.Queued), of(status.QueueAge), of(status.Level), l.last.state())
 }
 
-// state says in a sentence what the ingester does.
+// state describes the ingester in a sentence.
 func (a *look) state() string {
 	switch {
 	case !a.Ready:

@@ -62,7 +62,7 @@ func second() tea.Cmd {
 	return tea.Tick(time.Second, func(time.Time) tea.Msg { return passed{} })
 }
 
-// Update takes what happened.
+// Update takes an event.
 func (m *topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	m.now = time.Now()
 	switch msg := msg.(type) {

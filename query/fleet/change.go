@@ -19,7 +19,7 @@ const (
 	ViewCells  = 10_000
 )
 
-// View is a viewport and what is looked at in it.
+// View is a viewport, and the layers that are looked at in it.
 type View struct {
 	Look
 	Box partition.Box // valid
@@ -64,7 +64,7 @@ func (c *Delta) Bytes() int64 {
 	return 4 * int64(cap(c.Riders)+cap(c.RidersGone)+cap(c.Cells)+cap(c.CellsGone))
 }
 
-// Marks at the end of an id: what was over in its snapshot.
+// Marks at the end of an id: the parts that were over in its snapshot.
 const (
 	markRiders = "r"
 	markCells  = "c"
@@ -138,7 +138,7 @@ func (f *Map) Change(c *Delta, v *View, since string) {
 	}
 }
 
-// change appends what changed in a viewport since a snapshot, 0 for all there is; or
+// change appends the changes in a viewport since a snapshot, 0 for all there is; or
 // reports that the viewport holds more than most, or that more than most are gone, and
 // appends nothing.
 func (g *grid) change(came, gone []uint32, v *Viewport, since uint32, most int) (_, _ []uint32, over bool) {

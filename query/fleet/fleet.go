@@ -131,7 +131,7 @@ func (f *Map) forget() {
 	clear(f.layers)
 }
 
-// Look is what somebody looks at.
+// Look selects layers of the map.
 type Look struct {
 	Riders bool
 	Res    int // resolution of cells; below 0: no cells

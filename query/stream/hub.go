@@ -135,7 +135,7 @@ func (h *Hub) run() {
 	}
 }
 
-// looks returns what viewers look at, nil if there are none: then run ends.
+// looks returns the looks of viewers, nil if there are none: then run ends.
 func (h *Hub) looks() map[fleet.Look]struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -76,7 +76,7 @@ type closing struct {
 	Sums    map[string]string `json:"sha256"` // of the files, by name
 }
 
-// Manifest says what a backup holds.
+// Manifest describes a backup.
 type Manifest struct {
 	Origin
 	First   uint64 `json:"first"` // number of the first record

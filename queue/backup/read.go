@@ -35,7 +35,7 @@ func (nobody) begin(*contents) error       { return nil }
 func (nobody) record(*record.Record) error { return nil }
 func (nobody) lost(*lostRun) error         { return nil }
 
-// Verify reads a backup to its end and says what it holds. An error wraps ErrIncomplete or
+// Verify reads a backup to its end and describes it. An error wraps ErrIncomplete or
 // ErrDamaged if the stream is not what Write has written.
 func Verify(r io.Reader) (Manifest, error) { return read(r, nobody{}) }
 

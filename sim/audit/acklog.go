@@ -48,7 +48,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// AckNotes are what a run knows beside its pings.
+// AckNotes are facts of a run beside its pings.
 type AckNotes struct {
 	Began   time.Time `json:"began"`             // when the run began
 	Target  string    `json:"target,omitempty"`  // where the pings go

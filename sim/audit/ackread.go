@@ -14,7 +14,7 @@ import (
 	"pingline"
 )
 
-// Acked is a ping of an ack log and what was answered to it.
+// Acked is a ping of an ack log and its answer.
 type Acked struct {
 	pingline.Ping
 	Verdict     pingline.Verdict // 0 if no answer came
@@ -23,7 +23,7 @@ type Acked struct {
 	AccuracyCap float32          // of the answer, metres
 }
 
-// AckSummary is what an ack log says beside its pings.
+// AckSummary is the rest of an ack log, beside its pings.
 type AckSummary struct {
 	AckNotes
 	Ended bool   // it was closed: no answer is missing at its end

@@ -30,7 +30,7 @@ type ReadTotals = tally.ReadTotals
 // RollupReport is that of package tally.
 type RollupReport = tally.RollupReport
 
-// Report is what an audit found.
+// Report is the result of an audit.
 type Report struct {
 	Checked    uint64 `json:"checked"` // pings that were acknowledged: accepted, held, redundant or duplicate
 	Sent       uint64 `json:"sent"`    // pings in the ledger, by what was answered:
@@ -197,7 +197,7 @@ type audit struct {
 	report Report
 }
 
-// run holds what was gathered against points.
+// run holds the ledger against points.
 func (a *audit) run(ctx context.Context, from gathered, points ReadPoints) (err error) {
 	if err = a.read(ctx, from, points); err != nil {
 		return err

@@ -27,7 +27,7 @@ func (r *Report) Sentence() string {
 	return s + "none beyond its bound"
 }
 
-// Remarks are sentences about what an audit could not tell, and about what is no
+// Remarks are sentences about facts that an audit could not find out, and about what is no
 // violation and yet not as usual.
 func (r *Report) Remarks() (list []string) {
 	for _, of := range []struct {

@@ -50,7 +50,7 @@ func (p *part) addPoint(id trackID, r *auditRecord) {
 	p.points.add(*r)
 }
 
-// ackTotals is what is known of all pings together.
+// ackTotals are facts of all pings together.
 type ackTotals struct {
 	pings    uint64
 	verdicts [pingline.Verdicts]uint64

@@ -6,7 +6,7 @@ import (
 	"pingline"
 )
 
-// Scene is what a rider does at a moment.
+// Scene is a rider at a moment: place, motion, surroundings.
 type Scene struct {
 	Motion
 	Since  int64  // when the rider began its present round, ms since 1970

@@ -34,7 +34,7 @@ const (
 // Set reports whether the network is bad at all.
 func (s *Config) Set() bool { return s.text != "" }
 
-// String returns what was read.
+// String returns the text that was read.
 func (s Config) String() string { return s.text }
 
 // UnmarshalText reads latency=80ms,jitter=40ms,loss=0.01,bandwidth=1MB/s, each at most

@@ -68,7 +68,7 @@ func addressOf(target string) (string, error) {
 	return net.JoinHostPort(u.Hostname(), port), nil
 }
 
-// toxic is what toxiproxy is told of one.
+// toxic is a fault in the form of toxiproxy.
 type toxic struct {
 	Type       string         `json:"type"`
 	Stream     string         `json:"stream"`

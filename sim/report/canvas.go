@@ -143,7 +143,7 @@ func (c *canvas) pieces(name, of, kind string, pieces []plotter.XYs, style func(
 	}
 }
 
-// area fills what is between two heights.
+// area fills the space between two heights.
 func (c *canvas) area(name, of string, base, top []float64) {
 	var around plotter.XYs
 	for i, y := range top {

@@ -18,7 +18,7 @@ import (
 	"pingline"
 )
 
-// Run is what happened, in order of time.
+// Run is the seconds of a run, in order of time.
 type Run struct {
 	Title   string // of the page
 	Command string // that began it
@@ -34,7 +34,7 @@ type Line struct{ Name, Value string }
 
 func isLong(l Line) bool { return len(l.Value) > 20 }
 
-// Second is what happened in one second. Counts are those of the second, not sums
+// Second is a second of a run. Counts are those of the second, not sums
 // since the run began.
 type Second struct {
 	At         time.Time

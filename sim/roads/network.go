@@ -76,7 +76,7 @@ type way struct {
 	tunnel   bool
 }
 
-// groundwork is what a file has drawn so far.
+// groundwork is the ways of a file so far.
 type groundwork struct {
 	known map[uint64]uint32 // a vertex by its id or position
 	at    []coordinate

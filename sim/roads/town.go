@@ -247,7 +247,7 @@ func (t *Town) follow(k *townSlot, i int, at int64, s *handset.Scene) {
 	k.at(t, at, s)
 }
 
-// townSlot is what a rider does in one slot, and how far its drive was looked at.
+// townSlot is a rider's time in one slot, and how far its drive was looked at.
 type townSlot struct {
 	begins, ends int64 // of the slot, ms since 1970
 	start        float64

@@ -22,7 +22,7 @@ import (
 // Monday is the start of the tests' tracks, ms since 1970.
 const Monday = 1_767_600_000_000
 
-// Traffic is what the phones of a world send, as sim.Phones.
+// Traffic is the pings of a world, as sim.Phones.
 type Traffic interface {
 	Riders() int
 	Name(i int) (rider, device string)

@@ -24,7 +24,7 @@ import (
 	"pingline/sink/store"
 )
 
-// Config says what is copied. From, To and Refused are required.
+// Config selects pings and points to copy. From, To and Refused are required.
 type Config struct {
 	From, To store.Store // both are Readers; points are copied if both are PointReaders
 	Rider    string      // "" means all riders, and points

@@ -11,7 +11,7 @@ import (
 	"pingline/sink/store"
 )
 
-// brokerSays is what to do about an error of a broker.
+// brokerSays is the remedy for an error of a broker.
 type brokerSays struct {
 	kind   store.Kind
 	reason string

@@ -75,7 +75,7 @@ type Topics struct {
 	bytes      int         // of their rows
 }
 
-// topicFacts is what was found out about a topic.
+// topicFacts are the facts of a topic.
 type topicFacts struct {
 	partitions, replicas int
 	most                 int    // bytes of a batch

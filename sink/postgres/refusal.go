@@ -22,7 +22,7 @@ var (
 	raiseLimit   = operatorStop{store.Limit, "raise that limit of PostgreSQL"}
 )
 
-// answer is what to do about a SQLSTATE. A row's fault has a reason, an operator's a
+// answer is the remedy for a SQLSTATE. A row's fault has a reason, an operator's a
 // stop; all other trouble is the server's, and the write is tried again.
 type answer struct {
 	bad  string // element of store.Reasons

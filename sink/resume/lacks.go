@@ -17,7 +17,7 @@ import (
 
 const lacksNote = "sink-lacks"
 
-// Lacks says what a set of shards does not have.
+// Lacks describes the gaps of a set of shards.
 type Lacks struct {
 	Until        int64  // points that came before this time, ms, may be missing; 0: none is
 	Pings, Lines uint64 // how many of them were given up
@@ -25,7 +25,7 @@ type Lacks struct {
 
 const lacksForm = "until=%d pings=%d lines=%d"
 
-// LacksOf returns what the log notes of a set, "" for the first.
+// LacksOf returns the gaps that the log notes of a set, "" for the first.
 func LacksOf(log *queue.Log, set string) (l Lacks) {
 	if n, err := fmt.Sscanf(log.Note(noteOf(lacksNote, set)), lacksForm, &l.Until, &l.Pings, &l.Lines); n < 3 || err != nil {
 		return Lacks{}
@@ -58,7 +58,7 @@ func (c *Config) noteAdded(change *queue.Change, start queue.Cursor) {
 	}
 }
 
-// forgetLacks forgets what a set lacks, if the configuration names it as moved.
+// forgetLacks forgets the gaps of a set, if the configuration names it as moved.
 func (c *Config) forgetLacks() {
 	if note := noteOf(lacksNote, c.Layout.Set); c.Log.Note(note) != "" && slices.Contains(c.Moved, c.Layout.Set) {
 		c.Log.Change(queue.Change{Notes: map[string]string{note: ""}})

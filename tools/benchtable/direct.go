@@ -18,7 +18,7 @@ import (
 	"pingline/sim/prepared"
 )
 
-// direct is what became of pings on the way to a real InfluxDB.
+// direct is the outcome for pings on the way to a real InfluxDB.
 type direct struct {
 	rate          float64 // pings/s that were answered
 	drained       float64 // seconds until the last was stored

@@ -131,7 +131,7 @@ func (l *lab) introduce(ctx context.Context, server *child, begin int64) error {
 }
 
 // takeProfile begins a CPU profile of pingline, if one is asked for and was not taken
-// yet, and returns what waits for it.
+// yet, and returns a function that waits for it.
 func (l *lab) takeProfile(ctx context.Context, server *child, kind serverKind) (wait func() error) {
 	if l.profile == "" || kind != pinglineServer {
 		return func() error { return nil }

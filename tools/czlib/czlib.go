@@ -8,5 +8,5 @@ import (
 	"io"
 )
 
-// NewReader returns a reader of what a zlib stream holds.
+// NewReader returns a reader of the text in a zlib stream.
 func NewReader(r io.Reader) (io.ReadCloser, error) { return zlib.NewReader(r) }

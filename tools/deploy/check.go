@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// cluster is what a kustomization makes.
+// cluster is the objects of a kustomization.
 type cluster struct {
 	set      appsv1.StatefulSet
 	services []corev1.Service

@@ -20,7 +20,7 @@ import (
 // Path is the route that messages are requests of.
 const Path = "/v1/owntracks"
 
-// Take returns what hands messages to the handler of a server.
+// Take returns a function that hands messages to the handler of a server.
 func Take(handle fasthttp.RequestHandler) mqtt.Take {
 	pool := sync.Pool{New: func() any { return new(exchange) }}
 	return func(m *mqtt.Message) mqtt.Result {
@@ -33,7 +33,7 @@ func Take(handle fasthttp.RequestHandler) mqtt.Take {
 	}
 }
 
-// Post returns what hands a body to the handler of a server, as a POST of uri by somebody at an
+// Post returns a function that hands a body to the handler of a server, as a POST of uri by somebody at an
 // address. It returns the result, and the body of the answer.
 func Post(handle fasthttp.RequestHandler, uri string, from net.Addr, id *auth.Identity) func(body []byte) (mqtt.Result, []byte) {
 	pool := sync.Pool{New: func() any { return new(exchange) }}

@@ -41,7 +41,7 @@ type Config struct {
 	Logger     *slog.Logger
 }
 
-// Bounds of what the broker may send, and how it is taken.
+// Bounds of messages from the broker, and how they are taken.
 const (
 	inFlight     = 64 // most messages without an acknowledgement
 	lanes        = 16 // of riders, in which messages are taken one after the other

@@ -1,4 +1,4 @@
-// Package manners has what clients of a protocol expect of a server besides replies: answers to
+// Package manners gives clients of a protocol the things they expect besides replies: answers to
 // the requests by which they look for it, and the status of a request that comes too soon.
 package manners
 

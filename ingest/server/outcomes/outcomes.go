@@ -1,4 +1,4 @@
-// Package outcomes counts the requests of phones by protocol, and by what became of them.
+// Package outcomes counts the requests of phones by protocol and outcome.
 //
 // A request that was not let in by its key, or that never came whole, reaches no protocol
 // and is not counted here.

@@ -30,7 +30,7 @@ import (
 // of a store.PointReader is one.
 type ReadTotals func(ctx context.Context, name string, from, to int64, each func(p *pingline.Point) error) error
 
-// RollupReport is what an audit found about the totals of the roll-up, of each cell,
+// RollupReport is the result of an audit of the totals of the roll-up, of each cell,
 // window and resolution one.
 type RollupReport struct {
 	Checked   uint64 `json:"checked"`             // totals that were held against pings
@@ -188,7 +188,7 @@ func floorTo(at, length int64) int64 {
 	}
 }
 
-// cellTotal is what a total says.
+// cellTotal is a total as it is stored.
 type cellTotal struct {
 	stage
 	cell, node            uint64 // of node a hash
