@@ -71,7 +71,7 @@ var arrows = map[string][]string{
 	"pingline/internal/schema":                   {"pingline/internal/command", "pingline/internal/node"},
 	"pingline/internal/setup":                    {"pingline", "pingline/ingest/auth", "pingline/internal/command", "pingline/internal/keyring"},
 	"pingline/internal/keyring":                  {"pingline/ingest/auth", "pingline/ingest/privacy", "pingline/internal/command"},
-	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/kafka", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition"},
+	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/kafka", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition", "pingline/sink/sets"},
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/elasticmq":                {"pingline/internal/jvm"},
 	"pingline/internal/influxd":                  {},

@@ -18,6 +18,7 @@ import (
 	"pingline/sim/audit"
 	"pingline/sink/influx"
 	"pingline/sink/influx/influxtest"
+	"pingline/sink/sets"
 	"pingline/sink/store"
 )
 
@@ -45,7 +46,7 @@ trusted-proxies: [10.0.0.0/8, 127.0.0.1]
 	if len(cfg.TrustedProxies) != 2 || cfg.Spread.PartitionBy.String() != "rider" || cfg.Spread.ShardHandover != 0 {
 		t.Errorf("settings %+v, proxies %v", cfg.Spread, cfg.TrustedProxies)
 	}
-	wantRoutes := []node.Route{{Kind: "self", To: []node.RouteTarget{{Name: "a", Bucket: "own"}}}, {Kind: "event", To: []node.RouteTarget{{Name: "b"}}}}
+	wantRoutes := []sets.Route{{Kind: "self", To: []sets.RouteTarget{{Name: "a", Bucket: "own"}}}, {Kind: "event", To: []sets.RouteTarget{{Name: "b"}}}}
 	if !reflect.DeepEqual(cfg.Spread.Route, wantRoutes) {
 		t.Errorf("routes %+v, want %+v", cfg.Spread.Route, wantRoutes)
 	}

@@ -11,6 +11,7 @@ import (
 	"pingline/dashboards/grafana"
 	"pingline/internal/command"
 	"pingline/internal/node"
+	"pingline/sink/sets"
 )
 
 // Each shard has a data source of its own, by which its variable on the boards knows it;
@@ -67,7 +68,7 @@ func TestSourcesOfRoutes(t *testing.T) {
 		cfg.Shards = append(cfg.Shards, s)
 	}
 	for _, text := range []string{"event=b", "activity=a/cells", "self=b/own/week", "location=b/pings"} {
-		var r node.Route
+		var r sets.Route
 		if err := r.UnmarshalText([]byte(text)); err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,7 @@ import (
 	"pingline/internal/node"
 	"pingline/internal/unit"
 	"pingline/partition"
+	"pingline/sink/sets"
 )
 
 // Program is a run of pingline. Its context ends when the user asks to stop.
@@ -67,7 +68,7 @@ type SpreadFlags struct {
 	HotCells      string             `placeholder:"FILE" help:"Cells to split beforehand, one a line: CELL [PARTS]."`
 	ShardHandover time.Duration      `default:"10m" help:"How long a shard is down before the others take what is its; 0: never."`
 	MovedShard    []string           `sep:" " placeholder:"NAME" help:"A shard that was removed and whose points are elsewhere now, or not wanted: tracks are complete without it. Or a set that has what it lacked. Repeated."`
-	Route         []node.Route       `sep:" " placeholder:"KIND=NAME[/BUCKET],…" help:"Where location, event, activity or self go, instead of being spread over the main set or to its first shard: shards or sets. latest adds a Redis to where pings go. Repeated."`
+	Route         []sets.Route       `sep:" " placeholder:"KIND=NAME[/BUCKET],…" help:"Where location, event, activity or self go, instead of being spread over the main set or to its first shard: shards or sets. latest adds a Redis to where pings go. Repeated."`
 }
 
 // AuthFlags are the flags that say who may send and read.

@@ -45,7 +45,7 @@ type Config struct {
 
 	Influx      Influx
 	Shards      []ShardConfig // given instead of Influx.Host
-	Routes      []Route
+	Routes      []sets.Route
 	PartitionBy partition.By
 	HotCellRate float64       // pings/s of a part of a cell at which it is split
 	HotCells    string        // file of cells to split beforehand; "" means none
@@ -158,12 +158,6 @@ func (h *HeaderLine) UnmarshalText(text []byte) error {
 }
 
 func (h HeaderLine) String() string { return h.Name }
-
-// Route is where a kind goes.
-type Route = sets.Route
-
-// RouteTarget is one of its places.
-type RouteTarget = sets.RouteTarget
 
 // ShardConfig is the settings of one of several stores. An empty setting is taken
 // from Influx.

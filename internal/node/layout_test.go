@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"pingline/query"
+	"pingline/sink/sets"
 )
 
 // config is that of a node with these shards and routes, as their flags have them.
@@ -31,7 +32,7 @@ func unchecked(t *testing.T, shards []string, routes ...string) *Config {
 		c.Shards = append(c.Shards, s)
 	}
 	for _, text := range routes {
-		var r Route
+		var r sets.Route
 		if err := r.UnmarshalText([]byte(text)); err != nil {
 			t.Fatal(err)
 		}

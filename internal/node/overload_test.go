@@ -9,6 +9,7 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/sink/sets"
 )
 
 // Phones cannot help a bucket that gets our own lines only: that it takes nothing is no
@@ -34,11 +35,11 @@ func TestOnlyShardsOfPingsAskForALevel(t *testing.T) {
 			defer influx.Close()
 			cfg := DefaultConfig()
 			cfg.Name, cfg.Listen, cfg.OpsListen, cfg.DataDir, cfg.Influx.Host = "n", "127.0.0.1:0", "", t.TempDir(), influx.URL
-			var r Route
+			var r sets.Route
 			if err := r.UnmarshalText([]byte(tt.route)); err != nil {
 				t.Fatal(err)
 			}
-			cfg.Routes = []Route{r}
+			cfg.Routes = []sets.Route{r}
 			n := drive(t, cfg)
 			send(t, n.Node)
 			deadline := time.Now().Add(10 * time.Minute)

@@ -17,6 +17,7 @@ import (
 	"pingline/internal/command"
 	"pingline/internal/influxd"
 	"pingline/internal/node"
+	"pingline/sink/sets"
 	"pingline/track"
 )
 
@@ -53,7 +54,7 @@ func startRig(t *testing.T, version int, set func(*node.Config)) *rig {
 			cfg.Shards = append(cfg.Shards, node.ShardConfig{Name: "s" + fmt.Sprint(i), URL: r.db.URL(), Bucket: bucket, Weight: 1})
 		}
 	}
-	cfg.Routes = []node.Route{{Kind: "event", To: []node.RouteTarget{{Name: "s0", Bucket: "events"}}}}
+	cfg.Routes = []sets.Route{{Kind: "event", To: []sets.RouteTarget{{Name: "s0", Bucket: "events"}}}}
 	if set != nil {
 		set(&cfg)
 	}

@@ -22,6 +22,7 @@ import (
 	"pingline/sim"
 	"pingline/sim/audit"
 	"pingline/sink/influx"
+	"pingline/sink/sets"
 	"pingline/sink/store"
 	"pingline/track"
 )
@@ -64,7 +65,7 @@ func newSite(t *testing.T) *site {
 		cfg.Shards = append(cfg.Shards, shard)
 		s.flags = append(s.flags, "--shard="+text)
 	}
-	cfg.Routes = []node.Route{{Kind: "activity", To: []node.RouteTarget{{Name: "one", Bucket: "totals"}}}}
+	cfg.Routes = []sets.Route{{Kind: "activity", To: []sets.RouteTarget{{Name: "one", Bucket: "totals"}}}}
 	s.flags = append(s.flags, "--route=activity=one/totals", "--rollup-lateness="+siteLateness.String(), "--settle=0s", "--ack-log="+s.acks)
 	cfg.Listen, cfg.OpsListen, cfg.DataDir, cfg.Drain, cfg.RollupLateness = "127.0.0.1:0", "", t.TempDir(), time.Minute, siteLateness
 	cfg.Logger = slog.New(slog.DiscardHandler)
