@@ -36,6 +36,7 @@ func TestMissingFlags(t *testing.T) {
 		"deadletter accept --rows=3":    "pingline: deadletter accept: --shard is required",
 		"deadletter":                    "pingline: expected one of",
 		"help nothing":                  "pingline: unexpected argument nothing",
+		"copy":                          "pingline: expected \"<from> <to>\"",
 		"dedupe a.ndjson --max-error":   "pingline: --max-error: its value is missing (see pingline dedupe --help)\n",
 		"serve --max-age":               "pingline: --max-age: its value is missing (see pingline serve --help)\n",
 		"serve --max-age=x":             `pingline: --max-age: "x" is not a time such as 30d, 12h or 30s`,

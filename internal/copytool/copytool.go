@@ -79,6 +79,7 @@ func (m *copyTime) or(other int64) int64 {
 // Validate is called by the parser.
 func (c *CopyCmd) Validate() error {
 	switch {
+	case c.From.URL == "" && c.To.URL == "": // the parser says which are missing
 	case c.From.ShardConfig == c.To.ShardConfig:
 		return errors.New("FROM and TO are the same store")
 	case c.Since.text != "" && c.Until.text != "" && c.Since.ms >= c.Until.ms:

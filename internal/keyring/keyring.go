@@ -6,6 +6,7 @@
 package keyring
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,6 +79,11 @@ func (c *addKeyCmd) Run(p *command.Program) error {
 // Add adds a key with the rights of row to a file, and returns it. It lets in for as long as
 // lasts or, if that is 0, until it is revoked.
 func Add(file string, row auth.KeyRow, lasts time.Duration) (secret string, err error) {
+	for _, friend := range row.Friends {
+		if strings.HasSuffix(friend, "*") {
+			return "", command.Unusable(fmt.Errorf("--friend: %q: friends are named one by one, not by a prefix", friend))
+		}
+	}
 	secret, row.Hash = auth.NewSecret()
 	f := keyFlags{file}
 	err = f.change(func(keys []auth.KeyRow, now time.Time) ([]auth.KeyRow, error) {
@@ -121,24 +127,24 @@ func (c *listKeysCmd) Run(p *command.Program) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tSCOPES\tRIDERS\tRATE\tZONES\tCREATED\tSTATE")
+	fmt.Fprintln(table, "NAME\tSCOPES\tRIDERS\tRATE\tZONES\tFRIENDS\tCREATED\tSTATE")
 	for i := range keys {
 		k, rate := &keys[i], "-"
 		if k.Rate > 0 {
 			rate = fmt.Sprintf("%v/s", k.Rate)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", k.Name, strings.Join(k.Scopes, ","), ridersOf(k), rate, len(k.Zones), dateOf(k.Created), stateOf(k, time.Now()))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", k.Name, strings.Join(k.Scopes, ","), few(k.Riders), rate, len(k.Zones), cmp.Or(few(k.Friends), "-"), dateOf(k.Created), stateOf(k, time.Now()))
 	}
 	return table.Flush()
 }
 
-// ridersOf names the riders of a key, the first few of many.
-func ridersOf(k *auth.KeyRow) string {
+// few names riders, the first few of many.
+func few(riders []string) string {
 	const most = 3
-	if len(k.Riders) <= most {
-		return strings.Join(k.Riders, ",")
+	if len(riders) <= most {
+		return strings.Join(riders, ",")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(k.Riders[:most], ","), len(k.Riders)-most)
+	return fmt.Sprintf("%s and %d more", strings.Join(riders[:most], ","), len(riders)-most)
 }
 
 func dateOf(t time.Time) string {

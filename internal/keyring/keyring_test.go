@@ -196,7 +196,7 @@ func TestZonesOfAKey(t *testing.T) {
 func TestFriendsOfAKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	file := "--keys=" + path
-	if _, _, err := run(t, "add", "ana", file, "--friend=ben", "--friend=zoe"); err != nil {
+	if _, _, err := run(t, "add", "ana", file, "--friend=ben", "--friend=z,oe"); err != nil {
 		t.Fatal(err)
 	}
 	out, _, err := run(t, "rotate", "ana", file)
@@ -204,8 +204,11 @@ func TestFriendsOfAKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	id, why := entered(t, path, strings.TrimSpace(out), time.Now())
-	if why != "" || !slices.Equal(id.Friends, []string{"ben", "zoe"}) || id.Riders.Has("ben") {
+	if why != "" || !slices.Equal(id.Friends, []string{"ben", "z,oe"}) || id.Riders.Has("ben") {
 		t.Errorf("%+v, %s", id, why)
+	}
+	if list, _, err := run(t, "list", file); err != nil || !strings.Contains(list, "FRIENDS") || !strings.Contains(list, " ben,z,oe ") {
+		t.Errorf("%s, %v", list, err)
 	}
 	many := []string{"add", "bo", file}
 	for i := range auth.MaxFriends + 1 {
@@ -213,6 +216,7 @@ func TestFriendsOfAKey(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"friends: 51 are more than 50":       many,
+		`--friend: "bus-*": friends are`:     {"add", "bo", file, "--friend=bus-*"},
 		`friends: rider "a\\b": a backslash`: {"add", "bo", file, `--friend=a\b`},
 	} {
 		if _, _, err := run(t, args...); err == nil || !strings.Contains(err.Error(), want) {
