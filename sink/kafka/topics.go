@@ -73,6 +73,7 @@ type Topics struct {
 	known      map[string]topicFacts
 	deliveries []*delivery // of unknown end, or not asked for yet, the oldest first
 	bytes      int         // of their rows
+	most       int         // that bytes may be: maxBytes, but in tests
 }
 
 // topicFacts are the facts of a topic.
@@ -103,7 +104,7 @@ func (e *ConfigFault) Unwrap() error { return e.Err }
 func New(cfg Config) (*Topics, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	t := &Topics{cfg: cfg, known: make(map[string]topicFacts)}
+	t := &Topics{cfg: cfg, known: make(map[string]topicFacts), most: maxBytes}
 	wrong := func(field, format string, args ...any) (*Topics, error) {
 		return nil, &ConfigFault{field, fmt.Errorf(format, args...)}
 	}

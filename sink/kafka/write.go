@@ -22,6 +22,7 @@ import (
 // again those alone that failed. Rows may come in parts, from the first on: those in front of
 // rest were reported as durable.
 type delivery struct {
+	taken   bool   // by a Write; guarded by Topics.mu
 	rows    []byte // all
 	rest    []byte // of rows
 	first   int    // index in messages of the first of rest
@@ -74,6 +75,7 @@ func (t *Topics) write(ctx context.Context, rows store.Rows) error {
 	if err != nil {
 		return err
 	}
+	defer t.leave(d)
 	if d.left() == 0 { // all have ended, or none has begun
 		if err := t.ready(ctx, t.topicsOf(d)); err != nil {
 			t.drop(d)
@@ -97,31 +99,42 @@ func (t *Topics) write(ctx context.Context, rows store.Rows) error {
 	return err
 }
 
-// delivery returns that of rows, a new one unless they are on their way.
+// delivery returns that of rows, a new one unless they are on their way, for a caller who leaves
+// it later. One that another Write has is left to it: the same rows of two lanes are two
+// messages each.
 func (t *Topics) delivery(rows store.Rows) (*delivery, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, d := range t.deliveries {
-		if bytes.HasPrefix(d.rest, rows.Bytes) {
+		if !d.taken && bytes.HasPrefix(d.rest, rows.Bytes) {
+			d.taken = true
 			return d, nil
 		}
 	}
-	t.forget()
-	if len(t.deliveries) > 0 && t.bytes+len(rows.Bytes) > maxBytes {
+	t.forget(len(rows.Bytes))
+	if len(t.deliveries) > 0 && t.bytes+len(rows.Bytes) > t.most {
 		return nil, errFull
 	}
 	d, err := t.prepare(rows)
 	if err == nil {
+		d.taken = true
 		t.deliveries = append(t.deliveries, d)
 		t.bytes += len(d.rows)
 	}
 	return d, err
 }
 
-// forget lets go of the oldest deliveries that have ended. t.mu is held.
-func (t *Topics) forget() {
-	for i := 0; len(t.deliveries) >= mostKept && i < len(t.deliveries); {
-		if d := t.deliveries[i]; d.left() == 0 {
+func (t *Topics) leave(d *delivery) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d.taken = false
+}
+
+// forget lets go of the oldest deliveries that have ended, if there are many, or if there is no
+// room for so many bytes more. t.mu is held.
+func (t *Topics) forget(more int) {
+	for i := 0; (len(t.deliveries) >= mostKept || t.bytes+more > t.most) && i < len(t.deliveries); {
+		if d := t.deliveries[i]; !d.taken && d.left() == 0 {
 			t.bytes -= len(d.rows)
 			t.deliveries = slices.Delete(t.deliveries, i, i+1)
 		} else {
@@ -319,7 +332,6 @@ func (d *delivery) failure(n int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var bad *store.Refusal
-	count := 0
 	for i := d.first; i < d.first+n; i++ {
 		why, failed := d.failed[i]
 		if !failed {
@@ -329,12 +341,11 @@ func (d *delivery) failure(n int) error {
 		if r.Kind != store.BadRows {
 			return why
 		}
-		count++
 		bad = cmp.Or(bad, r)
 	}
 	if bad == nil {
 		return nil
 	}
-	bad.All = count == n
+	bad.All = n == 1 // a broker that refuses a message refuses all of its batch
 	return bad
 }

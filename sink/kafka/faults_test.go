@@ -1,0 +1,134 @@
+package kafka_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"pingline"
+	"pingline/internal/kafkalink/kafkatest"
+	"pingline/sink/kafka"
+	"pingline/sink/store"
+	"pingline/sink/store/storetest"
+)
+
+// refuseBatches has brokers refuse all batches that have a text in them, which is not compressed.
+func refuseBatches(c *kfake.Cluster, text string) {
+	c.ControlKey(kmsg.Produce.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		p := req.(*kmsg.ProduceRequest)
+		resp := p.ResponseKind().(*kmsg.ProduceResponse)
+		has := false
+		for _, topic := range p.Topics {
+			out := kmsg.NewProduceResponseTopic()
+			out.Topic, out.TopicID = topic.Topic, topic.TopicID
+			for _, one := range topic.Partitions {
+				has = has || bytes.Contains(one.Records, []byte(text))
+				part := kmsg.NewProduceResponseTopicPartition()
+				part.Partition, part.ErrorCode = one.Partition, kerr.InvalidRecord.Code
+				out.Partitions = append(out.Partitions, part)
+			}
+			resp.Topics = append(resp.Topics, out)
+		}
+		if has {
+			return resp, nil, true
+		}
+		return nil, nil, false
+	})
+}
+
+// bisected writes rows, and the halves of those that are refused, until all are written or
+// refused: it returns how many are refused, as the sink would find them.
+func bisected(t *testing.T, r *rig, list []pingline.Entry) (refused int) {
+	t.Helper()
+	err := r.Write(t.Context(), rowsOf(r.Topics, list))
+	why := new(store.Refusal)
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &why) || why.Kind != store.BadRows:
+		t.Fatal(err)
+	case len(list) == 1 || why.All:
+		return len(list)
+	}
+	return bisected(t, r, list[:len(list)/2]) + bisected(t, r, list[len(list)/2:])
+}
+
+// A broker refuses a batch for a message of it: the others are stored, and each once.
+func TestOneOfABatchIsRefused(t *testing.T) {
+	r := newRig(t, kafka.Config{CreateTopics: true, URL: "?partitions=1&compression=none"})
+	list := storetest.Fleet(5, 20)
+	r.write(t, list[:1]...)
+	list[13].Trip = "poison"
+	refuseBatches(r.c, "poison")
+	if n := bisected(t, r, list[1:]); n != 1 {
+		t.Errorf("%d rows are refused, want 1", n)
+	}
+	all := r.read(t, "pings")
+	if len(all) != 19 || len(kafkatest.IDs(all)) != 19 {
+		t.Errorf("%d messages, %d ids, want 19", len(all), len(kafkatest.IDs(all)))
+	}
+}
+
+// Two lanes may write the same rows at once: both writes end.
+func TestSameRowsAtOnce(t *testing.T) {
+	r := newRig(t, kafka.Config{CreateTopics: true})
+	r.write(t, storetest.Fleet(9, 1)...)
+	list := storetest.Fleet(3, 100)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for range 3 {
+		release := hold(r.c, kmsg.Produce)
+		var writes sync.WaitGroup
+		for range 4 {
+			writes.Go(func() {
+				if err := r.Write(ctx, rowsOf(r.Topics, list)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(10 * time.Millisecond) // for the writes to meet; if they do not, the test passes
+		release()
+		writes.Wait()
+	}
+	r.write(t, list...)
+	if n := len(kafkatest.IDs(r.read(t, "pings"))); n != len(list)+1 {
+		t.Errorf("%d ids, want %d", n, len(list)+1)
+	}
+}
+
+// Writes that were given up, and that nobody asks for again, leave room once they have ended.
+func TestGivenUpForGood(t *testing.T) {
+	r := newRig(t, kafka.Config{CreateTopics: true})
+	r.write(t, storetest.Fleet(9, 1)...)
+	release := hold(r.c, kmsg.Produce)
+	defer release()
+	first, second := storetest.Fleet(3, 100), storetest.Fleet(4, 100)
+	r.SetMost(len(rowsOf(r.Topics, first).Bytes) * 3 / 2)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := r.Write(ctx, rowsOf(r.Topics, first)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	full := new(store.Refusal)
+	if err := r.Write(t.Context(), rowsOf(r.Topics, second)); !errors.As(err, &full) || full.Kind != store.Retry || !full.Busy {
+		t.Errorf("while all room is taken: %v, want that it is busy", err)
+	}
+	release()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		err := r.Write(t.Context(), rowsOf(r.Topics, second))
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
