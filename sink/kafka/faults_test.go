@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,11 @@ import (
 
 // refuseBatches has brokers refuse all batches that have a text in them, which is not compressed.
 func refuseBatches(c *kfake.Cluster, text string) {
+	refuseRecords(c, kerr.InvalidRecord, func(records []byte) bool { return bytes.Contains(records, []byte(text)) })
+}
+
+// refuseRecords has brokers refuse requests with batches that are bad.
+func refuseRecords(c *kfake.Cluster, why *kerr.Error, bad func(records []byte) bool) {
 	c.ControlKey(kmsg.Produce.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		p := req.(*kmsg.ProduceRequest)
@@ -30,9 +36,9 @@ func refuseBatches(c *kfake.Cluster, text string) {
 			out := kmsg.NewProduceResponseTopic()
 			out.Topic, out.TopicID = topic.Topic, topic.TopicID
 			for _, one := range topic.Partitions {
-				has = has || bytes.Contains(one.Records, []byte(text))
+				has = bad(one.Records) || has
 				part := kmsg.NewProduceResponseTopicPartition()
-				part.Partition, part.ErrorCode = one.Partition, kerr.InvalidRecord.Code
+				part.Partition, part.ErrorCode = one.Partition, why.Code
 				out.Partitions = append(out.Partitions, part)
 			}
 			resp.Topics = append(resp.Topics, out)
@@ -130,5 +136,29 @@ func TestGivenUpForGood(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A clock that is wrong is no fault of rows: all wait, and are sent with the time of then.
+func TestClockOfMessages(t *testing.T) {
+	r := newRig(t, kafka.Config{CreateTopics: true})
+	r.write(t, storetest.Fleet(9, 1)...)
+	var wrong atomic.Bool
+	wrong.Store(true)
+	refuseRecords(r.c, kerr.InvalidTimestamp, func([]byte) bool { return wrong.Load() })
+	list := storetest.Fleet(3, 100)
+	refused(t, r.Write(t.Context(), rowsOf(r.Topics, list)), store.Configure, store.Limit)
+	wrong.Store(false)
+	time.Sleep(2 * time.Millisecond) // a timestamp is in ms
+	set := time.Now().Truncate(time.Millisecond)
+	r.write(t, list...)
+	all := r.read(t, "pings")
+	for _, m := range all {
+		if m.Timestamp.Before(set) && string(m.Key)[:8] == "rider-3-" {
+			t.Fatalf("a message is of %v, and was sent after %v", m.Timestamp, set)
+		}
+	}
+	if n := len(kafkatest.IDs(all)); n != len(list)+1 || len(all) != n {
+		t.Errorf("%d messages, %d ids, want %d", len(all), n, len(list)+1)
 	}
 }

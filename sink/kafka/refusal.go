@@ -32,15 +32,16 @@ var meanings = map[*kerr.Error]brokerSays{
 	kerr.UnknownTopicID:          {store.Configure, store.Missing, adviceTopic},
 	kerr.InvalidTopicException:   {store.Configure, store.Missing, "name another topic in the url"},
 
-	kerr.PolicyViolation:             {store.Configure, store.Rights, "make the topic as the cluster's policy wants it"},
-	kerr.InvalidReplicationFactor:    {store.Configure, store.Limit, "make the topic, or name a number of replicas in the url that the cluster has brokers for, such as ?replicas=3"},
-	kerr.InvalidPartitions:           {store.Configure, store.Limit, "make the topic, or name another number of partitions in the url, such as ?partitions=12"},
+	kerr.PolicyViolation:          {store.Configure, store.Rights, "make the topic as the cluster's policy wants it"},
+	kerr.InvalidReplicationFactor: {store.Configure, store.Limit, "make the topic, or name a number of replicas in the url that the cluster has brokers for, such as ?replicas=3"},
+	kerr.InvalidPartitions:        {store.Configure, store.Limit, "make the topic, or name another number of partitions in the url, such as ?partitions=12"},
+	// A message has the time of its sending, of which no row is the cause.
+	kerr.InvalidTimestamp:            {store.Configure, store.Limit, "set the clocks of this machine and of the brokers, or raise message.timestamp.after.max.ms and message.timestamp.before.max.ms of the topic"},
 	kerr.UnsupportedForMessageFormat: {store.Configure, store.Address, "the topic has messages of an old format: name a new topic"},
 
 	kerr.MessageTooLarge:    {store.BadRows, store.TooLarge, ""},
 	kerr.RecordListTooLarge: {store.BadRows, store.TooLarge, ""},
 	kerr.InvalidRecord:      {store.BadRows, store.Other, ""},
-	kerr.InvalidTimestamp:   {store.BadRows, store.Other, ""},
 }
 
 const (

@@ -286,7 +286,7 @@ func (d *delivery) send(client *kgo.Client, n int) {
 	d.mu.Unlock()
 	for _, i := range list {
 		r := &d.records[i]
-		r.Context = nil //nolint:fatcontext // of an earlier attempt; the client sets its own
+		r.Context, r.Timestamp = nil, time.Time{} //nolint:fatcontext // of an earlier attempt; the client sets its own
 		client.Produce(context.Background(), r, func(_ *kgo.Record, err error) { d.ended(i, err) })
 	}
 }
