@@ -26,7 +26,7 @@ func appendPing(dst []byte, e *pingline.Entry) []byte {
 	key(pingline.KeyLon)
 	dst = strconv.AppendFloat(dst, e.Lon(), 'f', -1, 64)
 	for i, v := range e.Numbers() {
-		if e.Known&(1<<i) != 0 {
+		if e.Known&(1<<i) != 0 && v-v == 0 { // JSON has only finite numbers
 			key(pingline.KeyNumbers + pingline.PingKey(i))
 			dst = strconv.AppendFloat(dst, float64(v), 'f', -1, 32)
 		}
@@ -74,7 +74,8 @@ func appendMember(dst []byte, i int, name string) []byte {
 	return appendText(dst, name)
 }
 
-// appendValue appends a float with a point or an exponent, so that its type is seen.
+// appendValue appends a float with a point or an exponent, so that its type is seen, and null for
+// one that is not finite.
 func appendValue(dst []byte, f *pingline.PointField) []byte {
 	switch f.Type {
 	case pingline.IntField:
@@ -83,6 +84,9 @@ func appendValue(dst []byte, f *pingline.PointField) []byte {
 		return strconv.AppendBool(dst, f.Bool())
 	case pingline.TextField:
 		return appendText(dst, f.Text())
+	}
+	if v := f.Float(); v-v != 0 {
+		return append(dst, "null"...)
 	}
 	const whole = 1 << 53 // from here on the digits would be many
 	if v := f.Float(); v == math.Trunc(v) && math.Abs(v) < whole {
