@@ -49,7 +49,7 @@ func Parse(text string, options ...string) (q QueueURL, err error) {
 	if err != nil {
 		return q, errors.New(forms) // the cause would quote it, password and all
 	}
-	if u.User != nil {
+	if u.User != nil || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") { // a secret may have a / in it
 		return q, errors.New("has a user in it: give credentials in the environment, in ~/.aws, or by a role")
 	}
 	path := strings.Split(strings.TrimPrefix(u.Path, "/"), "/")

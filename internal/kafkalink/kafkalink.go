@@ -66,7 +66,7 @@ func Parse(text string, options ...string) (*Brokers, error) {
 	b := &Brokers{TLS: scheme == SchemeSecure, Options: map[string]string{}}
 	rest, query, _ := strings.Cut(rest, "?")
 	hosts, topic, ok := strings.Cut(rest, "/")
-	if !ok {
+	if !ok || strings.Contains(topic+query, "@") { // a password with a character that ends the hosts
 		return nil, errForm
 	}
 	if i := strings.LastIndexByte(hosts, '@'); i >= 0 {

@@ -91,6 +91,9 @@ func parseURL(text string) (*clusterURL, error) {
 	to := &clusterURL{secure: scheme == SchemeSecure, consistency: gocql.LocalQuorum}
 	rest, query, _ := strings.Cut(rest, "?")
 	authority, path, _ := strings.Cut(rest, "/")
+	if strings.Contains(path+query, "@") { // a password with a character that ends the hosts
+		return nil, fmt.Errorf("not of the form %s: a password belongs into the token file", form)
+	}
 	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
 		user, _, password := strings.Cut(authority[:at], ":")
 		if password {

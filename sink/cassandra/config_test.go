@@ -44,6 +44,8 @@ func TestConfigsThatAreWrong(t *testing.T) {
 		"cassandra://h:0/ks":                      "host",
 		"cassandra://a:b:c/ks":                    "host",
 		"cassandra://me:a-secret@h/ks":            "token file",
+		"cassandra://me:1/a-secret@h/ks":          "token file",
+		"cassandra://me:a-secret?a@h/ks":          "token file",
 		"cassandra://@h/ks":                       "user",
 		"cassandra://h/ks?speed=1":                "no setting",
 		"cassandra://h/ks?consistency=ANY":        "consistency=ANY is none of",

@@ -310,6 +310,7 @@ func TestNew(t *testing.T) {
 		"kafka://a/p/q":                             `topic "p/q"`,
 		"kafka://a/" + strings.Repeat("t", 241):     "topic: 241 bytes, more than 240",
 		"kafka://u:hunter2@a/pings":                 "has a password in it",
+		"kafka://u:1/hunter2@a/pings":               "not of the form",
 		"kafka://u@a/pings":                         "belong together",
 		"kafka://a/pings?sasl=plain":                "sasl=plain: takes a user",
 		"kafka://a/pings?acks=1":                    `there is no option "acks"`,

@@ -148,8 +148,11 @@ func parseURL(text string) (at serverAt, err error) {
 	if _, has := u.User.Password(); has {
 		return at, fmt.Errorf("%.200s: a password belongs into the token file", u.Redacted())
 	}
+	if strings.Contains(u.Path, "@") || u.RawQuery+u.Fragment != "" { // perhaps a password, or a part of one
+		return at, form
+	}
 	at.user, at.tls = u.User.Username(), u.Scheme == "rediss"
-	if u.Scheme != "redis" && !at.tls || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+	if u.Scheme != "redis" && !at.tls || u.Hostname() == "" {
 		return at, fmt.Errorf("%.200q is %w", u.Redacted(), form)
 	}
 	if db := strings.TrimPrefix(u.Path, "/"); db != "" {

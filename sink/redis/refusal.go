@@ -98,7 +98,9 @@ func refusal(err error) *store.Refusal {
 	return r
 }
 
-// oneLine bounds a text, and joins its lines.
+// oneLine bounds a text, and joins its lines. The arguments of a command that the server does not
+// know are left out: those of AUTH have the password, and others have riders.
 func oneLine(s string) string {
+	s, _, _ = strings.Cut(s, ", with args beginning with")
 	return store.Clip(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' || r == '\t' }), " "))
 }

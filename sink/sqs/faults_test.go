@@ -297,7 +297,8 @@ func TestURLs(t *testing.T) {
 	for url, want := range map[string]string{
 		"sqs://eu-central-1/pings": "", "sqs://eu-central-1/123456789012/pings.fifo": "", "sqs+http://localhost:9324/pings": "", "sqs+https://sqs.example/pings?region=eu-west-1": "",
 		"sqs://eu-central-1": "is not of the form", "sqs:///pings": "is not of the form", "sqs://AKIA:hunter2@eu-central-1/pings": "has a user in it",
-		"sqs://eu-central-1/a b": "is no name of a queue", "sqs://eu-central-1/x/pings": "is no account", "sqs://Frankfurt/pings": "is no region",
+		"sqs://AKIA:1/hunter2@eu-central-1/pings": "has a user in it",
+		"sqs://eu-central-1/a b":                  "is no name of a queue", "sqs://eu-central-1/x/pings": "is no account", "sqs://Frankfurt/pings": "is no region",
 		"sqs+http://localhost/pings?pack=3": "option \"pack\"", "sqs://eu-central-1/1/2/pings": "is not of the form",
 	} {
 		_, err := New(Config{URL: url})
