@@ -14,6 +14,7 @@ import (
 const (
 	adviceUser   = "check the user in the url and the password in the token file, which is read for each connection"
 	adviceGrants = "grant the role SELECT and MODIFY on the keyspace, and CREATE on all keyspaces, or make the keyspace and the tables yourself"
+	adviceTTL    = "the tables keep rows for longer than this server can count: ALTER TABLE … WITH default_time_to_live to less, of each table"
 )
 
 // codeMeaning is how to go on after an error of a code of the native protocol. Codes that are not
@@ -42,6 +43,10 @@ var rowFaults = []struct {
 	{store.Other, regexp.MustCompile(`(?i)\bconstraint\b|does not satisfy`)},
 	{store.Unparsable, regexp.MustCompile(`(?i)not a valid|invalid (utf|byte|date|timestamp|\w+ constant)|expected \d+ .*bytes|string didn't validate`)},
 }
+
+// beyondTTL is the text of a refusal of rows whose end would lie behind the last second that the
+// server can count: in January 2038, but for a Cassandra 5 that is not compatible with 4.
+var beyondTTL = regexp.MustCompile(`(?i)maximum supported expiration date`)
 
 func said(err error) (gocql.RequestError, bool) {
 	var e gocql.RequestError
@@ -100,6 +105,9 @@ func refusal(err error) *store.Refusal {
 		return r
 	}
 	if e, ok := said(err); ok {
+		if beyondTTL.MatchString(e.Message()) {
+			return stop(store.Limit, adviceTTL)
+		}
 		if m, known := codes[e.Code()]; known {
 			if r.Busy = m.busy; m.reason != "" {
 				return stop(m.reason, m.advice)

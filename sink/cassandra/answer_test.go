@@ -45,6 +45,7 @@ func TestCodesOfCassandra(t *testing.T) {
 		{gocql.ErrCodeInvalid, "table pings does not exist", store.Retry, "", false},
 		{gocql.ErrCodeInvalid, "Guardrail data_disk_usage violated: the disk is full", store.Retry, "", false},
 		{gocql.ErrCodeInvalid, "Guardrail column_value_size violated: Value of column 'texts' has size 3.9KiB", store.BadRows, store.TooLarge, false},
+		{gocql.ErrCodeInvalid, "Request on table k.pings with default ttl of 473040000 seconds exceeds maximum supported expiration date of 2038-01-19T03:14:06+00:00. In order to avoid this use a lower TTL", store.Configure, store.Limit, false},
 		{gocql.ErrCodeInvalid, "Key length of 66000 is longer than maximum of 65535", store.BadRows, store.TooLarge, false},
 		{gocql.ErrCodeInvalid, "Column value does not satisfy value constraint for column 'speed'", store.BadRows, store.Other, false},
 	} {

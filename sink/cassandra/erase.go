@@ -39,12 +39,39 @@ func (k *Keyspace) erase(ctx context.Context, rider string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(inFlightPerNode)
 	for _, day := range days {
-		group.Go(func() error {
-			date := dateValue(day)
-			return l.session.Query("DELETE FROM "+k.to.keyspace+".pings WHERE rider = ? AND day = ?", rider, date).WithTimestamp(at).ExecContext(ctx)
-		})
+		group.Go(func() error { return k.eraseDay(ctx, l, rider, day, at) })
 	}
 	return group.Wait()
+}
+
+// eraseDay deletes a partition, and the rows that are left of it one by one: their times of
+// writing are of a clock that was ahead. A partition deleted with such a time would hide what
+// comes later.
+func (k *Keyspace) eraseDay(ctx context.Context, l *link, rider string, day, at int64) error {
+	partition := "pings WHERE rider = ? AND day = ?"
+	date := dateValue(day)
+	err := l.session.Query("DELETE FROM "+k.to.keyspace+"."+partition, rider, date).WithTimestamp(at).ExecContext(ctx)
+	if err != nil {
+		return err
+	}
+	keys := pingTable.columns[pingTS:pingKeys]
+	values, args := make([]cqlValue, len(keys)), []any{rider, date}
+	var dest []any
+	row := "DELETE FROM " + k.to.keyspace + "." + partition
+	for i := range keys {
+		row += " AND " + keys[i].name + " = ?"
+		args, dest = append(args, &values[i]), append(dest, &values[i])
+	}
+	var written int64
+	dest = append(dest, &written)
+	scan := l.session.Query("SELECT "+pingTable.names(keys)+", writetime(lat) FROM "+k.to.keyspace+"."+partition, rider, date).IterContext(ctx)
+	for scan.Scan(dest...) {
+		if err := l.session.Query(row, args...).WithTimestamp(max(at, written)).ExecContext(ctx); err != nil {
+			_ = scan.Close()
+			return err
+		}
+	}
+	return scan.Close()
 }
 
 // eraseLatest deletes the rows of a rider in the table latest, if it is there. A row has the

@@ -273,6 +273,46 @@ func TestCassandraEraseRemovesARider(t *testing.T) {
 	}
 }
 
+// Rows that were written by a clock that is ahead are removed, too, and hide none that come later.
+func TestCassandraEraseRemovesRowsOfAClockAhead(t *testing.T) {
+	s := server(t)
+	cfg, ks := fresh(s)
+	k := open(t, cfg)
+	list := storetest.Fleet(1, 20)
+	mustWrite(t, k, list...)
+	gone := list[0].Rider
+	for i := range 3 {
+		s.Exec(t, fmt.Sprintf("INSERT INTO %s.pings (rider, day, ts, nano, device, cell, late, corrected, lat, lon) VALUES ('%s', '%s', %d, 0, 'it''s', %d, true, false, 1, 2) USING TIMESTAMP %d",
+			ks, gone, list[i].Time().Format(time.DateOnly), list[i].At, i, time.Now().Add(time.Hour).UnixMicro()))
+	}
+	q := store.All()
+	q.Rider = gone
+	if n := len(selected(t, k, q)); n != 5 {
+		t.Fatalf("%d pings, want 5", n)
+	}
+	if err := k.Erase(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	if left := selected(t, k, q); len(left) != 0 {
+		t.Errorf("%d pings are left: %+v", len(left), left)
+	}
+	mustWrite(t, k, list...)
+	if all := selected(t, k, store.All()); len(all) != 20 {
+		t.Errorf("%d pings came later, want 20", len(all))
+	}
+}
+
+// A table that keeps rows for longer than the server can count is for an operator.
+func TestCassandraKeepsForTooLong(t *testing.T) {
+	cfg, _ := fresh(server(t))
+	cfg.URL += "?keep=175000h"
+	k := open(t, cfg)
+	r := refused(t, k.Write(t.Context(), rows(k, storetest.Fleet(1, 10)...)), store.Configure, store.Limit)
+	if !strings.Contains(r.Advice, "default_time_to_live") {
+		t.Errorf("advice %q", r.Advice)
+	}
+}
+
 // The table of newest positions never goes back: not by a late ping, and not in one number.
 func TestCassandraLateNeverWinsOverNewer(t *testing.T) {
 	s := server(t)
