@@ -21,12 +21,19 @@ import (
 //
 // A ping of the same ts is taken over and tells no change, so that a row that comes again
 // repairs a write that was broken off, and is told once. What can fail comes before the
-// hash: a row that was not taken whole is not the newest, and is tried again.
+// hash: a row that was not taken whole is not the newest, and is tried again. A rider whose key
+// is no hash is refused by a code of our own, and hinders nobody else.
 const newer = `
 if ARGV[1] == '' then
   return redis.call('ZADD', KEYS[3], 'XX', 0, '')
 end
-local was, changed = redis.call('HGET', KEYS[1], 'ts'), true
+local was, changed = redis.pcall('HGET', KEYS[1], 'ts'), true
+if type(was) == 'table' then
+  if string.find(was.err, 'WRONGTYPE', 1, true) then
+    return redis.error_reply('RIDERTYPE a key of a rider is of another type')
+  end
+  return was
+end
 if was then
   local a, b = tonumber(was), tonumber(ARGV[1])
   if a and a > b then return 0 end
@@ -60,6 +67,9 @@ if #gone > 0 then
 end
 return #gone
 `
+
+// riderType is the code of the refusal of a rider whose key is no hash.
+const riderType = "RIDERTYPE"
 
 var newerSHA = func() string {
 	sum := sha1.Sum([]byte(newer)) //nolint:gosec // Redis names a script by it

@@ -277,12 +277,25 @@ func TestRefusals(t *testing.T) {
 		for i, key := range []string{"{pingline}:rider:me", "{pingline}:geo", "{pingline}:seen"} {
 			p := open(t, config(server))
 			server.Do(t, "RPUSH "+key+" x")
-			r := refused(t, p, store.Configure, store.Missing, ping("you", me.At), me)
-			if !strings.Contains(r.Error(), "WRONGTYPE") || !strings.Contains(r.Advice, "prefix") {
+			older := me
+			older.At--
+			list := []pingline.Entry{older, ping("you", me.At), me}
+			if i == 0 { // one rider waits for nobody else
+				server.Do(t, "SCRIPT FLUSH")
+				for range 2 {
+					r := refused(t, p, store.BadRows, store.TypeConflict, list...)
+					if !strings.Contains(r.Error(), "WRONGTYPE") || !slices.Equal(r.Suspects, []int{0, 2}) || r.All {
+						t.Errorf("%+v", r)
+					}
+				}
+				if r := refused(t, p, store.BadRows, store.TypeConflict, me); !r.All {
+					t.Errorf("%+v", r)
+				}
+				if newest(t, p)["you"].At != me.At {
+					t.Error("the ping beside it was not taken")
+				}
+			} else if r := refused(t, p, store.Configure, store.Missing, list...); !strings.Contains(r.Error(), "WRONGTYPE") || !strings.Contains(r.Advice, "prefix") {
 				t.Errorf("%v; %s", r, r.Advice)
-			}
-			if i == 0 && newest(t, p)["you"].At != me.At {
-				t.Error("the ping beside it was not taken")
 			}
 			server.Do(t, "FLUSHDB")
 			written(t, p, me)

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,55 @@ func (p *Whereabouts) Write(ctx context.Context, rows store.Rows) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("write to %s: %w", p.at.addr, ctx.Err())
 	}
+	if other := new(foreignKeys); errors.As(err, &other) {
+		err = p.refusalOf(other, string(rows.Bytes))
+	}
 	return fmt.Errorf("write to %s: %w", p.at.addr, refusal(err))
+}
+
+// foreignKeys is the error that keys of riders, who are not written, are no hashes.
+type foreignKeys struct{ keys map[any]bool }
+
+func (e *foreignKeys) Error() string {
+	return fmt.Sprintf("WRONGTYPE the keys of %d riders are of another type", len(e.keys))
+}
+
+// foreignIn returns a *foreignKeys of commands, or nil if there are no such keys.
+func foreignIn(cmds ...*redis.Cmd) error {
+	var keys map[any]bool
+	for _, cmd := range cmds {
+		if redis.HasErrorPrefix(cmd.Err(), riderType) {
+			if keys == nil {
+				keys = make(map[any]bool)
+			}
+			keys[cmd.Args()[hashArg]] = true
+		}
+	}
+	if keys == nil {
+		return nil
+	}
+	return &foreignKeys{keys}
+}
+
+// refusalOf returns the refusal of all rows of riders whose keys are no hashes. Rows of theirs
+// that are not the newest would be refused in their place.
+func (p *Whereabouts) refusalOf(other *foreignKeys, rows string) *store.Refusal {
+	r := &store.Refusal{Kind: store.BadRows, Reason: store.TypeConflict, Err: other}
+	n := 0
+	for ; ; n++ {
+		kind, body, rest, ok := cutRow(rows)
+		if !ok {
+			break
+		}
+		if rows = rest; kind == rowPing {
+			_, texts := tsOf(body)
+			if rider, _, _ := cutText(texts); other.keys[p.tagOf(rider).riders+rider] {
+				r.Suspects = append(r.Suspects, n)
+			}
+		}
+	}
+	r.All = len(r.Suspects) == n
+	return r
 }
 
 // newestPing is the newest ping of a rider among the rows of a write.
@@ -115,14 +164,14 @@ func (p *Whereabouts) send(ctx context.Context, c *connected, list []newestPing)
 		}
 	})
 	if len(missing) == 0 {
-		return err
+		return cmp.Or(err, foreignIn(cmds...))
 	}
 	// The server was started anew, or another took its place: the first command of a tag
 	// brings the script along.
 	brought := make(map[any]bool)
 	for i, cmd := range missing {
 		args := slices.Clone(cmd.Args())
-		if key := args[4]; !brought[key] {
+		if key := args[hashArg+1]; !brought[key] {
 			brought[key] = true
 			args[0], args[1] = "eval", newer
 		}
@@ -131,10 +180,11 @@ func (p *Whereabouts) send(ctx context.Context, c *connected, list []newestPing)
 	if err := worst(cmds, "NOSCRIPT"); err != nil {
 		return err
 	}
-	return pipe(ctx, c, missing)
+	return cmp.Or(pipe(ctx, c, missing), foreignIn(append(cmds, missing...)...))
 }
 
-// pipe runs commands together, and returns their worst error.
+// pipe runs commands together, and returns their worst error. Keys of riders that are no hashes
+// are none: see foreignIn.
 func pipe(ctx context.Context, c *connected, cmds []*redis.Cmd) error {
 	pipe := c.Pipeline()
 	for _, cmd := range cmds {
@@ -144,6 +194,9 @@ func pipe(ctx context.Context, c *connected, cmds []*redis.Cmd) error {
 	if of := worst(cmds, ""); of != nil {
 		return of
 	}
+	if redis.HasErrorPrefix(err, riderType) {
+		return nil
+	}
 	return err // of a connection: commands need not have it
 }
 
@@ -152,7 +205,7 @@ func pipe(ctx context.Context, c *connected, cmds []*redis.Cmd) error {
 func worst(cmds []*redis.Cmd, except string) (err error) {
 	for _, cmd := range cmds {
 		one := cmd.Err()
-		if one == nil || except != "" && redis.HasErrorPrefix(one, except) {
+		if one == nil || redis.HasErrorPrefix(one, riderType) || except != "" && redis.HasErrorPrefix(one, except) {
 			continue
 		}
 		if _, moved := redis.IsMovedError(one); moved {
@@ -165,13 +218,16 @@ func worst(cmds []*redis.Cmd, except string) (err error) {
 	return err
 }
 
+// hashArg is the place of a rider's key among the arguments of a call.
+const hashArg = 3
+
 // command returns the call of the script for a hash, with the first and further arguments.
 func (p *Whereabouts) command(ctx context.Context, tag *tagKeys, hash string, more ...any) *redis.Cmd {
 	keys := 3
 	if p.cfg.Changes == changesStream {
 		keys++
 	}
-	args := append(make([]any, 0, 3+keys+len(more)), "evalsha", newerSHA, strconv.Itoa(keys), hash, tag.geo, tag.seen)
+	args := append(make([]any, 0, hashArg+keys+len(more)), "evalsha", newerSHA, strconv.Itoa(keys), hash, tag.geo, tag.seen)
 	if keys > 3 {
 		args = append(args, tag.changes)
 	}
