@@ -202,6 +202,54 @@ func TestRequestWithABadMessage(t *testing.T) {
 	p.once([]string{"r-000", "r-001", "r-003", "r-004"})
 }
 
+// Of a row that comes twice with different content the last content is sent last, though a part
+// of a request failed.
+func TestLastContentIsSentLast(t *testing.T) {
+	var taken []string
+	failed := false
+	url := fake(t, func(w http.ResponseWriter, operation string, body []byte) {
+		if operation == "GetQueueUrl" {
+			fmt.Fprint(w, `{"QueueUrl":"http://x/0/pings.fifo"}`)
+			return
+		}
+		var in batch
+		if err := json.Unmarshal(body, &in); err != nil {
+			t.Error(err)
+		}
+		type entry map[string]any
+		ok, no := []entry{}, []entry{}
+		for _, e := range in.Entries {
+			var b struct {
+				Trip string `json:"trip_id"`
+			}
+			if err := json.Unmarshal([]byte(e.MessageBody), &b); err != nil {
+				t.Error(err)
+			}
+			if b.Trip == "first" && !failed {
+				failed = true
+				no = append(no, entry{"Id": e.ID, "Code": "InternalError"})
+				continue
+			}
+			taken = append(taken, b.Trip)
+			ok = append(ok, entry{"Id": e.ID, "MessageId": "m"})
+		}
+		_ = json.NewEncoder(w).Encode(map[string][]entry{"Successful": ok, "Failed": no})
+	})
+	q := open(t, url+".fifo")
+	e := storetest.Fleet(1, 1)[0]
+	var rows store.Rows
+	for _, e.Trip = range []string{"first", "last"} {
+		rows.Bytes = q.AppendRow(rows.Bytes, &e)
+		rows.N++
+	}
+	if err := q.Write(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(taken, []string{"first", "last"}) {
+		t.Errorf("taken are %q", taken)
+	}
+}
+
 // Each answer of a server says how to go on, in a line, without a secret.
 func TestAnswers(t *testing.T) {
 	for _, tt := range []struct {

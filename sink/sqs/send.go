@@ -123,11 +123,20 @@ func (o *outbound) lane(list []int) {
 			if bytes += len(o.list[list[n]].body) + messageBytes; n > 0 && bytes > batchBytes {
 				break
 			}
+			if o.to.at.FIFO() && o.again(list[:n], list[n]) {
+				break
+			}
 			n++
 		}
 		o.batch(list[:n])
 		list = list[n:]
 	}
+}
+
+// again reports whether a row is among messages already, with other content. Both in one request
+// could come in the opposite order, if a part of it failed, and the last one counts.
+func (o *outbound) again(list []int, i int) bool {
+	return slices.ContainsFunc(list, func(k int) bool { return o.list[k].id == o.list[i].id })
 }
 
 func (o *outbound) failed() bool {
@@ -166,6 +175,9 @@ func (o *outbound) batch(list []int) {
 		rest, err := o.request(list)
 		if content(err) && len(list) > 1 { // the request names no message
 			for _, i := range list {
+				if o.failed() { // what is behind would come before it
+					return
+				}
 				o.batch([]int{i})
 			}
 			return
