@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -33,7 +34,7 @@ func (p *Whereabouts) Write(ctx context.Context, rows store.Rows) error {
 	}
 	// The client ends a command at ctx's deadline, and not when ctx is called off.
 	written := make(chan error, 1)
-	p.done.Go(func() { written <- p.with(func(c *connected) error { return p.send(ctx, c, list) }) })
+	p.done.Go(func() { written <- p.with(func(c *connected) error { return p.sendAll(ctx, c, list) }) })
 	var err error
 	select {
 	case err = <-written:
@@ -143,6 +144,31 @@ func newestOf(rows string) (list []newestPing, refused *store.Refusal) {
 		Kind: store.BadRows, Reason: store.Unparsable, Suspects: suspects, All: len(suspects) == n,
 		Err: errors.New("a line of an earlier version, or a time that is none"),
 	}
+}
+
+// mostCommands is how many commands a pipeline has. A command takes ten times the bytes of its
+// row, of which the sink's account of memory knows nothing.
+const mostCommands = 500
+
+// sendAll writes positions, some at a time, until a part is not taken. It writes all parts if
+// only keys of riders are no hashes.
+func (p *Whereabouts) sendAll(ctx context.Context, c *connected, list []newestPing) error {
+	if len(list) == 0 {
+		return p.send(ctx, c, nil)
+	}
+	all := &foreignKeys{make(map[any]bool)}
+	for part := range slices.Chunk(list, mostCommands) {
+		err := p.send(ctx, c, part)
+		if other := new(foreignKeys); errors.As(err, &other) {
+			maps.Copy(all.keys, other.keys)
+		} else if err != nil {
+			return err
+		}
+	}
+	if len(all.keys) > 0 {
+		return all
+	}
+	return nil
 }
 
 // send writes positions in a pipeline. Without any it asks whether writes would be taken.
