@@ -11,11 +11,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -100,7 +102,7 @@ func withPort(host string) (string, error) {
 	if err != nil || name == "" || strings.ContainsAny(name, "@/ \t") {
 		return "", errForm
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil || port == "" {
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > math.MaxUint16 { // the client knows no port by its name
 		return "", errForm
 	}
 	return host, nil

@@ -306,6 +306,8 @@ func TestNew(t *testing.T) {
 		"kafka://a":                                 "not of the form",
 		"kafka://a,/pings":                          "not of the form",
 		"kafka://a:99999/pings":                     "not of the form",
+		"kafka://a:http/pings":                      "not of the form",
+		"kafka://a:0/pings":                         "not of the form",
 		"kafka://a/":                                `topic ""`,
 		"kafka://a/p/q":                             `topic "p/q"`,
 		"kafka://a/" + strings.Repeat("t", 241):     "topic: 241 bytes, more than 240",
