@@ -349,6 +349,27 @@ func TestCassandraLateNeverWinsOverNewer(t *testing.T) {
 	}
 }
 
+// Of two pings of an instant one is the newest, whole.
+func TestCassandraLatestIsOnePing(t *testing.T) {
+	s := server(t)
+	cfg, ks := fresh(s)
+	cfg.URL += "?latest=true"
+	k := open(t, cfg)
+	one := storetest.Fleet(1, 1)[0]
+	one.Device, one.Late, one.Known = "d", false, 0
+	other := one
+	if err := errors.Join(one.SetPosition(1, 2), other.SetPosition(2, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range [][]pingline.Entry{{one}, {other}, {one}} {
+		mustWrite(t, k, list...)
+	}
+	row, err := s.Row("SELECT lat, lon FROM " + ks + ".latest WHERE rider = '" + one.Rider + "' AND device = 'd'")
+	if err != nil || row["lat"] == row["lon"] {
+		t.Errorf("the newest position is %v, %v, want that of a ping", row, err)
+	}
+}
+
 // A partition of more rows than are kept in memory is read newest first, too, alone and among
 // others, and a page ends where it must.
 func TestCassandraLargePartition(t *testing.T) {

@@ -55,12 +55,14 @@ func latestRow(c []cqlValue) []byte {
 	return row
 }
 
-// latestStamp returns the time of writing of a row of the table latest, µs since 1970.
+// latestStamp returns the time of writing of a row of the table latest, µs since 1970: the time
+// of the ping, and µs that are a hash of the row. Of rows with the same time Cassandra takes the
+// larger value of each column, which would be a place where nobody was.
 func latestStamp(row []byte) int64 {
 	const before = 2 // columns in front of ts
 	_, rest, err := head(row, before)
 	if err != nil || len(rest) < 2+8 {
 		return 0
 	}
-	return int64(binary.BigEndian.Uint64(rest[2:])) * 1000
+	return int64(binary.BigEndian.Uint64(rest[2:]))*1000 + int64(fnv32(row)%1000)
 }
