@@ -7,7 +7,7 @@
 // in the records, and whatever a cursor has passed is not needed. Records that the log had
 // lost are lost in the copy, too, with the same numbers and totals.
 //
-// A stream that was cut off or changed is refused: records carry checksums, files are
+// A stream that was cut off or changed is refused: records carry checksums, files and JSON are
 // summed up at the end. Nothing is promised for a directory while two processes start on
 // copies of it.
 //
@@ -18,10 +18,12 @@
 //	log.json              first and last number, cursors, notes
 //	log/NUMBER.records    records from that number on: u32 length, record; …, little endian
 //	log/NUMBER.lost       records that are lost, from that number on: JSON
-//	end.json              counts, SHA-256 of each file
+//	end.json              counts, SHA-256 of each file, and of the JSON
 package backup
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -33,6 +35,12 @@ const Form = 1
 
 // LogDir is the directory of the log in a data directory. Its files are not copied one by one.
 const LogDir = "log"
+
+// recovered is the directory that file systems keep where they are mounted.
+const recovered = "lost+found"
+
+// foreign reports whether the files of a directory are not copied one by one.
+func foreign(dir string) bool { return dir == LogDir || dir == aside || dir == recovered }
 
 // Names of the entries of the archive.
 const (
@@ -73,8 +81,19 @@ type lostRun struct {
 type closing struct {
 	Records uint64            `json:"records"`
 	Lost    uint64            `json:"lost"`
-	Sums    map[string]string `json:"sha256"` // of the files, by name
+	Sums    map[string]string `json:"sha256"`                // of the files, by name
+	Texts   string            `json:"json_sha256,omitempty"` // textSum of all JSON before; early backups have none
 }
+
+// textSum is a checksum of entries with JSON, in order.
+type textSum [sha256.Size]byte
+
+func (t *textSum) add(name string, text []byte) {
+	of := sha256.Sum256(text)
+	*t = sha256.Sum256(append(append(t[:], of[:]...), name...))
+}
+
+func (t *textSum) String() string { return hex.EncodeToString(t[:]) }
 
 // Manifest describes a backup.
 type Manifest struct {

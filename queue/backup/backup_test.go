@@ -244,6 +244,7 @@ func TestBackupsThatAreRefused(t *testing.T) {
 	}
 	l := open(t, dir)
 	add(t, l, 50)
+	l.Change(queue.Change{Set: map[string]queue.Cursor{"a": cursorAt(1, 0), "b": cursorAt(7, 4711)}})
 	var b bytes.Buffer
 	if _, err := Write(t.Context(), &b, Original{Log: l, Dir: dir}); err != nil {
 		t.Fatal(err)
@@ -266,6 +267,7 @@ func TestBackupsThatAreRefused(t *testing.T) {
 		"no archive":           {bytes.Repeat([]byte("x"), 5000), ErrDamaged},
 		"a record was changed": {changed("record 17", "record 71"), ErrDamaged},
 		"a file was changed":   {changed("a letter", "a lettre"), ErrDamaged},
+		"a cursor was changed": {changed(`"passed": 4711`, `"passed": 4171`), ErrDamaged},
 		"another name":         {changed("data/letters", "data/../tter"), nil},
 		"half":                 {good[:len(good)/2], ErrIncomplete},
 		"without its end":      {good[:bytes.LastIndex(good, []byte("end.json"))], ErrIncomplete},

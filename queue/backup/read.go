@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"path/filepath"
 	"strings"
 
+	"pingline/queue"
 	"pingline/queue/embedded"
 	"pingline/queue/record"
 )
@@ -53,6 +55,9 @@ type unpacker struct {
 	log  *contents
 	next uint64 // number of the next record
 	sums map[string]string
+
+	totals queue.Totals // before the next record
+	texts  textSum
 }
 
 func read(r io.Reader, to taker) (s Manifest, err error) {
@@ -108,7 +113,7 @@ func (u *unpacker) entry(name string) error {
 		if u.log.First == 0 || u.log.First > u.log.Last+1 {
 			return fmt.Errorf("%w: records %d to %d", ErrDamaged, u.log.First, u.log.Last)
 		}
-		u.next = u.log.First
+		u.next, u.totals = u.log.First, u.log.Before
 		u.sum.First, u.sum.Last = u.log.First, u.log.Last
 		return u.to.begin(u.log)
 	case u.log != nil && strings.HasPrefix(name, logPrefix) && strings.HasSuffix(name, records):
@@ -127,11 +132,15 @@ func (u *unpacker) json(name string, v any) error {
 	if err := json.Unmarshal(text, v); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, name, err)
 	}
+	if name != endName {
+		u.texts.add(name, text)
+	}
 	return nil
 }
 
 func (u *unpacker) file(name string) error {
-	if _, twice := u.sums[name]; twice || !filepath.IsLocal(filepath.FromSlash(name)) || name == LogDir || strings.HasPrefix(name, LogDir+"/") {
+	top, _, _ := strings.Cut(name, "/")
+	if _, twice := u.sums[name]; twice || !filepath.IsLocal(filepath.FromSlash(name)) || path.Clean(name) != name || name == "." || foreign(top) {
 		return fmt.Errorf("%w: a file called %q", ErrDamaged, name)
 	}
 	sum, n := sha256.New(), new(byteCount)
@@ -182,10 +191,14 @@ func (u *unpacker) records(name string) error {
 		if rec.Number != u.next || rec.Number > u.log.Last {
 			return fmt.Errorf("%w: %s: record %d in place of %d", ErrDamaged, name, rec.Number, u.next)
 		}
+		if rec.Before != u.totals {
+			return fmt.Errorf("%w: record %d begins at totals %v, behind %v", ErrDamaged, rec.Number, rec.Before, u.totals)
+		}
 		if err := u.to.record(&rec); err != nil {
 			return err
 		}
 		u.next++
+		u.totals = rec.Totals
 		u.sum.Records++
 		u.sum.Bytes += int64(n)
 	}
@@ -203,7 +216,7 @@ func (u *unpacker) lost(name string) error {
 		return err
 	}
 	u.sum.Lost += run.To + 1 - run.From
-	u.next = run.To + 1
+	u.next, u.totals = run.To+1, run.After
 	return nil
 }
 
@@ -218,6 +231,9 @@ func (u *unpacker) finish() error {
 		return fmt.Errorf("%w: it ends before record %d", ErrDamaged, u.next)
 	case end.Records != u.sum.Records || end.Lost != u.sum.Lost || len(end.Sums) != len(u.sums):
 		return fmt.Errorf("%w: %d records and %d files, it says %d and %d", ErrDamaged, u.sum.Records, len(u.sums), end.Records, len(end.Sums))
+	}
+	if end.Texts != "" && end.Texts != u.texts.String() {
+		return fmt.Errorf("%w: its JSON was changed", ErrDamaged)
 	}
 	for name, sum := range u.sums {
 		if end.Sums[name] != sum {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"pingline/queue"
 	"pingline/queue/disk"
@@ -32,6 +33,7 @@ func Restore(ctx context.Context, r io.Reader, dir string) (s Manifest, err erro
 		return s, fmt.Errorf("restore: %w", err)
 	}
 	list, err := os.ReadDir(dir)
+	list = slices.DeleteFunc(list, func(f fs.DirEntry) bool { return f.Name() == recovered })
 	if err == nil && len(list) > 0 {
 		err = fmt.Errorf("%s %w", dir, ErrNotEmpty)
 	}
@@ -141,9 +143,6 @@ func (m *maker) config() queue.Config {
 }
 
 func (m *maker) record(rec *record.Record) error {
-	if head := m.log.Head(); head.Next != rec.Number || head.Totals != rec.Before {
-		return fmt.Errorf("%w: record %d begins at totals %v, behind %v", ErrDamaged, rec.Number, rec.Before, head.Totals)
-	}
 	_, err := m.log.Append(m.ctx, rec.Payload, rec.Totals, true)
 	if errors.Is(err, queue.ErrFull) {
 		err = fmt.Errorf("%w: the disk under %s needs twice the room of the backup", err, m.dir)

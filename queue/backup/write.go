@@ -38,21 +38,26 @@ const (
 // Write writes a backup of a log in use to w. Meanwhile no record that is not copied yet is
 // trimmed; if the log fills up, Write gives up instead.
 func Write(ctx context.Context, w io.Writer, src Original) (s Manifest, err error) {
+	dir, err := filepath.EvalSymlinks(src.Dir)
+	if err != nil {
+		return s, fmt.Errorf("back up: %w", err)
+	}
 	pin, at := src.Log.Pin()
 	defer pin.Release()
-	a := &archive{tar: tar.NewWriter(w), now: time.Now(), end: closing{Sums: map[string]string{}}}
+	a := &archive{tar: tar.NewWriter(&roomy{w, src.Log, pin}), now: time.Now(), end: closing{Sums: map[string]string{}}}
 	a.sum.Origin = Origin{Form: Form, Node: src.Node, Version: src.Version, Made: a.now.UTC().Truncate(time.Millisecond)}
 	if err := a.json(headName, a.sum.Origin); err != nil {
 		return s, err
 	}
 	// Letters are put back into the log before they are removed, and the filter's state is
 	// never ahead of the log: so the number is taken after the files.
-	if err := a.files(ctx, src.Dir); err != nil {
+	if err := a.files(ctx, dir); err != nil {
 		return s, err
 	}
 	if err := a.log(ctx, src.Log, pin, at); err != nil {
 		return s, err
 	}
+	a.end.Texts = a.texts.String()
 	if err := a.json(endName, a.end); err != nil {
 		return s, err
 	}
@@ -63,12 +68,29 @@ func Write(ctx context.Context, w io.Writer, src Original) (s Manifest, err erro
 	return a.sum, nil
 }
 
+// roomy gives up once the log must be trimmed sooner than it is copied.
+type roomy struct {
+	io.Writer
+	log *queue.Log
+	pin *queue.Pin
+}
+
+func (w *roomy) Write(b []byte) (int, error) {
+	if w.pin.Holds() {
+		if err := room(w.log); err != nil {
+			return 0, err
+		}
+	}
+	return w.Writer.Write(b)
+}
+
 // archive is a backup on its way.
 type archive struct {
-	tar *tar.Writer
-	now time.Time
-	sum Manifest
-	end closing
+	tar   *tar.Writer
+	now   time.Time
+	sum   Manifest
+	end   closing
+	texts textSum
 }
 
 func (a *archive) json(name string, v any) error {
@@ -76,7 +98,9 @@ func (a *archive) json(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	return a.entry(name, append(text, '\n'))
+	text = append(text, '\n')
+	a.texts.add(name, text)
+	return a.entry(name, text)
 }
 
 func (a *archive) entry(name string, b []byte) error {
@@ -108,8 +132,10 @@ func (a *archive) files(ctx context.Context, dir string) error {
 				return errors.Join(err, rerr)
 			case ctx.Err() != nil:
 				return ctx.Err()
-			case d.IsDir() && rel == LogDir:
+			case d.IsDir() && foreign(rel):
 				return fs.SkipDir
+			case d.Type()&fs.ModeSymlink != 0 && rel != LogDir:
+				return fmt.Errorf("back up: %s is a symbolic link: what it leads to would be missing", path)
 			case !d.Type().IsRegular(), strings.HasSuffix(rel, ".tmp"), strings.HasSuffix(rel, ".new"):
 				return nil
 			}
@@ -164,54 +190,62 @@ func (a *archive) log(ctx context.Context, l *queue.Log, pin *queue.Pin, at queu
 	r := l.Read(at.First)
 	defer r.Close()
 	var chunk []byte
-	begin, begun := uint64(0), false
+	first, begun := uint64(0), false
 	flush := func() error {
 		if len(chunk) == 0 {
 			return nil
 		}
-		err := a.entry(fmt.Sprintf("%s%020d%s", logPrefix, begin, records), chunk)
+		err := a.entry(fmt.Sprintf("%s%020d%s", logPrefix, first, records), chunk)
 		chunk = chunk[:0]
 		return err
 	}
-	totals := queue.Totals{}
+	begin := func(before queue.Totals) error {
+		if begun {
+			return nil
+		}
+		begun, c.Before = true, before
+		return a.json(logName, c)
+	}
+	var gone *queue.DamageError // lost records that are not written yet
+	settle := func(after queue.Totals) error {
+		if gone == nil {
+			return begin(after)
+		}
+		run := lostRun{gone.From, gone.To, after}
+		err := errors.Join(begin(after.Sub(gone.Lost)), flush(), a.json(fmt.Sprintf("%s%020d%s", logPrefix, run.From, lost), run))
+		a.end.Lost += run.To + 1 - run.From
+		gone = nil
+		return err
+	}
 	for next := at.First; next < head.Next; {
 		rec, gap, err := nextOf(ctx, r)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case pin.Holds() && room(l) != nil:
-			return room(l)
-		}
-		if !begun {
-			begun = true
-			if c.Before = rec.Before; gap != nil {
-				c.Before = totalsAt(&at, gap.From)
-				totals = c.Before
-			}
-			if err := a.json(logName, c); err != nil {
-				return err
-			}
 		}
 		if gap != nil {
 			gap.To = min(gap.To, c.Last)
-			for i := range totals {
-				totals[i] += gap.Lost[i]
-			}
-			if err := errors.Join(flush(), a.json(fmt.Sprintf("%s%020d%s", logPrefix, gap.From, lost), lostRun{gap.From, gap.To, totals})); err != nil {
-				return err
-			}
-			a.end.Lost += gap.To + 1 - gap.From
 			next = gap.To + 1
+			if gone == nil {
+				gone = gap
+				continue
+			}
+			gone.To = gap.To
+			for i := range gone.Lost {
+				gone.Lost[i] += gap.Lost[i]
+			}
 			continue
 		}
+		if err := settle(rec.Before); err != nil { // only now it is known what the lost records had
+			return err
+		}
 		if len(chunk) == 0 {
-			begin = rec.Number
+			first = rec.Number
 		}
 		b := record.Encode(&rec)
 		chunk = append(binary.LittleEndian.AppendUint32(chunk, uint32(len(b))), b...)
 		a.sum.Bytes += int64(len(b))
 		a.end.Records++
-		next, totals = rec.Number+1, rec.Totals
+		next = rec.Number + 1
 		if len(chunk) >= chunkBytes {
 			if err := flush(); err != nil {
 				return err
@@ -220,20 +254,7 @@ func (a *archive) log(ctx context.Context, l *queue.Log, pin *queue.Pin, at queu
 		}
 	}
 	a.sum.First, a.sum.Last = c.First, c.Last
-	if !begun {
-		return a.json(logName, c)
-	}
-	return flush()
-}
-
-// totalsAt returns the totals before a record that is lost, as a cursor knows them.
-func totalsAt(at *queue.Positions, number uint64) (t queue.Totals) {
-	for _, c := range at.Cursors {
-		if c.Next == number {
-			return c.Totals
-		}
-	}
-	return t
+	return errors.Join(settle(head.Totals), flush())
 }
 
 // nextOf returns the next record, or the records that are lost before it.
