@@ -33,6 +33,10 @@ func (l *Log) Kept() map[string]Cursor {
 	return maps.Clone(l.cursors.kept.Named)
 }
 
+// Held returns the number of the record from which on the log would still be held back, by
+// other cursors and pins, if those that but reports true for were at its end.
+func (l *Log) Held(but func(cursor string) bool) uint64 { return l.cursors.held(but) }
+
 // KeepCursors makes the cursors durable.
 func (l *Log) KeepCursors() error { return l.cursors.keep() }
 

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"sync"
 
@@ -238,6 +239,24 @@ func (c *cursors) nearest() (next uint64, ok bool) {
 		}
 	}
 	return next, ok
+}
+
+// held is nearest without some cursors, and the largest number if nothing holds the log.
+func (c *cursors) held(but func(cursor string) bool) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := uint64(math.MaxUint64)
+	for _, list := range [...]map[string]Cursor{c.now.Named, c.kept.Named} {
+		for name, at := range list {
+			if at.Next < next && !but(name) {
+				next = at.Next
+			}
+		}
+	}
+	for _, pinned := range c.pins {
+		next = min(next, pinned)
+	}
+	return next
 }
 
 // lowest is nearest without pins. The caller holds mu.

@@ -30,11 +30,11 @@ func TestSetOfCursor(t *testing.T) {
 	for name, want := range map[string]string{
 		LaneCursor("a", route.Live): "", LaneCursor("archive/a", route.Live): "archive", HoleCursor("x-live/a-hole-3", 7): "x-live", HoleCursor("a", 7): "",
 	} {
-		if set, ok := setOf(name); !ok || set != want {
+		if set, ok := SetOf(name); !ok || set != want {
 			t.Errorf("%s is of set %q, %v", name, set, ok)
 		}
 	}
-	if _, ok := setOf("filter"); ok {
+	if _, ok := SetOf("filter"); ok {
 		t.Error("another cursor is taken for that of a lane")
 	}
 }

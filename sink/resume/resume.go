@@ -68,9 +68,9 @@ func noteOf(name, set string) string {
 	return name + route.SetSep + set
 }
 
-// setOf returns the set, "" for the first, that a cursor belongs to, and whether it is a
+// SetOf returns the set, "" for the first, that a cursor belongs to, and whether it is a
 // cursor of a lane or a hole.
-func setOf(cursor string) (set string, ok bool) {
+func SetOf(cursor string) (set string, ok bool) {
 	m := CursorName.FindStringSubmatch(cursor)
 	if m == nil {
 		return "", false
@@ -86,7 +86,7 @@ func setOf(cursor string) (set string, ok bool) {
 func DropSets(log *queue.Log, keep []string) (gone []string, err error) {
 	change := queue.Change{Notes: map[string]string{}}
 	for name := range log.Cursors() {
-		set, ok := setOf(name)
+		set, ok := SetOf(name)
 		if !ok || set == "" || slices.Contains(keep, set) {
 			continue
 		}
@@ -180,7 +180,7 @@ func (c *Config) reset(layout string) (k Saved, err error) {
 	}}
 	var start queue.Cursor
 	for name, at := range c.Log.Cursors() {
-		if set, ok := setOf(name); ok && set == c.Layout.Set {
+		if set, ok := SetOf(name); ok && set == c.Layout.Set {
 			change.Drop = append(change.Drop, name)
 			if start.Next == 0 || at.Next < start.Next {
 				start = at

@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	"pingline/internal/unit"
 	"pingline/queue"
+	"pingline/sink/resume"
 )
 
 // A set that may be given up has a part of the log's room. From giveUpAt of it on, what waits
@@ -49,19 +51,17 @@ func (s *Sets) room(ctx context.Context) error {
 }
 
 // needed returns the number of the commit before which the log is to be trimmed, as far as
-// no set holds it that may not be given up; 0 if there is room.
+// nothing holds it but sets that may be given up: no other set, no other reader of the log,
+// and no backup that is being made. It is 0 if there is room.
 func (s *Sets) needed() uint64 {
 	limit := float64(s.log.Limit())
 	if float64(s.log.Bytes()) < giveUpAt*limit {
 		return 0
 	}
-	before := behind(s.log, keepBehind*limit)
-	for _, one := range s.list {
-		if !one.drop {
-			before = min(before, one.Lowest())
-		}
-	}
-	return before
+	return min(behind(s.log, keepBehind*limit), s.log.Held(func(cursor string) bool {
+		set, is := resume.SetOf(cursor)
+		return is && slices.ContainsFunc(s.list, func(one named) bool { return one.drop && one.name == set })
+	}))
 }
 
 // behind returns the number of the commit behind which about so many bytes of the log are:

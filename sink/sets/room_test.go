@@ -149,6 +149,72 @@ func TestSetIsGivenUpWhenTheLogFillsUp(t *testing.T) {
 	}
 }
 
+// A set is not given up for the sake of room that a backup, or another reader of the log,
+// would not let go.
+func TestSetIsNotGivenUpInVain(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	log, err := queue.Open(t.Context(), queue.Config{Dir: t.TempDir(), MaxBytes: 4 << 20, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	main := &shelf{rows: map[string]bool{}}
+	s, err := Open(sink.Config{Log: log, DeadLetterDir: t.TempDir(), BatchWait: 10 * time.Millisecond, BatchLines: 200, RetryMax: 50 * time.Millisecond, Logger: quiet}, 0, []ShardSet{
+		{Name: Main, Shards: []sink.ShardStore{{Name: "a", Store: main}}},
+		{Name: "archive", Shards: []sink.ShardStore{{Name: "c", Store: &shelf{dead: true}}}, Routes: map[string]int{"activity": -1, "self": -1}, Drop: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin, at := log.Pin()
+	begin := log.Head()
+	log.SetCursor("filter", begin)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	entries := storetest.Fleet(1, 200)
+	written := 0
+	for log.Bytes() < log.Limit()*3/8 {
+		for i := range entries {
+			entries[i].At = storetest.Recently + int64(written+i)
+		}
+		written += len(entries)
+		if _, err := log.Append(t.Context(), storetest.Commit(entries...), queue.Totals{uint64(written), uint64(written)}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inVain := func(why string) {
+		t.Helper()
+		eventually(t, "main has passed all", func() bool { return s.list[0].Lowest() > log.Last() })
+		if err := log.KeepCursors(); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Accounts()["archive"].Pings.GivenUp; n > 0 || s.needed() > at.First {
+			t.Errorf("%s, and the archive gives %d pings up, and what is before %d", why, n, s.needed())
+		}
+	}
+	inVain("a backup and the filter hold the log")
+	log.SetCursor("filter", log.Head())
+	inVain("a backup holds the log")
+	log.SetCursor("filter", begin)
+	if err := log.KeepCursors(); err != nil {
+		t.Fatal(err)
+	}
+	pin.Release()
+	inVain("the filter holds the log")
+	log.SetCursor("filter", log.Head())
+	if err := log.KeepCursors(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the archive, which alone holds the log, is given up", func() bool { return s.Accounts()["archive"].Pings.GivenUp > 0 })
+}
+
 // A set that is added later lacks what the log does not have any more.
 func TestSetThatIsAddedLacksWhatWasBefore(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
