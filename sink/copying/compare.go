@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strconv"
+	"strings"
 
 	"pingline"
 	"pingline/sink/store"
@@ -38,6 +39,8 @@ type rowSum struct {
 	a, b uint64
 }
 
+func (s *rowSum) add(a, b uint64) { s.n, s.a, s.b = s.n+1, s.a+a, s.b+b }
+
 // rowHasher makes sums of rows.
 type rowHasher struct {
 	one, two maphash.Seed
@@ -58,7 +61,8 @@ const mostNamed = 20
 
 // Compare reads a unit from both stores, and returns how they differ, by cell and rider: at
 // most 20 differences, of as many as it counts. Rows that the target has beside those of the
-// source are a difference, too.
+// source are a difference, too. Memory is taken by cell; where stores differ, by rider in a
+// cell, and by row for those that are named.
 func (c *Copier) Compare(ctx context.Context, u Unit) (list []Difference, count int, err error) {
 	h := newRowHasher()
 	var sums [2]map[uint64]rowSum
@@ -86,8 +90,7 @@ func (c *Copier) sums(ctx context.Context, h *rowHasher, side int, u Unit) (map[
 	sums := make(map[uint64]rowSum)
 	err := c.side(ctx, side, u, func(e *pingline.Entry, nano int64) error {
 		s := sums[e.Cell]
-		a, b := h.row(e, nano)
-		s.n, s.a, s.b = s.n+1, s.a+a, s.b+b
+		s.add(h.row(e, nano))
 		sums[e.Cell] = s
 		return nil
 	})
@@ -109,54 +112,80 @@ type cellRider struct {
 	rider string
 }
 
-// name finds out whose rows differ in some cells.
+// name finds out whose rows differ in some cells: first by sums, then row by row for those
+// that are named.
 func (c *Copier) name(ctx context.Context, h *rowHasher, u Unit, cells map[uint64]bool) (list []Difference, count int, err error) {
-	parts := make(map[cellRider]*Difference)
-	rows := make(map[cellRider]map[uint64]int) // how often the source has a row beyond the target
+	sums := make(map[cellRider]*[2]rowSum)
 	for side := range 2 {
 		err := c.side(ctx, side, u, func(e *pingline.Entry, nano int64) error {
 			if !cells[e.Cell] {
 				return nil
 			}
-			of := cellRider{e.Cell, e.Rider}
-			if e.Point != nil {
-				of.rider = fmt.Sprint(e.Point.Tags)
+			of := rowsOf(e)
+			both := sums[of]
+			if both == nil {
+				both = new([2]rowSum)
+				of.rider = strings.Clone(of.rider) // the store's memory
+				sums[of] = both
 			}
-			d := parts[of]
-			if d == nil {
-				of.rider = string([]byte(of.rider)) // the store's memory
-				d = &Difference{Unit: u, Cell: of.cell, Rider: of.rider}
-				parts[of], rows[of] = d, make(map[uint64]int)
-			}
-			a, _ := h.row(e, nano)
-			n := 1
-			if side == 0 {
-				d.From++
-			} else {
-				d.To++
-				n = -1
-			}
-			if rows[of][a] += n; rows[of][a] == 0 {
-				delete(rows[of], a)
-			}
+			both[side].add(h.row(e, nano))
 			return nil
 		})
 		if err != nil {
 			return nil, 0, err
 		}
 	}
-	for of, d := range parts {
-		for _, n := range rows[of] {
+	for of, both := range sums {
+		if both[0] != both[1] {
+			list = append(list, Difference{Unit: u, Cell: of.cell, Rider: of.rider, From: both[0].n, To: both[1].n})
+		}
+	}
+	slices.SortFunc(list, func(a, b Difference) int { return cmp.Or(cmp.Compare(a.Cell, b.Cell), cmp.Compare(a.Rider, b.Rider)) })
+	count = len(list)
+	list = slices.Clone(list[:min(count, mostNamed)])
+	return list, count, c.onlyIn(ctx, h, u, list)
+}
+
+// onlyIn counts the rows of differences that one side alone has. It holds a number for each of
+// their rows.
+func (c *Copier) onlyIn(ctx context.Context, h *rowHasher, u Unit, list []Difference) error {
+	rows := make(map[cellRider]map[uint64]int, len(list)) // how often the source has a row beyond the target
+	for i := range list {
+		rows[cellRider{list[i].Cell, list[i].Rider}] = make(map[uint64]int)
+	}
+	for side := range 2 {
+		err := c.side(ctx, side, u, func(e *pingline.Entry, nano int64) error {
+			beyond := rows[rowsOf(e)]
+			if beyond == nil {
+				return nil
+			}
+			a, _ := h.row(e, nano)
+			if beyond[a] += 1 - 2*side; beyond[a] == 0 {
+				delete(beyond, a)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for i := range list {
+		d := &list[i]
+		for _, n := range rows[cellRider{d.Cell, d.Rider}] {
 			if n > 0 {
 				d.OnlyInFrom += uint64(n)
 			} else {
 				d.OnlyInTo += uint64(-n)
 			}
 		}
-		if d.OnlyInFrom+d.OnlyInTo > 0 {
-			list = append(list, *d)
-		}
 	}
-	slices.SortFunc(list, func(a, b Difference) int { return cmp.Or(cmp.Compare(a.Cell, b.Cell), cmp.Compare(a.Rider, b.Rider)) })
-	return list[:min(len(list), mostNamed)], len(list), nil
+	return nil
+}
+
+// rowsOf returns whose row an entry is, in the store's memory.
+func rowsOf(e *pingline.Entry) cellRider {
+	if e.Point != nil {
+		return cellRider{e.Cell, fmt.Sprint(e.Point.Tags)}
+	}
+	return cellRider{e.Cell, e.Rider}
 }
