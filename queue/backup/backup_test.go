@@ -296,7 +296,8 @@ func TestBackupsThatAreRefused(t *testing.T) {
 	}
 }
 
-// A restoration that was broken off by a crash is made anew.
+// A restoration that was broken off by a crash is made anew; in a directory with other files
+// nothing is removed.
 func TestRestoreAfterACrash(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
@@ -306,7 +307,16 @@ func TestRestoreAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(to, aside, LogDir), 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Join(to, aside, LogDir), 0o700), os.Mkdir(filepath.Join(to, "filter"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), &b, to); !errors.Is(err, ErrNotEmpty) || !strings.Contains(err.Error(), "was broken off") {
+		t.Errorf("over other files: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(to, aside, LogDir)); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(to, "filter")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Restore(t.Context(), &b, to); err != nil {

@@ -29,13 +29,16 @@ func Restore(ctx context.Context, r io.Reader, dir string) (s Manifest, err erro
 		return s, fmt.Errorf("restore: %w", err)
 	}
 	at := filepath.Join(dir, aside)
-	if err := os.RemoveAll(at); err != nil { // of a restoration that was broken off
-		return s, fmt.Errorf("restore: %w", err)
-	}
 	list, err := os.ReadDir(dir)
-	list = slices.DeleteFunc(list, func(f fs.DirEntry) bool { return f.Name() == recovered })
+	list = slices.DeleteFunc(list, func(f fs.DirEntry) bool { return f.Name() == recovered || f.Name() == aside })
 	if err == nil && len(list) > 0 {
 		err = fmt.Errorf("%s %w", dir, ErrNotEmpty)
+		if _, serr := os.Stat(at); serr == nil {
+			err = fmt.Errorf("%w; a restoration was broken off in it: remove all that is in it", err)
+		}
+	}
+	if err == nil {
+		err = os.RemoveAll(at) // of a restoration that was broken off
 	}
 	if err == nil {
 		err = os.Mkdir(at, 0o700)
