@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -213,6 +214,38 @@ func TestSetIsNotGivenUpInVain(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the archive, which alone holds the log, is given up", func() bool { return s.Accounts()["archive"].Pings.GivenUp > 0 })
+}
+
+// Pings that are for other sets are not given up with a set.
+func TestWhatIsForOthersIsNotGivenUp(t *testing.T) {
+	quiet := slog.New(slog.DiscardHandler)
+	log, err := queue.Open(t.Context(), queue.Config{Dir: t.TempDir(), Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s, err := Open(sink.Config{Log: log, DeadLetterDir: t.TempDir(), BatchWait: 10 * time.Millisecond, Logger: quiet}, 0, []ShardSet{
+		{Name: Main, Shards: []sink.ShardStore{{Name: "a", Store: &shelf{rows: map[string]bool{}}}}},
+		{Name: "archive", Shards: []sink.ShardStore{{Name: "c", Store: &shelf{dead: true}}}, Routes: map[string]int{"location": -1, "event": -1, "activity": -1, "self": -1}, Drop: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Append(t.Context(), storetest.Commit(storetest.Fleet(1, 200)...), queue.Totals{200, 200}, false); err != nil {
+		t.Fatal(err)
+	}
+	s.list[1].GiveUp(math.MaxUint64)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	eventually(t, "all is passed", func() bool { return s.Accounts()["archive"].Pings.Queued == 0 })
+	if a, lacks := s.Accounts()["archive"].Pings, s.list[1].Lacks(); a.Elsewhere != 200 || a.GivenUp != 0 || lacks.Pings != 0 {
+		t.Errorf("of 200 pings for others: %+v, %+v", a, lacks)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 // A set that is added later lacks what the log does not have any more.
