@@ -1,6 +1,7 @@
 package logview
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 type Selection struct {
 	From, To     uint64 // numbers, From <= number < To; 0 is no limit
 	Since, Until int64  // when a commit was written, ms since 1970, Since <= at < Until; 0 is no limit
-	Newest       int    // only so many of the newest entries at first; 0 means all
+	Newest       int    // only so many of the newest entries at first, and of these 16 MiB; 0 means all
 	Follow       bool   // wait for commits to come
 }
 
@@ -210,28 +211,33 @@ func AppendEntry(dst []byte, e *pingline.Entry) ([]byte, error) {
 	return dst[:len(dst)-1], nil
 }
 
+// newestBytes is how much of the newest lines is kept in memory: an answer begins with fewer
+// lines if they take more.
+const newestBytes = 16 << 20
+
 // ring keeps the newest lines.
 type ring struct {
 	most  int
 	lines [][]byte
-	next  int
+	bytes int // of lines
 }
 
 func (r *ring) put(line []byte) error {
-	if len(r.lines) < r.most {
-		r.lines = append(r.lines, append([]byte(nil), line...))
-		return nil
+	r.lines = append(r.lines, bytes.Clone(line))
+	r.bytes += len(line)
+	for len(r.lines) > r.most || r.bytes > newestBytes {
+		r.bytes -= len(r.lines[0])
+		r.lines[0], r.lines = nil, r.lines[1:]
 	}
-	r.lines[r.next] = append(r.lines[r.next][:0], line...)
-	r.next = (r.next + 1) % r.most
 	return nil
 }
 
 func (r *ring) each(put func(line []byte) error) error {
-	for i := range r.lines {
-		if err := put(r.lines[(r.next+i)%len(r.lines)]); err != nil {
+	for _, line := range r.lines {
+		if err := put(line); err != nil {
 			return err
 		}
 	}
+	r.lines, r.bytes = nil, 0
 	return nil
 }

@@ -96,6 +96,29 @@ func TestEntriesOfEachKind(t *testing.T) {
 	}
 }
 
+// The newest lines take a bounded part of memory, however many are asked for.
+func TestMemoryOfTheNewest(t *testing.T) {
+	r := ring{most: MostNewest}
+	const lines = 10_000
+	for i := range lines {
+		if err := r.put(fmt.Appendf(nil, "%04d%s", i, strings.Repeat("x", pingline.MaxReadyLine))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var first, last string
+	sum := 0
+	err := r.each(func(line []byte) error {
+		if sum += len(line); first == "" {
+			first = string(line[:4])
+		}
+		last = string(line[:4])
+		return nil
+	})
+	if err != nil || sum > newestBytes || sum < newestBytes-2*pingline.MaxReadyLine || last != "9999" || first == "0000" {
+		t.Errorf("%d bytes, lines %s to %s, %v", sum, first, last, err)
+	}
+}
+
 // numbers returns the riders of lines.
 func riders(list []string) (names string) {
 	for _, line := range list {
