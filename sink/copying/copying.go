@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"pingline"
@@ -153,8 +154,8 @@ func (c *Copier) Copy(ctx context.Context, u Unit) (n Copied, err error) {
 			return n, fmt.Errorf("read %v: %w", u, err)
 		}
 		refused, err := c.write(ctx, list)
-		n.Rows += uint64(len(list.ends))
-		n.Refused += refused
+		n.Rows += uint64(len(list.ends)) + list.refused
+		n.Refused += refused + list.refused
 		if err != nil {
 			return n, fmt.Errorf("write %v: %w", u, err)
 		}
@@ -168,8 +169,9 @@ func (c *Copier) Copy(ctx context.Context, u Unit) (n Copied, err error) {
 
 // packed are entries in the log's form, as of a commit at time 0, each ending at one of ends.
 type packed struct {
-	bytes []byte
-	ends  []int
+	bytes   []byte
+	ends    []int
+	refused uint64 // rows beside them that no store takes
 }
 
 func (p *packed) entry(i int, e *pingline.Entry) error {
@@ -187,18 +189,29 @@ var errMany = errors.New("more rows than fit into memory")
 // them for a slice that can be halved.
 func (c *Copier) read(ctx context.Context, name string, from, to int64) (*packed, error) {
 	list := new(packed)
+	var foreign []pingline.Entry // handed over once the slice is read: a part may be read again
 	add := func(e *pingline.Entry) error {
-		if len(list.ends) == MostRows && c.slice > leastSlice {
+		if len(list.ends)+len(foreign) == MostRows && c.slice > leastSlice {
 			return errMany
 		}
 		if max(len(e.Rider), len(e.Device), len(e.Event), len(e.Trip)) > maxString {
-			return c.cfg.Refused(e, errors.New("a name of more than 255 bytes, which Pingline did not write"))
+			one := *e
+			one.Rider, one.Device, one.Event, one.Trip = strings.Clone(e.Rider), strings.Clone(e.Device), strings.Clone(e.Event), strings.Clone(e.Trip)
+			foreign = append(foreign, one)
+			return nil
 		}
 		list.bytes = pingline.AppendEntry(list.bytes, e, 0)
 		list.ends = append(list.ends, len(list.bytes))
 		return nil
 	}
-	return list, each(ctx, c.from, c.fromPoints, Unit{name, from, to}, c.cfg.Rider, func(e *pingline.Entry, _ int64) error { return add(e) })
+	err := each(ctx, c.from, c.fromPoints, Unit{name, from, to}, c.cfg.Rider, func(e *pingline.Entry, _ int64) error { return add(e) })
+	for i := range foreign {
+		if err == nil {
+			err = c.cfg.Refused(&foreign[i], errors.New("a name of more than 255 bytes, which Pingline did not write"))
+		}
+	}
+	list.refused = uint64(len(foreign))
+	return list, err
 }
 
 // each calls do for each row of a unit in a store.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"pingline"
@@ -14,21 +15,46 @@ import (
 type crowd struct {
 	store.Store
 	rows int
+	long int    // bytes of the name of every hundredth, if not 0
 	heap uint64 // most bytes at the end of a reading
 }
 
 const riders = 100
 
-func (c *crowd) Points(_ context.Context, _ store.Query, each func(e *pingline.Entry, nano int64) error) error {
-	e := pingline.Entry{Kind: pingline.Judged}
+func (c *crowd) Points(_ context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
+	e := pingline.Entry{Verdict: pingline.Accepted}
 	for i := range c.rows {
-		e.Rider, e.At = fmt.Sprintf("rider %02d", i%riders), int64(i)
+		if e.Rider, e.At = fmt.Sprintf("rider %02d", i%riders), int64(i); e.At < q.From || e.At >= q.To {
+			continue
+		}
+		if i%riders == 0 && c.long > 0 {
+			e.Rider = strings.Repeat("r", c.long)
+		}
 		if err := each(&e, 0); err != nil {
 			return err
 		}
 	}
 	c.heap = max(c.heap, heap())
 	return nil
+}
+
+func (c *crowd) AppendRow(dst []byte, _ *pingline.Entry) []byte { return append(dst, '.') }
+
+func (c *crowd) Write(context.Context, store.Rows) error { return nil }
+
+// A row with a name that is too long is handed over once and counted, also where its slice is
+// read again, in parts.
+func TestForeignRowsAreHandedOverOnce(t *testing.T) {
+	handed := 0
+	from := &crowd{rows: 2 * MostRows, long: maxString + 1}
+	c, err := New(Config{From: from, To: &crowd{}, Refused: func(*pingline.Entry, error) error { handed++; return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := c.Copy(t.Context(), Unit{To: 24 * 60 * 60 * 1000})
+	if err != nil || handed != from.rows/riders || n.Rows != uint64(from.rows) || n.Refused != uint64(handed) {
+		t.Errorf("of %d rows %d were handed over, counted %+v, %v", from.rows, handed, n, err)
+	}
 }
 
 func heap() uint64 {
