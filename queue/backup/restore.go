@@ -33,7 +33,8 @@ func Restore(ctx context.Context, r io.Reader, dir string) (s Manifest, err erro
 	list = slices.DeleteFunc(list, func(f fs.DirEntry) bool { return f.Name() == recovered || f.Name() == aside })
 	if err == nil && len(list) > 0 {
 		err = fmt.Errorf("%s %w", dir, ErrNotEmpty)
-		if _, serr := os.Stat(at); serr == nil {
+		_, part := os.Stat(at)
+		if _, log := os.Stat(filepath.Join(dir, LogDir)); part == nil && errors.Is(log, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; a restoration was broken off in it: remove all that is in it", err)
 		}
 	}
