@@ -42,7 +42,9 @@ func (c *BackupCmd) Run(p *command.Program) error {
 	if err != nil {
 		return command.Unusable(fmt.Errorf("--out: %w", err))
 	}
-	_ = f.Chmod(0o600) // tracks are in it; a device may have no mode
+	if err := f.Private(); err != nil { // tracks are in it
+		return errors.Join(fmt.Errorf("--out: %w", err), f.Discard())
+	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	sum, err := c.write(p, w)
 	if err = errors.Join(err, w.Flush()); err != nil {

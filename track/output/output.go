@@ -21,6 +21,21 @@ type File struct {
 	asked string      // path as it was given, for errors
 	to    string      // path of the file to replace; "" if it is written directly
 	had   fs.FileInfo // of the file to replace; nil if there is none
+
+	private bool
+}
+
+const privateMode = 0o600
+
+// Private makes the file its owner's alone, whatever the mode of the old file is; it is called
+// before the first write. A device or a FIFO keeps its mode.
+func (o *File) Private() error {
+	info, err := o.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return o.named(err)
+	}
+	o.private = true
+	return o.named(o.Chmod(privateMode))
 }
 
 // Create begins a new file for path. A symbolic link stays, and its target is replaced.
@@ -133,13 +148,24 @@ func (o *File) Commit() error {
 		return errors.Join(o.named(err), os.Remove(o.Name()))
 	}
 	if o.had != nil {
-		keepOwner(o.Name(), o.had)
+		mode := o.had.Mode().Perm()
+		if o.private {
+			mode = privateMode
+		}
+		keepOwner(o.Name(), o.had, mode)
 	}
 	if os.Rename(o.Name(), o.to) == nil {
 		return nil
 	}
 	// The file is on another disk, or the old file is a mount of its own, as in Docker.
-	if err := copyOver(o.Name(), o.to); err != nil {
+	var err error
+	if o.private {
+		err = os.Chmod(o.to, privateMode)
+	}
+	if err == nil {
+		err = copyOver(o.Name(), o.to)
+	}
+	if err != nil {
 		return fmt.Errorf("%w; the complete file is %s", err, o.Name())
 	}
 	return os.Remove(o.Name())

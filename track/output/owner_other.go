@@ -5,4 +5,4 @@ package output
 import "io/fs"
 
 // keepOwner does nothing on systems where package os does not report a file's owner.
-func keepOwner(string, fs.FileInfo) {}
+func keepOwner(string, fs.FileInfo, fs.FileMode) {}
