@@ -81,6 +81,23 @@ func TestRiderOverItsRate(t *testing.T) {
 	}
 }
 
+// A request with pings of two riders in turn is taken whole when both may send, however often it
+// was sent before: its first pings do not use up what its last need.
+func TestRidersInTurn(t *testing.T) {
+	_, url, _ := limited(t, Config{RiderRate: 0.001, RiderBurst: 20})
+	var turns []string
+	for i := range 25 {
+		turns = append(turns, onePing("one", 100-i), onePing("two", 100-i))
+	}
+	a := send(t, "POST", url+"/v1/pings", []byte("["+strings.Join(turns, ",")+"]"))
+	if a.status != 200 || !strings.Contains(a.body, `"shed":0`) {
+		t.Errorf("25 pings each with 20 in the buckets: %d %s", a.status, a.body)
+	}
+	if a := send(t, "POST", url+"/v1/pings", []byte(onePing("one", 1))); a.status != 429 {
+		t.Errorf("behind them: %d %s, want 429", a.status, a.body)
+	}
+}
+
 // What was refused for another reason is not charged.
 func TestRefusedIsNotCharged(t *testing.T) {
 	log := testLog(t, queue.Config{MaxBytes: 4 << 20})

@@ -69,16 +69,31 @@ func (x *request) cells(cells partition.Cells) {
 	}
 }
 
-// rate takes out the pings of riders over their rate. When no ping is left it returns the
-// time until the first of the riders may send again, and has charged none of them.
+// rate takes out the pings of riders over their rate. All pings of a rider pass or none do,
+// also if pings of others are between them: else a request that is sent again as a whole
+// would be charged for its first pings each time, and its last would never pass. When no
+// ping is left it returns the time until the first of the riders may send again, and has
+// charged none of them.
 func (x *request) rate(riders *rate.Buckets, now time.Time) (wait time.Duration) {
 	x.findRuns(riders)
 	d := &x.pings
 	kept, runs := 0, x.runs[:0]
+	var passed map[uint64]bool // riders of runs, as far as it is needed
 	i := 0
 	for _, r := range x.runs {
 		end := i + r.pings
-		switch w := riders.Take(r.key, r.pings, now); {
+		w := riders.Take(r.key, r.pings, now)
+		if w > 0 && passed == nil {
+			passed = make(map[uint64]bool, len(runs))
+			for _, before := range runs {
+				passed[before.key] = true
+			}
+		}
+		if w > 0 && passed[r.key] {
+			riders.Pay(r.key, r.pings)
+			w = 0
+		}
+		switch {
 		case w > 0:
 			x.shed = append(x.shed, d.Index[i:end]...)
 			if wait == 0 || w < wait {
@@ -91,6 +106,9 @@ func (x *request) rate(riders *rate.Buckets, now time.Time) (wait time.Duration)
 			}
 			kept += r.pings
 			runs = append(runs, r)
+			if passed != nil {
+				passed[r.key] = true
+			}
 		}
 		i = end
 	}
