@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -104,6 +105,7 @@ const (
 	mostFetch     = 8 << 20   // of an answer of a broker
 	mostPartition = 1 << 20   // of a partition in it, unless a single batch is larger
 	mostPoll      = 5000      // messages
+	mostBatched   = 64 << 20  // of a batch that is no longer compressed; a larger one stops its partition
 )
 
 // Times of the group.
@@ -128,7 +130,6 @@ type Member struct {
 	connected atomic.Bool
 	unlinked  atomic.Pointer[string] // why the cluster is not reached, or nil
 	ungrouped atomic.Pointer[string] // why messages do not come, or nil
-	unkept    atomic.Pointer[string] // why a refused message cannot be kept, or nil
 
 	mu      sync.Mutex                // guards workers; that of a worker is taken behind it
 	workers map[int32]*partitionTaker // by partition, of those that are assigned
@@ -154,7 +155,7 @@ func (c *Member) options() []kgo.Opt {
 	return append(c.link.Client(),
 		kgo.ConsumerGroup(c.group), kgo.ConsumeTopics(c.link.Topic), kgo.ConsumeStartOffset(c.start), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(session), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxBytes(mostFetch), kgo.FetchMaxPartitionBytes(mostPartition),
+		kgo.FetchMaxBytes(mostFetch), kgo.FetchMaxPartitionBytes(mostPartition), kgo.MaxDecompressBatchBytes(mostBatched),
 		// An assignment changes only between a poll and the next, so that no message is
 		// given to a worker that began behind it.
 		kgo.BlockRebalanceOnPoll(),
@@ -171,13 +172,18 @@ func (c *Member) Run(ctx context.Context) (err error) {
 	}
 	var asking sync.WaitGroup
 	asking.Go(func() { c.ask(ctx) })
+	var failed time.Time // when messages could not be fetched last
 	for c.makeRoom(ctx) {
 		fetches := c.cl.PollRecords(ctx, mostPoll)
-		fetches.EachError(func(_ string, _ int32, err error) {
+		fetches.EachError(func(_ string, partition int32, err error) {
 			if ctx.Err() == nil {
-				c.fails(&c.ungrouped, err)
+				failed = time.Now()
+				c.fails(c.noteOf(partition, err), err)
 			}
 		})
+		if fetches.NumRecords() > 0 && time.Since(failed) > askEvery {
+			c.ungrouped.Store(nil)
+		}
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) { c.add(&p) })
 		c.cl.AllowRebalance()
 	}
@@ -192,6 +198,17 @@ func (c *Member) Run(ctx context.Context) (err error) {
 	_ = c.cl.LeaveGroupContext(ending) // else the group waits for the end of the session
 	c.cl.CloseAllowingRebalance()
 	return nil
+}
+
+// noteOf returns the place of the note about an error. A batch that is too large stops its partition
+// for as long as this member has it; other errors end by themselves.
+func (c *Member) noteOf(partition int32, err error) *atomic.Pointer[string] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.workers[partition]; w != nil && errors.Is(err, kgo.ErrMaxDecompress) {
+		return &w.halted
+	}
+	return &c.ungrouped
 }
 
 // makeRoom waits until messages may be fetched, and returns false once ctx is cancelled.
@@ -320,9 +337,18 @@ func (c *Member) Notes() (notes []string) {
 	if c == nil {
 		return nil
 	}
-	for _, at := range []*atomic.Pointer[string]{&c.unlinked, &c.ungrouped, &c.unkept} {
+	list := []*atomic.Pointer[string]{&c.unlinked, &c.ungrouped}
+	c.mu.Lock()
+	for _, p := range slices.Sorted(maps.Keys(c.workers)) {
+		list = append(list, &c.workers[p].halted, &c.workers[p].unkept)
+	}
+	c.mu.Unlock()
+	for _, at := range list {
 		if why := at.Load(); why != nil {
-			notes = append(notes, fmt.Sprintf("--kafka-in: topic %s: %s", c.link.Topic, *why))
+			// Many partitions may wait for the same file.
+			if note := fmt.Sprintf("--kafka-in: topic %s: %s", c.link.Topic, *why); !slices.Contains(notes, note) {
+				notes = append(notes, note)
+			}
 		}
 	}
 	return notes

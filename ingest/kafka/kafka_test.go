@@ -12,12 +12,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"pingline/ingest/kafka"
 	"pingline/ingest/messages"
@@ -228,6 +231,16 @@ func TestServerTakesNothing(t *testing.T) {
 	}
 }
 
+// Headers, which nobody reads, are memory all the same: a partition is paused for them.
+func TestHeadersCount(t *testing.T) {
+	r, s := newRig(t), &server{status: http.StatusServiceUnavailable}
+	for i := range 20 {
+		r.produce(t, &kgo.Record{Key: []byte("r-1"), Value: fmt.Appendf(nil, `{"n":%d}`, i), Headers: []kgo.RecordHeader{{Key: "h", Value: make([]byte, 100<<10)}}})
+	}
+	c, _ := r.run(t, s, nil)
+	eventually(t, "the partition is paused", func() bool { return c.Stats().Paused > 0 })
+}
+
 // A message that cannot be read is kept in a file, with its place in the topic, and those beside
 // it are taken.
 func TestPoison(t *testing.T) {
@@ -278,6 +291,87 @@ func TestPoisonWithoutRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it is committed", func() bool { return r.lag(t) == 0 && c.Notes() == nil })
+}
+
+// A refused message is no trouble of a member that has lost its partition.
+func TestTroubleGoesWithItsPartition(t *testing.T) {
+	r, s := newRig(t), &server{}
+	if err := os.WriteFile(filepath.Join(r.dir, messages.FileName), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad := &kgo.Record{Key: []byte("r-1"), Value: []byte("poison")}
+	r.produce(t, bad)
+	c, _ := r.run(t, s, nil)
+	eventually(t, "a note", func() bool { return len(c.Notes()) > 0 })
+	var gone kadm.Offsets
+	gone.AddOffset("pings", bad.Partition, bad.Offset+1, -1)
+	if _, err := kadm.NewClient(r.producer).DeleteRecords(t.Context(), gone); err != nil { // as retention does
+		t.Fatal(err)
+	}
+	r.c.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		beat := req.ResponseKind().(*kmsg.HeartbeatResponse)
+		beat.ErrorCode = kerr.UnknownMemberID.Code
+		return beat, nil, true
+	})
+	eventually(t, "the note is gone", func() bool { return c.Notes() == nil && c.Stats().Assigned == 3 })
+}
+
+// A note of a fetch that failed goes when messages come again.
+func TestFetchFails(t *testing.T) {
+	r, s := newRig(t), &server{}
+	c, _ := r.run(t, s, nil)
+	r.send(t, 0, 10)
+	eventually(t, "all are taken", func() bool { return len(s.seen()) == 10 })
+	var right atomic.Bool
+	r.c.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if right.Load() {
+			return nil, nil, false
+		}
+		r.c.KeepControl()
+		ask, out := req.(*kmsg.FetchRequest), req.ResponseKind().(*kmsg.FetchResponse)
+		for _, topic := range ask.Topics {
+			of := kmsg.NewFetchResponseTopic()
+			of.Topic, of.TopicID = topic.Topic, topic.TopicID
+			for _, p := range topic.Partitions {
+				part := kmsg.NewFetchResponseTopicPartition()
+				part.Partition, part.ErrorCode = p.Partition, kerr.TopicAuthorizationFailed.Code
+				of.Partitions = append(of.Partitions, part)
+			}
+			out.Topics = append(out.Topics, of)
+		}
+		return out, nil, true
+	})
+	r.send(t, 10, 10)
+	eventually(t, "a note", func() bool { return strings.Contains(strings.Join(c.Notes(), " "), "TOPIC_AUTHORIZATION_FAILED") })
+	right.Store(true)
+	for i := 20; c.Notes() != nil; i += 10 {
+		r.send(t, i, 10)
+		eventually(t, "all are taken", func() bool { return len(s.seen()) == i+10 })
+		if i > 10_000 {
+			t.Fatalf("messages come, and the notes are %q", c.Notes())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// A batch that is small only as long as it is compressed takes no more memory than the bound: its
+// partition stops, an operator is told, and others go on.
+func TestBomb(t *testing.T) {
+	r, s := newRig(t), &server{}
+	hostile := kafkatest.Client(t, kgo.SeedBrokers(r.c.ListenAddrs()...), kgo.DefaultProduceTopic("pings"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.ZstdCompression()), kgo.ProducerBatchMaxBytes(90<<20))
+	if err := hostile.ProduceSync(t.Context(), &kgo.Record{Partition: 1, Value: make([]byte, 80<<20)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := r.run(t, s, nil)
+	eventually(t, "a note", func() bool { return strings.Contains(strings.Join(c.Notes(), " "), "partition 1") })
+	if err := hostile.ProduceSync(t.Context(), &kgo.Record{Partition: 2, Value: []byte(`{"rider_id":"r"}`)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another partition goes on", func() bool { return len(s.seen()) == 1 })
+	if c.Notes() == nil {
+		t.Error("the note is gone, and the partition stands still")
+	}
 }
 
 // Members come and go while messages come: each message is taken.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,6 +22,9 @@ type partitionTaker struct {
 	ended     chan struct{}      // closed when none is being taken
 	more      chan struct{}      // has an element when there are messages
 
+	unkept atomic.Pointer[string] // why a refused message cannot be kept, or nil
+	halted atomic.Pointer[string] // why nothing is fetched any more, or nil
+
 	// mu guards the fields below; no other mutex is taken under it.
 	mu     sync.Mutex
 	queue  []*kgo.Record
@@ -37,7 +41,14 @@ func newTaker(c *Member, cl *kgo.Client, partition int32) *partitionTaker {
 	}
 }
 
-func size(r *kgo.Record) int64 { return int64(len(r.Key)+len(r.Value)) + 200 }
+// size returns the memory of a message, also of headers, which are not read.
+func size(r *kgo.Record) int64 {
+	n := len(r.Key) + len(r.Value) + 200
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value) + 40
+	}
+	return int64(n)
+}
 
 // add queues messages, and pauses the partition if there are many.
 func (w *partitionTaker) add(list []*kgo.Record, high int64) {
@@ -168,11 +179,11 @@ func (w *partitionTaker) try(list []*kgo.Record) (again []*kgo.Record, pause tim
 	}
 	w.c.count.add(Taken, taken)
 	if err := w.c.cfg.Rejects.Append(refused); err != nil {
-		w.c.fails(&w.c.unkept, err)
+		w.c.fails(&w.unkept, err)
 		return merge(again, bad), max(pause, retryKeep)
 	}
 	if len(refused) > 0 {
-		w.c.unkept.Store(nil)
+		w.unkept.Store(nil)
 		w.c.count.add(Refused, len(refused))
 		first := &refused[0]
 		w.c.cfg.Logger.Warn("messages of --kafka-in are refused, and kept in a file", "messages", len(refused),
@@ -203,6 +214,7 @@ func (w *partitionTaker) settle(list []*kgo.Record, last *kgo.Record) {
 		n += size(r)
 	}
 	w.cl.MarkCommitRecords(last)
+	w.unkept.Store(nil)
 	w.mu.Lock()
 	w.bytes -= n
 	w.done = last.Offset + 1
