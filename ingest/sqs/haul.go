@@ -81,8 +81,10 @@ func (h *haul) attempt(ctx context.Context) (wait time.Duration) {
 			}
 			reject := messages.Reject{At: time.Now().UnixMilli(), Topic: h.at.Name, Key: []byte(aws.ToString(m.MessageId)), Reason: receipt.Why, Body: receipt.Keep([]byte(aws.ToString(m.Body)))}
 			if err := h.cfg.Rejects.Append([]messages.Reject{reject}); err != nil {
+				// It stays in the queue, and comes again once it is visible: here it would keep
+				// the poller from all others.
 				h.unkeeps(err)
-				left, wait = append(left, m), max(wait, mostWait)
+				h.count.add(Again, 1)
 				break
 			}
 			h.unkept.Store(nil)

@@ -362,6 +362,19 @@ func TestNoRoomForPoison(t *testing.T) {
 	}
 }
 
+// Messages that cannot be kept stay in the queue, and hinder no others.
+func TestNoRoomHindersNobody(t *testing.T) {
+	q, url := newQueue(t, "poison", "poison 2", "poison 3")
+	g := start(t, q, url+"&pollers=1", 0, 10)
+	eventually(t, "a note says so", func() bool { return len(g.Notes()) == 1 })
+	q.do(func() { q.list["good"] = &held{body: fmt.Sprintf(ping, 1), visible: true} })
+	eventually(t, "the ping is taken", func() bool { return q.len() == 3 })
+	g.stop()
+	if s := g.Stats(); s.Messages[Taken] != 1 || s.Messages[Refused] != 0 {
+		t.Errorf("counts %v", s.Messages)
+	}
+}
+
 // A queue that cannot be reached is a note in one sentence, until it can be.
 func TestQueueThatIsNotThere(t *testing.T) {
 	q, url := newQueue(t, pings(1)...)

@@ -9,7 +9,7 @@ import (
 const (
 	Taken   = "taken"   // its pings are durable or need no storing
 	Refused = "refused" // it can never be taken: kept in the file of refused messages, or left to the queue's redrive
-	Again   = "again"   // it was given back to the queue
+	Again   = "again"   // it was given back to the queue, or stays there for lack of room in the file
 )
 
 // Outcomes lists all outcomes.
