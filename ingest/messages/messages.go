@@ -94,9 +94,10 @@ type pingsAnswer struct {
 }
 
 // withheld reports whether any of the pings, and whether all that were rejected, lie in a private
-// zone, as far as the answer lists them. That is no fault of them.
+// zone. That is no fault of them. The answer may list some of them alone, but then at least one
+// of each kind.
 func (a *pingsAnswer) withheld() (any, all bool) {
-	all = len(a.Errors) > 0 && len(a.Errors) == a.Rejected
+	all = len(a.Errors) > 0
 	for _, text := range a.Errors {
 		var e struct{ Field string }
 		is := json.Unmarshal(text, &e) == nil && e.Field == "private_zone"
@@ -105,8 +106,9 @@ func (a *pingsAnswer) withheld() (any, all bool) {
 	return any, all
 }
 
-// take makes a request of messages. If its answer does not say which message it is about, the
-// two halves are taken by themselves.
+// take makes a request of messages. Of those that were rejected each is taken by itself, for its
+// reason; the others are not sent again, as their riders would pay for it. If the answer does not
+// say which message it is about, the two halves are taken by themselves.
 func (post Post) take(list [][]byte, receipts []Receipt) {
 	body := list[0]
 	if len(list) > 1 {
@@ -120,11 +122,15 @@ func (post Post) take(list [][]byte, receipts []Receipt) {
 		a.Rejected = 0
 	}
 	switch {
-	case result.Done() && err == nil && len(list) > 1 && len(a.Verdicts) == len(list) && a.Rejected == 0:
+	case result.Done() && err == nil && len(list) > 1 && len(a.Verdicts) == len(list):
 		for i, v := range a.Verdicts {
-			receipts[i] = Receipt{Ending: Taken}
-			if v == "shed" {
+			switch {
+			case v == "shed":
 				receipts[i] = Receipt{Ending: Later, Wait: time.Second}
+			case v == "rejected" && a.Rejected > 0:
+				post.take(list[i:i+1], receipts[i:i+1])
+			default:
+				receipts[i] = Receipt{Ending: Taken}
 			}
 		}
 	case !result.Done() && !lasting(result.Status):
@@ -135,6 +141,8 @@ func (post Post) take(list [][]byte, receipts []Receipt) {
 		half := len(list) / 2
 		post.take(list[:half], receipts[:half])
 		post.take(list[half:], receipts[half:])
+	case result.Done() && err != nil:
+		receipts[0] = Receipt{Ending: Later, Wait: result.Pause()}
 	case result.Done() && a.Rejected == 0 && a.Shed > 0:
 		receipts[0] = Receipt{Ending: Later, Wait: time.Second}
 	case result.Done() && a.Rejected == 0 && a.Error == "":

@@ -96,6 +96,32 @@ func TestReceipts(t *testing.T) {
 	}
 }
 
+// The pings beside one that is refused are sent once: a rider pays for each time.
+func TestNeighboursOfARefusal(t *testing.T) {
+	s := new(server)
+	got := Post(s.post).Take(bodies(500, func(i int) string { return map[int]string{321: "bad"}[i] }))
+	if got[321].Ending != Refused || got[320].Ending != Taken || got[322].Ending != Taken {
+		t.Errorf("%+v", got[320:323])
+	}
+	for i, body := range s.bodies[1:] {
+		if !strings.Contains(body, `"r-321"`) || strings.Contains(body, "\n") {
+			t.Errorf("request %d has %d messages", i+1, 1+strings.Count(body, "\n"))
+		}
+	}
+}
+
+// An answer that cannot be read takes no message.
+func TestAnswerCutShort(t *testing.T) {
+	post := Post(func([]byte) (mqtt.Result, []byte) {
+		return mqtt.Result{Status: http.StatusOK}, []byte(`{"accepted":0,"shed":1,"verdi`)
+	})
+	for i, r := range post.Take(bodies(2, func(int) string { return "" })) {
+		if r.Ending != Later || r.Wait <= 0 {
+			t.Errorf("message %d: %+v", i, r)
+		}
+	}
+}
+
 func TestLater(t *testing.T) {
 	for _, status := range []int{401, 403, 404, 408, 429, 500, 503} {
 		s := &server{status: status}
@@ -119,6 +145,9 @@ func TestPrivateZones(t *testing.T) {
 		`{"verdicts":["rejected","rejected"],"rejected":2,"errors":[` + zone + `,` + lat + `]}`: {Ending: Refused, Private: true},
 		`{"verdicts":["accepted","rejected"],"rejected":1,"errors":[` + lat + `]}`:              {Ending: Refused},
 		`{"verdicts":["shed","rejected"],"shed":1,"rejected":1,"errors":[` + zone + `]}`:        {Ending: Later},
+		// Where not all are listed, one for a zone and one for another reason are, if there are any.
+		`{"verdicts":["rejected","rejected","rejected"],"rejected":3,"errors":[` + zone + `]}`: {Ending: Taken},
+		`{"verdicts":["rejected","rejected","rejected"],"rejected":3,"errors":[` + lat + `]}`:  {Ending: Refused},
 	} {
 		got := Post(func([]byte) (mqtt.Result, []byte) { return mqtt.Result{Status: http.StatusOK}, []byte(text) }).Take([][]byte{[]byte("[]")})[0]
 		if got.Ending != want.Ending || got.Private != want.Private {

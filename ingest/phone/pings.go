@@ -222,8 +222,12 @@ func (p *Pings) refuse(field Field, reason string, wrong func(ping *pingline.Pin
 	clear(p.List[kept:])
 	p.List, p.Index = p.List[:kept], p.Index[:kept]
 	slices.SortStableFunc(p.Rejected, func(a, b Rejection) int { return a.Index - b.Index })
-	if at := slices.IndexFunc(p.Rejected, func(r Rejection) bool { return r.Field != PrivateZone.String() }); at >= MaxRejections {
-		p.Rejected[MaxRejections-1] = p.Rejected[at] // for FirstInvalid
+	// If there is one for a zone, and if there is one for another reason, it is among those kept:
+	// senders are told the latter, and the text of a request with the former is kept nowhere.
+	for _, zone := range [...]bool{true, false} {
+		if at := slices.IndexFunc(p.Rejected, func(r Rejection) bool { return r.Field == PrivateZone.String() == zone }); at >= MaxRejections {
+			p.Rejected[MaxRejections-1] = p.Rejected[at]
+		}
 	}
 	clear(p.Rejected[min(len(p.Rejected), MaxRejections):])
 	p.Rejected = p.Rejected[:min(len(p.Rejected), MaxRejections)]

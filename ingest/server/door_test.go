@@ -92,6 +92,20 @@ func TestPrivateZones(t *testing.T) {
 	}
 }
 
+// However many pings are rejected, the answer lists one in a private zone and one that is invalid,
+// if there are any: the text of a message with the former is not to be kept.
+func TestPrivateZonesAmongMany(t *testing.T) {
+	w, _ := testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{})})
+	_, url := testServer(t, Config{Writer: w, Door: doorOf(t, privacy.DoorSettings{Zones: []string{"41.15,-8.61,5000"}})})
+	inside, invalid := pingAt("ana", 50, "41.1512345", "-8.6112345", ""), `{"rider_id":"ana"}`
+	for _, list := range [][]string{append(slices.Repeat([]string{invalid}, 150), inside), append(slices.Repeat([]string{inside}, 150), invalid)} {
+		a := send(t, "POST", url+"/v1/pings", []byte(strings.Join(append(list, pingAt("bo", 20, "52.5", "13.4", "")), "\n")))
+		if !strings.Contains(a.body, `"field":"private_zone"`) || !strings.Contains(a.body, `"error":"missing"`) || strings.Count(a.body, `"index"`) != 100 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+}
+
 // Moved to the centre a ping has the cell of the centre, and nothing that tells of its way.
 func TestPrivateZonesAtTheirCentre(t *testing.T) {
 	log := testLog(t, queue.Config{})
