@@ -115,6 +115,11 @@ func TestCountersMove(t *testing.T) {
 			c.KafkaIn.URL = "kafka://" + strings.Join(seeds, ",") + "/in"
 		}, func(_ *testing.T, n *driven) {
 			n.until(`kafka_in_messages_total{outcome="taken"}`, `kafka_in_messages_total{outcome="refused"}`, `kafka_in_messages_total{outcome="ignored"}`, "kafka_in_connected")
+			for deadline := time.Now().Add(2 * time.Minute); n.inlets.Kafka.Stats().Lag != 0; time.Sleep(time.Millisecond) { // messages are counted before they are behind
+				if time.Now().After(deadline) {
+					n.t.Fatalf("lag %d", n.inlets.Kafka.Stats().Lag)
+				}
+			}
 			if n.metricsNow()["kafka_in_lag_messages"] != 0 || len(n.inlets.Kafka.Notes()) > 0 {
 				n.t.Errorf("lag %v, notes %q", n.metricsNow()["kafka_in_lag_messages"], n.inlets.Kafka.Notes())
 			}
