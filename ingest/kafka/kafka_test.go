@@ -293,6 +293,27 @@ func TestPoisonWithoutRoom(t *testing.T) {
 	eventually(t, "it is committed", func() bool { return r.lag(t) == 0 && c.Notes() == nil })
 }
 
+// More refused messages at once than the file takes are kept as it is moved away.
+func TestMorePoisonThanFits(t *testing.T) {
+	r, s := newRig(t), &server{}
+	name := filepath.Join(r.dir, messages.FileName)
+	var list []*kgo.Record
+	for i := range 30 {
+		list = append(list, &kgo.Record{Key: []byte("r-1"), Value: fmt.Appendf(nil, "poison %d %s", i, strings.Repeat("x", 64<<10))})
+	}
+	r.produce(t, list...)
+	c, _ := r.run(t, s, nil)
+	eventually(t, "all are kept", func() bool {
+		if len(c.Notes()) > 0 {
+			_ = os.Remove(name)
+		}
+		return r.lag(t) == 0
+	})
+	if n := c.Stats().Messages[kafka.Refused]; n != 30 {
+		t.Errorf("%d are refused", n)
+	}
+}
+
 // A refused message is no trouble of a member that has lost its partition.
 func TestTroubleGoesWithItsPartition(t *testing.T) {
 	r, s := newRig(t), &server{}

@@ -178,15 +178,17 @@ func (w *partitionTaker) try(list []*kgo.Record) (again []*kgo.Record, pause tim
 		}
 	}
 	w.c.count.add(Taken, taken)
-	if err := w.c.cfg.Rejects.Append(refused); err != nil {
+	kept, err := w.c.cfg.Rejects.Append(refused)
+	if err != nil {
 		w.c.fails(&w.unkept, err)
-		return merge(again, bad), max(pause, retryKeep)
-	}
-	if len(refused) > 0 {
+		again, pause = merge(again, bad[kept:]), max(pause, retryKeep)
+	} else if kept > 0 {
 		w.unkept.Store(nil)
-		w.c.count.add(Refused, len(refused))
+	}
+	if kept > 0 {
+		w.c.count.add(Refused, kept)
 		first := &refused[0]
-		w.c.cfg.Logger.Warn("messages of --kafka-in are refused, and kept in a file", "messages", len(refused),
+		w.c.cfg.Logger.Warn("messages of --kafka-in are refused, and kept in a file", "messages", kept,
 			"topic", first.Topic, "partition", first.Partition, "offset", first.Offset, "reason", first.Reason)
 	}
 	return again, pause

@@ -159,14 +159,14 @@ func TestPrivateZones(t *testing.T) {
 func TestRejects(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	r := KeepRejects(dir, 1000)
-	if err := r.Append(nil); err != nil {
+	if _, err := r.Append(nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a directory is made for nothing")
 	}
 	one := Reject{At: 1, Topic: "pings", Partition: 2, Offset: 3, Reason: "<why>", Key: []byte("k"), Body: []byte("\xff{")}
-	if err := r.Append([]Reject{one, one}); err != nil {
+	if _, err := r.Append([]Reject{one, one}); err != nil {
 		t.Fatal(err)
 	}
 	name := filepath.Join(dir, FileName)
@@ -177,7 +177,7 @@ func TestRejects(t *testing.T) {
 	if err := os.WriteFile(name, append(text, `{"at":1`...), 0o600); err != nil { // torn by a crash
 		t.Fatal(err)
 	}
-	if err := r.Append([]Reject{one}); err != nil {
+	if _, err := r.Append([]Reject{one}); err != nil {
 		t.Fatal(err)
 	}
 	text, _ = os.ReadFile(name)
@@ -187,11 +187,32 @@ func TestRejects(t *testing.T) {
 		t.Errorf("%s: %v", text, err)
 	}
 	one.Body = make([]byte, 1000)
-	if err := r.Append([]Reject{one}); !errors.Is(err, ErrFull) {
+	if _, err := r.Append([]Reject{one}); !errors.Is(err, ErrFull) {
 		t.Errorf("the error is %v", err)
 	}
 	if again, _ := os.ReadFile(name); !bytes.Equal(again, text) {
 		t.Error("a file that is full has grown")
+	}
+}
+
+// Refused messages that are more than fit are kept as far as there is room, so that moving the file
+// away helps; one that never fits is no reason to move it.
+func TestRejectsMoreThanFit(t *testing.T) {
+	dir := t.TempDir()
+	r := KeepRejects(dir, 1000)
+	list := make([]Reject, 30)
+	for rest := list; len(rest) > 0; {
+		kept, err := r.Append(rest)
+		if kept == 0 || kept < len(rest) && !errors.Is(err, ErrFull) {
+			t.Fatalf("%d of %d are kept: %v", kept, len(rest), err)
+		}
+		rest = rest[kept:]
+		if err := os.Remove(filepath.Join(dir, FileName)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept, err := r.Append([]Reject{{Body: make([]byte, 1000)}}); kept != 0 || err == nil || errors.Is(err, ErrFull) {
+		t.Errorf("%d are kept: %v", kept, err)
 	}
 }
 

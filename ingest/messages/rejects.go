@@ -38,11 +38,12 @@ const FileName = "refused.jsonl"
 // KeepRejects returns the rejects in a directory, which it makes with the first of them.
 func KeepRejects(dir string, most int64) *Rejects { return &Rejects{dir: dir, most: most} }
 
-// Append makes messages durable, all or none. A crash can leave one torn, and then all of them
-// come again.
-func (r *Rejects) Append(list []Reject) (err error) {
+// Append makes messages durable, and returns how many of the first of them are: all of them, or
+// as many as there is room for and ErrFull, or none and another error. A crash can leave one torn,
+// and then all of them come again.
+func (r *Rejects) Append(list []Reject) (kept int, err error) {
 	if len(list) == 0 {
-		return nil
+		return 0, nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,33 +52,25 @@ func (r *Rejects) Append(list []Reject) (err error) {
 			err = fmt.Errorf("refused messages: %w", err)
 		}
 	}()
-	text := new(bytes.Buffer)
-	enc := json.NewEncoder(text)
-	enc.SetEscapeHTML(false)
-	for i := range list {
-		if err := enc.Encode(&list[i]); err != nil {
-			return err
-		}
-	}
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return err
+		return 0, err
 	}
 	file, err := os.OpenFile(filepath.Join(r.dir, FileName), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	info, err := file.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	size := info.Size()
-	if size+int64(text.Len()) > r.most {
-		return ErrFull
+	line, kept, full := r.lines(list, size)
+	if kept == 0 {
+		return 0, full
 	}
-	line := text.Bytes()
 	if torn, err := endsTorn(file, size); err != nil {
-		return err
+		return 0, err
 	} else if torn {
 		line = append([]byte("\n"), line...)
 	}
@@ -85,12 +78,36 @@ func (r *Rejects) Append(list []Reject) (err error) {
 		err = file.Sync()
 	}
 	if err != nil {
-		return errors.Join(err, file.Truncate(size))
+		return 0, errors.Join(err, file.Truncate(size))
 	}
-	if size > 0 {
-		return nil
+	if size == 0 {
+		err = syncDir(r.dir)
 	}
-	return syncDir(r.dir)
+	if err != nil {
+		return 0, err
+	}
+	return kept, full
+}
+
+// lines encodes as many of the first messages as a file of that size has room for, and returns an
+// error if these are not all.
+func (r *Rejects) lines(list []Reject, size int64) (text []byte, n int, err error) {
+	out := new(bytes.Buffer)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	for i := range list {
+		before := out.Len()
+		if err := enc.Encode(&list[i]); err != nil {
+			return out.Bytes()[:before], i, err
+		}
+		if size+int64(out.Len()) > r.most {
+			if size == 0 && i == 0 {
+				return nil, 0, fmt.Errorf("a message of %d bytes does not fit into an empty file, which may have %d: raise --deadletter-max-bytes", out.Len(), r.most)
+			}
+			return out.Bytes()[:before], i, ErrFull
+		}
+	}
+	return out.Bytes(), len(list), nil
 }
 
 // endsTorn reports whether the last line has no end.

@@ -80,7 +80,7 @@ func (h *haul) attempt(ctx context.Context) (wait time.Duration) {
 				break
 			}
 			reject := messages.Reject{At: time.Now().UnixMilli(), Topic: h.at.Name, Key: []byte(aws.ToString(m.MessageId)), Reason: receipt.Why, Body: receipt.Keep([]byte(aws.ToString(m.Body)))}
-			if err := h.cfg.Rejects.Append([]messages.Reject{reject}); err != nil {
+			if _, err := h.cfg.Rejects.Append([]messages.Reject{reject}); err != nil {
 				// It stays in the queue, and comes again once it is visible: here it would keep
 				// the poller from all others.
 				h.unkeeps(err)
