@@ -53,15 +53,7 @@ const (
 )
 
 // Unit is the pings of a day, or the points of a name in it.
-type Unit struct {
-	Name     string // of points; "" are pings
-	From, To int64  // ms since 1970, From <= ts < To, at most a day
-}
-
-func (u Unit) String() string {
-	name := cmp.Or(u.Name, "pings")
-	return name + " of " + time.UnixMilli(u.From).UTC().Format(time.DateOnly)
-}
+type Unit = store.Unit
 
 // Copied counts rows of a unit.
 type Copied struct {
@@ -204,7 +196,7 @@ func (c *Copier) read(ctx context.Context, name string, from, to int64) (*packed
 		list.ends = append(list.ends, len(list.bytes))
 		return nil
 	}
-	err := each(ctx, c.from, c.fromPoints, Unit{name, from, to}, c.cfg.Rider, func(e *pingline.Entry, _ int64) error { return add(e) })
+	err := each(ctx, c.from, c.fromPoints, Unit{Name: name, From: from, To: to}, c.cfg.Rider, func(e *pingline.Entry, _ int64) error { return add(e) })
 	for i := range foreign {
 		if err == nil {
 			err = c.cfg.Refused(&foreign[i], errors.New("a name of more than 255 bytes, which Pingline did not write"))

@@ -68,7 +68,7 @@ func (s *DoneFile) Fresh() bool { return s.fresh }
 
 // IsDone returns what was copied of a unit, and whether all of it was.
 func (s *DoneFile) IsDone(u Unit) (Copied, bool) {
-	n, ok := s.Done[u.key()]
+	n, ok := s.Done[key(u)]
 	return n, ok
 }
 
@@ -77,7 +77,7 @@ func (s *DoneFile) RefusedBytes() int64 { return s.Refused }
 
 // SetDone makes durable that a unit is done, and how long the file of refused rows is.
 func (s *DoneFile) SetDone(u Unit, n Copied, refused int64) error {
-	s.Done[u.key()], s.Refused = n, refused
+	s.Done[key(u)], s.Refused = n, refused
 	return s.Save()
 }
 
@@ -94,4 +94,4 @@ func (s *DoneFile) Save() error {
 }
 
 // key names a unit.
-func (u Unit) key() string { return fmt.Sprintf("%s %d-%d", u.Name, u.From, u.To) }
+func key(u Unit) string { return fmt.Sprintf("%s %d-%d", u.Name, u.From, u.To) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -57,11 +58,16 @@ func (b *Bucket) eraseByQuery(ctx context.Context, rider string) error {
 // eraseByPredicate is for 2.x.
 func (b *Bucket) eraseByPredicate(ctx context.Context, rider string) error {
 	quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(rider) + `"`
+	return b.deleteWhere(ctx, fmt.Sprintf(`_measurement="%s" AND rider=%s`, Measurement, quoted), time.Unix(0, math.MinInt64+2), time.Unix(0, math.MaxInt64-1))
+}
+
+// deleteWhere asks a 2.x to delete points from one time to another, both included.
+func (b *Bucket) deleteWhere(ctx context.Context, predicate string, from, to time.Time) error {
 	body, err := json.Marshal(struct {
 		Start     string `json:"start"`
 		Stop      string `json:"stop"`
 		Predicate string `json:"predicate"`
-	}{"1677-09-21T00:12:43.145224194Z", "2262-04-11T23:47:16.854775806Z", fmt.Sprintf(`_measurement="%s" AND rider=%s`, Measurement, quoted)})
+	}{from.UTC().Format(time.RFC3339Nano), to.UTC().Format(time.RFC3339Nano), predicate})
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,16 @@ import (
 // it. The whole answer may take any time, but no silence within it may last
 // longer than the configured timeout.
 func (b *Bucket) Points(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
+	return b.points(ctx, q, "", each)
+}
+
+// points is Points with a further condition.
+func (b *Bucket) points(ctx context.Context, q store.Query, and string, each func(e *pingline.Entry, nano int64) error) error {
 	from, err := b.source(ctx)
 	if err != nil {
 		return fmt.Errorf("read points from bucket %q: %w", b.cfg.Bucket, err)
 	}
-	err = query(ctx, b, http.MethodGet, selectPoints(from, q), func(s *series) error {
+	err = query(ctx, b, http.MethodGet, selectPoints(from, q, and), func(s *series) error {
 		if s.Name != "" && s.Name != Measurement { // a VictoriaMetrics answers any question with the names of its databases
 			return fmt.Errorf("the answer is of %q: is this InfluxDB?", store.Clip(s.Name))
 		}
@@ -81,7 +86,7 @@ func Names() (tags, fields []string) { return slices.Clone(tagKeys), slices.Clon
 
 // selectPoints groups by the tags, so that each tag is sent once for a series:
 // that is twice as fast as tags in every row.
-func selectPoints(from *mapping, q store.Query) url.Values {
+func selectPoints(from *mapping, q store.Query, and string) url.Values {
 	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %d AND time < %dms`,
 		identifiers(fieldKeys...), identifiers(Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
 	if q.Rider != "" {
@@ -90,7 +95,7 @@ func selectPoints(from *mapping, q store.Query) url.Values {
 	if q.Device != "" {
 		iql += ` AND "device" = ` + literal(q.Device)
 	}
-	iql += ` GROUP BY ` + identifiers(tagKeys...)
+	iql += and + ` GROUP BY ` + identifiers(tagKeys...)
 	if q.Newest {
 		iql += ` ORDER BY time DESC`
 	}
@@ -98,21 +103,6 @@ func selectPoints(from *mapping, q store.Query) url.Values {
 		iql += ` LIMIT ` + strconv.Itoa(q.Limit)
 	}
 	return from.params(iql)
-}
-
-// CreateDatabase makes sure that the database of the bucket exists, and its
-// retention policy if the bucket names it; a new policy keeps data for ever.
-// It is for 1.8: on 2.x a bucket is made by InfluxDB's own tools.
-func (b *Bucket) CreateDatabase(ctx context.Context) error {
-	db, policy, _ := strings.Cut(b.cfg.Bucket, "/")
-	iql := `CREATE DATABASE ` + identifiers(db)
-	if policy != "" {
-		iql += `; CREATE RETENTION POLICY ` + identifiers(policy) + ` ON ` + identifiers(db) + ` DURATION INF REPLICATION 1`
-	}
-	if err := query[series](ctx, b, http.MethodPost, url.Values{"q": {iql}}, nil); err != nil {
-		return fmt.Errorf("create database %q: %w", b.cfg.Bucket, err)
-	}
-	return nil
 }
 
 // identifiers quotes names for InfluxQL, separated by commas.

@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) Place) {
 		{"queries select and page", testQueries},
 		{"points are stored beside pings", testPoints},
 		{"points are read back as they were written", testPointsNamed},
+		{"history is listed, read and erased by units", testUnits},
 		{"one refused row among 10,000", testRefusedRow},
 		{"wrong credentials are for an operator", testIntruder},
 		{"a dead server is tried again", testKilled},
