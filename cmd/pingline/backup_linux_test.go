@@ -60,7 +60,8 @@ func TestCopyOfTheDataDirectory(t *testing.T) {
 			p.settled()
 			for i := range 10 {
 				if n := len(shown(t, p.url, fmt.Sprintf("rider %d", i), 1000)); n != 2 {
-					t.Errorf("the track of rider %d has %d pings", i, n)
+					points, err := influx.Points(t.Context(), "pingline")
+					t.Errorf("the track of rider %d has %d pings, and InfluxDB %d points: %v\n%s", i, n, len(points), err, points[:min(len(points), 100)])
 				}
 			}
 		})

@@ -84,9 +84,9 @@ func TestInfluxClientOfGo(t *testing.T) {
 		t.Errorf("health: %+v, %v", h, err)
 	}
 	writer := c.WriteAPI("ops", "fleet")
-	failed := make(chan error, points)
+	failed, said := make(chan error, points), writer.Errors() // Errors and Close race in the library
 	go func() {
-		for err := range writer.Errors() {
+		for err := range said {
 			failed <- err
 		}
 		close(failed)
