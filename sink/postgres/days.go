@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -158,7 +157,11 @@ func (d *Database) visit(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	for _, t := range tables {
-		if err := d.dropDays(ctx, conn.Conn(), t, l.parent[t].schema, d.firstKept(now)); err != nil {
+		err := d.dropLeft(ctx, conn.Conn(), t, l.parent[t].schema, d.firstKept(now))
+		if err == nil {
+			err = d.dropDays(ctx, conn.Conn(), t, l.parent[t].schema, d.firstKept(now))
+		}
+		if err != nil {
 			return fmt.Errorf("drop days of %s: %w", t.name, err)
 		}
 	}
@@ -170,7 +173,12 @@ func (d *Database) firstKept(now time.Time) int32 {
 	return dayOf(now.Add(-d.cfg.Keep).UnixMilli())
 }
 
-var partitionDay = regexp.MustCompile(`_(\d{4}_\d\d_\d\d)$`)
+// before reports whether name is that of a partition of ours whose day is before first.
+func (t *rowTable) before(name string, first int32) bool {
+	at, err := time.Parse("2006_01_02", strings.TrimPrefix(name, t.name+"_"))
+	day := dayOf(at.UnixMilli())
+	return err == nil && day < first && name == t.partition(day)
+}
 
 // dropDays drops the partitions of ours whose day is before first.
 func (d *Database) dropDays(ctx context.Context, conn *pgx.Conn, t *rowTable, schema string, first int32) error {
@@ -191,12 +199,7 @@ func (d *Database) dropDays(ctx context.Context, conn *pgx.Conn, t *rowTable, sc
 		return err
 	}
 	for _, p := range list {
-		m := partitionDay.FindStringSubmatch(p.name)
-		if m == nil || !strings.HasPrefix(p.name, t.name+"_2") && !strings.HasPrefix(p.name, t.name+"_1") {
-			continue
-		}
-		at, err := time.Parse("2006_01_02", m[1])
-		if err != nil || dayOf(at.UnixMilli()) >= first || p.name != t.partition(dayOf(at.UnixMilli())) {
+		if !t.before(p.name, first) {
 			continue
 		}
 		if err := drop(ctx, conn, pgx.Identifier{schema, t.name}.Sanitize(), pgx.Identifier{schema, p.name}.Sanitize(), p.pending); err != nil {
@@ -207,6 +210,10 @@ func (d *Database) dropDays(ctx context.Context, conn *pgx.Conn, t *rowTable, sc
 	return nil
 }
 
+// goes is the comment of a partition that is about to be dropped. One that is detached and has it
+// was left over by a crash; one without it is an operator's, who may want to keep it.
+const goes = "pingline: older than it is kept, about to be dropped"
+
 // drop detaches a partition, which keeps no write and no read waiting, and drops it. A
 // parent with a default partition cannot be left so: then the drop waits for a lock of it,
 // for a moment only.
@@ -215,16 +222,48 @@ func drop(ctx context.Context, conn *pgx.Conn, parent, name string, pending bool
 	if pending {
 		how = "FINALIZE" // a detach that was broken off
 	}
-	_, err := conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s %s", parent, name, how), pgx.QueryExecModeSimpleProtocol)
+	_, err := conn.Exec(ctx, fmt.Sprintf("COMMENT ON TABLE %s IS '%s'", name, goes), pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DETACH PARTITION %s %s", parent, name, how), pgx.QueryExecModeSimpleProtocol)
 	said := new(pgconn.PgError)
 	if err != nil && !(errors.As(err, &said) && said.Code == "55000") {
 		return err
 	}
-	_, err = conn.Exec(ctx, "BEGIN; SET LOCAL lock_timeout = '2s'; DROP TABLE "+name+"; COMMIT", pgx.QueryExecModeSimpleProtocol)
+	return dropTable(ctx, conn, name)
+}
+
+func dropTable(ctx context.Context, conn *pgx.Conn, name string) error {
+	_, err := conn.Exec(ctx, "BEGIN; SET LOCAL lock_timeout = '2s'; DROP TABLE "+name+"; COMMIT", pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		_, _ = conn.Exec(ctx, "ROLLBACK", pgx.QueryExecModeSimpleProtocol)
 	}
 	return err
+}
+
+// dropLeft drops the partitions before first that a crash left over, detached and not yet dropped.
+func (d *Database) dropLeft(ctx context.Context, conn *pgx.Conn, t *rowTable, schema string, first int32) error {
+	rows, err := conn.Query(ctx, `SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relkind = 'r' AND NOT c.relispartition AND starts_with(c.relname, $2) AND obj_description(c.oid, 'pg_class') = $3 ORDER BY 1`,
+		schema, t.name+"_", goes)
+	if err != nil {
+		return err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range list {
+		if !t.before(name, first) {
+			continue
+		}
+		if err := dropTable(ctx, conn, pgx.Identifier{schema, name}.Sanitize()); err != nil {
+			return err
+		}
+		d.cfg.Logger.Info("PostgreSQL: a day is dropped, which was detached and left over", "partition", name)
+	}
+	return nil
 }
 
 // Retention returns how long rows are kept, at least, 0 for ever; whole days go at once. It

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"strings"
 
@@ -15,6 +16,7 @@ type operatorStop struct{ reason, advice string }
 
 var (
 	givePassword = operatorStop{store.Credentials, "give the role's password in the file that token-file names; it is read for each connection"}
+	letIn        = operatorStop{store.Credentials, "let a line of pg_hba.conf take the role as it connects; a certificate that it asks for is named with cert-file and key-file"}
 	grantRights  = operatorStop{store.Rights, "let the role own the tables, or, with --create-schema=false, grant it SELECT, INSERT, UPDATE and DELETE on them; grant it CREATE on their schema and TEMPORARY on the database"}
 	makeDatabase = operatorStop{store.Missing, "create the database, or name another one in the URL"}
 	fitSchema    = operatorStop{store.Missing, adviceSchema}
@@ -46,6 +48,7 @@ var answers = map[string]answer{
 	"25006": {stop: otherServer},
 	"27":    {bad: store.Other}, // triggered data change
 	"28":    {stop: givePassword},
+	"28000": {stop: letIn},
 	"2B":    {stop: grantRights},
 	"2F":    {bad: store.Other}, // functions of a trigger
 	"38":    {bad: store.Other},
@@ -93,7 +96,9 @@ func refusal(err error) *store.Refusal {
 	case errors.As(err, &said):
 	case errors.As(err, new(*fileError)):
 		return operator(operatorStop{store.Credentials, "correct the file; it is read for each connection"})
-	case errors.As(err, new(*tls.CertificateVerificationError)):
+	case errors.As(err, new(x509.HostnameError)):
+		return operator(operatorStop{store.Address, "name the server in the URL by a name that its certificate has"})
+	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, new(x509.UnknownAuthorityError)), errors.As(err, new(x509.CertificateInvalidError)):
 		return operator(operatorStop{store.Address, "name the authority of its certificate with ca-file"})
 	case strings.Contains(err.Error(), "\n"): // several attempts, each with a cause of its own
 		return r

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"pingline"
 	"pingline/sink/postgres"
 	"pingline/sink/postgres/postgrestest"
@@ -303,6 +305,78 @@ func TestRetention(t *testing.T) {
 	}
 	if r := refused(t, d, store.BadRows, store.Expired, at(5)); !r.All {
 		t.Errorf("%+v", r)
+	}
+}
+
+// The server dies while a day is dropped, between any two steps: after a restart the day goes. One
+// that an operator has detached stays.
+func TestDropBrokenOff(t *testing.T) {
+	old := storetest.Fleet(1, 1)[0]
+	old.At = time.Now().AddDate(0, 0, -9).UnixMilli()
+	today, own := old, old
+	today.At, own.At = time.Now().UnixMilli(), old.At-86_400_000
+	table := func(e *pingline.Entry) string { return "location_" + e.Time().UTC().Format("2006_01_02") }
+	server := postgrestest.Run(t)
+	const attached = "SELECT string_agg(inhdetachpending::text, ' ') FROM pg_inherits WHERE inhrelid = to_regclass('%s')"
+	for _, tt := range []struct {
+		name, block string
+		state       string // of the partition, when the server dies
+	}{
+		{"before it is detached", "ALTER TABLE", "false"},
+		{"detached, and not yet dropped", "DROP TABLE", ""},
+		{"while it is detached", "", "true"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, name := fresh(t, server)
+			d := open(t, cfg)
+			written(t, d, old, own, today)
+			until(t, "the days to come are made, by ALTER TABLE", func() bool {
+				day := time.Now().UTC().AddDate(0, 0, 2).Format("2006_01_02")
+				return server.Text(t, name, fmt.Sprintf("SELECT to_regclass('location_%[1]s') IS NULL OR to_regclass('point_%[1]s') IS NULL", day)) == "false"
+			})
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			server.Exec(t, name, "ALTER TABLE location DETACH PARTITION "+table(&own))
+			if tt.block != "" { // a step of the drop takes for ever
+				server.Exec(t, name, `CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(86400); END';
+					CREATE EVENT TRIGGER wait ON ddl_command_start WHEN TAG IN ('`+tt.block+`') EXECUTE FUNCTION wait()`)
+			} else { // a reader of the day lets nobody have it
+				reader, err := pgx.Connect(t.Context(), strings.Replace(server.URL(name), "@", ":"+postgrestest.Password+"@", 1))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer reader.Close(context.Background())
+				if _, err := reader.Exec(t.Context(), "BEGIN; LOCK TABLE "+table(&old)+" IN ACCESS SHARE MODE"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cfg.URL += "?keep=48h"
+			d = open(t, cfg)
+			written(t, d, today)
+			until(t, "the drop is on its way", func() bool {
+				return server.Text(t, name, "SELECT count(*) FROM pg_class WHERE obj_description(oid, 'pg_class') LIKE 'pingline: %'") == "1" &&
+					server.Text(t, name, fmt.Sprintf(attached, table(&old))) == tt.state
+			})
+			server.Kill()
+			if err := errors.Join(d.Close(), server.Restart(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			if got := server.Text(t, name, fmt.Sprintf(attached, table(&old))); got != tt.state {
+				t.Fatalf("after the crash the partition is %q, want %q", got, tt.state)
+			}
+			if tt.block != "" {
+				server.Exec(t, name, "DROP EVENT TRIGGER wait")
+			}
+			written(t, open(t, cfg), today)
+			until(t, "the day is dropped", func() bool { return server.Text(t, name, "SELECT to_regclass('"+table(&old)+"')") == "" })
+			if server.Text(t, name, "SELECT to_regclass('"+table(&own)+"')") == "" {
+				t.Error("a day that an operator has detached is dropped")
+			}
+			if n := count(t, server, name); n != "1" {
+				t.Errorf("%s rows are left, want 1", n)
+			}
+		})
 	}
 }
 

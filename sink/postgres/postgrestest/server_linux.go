@@ -119,6 +119,19 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 // PasswordFile returns a file with the password.
 func (s *Server) PasswordFile() string { return filepath.Join(s.dir, "password") }
 
+// File writes a file that the server alone may read, below its folder, in which data/ has
+// its settings.
+func (s *Server) File(t testing.TB, name string, text []byte) {
+	t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(path, s.uid, -1); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // command runs a program of PostgreSQL as the server's user; the kernel ends it with us.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...) //nolint:gosec // names of our own
