@@ -27,6 +27,7 @@ FLUX     := $(CACHE)/flux-pkg-config
 LINTER   := $(CACHE)/golangci-lint
 PROMTOOL := $(CACHE)/promtool
 VICTORIA := $(CACHE)/victoria-metrics
+TELEGRAF := .cache/telegraf-1.39.3/telegraf
 VULN     := $(CACHE)/govulncheck
 # So many failed tests run again, alone, before test and race fail.
 AGAIN    ?= 0
@@ -56,9 +57,11 @@ demo: build influxd ## A city, the ingester and a real InfluxDB, a code that a p
 test: influxd ## All tests, against a real InfluxDB, and which were skipped; TESTFLAGS="-v -run Kill"
 	$(GO) run ./tools/gotest -again $(AGAIN) -timeout 60m $(TESTFLAGS) ./...
 
-test-stores: influxd jars victoriametrics ## The tests that need a Kafka, a Cassandra, a queue like SQS, a QuestDB, a VictoriaMetrics or a client of InfluxDB for Python; needs Java 17 and Maven
+test-stores: influxd jars victoriametrics ## The tests that need a Kafka, a Cassandra, a queue like SQS, a QuestDB, a VictoriaMetrics, a Telegraf or a client of InfluxDB for Python; needs Java 17 and Maven
 	@$(MAKE) --no-print-directory $(PYTHON) || echo "no client of InfluxDB for Python: its test is skipped" >&2
+	@$(MAKE) --no-print-directory telegraf || echo "no Telegraf: its test is skipped" >&2
 	PINGLINE_JARS=$(JARS) PINGLINE_TEST_VICTORIAMETRICS=$(CURDIR)/$(VICTORIA) PINGLINE_TEST_PYTHON=$$(test ! -f $(PYTHON) || echo $(CURDIR)/.cache/python/bin/python) \
+		PINGLINE_TEST_TELEGRAF=$$(test ! -x $(TELEGRAF) || echo $(CURDIR)/$(TELEGRAF)) \
 		$(GO) run ./tools/gotest -again $(AGAIN) -p 1 -timeout 60m -run '^$(STORES)' $(TESTFLAGS) \
 		$$(grep -lrE --include='*_test.go' '^func $(STORES)' . | xargs -n 1 dirname | sort -u)
 
@@ -148,6 +151,8 @@ jars: $(foreach server,kafka cassandra elasticmq questdb,$(JARS)/$(server)/fetch
 
 victoriametrics: $(VICTORIA) ## The real VictoriaMetrics that make test-stores runs, two minutes once
 
+telegraf: $(TELEGRAF) ## The real Telegraf that make test-stores runs, with no more than its tests need, a minute once
+
 promtool: $(PROMTOOL) ## Prometheus' tool that checks its rules in tests, which skip that without it; minutes once
 
 clean: ## Remove what make has built
@@ -176,6 +181,12 @@ $(INFLUXD2): tools/influxd2/go.mod tools/influxd2/go.sum tools/influxd2/rustc
 
 $(VICTORIA): tools/victoriametrics/go.mod tools/victoriametrics/go.sum
 	cd tools/victoriametrics && CGO_ENABLED=0 $(BUILD) -o $(CURDIR)/$@ github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics
+
+# Of its some 300 inputs and outputs only those of the test: all of them take an hour. Its go.mod is used as
+# it is, checked by Go's database of checksums; ours would repeat 3,700 lines of it.
+$(TELEGRAF):
+	GOBIN=$(CURDIR)/$(@D) CGO_ENABLED=0 $(GO) install -trimpath -buildvcs=false -tags custom,inputs.file,outputs.influxdb,outputs.influxdb_v2,parsers.influx \
+		github.com/influxdata/telegraf/cmd/telegraf@v$(patsubst .cache/telegraf-%/,%,$(dir $@))
 
 $(PYTHON): tools/python/requirements.txt
 	rm -rf .cache/python && python3 -m venv .cache/python

@@ -242,12 +242,11 @@ with InfluxDBClient(url=url, token=key, org="ops", enable_gzip=True) as client:
 	l.stored(t, "bad", 1)
 }
 
-// Telegraf's own outputs, for 1.x and for 2.x. Its build takes many minutes: the test runs where
-// PINGLINE_TEST_TELEGRAF names a program.
+// Telegraf's own outputs, for 1.x and for 2.x.
 func TestLineClientTelegraf(t *testing.T) {
 	telegraf := os.Getenv("PINGLINE_TEST_TELEGRAF")
 	if telegraf == "" {
-		t.Skip("needs a Telegraf: PINGLINE_TEST_TELEGRAF names the program")
+		t.Skip("needs a Telegraf, which make test-stores builds: PINGLINE_TEST_TELEGRAF names the program")
 	}
 	for name, output := range map[string]string{
 		"influxdb":    `[[outputs.influxdb]]` + "\n" + `urls = ["%s"]` + "\n" + `username = "t"` + "\n" + `password = "%s"`,
