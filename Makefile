@@ -68,8 +68,8 @@ test-stores: influxd jars victoriametrics ## The tests that need a Kafka, a Cass
 race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out the long ones
 	$(GO) run ./tools/gotest -again $(AGAIN) -race -timeout 120m $(TESTFLAGS) ./...
 
-chaos: influxd ## Overload for minutes, hostile clients, and faults at random for CHAOS=5m; SEED=7 repeats a schedule
-	$(GO) test -v -run 'TestOverload|TestHostileClients|TestFreshAfterAnOutage|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED)
+chaos: influxd ## Overload for minutes, hostile clients, a dead set, and faults at random for CHAOS=5m; SEED=7 repeats a schedule
+	$(GO) test -v -run 'TestOverload|TestHostileClients|TestFreshAfterAnOutage|TestSetsOneDead|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED) -sets-dead=2m
 
 soak: influxd ## Everything hostile at once for SOAK=30m: is the honest fleet answered, and does nothing grow?
 	$(GO) test -v -run 'TestSoak' -timeout 24h $(TESTFLAGS) ./cmd/pingline -soak=$(SOAK)

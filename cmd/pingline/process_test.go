@@ -304,7 +304,7 @@ func driveLoad(t testing.TB, cfg sim.CityConfig, load sim.LoadConfig) *traffic {
 		t.Fatal(err)
 	}
 	tr := &traffic{t: t, ledger: audit.NewLedger(), done: make(chan error, 1)}
-	load.Phones, load.Batch, load.Ledger, load.Grace = city, 50, tr.ledger, patience
+	load.Phones, load.Batch, load.Ledger, load.Grace = city, 50, audit.Tee(tr.ledger, load.Ledger), patience
 	tr.load, err = sim.NewLoad(load)
 	if err != nil {
 		t.Fatal(err)
