@@ -46,7 +46,7 @@ export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test test-stores jars race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-direct bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
+.PHONY: help demo test test-stores jars race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-direct bench-stores bench-loaders bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -119,6 +119,15 @@ bench-table: ## Pingline beside a bare Fiber handler: the table of docs/performa
 bench-direct: influxd ## How many pings a second a real InfluxDB takes from phones themselves, and whether pingline before it takes 5 times as many; ARGS="-for 20s -times 3"
 	mkdir -p .cache
 	$(GO) run ./tools/benchtable -direct -for 60s -data .cache -version '$(VERSION)' $(ARGS)
+
+bench-stores: influxd ## The same million pings in each store: bytes, CPU, memory, reads; minutes; ARGS="-pings 100000 -store postgres -variant all", and docs/choosing.md
+	-@$(MAKE) --no-print-directory jars victoriametrics
+	PINGLINE_JARS=$(JARS) PINGLINE_TEST_VICTORIAMETRICS=$(wildcard $(CURDIR)/$(VICTORIA)) \
+		$(GO) test -v -run '^TestStores$$' -timeout 6h ./tools/benchstores -pings 1000000 $(ARGS)
+
+bench-loaders: influxd ## The writer of each store beside the store's own bulk loader, on the same rows in turns; ARGS="-least 0.7 ./sink/postgres"
+	-@$(MAKE) --no-print-directory jars
+	PINGLINE_JARS=$(JARS) $(GO) run ./tools/benchstores $(ARGS)
 
 bench-guard: ## Has a stage of a ping's path become twice as dear? Against a loop in the same run; also on a busy machine
 	PINGLINE_BENCH_GUARD=1 $(GO) test -v -p 1 -count 1 -run '^TestCostOf' . ./dedupe ./ingest/phone/native ./rollup ./sink/influx

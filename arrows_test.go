@@ -149,6 +149,7 @@ var arrows = map[string][]string{
 	"pingline/sink/sets":         {"pingline", "pingline/internal/unit", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
 	"pingline/sink/store":        {"pingline"},
 	"pingline/tools/arrows":      {},
+	"pingline/tools/benchstores": {},
 	"pingline/tools/benchtable":  {"pingline/internal/influxd", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
 	"pingline/tools/gotest":      {},
 	"pingline/tools/upgrade":     {"pingline/internal/influxd", "pingline/internal/pause"},

@@ -40,9 +40,9 @@ func BenchmarkWriteCassandra(b *testing.B) {
 				var ours, plain time.Duration
 				for b.Loop() {
 					began := time.Now()
-					writeAll(b, k, next(convoy, 20_000))
+					writeAll(b, k, convoy.List(20_000))
 					middle := time.Now()
-					loop(next(convoy, 20_000))
+					loop(convoy.List(20_000))
 					ours, plain = ours+middle.Sub(began), plain+time.Since(middle)
 				}
 				b.ReportMetric(0, "ns/op")
@@ -54,12 +54,23 @@ func BenchmarkWriteCassandra(b *testing.B) {
 	}
 }
 
-func next(c *storetest.Convoy, n int) []pingline.Entry {
-	list := make([]pingline.Entry, n)
-	for i := range list {
-		list[i] = *c.Next()
+// BenchmarkCassandraLoader is the writer beside the loop of BenchmarkWriteCassandra, each in a
+// keyspace of its own.
+func BenchmarkCassandraLoader(b *testing.B) {
+	s := cassandratest.Run(b, "commitlog_sync: periodic", "commitlog_sync_period: 10s", "memtable_heap_space: 256MiB")
+	for _, riders := range []int{10_000, 100} {
+		b.Run(fmt.Sprintf("Cassandra, %d riders/loop over gocql, 64 at once", riders), func(b *testing.B) {
+			cfg, _ := fresh(s)
+			k := open(b, cfg)
+			mustWrite(b, k)
+			other, ks := fresh(s)
+			mustWrite(b, open(b, other))
+			loop := plainLoop(b, s, ks)
+			storetest.Race(b, storetest.NewConvoy(riders, storetest.Recently, 5000), 20_000,
+				func(list []pingline.Entry) func() error { return func() error { writeAll(b, k, list); return nil } },
+				func(list []pingline.Entry) func() error { return func() error { loop(list); return nil } })
+		})
 	}
-	return list
 }
 
 func writeAll(b *testing.B, k *cassandra.Keyspace, list []pingline.Entry) {
@@ -133,7 +144,7 @@ func BenchmarkReadCassandra(b *testing.B) {
 	mustWrite(b, k)
 	convoy := storetest.NewConvoy(1000, storetest.Recently-1_000_000, 5000)
 	for range 10 {
-		writeAll(b, k, next(convoy, 20_000))
+		writeAll(b, k, convoy.List(20_000))
 	}
 	last := convoy.Riders()[0].At
 	rider := convoy.Riders()[0].Rider

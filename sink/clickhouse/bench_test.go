@@ -1,16 +1,21 @@
 package clickhouse_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"pingline"
 	"pingline/sink/clickhouse"
 	"pingline/sink/clickhouse/clickhousetest"
 	"pingline/sink/store"
@@ -50,7 +55,7 @@ func load(b *testing.B, to *clickhouse.Tables, list []store.Rows) {
 	wg.Wait()
 }
 
-// The writer, by rows of a write. To be compared with BenchmarkClickHouseClient.
+// The writer, by rows of a write. BenchmarkClickHouseLoader has the same beside it.
 func BenchmarkWriteClickHouse(b *testing.B) {
 	for _, size := range []int{5000, 20_000, 100_000} {
 		for _, compress := range []bool{false, true} {
@@ -73,59 +78,86 @@ func BenchmarkWriteClickHouse(b *testing.B) {
 	}
 }
 
-const columns = "rider, device, ts, nano, cell, late, corrected, lat_e7, lon_e7, event, trip, skipped, speed, heading, accuracy, altitude, battery, version"
-
-// ClickHouse's own client inserts the same rows from a file in its native form: in the
-// blocks that it makes of it, or in blocks of 5,000 rows, by three processes at once.
-func BenchmarkClickHouseClient(b *testing.B) {
+// BenchmarkClickHouseLoader has ClickHouse's own client insert the same rows, three processes at
+// once, from files in ClickHouse's native form, in blocks of as many rows as a write has.
+func BenchmarkClickHouseLoader(b *testing.B) {
 	client, err := exec.LookPath("clickhouse-client")
 	if err != nil {
 		b.Skip("no clickhouse-client is here: apt-get install clickhouse-client")
 	}
 	for _, size := range []int{5000, loaded / 3} {
-		b.Run(fmt.Sprintf("rows=%d", size), func(b *testing.B) {
+		b.Run(fmt.Sprintf("ClickHouse, %d rows a write/clickhouse-client, three at once", size), func(b *testing.B) {
 			s := clickhousetest.Run(b)
-			to := open(b, config(s, "pingline"))
-			load(b, to, batches(to, loaded/3))
-			var files []string
-			for i := range 3 {
-				files = append(files, filepath.Join(b.TempDir(), "rows"))
-				native, err := exec.Command(client, "--port="+strconv.Itoa(s.Native), "--user="+clickhousetest.User, "--password="+clickhousetest.Password,
-					fmt.Sprintf("--max_block_size=%d", size), "--query=SELECT "+columns+" FROM pingline.pings WHERE cityHash64(rider) % 3 = "+strconv.Itoa(i)+" ORDER BY ts FORMAT Native").Output()
-				if err != nil {
-					b.Fatal(err)
-				}
-				if err := os.WriteFile(files[i], native, 0o600); err != nil {
+			to, copies := open(b, config(s, "pingline")), open(b, config(s, "loaded"))
+			for _, of := range []*clickhouse.Tables{to, copies} {
+				if err := of.Write(b.Context(), store.Rows{}); err != nil { // makes the tables
 					b.Fatal(err)
 				}
 			}
-			s.Execute(b, "TRUNCATE TABLE pingline.pings")
-			before := s.CPU()
-			for b.Loop() {
-				var wg sync.WaitGroup
-				for _, file := range files {
-					wg.Go(func() {
-						cmd := exec.Command(client, "--port="+strconv.Itoa(s.Native), "--user="+clickhousetest.User, "--password="+clickhousetest.Password,
-							fmt.Sprintf("--max_insert_block_size=%d", size), "--min_insert_block_size_rows=1", "--min_insert_block_size_bytes=1",
-							"--query=INSERT INTO pingline.pings ("+columns+") FORMAT Native")
-						in, err := os.Open(file)
-						if err != nil {
-							b.Error(err)
-							return
-						}
-						defer func() { _ = in.Close() }()
-						cmd.Stdin = in
-						if out, err := cmd.CombinedOutput(); err != nil {
-							b.Errorf("%v: %s", err, out)
-						}
-					})
+			run := func(in *os.File, args ...string) ([]byte, error) {
+				cmd := exec.Command(client, append(args, "--port="+strconv.Itoa(s.Native), "--user="+clickhousetest.User, "--password="+clickhousetest.Password)...)
+				if in != nil {
+					cmd.Stdin = in
 				}
-				wg.Wait()
+				out, err := cmd.Output()
+				if exit := new(exec.ExitError); errors.As(err, &exit) {
+					err = fmt.Errorf("%w: %s", err, exit.Stderr)
+				}
+				return out, err
 			}
-			report(b, s, before)
+			writer := func(list []pingline.Entry) func() error {
+				var parts []store.Rows
+				for part := range slices.Chunk(list, size) {
+					parts = append(parts, store.Rows{N: len(part), Bytes: encoded(to, part)})
+				}
+				return func() error { load(b, to, parts); return nil }
+			}
+			// The client's files are made of what the writer wrote of the same pings.
+			loader := func(list []pingline.Entry) func() error {
+				s.Execute(b, "TRUNCATE TABLE loaded.pings")
+				load(b, copies, []store.Rows{{N: len(list), Bytes: encoded(copies, list)}})
+				var files []string
+				for i := range 3 {
+					native, err := run(nil, fmt.Sprintf("--max_block_size=%d", size), "--query=SELECT "+columns+" FROM loaded.pings WHERE cityHash64(rider) % 3 = "+strconv.Itoa(i)+" ORDER BY ts FORMAT Native")
+					if err != nil {
+						b.Fatal(err)
+					}
+					files = append(files, filepath.Join(b.TempDir(), "rows"))
+					if err := os.WriteFile(files[i], native, 0o600); err != nil {
+						b.Fatal(err)
+					}
+				}
+				s.Execute(b, "TRUNCATE TABLE loaded.pings")
+				return func() error {
+					var all errgroup.Group
+					for _, file := range files {
+						all.Go(func() error {
+							in, err := os.Open(file)
+							if err != nil {
+								return err
+							}
+							defer func() { _ = in.Close() }()
+							_, err = run(in, fmt.Sprintf("--max_insert_block_size=%d", size), "--min_insert_block_size_rows=1", "--min_insert_block_size_bytes=1",
+								"--query=INSERT INTO loaded.pings ("+columns+") FORMAT Native")
+							return err
+						})
+					}
+					return all.Wait()
+				}
+			}
+			storetest.Race(b, storetest.NewConvoy(50_000, storetest.AnHourAgo(), 5000), loaded, writer, loader)
 		})
 	}
 }
+
+func encoded(to *clickhouse.Tables, list []pingline.Entry) (rows []byte) {
+	for i := range list {
+		rows = to.AppendRow(rows, &list[i])
+	}
+	return rows
+}
+
+const columns = "rider, device, ts, nano, cell, late, corrected, lat_e7, lon_e7, event, trip, skipped, speed, heading, accuracy, altitude, battery, version"
 
 // report reports how fast rows went in, and how long the server has worked on each, merges
 // included. The time of the server hardly depends on who else uses the machine.

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -45,7 +46,7 @@ func BenchmarkWrite(b *testing.B) {
 			cfg, _ := fresh(b, server)
 			d := open(b, cfg)
 			b.Run("the same rows again", func(b *testing.B) {
-				list := convoy().next(5000)
+				list := convoy().List(5000)
 				written(b, d, list...)
 				for b.Loop() {
 					for range 20 {
@@ -58,16 +59,32 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-type rides struct{ of *storetest.Convoy }
+func convoy() *storetest.Convoy { return storetest.NewConvoy(10_000, storetest.Recently, 5000) }
 
-func convoy() rides { return rides{storetest.NewConvoy(10_000, storetest.Recently, 5000)} }
-
-func (r rides) next(n int) []pingline.Entry {
-	list := make([]pingline.Entry, n)
-	for i := range list {
-		list[i] = *r.of.Next()
-	}
-	return list
+// BenchmarkPostgresLoader is the writer beside plain COPY, 5,000 rows each, into a database of
+// its own on a server with the settings that it is installed with.
+func BenchmarkPostgresLoader(b *testing.B) {
+	server := postgrestest.Run(b, "fsync=on", "shared_buffers=128MB", "wal_level=replica")
+	b.Run("PostgreSQL/COPY by pgx", func(b *testing.B) {
+		cfg, _ := fresh(b, server)
+		d := open(b, cfg)
+		written(b, d) // makes the tables
+		copies := plain(b, server)
+		each := func(write func([]pingline.Entry) error) func([]pingline.Entry) func() error {
+			return func(list []pingline.Entry) func() error {
+				return func() error {
+					for part := range slices.Chunk(list, 5000) {
+						if err := write(part); err != nil {
+							return err
+						}
+					}
+					return nil
+				}
+			}
+		}
+		storetest.Race(b, convoy(), 100_000,
+			each(func(list []pingline.Entry) error { return d.Write(context.Background(), storeRows(d, list...)) }), each(copies))
+	})
 }
 
 func rounds(b *testing.B, _ *postgrestest.Server, write func([]pingline.Entry) error) {
@@ -75,7 +92,7 @@ func rounds(b *testing.B, _ *postgrestest.Server, write func([]pingline.Entry) e
 	for b.Loop() {
 		for range 20 {
 			b.StopTimer()
-			list := r.next(5000)
+			list := r.List(5000)
 			b.StartTimer()
 			if err := write(list); err != nil {
 				b.Fatal(err)

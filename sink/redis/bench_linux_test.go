@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,6 +47,37 @@ func BenchmarkWrite(b *testing.B) {
 			}
 			b.ReportMetric(ways[0].took.Seconds()/ways[1].took.Seconds(), "write/plain")
 			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkRedisLoader is the writer beside the loop of BenchmarkWrite.
+func BenchmarkRedisLoader(b *testing.B) {
+	for _, fsync := range []string{"always", "everysec"} {
+		b.Run("Redis, appendfsync "+fsync+"/pipeline of go-redis", func(b *testing.B) {
+			server := redistest.Run(b, "--appendfsync", fsync)
+			c := server.Client()
+			b.Cleanup(func() { _ = c.Close() })
+			sha, err := c.ScriptLoad(context.Background(), redis.Newer).Result()
+			if err != nil {
+				b.Fatal(err)
+			}
+			cfg := config(server)
+			cfg.Prefix = "written"
+			each := func(write func([]pingline.Entry) error) func([]pingline.Entry) func() error {
+				return func(list []pingline.Entry) func() error {
+					return func() error {
+						for part := range slices.Chunk(list, 5000) {
+							if err := write(part); err != nil {
+								return err
+							}
+						}
+						return nil
+					}
+				}
+			}
+			storetest.Race(b, storetest.NewConvoy(50_000, storetest.AnHourAgo(), 5000), 20_000,
+				each(writing(open(b, cfg))), each(func(list []pingline.Entry) error { return plain(c, sha, list) }))
 		})
 	}
 }

@@ -4,61 +4,58 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"pingline"
 	"pingline/internal/elasticmq"
 	"pingline/sink/store"
 	"pingline/sink/store/storetest"
 )
 
-// BenchmarkWrite compares a Write with a plain loop of the SDK over the same messages, ten in a
-// batch and as many batches in flight, against an ElasticMQ. A round is 2,000 rows by each,
-// one after the other, so that what else the machine does is the same for all.
-func BenchmarkWrite(b *testing.B) {
-	const rows = 2000
-	queues := []string{"plain", "pings", "pings.fifo"}
+// BenchmarkSQSLoader compares a Write with a plain loop of the SDK over the same messages, ten in
+// a batch and as many batches in flight, against an ElasticMQ.
+func BenchmarkSQSLoader(b *testing.B) {
 	server := elasticmq.Start(b, `plain { }`, `pings { }`, `"pings.fifo" { fifo = true }`)
-	convoy := storetest.NewConvoy(rows, storetest.AnHourAgo(), 5000)
-	took := make(map[string]time.Duration)
-	for b.Loop() {
-		r := store.Rows{N: rows}
-		for _, queue := range queues {
-			q, err := New(Config{URL: server.URL(queue)})
-			if err != nil {
-				b.Fatal(err)
+	for name, queue := range map[string]string{"SQS": "pings", "SQS, FIFO": "pings.fifo"} {
+		b.Run(name+"/loop over the SDK, 80 at once", func(b *testing.B) {
+			empty := func(queue string) (q *Inbox, client *sqs.Client, url *string) {
+				q, err := New(Config{URL: server.URL(queue)})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if client, url, err = q.queue.Open(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := client.PurgeQueue(b.Context(), &sqs.PurgeQueueInput{QueueUrl: url}); err != nil {
+					b.Fatal(err)
+				}
+				return q, client, url
 			}
-			client, url, err := q.queue.Open(b.Context())
-			if err != nil {
-				b.Fatal(err)
+			rows := func(q *Inbox, list []pingline.Entry) store.Rows {
+				r := store.Rows{N: len(list)}
+				for i := range list {
+					r.Bytes = q.AppendRow(r.Bytes, &list[i])
+				}
+				return r
 			}
-			if _, err := client.PurgeQueue(b.Context(), &sqs.PurgeQueueInput{QueueUrl: url}); err != nil {
-				b.Fatal(err)
+			writer := func(list []pingline.Entry) func() error {
+				q, _, _ := empty(queue)
+				r := rows(q, list)
+				return func() error { return q.Write(b.Context(), r) }
 			}
-			if len(r.Bytes) == 0 {
-				r.Bytes = convoy.Fill(nil, rows, q.AppendRow)
+			loader := func(list []pingline.Entry) func() error {
+				q, client, url := empty("plain")
+				parcels, err := messages(rows(q, list).Bytes, len(list))
+				if err != nil {
+					b.Fatal(err)
+				}
+				return func() error { return plainLoop(b, client, url, parcels) }
 			}
-			list, err := messages(r.Bytes, rows)
-			if err != nil {
-				b.Fatal(err)
-			}
-			began := time.Now()
-			if queue == "plain" {
-				err = plainLoop(b, client, url, list)
-			} else {
-				err = q.Write(b.Context(), r)
-			}
-			if took[queue] += time.Since(began); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-	for _, queue := range queues {
-		b.ReportMetric(float64(b.N*rows)/took[queue].Seconds(), queue+"-rows/s")
-		b.ReportMetric(took["plain"].Seconds()/took[queue].Seconds(), queue+"/plain")
+			storetest.Race(b, storetest.NewConvoy(2000, storetest.AnHourAgo(), 5000), 2000, writer, loader)
+		})
 	}
 }
 

@@ -226,3 +226,13 @@ func IDs(list []*kgo.Record) map[string]int {
 	}
 	return ids
 }
+
+// SetTopic sets a setting of a topic, of the form name=value.
+func SetTopic(ctx context.Context, cl *kgo.Client, topic, setting string) error {
+	name, value, _ := strings.Cut(setting, "=")
+	said, err := kadm.NewClient(cl).AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: name, Value: &value}}, topic)
+	if err == nil && len(said) == 1 {
+		err = said[0].Err
+	}
+	return err
+}
