@@ -91,7 +91,8 @@ var arrows = map[string][]string{
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
 	"pingline/internal/dial":      {},
 	"pingline/internal/kafkalink": {},
-	"pingline/ingest/kafka":       {"pingline/ingest/messages", "pingline/internal/kafkalink"},
+	"pingline/internal/pingproto": {"pingline", "pingline/internal/plainjson"},
+	"pingline/ingest/kafka":       {"pingline/ingest/messages", "pingline/internal/kafkalink", "pingline/internal/pingproto"},
 	"pingline/ingest/messages":    {"pingline/ingest/mqtt"},
 
 	"pingline/internal/kafkalink/kafkatest": {"pingline/internal/jvm"},
@@ -174,7 +175,7 @@ var leaves = map[string]string{
 // shared are packages that leaves of a contract may use, and keep to its rules as leaves do.
 var shared = map[string][]string{
 	"pingline/ingest/phone": {"pingline/ingest/phone/lenient", "pingline/ingest/phone/rounding"},
-	"pingline/sink/store": {"pingline/internal/awsqueue", "pingline/internal/kafkalink", // which the ways in use, too
+	"pingline/sink/store": {"pingline/internal/awsqueue", "pingline/internal/kafkalink", "pingline/internal/pingproto", // which the ways in use, too
 		"pingline/sink/store/secure"},
 }
 
@@ -222,6 +223,7 @@ var homes = map[string][]string{
 	"github.com/influxdata/line-protocol/v2":       {"pingline/sink/deadletter"},
 	"github.com/twmb/franz-go":                     {"pingline/ingest/kafka", "pingline/internal/kafkalink", "pingline/internal/kafkalink/kafkatest", "pingline/sink/kafka"}, // a way in, how to reach a Kafka, and a store
 	"github.com/twmb/franz-go/pkg/kadm":            {"pingline/ingest/kafka", "pingline/internal/kafkalink/kafkatest", "pingline/sink/kafka"},
+	"google.golang.org/protobuf":                   {"pingline/internal/pingproto"},
 	"github.com/jackc/pgx/v5":                      {"pingline/sink/postgres", "pingline/sink/postgres/postgrestest"},
 	"github.com/muktihari/fit":                     {"pingline/track/fit"},
 	"github.com/nats-io/nats-server/v2":            {"pingline/queue/embedded"},

@@ -1,6 +1,7 @@
 // Package kafka takes pings from a topic of a Kafka, as a member of a group.
 //
-// Messages have the form of POST /v1/pings, and pass all that its requests pass. The offset of a
+// Messages have the form of POST /v1/pings, or are a Ping of docs/pingline.proto, and pass all that
+// its requests pass. The offset of a
 // message is committed once its pings are durable, or once the message is among the refused
 // messages on disk; so each is taken at least once, also across crashes and rebalances, and what
 // comes twice is a duplicate. While pings cannot be taken, or riders are over their rates, the
@@ -38,7 +39,7 @@ type Topic struct {
 }
 
 // Options are the options that a URL may have, besides sasl.
-var Options = []string{optionGroup, optionStart}
+var Options = []string{optionGroup, optionStart, kafkalink.OptionFormat}
 
 const (
 	optionGroup = "group" // by default pingline
@@ -84,6 +85,9 @@ func (s *Topic) parse() (*kafkalink.Brokers, error) {
 	if group, given := link.Options[optionGroup]; given && (group == "" || len(group) > kafkalink.MaxTopic) {
 		return nil, fmt.Errorf("group=%.32s has %d bytes, not 1 to %d", group, len(group), kafkalink.MaxTopic)
 	}
+	if _, err := link.Protobuf(); err != nil {
+		return nil, err
+	}
 	link.PasswordFile, link.CAFile = s.PasswordFile, s.CAFile
 	return link, nil
 }
@@ -121,6 +125,7 @@ type Member struct {
 	link  *kafkalink.Brokers
 	group string
 	start kgo.Offset
+	proto bool        // a message without a type is Protobuf, else JSON
 	cl    *kgo.Client // set by Run, before any worker
 
 	queued atomic.Int64  // bytes of messages that wait to be taken
@@ -144,6 +149,7 @@ func Open(cfg Config) (*Member, error) {
 		return nil, fmt.Errorf("--kafka-in: %w", err)
 	}
 	c := &Member{cfg: cfg, link: link, room: make(chan struct{}, 1), workers: make(map[int32]*partitionTaker)}
+	c.proto, _ = link.Protobuf() // parse has checked it
 	c.group = cmp.Or(link.Options[optionGroup], defaultGroup)
 	if c.start = kgo.NewOffset().AtStart(); link.Options[optionStart] == "latest" {
 		c.start = kgo.NewOffset().AtEnd()

@@ -22,10 +22,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"pingline"
 	"pingline/ingest/kafka"
 	"pingline/ingest/messages"
 	"pingline/ingest/mqtt"
 	"pingline/internal/kafkalink/kafkatest"
+	"pingline/internal/pingproto"
 )
 
 // patience is how long anything may take on a busy machine.
@@ -275,6 +277,50 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// A message is read in the form that its header names, or else the settings; one that cannot be
+// read in it is kept in a file as it is.
+func TestProtobuf(t *testing.T) {
+	header := func(text string) []kgo.RecordHeader {
+		return []kgo.RecordHeader{{Key: "Content-Type", Value: []byte(text)}}
+	}
+	for format, plain := range map[string]bool{"": false, "?format=protobuf": true} {
+		r, s := newRig(t), &server{}
+		r.url += format
+		ping := func(n int) []byte {
+			e := pingline.Entry{Ping: pingline.Ping{Rider: "ana", Fix: pingline.Fix{At: int64(n)}}}
+			return pingproto.AppendPing(nil, &e)
+		}
+		text := func(n int) []byte { return fmt.Appendf(nil, `{"rider_id":"ana","ts":%d}`, n) }
+		unnamed := text(3)
+		if plain {
+			unnamed = ping(3)
+		}
+		r.produce(t,
+			&kgo.Record{Key: []byte("ana"), Value: ping(1), Headers: header(pingproto.PingType)},
+			&kgo.Record{Key: []byte("ana"), Value: text(2), Headers: header("application/json; charset=utf-8")},
+			&kgo.Record{Key: []byte("ana"), Value: unnamed},
+			&kgo.Record{Key: []byte("ana"), Value: ping(4)[:6], Headers: header("Application/X-Protobuf")},
+			&kgo.Record{Key: []byte("ana"), Value: ping(5), Headers: header(pingproto.ContentType)},
+		)
+		c, end := r.run(t, s, nil)
+		eventually(t, "all are committed", func() bool { return r.lag(t) == 0 })
+		if st := c.Stats(); st.Messages[kafka.Refused] != 1 || st.Messages[kafka.Taken] != 4 || len(s.seen()) != 4 {
+			t.Errorf("%q: %+v, %v taken", format, st, s.seen())
+		}
+		for text := range s.seen() {
+			if !strings.Contains(text, `"rider_id":"ana"`) {
+				t.Errorf("%q: taken is %q", format, text)
+			}
+		}
+		end()
+		kept, err := os.ReadFile(filepath.Join(r.dir, messages.FileName))
+		var m messages.Reject
+		if err != nil || json.Unmarshal(kept, &m) != nil || m.Offset != 3 || !bytes.Equal(m.Body, ping(4)[:6]) || !strings.Contains(m.Reason, "no message of Protobuf") {
+			t.Errorf("%q: %s, %v", format, kept, err)
+		}
+	}
+}
+
 // Where a refused message cannot be kept, its partition waits, and an operator is told.
 func TestPoisonWithoutRoom(t *testing.T) {
 	r, s := newRig(t), &server{}
@@ -446,7 +492,9 @@ func TestTopic(t *testing.T) {
 		"no password":          {of: kafka.Topic{URL: "kafka://u@a/pings"}, flag: "kafka-in", want: "--kafka-in-password-file"},
 		"a start":              {of: kafka.Topic{URL: "kafka://a/pings?start=now"}, flag: "kafka-in", want: "start=now"},
 		"no group":             {of: kafka.Topic{URL: "kafka://a/pings?group="}, flag: "kafka-in", want: "group="},
-		"an option":            {of: kafka.Topic{URL: "kafka://a/pings?partitions=1"}, flag: "kafka-in", want: `there is no option "partitions", only group, start, sasl`},
+		"a form":               {of: kafka.Topic{URL: "kafka://a/pings?format=avro"}, flag: "kafka-in", want: "format=avro is neither json nor protobuf"},
+		"a form that there is": {of: kafka.Topic{URL: "kafka://a/pings?format=protobuf"}},
+		"an option":            {of: kafka.Topic{URL: "kafka://a/pings?partitions=1"}, flag: "kafka-in", want: `there is no option "partitions", only group, start, format, sasl`},
 		"a password of nobody": {of: kafka.Topic{URL: "kafka://a/pings", PasswordFile: "f"}, flag: "kafka-in-password-file", want: "takes a user"},
 		"no TLS":               {of: kafka.Topic{URL: "kafka://a/pings", CAFile: "f"}, flag: "kafka-in-ca-file", want: "takes TLS"},
 		"a file of nothing":    {of: kafka.Topic{CAFile: "f"}, flag: "kafka-in-ca-file", want: "give both"},

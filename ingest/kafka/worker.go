@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"pingline/ingest/messages"
+	"pingline/internal/kafkalink"
+	"pingline/internal/pingproto"
 )
 
 // mostBatch is the most messages that a worker takes at once.
@@ -151,19 +154,18 @@ func (w *partitionTaker) try(list []*kgo.Record) (again []*kgo.Record, pause tim
 		return list, 0
 	default:
 	}
-	bodies := make([][]byte, 0, len(list))
 	full := make([]*kgo.Record, 0, len(list))
 	for _, r := range list {
 		if len(r.Value) == 0 { // a tombstone
 			w.c.count.add(Ignored, 1)
 			continue
 		}
-		bodies, full = append(bodies, r.Value), append(full, r)
+		full = append(full, r)
 	}
 	var refused []messages.Reject
 	var bad []*kgo.Record
 	taken := 0
-	for i, receipt := range w.c.cfg.Take.Take(bodies) {
+	for i, receipt := range w.c.judge(full) {
 		r := full[i]
 		switch receipt.Ending {
 		case messages.Taken:
@@ -192,6 +194,40 @@ func (w *partitionTaker) try(list []*kgo.Record) (again []*kgo.Record, pause tim
 			"topic", first.Topic, "partition", first.Partition, "offset", first.Offset, "reason", first.Reason)
 	}
 	return again, pause
+}
+
+// judge has messages taken, and returns a receipt for each.
+func (c *Member) judge(list []*kgo.Record) []messages.Receipt {
+	receipts := make([]messages.Receipt, len(list))
+	bodies, of := make([][]byte, 0, len(list)), make([]int, 0, len(list))
+	for i, r := range list {
+		body, err := c.body(r)
+		if err != nil {
+			receipts[i] = messages.Receipt{Ending: messages.Refused, Why: err.Error()}
+			continue
+		}
+		bodies, of = append(bodies, body), append(of, i)
+	}
+	for i, receipt := range c.cfg.Take.Take(bodies) {
+		receipts[of[i]] = receipt
+	}
+	return receipts
+}
+
+// body returns a message in the form of POST /v1/pings. Its header says in which form it is, or
+// else the settings do.
+func (c *Member) body(r *kgo.Record) ([]byte, error) {
+	is := c.proto
+	for i := range r.Headers {
+		if h := &r.Headers[i]; strings.EqualFold(h.Key, kafkalink.HeaderType) {
+			of, _, _ := strings.Cut(string(h.Value), ";")
+			is = strings.EqualFold(strings.TrimSpace(of), pingproto.ContentType) || is && !strings.EqualFold(strings.TrimSpace(of), "application/json")
+		}
+	}
+	if !is {
+		return r.Value, nil
+	}
+	return pingproto.Text(r.Value)
 }
 
 // retryKeep is how long to wait before refused messages are written again.

@@ -48,6 +48,24 @@ type Brokers struct {
 // optionSASL names the mechanism, one of mechanisms.
 const optionSASL = "sasl"
 
+// OptionFormat is an option that Parse may be told to take: the form of messages.
+const OptionFormat = "format"
+
+// HeaderType is the header of a message that names its form, as a Content-Type does.
+const HeaderType = "content-type"
+
+// Protobuf reports whether OptionFormat names Protobuf instead of JSON, the default, or returns an
+// error if it names neither.
+func (b *Brokers) Protobuf() (bool, error) {
+	switch format, given := b.Options[OptionFormat]; {
+	case format == "protobuf":
+		return true, nil
+	case given && format != "json":
+		return false, fmt.Errorf("format=%.32s is neither json nor protobuf", format)
+	}
+	return false, nil
+}
+
 var mechanisms = []string{"plain", "scram-sha-256", "scram-sha-512"}
 
 // topicName is a legal name of a topic, as org.apache.kafka.common.internals.Topic has it.

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	"pingline"
 	"pingline/internal/kafkalink/kafkatest"
+	"pingline/internal/pingproto"
 	"pingline/sink/kafka"
 	"pingline/sink/store"
 	"pingline/sink/store/storetest"
@@ -128,6 +130,48 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%s behind %d", m.Value, last[string(m.Key)])
 		}
 		last[string(m.Key)] = v.TS
+	}
+}
+
+// Messages of Protobuf have the same keys and ids as those of JSON, and say what they are.
+func TestProtobuf(t *testing.T) {
+	list := storetest.Fleet(1, 100)
+	for i := range list {
+		if i%7 == 0 {
+			list[i].Event = "sos"
+		}
+	}
+	point := pingline.Entry{Kind: pingline.Activity, Point: &pingline.Point{
+		Name: "cell_activity", At: storetest.Recently, Tags: []pingline.Tag{{Key: "cell", Value: "85"}}, Fields: []pingline.PointField{pingline.Int("pings", 1)},
+	}}
+	plain, proto := newRig(t, kafka.Config{CreateTopics: true, URL: "?format=json"}), newRig(t, kafka.Config{CreateTopics: true, URL: "?format=protobuf"})
+	of := map[string]*kgo.Record{}
+	for _, r := range []*rig{plain, proto} {
+		r.write(t, append(slices.Clone(list), point)...)
+		all := r.read(t, "pings", "pings.event", "pings.activity")
+		if len(all) != len(list)+1 {
+			t.Fatalf("%d messages", len(all))
+		}
+		for _, m := range all {
+			id := string(m.Headers[0].Value)
+			if r == plain {
+				of[id] = m
+				continue
+			}
+			other, last := of[id], m.Headers[len(m.Headers)-1]
+			if other == nil || other.Topic != m.Topic || string(other.Key) != string(m.Key) || len(m.Headers) != len(other.Headers)+1 || last.Key != "content-type" {
+				t.Fatalf("%s %q has headers %q", m.Topic, m.Key, m.Headers)
+			}
+			want := pingproto.AppendPoint(nil, point.Point)
+			if m.Topic != "pings.activity" {
+				i := slices.IndexFunc(list, func(e pingline.Entry) bool { return bytes.Equal(pingproto.AppendPing(nil, &e), m.Value) })
+				if i < 0 || list[i].Rider != string(m.Key) || string(last.Value) != pingproto.PingType {
+					t.Errorf("%x of type %q is ping %d", m.Value, last.Value, i)
+				}
+			} else if !bytes.Equal(m.Value, want) || string(last.Value) != pingproto.PointType {
+				t.Errorf("%x of type %q, want %x", m.Value, last.Value, want)
+			}
+		}
 	}
 }
 
@@ -320,6 +364,9 @@ func TestNew(t *testing.T) {
 		"kafka://a/pings?replicas=x":                "replicas=x is not in [1, 100]",
 		"kafka://a/pings?compression=best":          "compression=best is none of gzip",
 		"kafka://a/pings?partitions=1&partitions=2": "each once",
+		"kafka://a/pings?format=protobuf":           "",
+		"kafka://a/pings?format=json":               "",
+		"kafka://a/pings?format=xml":                "format=xml is neither json nor protobuf",
 	} {
 		_, err := kafka.New(kafka.Config{URL: url})
 		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") || !errors.As(err, new(*kafka.ConfigFault))) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"pingline"
+	"pingline/internal/pingproto"
 	"pingline/sink/store"
 )
 
@@ -42,8 +43,8 @@ const idSize = 16
 
 var errRow = errors.New("rows of another package")
 
-// appendRow appends e as a row.
-func appendRow(dst []byte, e *pingline.Entry) []byte {
+// appendRow appends e as a row, whose value is Protobuf or JSON.
+func appendRow(dst []byte, e *pingline.Entry, protobuf bool) []byte {
 	start := len(dst)
 	switch {
 	case e.IsLine():
@@ -56,7 +57,11 @@ func appendRow(dst []byte, e *pingline.Entry) []byte {
 		dst = appendSeries(appendHead(dst, kind, 0, idOfPoint(e.Point)), e.Point)
 		binary.BigEndian.PutUint16(dst[start+2+idSize:], uint16(len(dst)-start-rowHead))
 		value := len(dst)
-		dst = appendPoint(dst, e.Point)
+		if protobuf {
+			dst = pingproto.AppendPoint(dst, e.Point)
+		} else {
+			dst = appendPoint(dst, e.Point)
+		}
 		if len(dst)-start > store.MaxRow {
 			return appendHead(dst[:start], rowLarge, 0, [idSize]byte{})
 		}
@@ -70,7 +75,11 @@ func appendRow(dst []byte, e *pingline.Entry) []byte {
 	dst = append(appendHead(dst, kind, byte(pingline.Accepted), idOfPing(e)), e.Rider...)
 	binary.BigEndian.PutUint16(dst[start+2+idSize:], uint16(len(e.Rider)))
 	value := len(dst)
-	dst = appendPing(dst, e)
+	if protobuf {
+		dst = pingproto.AppendPing(dst, e)
+	} else {
+		dst = appendPing(dst, e)
+	}
 	binary.BigEndian.PutUint16(dst[start+4+idSize:], uint16(len(dst)-value))
 	return dst
 }

@@ -49,7 +49,7 @@ type Config struct {
 }
 
 // Options are the options that a URL may have, besides sasl.
-var Options = []string{optionPartitions, optionReplicas, optionCompression}
+var Options = []string{optionPartitions, optionReplicas, optionCompression, kafkalink.OptionFormat}
 
 const (
 	optionPartitions  = "partitions"
@@ -65,6 +65,7 @@ type Topics struct {
 	partitions int32 // of new topics; -1: as the brokers have it
 	replicas   int16
 	codec      []kgo.CompressionCodec
+	protobuf   bool // messages are Protobuf, else JSON
 	begin      sync.Once
 	client     *kgo.Client // nil until begin
 
@@ -163,7 +164,8 @@ func (t *Topics) options() error {
 		delete(codecs, "")
 		return fmt.Errorf("compression=%.32s is none of %s", t.link.Options[optionCompression], strings.Join(slices.Sorted(maps.Keys(codecs)), ", "))
 	}
-	return nil
+	t.protobuf, err = t.link.Protobuf()
+	return err
 }
 
 // topic returns the topic of a kind of row.
@@ -223,7 +225,9 @@ func (t *Topics) Close() error {
 func (t *Topics) Sequential() bool { return true }
 
 // AppendRow appends e as a message: see row.go.
-func (t *Topics) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
+func (t *Topics) AppendRow(dst []byte, e *pingline.Entry) []byte {
+	return appendRow(dst, e, t.protobuf)
+}
 
 // ready returns nil once all topics are known to be there, and makes those that are missing, if
 // it may.

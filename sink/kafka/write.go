@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"pingline"
+	"pingline/internal/kafkalink"
+	"pingline/internal/pingproto"
 	"pingline/sink/store"
 )
 
@@ -180,10 +182,13 @@ const (
 	HeaderVerdict = "verdict" // of a ping
 )
 
+// contentTypes are those of messages of Protobuf, by whether it is a ping; JSON has none.
+var contentTypes = map[bool][]byte{true: []byte(pingproto.PingType), false: []byte(pingproto.PointType)}
+
 // prepare makes messages of rows, in memory of its own.
 func (t *Topics) prepare(rows store.Rows) (*delivery, error) {
 	d := &delivery{
-		rows: bytes.Clone(rows.Bytes), records: make([]kgo.Record, rows.N), headers: make([]kgo.RecordHeader, 2*rows.N),
+		rows: bytes.Clone(rows.Bytes), records: make([]kgo.Record, rows.N), headers: make([]kgo.RecordHeader, 3*rows.N),
 		failed: make(map[int]error, rows.N), idle: make(chan struct{}),
 	}
 	close(d.idle)
@@ -196,11 +201,14 @@ func (t *Topics) prepare(rows store.Rows) (*delivery, error) {
 			return nil, err
 		}
 		left = rest
-		id, headers := ids[2*idSize*i:][:2*idSize:2*idSize], d.headers[2*i:][:1:2]
+		id, headers := ids[2*idSize*i:][:2*idSize:2*idSize], d.headers[3*i:][:1:3]
 		hex.Encode(id, row.id)
 		headers[0] = kgo.RecordHeader{Key: HeaderID, Value: id}
 		if row.verdict != 0 {
 			headers = append(headers, kgo.RecordHeader{Key: HeaderVerdict, Value: verdicts[row.verdict]})
+		}
+		if t.protobuf {
+			headers = append(headers, kgo.RecordHeader{Key: kafkalink.HeaderType, Value: contentTypes[row.verdict != 0]})
 		}
 		d.records[i] = kgo.Record{Key: row.key, Value: row.value, Headers: headers}
 		d.failed[i] = errUnsent
