@@ -33,8 +33,8 @@ type CopyCmd struct {
 	Until copyTime `placeholder:"TIME" help:"Only what is of before this time."`
 
 	Points      bool    `default:"true" help:"Copy totals of cells and points of nodes about themselves, too, without --rider."`
-	Rate        float64 `default:"10000" placeholder:"ROWS/S" help:"Most rows a second; 0: no limit but half of the target's time."`
-	State       string  `default:"pingline-copy.json" placeholder:"FILE" help:"File that says which days are done: the same command again goes on there."`
+	Rate        float64 `default:"10000" placeholder:"ROWS/S" help:"Most rows a second, and half of that while a store answers twice as slowly as before; 0: as fast as the stores are."`
+	State       string  `default:"pingline-copy.json" placeholder:"FILE" help:"File that says which units are done: the same command again goes on there."`
 	Refused     string  `default:"pingline-copy.refused.ndjson" placeholder:"FILE" help:"File for the rows that the target refuses."`
 	CompareOnly bool    `help:"Copy nothing, compare only."`
 }
@@ -114,25 +114,29 @@ func (c *CopyCmd) Run(p *command.Program) (err error) {
 	if err != nil {
 		return command.Unusable(fmt.Errorf("--state: %w", err))
 	}
-	r, err := openRefused(c.Refused, state, c.CompareOnly)
+	defer func() { err = errors.Join(err, state.Close()) }()
+	refused, err := openRefused(c.Refused, state, c.CompareOnly)
 	if err != nil {
 		return command.Unusable(fmt.Errorf("--refused: %w", err))
 	}
-	defer func() { err = errors.Join(err, r.close()) }()
+	defer func() { err = errors.Join(err, refused.close()) }()
 	if !c.CompareOnly {
-		if err := state.Save(); err != nil {
+		if err := state.Begin(); err != nil {
 			return command.Unusable(fmt.Errorf("--state: %w", err))
 		}
 	}
-	job := copying.Config{From: stores[0], To: stores[1], Rider: c.Rider, Pace: copying.NewPace(c.Rate), Refused: r.put, Logger: cfg.Logger}
+	r := &copyRun{p: p, cmd: c, state: state, refused: refused}
+	job := copying.Config{
+		From: stores[0], To: []copying.Target{{Store: stores[1]}}, Whole: true, Growing: true, Rider: c.Rider, Rate: c.Rate,
+		Keep: state, Refused: refused.put, Again: refused.again, Copied: r.copied, Logger: cfg.Logger,
+	}
 	if c.Points {
 		job.Names = node.PointNames
 	}
-	copier, err := copying.New(job)
-	if err != nil {
+	if r.copier, err = copying.New(job); err != nil {
 		return command.Unusable(err)
 	}
-	return (&copyRun{p, c, state, r, copier}).all()
+	return r.all()
 }
 
 func (c *CopyCmd) job() copying.CopyJob {
@@ -156,89 +160,95 @@ type copyRun struct {
 	state   *copying.DoneFile
 	refused *refusedFile
 	copier  *copying.Copier
+
+	rows uint64       // that were copied, without the day below
+	day  copying.Done // a day, or points of a name in it, as far as it is copied
 }
 
 func (r *copyRun) all() error {
 	if r.cmd.Points && r.cmd.Rider == "" && !r.copier.CopiesPoints() {
 		fmt.Fprintln(r.p.Stderr, "one of the stores cannot be asked for points that are no pings: pings alone are copied")
 	}
-	began := time.Now()
-	units, err := r.copier.Units(r.p, r.cmd.Since.or(math.MinInt64), r.cmd.Until.or(math.MaxInt64))
+	plan, err := r.copier.Plan(r.p, r.cmd.Since.or(math.MinInt64), r.cmd.Until.or(math.MaxInt64))
 	if err != nil {
 		return err
 	}
-	if len(units) == 0 {
+	if len(plan) == 0 {
 		fmt.Fprintln(r.p.Stderr, "the source has no pings of that time")
 		return nil
 	}
-	var total copying.Copied
-	for _, u := range units {
-		n, err := r.unit(u, began)
-		if err != nil {
-			return fmt.Errorf("%w; the same command goes on with this day", err)
+	if !r.cmd.CompareOnly {
+		for _, u := range plan {
+			x, _ := r.state.Get(u.Unit)
+			r.rows += x.Rows
 		}
-		total.Rows += n.Rows
-		total.Refused += n.Refused
+		err := r.copier.Copy(r.p, plan)
+		r.say()
+		if err != nil {
+			return fmt.Errorf("%w; the same command goes on there", err)
+		}
 	}
-	return r.compare(units, total)
+	return r.compare(plan)
 }
 
-// unit copies a unit, unless it is done.
-func (r *copyRun) unit(u copying.Unit, began time.Time) (n copying.Copied, err error) {
-	n, done := r.state.IsDone(u)
-	if done || r.cmd.CompareOnly {
-		return n, nil
+// copied is told of units that are copied. A line is printed for each day.
+func (r *copyRun) copied(list []copying.Done) (refusedBytes int64, err error) {
+	for _, x := range list {
+		if x.Name != r.day.Name || x.From != r.day.From || x.To != r.day.To {
+			r.say()
+			r.day = copying.Done{Unit: copying.Unit{Name: x.Name, From: x.From, To: x.To}}
+		}
+		r.day.Rows += x.Rows
+		r.day.Copied.Refused += x.Copied.Refused
 	}
-	if n, err = r.copier.Copy(r.p, u); err != nil {
-		return n, err
+	return r.refused.sync()
+}
+
+// say prints the line of a day.
+func (r *copyRun) say() {
+	n := r.day.Copied
+	if n.Rows > 0 {
+		text := ""
+		if n.Refused > 0 {
+			text = fmt.Sprintf(", of which the target refused %d: see %s", n.Refused, r.cmd.Refused)
+		}
+		fmt.Fprintf(r.p.Stderr, "copied %v: %s%s\n", r.day.Unit, unit.Plural(n.Rows, "row", "rows"), text)
 	}
-	end, err := r.refused.sync()
-	if err != nil || n.Rows == 0 {
-		return n, err
-	}
-	text := ""
-	if n.Refused > 0 {
-		text = fmt.Sprintf(", of which the target refused %d: see %s", n.Refused, r.cmd.Refused)
-	}
-	fmt.Fprintf(r.p.Stderr, "copied %v: %s%s\n", u, unit.Plural(n.Rows, "row", "rows"), text)
-	if u.To > began.UnixMilli() { // it may grow
-		return n, nil
-	}
-	return n, r.state.SetDone(u, n, end)
+	r.rows += n.Rows
+	r.day = copying.Done{}
 }
 
 // compare compares all units. Rows that were refused are differences that are known.
-func (r *copyRun) compare(units []copying.Unit, total copying.Copied) error {
-	differ := 0
-	for _, u := range units {
-		list, n, err := r.copier.Compare(r.p, u)
-		if err != nil {
-			return err
-		}
-		for i := range list {
-			fmt.Fprintf(r.p.Stdout, "differs: %v\n", &list[i])
-		}
-		if n > len(list) {
-			fmt.Fprintf(r.p.Stdout, "differs: %v, and %d more\n", u, n-len(list))
-		}
-		differ += n
+func (r *copyRun) compare(plan []copying.Planned) error {
+	rows, refused := r.rows, r.copier.Status().Refused
+	named := 0
+	differ, err := r.copier.Verify(r.p, plan, 1, !r.cmd.CompareOnly, func(d *copying.Difference) {
+		named++
+		fmt.Fprintf(r.p.Stdout, "differs: %v\n", d)
+	})
+	if err != nil {
+		return err
+	}
+	r.say() // of units that were copied again
+	if differ > named {
+		fmt.Fprintf(r.p.Stdout, "differs: %s more\n", unit.Plural(differ-named, "place", "places"))
 	}
 	if differ > 0 {
 		text := fmt.Sprintf("source and target differ in %s", unit.Plural(differ, "place", "places"))
-		if total.Refused > 0 {
-			text += fmt.Sprintf("; the target refused %s, which %s has", unit.Plural(total.Refused, "row", "rows"), r.cmd.Refused)
+		if refused > 0 {
+			text += fmt.Sprintf("; the target refused %s, which %s has", unit.Plural(refused, "row", "rows"), r.cmd.Refused)
 		}
 		return errors.New(text)
 	}
 	days := make(map[int64]bool)
-	for _, u := range units {
+	for _, u := range plan {
 		days[u.From] = true
 	}
 	fmt.Fprintf(r.p.Stdout, "source and target are the same in %s", unit.Plural(len(days), "day", "days"))
 	if !r.cmd.CompareOnly {
-		fmt.Fprintf(r.p.Stdout, ", %s", unit.Plural(total.Rows, "row", "rows"))
+		fmt.Fprintf(r.p.Stdout, ", %s", unit.Plural(rows, "row", "rows"))
 	}
-	_, err := fmt.Fprintln(r.p.Stdout)
+	_, err = fmt.Fprintln(r.p.Stdout)
 	return err
 }
 
@@ -248,13 +258,14 @@ type refusedFile struct {
 	path string
 	file *os.File
 	end  int64
+	kept int64 // where the rows of units that are copied end
 	line []byte
 }
 
 // openRefused cuts off rows of a unit that was broken off: it is copied again.
 func openRefused(path string, state *copying.DoneFile, keep bool) (*refusedFile, error) {
 	end := state.RefusedBytes()
-	r := &refusedFile{path: path, end: end}
+	r := &refusedFile{path: path, end: end, kept: end}
 	if keep {
 		return r, nil
 	}
@@ -296,7 +307,19 @@ func (r *refusedFile) sync() (end int64, err error) {
 	if r.file != nil {
 		err = r.file.Sync()
 	}
+	if err == nil {
+		r.kept = r.end
+	}
 	return r.end, err
+}
+
+// again forgets the rows of units that are copied once more.
+func (r *refusedFile) again() error {
+	if r.file == nil || r.end == r.kept {
+		return nil
+	}
+	r.end = r.kept
+	return r.file.Truncate(r.kept)
 }
 
 func (r *refusedFile) close() error {

@@ -78,7 +78,10 @@ func TestRefusedRowsAreKeptOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		r, err := openRefused(path, s, false)
-		if err = errors.Join(err, s.Save()); err != nil {
+		if err == nil {
+			err = s.Begin()
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		return r, s
@@ -90,7 +93,7 @@ func TestRefusedRowsAreKeptOnce(t *testing.T) {
 	if err == nil {
 		end, err = r.sync()
 	}
-	if err = errors.Join(err, s.SetDone(copying.Unit{To: 1}, copying.Copied{Rows: 1, Refused: 1}, end), r.put(&e[1], errors.New("broken off")), r.close()); err != nil {
+	if err = errors.Join(err, s.Append(end, copying.Done{Unit: copying.Unit{To: 1}, State: copying.UnitCopied, Copied: copying.Copied{Rows: 1, Refused: 1}}), r.put(&e[1], errors.New("broken off")), r.close()); err != nil {
 		t.Fatal(err)
 	}
 	r, _ = open()

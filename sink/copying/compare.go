@@ -3,11 +3,12 @@ package copying
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"pingline"
 	"pingline/sink/store"
@@ -16,162 +17,241 @@ import (
 // Difference is a part of a unit that source and target do not have alike.
 type Difference struct {
 	Unit       Unit
+	To         string // name of the target
 	Cell       uint64 // of pings
 	Rider      string // of pings; of points their tags
-	From, To   uint64 // how many rows each has
+	From, Has  uint64 // how many rows the source has for the target, and the target has
 	OnlyInFrom uint64 // rows of the source that the target lacks, or has with other content
 	OnlyInTo   uint64 // likewise
 }
 
 func (d *Difference) String() string {
-	text := fmt.Sprintf("%v, ", d.Unit)
+	text := fmt.Sprintf("%s of %s, ", cmp.Or(d.Unit.Name, "pings"), time.UnixMilli(d.Unit.From).UTC().Format(time.DateOnly))
 	if d.Unit.Name == "" {
 		text += fmt.Sprintf("cell %s, rider %s", strconv.FormatUint(d.Cell, 16), d.Rider)
 	} else {
 		text += d.Rider
 	}
-	return text + fmt.Sprintf(": %d in the source, %d in the target; %d only in the source, %d only in the target", d.From, d.To, d.OnlyInFrom, d.OnlyInTo)
-}
-
-// rowSum is a count of rows, and a checksum that does not depend on their order.
-type rowSum struct {
-	n    uint64
-	a, b uint64
-}
-
-func (s *rowSum) add(a, b uint64) { s.n, s.a, s.b = s.n+1, s.a+a, s.b+b }
-
-// rowHasher makes sums of rows.
-type rowHasher struct {
-	one, two maphash.Seed
-	buf      []byte
-}
-
-func newRowHasher() *rowHasher { return &rowHasher{one: maphash.MakeSeed(), two: maphash.MakeSeed()} }
-
-// row returns two hashes of all that a store keeps of a row.
-func (h *rowHasher) row(e *pingline.Entry, nano int64) (a, b uint64) {
-	h.buf = strconv.AppendInt(h.buf[:0], nano, 10)
-	h.buf = pingline.AppendEntry(append(h.buf, ' '), e, 0)
-	return maphash.Bytes(h.one, h.buf), maphash.Bytes(h.two, h.buf)
-}
-
-// mostNamed is how many differences of a unit are named one by one.
-const mostNamed = 20
-
-// Compare reads a unit from both stores, and returns how they differ, by cell and rider: at
-// most 20 differences, of as many as it counts. Rows that the target has beside those of the
-// source are a difference, too. Memory is taken by cell; where stores differ, by rider in a
-// cell, and by row for those that are named.
-func (c *Copier) Compare(ctx context.Context, u Unit) (list []Difference, count int, err error) {
-	h := newRowHasher()
-	var sums [2]map[uint64]rowSum
-	for i := range sums {
-		if sums[i], err = c.sums(ctx, h, i, u); err != nil {
-			return nil, 0, err
-		}
+	if d.To != "" && d.To != theTarget {
+		text += ", " + d.To
 	}
-	differ := make(map[uint64]bool)
-	for i := range sums {
-		for cell, s := range sums[i] {
-			if s != sums[1-i][cell] {
-				differ[cell] = true
+	return text + fmt.Sprintf(": %d in the source, %d in the target; %d only in the source, %d only in the target", d.From, d.Has, d.OnlyInFrom, d.OnlyInTo)
+}
+
+const (
+	// mostNamed is how many differences of a group are named one by one.
+	mostNamed = 20
+
+	mostRiders = 200_000 // whose rows are counted, of riders in cells that differ
+	mostSeries = 1 << 20 // of the source that are in memory at once
+
+	compareCells = 1 << 20 // of a day, where a target cannot read a cell alone
+)
+
+// differing is a unit that source and targets do not have alike.
+type differing struct {
+	unit    Planned
+	missing bool // something of it that the source has is not in a target
+}
+
+// comparison is that of a group.
+type comparison struct {
+	c      *Copier
+	g      *unitGroup
+	hash   rowHasher
+	sides  [2]map[cellPlace]RowSum // of source and targets
+	stay   map[int]uint64          // rows that stay on the source, by unit
+	series map[uint64]uint8        // target of a series of the source; nil: all of the targets' rows count
+	pass   uint64                  // of passes: series are compared whose hash is pass
+	passes uint64
+}
+
+// cellPlace is a cell in a target.
+type cellPlace struct {
+	to   int
+	cell uint64
+}
+
+var errManySeries = errors.New("more series than fit into memory")
+
+// compare streams a group from all sides, and returns the places that differ.
+func (c *Copier) compare(ctx context.Context, g *unitGroup) (*comparison, map[cellPlace]bool, error) {
+	for passes := uint64(1); ; passes *= 2 {
+		k := &comparison{c: c, g: g, passes: passes, stay: make(map[int]uint64)}
+		k.sides = [2]map[cellPlace]RowSum{make(map[cellPlace]RowSum), make(map[cellPlace]RowSum)}
+		var err error
+		for k.pass = 0; k.pass < passes && err == nil; k.pass++ {
+			err = k.once(ctx)
+		}
+		if errors.Is(err, errManySeries) {
+			continue
+		}
+		differ := make(map[cellPlace]bool)
+		for i, side := range k.sides {
+			for at, s := range side {
+				if s != k.sides[1-i][at] {
+					differ[at] = true
+				}
 			}
 		}
+		return k, differ, err
 	}
-	if len(differ) == 0 {
-		return nil, 0, nil
-	}
-	return c.name(ctx, h, u, differ)
 }
 
-// sums returns the sums of a unit in a store, by cell; those of points are of cell 0.
-func (c *Copier) sums(ctx context.Context, h *rowHasher, side int, u Unit) (map[uint64]rowSum, error) {
-	sums := make(map[uint64]rowSum)
-	err := c.side(ctx, side, u, func(e *pingline.Entry, nano int64) error {
-		s := sums[e.Cell]
-		s.add(h.row(e, nano))
-		sums[e.Cell] = s
+// once sums the rows of a pass.
+func (k *comparison) once(ctx context.Context) error {
+	if k.series = nil; !k.c.cfg.Whole {
+		k.series = make(map[uint64]uint8)
+	}
+	return k.each(ctx, func(side int, at cellPlace, e *pingline.Entry, hash uint64) {
+		s := k.sides[side][at]
+		s.add(hash)
+		k.sides[side][at] = s
+	})
+}
+
+// each calls do for every row of a pass, first of the source, side 0, and then of the targets.
+func (k *comparison) each(ctx context.Context, do func(side int, at cellPlace, e *pingline.Entry, hash uint64)) error {
+	c := k.c
+	err := c.read(ctx, c.cfg.From, k.g.all(), func(e *pingline.Entry, nano int64) error {
+		i, ok := k.g.of(e)
+		if !ok {
+			return nil
+		}
+		hash, series := k.hash.row(e, nano)
+		if k.passes > 1 && series%k.passes != k.pass {
+			return nil
+		}
+		to := c.cfg.Owner(e)
+		if to < 0 {
+			k.stay[i]++
+			return nil
+		}
+		if k.series != nil {
+			if k.series[series] = uint8(to) + 1; len(k.series) > c.mostSeries {
+				return &ownError{errManySeries}
+			}
+		}
+		do(0, cellPlace{to, e.Cell}, e, hash)
 		return nil
 	})
-	return sums, err
-}
-
-// side calls do for each row of a unit, of the source (0) or the target (1).
-func (c *Copier) side(ctx context.Context, side int, u Unit, do func(e *pingline.Entry, nano int64) error) error {
-	stores, points := [...]store.Reader{c.from, c.to}, [...]store.PointReader{c.fromPoints, c.toPoints}
-	if err := each(ctx, stores[side], points[side], u, c.cfg.Rider, do); err != nil {
-		return fmt.Errorf("compare %v, %s: %w", u, [...]string{"source", "target"}[side], err)
+	if err != nil {
+		return &storeError{"compare " + k.g.String() + ", source", err}
+	}
+	for to := range c.cfg.To {
+		err := c.read(ctx, c.cfg.To[to].Store, k.g.all(), func(e *pingline.Entry, nano int64) error {
+			if _, ok := k.g.of(e); !ok {
+				return nil
+			}
+			hash, series := k.hash.row(e, nano)
+			if k.passes > 1 && series%k.passes != k.pass || k.series != nil && k.series[series] != uint8(to)+1 {
+				return nil
+			}
+			do(1, cellPlace{to, e.Cell}, e, hash)
+			return nil
+		})
+		if err != nil {
+			return &storeError{"compare " + k.g.String() + ", " + c.cfg.To[to].Name, err}
+		}
 	}
 	return nil
 }
 
-// cellRider names the rows of a rider in a cell.
-type cellRider struct {
-	cell  uint64
+// placeRider is the rows of a rider in a place.
+type placeRider struct {
+	cellPlace
 	rider string
 }
 
-// name finds out whose rows differ in some cells: first by sums, then row by row for those
-// that are named.
-func (c *Copier) name(ctx context.Context, h *rowHasher, u Unit, cells map[uint64]bool) (list []Difference, count int, err error) {
-	sums := make(map[cellRider]*[2]rowSum)
-	for side := range 2 {
-		err := c.side(ctx, side, u, func(e *pingline.Entry, nano int64) error {
-			if !cells[e.Cell] {
-				return nil
-			}
-			of := rowsOf(e)
-			both := sums[of]
-			if both == nil {
-				both = new([2]rowSum)
-				of.rider = strings.Clone(of.rider) // the store's memory
-				sums[of] = both
-			}
-			both[side].add(h.row(e, nano))
-			return nil
-		})
-		if err != nil {
-			return nil, 0, err
+// riderOf returns whose row an entry is, in the store's memory; of points their tags.
+func riderOf(e *pingline.Entry) string {
+	if e.Point != nil {
+		return fmt.Sprint(e.Point.Tags)
+	}
+	return e.Rider
+}
+
+// name finds out whose rows differ in some places: first by sums, then row by row for those that
+// are named. count is how many differ.
+func (k *comparison) name(ctx context.Context, places map[cellPlace]bool) (list []Difference, count int, err error) {
+	sums := make(map[placeRider]*[2]RowSum)
+	unnamed := 0
+	err = k.all(ctx, func(side int, at cellPlace, e *pingline.Entry, hash uint64) {
+		if !places[at] {
+			return
 		}
+		of := placeRider{at, riderOf(e)}
+		both := sums[of]
+		if both == nil {
+			if len(sums) == mostRiders {
+				unnamed = 1
+				return
+			}
+			both = new([2]RowSum)
+			of.rider = strings.Clone(of.rider) // the store's memory
+			sums[of] = both
+		}
+		both[side].add(hash)
+	})
+	if err != nil {
+		return nil, 0, err
 	}
 	for of, both := range sums {
 		if both[0] != both[1] {
-			list = append(list, Difference{Unit: u, Cell: of.cell, Rider: of.rider, From: both[0].n, To: both[1].n})
+			u := k.unitIn(of.cell).Unit
+			list = append(list, Difference{Unit: u, To: k.c.cfg.To[of.to].Name, Cell: of.cell, Rider: of.rider, From: both[0].Rows, Has: both[1].Rows})
 		}
 	}
-	slices.SortFunc(list, func(a, b Difference) int { return cmp.Or(cmp.Compare(a.Cell, b.Cell), cmp.Compare(a.Rider, b.Rider)) })
-	count = len(list)
-	list = slices.Clone(list[:min(count, mostNamed)])
-	return list, count, c.onlyIn(ctx, h, u, list)
+	slices.SortFunc(list, func(a, b Difference) int {
+		return cmp.Or(cmp.Compare(a.Cell, b.Cell), cmp.Compare(a.Rider, b.Rider), cmp.Compare(a.To, b.To))
+	})
+	count = len(list) + unnamed
+	list = slices.Clone(list[:min(len(list), mostNamed)])
+	return list, count, k.onlyIn(ctx, list)
+}
+
+// unitIn returns the unit of a cell.
+func (k *comparison) unitIn(cell uint64) Planned {
+	if k.g.index == nil {
+		return k.g.units[0]
+	}
+	return k.g.units[k.g.index[cell]]
+}
+
+// all is each over all passes.
+func (k *comparison) all(ctx context.Context, do func(side int, at cellPlace, e *pingline.Entry, hash uint64)) (err error) {
+	for k.pass = 0; k.pass < k.passes && err == nil; k.pass++ {
+		if k.series != nil {
+			clear(k.series)
+		}
+		err = k.each(ctx, do)
+	}
+	return err
 }
 
 // onlyIn counts the rows of differences that one side alone has. It holds a number for each of
 // their rows.
-func (c *Copier) onlyIn(ctx context.Context, h *rowHasher, u Unit, list []Difference) error {
-	rows := make(map[cellRider]map[uint64]int, len(list)) // how often the source has a row beyond the target
+func (k *comparison) onlyIn(ctx context.Context, list []Difference) error {
+	rows := make(map[placeRider]map[uint64]int, len(list)) // how often the source has a row beyond the target
+	key := func(d *Difference) placeRider {
+		to := slices.IndexFunc(k.c.cfg.To, func(t Target) bool { return t.Name == d.To })
+		return placeRider{cellPlace{to, d.Cell}, d.Rider}
+	}
 	for i := range list {
-		rows[cellRider{list[i].Cell, list[i].Rider}] = make(map[uint64]int)
+		rows[key(&list[i])] = make(map[uint64]int)
 	}
-	for side := range 2 {
-		err := c.side(ctx, side, u, func(e *pingline.Entry, nano int64) error {
-			beyond := rows[rowsOf(e)]
-			if beyond == nil {
-				return nil
-			}
-			a, _ := h.row(e, nano)
-			if beyond[a] += 1 - 2*side; beyond[a] == 0 {
-				delete(beyond, a)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+	err := k.all(ctx, func(side int, at cellPlace, e *pingline.Entry, hash uint64) {
+		beyond := rows[placeRider{at, riderOf(e)}]
+		if beyond == nil {
+			return
 		}
-	}
+		if beyond[hash] += 1 - 2*side; beyond[hash] == 0 {
+			delete(beyond, hash)
+		}
+	})
 	for i := range list {
 		d := &list[i]
-		for _, n := range rows[cellRider{d.Cell, d.Rider}] {
+		for _, n := range rows[key(d)] {
 			if n > 0 {
 				d.OnlyInFrom += uint64(n)
 			} else {
@@ -179,13 +259,60 @@ func (c *Copier) onlyIn(ctx context.Context, h *rowHasher, u Unit, list []Differ
 			}
 		}
 	}
-	return nil
+	return err
 }
 
-// rowsOf returns whose row an entry is, in the store's memory.
-func rowsOf(e *pingline.Entry) cellRider {
-	if e.Point != nil {
-		return cellRider{e.Cell, fmt.Sprint(e.Point.Tags)}
+// verdict is how a group was found.
+type verdict struct {
+	*comparison
+	differ []differing
+	list   []Difference // at most 20
+	count  int          // of all differences
+}
+
+// judge compares a group until all sides answer.
+func (c *Copier) judge(ctx context.Context, g *unitGroup) (v verdict, err error) {
+	err = c.insist(ctx, "comparison", func() error {
+		if err := c.clear(ctx); err != nil {
+			return err
+		}
+		k, places, err := c.compare(ctx, g)
+		v = verdict{comparison: k}
+		if err == nil && len(places) > 0 {
+			v.list, v.count, err = k.name(ctx, places)
+			v.differ = k.differing(places, v.list, v.count)
+		}
+		return err
+	})
+	return v, err
+}
+
+// differing returns the units of places that differ. Something is missing in a unit, too, if not
+// all of its differences are named.
+func (k *comparison) differing(places map[cellPlace]bool, list []Difference, count int) (units []differing) {
+	at := make(map[store.Unit]int)
+	for p := range places {
+		u := k.unitIn(p.cell)
+		if _, ok := at[u.Unit]; !ok {
+			at[u.Unit] = len(units)
+			units = append(units, differing{u, count > len(list)})
+		}
 	}
-	return cellRider{e.Cell, e.Rider}
+	for i := range list {
+		if list[i].OnlyInFrom > 0 {
+			units[at[list[i].Unit]].missing = true
+		}
+	}
+	return units
+}
+
+// comparedTogether returns units as they are compared: a day at once, where a target would have
+// to read it for each cell.
+func (c *Copier) comparedTogether(plan []Planned) []*unitGroup {
+	for _, to := range c.cfg.To {
+		if _, ok := to.Store.(store.CellReader); !ok {
+			return c.groups(plan, 1<<62, compareCells)
+		}
+	}
+	return c.groups(plan, groupRows, groupCells)
 }

@@ -1,13 +1,13 @@
-// Package copying copies stored pings and points from one store to another, a day at a time,
-// and compares both afterwards.
+// Package copying copies stored pings and points from one store into others, unit by unit, and
+// compares both sides.
 //
-// A unit, all pings of a day or all points of a name in it, may be copied again at any time:
-// a row written twice is one row. A row that the target refuses for its content is handed to
-// the caller, and the others are written; a target that is in trouble is waited for. Rows that
-// are stored while their unit is copied may be missed.
+// A unit may be copied again at any time: a row written twice is one row. A row that a target
+// refuses for its content is handed to the caller, and the others are written; a store in trouble
+// is waited for. Memory does not grow with a unit: rows are read, encoded and written as they
+// come. Rows that are stored while their unit is copied may be missed, unless they go to the
+// target as well.
 //
-// Copying reads slices of a day into memory, at most about MostRows rows, so that no query
-// waits for a write. It keeps no state: see DoneFile for what is done.
+// It keeps no state but that of a [DoneFile].
 package copying
 
 import (
@@ -17,75 +17,131 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strings"
+	"slices"
+	"sync"
 	"time"
 
 	"pingline"
-	"pingline/internal/pause"
 	"pingline/sink/store"
 )
 
-// Config selects pings and points to copy. From, To and Refused are required.
+// Unit is a piece of history.
+type Unit = store.Unit
+
+// Target is a store that is copied into.
+type Target struct {
+	Name  string // in errors and reasons; "" is "the target"
+	Store store.Store
+}
+
+// Config says which history is copied, and how. From and To are required.
 type Config struct {
-	From, To store.Store // both are Readers; points are copied if both are PointReaders
-	Rider    string      // "" means all riders, and points
-	Names    []string    // of points to copy
-	Pace     *Pace       // nil: as fast as the target takes rows
+	From   store.Store // a Reader, as the targets are; points are copied if all are PointReaders
+	To     []Target    // at most 64
+	Rider  string      // "" means all riders, and points
+	Names  []string    // of points to copy
+	Keep   *DoneFile   // nil: nothing is remembered
+	Logger *slog.Logger
 
-	// Refused is called for each row that the target refused for its content; the entry is
-	// valid during the call.
+	// Owner returns the index in To of a row's target; a row with a negative one stays where it
+	// is. It depends on cell, rider and device alone, or on the name and tags of a point. nil
+	// means the first.
+	Owner func(e *pingline.Entry) int
+
+	// Whole says that the targets hold nothing but the copy: a row of which the source has
+	// nothing is a difference. Otherwise a target's own series (cell, device, late, corrected,
+	// rider) do not count.
+	Whole bool
+
+	// Growing says that rows come to the source alone meanwhile: a unit that has not ended
+	// when its copy begins is copied again.
+	Growing bool
+
+	Rate   float64 // most rows a second; 0: as fast as the stores are, however slow that makes them for others
+	Gauges Gauges
+
+	// Wait makes the copy stand, and go on by itself, also where an operator must act: wrong
+	// credentials, a missing database. Without it such an error ends the copy.
+	Wait bool
+
+	// Refused is called for each row that a target refused for its content, by one goroutine
+	// at a time; the entry is valid during the call. Once Again was called, rows that were handed
+	// over since the last call of Copied come once more. A nil Refused makes the copy stand or end
+	// instead, as after wrong credentials.
 	Refused func(e *pingline.Entry, why error) error
+	Again   func() error
 
-	BatchRows int          // of a write; 0 means 5,000
-	Logger    *slog.Logger // nil means slog.Default()
+	// Copied is called when units are copied, before they are noted as done; it returns how
+	// long the file of refused rows is. nil: nobody is told.
+	Copied func(list []Done) (refusedBytes int64, err error)
+
+	Readers   int // of the source at once; 0 means 2
+	Writers   int // at once; 0 means 3
+	BatchRows int // of a write; 0 means 5,000
 }
 
 const (
-	// MostRows is how many rows are held in memory, unless more are of the same second.
-	MostRows = 200_000
+	mostTargets = 64
+	theTarget   = "the target" // name of a target without one
+	maxString   = 255          // bytes of a name in an entry
 
-	batchBytes = 4 << 20 // of a write, beside its last row
-	firstSlice = time.Hour
-	leastSlice = time.Second
-	maxString  = 255 // bytes of a name in an entry
-
-	leastWait, mostWait = time.Second, 30 * time.Second // between two tries of a write
+	// Bounds on units that are copied by one query: a query for each would take longer than its
+	// few rows, and what is under way at a crash is copied again.
+	groupRows  = 250_000
+	groupCells = 128
 )
 
-// Unit is the pings of a day, or the points of a name in it.
-type Unit = store.Unit
-
-// Copied counts rows of a unit.
-type Copied struct {
-	Rows    uint64 `json:"rows"` // that the source has
-	Refused uint64 `json:"refused,omitempty"`
+// Planned is a unit and about how many rows it has.
+type Planned struct {
+	store.Unit
+	Rows uint64 // 0 if the source does not say
 }
 
-// Copier copies units. It is for a single goroutine.
+// Copier copies, compares and deletes units. A call of Copy, Verify or Delete is made after the
+// other; Status may be called at any time.
 type Copier struct {
 	cfg        Config
-	from, to   store.Reader
+	from       store.Reader
 	fromPoints store.PointReader // nil: points are not copied
-	toPoints   store.PointReader
-	slice      time.Duration
-	rows       []byte
+	pace       *pacer
+	mostSeries int
+	began      time.Time
+	refused    map[Unit]bool // units of which a target refused rows
+
+	mu     sync.Mutex // guards the fields below; nothing else is locked under it
+	rows   Status
+	stands map[string]string // why it stands, by store
+	meter  rowMeter
 }
 
 // New returns a Copier, or an error if one of the stores cannot be read.
 func New(cfg Config) (*Copier, error) {
-	c := &Copier{cfg: cfg, slice: firstSlice}
+	c := &Copier{cfg: cfg, mostSeries: mostSeries, began: time.Now(), refused: make(map[Unit]bool), stands: make(map[string]string)}
 	c.cfg.BatchRows = cmp.Or(cfg.BatchRows, 5000)
+	c.cfg.Readers, c.cfg.Writers = cmp.Or(cfg.Readers, 2), cmp.Or(cfg.Writers, 3)
 	c.cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	var read, compared bool
-	c.from, read = cfg.From.(store.Reader)
-	c.to, compared = cfg.To.(store.Reader)
-	if !read || !compared {
-		return nil, errors.New("copy: a store that cannot be read is no source, nor can a copy in it be compared")
+	if cfg.Owner == nil {
+		c.cfg.Owner = func(*pingline.Entry) int { return 0 }
 	}
-	from, read := cfg.From.(store.PointReader)
-	to, compared := cfg.To.(store.PointReader)
-	if read && compared {
-		c.fromPoints, c.toPoints = from, to
+	c.pace = newPacer(cfg.Rate, cfg.Gauges)
+	if len(cfg.To) < 1 || len(cfg.To) > mostTargets {
+		return nil, fmt.Errorf("copy: %d targets, not 1 to %d", len(cfg.To), mostTargets)
+	}
+	c.cfg.To = slices.Clone(cfg.To)
+	var ok bool
+	c.from, ok = cfg.From.(store.Reader)
+	c.fromPoints, _ = cfg.From.(store.PointReader)
+	for i := range c.cfg.To {
+		to := &c.cfg.To[i]
+		to.Name = cmp.Or(to.Name, theTarget)
+		_, readable := to.Store.(store.Reader)
+		ok = ok && readable
+		if _, points := to.Store.(store.PointReader); !points {
+			c.fromPoints = nil
+		}
+	}
+	if !ok {
+		return nil, errors.New("copy: a store that cannot be read is no source, nor can a copy in it be compared")
 	}
 	return c, nil
 }
@@ -93,9 +149,38 @@ func New(cfg Config) (*Copier, error) {
 // CopiesPoints reports whether points that are no pings are copied.
 func (c *Copier) CopiesPoints() bool { return c.fromPoints != nil && c.cfg.Rider == "" }
 
-// Units returns the units with since <= ts < until, oldest first: of days from the first ping
-// to the last, and of points until now. MinInt64 and MaxInt64 are no limit.
-func (c *Copier) Units(ctx context.Context, since, until int64) (list []Unit, err error) {
+// Plan returns the units with since <= ts < until in which the source has rows, the newest day
+// first. MinInt64 and MaxInt64 are no limit.
+func (c *Copier) Plan(ctx context.Context, since, until int64) (list []Planned, err error) {
+	names := []string{""}
+	if c.CopiesPoints() {
+		names = append(names, c.cfg.Names...)
+	}
+	lister, ok := c.cfg.From.(store.Lister)
+	if !ok || c.cfg.Rider != "" {
+		return c.days(ctx, names, since, until)
+	}
+	for _, name := range names {
+		err := lister.Units(ctx, name, since, until, func(u store.Unit, rows uint64) error {
+			list = append(list, Planned{u, rows})
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("units of the source: %w", err)
+		}
+	}
+	slices.SortFunc(list, inOrder)
+	return list, nil
+}
+
+// inOrder puts the newest first.
+func inOrder(a, b Planned) int {
+	return cmp.Or(-cmp.Compare(a.From, b.From), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Cell, b.Cell))
+}
+
+// days returns the days from the first ping to the last, and of points until now: the plan for a
+// source that lists no units, or for a rider.
+func (c *Copier) days(ctx context.Context, names []string, since, until int64) (list []Planned, err error) {
 	q := store.All()
 	q.Rider, q.Limit = c.cfg.Rider, 1
 	q.From, q.To = max(q.From, since), min(q.To, until)
@@ -109,200 +194,150 @@ func (c *Copier) Units(ctx context.Context, since, until int64) (list []Unit, er
 			return nil, fmt.Errorf("first and last ping of the source: %w", err)
 		}
 	}
-	lastPoint := last
-	if c.CopiesPoints() && since != math.MinInt64 {
-		first = min(first, since) // points may be older than pings
-	}
-	if c.CopiesPoints() && first != math.MaxInt64 {
-		lastPoint = max(last, min(until-1, time.Now().UnixMilli()))
-	}
-	const day = 24 * 60 * 60 * 1000
-	for begin := first - ((first%day)+day)%day; begin <= lastPoint; begin += day {
-		u := Unit{From: max(begin, since), To: min(begin+day, until)}
-		if u.From <= last && u.To > first {
-			list = append(list, u)
+	for _, name := range names {
+		from, to := first, last
+		if name != "" && since != math.MinInt64 {
+			from = min(first, since) // points may be older than pings
 		}
-		if !c.CopiesPoints() {
-			continue
+		if name != "" && from != math.MaxInt64 {
+			to = max(last, min(until-1, time.Now().UnixMilli()))
 		}
-		for _, u.Name = range c.cfg.Names {
-			list = append(list, u)
+		for day := store.Day(from); from <= to && day <= store.Day(to); day++ {
+			list = append(list, Planned{store.DayUnit(name, day, since, until), 0})
 		}
 	}
+	slices.SortFunc(list, inOrder)
 	return list, nil
 }
 
-// Copy copies a unit. Any error but ctx's says why it cannot go on; the unit may then be
-// copied in part.
-func (c *Copier) Copy(ctx context.Context, u Unit) (n Copied, err error) {
-	for at := u.From; at < u.To; {
-		end := min(at+c.slice.Milliseconds(), u.To)
-		list, err := c.read(ctx, u.Name, at, end)
-		if errors.Is(err, errMany) {
-			c.slice /= 2
+// unitGroup is units that are read at once: of the same name and time, in different cells.
+type unitGroup struct {
+	units []Planned
+	index map[uint64]int // of a unit by its cell; nil: there is but one, of all cells
+}
+
+// groups returns units in the order of a plan, as they are read at once.
+func (c *Copier) groups(plan []Planned, mostRows uint64, mostCells int) (all []*unitGroup) {
+	_, byCell := c.cfg.From.(store.CellReader)
+	rows := uint64(0)
+	var last *unitGroup
+	for _, u := range plan {
+		if !u.InCell || !byCell {
+			all, last = append(all, &unitGroup{units: []Planned{u}}), nil
 			continue
 		}
-		if err != nil {
-			return n, fmt.Errorf("read %v: %w", u, err)
+		if last == nil || last.units[0].From != u.From || last.units[0].To != u.To || rows+u.Rows > mostRows || len(last.units) >= mostCells {
+			last, rows = &unitGroup{index: make(map[uint64]int)}, 0
+			all = append(all, last)
 		}
-		refused, err := c.write(ctx, list)
-		n.Rows += uint64(len(list.ends)) + list.refused
-		n.Refused += refused + list.refused
-		if err != nil {
-			return n, fmt.Errorf("write %v: %w", u, err)
-		}
-		if len(list.ends) < MostRows/8 {
-			c.slice = min(2*c.slice, 24*time.Hour)
-		}
-		at = end
+		last.index[u.Cell] = len(last.units)
+		last.units = append(last.units, u)
+		rows += u.Rows
 	}
-	return n, nil
+	return all
 }
 
-// packed are entries in the log's form, as of a commit at time 0, each ending at one of ends.
-type packed struct {
-	bytes   []byte
-	ends    []int
-	refused uint64 // rows beside them that no store takes
+// of returns the number of the unit that e is in, and false if none is: another writer's cell.
+func (g *unitGroup) of(e *pingline.Entry) (int, bool) {
+	if g.index == nil {
+		return 0, true
+	}
+	i, ok := g.index[e.Cell]
+	return i, ok
 }
 
-func (p *packed) entry(i int, e *pingline.Entry) error {
-	begin := 0
-	if i > 0 {
-		begin = p.ends[i-1]
-	}
-	_, err := pingline.DecodeEntry(e, p.bytes[begin:p.ends[i]], 0)
-	return err
-}
-
-var errMany = errors.New("more rows than fit into memory")
-
-// read reads the rows from one time to another. It returns errMany if there are too many of
-// them for a slice that can be halved.
-func (c *Copier) read(ctx context.Context, name string, from, to int64) (*packed, error) {
-	list := new(packed)
-	var foreign []pingline.Entry // handed over once the slice is read: a part may be read again
-	add := func(e *pingline.Entry) error {
-		if len(list.ends)+len(foreign) == MostRows && c.slice > leastSlice {
-			return errMany
-		}
-		if max(len(e.Rider), len(e.Device), len(e.Event), len(e.Trip)) > maxString {
-			one := *e
-			one.Rider, one.Device, one.Event, one.Trip = strings.Clone(e.Rider), strings.Clone(e.Device), strings.Clone(e.Event), strings.Clone(e.Trip)
-			foreign = append(foreign, one)
-			return nil
-		}
-		list.bytes = pingline.AppendEntry(list.bytes, e, 0)
-		list.ends = append(list.ends, len(list.bytes))
-		return nil
-	}
-	err := each(ctx, c.from, c.fromPoints, Unit{Name: name, From: from, To: to}, c.cfg.Rider, func(e *pingline.Entry, _ int64) error { return add(e) })
-	for i := range foreign {
-		if err == nil {
-			err = c.cfg.Refused(&foreign[i], errors.New("a name of more than 255 bytes, which Pingline did not write"))
+// cells returns those of a group, nil if it is not by cells.
+func (g *unitGroup) cells() (list []uint64) {
+	for _, u := range g.units {
+		if g.index != nil {
+			list = append(list, u.Cell)
 		}
 	}
-	list.refused = uint64(len(foreign))
-	return list, err
+	return list
 }
 
-// each calls do for each row of a unit in a store.
-func each(ctx context.Context, pings store.Reader, points store.PointReader, u Unit, rider string, do func(e *pingline.Entry, nano int64) error) error {
-	if u.Name == "" {
-		return pings.Points(ctx, store.Query{From: u.From, To: u.To, Rider: rider}, do)
+func (g *unitGroup) String() string {
+	if len(g.units) == 1 {
+		return g.units[0].String()
 	}
-	e := pingline.Entry{Kind: pingline.Self}
-	return points.PointsNamed(ctx, u.Name, u.From, u.To, func(p *pingline.Point) error {
-		e.Point = p
-		return do(&e, 0)
-	})
+	return fmt.Sprintf("%v and %d more", g.units[0].Unit, len(g.units)-1)
 }
 
-// write writes rows in batches, and returns how many the target refused.
-func (c *Copier) write(ctx context.Context, list *packed) (refused uint64, err error) {
-	var e pingline.Entry
-	for i := 0; i < len(list.ends); {
-		c.rows = c.rows[:0]
-		j := i
-		for ; j < len(list.ends) && j-i < c.cfg.BatchRows && len(c.rows) < batchBytes; j++ {
-			if err := list.entry(j, &e); err != nil {
-				return refused, err
+// unitSpan is a part of a group that is read by one query.
+type unitSpan struct {
+	name     string
+	from, to int64
+	cells    []uint64 // nil: all
+}
+
+// all returns the group as one span.
+func (g *unitGroup) all() unitSpan {
+	u := g.units[0]
+	return unitSpan{u.Name, u.From, u.To, g.cells()}
+}
+
+// split returns at most n spans that are about as long, and have all rows of the group.
+func (g *unitGroup) split(n int) (list []unitSpan) {
+	s := g.all()
+	if len(s.cells) < n {
+		for i := range int64(n) {
+			part := s
+			part.from, part.to = s.from+(s.to-s.from)*i/int64(n), s.from+(s.to-s.from)*(i+1)/int64(n)
+			if part.from < part.to {
+				list = append(list, part)
 			}
-			c.rows = c.cfg.To.AppendRow(c.rows, &e)
 		}
-		if err := c.cfg.Pace.Wait(ctx, j-i); err != nil {
-			return refused, err
-		}
-		n, err := c.batch(ctx, list, i, j)
-		refused += n
-		if err != nil {
-			return refused, err
-		}
-		i = j
+		return list
 	}
-	return refused, nil
+	order := make([]int, len(g.units))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return -cmp.Compare(g.units[a].Rows, g.units[b].Rows) })
+	list = make([]unitSpan, n)
+	rows := make([]uint64, n)
+	for _, i := range order { // the next largest to the shortest
+		k := slices.Index(rows, slices.Min(rows))
+		list[k].cells, rows[k] = append(list[k].cells, g.units[i].Cell), rows[k]+g.units[i].Rows+1
+	}
+	for k := range list {
+		list[k].name, list[k].from, list[k].to = s.name, s.from, s.to
+	}
+	return slices.DeleteFunc(list, func(s unitSpan) bool { return len(s.cells) == 0 })
 }
 
-// batch writes the rows [i, j) of a list, in halves where one of them is refused.
-func (c *Copier) batch(ctx context.Context, list *packed, i, j int) (refused uint64, err error) {
-	var e pingline.Entry
-	c.rows = c.rows[:0]
-	for k := i; k < j; k++ {
-		if err := list.entry(k, &e); err != nil {
-			return 0, err
-		}
-		c.rows = c.cfg.To.AppendRow(c.rows, &e)
-	}
-	err = c.try(ctx, store.Rows{Bytes: c.rows, N: j - i})
-	why := new(store.Refusal)
+// mostAsked is how many cells a query names.
+const mostAsked = 256
+
+// read calls do for each row of a span in a store.
+func (c *Copier) read(ctx context.Context, from store.Store, s unitSpan, do func(e *pingline.Entry, nano int64) error) error {
+	q := store.Query{From: s.from, To: s.to, Rider: c.cfg.Rider}
+	byCell, ok := from.(store.CellReader)
 	switch {
-	case err == nil:
-		return 0, nil
-	case !errors.As(err, &why) || why.Kind != store.BadRows:
-		return 0, err
-	case j-i == 1:
-		return 1, c.cfg.Refused(&e, err)
-	case why.All && why.Reason == store.Expired: // there may be days of them
-		for k := i; k < j; k++ {
-			if err := errors.Join(list.entry(k, &e), c.cfg.Refused(&e, err)); err != nil {
-				return uint64(k - i), err
+	case s.name != "":
+		e := pingline.Entry{Kind: pingline.Self}
+		return from.(store.PointReader).PointsNamed(ctx, s.name, s.from, s.to, func(p *pingline.Point) error {
+			e.Point = p
+			return do(&e, 0)
+		})
+	case s.cells == nil:
+		return from.(store.Reader).Points(ctx, q, do)
+	case !ok:
+		in := make(map[uint64]bool, len(s.cells))
+		for _, cell := range s.cells {
+			in[cell] = true
+		}
+		return from.(store.Reader).Points(ctx, q, func(e *pingline.Entry, nano int64) error {
+			if !in[e.Cell] {
+				return nil
 			}
-		}
-		return uint64(j - i), nil
+			return do(e, nano)
+		})
 	}
-	middle := (i + j) / 2
-	refused, err = c.batch(ctx, list, i, middle)
-	if err != nil {
-		return refused, err
-	}
-	more, err := c.batch(ctx, list, middle, j)
-	return refused + more, err
-}
-
-// try writes rows, and waits while the target is in trouble. Its error is a refusal of rows,
-// trouble that an operator must put right, or ctx's.
-func (c *Copier) try(ctx context.Context, rows store.Rows) error {
-	said := false
-	for wait := leastWait; ; wait = min(2*wait, mostWait) {
-		began := time.Now()
-		err := c.cfg.To.Write(ctx, rows)
-		c.cfg.Pace.took(time.Since(began))
-		why := new(store.Refusal)
-		if err == nil || ctx.Err() != nil || !errors.As(err, &why) || why.Kind == store.BadRows {
-			return err
-		}
-		if why.Kind == store.Configure {
-			if why.Advice != "" {
-				err = fmt.Errorf("%w; %s", err, why.Advice)
-			}
-			return err
-		}
-		if !said {
-			said = true
-			c.cfg.Logger.Warn("the target takes no rows for now; the copy waits", "error", err)
-		}
-		if err := pause.For(ctx, max(wait, why.After)); err != nil {
+	for some := range slices.Chunk(s.cells, mostAsked) {
+		if err := byCell.PingsOfCells(ctx, q, some, do); err != nil {
 			return err
 		}
 	}
+	return nil
 }

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pingline"
 	"pingline/internal/influxd"
@@ -21,69 +19,13 @@ import (
 	"pingline/sink/store/storetest"
 )
 
-const day = 24 * 60 * 60 * 1000
-
-// rides returns rows of three days, and some that are apart, late, of events and corrected.
-func rides(n int) []pingline.Entry {
-	list := storetest.Fleet(3, n)
-	for i := range list {
-		e := &list[i]
-		e.At = storetest.Recently - int64(i%3)*day - int64(i)
-		switch i % 10 {
-		case 1:
-			e.Event = "sos"
-		case 2:
-			e.Late, e.Apart = true, true
-		case 3:
-			e.Cell = 0
-		case 4:
-			e.Late, e.Apart, e.Corrected = true, true, true
-		case 5:
-			e.Device = "watch"
-		}
-	}
-	return list
-}
-
-// write writes rows.
-func write(t *testing.T, to store.Store, list ...pingline.Entry) {
-	t.Helper()
-	for part := range slices.Chunk(list, 2000) {
-		var rows store.Rows
-		for i := range part {
-			rows.Bytes = to.AppendRow(rows.Bytes, &part[i])
-			rows.N++
-		}
-		if err := to.Write(t.Context(), rows); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// stored returns all pings of a store.
-func stored(t *testing.T, r store.Reader) (list []pingline.Entry) {
-	t.Helper()
-	err := r.Points(t.Context(), store.All(), func(e *pingline.Entry, _ int64) error {
-		c := *e
-		c.Rider, c.Device, c.Event, c.Trip = strings.Clone(e.Rider), strings.Clone(e.Device), strings.Clone(e.Event), strings.Clone(e.Trip)
-		list = append(list, c)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
-
 // picky is a bucket that refuses rows whose event is "bad", and is in trouble at first.
 type picky struct {
 	*influx.Bucket
 	troubles int
-	writes   int
 }
 
 func (p *picky) Write(ctx context.Context, rows store.Rows) error {
-	p.writes++
 	if p.troubles > 0 {
 		p.troubles--
 		return &store.Refusal{Kind: store.Retry, Err: errors.New("busy"), Busy: true}
@@ -94,128 +36,71 @@ func (p *picky) Write(ctx context.Context, rows store.Rows) error {
 	return p.Bucket.Write(ctx, rows)
 }
 
-// A target in trouble is waited for; rows that it refuses are handed over one by one, all
-// others are there; the comparison finds them, and changed, missing and added rows.
-func TestCopyWithRefusedRows(t *testing.T) {
-	db := influxd.Run(t, influxd.Config{Version: 1})
+// twoBuckets returns two buckets of an InfluxDB.
+func twoBuckets(t *testing.T, version int) (from, to *influx.Bucket) {
+	t.Helper()
+	db := influxd.Run(t, influxd.Config{Version: version})
 	influxtest.CreateBucket(t, db, "copy", 0)
-	from := influxtest.Open(t, influxtest.Access(db, "pingline"))
-	to := &picky{Bucket: influxtest.Open(t, influxtest.Access(db, "copy")), troubles: 1}
-	list := rides(3000)
+	return influxtest.Open(t, influxtest.Access(db, "pingline")), influxtest.Open(t, influxtest.Access(db, "copy"))
+}
+
+// A target in trouble is waited for; rows that it refuses are handed over one by one, all others
+// are there; the comparison finds the refused rows, and does not copy them again.
+func TestCopyWithRefusedRows(t *testing.T) {
+	from, bucket := twoBuckets(t, 1)
+	to := &picky{Bucket: bucket, troubles: 1}
+	list := storetest.Days(3000)
 	bad := map[string]bool{}
 	for _, i := range []int{7, 1000, 1001, 2998} {
 		list[i].Event = "bad"
 		bad[fmt.Sprint(list[i].Rider, list[i].At)] = true
 	}
 	write(t, from, list...)
-	refused := map[string]bool{}
-	c, err := copying.New(copying.Config{From: from, To: to, BatchRows: 300, Refused: func(e *pingline.Entry, why error) error {
-		if !strings.Contains(why.Error(), "no bad events") {
-			t.Errorf("refused: %v", why)
-		}
-		refused[fmt.Sprint(e.Rider, e.At)] = true
-		return nil
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	units, err := c.Units(t.Context(), math.MinInt64, math.MaxInt64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rows, left uint64
-	for _, u := range units {
-		n, err := c.Copy(t.Context(), u)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows += n.Rows
-		left += n.Refused
-	}
-	want := stored(t, from)
-	if rows != uint64(len(want)) || left != 4 || len(refused) != 4 || len(units) < 3 || len(units) > 4 {
-		t.Errorf("copied %d rows in %v, refused %d: %v, want %d and %v", rows, units, left, refused, len(want), bad)
-	}
-	for ping := range bad {
-		if !refused[ping] {
-			t.Errorf("%s was not handed over", ping)
-		}
-	}
-	compare := func() (all []copying.Difference) {
-		t.Helper()
-		for _, u := range units {
-			list, n, err := c.Compare(t.Context(), u)
-			if err != nil || n != len(list) {
-				t.Fatalf("%d differences, %v", n, err)
+	refused := map[string]int{}
+	c, plan := newCopier(t, copying.Config{From: from, To: []copying.Target{{Store: to}}, Whole: true, BatchRows: 300, Writers: 1,
+		Refused: func(e *pingline.Entry, why error) error {
+			if !strings.Contains(why.Error(), "no bad events") {
+				t.Errorf("refused: %v", why)
 			}
-			all = append(all, list...)
-		}
-		return all
+			refused[fmt.Sprint(e.Rider, e.At)]++
+			return nil
+		}})
+	copies(t, c, plan)
+	if s := c.Status(); s.Refused != 4 || s.Done != len(plan) || s.Units != len(plan) || s.RowsDone != s.Rows || int(s.Rows) != len(stored(t, from)) {
+		t.Errorf("copied: %+v", s)
 	}
 	missing := uint64(0)
-	for _, d := range compare() {
+	for _, d := range differences(t, c, plan, true) {
 		missing += d.OnlyInFrom
 		if d.OnlyInTo != 0 {
 			t.Errorf("only in the target: %v", &d)
 		}
 	}
-	if missing != 4 {
-		t.Errorf("the comparison finds %d rows missing, want 4", missing)
+	if missing != 4 || len(refused) != 4 {
+		t.Errorf("the comparison finds %d rows missing, handed over were %v, want %v", missing, refused, bad)
 	}
-	for i := range list { // they are changed, so that both are alike
-		if list[i].Event == "bad" {
-			list[i].Event = "good"
-			write(t, from, list[i])
-			write(t, to, list[i])
-		}
-	}
-	if d := compare(); len(d) > 0 {
-		t.Fatalf("alike, and %d differences: %v", len(d), &d[0])
-	}
-	changed, added := list[500], list[501]
-	changed.Skipped++
-	added.Rider = "somebody"
-	write(t, to, changed, added)
-	got := compare()
-	slices.SortFunc(got, func(a, b copying.Difference) int { return strings.Compare(a.Rider, b.Rider) })
-	if len(got) != 2 {
-		t.Fatalf("a changed and an added row are %d differences: %v", len(got), got)
-	}
-	for i, e := range []pingline.Entry{changed, added} {
-		d := &got[slices.IndexFunc(got, func(d copying.Difference) bool { return d.Rider == e.Rider })]
-		if d.Cell != e.Cell || d.OnlyInTo != 1 || d.OnlyInFrom != uint64(1-i) {
-			t.Errorf("row %d of %s: %v", i, e.Rider, d)
+	for ping := range bad {
+		if refused[ping] != 1 {
+			t.Errorf("%s was handed over %d times", ping, refused[ping])
 		}
 	}
 }
 
-// Copying a unit again changes nothing, and a rider alone is copied alone.
+// The newest day is copied first; copying a unit again changes nothing, and a rider alone is
+// copied alone.
 func TestCopyOfARider(t *testing.T) {
-	db := influxd.Run(t, influxd.Config{Version: 1})
-	influxtest.CreateBucket(t, db, "copy", 0)
-	from, to := influxtest.Open(t, influxtest.Access(db, "pingline")), influxtest.Open(t, influxtest.Access(db, "copy"))
-	list := rides(2000)
+	from, to := twoBuckets(t, 1)
+	list := storetest.Days(2000)
 	write(t, from, list...)
 	rider := list[0].Rider
-	c, err := copying.New(copying.Config{From: from, To: to, Rider: rider, Refused: func(_ *pingline.Entry, why error) error { return why }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	units, err := c.Units(t.Context(), math.MinInt64, math.MaxInt64)
-	if err != nil {
-		t.Fatal(err)
+	c, plan := newCopier(t, copying.Config{From: from, To: []copying.Target{{Store: to}}, Whole: true, Rider: rider, Refused: none(t)})
+	if !slices.IsSortedFunc(plan, func(a, b copying.Planned) int { return int(b.From - a.From) }) || len(plan) < 3 {
+		t.Errorf("the plan is %v", plan)
 	}
 	for range 2 {
-		for _, u := range units {
-			if u.Name != "" {
-				t.Errorf("points of a rider: %v", u)
-			}
-			if _, err := c.Copy(t.Context(), u); err != nil {
-				t.Fatal(err)
-			}
-			if _, n, err := c.Compare(t.Context(), u); n != 0 || err != nil {
-				t.Errorf("%v: %d differences, %v", u, n, err)
-			}
+		copies(t, c, plan)
+		if d := differences(t, c, plan, false); len(d) > 0 {
+			t.Errorf("differs: %v", d)
 		}
 	}
 	want := slices.DeleteFunc(stored(t, from), func(e pingline.Entry) bool { return e.Rider != rider })
@@ -224,46 +109,290 @@ func TestCopyOfARider(t *testing.T) {
 	}
 }
 
-// Of a job of which a unit is done, the state is read back; another job's is refused.
-func TestDoneFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.json")
-	job, u := copying.CopyJob{From: "a", To: "b", Rider: "r"}, copying.Unit{From: 0, To: day}
-	s, err := copying.OpenDone(path, job)
-	if err != nil || !s.Fresh() {
-		t.Fatal(err)
+// planted changes rows of a copy in twenty ways, all in series of the source but the last two.
+func planted(t *testing.T, to store.Store, list []pingline.Entry) (riders map[string]bool) {
+	t.Helper()
+	riders = map[string]bool{}
+	at := 0
+	next := func() pingline.Entry { // of a rider of its own
+		for at++; ; at++ {
+			if e := list[at]; e.Point == nil && e.Cell != 0 && !riders[e.Rider] && !e.Apart && e.Device == "" {
+				riders[e.Rider] = true
+				return e
+			}
+		}
 	}
-	if err := errors.Join(s.Save(), s.SetDone(u, copying.Copied{Rows: 5, Refused: 1}, 77)); err != nil {
-		t.Fatal(err)
+	changes := []func(e *pingline.Entry){
+		func(e *pingline.Entry) { e.LatE7++ },
+		func(e *pingline.Entry) { e.LonE7-- },
+		func(e *pingline.Entry) { e.SetOptional(pingline.HasSpeed, 12.5) },
+		func(e *pingline.Entry) { e.SetOptional(1<<1, 359.5) },
+		func(e *pingline.Entry) { e.SetOptional(1<<2, 7) },
+		func(e *pingline.Entry) { e.SetOptional(1<<3, -3) },
+		func(e *pingline.Entry) { e.SetOptional(1<<4, 0.125) },
+		func(e *pingline.Entry) { e.Skipped++ },
+		func(e *pingline.Entry) { e.Event = "planted" },
+		func(e *pingline.Entry) { e.Trip = "planted" },
+		func(e *pingline.Entry) { e.At++ },                                            // more than the source has
+		func(e *pingline.Entry) { e.Apart, e.LatE7 = true, e.LatE7+5 },                // the same ms, another ns
+		func(e *pingline.Entry) { e.Skipped += 1 << 20 },                              // by much
+		func(e *pingline.Entry) { e.LatE7, e.LonE7 = e.LonE7/4, e.LatE7/4 },           // a sum of both would not tell
+		func(e *pingline.Entry) { e.At -= 2 },                                         //
+		func(e *pingline.Entry) { e.Trip, e.Event = "p", "q" },                        // two fields
+		func(e *pingline.Entry) { e.Device = "another" },                              // changed tag
+		func(e *pingline.Entry) { e.Rider = "somebody"; riders["somebody"] = true },   // not in the source
+		func(e *pingline.Entry) { e.Cell = 0x8539220ffffffff; e.Rider = "elsewhere" }, // nor is that
 	}
-	again, err := copying.OpenDone(path, job)
-	if err != nil || again.Fresh() || again.RefusedBytes() != 77 {
-		t.Fatalf("%+v, %v", again, err)
+	riders["elsewhere"] = true
+	for _, change := range changes {
+		e := next()
+		if change(&e); e.Rider == "somebody" || e.Rider == "elsewhere" {
+			delete(riders, list[at].Rider)
+		}
+		write(t, to, e)
 	}
-	if n, ok := again.IsDone(u); !ok || n != (copying.Copied{Rows: 5, Refused: 1}) {
-		t.Errorf("the unit has %+v, %v", n, ok)
-	}
-	if _, ok := again.IsDone(copying.Unit{Name: "p", From: 0, To: day}); ok {
-		t.Error("another unit is done")
-	}
-	job.Rider = ""
-	if _, err := copying.OpenDone(path, job); !errors.Is(err, copying.ErrOtherJob) {
-		t.Errorf("of another job: %v", err)
+	return riders
+}
+
+// Twenty differences that are planted in a copy are found, each under its rider; all rows that the
+// target lacks are copied again, and all that it has beyond stays named.
+func TestPlantedDifferences(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			from, to := twoBuckets(t, version)
+			list := history(2000)
+			for i := range list {
+				if list[i].Point == nil {
+					list[i].Rider = fmt.Sprintf("rider %d", i%100)
+				}
+			}
+			write(t, from, list...)
+			c, plan := newCopier(t, copying.Config{From: from, To: []copying.Target{{Store: to}}, Whole: true, Refused: none(t)})
+			copies(t, c, plan)
+			if d := differences(t, c, plan, false); len(d) > 0 {
+				t.Fatalf("a fresh copy differs: %v", d)
+			}
+			riders := planted(t, to, list)
+			for i := range list { // the twentieth: all of a rider is missing
+				if rider := list[i].Rider; list[i].Point == nil && !riders[rider] {
+					riders[rider] = true
+					if err := to.Erase(t.Context(), rider); err != nil {
+						t.Fatal(err)
+					}
+					break
+				}
+			}
+			found := map[string]bool{}
+			n, err := c.Verify(t.Context(), plan, 1, false, func(d *copying.Difference) {
+				found[d.Rider] = true
+				if d.OnlyInFrom+d.OnlyInTo == 0 {
+					t.Errorf("no difference: %v", d)
+				}
+			})
+			if err != nil || len(riders) != 20 || n < len(found) {
+				t.Fatalf("%d differences, %d riders, %v", n, len(riders), err)
+			}
+			for rider := range riders {
+				if !found[rider] {
+					t.Errorf("the difference of %s is not found", rider)
+				}
+			}
+			left := differences(t, c, plan, true)
+			for _, d := range left { // InfluxDB keeps a field of an earlier write that the later one has not
+				if d.OnlyInFrom > d.OnlyInTo {
+					t.Errorf("after it was copied again: %v", &d)
+				}
+			}
+			if len(left) == 0 || len(left) > 12 {
+				t.Errorf("after it was copied again there are %d differences of %d", len(left), n)
+			}
+			if s := c.Status(); s.Differ == 0 {
+				t.Errorf("%+v", s)
+			}
+		})
 	}
 }
 
-// The sum of the waits is that of the rate: a pace never lets more rows pass.
-func TestPaceKeepsTheRate(t *testing.T) {
-	began := time.Now()
-	p := copying.NewPace(10_000)
-	for range 5 {
-		if err := p.Wait(t.Context(), 100); err != nil {
+// By counts alone a missing row is found, and a changed one is in the share of which all rows are
+// compared.
+func TestCountsAndShares(t *testing.T) {
+	from, to := twoBuckets(t, 1)
+	list := history(1000)
+	write(t, from, list...)
+	c, plan := newCopier(t, copying.Config{From: from, To: []copying.Target{{Store: to}}, Refused: none(t)})
+	copies(t, c, plan)
+	changed := list[8]
+	changed.Skipped += 9
+	write(t, to, changed)
+	count := func(share float64) int {
+		n, err := c.Verify(t.Context(), plan, share, false, func(*copying.Difference) {})
+		if err != nil {
 			t.Fatal(err)
 		}
+		return n
 	}
-	if took := time.Since(began); took < 40*time.Millisecond { // the first does not wait
-		t.Errorf("500 rows at 10,000/s passed in %v", took)
+	if n := count(0); n != 0 {
+		t.Errorf("by counts alone %d differences", n)
 	}
-	if err := (*copying.Pace)(nil).Wait(t.Context(), 1e6); err != nil {
+	if n := count(1); n != 1 {
+		t.Errorf("of all rows %d differences", n)
+	}
+	if err := to.Erase(t.Context(), list[1].Rider); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(0); n == 0 {
+		t.Error("by counts nothing is missing")
+	}
+}
+
+// Rows go to the shards of their cells, beside rows that the shards had; rows that stay, stay. A
+// unit is deleted only if all of it was copied; and again nothing is done twice.
+func TestSeveralTargets(t *testing.T) {
+	db := influxd.Run(t, influxd.Config{Version: 1})
+	from := influxtest.Open(t, influxtest.Access(db, "pingline"))
+	var to []copying.Target
+	for _, name := range []string{"b", "c"} {
+		influxtest.CreateBucket(t, db, name, 0)
+		to = append(to, copying.Target{Name: name, Store: influxtest.Open(t, influxtest.Access(db, name))})
+	}
+	owner := func(e *pingline.Entry) int {
+		switch {
+		case e.Point != nil:
+			return 0
+		case e.Cell == 0:
+			return -1
+		}
+		return int(e.Cell>>20) % 2
+	}
+	list := history(1500)
+	write(t, from, list...)
+	own := list[9]
+	own.Rider = "of b before"
+	write(t, to[0].Store, own)
+	path := t.TempDir() + "/state"
+	begin := func() *copying.DoneFile {
+		d, err := copying.OpenDone(path, copying.CopyJob{From: "a", To: "b c"})
+		if err == nil {
+			err = d.Begin()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+		return d
+	}
+	c, plan := newCopier(t, copying.Config{From: from, To: to, Owner: owner, Keep: begin(), Refused: none(t)})
+	copies(t, c, plan)
+	if d := differences(t, c, plan, false); len(d) > 0 {
+		t.Fatalf("differs: %v", d)
+	}
+	on, want := map[int]int{}, map[int]int{0: 1}
+	for _, e := range stored(t, from) {
+		want[owner(&e)]++
+	}
+	for i := range to {
+		for _, e := range stored(t, to[i].Store) {
+			if on[i]++; owner(&e) != i && e.Rider != own.Rider {
+				t.Fatalf("on %s is %+v", to[i].Name, e)
+			}
+		}
+	}
+	if on[0] != want[0] || on[1] != want[1] || want[-1] == 0 {
+		t.Errorf("%v rows, want %v", on, want)
+	}
+	if err := to[1].Store.(*influx.Bucket).Erase(t.Context(), list[2].Rider); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		keep := begin()
+		c, _ := newCopier(t, copying.Config{From: from, To: to, Owner: owner, Keep: keep, Refused: none(t)})
+		kept := map[string]int{}
+		if err := c.Delete(t.Context(), plan, func(_ copying.Unit, why string) { kept[why[:5]]++ }); err != nil {
+			t.Fatal(err)
+		}
+		if kept["a tar"] == 0 || len(kept) < 2 {
+			t.Errorf("not deleted are %v", kept)
+		}
+		deleted := 0
+		for _, u := range plan {
+			if x, _ := keep.Get(u.Unit); x.State == copying.UnitDeleted {
+				deleted++
+			}
+		}
+		n := 0
+		for _, of := range kept {
+			n += of
+		}
+		if deleted == 0 || deleted+n != len(plan) {
+			t.Errorf("%d of %d units are deleted, %v are not", deleted, len(plan), kept)
+		}
+	}
+	left := map[string]bool{}
+	all := slices.Concat(stored(t, from), stored(t, to[0].Store), stored(t, to[1].Store))
+	for i := range all {
+		left[fmt.Sprint(all[i].Rider, all[i].At, all[i].Device)] = true
+	}
+	for i := range list {
+		if e := &list[i]; e.Point == nil && !left[fmt.Sprint(e.Rider, e.At, e.Device)] {
+			t.Fatalf("%+v is nowhere", e)
+		}
+	}
+}
+
+// A copy of what may still grow is done again, and its units come last.
+func TestGrowingUnits(t *testing.T) {
+	from, to := twoBuckets(t, 1)
+	write(t, from, storetest.Days(500)...)
+	keep, err := copying.OpenDone(t.TempDir()+"/state", copying.CopyJob{})
+	if err == nil {
+		err = keep.Begin()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = keep.Close() })
+	for round := range 2 {
+		var order []copying.Done
+		c, plan := newCopier(t, copying.Config{From: from, To: []copying.Target{{Store: to}}, Growing: true, Keep: keep, Refused: none(t),
+			Copied: func(list []copying.Done) (int64, error) { order = append(order, list...); return 0, nil }})
+		today := 0
+		for _, u := range plan {
+			if store.Day(u.From) == store.Day(storetest.Recently) {
+				today++
+			}
+		}
+		copies(t, c, plan)
+		want := today
+		if round == 0 {
+			want = len(plan)
+		}
+		if len(order) != want || today == 0 {
+			t.Fatalf("round %d: copied %d of %d units, %d are of today", round, len(order), len(plan), today)
+		}
+		for i, x := range order {
+			if last := i >= len(order)-today; (store.Day(x.From) == store.Day(storetest.Recently)) != last {
+				t.Errorf("round %d: number %d of %d is %v", round, i, len(order), x.Unit)
+			}
+		}
+	}
+}
+
+// A source without anything has no plan.
+func TestEmptySource(t *testing.T) {
+	from, to := twoBuckets(t, 1)
+	for _, rider := range []string{"", "ana"} {
+		if _, plan := newCopier(t, copying.Config{From: from, To: []copying.Target{{Store: to}}, Rider: rider}); len(plan) > 0 {
+			t.Errorf("the plan is %v", plan)
+		}
+	}
+	if _, err := copying.New(copying.Config{From: from}); err == nil {
+		t.Error("a copy to nowhere")
+	}
+	c, err := copying.New(copying.Config{From: from, To: []copying.Target{{Store: to}}})
+	if err == nil {
+		_, err = c.Plan(t.Context(), math.MinInt64, math.MaxInt64)
+	}
+	if err != nil {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,263 @@
+package copying
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pingline/sink/store"
+)
+
+// mostCopies is how often a unit that differs is copied again.
+const mostCopies = 3
+
+// Verify compares the units of a plan, and copies again, up to three times, those of which a
+// target lacks something. Counts are compared of all units, and checksums over all rows of a
+// share of them, [0, 1], and of those whose counts differ or cannot be asked for. found is called
+// for differences that stay, and count is how many there are, of which at most 20 of some units
+// are named. Without again nothing is copied.
+func (c *Copier) Verify(ctx context.Context, plan []Planned, share float64, again bool, found func(d *Difference)) (count int, err error) {
+	c.begin("compare", plan)
+	for _, part := range days(plan) {
+		streamed, err := c.unequal(ctx, part, share)
+		if err != nil {
+			return count, err
+		}
+		c.passed(part[:len(part)-len(streamed)])
+		for _, g := range c.comparedTogether(streamed) {
+			n, err := c.verify(ctx, g, again, found)
+			if err != nil {
+				return count, err
+			}
+			count += n
+			c.passed(g.units)
+		}
+	}
+	return count, nil
+}
+
+// days cuts a plan into parts of the same time and name.
+func days(plan []Planned) (parts [][]Planned) {
+	for i := 0; i < len(plan); {
+		j := i
+		for j < len(plan) && plan[j].From == plan[i].From && plan[j].To == plan[i].To && plan[j].Name == plan[i].Name {
+			j++
+		}
+		parts, i = append(parts, plan[i:j]), j
+	}
+	return parts
+}
+
+// unequal returns the units of a day that are to be streamed: a share of them, and those of which
+// counts differ.
+func (c *Copier) unequal(ctx context.Context, day []Planned, share float64) (list []Planned, err error) {
+	if share >= 1 || c.cfg.Rider != "" {
+		return day, nil
+	}
+	u := day[0]
+	var counts [2]map[Unit]uint64
+	if counts[0], err = c.counts(ctx, u.Unit, c.cfg.From); err == nil {
+		targets := make([]store.Store, len(c.cfg.To))
+		for i := range targets {
+			targets[i] = c.cfg.To[i].Store
+		}
+		counts[1], err = c.counts(ctx, u.Unit, targets...)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		c.cfg.Logger.Info("rows are compared, since counts are not told", "unit", u.Unit, "error", err)
+		return day, nil //nolint:nilerr // the comparison of rows meets the same trouble, and waits for its end
+	}
+	byCell := true
+	for _, to := range c.cfg.To {
+		_, ok := to.Store.(store.CellReader)
+		byCell = byCell && ok
+	}
+	if !byCell {
+		if total(counts[0]) == total(counts[1]) && !sampled(store.Unit{Name: u.Name, From: u.From}, share) {
+			return nil, nil
+		}
+		return day, nil
+	}
+	for _, u := range day {
+		if counts[1][u.Unit] != counts[0][u.Unit] || sampled(u.Unit, share) {
+			list = append(list, u)
+		}
+	}
+	return list, nil
+}
+
+// counts returns the rows of a unit's time by unit, of all stores together.
+func (c *Copier) counts(ctx context.Context, of Unit, stores ...store.Store) (map[Unit]uint64, error) {
+	counts := make(map[Unit]uint64)
+	for _, s := range stores {
+		lister, ok := s.(store.Lister)
+		if !ok {
+			return nil, errors.ErrUnsupported
+		}
+		err := lister.Units(ctx, of.Name, of.From, of.To, func(u store.Unit, rows uint64) error { counts[u] += rows; return nil })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return counts, nil
+}
+
+func total(counts map[Unit]uint64) (n uint64) {
+	for _, rows := range counts {
+		n += rows
+	}
+	return n
+}
+
+// sampled reports whether a unit is of a share, always the same.
+func sampled(u Unit, share float64) bool {
+	h := hashBytes(mixA^u.Cell, fmt.Appendf(nil, "%s %d", u.Name, u.From))
+	return float64(h>>11)/(1<<53) < share
+}
+
+// verify compares a group, and copies what differs.
+func (c *Copier) verify(ctx context.Context, g *unitGroup, again bool, found func(d *Difference)) (count int, err error) {
+	for copies := 0; ; copies++ {
+		v, err := c.judge(ctx, g)
+		if err != nil {
+			return 0, err
+		}
+		var missing []Planned
+		for _, d := range v.differ {
+			x, _ := c.cfg.Keep.Get(d.unit.Unit)
+			if d.missing && x.Refused == 0 && !c.refused[d.unit.Unit] { // else it would be refused again
+				missing = append(missing, d.unit)
+			}
+		}
+		if len(missing) == 0 || !again || copies == mostCopies {
+			for i := range v.list {
+				found(&v.list[i])
+			}
+			c.count(func(s *Status) { s.Differ += len(v.differ) })
+			return v.count, c.compared(g, v.differ)
+		}
+		for _, some := range c.groups(missing, groupRows, groupCells) {
+			if err := c.copyGroup(ctx, some); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// compared makes durable how a group was found.
+func (c *Copier) compared(g *unitGroup, differ []differing) error {
+	if c.cfg.Keep == nil {
+		return nil
+	}
+	bad := make(map[Unit]bool)
+	for _, d := range differ {
+		bad[d.unit.Unit] = true
+	}
+	var list []Done
+	for _, u := range g.units {
+		x, ok := c.cfg.Keep.Get(u.Unit)
+		state := UnitSame
+		if bad[u.Unit] {
+			state = UnitDiffers
+		}
+		if ok && x.State != state && x.State != UnitDeleted {
+			x.State = state
+			list = append(list, x)
+		}
+	}
+	return c.cfg.Keep.Append(c.cfg.Keep.RefusedBytes(), list...)
+}
+
+// Delete deletes the units of a plan from the source, each after a fresh comparison of all its
+// rows. kept is called for each unit that is not deleted, with the reason: a target lacks
+// something of it, some of its rows stay on the source, or they could not be deleted alone. A row
+// that comes to the source between the comparison and the deletion is lost: nothing may write to
+// it any more.
+func (c *Copier) Delete(ctx context.Context, plan []Planned, kept func(u Unit, why string)) error {
+	c.begin("delete", plan)
+	eraser, ok := c.cfg.From.(store.UnitEraser)
+	if !ok {
+		return errors.New("delete: the source cannot delete units")
+	}
+	var open []Planned
+	for _, u := range plan {
+		if x, _ := c.cfg.Keep.Get(u.Unit); x.State == UnitDeleted {
+			c.passed([]Planned{u})
+		} else {
+			open = append(open, u)
+		}
+	}
+	for _, g := range c.comparedTogether(open) {
+		if err := c.deleteGroup(ctx, eraser, g, kept); err != nil {
+			return err
+		}
+		c.passed(g.units)
+	}
+	return nil
+}
+
+func (c *Copier) deleteGroup(ctx context.Context, eraser store.UnitEraser, g *unitGroup, kept func(u Unit, why string)) error {
+	v, err := c.judge(ctx, g)
+	if err != nil {
+		return err
+	}
+	missing := make(map[Unit]bool)
+	for _, d := range v.differ {
+		missing[d.unit.Unit] = d.missing
+	}
+	for i, u := range g.units {
+		switch {
+		case missing[u.Unit]:
+			kept(u.Unit, "a target lacks rows of it")
+			continue
+		case v.stay[i] > 0:
+			kept(u.Unit, fmt.Sprintf("%d of its rows stay on the source", v.stay[i]))
+			continue
+		}
+		began := time.Now()
+		err := c.erase(ctx, eraser, u.Unit)
+		if errors.Is(err, store.ErrBeside) {
+			kept(u.Unit, err.Error())
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		n := v.rows(u.Cell, g.index == nil)
+		x := Done{Unit: u.Unit, State: UnitDeleted, Copied: Copied{Rows: n.Rows}, Hash: n.Hash, Took: time.Since(began).Milliseconds()}
+		if c.cfg.Keep != nil {
+			if err := c.cfg.Keep.Append(c.cfg.Keep.RefusedBytes(), x); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// erase deletes a unit.
+func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, u Unit) error {
+	return c.insist(ctx, "deletion", func() error {
+		if err := c.clear(ctx); err != nil {
+			return err
+		}
+		err := eraser.EraseUnit(ctx, u)
+		if err == nil || errors.Is(err, store.ErrBeside) {
+			return err
+		}
+		return &storeError{"the source", err}
+	})
+}
+
+// rows returns the sum of a cell, or of all, over all targets, as the source has it.
+func (k *comparison) rows(cell uint64, all bool) (n RowSum) {
+	for at, s := range k.sides[0] {
+		if all || at.cell == cell {
+			n.Rows, n.Hash = n.Rows+s.Rows, n.Hash+s.Hash
+		}
+	}
+	return n
+}
