@@ -17,7 +17,7 @@ type CommitHeader struct {
 
 // A commit is, little endian:
 //
-//	u8  version (3, or 4)
+//	u8  version (3, 4 or 5)
 //	u32 number of entries
 //	i64 At
 //	f32 MaxError
@@ -36,7 +36,9 @@ type CommitHeader struct {
 //	i32 latitude, i32 longitude, 1e-7 degree
 //	f32 each known number, in the order of their bits
 //	uvarint packed cell, if flagged; u64 cell behind it if it could not be packed
-//	uvarint sub-key, and 1<<16 more if corrected; uvarint skipped; if extra
+//	uvarint sub-key, and 1<<16 more if corrected, 1<<17 more if it has attributes;
+//	    uvarint skipped; if extra
+//	uvarint length, Attrs, if flagged
 //
 // or a point:
 //
@@ -60,13 +62,16 @@ type CommitHeader struct {
 // Each varint takes as few bytes as it can, so that an entry has a single form.
 // The log adds the number and the checksum of a commit.
 //
-// Version 4 is written only for a commit with a corrected time, so that a node that
-// corrects no times can go back to an older program. Version 2 is version 3 with
+// Version 5 is written only for a commit with attributes, and version 4 only for a commit
+// with a corrected time and without attributes, so that a node without such pings can go
+// back to an older program. Version 2 is version 3 with
 // ready lines in place of replayed pings and points. Version 1 is version 2 without
 // apart and without lines in ns: a late ping of it is stored at its ms again.
 const (
 	commitVersion    = 3
 	correctedVersion = 4
+	attrsVersion     = 5
+	newestVersion    = attrsVersion
 	oldestVersion    = 1
 	commitHeaderSize = 1 + 4 + 8 + 4 + 4 + 1
 
@@ -83,13 +88,14 @@ const (
 	flagReplayed = 1 << 7
 
 	corrected = 1 << 16 // of the sub-key
+	withAttrs = 1 << 17 // of the sub-key
 
 	// In the log, the kind of a point is the kind of a ready line, plus pointKinds.
 	pointKinds = 3
 )
 
-// MaxEntrySize bounds the encoded size of a valid, judged ping, in bytes. A
-// replayed ping takes 1+MaxName more.
+// MaxEntrySize bounds the encoded size of a valid, judged ping without attributes, in
+// bytes. A replayed ping takes 1+MaxName more, and attributes 2 bytes more than their length.
 const MaxEntrySize = 3 + 3*(1+MaxID) + 1 + MaxEvent + 10 + 8 + 5*4 + 10 + 3 + 5
 
 // The sizes of the shortest ping and the shortest ready line, in bytes.
@@ -114,9 +120,23 @@ func AppendCommitHeader(dst []byte, h *CommitHeader) []byte {
 // SetCommitEntries sets the number of entries in a commit that starts at b[0].
 func SetCommitEntries(b []byte, n uint32) { binary.LittleEndian.PutUint32(b[1:], n) }
 
-// SetCommitCorrected marks a commit that starts at b[0]: it has an entry whose time
-// was corrected.
-func SetCommitCorrected(b []byte) { b[0] = correctedVersion }
+// CommitForm is the version of the commit that an entry needs. The zero value is that of
+// most entries.
+type CommitForm byte
+
+// Form returns the form that a commit with e has at least.
+func (e *Entry) Form() CommitForm {
+	switch {
+	case e.Attrs != "":
+		return attrsVersion
+	case e.Corrected:
+		return correctedVersion
+	}
+	return 0
+}
+
+// SetCommitForm marks a commit that starts at b[0] with the greatest form of its entries.
+func SetCommitForm(b []byte, form CommitForm) { b[0] = max(commitVersion, byte(form)) }
 
 // AppendEntry appends e's binary form to dst; at is the At of its commit. The
 // entry's names must be valid, and its numbers within the ranges of SetOptional and
@@ -126,10 +146,10 @@ func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 	case e.IsLine():
 		return appendText(appendName(append(dst, byte(e.Kind)<<2), e.To), e.Line)
 	case e.Point != nil:
-		return e.Point.append(appendName(append(dst, byte(e.Kind+pointKinds)<<2), e.To), at)
+		return appendPoint(appendName(append(dst, byte(e.Kind+pointKinds)<<2), e.To), e.Point, at)
 	}
 	flags, more := byte(e.Verdict&3), byte(e.Known&knownMask)
-	extra := e.SubKey != 0 || e.Skipped != 0 || e.Corrected
+	extra := e.SubKey != 0 || e.Skipped != 0 || e.Corrected || e.Attrs != ""
 	flags |= bit(e.Promoted)*flagPromoted | bit(e.Late)*flagLate | bit(extra)*flagExtra
 	flags |= bit(e.Device != "")*flagDevice | bit(e.Event != "")*flagEvent | bit(e.Trip != "")*flagTrip
 	more |= bit(e.Cell != 0)*flagCell | bit(e.Apart)*flagApart
@@ -160,8 +180,14 @@ func AppendEntry(dst []byte, e *Entry, at int64) []byte {
 		if e.Corrected {
 			sub |= corrected
 		}
+		if e.Attrs != "" {
+			sub |= withAttrs
+		}
 		dst = binary.AppendUvarint(dst, sub)
 		dst = binary.AppendUvarint(dst, uint64(e.Skipped))
+		if e.Attrs != "" {
+			dst = appendText(dst, string(e.Attrs))
+		}
 	}
 	return dst
 }

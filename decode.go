@@ -22,11 +22,11 @@ func DecodeCommit(b []byte) (CommitHeader, Entries, error) {
 	if len(b) < commitHeaderSize {
 		return CommitHeader{}, Entries{}, fmt.Errorf("commit of %d bytes: %w", len(b), ErrCorrupt)
 	}
-	if b[0] > correctedVersion {
-		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, this program knows %d to %d: %w", b[0], oldestVersion, correctedVersion, ErrNewer)
+	if b[0] > newestVersion {
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, this program knows %d to %d: %w", b[0], oldestVersion, newestVersion, ErrNewer)
 	}
 	if b[0] < oldestVersion {
-		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, not in [%d, %d]: %w", b[0], oldestVersion, correctedVersion, ErrCorrupt)
+		return CommitHeader{}, Entries{}, fmt.Errorf("commit of version %d, not in [%d, %d]: %w", b[0], oldestVersion, newestVersion, ErrCorrupt)
 	}
 	h := CommitHeader{
 		Entries:     binary.LittleEndian.Uint32(b[1:]),
@@ -37,6 +37,9 @@ func DecodeCommit(b []byte) (CommitHeader, Entries, error) {
 	d := decoder{b: b, i: commitHeaderSize - 1, sub: math.MaxUint16}
 	if b[0] >= correctedVersion {
 		d.sub |= corrected
+	}
+	if b[0] >= attrsVersion {
+		d.sub |= withAttrs
 	}
 	h.Node = d.name()
 	if d.bad {
@@ -89,7 +92,7 @@ func (r *Entries) Offset() int { return r.d.i }
 // returns its length in bytes; it ignores the bytes behind it. The entry's strings
 // share b's memory. An error wraps ErrCorrupt.
 func DecodeEntry(e *Entry, b []byte, at int64) (n int, err error) {
-	d := decoder{b: b, sub: corrected | math.MaxUint16}
+	d := decoder{b: b, sub: withAttrs | corrected | math.MaxUint16}
 	d.entry(e, at)
 	if d.bad {
 		return 0, fmt.Errorf("entry in %d bytes: %w", len(b), ErrCorrupt)
@@ -249,6 +252,10 @@ func (d *decoder) entry(e *Entry, at int64) {
 		sub, skipped := d.uvarint(), d.uvarint()
 		d.bad = d.bad || sub > d.sub || skipped > math.MaxUint32 || sub|skipped == 0
 		e.SubKey, e.Skipped, e.Corrected = uint16(sub), uint32(skipped), sub&corrected != 0
+		if sub&withAttrs != 0 {
+			e.Attrs = Attrs(d.text())
+			d.bad = d.bad || !e.Attrs.wellFormed()
+		}
 	}
 	d.bad = d.bad || e.Rider == ""
 }
@@ -276,13 +283,28 @@ func (d *decoder) skip() bool {
 		i = behindVarint(b, i)
 	}
 	if flags&flagExtra != 0 {
-		i = behindVarint(b, behindVarint(b, i))
+		i = behindExtra(b, i)
 	}
 	if i > len(b) {
 		return false
 	}
 	d.i += i
 	return true
+}
+
+// behindExtra returns where the sub-key at b[i:] and all behind it ends, or more than b's
+// length.
+func behindExtra(b []byte, i int) int {
+	if i >= len(b) {
+		return len(b) + 1
+	}
+	sub, _ := binary.Uvarint(b[i:])
+	i = behindVarint(b, behindVarint(b, i))
+	if sub&withAttrs == 0 || i >= len(b) {
+		return i
+	}
+	length, _ := binary.Uvarint(b[i:])
+	return behindVarint(b, i) + int(min(length, uint64(len(b))))
 }
 
 // behindVarint returns where the varint at b[i:] ends, or more than b's length.

@@ -374,7 +374,7 @@ func TestDecodeCommitRefuses(t *testing.T) {
 		want string
 	}{
 		{"nothing", nil, "commit of 0 bytes"},
-		{"no version", append([]byte{0}, whole[1:]...), "commit of version 0, not in [1, 4]"},
+		{"no version", append([]byte{0}, whole[1:]...), "commit of version 0, not in [1, 5]"},
 		{"a name that is longer than the commit", encode(CommitHeader{Node: "node"})[:commitHeaderSize+3], "commit header"},
 		{"more entries than there is room for", edit(1, 255, 255, 255, 255), "commit of 4294967295 entries in 14 bytes"},
 		{"an entry too many", edit(1, 2), "entry, 1 before the end"},
@@ -418,7 +418,7 @@ func TestDecodeCommitRefuses(t *testing.T) {
 
 func TestCommitOfANewerVersion(t *testing.T) {
 	b := AppendCommitHeader(nil, &CommitHeader{})
-	b[0] = correctedVersion + 1
+	b[0] = newestVersion + 1
 	if _, _, err := DecodeCommit(b); !errors.Is(err, ErrNewer) || errors.Is(err, ErrCorrupt) {
 		t.Errorf("error = %v, want ErrNewer", err)
 	}
@@ -434,7 +434,7 @@ func TestCommitOfCorrectedTimes(t *testing.T) {
 	if b[0] != commitVersion {
 		t.Fatalf("a commit is of version %d", b[0])
 	}
-	SetCommitCorrected(b)
+	SetCommitForm(b, corrected.Form())
 	_, got, err := decode(b)
 	if err != nil || b[0] != 4 || len(got) != 3 || got[0] != corrected || got[1] != everything || got[2] != bare {
 		t.Errorf("version %d: read %+v, %v", b[0], got, err)
@@ -536,8 +536,11 @@ func FuzzDecodeCommit(f *testing.F) {
 	f.Add(encode(CommitHeader{Node: "n", At: commitAt, MaxError: 10}, everything, sampleEntries(1)[0]))
 	f.Add(encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r"}, Verdict: Held, Cell: 0x8f2834782b9261c}))
 	timed := encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r", Fix: Fix{Corrected: true}}, Verdict: Accepted, SubKey: 7})
-	SetCommitCorrected(timed)
+	SetCommitForm(timed, correctedVersion)
 	f.Add(timed)
+	named := encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r", Attrs: sampleAttrs(f)}, Verdict: Held}, Entry{Ping: Ping{Rider: "r", Attrs: sampleAttrs(f)}, Verdict: Accepted, SubKey: 7})
+	SetCommitForm(named, attrsVersion)
+	f.Add(named)
 	f.Add(encode(CommitHeader{}, Entry{Kind: Replayed, To: "a", Line: "location lat=1 1"}))
 	f.Add(encode(CommitHeader{}, Entry{Kind: Activity, To: "a", Point: figures()}, again))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -599,11 +602,15 @@ func TestPassUnstored(t *testing.T) {
 			list[i].Verdict = Accepted + Verdict(i%3)
 			list[i].Promoted = list[i].Promoted && list[i].Stored()
 		}
+		if i%2 == 1 {
+			list[i].Attrs = sampleAttrs(t)
+		}
 	}
 	longCell := list[0]
 	longCell.Verdict, longCell.Cell = Held, 0x8f2834782b9261c
 	list = append(list, longCell, Entry{Kind: Self, To: "a", Line: "pingline n=1i 5"}, Entry{Kind: Activity, To: "a", Point: figures()}, list[1])
 	b := encode(CommitHeader{Node: "n", At: commitAt}, list...)
+	SetCommitForm(b, attrsVersion)
 	_, r, err := DecodeCommit(b)
 	if err != nil {
 		t.Fatal(err)

@@ -8,34 +8,12 @@
 package pingline
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 )
-
-// Errors that several packages tell apart.
-var (
-	// ErrInvalid is wrapped by every refusal of a ping for its content.
-	ErrInvalid = errors.New("invalid ping")
-	// ErrCorrupt is wrapped by every refusal of bytes read back from the log.
-	ErrCorrupt = errors.New("corrupt log entry")
-	// ErrNewer is wrapped by the refusal of bytes in a form of a later version of this
-	// program. The bytes are not damaged and must not be dropped.
-	ErrNewer = errors.New("written by a newer version of Pingline: start that version")
-)
-
-// FieldError is the refusal of one field of a ping; it wraps ErrInvalid.
-type FieldError struct {
-	Field  string // key in the JSON form, such as "lat"
-	Reason string // the rule that the value breaks, such as "not in [-90, 90]"
-}
-
-func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
-
-func (e *FieldError) Unwrap() error { return ErrInvalid }
 
 // Ping is the message: a fix of one rider's device. Rider and Device name the
 // track; with At they identify the ping.
@@ -44,6 +22,7 @@ type Ping struct {
 	Device string // as Rider; "" if the rider has one device
 	Event  string // [a-z0-9_]{1,32}; "" if none
 	Trip   string // as Rider; "" if none
+	Attrs  Attrs  // attributes of the sender's own; "" if none
 	Fix
 }
 
@@ -67,6 +46,9 @@ func (p *Ping) Validate() error {
 		if err := CheckEvent(p.Event); err != nil {
 			return err
 		}
+	}
+	if err := p.Attrs.Validate(); err != nil {
+		return err
 	}
 	at := p.Fix
 	return at.SetPosition(p.Lat(), p.Lon())

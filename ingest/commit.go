@@ -13,9 +13,7 @@ import (
 func (w *Writer) append(ctx context.Context, reserve bool) error {
 	if w.entries > 0 {
 		pingline.SetCommitEntries(w.buf, w.entries)
-		if w.corrected {
-			pingline.SetCommitCorrected(w.buf)
-		}
+		pingline.SetCommitForm(w.buf, w.form)
 		began := time.Now()
 		// The append has a time limit of its own. To stop now would not make its
 		// fate known any sooner.

@@ -81,7 +81,7 @@ func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
 func (w *Writer) logEntry(e *pingline.Entry) {
 	w.buf = pingline.AppendEntry(w.buf, e, w.at)
 	w.entries++
-	w.corrected = w.corrected || e.Corrected
+	w.form = max(w.form, e.Form())
 	if e.Stored() {
 		w.totals[pingline.TotalStored]++
 		w.counts.Replayed++
@@ -98,6 +98,7 @@ func (w *Writer) logBatch(id uint64, j *Job) {
 	for i := range w.batch.Entries {
 		e := &w.batch.Entries[i]
 		w.buf = pingline.AppendEntry(w.buf, e, w.at)
+		w.form = max(w.form, e.Form())
 		w.entries++
 		if e.Stored() {
 			w.totals[pingline.TotalStored]++
@@ -108,7 +109,6 @@ func (w *Writer) logBatch(id uint64, j *Job) {
 		}
 		if e.Late {
 			w.counts.Late++
-			w.corrected = w.corrected || e.Corrected
 		}
 	}
 	for _, s := range w.batch.Settled {

@@ -72,21 +72,21 @@ type Writer struct {
 	busy    atomic.Int64 // ns spent on judging and appending
 
 	// The commit being built.
-	buf       []byte
-	at        int64
-	entries   uint32
-	totals    queue.Totals
-	batch     dedupe.Batch
-	taken     []*Job
-	counts    PingCounts
-	policy    pingline.Policy
-	trouble   error        // why nothing can be stored, or nil
-	bound     dedupe.Bound // bound in force
-	corrected bool         // the commit has an entry whose time was corrected
-	reserve   bool         // the commit may use the log's reserve
-	oldest    int64        // before this time, ms, readers see the same without it
-	putOff    bool         // a job did not fit into the last commit
-	lastJob   uint64
+	buf     []byte
+	at      int64
+	entries uint32
+	totals  queue.Totals
+	batch   dedupe.Batch
+	taken   []*Job
+	counts  PingCounts
+	policy  pingline.Policy
+	trouble error        // why nothing can be stored, or nil
+	bound   dedupe.Bound // bound in force
+	form    pingline.CommitForm
+	reserve bool  // the commit may use the log's reserve
+	oldest  int64 // before this time, ms, readers see the same without it
+	putOff  bool  // a job did not fit into the last commit
+	lastJob uint64
 
 	filters  uint64 // filters made so far
 	idleMore bool   // held pings are left that have waited long enough
@@ -481,7 +481,7 @@ func (w *Writer) boundAt(p pingline.Policy) dedupe.Bound {
 
 // begin opens a commit. The policy is read once, because a commit has a single bound.
 func (w *Writer) begin() {
-	w.policy, w.reserve, w.corrected = w.cfg.Overload.Policy(), false, false
+	w.policy, w.reserve, w.form = w.cfg.Overload.Policy(), false, 0
 	w.trouble = w.log.Check()
 	w.bound = w.boundAt(w.policy)
 	w.at = time.Now().UnixMilli()

@@ -18,9 +18,12 @@ const (
 	Trip          = 1 + Field(pingline.KeyTrip)   // name
 	fields        = 1 + Field(pingline.Keys)
 
+	// Attrs is the key of the attributes, an object of names and values.
+	Attrs = fields
+
 	// PrivateZone is no field: a reason for which a valid ping is rejected.
-	PrivateZone = fields
-	reasons     = fields + 1
+	PrivateZone = fields + 1
+	reasons     = fields + 2
 
 	required = 1<<Rider | 1<<TS | 1<<Lat | 1<<Lon
 )
@@ -39,6 +42,8 @@ func (f Field) String() string {
 	switch f {
 	case NoField:
 		return "syntax"
+	case Attrs:
+		return pingline.KeyAttrs
 	case PrivateZone:
 		return "private_zone"
 	}
@@ -49,6 +54,9 @@ func (f Field) String() string {
 func FieldOf(key []byte) Field {
 	if k, ok := pingline.KeyOf(key); ok {
 		return 1 + Field(k)
+	}
+	if string(key) == pingline.KeyAttrs {
+		return Attrs
 	}
 	return NoField
 }
@@ -67,6 +75,7 @@ type Draft struct {
 	at     int64
 	number [fields]float64
 	name   [fields]string
+	attrs  pingline.Attrs
 }
 
 // Reset makes d a draft without fields.
@@ -89,6 +98,12 @@ func (d *Draft) SetNumber(f Field, v float64) {
 func (d *Draft) SetName(f Field, s string) {
 	d.name[f] = s
 	d.given |= 1 << f
+}
+
+// SetAttrs sets the attributes, as Pings.Attrs returns them.
+func (d *Draft) SetAttrs(a pingline.Attrs) {
+	d.attrs = a
+	d.given |= 1 << Attrs
 }
 
 // Unset makes a field missing.

@@ -60,6 +60,7 @@ type Pings struct {
 	byTrack    []int32        // memory of Correct
 	corrected  []int32        // positions in the request of the pings that Correct has set
 	names      []byte         // memory of Rename
+	attrs      []byte         // memory of Attrs
 }
 
 // Rejection says why a ping is invalid.
@@ -87,14 +88,14 @@ func (p *Pings) Clear() {
 	clear(p.List)
 	clear(p.Rejected)
 	*p = Pings{
-		List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], Correction: p.Correction[:0], byTrack: p.byTrack[:0], corrected: p.corrected[:0], names: p.names[:0],
+		List: p.List[:0], Index: p.Index[:0], Rejected: p.Rejected[:0], Correction: p.Correction[:0], byTrack: p.byTrack[:0], corrected: p.corrected[:0], names: p.names[:0], attrs: p.attrs[:0],
 		limits: p.limits, now: p.now,
 	}
 }
 
 // Memory returns the bytes of p's lists, which grow with a request.
 func (p *Pings) Memory() int64 {
-	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*(cap(p.Index)+cap(p.byTrack)+cap(p.corrected)) + cap(p.names))
+	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*(cap(p.Index)+cap(p.byTrack)+cap(p.corrected)) + cap(p.names) + cap(p.attrs))
 }
 
 // EachReason calls f with the number of rejected pings for each field that was a reason,
@@ -259,6 +260,18 @@ func (p *Pings) Rename(as func(dst []byte, rider string) []byte) {
 	}
 }
 
+// Attrs returns the attributes of some fields, which it sorts, or a *pingline.FieldError. They
+// are valid until Reset.
+func (p *Pings) Attrs(list []pingline.PointField) (pingline.Attrs, error) {
+	from := len(p.attrs)
+	b, err := pingline.AppendAttrs(p.attrs, list) // where it grows, the attributes before keep the memory that they are in
+	if err != nil || len(b) == from {
+		return "", err
+	}
+	p.attrs = b
+	return pingline.Attrs(unsafe.String(&b[from], len(b)-from)), nil
+}
+
 const inZone = "inside a private zone: it is not stored"
 
 var errNotRider = &pingline.FieldError{Field: Rider.String(), Reason: "this key is not for this rider"}
@@ -308,6 +321,9 @@ func (p *Pings) check(d *Draft, ping *pingline.Ping) error {
 		if err := d.checkNames(ping); err != nil {
 			return err
 		}
+	}
+	if d.given&(1<<Attrs) != 0 {
+		ping.Attrs = d.attrs
 	}
 	for f := Speed; f < Device; f++ {
 		if d.given&(1<<f) != 0 && ping.SetOptional(pingline.HasSpeed<<(f-Speed), d.number[f]) {

@@ -29,12 +29,23 @@ var Protocol = phone.Protocol{
 	Reply:  reply,
 }
 
-// bound counts the braces, each of which may begin a ping. Strings with escapes are copied.
+// bound counts the braces, each of which may begin a ping, or attributes if it is behind a
+// colon. Strings with escapes are copied.
 func bound(r *phone.Request) (pings, copied int) {
 	if bytes.IndexByte(r.Body, '\\') >= 0 {
 		copied = len(r.Body)
 	}
-	return bytes.Count(r.Body, []byte("{")), copied
+	attrs := 0
+	for b := r.Body; ; pings++ {
+		i := bytes.IndexByte(b, '{')
+		if i < 0 {
+			return pings, copied + min(attrs*pingline.MaxAttrs, 2*len(r.Body)) // a number is 8 bytes, and 1 in a body
+		}
+		if before := bytes.TrimRight(b[max(i-8, 0):i], space); pings > 0 && (len(before) == 0 || before[len(before)-1] == ':') {
+			attrs++
+		}
+		b = b[i+1:]
+	}
 }
 
 // Decode reads the pings of a body. The strings of the pings may share the body's

@@ -29,10 +29,13 @@ type parser struct {
 	draft phone.Draft
 	wrong uint16 // bit f: field f has a value of another type
 	ts    string // why TS is wrong
+	attrs error  // why Attrs is wrong
+
+	named []pingline.PointField // attributes of the ping being read
 }
 
 // followers has the field that comes behind each, first of all behind none.
-type followers [1 + pingline.Keys]phone.Field
+type followers [1 + phone.Attrs]phone.Field
 
 // documented is the order of the documents, the first guess.
 var documented = func() (list followers) {
@@ -287,8 +290,15 @@ func (p *parser) value(f phone.Field) bool {
 			return true
 		}
 		p.ts = notATime
+	case c == '{' && f == phone.Attrs:
+		if !p.attributes() {
+			return false
+		}
+		if p.attrs == nil {
+			return true
+		}
 	default:
-		p.ts = notATime
+		p.ts, p.attrs = notATime, errNotAttrs
 		if !p.skip(0) {
 			return false
 		}
@@ -350,6 +360,9 @@ func (p *parser) reject(err error) { _ = p.out.Reject(err) }
 var errNotObject = &phone.Error{Kind: phone.ErrMalformed, Text: "not an object"}
 
 func (p *parser) wrongType(f phone.Field) error {
+	if f == phone.Attrs {
+		return p.attrs
+	}
 	reason := "not a number"
 	switch bit := uint16(1) << f; {
 	case f == phone.TS:

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 
-	"pingline"
 	"pingline/ingest/phone"
 )
 
@@ -61,14 +60,15 @@ type token struct {
 }
 
 // tokens has the token of each field.
-var tokens = func() (list [1 + pingline.Keys]token) {
-	for k, name := range pingline.KeyNames {
+var tokens = func() (list [1 + phone.Attrs]token) {
+	for f := phone.Rider; f <= phone.Attrs; f++ {
+		name := f.String()
 		var text, mask [2 * word]byte
 		n := copy(text[:], `"`+name+`":`)
 		for i := range n {
 			mask[i] = 0xff
 		}
-		list[1+k] = token{
+		list[f] = token{
 			binary.LittleEndian.Uint64(text[:]), binary.LittleEndian.Uint64(text[word:]),
 			binary.LittleEndian.Uint64(mask[:]), binary.LittleEndian.Uint64(mask[word:]), n,
 		}
