@@ -73,6 +73,9 @@ func (f *PointField) Text() string { return f.text }
 // Bool returns the value of a BoolField.
 func (f *PointField) Bool() bool { return f.bits != 0 }
 
+// Bits returns a number or a bool as bits, 0 for a TextField.
+func (f *PointField) Bits() uint64 { return f.bits }
+
 // MaxPoint bounds a point, in bytes as Size counts them.
 const MaxPoint = 4 << 10
 

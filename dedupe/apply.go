@@ -6,6 +6,7 @@ import (
 	"pingline"
 	"pingline/dedupe/plane"
 	"pingline/dedupe/vertices"
+	"pingline/dedupe/wheel"
 )
 
 // apply changes the state by an entry that was judged, now or when it was
@@ -19,6 +20,7 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	}
 	if !e.Promoted {
 		f.touch(i)
+		f.carried.Note(i, e.At, e.Attrs)
 	}
 	t := f.tracks.At(i)
 	switch {
@@ -110,6 +112,7 @@ func (f *Filter) hold(i uint32, l *line, e *pingline.Entry, h hold) {
 	l.fix, l.cell, l.subKey = e.Fix, e.Cell, e.SubKey
 	l.token, l.since = h.token, h.since
 	l.holds = true
+	f.carried.Hold(i, l != &f.tracks.At(i).line, e.Attrs)
 	f.holding++
 	f.watch(i, h.since)
 }
@@ -142,12 +145,12 @@ func (f *Filter) applyRedundant(t *track, p plane.Spot, eps float64) {
 // watch puts track i, which holds a ping since a tick, on the wheel.
 func (f *Filter) watch(i, since uint32) {
 	w, t := &f.wheel, f.tracks.At(i)
-	if w.tickLen == 0 || t.inWheel {
+	if w.TickLen == 0 || t.inWheel {
 		return
 	}
-	at := max(since+turn+1, w.now) % slots
-	t.inWheel, t.waiting = true, w.slots[at]
-	w.slots[at] = i
+	at := max(since+wheel.Turn+1, w.Now) % wheel.Slots
+	t.inWheel, t.waiting = true, w.Slots[at]
+	w.Slots[at] = i
 }
 
 // holds reports whether track i holds a ping.

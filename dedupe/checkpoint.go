@@ -18,7 +18,7 @@ import (
 //
 // A piece is, little endian:
 //
-//	u8  version (6)
+//	u8  version (7, or 6 if no ping has had attributes)
 //	u32 number of the piece, from 0
 //	u8  1 in the last piece
 //	u64 commit it stands at
@@ -34,7 +34,7 @@ import (
 //	name: rider, device, trip of the newest ping, each u8 length and bytes
 //	u8  flags: 1 broken, 2 a ping is held, 4 a backlog is open, 8 the oldest point
 //	    is the track's first vertex, 16 other devices of the rider were forgotten,
-//	    32 the track has had one ping only
+//	    32 the track has had one ping only, 64 it has a state of attributes
 //	u64 stamp, u32 skipped, u8 pace
 //	i64 base of the points, or the track's floor if it has none; points: u8 number, then u32, u32, i32 each
 //	u16 number of blocks; each: points, from the oldest block on
@@ -43,6 +43,7 @@ import (
 //	line, if a ping is held
 //	backlog, if open: start and end (i64, i32, i32 each), trip, line, u8 1 if
 //	    anchored at the end, f64 bound of the held ping, u8 pace
+//	state of attributes, as package carried has it, if 64
 //
 // and a line: u8 1 if crowded, the held fix (i64, 2 i32, 5 f32, u8 known), u64
 // cell, u16 sub-key, 16 f32 polygon.
@@ -53,7 +54,7 @@ import (
 // its held ping, if there is one. Version 2 also lacks flag 16. Version 1 also lacks
 // flag 8 and the pace of a track, and a backlog ends with its line.
 const (
-	pieceVersion = 6
+	pieceVersion = 7
 	pieceHeader  = 1 + 4 + 1 + 8 + 8 + 8 + 8 + 4 + 4 + 4
 	oldHeader    = pieceHeader - 8 - 4 - 4 // before version 5
 	pieceTracks  = 1024
@@ -64,6 +65,7 @@ const (
 	flagWhole   = 8
 	flagDevices = 16
 	flagOnce    = 32
+	flagAttrs   = 64
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -99,14 +101,14 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 	}
 	more = s.track < f.tracks.Last
 	h := dst[start:]
-	h[0] = pieceVersion
+	h[0] = pieceVersion - oneIf(f.carried.Empty())
 	binary.LittleEndian.PutUint32(h[1:], s.piece)
 	if !more {
 		h[5] = 1
 	}
 	binary.LittleEndian.PutUint64(h[6:], number)
-	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot.said))
-	binary.LittleEndian.PutUint64(h[22:], uint64(f.torn.said))
+	binary.LittleEndian.PutUint64(h[14:], uint64(f.forgot.Said))
+	binary.LittleEndian.PutUint64(h[22:], uint64(f.torn.Said))
 	binary.LittleEndian.PutUint64(h[30:], f.order.stamp)
 	binary.LittleEndian.PutUint32(h[38:], uint32(f.order.once.n))
 	binary.LittleEndian.PutUint32(h[42:], uint32(f.order.often.n))
@@ -118,22 +120,8 @@ func (s *Snapshot) Next(dst []byte, number uint64) (piece []byte, more bool) {
 func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 	t, n := f.tracks.At(i), f.names.At(i)
 	rider, device := RiderDevice(n.key)
-	flags := byte(0)
-	if t.broken {
-		flags |= flagBroken
-	}
-	if t.holds {
-		flags |= flagHolds
-	}
-	if t.backlog != 0 {
-		flags |= flagBacklog
-	}
-	if t.Whole {
-		flags |= flagWhole
-	}
-	if t.once {
-		flags |= flagOnce
-	}
+	flags := oneIf(t.broken)*flagBroken | oneIf(t.holds)*flagHolds | oneIf(t.backlog != 0)*flagBacklog |
+		oneIf(t.Whole)*flagWhole | oneIf(t.once)*flagOnce | oneIf(f.carried.Has(i))*flagAttrs
 	forgot := int64(math.MinInt64)
 	if device != "" {
 		forgot = f.devices[rider].forgot
@@ -163,6 +151,9 @@ func (f *Filter) appendTrack(dst []byte, i uint32) []byte {
 		dst = append(append(dst, byte(len(s.trip))), s.trip...)
 		dst = append(appendLine(dst, &s.line), oneIf(s.toEnd))
 		dst = append(binary.LittleEndian.AppendUint64(dst, math.Float64bits(s.eps)), s.pace)
+	}
+	if flags&flagAttrs != 0 {
+		dst = f.carried.Append(dst, i)
 	}
 	return dst
 }
@@ -228,8 +219,8 @@ func (f *Filter) Load(piece []byte) error {
 	if piece[0] >= 6 {
 		torn = int64(d.u64())
 	}
-	f.forgot.raise(forgot, forgot)
-	f.torn.raise(torn, torn)
+	f.forgot.Raise(forgot, forgot)
+	f.torn.Raise(torn, torn)
 	f.latest = max(f.latest, forgot, torn)
 	if stamp := d.u64(); n == 0 {
 		f.order.stamp = stamp
@@ -288,7 +279,7 @@ func (f *Filter) loadTrack(d *stateDecoder, number uint64, version byte) {
 	if t.N > 0 {
 		t.open(t.Last())
 	} else if version < 6 {
-		t.Base = f.forgot.said
+		t.Base = f.forgot.Said
 		d.bad = d.bad || !t.broken
 	}
 	d.bad = d.bad || t.N == 0 && (t.Top != 0 || !t.broken && flags&(flagHolds|flagBacklog) != 0) || !f.blocks.InOrder(&t.Recent)
@@ -298,6 +289,9 @@ func (f *Filter) loadTrack(d *stateDecoder, number uint64, version byte) {
 	}
 	if flags&flagBacklog != 0 {
 		f.loadBacklog(d, i, version)
+	}
+	if flags&flagAttrs != 0 {
+		d.bad = !f.carried.Load(i, d.take) || d.bad
 	}
 }
 

@@ -6,7 +6,7 @@ import "math"
 // pings up to ts (ms). A track's first vertex must be later, because a vertex put
 // into an old segment moves the line that dropped pings rely on. A caller that
 // rebuilds the state from a part of the log calls Forgot.
-func (f *Filter) Forgot(ts int64) { f.forgot.raise(ts, ts) }
+func (f *Filter) Forgot(ts int64) { f.forgot.Raise(ts, ts) }
 
 // Clock tells the filter the time, ms since 1970, of the commit that is judged or
 // replayed next. Without it every ping is taken to be of the past.
@@ -26,10 +26,10 @@ func (f *Filter) Clock(ms int64) {
 	if f.loading != nil {
 		return // the restored tracks stand at a later commit
 	}
-	if f.forgot.tell(ms) {
-		f.caught = f.forgot.said
+	if f.forgot.Tell(ms) {
+		f.caught = f.forgot.Said
 	}
-	f.torn.tell(ms)
+	f.torn.Tell(ms)
 }
 
 // past returns ts, ms, or the time of our clock if ts is ahead of it.
@@ -39,7 +39,7 @@ func (f *Filter) past(ts int64) int64 { return min(ts, f.wall) }
 func (f *Filter) met(ts int64) int64 { return min(ts, max(f.wall, f.latest)) }
 
 // forgetTo notes that pings up to ts (ms) are forgotten.
-func (f *Filter) forgetTo(ts int64) { f.forgot.raise(f.past(ts), f.met(ts)) }
+func (f *Filter) forgetTo(ts int64) { f.forgot.Raise(f.past(ts), f.met(ts)) }
 
 // savedBase returns t's base for a checkpoint. A checkpoint cannot express that our
 // clock is behind: then the base of a track without vertices is the time up to which
@@ -48,8 +48,8 @@ func (f *Filter) savedBase(t *track) int64 {
 	switch {
 	case t.N > 0:
 		return t.Base
-	case f.wall < f.forgot.said:
-		return max(t.Base, f.forgot.said)
+	case f.wall < f.forgot.Said:
+		return max(t.Base, f.forgot.Said)
 	}
 	return max(t.Base, f.caught)
 }
@@ -64,7 +64,7 @@ func (f *Filter) floor(t *track) int64 {
 		floor = max(t.Base, f.caught)
 	}
 	if t.broken {
-		floor = max(floor, f.torn.counts)
+		floor = max(floor, f.torn.Counts)
 	}
 	return f.past(floor)
 }

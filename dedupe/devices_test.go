@@ -71,8 +71,8 @@ func TestForgottenDevicesAreRemembered(t *testing.T) {
 	for n := range MaxDevices + 1 {
 		judge(f, ofDevice("r-1", fmt.Sprint("d-", n), 100-n))
 	}
-	if f.forgot.said != math.MinInt64 {
-		t.Errorf("all tracks must be later than %d", f.forgot.said)
+	if f.forgot.Said != math.MinInt64 {
+		t.Errorf("all tracks must be later than %d", f.forgot.Said)
 	}
 	restored, err := New(cfg)
 	if err != nil {

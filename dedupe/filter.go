@@ -9,8 +9,8 @@
 // The state is held in memory only, and it is a function of the entries that
 // Judge, Idle and Flush hand out: a caller that logs them rebuilds it with
 // Replay, or with Load and Replay of the later entries. Each trip of a track is on at
-// least one stored ping. Other fields do not count: speed, heading and battery of a
-// dropped ping are lost.
+// least one stored ping, and so is each change of an attribute of Keep. Other fields do
+// not count: speed, heading and battery of a dropped ping are lost.
 package dedupe
 
 import (
@@ -20,8 +20,11 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/dedupe/carried"
+	"pingline/dedupe/horizon"
 	"pingline/dedupe/slab"
 	"pingline/dedupe/vertices"
+	"pingline/dedupe/wheel"
 )
 
 // Config sets up a Filter. DefaultConfig fills it; New defaults nothing,
@@ -32,6 +35,7 @@ type Config struct {
 	IdleFlush   time.Duration // a held ping is stored after waiting this long; 0: it waits for the next
 	MaxRiders   int           // tracks known at once; beyond, the longest silent is forgotten, tracks with a single ping first
 	RecentBytes int           // memory of all tracks together for stored pings before the last 8 of a track
+	Keep        []string      // attributes: a ping in which one of them changed is stored
 }
 
 // DefaultConfig returns the defaults of pingline serve.
@@ -123,6 +127,8 @@ type Filter struct {
 	liveGap int64 // ms; the largest int64 if off
 	maxGap  int64 // ms; the largest int64 if off
 
+	carried *carried.Carried // attributes of held pings, last values of Keep
+
 	seed   maphash.Seed
 	index  slab.Index
 	tracks slab.Slab[track]
@@ -140,13 +146,13 @@ type Filter struct {
 	noBack   []uint32 // backlogs to use again, last first
 
 	holding int
-	forgot  horizon // a new track's first vertex must be later
-	torn    horizon // the first vertex of a broken track must be later
-	wall    int64   // our clock, by which pings are judged, ms since 1970
-	latest  int64   // the latest that wall has been
-	caught  int64   // forgot when wall last caught up with it, after it had gone back
+	forgot  horizon.Horizon // a new track's first vertex must be later
+	torn    horizon.Horizon // the first vertex of a broken track must be later
+	wall    int64           // our clock, by which pings are judged, ms since 1970
+	latest  int64           // the latest that wall has been
+	caught  int64           // forgot when wall last caught up with it, after it had gone back
 	damaged bool
-	wheel   wheel
+	wheel   wheel.Wheel
 	flushed uint32 // where Flush goes on
 	ahead   ahead
 	loading *loading
@@ -161,17 +167,22 @@ func New(cfg Config) (*Filter, error) {
 	if cfg.MaxRiders < 1 || cfg.MaxRiders > math.MaxInt32 {
 		return nil, fmt.Errorf("dedupe: limit of %d riders not in [1, %d]", cfg.MaxRiders, math.MaxInt32)
 	}
+	attrs, err := carried.New(cfg.Keep, attrBytes(&cfg))
+	if err != nil {
+		return nil, fmt.Errorf("dedupe: %w", err)
+	}
 	f := &Filter{
 		cfg:     cfg,
+		carried: attrs,
 		liveGap: orNever(cfg.LiveGap),
 		maxGap:  orNever(cfg.MaxGap),
 		seed:    maphash.MakeSeed(),
-		forgot:  horizon{math.MinInt64, math.MinInt64},
-		torn:    horizon{math.MinInt64, math.MinInt64},
+		forgot:  horizon.Horizon{Counts: math.MinInt64, Said: math.MinInt64},
+		torn:    horizon.Horizon{Counts: math.MinInt64, Said: math.MinInt64},
 		wall:    math.MaxInt64,
 		latest:  math.MinInt64,
 		caught:  math.MinInt64,
-		wheel:   newWheel(cfg.IdleFlush),
+		wheel:   wheel.New(cfg.IdleFlush),
 		ahead:   ahead{least: leastSlots},
 	}
 	f.blocks = vertices.NewPool(cfg.RecentBytes, func(i uint32) (recent *vertices.Recent, marks *uint32) {

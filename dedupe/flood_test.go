@@ -123,8 +123,8 @@ func TestTrackWithoutVertices(t *testing.T) {
 	r.judge(second(10))
 	r.judge(of("b", "", second(11)))
 	r.judge(of("c", "", second(4)))
-	if r.Riders() != 2 || r.forgot.said != second(10).At {
-		t.Errorf("%d tracks, and first vertices must be later than %d", r.Riders(), r.forgot.said)
+	if r.Riders() != 2 || r.forgot.Said != second(10).At {
+		t.Errorf("%d tracks, and first vertices must be later than %d", r.Riders(), r.forgot.Said)
 	}
 	r.judge(of("c", "", second(11)))
 	if r.Counts().Late != 2 { // since the restart

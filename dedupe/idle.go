@@ -1,6 +1,10 @@
 package dedupe
 
-import "time"
+import (
+	"time"
+
+	"pingline/dedupe/wheel"
+)
 
 // Idle stores the pings that have been held for IdleFlush, at most about limit
 // of them, and reports whether there are more. For a ping held by Replay the time
@@ -15,24 +19,24 @@ func (f *Filter) Idle(b *Batch, now time.Duration, limit int) (more bool) {
 		f.evict(b, f.victim(), false)
 	}
 	w := &f.wheel
-	if w.tickLen == 0 {
+	if w.TickLen == 0 {
 		return false
 	}
-	tick := w.tick(now)
-	w.now = max(w.now, tick-min(tick, slots-1))
+	tick := w.Tick(now)
+	w.Now = max(w.Now, tick-min(tick, wheel.Slots-1))
 	for {
-		switch i := w.taken; {
-		case i == 0 && w.now > tick:
+		switch i := w.Taken; {
+		case i == 0 && w.Now > tick:
 			return false
 		case i == 0:
-			at := w.now % slots
-			w.taken, w.slots[at] = w.slots[at], 0
-			w.now++
+			at := w.Now % wheel.Slots
+			w.Taken, w.Slots[at] = w.Slots[at], 0
+			w.Now++
 		case len(b.Entries)-before >= limit:
 			return true
 		default:
 			t := f.tracks.At(i)
-			w.taken, t.inWheel = t.waiting, false
+			w.Taken, t.inWheel = t.waiting, false
 			f.flushDue(b, i, tick)
 		}
 	}
@@ -44,14 +48,14 @@ func (f *Filter) flushDue(b *Batch, i, tick uint32) {
 	t := f.tracks.At(i)
 	since, waits := tick, false
 	if t.backlog != 0 {
-		if s := f.backlogs.At(t.backlog); s.since+turn < tick {
+		if s := f.backlogs.At(t.backlog); s.since+wheel.Turn < tick {
 			f.promote(b, i, back)
 		} else {
 			since, waits = min(since, s.since), true
 		}
 	}
 	if t.holds {
-		if t.since+turn < tick {
+		if t.since+wheel.Turn < tick {
 			f.promote(b, i, next)
 		} else {
 			since, waits = min(since, t.since), true

@@ -19,13 +19,16 @@ import (
 // position is known for its instant.
 func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, now time.Duration) (v pingline.Verdict, conflict bool) {
 	f.endLoad()
-	h := hold{token: token, since: f.wheel.tick(now)}
+	h := hold{token: token, since: f.wheel.Tick(now)}
 	eps := bound.Of(&e.Fix)
 	e.Promoted, e.Late, e.Apart, e.State, e.Skipped = false, false, false, aside, 0
 	i, hash := f.find(&e.Ping)
 	if i == 0 {
 		i = f.judgeUnknown(b, hash, e)
 	} else {
+		if f.carried.Keeps(i, e.At, e.Attrs) {
+			eps = 0 // so that e is stored; apply has no use for the bound of a stored ping
+		}
 		conflict = f.judgeKnown(b, i, e, eps)
 	}
 	if e.Verdict == pingline.Duplicate {
@@ -187,6 +190,12 @@ func (f *Filter) known(t *track, ts int64) (plane.Spot, bool) {
 	return plane.Spot{}, false
 }
 
+// Changed reports whether e shows a change of an attribute of Keep, or one of them for the
+// first time. It changes nothing.
+func (f *Filter) Changed(e *pingline.Entry) bool {
+	return e.Attrs != "" && f.carried.Spares(f.lookup(f.hash(e.Rider, e.Device), e.Rider, e.Device), e.At, e.Attrs)
+}
+
 // Look returns the time (ms) of the newest ping known of e's track that is not
 // late, the smallest int64 if there is none, and whether Judge would find e, which
 // has no event, to be a duplicate. It changes nothing.
@@ -309,7 +318,7 @@ func (f *Filter) promote(b *Batch, i uint32, kind uint8) {
 	rider, device := RiderDevice(n.key)
 	b.settle(l.token, true)
 	b.Entries = append(b.Entries, pingline.Entry{
-		Ping:     pingline.Ping{Rider: rider, Device: device, Trip: trip, Fix: l.fix},
+		Ping:     pingline.Ping{Rider: rider, Device: device, Trip: trip, Attrs: f.carried.Held(i, kind == back), Fix: l.fix},
 		Cell:     l.cell,
 		SubKey:   l.subKey,
 		Verdict:  pingline.Accepted,

@@ -13,6 +13,7 @@ type NewestKnown struct {
 	Fix    pingline.Fix // of a stored ping only time and position
 	Cell   uint64
 	Trip   string
+	Attrs  pingline.Attrs // of a held ping
 
 	// Complete is the time, ms, before which every ping taken in is stored, or lies on
 	// the line between stored pings; the largest int64 if that holds for all pings.
@@ -40,7 +41,7 @@ func (f *Filter) appendKnown(dst []NewestKnown, i uint32) []NewestKnown {
 		since = s.At + 1
 	}
 	if t.holds {
-		k.Held, k.Fix, k.Cell = true, t.fix, t.cell
+		k.Held, k.Fix, k.Cell, k.Attrs = true, t.fix, t.cell, f.carried.Held(i, false)
 		k.Complete = since
 	} else if t.N == 0 {
 		return dst

@@ -38,12 +38,12 @@ func (f *Filter) appendLine(dst []pingline.Entry, i uint32, s *Stretch) []pingli
 	within := func(at int64) bool { return s.From <= at && at < s.To }
 	if t.backlog != 0 {
 		if b := f.backlogs.At(t.backlog); b.holds && within(b.fix.At) {
-			e.Fix, e.Cell, e.Trip = b.fix, b.cell, b.trip
+			e.Fix, e.Cell, e.Trip, e.Attrs = b.fix, b.cell, b.trip, f.carried.Held(i, true)
 			dst = append(dst, e)
 		}
 	}
 	if t.holds && within(t.fix.At) {
-		e.Fix, e.Cell, e.Trip = t.fix, t.cell, n.trip
+		e.Fix, e.Cell, e.Trip, e.Attrs = t.fix, t.cell, n.trip, f.carried.Held(i, false)
 		dst = append(dst, e)
 	}
 	return dst

@@ -87,7 +87,7 @@ func (f *Filter) replayFirst(i, hash uint32, e *pingline.Entry) uint32 {
 func (f *Filter) Damaged(ts int64) {
 	f.endLoad()
 	f.Forgot(ts)
-	f.torn.raise(ts, ts)
+	f.torn.Raise(ts, ts)
 	f.damaged = true
 	for i := uint32(1); i <= f.tracks.Last; i++ {
 		t := f.tracks.At(i)

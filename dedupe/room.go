@@ -53,9 +53,9 @@ func (f *Filter) dropDevice(i uint32) {
 // our clock is as late.
 func (f *Filter) forgotOf(rider, device string) int64 {
 	if d, ok := f.devices[rider]; ok && device != "" {
-		return max(f.forgot.counts, d.forgot)
+		return max(f.forgot.Counts, d.forgot)
 	}
-	return f.forgot.counts
+	return f.forgot.Counts
 }
 
 // mayBeForgotten reports whether e may lie before a ping of its track that was

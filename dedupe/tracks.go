@@ -99,6 +99,7 @@ func (f *Filter) drop(i uint32) {
 		f.order.unlink(f.listOf(i), i)
 	}
 	f.dropDevice(i)
+	f.carried.Forget(i)
 	n := f.names.At(i)
 	f.text -= textBytes(n.key) + textBytes(n.trip)
 	*n = name{}

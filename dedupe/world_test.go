@@ -232,6 +232,7 @@ type world struct {
 	flood   int  // riders who send once or twice, in a commit, at most
 	flooded int  // so far
 	newest  int64
+	carriers
 	back    int64 // ms that our clock is behind
 	refused int64 // while it is: what is later than this is refused as ahead of it
 }
@@ -245,8 +246,10 @@ func newWorld(t testing.TB, seed uint64) *world {
 		MaxRiders:   2 + rng.IntN(40),
 		RecentBytes: []int{0, 4 * vertices.BlockBytes, 1 << 20, 1 << 20}[rng.IntN(4)],
 	}
+	cfg.Keep = [][]string{nil, {"door"}, {"fuel", "door"}}[seed%3]
 	w := &world{run: newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50}), rng: rng, cfg: cfg, exact: cfg.RecentBytes != 4*vertices.BlockBytes}
 	w.clocked = rng.IntN(2) == 0
+	w.carriers = newCarriers(seed, cfg.Keep)
 	for n := range 2 + rng.IntN(60) {
 		w.walkers = append(w.walkers, newWalker(rng, n))
 	}
@@ -290,6 +293,7 @@ func (w *world) commit() (pings int) {
 			w.now += time.Duration(w.rng.IntN(40)) * time.Second
 			w.Idle(&w.batch, w.now, w.rng.IntN(5))
 			w.take()
+			w.forget(w.Filter)
 		}
 	}
 	return pings
@@ -373,6 +377,7 @@ func (w *world) send(p pingline.Ping) {
 	if w.back > 0 && p.At > w.refused {
 		return
 	}
+	w.dress(&p)
 	e := pingline.Entry{Ping: p, Cell: uint64(p.At), SubKey: uint16(p.LatE7)}
 	w.newest = max(w.newest, p.At)
 	newest, duplicate := w.Look(&e)
@@ -384,7 +389,9 @@ func (w *world) send(p pingline.Ping) {
 	w.take()
 	if w.Counts().Evicted > evicted {
 		w.pardon(goes)
+		w.forget(w.Filter)
 	}
+	w.shown(w.TB, &p, &e, v)
 	w.answered(&p, v)
 }
 
@@ -417,6 +424,7 @@ func (w *world) take() {
 	for i := range w.batch.Entries {
 		if w.batch.Entries[i].Stored() {
 			c.since = min(c.since, w.batch.Since[i])
+			w.attrsStored(w.TB, &w.batch.Entries[i])
 		}
 	}
 	c.entries = append(c.entries, w.batch.Entries...)
@@ -534,6 +542,7 @@ func (w *world) rebuild(more func()) {
 	}
 	w.evicted += w.Counts().Evicted
 	w.Filter = f
+	w.forget(f)
 	w.now = 0
 }
 
@@ -565,6 +574,7 @@ func (w *world) damage() (pings int) {
 	f.Damaged(w.newest)
 	w.evicted += w.Counts().Evicted
 	w.Filter = f
+	w.lost = true
 	w.now = 0
 	w.begin()
 	return pings
@@ -598,9 +608,9 @@ func (f *Filter) inOrder() (tracks []uint32) {
 
 // sameState compares all that two filters know, but not where it lies.
 func sameState(a, b *Filter) error {
-	if a.riders != b.riders || a.holding != b.holding || a.forgot.said > b.forgot.said || a.order.stamp != b.order.stamp {
+	if a.riders != b.riders || a.holding != b.holding || a.forgot.Said > b.forgot.Said || a.order.stamp != b.order.stamp {
 		return fmt.Errorf("riders %d and %d, holding %d and %d, forgot %d and %d, stamp %d and %d",
-			a.riders, b.riders, a.holding, b.holding, a.forgot.said, b.forgot.said, a.order.stamp, b.order.stamp)
+			a.riders, b.riders, a.holding, b.holding, a.forgot.Said, b.forgot.Said, a.order.stamp, b.order.stamp)
 	}
 	known := b.inOrder()
 	for n, i := range a.inOrder() {

@@ -119,12 +119,20 @@ func (w *Writer) shutdown(ctx context.Context) error {
 	return nil
 }
 
+// maxHeld bounds the bytes of a held ping that is stored.
+func (w *Writer) maxHeld() int {
+	if w.filter.HasAttrs() {
+		return pingline.MaxEntrySize + 2 + pingline.MaxAttrs
+	}
+	return pingline.MaxEntrySize
+}
+
 // flushPings is about the number of held pings that a commit stores.
 const flushPings = 3000
 
 // flushMost is flushPings, or fewer if the log's records are too small for so many.
 func (w *Writer) flushMost() int {
-	return max(1, min(flushPings, (w.log.MaxPayload()-commitSlack)/pingline.MaxEntrySize-2))
+	return max(1, min(flushPings, (w.log.MaxPayload()-commitSlack)/w.maxHeld()-2))
 }
 
 // Failing reports whether the log has stopped taking commits.

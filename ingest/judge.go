@@ -21,9 +21,9 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 	var e pingline.Entry
 	for n := range j.Pings {
 		if n%dedupe.Ahead == 0 {
-			w.filter.PrefetchFunc(len(j.Pings)-n, func(k int) *pingline.Ping { return &j.Pings[j.order.at(n+k)] })
+			w.filter.PrefetchFunc(len(j.Pings)-n, func(k int) *pingline.Ping { return &j.Pings[j.order.At(n+k)] })
 		}
-		i := j.order.at(n)
+		i := j.order.At(n)
 		e = pingline.Entry{Ping: j.Pings[i], Cell: j.Cells[i]}
 		if w.sheds(&e, onlyEvents) {
 			j.Verdicts[i] = pingline.Shed
@@ -66,7 +66,8 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 // tracks is the number of tracks that the filter has made.
 func (w *Writer) tracks() int { return w.filter.Riders() + int(w.filter.Counts().Evicted) }
 
-// sheds reports whether e is shed unjudged: it has no event, is no duplicate, and
+// sheds reports whether e is shed unjudged: it has no event, is no duplicate, shows no
+// change of an attribute that is watched, and
 // either only events are taken, or it is less than the policy's spacing behind the
 // newest ping of its track.
 func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
@@ -74,7 +75,7 @@ func (w *Writer) sheds(e *pingline.Entry, onlyEvents bool) bool {
 		return false
 	}
 	newest, duplicate := w.filter.Look(e)
-	return !duplicate && (onlyEvents || e.At < newest+w.policy.Spacing.Milliseconds())
+	return !duplicate && (onlyEvents || e.At < newest+w.policy.Spacing.Milliseconds()) && !w.filter.Changed(e)
 }
 
 // logEntry encodes an entry that needs no judging.

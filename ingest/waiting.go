@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"pingline"
 )
 
 // waiting holds the jobs that wait for the writer: urgent jobs first, and each kind in
@@ -95,8 +97,9 @@ func (w *waiting) expire() {
 }
 
 // next takes the next job. It returns nil if there is none, or if the next is put off,
-// since it can take more than room bytes of a commit.
-func (w *waiting) next(room int) (j *Job, putOff bool) {
+// since it can take more than room bytes of a commit. Held returns the bytes that pings can
+// take by the attributes of pings held before.
+func (w *waiting) next(room int, held func([]pingline.Ping) int) (j *Job, putOff bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	q := &w.urgent
@@ -106,7 +109,8 @@ func (w *waiting) next(room int) (j *Job, putOff bool) {
 	switch j = q.first(); {
 	case j == nil:
 		return nil, false
-	case j.size > room:
+	}
+	if j.held = held(j.Pings); j.size+j.held > room {
 		return nil, true
 	}
 	return q.pop(), false

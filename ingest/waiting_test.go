@@ -9,9 +9,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pingline"
 )
 
 // commitOne commits j, if it is not nil, without Run and Submit.
+// holdsNothing is a filter without attributes of held pings.
+func holdsNothing([]pingline.Ping) int { return 0 }
+
 func (w *Writer) commitOne(ctx context.Context, j *Job, flush bool) error {
 	if j != nil {
 		w.waiting.jobs.push(j)
@@ -48,14 +53,14 @@ func TestWaitingOrder(t *testing.T) {
 		return 1
 	})
 	for i, want := range jobs {
-		if j, putOff := w.next(want.size - 1); j != nil || !putOff {
+		if j, putOff := w.next(want.size-1, holdsNothing); j != nil || !putOff {
 			t.Fatalf("job %d of %d bytes is given to a room of a byte less", i, want.size)
 		}
-		if j, putOff := w.next(want.size); j != want || putOff {
+		if j, putOff := w.next(want.size, holdsNothing); j != want || putOff {
 			t.Fatalf("job %d: %+v, put off %v, want %+v", i, j, putOff, want)
 		}
 	}
-	if j, putOff := w.next(math.MaxInt); j != nil || putOff {
+	if j, putOff := w.next(math.MaxInt, holdsNothing); j != nil || putOff {
 		t.Errorf("a job of an empty queue: %+v, put off %v", j, putOff)
 	}
 }
@@ -117,7 +122,7 @@ func TestPatience(t *testing.T) {
 			t.Error(err)
 		}
 		for _, want := range []*Job{urgent, taken} {
-			if j, _ := w.next(math.MaxInt); j != want {
+			if j, _ := w.next(math.MaxInt, holdsNothing); j != want {
 				t.Errorf("job %+v, want %+v", j, want)
 			}
 		}

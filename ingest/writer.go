@@ -13,6 +13,8 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
+	"pingline/dedupe/carried"
+	"pingline/ingest/intime"
 	"pingline/partition"
 	"pingline/queue"
 )
@@ -158,10 +160,11 @@ type Job struct {
 	New      int                // out: number of tracks that the filter did not know
 	Over     []int32            // out: positions, in order, of pings shed because their track was beyond Allowance
 
-	asks   question  // answered when the pings are judged
-	order  timeOrder // order in which the pings are judged
+	asks   question         // answered when the pings are judged
+	order  intime.TimeOrder // order in which the pings are judged
 	id     uint64
 	size   int        // most bytes that its entries can take in a commit
+	held   int        // most bytes of attributes of pings held before that it can take besides
 	events int        // most bytes that its pings with events can take
 	until  time.Time  // when it runs out of patience
 	done   chan error // takes the answer to a job that waits or was taken
@@ -232,6 +235,9 @@ func (j *Job) Memory() int64 {
 	return int64(8*cap(j.Cells) + 8*cap(j.order) + cap(j.Verdicts) + 4*cap(j.Over))
 }
 
+// Watches reports whether a ping may be kept because an attribute changed.
+func (w *Writer) Watches(p *pingline.Ping) bool { return carried.Watches(w.cfg.Filter.Keep, p.Attrs) }
+
 // refusal is the answer to a job while the log has trouble. A job that only asks for a
 // RiderState is not refused as long as there is a filter, because it needs no commit.
 func (w *Writer) refusal(q *Job) error {
@@ -274,7 +280,7 @@ func (w *Writer) prepare(j *Job) error {
 	for i := range j.Pings {
 		n := maxLogged(&j.Pings[i])
 		j.size += n
-		if j.Pings[i].Event != "" {
+		if j.Pings[i].Event != "" || w.Watches(&j.Pings[i]) {
 			j.events += n
 		}
 	}
@@ -292,7 +298,7 @@ func (w *Writer) prepare(j *Job) error {
 		j.done = make(chan error, 1)
 	}
 	j.Verdicts = append(j.Verdicts[:0], make([]pingline.Verdict, len(j.Pings))...)
-	j.order = j.order.inTime(j.Pings)
+	j.order = j.order.InTime(j.Pings)
 	return nil
 }
 
@@ -313,7 +319,7 @@ func sizeOf(e *pingline.Entry) (int, error) {
 	case e.Point != nil:
 		return e.Point.Size(), e.Point.Validate()
 	case e.Kind == pingline.Replayed && e.Line == "":
-		return pingline.MaxEntrySize, e.Ping.Validate()
+		return pingline.MaxEntrySize + 2 + len(e.Attrs), e.Ping.Validate()
 	}
 	if n := len(e.Line); n == 0 || n > pingline.MaxReadyLine {
 		return 0, fmt.Errorf("a ready line of %d bytes, not in [1, %d]", n, pingline.MaxReadyLine)
@@ -322,12 +328,13 @@ func sizeOf(e *pingline.Entry) (int, error) {
 }
 
 // maxLogged bounds the bytes that judging p can add to a commit: p itself, and either
-// the two pings that its track can hold, or a ping of a track that it displaces.
+// the two pings that its track can hold, or a ping of a track that it displaces, without
+// the attributes that these have.
 func maxLogged(p *pingline.Ping) int {
 	const fixed = pingline.MaxEntrySize - 3*pingline.MaxID - pingline.MaxEvent
 	names := len(p.Rider) + len(p.Device)
 	held, displaced := 2*(fixed+names+pingline.MaxID), fixed+3*pingline.MaxID
-	return fixed + names + len(p.Trip) + len(p.Event) + max(held, displaced)
+	return fixed + names + len(p.Trip) + len(p.Event) + 2*(2+len(p.Attrs)) + max(held, displaced)
 }
 
 // idleEvery is the time between two looks at held pings, and the longest delay of a
@@ -414,7 +421,7 @@ func (w *Writer) commit(ctx context.Context, flush bool) error {
 		if w.entries > 0 {
 			room = w.log.MaxPayload() - commitSlack - len(w.buf)
 		}
-		job, putOff := w.waiting.next(room)
+		job, putOff := w.waiting.next(room, w.filter.HeldAttrs)
 		if w.putOff = putOff; job == nil {
 			break
 		}
@@ -440,14 +447,16 @@ func (w *Writer) now() time.Duration { return time.Since(w.start) }
 
 // admit decides whether job is taken, and whether only its pings with events are.
 func (w *Writer) admit(job *Job) (onlyEvents bool, err error) {
-	switch size := int64(len(w.buf) + job.size); {
+	switch size := int64(len(w.buf) + job.size + job.held); {
+	case job.size+job.held > w.log.MaxPayload()-commitSlack:
+		return false, ErrTooLarge
 	case job.size > 0 && w.trouble != nil:
 		return false, fmt.Errorf("%w: %w", w.trouble, ErrUnavailable)
 	case job.size == 0, !w.policy.OnlyEvents && size <= w.log.Room():
 		return false, nil
 	case job.events == 0 && w.policy.OnlyEvents:
 		return false, ErrOnlyEvents
-	case job.events == 0 || int64(len(w.buf)+job.events) > w.spare()-w.log.Limit()/100: // the last hundredth is for flushes
+	case job.events == 0 || int64(len(w.buf)+job.events+job.held) > w.spare()-w.log.Limit()/100: // the last hundredth is for flushes
 		return false, fmt.Errorf("the log is full: %w", ErrUnavailable)
 	}
 	w.reserve = true
@@ -460,7 +469,7 @@ func (w *Writer) spare() int64 { return w.log.Limit() - w.log.Bytes() - commitSl
 // flush stores pings that were held for long enough; they may use the log's reserve.
 // Without room even in the reserve they stay held in the log.
 func (w *Writer) flush() {
-	most := min(w.flushMost(), int((w.spare()-int64(len(w.buf)))/pingline.MaxEntrySize)-2) // Idle may exceed its limit a little
+	most := min(w.flushMost(), int(w.spare()-int64(len(w.buf)))/w.maxHeld()-2) // Idle may exceed its limit a little
 	if most <= 0 {
 		w.idleMore = false
 		return

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -103,7 +104,7 @@ func TestPlanDefaults(t *testing.T) {
 	}
 	want := plan.DefaultConfig()
 	want.Riders = 7
-	if got := cmd.config(); got != want {
+	if got := cmd.config(); !reflect.DeepEqual(got, want) {
 		t.Errorf("defaults are %+v, want %+v", got, want)
 	}
 }

@@ -1,4 +1,5 @@
-package ingest
+// Package intime puts the pings of a request in order of time.
+package intime
 
 import (
 	"math/bits"
@@ -7,19 +8,19 @@ import (
 	"pingline"
 )
 
-// timeOrder is the order in which a request's pings are judged. Each element has the
+// TimeOrder is the order in which a request's pings are judged. Each element has the
 // place in the request in its low orderBits, and the time above. It is empty if the
 // pings are judged in the order of the request.
-type timeOrder []uint64
+type TimeOrder []uint64
 
 const orderBits = 16
 
-// inTime returns the pings' order of time, and within an instant the order of the
+// InTime returns the pings' order of time, and within an instant the order of the
 // request, in the memory of o. So each track's pings are judged in order of time, and a
 // request sent newest first keeps no more points than if sent oldest first. Between
 // tracks the order does not matter. The time fits because no two pings are 8,900 years
 // apart.
-func (o timeOrder) inTime(pings []pingline.Ping) timeOrder {
+func (o TimeOrder) InTime(pings []pingline.Ping) TimeOrder {
 	o = o[:0]
 	sorted := true
 	for i := 1; i < len(pings) && sorted; i++ {
@@ -50,7 +51,7 @@ const fewPings = 64
 // radixSort sorts o by the lowest timeBits of its times, eight bits at a time, the lowest first.
 // It takes as long for any order, where comparisons are guessed wrong half of the
 // time. The result is in o's memory or in that of spare, which is as long.
-func (o timeOrder) radixSort(spare timeOrder, timeBits int) timeOrder {
+func (o TimeOrder) radixSort(spare TimeOrder, timeBits int) TimeOrder {
 	for shift := orderBits; shift < orderBits+timeBits; shift += 8 {
 		var next [256]uint32 // place of the next entry with these eight bits
 		for _, v := range o {
@@ -70,8 +71,8 @@ func (o timeOrder) radixSort(spare timeOrder, timeBits int) timeOrder {
 	return o
 }
 
-// at returns the place in the request of the ping that is judged n-th, from 0.
-func (o timeOrder) at(n int) int {
+// At returns the place in the request of the ping that is judged n-th, from 0.
+func (o TimeOrder) At(n int) int {
 	if len(o) == 0 {
 		return n
 	}
