@@ -122,6 +122,8 @@ type pingJSON struct {
 	Battery  *float32 `json:"battery"`
 	Event    string   `json:"event"`
 	Trip     string   `json:"trip_id"`
+
+	Attrs json.RawMessage `json:"attrs"`
 }
 
 func decodePing(p *pingline.Ping, text []byte) error {
@@ -130,6 +132,13 @@ func decodePing(p *pingline.Ping, text []byte) error {
 		return err
 	}
 	*p = pingline.Ping{Rider: s.Rider, Device: s.Device, Event: s.Event, Trip: s.Trip, Fix: pingline.Fix{At: s.TS}}
+	if s.Attrs != nil {
+		attrs, err := pingline.ParseAttrs(s.Attrs)
+		if err != nil {
+			return err
+		}
+		p.Attrs = attrs
+	}
 	numbers := p.Numbers()
 	for i, v := range [...]*float32{s.Speed, s.Heading, s.Accuracy, s.Altitude, s.Battery} {
 		if v != nil {

@@ -68,6 +68,9 @@ func AppendStored(dst []byte, e *pingline.Entry) []byte {
 	if e.Trip != "" {
 		dst = plainjson.Append(append(dst, `,"trip_id":`...), e.Trip)
 	}
+	if e.Attrs != "" {
+		dst = e.Attrs.AppendJSON(append(dst, `,"attrs":`...))
+	}
 	if e.Cell != 0 {
 		dst = append(strconv.AppendUint(append(dst, `,"cell":"`...), e.Cell, 16), '"')
 	}

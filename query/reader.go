@@ -123,7 +123,7 @@ func withKnown(list []pingline.Entry, l *ingest.RiderState) []pingline.Entry {
 	}
 	for i := range l.Tracks {
 		k := &l.Tracks[i]
-		e := pingline.Entry{Cell: k.Cell, Ping: pingline.Ping{Rider: l.Rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}
+		e := pingline.Entry{Cell: k.Cell, Ping: pingline.Ping{Rider: l.Rider, Device: k.Device, Trip: k.Trip, Attrs: k.Attrs, Fix: k.Fix}}
 		if l.Waits(k) {
 			e.Verdict = pingline.Held
 		}

@@ -25,6 +25,9 @@ func (r *ndjson) next(p *pingline.Ping) (raw []byte, line int, err error) {
 	if err = o.parse(raw); err == nil {
 		err = o.ping(p, &r.names)
 	}
+	if err == nil && o.attrs != nil {
+		p.Attrs, err = pingline.ParseAttrs(o.attrs)
+	}
 	return raw, r.line, err
 }
 
@@ -32,6 +35,7 @@ func (r *ndjson) next(p *pingline.Ping) (raw []byte, line int, err error) {
 type object struct {
 	rowText
 	wrong [fields]bool // the field has a value of another type
+	attrs []byte       // an object, or nil
 }
 
 // parse splits an object. It steps over values of other keys without a look, because
@@ -48,6 +52,8 @@ func (o *object) parse(line []byte) error {
 	for key, value := range values.Members(b) {
 		if f := fieldOf(key); f != unknown {
 			o.set(f, value)
+		} else if string(key) == pingline.KeyAttrs {
+			o.attrs = value
 		}
 	}
 	for f, wrong := range o.wrong {

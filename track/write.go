@@ -38,6 +38,9 @@ func AppendPing(dst []byte, p *pingline.Ping) []byte {
 	if p.Trip != "" {
 		dst = appendText(append(dst, `,"trip_id":`...), p.Trip)
 	}
+	if p.Attrs != "" {
+		dst = p.Attrs.AppendJSON(append(dst, `,"attrs":`...))
+	}
 	return append(dst, '}')
 }
 

@@ -73,7 +73,7 @@ func (e *gpxEncoder) point(w *bufio.Writer, p *pingline.Ping) {
 	e.number(w, p, pingline.HasAltitude, "ele")
 	_, _ = w.WriteString(time.UnixMilli(p.At).UTC().Format("<time>2006-01-02T15:04:05.999Z</time>"))
 	const garmin = pingline.HasSpeed | pingline.HasHeading
-	if p.Known&^pingline.HasAltitude != 0 || p.Event != "" || p.Trip != "" {
+	if p.Known&^pingline.HasAltitude != 0 || p.Event != "" || p.Trip != "" || p.Attrs != "" {
 		_, _ = w.WriteString("<extensions>")
 		if p.Known&garmin != 0 {
 			_, _ = w.WriteString("<gpxtpx:TrackPointExtension>")
@@ -91,6 +91,9 @@ func (e *gpxEncoder) point(w *bufio.Writer, p *pingline.Ping) {
 		}
 		if p.Trip != "" {
 			fmt.Fprintf(w, "<p:trip_id>%s</p:trip_id>", escaped(p.Trip))
+		}
+		if p.Attrs != "" {
+			fmt.Fprintf(w, "<p:attrs>%s</p:attrs>", escaped(string(p.Attrs.AppendJSON(nil))))
 		}
 		_, _ = w.WriteString("</extensions>")
 	}

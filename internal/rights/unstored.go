@@ -51,7 +51,7 @@ func (r *Rights) unstored(w http.ResponseWriter, req *http.Request) {
 	for _, of := range known {
 		for i := range of.Tracks {
 			if k := &of.Tracks[i]; k.Held {
-				put(&pingline.Entry{Verdict: pingline.Held, Cell: k.Cell, Ping: pingline.Ping{Rider: of.Rider, Device: k.Device, Trip: k.Trip, Fix: k.Fix}}, "")
+				put(&pingline.Entry{Verdict: pingline.Held, Cell: k.Cell, Ping: pingline.Ping{Rider: of.Rider, Device: k.Device, Trip: k.Trip, Attrs: k.Attrs, Fix: k.Fix}}, "")
 			}
 		}
 		err = errors.Join(err, r.waiting(req.Context(), of.Rider, func(e *pingline.Entry) {

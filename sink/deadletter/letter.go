@@ -51,14 +51,15 @@ type pingForm struct {
 
 	Numbers map[string]float32 `json:"numbers,omitempty"` // numbers that are known, by key of pingline.Numbers
 
-	Event   string `json:"event,omitempty"`
-	Trip    string `json:"trip_id,omitempty"`
-	Cell    string `json:"cell,omitempty"` // of H3, hexadecimal
-	Skipped uint32 `json:"skipped,omitempty"`
-	Late    bool   `json:"late,omitempty"`
-	Clock   string `json:"clock,omitempty"` // corrected, or ""
-	Apart   bool   `json:"apart,omitempty"`
-	SubKey  uint16 `json:"sub_key,omitempty"`
+	Event   string          `json:"event,omitempty"`
+	Trip    string          `json:"trip_id,omitempty"`
+	Attrs   json.RawMessage `json:"attrs,omitempty"`
+	Cell    string          `json:"cell,omitempty"` // of H3, hexadecimal
+	Skipped uint32          `json:"skipped,omitempty"`
+	Late    bool            `json:"late,omitempty"`
+	Clock   string          `json:"clock,omitempty"` // corrected, or ""
+	Apart   bool            `json:"apart,omitempty"`
+	SubKey  uint16          `json:"sub_key,omitempty"`
 }
 
 // clockCorrected is the clock of a ping whose time was corrected.
@@ -118,6 +119,9 @@ func newPingForm(e *pingline.Entry) *pingForm {
 	}
 	if e.Cell != 0 {
 		p.Cell = strconv.FormatUint(e.Cell, 16)
+	}
+	if e.Attrs != "" {
+		p.Attrs = e.Attrs.AppendJSON(nil)
 	}
 	for i, v := range e.Fix.Numbers() {
 		if e.Known&(1<<i) == 0 {
@@ -214,6 +218,11 @@ func (p *pingForm) entry() (pingline.Entry, error) {
 	if p.Cell != "" {
 		if e.Cell, err = strconv.ParseUint(p.Cell, 16, 64); err != nil {
 			return e, fmt.Errorf("cell: %w", err)
+		}
+	}
+	if p.Attrs != nil {
+		if e.Attrs, err = pingline.ParseAttrs(p.Attrs); err != nil {
+			return e, err
 		}
 	}
 	return e, checkNames(&e)

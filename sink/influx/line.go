@@ -18,7 +18,8 @@ const clockCorrected = "corrected"
 //
 //	location,cell=8539220ffffffff,rider=r-1 lat=41.157812,lon=-8.629105,speed=7.42,skipped=7i 1760000000123000000
 //
-// Tags are sorted, unknown numbers are left out, the timestamp is in ns. It is
+// Tags are sorted, unknown numbers are left out, the timestamp is in ns. An attribute
+// is a field of its name behind AttrPrefix: attr_fuel=0.4,attr_door="open". It is
 // the ping's ms, except for a ping that is Apart: InfluxDB keeps a single point
 // for a series and an instant, so pings beside a track's point would replace it
 // and each other. A ping that is Apart is put at a ns of its own within its ms,
@@ -60,6 +61,9 @@ func AppendLine(dst []byte, e *pingline.Entry) []byte {
 	if e.Skipped != 0 {
 		dst = append(strconv.AppendUint(append(dst, ",skipped="...), uint64(e.Skipped), 10), 'i')
 	}
+	if e.Attrs != "" {
+		dst = appendAttrs(dst, e.Attrs)
+	}
 	dst = appendNano(append(dst, ' '), e.At, e.Nano())
 	return append(dst, '\n')
 }
@@ -82,7 +86,10 @@ func AppendPoint(dst []byte, p *pingline.Point) []byte {
 }
 
 func appendField(dst []byte, f *pingline.PointField) []byte {
-	dst = append(appendEscaped(dst, f.Key, true), '=')
+	return appendValue(append(appendEscaped(dst, f.Key, true), '='), f)
+}
+
+func appendValue(dst []byte, f *pingline.PointField) []byte {
 	switch f.Type {
 	case pingline.IntField:
 		return append(strconv.AppendInt(dst, f.Int(), 10), 'i')

@@ -47,7 +47,10 @@ func (b *Bucket) points(ctx context.Context, q store.Query, and string, each fun
 				continue
 			}
 			e.Event, e.Trip, e.Fix, e.Skipped, e.Apart = v.event, v.trip, v.fix, v.skipped, v.nano != 0
-			e.Corrected = corrected
+			e.Corrected, e.Attrs = corrected, ""
+			if len(v.attrs) > 0 && len(s.Columns) > columnAttrs+1 {
+				e.Attrs = attrsOf(s.Columns[columnAttrs+1:], []byte(v.attrs))
+			}
 			if err := each(&e, v.nano); err != nil {
 				return err
 			}
@@ -69,6 +72,7 @@ const (
 	columnEvent = iota + len(pingline.Numbers) - 1
 	columnTrip
 	columnSkipped
+	columnAttrs // the first
 )
 
 var fieldKeys = func() []string {
@@ -87,8 +91,8 @@ func Names() (tags, fields []string) { return slices.Clone(tagKeys), slices.Clon
 // selectPoints groups by the tags, so that each tag is sent once for a series:
 // that is twice as fast as tags in every row.
 func selectPoints(from *mapping, q store.Query, and string) url.Values {
-	iql := fmt.Sprintf(`SELECT %s FROM %s WHERE time >= %d AND time < %dms`,
-		identifiers(fieldKeys...), identifiers(Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
+	iql := fmt.Sprintf(`SELECT %s,%s FROM %s WHERE time >= %d AND time < %dms`,
+		identifiers(fieldKeys...), selectAttrs, identifiers(Measurement), q.From*pingline.NanosPerMilli+q.FromNano, q.To)
 	if q.Rider != "" {
 		iql += ` AND "rider" = ` + literal(q.Rider)
 	}
@@ -132,9 +136,10 @@ type chunk[S any] struct {
 }
 
 type series struct {
-	Name   string
-	Tags   tags
-	Values []pointRow
+	Name    string
+	Tags    tags
+	Columns []string
+	Values  []pointRow
 }
 
 // query runs an InfluxQL statement and calls each, if it is not nil, for every
@@ -209,7 +214,8 @@ type pointRow struct {
 	fix         pingline.Fix
 	nano        int64 // within fix.At's ms
 	skipped     uint32
-	placed      bool // has a time and a position
+	attrs       string // values of the columns from columnAttrs on, if they are not all null
+	placed      bool   // has a time and a position
 }
 
 // UnmarshalJSON reads an array: the time, then the fields. It is called with
@@ -220,6 +226,12 @@ func (v *pointRow) UnmarshalJSON(b []byte) error {
 	b = bytes.TrimSuffix(bytes.TrimPrefix(b, []byte("[")), []byte("]"))
 	timed := false
 	for i := -1; len(b) > 0; i++ {
+		if i == columnAttrs {
+			if bytes.IndexFunc(b, notNull) >= 0 {
+				v.attrs = string(b)
+			}
+			break
+		}
 		var value []byte
 		value, b = cutValue(b)
 		switch {
@@ -250,6 +262,9 @@ func (v *pointRow) UnmarshalJSON(b []byte) error {
 	v.placed = timed && v.fix.SetPosition(lat, lon) == nil
 	return nil
 }
+
+// notNull reports whether a character is in no list of nulls.
+func notNull(c rune) bool { return !strings.ContainsRune("null, ", c) }
 
 // null is an unknown value.
 var null = []byte("null")

@@ -34,6 +34,9 @@ func appendPing(dst []byte, e *pingline.Entry) []byte {
 	text(pingline.KeyDevice, e.Device)
 	text(pingline.KeyEvent, e.Event)
 	text(pingline.KeyTrip, e.Trip)
+	if e.Attrs != "" {
+		dst = e.Attrs.AppendJSON(append(dst, `,"attrs":`...))
+	}
 	if e.Cell != 0 {
 		dst = append(strconv.AppendUint(append(dst, `,"cell":"`...), e.Cell, 16), '"')
 	}

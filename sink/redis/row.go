@@ -102,7 +102,49 @@ func appendFields(dst []byte, e *pingline.Entry) []byte {
 			text(f.name, f.value)
 		}
 	}
+	for f := range e.Attrs.All() {
+		dst = appendAttr(dst, &f)
+	}
 	return dst
+}
+
+// fieldAttr begins the name of a field that is an attribute; its value is as JSON has it.
+const fieldAttr = "attr_"
+
+func appendAttr(dst []byte, f *pingline.PointField) []byte {
+	dst = append(append(append(dst, byte(len(fieldAttr)+len(f.Key))), fieldAttr...), f.Key...)
+	at := len(dst)
+	dst = append(dst, 0)
+	switch f.Type {
+	case pingline.TextField:
+		dst = appendJSON(dst, f.Text())
+	case pingline.BoolField:
+		dst = strconv.AppendBool(dst, f.Bool())
+	default:
+		dst = pingline.AppendNumber(dst, f.Float())
+	}
+	dst[at] = byte(len(dst) - at - 1)
+	return dst
+}
+
+// attrsOf returns the attributes that a hash has; those of another writer are left out.
+func attrsOf(hash map[string]string) (attrs pingline.Attrs) {
+	var list []pingline.PointField
+	for name, value := range hash {
+		if name, ok := strings.CutPrefix(name, fieldAttr); ok {
+			one, err := pingline.ParseAttrs([]byte(`{"` + name + `":` + value + `}`))
+			for f := range one.All() {
+				if err == nil {
+					list = append(list, f)
+				}
+			}
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	attrs, _ = pingline.NewAttrs(list...)
+	return attrs
 }
 
 // appendText appends a text of at most 255 bytes: no part of a valid ping is longer.
@@ -214,6 +256,7 @@ func entryOf(rider string, hash map[string]string) (e pingline.Entry, ok bool) {
 		}
 	}
 	e.Event, e.Device, e.Trip = hash[names[pingline.KeyEvent]], hash[names[pingline.KeyDevice]], hash[names[pingline.KeyTrip]]
+	e.Attrs = attrsOf(hash)
 	e.Late, e.Apart, e.Corrected = hash[fieldLate] == isTrue, hash[fieldApart] == isTrue, hash[fieldClock] == isCorrected
 	return e, true
 }

@@ -261,7 +261,7 @@ func (p *Whereabouts) command(ctx context.Context, tag *tagKeys, hash string, mo
 }
 
 // mostFields is how many texts the fields of a ping are at most: names and values.
-const mostFields = 2 * (int(pingline.Keys) + 5)
+const mostFields = 2 * (int(pingline.Keys) + 5 + pingline.MostAttrs)
 
 // commands returns a call of the script for each position that has not expired.
 func (p *Whereabouts) commands(ctx context.Context, list []newestPing) []*redis.Cmd {

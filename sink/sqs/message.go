@@ -156,6 +156,9 @@ func appendPing(b []byte, e *pingline.Entry) []byte {
 	}
 	text(pingline.KeyEvent, e.Event)
 	text(pingline.KeyTrip, e.Trip)
+	if e.Attrs != "" {
+		b = e.Attrs.AppendJSON(appendKey(b, pingline.KeyAttrs))
+	}
 	if e.Cell != 0 {
 		b = append(strconv.AppendUint(append(appendKey(b, "cell"), '"'), e.Cell, 16), '"')
 	}

@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) Place) {
 	}{
 		{"rows depend on the entry alone", testRows},
 		{"entries are read back as they were written", testReadBack},
+		{"attributes are read back as they were written", testAttributes},
 		{"written twice is stored once", testTwice},
 		{"of a row written twice the last content stays", testLastWins},
 		{"a row of an earlier version", testReadyLine},
@@ -166,7 +167,7 @@ func read(t *testing.T, r store.Reader, q store.Query) (list []pingline.Entry) {
 			t.Errorf("%s at %d is stored at ns %d, want %d", e.Rider, e.At, nano, e.Nano())
 		}
 		c := *e
-		c.Rider, c.Device, c.Event, c.Trip = clone(e.Rider), clone(e.Device), clone(e.Event), clone(e.Trip)
+		c.Rider, c.Device, c.Event, c.Trip, c.Attrs = clone(e.Rider), clone(e.Device), clone(e.Event), clone(e.Trip), pingline.Attrs(clone(string(e.Attrs)))
 		list = append(list, c)
 		return nil
 	})

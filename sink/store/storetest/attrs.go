@@ -1,0 +1,56 @@
+package storetest
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pingline"
+	"pingline/sink/store"
+)
+
+// Dressed returns entries with attributes of every kind, and some without.
+func Dressed(t testing.TB, seed uint64) []pingline.Entry {
+	t.Helper()
+	list := Fleet(seed, 100)
+	of := func(fields ...pingline.PointField) pingline.Attrs {
+		a, err := pingline.NewAttrs(fields...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	var most, longest []pingline.PointField
+	for i := range pingline.MostAttrs {
+		most = append(most, pingline.Float(fmt.Sprintf("a%02d%s", i, strings.Repeat("n", pingline.MaxAttrName-3)), float64(i)+0.1))
+	}
+	for i := range 13 {
+		longest = append(longest, pingline.Text(fmt.Sprintf("t%02d", i), strings.Repeat(`"`, pingline.MaxAttrText)))
+	}
+	kinds := []pingline.Attrs{
+		of(pingline.Float("fuel", 0.4), pingline.Text("door", "open")),
+		of(pingline.Float("fuel", 1e-9), pingline.Bool("on", true)),
+		of(pingline.Float("fuel", -1e300), pingline.Bool("on", false)),
+		of(pingline.Float("fuel", 0)), of(pingline.Float("fuel", 9007199254740993)), of(pingline.Float("fuel", 12)),
+		of(pingline.Text("door", "")), of(pingline.Text("door", `a "b" \ c`)), of(pingline.Text("door", "it's, x=y {z} 李 🚕 \u2028 <b>&")), of(pingline.Text("door", "null")),
+		of(pingline.Text("Upper", "1")), of(pingline.Text("_x9", "true")),
+		of(most...), of(longest...), "",
+	}
+	for i := range list {
+		list[i].Attrs = kinds[i%len(kinds)]
+	}
+	return list
+}
+
+func testAttributes(t *testing.T, p *Place) {
+	p.seen(t)
+	list := Dressed(t, 21)
+	for i := range list {
+		if row := p.Store.AppendRow(nil, &list[i]); len(row) > store.MaxRow || !bytes.Equal(row, p.Store.AppendRow(nil, &list[i])) {
+			t.Fatalf("row of %d bytes, %q", len(row), row)
+		}
+	}
+	write(t, p.Store, list)
+	p.has(t, list)
+}
