@@ -9,7 +9,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
-	"pingline/ingest/intime"
+	"pingline/dedupe/intime"
 )
 
 // A request's pings are judged in order of time, whatever their order in it, and

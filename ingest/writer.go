@@ -14,7 +14,7 @@ import (
 	"pingline"
 	"pingline/dedupe"
 	"pingline/dedupe/carried"
-	"pingline/ingest/intime"
+	"pingline/dedupe/intime"
 	"pingline/partition"
 	"pingline/queue"
 )
@@ -236,7 +236,7 @@ func (j *Job) Memory() int64 {
 }
 
 // Watches reports whether a ping may be kept because an attribute changed.
-func (w *Writer) Watches(p *pingline.Ping) bool { return carried.Watches(w.cfg.Filter.Keep, p.Attrs) }
+func (w *Writer) Watches(p pingline.Ping) bool { return carried.Watches(w.cfg.Filter.Keep, p.Attrs) }
 
 // refusal is the answer to a job while the log has trouble. A job that only asks for a
 // RiderState is not refused as long as there is a filter, because it needs no commit.
@@ -280,7 +280,7 @@ func (w *Writer) prepare(j *Job) error {
 	for i := range j.Pings {
 		n := maxLogged(&j.Pings[i])
 		j.size += n
-		if j.Pings[i].Event != "" || w.Watches(&j.Pings[i]) {
+		if j.Pings[i].Event != "" || w.Watches(j.Pings[i]) {
 			j.events += n
 		}
 	}

@@ -27,12 +27,12 @@ type luggage struct {
 
 	// Values are those of Carried.keep, nil if none was seen. A ping newer than at is
 	// compared with the newest values, any other ping with the last that was not newer.
-	values []value
+	values []lastSeen
 	at     int64 // of the newest ping with such an attribute, ms
 }
 
-// value has fingerprints of a value, 0 if none was seen.
-type value struct{ newest, past uint64 }
+// lastSeen has fingerprints of a value, 0 if none was seen.
+type lastSeen struct{ newest, past uint64 }
 
 // Bytes of memory: about that of a track, and of a value.
 const (
@@ -43,18 +43,23 @@ const (
 // New returns the state of no track. Keep names the attributes whose change keeps a ping, most
 // is the limit in bytes.
 func New(keep []string, most int64) (*Carried, error) {
+	return &Carried{keep: slices.Clone(keep), most: most}, Check(keep)
+}
+
+// Check returns an error unless a change of these attributes can keep a ping.
+func Check(keep []string) error {
 	if len(keep) > pingline.MostAttrs {
-		return nil, fmt.Errorf("%d attributes whose change keeps a ping, more than %d", len(keep), pingline.MostAttrs)
+		return fmt.Errorf("%d attributes, more than %d", len(keep), pingline.MostAttrs)
 	}
 	for i, name := range keep {
 		if err := pingline.CheckAttrName(name); err != nil {
-			return nil, err
+			return err
 		}
 		if slices.Contains(keep[:i], name) {
-			return nil, fmt.Errorf("the attribute %s comes twice", name)
+			return fmt.Errorf("the attribute %s comes twice", name)
 		}
 	}
-	return &Carried{keep: slices.Clone(keep), most: most}, nil
+	return nil
 }
 
 // Bytes returns the approximate memory, in bytes.
@@ -136,7 +141,7 @@ func (c *Carried) Note(i uint32, at int64, a pingline.Attrs) {
 // grow makes room for values.
 func (c *Carried) grow(t *luggage, at int64) {
 	if t.values == nil {
-		t.values, t.at = make([]value, len(c.keep)), at
+		t.values, t.at = make([]lastSeen, len(c.keep)), at
 		c.bytes += int64(len(c.keep)) * valueBytes
 	}
 }

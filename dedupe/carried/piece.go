@@ -54,7 +54,7 @@ func (c *Carried) Load(i uint32, take func(n int) []byte) bool {
 	}
 	for range n {
 		name := binary.LittleEndian.Uint32(take(4))
-		v := value{binary.LittleEndian.Uint64(take(8)), binary.LittleEndian.Uint64(take(8))}
+		v := lastSeen{binary.LittleEndian.Uint64(take(8)), binary.LittleEndian.Uint64(take(8))}
 		for k := range c.keep {
 			if nameHash(c.keep[k]) == name {
 				c.grow(t, 0)

@@ -121,6 +121,7 @@ func (d *Door) hide(p *phone.Pings, own *Zones) {
 		}
 		if d.centre {
 			zone.cover(&ping.Fix)
+			ping.Attrs = "" // nobody knows which of them tells of a place
 		}
 		return !d.centre
 	})

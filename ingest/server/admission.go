@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -95,7 +96,7 @@ func (s *Server) demote(x *request, now time.Time, cost int) error {
 func (s *Server) spare(x *request, now time.Time) error {
 	policy := s.over.Policy()
 	switch {
-	case policy.Past == 0 || len(x.pings.List) == 0 || x.events():
+	case policy.Past == 0 || len(x.pings.List) == 0 || x.events() || slices.ContainsFunc(x.pings.List, s.cfg.Writer.Watches):
 		return nil
 	case policy.OnlyEvents:
 		return ingest.ErrOnlyEvents

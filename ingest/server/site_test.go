@@ -34,7 +34,7 @@ func testLog(t testing.TB, cfg queue.Config) *queue.Log {
 // testWriter opens and runs a writer until the test ends or stop is called.
 func testWriter(t testing.TB, cfg ingest.WriterConfig) (w *ingest.Writer, stop func()) {
 	t.Helper()
-	if cfg.Filter == (dedupe.Config{}) {
+	if cfg.Filter.MaxRiders == 0 {
 		cfg.Filter = dedupe.DefaultConfig()
 	}
 	w, err := ingest.OpenWriter(context.Background(), cfg)

@@ -80,6 +80,7 @@ func TestCassandraContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		return storetest.Place{
+			NoAttrs:  true,
 			Store:    k,
 			Intruder: open(t, wrong),
 			Kill:     func() error { s.Kill(); return nil },

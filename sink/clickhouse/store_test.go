@@ -48,6 +48,7 @@ func place(t *testing.T) storetest.Place {
 		t.Fatal(err)
 	}
 	return storetest.Place{
+		NoAttrs:  true,
 		Store:    to,
 		Intruder: open(t, wrong),
 		Kill:     func() error { s.Kill(); return nil },

@@ -1,10 +1,6 @@
 package influx
 
-import (
-	"strings"
-
-	"pingline"
-)
+import "pingline"
 
 // AttrPrefix begins the name of a field that is an attribute of the sender's own, so that
 // none has the name of another field.
@@ -22,41 +18,7 @@ func appendAttrs(dst []byte, a pingline.Attrs) []byte {
 			dst = pingline.AppendNumber(dst, f.Float())
 			continue
 		}
-		f.Key = ""
 		dst = appendValue(dst, &f)
 	}
 	return dst
-}
-
-// attrsOf returns the attributes of a row: values, as JSON, of the columns that begin with
-// AttrPrefix. A value that is none of ours is left out.
-func attrsOf(columns []string, values []byte) pingline.Attrs {
-	var list []pingline.PointField
-	for _, column := range columns {
-		if len(values) == 0 {
-			break
-		}
-		var value []byte
-		value, values = cutValue(values)
-		name, ok := strings.CutPrefix(column, AttrPrefix)
-		if !ok {
-			continue
-		}
-		f := pingline.Text(name, "")
-		switch value[0] {
-		case 'n': // null
-			continue
-		case 't', 'f':
-			f = pingline.Bool(name, value[0] == 't')
-		case '"':
-			f = pingline.Text(name, text(value))
-		default:
-			f = pingline.Float(name, number(value, 64))
-		}
-		if _, err := pingline.NewAttrs(f); err == nil && len(list) < pingline.MostAttrs {
-			list = append(list, f)
-		}
-	}
-	a, _ := pingline.NewAttrs(list...) // "" if others have written more than a ping may have
-	return a
 }

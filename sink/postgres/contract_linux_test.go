@@ -54,6 +54,7 @@ func TestContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		return storetest.Place{
+			NoAttrs:  true,
 			Store:    d,
 			Intruder: open(t, wrong),
 			Kill:     func() error { server.Kill(); return nil },

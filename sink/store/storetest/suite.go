@@ -38,6 +38,9 @@ type Place struct {
 	// must have it, and counts pings by the name "" as well.
 	Points func(ctx context.Context, name string) (int, error)
 
+	// NoAttrs tells that the place keeps no attributes of pings.
+	NoAttrs bool
+
 	// Latest returns the newest ping of each rider, in any order. A store has it that keeps
 	// nothing else: it is no Reader, and passes over points that are no pings.
 	Latest func(ctx context.Context) ([]pingline.Entry, error)
