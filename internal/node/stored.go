@@ -16,6 +16,7 @@ import (
 // StoredRows reads the rows in the stores of a node, apart from any node: all shards, and the
 // buckets that routes name. Safe for concurrent use.
 type StoredRows struct {
+	sets    []*layoutSet
 	stores  []sink.ShardStore
 	readers []store.Reader // of pings
 	merged  *query.Stores  // the same
@@ -29,7 +30,7 @@ func OpenStored(cfg *Config) (*StoredRows, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &StoredRows{stores: l.all(), points: l.reading.points, merged: query.New(l.reading.pings)}
+	s := &StoredRows{sets: l.sets, stores: l.all(), points: l.reading.points, merged: query.New(l.reading.pings)}
 	for _, i := range l.read.having(sets.PingKinds) {
 		if sh := &l.read.Shards[i]; !slices.ContainsFunc(l.reading.pings, func(r query.ShardReader) bool { return r.Name == sh.Name }) {
 			return nil, errors.Join(fmt.Errorf("shard %s: its store cannot be read", sh.Name), s.Close())
@@ -81,6 +82,21 @@ func (s *StoredRows) PointsNamed(ctx context.Context, name string, from, to int6
 	if len(s.points) == 0 {
 		return fmt.Errorf("read %s: no store can be asked for points", name)
 	}
+	return nil
+}
+
+// OfSet has Track read the shards of one set. It returns an error if there is no such set, or
+// none of its shards can be read.
+func (s *StoredRows) OfSet(name string) error {
+	i := slices.IndexFunc(s.sets, func(set *layoutSet) bool { return set.Name == name })
+	if i < 0 {
+		return fmt.Errorf("there is no set %.32q of --shard", name)
+	}
+	list := s.sets[i].readers(sets.PingKinds)
+	if len(list) == 0 {
+		return fmt.Errorf("the store of the set %s cannot be read, or has no pings", name)
+	}
+	s.merged = query.New(list)
 	return nil
 }
 

@@ -32,6 +32,7 @@ type ExportCmd struct {
 	Format string    `default:"ndjson" enum:"ndjson,geojson" help:"ndjson, a ping a line as clients send it, or geojson, a collection of points."`
 	From   givenTime `placeholder:"TIME" help:"Only pings from this time on: RFC 3339, or ms since 1970."`
 	To     givenTime `placeholder:"TIME" help:"Only pings before this time."`
+	Of     string    `name:"set" placeholder:"NAME" help:"Read the pings of this set of shards, instead of the set that serve reads."`
 	Server string    `default:"http://127.0.0.1:9090" placeholder:"URL" help:"Operations listener of the running server: it tells which pings it holds, has not stored yet, or could not store. With an empty URL only the stores are asked."`
 
 	operator.AdminKey  `embed:""`
@@ -90,6 +91,11 @@ func (c *ExportCmd) Run(p *command.Program) (err error) {
 		return command.Unusable(err)
 	}
 	defer func() { err = errors.Join(err, stored.Close()) }()
+	if c.Of != "" {
+		if err := stored.OfSet(c.Of); err != nil {
+			return command.Unusable(fmt.Errorf("--set: %w", err))
+		}
+	}
 	q := store.All()
 	if c.From.set {
 		q.From = c.From.ms

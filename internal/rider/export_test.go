@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pingline/internal/node"
+	"pingline/sink/sets"
 )
 
 // An export has each ping that was sent, or lies within the bound of it: stored in any
@@ -158,6 +159,40 @@ func TestExportThatIsNotWhole(t *testing.T) {
 	for _, text := range []string{"yesterday", "1760000000"} {
 		if at.UnmarshalText([]byte(text)) == nil {
 			t.Errorf("%s is a time", text)
+		}
+	}
+}
+
+// Each set is exported as it is; one that is not there is refused.
+func TestExportOfASet(t *testing.T) {
+	r := startRig(t, 1, func(c *node.Config) {
+		quick(c)
+		c.Shards[1].Set = "archive"
+		c.Routes = []sets.Route{{Kind: "location", To: []sets.RouteTarget{{Name: "main"}, {Name: "archive"}}}, {Kind: "event", To: []sets.RouteTarget{{Name: "archive"}}}}
+	})
+	const rider = "ana"
+	r.post(ride(rider, 150)...)
+	r.written()
+	counts := map[string][2]int{}
+	for _, set := range []string{"", "main", "archive"} {
+		list, _ := r.export(rider, func(c *ExportCmd) { c.Of, c.Server = set, "" })
+		n := [2]int{}
+		for _, e := range list {
+			if e.Event == "" {
+				n[0]++
+			} else {
+				n[1]++
+			}
+		}
+		counts[set] = n
+	}
+	if all := counts[""]; all[0] < 10 || all[1] != 6 || counts["archive"] != all || counts["main"] != [2]int{all[0], 0} {
+		t.Errorf("pings without and with an event, by set: %v", counts)
+	}
+	for set, want := range map[string]string{"none": `--set: there is no set "none"`} {
+		cmd := &ExportCmd{ID: ID{rider}, Format: "ndjson", Of: set, StoreFlags: r.storeFlags()}
+		if out, _, err := run(t, cmd); err == nil || !strings.Contains(err.Error(), want) || out != "" {
+			t.Errorf("of set %s: %q, %v", set, out, err)
 		}
 	}
 }
