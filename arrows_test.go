@@ -226,6 +226,7 @@ var homes = map[string][]string{
 	"github.com/influxdata/influxdb-client-go/v2":  {"pingline/sink/influx"},
 	"github.com/influxdata/line-protocol/v2":       {"pingline/sink/deadletter"},
 	"github.com/twmb/franz-go":                     {"pingline/ingest/kafka", "pingline/internal/kafkalink", "pingline/internal/kafkalink/kafkatest", "pingline/sink/kafka"}, // a way in, how to reach a Kafka, and a store
+	"github.com/twmb/franz-go/pkg/kmsg":            {"pingline/ingest/kafka"},
 	"github.com/twmb/franz-go/pkg/kadm":            {"pingline/ingest/kafka", "pingline/internal/kafkalink/kafkatest", "pingline/sink/kafka"},
 	"google.golang.org/protobuf":                   {"pingline/internal/pingproto"},
 	"github.com/jackc/pgx/v5":                      {"pingline/sink/postgres", "pingline/sink/postgres/postgrestest"},

@@ -53,6 +53,19 @@ func NewPseudonyms(key []byte) (*Pseudonyms, error) {
 	return p, nil
 }
 
+// TryPseudonyms says in a line what a file of --pseudonyms has, and what to do if it cannot be
+// used.
+func TryPseudonyms(path string) (found, remedy string) {
+	p, open, err := ReadPseudonyms(path)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("--pseudonyms: %v", err), "put the file right, or name another"
+	case open:
+		return fmt.Sprintf("%s has key %s, and others may read it, and so find riders by trying: chmod 600", path, p.Mark()), ""
+	}
+	return fmt.Sprintf("%s has key %s", path, p.Mark()), ""
+}
+
 // ReadPseudonyms returns the pseudonyms by the key of a file, at least 64 digits of hex. No
 // error quotes the file. Open reports whether others than its owner may read or write it.
 func ReadPseudonyms(path string) (p *Pseudonyms, open bool, err error) {

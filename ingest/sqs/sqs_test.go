@@ -47,6 +47,7 @@ type queue struct {
 	mu       sync.Mutex // guards the fields below
 	list     map[string]*held
 	refusal  string // code of all answers, if it is not ""
+	refused  string // operation that alone has it; "": all
 	most     int    // receives of the redrive policy; 0: there is none
 	moved    []string
 	noDelete int // how many deletes fail
@@ -83,6 +84,8 @@ func (q *queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // called off
 	}
 	var in struct {
+		MaxNumberOfMessages int
+
 		Entries []struct {
 			ID                string `json:"Id"`
 			ReceiptHandle     string
@@ -110,7 +113,7 @@ func (q *queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.refusal != "" {
+	if q.refusal != "" && (q.refused == "" || q.refused == operation) {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, `{"__type":"com.amazonaws.sqs#%s","message":"for a test"}`, q.refusal)
 		return
@@ -128,6 +131,11 @@ func (q *queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"Attributes": attributes})
 		return
 	case "ReceiveMessage":
+		if in.MaxNumberOfMessages > 10 {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"__type":"com.amazon.coral.service#InvalidParameterValueException","message":"Value 11 for parameter MaxNumberOfMessages is invalid"}`)
+			return
+		}
 		for id, m := range q.list {
 			if !m.visible || len(ok) == 10 {
 				continue
@@ -387,6 +395,42 @@ func TestQueueThatIsNotThere(t *testing.T) {
 	q.do(func() { q.refusal = "" })
 	eventually(t, "the message is taken", func() bool { return q.len() == 0 })
 	eventually(t, "the note is gone", func() bool { return len(g.Notes()) == 0 && g.Stats().Connected })
+}
+
+// Before any message is taken an operator is told whether the queue is there and may be read; no
+// message is received for it.
+func TestTry(t *testing.T) {
+	q, url := newQueue(t, pings(3)...)
+	in := &Inlet{URL: url}
+	for _, tt := range []struct{ code, of, what, remedy string }{
+		{"", "", "reachable, read", ""},
+		{"QueueDoesNotExist", "", "reachable", "make the queue, or name another"},
+		{"InvalidClientTokenId", "", "reachable", "AWS_ACCESS_KEY_ID"},
+		{"AccessDenied", "ReceiveMessage", "reachable, read", "allow it in the policy"},
+		{"AccessDenied", "DeleteMessageBatch", "reachable, read", "allow it in the policy"},
+	} {
+		q.do(func() { q.refusal, q.refused = tt.code, tt.of })
+		var what []string
+		list := in.Try(t.Context())
+		for _, f := range list {
+			what = append(what, f.What)
+		}
+		last := list[len(list)-1]
+		if strings.Join(what, ", ") != tt.what || !strings.Contains(last.Remedy, tt.remedy) || (last.Remedy == "") != (tt.remedy == "") || !strings.Contains(last.Found, tt.code) {
+			t.Errorf("%s of %s: %+v", tt.code, tt.of, list)
+		}
+	}
+	q.do(func() {
+		for id, m := range q.list {
+			if m.receives > 0 {
+				t.Errorf("%s was received", id)
+			}
+		}
+	})
+	dead := &Inlet{URL: "sqs+http://127.0.0.1:1/pings"}
+	if list := dead.Try(t.Context()); len(list) != 1 || list[0].Remedy == "" || strings.Contains(fmt.Sprint(list), "hunter2") {
+		t.Errorf("%+v", list)
+	}
 }
 
 func TestSettings(t *testing.T) {

@@ -2,14 +2,13 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"pingline/ingest/privacy"
+	"pingline/internal/inlets"
 	"pingline/internal/room"
-	"pingline/internal/unit"
 	"pingline/sink/store"
 )
 
@@ -19,8 +18,8 @@ type Tried struct {
 	store.Finding
 }
 
-// Try checks whether a node with this configuration could run: each shard's store, the
-// files of TLS, the key of pseudonyms, the disk, and the limit of open files. It opens no log, takes no lock, and writes to no
+// Try checks whether a node with this configuration could run: each shard's store, the topic and
+// the queue that pings are taken from, the files of TLS, the key of pseudonyms, the disk, and the limit of open files. It opens no log, takes no lock, and writes to no
 // store. The configuration must have been checked.
 func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	quiet := *c
@@ -49,7 +48,11 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 		all = append(all, Tried{"tls", c.tryTLS()})
 	}
 	if c.Privacy.Keys != "" {
-		all = append(all, Tried{"pseudonyms", c.tryPseudonyms()})
+		found, remedy := privacy.TryPseudonyms(c.Privacy.Keys)
+		all = append(all, Tried{"pseudonyms", store.Finding{What: "key", Found: found, Remedy: remedy}})
+	}
+	for _, f := range inlets.Try(ctx, c.KafkaIn, c.SQSIn) {
+		all = append(all, Tried{f.Flag, store.Finding{What: f.What, Found: f.Found, Remedy: f.Remedy}})
 	}
 	return append(all, Tried{"disk", room.Disk(c.DataDir, c.QueueMax)}, Tried{"files", room.Files(c.MaxConnections)}), nil
 }
@@ -69,38 +72,7 @@ func tryStore(ctx context.Context, s store.Store, maxAge time.Duration) []store.
 	}
 	if r, ok := s.(store.Retainer); ok {
 		keep, told := r.Retention(ctx)
-		list = append(list, compareRetention(keep, told, maxAge))
+		list = append(list, room.Retention(keep, told, maxAge))
 	}
 	return list
-}
-
-func compareRetention(keep time.Duration, told bool, maxAge time.Duration) store.Finding {
-	f := store.Finding{What: "retention"}
-	switch {
-	case !told:
-		f.Found = "is not told to this token: if it is shorter than --max-age, older pings become dead letters"
-	case keep == 0:
-		f.Found = "pings are kept for ever"
-	case keep < maxAge:
-		f.Found = fmt.Sprintf("pings are kept for %v, and --max-age takes pings up to %v old", unit.Span(keep), unit.Span(maxAge))
-		f.Remedy = fmt.Sprintf("set --max-age=%v, or keep pings longer: older pings are refused", unit.Span(keep))
-	default:
-		f.Found = fmt.Sprintf("pings are kept for %v, at least as long as --max-age lets them be old", unit.Span(keep))
-	}
-	return f
-}
-
-// tryPseudonyms reads the file of --pseudonyms.
-func (c *Config) tryPseudonyms() store.Finding {
-	f := store.Finding{What: "key"}
-	names, open, err := privacy.ReadPseudonyms(c.Privacy.Keys)
-	switch {
-	case err != nil:
-		f.Found, f.Remedy = fmt.Sprintf("--pseudonyms: %v", err), "put the file right, or name another"
-	case open:
-		f.Found = fmt.Sprintf("%s has key %s, and others may read it, and so find riders by trying: chmod 600", c.Privacy.Keys, names.Mark())
-	default:
-		f.Found = fmt.Sprintf("%s has key %s", c.Privacy.Keys, names.Mark())
-	}
-	return f
 }

@@ -123,3 +123,25 @@ func TestURLOfAllAddresses(t *testing.T) {
 		}
 	}
 }
+
+// The check before a start asks the servers that pings are taken from, too.
+func TestTryWaysIn(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "hunter2-of-a-test")
+	cfg := DefaultConfig()
+	cfg.DataDir = t.TempDir()
+	cfg.KafkaIn.URL, cfg.SQSIn.URL = "kafka://127.0.0.1:1/pings", "sqs+http://127.0.0.1:1/pings"
+	list, err := Try(t.Context(), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := map[string]int{}
+	for _, f := range list {
+		if f.What == "reachable" && f.Remedy != "" && !strings.Contains(f.Found+f.Remedy, "hunter2") {
+			failed[f.Of]++
+		}
+	}
+	if failed["kafka-in"] != 1 || failed["sqs-in"] != 1 {
+		t.Errorf("%+v", list)
+	}
+}

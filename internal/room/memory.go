@@ -1,5 +1,5 @@
-// Package room finds out how much memory, disk and open files this process may have, and what
-// part of it is whose.
+// Package room finds out how much memory, disk and open files this process may have, how long a
+// store keeps pings, and what part of memory is whose.
 package room
 
 import (
