@@ -26,7 +26,7 @@ import (
 
 func main() {
 	least := flag.Float64("least", 0, "ratio that each writer must reach")
-	times := flag.Int("times", 3, "rounds of each")
+	times := flag.Int("times", 5, "rounds of each")
 	flag.Parse()
 	if err := loaders(*least, *times, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "benchstores:", err)

@@ -62,7 +62,7 @@ var contenders = []contender{
 	{"redis", redisServer, []variant{
 		{name: "appendfsync-everysec", server: []string{"--appendfsync", "everysec"}}, {name: "appendfsync-no", server: []string{"--appendfsync", "no"}},
 		{name: "appendonly-no", server: []string{"--appendonly", "no"}},
-		{name: "expire", url: "expire=24h"}, {name: "publish", url: "changes=publish"}, {name: "stream", url: "changes=stream"},
+		{name: "expire", url: "expire=720h"}, {name: "publish", url: "changes=publish"}, {name: "stream", url: "changes=stream"},
 		{name: "batch-500", batch: 500}, {name: "batch-20000", batch: 20_000},
 	}},
 }
