@@ -117,7 +117,7 @@ func compare(t *testing.T, list []contender) {
 		for _, v := range c.picked() {
 			name := c.name
 			if v.name != "" {
-				name += ", " + v.name
+				name += " with " + v.name // no comma: a directory with one is two to Kafka
 			}
 			var several []figures
 			reason := ""
