@@ -18,9 +18,8 @@ import (
 	"pingline/sink/store/storetest"
 )
 
-// BenchmarkKafkaLoader compares writes of 5,000 rows, one after the other, as a lane makes them,
-// with a plain producer of franz-go that is given the same messages, 5,000 at a time and all
-// without waiting. Where there are no jars of Kafka, the brokers are fakes in this process.
+// BenchmarkKafkaLoader compares writes, one after the other, as a lane makes them, with a plain
+// producer of franz-go that is given the same messages, as many at a time or all without waiting. Where there are no jars of Kafka, the brokers are fakes in this process.
 func BenchmarkKafkaLoader(b *testing.B) {
 	var seeds []string
 	if c := brokers(b); c != nil {
@@ -28,14 +27,18 @@ func BenchmarkKafkaLoader(b *testing.B) {
 	} else {
 		seeds = fake(b, kfake.NumBrokers(1)).ListenAddrs()
 	}
-	const lines, round = 5000, 100_000
-	for name, at := range map[string]int{"producer of franz-go, 5000 at a time": lines, "producer of franz-go, without waiting": round} {
-		b.Run("Kafka/"+name, func(b *testing.B) {
-			to := open(b, kafka.Config{URL: fmt.Sprintf("kafka://%s/written-%d?compression=snappy", strings.Join(seeds, ","), at), CreateTopics: true})
+	const round = 100_000
+	for _, of := range []struct {
+		lines, at int
+		name      string
+	}{{5000, 5000, "producer of franz-go, as many at a time"}, {5000, round, "producer of franz-go, without waiting"}, {20_000, round, "producer of franz-go, without waiting"}} {
+		b.Run(fmt.Sprintf("Kafka, %d rows a write/%s", of.lines, of.name), func(b *testing.B) {
+			lines, at := of.lines, of.at
+			to := open(b, kafka.Config{URL: fmt.Sprintf("kafka://%s/written-%d-%d?compression=snappy", strings.Join(seeds, ","), lines, at), CreateTopics: true})
 			if err := to.Write(b.Context(), rowsOf(to, storetest.Fleet(1, 1))); err != nil {
 				b.Fatal(err)
 			}
-			topic := fmt.Sprintf("loaded-%d", at)
+			topic := fmt.Sprintf("loaded-%d-%d", lines, at)
 			cl := kafkatest.Client(b, kgo.SeedBrokers(seeds...), kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.SnappyCompression()), kgo.MaxBufferedRecords(1<<20), kgo.UnknownTopicRetries(1000))
 			if _, err := kadm.NewClient(cl).CreateTopic(b.Context(), -1, -1, nil, topic); err != nil {
 				b.Fatal(err)
