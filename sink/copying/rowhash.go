@@ -2,7 +2,6 @@ package copying
 
 import (
 	"encoding/binary"
-	"math"
 	"math/bits"
 
 	"pingline"
@@ -65,19 +64,8 @@ func (h *rowHasher) row(e *pingline.Entry, nano int64) (row, series uint64) {
 	b = append(binary.LittleEndian.AppendUint16(b, uint16(len(e.Device))), e.Device...)
 	b = append(b, e.Rider...)
 	series = hashBytes(mixA, b)
-	b = binary.LittleEndian.AppendUint64(b[:0], uint64(e.At))
-	b = binary.LittleEndian.AppendUint32(b, uint32(nano))
-	b = binary.LittleEndian.AppendUint32(b, uint32(e.LatE7))
-	b = binary.LittleEndian.AppendUint32(b, uint32(e.LonE7))
-	b = binary.LittleEndian.AppendUint32(b, e.Skipped)
-	b = append(b, byte(e.Known))
-	for i, v := range e.Numbers() {
-		if e.Known&(1<<i) != 0 {
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-		}
-	}
-	b = append(binary.LittleEndian.AppendUint16(b, uint16(len(e.Event))), e.Event...)
-	b = append(b, e.Trip...)
+	// In the log's form is all that an entry has, a field that is new included.
+	b = pingline.AppendEntry(binary.LittleEndian.AppendUint64(b[:0], uint64(nano)), e, 0)
 	h.buf = b
 	return hashBytes(series, b), series
 }
