@@ -80,7 +80,7 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 	if first != nil {
 		first()
 	}
-	if err := l.highWater.write(r.Number, &r.Totals); (err != nil) != l.markFails {
+	if err := l.highWater.Write(r.Number, &r.Totals); (err != nil) != l.markFails {
 		l.markFails = err != nil
 		l.cfg.Logger.Warn("high-water mark of the log", "error", err)
 	}

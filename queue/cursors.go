@@ -61,6 +61,8 @@ func (c cursorList) clone() cursorList {
 	return c
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 const (
 	cursorsForm = 1
 	cursorsHead = "pingline cursors %d crc32c %08x\n"

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"pingline/queue/disk"
+	"pingline/queue/mark"
 )
 
 // Pin keeps the records from a number on from being trimmed while they are copied. It is
@@ -89,9 +90,9 @@ func Begin(dir string, at Cursor) error {
 			return fmt.Errorf("begin log: %w", err)
 		}
 	}
-	mark, _, _, err := openHighWater(filepath.Join(dir, highWaterFile))
+	high, _, _, err := mark.Open(filepath.Join(dir, highWaterFile))
 	if err == nil {
-		err = errors.Join(mark.write(at.Next-1, &at.Totals), mark.close())
+		err = errors.Join(high.Write(at.Next-1, &at.Totals), high.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("begin log: %w", err)

@@ -10,6 +10,7 @@ import (
 
 	"pingline/queue/disk"
 	"pingline/queue/jetstream"
+	"pingline/queue/mark"
 	"pingline/queue/record"
 	"pingline/queue/scan"
 )
@@ -26,7 +27,7 @@ const (
 type Log struct {
 	cfg       Config
 	lock      *os.File
-	highWater *highWater
+	highWater *mark.HighWater
 	cursors   cursors
 
 	life context.Context // until Close
@@ -93,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		cfg.Logger.Warn("the cursors of the log are lost: its readers start again, and what was trimmed is not known", "error", err)
 	}
 	var known Cursor
-	if l.highWater, known.Next, known.Totals, err = openHighWater(filepath.Join(cfg.Dir, highWaterFile)); err != nil {
+	if l.highWater, known.Next, known.Totals, err = mark.Open(filepath.Join(cfg.Dir, highWaterFile)); err != nil {
 		return nil, err
 	}
 	known.Next++
@@ -207,7 +208,7 @@ func (l *Log) release() (err error) {
 		st.Close()
 	}
 	if l.highWater != nil {
-		err = l.highWater.close()
+		err = l.highWater.Close()
 	}
 	return errors.Join(err, l.lock.Close())
 }

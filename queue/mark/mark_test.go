@@ -1,27 +1,31 @@
-package queue
+package mark
 
 import (
 	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"pingline/queue/record"
 )
+
+func totals(n uint64) record.Totals { return record.Totals{n, 2 * n, 0, n << 40} }
 
 // markOf writes the marks of records 1 to last, and returns the file.
 func markOf(t *testing.T, last uint64) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), highWaterFile)
-	m, number, _, err := openHighWater(path)
+	path := filepath.Join(t.TempDir(), "high-water")
+	m, number, _, err := Open(path)
 	if err != nil || number != 0 {
 		t.Fatalf("a new mark says %d, %v", number, err)
 	}
 	for n := uint64(1); n <= last; n++ {
 		to := totals(n)
-		if err := m.write(n, &to); err != nil {
+		if err := m.Write(n, &to); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := m.close(); err != nil {
+	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(path)
@@ -35,21 +39,21 @@ func markOf(t *testing.T, last uint64) []byte {
 // that it takes the next ones.
 func checkMark(t *testing.T, b []byte, number uint64) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), highWaterFile)
+	path := filepath.Join(t.TempDir(), "high-water")
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		m, got, to, err := openHighWater(path)
+		m, got, to, err := Open(path)
 		if err != nil || got != number || to != totals(number) {
 			t.Fatalf("the mark says %d, %v, %v, want %d", got, to, err, number)
 		}
 		number++
 		to = totals(number)
-		if err := m.write(number, &to); err != nil {
+		if err := m.Write(number, &to); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.close(); err != nil {
+		if err := m.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,23 +1,28 @@
-package queue
+// Package mark is a log's high-water mark: the number and the totals of the newest record
+// that was ever acknowledged. By it a log that lost its tail knows which numbers are gone,
+// and never gives them again.
+//
+// It is written in place after each append and not synced: a crash of the process never
+// loses it, a power cut seldom does, and it only matters when a synced tail is lost as
+// well.
+package mark
 
 import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"os"
+
+	"pingline/queue/record"
 )
 
-// highWater is the high-water mark: the number and the totals of the newest record
-// that was ever acknowledged. By it a log that lost its tail knows which numbers
-// are gone, and never gives them again.
-//
-// It is written in place after each append and not synced: a crash of the
-// process never loses it, a power cut seldom does, and it only matters when a
-// synced tail is lost as well. Of its two slots the older is overwritten, so
-// that a torn write leaves the newer:
+// HighWater is an open mark. Of its two slots the older is overwritten, so that a torn
+// write leaves the newer:
 //
 //	u64 number, u64 totals four times, u32 CRC-32C of both, zeros up to 64 bytes
-type highWater struct {
+//
+// It is for one caller at a time.
+type HighWater struct {
 	f    *os.File
 	slot int64 // the next slot to write
 	buf  [markSlot]byte
@@ -30,14 +35,14 @@ const (
 	markSize = 8 + 4*8
 )
 
-// openHighWater opens or creates the mark at path and returns its number and totals:
+// Open opens or creates the mark at path and returns its number and totals:
 // number 0 if it has none.
-func openHighWater(path string) (m *highWater, number uint64, t Totals, err error) {
+func Open(path string) (m *HighWater, number uint64, t record.Totals, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, 0, t, err
 	}
-	m = &highWater{f: f}
+	m = &HighWater{f: f}
 	var b [2 * markSlot]byte
 	n, _ := f.ReadAt(b[:], 0) // a slot that cannot be read is ignored
 	for slot := range int64(2) {
@@ -55,7 +60,8 @@ func openHighWater(path string) (m *highWater, number uint64, t Totals, err erro
 	return m, number, t, nil
 }
 
-func (m *highWater) write(number uint64, t *Totals) error {
+// Write replaces the mark.
+func (m *HighWater) Write(number uint64, t *record.Totals) error {
 	binary.LittleEndian.PutUint64(m.buf[:], number)
 	for i, v := range t {
 		binary.LittleEndian.PutUint64(m.buf[8+8*i:], v)
@@ -68,4 +74,5 @@ func (m *highWater) write(number uint64, t *Totals) error {
 	return nil
 }
 
-func (m *highWater) close() error { return m.f.Close() }
+// Close closes the file.
+func (m *HighWater) Close() error { return m.f.Close() }
