@@ -14,12 +14,15 @@ import (
 	"pingline/queue"
 )
 
-// reload makes the filter anew from the last complete checkpoint and the log behind
-// it. It does not judge again, so that neither a changed setting nor a newer program
-// changes a verdict. Call dropFilter before: after an error the writer must have no
-// filter.
+// reload makes the filter anew from the last complete checkpoint and the log behind it. It does not judge
+// again, so that neither a changed setting nor a newer program changes a verdict. An earlier owner of the
+// log appends no more. Call dropFilter before: after an error the writer must have no filter.
 func (w *Writer) reload(ctx context.Context) error {
 	if err := w.checkNewest(ctx); err != nil {
+		return err
+	}
+	w.begin()
+	if err := w.log.Claim(ctx, w.buf); err != nil {
 		return err
 	}
 	filter, next, forgot, err := w.restore()

@@ -9,6 +9,7 @@ import (
 	"pingline/queue/disk"
 	"pingline/queue/jetstream"
 	"pingline/queue/record"
+	"pingline/queue/scan"
 )
 
 // Append makes payload durable as the next record, with the running totals t
@@ -38,18 +39,20 @@ func (l *Log) admit(r *Record, reserve bool) (st *jetstream.Session, after uint6
 	if !reserve {
 		room -= l.reserve
 	}
-	n := record.Header + len(r.Payload)
+	head := record.Header(l.epoch)
+	n := head + len(r.Payload)
 	switch most := l.stream.MaxData(); {
 	case l.closed:
 		return nil, 0, ErrClosed
 	case l.unclear:
 		return nil, 0, fmt.Errorf("%w: the append before it, until Settle returns nil", ErrUnclear)
 	case n > most:
-		return nil, 0, fmt.Errorf("%w: at most %d", ErrTooLarge, most-record.Header)
+		return nil, 0, fmt.Errorf("%w: at most %d", ErrTooLarge, most-head)
 	case l.stream.Size(n, l.seq) > room:
 		return nil, 0, fmt.Errorf("%w: %d of %d bytes are left", ErrFull, max(room, 0), l.limit)
 	}
 	r.Number, r.Before = l.last+1, l.totals
+	l.sign(r)
 	return l.stream, l.seq, nil
 }
 
@@ -90,6 +93,7 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 	}
 	l.numbering = l.numbering.With(r.Number, after+1)
 	l.seq, l.last, l.kept, l.totals = after+1, r.Number, r.Number, r.Totals
+	l.appended = true
 	l.filling -= min(l.filling, jetstream.PadSize(pad))
 	l.cache.add(*r)
 	if l.grown != nil {
@@ -167,9 +171,6 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 			return r, err
 		}
 	}
-	if err := l.holdLog(ctx, true); err != nil { // the tail may belong to another owner
-		return r, err
-	}
 	l.trimming.Lock()
 	defer l.trimming.Unlock()
 	st := l.session()
@@ -177,19 +178,64 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	if err != nil {
 		return r, err
 	}
-	// The survey is known to be true only when this append succeeds: a server
-	// that lags behind does not tell of records that other servers hold.
-	r = Record{Number: next.Next, Before: next.Totals, Totals: next.Totals, Payload: payload}
-	if err := l.put(ctx, st, &r, v.LastSeq, func() { l.assume(v, next) }); err != nil {
-		return r, fmt.Errorf("append record %d: %w", r.Number, err)
+	if err := l.outrank(ctx, v.Last); err != nil {
+		return r, err
+	}
+	if err := l.holdLog(ctx, true); err != nil {
+		return r, err
+	}
+	tries := 0
+	for ; ; tries++ {
+		// The survey is known to be true only when this append succeeds: a server
+		// that lags behind does not tell of records that other servers hold.
+		r = Record{Number: next.Next, Before: next.Totals, Totals: next.Totals, Payload: payload}
+		l.mu.Lock()
+		l.sign(&r)
+		l.mu.Unlock()
+		err := l.put(ctx, st, &r, v.LastSeq, func() { l.assume(v, next) })
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, jetstream.ErrGoneOn) || tries == chases || !l.chase(ctx, st, &v, &next) {
+			return r, fmt.Errorf("append record %d: %w", r.Number, err)
+		}
 	}
 	if err := l.reportLost(ctx, st, v, next); err != nil {
 		return r, err
+	}
+	if tries > 0 { // the survey counted fewer bytes
+		if err := l.recount(ctx, st, l.First()); err != nil {
+			return r, err
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unclear = false
 	return r, nil
+}
+
+// chases is how often settle tries to hit the end of a log that another owner, who does not
+// know yet that the log is ours, still appends to: a survey takes longer than one append.
+const chases = 200
+
+// chase moves the survey v, and next, to the end that the log has now. It reports false if
+// more than appends of another have changed.
+func (l *Log) chase(ctx context.Context, st *jetstream.Session, v *survey, next *Cursor) bool {
+	seq, data, err := st.Last(ctx)
+	if err != nil || v.Last == nil || seq < v.LastSeq {
+		return false
+	}
+	rec, err := record.Decode(data)
+	last := &scan.Stored{Record: rec, Seq: seq}
+	if err != nil || last.Offset() != v.Last.Offset() || l.outrank(ctx, last) != nil {
+		return false
+	}
+	found := *v.Survey
+	found.Last = last
+	bounds := *v.Bounds
+	bounds.LastSeq = seq
+	*v, *next = survey{&bounds, &found}, Cursor{Next: rec.Number + 1, Totals: rec.Totals}
+	return true
 }
 
 // reopen closes the embedded server and opens it again: a server that could not

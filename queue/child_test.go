@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // childRole is the variable that makes this binary a child of a test.
@@ -23,6 +28,9 @@ func child(t testing.TB, role, dir, url string, more ...string) *exec.Cmd {
 
 // runChild is the other side of child. Its status is 1 if something failed.
 func runChild(role string, args []string) int {
+	if role == "nats" {
+		return runNATS(args)
+	}
 	cfg := Config{Dir: args[0], URL: args[1]}
 	if role == "churn" {
 		cfg.MaxBytes = 4 << 20
@@ -64,4 +72,34 @@ func appendForEver(l *Log, size string) error {
 		}
 	}
 	return err
+}
+
+// runNATS is a server of servers. It ends when its standard input does.
+func runNATS(args []string) int {
+	options := &server.Options{
+		ServerName: args[0], Host: "127.0.0.1", NoLog: true, NoSigs: true,
+		JetStream: true, StoreDir: args[3], SyncAlways: true,
+		Cluster: server.ClusterOpts{Name: "three", Host: "127.0.0.1"},
+	}
+	options.Port, _ = strconv.Atoi(args[1])
+	options.Cluster.Port, _ = strconv.Atoi(args[2])
+	for route := range strings.SplitSeq(args[4], ",") {
+		at, err := url.Parse(route)
+		if err != nil {
+			return 1
+		}
+		options.Routes = append(options.Routes, at)
+	}
+	srv, err := server.NewServer(options)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	srv.Start()
+	if !srv.ReadyForConnections(patience) {
+		return 1
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
 }

@@ -3,9 +3,11 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"pingline/queue/jetstream"
+	"pingline/queue/scan"
 )
 
 // takeOver makes a log on servers ours. If a process with another directory had the
@@ -38,6 +40,68 @@ func (l *Log) holdLog(ctx context.Context, proof bool) error {
 	err := l.owner.renew(ctx, nil)
 	l.tellOwner(err)
 	return err
+}
+
+// Claim makes sure, before a caller reads the log to its end, that an earlier owner
+// appends nothing behind it, though that owner may not know yet that the log is ours:
+// it appends a record that holds payload, as Settle does, in our own epoch. Call it
+// before the first Append; later it does nothing, nor does it to an embedded log, which
+// the lock file claims.
+func (l *Log) Claim(ctx context.Context, payload []byte) error {
+	l.mu.Lock()
+	claimed := l.owner == nil || l.appended
+	if !claimed {
+		l.damage = nil // Settle finds it anew, this time by servers that know the end
+	}
+	l.mu.Unlock()
+	if claimed {
+		return nil
+	}
+	if _, _, err := l.Settle(ctx, payload); err != nil {
+		return fmt.Errorf("claim the log: %w", err)
+	}
+	return nil
+}
+
+// outrank has our epoch be above that of last, the log's last record, if there is one, or
+// returns an error wrapping ErrOwned if another owner has appended it.
+func (l *Log) outrank(ctx context.Context, last *scan.Stored) error {
+	if l.owner == nil {
+		return nil
+	}
+	l.mu.Lock()
+	appended := l.appended
+	l.mu.Unlock()
+	if last != nil {
+		if err := l.owner.outrank(ctx, &last.Record, appended); err != nil {
+			l.tellOwner(err)
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoch = l.owner.epoch()
+	return nil
+}
+
+// heed takes note of how far the last owner lets records go, if the record of the hold
+// does not say it: they may be deleted at any time.
+func (l *Log) heed(ctx context.Context, v survey) error {
+	if l.owner == nil || v.Last == nil || v.Last.Trimmed <= l.cursors.trimmed().Next {
+		return nil
+	}
+	r, err := scan.Find(ctx, l.stream.Next, v.Numbering.Seq(v.Last.Trimmed), v.LastSeq)
+	if err == nil && r != nil {
+		l.cursors.setTrimmed(Cursor{Next: v.Last.Trimmed, Totals: r.Before})
+	}
+	return err
+}
+
+// sign gives r our epoch, and says how far records may go. The caller holds mu.
+func (l *Log) sign(r *Record) {
+	if l.epoch > 0 {
+		r.Epoch, r.Trimmed = l.epoch, l.cursors.trimmed().Next
+	}
 }
 
 // tellOwner sets or clears the trouble of a renewal.

@@ -29,9 +29,13 @@ import (
 //
 // A process that was suspended for longer than the lease does not know that the log
 // is another's by now. It can do no harm: an append names the record that it must
-// follow; before the end of the log is settled, and before anything is deleted,
-// the record is renewed, which fails; and a deletion was announced in the record
-// before, so that the next owner never reads the records it deletes.
+// follow, and the next owner has claimed the log by a record behind that one; before
+// the end of the log is settled, and before anything is deleted, the record of the
+// hold is renewed, which fails; and a deletion was announced in the record before, so
+// that the next owner never reads the records it deletes.
+//
+// The hold says who may try, the log who has it: of two processes that both hold it,
+// because its record was lost, the one whose records have the higher epoch has the log.
 type owner struct {
 	shelf *jetstream.Shelf
 	lease time.Duration
@@ -217,13 +221,45 @@ func (o *owner) refused(ctx context.Context) error {
 		return fmt.Errorf("renew the hold on the log: %w", err)
 	case now == nil || now.Incarnation == o.rec.Incarnation:
 		o.rev = rev
-	case rev > o.rev || o.expired(): // a new bucket begins at 1
-		o.lost = now.refusal(o.rec.Node)
-		o.until.Store(0)
-		close(o.over)
-		return o.lost
+	case rev > o.rev || now.Epoch > o.rec.Epoch || o.expired(): // a new bucket begins at 1
+		return o.lose(now.refusal(o.rec.Node))
 	}
 	return nil
+}
+
+// lose notes why the log is no longer ours. The caller holds mu.
+func (o *owner) lose(err error) error {
+	if o.lost == nil {
+		o.lost = err
+		o.until.Store(0)
+		close(o.over)
+	}
+	return o.lost
+}
+
+// outrank raises our epoch above that of the log's last record. If we have appended in
+// our epoch, a higher epoch there means that the log is another's, whatever the record of
+// the hold says.
+func (o *owner) outrank(ctx context.Context, last *Record, appended bool) error {
+	o.mu.Lock()
+	ours := o.rec.Epoch
+	switch {
+	case last.Epoch < ours, last.Epoch == ours && appended:
+		o.mu.Unlock()
+		return nil
+	case appended:
+		defer o.mu.Unlock()
+		return o.lose(fmt.Errorf("%w: record %d is of epoch %d, ours are of epoch %d", ErrOwned, last.Number, last.Epoch, ours))
+	}
+	o.mu.Unlock()
+	return o.renew(ctx, func(r *ownership) { r.Epoch = max(r.Epoch, last.Epoch+1) })
+}
+
+// epoch returns the epoch of our records.
+func (o *owner) epoch() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.rec.Epoch
 }
 
 // release lets the next owner take the log at once.

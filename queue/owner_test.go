@@ -361,3 +361,106 @@ func TestOwnerOutlivesAnElection(t *testing.T) {
 		t.Error("not all is there")
 	}
 }
+
+// Once a node has claimed the log, an append that its predecessor sends, or has sent, is
+// refused, though nothing else was appended meanwhile.
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(t *testing.T, a *Log){
+		"an append": func(t *testing.T, a *Log) {
+			if n, err := a.Append(testContext(t), []byte("late"), totals(31), false); !errors.Is(err, ErrUnclear) {
+				t.Errorf("Append = %d, %v", n, err)
+			}
+		},
+		// It was stopped just before it would have looked.
+		"an append on its way": func(t *testing.T, a *Log) {
+			b := record.Encode(&Record{Number: 31, Before: totals(30), Totals: totals(31), Payload: []byte("late")})
+			if err := a.session().Put(testContext(t), patience, b, 0, 30); err == nil {
+				t.Error("an append was stored")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b, p := cutOff(t)
+			a.owner.until.Store(int64(patience)) // it believes
+			if err := b.Claim(testContext(t), []byte("claim")); err != nil || b.Last() != 31 || b.LastTotals() != totals(30) {
+				t.Fatalf("Claim = %v, at record %d", err, b.Last())
+			}
+			p.hold(false, false)
+			do(t, a)
+			_, _, err := a.Settle(testContext(t), []byte("late"))
+			if !errors.Is(err, ErrOwned) {
+				t.Errorf("Settle = %v", err)
+			}
+			if list := history(t, b); len(list) != 31 || list[29].Epoch != 1 || list[30].Epoch != 2 || string(list[30].Payload) != "claim" {
+				t.Errorf("%d records, the last are %+v", len(list), list[29:])
+			}
+		})
+	}
+	l := open(t, Config{})
+	if err := l.Claim(testContext(t), []byte("claim")); err != nil || l.Last() != 0 {
+		t.Errorf("of an embedded log: Claim = %v, at record %d", err, l.Last())
+	}
+}
+
+// A log on servers that an earlier version has left goes on, with records that say whose
+// they are. Those of an embedded log do not, so that the earlier version can read it.
+func TestRecordsWithoutEpoch(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, cfg Config) {
+		cfg.Dir, cfg.CacheBytes = t.TempDir(), 1
+		cfg.unowned = true
+		l := open(t, cfg)
+		fill(t, l, 5, 100)
+		if !l.cfg.embedded() {
+			shelf, err := l.session().OpenShelf(testContext(t))
+			if err == nil {
+				_, err = shelf.Save(testContext(t), []byte(`{"form":1,"node":"a","incarnation":"x","lease_ms":1,"trimmed":{"next":2},"released":true}`), 0)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		shut(t, l)
+		cfg.unowned = false
+		l = open(t, cfg)
+		fill(t, l, 5, 100)
+		want := uint64(1)
+		if l.cfg.embedded() {
+			want = 0
+		}
+		for _, rec := range history(t, l) {
+			if rec.Number <= 5 && rec.Epoch != 0 || rec.Number > 5 && rec.Epoch != want {
+				t.Errorf("record %d is of epoch %d", rec.Number, rec.Epoch)
+			}
+		}
+	})
+}
+
+// The record of the hold is lost: the next owner's epoch is above all in the log, and it
+// reads nothing that the owner before lets go.
+func TestHoldIsLost(t *testing.T) {
+	t.Parallel()
+	url := startNATS(t, t.TempDir()).ClientURL()
+	a := open(t, Config{URL: url, Node: "a", Lease: patience, CacheBytes: 1})
+	fill(t, a, 30, 100)
+	a.cursors.setTrimmed(Cursor{Next: 21, Totals: totals(20)})
+	fill(t, a, 1, 100)
+	if err := rawStream(t, a, ownerStream).Purge(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, Config{URL: url, Node: "b", CacheBytes: 1})
+	if b.First() != 21 {
+		t.Errorf("First = %d, want 21", b.First())
+	}
+	if err := a.session().Purge(testContext(t), 21); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, b, 1, 100)
+	if list := history(t, b); list[10].Epoch != 1 || list[11].Epoch != 2 {
+		t.Errorf("epochs %d and %d, want 1 and 2", list[10].Epoch, list[11].Epoch)
+	}
+	checkTold(t, "Damage", b.Damage(), nil)
+	stale(t, "renew", a.owner.renew(testContext(t), nil), "b")
+}

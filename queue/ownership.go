@@ -12,9 +12,10 @@ import (
 // ownership is the record of the node that a log belongs to. It lies on the shelf
 // beside the log's stream, as JSON.
 type ownership struct {
-	Form        int       `json:"form"` // of the record: 1
+	Form        int       `json:"form"` // of the record: 2; form 1 has no epoch
 	Node        string    `json:"node"`
 	Incarnation string    `json:"incarnation"` // of the process
+	Epoch       uint64    `json:"epoch"`       // of the records it appends: above that of every owner before
 	Since       time.Time `json:"since"`
 	Renewed     time.Time `json:"renewed"`  // by the owner's clock, for people to read
 	LeaseMS     int64     `json:"lease_ms"` // how long the record is valid without a renewal
@@ -22,16 +23,20 @@ type ownership struct {
 	Released    bool      `json:"released,omitempty"`
 }
 
-const ownershipForm = 1
+const ownershipForm = 2
 
 // newOwnership is the record of this process, which follows was.
 func newOwnership(cfg *Config, id string, was *ownership, trimmed Cursor) ownership {
-	if was != nil && was.Trimmed.Next > trimmed.Next {
-		trimmed = was.Trimmed
+	epoch := uint64(1)
+	if was != nil {
+		epoch += was.Epoch
+		if was.Trimmed.Next > trimmed.Next {
+			trimmed = was.Trimmed
+		}
 	}
 	now := time.Now().UTC()
 	return ownership{
-		Form: ownershipForm, Node: cfg.Node, Incarnation: id,
+		Form: ownershipForm, Node: cfg.Node, Incarnation: id, Epoch: epoch,
 		Since: now, Renewed: now, LeaseMS: cfg.Lease.Milliseconds(), Trimmed: trimmed,
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // proxy stands between a log and its server and can hold back what either says.
 type proxy struct {
-	server   string
+	servers  []string // the first that answers is taken
 	listener net.Listener
 
 	mu       sync.Mutex
@@ -32,11 +32,16 @@ type link struct {
 
 func startProxy(t testing.TB, srv *server.Server) *proxy {
 	t.Helper()
+	return startProxyTo(t, srv.Addr().String())
+}
+
+func startProxyTo(t testing.TB, servers ...string) *proxy {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{server: srv.Addr().String(), listener: ln}
+	p := &proxy{servers: servers, listener: ln}
 	p.released = sync.NewCond(&p.mu)
 	t.Cleanup(func() {
 		ln.Close()
@@ -56,7 +61,7 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		backend, err := net.Dial("tcp", p.server)
+		backend, err := p.dial()
 		if err != nil {
 			client.Close()
 			continue
@@ -68,6 +73,15 @@ func (p *proxy) accept() {
 		l.passing.Go(func() { p.pass(l, 0, backend, client) })
 		l.passing.Go(func() { p.pass(l, 1, client, backend) })
 	}
+}
+
+func (p *proxy) dial() (conn net.Conn, err error) {
+	for _, server := range p.servers {
+		if conn, err = net.Dial("tcp", server); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
 }
 
 // pass copies one way, as long as that way is not held.

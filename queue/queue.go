@@ -45,7 +45,9 @@ type Log struct {
 	mu        sync.Mutex         // guards the fields below; taken before cursors.mu
 	stream    *jetstream.Session // the present session: replaced by Settle
 	closed    bool
-	unclear   bool // an append may be stored or not: Settle comes next
+	unclear   bool   // an append may be stored or not: Settle comes next
+	epoch     uint64 // of our records; 0 if the log is embedded
+	appended  bool   // a record of our epoch is durable
 	markFails bool
 	numbering scan.Numbering
 	seq       uint64 // last sequence of the stream: the next append follows it
@@ -112,6 +114,12 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	}
 	v, next, err := l.survey(ctx, l.stream, known)
 	if err != nil {
+		return nil, err
+	}
+	if err := l.outrank(ctx, v.Last); err != nil {
+		return nil, err
+	}
+	if err := l.heed(ctx, v); err != nil {
 		return nil, err
 	}
 	l.assume(v, next)
@@ -296,4 +304,8 @@ func (l *Log) Room() int64 {
 }
 
 // MaxPayload returns how many bytes a record may hold.
-func (l *Log) MaxPayload() int { return l.session().MaxData() - record.Header }
+func (l *Log) MaxPayload() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stream.MaxData() - record.Header(l.epoch)
+}

@@ -104,12 +104,17 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 	if free, err := disk.Free(l.cfg.Dir); l.cfg.embedded() && err == nil && free > 2*disk.SpareBytes {
 		_ = disk.KeepSpare(l.cfg.Dir) // or at the next trim: appends need the room more
 	}
+	return l.recount(ctx, st, r.Number)
+}
+
+// recount asks how many bytes the log takes, which begins at number first.
+func (l *Log) recount(ctx context.Context, st *jetstream.Session, first uint64) error {
 	for {
 		state, err := st.Bounds(ctx)
 		if err != nil {
 			return err
 		}
-		if l.trimmed(st, r.Number, state.LastSeq, state.Bytes) {
+		if l.trimmed(st, first, state.LastSeq, state.Bytes) {
 			return nil
 		}
 	}

@@ -241,6 +241,7 @@ func (a *archive) log(ctx context.Context, l *queue.Log, pin *queue.Pin, at queu
 		if len(chunk) == 0 {
 			first = rec.Number
 		}
+		rec.Epoch, rec.Trimmed = 0, 0 // of the place it was copied from; the copy is its own
 		b := record.Encode(&rec)
 		chunk = append(binary.LittleEndian.AppendUint32(chunk, uint32(len(b))), b...)
 		a.sum.Bytes += int64(len(b))

@@ -105,6 +105,10 @@ type Session struct {
 // never writes again.
 var ErrWriteFailed = embedded.ErrWriteFailed
 
+// ErrGoneOn is wrapped by Put when the stream has gone on behind the sequence that the
+// message was to follow: it is not stored, and will not be.
+var ErrGoneOn = errors.New("the stream has gone on")
+
 // errUnanswered is wrapped where a request had no answer, or an answer that does
 // not show whether the server still works.
 var errUnanswered = errors.New("no answer")
@@ -307,8 +311,8 @@ func PadSize(pad int) int64 {
 }
 
 // Put appends b, and pad bytes of padding, at most MaxPad, behind sequence after, within
-// limit. When it returns nil, b is durable at after+1. Any error leaves open whether b is
-// durable, or will be.
+// limit. When it returns nil, b is durable at after+1. Any error but ErrGoneOn leaves open
+// whether b is durable, or will be.
 func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, pad int, after uint64) error {
 	ctx, done, err := s.append.request(ctx, limit)
 	if err != nil {
@@ -333,6 +337,9 @@ func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, pad in
 	}
 	if err := json.Unmarshal(answer.Data, &ack); err != nil {
 		return fmt.Errorf("%w that can be read: %w", errUnanswered, err)
+	}
+	if ack.Error != nil && ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return fmt.Errorf("%w: %w", ErrGoneOn, ack.Error)
 	}
 	if ack.Error != nil {
 		return ack.Error
@@ -360,27 +367,46 @@ type message struct {
 // there is none. After it has found a damaged block of messages it wrongly says so,
 // once: see package scan.
 func (s *Session) Next(ctx context.Context, from uint64) (seq uint64, data []byte, err error) {
-	body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), s.subject)
+	seq, data, err = s.get(ctx, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, max(from, 1), s.subject))
+	if err != nil {
+		return 0, nil, fmt.Errorf("get the message at %d: %w", from, err)
+	}
+	return seq, data, nil
+}
+
+// Last asks the stream's leader for the last message, as Next does.
+func (s *Session) Last(ctx context.Context) (seq uint64, data []byte, err error) {
+	seq, data, err = s.get(ctx, fmt.Appendf(nil, `{"last_by_subj":%q}`, s.subject))
+	if err != nil {
+		return 0, nil, fmt.Errorf("get the last message: %w", err)
+	}
+	return seq, data, nil
+}
+
+func (s *Session) get(ctx context.Context, body []byte) (seq uint64, data []byte, err error) {
 	var answer *nats.Msg
 	err = s.read.ask(ctx, func(ctx context.Context) (err error) {
 		answer, err = s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream, body)
 		return err
 	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("get the message at %d: %w", from, err)
+		return 0, nil, err
 	}
 	var got struct {
 		Message *message            `json:"message"`
 		Error   *jetstream.APIError `json:"error"`
 	}
 	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return 0, nil, fmt.Errorf("get the message at %d: %w", from, err)
+		return 0, nil, err
 	}
 	if got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
 		return 0, nil, nil
 	}
-	if got.Error != nil || got.Message == nil {
-		return 0, nil, fmt.Errorf("get the message at %d: %w", from, got.Error)
+	if got.Error != nil {
+		return 0, nil, got.Error
+	}
+	if got.Message == nil {
+		return 0, nil, errUnreadable
 	}
 	return got.Message.Seq, got.Message.Data, nil
 }

@@ -28,6 +28,8 @@ func (t Totals) Sub(u Totals) Totals {
 // keep it.
 type Record struct {
 	Number  uint64 // from 1, rising by 1 where no record is lost
+	Epoch   uint64 // of the owner that appended it, rising with each owner; 0 in a log that only one process can reach
+	Trimmed uint64 // number before which that owner lets records go; 0 if Epoch is
 	Before  Totals // before this record
 	Totals  Totals // after this record
 	Payload []byte
@@ -35,23 +37,36 @@ type Record struct {
 
 // A record is stored as, little endian:
 //
-//	u8  version (1)
+//	u8  version: 1, or 2 with an epoch
 //	u32 CRC-32C of all that follows
 //	u64 number
 //	u64 totals before it, four times
 //	u64 totals after it, four times
+//	u64 epoch, not 0       (version 2)
+//	u64 trimmed            (version 2)
 //	payload
 //
-// It has its own number, because the sequence that JetStream gives it is not
+// A record without an epoch is of version 1, so that a log in one process stays
+// readable to earlier programs. It has its own number, because the sequence that JetStream gives it is not
 // enough: see scan.Numbering. It has the totals on both sides, so that the
 // neighbours of a gap tell how much was in it.
 const (
-	Version = 1                 // of the records that Encode writes
-	Header  = 1 + 4 + 8 + 2*4*8 // bytes before the payload
+	Version = 2 // the latest there is
+
+	header      = 1 + 4 + 8 + 2*4*8 // bytes before the payload, version 1
+	ownedHeader = header + 2*8      // version 2
 
 	offsetSum    = 1
 	offsetNumber = 5
 )
+
+// Header returns how many bytes come before the payload of a record of an epoch.
+func Header(epoch uint64) int {
+	if epoch == 0 {
+		return header
+	}
+	return ownedHeader
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -65,8 +80,14 @@ var (
 
 // Encode returns the stored form of r and lets r.Payload share its memory.
 func Encode(r *Record) []byte {
-	b := make([]byte, Header, Header+len(r.Payload))
-	b[0] = Version
+	head := Header(r.Epoch)
+	b := make([]byte, head, head+len(r.Payload))
+	b[0] = 1
+	if r.Epoch > 0 {
+		b[0] = 2
+		binary.LittleEndian.PutUint64(b[header:], r.Epoch)
+		binary.LittleEndian.PutUint64(b[header+8:], r.Trimmed)
+	}
 	at := offsetNumber
 	binary.LittleEndian.PutUint64(b[at:], r.Number)
 	for _, t := range [...]*Totals{&r.Before, &r.Totals} {
@@ -77,7 +98,7 @@ func Encode(r *Record) []byte {
 	}
 	b = append(b, r.Payload...)
 	binary.LittleEndian.PutUint32(b[offsetSum:], crc32.Checksum(b[offsetNumber:], castagnoli))
-	r.Payload = b[Header:]
+	r.Payload = b[head:]
 	return b
 }
 
@@ -85,20 +106,29 @@ func Encode(r *Record) []byte {
 // ErrInvalid, and ErrNewer if a newer version wrote it: in every version the first
 // five bytes are the version and the checksum of all bytes behind them.
 func Decode(b []byte) (Record, error) {
-	if len(b) < Header {
+	if len(b) < header {
 		return Record{}, fmt.Errorf("%d bytes: %w", len(b), ErrInvalid)
 	}
 	sum := crc32.Checksum(b[offsetNumber:], castagnoli)
 	if b[0] > Version && sum == binary.LittleEndian.Uint32(b[offsetSum:]) {
 		return Record{}, fmt.Errorf("record of version %d, this program knows %d: %w: %w", b[0], Version, ErrInvalid, ErrNewer)
 	}
-	if b[0] != Version {
-		return Record{}, fmt.Errorf("version %d, not %d: %w", b[0], Version, ErrInvalid)
+	if b[0] == 0 || b[0] > Version {
+		return Record{}, fmt.Errorf("version %d, not 1 to %d: %w", b[0], Version, ErrInvalid)
 	}
 	if sum != binary.LittleEndian.Uint32(b[offsetSum:]) {
 		return Record{}, fmt.Errorf("checksum %08x does not match: %w", sum, ErrInvalid)
 	}
-	r := Record{Number: binary.LittleEndian.Uint64(b[offsetNumber:]), Payload: b[Header:]}
+	r := Record{Number: binary.LittleEndian.Uint64(b[offsetNumber:]), Payload: b[header:]}
+	if b[0] == 2 {
+		if len(b) < ownedHeader {
+			return Record{}, fmt.Errorf("%d bytes: %w", len(b), ErrInvalid)
+		}
+		r.Epoch, r.Trimmed, r.Payload = binary.LittleEndian.Uint64(b[header:]), binary.LittleEndian.Uint64(b[header+8:]), b[ownedHeader:]
+		if r.Epoch == 0 {
+			return Record{}, fmt.Errorf("version 2 without an epoch: %w", ErrInvalid)
+		}
+	}
 	at := offsetNumber
 	for _, t := range [...]*Totals{&r.Before, &r.Totals} {
 		for i := range t {
