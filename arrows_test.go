@@ -84,12 +84,12 @@ var arrows = map[string][]string{
 	"pingline/internal/node": {
 		"pingline/internal/inlets", "pingline/internal/logview",
 		"pingline/ingest/kafka", "pingline/ingest/messages",
-		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/ingest/server/pages", "pingline/internal/awsqueue", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/rights", "pingline/internal/room",
-		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/sets", "pingline/sink/store",
+		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/ingest/server/pages", "pingline/internal/awsqueue", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/resharding", "pingline/internal/rights", "pingline/internal/room", "pingline/internal/storecheck",
+		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store",
 		"pingline/ingest/friends",
 	},
 	"pingline/internal/ops": {
-		"pingline", "pingline/ingest", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/route", "pingline/sink/sets",
+		"pingline", "pingline/ingest", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/reshard", "pingline/sink/route", "pingline/sink/sets",
 	},
 	"pingline/internal/rights":    {"pingline", "pingline/ingest", "pingline/ingest/privacy", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
@@ -105,6 +105,10 @@ var arrows = map[string][]string{
 	"pingline/internal/terminal":            {},
 	"pingline/internal/plainjson":           {},
 	"pingline/internal/top":                 {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/terminal", "pingline/internal/unit", "pingline/query/status"},
+
+	"pingline/internal/resharding":  {"pingline", "pingline/ingest", "pingline/internal/ops", "pingline/internal/plainjson", "pingline/partition", "pingline/sink", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store"},
+	"pingline/internal/reshardtool": {"pingline/internal/command", "pingline/internal/operator", "pingline/internal/resharding", "pingline/internal/unit", "pingline/sink/reshard"},
+	"pingline/internal/storecheck":  {"pingline/internal/room", "pingline/sink/store"},
 
 	"pingline/internal/plan":     {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
 	"pingline/internal/logtool":  {"pingline/internal/command", "pingline/internal/logview", "pingline/internal/operator", "pingline/internal/terminal", "pingline/internal/unit", "pingline/queue", "pingline/queue/backup", "pingline/track/output"},
@@ -152,7 +156,8 @@ var arrows = map[string][]string{
 	"pingline/sink/limit":        {"pingline/sink/store"},
 	"pingline/sink/resume":       {"pingline/internal/unit", "pingline/queue", "pingline/sink/route"},
 	"pingline/sink/route":        {"pingline", "pingline/partition", "pingline/queue", "pingline/sink/limit"},
-	"pingline/sink/sets":         {"pingline", "pingline/internal/unit", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
+	"pingline/sink/reshard":      {"pingline", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/batch", "pingline/sink/deadletter", "pingline/sink/health", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
+	"pingline/sink/sets":         {"pingline", "pingline/internal/unit", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/reshard", "pingline/sink/resume", "pingline/sink/route"},
 	"pingline/sink/store":        {"pingline"},
 	"pingline/tools/arrows":      {},
 	"pingline/tools/benchstores": {},

@@ -26,10 +26,13 @@ type ShardReader struct {
 
 // Stores asks all shards and merges their answers, so that it does not matter which
 // shard holds a point, nor whether two do. Safe for concurrent use.
-type Stores struct{ shards []ShardReader }
+type Stores struct{ now func() []ShardReader }
 
 // New returns Stores that read the given shards.
-func New(shards []ShardReader) *Stores { return &Stores{shards} }
+func New(shards []ShardReader) *Stores { return Changing(func() []ShardReader { return shards }) }
+
+// Changing returns Stores that read the shards of the moment of each question.
+func Changing(now func() []ShardReader) *Stores { return &Stores{now} }
 
 // Page is a part of the stored points of a rider.
 type Page struct {
@@ -106,15 +109,16 @@ var errUnread = errors.New("query: none of the stores can be read")
 // ask calls f for all shards at once. It returns the errors of the failed calls, and
 // an error of its own if all failed.
 func (s *Stores) ask(f func(*ShardReader) error) (silent []error, err error) {
-	if len(s.shards) == 0 {
+	shards := s.now()
+	if len(shards) == 0 {
 		return nil, errUnread
 	}
-	errs := make([]error, len(s.shards))
+	errs := make([]error, len(shards))
 	var wg sync.WaitGroup
-	for i := range s.shards {
+	for i := range shards {
 		wg.Go(func() {
-			if err := f(&s.shards[i]); err != nil {
-				errs[i] = fmt.Errorf("shard %s: %w", s.shards[i].Name, err)
+			if err := f(&shards[i]); err != nil {
+				errs[i] = fmt.Errorf("shard %s: %w", shards[i].Name, err)
 			}
 		})
 	}
@@ -124,7 +128,7 @@ func (s *Stores) ask(f func(*ShardReader) error) (silent []error, err error) {
 			silent = append(silent, err)
 		}
 	}
-	if len(silent) == len(s.shards) {
+	if len(silent) == len(shards) {
 		return nil, errors.Join(silent...)
 	}
 	return silent, nil

@@ -198,6 +198,6 @@ func (s *Stores) Of(gone Gone, reach time.Duration) Sources {
 			seen.Partial = gone.partial(silent, q.At-fleet.GoneAfter.Milliseconds())
 			return seen, err
 		},
-		Shards: len(s.shards),
+		Shards: len(s.now()),
 	}
 }

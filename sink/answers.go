@@ -15,7 +15,7 @@ import (
 // Notes returns a sentence for each trouble that an operator must know of.
 func (s *Sink) Notes() []string {
 	notes := s.gone.Sentences()
-	if note := s.Lacks().Sentence(s.cfg.Set); note != "" {
+	if note := s.Lacks().Sentence(s.cfg.Set); note != "" && s.cfg.Beside == nil {
 		notes = append(notes, note)
 	}
 	stats := s.Stats()
@@ -58,7 +58,12 @@ func (s *Sink) lanesOf(i int) []*lane {
 
 // GoneBefore returns the time, ms, before which points may be in shards that are
 // gone and not read, or missing in this set; 0 if there are none.
-func (s *Sink) GoneBefore() int64 { return max(s.gone.Before(), s.Lacks().Until) }
+func (s *Sink) GoneBefore() int64 {
+	if s.cfg.Beside != nil {
+		return s.gone.Before()
+	}
+	return max(s.gone.Before(), s.Lacks().Until)
+}
 
 // DeadLetters returns the dead letters of all shards.
 func (s *Sink) DeadLetters() *deadletter.Dir { return s.dead }
@@ -79,6 +84,13 @@ func (s *Sink) Written() uint64 {
 		next = min(next, sh.holes.lowest())
 	}
 	return next
+}
+
+// Ended reports whether the part of the log that is for the sink has an end, and all of it is
+// passed.
+func (s *Sink) Ended() bool {
+	end, ok := s.cfg.Until.End()
+	return ok && s.Lowest() >= end.Next
 }
 
 // Kept returns how long the stores keep pings without an event, and pings with

@@ -44,6 +44,15 @@ type Config struct {
 	Others []string
 	Nobody int
 
+	// Where the shards of a set change while it runs, each layout has a Sink of its own, for a
+	// part of the log: see route.Layout. Until says where that part ends; nil: it does not. A
+	// sink that is Beside another is never stood in for, and GaveUp is called for each entry
+	// that it gives up.
+	Era    string
+	Until  *batch.Fence
+	Beside *route.Layout
+	GaveUp func(e *pingline.Entry)
+
 	// Moved names shards that were taken away and whose points are elsewhere, or not
 	// wanted: without them nothing is missing.
 	Moved []string
@@ -99,6 +108,9 @@ func (c *Config) complete() error {
 	if c.Policy == nil {
 		c.Policy = func() pingline.Policy { return pingline.PolicyAt(0) }
 	}
+	if c.Beside != nil {
+		c.HandOver = 0
+	}
 	return c.check()
 }
 
@@ -131,7 +143,7 @@ func (c *Config) check() error {
 }
 
 func (c *Config) checkRoutes() error {
-	l := c.layout()
+	l := c.Layout()
 	if err := l.Check(); err != nil {
 		return err
 	}
@@ -143,8 +155,9 @@ func (c *Config) checkRoutes() error {
 	return nil
 }
 
-func (c *Config) layout() route.Layout {
-	l := route.Layout{Spread: c.Spread, Routes: c.Routes, Set: c.Set, Others: c.Others, Nobody: c.Nobody}
+// Layout returns the layout of the shards.
+func (c *Config) Layout() route.Layout {
+	l := route.Layout{Spread: c.Spread, Routes: c.Routes, Set: c.Set, Others: c.Others, Nobody: c.Nobody, Era: c.Era, Beside: c.Beside}
 	for _, s := range c.Shards {
 		l.Shards = append(l.Shards, s.Name)
 	}

@@ -53,9 +53,24 @@ var isGivenUp = &shardRefusal{}
 // giveUp passes those of rows that no shard has taken.
 func (l *lane) giveUp(b *batch.Encoded, rows []int) {
 	rest := b.Untaken(rows)
+	if l.cfg.GaveUp != nil {
+		for _, row := range rest {
+			e := b.Entry(row)
+			l.cfg.GaveUp(&e)
+		}
+	}
 	b.GivenUp += uint64(len(rest))
 	l.progress.givenUp(len(rest))
 	l.progress.written(len(rows) - len(rest))
+}
+
+// lacksOf returns the name under which gaps are noted: those of a sink beside another are no
+// gaps of its set.
+func (s *Sink) lacksOf() string {
+	if s.cfg.Beside != nil {
+		return route.SpaceOf(s.cfg.Set, s.cfg.Era)
+	}
+	return s.cfg.Set
 }
 
 // lack moves the cursor of a lane to a position, and notes that n entries were given up; the
@@ -70,6 +85,6 @@ func (s *Sink) lack(l *lane, to queue.Cursor, n uint64) {
 	} else {
 		s.lacks.Pings += n
 	}
-	resume.NoteLacks(&change, s.cfg.Set, s.lacks)
+	resume.NoteLacks(&change, s.lacksOf(), s.lacks)
 	s.cfg.Log.Change(change)
 }

@@ -58,7 +58,7 @@ func (l *lane) skipToHead(ctx context.Context) (bool, error) {
 	if err := l.drain(ctx); err != nil {
 		return false, err
 	}
-	from, head := l.batcher.Done, l.cfg.Log.Head()
+	from, head := l.batcher.Done, l.cfg.Until.Skip(l.cfg.Log.Head())
 	h := resume.Hole{At: queue.Cursor{Next: from.Next, Totals: from.Totals}, End: head.Next}
 	head.Passed = from.Passed
 	l.mu.Lock()

@@ -85,6 +85,7 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 		Bytes:  home.bytes,
 		Wait:   cfg.BatchWait,
 		Erased: cfg.Erased,
+		Fence:  cfg.Until,
 		Logger: cfg.Logger,
 		Done:   at,
 	}

@@ -46,7 +46,7 @@ const laneBatches = 16
 
 func (s *Sink) newShard(i int) *shard {
 	cfg, over := &s.cfg, s.router.Over()
-	layout := cfg.layout()
+	layout := cfg.Layout()
 	sh := &shard{ShardStore: cfg.Shards[i], cfg: cfg, qualified: layout.Qualified(i), spread: over > 1 && i < over, routedOnly: i >= over}
 	sh.breaker = limit.NewBreaker(sh.Name, cfg.RetryMax/2, cfg.Timeout/2)
 	sh.health = health.New(sh.Name, cfg.Timeout, cfg.RetryMax, sh.breaker, cfg.Logger)

@@ -71,13 +71,13 @@ func New(cfg Config) (*Sink, error) {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	s := &Sink{cfg: cfg, dead: dead}
-	s.router = route.NewRouter(cfg.layout())
+	s.router = route.NewRouter(cfg.Layout())
 	s.routes = route.NewCache(s.router.LaneOf, len(cfg.Shards)*int(route.LaneKinds))
-	saved, err := resume.From(resume.Config{Log: cfg.Log, Layout: cfg.layout(), Moved: cfg.Moved, Logger: cfg.Logger})
+	saved, err := resume.From(resume.Config{Log: cfg.Log, Layout: cfg.Layout(), Moved: cfg.Moved, Logger: cfg.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	s.gone, s.lacks = resume.RemovedFrom(cfg.Log, cfg.Set), resume.LacksOf(cfg.Log, cfg.Set)
+	s.gone, s.lacks = resume.RemovedFrom(cfg.Log, cfg.Set), resume.LacksOf(cfg.Log, s.lacksOf())
 	for i := range cfg.Shards {
 		s.shards = append(s.shards, s.newShard(i))
 		for kind := range route.LaneKinds {

@@ -48,8 +48,11 @@ type sinkProgress struct {
 	lanes [][route.LaneKinds]lanePosition
 }
 
+// head is the end of the log as far as it is for the sink.
+func (s *Sink) head() queue.Cursor { return s.cfg.Until.Clamp(s.cfg.Log.Head()) }
+
 func (s *Sink) snapshot() (v sinkProgress) {
-	head := s.cfg.Log.Head()
+	head := s.head()
 	v.head = head
 	atHead := [...]bool{pingline.TotalStored: true, pingline.TotalLines: true}
 	for i := range s.shards {
@@ -79,7 +82,7 @@ func (s *Sink) snapshot() (v sinkProgress) {
 		}
 	}
 	// The log is read last, so that it is never behind the lanes.
-	now := s.cfg.Log.Head()
+	now := s.head()
 	var queued [len(atHead)]uint64
 	for total := range sums {
 		t := &sums[total]

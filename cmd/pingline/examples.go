@@ -45,6 +45,14 @@ var examples = map[string]string{
 
 	"copy": "pingline copy url=http://a:8086,bucket=b url=clickhouse://ch:8123/pingline",
 
+	"reshard":        "pingline reshard plan --add=name=c,url=http://c:8086",
+	"reshard plan":   "pingline reshard plan --weight=b=2",
+	"reshard start":  "pingline reshard start --add=name=c,url=http://c:8086 --yes",
+	"reshard status": "pingline reshard status --json",
+	"reshard cut":    "pingline reshard cut --yes",
+	"reshard finish": "pingline reshard finish --yes",
+	"reshard abort":  "pingline reshard abort --yes",
+
 	"grafana": "pingline grafana --shard=name=a,url=http://a:8086 --out=grafana",
 	"schema":  "pingline schema clickhouse --server-version=24.8",
 	"key":     "pingline key add ana --scope=write --keys=/etc/pingline/keys",

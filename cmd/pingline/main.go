@@ -29,6 +29,7 @@ import (
 	"pingline/internal/keyring"
 	"pingline/internal/logtool"
 	"pingline/internal/node"
+	"pingline/internal/reshardtool"
 	"pingline/internal/rider"
 	"pingline/internal/schema"
 	"pingline/internal/setup"
@@ -48,22 +49,23 @@ const (
 )
 
 type cli struct {
-	Serve      serveCmd          `cmd:"" help:"Take pings in and write them to InfluxDB."`
-	Demo       demoCmd           `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
-	Deadletter deadletterCmd     `cmd:"" help:"Look at the rows that InfluxDB refused, and put them back."`
-	Dedupe     dedupeCmd         `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
-	Sim        simulate.Commands `cmd:"" help:"Send the pings of a simulated city to an ingester, and hold the answers against what is stored."`
-	Chaos      simulate.ChaosCmd `cmd:"" help:"Send pings while the ingester is killed, frozen and worse, and hold the answers against what is stored."`
-	Plan       planCmd           `cmd:"" help:"Work out what a fleet asks of the machines, and whether one InfluxDB is enough."`
-	Top        top.PanelCmd      `cmd:"" help:"Show how an ingester does, on a screen that is drawn anew every second."`
-	Rider      rider.RightsCmd   `cmd:"" help:"Give out all that is known of a rider, or remove it."`
-	Grafana    boards.Command    `cmd:"" help:"Write Grafana's boards, alert rules and data sources for the configured stores."`
-	Log        logtool.LogCmds   `cmd:"" help:"Show, copy out, back up and restore the log of a node."`
-	Copy       copytool.CopyCmd  `cmd:"" help:"Copy history from one store into another, and compare both."`
-	Schema     schema.PrintCmd   `cmd:"" help:"Print the statements that make the tables of a store."`
-	Phone      setup.PhoneCmds   `cmd:"" help:"Set up the phone of a rider, with an app that exists."`
-	Key        keyring.KeyCmds   `cmd:"" help:"Add, list, revoke and rotate the keys of those who may send and read."`
-	Version    versionCmd        `cmd:"" help:"Print the version."`
+	Serve      serveCmd              `cmd:"" help:"Take pings in and write them to InfluxDB."`
+	Demo       demoCmd               `cmd:"" help:"Run a simulated city against a real InfluxDB, and audit the result."`
+	Deadletter deadletterCmd         `cmd:"" help:"Look at the rows that InfluxDB refused, and put them back."`
+	Dedupe     dedupeCmd             `cmd:"" help:"Show what the filter would keep of recorded tracks, and how far off the rest is."`
+	Sim        simulate.Commands     `cmd:"" help:"Send the pings of a simulated city to an ingester, and hold the answers against what is stored."`
+	Chaos      simulate.ChaosCmd     `cmd:"" help:"Send pings while the ingester is killed, frozen and worse, and hold the answers against what is stored."`
+	Plan       planCmd               `cmd:"" help:"Work out what a fleet asks of the machines, and whether one InfluxDB is enough."`
+	Top        top.PanelCmd          `cmd:"" help:"Show how an ingester does, on a screen that is drawn anew every second."`
+	Rider      rider.RightsCmd       `cmd:"" help:"Give out all that is known of a rider, or remove it."`
+	Grafana    boards.Command        `cmd:"" help:"Write Grafana's boards, alert rules and data sources for the configured stores."`
+	Log        logtool.LogCmds       `cmd:"" help:"Show, copy out, back up and restore the log of a node."`
+	Copy       copytool.CopyCmd      `cmd:"" help:"Copy history from one store into another, and compare both."`
+	Reshard    reshardtool.ShardCmds `cmd:"" help:"Add, take out and reweight shards of a node that runs."`
+	Schema     schema.PrintCmd       `cmd:"" help:"Print the statements that make the tables of a store."`
+	Phone      setup.PhoneCmds       `cmd:"" help:"Set up the phone of a rider, with an app that exists."`
+	Key        keyring.KeyCmds       `cmd:"" help:"Add, list, revoke and rotate the keys of those who may send and read."`
+	Version    versionCmd            `cmd:"" help:"Print the version."`
 
 	ShowVersion showVersion `name:"version" short:"v" help:"Print the version."`
 }

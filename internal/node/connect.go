@@ -4,11 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"time"
 
 	"pingline/ingest/privacy"
 	"pingline/internal/inlets"
 	"pingline/internal/room"
+	"pingline/internal/storecheck"
 	"pingline/sink/store"
 )
 
@@ -32,7 +32,7 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	lists := make([][]store.Finding, len(shards))
 	var wg sync.WaitGroup
 	for i := range shards {
-		wg.Go(func() { lists[i] = tryStore(ctx, shards[i].Store, c.MaxAge) })
+		wg.Go(func() { lists[i] = storecheck.Try(ctx, shards[i].Store, c.MaxAge) })
 	}
 	wg.Wait()
 	var all []Tried
@@ -55,24 +55,4 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 		all = append(all, Tried{f.Flag, store.Finding{What: f.What, Found: f.Found, Remedy: f.Remedy}})
 	}
 	return append(all, Tried{"disk", room.Disk(c.DataDir, c.QueueMax)}, Tried{"files", room.Files(c.MaxConnections)}), nil
-}
-
-// tryStore checks a store that is a Checker, and compares how long it keeps pings
-// with how old they may be.
-func tryStore(ctx context.Context, s store.Store, maxAge time.Duration) []store.Finding {
-	checker, ok := s.(store.Checker)
-	if !ok {
-		return nil
-	}
-	list := checker.Check(ctx)
-	for _, f := range list {
-		if f.What == "reachable" && f.Remedy != "" {
-			return list
-		}
-	}
-	if r, ok := s.(store.Retainer); ok {
-		keep, told := r.Retention(ctx)
-		list = append(list, room.Retention(keep, told, maxAge))
-	}
-	return list
 }

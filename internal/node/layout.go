@@ -11,6 +11,7 @@ import (
 	"pingline/partition"
 	"pingline/query"
 	"pingline/sink"
+	"pingline/sink/reshard"
 	"pingline/sink/sets"
 	"pingline/sink/store"
 )
@@ -27,13 +28,47 @@ type layout struct {
 
 // readFrom is a choice of stores that are read.
 type readFrom struct {
-	sets   []string            // that the pings are in
-	pings  []query.ShardReader // shards that pings may be in
-	points []store.PointReader // stores of points that are no pings
+	sets  []string // that the pings are in
+	parts []readPart
+	whole *layoutSet // whose stores may have points that are no pings; nil: none
+}
+
+// readPart is the kinds of pings that are read from a set.
+type readPart struct {
+	set   *layoutSet
+	kinds []string
+}
+
+// pings returns the shards that pings may be in.
+func (r *readFrom) pings() (list []query.ShardReader) {
+	for _, p := range r.parts {
+		list = append(list, p.set.readers(p.kinds)...)
+	}
+	return list
+}
+
+// points returns the stores of points that are no pings.
+func (r *readFrom) points() []store.PointReader {
+	if r.whole == nil {
+		return nil
+	}
+	return r.whole.withPoints()
 }
 
 // layoutSet is a set of shards, of which Spread are the first.
-type layoutSet struct{ sets.ShardSet }
+type layoutSet struct {
+	sets.ShardSet
+	live *reshard.Eras // once its sinks are open: its shards may change then
+}
+
+// known returns all shards of the set, and the names of those over which rows are, or were,
+// spread.
+func (s *layoutSet) known() (list []sink.ShardStore, over []string) {
+	if s.live == nil {
+		return s.Shards, s.Over()
+	}
+	return s.live.Shards(), s.live.Reading()
+}
 
 // bucketAddress is the bucket of a shard, and the setting that names it.
 type bucketAddress struct {
@@ -68,7 +103,7 @@ func newLayout(c *Config) (*layout, error) {
 	specs := c.specs()
 	s := &layout{}
 	for _, name := range c.setNames() {
-		set := &layoutSet{sets.ShardSet{Name: name, Routes: make(map[string]int)}}
+		set := &layoutSet{ShardSet: sets.ShardSet{Name: name, Routes: make(map[string]int)}}
 		s.sets = append(s.sets, set)
 		var list []partition.Shard
 		for _, spec := range specs {
@@ -122,19 +157,19 @@ func (s *layout) first(c *Config, kind string, readable func(*layoutSet) bool) (
 func (s *layout) chooseReading(c *Config) {
 	readsPings := func(set *layoutSet) bool { return len(set.readers(sets.PingKinds)) > 0 }
 	s.read = s.first(c, "location", readsPings)
-	s.reading = readFrom{sets: []string{s.read.Name}, pings: s.read.readers(sets.PingKinds)}
+	s.reading = readFrom{sets: []string{s.read.Name}, parts: []readPart{{s.read, sets.PingKinds}}}
 	if to, routed := s.read.Routes["event"]; routed && to < 0 {
 		events := s.first(c, "event", readsPings)
-		s.reading.sets, s.reading.pings = append(s.reading.sets, events.Name), append(s.reading.pings, events.readers([]string{"event"})...)
+		s.reading.sets, s.reading.parts = append(s.reading.sets, events.Name), append(s.reading.parts, readPart{events, []string{"event"}})
 	}
-	s.reading.points = s.first(c, "activity", func(set *layoutSet) bool { return len(set.withPoints()) > 0 }).withPoints()
+	s.reading.whole = s.first(c, "activity", func(set *layoutSet) bool { return len(set.withPoints()) > 0 })
 }
 
 // reading has the stores of a set that can be read, for pings and points of the kinds that are routed to it.
 func (s *layoutSet) reading() *readFrom {
-	r := &readFrom{sets: []string{s.Name}, pings: s.readers(sets.PingKinds)}
+	r := &readFrom{sets: []string{s.Name}, parts: []readPart{{s, sets.PingKinds}}}
 	if to, routed := s.Routes["activity"]; !routed || to >= 0 {
-		r.points = s.withPoints()
+		r.whole = s
 	}
 	return r
 }
@@ -266,7 +301,8 @@ func (s *layout) addRoute(c *Config, specs []ShardConfig, r *sets.Route) error {
 // all returns the shards of all sets.
 func (s *layout) all() (list []sink.ShardStore) {
 	for _, set := range s.sets {
-		list = append(list, set.Shards...)
+		known, _ := set.known()
+		list = append(list, known...)
 	}
 	return list
 }
@@ -274,35 +310,22 @@ func (s *layout) all() (list []sink.ShardStore) {
 // withPings returns the shards of all sets that pings may be in.
 func (s *layout) withPings() (list []sink.ShardStore) {
 	for _, set := range s.sets {
-		for _, i := range set.having(sets.PingKinds) {
-			list = append(list, set.Shards[i])
-		}
+		list = append(list, set.having(sets.PingKinds)...)
 	}
 	return list
 }
 
-// having returns which shards entries of some kinds may be in, by index: also those that
-// they were spread over before a route led all to one.
-func (s *layoutSet) having(kinds []string) (list []int) {
-	for _, kind := range kinds {
-		to, routed := s.Routes[kind]
-		if routed && to < 0 {
-			continue
-		}
-		for i := range s.Shards {
-			if (i < s.Spread.Len() || routed && i == to) && !slices.Contains(list, i) {
-				list = append(list, i)
-			}
-		}
-	}
-	return list
+// having returns the shards that entries of some kinds may be in: see sets.ShardSet.Having.
+func (s *layoutSet) having(kinds []string) []sink.ShardStore {
+	known, over := s.known()
+	return s.Having(known, over, kinds)
 }
 
 // readers returns the shards that pings of some kinds may be in, as far as they can be read.
 func (s *layoutSet) readers(kinds []string) (list []query.ShardReader) {
-	for _, i := range s.having(kinds) {
-		if r, ok := s.Shards[i].Store.(store.Reader); ok {
-			list = append(list, query.ShardReader{Name: s.Shards[i].Name, Reader: r})
+	for _, sh := range s.having(kinds) {
+		if r, ok := sh.Store.(store.Reader); ok {
+			list = append(list, query.ShardReader{Name: sh.Name, Reader: r})
 		}
 	}
 	return list
@@ -310,8 +333,10 @@ func (s *layoutSet) readers(kinds []string) (list []query.ShardReader) {
 
 // withPoints returns the stores that can be asked for points that are no pings.
 func (s *layoutSet) withPoints() (list []store.PointReader) {
-	for i := range s.Shards {
-		if r, ok := s.Shards[i].Store.(store.PointReader); ok {
+	known, over := s.known()
+	for i, sh := range known {
+		routed := i >= s.Spread.Len() && i < len(s.Shards)
+		if r, ok := sh.Store.(store.PointReader); ok && (routed || slices.Contains(over, sh.Name)) {
 			list = append(list, r)
 		}
 	}

@@ -58,8 +58,8 @@ func TestLayoutOfRoutes(t *testing.T) {
 	for _, s := range l.all() {
 		names = append(names, s.Name)
 	}
-	if !slices.Equal(names, []string{"a", "b", "a:own"}) || l.read.Routes["self"] != 2 || l.read.Routes["event"] != 1 || len(l.reading.pings) != 2 {
-		t.Errorf("shards %v, routes %v, %d to read from", names, l.read.Routes, len(l.reading.pings))
+	if !slices.Equal(names, []string{"a", "b", "a:own"}) || l.read.Routes["self"] != 2 || l.read.Routes["event"] != 1 || len(l.reading.pings()) != 2 {
+		t.Errorf("shards %v, routes %v, %d to read from", names, l.read.Routes, len(l.reading.pings()))
 	}
 }
 
@@ -144,11 +144,11 @@ func TestLayoutOfSets(t *testing.T) {
 			}
 		}
 		var readers []string
-		for _, r := range l.reading.pings {
+		for _, r := range l.reading.pings() {
 			readers = append(readers, r.Name)
 		}
-		if !slices.Equal(readers, tt.readers) || len(l.reading.points) != tt.points {
-			t.Errorf("%s: pings are read from %v, want %v; points from %d, want %d", tt.name, readers, tt.readers, len(l.reading.points), tt.points)
+		if !slices.Equal(readers, tt.readers) || len(l.reading.points()) != tt.points {
+			t.Errorf("%s: pings are read from %v, want %v; points from %d, want %d", tt.name, readers, tt.readers, len(l.reading.points()), tt.points)
 		}
 	}
 }

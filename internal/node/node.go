@@ -187,14 +187,14 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.parts = ops.Parts{
 		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats,
-		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: int64(n.sink.Len()) * sink.MaxMemory(sinkMemory/n.sink.Len()), RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
+		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
 	}
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {
 		views := &logview.Views{Log: n.log, Dir: cfg.DataDir, Node: cfg.Name, Version: cfg.Version}
-		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), slices.Concat(n.rights.Routes(), views.Routes())...); err != nil {
+		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), slices.Concat(n.rights.Routes(), views.Routes(), n.resharding())...); err != nil {
 			return nil, err
 		}
 	}
@@ -209,10 +209,10 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 // openRights opens the part that answers for riders and removes them.
 func (n *Node) openRights() *rights.Rights {
 	cfg := rights.Config{
-		Removals: n.removals, Log: n.log, Writer: n.writer, Written: func() uint64 { return n.sink.Written() }, Letters: n.sink.DeadLetters(),
+		Removals: n.removals, Log: n.log, Writer: n.writer, Written: func() uint64 { return n.sink.WrittenAll() }, Letters: n.sink.DeadLetters(),
 		Forget: n.fleet.Erase, Names: n.door.Names(), Node: n.cfg.Name, Logger: n.logger,
 	}
-	cfg.Shards = n.layout.withPings()
+	cfg.Shards = n.layout.withPings
 	if gate := n.gate; gate != nil {
 		cfg.Read = func(req *http.Request, rider string) {
 			s := access.Of(req)
@@ -247,7 +247,7 @@ func (n *Node) openSinks() (*sets.Sets, error) {
 	for _, set := range n.layout.sets {
 		list = append(list, set.ShardSet)
 	}
-	return sets.Open(sink.Config{
+	sinks, err := sets.Open(sink.Config{
 		Log:                n.log,
 		Moved:              c.Moved,
 		HandOver:           c.HandOver,
@@ -264,6 +264,12 @@ func (n *Node) openSinks() (*sets.Sets, error) {
 		ObserveWrite:       n.metrics.ObserveWrite,
 		ObserveFreshness:   n.metrics.ObserveFreshness,
 	}, slices.Index(n.layout.sets, n.layout.read), list)
+	if err == nil {
+		for _, set := range n.layout.sets {
+			set.live = sinks.Of(set.Name)
+		}
+	}
+	return sinks, err
 }
 
 func (n *Node) openServer() (*server.Server, error) {

@@ -2,8 +2,6 @@ package node
 
 import (
 	"log/slog"
-	"math"
-	"runtime/debug"
 
 	"pingline/ingest"
 	"pingline/ingest/server"
@@ -26,7 +24,7 @@ func (n *Node) signals() ingest.Signals {
 	}
 	// Of another set only the log that it keeps from being trimmed is a reason to give up
 	// anything.
-	for _, st := range n.sink.Stats()[:len(n.layout.read.Shards)] {
+	for _, st := range n.sink.Primary() {
 		if !st.Pings {
 			continue
 		}
@@ -40,25 +38,13 @@ func (n *Node) signals() ingest.Signals {
 	return sig
 }
 
-// limitConnections limits the connections of each of some listeners by the files that may
-// be open, and by the memory for them, an eighth of the memory limit.
+// limitConnections limits the connections of each of some listeners: see room.Connections.
 func limitConnections(asked, listeners int, secure bool, logger *slog.Logger) int {
-	most := int64(asked)
-	limit := func(to int64, by string) {
-		if to = max(1, to/int64(listeners)); to < most {
-			logger.Warn("connections are limited by "+by, "connections", to, "configured", asked)
-			most = to
-		}
-	}
-	if files := room.MaxFiles(); files > 0 && files <= math.MaxInt64 {
-		limit(int64(files)-room.SpareFiles, "the number of files that may be open (ulimit -n)")
-	}
 	each := int64(server.ConnectionBytes)
 	if secure {
 		each += server.TLSBytes
 	}
-	limit(debug.SetMemoryLimit(-1)/8/each, "an eighth of the memory limit")
-	return int(most)
+	return room.Connections(asked, listeners, each, logger)
 }
 
 // LimitMemory keeps the process within its memory, and returns the limit as text.

@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
 
+	"pingline/internal/room"
+	"pingline/internal/storecheck"
 	"pingline/sink/store"
 )
 
@@ -36,7 +37,7 @@ func (n *Node) tryStores(ctx context.Context) {
 	for _, shard := range n.layout.all() {
 		wg.Go(func() {
 			missed := false // the right bucket, for writing or for reading
-			for _, f := range tryStore(ctx, shard.Store, n.cfg.MaxAge) {
+			for _, f := range storecheck.Try(ctx, shard.Store, n.cfg.MaxAge) {
 				if _, reads := shard.Store.(store.Reader); f.What == "read" && !reads {
 					n.logger.Info("pings are written to a store and not read from it", "shard", shard.Name, "found", f.Found)
 				}
@@ -52,15 +53,5 @@ func (n *Node) tryStores(ctx context.Context) {
 	wg.Wait()
 }
 
-// urlOf returns the URL of an address that is listened on: of all addresses of the
-// machine it is that of localhost.
-func (n *Node) urlOf(a net.Addr) string {
-	scheme := "http://"
-	if n.certs != nil {
-		scheme = "https://"
-	}
-	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-		return scheme + net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
-	}
-	return scheme + a.String()
-}
+// urlOf returns the URL of an address that is listened on.
+func (n *Node) urlOf(a net.Addr) string { return room.URL(a, n.certs != nil) }

@@ -24,7 +24,7 @@ func (n *Node) sources() query.Sources {
 	}
 	s.Sets = make(map[string]*query.Reader)
 	for _, set := range n.layout.sets {
-		if r := set.reading(); len(r.pings)+len(r.points) > 0 {
+		if r := set.reading(); len(r.pings())+len(r.points()) > 0 {
 			s.Sets[set.Name] = &query.Reader{Sources: n.sourcesOf(r)}
 		}
 	}
@@ -36,13 +36,13 @@ func (n *Node) sourcesOf(r *readFrom) (s query.Sources) {
 	beside := n.writer.Beside(func() uint64 { return n.writtenTo(r.sets...) })
 	gone := query.Gone{Before: func() int64 { return n.sink.GoneBefore(r.sets...) }, MaxAhead: n.cfg.MaxAhead, Logger: n.logger}
 	always := r == &n.layout.reading // what no store tells is told from memory
-	if always || len(r.pings) > 0 {
+	if always || len(r.pings()) > 0 {
 		// A point follows a pause of a phone, or the longest line over dropped pings.
-		s = query.New(r.pings).Of(gone, cmp.Or(n.cfg.Filter.MaxGap, fleet.GoneAfter)+fleet.StaleAfter)
+		s = query.Changing(r.pings).Of(gone, cmp.Or(n.cfg.Filter.MaxGap, fleet.GoneAfter)+fleet.StaleAfter)
 	}
 	s.Riders, s.State, s.Line = n.fleet.Riders, beside.RiderState, beside.RiderLine
-	if n.rollup != nil && (always || len(r.points) > 0) {
-		s.Past = history.New(history.Config{Stores: r.points, Resolutions: n.cfg.Rollup, Windows: n.cfg.RollupWindows})
+	if n.rollup != nil && (always || len(r.points()) > 0) {
+		s.Past = history.New(history.Config{Changing: r.points, Resolutions: n.cfg.Rollup, Windows: n.cfg.RollupWindows})
 	}
 	return s
 }
@@ -72,7 +72,7 @@ func (n *Node) partitions(of string) (query.Partitions, error) {
 		for _, st := range n.sink.StatsOf(set.Name) {
 			list = append(list, query.ShardShare{Name: st.Shard, Set: set.Name, Points: st.Written, Up: st.Down == 0})
 		}
-		if p.Weigh(list, set.Spread, set.Name == cmp.Or(of, n.layout.read.Name)); of == "" || set.Name == of {
+		if p.Weigh(list, set.live.Weight(), set.Name == cmp.Or(of, n.layout.read.Name)); of == "" || set.Name == of {
 			p.Shards = append(p.Shards, list...)
 		}
 	}

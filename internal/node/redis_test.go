@@ -33,8 +33,8 @@ func TestLatestIsRouted(t *testing.T) {
 				t.Errorf("%v: %s of the main set goes to %d", routes, kind, to)
 			}
 		}
-		if l.read != l.sets[0] || len(l.reading.pings) != 1 || l.reading.pings[0].Name != "a" {
-			t.Errorf("%v: read from %s, %v", routes, l.read.Name, l.reading.pings)
+		if l.read != l.sets[0] || len(l.reading.pings()) != 1 || l.reading.pings()[0].Name != "a" {
+			t.Errorf("%v: read from %s, %v", routes, l.read.Name, l.reading.pings())
 		}
 		if fast.Wait != 100*time.Millisecond || l.sets[0].Wait != 0 {
 			t.Errorf("%v: batches wait for %v and %v", routes, fast.Wait, l.sets[0].Wait)
@@ -45,8 +45,8 @@ func TestLatestIsRouted(t *testing.T) {
 		t.Errorf("events go to %v", to)
 	}
 	alone := layoutOf(t, []string{"name=now,url=redis://r"})
-	if len(alone.reading.pings) != 0 || len(alone.withPings()) != 1 {
-		t.Errorf("a Redis alone: %d readers", len(alone.reading.pings))
+	if len(alone.reading.pings()) != 0 || len(alone.withPings()) != 1 {
+		t.Errorf("a Redis alone: %d readers", len(alone.reading.pings()))
 	}
 	if _, is := alone.all()[0].Store.(store.Reader); is {
 		t.Error("a Redis is a Reader: tracks would be read from it")

@@ -2,6 +2,7 @@ package node
 
 import (
 	"pingline/internal/ops"
+	"pingline/internal/resharding"
 	"pingline/internal/rights"
 	"pingline/rollup"
 	"pingline/sink/influx"
@@ -14,7 +15,7 @@ const (
 )
 
 // PointNames are the names of all points that a node writes beside pings.
-var PointNames = []string{ActivityMeasurement, ops.NodePoint, ops.ShardPoint, ops.LanePoint, ops.ReasonPoint, ops.MemoryPoint, rights.Measurement}
+var PointNames = []string{ActivityMeasurement, ops.NodePoint, ops.ShardPoint, ops.LanePoint, ops.ReasonPoint, ops.MemoryPoint, rights.Measurement, resharding.Measurement}
 
 // Written returns the tags and fields of the points that a node writes into a
 // measurement of InfluxDB, and false if it writes none there.
@@ -24,6 +25,8 @@ func Written(measurement string) (s ops.Schema, ok bool) {
 		s.Tags, s.Fields = influx.Names()
 	case ActivityMeasurement:
 		s.Tags, s.Fields = rollup.Names()
+	case resharding.Measurement:
+		s.Tags, s.Fields = resharding.Names()
 	case rights.Measurement:
 		s.Tags, s.Fields = []string{"node"}, []string{"count"}
 	default:

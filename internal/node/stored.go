@@ -30,29 +30,17 @@ func OpenStored(cfg *Config) (*StoredRows, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &StoredRows{sets: l.sets, stores: l.all(), points: l.reading.points, merged: query.New(l.reading.pings)}
-	for _, i := range l.read.having(sets.PingKinds) {
-		if sh := &l.read.Shards[i]; !slices.ContainsFunc(l.reading.pings, func(r query.ShardReader) bool { return r.Name == sh.Name }) {
+	s := &StoredRows{sets: l.sets, stores: l.all(), points: l.reading.points(), merged: query.New(l.reading.pings())}
+	pings := l.reading.pings()
+	for _, sh := range l.read.having(sets.PingKinds) {
+		if !slices.ContainsFunc(pings, func(r query.ShardReader) bool { return r.Name == sh.Name }) {
 			return nil, errors.Join(fmt.Errorf("shard %s: its store cannot be read", sh.Name), s.Close())
 		}
 	}
-	for _, r := range l.reading.pings {
-		s.readers = append(s.readers, namedReader{r.Name, r.Reader})
+	for _, r := range pings {
+		s.readers = append(s.readers, query.Named(r))
 	}
 	return s, nil
-}
-
-// namedReader says of which shard an error is.
-type namedReader struct {
-	name string
-	store.Reader
-}
-
-func (r namedReader) Points(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
-	if err := r.Reader.Points(ctx, q, each); err != nil {
-		return fmt.Errorf("shard %s: %w", r.name, err)
-	}
-	return nil
 }
 
 // Points calls each for every stored ping that q selects, of one shard after another: a

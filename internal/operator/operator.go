@@ -39,6 +39,11 @@ const answerLimit = 30 * time.Second
 // Ask sends a request without a body to the operations listener of a server, and returns
 // its answer if that has one of the statuses. The caller closes it.
 func (k *AdminKey) Ask(ctx context.Context, method, server string, path []string, query url.Values, statuses ...int) (*http.Response, error) {
+	return k.Send(ctx, method, server, path, query, nil, statuses...)
+}
+
+// Send is Ask with a body; nil is none.
+func (k *AdminKey) Send(ctx context.Context, method, server string, path []string, query url.Values, body io.Reader, statuses ...int) (*http.Response, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return nil, err
@@ -50,7 +55,7 @@ func (k *AdminKey) Ask(ctx context.Context, method, server string, path []string
 	if len(query) > 0 {
 		at += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, at, nil)
+	req, err := http.NewRequestWithContext(ctx, method, at, body)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (p *Parts) accounts(b *Books) []account {
 		{"connections", b.Server.Connections * b.Server.ConnectionBytes, b.Server.MaxConnections * b.Server.ConnectionBytes},
 		{"filter", b.Writer.FilterBytes, p.FilterMost},
 		{"log", p.Log.CacheBytes(), p.LogCache},
-		{"sink", p.Sink.Memory(), p.SinkMost},
+		{"sink", p.Sink.Memory(), p.SinkMost()},
 		{"fleet", p.Fleet() + p.Streams.Stats().Bytes, p.FleetMost},
 	}
 	if p.Rollup != nil {

@@ -13,6 +13,7 @@ import (
 	"pingline/queue"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/reshard"
 	"pingline/sink/sets"
 )
 
@@ -32,13 +33,13 @@ type Parts struct {
 	SQS      func() *sqs.Stats   // nil, or returns nil, if it is off
 	Kafka    func() *kafka.Stats // nil, or returns nil, if it is off
 
-	Began       time.Time // when the process began to count
-	LogCache    int64     // bytes that the log's newest records may take
-	FilterMost  int64     // bytes that the filter may take
-	SinkMost    int64     // bytes that the sink may take
-	RollupMost  int64     // bytes that the roll-up may take
-	FleetMost   int64     // bytes that the newest pings of all riders, and their viewers, may take
-	DeadLetters int64     // bytes of dead letters at which writing to the stores stops
+	Began       time.Time    // when the process began to count
+	LogCache    int64        // bytes that the log's newest records may take
+	FilterMost  int64        // bytes that the filter may take
+	SinkMost    func() int64 // bytes that the sink may take
+	RollupMost  int64        // bytes that the roll-up may take
+	FleetMost   int64        // bytes that the newest pings of all riders, and their viewers, may take
+	DeadLetters int64        // bytes of dead letters at which writing to the stores stops
 }
 
 // Books are the accounts of a moment: the pings that came in, and their fates.
@@ -51,6 +52,8 @@ type Books struct {
 	Shards  []sink.Stats
 	Sink    sink.Account            // of the set that is read
 	Sets    map[string]sink.Account // of each set, if there are several, by its name
+	Mirrors map[string]sink.Account // of the mirrors of sets, by the name of the set
+	Changes []reshard.Status        // of the shards of each set
 	Damaged uint64                  // commits
 	Uptime  time.Duration
 }
@@ -63,6 +66,7 @@ func (p *Parts) Books() Books {
 	if p.Sink.Len() > 1 {
 		b.Sets = p.Sink.Accounts()
 	}
+	b.Mirrors, b.Changes = p.Sink.Mirrors(), p.Sink.Changes()
 	b.Writer, b.Server = p.Writer.Stats(), p.Server.Stats()
 	if p.Kafka != nil {
 		b.Kafka = p.Kafka()
@@ -99,7 +103,8 @@ func (b *Books) Verdict(v pingline.Verdict) uint64 {
 //	lines:    the same for our own lines
 //
 // Given up is always 0 in main. The last two hold in each set of shards, together with what is for other sets; of another
-// set than main they are called stored of NAME and lines of NAME.
+// set than main they are called stored of NAME and lines of NAME. The mirror of a set whose shards
+// are changed has both, too: mirror of NAME is their sum.
 func (b *Books) Gaps() map[string]int64 {
 	verdicts := int64(b.Server.Received)
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
@@ -122,6 +127,12 @@ func (b *Books) Gaps() map[string]int64 {
 			of(" of "+name, a)
 		}
 	}
+	for set, a := range b.Mirrors {
+		of(" of the mirror", a)
+		gaps["mirror of "+set] = gaps["stored of the mirror"] + gaps["lines of the mirror"]
+	}
+	delete(gaps, "stored of the mirror")
+	delete(gaps, "lines of the mirror")
 	return gaps
 }
 

@@ -18,6 +18,7 @@ import (
 	"pingline/ingest/sqs"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/reshard"
 )
 
 // Every number that Prometheus is told has a name and a help as its checker
@@ -30,13 +31,14 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 	m.ObserveFreshness("a", "live", slices.Values([]float64{1}))
 	s := &snapshot{
 		Books: Books{
-			Server: server.Stats{CertExpires: time.Now(), Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}, Denied: map[string]uint64{"unknown": 1}, Phones: []outcomes.Count{{Protocol: "native", Outcome: outcomes.Taken, N: 1}}},
-			Shards: []sink.Stats{{Shard: "a", DeadLetters: map[string]uint64{"expired": 1}, Lanes: []sink.LaneStats{{Lane: "live"}}}},
-			Sets:   map[string]sink.Account{"main": {}, "archive": {}},
-			Uptime: time.Second,
-			Kafka:  &kafka.Stats{Messages: map[string]uint64{kafka.Taken: 1}},
-			MQTT:   mqtt.Stats{Broker: &mqtt.BrokerStats{Messages: map[string]uint64{mqtt.Taken: 1}}, Subscriber: &mqtt.SubscriberStats{}},
-			SQS:    &sqs.Stats{Messages: map[string]uint64{sqs.Taken: 1}},
+			Server:  server.Stats{CertExpires: time.Now(), Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}, Denied: map[string]uint64{"unknown": 1}, Phones: []outcomes.Count{{Protocol: "native", Outcome: outcomes.Taken, N: 1}}},
+			Shards:  []sink.Stats{{Shard: "a", DeadLetters: map[string]uint64{"expired": 1}, Lanes: []sink.LaneStats{{Lane: "live"}}}},
+			Sets:    map[string]sink.Account{"main": {}, "archive": {}},
+			Changes: []reshard.Status{{Set: "main", Phase: reshard.Settled}},
+			Uptime:  time.Second,
+			Kafka:   &kafka.Stats{Messages: map[string]uint64{kafka.Taken: 1}},
+			MQTT:    mqtt.Stats{Broker: &mqtt.BrokerStats{Messages: map[string]uint64{mqtt.Taken: 1}}, Subscriber: &mqtt.SubscriberStats{}},
+			SQS:     &sqs.Stats{Messages: map[string]uint64{sqs.Taken: 1}},
 		},
 		rollup:   &rollup.Stats{Stages: []rollup.Stage{{Res: 8, Window: time.Second}}},
 		accounts: []account{{name: "log"}},

@@ -183,7 +183,7 @@ func (r *Rights) unletter(ctx context.Context, m *Removal) error {
 
 // clear removes the rider from the stores. Nothing of the rider is written meanwhile.
 func (r *Rights) clear(ctx context.Context, m *Removal) error {
-	for _, sh := range r.cfg.Shards {
+	for _, sh := range r.cfg.Shards() {
 		if slices.ContainsFunc(m.Shards, func(e Emptied) bool { return e.Shard == sh.Name }) { // by name: shards may have been added or taken away since
 			continue
 		}

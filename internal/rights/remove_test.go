@@ -43,12 +43,12 @@ func TestRemovalThroughShardsThatChange(t *testing.T) {
 	}
 	m := removals.pending[0]
 	shard := func(name string, s *emptied) sink.ShardStore { return sink.ShardStore{Name: name, Store: s} }
-	first := New(Config{Removals: removals, Shards: []sink.ShardStore{shard("a", a), shard("b", b), shard("c", c)}})
+	first := New(Config{Removals: removals, Shards: func() []sink.ShardStore { return []sink.ShardStore{shard("a", a), shard("b", b), shard("c", c)} }})
 	if err := first.clear(t.Context(), m); err == nil || m.Step == Cleared {
 		t.Fatalf("a store is dead, and the removal is at %q: %v", m.Step, err)
 	}
 	c.dead = false
-	then := New(Config{Removals: removals, Shards: []sink.ShardStore{shard("d", d), shard("c", c), shard("a", a)}})
+	then := New(Config{Removals: removals, Shards: func() []sink.ShardStore { return []sink.ShardStore{shard("d", d), shard("c", c), shard("a", a)} }})
 	if err := then.clear(t.Context(), m); err != nil || m.Step != Cleared {
 		t.Fatalf("the removal is at %q: %v", m.Step, err)
 	}

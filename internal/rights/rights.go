@@ -36,9 +36,9 @@ type Config struct {
 	Writer   *ingest.Writer
 	Written  func() uint64 // number of the first commit that is not completely in the stores
 	Letters  *deadletter.Dir
-	Shards   []sink.ShardStore   // that pings may be in
-	Forget   func(rider string)  // has other parts forget a rider whom the filter has forgotten
-	Names    *privacy.Pseudonyms // by which riders are stored; nil: by their own names
+	Shards   func() []sink.ShardStore // that pings may be in
+	Forget   func(rider string)       // has other parts forget a rider whom the filter has forgotten
+	Names    *privacy.Pseudonyms      // by which riders are stored; nil: by their own names
 	Node     string
 	Logger   *slog.Logger
 

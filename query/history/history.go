@@ -37,9 +37,11 @@ const oldest = math.MinInt64 / pingline.NanosPerMilli
 
 // Config sets up a History.
 type Config struct {
-	Stores      []store.PointReader // stores that totals may be in
-	Resolutions []int               // of the roll-up, finest first
-	Windows     []time.Duration     // of the roll-up, shortest first
+	Stores []store.PointReader // stores that totals may be in
+
+	Changing    func() []store.PointReader // the same at the moment of each question, instead of Stores
+	Resolutions []int                      // of the roll-up, finest first
+	Windows     []time.Duration            // of the roll-up, shortest first
 }
 
 // History answers from stores. It is safe for concurrent use.
@@ -239,9 +241,13 @@ func (h *History) read(ctx context.Context, box partition.Box, res int, window t
 	tags := []pingline.Tag{{Key: "res", Value: strconv.Itoa(res)}, {Key: "window", Value: rollup.Tidy(window)}}
 	var mu sync.Mutex
 	inside, seen := make(map[uint64]bool), make(map[totalKey]bool)
-	errs := make([]error, len(h.cfg.Stores))
+	stores := h.cfg.Stores
+	if h.cfg.Changing != nil {
+		stores = h.cfg.Changing()
+	}
+	errs := make([]error, len(stores))
 	var wg sync.WaitGroup
-	for i, s := range h.cfg.Stores {
+	for i, s := range stores {
 		wg.Go(func() {
 			errs[i] = s.PointsNamed(ctx, rollup.Measurement, from, to, func(p *pingline.Point) error {
 				a, node, ok := rollup.ActivityOf(p)
@@ -261,7 +267,7 @@ func (h *History) read(ctx context.Context, box partition.Box, res int, window t
 				if !in || seen[key] {
 					return nil
 				}
-				if len(h.cfg.Stores) > 1 {
+				if len(stores) > 1 {
 					if len(seen) == mostTotals {
 						return ErrTooMuch
 					}

@@ -28,6 +28,7 @@ type Batcher struct {
 	Bytes  int                                          // most bytes of its rows
 	Wait   time.Duration                                // from the first commit of a batch that is not full to its end
 	End    uint64                                       // number of the commit to stop before; 0 if none
+	Fence  *Fence                                       // where all lanes of the layout end; nil never
 	Behind func(since time.Time, at *queue.Record) bool // whether to stop before a commit; nil never
 	Erased func(number uint64, e *pingline.Entry) bool  // whether an entry of a commit is not to be written any more; nil never
 	Logger *slog.Logger
@@ -124,6 +125,13 @@ func (r *Batcher) advance(ctx context.Context, b *Encoded) error {
 		r.Done.Next = r.End
 		return ErrEnd
 	}
+	if mine, err := r.Fence.take(ctx, rec.Number); err != nil || !mine {
+		r.Held = rec
+		if err == nil {
+			err = r.finish(b)
+		}
+		return err
+	}
 	routed := r.Routes.Route(&rec)
 	if errors.Is(routed.Err, pingline.ErrNewer) { // a newer version wrote it whole, so it is not damage to skip
 		r.Held = rec
@@ -150,9 +158,26 @@ func (r *Batcher) read(ctx context.Context) (queue.Record, error) {
 	return r.Next(ctx)
 }
 
+// finish returns ErrEnd at the end of the layout; before it, it first moves there, over
+// commits that are lost.
+func (r *Batcher) finish(b *Encoded) error {
+	end, _ := r.Fence.End()
+	if r.Done.Next >= end.Next {
+		return ErrEnd
+	}
+	r.since = time.Now()
+	r.damage(b, Lack(end.Totals, r.Done.Totals, r.Total))
+	r.Done = queue.Cursor{Next: end.Next, Totals: end.Totals, Passed: r.Done.Passed}
+	return nil
+}
+
 // skip moves past commits that are lost.
 func (r *Batcher) skip(lost *queue.DamageError, b *Encoded) {
 	r.since = time.Now()
+	if r.Fence.Skip(queue.Cursor{Next: lost.To + 1}).Next <= lost.To {
+		_ = r.finish(b) // the next commit is behind the end
+		return
+	}
 	r.Done.Next = lost.To + 1
 	for i, n := range lost.Lost {
 		r.Done.Totals[i] += n

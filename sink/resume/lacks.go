@@ -53,7 +53,7 @@ func (l Lacks) Sentence(set string) string {
 
 // noteAdded notes that a set which begins at a position lacks what the log had before it.
 func (c *Config) noteAdded(change *queue.Change, start queue.Cursor) {
-	if c.Layout.Set != "" && start.Next > 1 {
+	if c.Layout.Set != "" && c.Layout.Era == "" && start.Next > 1 {
 		NoteLacks(change, c.Layout.Set, Lacks{Until: time.Now().UnixMilli()})
 	}
 }
@@ -67,7 +67,7 @@ func (c *Config) forgetLacks() {
 
 // notesOf returns the names of all notes of a set.
 func notesOf(set string) (names []string) {
-	for _, name := range []string{LayoutNote, goneNote, lacksNote} {
+	for _, name := range []string{LayoutNote, goneNote, lacksNote, EraNote} {
 		names = append(names, name+route.SetSep+set)
 	}
 	return names

@@ -26,15 +26,15 @@ func TestCursorNames(t *testing.T) {
 }
 
 // Cursors of sets are told apart, whatever the names of their shards are.
-func TestSetOfCursor(t *testing.T) {
+func TestSpaceOfCursor(t *testing.T) {
 	for name, want := range map[string]string{
 		LaneCursor("a", route.Live): "", LaneCursor("archive/a", route.Live): "archive", HoleCursor("x-live/a-hole-3", 7): "x-live", HoleCursor("a", 7): "",
 	} {
-		if set, ok := SetOf(name); !ok || set != want {
+		if set, ok := SpaceOf(name); !ok || set != want {
 			t.Errorf("%s is of set %q, %v", name, set, ok)
 		}
 	}
-	if _, ok := SetOf("filter"); ok {
+	if _, ok := SpaceOf("filter"); ok {
 		t.Error("another cursor is taken for that of a lane")
 	}
 }

@@ -68,17 +68,20 @@ func noteOf(name, set string) string {
 	return name + route.SetSep + set
 }
 
-// SetOf returns the set, "" for the first, that a cursor belongs to, and whether it is a
-// cursor of a lane or a hole.
-func SetOf(cursor string) (set string, ok bool) {
+// layoutNote returns the name of the note of the layout.
+func (c *Config) layoutNote() string { return noteOf(LayoutNote, c.Layout.Space()) }
+
+// SpaceOf returns the space of the layout, "" for the first of the first set, that a cursor
+// belongs to, and whether it is a cursor of a lane or a hole.
+func SpaceOf(cursor string) (space string, ok bool) {
 	m := CursorName.FindStringSubmatch(cursor)
 	if m == nil {
 		return "", false
 	}
 	if before, _, of := strings.Cut(m[1], route.SetSep); of {
-		set = before
+		space = before
 	}
-	return set, true
+	return space, true
 }
 
 // DropSets drops the cursors of all sets but the first and those of keep, so that they
@@ -86,16 +89,17 @@ func SetOf(cursor string) (set string, ok bool) {
 func DropSets(log *queue.Log, keep []string) (gone []string, err error) {
 	change := queue.Change{Notes: map[string]string{}}
 	for name := range log.Cursors() {
-		set, ok := SetOf(name)
+		space, ok := SpaceOf(name)
+		set, _, _ := strings.Cut(space, route.EraSep)
 		if !ok || set == "" || slices.Contains(keep, set) {
 			continue
 		}
 		change.Drop = append(change.Drop, name)
+		for _, note := range append(notesOf(set), notesOf(space)...) {
+			change.Notes[note] = ""
+		}
 		if !slices.Contains(gone, set) {
 			gone = append(gone, set)
-			for _, note := range notesOf(set) {
-				change.Notes[note] = ""
-			}
 		}
 	}
 	if len(gone) == 0 {
@@ -125,7 +129,7 @@ func HoleCursor(shard string, end uint64) string {
 func From(cfg Config) (Saved, error) {
 	defer cfg.forgetLacks()
 	layout := cfg.Layout.String()
-	if k, whole := cfg.load(); whole && cfg.Log.Note(noteOf(LayoutNote, cfg.Layout.Set)) == layout {
+	if k, whole := cfg.load(); whole && cfg.Log.Note(cfg.layoutNote()) == layout {
 		if note := cfg.goneBy(layout, layout).String(); note != cfg.Log.Note(noteOf(goneNote, cfg.Layout.Set)) { // Config.Moved has named some of them
 			cfg.Log.Change(queue.Change{Notes: map[string]string{noteOf(goneNote, cfg.Layout.Set): note}})
 		}
@@ -173,14 +177,14 @@ func holesOf(shard string, cursors map[string]queue.Cursor) (list []Hole) {
 // new cursors, their layout and the end of the old cursors are a single change
 // of the log.
 func (c *Config) reset(layout string) (k Saved, err error) {
-	layoutNote, goneNote := noteOf(LayoutNote, c.Layout.Set), noteOf(goneNote, c.Layout.Set)
+	layoutNote, goneNote := c.layoutNote(), noteOf(goneNote, c.Layout.Set)
 	change := queue.Change{Set: make(map[string]queue.Cursor), Notes: map[string]string{
 		layoutNote: layout,
 		goneNote:   c.goneBy(c.Log.Note(layoutNote), layout).String(),
 	}}
 	var start queue.Cursor
 	for name, at := range c.Log.Cursors() {
-		if set, ok := SetOf(name); ok && set == c.Layout.Set {
+		if space, ok := SpaceOf(name); ok && space == c.Layout.Space() {
 			change.Drop = append(change.Drop, name)
 			if start.Next == 0 || at.Next < start.Next {
 				start = at
@@ -195,9 +199,19 @@ func (c *Config) reset(layout string) (k Saved, err error) {
 	} else {
 		c.Logger.Info("the shards, weights or routes were changed: all lanes start anew", "was", c.Log.Note(layoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
 	}
+	k = begin(&change, &c.Layout, start)
+	c.Log.Change(change)
+	if err := c.Log.KeepCursors(); err != nil {
+		return Saved{}, err
+	}
+	return k, nil
+}
+
+// begin adds to a change that all lanes of a layout begin at a position.
+func begin(change *queue.Change, l *route.Layout, start queue.Cursor) (k Saved) {
 	start.Passed = 0
-	for i := range c.Layout.Shards {
-		name := c.Layout.Qualified(i)
+	for i := range l.Shards {
+		name := l.Qualified(i)
 		var lanes [route.LaneKinds]queue.Cursor
 		for kind := range route.LaneKinds {
 			at := start
@@ -208,11 +222,7 @@ func (c *Config) reset(layout string) (k Saved, err error) {
 		}
 		k.Lanes, k.Holes = append(k.Lanes, lanes), append(k.Holes, nil)
 	}
-	c.Log.Change(change)
-	if err := c.Log.KeepCursors(); err != nil {
-		return Saved{}, err
-	}
-	return k, nil
+	return k
 }
 
 // beginning returns the position of the first commit that can be read.

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,14 +19,34 @@ type Layout struct {
 	Set    string   // name of this one; "" is the first, which gets what is put back and names no shard
 	Others []string // shards of all other sets
 	Nobody int      // index of the shard that stands for them, and gets what is theirs; 0 if there is no other set
+
+	// Where the shards of a set change while it runs, it has several layouts, each for a part
+	// of the log:
+	Era    string  // part of the names of cursors, after EraSep; "" for the first
+	Beside *Layout // if set, this one mirrors it: only what that one has elsewhere is written, the rest is Nobody's
+}
+
+// EraSep stands between the name of a set and that of an era. No name has it.
+const EraSep = "+"
+
+// Space is the name under which positions are kept: that of the set, and the era.
+func (l *Layout) Space() string { return SpaceOf(l.Set, l.Era) }
+
+// SpaceOf is the name under which the positions of an era of a set, "" for the first, are kept.
+func SpaceOf(set, era string) string {
+	if era == "" {
+		return set
+	}
+	return cmp.Or(set, "main") + EraSep + era
 }
 
 // Qualified returns the name of a shard, unique over all sets.
 func (l *Layout) Qualified(shard int) string {
-	if l.Set == "" {
+	space := l.Space()
+	if space == "" {
 		return l.Shards[shard]
 	}
-	return l.Set + SetSep + l.Shards[shard]
+	return space + SetSep + l.Shards[shard]
 }
 
 // SetSep stands between the name of a set and that of a shard. No name has it.
@@ -43,6 +64,9 @@ func (l *Layout) Check() error {
 		if l.Spread != nil && l.Spread.At(i).Name != l.Shards[i] {
 			return fmt.Errorf("shard %d is %q, but pings are spread to %q", i, l.Shards[i], l.Spread.At(i).Name)
 		}
+	}
+	if l.Beside != nil && l.Nobody == 0 {
+		return fmt.Errorf("a layout beside another has no shard %q", Nobody)
 	}
 	for name, i := range l.Routes {
 		if !slices.Contains(routeNames[:], name) {
@@ -82,6 +106,9 @@ func (l *Layout) String() string {
 		if to, ok := l.Routes[name]; ok {
 			fmt.Fprintf(&b, " %s:%s", name, l.Shards[to])
 		}
+	}
+	if l.Beside != nil {
+		fmt.Fprintf(&b, " (beside %s)", strings.TrimPrefix(l.Beside.String(), "1 shards "))
 	}
 	return b.String()
 }

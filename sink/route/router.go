@@ -67,6 +67,7 @@ var routeNames = [...]string{"location", "event", "activity", "self"}
 type Router struct {
 	layout Layout
 	routes [len(routeNames)]int // index of a shard; -1 if there is none
+	beside *Router              // of Layout.Beside
 }
 
 // NewRouter returns the router of a layout that Check accepted.
@@ -76,6 +77,10 @@ func NewRouter(l Layout) Router {
 		if to, ok := l.Routes[name]; ok {
 			r.routes[i] = to
 		}
+	}
+	if l.Beside != nil {
+		other := NewRouter(*l.Beside)
+		r.beside = &other
 	}
 	return r
 }
@@ -89,9 +94,25 @@ const NoLane = LaneID(1<<32 - 1)
 // LaneIDOf returns the lane of a kind of the shard at an index.
 func LaneIDOf(shard int, kind LaneKind) LaneID { return LaneID(shard)*LaneID(LaneKinds) + LaneID(kind) }
 
+func (id LaneID) split() (shard int, kind LaneKind) {
+	return int(id / LaneID(LaneKinds)), LaneKind(id % LaneID(LaneKinds))
+}
+
 // LaneOf returns the lane of e, as part of a commit written at, ms. Every entry that
 // is Stored, every point and every ready line has a lane, and no other entry has.
 func (r *Router) LaneOf(e *pingline.Entry, at int64) LaneID {
+	lane := r.laneOf(e, at)
+	if r.beside == nil || lane == NoLane {
+		return lane
+	}
+	shard, kind := lane.split()
+	if other, _ := r.beside.laneOf(e, at).split(); r.layout.Shards[shard] == r.beside.layout.Shards[other] {
+		shard = r.layout.Nobody
+	}
+	return LaneIDOf(shard, kind)
+}
+
+func (r *Router) laneOf(e *pingline.Entry, at int64) LaneID {
 	switch {
 	case e.Kind != pingline.Judged:
 		return r.laneOfOther(e)

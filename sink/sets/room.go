@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"pingline/internal/unit"
 	"pingline/queue"
 	"pingline/sink/resume"
+	"pingline/sink/route"
 )
 
 // A set that may be given up has a part of the log's room. From giveUpAt of it on, what waits
@@ -36,8 +38,12 @@ func (s *Sets) room(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if !slices.ContainsFunc(s.list, func(one named) bool { return one.drop || one.Mirrors() }) {
+			continue
+		}
 		before := s.needed()
 		for i, one := range s.list {
+			one.GiveUpMirror(before)
 			if !one.drop || before <= one.Lowest() {
 				continue
 			}
@@ -58,9 +64,15 @@ func (s *Sets) needed() uint64 {
 	if float64(s.log.Bytes()) < giveUpAt*limit {
 		return 0
 	}
+	var spaces []string // asked before the log is locked
+	for _, one := range s.list {
+		spaces = append(spaces, one.MirrorSpaces()...)
+	}
 	return min(behind(s.log, keepBehind*limit), s.log.Held(func(cursor string) bool {
-		set, is := resume.SetOf(cursor)
-		return is && slices.ContainsFunc(s.list, func(one named) bool { return one.drop && one.name == set })
+		space, is := resume.SpaceOf(cursor)
+		set, _, _ := strings.Cut(space, route.EraSep)
+		drops := func(one named) bool { return one.drop && one.name == set }
+		return is && (slices.ContainsFunc(s.list, drops) || slices.Contains(spaces, space))
 	}))
 }
 

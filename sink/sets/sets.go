@@ -14,14 +14,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"pingline"
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink"
 	"pingline/sink/deadletter"
+	"pingline/sink/reshard"
 	"pingline/sink/resume"
-	"pingline/sink/route"
-	"pingline/sink/store"
 )
 
 // Main is the name of the first set, to which shards belong that name no other.
@@ -37,6 +35,34 @@ type ShardSet struct {
 	Drop   bool              // the oldest of what waits for it is given up when the log is filling up; not of the first
 }
 
+// Having returns the shards that entries of some kinds may be in, of all that are known: also
+// shards that they were spread over before a route led all to one. over names the shards over
+// which rows are, or were, spread.
+func (s *ShardSet) Having(known []sink.ShardStore, over, kinds []string) (list []sink.ShardStore) {
+	seen := make(map[string]bool)
+	for _, kind := range kinds {
+		to, routed := s.Routes[kind]
+		if routed && to < 0 {
+			continue
+		}
+		for _, sh := range known {
+			if is := slices.Contains(over, sh.Name) || routed && sh.Name == s.Shards[to].Name; is && !seen[sh.Name] {
+				seen[sh.Name] = true
+				list = append(list, sh)
+			}
+		}
+	}
+	return list
+}
+
+// Over returns the names of the shards over which rows are spread.
+func (s *ShardSet) Over() (names []string) {
+	for i := range s.Spread.Len() {
+		names = append(names, s.Spread.At(i).Name)
+	}
+	return names
+}
+
 // Sets are the sinks of a node, at least one. They are safe for concurrent use, like a Sink.
 type Sets struct {
 	list   []named
@@ -48,7 +74,7 @@ type Sets struct {
 type named struct {
 	name string
 	drop bool
-	*sink.Sink
+	*reshard.Eras
 }
 
 // Open opens a sink for each set, the main set first, with the settings that cfg has for all;
@@ -74,7 +100,7 @@ func Open(cfg sink.Config, read int, list []ShardSet) (*Sets, error) {
 		if len(list) > 1 {
 			leaveToOthers(&c, i, list)
 		}
-		one, err := sink.New(c)
+		one, err := reshard.Open(c)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +123,7 @@ func leaveToOthers(c *sink.Config, i int, list []ShardSet) {
 		}
 	}
 	c.Nobody = len(c.Shards)
-	c.Shards = append(slices.Clone(c.Shards), sink.ShardStore{Name: route.Nobody, Store: nowhere{}})
+	c.Shards = append(slices.Clone(c.Shards), reshard.Nobody())
 	c.Routes = maps.Clone(c.Routes)
 	for kind, to := range c.Routes {
 		if to < 0 {
@@ -106,29 +132,16 @@ func leaveToOthers(c *sink.Config, i int, list []ShardSet) {
 	}
 }
 
-// nowhere is the store of the rows that are for other sets: it keeps none.
-type nowhere struct{}
-
-func (nowhere) AppendRow(dst []byte, _ *pingline.Entry) []byte { return append(dst, '.') }
-func (nowhere) Write(context.Context, store.Rows) error        { return nil }
-func (nowhere) Close() error                                   { return nil }
-
 // Len returns how many sets there are.
 func (s *Sets) Len() int { return len(s.list) }
 
 // Run runs all sinks until ctx is cancelled, or until one fails.
 func (s *Sets) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	dropping := false
 	for _, one := range s.list {
 		g.Go(func() error { return one.Run(ctx) })
-		if one.drop {
-			dropping = true
-		}
 	}
-	if dropping {
-		g.Go(func() error { return s.room(ctx) })
-	}
+	g.Go(func() error { return s.room(ctx) })
 	return g.Wait()
 }
 
@@ -166,9 +179,37 @@ func (s *Sets) Stats() []sink.Stats {
 }
 
 // StatsOf returns how each shard of the set of a name does.
-func (s *Sets) StatsOf(set string) []sink.Stats {
+func (s *Sets) StatsOf(set string) []sink.Stats { return s.Of(set).Stats() }
+
+// Of returns the set of a name, nil if there is none.
+func (s *Sets) Of(set string) *reshard.Eras {
 	i := slices.IndexFunc(s.list, func(one named) bool { return one.name == set })
-	return s.list[i].Stats()
+	if i < 0 {
+		return nil
+	}
+	return s.list[i].Eras
+}
+
+// Primary returns how the shards of the set that is read do, mirrors apart.
+func (s *Sets) Primary() []sink.Stats { return s.list[s.read].Primary() }
+
+// Mirrors returns the fates of all entries of the log in the mirror of each set that has one.
+func (s *Sets) Mirrors() map[string]sink.Account {
+	all := make(map[string]sink.Account)
+	for _, one := range s.list {
+		if a, is := one.MirrorAccount(); is {
+			all[one.name] = a
+		}
+	}
+	return all
+}
+
+// Changes returns how far the changes of the shards of each set are.
+func (s *Sets) Changes() (list []reshard.Status) {
+	for _, one := range s.list {
+		list = append(list, one.Status())
+	}
+	return list
 }
 
 // Notes returns a sentence for each trouble that an operator must know of.
@@ -189,6 +230,24 @@ func (s *Sets) Written(names ...string) uint64 {
 		}
 	}
 	return next
+}
+
+// WrittenAll is Written of all sets, with their mirrors.
+func (s *Sets) WrittenAll() uint64 {
+	next := uint64(math.MaxUint64)
+	for _, one := range s.list {
+		next = min(next, one.WrittenAll())
+	}
+	return next
+}
+
+// MaxMemory returns about how many bytes the sinks take at most, if their batches have so many
+// together while no shards are changed.
+func (s *Sets) MaxMemory(batches int) (sum int64) {
+	for _, one := range s.list {
+		sum += int64(one.Len()) * sink.MaxMemory(batches/len(s.list))
+	}
+	return sum
 }
 
 // Memory returns how many bytes the sinks take: see sink.Sink.Memory.

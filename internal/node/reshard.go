@@ -1,0 +1,33 @@
+package node
+
+import (
+	"context"
+	"slices"
+
+	"pingline/internal/ops"
+	"pingline/internal/resharding"
+	"pingline/internal/storecheck"
+	"pingline/sink/store"
+)
+
+// resharding are the routes by which the shards of sets are changed.
+func (n *Node) resharding() []ops.AdminRoute {
+	return resharding.New(resharding.Config{
+		Sinks: n.sink, Open: n.openShard, Newest: n.writer.NewestPings, CellRes: n.cfg.CellRes, Submit: n.submitPoints, Node: n.cfg.Name, Dir: n.cfg.DataDir, Logger: n.logger,
+		Try: func(ctx context.Context, s store.Store) []store.Finding { return storecheck.Try(ctx, s, n.cfg.MaxAge) },
+	}).Routes()
+}
+
+// openShard opens the store of a --shard.
+func (n *Node) openShard(text string) (s resharding.NewShard, err error) {
+	var spec ShardConfig
+	if err := spec.UnmarshalText([]byte(text)); err != nil {
+		return s, err
+	}
+	set := &layoutSet{}
+	all := layout{buckets: slices.Clone(n.layout.buckets)} // of which the new shard must be none
+	if err := all.add(n.cfg, set, spec, "shard "+spec.Name); err != nil {
+		return s, err
+	}
+	return resharding.NewShard{Name: spec.Name, Set: spec.setName(), Weight: spec.Weight, Store: set.Shards[0].Store}, nil
+}

@@ -1,0 +1,258 @@
+package reshard
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pingline/partition"
+	"pingline/queue"
+	"pingline/sink"
+)
+
+// Intent is a change that may be started.
+type Intent struct {
+	ID       string `json:"id"`
+	Do       string `json:"do"`
+	Old      Spread `json:"old"`
+	New      Spread `json:"new"`
+	Mirrored bool   `json:"mirrored"` // both layouts are written until it is finished
+}
+
+// RefusedError says why a change is not made.
+type RefusedError struct{ Why string }
+
+func (e *RefusedError) Error() string { return e.Why }
+
+func refuse(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
+
+// Plan returns what an order would do, or a *RefusedError. It changes nothing.
+func (e *Eras) Plan(o Order) (*Intent, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	rec := e.record()
+	if rec.Phase != Settled {
+		return nil, refuse("%s (%s) is going on, in phase %s: finish or abort it first", rec.ID, rec.Do, rec.Phase)
+	}
+	was := rec.InForce()
+	now, err := o.apply(was)
+	if err != nil {
+		return nil, &RefusedError{err.Error()}
+	}
+	return &Intent{nextID(rec.ID), o.String(), was, now, o.mirrored()}, nil
+}
+
+func nextID(id string) string {
+	n, err := strconv.Atoi(strings.TrimPrefix(id, "r-"))
+	if err != nil {
+		n = 0
+	}
+	return fmt.Sprint("r-", n+1)
+}
+
+// record returns the record, or that of the flags. The caller holds mu.
+func (e *Eras) record() *SetRecord {
+	if e.rec != nil {
+		return e.rec
+	}
+	s := e.flags()
+	return &SetRecord{Form: recordForm, Phase: Settled, New: s, Eras: []Era{{N: 1, Spread: s}}, Last: 1}
+}
+
+// Start starts a change; stores are those of shards that are not known so far. Rows are written
+// by the new layout from the returned number of a commit on, or if the change is mirrored by
+// both. An error that is no *RefusedError means that nothing has changed.
+func (e *Eras) Start(o Order, stores []sink.ShardStore) (*Intent, uint64, error) {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	d, err := e.Plan(o)
+	if err != nil {
+		return nil, 0, err
+	}
+	e.mu.Lock()
+	was := e.shards
+	for _, sh := range stores {
+		if e.known(sh.Name) == nil {
+			e.shards = append(slices.Clone(e.shards), sh)
+		}
+	}
+	for _, name := range d.New.Names() {
+		if err == nil && e.known(name) == nil {
+			err = refuse("add: shard %s is not known: name it with its url", name)
+		}
+	}
+	if e.rec == nil {
+		e.rec = e.record()
+		for _, r := range e.running {
+			r.Spread = e.rec.New
+		}
+		if err == nil {
+			defer e.unlessNoted()
+		}
+	}
+	if err != nil {
+		e.shards = was
+		e.mu.Unlock()
+		return nil, 0, err
+	}
+	end := e.running[len(e.running)-1 : len(e.running) : len(e.running)]
+	if i := slices.IndexFunc(e.running, func(r *eraSink) bool { return r.End == nil && !r.Era.mirror() }); i >= 0 {
+		end = e.running[i : i+1 : i+1]
+	}
+	end = slices.Clone(end)
+	e.passed.stats, e.mirror = joinAll(e.passed.stats, e.mirror.stats), books{}
+	e.mu.Unlock()
+	phase := Cut
+	if d.Mirrored {
+		end, phase = nil, Dual
+	}
+	at, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
+		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo = d.ID, d.Do, d.Old, d.New, nil
+		rec.Read = slices.DeleteFunc(rec.Read, func(name string) bool { return slices.Contains(d.New.Names(), name) })
+		rec.enter(phase)
+		if d.Mirrored {
+			rec.begin(d.New, d.Old, at)
+		} else {
+			rec.begin(d.New, nil, at)
+		}
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return d, at.Next, nil
+}
+
+// unlessNoted forgets the record of a change that was not begun.
+func (e *Eras) unlessNoted() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.rec.ID == "" {
+		e.rec = nil
+	}
+}
+
+// Cut puts the new layout in force, and has the old one mirror it. It is refused while the
+// mirror lacks rows or is far behind, unless it is forced: readers ask both anyway.
+func (e *Eras) Cut(force bool) (number uint64, err error) {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	e.mu.RLock()
+	rec := e.record()
+	var end []*eraSink
+	for _, r := range e.running {
+		if r.End == nil {
+			end = append(end, r)
+		}
+	}
+	e.mu.RUnlock()
+	if rec.Phase != Dual {
+		return 0, refuse("there is nothing to cut over in phase %s", rec.Phase)
+	}
+	if why := e.unready(); why != "" && !force {
+		return 0, refuse("%s: wait, or --force", why)
+	}
+	at, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
+		rec.enter(Cut)
+		rec.LetGo = nil
+		rec.begin(rec.New, nil, at)
+		rec.begin(rec.Old, rec.New, at)
+	})
+	return at.Next, err
+}
+
+// mirrorNear is how far a mirror may be behind for its layout to be put in force.
+const mirrorNear = 10 * time.Second
+
+// unready returns why the mirror cannot take over, or "".
+func (e *Eras) unready() string {
+	st := e.Status()
+	switch {
+	case len(st.LetGo) > 0:
+		return fmt.Sprintf("the mirror gave up rows of %s, and the new layout lacks them", strings.Join(st.LetGo, ", "))
+	case st.MirrorSeconds > mirrorNear.Seconds():
+		return fmt.Sprintf("the mirror is %.0f s behind", st.MirrorSeconds)
+	case st.MirrorLetters > 0:
+		return fmt.Sprintf("%d rows of the mirror are dead letters: pingline deadletter list", st.MirrorLetters)
+	}
+	return ""
+}
+
+// Finish ends a change: the new layout alone is written. Shards that are in no layout any more
+// are read until no flag names them, since their rows stay there.
+func (e *Eras) Finish() error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if phase := e.Record().Phase; phase != Cut {
+		return refuse("there is nothing to finish in phase %s%s", phase, map[ChangePhase]string{Dual: ": cut over first"}[phase])
+	}
+	return e.drop(func(r *eraSink) bool { return r.Era.mirror() }, func(rec *SetRecord) {
+		rec.Read = addNames(rec.Read, without(rec.Old.Names(), rec.New.Names())...)
+		rec.Old, rec.LetGo = nil, nil
+		rec.enter(Settled)
+	})
+}
+
+// without returns the names that are not among others.
+func without(names, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
+}
+
+// Abort puts the old layout in force again. Rows that only the new shards have stay readable.
+func (e *Eras) Abort() error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	rec := e.Record()
+	switch rec.Phase {
+	case Dual:
+		return e.drop(func(r *eraSink) bool { return r.Era.mirror() }, func(rec *SetRecord) {
+			rec.New, rec.Old, rec.LetGo = rec.Old, nil, nil
+			rec.enter(Settled)
+		})
+	case Cut:
+		return e.back()
+	}
+	return refuse("there is nothing to abort in phase %s", rec.Phase)
+}
+
+// back goes back from Cut. The mirror ends where the old layout begins, and goes on up to there.
+func (e *Eras) back() error {
+	e.mu.RLock()
+	var end []*eraSink
+	mirrored := false
+	for _, r := range e.running {
+		if r.End == nil {
+			end = append(end, r)
+			mirrored = mirrored || r.Era.mirror()
+		}
+	}
+	e.mu.RUnlock()
+	_, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
+		if !mirrored || len(rec.LetGo) > 0 {
+			rec.Read = addNames(rec.Read, without(rec.New.Names(), rec.Old.Names())...)
+		}
+		rec.begin(rec.Old, nil, at)
+		rec.New, rec.Old, rec.LetGo = rec.Old, nil, nil
+		rec.enter(Settled)
+	})
+	return err
+}
+
+// Record returns the state of the set.
+func (e *Eras) Record() *SetRecord {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.record().clone()
+}
+
+// Weight returns the layout in force, for those who weigh shards.
+func (e *Eras) Weight() *partition.Shards {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	s, err := partition.NewShards(e.record().InForce()...)
+	if err != nil {
+		panic(err) // it was checked
+	}
+	return s
+}
