@@ -43,9 +43,9 @@ func mustReshard(t *testing.T, p *process, args ...string) string {
 }
 
 // standing returns how far a change of the main set is.
-func standing(t *testing.T, p *process) reshard.Status {
+func standing(t *testing.T, p *process) reshard.SetStatus {
 	t.Helper()
-	var list []reshard.Status
+	var list []reshard.SetStatus
 	if err := json.Unmarshal([]byte(mustReshard(t, p, "status", "--json")), &list); err != nil || len(list) == 0 {
 		t.Fatalf("status: %v", err)
 	}
@@ -335,13 +335,13 @@ func TestReshardKilled(t *testing.T) {
 	t.Logf("phases after a kill: %v; in the end %+v", seen, standing(t, p))
 }
 
-func statusOf(p *process) (s reshard.Status, err error) {
+func statusOf(p *process) (s reshard.SetStatus, err error) {
 	resp, err := http.Get(strings.TrimSuffix(p.ops, "/metrics") + "/v1/reshard")
 	if err != nil {
 		return s, err
 	}
 	defer resp.Body.Close()
-	var list []reshard.Status
+	var list []reshard.SetStatus
 	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
 		return s, err
 	}
@@ -349,7 +349,7 @@ func statusOf(p *process) (s reshard.Status, err error) {
 }
 
 // nextStep returns a step that a state allows.
-func nextStep(s reshard.Status, dice int) []string {
+func nextStep(s reshard.SetStatus, dice int) []string {
 	switch {
 	case s.Phase == reshard.Dual && dice == 0, s.Phase == reshard.Cut && dice == 0:
 		return []string{"abort"}

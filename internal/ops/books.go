@@ -53,7 +53,7 @@ type Books struct {
 	Sink    sink.Account            // of the set that is read
 	Sets    map[string]sink.Account // of each set, if there are several, by its name
 	Mirrors map[string]sink.Account // of the mirrors of sets, by the name of the set
-	Changes []reshard.Status        // of the shards of each set
+	Changes []reshard.SetStatus     // of the shards of each set
 	Damaged uint64                  // commits
 	Uptime  time.Duration
 }

@@ -34,7 +34,7 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 			Server:  server.Stats{CertExpires: time.Now(), Reasons: map[string]uint64{"ts": 1}, OutOfRange: map[string]uint64{"speed": 1}, Denied: map[string]uint64{"unknown": 1}, Phones: []outcomes.Count{{Protocol: "native", Outcome: outcomes.Taken, N: 1}}},
 			Shards:  []sink.Stats{{Shard: "a", DeadLetters: map[string]uint64{"expired": 1}, Lanes: []sink.LaneStats{{Lane: "live"}}}},
 			Sets:    map[string]sink.Account{"main": {}, "archive": {}},
-			Changes: []reshard.Status{{Set: "main", Phase: reshard.Settled}},
+			Changes: []reshard.SetStatus{{Set: "main", Phase: reshard.Settled}},
 			Uptime:  time.Second,
 			Kafka:   &kafka.Stats{Messages: map[string]uint64{kafka.Taken: 1}},
 			MQTT:    mqtt.Stats{Broker: &mqtt.BrokerStats{Messages: map[string]uint64{mqtt.Taken: 1}}, Subscriber: &mqtt.SubscriberStats{}},

@@ -294,20 +294,20 @@ var numbers = []number{
 			}
 		}},
 	{metric: "reshard_phase", labels: []string{"set"}, kind: gauge, help: "How far a change of a set's shards is: 0 none is going on, 1 dual, 2 cut.",
-		read: perChange(func(c *reshard.Status) float64 { return float64(slices.Index(reshard.Phases, c.Phase)) })},
+		read: perChange(func(c *reshard.SetStatus) float64 { return float64(slices.Index(reshard.Phases, c.Phase)) })},
 	{metric: "reshard_phase_seconds", labels: []string{"set"}, kind: gauge, unit: "s", help: "For how long a change of a set's shards has been in its phase; 0 if none is going on.",
-		read: perChange(func(c *reshard.Status) float64 {
+		read: perChange(func(c *reshard.SetStatus) float64 {
 			if c.Phase == reshard.Settled {
 				return 0
 			}
 			return max(0, time.Since(time.UnixMilli(c.Since)).Seconds())
 		})},
 	{metric: "reshard_remaining", labels: []string{"set"}, kind: gauge, unit: "entries", help: "Pings and lines of our own that wait for the shards before the last change.",
-		read: perChange(func(c *reshard.Status) float64 { return float64(c.Remaining) })},
+		read: perChange(func(c *reshard.SetStatus) float64 { return float64(c.Remaining) })},
 	{metric: "reshard_mirror_seconds", labels: []string{"set"}, kind: gauge, unit: "s", help: "Age of the oldest commit that waits for the mirror of a set.",
-		read: perChange(func(c *reshard.Status) float64 { return c.MirrorSeconds })},
+		read: perChange(func(c *reshard.SetStatus) float64 { return c.MirrorSeconds })},
 	{metric: "reshard_mirror_lacks", labels: []string{"set"}, kind: gauge, unit: "entries", help: "Pings and lines of our own that the mirror of a set refused, or gave up because the log was filling up, since it runs.",
-		read: perChange(func(c *reshard.Status) float64 { return float64(c.MirrorGivenUp + c.MirrorLetters) })},
+		read: perChange(func(c *reshard.SetStatus) float64 { return float64(c.MirrorGivenUp + c.MirrorLetters) })},
 	{metric: "dead_letters_unkept_total", labels: shardLabels, kind: counter, unit: "pings", help: "Of dead_letters_total, pings beyond the store's retention that were counted only: no room for more of them.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Unkept) })},
 	{metric: "dead_letter_bytes", kind: gauge, unit: "bytes", help: "Size of the dead letters, those that wait to be replayed included.",
@@ -437,7 +437,7 @@ func perShard(value func(*sink.Stats) float64) func(*snapshot, tell) {
 	}
 }
 
-func perChange(value func(*reshard.Status) float64) func(*snapshot, tell) {
+func perChange(value func(*reshard.SetStatus) float64) func(*snapshot, tell) {
 	return func(s *snapshot, tell tell) {
 		for i := range s.Changes {
 			tell(value(&s.Changes[i]), s.Changes[i].Set)

@@ -395,7 +395,7 @@ type made struct {
 	At   time.Time `json:"at"`
 	Step string    `json:"step"`
 	From uint64    `json:"from,omitempty"`
-	reshard.Status
+	reshard.SetStatus
 }
 
 // record tells of a step, which has been made: failing here changes nothing.

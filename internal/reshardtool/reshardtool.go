@@ -208,7 +208,7 @@ type StatusCmd struct {
 // Run prints a line a set.
 func (c *StatusCmd) Run(p *command.Program) error {
 	for {
-		var list []reshard.Status
+		var list []reshard.SetStatus
 		if err := c.get(p, http.MethodGet, []string{"v1", "reshard"}, nil, &list); err != nil {
 			return err
 		}
@@ -227,7 +227,7 @@ func (c *StatusCmd) Run(p *command.Program) error {
 }
 
 // Line describes a change in a line.
-func Line(s *reshard.Status) string {
+func Line(s *reshard.SetStatus) string {
 	text := fmt.Sprintf("set %s · %v", s.Set, s.InForce)
 	if s.ID != "" {
 		text = fmt.Sprintf("set %s · %s %s · %s · %v", s.Set, s.ID, s.Do, s.Phase, s.InForce)
@@ -264,7 +264,7 @@ func (c *stepCmd) run(p *command.Program, name string, force bool) error {
 	if err := c.agreed(p, name+"?"); err != nil {
 		return err
 	}
-	var s reshard.Status
+	var s reshard.SetStatus
 	if err := c.ask(p, name, &resharding.ChangeRequest{Set: c.Set, Force: force}, &s); err != nil || c.JSON {
 		return err
 	}

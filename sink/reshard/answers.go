@@ -337,8 +337,8 @@ func (e *Eras) Shards() []sink.ShardStore {
 	return slices.DeleteFunc(slices.Clone(e.shards), func(s sink.ShardStore) bool { return s.Name == route.Nobody })
 }
 
-// Status is how far a change is.
-type Status struct {
+// SetStatus is how far a change is.
+type SetStatus struct {
 	Set       string      `json:"set"`
 	ID        string      `json:"id,omitempty"`
 	Phase     ChangePhase `json:"phase"`
@@ -360,12 +360,12 @@ type Status struct {
 }
 
 // Status returns how far a change is.
-func (e *Eras) Status() Status {
+func (e *Eras) Status() SetStatus {
 	reading := e.Reading()
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	rec := e.record()
-	s := Status{Set: cmp.Or(e.cfg.Set, "main"), ID: rec.ID, Phase: rec.Phase, Do: rec.Do, Since: rec.At, InForce: rec.InForce(), ReadOnly: rec.Read}
+	s := SetStatus{Set: cmp.Or(e.cfg.Set, "main"), ID: rec.ID, Phase: rec.Phase, Do: rec.Do, Since: rec.At, InForce: rec.InForce(), ReadOnly: rec.Read}
 	if rec.Phase != Settled {
 		s.Old, s.New = rec.Old, rec.New
 	}

@@ -205,7 +205,7 @@ func (s *Sets) Mirrors() map[string]sink.Account {
 }
 
 // Changes returns how far the changes of the shards of each set are.
-func (s *Sets) Changes() (list []reshard.Status) {
+func (s *Sets) Changes() (list []reshard.SetStatus) {
 	for _, one := range s.list {
 		list = append(list, one.Status())
 	}
