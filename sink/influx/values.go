@@ -71,7 +71,7 @@ func attrsOf(columns []string, values []byte) pingline.Attrs {
 		if !ok {
 			continue
 		}
-		f := pingline.Text(name, "")
+		var f pingline.PointField
 		switch value[0] {
 		case 'n': // null
 			continue

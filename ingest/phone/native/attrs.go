@@ -37,7 +37,8 @@ func (p *parser) attributes() bool {
 	}
 }
 
-// attribute reads the value of an attribute.
+// attribute reads the value of an attribute. Its strings are those of the body, which does not
+// change while they are in use.
 func (p *parser) attribute(name []byte) bool {
 	var f pingline.PointField
 	key := unsafe.String(unsafe.SliceData(name), len(name))
