@@ -32,6 +32,9 @@ func (s *Sink) Notes() []string {
 		if n := stats[i].Unkept; n > 0 {
 			notes = append(notes, fmt.Sprintf("shard %s: %s counted, but not kept as dead letters: they may take half of --deadletter-max-bytes, and that half is full", sh.Name, unit.Plural(n, "row older than it keeps was", "rows older than it keeps were")))
 		}
+		if n := stats[i].Bare; n > 0 {
+			notes = append(notes, fmt.Sprintf("shard %s: its store keeps no attributes, and %s written without them", sh.Name, unit.Plural(n, "ping was", "pings were")))
+		}
 		if note := asideNote(sh.Name, stats[i].DeadLetters[reasonAside]); note != "" {
 			notes = append(notes, note)
 		}

@@ -170,7 +170,7 @@ func (s *shard) stats(st *Stats) {
 	st.Down = s.health.Down()
 	st.Unkept = s.expiry.Skipped()
 	st.InFlight, st.Limit = s.writes.InFlight()
-	st.DeadLetters = s.counters.refusals()
+	st.DeadLetters, st.Bare = s.counters.refusals(), s.counters.withoutAttrs()
 	took, retries := s.health.Counted()
 	st.Written, st.Lines, st.Retries = took[route.Critical]+took[route.Live]+took[route.Backfill], took[route.Own], retries
 	if stop, err := s.health.Trouble(); err != nil {

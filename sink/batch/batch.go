@@ -37,6 +37,7 @@ type Encoded struct {
 	Erased  uint64       // entries that the batch passes, and that are not to be written any more
 
 	GivenUp uint64 // rows that will not be written
+	Bare    uint64 // rows of pings with attributes, without them
 
 	numbers []int  // row numbers, from 0; at least as many as rows
 	picked  []byte // the last result of pick, if it had to copy
@@ -175,6 +176,11 @@ func (b *Encoded) add(e *pingline.Entry, to store.Store, raw []byte, written int
 		at = e.Point.At
 	}
 	b.Rows = to.AppendRow(b.Rows, e)
+	if e.Attrs != "" {
+		if d, ok := to.(store.AttrsDropper); ok && d.DropsAttrs() {
+			b.Bare++
+		}
+	}
 	b.ends = append(b.ends, len(b.Rows))
 	b.At = append(b.At, at)
 }

@@ -18,6 +18,9 @@ import (
 // AppendRow appends e as a row: see appendRow.
 func (k *Keyspace) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
+// DropsAttrs implements [store.AttrsDropper].
+func (*Keyspace) DropsAttrs() bool { return true }
+
 // Write makes an attempt to write rows, as store.Store wants it.
 func (k *Keyspace) Write(ctx context.Context, rows store.Rows) error {
 	err := k.write(ctx, rows)

@@ -175,6 +175,9 @@ func (t *Tables) Close() error {
 // AppendRow appends e in a form of its own: see row.go.
 func (t *Tables) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
+// DropsAttrs implements [store.AttrsDropper].
+func (*Tables) DropsAttrs() bool { return true }
+
 // Write makes an attempt to write rows, as store.Store wants it.
 func (t *Tables) Write(ctx context.Context, rows store.Rows) error {
 	if err := t.write(ctx, rows); err != nil {

@@ -21,6 +21,9 @@ const stagedAfter = 64
 // AppendRow appends e as a row: see rowHead.
 func (d *Database) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
+// DropsAttrs implements [store.AttrsDropper].
+func (*Database) DropsAttrs() bool { return true }
+
 // Write makes an attempt to write rows, as store.Store wants it.
 func (d *Database) Write(ctx context.Context, rows store.Rows) error {
 	err := d.write(ctx, rows)

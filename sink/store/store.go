@@ -43,6 +43,13 @@ type Store interface {
 	Close() error
 }
 
+// AttrsDropper is implemented by stores that may keep a ping without its attributes. Those
+// pings are counted, and an operator is told.
+type AttrsDropper interface {
+	// DropsAttrs reports whether rows have no attributes.
+	DropsAttrs() bool
+}
+
 // MaxRow bounds a row, in bytes.
 const MaxRow = pingline.MaxReadyLine + 64
 

@@ -45,8 +45,11 @@ func Commit(entries ...pingline.Entry) []byte {
 func CommitAt(at int64, entries ...pingline.Entry) []byte {
 	h := pingline.CommitHeader{Node: "test", At: at, Entries: uint32(len(entries))}
 	payload := pingline.AppendCommitHeader(nil, &h)
+	form := pingline.CommitForm(0)
 	for i := range entries {
 		payload = pingline.AppendEntry(payload, &entries[i], h.At)
+		form = max(form, entries[i].Form())
 	}
+	pingline.SetCommitForm(payload, form)
 	return payload
 }
