@@ -78,8 +78,8 @@ func scripted(t testing.TB, s *script) (*world, []puppet) {
 		RecentBytes: pick(s, 0, 4*vertices.BlockBytes, 1<<20),
 	}
 	w := &world{
-		run: newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50}),
-		rng: rand.New(rand.NewPCG(uint64(s.u8()), 0)), cfg: cfg, exact: cfg.RecentBytes != 4*vertices.BlockBytes,
+		run:      newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50}),
+		carriers: newCarriers(0, cfg.Keep), rng: rand.New(rand.NewPCG(uint64(s.u8()), 0)), cfg: cfg, exact: cfg.RecentBytes != 4*vertices.BlockBytes,
 	}
 	puppets := make([]puppet, 4)
 	for i := range puppets {

@@ -365,7 +365,7 @@ func TestNoRoomForPoison(t *testing.T) {
 	q, url := newQueue(t, "poison")
 	g := start(t, q, url, 0, 10)
 	eventually(t, "a note says so", func() bool { return len(g.Notes()) == 1 })
-	if note := g.Notes()[0]; !strings.Contains(note, "--sqs-in: ") || !strings.Contains(note, "full") || q.len() != 1 {
+	if note := g.Notes()[0]; !strings.Contains(note, "--sqs-in: ") || !strings.Contains(note, "--deadletter-max-bytes") || q.len() != 1 {
 		t.Errorf("note %q, %d messages", note, q.len())
 	}
 }
