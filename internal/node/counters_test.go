@@ -60,6 +60,10 @@ var movedElsewhere = []struct {
 		"set_given_up_total", "a set has to be dead until a quarter of the log is full",
 		"../../sink/sets/room_test.go", "TestSetIsGivenUpWhenTheLogFillsUp", "GivenUp",
 	},
+	{
+		"pings_without_attributes_total", "InfluxDB keeps attributes",
+		"../../sink/attrs_test.go", "TestAttributesThatAreDropped", "Bare",
+	},
 }
 
 // Every counter that docs/self.md has is moved by the action that it tells of: in

@@ -215,7 +215,7 @@ func TestText(t *testing.T) {
 		for name, v := range set {
 			m.Set(ping.Fields().ByName(protoreflect.Name(name)), protoreflect.ValueOf(v))
 		}
-		b, err := proto.Marshal(m)
+		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}
