@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -408,5 +409,20 @@ func TestAnswersThatBreakOff(t *testing.T) {
 	}
 	if rows, err := through(func(b []byte) []byte { return b }); err != nil || rows != 1000 {
 		t.Errorf("%d rows, %v", rows, err)
+	}
+}
+
+// Rows are read however many parts wait to be merged, within the memory that a query may have.
+func TestReadOfManyParts(t *testing.T) {
+	s := clickhousetest.Run(t)
+	to := open(t, config(s, "pingline"))
+	mustWrite(t, to)
+	s.Execute(t, "SYSTEM STOP MERGES")
+	list := storetest.Fleet(3, 100*20)
+	for part := range slices.Chunk(list, 20) {
+		mustWrite(t, to, part...)
+	}
+	if got := all(t, to); len(got) != len(list) {
+		t.Errorf("%d rows, want %d", len(got), len(list))
 	}
 }

@@ -172,6 +172,9 @@ func (t *Tables) selectRows(parent context.Context, statement string, columns pr
 	defer stop()
 	params := t.here()
 	known.set(params, "max_bytes_before_external_sort", strconv.Itoa(sortInMemory))
+	// FINAL has a buffer for each column of each part that is not merged yet. Of the default, a
+	// megabyte, 60 small parts take more than the memory that a query may have.
+	known.set(params, "max_read_buffer_size", strconv.Itoa(128<<10))
 	resp, err := t.send(ctx, params, statement+" FORMAT Native", nil)
 	if err != nil {
 		return errors.Join(err, context.Cause(ctx))

@@ -222,7 +222,7 @@ func (t *Tables) facts(ctx context.Context, makes bool) (*facts, error) {
 
 // known settings, of queries and of tables.
 const askFacts = `SELECT 'version' AS k, version() AS v
-UNION ALL SELECT name, '' FROM system.settings WHERE name IN ('max_partitions_per_insert_block', 'wait_for_async_insert', 'insert_distributed_sync', 'insert_deduplication_token', 'max_bytes_before_external_sort', 'mutations_sync')
+UNION ALL SELECT name, '' FROM system.settings WHERE name IN ('max_partitions_per_insert_block', 'wait_for_async_insert', 'insert_distributed_sync', 'insert_deduplication_token', 'max_bytes_before_external_sort', 'max_read_buffer_size', 'mutations_sync')
 UNION ALL SELECT name, '' FROM system.merge_tree_settings WHERE name IN ('fsync_after_insert', 'fsync_part_directory', 'non_replicated_deduplication_window')
 FORMAT TSV`
 
