@@ -278,9 +278,10 @@ func (d *decoder) skip() bool {
 	i = behindVarint(b, i) + 8 + 4*bits.OnesCount8(more&knownMask)
 	if more&flagCell != 0 {
 		if i < len(b) && b[i] == unpackable {
-			i += 8
+			i += 1 + 8
+		} else {
+			i = behindVarint(b, i)
 		}
-		i = behindVarint(b, i)
 	}
 	if flags&flagExtra != 0 {
 		i = behindExtra(b, i)

@@ -541,6 +541,7 @@ func FuzzDecodeCommit(f *testing.F) {
 	named := encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r", Attrs: sampleAttrs(f)}, Verdict: Held}, Entry{Ping: Ping{Rider: "r", Attrs: sampleAttrs(f)}, Verdict: Accepted, SubKey: 7})
 	SetCommitForm(named, attrsVersion)
 	f.Add(named)
+	f.Add(encode(CommitHeader{}, Entry{Ping: Ping{Rider: "r"}, Verdict: Held, Cell: 0x8330303030303030})) // no cell of H3, its last byte looks like a varint that goes on
 	f.Add(encode(CommitHeader{}, Entry{Kind: Replayed, To: "a", Line: "location lat=1 1"}))
 	f.Add(encode(CommitHeader{}, Entry{Kind: Activity, To: "a", Point: figures()}, again))
 	f.Fuzz(func(t *testing.T, b []byte) {
