@@ -20,7 +20,7 @@ func plain() phone.Protocol {
 		Name:   "plain",
 		Routes: []string{"POST /v1/plain"},
 		Bound: func(r *phone.Request) (pings, bytes int) {
-			return strings.Count(string(r.Body), "\n") + 1, 8 * len(r.Body)
+			return strings.Count(string(r.Body), "\n") + 1, 10 * len(r.Body) // of fmt.Sscan
 		},
 		Decode: func(r *phone.Request, to *phone.Pings) error {
 			for line := range bytes.Lines(r.Body) {
