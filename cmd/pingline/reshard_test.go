@@ -307,7 +307,7 @@ func TestReshardKilled(t *testing.T) {
 	seen := make(map[reshard.ChangePhase]int)
 	for range rounds {
 		tr.more(500)
-		steps := make(chan struct{})
+		steps, moment := make(chan struct{}), time.Duration(rng.IntN(1500))*time.Millisecond
 		go func() { // until the node is dead
 			defer close(steps)
 			for {
@@ -318,7 +318,7 @@ func TestReshardKilled(t *testing.T) {
 				_, _, _ = runs(t, slices.Concat([]string{"reshard"}, nextStep(st, rng.IntN(3)), []string{"--yes", "--server=" + strings.TrimSuffix(p.ops, "/metrics")})...)
 			}
 		}()
-		time.Sleep(time.Duration(rng.IntN(1500)) * time.Millisecond) // any moment will do
+		time.Sleep(moment) // any will do
 		p.kill()
 		<-steps
 		p = serve(t, dir, "", flags...)
