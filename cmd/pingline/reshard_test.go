@@ -62,6 +62,8 @@ type readersAndSenders struct {
 	asked int             // tracks that were read
 }
 
+var cellsOfShards = sync.OnceValues(func() (partition.Cells, error) { return partition.NewCells(5) })
+
 // own returns the shard of a ping in a layout.
 func own(t *testing.T, ping *pingline.Ping, layout ...partition.Shard) string {
 	t.Helper()
@@ -69,7 +71,7 @@ func own(t *testing.T, ping *pingline.Ping, layout ...partition.Shard) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cells, err := partition.NewCells(5)
+	cells, err := cellsOfShards()
 	if err != nil {
 		t.Fatal(err)
 	}
