@@ -6,6 +6,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -87,6 +88,10 @@ func (k *AdminKey) Send(ctx context.Context, method, server string, path []strin
 	}
 	defer func() { _ = resp.Body.Close() }() // its end does not matter
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	var refusal struct{ Error string }
+	if json.Unmarshal(text, &refusal) == nil && refusal.Error != "" {
+		text = []byte(refusal.Error)
+	}
 	said := dial.Hide(string(text), secret) // before it is cut, so that no part is left
 	return nil, fmt.Errorf("%s %s: %s: %s", method, at, resp.Status, strings.TrimSpace(said[:min(len(said), 1<<10)]))
 }

@@ -16,26 +16,30 @@ import (
 
 var _ store.Eraser = (*Bucket)(nil)
 
-// eraseLimit is how long InfluxDB may take to delete the points of a rider.
+// eraseLimit is how long InfluxDB may take to delete the points of a rider or a unit.
 const eraseLimit = 10 * time.Minute
 
 // Erase deletes all points of a rider, as store.Eraser wants it. On 1.8 it deletes from all
 // retention policies of the database: InfluxQL's DELETE cannot choose.
 func (b *Bucket) Erase(ctx context.Context, rider string) error {
-	version, err := b.version(ctx)
-	ctx, cancel := context.WithTimeout(ctx, eraseLimit)
-	defer cancel()
-	switch {
-	case err != nil:
-	case is2(version):
-		err = b.eraseByPredicate(ctx, rider)
-	default:
-		err = b.eraseByQuery(ctx, rider)
-	}
-	if err != nil {
+	if err := erase(ctx, b, rider, b.eraseByPredicate, b.eraseByQuery); err != nil {
 		return fmt.Errorf("delete from bucket %q: %w", b.cfg.Bucket, err)
 	}
 	return nil
+}
+
+// erase deletes a rider or a unit within eraseLimit, as 2.x or 1.8 does it.
+func erase[T any](ctx context.Context, b *Bucket, what T, of2, of1 func(context.Context, T) error) error {
+	version, err := b.version(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, eraseLimit)
+	defer cancel()
+	if is2(version) {
+		return of2(ctx, what)
+	}
+	return of1(ctx, what)
 }
 
 // eraseByQuery is for 1.8.

@@ -109,17 +109,7 @@ func (s *countSeries) units(name string, from, to int64, each func(u store.Unit,
 // EraseUnit deletes a unit, as store.UnitEraser wants it. InfluxQL's DELETE of 1.8 deletes from
 // all retention policies of a database: it is not made if another one has rows of the unit.
 func (b *Bucket) EraseUnit(ctx context.Context, u store.Unit) error {
-	version, err := b.version(ctx)
-	ctx, cancel := context.WithTimeout(ctx, eraseLimit)
-	defer cancel()
-	switch {
-	case err != nil:
-	case is2(version):
-		err = b.eraseUnitByPredicate(ctx, u)
-	default:
-		err = b.eraseUnitByQuery(ctx, u)
-	}
-	if err != nil {
+	if err := erase(ctx, b, u, b.eraseUnitByPredicate, b.eraseUnitByQuery); err != nil {
 		return fmt.Errorf("delete %v from bucket %q: %w", u, b.cfg.Bucket, err)
 	}
 	return nil
