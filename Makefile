@@ -101,13 +101,7 @@ lint-deploy: ## The examples of deploy/ for Kubernetes and Docker Compose
 	cd tools/deploy && $(GO) run . $(CURDIR)/deploy
 
 fuzz: ## Every fuzz target for FUZZTIME=10s
-	@set -ef; for pkg in $$($(GO) list ./...); do \
-		targets=$$($(GO) test -list '^Fuzz' $$pkg); \
-		for target in $$targets; do case $$target in Fuzz*) \
-			echo "fuzz $$pkg $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg;; \
-		esac; done; \
-	done
+	$(GO) run ./tools/gofuzz $(FUZZTIME) ./...
 
 bench: influxd ## All benchmarks; BENCH=Accept picks some
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) ./...

@@ -162,6 +162,7 @@ var arrows = map[string][]string{
 	"pingline/tools/arrows":      {},
 	"pingline/tools/benchstores": {},
 	"pingline/tools/benchtable":  {"pingline/internal/influxd", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
+	"pingline/tools/gofuzz":      {},
 	"pingline/tools/gotest":      {},
 	"pingline/tools/upgrade":     {"pingline/internal/influxd", "pingline/internal/pause"},
 	"pingline/track":             {"pingline", "pingline/internal/meridian", "pingline/track/fit", "pingline/track/output", "pingline/track/values"},
