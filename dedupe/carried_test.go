@@ -261,3 +261,53 @@ func TestChanged(t *testing.T) {
 		r.judge(tt.p)
 	}
 }
+
+// The bytes of attributes of held pings that pings displace are never more than HeldAttrs says,
+// though it is asked before the first of them takes the last room.
+func TestHeldAttrsOfDisplacedTracks(t *testing.T) {
+	note := func(p pingline.Ping) pingline.Ping { return with(p, pingline.Text("note", strings.Repeat("n", 60))) }
+	of := func(rider, device string, i int) pingline.Ping {
+		p := second(i)
+		p.Rider, p.Device = rider, device
+		return p
+	}
+	for _, tt := range []struct {
+		name   string
+		riders int
+		known  func(n int) (rider, device string) // 15 tracks, each of which holds a ping with attributes
+		come   func(n int) (rider, device string) // 16 tracks that are new
+	}{
+		{"the last room of all riders", 16, func(n int) (string, string) { return fmt.Sprint("a-", n), "" }, func(n int) (string, string) { return fmt.Sprint("b-", n), "" }},
+		{"the last room of a rider", 1000, func(n int) (string, string) { return "a", fmt.Sprint("a-", n) }, func(n int) (string, string) { return "a", fmt.Sprint("b-", n) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := bare()
+			cfg.MaxRiders = tt.riders
+			r := newRun(t, cfg, Bound{MaxError: 10, AccuracyCap: 50})
+			for n := range 15 {
+				rider, device := tt.known(n)
+				r.judge(note(of(rider, device, 0)))
+				if v := r.judge(note(of(rider, device, 1))); v != pingline.Held {
+					t.Fatalf("a ping is %v", v)
+				}
+			}
+			var come []pingline.Ping
+			for n := range 16 {
+				rider, device := tt.come(n)
+				come = append(come, of(rider, device, 20))
+			}
+			most, got := r.HeldAttrs(come), 0
+			var b Batch
+			for i := range come {
+				e := pingline.Entry{Ping: come[i]}
+				r.Judge(&b, &e, r.bound, 0, r.now)
+			}
+			for i := range b.Entries {
+				got += len(b.Entries[i].Attrs)
+			}
+			if got == 0 || got > most {
+				t.Errorf("%d bytes of attributes are stored, HeldAttrs says at most %d", got, most)
+			}
+		})
+	}
+}

@@ -23,16 +23,20 @@ func (f *Filter) HeldAttrs(pings []pingline.Ping) (n int) {
 	if !f.HasAttrs() {
 		return 0
 	}
+	fresh := 0 // tracks that the pings make
 	for k := range pings {
 		p := &pings[k]
 		if k > 0 && p.Rider == pings[k-1].Rider && p.Device == pings[k-1].Device {
 			continue
 		}
 		i := f.lookup(f.hash(p.Rider, p.Device), p.Rider, p.Device)
-		if old, _ := f.makeRoom(p); i == 0 && old != 0 {
-			n += 2 * pingline.MaxAttrs
-		}
 		n += f.carried.HeldBytes(i)
+		if i == 0 { // it may displace a track of the rider, or one of all
+			n += f.carried.MostHeld(f.devices[p.Rider].tracks)
+			if fresh++; f.riders+fresh > f.cfg.MaxRiders {
+				n += 2 * pingline.MaxAttrs
+			}
+		}
 	}
 	return min(n, int(f.carried.Bytes()))
 }

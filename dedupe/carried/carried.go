@@ -219,6 +219,14 @@ func (c *Carried) HeldBytes(i uint32) int {
 	return 0
 }
 
+// MostHeld returns the most HeldBytes of some tracks.
+func (c *Carried) MostHeld(tracks []uint32) (n int) {
+	for _, i := range tracks {
+		n = max(n, c.HeldBytes(i))
+	}
+	return n
+}
+
 // Empty reports whether there are no attributes at all.
 func (c *Carried) Empty() bool { return len(c.of) == 0 }
 
