@@ -78,6 +78,10 @@ type Protocol struct {
 	// them a request that can never succeed is answered 2xx, too.
 	Reply func(to *Reply, r *Request, got *Outcome)
 
+	// PassOn has what else is in a request stored, once its pings are durable and before Reply; nil:
+	// there is nothing else. It waits for a store. After an error the client has to send the request again.
+	PassOn func(o *Others) error
+
 	// Repeats says that the phones repeat a request until 2xx: a request refused for
 	// good is then answered 2xx. Otherwise it is answered 4xx, but never 408 or 429.
 	Repeats bool
@@ -137,6 +141,16 @@ type Friend struct {
 	Rider, Device string       // Device is "" if it has none
 	Known         bool         // a position is known; such as are not are there for what tells friends apart
 	Fix           pingline.Fix // time and position; the numbers may be unknown although they were sent
+}
+
+// Others are lines of a request that are no pings, for a store that takes them as they are.
+type Others struct {
+	Bytes []byte // each line with a line break at its end; a text in it may have others
+	Ends  []int  // where each line ends in Bytes, behind its line break
+
+	// The result of PassOn.
+	Refused int    // lines that the store refuses for good
+	Why     string // the store's words about the first of them, for the client
 }
 
 // Header is the header of a request. Get returns the first value of a name in any

@@ -49,6 +49,8 @@ type Pings struct {
 	Received int             // pings in the request, valid or not
 	Rejected []Rejection     // the first 100 invalid pings
 
+	Others Others // of a protocol with PassOn: added by Decode, and gone with Clear
+
 	Corrected  int          // pings whose time Correct has set; after Taken, those that were not shed
 	Correction []Correction // the first 100 corrections, in order
 
@@ -95,7 +97,7 @@ func (p *Pings) Clear() {
 
 // Memory returns the bytes of p's lists, which grow with a request.
 func (p *Pings) Memory() int64 {
-	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*(cap(p.Index)+cap(p.byTrack)+cap(p.corrected)) + cap(p.names) + cap(p.attrs))
+	return int64(cap(p.List)*int(unsafe.Sizeof(pingline.Ping{})) + 4*(cap(p.Index)+cap(p.byTrack)+cap(p.corrected)) + cap(p.names) + cap(p.attrs) + cap(p.Others.Bytes) + 8*cap(p.Others.Ends))
 }
 
 // EachReason calls f with the number of rejected pings for each field that was a reason,

@@ -165,7 +165,7 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 	if x.job.New+len(x.job.Over) > 0 {
 		s.bringers.Note(x.from.Addr, x.job.New, len(x.job.Over), now)
 	}
-	return nil
+	return manners.PassOn(x.protocol, &x.pings)
 }
 
 // decode reads the pings in the body. A request in need has lower limits: beyond them,

@@ -130,13 +130,15 @@ type LineFlags struct {
 	Measurements []string `placeholder:"NAME,…" help:"Measurements whose lines may be positions; without it all. Lines with the fields lat and lon are."`
 	Riders       []string `default:"rider,rider_id,device,device_id,host" placeholder:"TAG,…" help:"Tags that name a rider: the first of them that a line has."`
 	Names        []string `placeholder:"FIELD=NAME,…" help:"Names in place of those by which a field is known, such as speed=velocity, lat=y. FIELD is lat, lon, speed, heading, accuracy, altitude, battery, device, event or trip."`
-	Other        string   `default:"refuse" enum:"refuse,drop" help:"What becomes of lines that are no positions: refuse them, by 400, or drop them. They go to no store."`
+	Other        string   `default:"refuse" enum:"refuse,drop,pass" help:"What becomes of lines that are no positions: refuse them, by 400, drop them, or pass them on to an InfluxDB; the client waits for its answer."`
+	To           string   `placeholder:"SHARD[/BUCKET]" help:"Where --line-other=pass sends them; the first shard that is an InfluxDB, and its bucket, without it."`
 }
 
 // Set copies the flags into the settings of a node.
 func (f *LineFlags) Set(cfg *node.Config) {
 	to := &cfg.Lines
-	to.Measurements, to.Riders, to.Names, to.Drop = f.Measurements, f.Riders, f.Names, f.Other == "drop"
+	to.Measurements, to.Riders, to.Names = f.Measurements, f.Riders, f.Names
+	to.Drop, to.Pass, cfg.LinesTo = f.Other == "drop", f.Other == "pass", f.To
 }
 
 // MQTTFlags are the flags of the ways in by MQTT.

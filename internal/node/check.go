@@ -1,16 +1,15 @@
 package node
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/url"
 	"slices"
 	"time"
 
 	"pingline/dashboards/livemap"
+	"pingline/internal/room"
 	"pingline/internal/unit"
 	"pingline/queue"
 	"pingline/rollup"
@@ -40,51 +39,27 @@ func (c *Config) Check() error {
 			return err
 		}
 	}
-	if flag, err := c.Access.Check(); err != nil {
-		return &SettingError{flag, err}
-	}
-	if flag, err := c.Privacy.Check(); err != nil {
-		return &SettingError{flag, err}
-	}
-	if flag, err := c.MQTT.Upstream.Check(); err != nil {
-		return &SettingError{flag, err}
-	}
-	if flag, err := c.Lines.Check(); err != nil {
-		return &SettingError{flag, err}
-	}
-	if flag, err := c.KafkaIn.Check(); err != nil {
-		return &SettingError{flag, err}
-	}
-	if flag, err := c.SQSIn.Check(); err != nil {
-		return &SettingError{flag, err}
-	}
-	if flag, err := c.TLS.Check(); err != nil {
-		return &SettingError{flag, err}
+	for _, check := range []func() (string, error){
+		c.Access.Check, c.Privacy.Check, c.MQTT.Upstream.Check, c.Lines.Check, c.KafkaIn.Check, c.SQSIn.Check, c.TLS.Check,
+	} {
+		if flag, err := check(); err != nil {
+			return &SettingError{flag, err}
+		}
 	}
 	if c.Access.With("cert") && c.TLS.ClientCA == "" {
 		return wrong("auth", "cert takes --tls-client-ca, the authorities of the certificates")
 	}
-	_, err := newLayout(c)
+	if _, err := newLayout(c); err != nil {
+		return err
+	}
+	_, _, err := c.lineStore()
 	return err
 }
 
 func (c *Config) checkPlaces() error {
-	if err := checkAddress(c.Listen); err != nil {
-		return &SettingError{"listen", err}
-	}
-	if c.OsmandListen != "" {
-		if err := checkAddress(c.OsmandListen); err != nil {
-			return &SettingError{"osmand-listen", err}
-		}
-	}
-	if c.MQTT.Listen != "" {
-		if err := checkAddress(c.MQTT.Listen); err != nil {
-			return &SettingError{"mqtt-listen", err}
-		}
-	}
-	if c.OpsListen != "" {
-		if err := checkAddress(c.OpsListen); err != nil {
-			return &SettingError{"ops-listen", err}
+	for _, f := range c.listeners() {
+		if err := room.CheckAddress(f.addr); err != nil && (f.addr != "" || f.flag == "listen") {
+			return &SettingError{f.flag, err}
 		}
 	}
 	for _, origin := range c.CORSOrigins {
@@ -107,17 +82,9 @@ func (c *Config) checkPlaces() error {
 	return nil
 }
 
-// checkAddress returns an error unless text is a host and a port to listen on; it
-// does not resolve the name of the host.
-func checkAddress(text string) error {
-	_, port, err := net.SplitHostPort(text)
-	if err == nil {
-		_, err = net.LookupPort("tcp", cmp.Or(port, "0"))
-	}
-	if err != nil {
-		return fmt.Errorf("%q is not of the form host:port, such as :8080 or 127.0.0.1:9090", text)
-	}
-	return nil
+// listeners are the addresses to listen on, "" for none, and their flags.
+func (c *Config) listeners() []struct{ flag, addr string } {
+	return []struct{ flag, addr string }{{"listen", c.Listen}, {"osmand-listen", c.OsmandListen}, {"mqtt-listen", c.MQTT.Listen}, {"ops-listen", c.OpsListen}}
 }
 
 func (c *Config) checkCounts() error {
@@ -208,9 +175,6 @@ func (c *Config) checkTimes() error {
 	if c.IdleTimeout < time.Millisecond || c.IdleTimeout > 24*time.Hour {
 		return wrong("idle-timeout", "%v is not in [1ms, 24h]", c.IdleTimeout)
 	}
-	if c.HandOver < 0 {
-		return wrong("shard-handover", "%v is below 0", c.HandOver)
-	}
 	return nil
 }
 
@@ -218,7 +182,7 @@ func (c *Config) checkFilter() error {
 	for _, f := range []struct {
 		flag string
 		v    time.Duration
-	}{{"live-gap", c.Filter.LiveGap}, {"max-gap", c.Filter.MaxGap}, {"idle-flush", c.Filter.IdleFlush}} {
+	}{{"live-gap", c.Filter.LiveGap}, {"max-gap", c.Filter.MaxGap}, {"idle-flush", c.Filter.IdleFlush}, {"shard-handover", c.HandOver}} {
 		if f.v < 0 {
 			return wrong(f.flag, "%v is below 0", f.v)
 		}

@@ -31,6 +31,7 @@ import (
 type Config struct {
 	Listen       string // address for pings
 	Lines        lineprotocol.Config
+	LinesTo      string // SHARD or SHARD/BUCKET of lines that are passed on; "" is the first InfluxDB
 	OsmandListen string // address for apps that speak osmand and know no path; "" is none
 	MQTT         MQTT
 	KafkaIn      kafka.Topic // a topic from which pings are taken

@@ -137,6 +137,18 @@ func TestCountersMove(t *testing.T) {
 				n.t.Errorf("%s, %v", text, err)
 			}
 		}},
+		{"lines", -1, func(t *testing.T, c *Config) { c.Influx.Host, c.Lines.Pass = answersByName(t), true }, func(_ *testing.T, n *driven) {
+			for name, want := range map[string]int{"fine": 204, "refused": 400, "away": 503} {
+				resp, err := http.Post(n.URL()+"/write", "text/plain", strings.NewReader(name+" a=1"))
+				if err != nil {
+					n.t.Fatal(err)
+				}
+				if _ = resp.Body.Close(); resp.StatusCode != want {
+					n.t.Errorf("%s: %s, want %d", name, resp.Status, want)
+				}
+			}
+			n.until(`other_lines_total{outcome="passed"}`, `other_lines_total{outcome="refused"}`, `other_lines_total{outcome="again"}`)
+		}},
 		{"keys", -1, func(t *testing.T, c *Config) {
 			c.Access = access.Settings{Ways: []string{"keys"}, Keys: keysFile(t, auth.KeyRow{Name: "ana", Scopes: []string{"write"}, Riders: []string{"ana"}}).path}
 		}, func(_ *testing.T, n *driven) {
@@ -188,6 +200,23 @@ func TestCountersMove(t *testing.T) {
 	if ran == len(scenes) { // else scenes were left out by -run, or have failed
 		m.checkDocs(t)
 	}
+}
+
+// answersByName is an InfluxDB whose answer to a write is in it.
+func answersByName(t *testing.T) (url string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		switch {
+		case strings.Contains(string(text), "refused "):
+			http.Error(w, `{"error":"partial write: it is wrong dropped=1"}`, http.StatusBadRequest)
+		case strings.Contains(string(text), "away "):
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 // queueOf returns the URL of a queue of SQS that gives some messages, once each.

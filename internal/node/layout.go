@@ -222,11 +222,7 @@ func (s *layout) add(c *Config, set *layoutSet, spec ShardConfig, setting string
 			return fmt.Errorf("%s and %s: both would be called %q", other.setting, setting, spec.Name)
 		}
 	}
-	kind, err := kindOf(spec.URL)
-	if err != nil {
-		return blame(err, setting)
-	}
-	to, err := kind.open(spec, c)
+	to, err := OpenStore(spec, c)
 	if err != nil {
 		return blame(err, setting)
 	}

@@ -34,7 +34,7 @@ type ofLines struct {
 	read  string
 }
 
-func newOfLines(t *testing.T) *ofLines {
+func newOfLines(t *testing.T, set ...func(*Config)) *ofLines {
 	keys := keysFile(t,
 		auth.KeyRow{Name: "gateway", Scopes: []string{"write"}, Riders: []string{"*"}},
 		auth.KeyRow{Name: "ana", Scopes: []string{"write"}, Riders: []string{"ana"}},
@@ -44,6 +44,9 @@ func newOfLines(t *testing.T) *ofLines {
 	cfg := authConfig(t, "127.0.0.1:0", "", access.Settings{Ways: []string{"keys"}, Keys: keys.path})
 	cfg.Influx.Host, cfg.DataDir = l.store.URL(), filepath.Join(t.TempDir(), "data")
 	cfg.Bound, cfg.Rollup, cfg.NewRidersRate = dedupe.Bound{}, nil, 0
+	for _, f := range set {
+		f(&cfg)
+	}
 	l.driven = drive(t, cfg)
 	return l
 }

@@ -38,6 +38,7 @@ import (
 	"pingline/internal/inlets"
 	"pingline/internal/logview"
 	"pingline/internal/ops"
+	"pingline/internal/passing"
 	"pingline/internal/rights"
 	"pingline/internal/room"
 	"pingline/internal/unit"
@@ -61,6 +62,7 @@ type Node struct {
 	inlets  inlets.Inlets
 	gate    *auth.Gate // nil: everybody may send and read
 	door    *privacy.Door
+	passer  *passing.Passer     // nil: no lines are passed on
 	secrets *secrets.Secrets    // nil: encrypted messages cannot be read
 	certs   *certs.Certificates // nil: plain HTTP
 	writer  *ingest.Writer
@@ -179,6 +181,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.rights = n.openRights()
+	if n.passer, err = n.openPasser(); err != nil {
+		return nil, err
+	}
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
@@ -186,7 +191,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats,
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats, Lines: n.passer.Stats,
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
@@ -447,6 +452,7 @@ func (n *Node) close() error {
 	if n.site != nil {
 		err = n.site.Close()
 	}
+	err = errors.Join(err, n.passer.Close())
 	if n.log == nil {
 		return err
 	}

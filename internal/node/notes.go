@@ -34,7 +34,7 @@ func (n *Node) openNotes() []string {
 func (n *Node) Notes() []string {
 	notes := append(n.openNotes(), n.certs.Notes()...)
 	notes = append(notes, n.secrets.Notes()...)
-	notes = append(notes, n.inlets.Notes()...)
+	notes = append(notes, append(n.inlets.Notes(), n.passer.Notes()...)...)
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}

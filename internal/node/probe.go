@@ -14,7 +14,7 @@ import (
 // tryListening returns an error if an address is taken, before anything is made on the
 // disk. The ports open for good when the log has been read.
 func (c *Config) tryListening() error {
-	for _, f := range []struct{ flag, addr string }{{"listen", c.Listen}, {"osmand-listen", c.OsmandListen}, {"mqtt-listen", c.MQTT.Listen}, {"ops-listen", c.OpsListen}} {
+	for _, f := range c.listeners() {
 		if f.addr == "" {
 			continue
 		}

@@ -19,6 +19,7 @@ import (
 	"pingline/ingest/phone/phonetrack"
 	"pingline/ingest/phone/traccar"
 	"pingline/ingest/phone/transistorsoft"
+	"pingline/internal/passing"
 )
 
 // protocols are the forms in which pings may come.
@@ -59,9 +60,19 @@ func (n *Node) protocols() []phone.Protocol {
 			list[i] = owntracks.New(n.secrets.Key)
 		case list[i].Name == lineprotocol.Protocol.Name:
 			list[i] = lineprotocol.New(n.cfg.Lines)
+			list[i].PassOn = n.passer.PassOn // called only if lines are passed on
 		}
 	}
 	return list
+}
+
+// openPasser returns the part that passes lines on; nil: none are.
+func (n *Node) openPasser() (*passing.Passer, error) {
+	to, name, err := n.cfg.lineStore()
+	if to == nil {
+		return nil, err
+	}
+	return passing.New(passing.Config{Store: to, Name: name, Timeout: n.cfg.Influx.Timeout, Most: n.cfg.MaxInProgress / 16, Logger: n.logger}), nil
 }
 
 // friends returns who may be shown to whom; nil where there are no keys.

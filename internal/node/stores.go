@@ -119,6 +119,28 @@ func openInflux(s ShardConfig, c *Config) (store.Store, error) {
 	return to, err
 }
 
+// lineStore opens the store that lines without a position are passed on to, and returns its name;
+// nil: they are not. It connects to nothing.
+func (c *Config) lineStore() (to store.Store, name string, err error) {
+	if !c.Lines.Pass {
+		if c.LinesTo != "" {
+			err = wrong("line-to", "takes --line-other=pass")
+		}
+		return nil, "", err
+	}
+	name, bucket, _ := strings.Cut(c.LinesTo, "/")
+	at := slices.IndexFunc(c.specs(), func(s ShardConfig) bool { return s.IsInflux() && (name == "" || s.Name == name) })
+	if at < 0 {
+		return nil, "", wrong("line-other", "pass takes a shard that is an InfluxDB, and there is none for --line-to=%s", c.LinesTo)
+	}
+	spec := c.specs()[at]
+	spec.Bucket = cmp.Or(bucket, spec.Bucket)
+	if to, err = OpenStore(spec, c); err != nil {
+		return nil, "", blame(err, "--line-to")
+	}
+	return to, strings.TrimSuffix(spec.Name+"/"+bucket, "/"), nil
+}
+
 // openSQS opens a shard that is a queue.
 func openSQS(s ShardConfig, _ *Config) (store.Store, error) {
 	if s.Bucket != "" { // of a route

@@ -9,6 +9,7 @@ import (
 	"pingline/ingest/mqtt"
 	"pingline/ingest/server"
 	"pingline/ingest/sqs"
+	"pingline/internal/passing"
 	"pingline/query/stream"
 	"pingline/queue"
 	"pingline/rollup"
@@ -29,9 +30,10 @@ type Parts struct {
 	Fleet    func() int64          // bytes that the newest pings of all riders take
 	DiskFree func() (int64, error) // bytes that may still be written to the disk of the data directory
 	Streams  *stream.Hub
-	MQTT     func() mqtt.Stats   // nil if it is off
-	SQS      func() *sqs.Stats   // nil, or returns nil, if it is off
-	Kafka    func() *kafka.Stats // nil, or returns nil, if it is off
+	MQTT     func() mqtt.Stats     // nil if it is off
+	SQS      func() *sqs.Stats     // nil, or returns nil, if it is off
+	Kafka    func() *kafka.Stats   // nil, or returns nil, if it is off
+	Lines    func() *passing.Stats // nil, or returns nil, if none are passed on
 
 	Began       time.Time    // when the process began to count
 	LogCache    int64        // bytes that the log's newest records may take
@@ -46,8 +48,9 @@ type Parts struct {
 type Books struct {
 	Server  server.Stats
 	MQTT    mqtt.Stats
-	SQS     *sqs.Stats   // nil if it is off
-	Kafka   *kafka.Stats // nil if it is off
+	SQS     *sqs.Stats     // nil if it is off
+	Kafka   *kafka.Stats   // nil if it is off
+	Passed  *passing.Stats // nil if it is off
 	Writer  ingest.WriterStats
 	Shards  []sink.Stats
 	Sink    sink.Account            // of the set that is read
@@ -70,6 +73,9 @@ func (p *Parts) Books() Books {
 	b.Writer, b.Server = p.Writer.Stats(), p.Server.Stats()
 	if p.Kafka != nil {
 		b.Kafka = p.Kafka()
+	}
+	if p.Lines != nil {
+		b.Passed = p.Lines()
 	}
 	if p.MQTT != nil {
 		b.MQTT = p.MQTT()

@@ -16,6 +16,7 @@ import (
 	"pingline/ingest/server"
 	"pingline/ingest/server/outcomes"
 	"pingline/ingest/sqs"
+	"pingline/internal/passing"
 	"pingline/rollup"
 	"pingline/sink"
 	"pingline/sink/reshard"
@@ -36,6 +37,7 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 			Sets:    map[string]sink.Account{"main": {}, "archive": {}},
 			Changes: []reshard.SetStatus{{Set: "main", Phase: reshard.Settled}},
 			Uptime:  time.Second,
+			Passed:  &passing.Stats{},
 			Kafka:   &kafka.Stats{Messages: map[string]uint64{kafka.Taken: 1}},
 			MQTT:    mqtt.Stats{Broker: &mqtt.BrokerStats{Messages: map[string]uint64{mqtt.Taken: 1}}, Subscriber: &mqtt.SubscriberStats{}},
 			SQS:     &sqs.Stats{Messages: map[string]uint64{sqs.Taken: 1}},

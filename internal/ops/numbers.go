@@ -200,6 +200,14 @@ var numbers = []number{
 				tellEach(q.Messages, tell)
 			}
 		}},
+	{metric: "other_lines_total", labels: []string{"outcome"}, kind: counter, unit: "lines", help: "Lines that are no positions and were to be passed on (--line-other), by what became of them: passed, refused by the store, or again, which their clients were told to send again; none without it.",
+		read: func(s *snapshot, tell tell) {
+			if l := s.Passed; l != nil {
+				tell(float64(l.Passed), "passed")
+				tell(float64(l.Refused), "refused")
+				tell(float64(l.Again), "again")
+			}
+		}},
 	{metric: "shed_level", kind: gauge, help: "How much is given up, 0 to 4.",
 		point: NodePoint, field: "level",
 		read: func(s *snapshot, tell tell) { tell(float64(s.level)) }},

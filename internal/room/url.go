@@ -1,6 +1,8 @@
 package room
 
 import (
+	"cmp"
+	"fmt"
 	"net"
 	"strconv"
 )
@@ -16,4 +18,17 @@ func URL(a net.Addr, secure bool) string {
 		return scheme + net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
 	}
 	return scheme + a.String()
+}
+
+// CheckAddress returns an error unless text is a host and a port to listen on; it
+// does not resolve the name of the host.
+func CheckAddress(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = net.LookupPort("tcp", cmp.Or(port, "0"))
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not of the form host:port, such as :8080 or 127.0.0.1:9090", text)
+	}
+	return nil
 }

@@ -7,8 +7,12 @@
 // The tags and fields have names by which they are known, which a Config may replace. Database,
 // retention policy, organization and bucket are not looked at: the stores are the node's.
 //
-// A line without lat and lon is no position. It is refused or dropped, as the Config says, and
-// goes to no store. Of a line that is a position, tags and fields of other names are left out.
+// A line without lat and lon is no position. It is refused, dropped or passed on to a store, as
+// the Config says. Of a line that is a position, tags and fields of other names are left out.
+//
+// A line is passed on as it came, but for its timestamp, which is in ns then; without one it gets
+// the time of receipt. Lines of a sender for some riders only are not passed on, nor are lines of the
+// measurements of Pingline itself, which would be pings that nobody has judged.
 //
 // Answers are InfluxDB's: 204, or 400 with a JSON error. As 1.x does, the good lines of a
 // request are kept where others are refused, and the error names the first of these: no client
@@ -44,8 +48,9 @@ type Config struct {
 	// replace its names in defaultNames.
 	Names []string
 
-	// Drop leaves out lines that are no positions, instead of refusing them.
-	Drop bool
+	// Drop leaves out lines that are no positions, instead of refusing them. Pass adds them to
+	// Pings.Others.
+	Drop, Pass bool
 }
 
 // DefaultRiders are the names of Config.Riders, if it has none. The last is the tag that
@@ -96,7 +101,7 @@ func New(c Config) phone.Protocol {
 			{Path: "/ping", Status: http.StatusNoContent, Header: told},
 			{Path: "/health", Header: told, Reply: `{"name":"pingline","message":"ready for lines","status":"pass","version":"` + version + `"}`},
 		},
-		Bound:    bound,
+		Bound:    k.bound,
 		Decode:   func(r *phone.Request, to *phone.Pings) error { return k.decode(r, to) },
 		Reply:    reply,
 		Partial:  true,
@@ -109,9 +114,15 @@ func New(c Config) phone.Protocol {
 var Protocol = New(Config{})
 
 // bound counts the line breaks: each may end a ping. Texts with escapes are copied, and so
-// are numbers that are none, by the error of strconv.
-func bound(r *phone.Request) (pings, copied int) {
-	return 1 + bytes.Count(r.Body, []byte("\n")), 2 * len(r.Body)
+// are numbers that are none, by the error of strconv; and lines that are passed on.
+func (k *keys) bound(r *phone.Request) (pings, copied int) {
+	lines := 1 + bytes.Count(r.Body, []byte("\n"))
+	copied = 2 * len(r.Body)
+	if k.pass {
+		n := mostPassed(len(r.Body), lines)
+		copied += len(r.Body) + (mostAdded+8)*n
+	}
+	return lines, copied
 }
 
 // overRate is the status of a request over a rate. Telegraf's output for 1.x drops the lines of
@@ -131,7 +142,7 @@ func first(r *phone.Request) bool { return strings.EqualFold(strings.TrimRight(r
 type keys struct {
 	measurements map[string]bool // nil: any
 	names        map[string]meanings
-	drop         bool
+	drop, pass   bool
 }
 
 // meanings are those of a name. A name may be of a rider and of a device: the device counts
@@ -161,7 +172,7 @@ func (c *Config) Check() (flag string, err error) {
 }
 
 func (c *Config) keys() (*keys, error) {
-	k := &keys{names: make(map[string]meanings), drop: c.Drop}
+	k := &keys{names: make(map[string]meanings), drop: c.Drop, pass: c.Pass}
 	for _, m := range c.Measurements {
 		if m == "" || len(m) > longest {
 			return nil, wrong("line-measurements", "%.16q is not of 1 to %d bytes", m, longest)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -321,4 +322,141 @@ func TestReasonBehindZones(t *testing.T) {
 			t.Errorf("%s: %d %s", path, to.Status, text)
 		}
 	}
+}
+
+// passed decodes a body that may be of any sender, and returns the lines to pass on.
+func passed(t testing.TB, c Config, r phone.Request) (lines []string, pings *phone.Pings, reply string) {
+	t.Helper()
+	c.Pass = true
+	pings, to := read(t, c, r)
+	from := 0
+	for _, end := range pings.Others.Ends {
+		lines = append(lines, string(pings.Others.Bytes[from:end]))
+		from = end
+	}
+	if from != len(pings.Others.Bytes) {
+		t.Errorf("%d bytes are behind the last line", len(pings.Others.Bytes)-from)
+	}
+	return lines, pings, fmt.Sprint(to.Status, " ", string(to.Body))
+}
+
+type onlyAna struct{}
+
+func (onlyAna) Has(rider string) bool { return rider == "ana" }
+
+func TestLinesThatArePassedOn(t *testing.T) {
+	now := phonetest.Now.UnixNano()
+	for _, tt := range []struct {
+		name, query, body string
+		want              []string // without the line break at the end
+		reply             string
+	}{
+		{"with a timestamp", "", "cpu,host=a usage=1 17", []string{"cpu,host=a usage=1 17"}, "204"},
+		{"without one", "", "cpu,host=a usage=1", []string{fmt.Sprintf("cpu,host=a usage=1 %d", now)}, "204"},
+		{"in seconds", "precision=s", "cpu usage=1 17\nmem used=2i 18\n", []string{"cpu usage=1 17000000000", "mem used=2i 18000000000"}, "204"},
+		{"before 1970", "precision=ms", "cpu usage=1 -17", []string{"cpu usage=1 -17000000"}, "204"},
+		{"beyond 64 bits", "precision=h", "cpu usage=1 9223372036854775807", nil, "400 {\"error\":\"ts: line 1: the timestamp is beyond"},
+		{"ends of Windows, and comments", "", "# a\r\ncpu usage=1 17 \r\n\r\n  mem used=2 18", []string{"cpu usage=1 17", "mem used=2 18"}, "204"},
+		{"beside a position", "", fmt.Sprintf("cpu usage=1 17\ngps,rider=ana lat=1,lon=2 %d\n", now), []string{"cpu usage=1 17"}, "204"},
+		{"beside half a position", "", "cpu usage=1 17\ngps,rider=ana lat=1 17", []string{"cpu usage=1 17"}, "400 {\"error\":\"partial write: lon: line 2: missing dropped=1"},
+		{"beside a broken line", "", "cpu usage=1 17\ncpu usage=x", []string{"cpu usage=1 17"}, "400 {\"error\":\"partial write: unable to parse line 2"},
+		{"a name in place of a rider", "", "cpu,rider=ana usage=1 17", []string{"cpu,rider=ana usage=1 17"}, "204"},
+		{"texts with line breaks", "", "log,path=a\\ b m=\"x\ny\",n=\"z\\\"\n\" 17", []string{"log,path=a\\ b m=\"x\ny\",n=\"z\\\"\n\" 17"}, "204"},
+		{"as Pingline writes pings", "", "location,rider=eve a=1 17", nil, "400 {\"error\":\"lat: line 1: no position: only Pingline"},
+		{"as Pingline writes totals", "", "cell_activity a=1 17", nil, "400"},
+		{"as Pingline writes about itself", "", "pingline_lane a=1 17", nil, "400"},
+		{"two lines, for InfluxDB", "", "m,t=a\\\\ b\\\\,c\\\\,d f=\"x\nlocation,rider=eve lat=1,lon=1\" 17", nil, "400 {\"error\":\"lat: line 1: no position: with these"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lines, _, reply := passed(t, Config{}, phone.Request{Query: tt.query, Body: []byte(tt.body)})
+			for i := range tt.want {
+				tt.want[i] += "\n"
+			}
+			if !slices.Equal(lines, tt.want) || !strings.HasPrefix(reply, tt.reply) {
+				t.Errorf("%q, %s, want %q, %s", lines, reply, tt.want, tt.reply)
+			}
+		})
+	}
+	// Lines of another measurement than those of positions are passed on as they are.
+	if lines, pings, _ := passed(t, Config{Measurements: []string{"gps"}}, phone.Request{Body: []byte("weather,rider=x lat=1,lon=2 17")}); len(lines) != 1 || len(pings.List) != 0 {
+		t.Errorf("%q, %d pings", lines, len(pings.List))
+	}
+	// A key for some riders passes none on, whatever it names.
+	r := phone.Request{Body: fmt.Appendf(nil, "cpu,rider=ana usage=1 17\ngps,rider=ana lat=1,lon=2 %d", now), Limits: phone.Limits{Riders: onlyAna{}}}
+	if lines, pings, reply := passed(t, Config{}, r); len(lines) != 0 || len(pings.List) != 1 || !strings.Contains(reply, "partial write: rider_id: line 1: no position: a key") {
+		t.Errorf("%q, %d pings, %s", lines, len(pings.List), reply)
+	}
+	// Their number is bounded as that of pings is.
+	r = phone.Request{Body: []byte(strings.Repeat("a b=1\n", 4)), Limits: phone.Limits{MaxPings: 3}}
+	if lines, _, reply := passed(t, Config{}, r); len(lines) != 0 || !strings.HasPrefix(reply, "413 ") {
+		t.Errorf("%q, %s", lines, reply)
+	}
+}
+
+// An answer tells of lines that the store has refused, and of others before those.
+func TestReplyOfPassedLines(t *testing.T) {
+	p := New(Config{Pass: true})
+	for _, tt := range []struct {
+		body    string
+		refused int
+		want    string
+	}{
+		{"a b=1\nc d=2", 0, ""},
+		{"a b=1\nc d=2", 1, `{"code":"invalid","message":"partial write: it is wrong dropped=1"}`},
+		{"a b=1\nc d=2", 2, `{"code":"invalid","message":"it is wrong dropped=2"}`},
+		{"a b=1\nc d=x", 1, `{"code":"invalid","message":"unable to parse line 2: a value is no number, string or boolean dropped=2"}`},
+		{"a b=1\nc d=2\ne f=3\ng,rider=x lat=1,lon=2", 2, `{"code":"invalid","message":"partial write: it is wrong dropped=2"}`},
+	} {
+		r := phone.Request{Method: "POST", Path: path2, Body: []byte(tt.body), Now: phonetest.Now, Limits: phone.Limits{}.WithDefaults()}
+		var pings phone.Pings
+		if err := p.Read(&r, &pings); err != nil {
+			t.Fatal(err)
+		}
+		pings.Others.Refused, pings.Others.Why = tt.refused, "it is wrong"
+		var to phone.Reply
+		p.Reply(&to, &r, &phone.Outcome{Pings: &pings, Judged: make([]pingline.Verdict, len(pings.List))})
+		if string(to.Body) != tt.want || (to.Status == 204) != (tt.want == "") {
+			t.Errorf("%q, %d refused: %d %s, want %s", tt.body, tt.refused, to.Status, to.Body, tt.want)
+		}
+	}
+}
+
+// FuzzPassed passes lines on: each is one line to the decoder of InfluxDB's makers where that
+// knows all of it, and ends for InfluxDB where it ends here; none is of a measurement of Pingline.
+func FuzzPassed(f *testing.F) {
+	for _, s := range []string{
+		"a,b=c d=1\nlocation e=1", "m,t=a\\\\ b\\\\,c\\\\,d f=\"x\nlocation,rider=eve lat=1,lon=1\" 17", "a b=\"\\\\\" 1\nc d=\"\n\" 2", "\\location a=1", "a\\=b c=\"x\"\n", "pingline a=1 9",
+	} {
+		f.Add(s)
+	}
+	p := New(Config{Pass: true})
+	f.Fuzz(func(t *testing.T, body string) {
+		r := phone.Request{Method: "POST", Path: path1, Body: []byte(body), Now: phonetest.Now, Limits: phone.Limits{}.WithDefaults()}
+		var pings phone.Pings
+		if p.Read(&r, &pings) != nil {
+			return
+		}
+		o := &pings.Others
+		if _, most := p.Bound(&r); cap(o.Bytes)+8*cap(o.Ends) > most {
+			t.Errorf("%q takes %d bytes, Bound allows %d", body, cap(o.Bytes)+8*cap(o.Ends), most)
+		}
+		if o.Bytes != nil && (cap(o.Bytes) < len(body) || len(o.Ends) > cap(o.Ends)) {
+			t.Errorf("%q: the memory was not made for all lines", body)
+		}
+		from := 0
+		for _, end := range o.Ends {
+			line := o.Bytes[from:end]
+			if at := endOf(o.Bytes[from:]); from+at+1 != end {
+				t.Errorf("%q: InfluxDB sees the end of %q at %d", body, line, at)
+			}
+			one := ours(line)
+			if len(one) != 1 || one[0] == "refused" {
+				t.Errorf("%q: %q is %q", body, line, one)
+			}
+			if name, _, _ := strings.Cut(strings.TrimPrefix(one[0], `"`), `"`); isOurs(name) {
+				t.Errorf("%q: %q is Pingline's", body, line)
+			}
+			from = end
+		}
+	})
 }

@@ -16,19 +16,21 @@ func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 		refuse(to, r, phone.Status(got.Err), got.Err.Error())
 		return
 	}
-	n := got.Counts()
-	dropped := n[pingline.Rejected] - got.Pings.Withheld() + n[pingline.Shed]
+	n, others := got.Counts(), &got.Pings.Others
+	dropped := n[pingline.Rejected] - got.Pings.Withheld() + n[pingline.Shed] + others.Refused
 	if dropped == 0 { // a ping in a private zone is no mistake of the client
 		to.Status = http.StatusNoContent
 		return
 	}
 	text := "over the rate of the rider, or of new riders"
-	if first := got.Pings.FirstInvalid(); first != nil {
+	if first := got.Pings.FirstInvalid(); first == nil && others.Refused > 0 {
+		text = others.Why
+	} else if first != nil {
 		if text = first.Field + ": " + first.Reason; first.Field == "" {
 			text = "unable to parse " + first.Reason
 		}
 	}
-	if dropped < got.Pings.Received-got.Pings.Withheld() {
+	if dropped < got.Pings.Received-got.Pings.Withheld()+len(others.Ends) {
 		text = "partial write: " + text
 	}
 	refuse(to, r, http.StatusBadRequest, text+" dropped="+strconv.Itoa(dropped))

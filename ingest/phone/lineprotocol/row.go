@@ -71,6 +71,9 @@ type positionLine struct {
 	timed bool
 	at    int64 // as it stands in the line
 
+	upTo []byte // the line up to its timestamp
+	ours bool   // of a measurement of Pingline, if lines are passed on
+
 	rank                       int // of rider, from 1; 0: none
 	rider, device, event, trip escapedText
 }
@@ -80,10 +83,12 @@ func (w *positionLine) read(p *lineReader, k *keys) error {
 	w.draft.Reset()
 	w.given, w.wrong, w.other, w.rank = 0, false, false, 0
 	w.rider, w.device, w.event, w.trip = escapedText{}, escapedText{}, escapedText{}, escapedText{}
+	from := p.i
 	measurement, err := p.measurement()
 	if err != nil {
 		return err
 	}
+	w.ours = k.pass && isOurs(string(p.plain(measurement)))
 	w.other = k.measurements != nil && !k.measurements[string(p.plain(measurement))]
 	for p.more(',') {
 		key, value, err := p.tag()
@@ -111,6 +116,7 @@ func (w *positionLine) read(p *lineReader, k *keys) error {
 			w.number(m.field, value.number)
 		}
 	}
+	w.upTo = p.text[from:p.i]
 	w.at, w.timed, err = p.end()
 	return err
 }
@@ -154,8 +160,11 @@ func (w *positionLine) add(r *phone.Request, to *phone.Pings, k *keys, ns int64)
 		none = errOther
 	}
 	if w.other || w.given&(1<<phone.Lat|1<<phone.Lon) == 0 {
-		if k.drop {
+		switch {
+		case k.drop:
 			return nil
+		case k.pass:
+			return w.passOn(r, to, ns)
 		}
 		return to.Reject(none)
 	}

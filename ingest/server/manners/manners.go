@@ -1,5 +1,5 @@
 // Package manners gives clients of a protocol the things they expect besides replies: answers to
-// the requests by which they look for it, and the status of a request that comes too soon.
+// the requests by which they look for it, a place for the rest of a request, and the status of one that comes too soon.
 package manners
 
 import (
@@ -51,6 +51,15 @@ func Greet(app *fiber.App, p *phone.Protocol) (routes []string) {
 		routes = append(routes, "GET "+g.Path)
 	}
 	return routes
+}
+
+// PassOn has the protocol pass on what a request holds besides pings, and returns an error if the
+// request has to come again.
+func PassOn(p *phone.Protocol, pings *phone.Pings) error {
+	if len(pings.Others.Ends) == 0 || p.PassOn == nil {
+		return nil
+	}
+	return p.PassOn(&pings.Others)
 }
 
 // Later returns the refusal of a request that has to come again, with the status that clients of
