@@ -33,7 +33,11 @@ func (s *Sink) Notes() []string {
 			notes = append(notes, fmt.Sprintf("shard %s: %s counted, but not kept as dead letters: they may take half of --deadletter-max-bytes, and that half is full", sh.Name, unit.Plural(n, "row older than it keeps was", "rows older than it keeps were")))
 		}
 		if n := stats[i].Bare; n > 0 {
-			notes = append(notes, fmt.Sprintf("shard %s: its store keeps no attributes, and %s written without them", sh.Name, unit.Plural(n, "ping was", "pings were")))
+			note := fmt.Sprintf("shard %s: %s written without attributes", sh.Name, unit.Plural(n, "ping was", "pings were"))
+			if why := bareReason(sh.Store); why != "" {
+				note += ": " + why
+			}
+			notes = append(notes, note)
 		}
 		if note := asideNote(sh.Name, stats[i].DeadLetters[reasonAside]); note != "" {
 			notes = append(notes, note)

@@ -10,8 +10,8 @@ import (
 	"pingline/sink/store/storetest"
 )
 
-// bareStore keeps nothing, and no attributes if it says so.
-type bareStore struct{ drops bool }
+// bareStore keeps nothing, and no attributes if it says why.
+type bareStore struct{ why string }
 
 func (bareStore) AppendRow(dst []byte, _ *pingline.Entry) []byte { return append(dst, '.') }
 
@@ -19,7 +19,7 @@ func (bareStore) Write(context.Context, store.Rows) error { return nil }
 
 func (bareStore) Close() error { return nil }
 
-func (s bareStore) DropsAttrs() bool { return s.drops }
+func (s bareStore) DropsAttrs() string { return s.why }
 
 // A store that keeps no attributes loses them, and an operator is told of how many pings.
 func TestAttributesThatAreDropped(t *testing.T) {
@@ -30,15 +30,15 @@ func TestAttributesThatAreDropped(t *testing.T) {
 			want++
 		}
 	}
-	for _, drops := range []bool{true, false} {
+	for _, why := range []string{"", "there is no column: add one"} {
 		w := testLog(t)
 		w.commit(list...)
-		s := testSink(t, w, bareStore{drops}, nil)
+		s := testSink(t, w, bareStore{why}, nil)
 		stop := start(t, s)
 		eventually(t, "all is written", func() bool { return s.Account().Pings.Written == uint64(len(list)) })
 		notes, bare := strings.Join(s.Notes(), "\n"), s.Stats()[0].Bare
-		if told := strings.Contains(notes, "keeps no attributes"); told != drops || drops && bare != want || !drops && bare != 0 {
-			t.Errorf("of %d pings with attributes %d are bare, dropped: %v: %q", want, bare, drops, notes)
+		if told := strings.Contains(notes, "written without attributes: "+why); why != "" && (!told || bare != want) || why == "" && (told || bare != 0) {
+			t.Errorf("of %d pings with attributes %d are bare, because of %q: %q", want, bare, why, notes)
 		}
 		stop()
 	}

@@ -86,7 +86,7 @@ func (s *bisector) bisect(ctx, writing context.Context, rows []int) error {
 		rows = rows[n:]
 		switch {
 		case refused == nil:
-			s.progress.written(len(part))
+			s.written(s.b, part)
 		case refused == isGivenUp:
 			s.giveUp(s.b, part)
 		case len(refused.aside) > 0:
@@ -106,6 +106,22 @@ func (s *bisector) bisect(ctx, writing context.Context, rows []int) error {
 		}
 	}
 	return nil
+}
+
+// written counts rows of b that a store has taken.
+func (l *lane) written(b *batch.Encoded, rows []int) {
+	l.progress.written(len(rows))
+	if b.Dressed > 0 && bareReason(l.home.Store) != "" {
+		l.home.counters.undressed(b.DressedOf(rows))
+	}
+}
+
+// bareReason returns why a store keeps no attributes, "" if it keeps them.
+func bareReason(s store.Store) string {
+	if d, ok := s.(store.AttrsDropper); ok {
+		return d.DropsAttrs()
+	}
+	return ""
 }
 
 // splitAside collects the rows that need not wait for their shard, and returns the

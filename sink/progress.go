@@ -26,7 +26,7 @@ type shardCounters struct {
 	mu          sync.Mutex
 	fates       [pingline.TotalLines + 1]fates // by total
 	deadLetters map[string]uint64              // rows that the shard refused, by reason; there are few reasons
-	bare        uint64                         // pings handed to the shard without their attributes, which its store does not keep
+	bare        uint64                         // pings written without their attributes
 }
 
 // progress is how far a lane has come. Safe for concurrent use.
@@ -60,10 +60,9 @@ func (p *progress) filled(b *batch.Encoded) {
 
 // dispatched counts b as in flight and records the batcher's position.
 func (p *progress) dispatched(b *batch.Encoded, r *batch.Batcher) {
-	if b.Erased > 0 || b.Bare > 0 {
+	if b.Erased > 0 {
 		p.counters.mu.Lock()
 		p.counters.fates[p.total].written += b.Erased
-		p.counters.bare += b.Bare
 		p.counters.mu.Unlock()
 	}
 	p.mu.Lock()
@@ -121,7 +120,14 @@ func (a *shardCounters) passed() [pingline.TotalLines + 1]fates {
 	return a.fates
 }
 
-// withoutAttrs returns how many pings were handed to the shard without their attributes.
+// undressed counts pings that were written without their attributes.
+func (a *shardCounters) undressed(pings uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bare += pings
+}
+
+// withoutAttrs returns how many pings were written without their attributes.
 func (a *shardCounters) withoutAttrs() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

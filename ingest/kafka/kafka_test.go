@@ -287,7 +287,11 @@ func TestProtobuf(t *testing.T) {
 		r, s := newRig(t), &server{}
 		r.url += format
 		ping := func(n int) []byte {
-			e := pingline.Entry{Ping: pingline.Ping{Rider: "ana", Fix: pingline.Fix{At: int64(n)}}}
+			attrs, err := pingline.NewAttrs(pingline.Float("fuel", float64(n)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := pingline.Entry{Ping: pingline.Ping{Rider: "ana", Attrs: attrs, Fix: pingline.Fix{At: int64(n)}}}
 			return pingproto.AppendPing(nil, &e)
 		}
 		text := func(n int) []byte { return fmt.Appendf(nil, `{"rider_id":"ana","ts":%d}`, n) }
@@ -308,7 +312,7 @@ func TestProtobuf(t *testing.T) {
 			t.Errorf("%q: %+v, %v taken", format, st, s.seen())
 		}
 		for text := range s.seen() {
-			if !strings.Contains(text, `"rider_id":"ana"`) {
+			if !strings.Contains(text, `"rider_id":"ana"`) || strings.Contains(text, `"ts":1,`) && !strings.Contains(text, `"attrs":{"fuel":1}`) {
 				t.Errorf("%q: taken is %q", format, text)
 			}
 		}

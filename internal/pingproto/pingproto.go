@@ -34,6 +34,7 @@ const (
 	pingDevice
 	pingEvent
 	pingTrip
+	pingAttrs
 
 	pingCell      = 16
 	pingSkipped   = 17
@@ -60,6 +61,9 @@ func AppendPing(dst []byte, e *pingline.Entry) []byte {
 	dst = appendText(dst, pingDevice, e.Device)
 	dst = appendText(dst, pingEvent, e.Event)
 	dst = appendText(dst, pingTrip, e.Trip)
+	if e.Attrs != "" {
+		dst = appendAttrs(dst, e.Attrs)
+	}
 	if e.Cell != 0 {
 		dst = protowire.AppendFixed64(protowire.AppendTag(dst, pingCell, protowire.Fixed64Type), e.Cell)
 	}
@@ -71,6 +75,16 @@ func AppendPing(dst []byte, e *pingline.Entry) []byte {
 		if e.Known&(1<<i) != 0 {
 			dst = protowire.AppendFixed32(protowire.AppendTag(dst, pingNumbers+protowire.Number(i), protowire.Fixed32Type), math.Float32bits(v))
 		}
+	}
+	return dst
+}
+
+// appendAttrs appends attributes, each as an entry of a map.
+func appendAttrs(dst []byte, a pingline.Attrs) []byte {
+	for f := range a.All() {
+		dst = appendEntry(dst, pingAttrs, f.Key, func(b []byte) []byte {
+			return appendPart(b, mapValue, func(b []byte) []byte { return appendValue(b, &f) })
+		})
 	}
 	return dst
 }

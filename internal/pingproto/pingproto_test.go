@@ -6,11 +6,13 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -105,8 +107,11 @@ func values(t testing.TB, m proto.Message) (all map[string]any) {
 	return all
 }
 
-func pings() []pingline.Entry {
+func pings(t testing.TB) []pingline.Entry {
 	list := storetest.Fleet(7, 300)
+	for i, dressed := range storetest.Dressed(t, 7) {
+		list[3*i].Attrs = dressed.Attrs
+	}
 	for i := range list {
 		e := &list[i]
 		e.Late, e.Corrected, e.Apart = i%3 == 0, i%5 == 0, i%7 == 0
@@ -121,11 +126,22 @@ func pings() []pingline.Entry {
 	return list
 }
 
+// attrValue returns the JSON of a Value that has an attribute.
+func attrValue(f *pingline.PointField) map[string]any {
+	switch f.Type {
+	case pingline.TextField:
+		return map[string]any{"text": f.Text()}
+	case pingline.BoolField:
+		return map[string]any{"flag": f.Bool()}
+	}
+	return map[string]any{"number": f.Float()}
+}
+
 // What is written is read by the library of Protobuf, with the schema of the docs: nothing is
 // unknown, and each value is that of the ping.
 func TestPings(t *testing.T) {
 	d := schema(t).ByName("Ping")
-	for _, e := range pings() {
+	for _, e := range pings(t) {
 		m := dynamicpb.NewMessage(d)
 		if err := proto.Unmarshal(AppendPing(nil, &e), m); err != nil || len(m.GetUnknown()) > 0 {
 			t.Fatalf("%+v: %v, unknown %x", e, err, m.GetUnknown())
@@ -145,6 +161,11 @@ func TestPings(t *testing.T) {
 		set("skipped", float64(e.Skipped), e.Skipped != 0)
 		set("late", true, e.Late)
 		set("corrected", true, e.Corrected)
+		attrs := make(map[string]any)
+		for f := range e.Attrs.All() {
+			attrs[f.Key] = attrValue(&f)
+		}
+		set("attrs", attrs, e.Attrs != "")
 		set("nano", strconv.FormatInt(e.Nano(), 10), e.Nano() != 0)
 		got := values(t, m)
 		for i, n := range pingline.Numbers {
@@ -163,6 +184,7 @@ func TestPings(t *testing.T) {
 			t.Fatal(err)
 		}
 		var back struct {
+			Attrs                                       json.RawMessage
 			Rider                                       string `json:"rider_id"`
 			Device                                      string `json:"device_id"`
 			Trip                                        string `json:"trip_id"`
@@ -176,6 +198,12 @@ func TestPings(t *testing.T) {
 		}
 		if back.Rider != e.Rider || back.Device != e.Device || back.Trip != e.Trip || back.Event != e.Event || back.TS != e.At || back.Lat != e.Lat() || back.Lon != e.Lon() {
 			t.Errorf("%s, want %+v", text, e)
+		}
+		if back.Attrs == nil {
+			back.Attrs = json.RawMessage("null")
+		}
+		if got, err := pingline.ParseAttrs(back.Attrs); err != nil || got != e.Attrs {
+			t.Errorf("%s: attributes %q, %v, want %q", text, got, err, e.Attrs)
 		}
 		for i, v := range []*float32{back.Speed, back.Heading, back.Accuracy, back.Altitude, back.Battery} {
 			if (v != nil) != e.Has(1<<i) || v != nil && *v != e.Numbers()[i] {
@@ -222,11 +250,38 @@ func TestText(t *testing.T) {
 		return b
 	}
 	ana := with(map[string]any{"rider_id": "ana", "ts": int64(5), "lat": 1.5, "lon": -2.25})
+	part := func(n protowire.Number, b []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, n, protowire.BytesType), b)
+	}
+	attr := func(name string, value ...byte) []byte {
+		return part(pingAttrs, append(part(mapKey, []byte(name)), part(mapValue, value)...))
+	}
+	number := func(v float64) []byte {
+		return protowire.AppendFixed64(protowire.AppendTag(nil, valueNumber, protowire.Fixed64Type), math.Float64bits(v))
+	}
+	var seventeen []byte
+	for i := range 17 {
+		seventeen = append(seventeen, attr(fmt.Sprint("a", i), 0x20, 1)...)
+	}
 	for _, tt := range []struct {
 		name    string
 		message []byte
 		want    string // or the end of the error, behind a !
 	}{
+		{"attributes", slices.Concat(attr("n", number(0.5)...), attr("i", 0x08, 7), attr("t", 0x1a, 1, '"'), attr("f", 0x20, 1)), `{"lat":0,"lon":0,"attrs":{"n":0.5,"i":7,"t":"\"","f":true}}`},
+		{"an attribute twice", slices.Concat(attr("n", number(0.5)...), attr("n", 0x20, 0)), `{"lat":0,"lon":0,"attrs":{"n":false}}`},
+		{"two values of one attribute", attr("n", 0x20, 0, 0x08, 3), `{"lat":0,"lon":0,"attrs":{"n":3}}`},
+		{"a value of a later schema", attr("n", 0x28, 1), `{"lat":0,"lon":0,"attrs":{"n":null}}`},
+		{"an attribute without name and value", part(pingAttrs, nil), `{"lat":0,"lon":0,"attrs":{"":null}}`},
+		{"16 attributes, the last again", append(slices.Clip(seventeen[:len(seventeen)-len(attr("a16", 0x20, 1))]), attr("a15", 0x20, 1)...), `{"lat":0,"lon":0,"attrs":{"a0":true,"a1":true,"a2":true,"a3":true,"a4":true,"a5":true,"a6":true,"a7":true,"a8":true,"a9":true,"a10":true,"a11":true,"a12":true,"a13":true,"a14":true,"a15":true}}`},
+		{"17 attributes", seventeen, "!attrs: more than 16 attributes"},
+		{"an attribute that is no number", attr("n", number(math.NaN())...), "!attrs: not a finite number"},
+		{"an attribute that is no text", attr("n", 0x1a, 1, 0xff), "!attrs: a string that is not UTF-8"},
+		{"an attribute that has no name", attr("\xff", 0x20, 1), "!attrs: a name that is not UTF-8"},
+		{"an attribute of another type", attr("n", 0x21, 0, 0, 0, 0, 0, 0, 0, 0), "!attrs: another wire type than in the schema: is the message a pingline.v1.Ping?"},
+		{"a name of another type", part(pingAttrs, []byte{0x08, 1}), "!attrs: another wire type than in the schema: is the message a pingline.v1.Ping?"},
+		{"an attribute that is broken off", part(pingAttrs, []byte{0x0a, 9, 'n'}), "!attrs: unexpected EOF"},
+		{"a value that is broken off", attr("n", 0x1a, 9), "!attrs: unexpected EOF"},
 		{"plain", ana, `{"lat":1.5,"lon":-2.25,"rider_id":"ana","ts":5}`},
 		{"nothing said", with(nil), `{"lat":0,"lon":0}`},
 		{"numbers that are 0", with(map[string]any{"rider_id": "a", "speed": float32(0), "battery": float32(0.25)}), `{"lat":0,"lon":0,"rider_id":"a","speed":0,"battery":0.25}`},
@@ -257,7 +312,7 @@ func TestText(t *testing.T) {
 
 // Messages are refused, or become an object of bounded length that the library reads alike.
 func FuzzText(f *testing.F) {
-	for _, e := range pings()[:20] {
+	for _, e := range pings(f)[:50] {
 		f.Add(AppendPing(nil, &e))
 	}
 	d := schema(f).ByName("Ping")
@@ -280,6 +335,10 @@ func FuzzText(f *testing.F) {
 		for i := range d.Fields().Len() {
 			field := d.Fields().Get(i)
 			v, there := got[string(field.Name())]
+			if field.IsMap() {
+				sameAttrs(t, v, m.Get(field).Map())
+				continue
+			}
 			if want := m.Get(field); field.Kind() == protoreflect.StringKind && there && v != want.String() || field.Kind() == protoreflect.DoubleKind && v != want.Float() {
 				t.Errorf("%s is %v, want %v", field.Name(), v, want)
 			}
@@ -287,14 +346,50 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-func BenchmarkAppendPing(b *testing.B) {
-	list, buf := pings(), []byte(nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = buf[:0]
-		for i := range list {
-			buf = AppendPing(buf, &list[i])
-		}
+// sameAttrs checks the object of attributes that was read, nil if there is none.
+func sameAttrs(t *testing.T, got any, want protoreflect.Map) {
+	object, _ := got.(map[string]any)
+	if len(object) != want.Len() {
+		t.Fatalf("attributes %v, want %v", got, want)
 	}
-	b.ReportMetric(float64(b.N*len(list))/b.Elapsed().Seconds(), "pings/s")
+	want.Range(func(key protoreflect.MapKey, value protoreflect.Value) bool {
+		v, there := object[key.String()]
+		m := value.Message()
+		kind := m.WhichOneof(m.Descriptor().Oneofs().Get(0))
+		if kind == nil {
+			if !there || v != nil {
+				t.Errorf("%s is %v, want null", key, v)
+			}
+			return true
+		}
+		is := m.Get(kind).Interface()
+		if n, ok := is.(int64); ok {
+			is = float64(n)
+		}
+		if v != is {
+			t.Errorf("%s is %v, want %v", key, v, is)
+		}
+		return true
+	})
+}
+
+// The cost of four attributes a ping, and of none.
+func BenchmarkAppendPing(b *testing.B) {
+	for _, attrs := range []int{0, 4} {
+		b.Run(fmt.Sprintf("attrs=%d", attrs), func(b *testing.B) {
+			c, buf := storetest.NewConvoy(1000, storetest.Recently, 5000), []byte(nil)
+			if attrs > 0 {
+				c.Dress()
+			}
+			list := c.List(300)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = buf[:0]
+				for i := range list {
+					buf = AppendPing(buf, &list[i])
+				}
+			}
+			b.ReportMetric(float64(b.N*len(list))/b.Elapsed().Seconds(), "pings/s")
+		})
+	}
 }

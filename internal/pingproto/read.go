@@ -16,18 +16,20 @@ import (
 var types = map[protowire.Number]protowire.Type{
 	pingRider: protowire.BytesType, pingTS: protowire.VarintType, pingLat: protowire.Fixed64Type, pingLon: protowire.Fixed64Type,
 	pingDevice: protowire.BytesType, pingEvent: protowire.BytesType, pingTrip: protowire.BytesType,
+	pingAttrs: protowire.BytesType,
 }
 
 // Text returns a Ping as the object that POST /v1/pings takes, whose checks are not made here:
 // all that it has not said is left out, but for lat and lon, which are 0 then. It returns an error
 // if the bytes are no message, a field is of another type than in the schema, a text is not
-// UTF-8, or a number is not finite. The object is at most some six times as long as the message.
+// UTF-8, a number is not finite, or there are too many attributes. The object is at most some six times as long as the message.
 func Text(message []byte) ([]byte, error) {
 	var texts [pingTrip + 1]string
 	var lat, lon float64
 	var numbers [len(pingline.Numbers)]float32
 	var known pingline.Known
 	var ts int64
+	var attrs attributes
 	for rest := message; len(rest) > 0; {
 		n, is, size := protowire.ConsumeTag(rest)
 		if size < 0 {
@@ -53,6 +55,11 @@ func Text(message []byte) ([]byte, error) {
 		case n == pingTS:
 			v, _ := protowire.ConsumeVarint(value)
 			ts = int64(v)
+		case n == pingAttrs:
+			v, _ := protowire.ConsumeBytes(value)
+			if err := attrs.add(v); err != nil {
+				return nil, fmt.Errorf("%s: %w", name(n), err)
+			}
 		case is == protowire.BytesType:
 			v, _ := protowire.ConsumeBytes(value)
 			if !utf8.Valid(v) {
@@ -98,6 +105,10 @@ func Text(message []byte) ([]byte, error) {
 			dst = strconv.AppendFloat(dst, float64(v), 'g', -1, 32)
 		}
 	}
+	if len(attrs) > 0 {
+		key(pingAttrs)
+		dst = attrs.appendJSON(dst)
+	}
 	return append(dst, '}'), nil
 }
 
@@ -118,6 +129,8 @@ func name(n protowire.Number) string {
 		return pingline.KeyEvent.String()
 	case pingTrip:
 		return pingline.KeyTrip.String()
+	case pingAttrs:
+		return pingline.KeyAttrs
 	}
 	return pingline.Numbers[n-pingNumbers].Key
 }

@@ -37,7 +37,7 @@ type Encoded struct {
 	Erased  uint64       // entries that the batch passes, and that are not to be written any more
 
 	GivenUp uint64 // rows that will not be written
-	Bare    uint64 // rows of pings with attributes, without them
+	Dressed int    // rows of pings with attributes
 
 	numbers []int  // row numbers, from 0; at least as many as rows
 	picked  []byte // the last result of pick, if it had to copy
@@ -110,6 +110,19 @@ func (b *Encoded) start(i int) int {
 // Entry returns the entry of row i, which shares the memory of b.
 func (b *Encoded) Entry(i int) pingline.Entry { return b.entries.at(i) }
 
+// DressedOf returns how many of rows are pings with attributes.
+func (b *Encoded) DressedOf(rows []int) (n uint64) {
+	if b.Dressed == 0 {
+		return 0
+	}
+	for _, i := range rows {
+		if e := b.Entry(i); e.Attrs != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // Take records that a shard has taken rows of a batch that several shards
 // write.
 func (b *Encoded) Take(rows []int) {
@@ -177,9 +190,7 @@ func (b *Encoded) add(e *pingline.Entry, to store.Store, raw []byte, written int
 	}
 	b.Rows = to.AppendRow(b.Rows, e)
 	if e.Attrs != "" {
-		if d, ok := to.(store.AttrsDropper); ok && d.DropsAttrs() {
-			b.Bare++
-		}
+		b.Dressed++
 	}
 	b.ends = append(b.ends, len(b.Rows))
 	b.At = append(b.At, at)

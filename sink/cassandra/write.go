@@ -19,7 +19,7 @@ import (
 func (k *Keyspace) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
 // DropsAttrs implements [store.AttrsDropper].
-func (*Keyspace) DropsAttrs() bool { return true }
+func (*Keyspace) DropsAttrs() string { return "its tables have no place for them" }
 
 // Write makes an attempt to write rows, as store.Store wants it.
 func (k *Keyspace) Write(ctx context.Context, rows store.Rows) error {

@@ -176,7 +176,7 @@ func (t *Tables) Close() error {
 func (t *Tables) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
 // DropsAttrs implements [store.AttrsDropper].
-func (*Tables) DropsAttrs() bool { return true }
+func (*Tables) DropsAttrs() string { return "its tables have no place for them" }
 
 // Write makes an attempt to write rows, as store.Store wants it.
 func (t *Tables) Write(ctx context.Context, rows store.Rows) error {

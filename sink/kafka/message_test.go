@@ -135,7 +135,7 @@ func TestMessages(t *testing.T) {
 
 // Messages of Protobuf have the same keys and ids as those of JSON, and say what they are.
 func TestProtobuf(t *testing.T) {
-	list := storetest.Fleet(1, 100)
+	list := storetest.Dressed(t, 1)
 	for i := range list {
 		if i%7 == 0 {
 			list[i].Event = "sos"

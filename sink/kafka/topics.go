@@ -229,9 +229,6 @@ func (t *Topics) AppendRow(dst []byte, e *pingline.Entry) []byte {
 	return appendRow(dst, e, t.protobuf)
 }
 
-// DropsAttrs implements [store.AttrsDropper]: the Protobuf form has no attributes.
-func (t *Topics) DropsAttrs() bool { return t.protobuf }
-
 // ready returns nil once all topics are known to be there, and makes those that are missing, if
 // it may.
 func (t *Topics) ready(ctx context.Context, topics []string) error {

@@ -22,7 +22,7 @@ const stagedAfter = 64
 func (d *Database) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
 // DropsAttrs implements [store.AttrsDropper].
-func (*Database) DropsAttrs() bool { return true }
+func (*Database) DropsAttrs() string { return "its tables have no place for them" }
 
 // Write makes an attempt to write rows, as store.Store wants it.
 func (d *Database) Write(ctx context.Context, rows store.Rows) error {

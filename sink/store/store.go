@@ -46,8 +46,10 @@ type Store interface {
 // AttrsDropper is implemented by stores that may keep a ping without its attributes. Those
 // pings are counted, and an operator is told.
 type AttrsDropper interface {
-	// DropsAttrs reports whether rows have no attributes.
-	DropsAttrs() bool
+	// DropsAttrs returns why rows are written without attributes, and which statement would
+	// change that, for an operator; "" if they are written with them. It is asked behind a
+	// write that succeeded.
+	DropsAttrs() string
 }
 
 // MaxRow bounds a row, in bytes.

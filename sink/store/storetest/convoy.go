@@ -15,7 +15,8 @@ type Convoy struct {
 	every  int64 // ms between two rounds
 	rnd    *rand.Rand
 	order  []int
-	at     int // index in order
+	at     int              // index in order
+	attrs  []pingline.Attrs // of the pings to come; empty: they have none
 }
 
 // NewConvoy returns a Convoy whose first round ends at first, in ms.
@@ -48,7 +49,22 @@ func (c *Convoy) Next() *pingline.Entry {
 	e.Heading = float32(x >> 44 % 360)
 	e.Accuracy = float32(3 + x>>53%8)
 	e.Skipped = uint32(x >> 56 % 4)
+	if len(c.attrs) > 0 {
+		e.Attrs = c.attrs[x>>3%uint64(len(c.attrs))]
+	}
 	return e
+}
+
+// Dress gives the pings to come four attributes each, 20 bytes of values and 18 of names.
+func (c *Convoy) Dress() {
+	for i := range 256 {
+		a, err := pingline.NewAttrs(pingline.Float("fuel", float64(i)/256), pingline.Float("load", float64(100*i)),
+			pingline.Text("door", []string{"open", "shut"}[i%2]), pingline.Bool("idle", i%3 == 0))
+		if err != nil {
+			panic(err)
+		}
+		c.attrs = append(c.attrs, a)
+	}
 }
 
 // Fill appends so many pings to dst, as encode does.
