@@ -84,6 +84,9 @@ func (d *Database) checkSchema(ctx context.Context) (said string, made bool, err
 	if l.postgis != "" {
 		said += ", PostGIS is there"
 	}
+	if l.bare != "" {
+		said += ", but attributes of pings are not kept: " + l.bare
+	}
 	return said, true, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"pingline"
 	"pingline/sink/postgres"
 	"pingline/sink/postgres/postgrestest"
+	"pingline/sink/store"
 	"pingline/sink/store/storetest"
 )
 
@@ -54,7 +55,6 @@ func TestContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		return storetest.Place{
-			NoAttrs:  true,
 			Store:    d,
 			Intruder: open(t, wrong),
 			Kill:     func() error { server.Kill(); return nil },
@@ -72,4 +72,22 @@ func TestContract(t *testing.T) {
 			},
 		}
 	})
+}
+
+// Tables that were made before there were attributes are used without them, as is a table
+// whose column of that name is an operator's own.
+func TestTablesWithoutAttributes(t *testing.T) {
+	server := postgrestest.Run(t)
+	for _, alter := range []string{
+		"ALTER TABLE location DROP attrs",
+		"ALTER TABLE location ALTER attrs TYPE text",
+		"ALTER TABLE location ALTER attrs SET DEFAULT '{}', ALTER attrs SET NOT NULL",
+	} {
+		t.Run(alter, func(t *testing.T) {
+			cfg, name := fresh(t, server)
+			written(t, open(t, cfg))
+			server.Exec(t, name, alter)
+			storetest.Upgrade(t, func() store.Store { return open(t, cfg) }, func(statements string) error { return server.TryExec(name, statements) })
+		})
+	}
 }

@@ -34,11 +34,12 @@ type Database struct {
 	writes *pgxpool.Pool // reads have connections of their own: slow ones must not keep writes waiting
 	reads  *pgxpool.Pool
 
-	schema atomic.Pointer[tablesFound] // nil until the tables are known to fit
-	making chan struct{}               // held while the tables are looked at or made
-	days   dayset
-	staged atomic.Int64 // writes that still go by the temporary table, since rows were there already
-	note   atomic.Pointer[string]
+	schema  atomic.Pointer[tablesFound] // nil until the tables are known to fit
+	making  chan struct{}               // held while the tables are looked at or made
+	days    dayset
+	dressed atomic.Bool  // pings are known to have a column of attributes
+	staged  atomic.Int64 // writes that still go by the temporary table, since rows were there already
+	note    atomic.Pointer[string]
 
 	start sync.Once
 	stop  context.CancelFunc

@@ -24,8 +24,12 @@ import (
 // row has come; to sort many rows takes longer.
 func (d *Database) Points(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
 	e := pingline.Entry{Verdict: pingline.Accepted}
-	sql, args := selectPings(q)
-	err := d.query(ctx, sql, args, func(row [][]byte) error {
+	columns, err := d.readable(ctx)
+	if err != nil {
+		return fmt.Errorf("read pings from %s: %w", d.where, err)
+	}
+	sql, args := selectPings(q, namesOf(columns))
+	err = d.query(ctx, sql, args, func(row [][]byte) error {
 		nano, placed := setPing(&e, row)
 		if !placed {
 			return nil
@@ -38,9 +42,27 @@ func (d *Database) Points(ctx context.Context, q store.Query, each func(e *pingl
 	return nil
 }
 
-// selectPings returns the query for q. It orders by the beginning of the primary key, so
+// readable returns the columns of pings that can be read.
+func (d *Database) readable(ctx context.Context) ([]tableColumn, error) {
+	if l := d.schema.Load(); l != nil {
+		return l.columns(&pingTable), nil
+	}
+	if d.dressed.Load() {
+		return pingTable.columns, nil
+	}
+	there := false
+	err := d.query(ctx, "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND atttypid = 'jsonb'::regtype AND NOT attisdropped)",
+		[]any{Pings, attrsColumn.name}, func(row [][]byte) error { there = row[0][0] != 0; return nil })
+	if err != nil || !there {
+		return pingTable.columns[:len(pingTable.columns)-1], err
+	}
+	d.dressed.Store(true)
+	return pingTable.columns, nil
+}
+
+// selectPings returns the query for columns of q's rows. It orders by the beginning of the primary key, so
 // that the rows of a rider need not be sorted.
-func selectPings(q store.Query) (sql string, args []any) {
+func selectPings(q store.Query, columns string) (sql string, args []any) {
 	arg := func(v any) string {
 		args = append(args, v)
 		return "$" + strconv.Itoa(len(args))
@@ -62,10 +84,10 @@ func selectPings(q store.Query) (sql string, args []any) {
 	from := Pings
 	if q.Limit > 0 {
 		from = fmt.Sprintf("(SELECT %s, row_number() OVER (PARTITION BY rider, device, cell, late, corrected ORDER BY %s) AS n FROM %s WHERE %s) AS numbered",
-			pingTable.names(), strings.TrimPrefix(strings.TrimPrefix(order, "rider DESC, "), "rider, "), Pings, where)
+			columns, strings.TrimPrefix(strings.TrimPrefix(order, "rider DESC, "), "rider, "), Pings, where)
 		where = "n <= " + arg(int64(q.Limit))
 	}
-	return fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", pingTable.names(), from, where, order), args
+	return fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", columns, from, where, order), args
 }
 
 // Places of columns in a row of pings.
@@ -83,6 +105,7 @@ const (
 	atEvent   = iota + len(pingline.Numbers) - 1
 	atTrip    = atEvent + 1
 	atSkipped = atTrip + 1
+	atAttrs   = atSkipped + 1
 )
 
 // setPing sets e to a row, and reports false if it has no position.
@@ -95,6 +118,10 @@ func setPing(e *pingline.Entry, row [][]byte) (nano int64, placed bool) {
 	e.Fix = pingline.Fix{At: milli(row[atTS]), Corrected: row[atCorrected][0] != 0}
 	e.Cell, e.Late, e.Apart = binary.BigEndian.Uint64(row[atCell]), row[atLate][0] != 0, nano != 0
 	e.Skipped = uint32(binary.BigEndian.Uint64(row[atSkipped]))
+	e.Attrs = ""
+	if len(row) > atAttrs && row[atAttrs] != nil {
+		e.Attrs, _ = pingline.ParseAttrs(row[atAttrs][1:]) // behind the version of the form; "" if others have written what is none
+	}
 	for i := range pingline.Numbers {
 		if b := row[atNumbers+i]; b != nil {
 			e.SetOptional(1<<i, float64(math.Float32frombits(binary.BigEndian.Uint32(b))))

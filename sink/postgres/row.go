@@ -15,11 +15,12 @@ import (
 //	kind  byte   one of rowPing…
 //	day   int32  days since 1970 of the row's time
 //	size  uint16 bytes of the columns
+//	extra uint16 bytes of the last column, if a table of before has not got it
 //
 // All numbers are big endian. Columns are as
 // https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4.6 has them,
 // without the count that goes before a tuple: the staging table has one column more.
-const rowHead = 1 + 4 + 2
+const rowHead = 1 + 4 + 2 + 2
 
 // Kinds of rows.
 const (
@@ -55,13 +56,16 @@ func appendRow(dst []byte, e *pingline.Entry) []byte {
 		}
 	default:
 		dst = appendPing(appendHead(dst, rowPing, at), e)
+		last := len(dst)
+		dst = appendAttrs(dst, e.Attrs)
+		binary.BigEndian.PutUint16(dst[start+7:], uint16(len(dst)-last))
 	}
 	binary.BigEndian.PutUint16(dst[start+5:], uint16(len(dst)-start-rowHead))
 	return dst
 }
 
 func appendHead(dst []byte, kind byte, at int64) []byte {
-	return append(binary.BigEndian.AppendUint32(append(dst, kind), uint32(dayOf(at))), 0, 0)
+	return append(binary.BigEndian.AppendUint32(append(dst, kind), uint32(dayOf(at))), 0, 0, 0, 0)
 }
 
 // dayOf returns the day of a time, ms, in days since 1970.
@@ -73,7 +77,7 @@ func dayOf(at int64) int32 {
 	return int32(n)
 }
 
-// appendPing appends the columns of pingColumns, in their order.
+// appendPing appends the columns of pingTable but the last, in their order.
 func appendPing(dst []byte, e *pingline.Entry) []byte {
 	dst = appendText(dst, e.Rider)
 	dst = appendInt64(dst, (e.At-epoch)*1000)
@@ -101,6 +105,20 @@ func appendPing(dst []byte, e *pingline.Entry) []byte {
 	return appendInt64(dst, int64(e.Skipped))
 }
 
+// appendAttrs appends attributes as a jsonb column, NULL if there are none.
+func appendAttrs(dst []byte, a pingline.Attrs) []byte {
+	if a == "" {
+		return appendNull(dst)
+	}
+	start := len(dst)
+	dst = a.AppendJSON(append(dst, 0, 0, 0, 0, jsonbForm))
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
+	return dst
+}
+
+// jsonbForm is the version of the binary form of jsonb, in front of its text.
+const jsonbForm = 1
+
 // appendPoint appends the columns of pointColumns, in their order.
 func appendPoint(dst []byte, p *pingline.Point) []byte {
 	dst = appendText(dst, p.Name)
@@ -124,7 +142,7 @@ func appendPoint(dst []byte, p *pingline.Point) []byte {
 // appendObject appends a jsonb column: its length, the version of its form, and text.
 func appendObject(dst []byte, members func([]byte) []byte) []byte {
 	start := len(dst)
-	dst = append(members(append(dst, 0, 0, 0, 0, 1, '{')), '}')
+	dst = append(members(append(dst, 0, 0, 0, 0, jsonbForm, '{')), '}')
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
 	return dst
 }
@@ -202,6 +220,9 @@ func cutRow(rows []byte) (kind byte, day int32, columns, rest []byte, ok bool) {
 	return rows[0], int32(binary.BigEndian.Uint32(rows[1:])), rows[rowHead:end], rows[end:], true
 }
 
+// extra returns the bytes of the last column of the first of rows, if it may be left out.
+func extra(rows []byte) int { return int(binary.BigEndian.Uint16(rows[7:])) }
+
 // copyHead begins the binary form of COPY, and copyEnd ends it.
 var (
 	copyHead = []byte("PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00")
@@ -215,6 +236,7 @@ type tuples struct {
 	kind     byte
 	columns  uint16
 	numbered bool
+	bare     bool   // the last column of each is left out
 	n        uint32 // tuples so far
 
 	part, next []byte // to be read, one behind the other
@@ -222,8 +244,8 @@ type tuples struct {
 	head       [10]byte
 }
 
-func newTuples(rows []byte, kind byte, columns int, numbered bool) *tuples {
-	return &tuples{rows: rows, kind: kind, columns: uint16(columns), numbered: numbered, part: copyHead}
+func newTuples(rows []byte, kind byte, columns int, numbered, bare bool) *tuples {
+	return &tuples{rows: rows, kind: kind, columns: uint16(columns), numbered: numbered, bare: bare, part: copyHead}
 }
 
 // Read is that of io.Reader.
@@ -254,6 +276,9 @@ func (t *tuples) advance() bool {
 			}
 			t.part, t.ended = copyEnd, true
 			return true
+		}
+		if ok && t.bare && kind == t.kind {
+			columns = columns[:len(columns)-extra(t.rows)]
 		}
 		if t.rows = rest; kind != t.kind {
 			continue

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"testing"
@@ -47,43 +48,50 @@ func FuzzRow(f *testing.F) {
 	})
 }
 
-// A reader of any size gets the same bytes: a head, tuples of one kind, and the end.
+// A reader of any size gets the same bytes: a head, tuples of one kind, and the end. Without
+// their last column they are as long as they say, too.
 func TestTuples(t *testing.T) {
 	var rows []byte
-	list := storetest.Fleet(1, 20)
+	list := storetest.Dressed(t, 1)
 	for i := range list {
 		rows = appendRow(rows, &list[i])
 		rows = appendRow(rows, &pingline.Entry{Point: &pingline.Point{Name: "p"}})
 	}
-	whole, err := io.ReadAll(newTuples(rows, rowPing, len(pingTable.columns), true))
-	if err != nil || !bytes.HasPrefix(whole, copyHead) || !bytes.HasSuffix(whole, copyEnd) {
-		t.Fatalf("%d bytes, %v", len(whole), err)
-	}
-	rest, n := whole[len(copyHead):len(whole)-len(copyEnd)], 0
-	for ; len(rest) > 0; n++ {
-		columns := int(binary.BigEndian.Uint16(rest))
-		if rest = rest[2:]; columns != len(pingTable.columns)+1 || binary.BigEndian.Uint32(rest[4:]) != uint32(n) {
-			t.Fatalf("tuple %d has %d columns, number %d", n, columns, binary.BigEndian.Uint32(rest[4:]))
+	for _, bare := range []bool{false, true} {
+		columns := len(pingTable.columns)
+		if bare {
+			columns--
 		}
-		for range columns {
-			size := int32(binary.BigEndian.Uint32(rest))
-			rest = rest[4+max(size, 0):]
+		whole, err := io.ReadAll(newTuples(rows, rowPing, columns, true, bare))
+		if err != nil || !bytes.HasPrefix(whole, copyHead) || !bytes.HasSuffix(whole, copyEnd) {
+			t.Fatalf("%d bytes, %v", len(whole), err)
 		}
-	}
-	if n != len(list) {
-		t.Errorf("%d tuples, want %d", n, len(list))
-	}
-	for size := 1; size < 100; size += 7 {
-		var got []byte
-		r, part := newTuples(rows, rowPing, len(pingTable.columns), true), make([]byte, size)
-		for {
-			k, err := r.Read(part)
-			if got = append(got, part[:k]...); err == io.EOF {
-				break
+		rest, n := whole[len(copyHead):len(whole)-len(copyEnd)], 0
+		for ; len(rest) > 0; n++ {
+			got := int(binary.BigEndian.Uint16(rest))
+			if rest = rest[2:]; got != columns+1 || binary.BigEndian.Uint32(rest[4:]) != uint32(n) {
+				t.Fatalf("tuple %d has %d columns, number %d", n, got, binary.BigEndian.Uint32(rest[4:]))
+			}
+			for range got {
+				size := int32(binary.BigEndian.Uint32(rest))
+				rest = rest[4+max(size, 0):]
 			}
 		}
-		if !bytes.Equal(got, whole) {
-			t.Errorf("by %d bytes it is another text", size)
+		if n != len(list) {
+			t.Errorf("%d tuples, want %d", n, len(list))
+		}
+		for size := 1; size < 100; size += 7 {
+			var got []byte
+			r, part := newTuples(rows, rowPing, columns, true, bare), make([]byte, size)
+			for {
+				k, err := r.Read(part)
+				if got = append(got, part[:k]...); err == io.EOF {
+					break
+				}
+			}
+			if !bytes.Equal(got, whole) {
+				t.Errorf("by %d bytes it is another text", size)
+			}
 		}
 	}
 }
@@ -101,13 +109,21 @@ func TestValues(t *testing.T) {
 }
 
 func BenchmarkAppendRow(b *testing.B) {
-	list, buf := storetest.Fleet(1, 1000), []byte(nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = buf[:0]
-		for i := range list {
-			buf = appendRow(buf, &list[i])
-		}
+	for _, attrs := range []int{0, 4} {
+		b.Run(fmt.Sprintf("attrs=%d", attrs), func(b *testing.B) {
+			c, buf := storetest.NewConvoy(1000, storetest.Recently, 5000), []byte(nil)
+			if attrs > 0 {
+				c.Dress()
+			}
+			list := c.List(1000)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = buf[:0]
+				for i := range list {
+					buf = appendRow(buf, &list[i])
+				}
+			}
+			b.ReportMetric(float64(b.N*len(list))/b.Elapsed().Seconds(), "rows/s")
+		})
 	}
-	b.ReportMetric(float64(b.N*len(list))/b.Elapsed().Seconds(), "rows/s")
 }

@@ -42,9 +42,12 @@ var pingTable = func() rowTable {
 	for i := range pingline.Numbers {
 		t.columns = append(t.columns, tableColumn{pingline.Numbers[i].Key, "real"})
 	}
-	t.columns = append(t.columns, tableColumn{"event", text}, tableColumn{"trip", text}, tableColumn{"skipped", "bigint"})
+	t.columns = append(t.columns, tableColumn{"event", text}, tableColumn{"trip", text}, tableColumn{"skipped", "bigint"}, attrsColumn)
 	return t
 }()
+
+// attrsColumn is the last column of pings. A table that was made before it is used without it.
+var attrsColumn = tableColumn{pingline.KeyAttrs, "jsonb"}
 
 var pointTable = rowTable{
 	name: Points, time: "at", key: []string{"name", "at", "tags"}, notNull: []string{"fields"},
@@ -58,10 +61,10 @@ const (
 	stamp = "timestamp with time zone"
 )
 
-// names returns the columns of t, separated by commas.
-func (t *rowTable) names() string {
-	list := make([]string, len(t.columns))
-	for i, c := range t.columns {
+// namesOf returns names of columns, separated by commas.
+func namesOf(columns []tableColumn) string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
 		list[i] = c.name
 	}
 	return strings.Join(list, ", ")
@@ -122,6 +125,15 @@ type tablesFound struct {
 	version int
 	postgis string // schema of the extension; "" without
 	parent  map[*rowTable]parent
+	bare    string // why pings are kept without attributes; "" if with them
+}
+
+// columns returns the columns of t that are written and read.
+func (l *tablesFound) columns(t *rowTable) []tableColumn {
+	if t == &pingTable && l.bare != "" {
+		return t.columns[:len(t.columns)-1]
+	}
+	return t.columns
 }
 
 // parent is a table as it was found.
@@ -237,7 +249,7 @@ func inspect(ctx context.Context, conn *pgx.Conn) (l *tablesFound, missing []*ro
 		return nil, nil, &misfit{fmt.Sprintf("the database's encoding is %s", encoding), "create it with ENCODING 'UTF8'"}
 	}
 	for _, t := range tables {
-		found, err := t.inspect(ctx, conn)
+		found, err := t.inspect(ctx, conn, l)
 		switch {
 		case err != nil:
 			return nil, nil, err
@@ -251,7 +263,7 @@ func inspect(ctx context.Context, conn *pgx.Conn) (l *tablesFound, missing []*ro
 }
 
 // inspect returns how t was found, nil if it is missing, or a *misfit.
-func (t *rowTable) inspect(ctx context.Context, conn *pgx.Conn) (*parent, error) {
+func (t *rowTable) inspect(ctx context.Context, conn *pgx.Conn, l *tablesFound) (*parent, error) {
 	var (
 		p     parent
 		kind  string
@@ -273,7 +285,7 @@ func (t *rowTable) inspect(ctx context.Context, conn *pgx.Conn) (*parent, error)
 	if kind != "r" && kind != "p" {
 		return nil, t.misfit("is no table that rows can be put into")
 	}
-	if err := t.compare(ctx, conn); err != nil {
+	if err := t.compare(ctx, conn, l); err != nil {
 		return nil, err
 	}
 	if !ours {
@@ -286,20 +298,20 @@ func (t *rowTable) misfit(format string, args ...any) *misfit {
 	return &misfit{"table " + t.name + " " + fmt.Sprintf(format, args...), adviceSchema}
 }
 
-// compare returns a *misfit if a column is missing, of another type, or must be known and
+// compare notes in l a column that pings can do without, and returns a *misfit if a column is missing, of another type, or must be known and
 // is none of ours.
-func (t *rowTable) compare(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, `SELECT attname::text, format_type(atttypid, atttypmod), attnotnull AND NOT atthasdef AND attidentity = '', attgenerated <> ''
+func (t *rowTable) compare(ctx context.Context, conn *pgx.Conn, l *tablesFound) error {
+	rows, err := conn.Query(ctx, `SELECT attname::text, format_type(atttypid, atttypmod), attnotnull AND NOT atthasdef AND attidentity = '', attgenerated <> '', attnotnull
 		FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, t.name)
 	if err != nil {
 		return err
 	}
 	type found struct {
 		tableColumn
-		must, made bool
+		must, made, known bool // a value must be given; a value is computed; NULL is none
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f found, err error) {
-		err = row.Scan(&f.name, &f.kind, &f.must, &f.made)
+		err = row.Scan(&f.name, &f.kind, &f.must, &f.made, &f.known)
 		return f, err
 	})
 	if err != nil {
@@ -308,6 +320,11 @@ func (t *rowTable) compare(ctx context.Context, conn *pgx.Conn) error {
 	for _, c := range t.columns {
 		i := slices.IndexFunc(list, func(f found) bool { return f.name == c.name })
 		switch {
+		case c == attrsColumn && i < 0:
+			l.bare = fmt.Sprintf("table %[1]s has no column %[2]s: ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s; then start Pingline again", t.name, c.name, c.kind)
+		case c == attrsColumn && (list[i].kind != c.kind || list[i].made || list[i].known):
+			l.bare = fmt.Sprintf("column %[2]s of table %[1]s has another use: ALTER TABLE %[1]s RENAME COLUMN %[2]s TO another; ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s; then start Pingline again", t.name, c.name, c.kind)
+		case c == attrsColumn:
 		case i < 0:
 			return t.misfit("has no column %s of type %s", c.name, c.kind)
 		case list[i].kind != c.kind:
@@ -317,7 +334,7 @@ func (t *rowTable) compare(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	for _, f := range list {
-		if f.must && !slices.ContainsFunc(t.columns, func(c tableColumn) bool { return c.name == f.name }) {
+		if f.must && !slices.ContainsFunc(l.columns(t), func(c tableColumn) bool { return c.name == f.name }) {
 			return t.misfit("has a further column %.64s that must be known", f.name)
 		}
 	}

@@ -172,6 +172,7 @@ func TestSchema(t *testing.T) {
 		{"ALTER TABLE location ALTER ts TYPE timestamptz", ""},
 		{"DELETE FROM location; ALTER TABLE location ADD shift text NOT NULL", "table location has a further column shift that must be known"},
 		{"ALTER TABLE location ADD shift text", ""},
+		{"ALTER TABLE location DROP attrs", ""},
 		{"ALTER TABLE location DROP trip", "table location has no column trip of type text"},
 		{"ALTER TABLE location DROP CONSTRAINT location_pkey", "table location has no unique index of rider, ts, nano, device, cell, late, corrected"},
 		{"ALTER TABLE point ALTER fields TYPE json", "table point has column fields of type json and not jsonb"},

@@ -21,8 +21,13 @@ const stagedAfter = 64
 // AppendRow appends e as a row: see rowHead.
 func (d *Database) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
-// DropsAttrs implements [store.AttrsDropper].
-func (*Database) DropsAttrs() string { return "its tables have no place for them" }
+// DropsAttrs says why the table of pings has no attributes, as store.AttrsDropper wants it.
+func (d *Database) DropsAttrs() string {
+	if l := d.schema.Load(); l != nil {
+		return l.bare
+	}
+	return ""
+}
 
 // Write makes an attempt to write rows, as store.Store wants it.
 func (d *Database) Write(ctx context.Context, rows store.Rows) error {
@@ -170,29 +175,30 @@ func (d *Database) try(ctx context.Context, b *writeLoad) error {
 	}
 	if b.points > 0 || b.pings == 0 || d.staged.Load() > 0 {
 		d.staged.Add(-1)
-		return d.stage(ctx, conn.Conn(), b)
+		return d.stage(ctx, conn.Conn(), l, b)
 	}
-	err = d.copyRows(ctx, conn.Conn(), &pingTable, b, "")
+	err = d.copyRows(ctx, conn.Conn(), l, &pingTable, b, "")
 	said := new(pgconn.PgError)
 	if errors.As(err, &said) && said.Code == "23505" { // unique_violation: a row is there, or comes twice
 		d.staged.Store(stagedAfter)
-		return d.stage(ctx, conn.Conn(), b)
+		return d.stage(ctx, conn.Conn(), l, b)
 	}
 	return err
 }
 
 // copyRows copies the rows of a table into it, or into a temporary table for it.
-func (d *Database) copyRows(ctx context.Context, conn *pgx.Conn, t *rowTable, b *writeLoad, into string) error {
+func (d *Database) copyRows(ctx context.Context, conn *pgx.Conn, l *tablesFound, t *rowTable, b *writeLoad, into string) error {
 	kind := byte(rowPing)
 	if t == &pointTable {
 		kind = rowPoint
 	}
-	names := t.names()
+	columns := l.columns(t)
+	names := namesOf(columns)
 	name := t.name
 	if into != "" {
 		name, names = into, "n, "+names
 	}
-	_, err := conn.PgConn().CopyFrom(ctx, newTuples(b.bytes, kind, len(t.columns), into != ""), "COPY "+name+" ("+names+") FROM STDIN BINARY")
+	_, err := conn.PgConn().CopyFrom(ctx, newTuples(b.bytes, kind, len(columns), into != "", len(columns) < len(t.columns)), "COPY "+name+" ("+names+") FROM STDIN BINARY")
 	return err
 }
 
@@ -204,7 +210,7 @@ const hasStaging = "pingline staging"
 
 // stage writes rows by way of temporary tables, in a transaction. Without rows, it finds
 // out whether they would be taken.
-func (d *Database) stage(ctx context.Context, conn *pgx.Conn, b *writeLoad) error {
+func (d *Database) stage(ctx context.Context, conn *pgx.Conn, l *tablesFound, b *writeLoad) error {
 	notes := conn.PgConn().CustomData()
 	if notes[hasStaging] == nil {
 		for _, t := range tables {
@@ -225,11 +231,11 @@ func (d *Database) stage(ctx context.Context, conn *pgx.Conn, b *writeLoad) erro
 				continue
 			}
 			if n > 0 {
-				if err := d.copyRows(ctx, conn, t, b, "pg_temp."+t.staging()); err != nil {
+				if err := d.copyRows(ctx, conn, l, t, b, "pg_temp."+t.staging()); err != nil {
 					return err
 				}
 			}
-			if _, err := tx.Exec(ctx, t.upsert(), pgx.QueryExecModeSimpleProtocol); err != nil {
+			if _, err := tx.Exec(ctx, t.upsert(l.columns(t)), pgx.QueryExecModeSimpleProtocol); err != nil {
 				return err
 			}
 		}
@@ -240,10 +246,10 @@ func (d *Database) stage(ctx context.Context, conn *pgx.Conn, b *writeLoad) erro
 // upsert moves rows from the temporary table to t. Of a row that comes several times it
 // takes the last. Rows go in the order of the key, so that writes that meet the same rows
 // wait for each other and do not deadlock.
-func (t *rowTable) upsert() string {
-	names, key := t.names(), strings.Join(t.key, ", ")
+func (t *rowTable) upsert(columns []tableColumn) string {
+	names, key := namesOf(columns), strings.Join(t.key, ", ")
 	var set []string
-	for _, c := range t.columns {
+	for _, c := range columns {
 		if !strings.Contains(" "+key+",", " "+c.name+",") {
 			set = append(set, c.name+" = excluded."+c.name)
 		}

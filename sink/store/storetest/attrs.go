@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,5 +60,50 @@ func testAttributes(t *testing.T, p *Place) {
 		}
 	}
 	write(t, p.Store, list)
+	write(t, p.Store, list)
 	p.has(t, list)
+}
+
+// Upgrade holds a store to the rules of tables that were made before there were attributes.
+// They are taken as they are: pings are written and read without attributes, and an operator
+// is told of the statement that changes it. Pingline alters nothing; execute does. open opens
+// the same tables again, and closes the store when the test ends.
+func Upgrade(t *testing.T, open func() store.Store, execute func(statements string) error) {
+	t.Helper()
+	list := Dressed(t, 22)
+	bare := slices.Clone(list)
+	for i := range bare {
+		bare[i].Attrs = ""
+	}
+	before := open()
+	write(t, before, list)
+	same(t, read(t, before.(store.Reader), store.All()), bare)
+	why := before.(store.AttrsDropper).DropsAttrs()
+	at := strings.Index(why, "ALTER TABLE ")
+	statements, last, _ := strings.Cut(why[max(at, 0):], "; then ")
+	if at < 0 || last != "start Pingline again" {
+		t.Fatalf("that attributes are dropped is told by %q", why)
+	}
+	told := false
+	for _, f := range before.(store.Checker).Check(t.Context()) {
+		if f.Remedy != "" {
+			t.Errorf("%+v", f)
+		}
+		told = told || strings.Contains(f.Found, why)
+	}
+	if !told {
+		t.Errorf("Check does not tell that %s", why)
+	}
+	if err := execute(statements); err != nil {
+		t.Fatalf("%s: %v", statements, err)
+	}
+	after := open()
+	same(t, read(t, after.(store.Reader), store.All()), bare)
+	write(t, after, list)
+	if why := after.(store.AttrsDropper).DropsAttrs(); why != "" {
+		t.Errorf("attributes are dropped: %s", why)
+	}
+	same(t, read(t, after.(store.Reader), store.All()), list)
+	write(t, after, bare)
+	same(t, read(t, after.(store.Reader), store.All()), bare)
 }
