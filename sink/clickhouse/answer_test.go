@@ -108,7 +108,7 @@ func FuzzRows(f *testing.F) {
 		if err := b.fill(rows, 1); err != nil {
 			return
 		}
-		if _, err := b.encode(b.pings.columns()); err != nil {
+		if _, err := b.encode(b.pings.columns(false)); err != nil {
 			t.Error(err)
 		}
 		if _, err := b.encode(b.points.columns()); err != nil {

@@ -25,9 +25,13 @@ import (
 // loaded is how many rows a round of a benchmark writes.
 const loaded = 300_000
 
-// batches encodes rows of a convoy of 50,000 riders, in batches.
-func batches(to *clickhouse.Tables, size int) (list []store.Rows) {
+// batches encodes rows of a convoy of 50,000 riders, in batches; dressed ones have four
+// attributes each.
+func batches(to *clickhouse.Tables, size int, dressed bool) (list []store.Rows) {
 	c := storetest.NewConvoy(50_000, storetest.AnHourAgo(), 5000)
+	if dressed {
+		c.Dress()
+	}
 	for n := 0; n < loaded; n += size {
 		list = append(list, store.Rows{Bytes: c.Fill(nil, size, to.AppendRow), N: size})
 	}
@@ -58,13 +62,13 @@ func load(b *testing.B, to *clickhouse.Tables, list []store.Rows) {
 // The writer, by rows of a write. BenchmarkClickHouseLoader has the same beside it.
 func BenchmarkWriteClickHouse(b *testing.B) {
 	for _, size := range []int{5000, 20_000, 100_000} {
-		for _, compress := range []bool{false, true} {
-			b.Run(fmt.Sprintf("rows=%d/compress=%v", size, compress), func(b *testing.B) {
+		for _, how := range []string{"plain", "compress", "attrs"} {
+			b.Run(fmt.Sprintf("rows=%d/%s", size, how), func(b *testing.B) {
 				s := clickhousetest.Run(b)
 				cfg := config(s, "pingline")
-				cfg.Compress = compress
+				cfg.Compress = how == "compress"
 				to := open(b, cfg)
-				list := batches(to, size)
+				list := batches(to, size, how == "attrs")
 				if err := to.Write(b.Context(), store.Rows{}); err != nil {
 					b.Fatal(err)
 				}
@@ -157,7 +161,7 @@ func encoded(to *clickhouse.Tables, list []pingline.Entry) (rows []byte) {
 	return rows
 }
 
-const columns = "rider, device, ts, nano, cell, late, corrected, lat_e7, lon_e7, event, trip, skipped, speed, heading, accuracy, altitude, battery, version"
+const columns = "rider, device, ts, nano, cell, late, corrected, lat_e7, lon_e7, event, trip, skipped, speed, heading, accuracy, altitude, battery, attrs, version"
 
 // report reports how fast rows went in, and how long the server has worked on each, merges
 // included. The time of the server hardly depends on who else uses the machine.
@@ -166,6 +170,9 @@ func report(b *testing.B, s *clickhousetest.Server, before time.Duration) {
 	b.ReportMetric(rows/b.Elapsed().Seconds(), "rows/s")
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric((s.CPU()-before).Seconds()*1e6/rows, "CPU-µs/row")
+	if bytes, err := strconv.Atoi(s.Execute(b, "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = 'pings'")); err == nil {
+		b.ReportMetric(float64(bytes)/loaded, "B/row")
+	}
 	if n, err := strconv.Atoi(s.Execute(b, "SELECT count() FROM pingline.pings FINAL")); err != nil || n != loaded {
 		b.Errorf("%d rows, %v", n, err)
 	}

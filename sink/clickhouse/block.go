@@ -106,6 +106,7 @@ func (f *float) add(v float32, known bool) {
 // pingColumns are columns of the table of pings.
 type pingColumns struct {
 	rider, device, trip, event proto.ColStr
+	attrs                      proto.ColStr // JSON, empty if there are none
 	ts                         proto.ColInt64
 	nano, skipped              proto.ColUInt32
 	late, corrected            proto.ColUInt8
@@ -131,7 +132,8 @@ type namedColumn struct {
 	data proto.Column
 }
 
-func (c *pingColumns) list() []namedColumn {
+// list returns all columns, or those of a table that has none for attributes.
+func (c *pingColumns) list(bare bool) []namedColumn {
 	all := []namedColumn{
 		{"rider", &c.rider}, {"device", &c.device}, {"ts", &c.ts}, {"nano", &c.nano}, {"cell", &c.cell}, {"late", &c.late}, {"corrected", &c.corrected},
 		{"lat_e7", &c.lat}, {"lon_e7", &c.lon}, {"event", &c.event}, {"trip", &c.trip}, {"skipped", &c.skipped},
@@ -139,10 +141,13 @@ func (c *pingColumns) list() []namedColumn {
 	for i := range c.numbers {
 		all = append(all, namedColumn{pingline.Numbers[i].Key, c.numbers[i].column})
 	}
+	if !bare {
+		all = append(all, namedColumn{columnAttrs, &c.attrs})
+	}
 	return append(all, namedColumn{"version", &c.version})
 }
 
-func (c *pingColumns) columns() proto.Input { return inputOf(c.list()) }
+func (c *pingColumns) columns(bare bool) proto.Input { return inputOf(c.list(bare)) }
 
 func inputOf(list []namedColumn) (in proto.Input) {
 	for _, n := range list {
@@ -159,7 +164,7 @@ func resultsOf(list []namedColumn) (out proto.Results) {
 }
 
 func (c *pingColumns) reset() {
-	for _, n := range c.list() {
+	for _, n := range c.list(false) {
 		n.data.Reset()
 	}
 }
@@ -173,14 +178,15 @@ func (c *pingColumns) add(row []byte, version uint64) {
 		to.AppendBytes(texts[:n])
 		texts = texts[n:]
 	}
-	c.ts = append(c.ts, int64(le.Uint64(row[7:])))
-	c.cell = append(c.cell, le.Uint64(row[15:]))
-	c.nano = append(c.nano, le.Uint32(row[23:]))
-	c.skipped = append(c.skipped, le.Uint32(row[27:]))
-	c.lat = append(c.lat, int32(le.Uint32(row[31:])))
-	c.lon = append(c.lon, int32(le.Uint32(row[35:])))
+	c.attrs.AppendBytes(texts) // the rest
+	c.ts = append(c.ts, int64(le.Uint64(row[9:])))
+	c.cell = append(c.cell, le.Uint64(row[17:]))
+	c.nano = append(c.nano, le.Uint32(row[25:]))
+	c.skipped = append(c.skipped, le.Uint32(row[29:]))
+	c.lat = append(c.lat, int32(le.Uint32(row[33:])))
+	c.lon = append(c.lon, int32(le.Uint32(row[37:])))
 	for i := range c.numbers {
-		c.numbers[i].add(math.Float32frombits(le.Uint32(row[39+4*i:])), known&(1<<i) != 0)
+		c.numbers[i].add(math.Float32frombits(le.Uint32(row[41+4*i:])), known&(1<<i) != 0)
 	}
 	c.late = append(c.late, flags&flagLate)
 	c.corrected = append(c.corrected, flags&flagCorrected/flagCorrected)
@@ -201,6 +207,11 @@ func (c *pingColumns) set(e *pingline.Entry, i int) bool {
 	for k := range c.numbers {
 		if c.numbers[k].column.Nulls[i] == 0 {
 			e.SetOptional(1<<k, float64(c.numbers[k].values[i]))
+		}
+	}
+	if i < c.attrs.Rows() {
+		if text := c.attrs.RowBytes(i); len(text) > 0 {
+			e.Attrs, _ = pingline.ParseAttrs(text) // "" if another writer's text is none of attributes
 		}
 	}
 	e.Cell, e.Skipped, e.Verdict = c.cell[i], c.skipped[i], pingline.Accepted

@@ -29,7 +29,11 @@ func (t *Tables) Check(ctx context.Context) []store.Finding {
 		}
 		return append(list, t.found("tables", err, adviceTables))
 	}
-	list = append(list, store.Finding{What: "tables", Found: fmt.Sprintf("fit, in database %q", t.database)})
+	fits := fmt.Sprintf("fit, in database %q", t.database)
+	if f.bare != "" {
+		fits += ", but attributes of pings are not kept: " + f.bare
+	}
+	list = append(list, store.Finding{What: "tables", Found: fits})
 	write := store.Finding{What: "write", Found: "the user may write"}
 	if err := t.Write(ctx, store.Rows{}); err != nil {
 		write = t.found("write", err, "check the server")

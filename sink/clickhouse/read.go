@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,17 +19,24 @@ import (
 func (t *Tables) Points(ctx context.Context, q store.Query, each func(e *pingline.Entry, nano int64) error) error {
 	columns := newPingColumns()
 	var e pingline.Entry
-	err := t.selectRows(ctx, selectPings(q, columns.read()), resultsOf(columns.read()), func(rows int) error {
-		for i := range rows {
-			if !columns.set(&e, i) {
-				continue
+	known, err := t.facts(ctx, false)
+	if err == nil {
+		list := columns.read(known.bare != "")
+		err = t.selectRows(ctx, selectPings(q, list), resultsOf(list), func(rows int) error {
+			for i := range rows {
+				if !columns.set(&e, i) {
+					continue
+				}
+				if err := each(&e, int64(columns.nano[i])); err != nil {
+					return err
+				}
 			}
-			if err := each(&e, int64(columns.nano[i])); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
+	if errors.Is(err, errNoTables) && t.cfg.CreateSchema {
+		return nil // nothing was written yet
+	}
 	if err != nil {
 		return fmt.Errorf("read pings from ClickHouse database %q: %w", t.database, or(ctx, err))
 	}
@@ -44,7 +52,7 @@ func or(ctx context.Context, err error) error {
 }
 
 // read are the columns but version, whose work is done by FINAL.
-func (c *pingColumns) read() []namedColumn { return without(c.list()) }
+func (c *pingColumns) read(bare bool) []namedColumn { return without(c.list(bare)) }
 
 func (c *pointColumns) read() []namedColumn { return without(c.list()) }
 

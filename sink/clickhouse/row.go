@@ -11,8 +11,9 @@ import (
 
 // A row is a ping, a point, or a ready line of an earlier version:
 //
-//	ping   0, flags, known, lengths of rider, device, trip and event (bytes),
-//	       ts, cell, nano, skipped, latitude, longitude (1e-7 degree), the numbers, the texts
+//	ping   0, flags, known, lengths of rider, device, trip and event (bytes) and of the
+//	       attributes (2 bytes), ts, cell, nano, skipped, latitude, longitude (1e-7 degree),
+//	       the numbers, the texts, the attributes as JSON
 //	point  1, length (2 bytes), the entry as the log has it, of a commit at 0
 //	line   2, length (2 bytes), its text
 //
@@ -30,7 +31,7 @@ const (
 )
 
 // pingSize is the length of a ping without its texts.
-const pingSize = 7 + 8 + 8 + 4 + 4 + 4 + 4 + 4*len(pingline.Numbers)
+const pingSize = 9 + 8 + 8 + 4 + 4 + 4 + 4 + 4*len(pingline.Numbers)
 
 var errRow = errors.New("rows of another package")
 
@@ -52,7 +53,8 @@ func appendRow(dst []byte, e *pingline.Entry) []byte {
 	if e.Corrected {
 		flags |= flagCorrected
 	}
-	dst = append(dst, rowPing, flags, byte(e.Known), byte(len(e.Rider)), byte(len(e.Device)), byte(len(e.Trip)), byte(len(e.Event)))
+	at := len(dst)
+	dst = append(dst, rowPing, flags, byte(e.Known), byte(len(e.Rider)), byte(len(e.Device)), byte(len(e.Trip)), byte(len(e.Event)), 0, 0)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(e.At))
 	dst = binary.LittleEndian.AppendUint64(dst, e.Cell)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.Nano()))
@@ -62,7 +64,13 @@ func appendRow(dst []byte, e *pingline.Entry) []byte {
 	for _, v := range e.Numbers() {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 	}
-	return append(append(append(append(dst, e.Rider...), e.Device...), e.Trip...), e.Event...)
+	dst = append(append(append(append(dst, e.Rider...), e.Device...), e.Trip...), e.Event...)
+	if e.Attrs != "" {
+		text := len(dst)
+		dst = e.Attrs.AppendJSON(dst)
+		binary.LittleEndian.PutUint16(dst[at+7:], uint16(len(dst)-text))
+	}
+	return dst
 }
 
 func appendHead(dst []byte, kind byte, n int) []byte {
@@ -74,7 +82,7 @@ func cutRow(b []byte) (kind byte, row, rest []byte, err error) {
 	var head, n int
 	switch {
 	case b[0] == rowPing && len(b) >= pingSize:
-		n = pingSize + int(b[3]) + int(b[4]) + int(b[5]) + int(b[6])
+		n = pingSize + int(b[3]) + int(b[4]) + int(b[5]) + int(b[6]) + int(binary.LittleEndian.Uint16(b[7:]))
 	case b[0] != rowPing && b[0] <= rowLine && len(b) >= 3:
 		head, n = 3, int(binary.LittleEndian.Uint16(b[1:]))
 	default:

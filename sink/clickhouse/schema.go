@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"pingline"
 	"pingline/sink/store"
 )
 
@@ -61,8 +63,15 @@ var pingTable = []columnSpec{
 	{"accuracy", "Nullable(Float32)", "ZSTD", "m"},
 	{"altitude", "Nullable(Float32)", "ZSTD", "m"},
 	{"battery", "Nullable(Float32)", "ZSTD", "0 to 1"},
+	{columnAttrs, kindAttrs, "ZSTD", "attributes, an object of JSON; empty: none"},
 	{"version", "UInt64", "Delta, ZSTD", "µs since 1970 of the write; the greatest stays"},
 }
+
+// The column of attributes. A table that was made before it is used without it.
+const (
+	columnAttrs = pingline.KeyAttrs
+	kindAttrs   = "String"
+)
 
 var pointTable = []columnSpec{
 	{"name", "String", "ZSTD", "such as cell_activity"},
@@ -155,6 +164,7 @@ func (t *tableSpec) create(o Options) string {
 type facts struct {
 	version  string
 	settings map[string]bool // that it knows, of a query and of a table
+	bare     string          // why pings are kept without attributes; "" if with them
 }
 
 // set sets a parameter to a value if the server knows it.
@@ -268,8 +278,27 @@ func (t *Tables) fit(ctx context.Context, f *facts, makes bool) error {
 			return err
 		}
 	}
+	f.bare = t.bare(have[tablePings])
 	return nil
 }
+
+// bare returns why the table of pings has no attributes, or "".
+func (t *Tables) bare(have *described) string {
+	at := t.database + "." + tablePings
+	if !plainName.MatchString(t.database) {
+		at = identifier(t.database) + "." + tablePings
+	}
+	add := fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s; then start Pingline again", at, columnAttrs, kindAttrs)
+	switch kind, there := have.types[columnAttrs]; {
+	case !there:
+		return fmt.Sprintf("table %s has no column %s: %s", at, columnAttrs, add)
+	case kind != kindAttrs:
+		return fmt.Sprintf("column %s of table %s is %s, not %s: drop it or give it another name, %s", columnAttrs, at, store.Clip(kind), kindAttrs, add)
+	}
+	return ""
+}
+
+var plainName = regexp.MustCompile(`^\w+$`)
 
 func (t *Tables) create(ctx context.Context, f *facts) error {
 	if _, err := t.question(ctx, url.Values{}, "CREATE DATABASE IF NOT EXISTS "+identifier(t.database)); err != nil {
@@ -331,6 +360,7 @@ func (t *tableSpec) compare(database string, have *described) error {
 	}
 	for _, c := range t.columns {
 		switch kind, there := have.types[c.name]; {
+		case c.name == columnAttrs: // see bare
 		case !there:
 			return misfit("table %s has no column %s %s", at, c.name, c.kind)
 		case kind != c.kind:

@@ -48,7 +48,6 @@ func place(t *testing.T) storetest.Place {
 		t.Fatal(err)
 	}
 	return storetest.Place{
-		NoAttrs:  true,
 		Store:    to,
 		Intruder: open(t, wrong),
 		Kill:     func() error { s.Kill(); return nil },
@@ -73,5 +72,42 @@ func place(t *testing.T) storetest.Place {
 			_, err := s.Query(t.Context(), "ALTER TABLE pingline.pings ADD COLUMN guard UInt8 MATERIALIZED throwIf(event != '')")
 			return e, err
 		},
+	}
+}
+
+// A table that was made before there were attributes is used without them, as is one whose
+// column of that name is an operator's own.
+func TestTablesWithoutAttributes(t *testing.T) {
+	s := clickhousetest.Run(t)
+	for database, alter := range map[string][]string{
+		"before": {"DROP COLUMN attrs"},
+		"an own": {"DROP COLUMN attrs", "ADD COLUMN attrs Array(String)"},
+	} {
+		t.Run(database, func(t *testing.T) {
+			cfg := config(s, database)
+			mustWrite(t, open(t, cfg))
+			for _, part := range alter {
+				s.Execute(t, "ALTER TABLE `"+database+"`.pings "+part)
+			}
+			storetest.Upgrade(t, func() store.Store { return open(t, cfg) }, func(statements string) error {
+				if len(alter) > 1 {
+					s.Execute(t, "ALTER TABLE `"+database+"`.pings DROP COLUMN attrs")
+				}
+				_, err := s.Query(t.Context(), statements)
+				return err
+			})
+			list := storetest.Dressed(t, 23)
+			mustWrite(t, open(t, cfg), list...)
+			want := 0
+			for i := range list {
+				if f, ok := list[i].Attrs.Get("fuel"); ok && f.Float() == 0.4 {
+					want++
+				}
+			}
+			// As the docs have it.
+			if n := s.Execute(t, "SELECT count() FROM `"+database+"`.pings FINAL WHERE visitParamHas(attrs, 'fuel') AND visitParamExtractFloat(attrs, 'fuel') = 0.4 AND visitParamExtractString(attrs, 'door') = 'open'"); n != strconv.Itoa(want) {
+				t.Errorf("%s rows have the fuel of %d", n, want)
+			}
+		})
 	}
 }

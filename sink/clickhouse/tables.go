@@ -175,8 +175,13 @@ func (t *Tables) Close() error {
 // AppendRow appends e in a form of its own: see row.go.
 func (t *Tables) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
-// DropsAttrs implements [store.AttrsDropper].
-func (*Tables) DropsAttrs() string { return "its tables have no place for them" }
+// DropsAttrs says why the table of pings has no attributes, as store.AttrsDropper wants it.
+func (t *Tables) DropsAttrs() string {
+	if f := t.known.Load(); f != nil {
+		return f.bare
+	}
+	return ""
+}
 
 // Write makes an attempt to write rows, as store.Store wants it.
 func (t *Tables) Write(ctx context.Context, rows store.Rows) error {
@@ -204,7 +209,7 @@ func (t *Tables) write(ctx context.Context, rows store.Rows) error {
 	}
 	err = nil
 	if b.pings.Rows() > 0 || rows.N == 0 {
-		err = t.insert(ctx, known, tablePings, b.pings.columns(), b, version)
+		err = t.insert(ctx, known, tablePings, b.pings.columns(known.bare != ""), b, version)
 	}
 	if err == nil && b.points.Rows() > 0 {
 		err = t.insert(ctx, known, tablePoints, b.points.columns(), b, version)
