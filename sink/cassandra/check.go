@@ -44,6 +44,7 @@ func (k *Keyspace) Check(ctx context.Context) []store.Finding {
 	if err != nil {
 		return append(list, found("schema", "", "check the nodes in the url", err))
 	}
+	k.learnBare(f)
 	absent, err := k.missing(f)
 	switch {
 	case err != nil:
@@ -53,7 +54,11 @@ func (k *Keyspace) Check(ctx context.Context) []store.Finding {
 	case len(absent) > 0:
 		return append(list, found("schema", k.absent(f, absent)+": it is made with the first write", "", nil))
 	}
-	list = append(list, found("schema", fmt.Sprintf("tables %s, %s and %s fit", Pings, Points, Spans), "", nil),
+	fits := fmt.Sprintf("tables %s, %s and %s fit", Pings, Points, Spans)
+	if why := k.DropsAttrs(); why != "" {
+		fits += ", but attributes of pings are not kept: " + why
+	}
+	list = append(list, found("schema", fits, "", nil),
 		found("write", "the role may write", "check the nodes in the url", k.probe(ctx, l)))
 	err = k.points(ctx, store.Query{From: -1, To: 0, Rider: "-"}, func(*pingline.Entry, int64) error { return nil })
 	if errors.Is(err, errAbsent) {

@@ -80,7 +80,6 @@ func TestCassandraContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		return storetest.Place{
-			NoAttrs:  true,
 			Store:    k,
 			Intruder: open(t, wrong),
 			Kill:     func() error { s.Kill(); return nil },
@@ -92,5 +91,25 @@ func TestCassandraContract(t *testing.T) {
 				return s.Count("SELECT at FROM " + keyspace + ".points WHERE name = '" + name + "' ALLOW FILTERING")
 			},
 		}
+	})
+}
+
+// Tables that were made before there were attributes are used without them.
+func TestCassandraTablesWithoutAttributes(t *testing.T) {
+	s := server(t)
+	cfg, keyspace := fresh(s)
+	for _, statement := range cassandra.Schema() {
+		switch {
+		case strings.HasPrefix(statement, "USE"):
+		case strings.HasPrefix(statement, "CREATE KEYSPACE"):
+			s.Exec(t, "CREATE KEYSPACE "+keyspace+" WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+		default:
+			statement = strings.Replace(statement, "IF NOT EXISTS ", "IF NOT EXISTS "+keyspace+".", 1)
+			s.Exec(t, strings.Replace(statement, "  attrs text,\n", "", 1))
+		}
+	}
+	storetest.Upgrade(t, func() store.Store { return open(t, cfg) }, func(statement string) error {
+		s.Exec(t, statement)
+		return nil
 	})
 }

@@ -40,6 +40,7 @@ type Keyspace struct {
 	making  chan struct{}  // held while the tables are looked at or made
 	closing sync.WaitGroup // sessions that are being made or closed
 	noted   atomic.Pointer[string]
+	bare    atomic.Pointer[string] // why pings are kept without attributes; "" if with them, nil if not known
 	spans   spanCache
 }
 

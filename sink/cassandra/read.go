@@ -50,6 +50,7 @@ func (k *Keyspace) readable(ctx context.Context) (*link, error) {
 			return nil, errAbsent
 		}
 	}
+	k.learnBare(f)
 	_, err = k.missing(f)
 	return l, err
 }
@@ -185,15 +186,19 @@ type turnedEntry struct {
 	nano int64
 }
 
-var selectPings = "SELECT " + pingTable.names(pingTable.columns) + " FROM "
+// selectPings begins a statement that reads so many of the columns of pings.
+func selectPings(columns int) string {
+	return "SELECT " + pingTable.names(pingTable.columns[:columns]) + " FROM "
+}
 
 // rider passes on the pings of a rider.
 func (s *selection) rider(ctx context.Context, days []int64, rider string) error {
-	statement := selectPings + s.k.to.keyspace + ".pings WHERE rider = ? AND day = ? AND ts >= ? AND ts < ?"
+	columns := s.k.columnsOf(&pingTable)
+	statement := selectPings(columns) + s.k.to.keyspace + ".pings WHERE rider = ? AND day = ? AND ts >= ? AND ts < ?"
 	if s.q.Newest {
 		statement += " ORDER BY ts DESC"
 	}
-	return s.k.stream(ctx, s.l, len(days), pingColumns, func(i int) inquiry {
+	return s.k.stream(ctx, s.l, len(days), columns, func(i int) inquiry {
 		return inquiry{statement, []any{rider, dateValue(days[i]), time.UnixMilli(s.q.From), time.UnixMilli(s.q.To)}}
 	}, func(row []cqlValue) error {
 		nano, ok := s.set(row)
@@ -206,11 +211,12 @@ func (s *selection) rider(ctx context.Context, days []int64, rider string) error
 
 // everyone passes on the pings of a day.
 func (s *selection) everyone(ctx context.Context, day int64) error {
-	statement := selectPings + s.k.to.keyspace + ".pings WHERE token(rider, day) >= ? AND token(rider, day) <= ? AND ts >= ? AND ts < ? ALLOW FILTERING"
+	columns := s.k.columnsOf(&pingTable)
+	statement := selectPings(columns) + s.k.to.keyspace + ".pings WHERE token(rider, day) >= ? AND token(rider, day) <= ? AND ts >= ? AND ts < ? ALLOW FILTERING"
 	n := min(rangesPerNode*s.l.nodes, mostRanges)
 	from, to := max(day, s.q.From), min(day+milliPerDay, s.q.To)
 	s.rider1, s.turned, s.tooMany = "", s.turned[:0], false
-	err := s.k.stream(ctx, s.l, n, pingColumns, func(i int) inquiry {
+	err := s.k.stream(ctx, s.l, n, columns, func(i int) inquiry {
 		first, last := tokens(i, n)
 		return inquiry{statement, []any{first, last, time.UnixMilli(from), time.UnixMilli(to)}}
 	}, func(row []cqlValue) error {
@@ -295,6 +301,10 @@ func (s *selection) set(row []cqlValue) (nano int64, ok bool) {
 	keep(&e.Device, row[pingDevice], true)
 	keep(&e.Event, row[pingEvent], known&knowsEvent != 0)
 	keep(&e.Trip, row[pingTrip], known&knowsTrip != 0)
+	e.Attrs = ""
+	if known&knowsAttrs != 0 && len(row) > pingAttrs {
+		e.Attrs, _ = pingline.ParseAttrs(row[pingAttrs]) // "" if another writer's text is none of attributes
+	}
 	e.Fix = pingline.Fix{At: at, Corrected: isTrue(row[pingCorrected])}
 	e.Cell, e.Late, e.Apart = binary.BigEndian.Uint64(row[pingCell]), isTrue(row[pingLate]), nano != 0
 	if b := row[pingSkipped]; len(b) == 4 {

@@ -63,6 +63,7 @@ func appendRow(dst []byte, e *pingline.Entry) []byte {
 const (
 	knowsEvent = 1 << (len(pingline.Numbers) + iota)
 	knowsTrip
+	knowsAttrs
 )
 
 // appendPing appends the values of the columns of the table of pings.
@@ -94,7 +95,15 @@ func appendPing(dst []byte, e *pingline.Entry) []byte {
 		dst = appendString(dst, s)
 	}
 	dst = append32(dst, e.Skipped)
-	return append(dst, 0, 2, byte(known>>8), byte(known))
+	if e.Attrs == "" {
+		return append(dst, 0, 2, byte(known>>8), byte(known), 0xff, 0xff)
+	}
+	known |= knowsAttrs
+	dst = append(dst, 0, 2, byte(known>>8), byte(known), 0, 0)
+	text := len(dst)
+	dst = e.Attrs.AppendJSON(dst)
+	binary.BigEndian.PutUint16(dst[text-2:], uint16(len(dst)-text))
+	return dst
 }
 
 // Places of columns in a row of pings.
@@ -114,7 +123,8 @@ const (
 	pingTrip    = pingEvent + 1
 	pingSkipped = pingTrip + 1
 	pingKnown   = pingSkipped + 1
-	pingColumns = pingKnown + 1
+	pingAttrs   = pingKnown + 1 // the last: a table of before has not got it
+	pingColumns = pingAttrs + 1
 
 	pingKeys = pingLat // the columns before are the key
 )

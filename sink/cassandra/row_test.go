@@ -30,6 +30,10 @@ func TestRowHasCQLValues(t *testing.T) {
 	e.At, e.Device, e.Event, e.Trip = 86_400_001, "d", "", "t"
 	e.Known = pingline.HasSpeed
 	*e.Numbers() = [len(pingline.Numbers)]float32{2.5}
+	var err error
+	if e.Attrs, err = pingline.NewAttrs(pingline.Text("door", `"open"`), pingline.Float("fuel", 0.5)); err != nil {
+		t.Fatal(err)
+	}
 	kind, row, rest, err := cutRow(rowsOf(e).Bytes)
 	if kind != rowPing || len(rest) != 0 || err != nil {
 		t.Fatal(kind, rest, err)
@@ -42,7 +46,8 @@ func TestRowHasCQLValues(t *testing.T) {
 		"boolean": gocql.TypeBoolean, "double": gocql.TypeDouble, "float": gocql.TypeFloat, "smallint": gocql.TypeSmallInt}
 	for name, v := range map[string]any{
 		"rider": e.Rider, "day": time.UnixMilli(e.At).UTC(), "ts": e.At, "nano": int32(e.Nano()), "device": "d", "cell": int64(e.Cell), "late": e.Late, "corrected": false,
-		"lat": e.Lat(), "lon": e.Lon(), "speed": float32(2.5), "trip": "t", "skipped": int32(e.Skipped), "known": int16(pingline.HasSpeed | knowsTrip),
+		"lat": e.Lat(), "lon": e.Lon(), "speed": float32(2.5), "trip": "t", "skipped": int32(e.Skipped), "known": int16(pingline.HasSpeed | knowsTrip | knowsAttrs),
+		"attrs": `{"door":"\"open\"","fuel":0.5}`,
 	} {
 		i := slices.IndexFunc(pingTable.columns, func(c cqlColumn) bool { return c.name == name })
 		want, err := gocql.Marshal(gocql.NewNativeType(4, types[pingTable.columns[i].kind], ""), v)

@@ -38,8 +38,12 @@ var pingTable = cqlTable{
 	columns: slices.Concat([]cqlColumn{
 		{"rider", "text"}, {"day", "date"}, {"ts", "timestamp"}, {"nano", "int"}, {"device", "text"}, {"cell", "bigint"},
 		{"late", "boolean"}, {"corrected", "boolean"}, {"lat", "double"}, {"lon", "double"},
-	}, numberColumns(), []cqlColumn{{"event", "text"}, {"trip", "text"}, {"skipped", "int"}, {"known", "smallint"}}),
+	}, numberColumns(), []cqlColumn{{"event", "text"}, {"trip", "text"}, {"skipped", "int"}, {"known", "smallint"}, attrsColumn}),
 }
+
+// attrsColumn has the attributes of pings as JSON. A table that was made before it is used
+// without it.
+var attrsColumn = cqlColumn{pingline.KeyAttrs, "text"}
 
 var pointTable = cqlTable{
 	name: Points, partition: partitionPoint, keys: pointKeys, windowed: true, about: "roll-ups, and what nodes say of themselves",
@@ -110,9 +114,9 @@ func (t *cqlTable) create(keyspace string, keep time.Duration) string {
 	return b.String()
 }
 
-// insert returns the statement that writes a row.
-func (t *cqlTable) insert(keyspace string) string {
-	return fmt.Sprintf("INSERT INTO %s.%s (%s) VALUES (?%s)", keyspace, t.name, t.names(t.columns), strings.Repeat(", ?", len(t.columns)-1))
+// insert returns the statement that writes the first n columns of a row.
+func (t *cqlTable) insert(keyspace string, n int) string {
+	return fmt.Sprintf("INSERT INTO %s.%s (%s) VALUES (?%s)", keyspace, t.name, t.names(t.columns[:n]), strings.Repeat(", ?", n-1))
 }
 
 // Schema returns the statements that make a keyspace called pingline, and its tables.
@@ -205,6 +209,7 @@ func (k *Keyspace) missing(f *schemaFound) (list []*cqlTable, err error) {
 				role, position = "clustering", i-t.partition
 			}
 			switch {
+			case c == attrsColumn && (!ok || got.kind != c.kind): // see learnBare
 			case !ok:
 				return nil, &tablesUnfit{fmt.Sprintf("table %s.%s has no column %s %s", k.to.keyspace, t.name, c.name, c.kind), adviceAlter}
 			case got.kind != c.kind:
@@ -223,6 +228,36 @@ func (k *Keyspace) missing(f *schemaFound) (list []*cqlTable, err error) {
 		}
 	}
 	return list, nil
+}
+
+// learnBare notes whether pings have a column of attributes.
+func (k *Keyspace) learnBare(f *schemaFound) {
+	why, at := "", k.to.keyspace+"."+Pings
+	if has := f.columns[Pings]; has != nil {
+		switch got, ok := has[attrsColumn.name]; {
+		case !ok:
+			why = fmt.Sprintf("table %[1]s has no column %[2]s: ALTER TABLE %[1]s ADD %[2]s %[3]s; then start Pingline again", at, attrsColumn.name, attrsColumn.kind)
+		case got.kind != attrsColumn.kind:
+			why = fmt.Sprintf("column %s of table %s is %s, not %s: name another keyspace in the url", attrsColumn.name, at, got.kind, attrsColumn.kind)
+		}
+	}
+	k.bare.Store(&why)
+}
+
+// DropsAttrs says why the table of pings has no attributes, as store.AttrsDropper wants it.
+func (k *Keyspace) DropsAttrs() string {
+	if why := k.bare.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// columnsOf returns how many columns of a table are written and read.
+func (k *Keyspace) columnsOf(t *cqlTable) int {
+	if t == &pingTable && k.DropsAttrs() != "" {
+		return pingAttrs
+	}
+	return len(t.columns)
 }
 
 // ready finds out whether the tables are there and fit, once for a link. With make, those that
@@ -248,6 +283,7 @@ func (k *Keyspace) ready(ctx context.Context, l *link, mayMake bool) (made bool,
 	if err != nil {
 		return false, err
 	}
+	k.learnBare(f)
 	if len(missing) > 0 {
 		if !mayMake || !k.cfg.CreateSchema {
 			return false, &tablesUnfit{k.absent(f, missing), adviceStatements}

@@ -74,7 +74,7 @@ func (k *Keyspace) writeSpans(ctx context.Context, l *link, list []spanKey) erro
 		if k.spans.has(s, now) {
 			continue
 		}
-		err := l.session.Query(spanTable.insert(k.to.keyspace), s.name, time.UnixMilli(s.start)).WithTimestamp(stamp()).ExecContext(ctx)
+		err := l.session.Query(spanTable.insert(k.to.keyspace, len(spanTable.columns)), s.name, time.UnixMilli(s.start)).WithTimestamp(stamp()).ExecContext(ctx)
 		if err != nil {
 			return err
 		}

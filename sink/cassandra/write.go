@@ -18,9 +18,6 @@ import (
 // AppendRow appends e as a row: see appendRow.
 func (k *Keyspace) AppendRow(dst []byte, e *pingline.Entry) []byte { return appendRow(dst, e) }
 
-// DropsAttrs implements [store.AttrsDropper].
-func (*Keyspace) DropsAttrs() string { return "its tables have no place for them" }
-
 // Write makes an attempt to write rows, as store.Store wants it.
 func (k *Keyspace) Write(ctx context.Context, rows store.Rows) error {
 	err := k.write(ctx, rows)
@@ -270,7 +267,7 @@ type badRequest struct {
 func (e *badRequest) Unwrap() error { return e.error }
 
 func (s *sending) work(ctx context.Context) {
-	w := &worker{ks: s.k.to.keyspace, at: s.at, session: s.l.session}
+	w := &worker{k: s.k, at: s.at, session: s.l.session}
 	for {
 		i := s.next.Add(1) - 1
 		if i >= int64(len(s.list)) {
@@ -316,14 +313,14 @@ func (s *sending) result() error {
 // worker makes one request after another. Its memory is used again.
 type worker struct {
 	session *gocql.Session
-	ks      string
+	k       *Keyspace
 	at      int64
 	cells   []cqlValue
 	args    []any
 }
 
 func (w *worker) do(ctx context.Context, r *mutation) error {
-	n := len(r.table.columns)
+	n := w.k.columnsOf(r.table)
 	if size := n * len(r.rows); len(w.cells) < size {
 		w.cells, w.args = make([]cqlValue, size), make([]any, size)
 	}
@@ -332,7 +329,7 @@ func (w *worker) do(ctx context.Context, r *mutation) error {
 			return err
 		}
 	}
-	statement := r.table.insert(w.ks)
+	statement := r.table.insert(w.k.to.keyspace, n)
 	at := w.at
 	if r.table == &latestTable {
 		at = latestStamp(r.rows[0])
@@ -340,7 +337,7 @@ func (w *worker) do(ctx context.Context, r *mutation) error {
 	if len(r.rows) == 1 {
 		return w.session.Query(statement, w.args[:n]...).WithTimestamp(at).ExecContext(ctx)
 	}
-	b := w.session.Batch(gocql.UnloggedBatch).SetKeyspace(w.ks).WithTimestamp(at)
+	b := w.session.Batch(gocql.UnloggedBatch).SetKeyspace(w.k.to.keyspace).WithTimestamp(at)
 	b.Entries = make([]gocql.BatchEntry, len(r.rows))
 	for i := range r.rows {
 		b.Entries[i] = gocql.BatchEntry{Stmt: statement, Args: w.args[i*n : (i+1)*n], Idempotent: true}

@@ -146,7 +146,7 @@ concurrent_writes: 8
 concurrent_compactors: 1
 native_transport_max_threads: 16
 auto_snapshot: false
-column_value_size_fail_threshold: 1KiB
+column_value_size_fail_threshold: 1900B
 client_encryption_options:
   enabled: true
   optional: true
