@@ -472,40 +472,49 @@ func TestRequestThatFitsNoCommit(t *testing.T) {
 
 // BenchmarkSubmit is the accept path: decoded pings until they are durable.
 func BenchmarkSubmit(b *testing.B) {
-	for _, pings := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprint(pings), func(b *testing.B) {
-			log := testLog(b, queue.Config{})
-			w, stop := testWriter(b, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
-			const riders = 10_000
-			names := make([]string, riders)
-			for i := range names {
-				names[i] = fmt.Sprintf("r-%06d", i)
-			}
-			b.ReportAllocs()
-			b.SetParallelism(32)
-			var next sync.Mutex
-			round := int64(0)
-			b.RunParallel(func(pb *testing.PB) {
-				j := job("", t0, pings)
-				for pb.Next() {
-					next.Lock()
-					round++
-					r := round
-					next.Unlock()
-					for i := range j.Pings {
-						k := r*int64(pings) + int64(i)
-						j.Pings[i].Rider = names[k%riders]
-						j.Pings[i].At = t0 + k/riders*5000
-					}
-					if err := w.Submit(j); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-			stop()
-			b.ReportMetric(float64(b.N*pings)/b.Elapsed().Seconds(), "pings/s")
-			b.ReportMetric(float64(b.N)/float64(w.Stats().Commits), "requests/commit")
-		})
+	four, err := pingline.NewAttrs(pingline.Float("fuel", 0.4), pingline.Float("load", 1200), pingline.Text("door", "open"), pingline.Bool("idle", false))
+	if err != nil {
+		b.Fatal(err)
 	}
+	for _, pings := range []int{1, 100, 1000} {
+		benchmarkSubmit(b, fmt.Sprint(pings), pings, "")
+		benchmarkSubmit(b, fmt.Sprint(pings, "-attrs"), pings, four)
+	}
+}
+
+func benchmarkSubmit(b *testing.B, name string, pings int, attrs pingline.Attrs) {
+	b.Run(name, func(b *testing.B) {
+		log := testLog(b, queue.Config{})
+		w, stop := testWriter(b, WriterConfig{Log: log, Bound: dedupe.Bound{MaxError: 10}})
+		const riders = 10_000
+		names := make([]string, riders)
+		for i := range names {
+			names[i] = fmt.Sprintf("r-%06d", i)
+		}
+		b.ReportAllocs()
+		b.SetParallelism(32)
+		var next sync.Mutex
+		round := int64(0)
+		b.RunParallel(func(pb *testing.PB) {
+			j := job("", t0, pings)
+			for pb.Next() {
+				next.Lock()
+				round++
+				r := round
+				next.Unlock()
+				for i := range j.Pings {
+					k := r*int64(pings) + int64(i)
+					j.Pings[i].Rider, j.Pings[i].Attrs = names[k%riders], attrs
+					j.Pings[i].At = t0 + k/riders*5000
+				}
+				if err := w.Submit(j); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+		stop()
+		b.ReportMetric(float64(b.N*pings)/b.Elapsed().Seconds(), "pings/s")
+		b.ReportMetric(float64(b.N)/float64(w.Stats().Commits), "requests/commit")
+	})
 }

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 	"time"
@@ -26,9 +27,8 @@ func benchBody(n int, now time.Time) []byte {
 func BenchmarkDecode(b *testing.B) {
 	now := time.UnixMilli(1_760_000_000_000)
 	r := phone.Request{Now: now, Limits: phone.Limits{}.WithDefaults()}
-	for _, n := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			body := benchBody(n, now)
+	run := func(name string, n int, body []byte) {
+		b.Run(name, func(b *testing.B) {
 			var d phone.Pings
 			r.Body = body
 			b.ReportAllocs()
@@ -42,5 +42,10 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportMetric(pings/b.Elapsed().Seconds(), "pings/s")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/pings, "ns/ping")
 		})
+	}
+	for _, n := range []int{1, 100, 1000} {
+		body := benchBody(n, now)
+		run(fmt.Sprint(n), n, body)
+		run(fmt.Sprint(n, "-attrs"), n, bytes.ReplaceAll(body, []byte("}"), []byte(`,"attrs":{"fuel":0.4,"load":1200,"door":"open","idle":false}}`)))
 	}
 }
