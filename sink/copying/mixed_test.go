@@ -12,6 +12,7 @@ import (
 	"pingline/sink/postgres"
 	"pingline/sink/postgres/postgrestest"
 	"pingline/sink/store"
+	"pingline/sink/store/storetest"
 )
 
 // From an InfluxDB, by cells, into a ClickHouse and from there, by days, into a PostgreSQL: all
@@ -31,6 +32,12 @@ func TestStoresOfSeveralKinds(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = database.Close() })
 	list := history(1000)
+	dressed := 0
+	for i, e := range storetest.Dressed(t, 5) {
+		if list[9*i].Attrs = e.Attrs; e.Attrs != "" {
+			dressed++
+		}
+	}
 	write(t, from, list...)
 	for _, way := range []struct {
 		from, to store.Store
@@ -49,6 +56,15 @@ func TestStoresOfSeveralKinds(t *testing.T) {
 		copies(t, c, plan)
 		if d := differences(t, c, plan, false); len(d) > 0 {
 			t.Fatalf("from %T to %T: %v", way.from, way.to, &d[0])
+		}
+		n := 0
+		for _, e := range stored(t, way.to) {
+			if e.Attrs != "" {
+				n++
+			}
+		}
+		if n != dressed {
+			t.Errorf("from %T to %T: %d pings have attributes, want %d", way.from, way.to, n, dressed)
 		}
 		lost := list[10]
 		if way.to == from { // InfluxDB is the target: it has all already
