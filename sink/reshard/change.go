@@ -2,6 +2,7 @@ package reshard
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,51 +65,28 @@ func (e *Eras) record() *SetRecord {
 // Start starts a change; stores are those of shards that are not known so far. Rows are written
 // by the new layout from the returned number of a commit on, or if the change is mirrored by
 // both. An error that is no *RefusedError means that nothing has changed.
-func (e *Eras) Start(o Order, stores []sink.ShardStore) (*Intent, uint64, error) {
+func (e *Eras) Start(o Order, stores []sink.ShardStore) (_ *Intent, _ uint64, err error) {
 	e.changing.Lock()
 	defer e.changing.Unlock()
 	d, err := e.Plan(o)
 	if err != nil {
 		return nil, 0, err
 	}
-	e.mu.Lock()
-	was := e.shards
-	for _, sh := range stores {
-		if e.known(sh.Name) == nil {
-			e.shards = append(slices.Clone(e.shards), sh)
-		}
-	}
-	for _, name := range d.New.Names() {
-		if err == nil && e.known(name) == nil {
-			err = refuse("add: shard %s is not known: name it with its url", name)
-		}
-	}
-	if e.rec == nil {
-		e.rec = e.record()
-		for _, r := range e.running {
-			r.Spread = e.rec.New
-		}
-		if err == nil {
-			defer e.unlessNoted()
-		}
-	}
+	forget, err := e.learn(d, stores)
 	if err != nil {
-		e.shards = was
-		e.mu.Unlock()
 		return nil, 0, err
 	}
-	end := e.running[len(e.running)-1 : len(e.running) : len(e.running)]
-	if i := slices.IndexFunc(e.running, func(r *eraSink) bool { return r.End == nil && !r.Era.mirror() }); i >= 0 {
-		end = e.running[i : i+1 : i+1]
-	}
-	end = slices.Clone(end)
-	e.passed.stats, e.mirror = joinAll(e.passed.stats, e.mirror.stats), books{}
-	e.mu.Unlock()
-	phase := Cut
+	defer func() {
+		if err != nil {
+			forget()
+		}
+	}()
+	end, phase := e.primary(), Cut
 	if d.Mirrored {
 		end, phase = nil, Dual
 	}
 	at, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
+		e.passed.stats, e.mirror = joinAll(e.passed.stats, e.mirror.stats), books{}
 		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo = d.ID, d.Do, d.Old, d.New, nil
 		rec.Read = slices.DeleteFunc(rec.Read, func(name string) bool { return slices.Contains(d.New.Names(), name) })
 		rec.enter(phase)
@@ -124,13 +102,56 @@ func (e *Eras) Start(o Order, stores []sink.ShardStore) (*Intent, uint64, error)
 	return d, at.Next, nil
 }
 
-// unlessNoted forgets the record of a change that was not begun.
-func (e *Eras) unlessNoted() {
+// primary returns the era that has no end and is no mirror.
+func (e *Eras) primary() (list []*eraSink) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, r := range e.running {
+		if r.End == nil && !r.Era.mirror() {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// learn makes the stores of a change known, and the record if there is none yet; forget takes
+// that back. It refuses what no sink would take, before any lane has to wait.
+func (e *Eras) learn(d *Intent, stores []sink.ShardStore) (forget func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.rec.ID == "" {
-		e.rec = nil
+	shards := slices.Clone(e.shards)
+	find := func(name string) int {
+		return slices.IndexFunc(shards, func(s sink.ShardStore) bool { return s.Name == name })
 	}
+	for _, sh := range stores {
+		if find(sh.Name) < 0 {
+			shards = append(shards, sh)
+		}
+	}
+	for _, name := range d.New.Names() {
+		i := find(name)
+		if i < 0 {
+			return nil, refuse("add: shard %s is not known: name it with its url", name)
+		}
+		if first := e.known(d.Old[0].Name); reflect.TypeOf(shards[i].Store) != reflect.TypeOf(first) {
+			return nil, refuse("add: shard %s is of another kind of store than %s: rows are spread over shards of one kind", name, d.Old[0].Name)
+		}
+	}
+	was, first := e.shards, e.rec == nil
+	e.shards = shards
+	if first {
+		e.rec = e.record()
+		for _, r := range e.running {
+			r.Spread = e.rec.New
+		}
+	}
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.shards = was; first {
+			e.rec = nil
+		}
+	}, nil
 }
 
 // Cut puts the new layout in force, and has the old one mirror it. It is refused while the
