@@ -46,12 +46,15 @@ type Config struct {
 
 	// Where the shards of a set change while it runs, each layout has a Sink of its own, for a
 	// part of the log: see route.Layout. Until says where that part ends; nil: it does not. A
-	// sink that is Beside another is never stood in for, and GaveUp is called for each entry
-	// that it gives up.
-	Era    string
-	Until  *batch.Fence
-	Beside *route.Layout
-	GaveUp func(e *pingline.Entry)
+	// sink that is Beside another is never stood in for. GaveUp is called for each entry that
+	// is given up, Refused for entries that became dead letters, and StoodIn with the name of
+	// a shard that took rows of another: each before the cursor of the lane moves.
+	Era     string
+	Until   *batch.Fence
+	Beside  *route.Layout
+	GaveUp  func(e *pingline.Entry)
+	Refused func(rows int)
+	StoodIn func(shard string)
 
 	// Moved names shards that were taken away and whose points are elsewhere, or not
 	// wanted: without them nothing is missing.

@@ -246,6 +246,9 @@ func (l *lane) deadLettered(bad []refusedRow) {
 		r.why.by.counters.refused(r.why.Reason)
 	}
 	l.progress.deadLettered(len(bad))
+	if l.cfg.Refused != nil && len(bad) > 0 {
+		l.cfg.Refused(len(bad))
+	}
 }
 
 // letters returns rows of b as dead letters, by number.

@@ -159,6 +159,9 @@ func (l *lane) scatter(ctx, writing context.Context, b *batch.Encoded, rows []in
 				failed = among(failed, rows, group[:k])
 				break
 			}
+			if sh != l.home && l.cfg.StoodIn != nil {
+				l.cfg.StoodIn(sh.Name)
+			}
 			b.Take(group[:k])
 			group = group[k:]
 		}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -288,41 +290,82 @@ func TestReshardUnderLoad(t *testing.T) {
 	}
 }
 
-// A node is killed at random moments while its shards change to and fro, and what is kept is
-// all that was acknowledged, in some shard that is read, and the accounts add up.
-func TestReshardKilled(t *testing.T) {
-	rounds := 12
-	if testing.Short() {
-		rounds = 4
+// stages are phases of a change in which a node is killed.
+var stages = []string{"dual", "cut", "added", "finished", "aborting"}
+
+// before makes the steps that lead to a stage but for the last, and returns that one.
+func before(t *testing.T, p *process, stage string, rng *rand.Rand) (last []string) {
+	t.Helper()
+	if st := standing(t, p); st.Phase != reshard.Settled {
+		mustReshard(t, p, "abort")
 	}
-	servers := []*influxd.Server{startInflux(t), startInflux(t), startInflux(t)}
+	start := nextStep(standing(t, p), stage != "added", rng)
+	if stage == "dual" || stage == "added" {
+		return start
+	}
+	mustReshard(t, p, start...)
+	if stage == "aborting" && rng.IntN(2) == 0 {
+		return []string{"abort"}
+	}
+	if stage != "cut" {
+		mustReshard(t, p, "cut", "--force")
+	}
+	return map[string][]string{"cut": {"cut", "--force"}, "finished": {"finish"}, "aborting": {"abort"}}[stage]
+}
+
+// A node is killed in each phase of changes to and fro: while a step is made, and after it was
+// answered. The phase and the layout are those before the step or after it, all that was
+// acknowledged is in some shard, an abort leaves layout and rows as before, and the accounts add
+// up.
+func TestReshardKilled(t *testing.T) {
+	rounds := 5 * len(stages)
+	if testing.Short() {
+		rounds = len(stages)
+	}
+	servers := map[string]*influxd.Server{"a": startInflux(t), "b": startInflux(t), "c": startInflux(t)}
 	dir, listen := t.TempDir(), freePort(t)
-	flags := append(slices.Clone(reshardFlags), "--listen="+listen, "--shard=name=a,url="+servers[0].URL(), "--shard=name=b,url="+servers[1].URL())
+	flags := append(slices.Clone(reshardFlags), "--listen="+listen, "--shard=name=a,url="+servers["a"].URL(), "--shard=name=b,url="+servers["b"].URL())
 	p := serve(t, dir, "", flags...)
-	mustReshard(t, p, "start", "--add=name=c,url="+servers[2].URL())
+	mustReshard(t, p, "start", "--add=name=c,url="+servers["c"].URL())
 	mustReshard(t, p, "finish")
-	flags = append(flags, "--shard=name=c,url="+servers[2].URL())
+	flags = append(flags, "--shard=name=c,url="+servers["c"].URL())
 	tr := drive(t, p.url, 2000)
 	rng := rand.New(rand.NewPCG(3, uint64(rounds)))
-	seen := make(map[reshard.ChangePhase]int)
-	for range rounds {
-		tr.more(500)
-		steps, moment := make(chan struct{}), time.Duration(rng.IntN(1500))*time.Millisecond
-		go func() { // until the node is dead
-			defer close(steps)
-			for {
-				st, err := statusOf(p)
-				if err != nil {
-					return
-				}
-				_, _, _ = runs(t, slices.Concat([]string{"reshard"}, nextStep(st, rng.IntN(3)), []string{"--yes", "--server=" + strings.TrimSuffix(p.ops, "/metrics")})...)
-			}
-		}()
-		time.Sleep(moment) // any will do
+	killed := make(map[string]int)
+	for i := range rounds {
+		stage, answered := stages[i%len(stages)], i/len(stages)%2 == 0
+		var was standingOf
+		if stage == "aborting" && answered {
+			was = standingIn(t, p, servers)
+		}
+		last := before(t, p, stage, rng)
+		tr.more(100)
+		from := standing(t, p)
+		made := make(chan error, 1)
+		go func() { made <- doStep(t.Context(), p, last) }()
+		var err error
+		if answered {
+			err = <-made
+		} else {
+			time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond) // any moment will do
+		}
+		to := standingAfter(from, last)
 		p.kill()
-		<-steps
+		if !answered {
+			err = <-made
+		}
 		p = serve(t, dir, "", flags...)
-		seen[standing(t, p).Phase]++
+		st := standing(t, p)
+		killed[stage]++
+		if is := phaseAndLayout(&st); is != to && (err == nil || is != phaseAndLayout(&from)) {
+			t.Errorf("killed in %s, after %v (%v): %q, before it %q and after it %q", stage, last, err, is, phaseAndLayout(&from), to)
+		}
+		if answered && err != nil {
+			t.Errorf("%v: %v", last, err)
+		}
+		if stage == "aborting" && answered {
+			was.compare(t, p, servers, &from)
+		}
 	}
 	tr.stop()
 	p.settled()
@@ -331,43 +374,203 @@ func TestReshardKilled(t *testing.T) {
 	}
 	eventually(t, "all of before is written", func() bool { st := standing(t, p); return st.Remaining == 0 && st.MirrorQueued == 0 })
 	p.settled()
-	tr.auditIn(influxtest.Access(servers[0], "pingline"), influxtest.Access(servers[1], "pingline"), influxtest.Access(servers[2], "pingline"))
-	t.Logf("phases after a kill: %v; in the end %+v", seen, standing(t, p))
+	tr.auditIn(influxtest.Access(servers["a"], "pingline"), influxtest.Access(servers["b"], "pingline"), influxtest.Access(servers["c"], "pingline"))
+	for _, stage := range stages {
+		if killed[stage] == 0 {
+			t.Errorf("never killed in %s", stage)
+		}
+	}
+	t.Logf("kills: %v; in the end %+v", killed, standing(t, p))
 }
 
-func statusOf(p *process) (s reshard.SetStatus, err error) {
-	resp, err := http.Get(strings.TrimSuffix(p.ops, "/metrics") + "/v1/reshard")
-	if err != nil {
-		return s, err
+// doStep makes a step, and returns why it was not made, or not answered.
+func doStep(ctx context.Context, p *process, step []string) error {
+	var out, errs bytes.Buffer
+	if status := run(ctx, slices.Concat([]string{"reshard"}, step, []string{"--yes", "--server=" + strings.TrimSuffix(p.ops, "/metrics")}), &out, &errs); status != exitOK {
+		return errors.New(errs.String())
 	}
-	defer resp.Body.Close()
-	var list []reshard.SetStatus
-	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil {
-		return s, err
-	}
-	return list[0], nil
+	return nil
 }
 
-// nextStep returns a step that a state allows.
-func nextStep(s reshard.SetStatus, dice int) []string {
-	switch {
-	case s.Phase == reshard.Dual && dice == 0, s.Phase == reshard.Cut && dice == 0:
-		return []string{"abort"}
-	case s.Phase == reshard.Dual:
-		return []string{"cut", "--force"}
-	case s.Phase == reshard.Cut:
-		return []string{"finish"}
-	case len(s.InForce) == 2:
-		for _, name := range []string{"a", "b", "c"} {
-			if !slices.Contains(s.InForce.Names(), name) {
-				if dice == 0 {
-					return []string{"start", "--replace=" + s.InForce[0].Name + "=" + name}
-				}
-				return []string{"start", "--add=" + name}
+func phaseAndLayout(s *reshard.SetStatus) string { return fmt.Sprint(s.Phase, ": ", s.InForce) }
+
+// standingAfter is phase and layout after a step.
+func standingAfter(s reshard.SetStatus, step []string) string {
+	switch step[0] {
+	case "cut":
+		s.Phase, s.InForce = reshard.Cut, s.New
+	case "finish":
+		s.Phase = reshard.Settled
+	case "abort":
+		s.Phase, s.InForce = reshard.Settled, s.Old
+	case "start":
+		name := step[1][strings.LastIndex(step[1], "=")+1:]
+		switch {
+		case strings.HasPrefix(step[1], "--add="):
+			s.Phase, s.InForce = reshard.Cut, append(slices.Clone(s.InForce), partition.Shard{Name: name, Weight: 1})
+		case strings.HasPrefix(step[1], "--weight="):
+			s.Phase, s.InForce = reshard.Cut, slices.Clone(s.InForce)
+			s.InForce[0].Weight = 3 - s.InForce[0].Weight
+		default:
+			s.Phase = reshard.Dual
+		}
+	}
+	return phaseAndLayout(&s)
+}
+
+// standingOf is the standing of a set, and the rows in each shard.
+type standingOf struct {
+	reshard.SetStatus
+	rows map[string]map[string]int
+}
+
+func standingIn(t *testing.T, p *process, servers map[string]*influxd.Server) standingOf {
+	t.Helper()
+	if st := standing(t, p); st.Phase != reshard.Settled {
+		mustReshard(t, p, "abort")
+	}
+	s := standingOf{standing(t, p), make(map[string]map[string]int)}
+	for _, name := range s.InForce.Names() {
+		s.rows[name] = storedIn(t, servers[name])
+	}
+	return s
+}
+
+// compare checks that an abort has left things as they were: the layout, the shards that are read,
+// but for new ones which have rows, and the rows in each shard of the layout.
+func (s *standingOf) compare(t *testing.T, p *process, servers map[string]*influxd.Server, in *reshard.SetStatus) {
+	t.Helper()
+	st := standing(t, p)
+	if st.Phase != reshard.Settled || st.InForce.String() != s.InForce.String() || len(st.New)+len(st.Old) > 0 {
+		t.Errorf("in force %v, %s, after an abort: %v before", st.InForce, st.Phase, s.InForce)
+	}
+	for _, name := range s.ReadOnly {
+		if !slices.Contains(st.ReadOnly, name) {
+			t.Errorf("%s was read before an abort, and %v after it", name, st.ReadOnly)
+		}
+	}
+	for _, name := range st.ReadOnly {
+		if !slices.Contains(s.ReadOnly, name) && !slices.Contains(in.New.Names(), name) {
+			t.Errorf("%s is read only since an abort of %s", name, in.Do)
+		}
+	}
+	for name, rows := range s.rows {
+		now, gone := storedIn(t, servers[name]), 0
+		for row := range rows {
+			if now[row] != 1 {
+				gone++
 			}
 		}
-	case dice == 0:
+		if gone > 0 {
+			t.Errorf("%d of %d rows of %s are not there once, after an abort of %s", gone, len(rows), name, in.Do)
+		}
+	}
+}
+
+// nextStep returns a start that a state allows: of a change with a mirror, or of one without.
+func nextStep(s reshard.SetStatus, mirrored bool, rng *rand.Rand) []string {
+	one := s.InForce[rng.IntN(len(s.InForce))].Name
+	if len(s.InForce) == 3 {
+		if mirrored {
+			return []string{"start", "--remove=" + one}
+		}
 		return []string{"start", fmt.Sprintf("--weight=%s=%v", s.InForce[0].Name, 3-s.InForce[0].Weight)}
 	}
-	return []string{"start", "--remove=" + s.InForce[dice%len(s.InForce)].Name}
+	for _, name := range []string{"a", "b", "c"} {
+		switch {
+		case slices.Contains(s.InForce.Names(), name):
+		case mirrored:
+			return []string{"start", "--replace=" + one + "=" + name}
+		default:
+			return []string{"start", "--add=" + name}
+		}
+	}
+	return nil
+}
+
+// A shard is replaced while pings come in, and both the one that goes and the one that comes are
+// killed meanwhile. Each ping is in the shards where the layouts of its phase say, and in no
+// other.
+func TestReshardShardsKilled(t *testing.T) {
+	servers := map[string]*influxd.Server{"a": startInflux(t), "b": startInflux(t), "c": startInflux(t)}
+	p := serve(t, t.TempDir(), "", append(slices.Clone(reshardFlags), "--retry-max=1s",
+		"--shard=name=a,url="+servers["a"].URL(), "--shard=name=b,url="+servers["b"].URL())...)
+	c := &readersAndSenders{t: t}
+	all := wander(40, 1500, time.Now().Add(-25*time.Minute))
+	a, b, cc := partition.Shard{Name: "a", Weight: 1}, partition.Shard{Name: "b", Weight: 1}, partition.Shard{Name: "c", Weight: 1}
+	old, now := []partition.Shard{a, b}, []partition.Shard{cc, b}
+	send := func(during func()) {
+		t.Helper()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var busy sync.WaitGroup
+		busy.Go(func() { c.run(ctx, p.url, all[len(c.sent):]) })
+		during()
+		stop()
+		busy.Wait()
+	}
+	restart := func(name string) {
+		t.Helper()
+		if err := servers[name].Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var started, finished int
+	send(func() {
+		c.more(500)
+		started = c.count()
+		mustReshard(t, p, "start", "--replace=a=name=c,url="+servers["c"].URL())
+		servers["a"].Kill() // the source
+		c.more(500)
+		restart("a")
+		c.more(300)
+		mustReshard(t, p, "cut", "--force")
+		servers["c"].Kill() // the target
+		c.more(500)
+		restart("c")
+		c.more(300)
+	})
+	p.settled()
+	finished = len(c.sent)
+	mustReshard(t, p, "finish")
+	send(func() { c.more(500) })
+	p.settled()
+	if st := standing(t, p); st.InForce.String() != "c=1 b=1" || !slices.Equal(st.ReadOnly, []string{"a"}) || st.Remaining+st.MirrorQueued > 0 {
+		t.Errorf("in the end: %+v", st)
+	}
+	in := make(map[string]map[string]int)
+	for name, s := range servers {
+		in[name] = storedIn(t, s)
+	}
+	counts := make(map[string]int)
+	for i := range c.sent {
+		ping := &c.sent[i]
+		var where []string
+		for _, name := range []string{"a", "b", "c"} {
+			if n := in[name][fmt.Sprint(ping.Rider, " ", ping.At)]; n == 1 {
+				where = append(where, name)
+			} else if n > 1 {
+				t.Errorf("%s has %d points of %s at %d", name, n, ping.Rider, ping.At)
+			}
+		}
+		before, both, after := []string{own(t, ping, old...)}, slices.Sorted(slices.Values([]string{own(t, ping, old...), own(t, ping, now...)})), []string{own(t, ping, now...)}
+		both = slices.Compact(both)
+		may := [][]string{both}
+		switch {
+		case i < started:
+			may = [][]string{before}
+		case i < started+100: // a request may be on its way
+			may = append(may, before)
+		case i >= finished:
+			may = [][]string{after}
+		}
+		if !slices.ContainsFunc(may, func(at []string) bool { return slices.Equal(at, where) }) {
+			t.Fatalf("ping %d is in %v, and belongs to %v; the change was started at %d, finished at %d", i, where, may, started, finished)
+		}
+		counts[strings.Join(where, "+")]++
+	}
+	if counts["a+c"] == 0 || counts["b+c"] == 0 || counts["c"] == 0 || counts["b"] == 0 {
+		t.Errorf("pings by shards: %v: the test shows nothing", counts)
+	}
+	t.Logf("%d pings, by shards: %v", len(c.sent), counts)
 }

@@ -192,7 +192,11 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 			if strings.Contains(text, "url=") {
 				return partition.Shard{}, fmt.Errorf("%s: shard %s is known: leave its url out", what, known[i].Name)
 			}
-			return partition.Shard{Name: known[i].Name, Weight: weightIn(text)}, nil
+			w, err := weightIn(text)
+			if err != nil {
+				return partition.Shard{}, fmt.Errorf("%s: %w", what, err)
+			}
+			return partition.Shard{Name: known[i].Name, Weight: w}, nil
 		}
 		if !strings.Contains(text, "url=") {
 			return partition.Shard{}, fmt.Errorf("%s: shard %s is not known: give name=%s,url=…, as in --shard", what, nameIn(text), nameIn(text))
@@ -224,9 +228,15 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 		if !ok || by == "" {
 			return o, fresh, fmt.Errorf("replace: %q is not of the form OLD=NEW", old)
 		}
+		if _, twice := o.Replace[old]; twice {
+			return o, fresh, fmt.Errorf("replace: %s is named twice", old)
+		}
 		sh, err := take("replace", by)
 		if err != nil {
 			return o, fresh, err
+		}
+		if keyIn(by, "weight") != "" {
+			return o, fresh, fmt.Errorf("replace: %s gets the weight of %s: leave its weight out, or give --weight %s=%s", sh.Name, old, old, keyIn(by, "weight"))
 		}
 		o.Replace[old] = sh.Name
 	}
@@ -235,6 +245,9 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 		w, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			return o, fresh, fmt.Errorf("weight: %q is not of the form NAME=WEIGHT", text)
+		}
+		if _, twice := o.Weight[name]; twice {
+			return o, fresh, fmt.Errorf("weight: %s is named twice", name)
 		}
 		o.Weight[name] = w
 	}
@@ -245,11 +258,16 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 func nameIn(text string) string { return keyIn(text, "name") }
 
 // weightIn returns the weight in the text of a shard, 1 if there is none.
-func weightIn(text string) float64 {
-	if w, err := strconv.ParseFloat(keyIn(text, "weight"), 64); err == nil {
-		return w
+func weightIn(text string) (float64, error) {
+	value := keyIn(text, "weight")
+	if value == "" {
+		return 1, nil
 	}
-	return 1
+	w, err := strconv.ParseFloat(value, 64)
+	if err != nil || !(w >= partition.MinWeight && w <= partition.MaxWeight) {
+		return 0, fmt.Errorf("weight: %q is no number in [%v, %v]", value, partition.MinWeight, partition.MaxWeight)
+	}
+	return w, nil
 }
 
 func keyIn(text, key string) string {

@@ -2,12 +2,10 @@ package reshard
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"time"
 
-	"pingline"
 	"pingline/sink"
 	"pingline/sink/deadletter"
 	"pingline/sink/health"
@@ -18,46 +16,11 @@ import (
 // MirrorLane is the name of the lanes of a mirror, taken together.
 const MirrorLane = "mirror"
 
-// books are the counts of eras that are passed.
-type books struct {
-	any     bool
-	account sink.Account
-	stats   []sink.Stats
-}
-
-// add adds the counts of an era. What came before it is counted by the era before it.
-func (b *books) add(r *eraSink, a sink.Account, stats []sink.Stats) {
-	b.account = b.with(r, a)
-	b.any = true
-	for i := range stats {
-		st := &stats[i]
-		b.stats = join(b.stats, sink.Stats{Shard: st.Shard, Written: st.Written, Lines: st.Lines, DeadLetters: st.DeadLetters, Unkept: st.Unkept, Retries: st.Retries})
-	}
-}
-
-// with returns the account with that of an era added.
-func (b *books) with(r *eraSink, a sink.Account) sink.Account {
-	if !b.any {
-		return a
-	}
-	a.Pings.Start -= r.From.Totals[pingline.TotalStored]
-	a.Lines.Start -= r.From.Totals[pingline.TotalLines]
-	return sink.Account{Pings: sum(b.account.Pings, a.Pings), Lines: sum(b.account.Lines, a.Lines)}
-}
-
-func sum(a, b sink.Tally) sink.Tally {
-	return sink.Tally{
-		Start: a.Start + b.Start, Written: a.Written + b.Written, DeadLettered: a.DeadLettered + b.DeadLettered, Damaged: a.Damaged + b.Damaged,
-		Elsewhere: a.Elsewhere + b.Elsewhere, GivenUp: a.GivenUp + b.GivenUp, Queued: a.Queued + b.Queued,
-	}
-}
-
 // Account returns the fates of all entries of the log.
 func (e *Eras) Account() sink.Account {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	a, _ := e.accountOf(e.passed, false)
-	return a
+	return e.accountOf(e.passed, false)
 }
 
 // MirrorAccount returns the fates of all entries in the mirror, and false if there is none.
@@ -67,7 +30,7 @@ func (e *Eras) MirrorAccount() (sink.Account, bool) {
 	if !e.mirroring() {
 		return sink.Account{}, false
 	}
-	return e.accountOf(e.mirror, true)
+	return e.accountOf(e.mirror, true), true
 }
 
 // Mirrors reports whether there is a mirror.
@@ -82,51 +45,13 @@ func (e *Eras) mirroring() bool {
 	return slices.ContainsFunc(e.running, func(r *eraSink) bool { return r.Era.mirror() })
 }
 
-func (e *Eras) accountOf(b books, mirror bool) (sink.Account, bool) {
+func (e *Eras) accountOf(b books, mirror bool) sink.Account {
 	for _, r := range e.running {
 		if r.Era.mirror() == mirror {
-			b.account, b.any = b.with(r, r.Sink.Account()), true
+			b.count(&r.Era, r.Sink.Account())
 		}
 	}
-	return b.account, b.any
-}
-
-// join adds the figures of a shard to those of the same shard, or to the end.
-func join(list []sink.Stats, st sink.Stats) []sink.Stats {
-	i := slices.IndexFunc(list, func(o sink.Stats) bool { return o.Shard == st.Shard })
-	if i < 0 {
-		return append(list, st)
-	}
-	a := &list[i]
-	a.Pings, a.HandedOver = a.Pings || st.Pings, a.HandedOver || st.HandedOver
-	a.Written, a.Lines, a.Unkept, a.Queued, a.Retries = a.Written+st.Written, a.Lines+st.Lines, a.Unkept+st.Unkept, a.Queued+st.Queued, a.Retries+st.Retries
-	letters := maps.Clone(a.DeadLetters)
-	for reason, n := range st.DeadLetters {
-		if letters == nil {
-			letters = make(map[string]uint64)
-		}
-		letters[reason] += n
-	}
-	a.DeadLetters = letters
-	a.Lanes = joinLanes(a.Lanes, st.Lanes)
-	a.Oldest, a.Down, a.BreakerOpen, a.Breaker = max(a.Oldest, st.Oldest), max(a.Down, st.Down), max(a.BreakerOpen, st.BreakerOpen), max(a.Breaker, st.Breaker)
-	a.InFlight, a.Limit = a.InFlight+st.InFlight, a.Limit+st.Limit
-	a.LastError, a.Stopped = cmp.Or(a.LastError, st.LastError), cmp.Or(a.Stopped, st.Stopped)
-	return list
-}
-
-func joinLanes(list, more []sink.LaneStats) []sink.LaneStats {
-	list = slices.Clone(list)
-	for _, l := range more {
-		i := slices.IndexFunc(list, func(o sink.LaneStats) bool { return o.Lane == l.Lane })
-		if i < 0 {
-			list = append(list, l)
-			continue
-		}
-		a := &list[i]
-		a.Queued, a.Oldest, a.Behind = a.Queued+l.Queued, max(a.Oldest, l.Oldest), max(a.Behind, l.Behind)
-	}
-	return list
+	return b.whole(e.cfg.Log.Head().Totals)
 }
 
 // Stats returns how each shard does: those of the layout in force first, in its order. The lanes
@@ -156,16 +81,6 @@ func (e *Eras) Primary() (list []sink.Stats) {
 		if !r.Era.mirror() {
 			list = joinAll(list, r.Sink.Stats())
 		}
-	}
-	return list
-}
-
-func joinAll(list, more []sink.Stats) []sink.Stats {
-	if len(list) == 0 {
-		return slices.Clone(more)
-	}
-	for _, st := range more {
-		list = join(list, st)
 	}
 	return list
 }
@@ -323,7 +238,7 @@ func (e *Eras) Reading() (names []string) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	rec := e.record()
-	names = addNames(names, rec.InForce().Names()...)
+	names = addNames(addNames(names, rec.InForce().Names()...), rec.Old.Names()...)
 	for _, era := range rec.Eras {
 		names = addNames(addNames(names, era.Spread.Names()...), era.Beside.Names()...)
 	}
@@ -365,7 +280,8 @@ func (e *Eras) Status() SetStatus {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	rec := e.record()
-	s := SetStatus{Set: cmp.Or(e.cfg.Set, "main"), ID: rec.ID, Phase: rec.Phase, Do: rec.Do, Since: rec.At, InForce: rec.InForce(), ReadOnly: rec.Read}
+	s := SetStatus{Set: cmp.Or(e.cfg.Set, "main"), ID: rec.ID, Phase: rec.Phase, Do: rec.Do, Since: rec.At, InForce: rec.InForce()}
+	s.ReadOnly = without(without(rec.Read, rec.New.Names()), rec.Old.Names())
 	if rec.Phase != Settled {
 		s.Old, s.New = rec.Old, rec.New
 	}
@@ -388,7 +304,6 @@ func (e *Eras) Status() SetStatus {
 		case r.Era.mirror():
 			s.Mirror = true
 			s.MirrorQueued += queued
-			s.MirrorLetters += a.Pings.DeadLettered + a.Lines.DeadLettered
 			s.MirrorGivenUp += a.Pings.GivenUp + a.Lines.GivenUp
 			for _, st := range r.Sink.Stats() {
 				s.MirrorSeconds = max(s.MirrorSeconds, st.Oldest.Seconds())
@@ -397,6 +312,6 @@ func (e *Eras) Status() SetStatus {
 			s.Remaining += queued
 		}
 	}
-	s.LetGo = addNames(slices.Clone(rec.LetGo), sortedKeys(e.letGo)...)
+	s.LetGo, s.MirrorLetters = slices.Clone(rec.LetGo), rec.Refused
 	return s
 }

@@ -87,8 +87,7 @@ func (e *Eras) Start(o Order, stores []sink.ShardStore) (_ *Intent, _ uint64, er
 	}
 	at, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
 		e.passed.stats, e.mirror = joinAll(e.passed.stats, e.mirror.stats), books{}
-		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo = d.ID, d.Do, d.Old, d.New, nil
-		rec.Read = slices.DeleteFunc(rec.Read, func(name string) bool { return slices.Contains(d.New.Names(), name) })
+		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo, rec.Refused = d.ID, d.Do, d.Old, d.New, nil, 0
 		rec.enter(phase)
 		if d.Mirrored {
 			rec.begin(d.New, d.Old, at)
@@ -176,7 +175,7 @@ func (e *Eras) Cut(force bool) (number uint64, err error) {
 	}
 	at, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
 		rec.enter(Cut)
-		rec.LetGo = nil
+		rec.LetGo, rec.Refused = nil, 0
 		rec.begin(rec.New, nil, at)
 		rec.begin(rec.Old, rec.New, at)
 	})
@@ -188,14 +187,23 @@ const mirrorNear = 10 * time.Second
 
 // unready returns why the mirror cannot take over, or "".
 func (e *Eras) unready() string {
-	st := e.Status()
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	rec, behind := e.record(), time.Duration(0)
+	for _, r := range e.running {
+		if r.End == nil && r.Era.mirror() {
+			for _, st := range r.Sink.Stats() {
+				behind = max(behind, st.Oldest)
+			}
+		}
+	}
 	switch {
-	case len(st.LetGo) > 0:
-		return fmt.Sprintf("the mirror gave up rows of %s, and the new layout lacks them", strings.Join(st.LetGo, ", "))
-	case st.MirrorSeconds > mirrorNear.Seconds():
-		return fmt.Sprintf("the mirror is %.0f s behind", st.MirrorSeconds)
-	case st.MirrorLetters > 0:
-		return fmt.Sprintf("%d rows of the mirror are dead letters: pingline deadletter list", st.MirrorLetters)
+	case len(rec.LetGo) > 0:
+		return fmt.Sprintf("the mirror gave up rows of %s, and the new layout lacks them", strings.Join(rec.LetGo, ", "))
+	case behind > mirrorNear:
+		return fmt.Sprintf("the mirror is %.0f s behind", behind.Seconds())
+	case rec.Refused > 0:
+		return fmt.Sprintf("%d rows of the mirror are dead letters: pingline deadletter list", rec.Refused)
 	}
 	return ""
 }
@@ -205,32 +213,30 @@ func (e *Eras) unready() string {
 func (e *Eras) Finish() error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
-	if phase := e.Record().Phase; phase != Cut {
-		return refuse("there is nothing to finish in phase %s%s", phase, map[ChangePhase]string{Dual: ": cut over first"}[phase])
+	rec := e.Record()
+	if rec.Phase != Cut {
+		return refuse("there is nothing to finish in phase %s%s", rec.Phase, map[ChangePhase]string{Dual: ": cut over first"}[rec.Phase])
 	}
-	return e.drop(func(r *eraSink) bool { return r.Era.mirror() }, func(rec *SetRecord) {
-		rec.Read = addNames(rec.Read, without(rec.Old.Names(), rec.New.Names())...)
-		rec.Old, rec.LetGo = nil, nil
-		rec.enter(Settled)
+	return e.drop(mirrorOf(rec.Old), func(rec *SetRecord) {
+		rec.Read = addNames(rec.Read, rec.Old.Names()...)
+		rec.settle(rec.New)
 	})
 }
 
-// without returns the names that are not among others.
-func without(names, others []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
+// mirrorOf finds the mirrors that write a layout.
+func mirrorOf(s Spread) func(*eraSink) bool {
+	return func(r *eraSink) bool { return r.Era.mirror() && slices.Equal(r.Spread, s) }
 }
 
-// Abort puts the old layout in force again. Rows that only the new shards have stay readable.
+// Abort puts the old layout in force again. Rows that only the new shards have stay readable:
+// Record.Read names those shards.
 func (e *Eras) Abort() error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
 	rec := e.Record()
 	switch rec.Phase {
 	case Dual:
-		return e.drop(func(r *eraSink) bool { return r.Era.mirror() }, func(rec *SetRecord) {
-			rec.New, rec.Old, rec.LetGo = rec.Old, nil, nil
-			rec.enter(Settled)
-		})
+		return e.drop(mirrorOf(rec.New), func(rec *SetRecord) { rec.settle(rec.Old) })
 	case Cut:
 		return e.back()
 	}
@@ -251,11 +257,10 @@ func (e *Eras) back() error {
 	e.mu.RUnlock()
 	_, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
 		if !mirrored || len(rec.LetGo) > 0 {
-			rec.Read = addNames(rec.Read, without(rec.New.Names(), rec.Old.Names())...)
+			rec.Read = addNames(rec.Read, rec.New.Names()...)
 		}
 		rec.begin(rec.Old, nil, at)
-		rec.New, rec.Old, rec.LetGo = rec.Old, nil, nil
-		rec.enter(Settled)
+		rec.settle(rec.Old)
 	})
 	return err
 }

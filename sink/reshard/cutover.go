@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"pingline/queue"
+	"pingline/sink"
 	"pingline/sink/batch"
 	"pingline/sink/resume"
 )
@@ -32,32 +33,8 @@ func (e *Eras) cutOver(end []*eraSink, next func(rec *SetRecord, at queue.Cursor
 		rec.Eras[i].End = &at
 	}
 	next(rec, at)
-	var change, back queue.Change
-	var begun []*eraSink
-	for _, era := range rec.Eras {
-		if era.N <= last {
-			continue
-		}
-		var r *eraSink
-		if err == nil {
-			if err = e.beginIn(&change, era); err == nil {
-				e.cfg.Log.Change(change)
-				if r, err = e.newSink(era); err == nil {
-					begun = append(begun, r)
-				}
-			}
-			resume.Drop(&back, e.cfg.Log, era.space(e.cfg.Set))
-		}
-	}
-	resume.NoteEras(&change, e.cfg.Set, rec.String())
-	resume.NoteEras(&back, e.cfg.Set, was)
-	if err == nil {
-		e.cfg.Log.Change(change)
-		err = e.cfg.Log.KeepCursors()
-	}
+	begun, err := e.keep(rec, was, last)
 	if err != nil {
-		e.cfg.Log.Change(back)
-		err = errors.Join(err, e.cfg.Log.KeepCursors())
 		for _, f := range fences {
 			f.Withdraw()
 		}
@@ -75,6 +52,41 @@ func (e *Eras) cutOver(end []*eraSink, next func(rec *SetRecord, at queue.Cursor
 		e.start(r)
 	}
 	return at, nil
+}
+
+// keep makes a record durable, with the positions of the eras behind the last, and opens their
+// sinks. If that fails, the log is as it was.
+func (e *Eras) keep(rec *SetRecord, was string, last int) (begun []*eraSink, err error) {
+	var change, back queue.Change
+	var eras []Era
+	for _, era := range rec.Eras {
+		if era.N <= last {
+			continue
+		}
+		if err := e.beginIn(&change, era); err != nil {
+			return nil, err
+		}
+		eras = append(eras, era)
+	}
+	resume.NoteEras(&change, e.cfg.Set, rec.String())
+	resume.NoteEras(&back, e.cfg.Set, was)
+	e.cfg.Log.Change(change) // as a whole, since it may be kept at any time
+	for _, era := range eras {
+		resume.Drop(&back, e.cfg.Log, era.space(e.cfg.Set))
+		if err == nil {
+			var r *eraSink
+			r, err = e.newSink(era)
+			begun = append(begun, r)
+		}
+	}
+	if err == nil {
+		err = e.cfg.Log.KeepCursors()
+	}
+	if err != nil {
+		e.cfg.Log.Change(back)
+		return nil, errors.Join(err, e.cfg.Log.KeepCursors())
+	}
+	return begun, nil
 }
 
 // drop ends the sinks of eras at once, and forgets what waits for them. The caller holds
@@ -104,21 +116,24 @@ func (e *Eras) drop(which func(*eraSink) bool, then func(rec *SetRecord)) error 
 	})
 	then(rec)
 	counts := make(map[*eraSink]func())
+	var change queue.Change
 	for _, r := range list {
-		a, st := r.Account(), r.Stats() // before its cursors go: it may move them
-		counts[r] = func() { e.books(r).add(r, a, st) }
-	}
-	cursors := e.cfg.Log.Cursors()
-	change, back := queue.Change{}, queue.Change{Set: make(map[string]queue.Cursor)}
-	for _, r := range list {
-		space := r.space(e.cfg.Set)
-		for name, at := range cursors {
-			if of, ok := resume.SpaceOf(name); ok && of == space {
-				back.Set[name] = at
-			}
+		// Rows that a mirror has not come to are in the shards beside it alone.
+		rec.Read = addNames(rec.Read, without(r.Beside.Names(), rec.InForce().Names())...)
+		if r.End == nil {
+			at := batch.Propose(e.cfg.Log, r.fence)
+			r.End = &at
 		}
-		resume.Drop(&change, e.cfg.Log, space)
+		a, st := r.Account(), r.Stats() // before its cursors go: it may move them
+		counts[r] = func() {
+			for _, t := range []*sink.Tally{&a.Pings, &a.Lines} {
+				t.GivenUp, t.Queued = t.GivenUp+t.Queued, 0
+			}
+			e.books(r).add(&r.Era, a, st)
+		}
+		resume.Drop(&change, e.cfg.Log, r.space(e.cfg.Set))
 	}
+	back := undo(e.cfg.Log, change)
 	resume.NoteEras(&change, e.cfg.Set, rec.String())
 	e.cfg.Log.Change(change)
 	if err := e.cfg.Log.KeepCursors(); err != nil {
@@ -134,10 +149,23 @@ func (e *Eras) drop(which func(*eraSink) bool, then func(rec *SetRecord)) error 
 	return nil
 }
 
+// undo returns the change that takes back a change which drops cursors and notes.
+func undo(log *queue.Log, change queue.Change) queue.Change {
+	back := queue.Change{Set: make(map[string]queue.Cursor), Notes: make(map[string]string)}
+	for _, name := range change.Drop {
+		back.Set[name], _ = log.Cursor(name)
+	}
+	for name := range change.Notes {
+		back.Notes[name] = log.Note(name)
+	}
+	return back
+}
+
 // restart opens eras again whose sinks have ended. The caller holds mu.
 func (e *Eras) restart(list []*eraSink) error {
 	for _, r := range list {
-		again, err := e.newSink(r.Era)
+		i := slices.IndexFunc(e.rec.Eras, func(era Era) bool { return era.N == r.N })
+		again, err := e.newSink(e.rec.Eras[i])
 		if err != nil {
 			return err
 		}

@@ -32,8 +32,6 @@ type Eras struct {
 	mirror  books      // the same, of mirrors
 	ctx     context.Context
 	group   *errgroup.Group // nil unless Run is called
-	letGo   map[string]bool // days that were given up and are not noted yet
-	noted   time.Time
 }
 
 // eraSink is an era and its sink.
@@ -48,10 +46,11 @@ type eraSink struct {
 // Open opens the sinks of a set, as the log says, or as the flags do if the log tells of no
 // change. cfg is of the flags; shards that the log has in force must be among its own.
 func Open(cfg sink.Config) (*Eras, error) {
-	e := &Eras{cfg: cfg, logger: cmp.Or(cfg.Logger, slog.Default()), letGo: make(map[string]bool)}
+	e := &Eras{cfg: cfg, logger: cmp.Or(cfg.Logger, slog.Default())}
 	e.shards = slices.Clone(cfg.Shards)
 	note := resume.Eras(cfg.Log, cfg.Set)
 	if note == "" {
+		e.sweep()
 		return e, e.open(Era{N: 1})
 	}
 	rec, err := parse(note)
@@ -64,6 +63,7 @@ func Open(cfg sink.Config) (*Eras, error) {
 			return nil, &UnknownError{name, rec.InForce().String()}
 		}
 	}
+	e.sweep()
 	if err := e.mend(); err != nil {
 		return nil, err
 	}
@@ -143,15 +143,11 @@ func (e *Eras) watch(ctx context.Context) error {
 		}
 		e.mu.RLock()
 		at := slices.IndexFunc(e.running, func(r *eraSink) bool { return r.End != nil && r.Ended() })
-		unnoted := len(e.letGo) > 0 && time.Since(e.noted) > time.Second
 		e.mu.RUnlock()
-		if at < 0 && !unnoted {
+		if at < 0 {
 			continue
 		}
 		e.changing.Lock()
-		if unnoted {
-			e.noteLetGo()
-		}
 		e.forgetPassed()
 		e.changing.Unlock()
 	}
@@ -171,7 +167,11 @@ func (e *Eras) forgetPassed() {
 		e.mu.Lock()
 		rec := e.rec.clone()
 		rec.Eras = slices.DeleteFunc(rec.Eras, func(era Era) bool { return era.N == r.N })
-		e.books(r).add(r, r.Account(), r.Stats()) // before its cursors go: it may move them
+		a := r.Account() // before its cursors go: it may move them
+		if r.Era.mirror() && a.Pings.Damaged+a.Lines.Damaged > 0 {
+			rec.lacks(r.Era) // the lanes that it mirrors may have read them before
+		}
+		e.books(r).add(&r.Era, a, r.Stats())
 		e.running = slices.DeleteFunc(e.running, func(o *eraSink) bool { return o == r })
 		var change queue.Change
 		resume.Drop(&change, e.cfg.Log, r.space(e.cfg.Set))
@@ -189,14 +189,4 @@ func (e *Eras) books(r *eraSink) *books {
 		return &e.mirror
 	}
 	return &e.passed
-}
-
-// addNames adds names that are not there.
-func addNames(list []string, names ...string) []string {
-	for _, name := range names {
-		if !slices.Contains(list, name) {
-			list = append(list, name)
-		}
-	}
-	return list
 }

@@ -69,8 +69,9 @@ func (e *Eras) config(era Era) (sink.Config, error) {
 			return c, err
 		}
 		l := other.Layout()
-		c.Beside, c.GaveUp = &l, e.gaveUp
+		c.Beside = &l
 	}
+	e.watchLacks(era, &c.GaveUp, &c.Refused, &c.StoodIn)
 	return c, nil
 }
 

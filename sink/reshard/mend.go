@@ -1,6 +1,7 @@
 package reshard
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink/resume"
+	"pingline/sink/route"
 )
 
 // mend begins anew, as any change of shards without this package does, if the positions of an
@@ -34,13 +36,9 @@ func (e *Eras) mend() error {
 	}
 	e.logger.Warn("the shards were changed, and their positions in the log are missing: all lanes start anew", "layout", e.rec.InForce().String(), "from", at.Next)
 	rec := e.rec.clone()
+	rec.Read = addNames(addNames(rec.Read, rec.needs()...), e.flags().Names()...) // an older version writes to those of the flags
 	rec.Eras = nil
-	if rec.Phase == Dual {
-		rec.New = rec.Old
-	}
-	rec.Read = addNames(rec.Read, rec.Old.Names()...)
-	rec.Old = nil
-	rec.enter(Settled)
+	rec.settle(rec.InForce())
 	var change queue.Change
 	for _, space := range spaces {
 		resume.Drop(&change, e.cfg.Log, space)
@@ -53,6 +51,32 @@ func (e *Eras) mend() error {
 	e.cfg.Log.Change(change)
 	e.rec = rec
 	return e.cfg.Log.KeepCursors()
+}
+
+// sweep drops positions of eras that the record does not have. The log would be kept for them for
+// ever.
+func (e *Eras) sweep() {
+	spaces := make(map[string]bool)
+	for name := range e.cfg.Log.Cursors() {
+		space, ok := resume.SpaceOf(name)
+		if set, _, of := strings.Cut(space, route.EraSep); ok && of && set == cmp.Or(e.cfg.Set, "main") {
+			spaces[space] = true
+		}
+	}
+	if e.rec != nil {
+		for i := range e.rec.Eras {
+			delete(spaces, e.rec.Eras[i].space(e.cfg.Set))
+		}
+	}
+	if len(spaces) == 0 {
+		return
+	}
+	var change queue.Change
+	for _, space := range sortedKeys(spaces) {
+		e.logger.Warn("positions in the log of a layout that is not in force any more are dropped", "layout", space)
+		resume.Drop(&change, e.cfg.Log, space)
+	}
+	e.cfg.Log.Change(change)
 }
 
 func (e *Eras) beginIn(change *queue.Change, era Era) error {

@@ -1,6 +1,7 @@
 package reshard
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -38,16 +39,11 @@ func (o *Order) String() string {
 	return strings.Join(parts, ", ")
 }
 
-func sortedKeys[V any](m map[string]V) (keys []string) {
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // apply returns the layout after an order, or an error that says which part of it is wrong.
 func (o *Order) apply(was Spread) (Spread, error) {
+	if err := o.check(was); err != nil {
+		return nil, err
+	}
 	now := slices.Clone(was)
 	at := func(name string) int {
 		return slices.IndexFunc(now, func(s partition.Shard) bool { return s.Name == name })
@@ -63,27 +59,18 @@ func (o *Order) apply(was Spread) (Spread, error) {
 		now[i].Weight = w
 	}
 	for _, name := range sortedKeys(o.Replace) {
-		i, by := at(name), o.Replace[name]
-		switch {
-		case i < 0:
+		i := at(name)
+		if i < 0 {
 			return nil, fmt.Errorf("replace: %s is not in force: %s are", name, strings.Join(was.Names(), ", "))
-		case at(by) >= 0:
-			return nil, fmt.Errorf("replace: %s is in force already", by)
 		}
-		now[i].Name = by
+		now[i].Name = o.Replace[name]
 	}
 	for _, name := range o.Remove {
 		i := at(name)
-		if i < 0 {
-			return nil, fmt.Errorf("remove: %s is not in force: %s are", name, strings.Join(was.Names(), ", "))
-		}
 		now = slices.Delete(now, i, i+1)
 	}
 	for _, sh := range o.Add {
-		if at(sh.Name) >= 0 {
-			return nil, fmt.Errorf("add: %s is in force already", sh.Name)
-		}
-		now = append(now, sh)
+		now = append(now, partition.Shard{Name: sh.Name, Weight: cmp.Or(sh.Weight, 1)})
 	}
 	switch {
 	case len(now) == 0:
@@ -95,6 +82,58 @@ func (o *Order) apply(was Spread) (Spread, error) {
 		return nil, err
 	}
 	return now, nil
+}
+
+// check returns an error if an order names a shard twice: as one that goes, or as one that comes.
+func (o *Order) check(was Spread) error {
+	gone := make(map[string]string)
+	goes := func(what, name string) error {
+		if other, twice := gone[name]; twice {
+			return fmt.Errorf("%s: %s is named in %s, too: name it once", what, name, other)
+		}
+		gone[name] = what
+		return nil
+	}
+	for _, name := range sortedKeys(o.Replace) {
+		if err := goes("replace", name); err != nil {
+			return err
+		}
+	}
+	for _, name := range o.Remove {
+		if !slices.Contains(was.Names(), name) {
+			return fmt.Errorf("remove: %s is not in force: %s are", name, strings.Join(was.Names(), ", "))
+		}
+		if _, weighed := o.Weight[name]; weighed {
+			return fmt.Errorf("remove: %s is named in weight, too: name it once", name)
+		}
+		if err := goes("remove", name); err != nil {
+			return err
+		}
+	}
+	come := make(map[string]bool)
+	comes := func(what, name string) error {
+		switch _, goes := gone[name]; {
+		case goes:
+			return fmt.Errorf("%s: %s goes by the same order: give it another weight by weight, or make two changes", what, name)
+		case come[name]:
+			return fmt.Errorf("%s: %s is named twice", what, name)
+		case slices.Contains(was.Names(), name):
+			return fmt.Errorf("%s: %s is in force already", what, name)
+		}
+		come[name] = true
+		return nil
+	}
+	for _, name := range sortedKeys(o.Replace) {
+		if err := comes("replace", o.Replace[name]); err != nil {
+			return err
+		}
+	}
+	for _, sh := range o.Add {
+		if err := comes("add", sh.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // movedOf is how many keys Moved looks at if no cell is known.

@@ -17,12 +17,10 @@
 package reshard
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"pingline/partition"
@@ -43,25 +41,6 @@ const (
 // Phases are all phases.
 var Phases = []ChangePhase{Settled, Dual, Cut}
 
-// Spread is the shards that rows are spread over, in order.
-type Spread []partition.Shard
-
-// Names returns the names of the shards.
-func (s Spread) Names() (names []string) {
-	for _, sh := range s {
-		names = append(names, sh.Name)
-	}
-	return names
-}
-
-func (s Spread) String() string {
-	var parts []string
-	for _, sh := range s {
-		parts = append(parts, sh.Name+"="+strconv.FormatFloat(cmp.Or(sh.Weight, 1), 'g', -1, 64))
-	}
-	return strings.Join(parts, " ")
-}
-
 // SetRecord is the state of a set, as the log notes it.
 type SetRecord struct {
 	Form  int         `json:"form"`
@@ -74,9 +53,10 @@ type SetRecord struct {
 
 	Eras []Era    `json:"eras"`           // those that are not passed completely
 	Last int      `json:"last"`           // number of the last era that was begun
-	Read []string `json:"read,omitempty"` // shards of no era that may have rows
+	Read []string `json:"read,omitempty"` // shards that may have rows which those in force lack
 
-	LetGo []string `json:"let_go,omitempty"` // days of rows that a mirror gave up
+	LetGo   []string `json:"let_go,omitempty"`  // days of rows that a mirror gave up
+	Refused uint64   `json:"refused,omitempty"` // dead letters of a mirror
 }
 
 // Era is a stretch of the log with a layout.
@@ -185,4 +165,27 @@ func (r *SetRecord) begin(spread, beside Spread, from queue.Cursor) *Era {
 	return &r.Eras[len(r.Eras)-1]
 }
 
+// settle ends a change: a layout is in force, and alone.
+func (r *SetRecord) settle(inForce Spread) {
+	r.New, r.Old, r.LetGo, r.Refused = inForce, nil, nil, 0
+	r.Read = without(r.Read, inForce.Names())
+	r.enter(Settled)
+}
+
 func (r *SetRecord) enter(p ChangePhase) { r.Phase, r.At = p, time.Now().UnixMilli() }
+
+// tells reports whether the lacks of a mirror are told of: not those of an earlier change.
+func (r *SetRecord) tells(n int) bool {
+	return r.Phase != Dual || slices.ContainsFunc(r.Eras, func(era Era) bool { return era.N == n && era.End == nil })
+}
+
+// lacks has the shards read that may have rows which a mirror lacks.
+func (r *SetRecord) lacks(era Era) {
+	r.Read = addNames(r.Read, without(era.Beside.Names(), era.Spread.Names())...)
+}
+
+// knows reports whether it is noted that a mirror gave up rows of a day.
+func (r *SetRecord) knows(era Era, day string) bool {
+	lacks := without(era.Beside.Names(), era.Spread.Names())
+	return len(without(lacks, r.Read)) == 0 && (!r.tells(era.N) || slices.Contains(r.LetGo, day))
+}

@@ -104,12 +104,6 @@ func (s *said) Write(b []byte) (int, error) {
 	return s.b.Write(b)
 }
 
-func (s *said) has(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Contains(s.b.String(), text)
-}
-
 // newRig begins with a log and the shelves a, b, c and d, of which flags are those of the flags.
 func newRig(t *testing.T, flags ...string) *rig {
 	t.Helper()
@@ -200,7 +194,7 @@ func (r *rig) restart(flags ...string) {
 // write appends a commit of pings of riders, and returns their rows.
 func (r *rig) write(riders ...string) (rows []string) {
 	r.t.Helper()
-	list := storetest.Fleet(uint64(r.totals[pingline.TotalPings]), len(riders))
+	list := storetest.Fleet(r.totals[pingline.TotalPings], len(riders))
 	for i := range list {
 		list[i].Rider, list[i].Verdict = riders[i], pingline.Accepted
 		rows = append(rows, fmt.Sprintf("%s %d", list[i].Rider, list[i].At))
