@@ -69,7 +69,7 @@ func Open(cfg sink.Config) (*Eras, error) {
 	}
 	e.sayGone()
 	e.sayContradiction()
-	for _, era := range rec.Eras {
+	for _, era := range e.rec.Eras {
 		if err := e.open(era); err != nil {
 			return nil, err
 		}
