@@ -493,7 +493,7 @@ func nextStep(s reshard.SetStatus, mirrored bool, rng *rand.Rand) []string {
 // other.
 func TestReshardShardsKilled(t *testing.T) {
 	servers := map[string]*influxd.Server{"a": startInflux(t), "b": startInflux(t), "c": startInflux(t)}
-	p := serve(t, t.TempDir(), "", append(slices.Clone(reshardFlags), "--retry-max=1s",
+	p := serve(t, t.TempDir(), "", append(slices.Clone(reshardFlags),
 		"--shard=name=a,url="+servers["a"].URL(), "--shard=name=b,url="+servers["b"].URL())...)
 	c := &readersAndSenders{t: t}
 	all := wander(40, 1500, time.Now().Add(-25*time.Minute))
@@ -515,12 +515,13 @@ func TestReshardShardsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var started, finished int
+	var asked, started, finished int
 	send(func() {
 		c.more(500)
-		started = c.count()
+		asked = c.count()
 		mustReshard(t, p, "start", "--replace=a=name=c,url="+servers["c"].URL())
-		servers["a"].Kill() // the source
+		started = c.count() + 100 // a request may be on its way
+		servers["a"].Kill()       // the source
 		c.more(500)
 		restart("a")
 		c.more(300)
@@ -557,9 +558,9 @@ func TestReshardShardsKilled(t *testing.T) {
 		both = slices.Compact(both)
 		may := [][]string{both}
 		switch {
-		case i < started:
+		case i < asked:
 			may = [][]string{before}
-		case i < started+100: // a request may be on its way
+		case i < started:
 			may = append(may, before)
 		case i >= finished:
 			may = [][]string{after}
