@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"pingline/internal/unit"
@@ -34,7 +35,8 @@ func (s *Sink) Notes() []string {
 		}
 		if n := stats[i].Bare; n > 0 {
 			note := fmt.Sprintf("shard %s: %s written without attributes", sh.Name, unit.Plural(n, "ping was", "pings were"))
-			if why := bareReason(sh.Store); why != "" {
+			_, lost := attrsLost(sh.Store)
+			if why := cmp.Or(bareReason(sh.Store), lost); why != "" {
 				note += ": " + why
 			}
 			notes = append(notes, note)

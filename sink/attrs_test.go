@@ -43,3 +43,16 @@ func TestAttributesThatAreDropped(t *testing.T) {
 		stop()
 	}
 }
+
+// losingStore keeps nothing, and says that it leaves out attributes of some pings.
+type losingStore struct{ bareStore }
+
+func (losingStore) AttrsLost() (pings uint64, why string) { return 3, "a field is of another type" }
+
+// A store that leaves out attributes of another type counts its pings with the others.
+func TestAttributesOfAnotherType(t *testing.T) {
+	s := testSink(t, testLog(t), losingStore{}, nil)
+	if notes, n := strings.Join(s.Notes(), "\n"), s.Stats()[0].Bare; n != 3 || !strings.HasSuffix(notes, "3 pings were written without attributes: a field is of another type") {
+		t.Errorf("%d: %q", n, notes)
+	}
+}

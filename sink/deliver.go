@@ -124,6 +124,15 @@ func bareReason(s store.Store) string {
 	return ""
 }
 
+// attrsLost returns how many pings a store has written without some of their attributes, and
+// why the last.
+func attrsLost(s store.Store) (pings uint64, why string) {
+	if l, ok := s.(store.AttrsLoser); ok {
+		return l.AttrsLost()
+	}
+	return 0, ""
+}
+
 // splitAside collects the rows that need not wait for their shard, and returns the
 // rest.
 func (s *bisector) splitAside(rows []int, why *shardRefusal) (rest []int) {

@@ -51,7 +51,7 @@ type Stats struct {
 	Lines       uint64            // our own lines it has taken, likewise
 	DeadLetters map[string]uint64 // rows that it refused, of any shard's lanes, or that were set aside, by reason
 	Unkept      uint64            // rows beyond its retention that were counted, and not kept as dead letters
-	Bare        uint64            // pings written without their attributes, which its store does not keep
+	Bare        uint64            // pings written without some of their attributes, which its store does not keep
 	Queued      uint64            // entries that its lanes have not passed, summed over Lanes
 	Lanes       []LaneStats
 

@@ -318,7 +318,7 @@ var numbers = []number{
 		read: perChange(func(c *reshard.SetStatus) float64 { return float64(c.MirrorGivenUp + c.MirrorLetters) })},
 	{metric: "dead_letters_unkept_total", labels: shardLabels, kind: counter, unit: "pings", help: "Of dead_letters_total, pings beyond the store's retention that were counted only: no room for more of them.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Unkept) })},
-	{metric: "pings_without_attributes_total", labels: shardLabels, kind: counter, unit: "pings", help: "Pings written without their attributes, which the shard's store does not keep.",
+	{metric: "pings_without_attributes_total", labels: shardLabels, kind: counter, unit: "pings", help: "Pings written without their attributes, or without one, since the shard's store does not keep them, or has that one of another type.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Bare) })},
 	{metric: "dead_letter_bytes", kind: gauge, unit: "bytes", help: "Size of the dead letters, those that wait to be replayed included.",
 		point: NodePoint, field: "dead_letter_bytes",

@@ -22,6 +22,7 @@ import (
 	"github.com/influxdata/influxdb-client-go/v2/api"
 
 	"pingline"
+	"pingline/sink/influx/fields"
 	"pingline/sink/store"
 )
 
@@ -56,6 +57,7 @@ type Bucket struct {
 
 	mapping  atomic.Pointer[mapping] // nil until it is known
 	retained retentionCache
+	fields.Lost
 }
 
 var (
@@ -149,7 +151,7 @@ func (b *Bucket) AppendRow(dst []byte, e *pingline.Entry) []byte {
 
 // Write makes an attempt to write lines, as store.Store wants it.
 func (b *Bucket) Write(ctx context.Context, rows store.Rows) error {
-	err := b.api.WriteRecord(ctx, string(rows.Bytes))
+	err := b.Relent(rows.Bytes, func(lines []byte) error { return b.api.WriteRecord(ctx, string(lines)) }, conflictOf)
 	if err == nil {
 		return nil
 	}
@@ -161,6 +163,16 @@ func (b *Bucket) Write(ctx context.Context, rows store.Rows) error {
 		answer = &AnswerError{Kind: store.Retry, Message: err.Error(), err: err}
 	}
 	return fmt.Errorf("write to bucket %q: %w", b.cfg.Bucket, b.refusal(ctx, answer, rows))
+}
+
+// conflictOf returns what an error of a write says of an attribute of another type.
+func conflictOf(err error) (c fields.Conflict, ok bool) {
+	e := new(AnswerError)
+	if !errors.As(err, &e) || e.Kind != store.BadRows {
+		return c, false
+	}
+	c, ok = fields.ConflictIn(e.Message)
+	return c, ok && strings.HasPrefix(c.Field, AttrPrefix)
 }
 
 // Ping returns the version the server says it is, and an error unless it would

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/sink/influx/fields"
 	"pingline/sink/store"
 )
 
@@ -30,7 +31,7 @@ func (b *Bucket) refusal(ctx context.Context, e *AnswerError, rows store.Rows) *
 			r.Suspects = suspects(rows, before(b.retentionEdge(ctx, e)))
 		case store.TypeConflict:
 			field := e.field()
-			r.Suspects = suspects(rows, func(line []byte) bool { return field != "" && hasField(line, field) })
+			r.Suspects = suspects(rows, func(line []byte) bool { return field != "" && fields.Has(line, field) })
 			if len(r.Suspects) > rows.N/2 {
 				r.Suspects = nil // most rows that have the field are fine: halves are better
 			}
@@ -61,33 +62,6 @@ func before(edge int64) func(line []byte) bool {
 		ns, err := strconv.ParseInt(string(line[bytes.LastIndexByte(line, ' ')+1:]), 10, 64)
 		return edge != 0 && err == nil && ns < edge*pingline.NanosPerMilli
 	}
-}
-
-// hasField reports whether a line has a field of that name. It may be wrong
-// about text within strings, which it does not parse.
-func hasField(line []byte, name string) bool {
-	fields := line[fieldsAt(line):]
-	for rest := fields; ; {
-		i := bytes.Index(rest, []byte(name+"="))
-		if i < 0 {
-			return false
-		}
-		if start := len(fields) - len(rest) + i; start == 0 || fields[start-1] == ',' {
-			return true
-		}
-		rest = rest[i+1:]
-	}
-}
-
-// fieldsAt returns where the fields of a line begin, behind the first space that is
-// not escaped.
-func fieldsAt(line []byte) int {
-	for i, c := range line {
-		if c == ' ' && i > 0 && line[i-1] != '\\' {
-			return i + 1
-		}
-	}
-	return len(line)
 }
 
 // reason names the cause of a refusal of rows.

@@ -109,25 +109,6 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func TestHasField(t *testing.T) {
-	for line, want := range map[string]bool{
-		`m,t=x event="a" 1`:            true,
-		`m,t=x v=1,event="a" 1`:        true,
-		`m,t=x noevent="a" 1`:          false,
-		`m,event=x v=1 1`:              false,
-		`m v=1,noevent=2,event=3 1`:    true,
-		`m v=1,events=2 1`:             false,
-		`m`:                            false,
-		``:                             false,
-		`m v=1,noevent=2,noevent=3 1`:  false,
-		`m v="x event=y",event="z" 12`: true,
-	} {
-		if got := hasField([]byte(line), "event"); got != want {
-			t.Errorf("hasField(%q) = %v", line, got)
-		}
-	}
-}
-
 // A name or line that a message quotes comes from a client, and must not
 // decide the kind.
 func TestQuotedNamesDecideNothing(t *testing.T) {

@@ -52,6 +52,14 @@ type AttrsDropper interface {
 	DropsAttrs() string
 }
 
+// AttrsLoser is implemented by stores that leave out an attribute for which they would have to
+// refuse the whole ping. Those pings are counted, and an operator is told.
+type AttrsLoser interface {
+	// AttrsLost returns how many pings were written without some of their attributes, and why
+	// the last was, with advice.
+	AttrsLost() (pings uint64, why string)
+}
+
 // MaxRow bounds a row, in bytes.
 const MaxRow = pingline.MaxReadyLine + 64
 
