@@ -20,7 +20,9 @@ func (f *Filter) apply(i uint32, e *pingline.Entry, eps float64, h hold) (skippe
 	}
 	if !e.Promoted {
 		f.touch(i)
-		f.carried.Note(i, e.At, e.Attrs)
+		if e.Attrs != "" {
+			f.carried.Note(i, e.At, e.Attrs)
+		}
 	}
 	t := f.tracks.At(i)
 	switch {

@@ -21,12 +21,12 @@ func (f *Filter) Judge(b *Batch, e *pingline.Entry, bound Bound, token uint64, n
 	f.endLoad()
 	h := hold{token: token, since: f.wheel.Tick(now)}
 	eps := bound.Of(&e.Fix)
-	e.Promoted, e.Late, e.Apart, e.State, e.Skipped = false, false, false, aside, 0
+	e.Verdict, e.Promoted, e.Late, e.Apart, e.State, e.Skipped = 0, false, false, false, aside, 0
 	i, hash := f.find(&e.Ping)
 	if i == 0 {
 		i = f.judgeUnknown(b, hash, e)
 	} else {
-		if f.carried.Keeps(i, e.At, e.Attrs) {
+		if e.Attrs != "" && f.carried.Keeps(i, e.At, e.Attrs) {
 			eps = 0 // so that e is stored; apply has no use for the bound of a stored ping
 		}
 		conflict = f.judgeKnown(b, i, e, eps)

@@ -24,7 +24,7 @@ func (w *Writer) judge(j *Job, onlyEvents bool) {
 			w.filter.PrefetchFunc(len(j.Pings)-n, func(k int) *pingline.Ping { return &j.Pings[j.order.At(n+k)] })
 		}
 		i := j.order.At(n)
-		e = pingline.Entry{Ping: j.Pings[i], Cell: j.Cells[i]}
+		e.Ping, e.Cell, e.SubKey = j.Pings[i], j.Cells[i], 0 // the rest is Judge's
 		if w.sheds(&e, onlyEvents) {
 			j.Verdicts[i] = pingline.Shed
 			continue

@@ -280,7 +280,7 @@ func (w *Writer) prepare(j *Job) error {
 	for i := range j.Pings {
 		n := maxLogged(&j.Pings[i])
 		j.size += n
-		if j.Pings[i].Event != "" || w.Watches(j.Pings[i]) {
+		if p := &j.Pings[i]; p.Event != "" || p.Attrs != "" && w.Watches(*p) {
 			j.events += n
 		}
 	}
