@@ -25,6 +25,10 @@ type eraSpan struct{ from, end queue.Totals }
 // add adds the counts of an era, which has an end.
 func (b *books) add(era *Era, a sink.Account, stats []sink.Stats) {
 	b.count(era, a)
+	b.addStats(stats)
+}
+
+func (b *books) addStats(stats []sink.Stats) {
 	for i := range stats {
 		st := &stats[i]
 		b.stats = join(b.stats, sink.Stats{Shard: st.Shard, Written: st.Written, Lines: st.Lines, DeadLetters: st.DeadLetters, Unkept: st.Unkept, Retries: st.Retries})

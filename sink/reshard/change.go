@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"pingline"
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink"
+	"pingline/sink/resume"
 )
 
 // Intent is a change that may be started.
@@ -41,6 +43,12 @@ func (e *Eras) Plan(o Order) (*Intent, error) {
 	now, err := o.apply(was)
 	if err != nil {
 		return nil, &RefusedError{err.Error()}
+	}
+	for _, kind := range sortedKeys(e.cfg.Routes) {
+		name := e.cfg.Shards[e.cfg.Routes[kind]].Name
+		if slices.Contains(was.Names(), name) && !slices.Contains(now.Names(), name) {
+			return nil, refuse("%s: --route %s leads to %s, which would still be written: change the route first", o.String(), kind, name)
+		}
 	}
 	return &Intent{nextID(rec.ID), o.String(), was, now, o.mirrored()}, nil
 }
@@ -81,11 +89,11 @@ func (e *Eras) Start(o Order, stores []sink.ShardStore) (_ *Intent, _ uint64, er
 			forget()
 		}
 	}()
-	end, phase := e.primary(), Cut
+	end, phase := e.those(func(r *eraSink) bool { return r.End == nil && !r.Era.mirror() }), Cut
 	if d.Mirrored {
 		end, phase = nil, Dual
 	}
-	at, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
+	at, err := e.turn(nil, end, func(rec *SetRecord, at queue.Cursor) {
 		e.passed.stats, e.mirror = joinAll(e.passed.stats, e.mirror.stats), books{}
 		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo, rec.Refused = d.ID, d.Do, d.Old, d.New, nil, 0
 		rec.enter(phase)
@@ -99,18 +107,6 @@ func (e *Eras) Start(o Order, stores []sink.ShardStore) (_ *Intent, _ uint64, er
 		return nil, 0, err
 	}
 	return d, at.Next, nil
-}
-
-// primary returns the era that has no end and is no mirror.
-func (e *Eras) primary() (list []*eraSink) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	for _, r := range e.running {
-		if r.End == nil && !r.Era.mirror() {
-			list = append(list, r)
-		}
-	}
-	return list
 }
 
 // learn makes the stores of a change known, and the record if there is none yet; forget takes
@@ -158,22 +154,14 @@ func (e *Eras) learn(d *Intent, stores []sink.ShardStore) (forget func(), err er
 func (e *Eras) Cut(force bool) (number uint64, err error) {
 	e.changing.Lock()
 	defer e.changing.Unlock()
-	e.mu.RLock()
-	rec := e.record()
-	var end []*eraSink
-	for _, r := range e.running {
-		if r.End == nil {
-			end = append(end, r)
-		}
-	}
-	e.mu.RUnlock()
+	rec, end := e.Record(), e.those(func(r *eraSink) bool { return r.End == nil })
 	if rec.Phase != Dual {
 		return 0, refuse("there is nothing to cut over in phase %s", rec.Phase)
 	}
 	if why := e.unready(); why != "" && !force {
 		return 0, refuse("%s: wait, or --force", why)
 	}
-	at, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
+	at, err := e.turn(nil, end, func(rec *SetRecord, at queue.Cursor) {
 		rec.enter(Cut)
 		rec.LetGo, rec.Refused = nil, 0
 		rec.begin(rec.New, nil, at)
@@ -217,15 +205,28 @@ func (e *Eras) Finish() error {
 	if rec.Phase != Cut {
 		return refuse("there is nothing to finish in phase %s%s", rec.Phase, map[ChangePhase]string{Dual: ": cut over first"}[rec.Phase])
 	}
-	return e.drop(mirrorOf(rec.Old), func(rec *SetRecord) {
+	_, err := e.turn(e.those(mirrorOf(rec.Old)), nil, func(rec *SetRecord, _ queue.Cursor) {
 		rec.Read = addNames(rec.Read, rec.Old.Names()...)
 		rec.settle(rec.New)
 	})
+	return err
 }
 
 // mirrorOf finds the mirrors that write a layout.
 func mirrorOf(s Spread) func(*eraSink) bool {
 	return func(r *eraSink) bool { return r.Era.mirror() && slices.Equal(r.Spread, s) }
+}
+
+// those returns some of the eras.
+func (e *Eras) those(is func(*eraSink) bool) (list []*eraSink) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, r := range e.running {
+		if is(r) {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // Abort puts the old layout in force again. Rows that only the new shards have stay readable:
@@ -236,30 +237,29 @@ func (e *Eras) Abort() error {
 	rec := e.Record()
 	switch rec.Phase {
 	case Dual:
-		return e.drop(mirrorOf(rec.New), func(rec *SetRecord) { rec.settle(rec.Old) })
+		_, err := e.turn(e.those(mirrorOf(rec.New)), nil, func(rec *SetRecord, _ queue.Cursor) { rec.settle(rec.Old) })
+		return err
 	case Cut:
-		return e.back()
+		return e.back(rec.New)
 	}
 	return refuse("there is nothing to abort in phase %s", rec.Phase)
 }
 
-// back goes back from Cut. The mirror ends where the old layout begins, and goes on up to there.
-func (e *Eras) back() error {
-	e.mu.RLock()
-	var end []*eraSink
-	mirrored := false
-	for _, r := range e.running {
-		if r.End == nil {
-			end = append(end, r)
-			mirrored = mirrored || r.Era.mirror()
-		}
+// back goes back from Cut. The old layout begins where the lanes of the new one stand, so that no row
+// waits for a new shard any more. The mirror goes on up to the head of the log: then the old shards
+// have all.
+func (e *Eras) back(aborted Spread) error {
+	open := func(mirror bool) func(*eraSink) bool {
+		return func(r *eraSink) bool { return r.End == nil && r.Era.mirror() == mirror }
 	}
-	e.mu.RUnlock()
-	_, err := e.cutOver(end, func(rec *SetRecord, at queue.Cursor) {
-		if !mirrored || len(rec.LetGo) > 0 {
+	primary, mirror := e.those(open(false)), e.those(open(true))
+	_, err := e.turn(append(primary, e.those(mirrorOf(aborted))...), mirror, func(rec *SetRecord, _ queue.Cursor) {
+		if len(mirror) == 0 || len(rec.LetGo) > 0 {
 			rec.Read = addNames(rec.Read, rec.New.Names()...)
 		}
-		rec.begin(rec.Old, nil, at)
+		from, lines := resume.Stands(e.cfg.Log, primary[0].space(e.cfg.Set))
+		era := rec.begin(rec.Old, nil, from)
+		era.From.Totals[pingline.TotalLines], era.lines = lines.Totals[pingline.TotalLines], &lines
 		rec.settle(rec.Old)
 	})
 	return err

@@ -13,39 +13,50 @@ import (
 // errStopping refuses a change.
 var errStopping = errors.New("the node does not run, or is about to stop")
 
-// cutOver makes a change of the record durable: the eras of end end at the same place, and those
-// that next begins there begin. The caller holds changing.
-func (e *Eras) cutOver(end []*eraSink, next func(rec *SetRecord, at queue.Cursor)) (at queue.Cursor, err error) {
+// turn makes a change of the record durable: the eras of drop end at once, and what waits for them
+// is forgotten; those of end end at the same place; and those that next begins begin. An error
+// means that nothing has changed. The caller holds changing.
+func (e *Eras) turn(drop, end []*eraSink, next func(rec *SetRecord, at queue.Cursor)) (at queue.Cursor, err error) {
+	if err := e.halt(drop); err != nil {
+		return at, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.group == nil || e.ctx.Err() != nil {
 		return at, errStopping
 	}
-	rec, was := e.rec.clone(), resume.Eras(e.cfg.Log, e.cfg.Set)
-	last := rec.Last
-	var fences []*batch.Fence
+	rec, last := e.rec.clone(), e.rec.Last
+	var fences, halted []*batch.Fence
 	for _, r := range end {
 		fences = append(fences, r.fence)
 	}
-	at = batch.Propose(e.cfg.Log, fences...)
-	for _, r := range end {
-		i := slices.IndexFunc(rec.Eras, func(era Era) bool { return era.N == r.N })
-		rec.Eras[i].End = &at
+	for _, r := range drop {
+		if r.End == nil {
+			halted = append(halted, r.fence)
+		}
 	}
+	at = batch.Propose(e.cfg.Log, append(fences, halted...)...)
+	for _, r := range end {
+		rec.era(r.N).End = &at
+	}
+	rec.Eras = slices.DeleteFunc(rec.Eras, func(era Era) bool {
+		return slices.ContainsFunc(drop, func(r *eraSink) bool { return r.N == era.N })
+	})
 	next(rec, at)
-	begun, err := e.keep(rec, was, last)
+	var change queue.Change
+	dropped := e.drop(&change, rec, drop, at)
+	begun, err := e.keep(change, rec, last)
 	if err != nil {
 		for _, f := range fences {
 			f.Withdraw()
 		}
-		return at, err
-	}
-	for _, f := range fences {
-		f.Keep()
+		return at, errors.Join(err, e.restart(drop))
 	}
 	for _, r := range end {
+		r.fence.Keep()
 		r.End = &at
 	}
+	dropped()
 	e.rec = rec
 	for _, r := range begun {
 		e.running = append(e.running, r)
@@ -54,104 +65,85 @@ func (e *Eras) cutOver(end []*eraSink, next func(rec *SetRecord, at queue.Cursor
 	return at, nil
 }
 
-// keep makes a record durable, with the positions of the eras behind the last, and opens their
-// sinks. If that fails, the log is as it was.
-func (e *Eras) keep(rec *SetRecord, was string, last int) (begun []*eraSink, err error) {
-	var change, back queue.Change
-	var eras []Era
-	for _, era := range rec.Eras {
-		if era.N <= last {
+// halt ends sinks at once.
+func (e *Eras) halt(list []*eraSink) error {
+	e.mu.RLock()
+	stopping := e.group == nil || e.ctx.Err() != nil
+	e.mu.RUnlock()
+	if stopping {
+		return errStopping
+	}
+	for _, r := range list {
+		r.stop()
+		<-r.done
+	}
+	return nil
+}
+
+// drop adds to a change that eras are dropped, of which the open ones end at a place, and returns
+// the function that forgets them. The caller holds mu.
+func (e *Eras) drop(change *queue.Change, rec *SetRecord, list []*eraSink, at queue.Cursor) (forget func()) {
+	counts := make(map[*eraSink]func())
+	for _, r := range list {
+		if r.End == nil {
+			r.End = &at
+		}
+		a, st := r.Account(), r.Stats() // before its cursors go: it may move them
+		resume.Drop(change, e.cfg.Log, r.space(e.cfg.Set))
+		if !r.Era.mirror() { // another era begins where it stands
+			counts[r] = func() { e.passed.addStats(st) }
 			continue
 		}
+		// Rows that a mirror has not come to are in the shards beside it alone.
+		rec.Read = addNames(rec.Read, without(r.Beside.Names(), rec.InForce().Names())...)
+		counts[r] = func() {
+			for _, t := range []*sink.Tally{&a.Pings, &a.Lines} {
+				t.GivenUp, t.Queued = t.GivenUp+t.Queued, 0
+			}
+			e.mirror.add(&r.Era, a, st)
+		}
+	}
+	return func() {
+		for _, r := range list {
+			counts[r]()
+			e.running = slices.DeleteFunc(e.running, func(o *eraSink) bool { return o == r })
+		}
+	}
+}
+
+// keep makes a change and a record durable, with the positions of the eras behind the last, and
+// opens their sinks. If that fails, the log is as it was.
+func (e *Eras) keep(change queue.Change, rec *SetRecord, last int) (begun []*eraSink, err error) {
+	eras := slices.DeleteFunc(slices.Clone(rec.Eras), func(era Era) bool { return era.N <= last })
+	for _, era := range eras {
 		if err := e.beginIn(&change, era); err != nil {
 			return nil, err
 		}
-		eras = append(eras, era)
 	}
 	resume.NoteEras(&change, e.cfg.Set, rec.String())
-	resume.NoteEras(&back, e.cfg.Set, was)
+	back := undo(e.cfg.Log, change)
 	e.cfg.Log.Change(change) // as a whole, since it may be kept at any time
 	for _, era := range eras {
-		resume.Drop(&back, e.cfg.Log, era.space(e.cfg.Set))
-		if err == nil {
-			var r *eraSink
-			r, err = e.newSink(era)
-			begun = append(begun, r)
+		r, err := e.newSink(era)
+		if err != nil {
+			e.cfg.Log.Change(back)
+			return nil, errors.Join(err, e.cfg.Log.KeepCursors())
 		}
+		begun = append(begun, r)
 	}
-	if err == nil {
-		err = e.cfg.Log.KeepCursors()
-	}
-	if err != nil {
+	if err := e.cfg.Log.KeepCursors(); err != nil {
 		e.cfg.Log.Change(back)
 		return nil, errors.Join(err, e.cfg.Log.KeepCursors())
 	}
 	return begun, nil
 }
 
-// drop ends the sinks of eras at once, and forgets what waits for them. The caller holds
-// changing.
-func (e *Eras) drop(which func(*eraSink) bool, then func(rec *SetRecord)) error {
-	e.mu.RLock()
-	if e.group == nil || e.ctx.Err() != nil {
-		e.mu.RUnlock()
-		return errStopping
-	}
-	var list []*eraSink
-	for _, r := range e.running {
-		if which(r) {
-			list = append(list, r)
-		}
-	}
-	e.mu.RUnlock()
-	for _, r := range list {
-		r.stop()
-		<-r.done
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	rec, was := e.rec.clone(), e.rec.String()
-	rec.Eras = slices.DeleteFunc(rec.Eras, func(era Era) bool {
-		return slices.ContainsFunc(list, func(r *eraSink) bool { return r.N == era.N })
-	})
-	then(rec)
-	counts := make(map[*eraSink]func())
-	var change queue.Change
-	for _, r := range list {
-		// Rows that a mirror has not come to are in the shards beside it alone.
-		rec.Read = addNames(rec.Read, without(r.Beside.Names(), rec.InForce().Names())...)
-		if r.End == nil {
-			at := batch.Propose(e.cfg.Log, r.fence)
-			r.End = &at
-		}
-		a, st := r.Account(), r.Stats() // before its cursors go: it may move them
-		counts[r] = func() {
-			for _, t := range []*sink.Tally{&a.Pings, &a.Lines} {
-				t.GivenUp, t.Queued = t.GivenUp+t.Queued, 0
-			}
-			e.books(r).add(&r.Era, a, st)
-		}
-		resume.Drop(&change, e.cfg.Log, r.space(e.cfg.Set))
-	}
-	back := undo(e.cfg.Log, change)
-	resume.NoteEras(&change, e.cfg.Set, rec.String())
-	e.cfg.Log.Change(change)
-	if err := e.cfg.Log.KeepCursors(); err != nil {
-		resume.NoteEras(&back, e.cfg.Set, was)
-		e.cfg.Log.Change(back)
-		return errors.Join(err, e.restart(list))
-	}
-	for _, r := range list {
-		counts[r]()
-		e.running = slices.DeleteFunc(e.running, func(o *eraSink) bool { return o == r })
-	}
-	e.rec = rec
-	return nil
-}
-
-// undo returns the change that takes back a change which drops cursors and notes.
+// undo returns the change that takes back a change.
 func undo(log *queue.Log, change queue.Change) queue.Change {
 	back := queue.Change{Set: make(map[string]queue.Cursor), Notes: make(map[string]string)}
+	for name := range change.Set {
+		back.Drop = append(back.Drop, name)
+	}
 	for _, name := range change.Drop {
 		back.Set[name], _ = log.Cursor(name)
 	}
@@ -164,8 +156,7 @@ func undo(log *queue.Log, change queue.Change) queue.Change {
 // restart opens eras again whose sinks have ended. The caller holds mu.
 func (e *Eras) restart(list []*eraSink) error {
 	for _, r := range list {
-		i := slices.IndexFunc(e.rec.Eras, func(era Era) bool { return era.N == r.N })
-		again, err := e.newSink(e.rec.Eras[i])
+		again, err := e.newSink(*e.rec.era(r.N))
 		if err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func Open(cfg sink.Config) (*Eras, error) {
 	e.rec = rec
 	for _, name := range rec.needs() {
 		if e.known(name) == nil {
-			return nil, &UnknownError{name, rec.InForce().String()}
+			return nil, &UnknownError{name, rec.InForce().String(), !slices.Contains(rec.InForce().Names(), name)}
 		}
 	}
 	e.sweep()

@@ -22,13 +22,18 @@ func (nowhere) Close() error                                   { return nil }
 // Nobody is the shard of the rows that are for others.
 func Nobody() sink.ShardStore { return sink.ShardStore{Name: route.Nobody, Store: nowhere{}} }
 
-// UnknownError says that a shard is in force, and that no flag tells where it is.
+// UnknownError says that a shard is in force, or has rows to get still, and that no flag tells where
+// it is.
 type UnknownError struct {
 	Shard string
 	InUse string // the layout of the log
+	Was   bool   // the shard is not in it
 }
 
 func (e *UnknownError) Error() string {
+	if e.Was {
+		return fmt.Sprintf("shard %s is not in force (%s are), but its change by pingline reshard is not finished, or rows wait for it: add --shard name=%s,url=… until pingline reshard status shows nothing that waits", e.Shard, e.InUse, e.Shard)
+	}
 	return fmt.Sprintf("shard %s is in force since it was added by pingline reshard (%s), and no --shard names it: add --shard name=%s,url=…", e.Shard, e.InUse, e.Shard)
 }
 
@@ -90,7 +95,7 @@ func (e *Eras) layOut(c *sink.Config, spread Spread, nobody bool) (err error) {
 	}
 	for _, name := range spread.Names() {
 		if add(name) < 0 {
-			return &UnknownError{name, spread.String()}
+			return &UnknownError{Shard: name, InUse: spread.String()}
 		}
 	}
 	over := 1

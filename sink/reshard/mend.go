@@ -85,7 +85,11 @@ func (e *Eras) beginIn(change *queue.Change, era Era) error {
 		return err
 	}
 	l := cfg.Layout()
-	resume.Begin(change, &l, era.From)
+	lines := era.From
+	if era.lines != nil {
+		lines = *era.lines
+	}
+	resume.Begin(change, &l, era.From, lines)
 	return nil
 }
 

@@ -28,6 +28,7 @@ func TestAbortLosesNoRow(t *testing.T) {
 		begin(t, r)
 		r.shelves["a"].set(func() { r.shelves["a"].away = true })
 		rows := r.write(many("r-", 60)...)
+		r.until("the new layout has them", func() bool { return r.eras.Written() > r.log.Last() })
 		r.must(r.eras.Abort())
 		r.until("the mirror has given up", func() bool {
 			r.eras.GiveUpMirror(r.log.Last() + 1)
@@ -40,8 +41,11 @@ func TestAbortLosesNoRow(t *testing.T) {
 		begin(t, r)
 		r.shelves["a"].set(func() { r.shelves["a"].refuses = true })
 		rows := r.write(append(many("bad-", 8), many("r-", 60)...)...)
-		r.until("some are refused", func() bool { return r.eras.Status().MirrorLetters > 0 })
+		r.until("some are refused, and the new layout has them", func() bool {
+			return r.eras.Status().MirrorLetters > 0 && r.eras.Written() > r.log.Last()
+		})
 		r.must(r.eras.Abort())
+		r.settled()
 		r.until("all is passed", passed(r))
 		r.readable(rows)
 	})
@@ -55,6 +59,7 @@ func TestAbortLosesNoRow(t *testing.T) {
 		r.start(Order{Replace: map[string]string{"b": "d"}}, "d")
 		r.must(r.eras.Abort())
 		r.shelves["a"].set(func() { r.shelves["a"].away = false })
+		r.settled()
 		r.until("all is passed", passed(r))
 		r.readable(rows)
 	})
@@ -67,6 +72,7 @@ func TestAbortLosesNoRow(t *testing.T) {
 		r.until("another stands in", func() bool { return r.eras.Written() > r.log.Last() })
 		r.must(r.eras.Abort())
 		r.shelves["b"].set(func() { r.shelves["b"].away = false })
+		r.settled()
 		r.until("all is passed", passed(r))
 		r.readable(rows)
 	})
@@ -76,6 +82,7 @@ func TestAbortLosesNoRow(t *testing.T) {
 		rows := r.write(many("r-", 60)...)
 		r.settled()
 		r.must(r.eras.Abort())
+		r.settled()
 		r.until("all is passed", passed(r))
 		r.readable(rows)
 		if reading := r.eras.Reading(); slices.Contains(reading, "c") {
@@ -96,6 +103,7 @@ func TestAbortKeepsReadOnlyShards(t *testing.T) {
 	r.must(r.eras.Finish())
 	r.start(Order{Replace: map[string]string{"b": "a"}})
 	r.must(r.eras.Abort())
+	r.settled()
 	r.until("all is passed", func() bool { return r.eras.Len() == 1 })
 	r.readable(rows)
 	r.start(Order{Add: []partition.Shard{{Name: "a", Weight: 1}}})
@@ -128,4 +136,44 @@ func TestMirrorsOfTwoChanges(t *testing.T) {
 	r.shelves["a"].set(func() { r.shelves["a"].away = false })
 	r.settled()
 	r.readable(rows)
+}
+
+// After an abort no row waits for a new shard, and the log is not held for it: the old shards get
+// what it has not, and what it has is read.
+func TestAbortWhileNewShardIsDead(t *testing.T) {
+	for name, begin := range map[string]func(t *testing.T, r *rig){
+		"added": func(_ *testing.T, r *rig) { r.start(Order{Add: []partition.Shard{{Name: "c", Weight: 1}}}, "c") },
+		"put in the place of another": func(_ *testing.T, r *rig) {
+			r.start(replaceA, "c")
+			_, err := r.eras.Cut(true)
+			r.must(err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, "a", "b")
+			r.open()
+			rows := r.write(many("q-", 30)...)
+			begin(t, r)
+			rows = append(rows, r.write(many("r-", 60)...)...)
+			r.settled()
+			r.shelves["c"].set(func() { r.shelves["c"].away = true })
+			rows = append(rows, r.write(many("s-", 60)...)...)
+			r.until("the others have written", func() bool { return r.shelves["b"].count() > 0 })
+			written := r.eras.Written()
+			r.must(r.eras.Abort())
+			if is := r.eras.Written(); is < written {
+				t.Errorf("all was written up to %d, and is up to %d", written, is)
+			}
+			rows = append(rows, r.write(many("t-", 60)...)...)
+			r.settled() // c is away
+			r.until("all is passed", func() bool { return r.eras.Len() == 1 })
+			r.readable(rows)
+			r.accounted()
+			for _, row := range rows[90:] {
+				if !r.shelves["a"].has(row) && !r.shelves["b"].has(row) {
+					t.Fatalf("%s is in no old shard", row)
+				}
+			}
+		})
+	}
 }

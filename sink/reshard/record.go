@@ -66,6 +66,8 @@ type Era struct {
 	Beside Spread        `json:"beside,omitempty"` // the layout that it mirrors
 	From   queue.Cursor  `json:"from"`             // of the first commit
 	End    *queue.Cursor `json:"end,omitempty"`    // behind the last commit; nil: it is open
+
+	lines *queue.Cursor // if set, lanes of our own lines begin there; not From.Next, though From has their total
 }
 
 func (e *Era) mirror() bool { return len(e.Beside) > 0 }
@@ -154,6 +156,14 @@ func (r *SetRecord) open(mirror bool) *Era {
 		if e := &r.Eras[i]; e.mirror() == mirror && e.End == nil {
 			return e
 		}
+	}
+	return nil
+}
+
+// era returns the era of a number, nil if there is none.
+func (r *SetRecord) era(n int) *Era {
+	if i := slices.IndexFunc(r.Eras, func(era Era) bool { return era.N == n }); i >= 0 {
+		return &r.Eras[i]
 	}
 	return nil
 }

@@ -2,11 +2,56 @@ package reshard
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"pingline/partition"
 	"pingline/sink"
 )
+
+// A shard that a route leads to stays, since it would be written all the same.
+func TestRoutedShardStays(t *testing.T) {
+	r := newRig(t, "a", "b")
+	r.cfg.Routes = map[string]int{"event": 0}
+	r.open()
+	for _, o := range []Order{{Remove: []string{"a"}}, replaceA} {
+		if _, err := r.eras.Plan(o); err == nil || !strings.Contains(err.Error(), "--route event leads to a") {
+			t.Errorf("%s: %v", o.String(), err)
+		}
+	}
+	if _, err := r.eras.Plan(Order{Remove: []string{"b"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without the flag of a shard that is in force, or that a change goes back to, or that rows wait
+// for, nothing is opened.
+func TestShardWithoutFlag(t *testing.T) {
+	r := newRig(t, "a", "b")
+	r.open()
+	r.start(replaceA, "c")
+	_, err := r.eras.Cut(true)
+	r.must(err)
+	r.stop()
+	for _, tt := range []struct {
+		flags []string
+		want  string
+	}{
+		{[]string{"a", "b"}, "shard c is in force since"},
+		{[]string{"b", "c"}, "shard a is not in force (c=1 b=1 are), but its change by pingline reshard is not finished"},
+	} {
+		r.flags(tt.flags...)
+		_, err := Open(r.cfg)
+		if unknown := new(UnknownError); !errors.As(err, &unknown) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("flags %v: %v", tt.flags, err)
+		}
+	}
+	r.flags("c", "b", "a")
+	r.open()
+	rows := r.write(many("r-", 30)...)
+	r.settled()
+	r.readable(rows)
+}
 
 // another is a store of another kind.
 type another struct{ *shelf }

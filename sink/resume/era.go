@@ -32,12 +32,13 @@ func setNote(change *queue.Change, name, text string) {
 	change.Notes[name] = text
 }
 
-// Begin adds to a change that all lanes of a layout begin at a position.
-func Begin(change *queue.Change, l *route.Layout, at queue.Cursor) {
+// Begin adds to a change that all lanes of a layout begin at a position, or at one of their own those
+// of our own lines.
+func Begin(change *queue.Change, l *route.Layout, at, lines queue.Cursor) {
 	if change.Set == nil {
 		change.Set = make(map[string]queue.Cursor)
 	}
-	begin(change, l, at)
+	begin(change, l, at, lines)
 	setNote(change, noteOf(LayoutNote, l.Space()), l.String())
 }
 
@@ -75,6 +76,24 @@ func Lowest(log *queue.Log, spaces ...string) (at queue.Cursor, whole bool) {
 		}
 	}
 	return at, true
+}
+
+// Stands returns the lowest cursors of a space: that of the lanes of pings and of holes, and that of
+// the lanes of our own lines.
+func Stands(log *queue.Log, space string) (pings, lines queue.Cursor) {
+	for name, at := range log.Cursors() {
+		if of, ok := SpaceOf(name); !ok || of != space {
+			continue
+		}
+		lowest := &pings
+		if CursorName.FindStringSubmatch(name)[2] == route.Own.String() {
+			lowest = &lines
+		}
+		if lowest.Next == 0 || at.Next < lowest.Next {
+			*lowest = at
+		}
+	}
+	return pings, lines
 }
 
 // Beginning returns the position of the first commit that can be read.

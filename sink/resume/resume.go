@@ -199,7 +199,7 @@ func (c *Config) reset(layout string) (k Saved, err error) {
 	} else {
 		c.Logger.Info("the shards, weights or routes were changed: all lanes start anew", "was", c.Log.Note(layoutNote), "is", layout, "from", start.Next, "last", c.Log.Last())
 	}
-	k = begin(&change, &c.Layout, start)
+	k = begin(&change, &c.Layout, start, start)
 	c.Log.Change(change)
 	if err := c.Log.KeepCursors(); err != nil {
 		return Saved{}, err
@@ -207,16 +207,20 @@ func (c *Config) reset(layout string) (k Saved, err error) {
 	return k, nil
 }
 
-// begin adds to a change that all lanes of a layout begin at a position.
-func begin(change *queue.Change, l *route.Layout, start queue.Cursor) (k Saved) {
-	start.Passed = 0
+// begin adds to a change that all lanes of a layout begin at a position, those of our own lines at
+// lines.
+func begin(change *queue.Change, l *route.Layout, start, lines queue.Cursor) (k Saved) {
+	start.Passed, lines.Passed = 0, 0
 	for i := range l.Shards {
 		name := l.Qualified(i)
 		var lanes [route.LaneKinds]queue.Cursor
 		for kind := range route.LaneKinds {
 			at := start
+			if kind == route.Own {
+				at = lines
+			}
 			if i == 0 && kind.CountsDamage() {
-				at.Passed = start.Totals[kind.Total()]
+				at.Passed = at.Totals[kind.Total()]
 			}
 			lanes[kind], change.Set[LaneCursor(name, kind)] = at, at
 		}
