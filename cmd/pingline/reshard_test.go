@@ -202,6 +202,15 @@ func TestReshardUnderLoad(t *testing.T) {
 	if status, said := reshardDo(t, p, "start", "--weight=b=3"); status != exitFailed || !strings.Contains(said, "finish or abort it first") {
 		t.Errorf("a second change: exit status %d, %s", status, said)
 	}
+	for _, wrong := range [][]string{
+		{"--add=name=d,url=" + servers["c"].URL(), "same bucket"}, {"--add=name=d,url=" + servers["a"].URL(), "same bucket"},
+		{"--add=name=d,url=http://127.0.0.1:1 name=e,url=http://127.0.0.1:1", "same bucket"},
+		{"--replace=a=name=d,weight=2,url=http://127.0.0.1:1", "--weight a=2"}, {"--weight=b=2 b=3", "weight: b is named twice"}, {"--add=name=c,weight=x", "is no number in"},
+	} {
+		if status, said := reshardDo(t, p, "plan", wrong[0]); status != exitFailed || !strings.Contains(said, wrong[1]) {
+			t.Errorf("plan %s: exit status %d, %s", wrong[0], status, said)
+		}
+	}
 	mustReshard(t, p, "finish")
 	change([]partition.Shard{a, heavy, cc}, "start", "--weight=b=3")
 	mustReshard(t, p, "finish")

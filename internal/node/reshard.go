@@ -25,9 +25,11 @@ func (n *Node) openShard(text string) (s resharding.NewShard, err error) {
 		return s, err
 	}
 	set := &layoutSet{}
-	all := layout{buckets: slices.Clone(n.layout.buckets)} // of which the new shard must be none
+	known := n.layout.buckets
+	all := layout{buckets: slices.Clone(known)} // of which the new shard must be none
 	if err := all.add(n.cfg, set, spec, "shard "+spec.Name); err != nil {
 		return s, err
 	}
-	return resharding.NewShard{Name: spec.Name, Set: spec.setName(), Weight: spec.Weight, Store: set.Shards[0].Store}, nil
+	n.layout.buckets = all.buckets
+	return resharding.NewShard{Name: spec.Name, Set: spec.setName(), Weight: spec.Weight, Store: set.Shards[0].Store, Forget: func() { n.layout.buckets = known }}, nil
 }

@@ -37,6 +37,7 @@ type NewShard struct {
 	Name, Set string
 	Weight    float64
 	Store     store.Store
+	Forget    func() // called if the shard is closed, and those after it before
 }
 
 // Config names the parts of a node that are needed. All but Logger are required.
@@ -55,7 +56,9 @@ type Config struct {
 // Changes answers operators. It is safe for concurrent use.
 type Changes struct {
 	cfg Config
-	mu  sync.Mutex // held while something is changed
+	mu  sync.Mutex // held while something is changed; guards forget
+
+	forget []func() // of the shards that were opened for a step
 }
 
 // New returns the changes of a node.
@@ -179,11 +182,12 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 	o = reshard.Order{Remove: r.Remove, Weight: map[string]float64{}, Replace: map[string]string{}}
 	defer func() {
 		if err != nil {
-			closeAll(fresh)
+			c.closeAll(fresh)
 			err = &reshard.RefusedError{Why: err.Error()}
 		}
 	}()
 	known := e.Shards()
+	c.forget = nil
 	take := func(what, text string) (partition.Shard, error) {
 		if !strings.Contains(text, "=") {
 			text = "name=" + text
@@ -205,7 +209,7 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 		if err != nil {
 			return partition.Shard{}, fmt.Errorf("%s: %w", what, err)
 		}
-		fresh = append(fresh, sink.ShardStore{Name: n.Name, Store: n.Store})
+		fresh, c.forget = append(fresh, sink.ShardStore{Name: n.Name, Store: n.Store}), append(c.forget, n.Forget)
 		if orMain(n.Set) != orMain(r.Set) {
 			return partition.Shard{}, fmt.Errorf("%s: shard %s is of the set %s, and the set %s is changed", what, n.Name, orMain(n.Set), orMain(r.Set))
 		}
@@ -279,10 +283,15 @@ func keyIn(text, key string) string {
 	return ""
 }
 
-func closeAll(list []sink.ShardStore) {
+// closeAll closes the shards that were opened for a step.
+func (c *Changes) closeAll(list []sink.ShardStore) {
 	for _, sh := range list {
 		_ = sh.Store.Close() // nothing was written
 	}
+	for _, forget := range slices.Backward(c.forget) {
+		forget()
+	}
+	c.forget = nil
 }
 
 func (c *Changes) plan(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (any, error) {
@@ -290,7 +299,7 @@ func (c *Changes) plan(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(fresh)
+	defer c.closeAll(fresh)
 	return c.look(ctx, e, &o, fresh)
 }
 
@@ -368,7 +377,7 @@ func (c *Changes) start(ctx context.Context, e *reshard.Eras, r *ChangeRequest) 
 		_, p.From, err = e.Start(o, fresh)
 	}
 	if err != nil {
-		closeAll(fresh)
+		c.closeAll(fresh)
 		return nil, err
 	}
 	c.record(ctx, e, "start", p.From)
