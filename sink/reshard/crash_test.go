@@ -354,6 +354,7 @@ func anyOrder(t *testing.T, seed uint64) {
 	r.cfg.HandOver = handOver
 	r.open()
 	r.start(Order{Add: []partition.Shard{{Name: "c", Weight: 1}}}, "c")
+	defer r.ask()()
 	var rows, did []string
 	written := uint64(0)
 	for range 40 {
@@ -369,12 +370,14 @@ func anyOrder(t *testing.T, seed uint64) {
 			r.eras.GiveUpMirror(r.log.Last() + 1)
 			did = append(did, "give up")
 		case 5:
+			r.asking.Lock()
 			r.stop()
 			r.must(r.log.Close())
 			r.openLog()
 			r.flags(names...)
 			r.cfg.HandOver = handOver
 			r.open()
+			r.asking.Unlock()
 			did = append(did, "restart")
 		default:
 			before := r.eras.Record()
@@ -402,6 +405,39 @@ func anyOrder(t *testing.T, seed uint64) {
 	r.accounted()
 	if t.Failed() {
 		t.Logf("steps: %s; in the end %s", strings.Join(did, "; "), r.eras.Record())
+	}
+}
+
+// ask asks all there is to ask, again and again, until the returned function is called.
+func (r *rig) ask() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ; ctx.Err() == nil; time.Sleep(time.Millisecond) {
+			r.asking.Lock()
+			e := r.eras
+			e.Account()
+			e.MirrorAccount()
+			e.Stats()
+			e.Primary()
+			e.Status()
+			e.Notes()
+			e.Reading()
+			e.Shards()
+			e.WrittenAll()
+			e.Kept()
+			e.GoneBefore()
+			e.Lacks()
+			e.MirrorSpaces()
+			e.Memory()
+			e.Weight()
+			r.asking.Unlock()
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 

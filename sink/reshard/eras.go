@@ -68,6 +68,7 @@ func Open(cfg sink.Config) (*Eras, error) {
 		return nil, err
 	}
 	e.sayGone()
+	e.readBack()
 	e.sayContradiction()
 	for _, era := range e.rec.Eras {
 		if err := e.open(era); err != nil {

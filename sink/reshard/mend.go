@@ -107,6 +107,25 @@ func (e *Eras) sayGone() {
 	e.cfg.Log.Change(change)
 }
 
+// readBack has shards read again that were read only until no flag named them, and are named again.
+func (e *Eras) readBack() {
+	var back []string
+	for name := range resume.RemovedFrom(e.cfg.Log, e.cfg.Set) {
+		if e.known(name) != nil && !slices.Contains(e.rec.needs(), name) {
+			back = append(back, name)
+		}
+	}
+	if len(back) == 0 {
+		return
+	}
+	slices.Sort(back)
+	e.rec.Read = addNames(e.rec.Read, back...)
+	var change queue.Change
+	resume.NoteBack(&change, e.cfg.Log, e.cfg.Set, back...)
+	resume.NoteEras(&change, e.cfg.Set, e.rec.String())
+	e.cfg.Log.Change(change)
+}
+
 // sayContradiction logs how the flags differ from the log.
 func (e *Eras) sayContradiction() {
 	flags, log := e.flags(), e.rec.InForce()

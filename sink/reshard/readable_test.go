@@ -115,6 +115,29 @@ func TestAbortKeepsReadOnlyShards(t *testing.T) {
 	r.readable(rows)
 }
 
+// A shard that is read only is read again when a flag names it again, and tracks are whole again.
+func TestReadOnlyShardComesBack(t *testing.T) {
+	r := newRig(t, "a", "b")
+	r.open()
+	rows := r.write(many("r-", 60)...)
+	r.settled()
+	r.start(replaceA, "c")
+	_, err := r.eras.Cut(true)
+	r.must(err)
+	r.must(r.eras.Finish())
+	r.settled()
+	r.until("all is passed", func() bool { return r.eras.Len() == 1 })
+	r.restart("b", "c")
+	if r.eras.GoneBefore() == 0 || slices.Contains(r.eras.Reading(), "a") {
+		t.Errorf("a is not known, and read are %v; gone %d", r.eras.Reading(), r.eras.GoneBefore())
+	}
+	r.restart("a", "b", "c")
+	r.readable(rows)
+	if st := r.eras.Status(); r.eras.GoneBefore() != 0 || !slices.Equal(st.ReadOnly, []string{"a"}) {
+		t.Errorf("a is known again, gone %d: %+v", r.eras.GoneBefore(), st)
+	}
+}
+
 // The account of the mirror adds up while that of an earlier change is not at its end.
 func TestMirrorsOfTwoChanges(t *testing.T) {
 	r := newRig(t, "a", "b")

@@ -3,6 +3,8 @@ package reshard
 import (
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pingline/partition"
@@ -49,6 +51,36 @@ func TestShardWithoutFlag(t *testing.T) {
 	r.flags("c", "b", "a")
 	r.open()
 	rows := r.write(many("r-", 30)...)
+	r.settled()
+	r.readable(rows)
+}
+
+// Of several changes that are started at once, one is made.
+func TestStartsAtOnce(t *testing.T) {
+	r := newRig(t, "a", "b")
+	r.open()
+	rows := r.write(many("r-", 30)...)
+	var made, refused atomic.Int32
+	var all sync.WaitGroup
+	for i := range 8 {
+		name := []string{"c", "d"}[i%2]
+		all.Go(func() {
+			_, _, err := r.eras.Start(Order{Add: []partition.Shard{{Name: name, Weight: 1}}}, []sink.ShardStore{r.shard(name)})
+			switch why := new(RefusedError); {
+			case err == nil:
+				made.Add(1)
+			case errors.As(err, &why) && strings.Contains(why.Why, "finish or abort it first"):
+				refused.Add(1)
+			default:
+				t.Errorf("start: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if made.Load() != 1 || refused.Load() != 7 || len(r.eras.Shards()) != 3 {
+		t.Errorf("%d are made, %d refused, and %d shards known", made.Load(), refused.Load(), len(r.eras.Shards()))
+	}
+	rows = append(rows, r.write(many("s-", 30)...)...)
 	r.settled()
 	r.readable(rows)
 }

@@ -89,6 +89,7 @@ type rig struct {
 	cfg     sink.Config
 	eras    *Eras
 	stop    func()
+	asking  sync.Mutex // held while eras are asked, or replaced
 	logged  *said
 }
 

@@ -99,6 +99,15 @@ func Stands(log *queue.Log, space string) (pings, lines queue.Cursor) {
 // Beginning returns the position of the first commit that can be read.
 func Beginning(log *queue.Log) (queue.Cursor, error) { return beginning(log) }
 
+// NoteBack adds to a change that shards which were noted as gone are read again.
+func NoteBack(change *queue.Change, log *queue.Log, set string, names ...string) {
+	g := RemovedFrom(log, set)
+	for _, name := range names {
+		delete(g, name)
+	}
+	setNote(change, noteOf(goneNote, set), g.String())
+}
+
 // NoteGone adds to a change that shards of a set, "" for the first, are not read any more. It
 // reports whether there is any that was not noted yet.
 func NoteGone(change *queue.Change, log *queue.Log, set string, names ...string) (news bool) {
