@@ -83,6 +83,20 @@ func TestOneOfABatchIsRefused(t *testing.T) {
 	}
 }
 
+// A write is over once it is acknowledged, of one message or of many batches: none of them waits for
+// messages that a later write may bring.
+func TestNoMessageLingers(t *testing.T) {
+	r := newRig(t, kafka.Config{CreateTopics: true, URL: "?partitions=2&compression=none"})
+	r.SetLinger(time.Minute) // the longest that the library takes
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	for i, n := range []int{1, 20_000, 1, 1, 1} {
+		if err := r.Write(ctx, rowsOf(r.Topics, storetest.Fleet(uint64(i), n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Two lanes may write the same rows at once: both writes end.
 func TestSameRowsAtOnce(t *testing.T) {
 	r := newRig(t, kafka.Config{CreateTopics: true})

@@ -72,9 +72,10 @@ type Topics struct {
 	// mu guards the fields below. The mutex of a delivery is taken behind it.
 	mu         sync.Mutex
 	known      map[string]topicFacts
-	deliveries []*delivery // of unknown end, or not asked for yet, the oldest first
-	bytes      int         // of their rows
-	most       int         // that bytes may be: maxBytes, but in tests
+	deliveries []*delivery   // of unknown end, or not asked for yet, the oldest first
+	bytes      int           // of their rows
+	most       int           // that bytes may be: maxBytes, but in tests
+	linger     time.Duration // linger, but in tests
 }
 
 // topicFacts are the facts of a topic.
@@ -105,7 +106,7 @@ func (e *ConfigFault) Unwrap() error { return e.Err }
 func New(cfg Config) (*Topics, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	t := &Topics{cfg: cfg, known: make(map[string]topicFacts), most: maxBytes}
+	t := &Topics{cfg: cfg, known: make(map[string]topicFacts), most: maxBytes, linger: linger}
 	wrong := func(field, format string, args ...any) (*Topics, error) {
 		return nil, &ConfigFault{field, fmt.Errorf(format, args...)}
 	}
@@ -185,7 +186,7 @@ func (t *Topics) open() *kgo.Client {
 			kgo.RequiredAcks(kgo.AllISRAcks()),
 			kgo.ProducerBatchCompression(t.codec...),
 			kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return int32(t.factsOf(topic).most) }),
-			kgo.ProducerLinger(linger),
+			kgo.ProducerLinger(t.linger),
 			kgo.MaxBufferedRecords(1<<30), // deliveries are bounded by their bytes
 			kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 			kgo.MetadataMinAge(250*time.Millisecond),
@@ -198,8 +199,8 @@ func (t *Topics) open() *kgo.Client {
 	return t.client
 }
 
-// linger is how long a batch waits for more messages: a write hands over all of its rows within
-// less.
+// linger is how long a batch waits for more messages while a write hands over its rows. Once all
+// are handed over, none waits.
 const linger = 2 * time.Millisecond
 
 func (t *Topics) factsOf(topic string) topicFacts {

@@ -317,6 +317,9 @@ func (t *Topics) wait(ctx context.Context, d *delivery) error {
 	d.mu.Lock()
 	idle := d.idle
 	d.mu.Unlock()
+	flushing, end := context.WithCancel(ctx)
+	defer end()
+	go func() { _ = t.open().Flush(flushing) }() // all were handed over: none lingers for more
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
