@@ -349,9 +349,14 @@ func TestAnyOrderOfSteps(t *testing.T) {
 func anyOrder(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 5))
 	names := []string{"a", "b", "c", "d"}
-	handOver := time.Duration(seed%2) * time.Millisecond
+	set := func(c *sink.Config) {
+		c.HandOver = time.Duration(seed%2) * time.Millisecond
+		if seed%3 == 0 { // lanes leave holes behind
+			c.JumpAfter = 5 * time.Millisecond
+		}
+	}
 	r := newRig(t, "a", "b")
-	r.cfg.HandOver = handOver
+	set(&r.cfg)
 	r.open()
 	r.start(Order{Add: []partition.Shard{{Name: "c", Weight: 1}}}, "c")
 	defer r.ask()()
@@ -375,7 +380,7 @@ func anyOrder(t *testing.T, seed uint64) {
 			r.must(r.log.Close())
 			r.openLog()
 			r.flags(names...)
-			r.cfg.HandOver = handOver
+			set(&r.cfg)
 			r.open()
 			r.asking.Unlock()
 			did = append(did, "restart")
