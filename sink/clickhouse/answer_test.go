@@ -10,6 +10,7 @@ import (
 
 	"pingline"
 	"pingline/sink/store"
+	"pingline/sink/store/storetest"
 )
 
 // The codes of ClickHouse, and how a write goes on after each. Answers with displayText
@@ -103,6 +104,9 @@ func FuzzRows(f *testing.F) {
 	f.Add(appendRow(nil, &pingline.Entry{Ping: pingline.Ping{Rider: "r", Device: "d", Event: "e", Trip: "t"}}))
 	f.Add(appendRow(nil, &pingline.Entry{Kind: pingline.Self, Line: "a b=1 1"}))
 	f.Add(appendRow(nil, &pingline.Entry{Kind: pingline.Self, Point: &pingline.Point{Name: "p", Fields: []pingline.PointField{pingline.Int("a", 1), pingline.Bool("b", true)}}}))
+	for _, e := range storetest.Dressed(f, 1)[:15] {
+		f.Add(appendRow(nil, &e))
+	}
 	f.Fuzz(func(t *testing.T, rows []byte) {
 		b := newBlock()
 		if err := b.fill(rows, 1); err != nil {
