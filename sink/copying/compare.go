@@ -44,6 +44,7 @@ const (
 
 	mostRiders = 200_000 // whose rows are counted, of riders in cells that differ
 	mostSeries = 1 << 20 // of the source that are in memory at once
+	mostHashes = 1 << 18 // of rows that differ that are in memory at once, about
 
 	compareCells = 1 << 20 // of a day, where a target cannot read a cell alone
 )
@@ -64,6 +65,7 @@ type comparison struct {
 	series map[uint64]uint8        // target of a series of the source; nil: all of the targets' rows count
 	pass   uint64                  // of passes: series are compared whose hash is pass
 	passes uint64
+	level  bool // targets are read once they have what the source had
 }
 
 // cellPlace is a cell in a target.
@@ -138,6 +140,11 @@ func (k *comparison) each(ctx context.Context, do func(side int, at cellPlace, e
 	if err != nil {
 		return &storeError{"compare " + k.g.String() + ", source", err}
 	}
+	if k.level && c.cfg.Level != nil {
+		if err := c.cfg.Level(ctx); err != nil {
+			return err
+		}
+	}
 	for to := range c.cfg.To {
 		err := c.read(ctx, c.cfg.To[to].Store, k.g.all(), func(e *pingline.Entry, nano int64) error {
 			if _, ok := k.g.of(e); !ok {
@@ -171,11 +178,11 @@ func riderOf(e *pingline.Entry) string {
 	return e.Rider
 }
 
-// name finds out whose rows differ in some places: first by sums, then row by row for those that
-// are named. count is how many differ.
-func (k *comparison) name(ctx context.Context, places map[cellPlace]bool) (list []Difference, count int, err error) {
+// name finds out whose rows differ in some places, first by sums and then row by row. all reports
+// whether the list has all of them.
+func (k *comparison) name(ctx context.Context, places map[cellPlace]bool) (list []Difference, all bool, err error) {
+	k.level, all = true, true
 	sums := make(map[placeRider]*[2]RowSum)
-	unnamed := 0
 	err = k.all(ctx, func(side int, at cellPlace, e *pingline.Entry, hash uint64) {
 		if !places[at] {
 			return
@@ -184,7 +191,7 @@ func (k *comparison) name(ctx context.Context, places map[cellPlace]bool) (list 
 		both := sums[of]
 		if both == nil {
 			if len(sums) == mostRiders {
-				unnamed = 1
+				all = false
 				return
 			}
 			both = new([2]RowSum)
@@ -194,7 +201,7 @@ func (k *comparison) name(ctx context.Context, places map[cellPlace]bool) (list 
 		both[side].add(hash)
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, false, err
 	}
 	for of, both := range sums {
 		if both[0] != both[1] {
@@ -205,9 +212,11 @@ func (k *comparison) name(ctx context.Context, places map[cellPlace]bool) (list 
 	slices.SortFunc(list, func(a, b Difference) int {
 		return cmp.Or(cmp.Compare(a.Cell, b.Cell), cmp.Compare(a.Rider, b.Rider), cmp.Compare(a.To, b.To))
 	})
-	count = len(list) + unnamed
-	list = slices.Clone(list[:min(len(list), mostNamed)])
-	return list, count, k.onlyIn(ctx, list)
+	err = k.onlyIn(ctx, list)
+	if k.c.cfg.Shared && all {
+		list = slices.DeleteFunc(list, func(d Difference) bool { return d.OnlyInFrom == 0 })
+	}
+	return list, all, err
 }
 
 // unitIn returns the unit of a cell.
@@ -229,37 +238,52 @@ func (k *comparison) all(ctx context.Context, do func(side int, at cellPlace, e 
 	return err
 }
 
-// onlyIn counts the rows of differences that one side alone has. It holds a number for each of
-// their rows.
+// differentRow is a row of a difference, by the index of that.
+type differentRow struct {
+	of   int
+	hash uint64
+}
+
+// onlyIn counts the rows of differences that one side alone has, about mostHashes at once.
 func (k *comparison) onlyIn(ctx context.Context, list []Difference) error {
-	rows := make(map[placeRider]map[uint64]int, len(list)) // how often the source has a row beyond the target
-	key := func(d *Difference) placeRider {
-		to := slices.IndexFunc(k.c.cfg.To, func(t Target) bool { return t.Name == d.To })
-		return placeRider{cellPlace{to, d.Cell}, d.Rider}
+	if len(list) == 0 {
+		return nil
 	}
-	for i := range list {
-		rows[key(&list[i])] = make(map[uint64]int)
-	}
-	err := k.all(ctx, func(side int, at cellPlace, e *pingline.Entry, hash uint64) {
-		beyond := rows[placeRider{at, riderOf(e)}]
-		if beyond == nil {
-			return
-		}
-		if beyond[hash] += 1 - 2*side; beyond[hash] == 0 {
-			delete(beyond, hash)
-		}
-	})
+	index, rows := make(map[placeRider]int, len(list)), uint64(0)
 	for i := range list {
 		d := &list[i]
-		for _, n := range rows[key(d)] {
-			if n > 0 {
+		to := slices.IndexFunc(k.c.cfg.To, func(t Target) bool { return t.Name == d.To })
+		index[placeRider{cellPlace{to, d.Cell}, d.Rider}] = i
+		rows += max(d.From, d.Has)
+	}
+	parts := rows/mostHashes + 1
+	for part := range parts {
+		beyond := make(map[differentRow]int) // how often the source has a row beyond the target
+		err := k.all(ctx, func(side int, at cellPlace, e *pingline.Entry, hash uint64) {
+			if hash%parts != part {
+				return
+			}
+			i, ok := index[placeRider{at, riderOf(e)}]
+			if !ok {
+				return
+			}
+			row := differentRow{i, hash}
+			if beyond[row] += 1 - 2*side; beyond[row] == 0 {
+				delete(beyond, row)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for row, n := range beyond {
+			if d := &list[row.of]; n > 0 {
 				d.OnlyInFrom += uint64(n)
 			} else {
 				d.OnlyInTo += uint64(-n)
 			}
 		}
 	}
-	return err
+	return nil
 }
 
 // verdict is how a group was found.
@@ -279,29 +303,38 @@ func (c *Copier) judge(ctx context.Context, g *unitGroup) (v verdict, err error)
 		k, places, err := c.compare(ctx, g)
 		v = verdict{comparison: k}
 		if err == nil && len(places) > 0 {
-			v.list, v.count, err = k.name(ctx, places)
-			v.differ = k.differing(places, v.list, v.count)
+			var all bool
+			if v.list, all, err = k.name(ctx, places); !all {
+				v.count = 1
+			}
+			v.count += len(v.list)
+			v.differ = k.differing(places, v.list, all)
+			v.list = slices.Clone(v.list[:min(len(v.list), mostNamed)])
 		}
 		return err
 	})
 	return v, err
 }
 
-// differing returns the units of places that differ. Something is missing in a unit, too, if not
-// all of its differences are named.
-func (k *comparison) differing(places map[cellPlace]bool, list []Difference, count int) (units []differing) {
+// differing returns the units of differences. If these are not all, it is those of all places,
+// and something is missing in each.
+func (k *comparison) differing(places map[cellPlace]bool, list []Difference, all bool) (units []differing) {
 	at := make(map[store.Unit]int)
+	add := func(u Planned, missing bool) {
+		i, ok := at[u.Unit]
+		if !ok {
+			i = len(units)
+			at[u.Unit], units = i, append(units, differing{unit: u})
+		}
+		units[i].missing = units[i].missing || missing
+	}
 	for p := range places {
-		u := k.unitIn(p.cell)
-		if _, ok := at[u.Unit]; !ok {
-			at[u.Unit] = len(units)
-			units = append(units, differing{u, count > len(list)})
+		if !all {
+			add(k.unitIn(p.cell), true)
 		}
 	}
 	for i := range list {
-		if list[i].OnlyInFrom > 0 {
-			units[at[list[i].Unit]].missing = true
-		}
+		add(k.unitIn(list[i].Cell), list[i].OnlyInFrom > 0)
 	}
 	return units
 }

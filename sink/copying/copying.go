@@ -53,6 +53,14 @@ type Config struct {
 	// rider) do not count.
 	Whole bool
 
+	// Shared says that rows come to the targets as well, of themselves, as to the source: a row
+	// that a target alone has is no difference.
+	Shared bool
+
+	// Level returns once the targets have all rows that the source had when it was called. It is
+	// asked where rows differ, between the reading of both sides; nil if no rows come meanwhile.
+	Level func(ctx context.Context) error
+
 	// Growing says that rows come to the source alone meanwhile: a unit that has not ended
 	// when its copy begins is copied again.
 	Growing bool

@@ -102,13 +102,16 @@ func (c *Copier) clear(ctx context.Context) error {
 
 // rowMeter measures a rate over about the last ten seconds.
 type rowMeter struct {
-	at   time.Time
-	rows float64
+	began, at time.Time
+	rows      float64
 }
 
 const meterTime = 10.0 // s
 
 func (m *rowMeter) add(now time.Time, n int) {
+	if m.began.IsZero() {
+		m.began = now
+	}
 	m.rows = m.decayed(now) + float64(n)
 	m.at = now
 }
@@ -120,4 +123,8 @@ func (m *rowMeter) decayed(now time.Time) float64 {
 	return m.rows * math.Exp(-now.Sub(m.at).Seconds()/meterTime)
 }
 
-func (m *rowMeter) rate(now time.Time) float64 { return m.decayed(now) / meterTime }
+func (m *rowMeter) rate(now time.Time) float64 {
+	// Of a time that is short beside meterTime, its part counts.
+	part := 1 - math.Exp(-max(1, now.Sub(m.began).Seconds())/meterTime)
+	return m.decayed(now) / meterTime / part
+}
