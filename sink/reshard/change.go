@@ -22,6 +22,7 @@ type Intent struct {
 	Old      Spread `json:"old"`
 	New      Spread `json:"new"`
 	Mirrored bool   `json:"mirrored"` // both layouts are written until it is finished
+	Move     *Move  `json:"move,omitempty"`
 }
 
 // RefusedError says why a change is not made.
@@ -50,7 +51,7 @@ func (e *Eras) Plan(o Order) (*Intent, error) {
 			return nil, refuse("%s: --route %s leads to %s, which would still be written: change the route first", o.String(), kind, name)
 		}
 	}
-	return &Intent{nextID(rec.ID), o.String(), was, now, o.mirrored()}, nil
+	return &Intent{nextID(rec.ID), o.String(), was, now, o.mirrored(), o.Move}, nil
 }
 
 func nextID(id string) string {
@@ -95,7 +96,7 @@ func (e *Eras) Start(o Order, stores []sink.ShardStore) (_ *Intent, _ uint64, er
 	}
 	at, err := e.turn(nil, end, func(rec *SetRecord, at queue.Cursor) {
 		e.passed.stats, e.mirror = joinAll(e.passed.stats, e.mirror.stats), books{}
-		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo, rec.Refused = d.ID, d.Do, d.Old, d.New, nil, 0
+		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo, rec.Refused, rec.Move = d.ID, d.Do, d.Old, d.New, nil, 0, d.Move
 		rec.enter(phase)
 		if d.Mirrored {
 			rec.begin(d.New, d.Old, at)

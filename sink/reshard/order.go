@@ -16,11 +16,18 @@ type Order struct {
 	Remove  []string           `json:"remove,omitempty"`
 	Weight  map[string]float64 `json:"weight,omitempty"`
 	Replace map[string]string  `json:"replace,omitempty"` // old name to new name
+	Move    *Move              `json:"move,omitempty"`    // nil: history stays where it is
+}
+
+// Move asks for history to be moved to where a new layout has it. Whoever moves it follows
+// [Eras.Record].
+type Move struct {
+	Rate float64 `json:"rate"` // most rows a second; 0: as fast as the stores are
 }
 
 // mirrored reports whether shards lose what they have: then both layouts are written for a
 // while.
-func (o *Order) mirrored() bool { return len(o.Remove)+len(o.Replace) > 0 }
+func (o *Order) mirrored() bool { return len(o.Remove)+len(o.Replace) > 0 || o.Move != nil }
 
 func (o *Order) String() string {
 	var parts []string

@@ -57,6 +57,7 @@ type SetRecord struct {
 
 	LetGo   []string `json:"let_go,omitempty"`  // days of rows that a mirror gave up
 	Refused uint64   `json:"refused,omitempty"` // dead letters of a mirror
+	Move    *Move    `json:"move,omitempty"`    // of the last change
 }
 
 // Era is a stretch of the log with a layout.

@@ -1,0 +1,119 @@
+package moving
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"pingline/queue/disk"
+	"pingline/sink/reshard"
+)
+
+// MoveStage is how far the history of a change has come.
+type MoveStage string
+
+// The stages.
+const (
+	Copying   MoveStage = "copying"
+	Comparing MoveStage = "comparing"
+	Moved     MoveStage = "moved" // copied and compared; the old shards still have it
+	Deleting  MoveStage = "deleting"
+	Deleted   MoveStage = "deleted" // from the old shards
+)
+
+// works reports whether there is something to do.
+func (s MoveStage) works() bool { return s == Copying || s == Comparing || s == Deleting }
+
+// moveJob is the state of a change's history, as its file has it.
+type moveJob struct {
+	Form        int            `json:"form"`
+	ID          string         `json:"id"` // of the change
+	Old         reshard.Spread `json:"old"`
+	New         reshard.Spread `json:"new"`
+	Rate        float64        `json:"rate"` // most rows a second; 0: no bound
+	Stage       MoveStage      `json:"stage"`
+	Paused      bool           `json:"paused,omitempty"`
+	Share       float64        `json:"share,omitempty"`    // of units whose checksums are compared
+	Compared    bool           `json:"compared,omitempty"` // at least once
+	Differ      int            `json:"differ,omitempty"`   // differences that stayed
+	Differences []string       `json:"differences,omitempty"`
+}
+
+const jobForm = 1
+
+func (j *moveJob) clone() *moveJob {
+	c := *j
+	c.Differ, c.Differences = 0, nil // of the comparison that begins
+	return &c
+}
+
+func (m *Mover) path() string { return filepath.Join(m.cfg.Dir, "reshard-"+m.cfg.Set+".json") }
+
+// loadJob reads a job; nil if there is none.
+func loadJob(path string) (*moveJob, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // nothing is moved, and that is no error
+	}
+	j := new(moveJob)
+	if err == nil {
+		err = json.Unmarshal(text, j)
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, err)
+	case j.Form > jobForm:
+		return nil, fmt.Errorf("%s is of form %d, this program knows %d: run the newer version", path, j.Form, jobForm)
+	case j.ID == "" || len(j.Old) == 0 || len(j.New) == 0 || !slices.Contains([]MoveStage{Copying, Comparing, Moved, Deleting, Deleted}, j.Stage):
+		return nil, fmt.Errorf("%s is not whole: remove it, and copy history with pingline copy", path)
+	}
+	return j, nil
+}
+
+func (j *moveJob) save(path string) error {
+	text, err := json.Marshal(j)
+	if err == nil {
+		err = disk.WriteAside(path, append(text, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("state of the history that is moved: %w", err)
+	}
+	return nil
+}
+
+// change changes the job, and makes that durable.
+func (m *Mover) change(to func(j *moveJob) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.job == nil {
+		return refuse("no history is being moved: pingline reshard start --history=move does that")
+	}
+	j := *m.job
+	err := to(&j)
+	if err == nil {
+		err = j.save(m.path())
+	}
+	if err == nil {
+		m.job = &j
+		m.wake()
+	}
+	return err
+}
+
+// forget forgets the job and its files. The caller holds mu.
+func (m *Mover) forget() error {
+	for _, from := range m.job.Old.Names() {
+		if err := os.Remove(m.unitsPath(m.job.ID, from)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Remove(m.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	m.job = nil
+	return nil
+}

@@ -1,0 +1,309 @@
+// Package moving moves the history of a set to where a new layout of its shards has it, in the
+// background, while rows are written.
+//
+// It begins once both layouts are written and the old shards have all of before, copies what lies
+// elsewhere in the new layout, a cell and a day at a time, and compares both sides. What was
+// copied is deleted from the old shards only when an operator asks for that. It goes on by itself
+// after a restart or a crash: how far it is lies in files of the data directory.
+//
+// It never keeps the node from writing: it stands while a store is in trouble, while the node
+// sheds and while the log fills up, and keeps to a rate. It moves nothing that a route leads to a
+// place of its own.
+package moving
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"pingline/internal/pause"
+	"pingline/sink/copying"
+	"pingline/sink/reshard"
+)
+
+// Config names what is needed. Eras and Dir are required.
+type Config struct {
+	Set     string // "main" of the first
+	Eras    *reshard.Eras
+	Dir     string   // of the files that say how far it is
+	Points  []string // names of the points that are moved with pings
+	ByRider bool     // pings are spread by their rider, not by their cell
+	Gauges  copying.Gauges
+	Erasing func() bool // a rider is being removed; nil: never
+	Logger  *slog.Logger
+}
+
+// Mover moves the history of a set. It is safe for concurrent use.
+type Mover struct {
+	cfg   Config
+	nudge chan struct{} // has one if something was asked for
+
+	mu      sync.Mutex // guards the fields below; nothing else is locked under it
+	job     *moveJob   // nil: nothing is moved
+	now     *movement  // nil: nothing is under way
+	stands  string     // why it stands, beside what the movement says
+	since   time.Time  // since when it stands; zero if it does not
+	failed  bool       // it was broken off, and has done nothing since
+	kept    []string   // units that were not deleted, and why: at most mostTold
+	keptAll int
+}
+
+// movement is work under way.
+type movement struct {
+	stage  MoveStage
+	end    context.CancelFunc
+	ended  chan struct{}
+	units  int // of all shards
+	rows   uint64
+	before copying.Status // the sum over shards that are done
+	copier *copying.Copier
+}
+
+// New returns the Mover of a set, as its files say.
+func New(cfg Config) (*Mover, error) {
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	m := &Mover{cfg: cfg, nudge: make(chan struct{}, 1)}
+	var err error
+	m.job, err = loadJob(m.path())
+	return m, err
+}
+
+// Times of the loop.
+const (
+	lookAgain = 200 * time.Millisecond
+	tryAgain  = 5 * time.Second // after an error that is no trouble of a store
+)
+
+// Run moves until ctx is cancelled.
+func (m *Mover) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		stage, err := m.next()
+		if err == nil && stage != "" {
+			err = m.work(ctx, stage)
+		}
+		wait := lookAgain
+		if err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+			m.stand(err.Error())
+			wait = tryAgain
+		}
+		if stage == "" || err != nil {
+			select {
+			case <-ctx.Done():
+			case <-m.nudge:
+			case <-time.After(wait):
+			}
+		}
+	}
+	return nil
+}
+
+// next returns what is to be done now, and "" for nothing. It takes up a change that was begun,
+// and forgets one that was undone.
+func (m *Mover) next() (MoveStage, error) {
+	rec := m.cfg.Eras.Record()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if j := m.job; j != nil && (j.ID != rec.ID || rec.Phase == reshard.Settled && rec.New.String() != j.New.String()) {
+		m.cfg.Logger.Info("no history is moved any more", "set", m.cfg.Set, "change", j.ID)
+		if err := m.forget(); err != nil {
+			return "", err
+		}
+	}
+	if m.job == nil && rec.Move != nil && rec.Phase != reshard.Settled {
+		j := &moveJob{Form: jobForm, ID: rec.ID, Old: rec.Old, New: rec.New, Rate: rec.Move.Rate, Stage: Copying}
+		if err := j.save(m.path()); err != nil {
+			return "", err
+		}
+		m.job = j
+		m.cfg.Logger.Info("history is moved", "set", m.cfg.Set, "change", j.ID, "old", j.Old.String(), "new", j.New.String(), "rate", j.Rate)
+	}
+	if m.job != nil && m.job.Stage == Moved && rec.Phase == reshard.Dual && len(known(rec.LetGo)) > 0 {
+		m.job.Stage = Copying // of what the mirror gave up
+	}
+	switch {
+	case m.job == nil || !m.job.Stage.works():
+		m.standLocked("")
+	case m.job.Paused:
+		m.standLocked("it is paused: pingline reshard resume")
+	case m.erasing():
+		m.standLocked("a rider is being removed")
+	default:
+		return m.job.Stage, nil
+	}
+	return "", nil
+}
+
+func (m *Mover) erasing() bool { return m.cfg.Erasing != nil && m.cfg.Erasing() }
+
+// work does a stage until it is done, an operator wants something else, or ctx ends.
+func (m *Mover) work(ctx context.Context, stage MoveStage) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	w := &movement{stage: stage, end: end, ended: make(chan struct{})}
+	defer close(w.ended)
+	m.mu.Lock()
+	if m.job == nil || m.erasing() { // Yield may have seen nothing to stop
+		m.mu.Unlock()
+		return nil
+	}
+	m.now, m.kept, m.keptAll = w, nil, 0
+	job := m.job.clone()
+	m.mu.Unlock()
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for pause.For(ctx, lookAgain) == nil {
+			if is, err := m.next(); err == nil && is != stage {
+				end()
+			}
+			m.clock()
+		}
+	}()
+	err := m.do(ctx, w, job)
+	end()
+	<-watching
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now = nil; err != nil {
+		return err
+	}
+	m.standLocked("")
+	return nil
+}
+
+func (m *Mover) do(ctx context.Context, w *movement, job *moveJob) error {
+	if err := m.awaitBefore(ctx); err != nil {
+		return err
+	}
+	parts, err := m.parts(ctx, job)
+	if err != nil {
+		return err
+	}
+	defer closeParts(parts)
+	m.mu.Lock()
+	if !m.failed {
+		m.standLocked("")
+	}
+	for _, p := range parts {
+		w.units += len(p.plan)
+		for _, u := range p.plan {
+			w.rows += u.Rows
+		}
+	}
+	m.mu.Unlock()
+	for _, p := range parts {
+		m.mu.Lock()
+		w.copier = p.copier
+		m.mu.Unlock()
+		switch w.stage {
+		case Copying:
+			err = p.copier.Copy(ctx, p.plan)
+		case Comparing:
+			err = m.compare(ctx, p, job)
+		case Deleting:
+			err = m.remove(ctx, p)
+		}
+		if err != nil {
+			m.mu.Lock()
+			m.failed = ctx.Err() == nil
+			m.mu.Unlock()
+			return err
+		}
+		m.mu.Lock()
+		w.before = addStatus(w.before, p.copier.Status())
+		w.copier = nil
+		m.mu.Unlock()
+	}
+	if w.stage == Copying {
+		if err := m.fill(ctx, job); err != nil {
+			return err
+		}
+	}
+	return m.finishStage(w.stage, job, parts)
+}
+
+// finishStage notes that a stage is done.
+func (m *Mover) finishStage(stage MoveStage, job *moveJob, parts []*shardPart) error {
+	m.mu.Lock()
+	left := m.keptAll
+	m.mu.Unlock()
+	if stage == Deleting && left == 0 {
+		var empty []string
+		for _, p := range parts {
+			if p.gone && p.all {
+				empty = append(empty, p.from)
+			}
+		}
+		if err := m.cfg.Eras.Unread(empty...); err != nil {
+			return err
+		}
+	}
+	return m.change(func(j *moveJob) error {
+		switch {
+		case j.ID != job.ID || j.Stage != stage: // an operator was quicker
+		case stage == Copying:
+			j.Stage, j.Share, j.Differ = Comparing, firstShare, 0
+		case stage == Comparing:
+			j.Stage, j.Compared, j.Share = Moved, true, 0
+			j.Differ, j.Differences = job.Differ, job.Differences
+		case stage == Deleting:
+			j.Stage = Deleted
+		}
+		return nil
+	})
+}
+
+// awaitBefore waits until the old shards have all that was written by the old layout alone: the
+// copy would miss the rest, and a row that comes after its unit was deleted would stay.
+func (m *Mover) awaitBefore(ctx context.Context) error {
+	for {
+		from, written := m.cfg.Eras.Before()
+		if written >= from {
+			return nil
+		}
+		m.stand(fmt.Sprintf("rows of before the change are being written, holes included: commit %d of %d", written, from))
+		if err := pause.For(ctx, lookAgain); err != nil {
+			return err
+		}
+	}
+}
+
+// level waits until the mirror has what the log has now.
+func (m *Mover) level(ctx context.Context) error {
+	for head := m.cfg.Eras.Head(); m.cfg.Eras.WrittenAll() <= head; {
+		m.stand("the mirror is behind")
+		if err := pause.For(ctx, lookAgain/4); err != nil {
+			return err
+		}
+	}
+	m.stand("")
+	return nil
+}
+
+// firstShare is the share of units of which checksums are compared, beside counts of all, unless
+// an operator asks for all.
+const firstShare = 0.01
+
+// Yield stops what is under way, and returns once nothing is written any more. It begins again
+// once no rider is being removed, which whoever calls has made known.
+func (m *Mover) Yield() {
+	m.mu.Lock()
+	w := m.now
+	m.mu.Unlock()
+	if w != nil {
+		w.end()
+		<-w.ended
+	}
+}
+
+// wake has Run look at once.
+func (m *Mover) wake() {
+	select {
+	case m.nudge <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,73 @@
+package reshard
+
+import (
+	"math"
+	"slices"
+
+	"pingline/queue"
+	"pingline/sink/resume"
+)
+
+// Routed reports whether a route leads a kind to a place of its own, which no layout changes.
+func (e *Eras) Routed(kind string) bool {
+	_, routed := e.cfg.Routes[kind]
+	return routed
+}
+
+// Before returns the number of the first commit that the old layout may have to itself no more,
+// and that of the first commit which it may not have completely yet: all of before the change is
+// in the old shards once the second has come to the first. Without a mirror that goes on, and
+// with nothing left of before, the first is 0.
+func (e *Eras) Before() (from, written uint64) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	written = math.MaxUint64
+	for _, r := range e.running {
+		switch {
+		case !r.Era.mirror():
+			if n := r.Lowest(); r.End == nil || n < r.End.Next {
+				written = min(written, n)
+			}
+			if r.End != nil {
+				from = max(from, r.End.Next)
+			}
+		case r.End == nil:
+			from = max(from, r.Era.From.Next)
+		}
+	}
+	return from, written
+}
+
+// Head returns the number of the newest commit.
+func (e *Eras) Head() uint64 { return e.cfg.Log.Last() }
+
+// Unread notes that shards which are read only have nothing any more that the layout in force
+// does not have elsewhere: they are not asked any more, and may go.
+func (e *Eras) Unread(names ...string) error {
+	return e.note(func(rec *SetRecord) { rec.Read = without(rec.Read, names) })
+}
+
+// Filled notes that the rows of some days which a mirror gave up were copied since.
+func (e *Eras) Filled(days []string) error {
+	return e.note(func(rec *SetRecord) { rec.LetGo = without(rec.LetGo, days) })
+}
+
+// note changes the record, and makes that durable.
+func (e *Eras) note(change func(rec *SetRecord)) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.rec == nil {
+		return nil
+	}
+	rec := e.rec.clone()
+	if change(rec); slices.Equal(rec.Read, e.rec.Read) && slices.Equal(rec.LetGo, e.rec.LetGo) {
+		return nil
+	}
+	var to queue.Change
+	resume.NoteEras(&to, e.cfg.Set, rec.String())
+	e.cfg.Log.Change(to)
+	e.rec = rec
+	return e.cfg.Log.KeepCursors()
+}
