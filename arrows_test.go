@@ -79,7 +79,7 @@ var arrows = map[string][]string{
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/elasticmq":                {"pingline/internal/jvm"},
 	"pingline/internal/influxd":                  {},
-	"pingline/internal/inlets":                   {"pingline/ingest/auth", "pingline/ingest/kafka", "pingline/ingest/messages", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/subscriber", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/room"},
+	"pingline/internal/inlets":                   {"pingline/ingest/auth", "pingline/ingest/kafka", "pingline/ingest/messages", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/subscriber", "pingline/ingest/server", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/room"},
 	"pingline/internal/jvm":                      {},
 	"pingline/internal/passing":                  {"pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/refusal", "pingline/sink/limit", "pingline/sink/store"},
 	"pingline/internal/node": {
@@ -90,7 +90,7 @@ var arrows = map[string][]string{
 		"pingline/ingest/friends",
 	},
 	"pingline/internal/ops": {
-		"pingline", "pingline/ingest", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/internal/passing", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/reshard", "pingline/sink/route", "pingline/sink/sets",
+		"pingline", "pingline/ingest", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/internal/passing", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/moving", "pingline/sink/reshard", "pingline/sink/route", "pingline/sink/sets",
 	},
 	"pingline/internal/rights":    {"pingline", "pingline/ingest", "pingline/ingest/privacy", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
@@ -107,8 +107,8 @@ var arrows = map[string][]string{
 	"pingline/internal/plainjson":           {},
 	"pingline/internal/top":                 {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/terminal", "pingline/internal/unit", "pingline/query/status"},
 
-	"pingline/internal/resharding":  {"pingline", "pingline/ingest", "pingline/internal/ops", "pingline/internal/plainjson", "pingline/partition", "pingline/sink", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store"},
-	"pingline/internal/reshardtool": {"pingline/internal/command", "pingline/internal/operator", "pingline/internal/resharding", "pingline/internal/unit", "pingline/sink/reshard"},
+	"pingline/internal/resharding":  {"pingline", "pingline/ingest", "pingline/internal/ops", "pingline/internal/plainjson", "pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/copying", "pingline/sink/moving", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store"},
+	"pingline/internal/reshardtool": {"pingline/internal/command", "pingline/internal/operator", "pingline/internal/pause", "pingline/internal/resharding", "pingline/internal/unit", "pingline/sink/moving", "pingline/sink/reshard"},
 	"pingline/internal/storecheck":  {"pingline/internal/room", "pingline/sink/store"},
 
 	"pingline/internal/plan":     {"pingline/dedupe", "pingline/internal/unit", "pingline/queue"},
@@ -157,6 +157,7 @@ var arrows = map[string][]string{
 	"pingline/sink/limit":        {"pingline/sink/store"},
 	"pingline/sink/resume":       {"pingline/internal/unit", "pingline/queue", "pingline/sink/route"},
 	"pingline/sink/route":        {"pingline", "pingline/partition", "pingline/queue", "pingline/sink/limit"},
+	"pingline/sink/moving":       {"pingline", "pingline/internal/pause", "pingline/internal/unit", "pingline/partition", "pingline/queue/disk", "pingline/sink/copying", "pingline/sink/reshard", "pingline/sink/store"},
 	"pingline/sink/reshard":      {"pingline", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/batch", "pingline/sink/deadletter", "pingline/sink/health", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
 	"pingline/sink/sets":         {"pingline", "pingline/internal/unit", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/reshard", "pingline/sink/resume", "pingline/sink/route"},
 	"pingline/sink/store":        {"pingline"},

@@ -47,8 +47,12 @@ var examples = map[string]string{
 
 	"reshard":        "pingline reshard plan --add=name=c,url=http://c:8086",
 	"reshard plan":   "pingline reshard plan --weight=b=2",
-	"reshard start":  "pingline reshard start --add=name=c,url=http://c:8086 --yes",
+	"reshard start":  "pingline reshard start --add=name=c,url=http://c:8086 --history=move --yes",
 	"reshard status": "pingline reshard status --json",
+	"reshard pause":  "pingline reshard pause --yes",
+	"reshard resume": "pingline reshard resume --yes",
+	"reshard verify": "pingline reshard verify --full --yes",
+	"reshard delete": "pingline reshard delete --yes",
 	"reshard cut":    "pingline reshard cut --yes",
 	"reshard finish": "pingline reshard finish --yes",
 	"reshard abort":  "pingline reshard abort --yes",

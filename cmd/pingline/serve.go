@@ -12,6 +12,7 @@ import (
 	"pingline/dedupe"
 	"pingline/internal/command"
 	"pingline/internal/node"
+	"pingline/internal/room"
 	"pingline/internal/unit"
 )
 
@@ -31,7 +32,7 @@ func (c *serveCmd) Run(p *program) error {
 	logger, level := c.logger(p)
 	stopReading := p.onHangup(func() { c.readAgain(p, logger, level) })
 	defer stopReading()
-	memory := node.LimitMemory()
+	memory := room.LimitMemory()
 	cfg := c.config()
 	cfg.Logger, cfg.Version = logger, version
 	n, err := node.Open(p, cfg)

@@ -87,6 +87,7 @@ func TestPrometheusRules(t *testing.T) {
 		`pingline_dead_letters_total{` + shard + `, reason="expired"}`:  "7x60",
 		`pingline_disk_free_bytes{` + node + `}`:                        "20000000000x60",
 		`pingline_log_trouble{` + node + `}`:                            "0x60",
+		`pingline_reshard_stands_seconds{` + node + `}`:                 "0 30 60 0x60",
 	}
 	type ill struct{ series, values, labels string }
 	ills := map[string]ill{
@@ -99,6 +100,7 @@ func TestPrometheusRules(t *testing.T) {
 		"PinglineDeadLetters":     {`pingline_dead_letters_total{` + shard + `, reason="expired"}`, "7+1x60", `{instance: n, shard: a, reason: expired, service: pingline}`},
 		"PinglineDiskNearlyFull":  {`pingline_disk_free_bytes{` + node + `}`, "1000000000x60", `{instance: n, service: pingline}`},
 		"PinglineLogTrouble":      {`pingline_log_trouble{` + node + `}`, "1x60", `{instance: n, service: pingline}`},
+		"PinglineReshardStands":   {`pingline_reshard_stands_seconds{` + node + `}`, "0+60x60", `{instance: n, service: pingline}`},
 		"PinglineSilent":          {`pingline_shed_level{` + node + `}`, "_x60", `{service: pingline}`},
 	}
 	var text strings.Builder

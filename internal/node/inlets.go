@@ -31,7 +31,7 @@ func (n *Node) maxConnections() int {
 	if n.cfg.MQTT.Listen != "" {
 		listeners = 2
 	}
-	return limitConnections(n.cfg.MaxConnections, listeners, n.certs != nil, n.logger)
+	return inlets.LimitConnections(n.cfg.MaxConnections, listeners, n.certs != nil, n.logger)
 }
 
 // takePings takes pings by all ways until ctx is cancelled or a way fails, and returns when

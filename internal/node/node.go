@@ -39,6 +39,7 @@ import (
 	"pingline/internal/logview"
 	"pingline/internal/ops"
 	"pingline/internal/passing"
+	"pingline/internal/resharding"
 	"pingline/internal/rights"
 	"pingline/internal/room"
 	"pingline/internal/unit"
@@ -81,6 +82,7 @@ type Node struct {
 
 	removals *rights.Removals
 	rights   *rights.Rights
+	changes  *resharding.Changes
 
 	replayNote atomic.Pointer[string] // why replayed dead letters wait, or ""
 }
@@ -180,6 +182,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.sink, err = n.openSinks(); err != nil {
 		return nil, err
 	}
+	if n.changes, err = n.openChanges(); err != nil {
+		return nil, err
+	}
 	n.rights = n.openRights()
 	if n.passer, err = n.openPasser(); err != nil {
 		return nil, err
@@ -191,7 +196,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats, Lines: n.passer.Stats,
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Moving: n.changes.Histories, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats, Lines: n.passer.Stats,
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
@@ -199,7 +204,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {
 		views := &logview.Views{Log: n.log, Dir: cfg.DataDir, Node: cfg.Name, Version: cfg.Version}
-		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), slices.Concat(n.rights.Routes(), views.Routes(), n.resharding())...); err != nil {
+		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), slices.Concat(n.rights.Routes(), views.Routes(), n.changes.Routes())...); err != nil {
 			return nil, err
 		}
 	}
@@ -217,7 +222,10 @@ func (n *Node) openRights() *rights.Rights {
 		Removals: n.removals, Log: n.log, Writer: n.writer, Written: func() uint64 { return n.sink.WrittenAll() }, Letters: n.sink.DeadLetters(),
 		Forget: n.fleet.Erase, Names: n.door.Names(), Node: n.cfg.Name, Logger: n.logger,
 	}
-	cfg.Shards = n.layout.withPings
+	cfg.Shards = func() []sink.ShardStore {
+		n.changes.Yield() // else a copy could bring back pings of the rider
+		return n.layout.withPings()
+	}
 	if gate := n.gate; gate != nil {
 		cfg.Read = func(req *http.Request, rider string) {
 			s := access.Of(req)
@@ -376,6 +384,7 @@ func (n *Node) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return n.sink.Run(sinking) })
 	g.Go(func() error { return n.rights.Run(failed) })
+	g.Go(func() error { return n.changes.Run(failed) })
 	g.Go(func() error {
 		n.tryStores(failed)
 		return nil

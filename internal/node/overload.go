@@ -1,11 +1,7 @@
 package node
 
 import (
-	"log/slog"
-
 	"pingline/ingest"
-	"pingline/ingest/server"
-	"pingline/internal/room"
 	"pingline/rollup"
 	"pingline/sink"
 )
@@ -37,15 +33,3 @@ func (n *Node) signals() ingest.Signals {
 	sig.Written = a.Pings.Written + a.Pings.DeadLettered
 	return sig
 }
-
-// limitConnections limits the connections of each of some listeners: see room.Connections.
-func limitConnections(asked, listeners int, secure bool, logger *slog.Logger) int {
-	each := int64(server.ConnectionBytes)
-	if secure {
-		each += server.TLSBytes
-	}
-	return room.Connections(asked, listeners, each, logger)
-}
-
-// LimitMemory keeps the process within its memory, and returns the limit as text.
-func LimitMemory() string { return room.LimitMemory() }

@@ -2,20 +2,25 @@ package node
 
 import (
 	"context"
+	"math"
 	"slices"
 
-	"pingline/internal/ops"
 	"pingline/internal/resharding"
 	"pingline/internal/storecheck"
+	"pingline/partition"
 	"pingline/sink/store"
 )
 
-// resharding are the routes by which the shards of sets are changed.
-func (n *Node) resharding() []ops.AdminRoute {
+// openChanges opens the part by which the shards of sets are changed.
+func (n *Node) openChanges() (*resharding.Changes, error) {
 	return resharding.New(resharding.Config{
 		Sinks: n.sink, Open: n.openShard, Newest: n.writer.NewestPings, CellRes: n.cfg.CellRes, Submit: n.submitPoints, Node: n.cfg.Name, Dir: n.cfg.DataDir, Logger: n.logger,
 		Try: func(ctx context.Context, s store.Store) []store.Finding { return storecheck.Try(ctx, s, n.cfg.MaxAge) },
-	}).Routes()
+		History: resharding.MoveConfig{
+			Log: n.log, Points: PointNames, ByRider: n.cfg.PartitionBy == partition.ByRider, Level: n.over.Level, Latency: n.metrics.Writes,
+			Erasing: func() bool { return n.removals.Written() != math.MaxUint64 },
+		},
+	})
 }
 
 // openShard opens the store of a --shard.

@@ -14,6 +14,7 @@ import (
 	"pingline/queue"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/moving"
 	"pingline/sink/reshard"
 	"pingline/sink/sets"
 )
@@ -26,9 +27,10 @@ type Parts struct {
 	Server   *server.Server
 	Overload *ingest.Overload
 	Sink     *sets.Sets
-	Rollup   *rollup.Rollup        // nil if it is off
-	Fleet    func() int64          // bytes that the newest pings of all riders take
-	DiskFree func() (int64, error) // bytes that may still be written to the disk of the data directory
+	Moving   func() []moving.MoveStatus // history of changes of shards; nil: none
+	Rollup   *rollup.Rollup             // nil if it is off
+	Fleet    func() int64               // bytes that the newest pings of all riders take
+	DiskFree func() (int64, error)      // bytes that may still be written to the disk of the data directory
 	Streams  *stream.Hub
 	MQTT     func() mqtt.Stats     // nil if it is off
 	SQS      func() *sqs.Stats     // nil, or returns nil, if it is off
@@ -57,6 +59,7 @@ type Books struct {
 	Sets    map[string]sink.Account // of each set, if there are several, by its name
 	Mirrors map[string]sink.Account // of the mirrors of sets, by the name of the set
 	Changes []reshard.SetStatus     // of the shards of each set
+	Moving  []moving.MoveStatus     // history of changes of shards
 	Damaged uint64                  // commits
 	Uptime  time.Duration
 }
@@ -70,6 +73,9 @@ func (p *Parts) Books() Books {
 		b.Sets = p.Sink.Accounts()
 	}
 	b.Mirrors, b.Changes = p.Sink.Mirrors(), p.Sink.Changes()
+	if p.Moving != nil {
+		b.Moving = p.Moving()
+	}
 	b.Writer, b.Server = p.Writer.Stats(), p.Server.Stats()
 	if p.Kafka != nil {
 		b.Kafka = p.Kafka()

@@ -19,6 +19,7 @@ import (
 	"pingline/internal/passing"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/moving"
 	"pingline/sink/reshard"
 )
 
@@ -36,6 +37,7 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 			Shards:  []sink.Stats{{Shard: "a", DeadLetters: map[string]uint64{"expired": 1}, Lanes: []sink.LaneStats{{Lane: "live"}}}},
 			Sets:    map[string]sink.Account{"main": {}, "archive": {}},
 			Changes: []reshard.SetStatus{{Set: "main", Phase: reshard.Settled}},
+			Moving:  []moving.MoveStatus{{Set: "main"}},
 			Uptime:  time.Second,
 			Passed:  &passing.Stats{},
 			Kafka:   &kafka.Stats{Messages: map[string]uint64{kafka.Taken: 1}},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 // concurrent use.
 type Metrics struct {
 	commit, commitPings, request, write, freshness *prometheus.HistogramVec
+
+	lastWrite sync.Map // *atomic.Int64, ns, by name of a shard
 
 	recent  recents
 	fresh   quantile      // since Freshness was called last
@@ -66,6 +69,18 @@ func (m *Metrics) ObserveRequest(route string, status int, took time.Duration) {
 func (m *Metrics) ObserveWrite(shard string, seconds float64) {
 	m.write.WithLabelValues(shard).Observe(seconds)
 	in(&m.recent.writes, shard).observe(seconds)
+	last, _ := m.lastWrite.LoadOrStore(shard, new(atomic.Int64))
+	last.(*atomic.Int64).Store(int64(seconds * float64(time.Second)))
+}
+
+// Writes returns how long the latest write to each shard took.
+func (m *Metrics) Writes() map[string]time.Duration {
+	latest := make(map[string]time.Duration)
+	m.lastWrite.Range(func(shard, took any) bool {
+		latest[shard.(string)] = time.Duration(took.(*atomic.Int64).Load())
+		return true
+	})
+	return latest
 }
 
 // ObserveFreshness is told of the pings that a lane has stored in a write, of the age of

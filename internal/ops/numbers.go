@@ -11,6 +11,7 @@ import (
 	"pingline"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/moving"
 	"pingline/sink/reshard"
 )
 
@@ -316,6 +317,21 @@ var numbers = []number{
 		read: perChange(func(c *reshard.SetStatus) float64 { return c.MirrorSeconds })},
 	{metric: "reshard_mirror_lacks", labels: []string{"set"}, kind: gauge, unit: "entries", help: "Pings and lines of our own that the mirror of a set refused, or gave up because the log was filling up, since it runs.",
 		read: perChange(func(c *reshard.SetStatus) float64 { return float64(c.MirrorGivenUp + c.MirrorLetters) })},
+	{metric: "reshard_history", labels: []string{"set"}, kind: gauge, help: "Share of the history of a change that is copied, compared or deleted, [0, 1]. None if no history is moved.",
+		read: perHistory(func(h *moving.MoveStatus) float64 { return h.Share() })},
+	{metric: "reshard_history_rate", labels: []string{"set"}, kind: gauge, unit: "rows/s", help: "Rows of history that are written to other shards.",
+		read: perHistory(func(h *moving.MoveStatus) float64 { return h.Rate })},
+	{metric: "reshard_history_differ", labels: []string{"set"}, kind: gauge, unit: "places", help: "Differences between old and new shards that the last comparison found, and could not end by copying.",
+		read: perHistory(func(h *moving.MoveStatus) float64 { return float64(h.Differ) })},
+	{metric: "reshard_stands_seconds", kind: gauge, unit: "s", help: "For how long the moving of history to other shards has stood; 0 if it goes on, or there is none. pingline reshard status says why.",
+		point: NodePoint, field: "reshard_stands_s",
+		read: func(s *snapshot, tell tell) {
+			longest := 0.0
+			for i := range s.Moving {
+				longest = max(longest, s.Moving[i].StandsFor)
+			}
+			tell(longest)
+		}},
 	{metric: "dead_letters_unkept_total", labels: shardLabels, kind: counter, unit: "pings", help: "Of dead_letters_total, pings beyond the store's retention that were counted only: no room for more of them.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Unkept) })},
 	{metric: "pings_without_attributes_total", labels: shardLabels, kind: counter, unit: "pings", help: "Pings written without their attributes, or without one, since the shard's store does not keep them, or has that one of another type.",
@@ -451,6 +467,14 @@ func perChange(value func(*reshard.SetStatus) float64) func(*snapshot, tell) {
 	return func(s *snapshot, tell tell) {
 		for i := range s.Changes {
 			tell(value(&s.Changes[i]), s.Changes[i].Set)
+		}
+	}
+}
+
+func perHistory(value func(*moving.MoveStatus) float64) func(*snapshot, tell) {
+	return func(s *snapshot, tell tell) {
+		for i := range s.Moving {
+			tell(value(&s.Moving[i]), s.Moving[i].Set)
 		}
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"pingline/internal/plainjson"
 	"pingline/partition"
 	"pingline/sink"
+	"pingline/sink/moving"
 	"pingline/sink/reshard"
 	"pingline/sink/sets"
 	"pingline/sink/store"
@@ -51,18 +52,23 @@ type Config struct {
 	Node    string
 	Dir     string // data directory
 	Logger  *slog.Logger
+	History MoveConfig
 }
 
 // Changes answers operators. It is safe for concurrent use.
 type Changes struct {
-	cfg Config
-	mu  sync.Mutex // held while something is changed; guards forget
+	cfg    Config
+	movers []*moving.Mover // of the sets, in their order
+	mu     sync.Mutex      // held while something is changed; guards forget
 
 	forget []func() // of the shards that were opened for a step
 }
 
-// New returns the changes of a node.
-func New(cfg Config) *Changes { return &Changes{cfg: cfg} }
+// New returns the changes of a node. An error says which file of the data directory is wrong.
+func New(cfg Config) (*Changes, error) {
+	c := &Changes{cfg: cfg}
+	return c, c.open()
+}
 
 // Paths of the routes; behind the second comes a step.
 const (
@@ -81,7 +87,7 @@ func Names() (tags, fields []string) {
 // LogFile is the file of the data directory that tells of all steps, a JSON object a line.
 const LogFile = "reshard.log"
 
-// ChangeRequest is the body of a step. All steps but plan and start take Set and Force only.
+// ChangeRequest is the body of a step. All steps but plan and start take Set, Force and Full only.
 type ChangeRequest struct {
 	Set     string   `json:"set,omitempty"`     // "" is the main set
 	Add     []string `json:"add,omitempty"`     // NAME of a shard that is known, or name=…,url=… as in --shard
@@ -89,6 +95,9 @@ type ChangeRequest struct {
 	Weight  []string `json:"weight,omitempty"`  // NAME=WEIGHT
 	Replace []string `json:"replace,omitempty"` // OLD=NEW, NEW as in Add
 	Force   bool     `json:"force,omitempty"`
+	History string   `json:"history,omitempty"` // of plan and start: HistoryNone or HistoryMove; "" is none
+	Rate    *float64 `json:"rate,omitempty"`    // of plan and start: most rows of history a second, 0: no bound; nil is DefaultRate
+	Full    bool     `json:"full,omitempty"`    // of verify: checksums of all
 }
 
 // ChangePlan is the answer to plan and start.
@@ -96,9 +105,10 @@ type ChangePlan struct {
 	reshard.Intent
 	Moved, Of int // keys whose shard changes, of so many; of known cells if Cells
 	Cells     bool
-	Shards    []Found  `json:",omitempty"` // new shards
-	Notes     []string `json:",omitempty"`
-	From      uint64   `json:",omitempty"` // number of the first commit that is routed anew, once started
+	History   *moving.Weight `json:",omitempty"` // nil: none is moved
+	Shards    []Found        `json:",omitempty"` // new shards
+	Notes     []string       `json:",omitempty"`
+	From      uint64         `json:",omitempty"` // number of the first commit that is routed anew, once started
 }
 
 // Found is the state of a new shard.
@@ -110,16 +120,13 @@ type Found struct {
 // Routes returns the routes for administrators.
 func (c *Changes) Routes() []ops.AdminRoute {
 	routes := []ops.AdminRoute{{Pattern: "GET " + StatusPath, Handler: c.status, About: "how far a change of the shards is"}}
-	for _, s := range []struct {
-		step, about string
-		do          func(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (any, error)
-	}{
+	for _, s := range append([]changeStep{
 		{"plan", "what a change of the shards would do", c.plan},
 		{"start", "starts a change of the shards", c.start},
 		{"cut", "puts the new layout in force", c.cut},
 		{"finish", "ends a change: only the new layout is written", c.finish},
 		{"abort", "puts the old layout in force again", c.abort},
-	} {
+	}, c.historySteps()...) {
 		routes = append(routes, ops.AdminRoute{Pattern: "POST " + stepPath + s.step, About: s.about, Handler: func(w http.ResponseWriter, req *http.Request) {
 			c.answer(w, req, s.do)
 		}})
@@ -147,8 +154,10 @@ func (c *Changes) answer(w http.ResponseWriter, req *http.Request, do func(conte
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	got, err := do(context.WithoutCancel(req.Context()), eras, &r)
-	refused := new(reshard.RefusedError)
+	refused, wait := new(reshard.RefusedError), waitError{}
 	switch {
+	case errors.As(err, &wait):
+		say(w, notYetStatus, err)
 	case errors.As(err, &refused):
 		say(w, http.StatusConflict, err)
 	case err != nil:
@@ -174,7 +183,7 @@ func say(w http.ResponseWriter, status int, err error) {
 
 func (c *Changes) status(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(c.cfg.Sinks.Changes()) // a client that is gone does not matter
+	_ = json.NewEncoder(w).Encode(c.statuses()) // a client that is gone does not matter
 }
 
 // order reads the order of a request, and opens the stores of shards that are not known.
@@ -186,6 +195,9 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 			err = &reshard.RefusedError{Why: err.Error()}
 		}
 	}()
+	if err := historyOf(r, &o); err != nil {
+		return o, nil, err
+	}
 	known := e.Shards()
 	c.forget = nil
 	take := func(what, text string) (partition.Shard, error) {
@@ -300,11 +312,11 @@ func (c *Changes) plan(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (
 		return nil, err
 	}
 	defer c.closeAll(fresh)
-	return c.look(ctx, e, &o, fresh)
+	return c.look(ctx, e, r, &o, fresh)
 }
 
 // look makes the plan of an order.
-func (c *Changes) look(ctx context.Context, e *reshard.Eras, o *reshard.Order, fresh []sink.ShardStore) (*ChangePlan, error) {
+func (c *Changes) look(ctx context.Context, e *reshard.Eras, r *ChangeRequest, o *reshard.Order, fresh []sink.ShardStore) (*ChangePlan, error) {
 	d, err := e.Plan(*o)
 	if err != nil {
 		return nil, err
@@ -321,6 +333,9 @@ func (c *Changes) look(ctx context.Context, e *reshard.Eras, o *reshard.Order, f
 		}
 		i := slices.IndexFunc(all, func(s sink.ShardStore) bool { return s.Name == name })
 		p.Shards = append(p.Shards, Found{name, c.cfg.Try(ctx, all[i].Store)})
+	}
+	if p.History, err = c.weigh(ctx, orMain(r.Set), d, fresh); err != nil {
+		return nil, err
 	}
 	p.Notes = notes(d, fresh)
 	return p, nil
@@ -349,13 +364,15 @@ func (c *Changes) cells() (list []uint64) {
 
 // notes are sentences on what a change does not do.
 func notes(d *reshard.Intent, fresh []sink.ShardStore) (list []string) {
-	if d.Mirrored {
-		for _, name := range d.Old.Names() {
-			if !slices.Contains(d.New.Names(), name) {
-				list = append(list, fmt.Sprintf("the history of %s is not copied by this command yet: it stays there, and is read from there as long as a --shard names %s; copy it with pingline copy, then take its --shard away and name it in --moved-shard", name, name))
-			}
+	for _, name := range d.Old.Names() {
+		switch gone := !slices.Contains(d.New.Names(), name); {
+		case d.Move != nil && gone:
+			list = append(list, fmt.Sprintf("the history of %s is moved, and stays there as well: after finish, pingline reshard delete removes it there", name))
+		case gone:
+			list = append(list, fmt.Sprintf("the history of %s stays there, and is read from there as long as a --shard names %s: --history=move copies it; or copy it later with pingline copy, then take its --shard away and name it in --moved-shard", name, name))
 		}
-	} else {
+	}
+	if d.Move == nil && !d.Mirrored {
 		list = append(list, "no history is copied: readers ask all shards")
 	}
 	for _, sh := range fresh {
@@ -369,9 +386,12 @@ func (c *Changes) start(ctx context.Context, e *reshard.Eras, r *ChangeRequest) 
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.look(ctx, e, &o, fresh)
+	p, err := c.look(ctx, e, r, &o, fresh)
 	if err == nil && !r.Force {
 		err = unfit(p.Shards)
+	}
+	if err == nil {
+		err = c.ready(r, "another change")
 	}
 	if err == nil {
 		_, p.From, err = e.Start(o, fresh)
@@ -397,7 +417,13 @@ func unfit(list []Found) error {
 }
 
 func (c *Changes) cut(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (any, error) {
+	if err := c.ready(r, "cut"); err != nil {
+		return nil, err
+	}
 	at, err := e.Cut(r.Force)
+	if st := e.Status(); err != nil && st.Phase == reshard.Dual && st.MirrorLetters == 0 && (len(st.LetGo) == 0 || e.Record().Move != nil) {
+		err = waitError{err} // the mirror comes near, and history fills what it gave up
+	}
 	return c.done(ctx, e, "cut", at, err)
 }
 
@@ -414,7 +440,7 @@ func (c *Changes) done(ctx context.Context, e *reshard.Eras, step string, at uin
 		return nil, err
 	}
 	c.record(ctx, e, step, at)
-	return e.Status(), nil
+	return c.statusOf(e), nil
 }
 
 // made is a line of LogFile.

@@ -14,6 +14,7 @@ import (
 
 	"pingline/internal/command"
 	"pingline/internal/operator"
+	"pingline/internal/pause"
 	"pingline/internal/resharding"
 	"pingline/internal/unit"
 	"pingline/sink/reshard"
@@ -24,8 +25,12 @@ type ShardCmds struct {
 	Plan   PlanCmd   `cmd:"" help:"Show what a change would do, and look whether new shards are fit for it."`
 	Start  StartCmd  `cmd:"" help:"Start a change: rows are spread anew from now on; where shards are taken out, both ways."`
 	Status StatusCmd `cmd:"" help:"Show how far a change is."`
-	Cut    CutCmd    `cmd:"" help:"Put the new shards in force, where shards are taken out."`
+	Pause  PauseCmd  `cmd:"" help:"Have the moving of history stand, also over a restart."`
+	Resume ResumeCmd `cmd:"" help:"Have it go on."`
+	Verify VerifyCmd `cmd:"" help:"Compare history that was moved, copy again what differs, and show the result."`
+	Cut    CutCmd    `cmd:"" help:"Put the new shards in force, where shards are taken out or history is moved."`
 	Finish FinishCmd `cmd:"" help:"End a change: only the new shards are written."`
+	Delete ClearCmd  `cmd:"" help:"Delete from the old shards the history that was moved."`
 	Abort  AbortCmd  `cmd:"" help:"Put the old shards in force again."`
 }
 
@@ -58,17 +63,23 @@ type shardChange struct {
 	Remove  []string `sep:" " placeholder:"NAME" help:"Shard to take out."`
 	Weight  []string `sep:" " placeholder:"NAME=WEIGHT" help:"New weight of a shard."`
 	Replace []string `sep:" " placeholder:"OLD=NEW" help:"Shard to put in the place of another: OLD=NAME, or OLD=name=…,url=…."`
+
+	History string  `enum:"none,move" default:"none" help:"History that the new shards should have: none stays where it is, move copies it there; one of ${enum}."`
+	Rate    float64 `default:"20000" placeholder:"ROWS/S" help:"Most rows of history a second, and less while a store answers more slowly than before; 0: as fast as the stores are."`
 }
 
 func (w *shardChange) check() error {
 	if len(w.Add)+len(w.Remove)+len(w.Weight)+len(w.Replace) == 0 {
 		return errors.New("give a change: --add, --remove, --weight or --replace")
 	}
+	if !(w.Rate >= 0 && w.Rate <= 1e9) {
+		return fmt.Errorf("--rate: %v is not in [0, 1000000000]", w.Rate)
+	}
 	return nil
 }
 
 func (w *shardChange) request(force bool) *resharding.ChangeRequest {
-	return &resharding.ChangeRequest{Set: w.Set, Add: w.Add, Remove: w.Remove, Weight: w.Weight, Replace: w.Replace, Force: force}
+	return &resharding.ChangeRequest{Set: w.Set, Add: w.Add, Remove: w.Remove, Weight: w.Weight, Replace: w.Replace, History: w.History, Rate: &w.Rate, Force: force}
 }
 
 // ask asks the node for a step, and copies the answer if it is to be printed.
@@ -149,6 +160,9 @@ func show(w io.Writer, plan *resharding.ChangePlan) {
 	if plan.Mirrored {
 		fmt.Fprintln(w, "  both are written until cut and finish")
 	}
+	if plan.History != nil {
+		showWeight(w, plan.History)
+	}
 	for _, f := range plan.Shards {
 		for _, one := range f.Findings {
 			fmt.Fprintf(w, "  %s: %s: %s\n", f.Shard, one.What, one.Found)
@@ -191,9 +205,13 @@ func (c *StartCmd) Run(p *command.Program) error {
 		return err
 	}
 	show(p.Stdout, &plan)
-	if fmt.Fprintf(p.Stdout, "started, from commit %d of the log\n", plan.From); plan.Mirrored {
+	fmt.Fprintf(p.Stdout, "started, from commit %d of the log\n", plan.From)
+	switch {
+	case plan.Move != nil:
+		fmt.Fprintln(p.Stdout, "next: pingline reshard status --watch, then pingline reshard cut, or abort")
+	case plan.Mirrored:
 		fmt.Fprintln(p.Stdout, "next: pingline reshard cut, or abort")
-	} else {
+	default:
 		fmt.Fprintln(p.Stdout, "next: pingline reshard finish, or abort")
 	}
 	return nil
@@ -208,12 +226,12 @@ type StatusCmd struct {
 // Run prints a line a set.
 func (c *StatusCmd) Run(p *command.Program) error {
 	for {
-		var list []reshard.SetStatus
+		var list []resharding.ChangeStatus
 		if err := c.get(p, http.MethodGet, []string{"v1", "reshard"}, nil, &list); err != nil {
 			return err
 		}
 		for i := range list {
-			fmt.Fprintln(p.Stdout, Line(&list[i]))
+			showStatus(p.Stdout, &list[i])
 		}
 		if !c.Watch {
 			return nil
@@ -260,16 +278,30 @@ type stepCmd struct {
 	shardNode `embed:""`
 }
 
-func (c *stepCmd) run(p *command.Program, name string, force bool) error {
+// run asks for a step. While the node says that it is too early it is asked again.
+func (c *stepCmd) run(p *command.Program, name string, body resharding.ChangeRequest) error {
 	if err := c.agreed(p, name+"?"); err != nil {
 		return err
 	}
-	var s reshard.SetStatus
-	if err := c.ask(p, name, &resharding.ChangeRequest{Set: c.Set, Force: force}, &s); err != nil || c.JSON {
-		return err
+	body.Set = c.Set
+	var s resharding.ChangeStatus
+	for said := ""; ; {
+		err := c.ask(p, name, &body, &s)
+		_, why, early := strings.Cut(fmt.Sprint(err), fmt.Sprintf(": %d %s: ", http.StatusTooEarly, http.StatusText(http.StatusTooEarly)))
+		switch {
+		case err == nil && !c.JSON:
+			showStatus(p.Stdout, &s)
+			return nil
+		case err == nil || !early:
+			return err
+		case why != said:
+			fmt.Fprintln(p.Stderr, "waits:", why)
+			said = why
+		}
+		if err := pause.For(p, time.Second); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintln(p.Stdout, Line(&s))
-	return nil
 }
 
 // CutCmd puts the new shards in force.
@@ -279,7 +311,9 @@ type CutCmd struct {
 }
 
 // Run cuts over.
-func (c *CutCmd) Run(p *command.Program) error { return c.run(p, "cut", c.Force) }
+func (c *CutCmd) Run(p *command.Program) error {
+	return c.run(p, "cut", resharding.ChangeRequest{Force: c.Force})
+}
 
 // FinishCmd ends a change.
 type FinishCmd struct {
@@ -287,7 +321,9 @@ type FinishCmd struct {
 }
 
 // Run ends it.
-func (c *FinishCmd) Run(p *command.Program) error { return c.run(p, "finish", false) }
+func (c *FinishCmd) Run(p *command.Program) error {
+	return c.run(p, "finish", resharding.ChangeRequest{})
+}
 
 // AbortCmd goes back.
 type AbortCmd struct {
@@ -295,4 +331,6 @@ type AbortCmd struct {
 }
 
 // Run goes back.
-func (c *AbortCmd) Run(p *command.Program) error { return c.run(p, "abort", false) }
+func (c *AbortCmd) Run(p *command.Program) error {
+	return c.run(p, "abort", resharding.ChangeRequest{})
+}

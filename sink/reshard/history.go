@@ -3,9 +3,6 @@ package reshard
 import (
 	"math"
 	"slices"
-
-	"pingline/queue"
-	"pingline/sink/resume"
 )
 
 // Routed reports whether a route leads a kind to a place of its own, which no layout changes.
@@ -44,16 +41,16 @@ func (e *Eras) Head() uint64 { return e.cfg.Log.Last() }
 // Unread notes that shards which are read only have nothing any more that the layout in force
 // does not have elsewhere: they are not asked any more, and may go.
 func (e *Eras) Unread(names ...string) error {
-	return e.note(func(rec *SetRecord) { rec.Read = without(rec.Read, names) })
+	return e.amend(func(rec *SetRecord) { rec.Read = without(rec.Read, names) })
 }
 
 // Filled notes that the rows of some days which a mirror gave up were copied since.
 func (e *Eras) Filled(days []string) error {
-	return e.note(func(rec *SetRecord) { rec.LetGo = without(rec.LetGo, days) })
+	return e.amend(func(rec *SetRecord) { rec.LetGo = without(rec.LetGo, days) })
 }
 
-// note changes the record, and makes that durable.
-func (e *Eras) note(change func(rec *SetRecord)) error {
+// amend changes the record, and makes that durable.
+func (e *Eras) amend(change func(rec *SetRecord)) error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
 	e.mu.Lock()
@@ -65,9 +62,6 @@ func (e *Eras) note(change func(rec *SetRecord)) error {
 	if change(rec); slices.Equal(rec.Read, e.rec.Read) && slices.Equal(rec.LetGo, e.rec.LetGo) {
 		return nil
 	}
-	var to queue.Change
-	resume.NoteEras(&to, e.cfg.Set, rec.String())
-	e.cfg.Log.Change(to)
-	e.rec = rec
+	e.note(rec)
 	return e.cfg.Log.KeepCursors()
 }

@@ -1,4 +1,4 @@
-package node
+package inlets
 
 import (
 	"log/slog"
@@ -19,11 +19,11 @@ func TestConnectionsFollowTheMemoryLimit(t *testing.T) {
 	if files := int(room.MaxFiles()); files > 0 {
 		most, secure = min(most, files-room.SpareFiles), min(secure, files-room.SpareFiles)
 	}
-	if got := limitConnections(1_000_000, 1, true, logger); got != secure {
+	if got := LimitConnections(1_000_000, 1, true, logger); got != secure {
 		t.Errorf("with TLS there are %d connections where there is 1 GiB, want %d", got, secure)
 	}
 	for asked, want := range map[int]int{1_000_000: most, most: most, 7: 7} {
-		if got := limitConnections(asked, 1, false, logger); got != want {
+		if got := LimitConnections(asked, 1, false, logger); got != want {
 			t.Errorf("%d connections where there is 1 GiB become %d, want %d", asked, got, want)
 		}
 	}
