@@ -60,8 +60,9 @@ type Slot struct {
 	Offset uint32
 }
 
-// CacheBytes is how many bytes a cache keeps at most: seconds of the log's head.
-const CacheBytes = 1 << 20
+// CacheBytes is how many bytes a cache keeps at most: seconds of the log's head, and what
+// lanes that catch up are apart from one another.
+const CacheBytes = 8 << 20
 
 const (
 	routedBytes = 256                        // bytes of a Routed without its slots, about, with its part of map and list
