@@ -19,6 +19,7 @@ const (
 
 var (
 	breakerStates = map[int]state{0: {"closed", good}, 1: {"half-open", careful}, 2: {"open", bad}}
+	reshardPhases = map[int]state{0: {"settled", good}, 1: {"dual", careful}, 2: {"cut", careful}}
 	shedLevels    = func() map[int]state {
 		m := map[int]state{0: {"0: nothing", good}}
 		for i := 1; i < pingline.MaxLevel; i++ {
@@ -189,7 +190,8 @@ func ingestQueue() []panel {
 }
 
 func ingestOut() []panel {
-	shard, reason := of(ops.ShardPoint), of(ops.ReasonPoint)
+	shard, reason, set := of(ops.ShardPoint), of(ops.ReasonPoint), of(ops.SetPoint)
+	bySet := []string{"node", "set"}
 	byShard := []string{"shard"}
 	return []panel{
 		{title: "Stored, by shard", unit: pingsPerSecond, stacked: true,
@@ -215,6 +217,14 @@ func ingestOut() []panel {
 			about:  "Pings a second that a store refused and that are kept as dead letters. Nothing while there are none. pingline deadletter list shows them. docs/failure-modes.md, When rows are refused.",
 			influx: []target{{query: reason.in("kind", "dead_letter").rate([]string{"reason"}, "count"), name: "$tag_reason"}},
 			prom:   []target{{query: "sum by (reason) (" + promRate("pingline_dead_letters_total") + ")", name: "{{reason}}"}}},
+		{title: "Change of shards", unit: units.Short, states: reshardPhases,
+			about:  "How far a change of shards is that runs, by set. In dual the new layout is written as well, in cut it is in force. docs/reshard.md, Phases.",
+			influx: []target{{query: set.gauge("max", bySet, "reshard_phase"), name: "$tag_node $tag_set"}},
+			prom:   []target{{query: "max by (instance, set) (" + metric("pingline_reshard_phase") + ")", name: "{{instance}} {{set}}"}}},
+		{title: "Change of shards: history", unit: units.PercentUnit,
+			about:  "Share of the history of a change that is copied, and then compared, by set. Each begins at 0. Nothing while no history is moved; if the line is flat below 1, pingline reshard status says why. docs/reshard.md, History.",
+			influx: []target{{query: set.gauge("max", bySet, "reshard_history_share"), name: "$tag_node $tag_set"}},
+			prom:   []target{{query: "max by (instance, set) (" + metric("pingline_reshard_history") + ")", name: "{{instance}} {{set}}"}}},
 	}
 }
 

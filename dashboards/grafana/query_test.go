@@ -86,10 +86,18 @@ func fill(t *testing.T, db *influxd.Server, buckets ...string) *filled {
 		t.Fatal(err)
 	}
 	f.send(0, rounds/2)
+	f.reshard()
 	return f
 }
 
 const rounds = 60
+
+// reshard begins a change of shards that moves history, and goes on.
+func (f *filled) reshard() {
+	f.t.Helper()
+	to := strings.TrimSuffix(f.node.OpsURL(), "/metrics") + "/v1/reshard/start"
+	f.do(http.NewRequestWithContext(f.t.Context(), http.MethodPost, to, strings.NewReader(`{"weight":["s-0=2"],"history":"move"}`)))
+}
 
 // send sends some rounds, of five seconds each.
 func (f *filled) send(from, to int64) {
@@ -110,6 +118,7 @@ func (f *filled) send(from, to int64) {
 func (f *filled) complete() {
 	f.t.Helper()
 	f.await(f.buckets[0], `SELECT count("received") FROM "pingline"`)
+	f.await(f.buckets[0], `SELECT count("reshard_history_share") FROM "pingline_set"`)
 	f.send(rounds/2, rounds)
 	f.await(f.buckets[0], `SELECT count("pings") FROM "cell_activity" WHERE "window" = '1m'`)
 	f.metrics = f.get(f.node.OpsURL())

@@ -6,6 +6,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"pingline/internal/influxd"
 	"pingline/internal/node"
 )
 
@@ -184,6 +186,57 @@ func TestPausedAndLost(t *testing.T) {
 	if text := eval[string](p, "document.querySelector('.headline').textContent"); text != "The server does not say how it is. The figures are old." {
 		t.Errorf("the panel says %q", text)
 	}
+}
+
+// A change of shards that goes on is shown beside the databases: how far it is, and why it stands.
+func TestChangeOfShardsIsShown(t *testing.T) {
+	port, err := influxd.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStack(t, func(cfg *node.Config) { cfg.OpsListen = fmt.Sprintf("127.0.0.1:%d", port) })
+	if err := s.db.CreateBucket(t.Context(), "other", 0); err != nil {
+		t.Fatal(err)
+	}
+	step := func(name, body string) {
+		t.Helper()
+		for late := time.After(awhile); ; {
+			r, err := http.Post("http://"+s.cfg.OpsListen+"/v1/reshard/"+name, "application/json", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(r.Body)
+			_ = r.Body.Close()
+			switch {
+			case r.StatusCode == http.StatusOK:
+				return
+			case err != nil || name != "pause": // which is refused until the history is known
+				t.Fatalf("%s: %s, %s, %v", name, r.Status, text, err)
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-late:
+				t.Fatalf("%s: %s, %s", name, r.Status, text)
+			}
+		}
+	}
+	s.drive(30, 30)
+	p := open(t, s.url()+"/#map=13/41.15/-8.61", 1280, 800, "light")
+	p.until("the panel has figures, and no change", "window.pingline && pingline.recorded > 0 && document.querySelector('.changes').hidden")
+
+	step("start", fmt.Sprintf(`{"add":["name=c,url=%s,bucket=other"],"history":"move","rate":1}`, s.db.URL()))
+	step("pause", "{}")
+	p.until("the change is told, how far it is, and why it stands", `!document.querySelector('.changes').hidden && document.querySelectorAll('.change').length === 1 &&
+		/^The databases are being changed \(add c\): history is copied, 0 %/.test(document.querySelector('.change p').textContent) &&
+		!document.querySelector('.change progress').hidden && document.querySelector('.change progress').position === 0 &&
+		document.querySelector('.change .why').textContent === 'It stands: it is paused: pingline reshard resume.'`)
+	p.accessible("a change of shards")
+	p.picture("change")
+	step("resume", "{}")
+	p.until("it goes on", "!document.querySelector('.change .why').textContent.includes('paused')")
+	step("abort", "{}")
+	p.until("it is over", "document.querySelector('.changes').hidden && document.querySelectorAll('.change').length === 0")
+	p.silent()
 }
 
 // An address without a place leads to the riders; colours and units can be switched, and stay

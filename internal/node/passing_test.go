@@ -196,7 +196,7 @@ func TestBucketOfLinesIsMissing(t *testing.T) {
 // The measurements that only Pingline writes are the names of all its own points.
 func TestMeasurementsOfPingline(t *testing.T) {
 	l := newPassing(t)
-	for _, name := range []string{influx.Measurement, rollup.Measurement, ops.NodePoint, ops.ShardPoint, ops.LanePoint, ops.ReasonPoint, ops.MemoryPoint} {
+	for _, name := range []string{influx.Measurement, rollup.Measurement, ops.NodePoint, ops.ShardPoint, ops.LanePoint, ops.ReasonPoint, ops.MemoryPoint, ops.SetPoint} {
 		if status, text := l.send(t, "/write", l.key, []byte(name+" a=1")); status != 400 || !strings.Contains(text, "only Pingline") {
 			t.Errorf("%s: %d %s", name, status, text)
 		}

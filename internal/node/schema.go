@@ -15,7 +15,7 @@ const (
 )
 
 // PointNames are the names of all points that a node writes beside pings.
-var PointNames = []string{ActivityMeasurement, ops.NodePoint, ops.ShardPoint, ops.LanePoint, ops.ReasonPoint, ops.MemoryPoint, rights.Measurement, resharding.Measurement}
+var PointNames = []string{ActivityMeasurement, ops.NodePoint, ops.ShardPoint, ops.LanePoint, ops.ReasonPoint, ops.MemoryPoint, ops.SetPoint, rights.Measurement, resharding.Measurement}
 
 // Written returns the tags and fields of the points that a node writes into a
 // measurement of InfluxDB, and false if it writes none there.

@@ -55,6 +55,7 @@ const (
 	LanePoint   = "pingline_lane"
 	ReasonPoint = "pingline_reason"
 	MemoryPoint = "pingline_memory"
+	SetPoint    = "pingline_set"
 )
 
 // numbers is the list of everything that a node tells: /metrics, its points in
@@ -303,6 +304,7 @@ var numbers = []number{
 			}
 		}},
 	{metric: "reshard_phase", labels: []string{"set"}, kind: gauge, help: "How far a change of a set's shards is: 0 none is going on, 1 dual, 2 cut.",
+		point: SetPoint, field: "reshard_phase",
 		read: perChange(func(c *reshard.SetStatus) float64 { return float64(slices.Index(reshard.Phases, c.Phase)) })},
 	{metric: "reshard_phase_seconds", labels: []string{"set"}, kind: gauge, unit: "s", help: "For how long a change of a set's shards has been in its phase; 0 if none is going on.",
 		read: perChange(func(c *reshard.SetStatus) float64 {
@@ -318,6 +320,7 @@ var numbers = []number{
 	{metric: "reshard_mirror_lacks", labels: []string{"set"}, kind: gauge, unit: "entries", help: "Pings and lines of our own that the mirror of a set refused, or gave up because the log was filling up, since it runs.",
 		read: perChange(func(c *reshard.SetStatus) float64 { return float64(c.MirrorGivenUp + c.MirrorLetters) })},
 	{metric: "reshard_history", labels: []string{"set"}, kind: gauge, help: "Share of the history of a change that is copied, compared or deleted, [0, 1]. None if no history is moved.",
+		point: SetPoint, field: "reshard_history_share",
 		read: perHistory(func(h *moving.MoveStatus) float64 { return h.Share() })},
 	{metric: "reshard_history_rate", labels: []string{"set"}, kind: gauge, unit: "rows/s", help: "Rows of history that are written to other shards.",
 		read: perHistory(func(h *moving.MoveStatus) float64 { return h.Rate })},

@@ -8,6 +8,8 @@ import (
 	"pingline/ingest/server"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/moving"
+	"pingline/sink/reshard"
 )
 
 // Schema is the names of the tags and fields of a point, in ascending order.
@@ -48,8 +50,10 @@ func everything() *snapshot {
 	counts := map[string]uint64{"x": 1}
 	return &snapshot{
 		Books: Books{
-			Server: server.Stats{Reasons: counts, OutOfRange: counts},
-			Shards: []sink.Stats{{Shard: "a", DeadLetters: counts, Lanes: []sink.LaneStats{{Lane: "live"}}}},
+			Server:  server.Stats{Reasons: counts, OutOfRange: counts},
+			Shards:  []sink.Stats{{Shard: "a", DeadLetters: counts, Lanes: []sink.LaneStats{{Lane: "live"}}}},
+			Changes: []reshard.SetStatus{{Set: "main", Phase: reshard.Settled}},
+			Moving:  []moving.MoveStatus{{Set: "main"}},
 		},
 		rollup:   &rollup.Stats{Stages: []rollup.Stage{{Res: 8, Window: time.Second}}},
 		accounts: []account{{name: "log"}},

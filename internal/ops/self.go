@@ -89,7 +89,7 @@ func (n *number) place(node string, labels []string) (field string, tags []pingl
 }
 
 // value returns a field: an integer, or a number with three decimals if its name
-// ends in a unit of time.
+// ends in a unit of time or says that it is a share.
 func (n *number) value(field string, v float64) pingline.PointField {
 	if n.isFloat() {
 		return pingline.Float(field, math.Round(v*1000)/1000)
@@ -98,5 +98,5 @@ func (n *number) value(field string, v float64) pingline.PointField {
 }
 
 func (n *number) isFloat() bool {
-	return strings.HasSuffix(n.field, "_s") || strings.HasSuffix(n.field, "_ms")
+	return strings.HasSuffix(n.field, "_s") || strings.HasSuffix(n.field, "_ms") || strings.HasSuffix(n.field, "_share")
 }

@@ -9,6 +9,8 @@ import (
 	"pingline"
 	"pingline/ingest/server"
 	"pingline/sink"
+	"pingline/sink/moving"
+	"pingline/sink/reshard"
 )
 
 func TestQuantile(t *testing.T) {
@@ -69,6 +71,8 @@ func TestPointsOfANode(t *testing.T) {
 				Shard: "a", Written: 5, DeadLetters: map[string]uint64{"conflict": 3, "expired": 1}, Down: 1500 * time.Millisecond,
 				Lanes: []sink.LaneStats{{Lane: "live", Queued: 7, Oldest: 2 * time.Second}},
 			}},
+			Changes: []reshard.SetStatus{{Set: "main", Phase: reshard.Cut}, {Set: "archive", Phase: reshard.Settled}},
+			Moving:  []moving.MoveStatus{{Set: "main", Stage: moving.Copying, Rows: 3, RowsDone: 1}},
 		},
 		recent: recent, level: 1, diskFree: 5, accounts: []account{{"log", 3, 4}},
 	}
@@ -98,6 +102,8 @@ func TestPointsOfANode(t *testing.T) {
 		"pingline_shard,node=n 1,shard=a":                           {"written": int64(5), "dead_letters": int64(4), "down_s": 1.5, "breaker": int64(0)},
 		"pingline_lane,lane=live,node=n 1,shard=a":                  {"waiting": int64(7), "oldest_s": 2.0, "freshness_p99_s": 1.5},
 		"pingline_memory,account=log,node=n 1":                      {"bytes": int64(3), "max_bytes": int64(4)},
+		"pingline_set,node=n 1,set=main":                            {"reshard_phase": int64(2), "reshard_history_share": 0.333},
+		"pingline_set,node=n 1,set=archive":                         {"reshard_phase": int64(0)},
 		"pingline_reason,kind=gap,node=n 1,reason=verdicts":         {"count": int64(7)},
 		"pingline_reason,kind=rejected,node=n 1,reason=ts":          {"count": int64(2)},
 		"pingline_reason,kind=out_of_range,node=n 1,reason=speed":   {"count": int64(1)},
@@ -110,8 +116,8 @@ func TestPointsOfANode(t *testing.T) {
 			}
 		}
 	}
-	if len(got) != 12 {
-		t.Errorf("%d points, want 12: %v", len(got), got)
+	if len(got) != 14 {
+		t.Errorf("%d points, want 14: %v", len(got), got)
 	}
 	shard := got["pingline_shard,node=n 1,shard=a"]
 	if p99, ok := shard["write_p99_ms"].(float64); !ok || p99 != 200 {
@@ -172,8 +178,8 @@ func TestSchema(t *testing.T) {
 			t.Errorf("%s has the fields %v, written are %v", name, s.Fields, slices.Compact(keys))
 		}
 	}
-	if _, ok := Written("location"); ok || len(fields) != 5 {
-		t.Errorf("%d points are known, want 5", len(fields))
+	if _, ok := Written("location"); ok || len(fields) != 6 {
+		t.Errorf("%d points are known, want 6", len(fields))
 	}
 	if labels, ok := MetricLabels("pingline_queue_pings"); !ok || !slices.Equal(labels, []string{"shard", "lane"}) {
 		t.Errorf("labels %v of pingline_queue_pings", labels)

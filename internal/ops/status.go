@@ -6,6 +6,7 @@ import (
 	"pingline"
 	"pingline/query/status"
 	"pingline/sink"
+	"pingline/sink/reshard"
 	"pingline/sink/route"
 )
 
@@ -25,6 +26,7 @@ func (p *Parts) State() status.State {
 	if s.Level > 0 {
 		s.LevelReason = p.Overload.Reason()
 	}
+	s.Reshard = b.goingOn()
 	for i := range b.Shards {
 		shard := &b.Shards[i]
 		s.Breakers[i] = status.ShardBreaker{Shard: shard.Shard, State: breakerStates[shard.Breaker]}
@@ -36,6 +38,29 @@ func (p *Parts) State() status.State {
 	}
 	return s
 }
+
+// goingOn returns the changes of shards that are not over, and those that are and whose history
+// is still worked on.
+func (b *Books) goingOn() (list []status.ShardChange) {
+	for i := range b.Changes {
+		c := &b.Changes[i]
+		change := status.ShardChange{Set: c.Set, Phase: string(c.Phase), What: c.Do}
+		works := false
+		for j := range b.Moving {
+			if h := &b.Moving[j]; h.Set == c.Set {
+				done := thousandths(h.Share())
+				change.History, change.Done, change.RowsPerS, change.LeftS, change.Stands = string(h.Stage), &done, thousandths(h.Rate), thousandths(h.Left), h.Briefly
+				works = h.Works()
+			}
+		}
+		if c.Phase != reshard.Settled || works {
+			list = append(list, change)
+		}
+	}
+	return list
+}
+
+func thousandths(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 // Freshness returns the age, in seconds, that 50 % and 99 % of the pings stored since it
 // was called last had at most, to 1 %; NaN if there were none. Pings of the lanes backfill

@@ -2,12 +2,41 @@ package ops
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"pingline/query/status"
+	"pingline/sink/moving"
+	"pingline/sink/reshard"
 )
+
+// A status tells of changes of shards that are not over, and of history that is worked on after
+// one; the words of a store stay out of it.
+func TestChangesThatGoOn(t *testing.T) {
+	b := Books{
+		Changes: []reshard.SetStatus{
+			{Set: "main", Phase: reshard.Dual, Do: "add c"}, {Set: "idle", Phase: reshard.Settled, Do: "add d"},
+			{Set: "late", Phase: reshard.Settled, Do: "add e"}, {Set: "plain", Phase: reshard.Cut, Do: "weight of f 2"},
+		},
+		Moving: []moving.MoveStatus{
+			{Set: "main", Stage: moving.Copying, Rows: 3, RowsDone: 1, Rate: 8000.12345, Left: 57, Stands: "c: Post http://u:p@c:8086: refused", Briefly: "c takes no rows"},
+			{Set: "idle", Stage: moving.Moved}, {Set: "late", Stage: moving.Deleting},
+		},
+	}
+	third, none := 0.333, 0.0
+	want := []status.ShardChange{
+		{Set: "main", Phase: "dual", What: "add c", History: "copying", Done: &third, RowsPerS: 8000.123, LeftS: 57, Stands: "c takes no rows"},
+		{Set: "late", Phase: "settled", What: "add e", History: "deleting", Done: &none},
+		{Set: "plain", Phase: "cut", What: "weight of f 2"},
+	}
+	if got := b.goingOn(); !reflect.DeepEqual(got, want) {
+		t.Errorf("these go on: %+v, want %+v", got, want)
+	}
+}
 
 // The freshness that a status tells is within the buckets of the histogram that /metrics
 // has, is exact to 1 %, and is of the pings since it was asked before; backfill does not

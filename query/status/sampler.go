@@ -34,6 +34,8 @@ type State struct {
 	Unready  string // why no pings are taken, or ""
 
 	LevelReason string // "" at level 0
+
+	Reshard []ShardChange // changes of shards that go on
 }
 
 // Config sets up a Sampler. State and Freshness are required.
@@ -200,6 +202,7 @@ func (s *Sampler) answer(now time.Time) *Answer {
 		Ready: state.Unready == "", Reason: state.Unready,
 		Level: state.Level, LevelName: policy.Name, LevelReason: state.LevelReason, GivingUp: policy.GivingUp(),
 		Breakers: state.Breakers, Now: state.values(), StepS: int(Step / time.Second),
+		Reshard: state.Reshard,
 	}
 	if a.Breakers == nil {
 		a.Breakers = []ShardBreaker{}

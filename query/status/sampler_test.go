@@ -335,8 +335,35 @@ func TestStateIsToldInWords(t *testing.T) {
 		if a.Ready || a.Reason != "the log is full" || a.Level != 3 || a.LevelName != policy.Name || a.LevelReason != "the log is 91 % full" || !slices.Equal(a.GivingUp, policy.GivingUp()) {
 			t.Errorf("it tells %+v", a)
 		}
+		if strings.Contains(string(body), "reshard") || len(a.Reshard) > 0 {
+			t.Errorf("a change of shards goes on in %s and in %+v", body, a.Reshard)
+		}
 		if !slices.Equal(a.Breakers, breakers) || a.Now[BreakersOpen] != 2 || a.Now[Level] != 3 {
 			t.Errorf("it tells %+v", a)
+		}
+	})
+}
+
+// A change of shards is told while it goes on, without members that say nothing.
+func TestChangeThatGoesOnIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := sample(t)
+		none, part := 0.0, 0.42
+		for _, tt := range []struct {
+			list []ShardChange
+			want string
+		}{
+			{[]ShardChange{{Set: "main", Phase: "cut", What: "add c"}, {Set: "archive", Phase: "dual", What: "remove <d>", History: "copying", Done: &none, Stands: "the node sheds, level 2"}},
+				`,"reshard":[{"set":"main","phase":"cut","what":"add c"},{"set":"archive","phase":"dual","what":"remove <d>","history":"copying","done":0,"stands":"the node sheds, level 2"}]}`},
+			{[]ShardChange{{Set: "main", Phase: "dual", What: "add c", History: "comparing", Done: &part, RowsPerS: 8000, LeftS: 57}},
+				`,"reshard":[{"set":"main","phase":"dual","what":"add c","history":"comparing","done":0.42,"rows_per_s":8000,"left_s":57}]}`},
+			{nil, "]}}"},
+		} {
+			n.set(func() { n.state.Reshard = tt.list })
+			time.Sleep(time.Second)
+			if body, err := n.JSON(); err != nil || !strings.HasSuffix(string(body), tt.want+"\n") {
+				t.Errorf("of %+v it tells %s, %v; want %s", tt.list, body, err, tt.want)
+			}
 		}
 	})
 }

@@ -32,6 +32,21 @@ type Answer struct {
 	StepS    int            `json:"step_s"`
 	From     int64          `json:"from"` // end of the first step of History, ms since 1970
 	History  Course         `json:"history"`
+
+	Reshard []ShardChange `json:"reshard,omitempty"` // changes of shards that go on
+}
+
+// ShardChange is a change of the shards of a set that goes on. It has no address and no text of a
+// store.
+type ShardChange struct {
+	Set      string   `json:"set"`
+	Phase    string   `json:"phase"` // dual or cut; settled: history alone is worked on
+	What     string   `json:"what"`
+	History  string   `json:"history,omitempty"`    // copying, comparing, moved, deleting or deleted; "": none is moved
+	Done     *float64 `json:"done,omitempty"`       // share of that, [0, 1]
+	RowsPerS float64  `json:"rows_per_s,omitempty"` // that are written now
+	LeftS    float64  `json:"left_s,omitempty"`     // s, at this rate; 0 if that cannot be told
+	Stands   string   `json:"stands,omitempty"`     // why history stands
 }
 
 // ShardBreaker is the circuit breaker of a shard.

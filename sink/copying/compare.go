@@ -296,7 +296,7 @@ type verdict struct {
 
 // judge compares a group until all sides answer.
 func (c *Copier) judge(ctx context.Context, g *unitGroup) (v verdict, err error) {
-	err = c.insist(ctx, "comparison", func() error {
+	err = c.insist(ctx, ofComparison, func() error {
 		if err := c.clear(ctx); err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ func (c *Copier) grows(u Unit) bool { return c.cfg.Growing && u.To > c.began.Uni
 // copyGroup copies a group, again from its beginning if the source breaks off.
 func (c *Copier) copyGroup(ctx context.Context, g *unitGroup) error {
 	tries := 0
-	return c.insist(ctx, "source", func() error {
+	return c.insist(ctx, ofSource, func() error {
 		if tries++; tries > 1 && c.cfg.Again != nil {
 			if err := c.cfg.Again(); err != nil {
 				return err

@@ -152,6 +152,9 @@ func TestTroubles(t *testing.T) {
 			}
 			hold.Store(false)
 			until(t, tt.want, func() bool { return strings.Contains(c.Status().Stands, tt.want) })
+			if s := c.Status().Briefly; s != map[bool]string{true: "rows cannot be read", false: "shard b takes no rows"}[strings.HasPrefix(tt.name, "the source")] {
+				t.Errorf("it stands, since %q", s)
+			}
 			if err := tt.end(); err != nil {
 				t.Fatal(err)
 			}
@@ -262,7 +265,7 @@ func TestGauges(t *testing.T) {
 		{"the node sheds, level 1", func() { level.Store(0) }},
 		{"the log is 41 % full, more than 40 %", func() { log.Store(40) }},
 	} {
-		until(t, step.want, func() bool { return c.Status().Stands == step.want })
+		until(t, step.want, func() bool { s := c.Status(); return s.Stands == step.want && s.Briefly == step.want })
 		step.next()
 	}
 	if err := <-done; err != nil {

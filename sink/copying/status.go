@@ -20,6 +20,7 @@ type Status struct {
 	Refused     uint64  // rows that targets refused
 	Rate        float64 // rows/s that were written lately; 0 while comparing
 	Stands      string  // why it stands; "" if it goes on
+	Briefly     string  // the same without words of a store's own, which may name its address
 	Slowed      string  // why it is slower than it may be; "" if it is not
 	Differ      int     // units in which source and targets differ
 }
@@ -31,12 +32,35 @@ func (c *Copier) Status() Status {
 	s := c.rows
 	s.Rate = c.meter.rate(time.Now())
 	s.Slowed = c.pace.slowed()
-	var why []string
-	for _, name := range slices.Sorted(maps.Keys(c.stands)) {
-		why = append(why, c.stands[name])
+	var why, briefly []string
+	for _, of := range slices.Sorted(maps.Keys(c.stands)) {
+		why, briefly = append(why, c.stands[of]), append(briefly, brief(of, c.stands[of]))
 	}
-	s.Stands = strings.Join(why, "; ")
+	s.Stands, s.Briefly = strings.Join(why, "; "), strings.Join(briefly, "; ")
 	return s
+}
+
+// Reasons for which a copy stands, beside the store that takes no rows.
+const (
+	ofGauges     = "gauges"
+	ofSource     = "source"
+	ofComparison = "comparison"
+	ofDeletion   = "deletion"
+)
+
+// brief returns why a copy stands without words of a store's own.
+func brief(of, why string) string {
+	switch of {
+	case ofGauges:
+		return why
+	case ofSource:
+		return "rows cannot be read"
+	case ofComparison:
+		return "rows cannot be compared"
+	case ofDeletion:
+		return "rows cannot be deleted"
+	}
+	return of + " takes no rows"
 }
 
 // begin begins to count a plan.
@@ -88,10 +112,9 @@ const lookAgain = 200 * time.Millisecond
 
 // clear waits until no gauge keeps the copy from going on.
 func (c *Copier) clear(ctx context.Context) error {
-	const of = "gauges"
 	for {
 		why := c.cfg.Gauges.why()
-		if c.stand(of, why); why == "" {
+		if c.stand(ofGauges, why); why == "" {
 			return ctx.Err()
 		}
 		if err := pause.For(ctx, lookAgain); err != nil {

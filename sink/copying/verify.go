@@ -240,7 +240,7 @@ func (c *Copier) deleteGroup(ctx context.Context, eraser store.UnitEraser, g *un
 
 // erase deletes a unit.
 func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, u Unit) error {
-	return c.insist(ctx, "deletion", func() error {
+	return c.insist(ctx, ofDeletion, func() error {
 		if err := c.clear(ctx); err != nil {
 			return err
 		}

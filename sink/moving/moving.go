@@ -46,6 +46,7 @@ type Mover struct {
 	job     *moveJob   // nil: nothing is moved
 	now     *movement  // nil: nothing is under way
 	stands  string     // why it stands, beside what the movement says
+	failing bool       // stands is the text of an error
 	since   time.Time  // since when it stands; zero if it does not
 	failed  bool       // it was broken off, and has done nothing since
 	kept    []string   // units that were not deleted, and why: at most mostTold
@@ -87,7 +88,7 @@ func (m *Mover) Run(ctx context.Context) error {
 		}
 		wait := lookAgain
 		if err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
-			m.stand(err.Error())
+			m.fail(err)
 			wait = tryAgain
 		}
 		if stage == "" || err != nil {

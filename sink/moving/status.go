@@ -28,11 +28,19 @@ type MoveStatus struct {
 	Stands      string    `json:"stands,omitempty"`         // why it stands
 	StandsFor   float64   `json:"stands_seconds,omitempty"` // s
 	Slowed      string    `json:"slowed,omitempty"`         // why it is slower than it may be
+
+	// Briefly is Stands without words of a store's own, which may name its address: for readers.
+	Briefly string `json:"-"`
 }
+
+// Works reports whether history is being copied, compared or deleted.
+func (s *MoveStatus) Works() bool { return s.Stage.works() }
 
 // share is the part of the stage that is done, [0, 1].
 func (s *MoveStatus) share() float64 {
 	switch {
+	case !s.Stage.works():
+		return 1
 	case s.Rows > 0:
 		return float64(s.RowsDone) / float64(s.Rows)
 	case s.Units > 0:
@@ -58,7 +66,8 @@ func (m *Mover) Status() *MoveStatus {
 		return nil
 	}
 	s := &MoveStatus{Set: m.cfg.Set, ID: j.ID, Stage: j.Stage, Compared: j.Compared, Full: j.Stage == Comparing && j.Share == 1, Differ: j.Differ, Differences: j.Differences,
-		Paused: j.Paused, Kept: m.keptAll, KeptWhy: m.kept, Stands: m.standing()}
+		Paused: j.Paused, Kept: m.keptAll, KeptWhy: m.kept}
+	s.Stands, s.Briefly = m.standing()
 	if !m.since.IsZero() {
 		s.StandsFor = time.Since(m.since).Seconds()
 	}
@@ -79,12 +88,25 @@ func (m *Mover) Status() *MoveStatus {
 	return s
 }
 
-// standing returns why it stands, or "". The caller holds mu; a copier's own is locked under it.
-func (m *Mover) standing() string {
-	if m.stands != "" || m.now == nil || m.now.copier == nil {
-		return m.stands
+// standing returns why it stands, or "", also without words of a store's own. The caller holds
+// mu; a copier's own is locked under it.
+func (m *Mover) standing() (why, briefly string) {
+	switch {
+	case m.stands != "" && m.failing:
+		return m.stands, "it is tried again after an error"
+	case m.stands != "" || m.now == nil || m.now.copier == nil:
+		return m.stands, m.stands
 	}
-	return m.now.copier.Status().Stands
+	st := m.now.copier.Status()
+	return st.Stands, st.Briefly
+}
+
+// fail notes that it stands for an error.
+func (m *Mover) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.standLocked(err.Error())
+	m.failing = true
 }
 
 func (m *Mover) stand(why string) {
@@ -97,7 +119,7 @@ func (m *Mover) standLocked(why string) {
 	if why != "" && why != m.stands {
 		m.cfg.Logger.Info("the history of a change stands", "set", m.cfg.Set, "why", why)
 	}
-	m.stands = why
+	m.stands, m.failing = why, false
 	m.clockLocked()
 }
 
@@ -109,7 +131,7 @@ func (m *Mover) clock() {
 }
 
 func (m *Mover) clockLocked() {
-	switch why := m.standing(); {
+	switch why, _ := m.standing(); {
 	case why == "":
 		m.since = time.Time{}
 	case m.since.IsZero():

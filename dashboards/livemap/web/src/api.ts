@@ -141,6 +141,18 @@ export const figures = [
 ] as const
 export type Figure = (typeof figures)[number]
 
+/** ShardChange is a change of the databases that goes on. */
+export interface ShardChange {
+  set: string
+  phase: string
+  what: string
+  history?: string
+  done?: number
+  rows_per_s?: number
+  left_s?: number
+  stands?: string
+}
+
 export interface Status {
   at: number
   version: string
@@ -155,4 +167,5 @@ export interface Status {
   step_s: number
   from: number
   history: Partial<Record<Figure, (number | null)[]>>
+  reshard?: ShardChange[]
 }

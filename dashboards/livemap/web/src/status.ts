@@ -1,4 +1,5 @@
 import { type Figure, figures, get, Refusal, type Settings, type Status } from './api'
+import { ChangeNote } from './change'
 import { Spark } from './chart'
 import { el, setText } from './dom'
 import type { Units } from './units'
@@ -84,6 +85,8 @@ export class StatusPanel {
   private readonly sparks: Spark[] = []
   private readonly rungs: HTMLElement[] = []
   private readonly breakers = el('ul', { class: 'breakers', 'aria-label': 'Databases' })
+  private readonly changes = el('div', { class: 'changes', hidden: true })
+  private readonly notes: ChangeNote[] = []
   private readonly levels = new Spark(['--line-2'], 4)
   private readonly open = new Spark(['--line-3'], 1)
   private readonly why = el('p', { class: 'why' })
@@ -138,6 +141,7 @@ export class StatusPanel {
       this.levels.element,
       el('h3', {}, 'Databases'),
       this.breakers,
+      this.changes,
       el('p', { class: 'caption' }, 'Databases that took no writes, last ten minutes'),
       this.open.element,
     )
@@ -208,6 +212,7 @@ export class StatusPanel {
     const rung = this.rungs[status.level]
     if (rung && this.why.parentElement !== rung) rung.insertBefore(this.why, rung.children[2] ?? null)
     this.showBreakers(status)
+    this.showChanges(status)
     const open = status.breakers.filter((b) => b.state === 'open').map((b) => b.shard)
     setText(
       this.headline,
@@ -222,6 +227,18 @@ export class StatusPanel {
     this.element.classList.toggle('bad', !status.ready)
     this.element.classList.toggle('warn', status.ready && (open.length > 0 || status.level > 0))
     this.onChange()
+  }
+
+  private showChanges({ reshard = [] }: Status): void {
+    this.changes.hidden = reshard.length === 0
+    while (this.notes.length < reshard.length) this.notes.push(new ChangeNote(this.units))
+    this.notes.length = reshard.length
+    for (const [n, note] of this.notes.entries()) {
+      const change = reshard[n]
+      if (change) note.show(change)
+      if (note.element !== this.changes.children[n]) this.changes.append(note.element)
+    }
+    while (this.changes.children.length > reshard.length) this.changes.lastElementChild?.remove()
   }
 
   private showBreakers(status: Status): void {
