@@ -21,6 +21,7 @@ export class Track {
   /** update asks for what is new; the answer replaces all points from then on. */
   async update(signal: AbortSignal): Promise<void> {
     const begin = Math.max(this.from, this.completeTo)
+    if (this.to !== undefined && begin > this.to) return // all of it is there
     let from = String(begin)
     const fresh: Ping[] = []
     this.more = false
