@@ -91,7 +91,7 @@ type PauseCmd struct {
 
 // Run pauses.
 func (c *PauseCmd) Run(p *command.Program) error {
-	return c.run(p, "pause", resharding.ChangeRequest{})
+	return c.send(p, "pause", resharding.ChangeRequest{})
 }
 
 // ResumeCmd has it go on.
@@ -101,7 +101,7 @@ type ResumeCmd struct {
 
 // Run resumes.
 func (c *ResumeCmd) Run(p *command.Program) error {
-	return c.run(p, "resume", resharding.ChangeRequest{})
+	return c.send(p, "resume", resharding.ChangeRequest{})
 }
 
 // VerifyCmd compares.
@@ -114,8 +114,8 @@ type VerifyCmd struct {
 func (c *VerifyCmd) Run(p *command.Program) error {
 	ask := *c
 	ask.JSON = false
-	begun := &command.Program{Context: p.Context, Stdin: p.Stdin, Stdout: io.Discard, Stderr: p.Stderr}
-	if err := ask.run(begun, "verify", resharding.ChangeRequest{Full: c.Full}); err != nil {
+	begun := &command.Program{Context: p.Context, Stdout: io.Discard, Stderr: p.Stderr}
+	if err := ask.send(begun, "verify", resharding.ChangeRequest{Full: c.Full}); err != nil {
 		return err
 	}
 	for {

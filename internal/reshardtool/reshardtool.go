@@ -278,11 +278,17 @@ type stepCmd struct {
 	shardNode `embed:""`
 }
 
-// run asks for a step. While the node says that it is too early it is asked again.
+// run asks for a step, if a person agrees.
 func (c *stepCmd) run(p *command.Program, name string, body resharding.ChangeRequest) error {
 	if err := c.agreed(p, name+"?"); err != nil {
 		return err
 	}
+	return c.send(p, name, body)
+}
+
+// send asks for a step; a harmless one needs no consent. While the node says that it is too
+// early it is asked again.
+func (c *stepCmd) send(p *command.Program, name string, body resharding.ChangeRequest) error {
 	body.Set = c.Set
 	var s resharding.ChangeStatus
 	for said := ""; ; {
