@@ -158,7 +158,7 @@ var arrows = map[string][]string{
 	"pingline/sink/resume":       {"pingline/internal/unit", "pingline/queue", "pingline/sink/route"},
 	"pingline/sink/route":        {"pingline", "pingline/partition", "pingline/queue", "pingline/sink/limit"},
 	"pingline/sink/moving":       {"pingline", "pingline/internal/pause", "pingline/internal/unit", "pingline/partition", "pingline/queue/disk", "pingline/sink/copying", "pingline/sink/reshard", "pingline/sink/store"},
-	"pingline/sink/reshard":      {"pingline", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/batch", "pingline/sink/deadletter", "pingline/sink/health", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
+	"pingline/sink/reshard":      {"pingline", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/batch", "pingline/sink/deadletter", "pingline/sink/health", "pingline/sink/limit", "pingline/sink/resume", "pingline/sink/route", "pingline/sink/store"},
 	"pingline/sink/sets":         {"pingline", "pingline/internal/unit", "pingline/partition", "pingline/queue", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/reshard", "pingline/sink/resume", "pingline/sink/route"},
 	"pingline/sink/store":        {"pingline"},
 	"pingline/tools/arrows":      {},

@@ -10,6 +10,7 @@ import (
 	"pingline/partition"
 	"pingline/queue"
 	"pingline/sink/batch"
+	"pingline/sink/limit"
 	"pingline/sink/route"
 	"pingline/sink/store"
 	"reflect"
@@ -55,6 +56,9 @@ type Config struct {
 	GaveUp  func(e *pingline.Entry)
 	Refused func(rows int)
 	StoodIn func(shard string)
+
+	// Latch returns that of a shard, which each write to it enters; nil: there is none.
+	Latch func(shard string) *limit.Latch
 
 	// Moved names shards that were taken away and whose points are elsewhere, or not
 	// wanted: without them nothing is missing.

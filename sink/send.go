@@ -97,6 +97,11 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 		return 0, err
 	}
 	n = to.breaker.Most(len(rows))
+	if l.cfg.Latch != nil {
+		latch := l.cfg.Latch(to.Name)
+		latch.Enter(b.At, rows[:n])
+		defer latch.Leave()
+	}
 	lines := b.Pick(rows[:n])
 	l.home.account(b, false)
 	copies := int64(batch.CopiesWritten * len(lines))

@@ -181,7 +181,7 @@ func riderOf(e *pingline.Entry) string {
 // name finds out whose rows differ in some places, first by sums and then row by row. all reports
 // whether the list has all of them.
 func (k *comparison) name(ctx context.Context, places map[cellPlace]bool) (list []Difference, all bool, err error) {
-	k.level, all = true, true
+	all = true
 	sums := make(map[placeRider]*[2]RowSum)
 	err = k.all(ctx, func(side int, at cellPlace, e *pingline.Entry, hash uint64) {
 		if !places[at] {
@@ -304,6 +304,7 @@ func (c *Copier) judge(ctx context.Context, g *unitGroup) (v verdict, err error)
 		v = verdict{comparison: k}
 		if err == nil && len(places) > 0 {
 			var all bool
+			k.level = true
 			if v.list, all, err = k.name(ctx, places); !all {
 				v.count = 1
 			}

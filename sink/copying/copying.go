@@ -34,6 +34,12 @@ type Target struct {
 	Store store.Store
 }
 
+// SourceLatch is that of a source to which rows come: see limit.Latch.
+type SourceLatch interface {
+	Watch()
+	Hold(from, to int64) (came [][2]int64, release func())
+}
+
 // Config says which history is copied, and how. From and To are required.
 type Config struct {
 	From   store.Store // a Reader, as the targets are; points are copied if all are PointReaders
@@ -60,6 +66,10 @@ type Config struct {
 	// Level returns once the targets have all rows that the source had when it was called. It is
 	// asked where rows differ, between the reading of both sides; nil if no rows come meanwhile.
 	Level func(ctx context.Context) error
+
+	// Latch tells which rows came to the source since it was compared, and has none come while a
+	// unit is deleted; nil: nothing writes to the source.
+	Latch SourceLatch
 
 	// Growing says that rows come to the source alone meanwhile: a unit that has not ended
 	// when its copy begins is copied again.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"pingline/sink/store"
@@ -174,9 +175,9 @@ func (c *Copier) compared(g *unitGroup, differ []differing) error {
 
 // Delete deletes the units of a plan from the source, each after a fresh comparison of all its
 // rows. kept is called for each unit that is not deleted, with the reason: a target lacks
-// something of it, some of its rows stay on the source, or they could not be deleted alone. A row
-// that comes to the source between the comparison and the deletion is lost: nothing may write to
-// it any more.
+// something of it, some of its rows stay on the source, or they could not be deleted alone. Rows
+// that come to the source meanwhile are copied before they are deleted if there is a Latch;
+// without one a row that comes between the comparison and the deletion is lost.
 func (c *Copier) Delete(ctx context.Context, plan []Planned, kept func(u Unit, why string)) error {
 	c.begin("delete", plan)
 	eraser, ok := c.cfg.From.(store.UnitEraser)
@@ -192,18 +193,44 @@ func (c *Copier) Delete(ctx context.Context, plan []Planned, kept func(u Unit, w
 		}
 	}
 	for _, g := range c.comparedTogether(open) {
-		if err := c.deleteGroup(ctx, eraser, g, kept); err != nil {
+		again, err := c.deleteGroup(ctx, eraser, g, kept)
+		for tries := 0; err == nil && len(again) > 0 && tries < mostCopies; tries++ {
+			again, err = c.deleteAgain(ctx, eraser, again, kept)
+		}
+		if err != nil {
 			return err
+		}
+		for _, u := range again {
+			kept(u.Unit, "rows still come to it")
 		}
 		c.passed(g.units)
 	}
 	return nil
 }
 
-func (c *Copier) deleteGroup(ctx context.Context, eraser store.UnitEraser, g *unitGroup, kept func(u Unit, why string)) error {
+// deleteAgain copies rows that came to units since they were compared, and tries again.
+func (c *Copier) deleteAgain(ctx context.Context, eraser store.UnitEraser, plan []Planned, kept func(u Unit, why string)) (again []Planned, err error) {
+	for _, g := range c.comparedTogether(plan) {
+		if _, err := c.verify(ctx, g, true, func(*Difference) {}); err != nil {
+			return nil, err
+		}
+		some, err := c.deleteGroup(ctx, eraser, g, kept)
+		if err != nil {
+			return nil, err
+		}
+		again = append(again, some...)
+	}
+	return again, nil
+}
+
+// deleteGroup deletes the units of a group, and returns those to which rows came that no target has.
+func (c *Copier) deleteGroup(ctx context.Context, eraser store.UnitEraser, g *unitGroup, kept func(u Unit, why string)) (again []Planned, err error) {
+	if c.cfg.Latch != nil {
+		c.cfg.Latch.Watch()
+	}
 	v, err := c.judge(ctx, g)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	missing := make(map[Unit]bool)
 	for _, d := range v.differ {
@@ -219,37 +246,72 @@ func (c *Copier) deleteGroup(ctx context.Context, eraser store.UnitEraser, g *un
 			continue
 		}
 		began := time.Now()
-		err := c.erase(ctx, eraser, u.Unit)
-		if errors.Is(err, store.ErrBeside) {
+		err := c.erase(ctx, eraser, g, u)
+		switch {
+		case errors.Is(err, errCame):
+			again = append(again, u)
+			continue
+		case errors.Is(err, store.ErrBeside):
 			kept(u.Unit, err.Error())
 			continue
-		}
-		if err != nil {
-			return err
+		case err != nil:
+			return nil, err
 		}
 		n := v.rows(u.Cell, g.index == nil)
 		x := Done{Unit: u.Unit, State: UnitDeleted, Copied: Copied{Rows: n.Rows}, Hash: n.Hash, Took: time.Since(began).Milliseconds()}
 		if c.cfg.Keep != nil {
 			if err := c.cfg.Keep.Append(c.cfg.Keep.RefusedBytes(), x); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return again, nil
 }
 
-// erase deletes a unit.
-func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, u Unit) error {
+var errCame = errors.New("rows came that no target has")
+
+// erase deletes a unit of a group, or returns errCame.
+func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, g *unitGroup, u Planned) error {
 	return c.insist(ctx, ofDeletion, func() error {
 		if err := c.clear(ctx); err != nil {
 			return err
 		}
-		err := eraser.EraseUnit(ctx, u)
+		if c.cfg.Latch != nil {
+			came, release := c.cfg.Latch.Hold(u.From, u.To)
+			defer release()
+			for _, span := range came {
+				part := u
+				part.From, part.To = span[0], span[1]
+				if err := c.hasAll(ctx, g, part); err != nil {
+					return err
+				}
+			}
+		}
+		err := eraser.EraseUnit(ctx, u.Unit)
 		if err == nil || errors.Is(err, store.ErrBeside) {
 			return err
 		}
 		return &storeError{"the source", err}
 	})
+}
+
+// hasAll returns errCame if a part of a unit has rows that the targets lack, or that stay. It waits
+// for nothing but the stores, since writes wait for it.
+func (c *Copier) hasAll(ctx context.Context, g *unitGroup, part Planned) error {
+	one := &unitGroup{units: []Planned{part}}
+	if g.index != nil {
+		one.index = map[uint64]int{part.Cell: 0}
+	}
+	k, places, err := c.compare(ctx, one)
+	if err != nil || len(places) == 0 && k.stay[0] == 0 {
+		return err
+	}
+	list, all, err := k.name(ctx, places)
+	lacks := func(d Difference) bool { return d.OnlyInFrom > 0 }
+	if err == nil && (!all || k.stay[0] > 0 || slices.ContainsFunc(list, lacks)) {
+		return errCame
+	}
+	return err
 }
 
 // rows returns the sum of a cell, or of all, over all targets, as the source has it.

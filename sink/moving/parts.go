@@ -119,6 +119,7 @@ func (m *Mover) part(job *moveJob, from string) (*shardPart, error) {
 		return nil, err
 	}
 	cfg.Keep, cfg.Rate, cfg.Gauges, cfg.Wait, cfg.Level = keep, job.Rate, m.cfg.Gauges, true, m.level
+	cfg.Latch = m.cfg.Eras.Latch(from)
 	cfg.Refused = func(_ *pingline.Entry, why error) error {
 		if refusal := new(store.Refusal); errors.As(why, &refusal) && refusal.Reason == store.Expired {
 			return nil // where it belongs it would be deleted

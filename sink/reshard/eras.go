@@ -22,6 +22,8 @@ type Eras struct {
 	cfg    sink.Config // of the flags; its shards are all that are known
 	logger *slog.Logger
 
+	latches sync.Map // *limit.Latch of shards, by name
+
 	changing sync.Mutex // held while the shards are changed; taken before mu
 
 	mu      sync.RWMutex // guards the fields below; taken before the mutexes of sinks
@@ -47,6 +49,7 @@ type eraSink struct {
 // change. cfg is of the flags; shards that the log has in force must be among its own.
 func Open(cfg sink.Config) (*Eras, error) {
 	e := &Eras{cfg: cfg, logger: cmp.Or(cfg.Logger, slog.Default())}
+	e.cfg.Latch = e.Latch
 	e.shards = slices.Clone(cfg.Shards)
 	note := resume.Eras(cfg.Log, cfg.Set)
 	if note == "" {

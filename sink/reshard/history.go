@@ -3,6 +3,8 @@ package reshard
 import (
 	"math"
 	"slices"
+
+	"pingline/sink/limit"
 )
 
 // Routed reports whether a route leads a kind to a place of its own, which no layout changes.
@@ -64,4 +66,13 @@ func (e *Eras) amend(change func(rec *SetRecord)) error {
 	}
 	e.note(rec)
 	return e.cfg.Log.KeepCursors()
+}
+
+// Latch returns the latch of a shard, which the writes of all eras enter.
+func (e *Eras) Latch(shard string) *limit.Latch {
+	l, ok := e.latches.Load(shard)
+	if !ok {
+		l, _ = e.latches.LoadOrStore(shard, new(limit.Latch))
+	}
+	return l.(*limit.Latch)
 }
