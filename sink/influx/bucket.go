@@ -165,14 +165,15 @@ func (b *Bucket) Write(ctx context.Context, rows store.Rows) error {
 	return fmt.Errorf("write to bucket %q: %w", b.cfg.Bucket, b.refusal(ctx, answer, rows))
 }
 
-// conflictOf returns what an error of a write says of an attribute of another type.
+// conflictOf returns what an error of a write says of an attribute of another type. Lines of other
+// measurements are those of clients that were told that they are stored as they came.
 func conflictOf(err error) (c fields.Conflict, ok bool) {
 	e := new(AnswerError)
 	if !errors.As(err, &e) || e.Kind != store.BadRows {
 		return c, false
 	}
 	c, ok = fields.ConflictIn(e.Message)
-	return c, ok && strings.HasPrefix(c.Field, AttrPrefix)
+	return c, ok && c.Measurement == Measurement && strings.HasPrefix(c.Field, AttrPrefix)
 }
 
 // Ping returns the version the server says it is, and an error unless it would

@@ -8,11 +8,12 @@ import (
 
 // Conflict is a field whose value has another type than the server has fixed.
 type Conflict struct {
-	Field    string
+	Measurement, Field string
+
 	Is, Must string // types, in InfluxDB's words
 }
 
-var conflicting = regexp.MustCompile(`field type conflict: input field "([^"]+)" on measurement "[^"]*" is type (\w+), already exists as type (\w+)`)
+var conflicting = regexp.MustCompile(`field type conflict: input field "([^"]+)" on measurement "([^"]*)" is type (\w+), already exists as type (\w+)`)
 
 // ConflictIn returns the conflict that an answer of InfluxDB tells of.
 func ConflictIn(answer string) (c Conflict, ok bool) {
@@ -20,7 +21,7 @@ func ConflictIn(answer string) (c Conflict, ok bool) {
 	if m == nil {
 		return c, false
 	}
-	return Conflict{Field: m[1], Is: m[2], Must: m[3]}, true
+	return Conflict{Field: m[1], Measurement: m[2], Is: m[3], Must: m[4]}, true
 }
 
 // Lost counts lines that were written without fields of another type. Safe for concurrent use.
