@@ -154,7 +154,8 @@ func (m *Mover) copierOf(old, next reshard.Spread, from string, fresh map[string
 	for _, sh := range m.cfg.Eras.Shards() {
 		stores[sh.Name] = sh.Store
 	}
-	cfg := &copying.Config{From: stores[from], Names: m.cfg.Points, Shared: true, Logger: m.cfg.Logger}
+	// Small writes, so that pings do not wait for large ones.
+	cfg := &copying.Config{From: stores[from], Names: m.cfg.Points, Shared: true, BatchRows: 1000, Logger: m.cfg.Logger}
 	index := make(map[string]int)
 	for _, name := range next.Names() {
 		if to := stores[name]; name != from && to != nil {
