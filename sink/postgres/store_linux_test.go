@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,6 +41,9 @@ func refused(t testing.TB, d *postgres.Database, kind store.Kind, reason string,
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err := d.Write(ctx, storeRows(d, list...))
+	for n := 0; n < resets && isReset(err); n++ {
+		err = d.Write(ctx, storeRows(d, list...))
+	}
 	r := new(store.Refusal)
 	if !errors.As(err, &r) || r.Kind != kind || r.Reason != reason {
 		t.Fatalf("the error is %v (%+v), want %v for %q", err, r, kind, reason)
@@ -48,6 +52,14 @@ func refused(t testing.TB, d *postgres.Database, kind store.Kind, reason string,
 		t.Errorf("the error has the password: %+v", r)
 	}
 	return r
+}
+
+// resets is how often a server may reset a connection in a row before its reason is read: it
+// closes without waiting for what we have sent.
+const resets = 50
+
+func isReset(said any) bool {
+	return strings.Contains(fmt.Sprint(said), syscall.ECONNRESET.Error())
 }
 
 // count returns how many pings are stored.

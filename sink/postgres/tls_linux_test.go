@@ -34,7 +34,11 @@ func TestTLS(t *testing.T) {
 		if strings.Contains(r.Error(), "\n") || !strings.Contains(r.Error(), says) || !strings.Contains(r.Advice, advice) {
 			t.Errorf("%s: %v; %s", what, r, r.Advice)
 		}
-		if f := d.Check(t.Context()); len(f) != 1 || f[0].Found != r.Error() || f[0].Remedy != r.Advice {
+		f := d.Check(t.Context())
+		for n := 0; n < resets && isReset(f); n++ {
+			f = d.Check(t.Context())
+		}
+		if len(f) != 1 || f[0].Found != r.Error() || f[0].Remedy != r.Advice {
 			t.Errorf("%s: the check says %+v", what, f)
 		}
 	}
