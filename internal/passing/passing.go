@@ -97,7 +97,7 @@ func later(why string) error {
 	return &refusal.Reason{Kind: ingest.ErrUnavailable, Text: why + ": send the request again; its pings are stored already, and are not stored twice"}
 }
 
-// turn calls f as one of the few that write.
+// turn calls f within the number that may write at once.
 func (p *Passer) turn(f func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.Timeout)
 	defer cancel()
@@ -173,7 +173,7 @@ func (p *Passer) write(rows store.Rows) error {
 	return &store.Refusal{Kind: store.Retry, Err: err}
 }
 
-// around is what the answers of InfluxDB, and those to clients, have around the words.
+// around is what the answers of InfluxDB, and answers to clients, have around the words.
 var around = regexp.MustCompile(`^status \d+: |partial write: | dropped=\d+$`)
 
 // words returns the words of a refusal.

@@ -94,7 +94,7 @@ func (c *PauseCmd) Run(p *command.Program) error {
 	return c.send(p, "pause", resharding.ChangeRequest{})
 }
 
-// ResumeCmd has it go on.
+// ResumeCmd ends a pause.
 type ResumeCmd struct {
 	stepCmd `embed:""`
 }

@@ -73,7 +73,7 @@ func (m *Mover) Delete() error {
 	})
 }
 
-// Unready returns why the new layout cannot be put in force, or replaced by another one, without
+// Unready returns why the new layout cannot be put in force, or replaced by another, without
 // that history is missed in the new shards, and "" if it can. wait says that it will end by
 // itself.
 func (m *Mover) Unready() (why string, wait bool) {

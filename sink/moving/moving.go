@@ -103,7 +103,7 @@ func (m *Mover) Run(ctx context.Context) error {
 }
 
 // next returns what is to be done now, and "" for nothing. It takes up a change that was begun,
-// and forgets one that was undone.
+// and forgets a change that was undone.
 func (m *Mover) next() (MoveStage, error) {
 	rec := m.cfg.Eras.Record()
 	m.mu.Lock()

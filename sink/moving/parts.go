@@ -154,7 +154,7 @@ func (m *Mover) copierOf(old, next reshard.Spread, from string, fresh map[string
 	for _, sh := range m.cfg.Eras.Shards() {
 		stores[sh.Name] = sh.Store
 	}
-	// Small writes, so that pings do not wait for large ones.
+	// Small writes, so that pings do not wait for long.
 	cfg := &copying.Config{From: stores[from], Names: m.cfg.Points, Shared: true, BatchRows: 1000, Logger: m.cfg.Logger}
 	index := make(map[string]int)
 	for _, name := range next.Names() {
@@ -258,7 +258,7 @@ func (m *Mover) fill(ctx context.Context, job *moveJob) error {
 	}
 }
 
-// known returns those of some days that are dates.
+// known returns the days that are dates.
 func known(days []string) []string {
 	return slices.DeleteFunc(slices.Clone(days), func(day string) bool { _, err := time.Parse(time.DateOnly, day); return err != nil })
 }

@@ -13,7 +13,7 @@ type MoveStatus struct {
 	Stage       MoveStage `json:"stage"`
 	Units       int       `json:"units"` // of the stage: pieces, as of a cell and a day
 	UnitsDone   int       `json:"units_done"`
-	Rows        uint64    `json:"rows"` // of these units, as the old shards count them
+	Rows        uint64    `json:"rows"` // of the units, as the old shards count them
 	RowsDone    uint64    `json:"rows_done"`
 	Rate        float64   `json:"rate"`           // rows/s that are written now
 	Left        float64   `json:"left,omitempty"` // s, at this rate; 0 if that cannot be told

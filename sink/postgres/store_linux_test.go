@@ -54,8 +54,8 @@ func refused(t testing.TB, d *postgres.Database, kind store.Kind, reason string,
 	return r
 }
 
-// resets is how often a server may reset a connection in a row before its reason is read: it
-// closes without waiting for what we have sent.
+// resets is how often in a row a server may reset a connection before the reason is read: closing
+// does not wait for what was sent.
 const resets = 50
 
 func isReset(said any) bool {

@@ -1,9 +1,9 @@
 // Command gofuzz runs every fuzz target of packages, one after the other: gofuzz TIME PACKAGE…
-// It exits with 1 if one failed.
+// It exits with 1 if a target failed.
 //
 // Go 1.26 sometimes ends a target at the end of its time with "context deadline exceeded" and
-// without an input that fails: https://go.dev/issue/75804, mended in Go 1.27. Such a target runs
-// once more.
+// without an input that fails: https://go.dev/issue/75804, mended in Go 1.27. The target then
+// runs once more.
 package main
 
 import (
@@ -54,7 +54,7 @@ func run(to io.Writer, dur string, patterns []string) (failed []string, err erro
 
 type fuzzTarget struct{ pkg, name string }
 
-// list returns the targets in the order of go test, which names a package behind its own.
+// list returns the targets in the order of go test, which names a package last.
 func list(patterns []string) (targets []fuzzTarget, err error) {
 	cmd := exec.Command("go", append([]string{"test", "-list", "^Fuzz"}, patterns...)...)
 	cmd.Stderr = os.Stderr
@@ -85,8 +85,8 @@ func (t fuzzTarget) fuzz(to io.Writer, dur string) (passed, again bool) {
 	return cmd.Run() == nil, deadlineOnly(&said)
 }
 
-// deadlineOnly reports whether a failed target says nothing between its FAIL and the package's but
-// that its time is over. An input that fails, a panic and a message of the target stand there too.
+// deadlineOnly reports whether a failed target says nothing between the two FAILs but that the time
+// is over. An input that fails, a panic and a message of the target stand there too.
 func deadlineOnly(said io.Reader) bool {
 	var why []string
 	inside := false
