@@ -157,12 +157,17 @@ func (d *DoneFile) parse(text []byte) (size int, err error) {
 		}
 		return 0, nil
 	}
-	n := 0
-	for line := range bytes.Lines(text) {
-		if n++; n == 1 {
-			size = len(line)
-			continue
-		}
+	size = int(dec.InputOffset())
+	if size == len(text) {
+		return 0, nil
+	}
+	if text[size] != '\n' {
+		return 0, fmt.Errorf("%s, line 1 is damaged", path)
+	}
+	size++
+	n := bytes.Count(text[:size], []byte("\n"))
+	for line := range bytes.Lines(text[size:]) {
+		n++
 		var l doneLine
 		err := json.Unmarshal(line, &l)
 		if line[len(line)-1] != '\n' {

@@ -78,6 +78,13 @@ func TestDoneFile(t *testing.T) {
 	if _, err := copying.OpenDone(path, job); err == nil || !strings.Contains(err.Error(), "line 3 is damaged") {
 		t.Errorf("of a damaged line: %v", err)
 	}
+	head, _, _ := strings.Cut(string(whole), "\n")
+	if err := os.WriteFile(path, []byte(head+head+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := copying.OpenDone(path, job); err == nil || !strings.Contains(err.Error(), "line 1 is damaged") {
+		t.Errorf("of two objects in the first line: %v", err)
+	}
 	job.Rider = ""
 	if _, err := copying.OpenDone(path, job); !errors.Is(err, copying.ErrOtherJob) {
 		t.Errorf("of another job: %v", err)
@@ -137,6 +144,9 @@ func TestDoneFileOfForm1(t *testing.T) {
 func FuzzDoneFile(f *testing.F) {
 	f.Add([]byte(`{"form":2,"job":{"from":"","to":""}}` + "\n" + `{"from":5,"to":6,"cell":"8f","state":"copied","rows":3,"sum":"ff"}` + "\n"))
 	f.Add([]byte(`{"form":1,"job":{"from":"","to":""},"done":{" 5-6":{"rows":1},"x -5--3":{}}}`))
+	f.Add([]byte(`{"form":2,"job":{"from":"","to":""}}`)) // a line without an end
+	f.Add([]byte(`{"form":2,"job":{"from":"","to":""}}{"from":5,"to":6,"state":"copied"}` + "\n"))
+	f.Add([]byte("{\n\"form\":2}\n" + `{"from":5,"to":6,"state":"copied"}` + "\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		path := filepath.Join(t.TempDir(), "state")
 		if err := os.WriteFile(path, text, 0o600); err != nil {
