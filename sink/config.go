@@ -14,6 +14,7 @@ import (
 	"pingline/sink/route"
 	"pingline/sink/store"
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -26,7 +27,7 @@ type ShardStore struct {
 // Config sets up a Sink. Log, Shards and DeadLetterDir are required.
 type Config struct {
 	Log    *queue.Log
-	Shards []ShardStore // all shards of Spread have the same kind of store, since a row of any is written to another
+	Shards []ShardStore // those of Spread go together: see Together
 
 	// Spread decides which of Shards stores a ping; its shards are the first of
 	// Shards, in that order. The rest of Shards gets only the entries that Routes
@@ -154,9 +155,20 @@ func (c *Config) checkRoutes() error {
 	if err := l.Check(); err != nil {
 		return err
 	}
-	for i := range l.Over() {
-		if one, other := reflect.TypeOf(c.Shards[0].Store), reflect.TypeOf(c.Shards[i].Store); one != other {
-			return fmt.Errorf("pings are spread over shards of two kinds of store, %v and %v", one, other)
+	return Together(c.Shards[:l.Over()])
+}
+
+// Together returns an error if pings cannot be spread over shards while others are written and
+// read beside them. Stores of several kinds must all be readable: a track is in all of them.
+func Together(shards []ShardStore, beside ...ShardStore) error {
+	all := slices.Concat(shards, beside)
+	mixed := slices.ContainsFunc(all, func(s ShardStore) bool { return reflect.TypeOf(s.Store) != reflect.TypeOf(all[0].Store) })
+	for i, s := range all {
+		if _, readable := s.Store.(store.Reader); mixed && !readable {
+			return fmt.Errorf("shard %s: tracks cannot be read from it, so it is with no shard of another kind: give it a set of its own, with set=…", s.Name)
+		}
+		if lone, ok := s.Store.(store.Lone); ok && i < len(shards) && len(shards) > 1 {
+			return fmt.Errorf("shard %s: %s, so it is alone in its set: name another set=", s.Name, lone.Lone())
 		}
 	}
 	return nil

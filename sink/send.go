@@ -102,7 +102,7 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 		latch.Enter(b.At, rows[:n])
 		defer latch.Leave()
 	}
-	lines := b.Pick(rows[:n])
+	lines := b.PickFor(to.Store, l.home.Store, rows[:n])
 	l.home.account(b, false)
 	copies := int64(batch.CopiesWritten * len(lines))
 	to.memory.Add(copies)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,7 +34,8 @@ type travellers struct {
 	t      testing.TB
 	url    string
 	riders int
-	next   int // ping of the present
+	next   int           // ping of the present
+	pace   time.Duration // between requests and between tracks that are read; 0 means some ms
 }
 
 const cities = 8
@@ -65,7 +67,7 @@ func (c *travellers) now() (list []pingline.Ping) {
 	for r := range c.riders {
 		list = append(list, c.ping(r, r*5+c.next, c.from.Add(time.Duration(c.next)*200*time.Millisecond)))
 	}
-	return append(list, c.ping(c.next%c.riders, c.next, c.from.Add(-49*time.Hour+time.Duration(c.next)*time.Second)))
+	return append(list, c.ping(c.next%c.riders, c.next, c.from.Add(-60*time.Hour+time.Duration(c.next)*time.Second)))
 }
 
 // post sends pings until they are acknowledged, or ctx ends.
@@ -98,7 +100,7 @@ func (c *travellers) post(ctx context.Context, list []pingline.Ping) {
 func (c *travellers) drive(ctx context.Context) {
 	for ctx.Err() == nil {
 		c.post(context.WithoutCancel(ctx), c.now())
-		time.Sleep(30 * time.Millisecond) // a pace, no more
+		time.Sleep(cmp.Or(c.pace, 30*time.Millisecond)) // a pace, no more
 	}
 }
 
@@ -138,20 +140,30 @@ func (c *travellers) follow(ctx context.Context) {
 			c.t.Errorf("the track of %s: %s, partial %v", rider, resp.Status, page.Partial)
 		}
 		c.asked++
-		time.Sleep(10 * time.Millisecond) // a pace, no more
+		time.Sleep(cmp.Or(c.pace, 10*time.Millisecond)) // a pace, no more
 	}
 }
 
-// laidOut returns the pings of all shards, of which each must be where a layout has it, once.
+// laidOut is laidOutIn for InfluxDBs.
 func laidOut(t *testing.T, servers map[string]*influxd.Server, layout ...partition.Shard) map[string]int {
+	t.Helper()
+	readers := make(map[string]store.Reader)
+	for name, server := range servers {
+		readers[name] = reader(t, server, "pingline")
+	}
+	return laidOutIn(t, readers, layout...)
+}
+
+// laidOutIn returns the pings of all shards, of which each must be where a layout has it, once.
+func laidOutIn(t *testing.T, readers map[string]store.Reader, layout ...partition.Shard) map[string]int {
 	t.Helper()
 	shards, err := partition.NewShards(layout...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	all, wrong := make(map[string]int), make(map[string]int)
-	for name, server := range servers {
-		err := reader(t, server, "pingline").Points(t.Context(), store.All(), func(e *pingline.Entry, _ int64) error {
+	for name, from := range readers {
+		err := from.Points(t.Context(), store.All(), func(e *pingline.Entry, _ int64) error {
 			all[fmt.Sprint(e.Rider, " ", e.At)]++
 			if owner := shards.At(shards.OfKey(partition.CellKey(e.Cell, 0))).Name; owner != name {
 				wrong[name+" has pings of "+owner]++

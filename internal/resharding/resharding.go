@@ -318,6 +318,9 @@ func (c *Changes) plan(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (
 // look makes the plan of an order.
 func (c *Changes) look(ctx context.Context, e *reshard.Eras, r *ChangeRequest, o *reshard.Order, fresh []sink.ShardStore) (*ChangePlan, error) {
 	d, err := e.Plan(*o)
+	if err == nil {
+		err = e.Fits(d, fresh)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@
 package batch
 
 import (
+	"reflect"
 	"time"
 
 	"pingline"
@@ -95,6 +96,19 @@ func (b *Encoded) Pick(rows []int) []byte {
 	b.picked = b.picked[:0]
 	for _, i := range rows {
 		b.picked = append(b.picked, b.Rows[b.start(i):b.ends[i]]...)
+	}
+	return b.picked
+}
+
+// PickFor is Pick for a store that may be of another kind than the one for which rows are encoded.
+func (b *Encoded) PickFor(to, encoded store.Store, rows []int) []byte {
+	if reflect.TypeOf(to) == reflect.TypeOf(encoded) {
+		return b.Pick(rows)
+	}
+	b.picked = b.picked[:0]
+	for _, i := range rows {
+		e := b.Entry(i)
+		b.picked = to.AppendRow(b.picked, &e)
 	}
 	return b.picked
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"pingline"
@@ -59,6 +60,11 @@ func (m *Mover) Verify(full bool) error {
 func (m *Mover) Delete() error {
 	phase := m.cfg.Eras.Record().Phase
 	return m.change(func(j *moveJob) error {
+		for _, sh := range m.cfg.Eras.Shards() {
+			if _, erases := sh.Store.(store.UnitEraser); !erases && slices.Contains(j.Old.Names(), sh.Name) {
+				return refuse("shard %s cannot delete days or cells: its rows stay, and readers return a row that two shards have once", sh.Name)
+			}
+		}
 		switch {
 		case phase != reshard.Settled:
 			return refuse("the old shards are still written in phase %s: pingline reshard finish comes first", phase)

@@ -264,5 +264,5 @@ func known(days []string) []string {
 }
 
 func (m *Mover) unitsPath(id, from string) string {
-	return filepath.Join(m.cfg.Dir, fmt.Sprintf("reshard-%s-%s-%s.units", m.cfg.Set, id, strings.ReplaceAll(from, ":", "_")))
+	return filepath.Join(m.cfg.Dir, fmt.Sprintf("reshard-%s-%s-%s.units", m.cfg.Set, id, strings.ReplaceAll(from, ":", "%3A"))) // no name has a %
 }

@@ -44,12 +44,18 @@ var (
 	_ store.Eraser  = (*Whereabouts)(nil)
 	_ store.Noter   = (*Whereabouts)(nil)
 	_ store.Checker = (*Whereabouts)(nil)
+	_ store.Lone    = (*Whereabouts)(nil)
 )
 
 // connected is the connections to a server, or to a cluster.
 type connected struct {
 	redis.UniversalClient
 	cluster bool
+}
+
+// Lone returns why pings are not spread over several, as store.Lone wants it.
+func (*Whereabouts) Lone() string {
+	return "a Redis has the newest position of a rider, who moves from shard to shard"
 }
 
 // tagKeys are the keys of a hash tag, which a cluster keeps at the same node.

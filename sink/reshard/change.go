@@ -2,7 +2,6 @@ package reshard
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,22 +115,13 @@ func (e *Eras) learn(d *Intent, stores []sink.ShardStore) (forget func(), err er
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	shards := slices.Clone(e.shards)
-	find := func(name string) int {
-		return slices.IndexFunc(shards, func(s sink.ShardStore) bool { return s.Name == name })
-	}
 	for _, sh := range stores {
-		if find(sh.Name) < 0 {
+		if _, known := find(shards, sh.Name); !known {
 			shards = append(shards, sh)
 		}
 	}
-	for _, name := range d.New.Names() {
-		i := find(name)
-		if i < 0 {
-			return nil, refuse("add: shard %s is not known: name it with its url", name)
-		}
-		if first := e.known(d.Old[0].Name); reflect.TypeOf(shards[i].Store) != reflect.TypeOf(first) {
-			return nil, refuse("add: shard %s is of another kind of store than %s: rows are spread over shards of one kind", name, d.Old[0].Name)
-		}
+	if err := fits(d, shards); err != nil {
+		return nil, err
 	}
 	was, first := e.shards, e.rec == nil
 	e.shards = shards
@@ -148,6 +138,41 @@ func (e *Eras) learn(d *Intent, stores []sink.ShardStore) (forget func(), err er
 			e.rec = nil
 		}
 	}, nil
+}
+
+func find(shards []sink.ShardStore, name string) (s sink.ShardStore, known bool) {
+	i := slices.IndexFunc(shards, func(s sink.ShardStore) bool { return s.Name == name })
+	if i < 0 {
+		return s, false
+	}
+	return shards[i], true
+}
+
+// fits returns an error if one of shards, which are known, cannot be where a change puts it.
+func fits(d *Intent, shards []sink.ShardStore) error {
+	var now, before []sink.ShardStore
+	for _, name := range d.New.Names() {
+		s, known := find(shards, name)
+		if !known {
+			return refuse("add: shard %s is not known: name it with its url", name)
+		}
+		now = append(now, s)
+	}
+	for _, name := range d.Old.Names() {
+		if s, known := find(shards, name); known && !slices.Contains(d.New.Names(), name) {
+			before = append(before, s)
+		}
+	}
+	if err := sink.Together(now, before...); err != nil {
+		return &RefusedError{err.Error()}
+	}
+	return nil
+}
+
+// Fits returns a *RefusedError if shards of a change cannot be where it puts them. fresh are
+// stores of shards that are not known so far.
+func (e *Eras) Fits(d *Intent, fresh []sink.ShardStore) error {
+	return fits(d, slices.Concat(e.Shards(), fresh))
 }
 
 // Cut puts the new layout in force, and has the old one mirror it. It is refused while the

@@ -126,6 +126,12 @@ type Noter interface {
 	Notes() []string
 }
 
+// Lone is implemented by stores over which, together with others, pings cannot be spread.
+type Lone interface {
+	// Lone returns why, a clause.
+	Lone() string
+}
+
 // Sequencer is implemented by stores that keep the order in which rows come.
 type Sequencer interface {
 	// Sequential reports whether a batch of a lane is to be written only once the batch
