@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -93,6 +94,41 @@ func TestNoMessageLingers(t *testing.T) {
 	for i, n := range []int{1, 20_000, 1, 1, 1} {
 		if err := r.Write(ctx, rowsOf(r.Topics, storetest.Fleet(uint64(i), n))); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Writes use memory again that earlier ones had: no message has bytes of another.
+func TestMemoryIsUsedAgain(t *testing.T) {
+	r := newRig(t, kafka.Config{CreateTopics: true})
+	r.write(t, storetest.Fleet(1000, 1)...)
+	want := 1
+	var lanes sync.WaitGroup
+	for lane := range 3 {
+		var writes [][]pingline.Entry
+		for i, n := range []int{2000, 1, 500, 3000, 20, 1000, 2000, 700} {
+			writes = append(writes, storetest.Fleet(uint64(10*lane+i), n))
+			want += n
+		}
+		lanes.Go(func() {
+			for _, list := range writes {
+				if err := r.Write(t.Context(), rowsOf(r.Topics, list)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	lanes.Wait()
+	all := r.read(t, "pings", "pings.event")
+	if n := len(kafkatest.IDs(all)); n != want || len(all) != want {
+		t.Errorf("%d messages, %d ids, want %d", len(all), n, want)
+	}
+	for _, m := range all {
+		var ping struct {
+			Rider string `json:"rider_id"`
+		}
+		if err := json.Unmarshal(m.Value, &ping); err != nil || ping.Rider != string(m.Key) {
+			t.Fatalf("key %s, value %s, %v", m.Key, m.Value, err)
 		}
 	}
 }

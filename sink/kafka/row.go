@@ -94,6 +94,9 @@ type cutRow struct {
 	id, key, value []byte
 }
 
+// size returns how many bytes key and value have.
+func (r *cutRow) size() int { return len(r.key) + len(r.value) }
+
 // next returns the first of rows, and the rest.
 func next(rows []byte) (r cutRow, rest []byte, err error) {
 	if len(rows) < rowHead {

@@ -199,9 +199,10 @@ func (t *Topics) open() *kgo.Client {
 	return t.client
 }
 
-// linger is how long a batch waits for more messages while a write hands over its rows. Once all
-// are handed over, none waits.
-const linger = 2 * time.Millisecond
+// linger is how long a batch waits for more messages while a write hands over its rows, which takes
+// a ms or more: the brokers are to work on the first of them meanwhile. Once all are handed over,
+// none waits.
+const linger = 200 * time.Microsecond
 
 func (t *Topics) factsOf(topic string) topicFacts {
 	t.mu.Lock()

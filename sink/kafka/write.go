@@ -2,42 +2,14 @@ package kafka
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
-	"pingline"
-	"pingline/internal/kafkalink"
-	"pingline/internal/pingproto"
 	"pingline/sink/store"
 )
-
-// delivery is rows on their way. It outlives a write that is given up, since messages that
-// have left cannot be called back: a later write of the same rows waits for them, and sends
-// again those alone that failed. Rows may come in parts, from the first on: those in front of
-// rest were reported as durable.
-type delivery struct {
-	taken   bool   // by a Write; guarded by Topics.mu
-	rows    []byte // all
-	rest    []byte // of rows
-	first   int    // index in messages of the first of rest
-	kinds   [kinds]bool
-	records []kgo.Record
-	headers []kgo.RecordHeader
-
-	// mu guards the fields below; it is taken last.
-	mu      sync.Mutex
-	failed  map[int]error // by index
-	pending int
-	idle    chan struct{} // closed once pending is 0
-}
 
 // Messages of unknown end take at most maxBytes; further writes are told to wait. mostKept is how
 // many deliveries are remembered that nobody asked for since they ended.
@@ -87,7 +59,7 @@ func (t *Topics) write(ctx context.Context, rows store.Rows) error {
 			t.drop(d)
 			return err
 		}
-		d.send(t.open(), rows.N)
+		d.send(t, rows.N)
 	}
 	if err := t.wait(ctx, d); err != nil {
 		return err
@@ -117,7 +89,7 @@ func (t *Topics) delivery(rows store.Rows) (*delivery, error) {
 	if len(t.deliveries) > 0 && t.bytes+len(rows.Bytes) > t.most {
 		return nil, errFull
 	}
-	d, err := t.prepare(rows)
+	d, err := newDelivery(rows)
 	if err == nil {
 		d.taken = true
 		t.deliveries = append(t.deliveries, d)
@@ -149,7 +121,7 @@ func (t *Topics) forget(more int) {
 func (t *Topics) drop(d *delivery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i := slices.Index(t.deliveries, d); i >= 0 && d.untouched() {
+	if i := slices.Index(t.deliveries, d); i >= 0 && !d.sent {
 		t.bytes -= len(d.rows)
 		t.deliveries = slices.Delete(t.deliveries, i, i+1)
 	}
@@ -163,61 +135,8 @@ func (t *Topics) settle(d *delivery, rows store.Rows) {
 	if i := slices.Index(t.deliveries, d); i >= 0 && len(d.rest) == 0 {
 		t.bytes -= len(d.rows)
 		t.deliveries = slices.Delete(t.deliveries, i, i+1)
+		d.recycle()
 	}
-}
-
-var (
-	verdicts = func() (all [pingline.Verdicts][]byte) {
-		for v := range all {
-			all[v] = []byte(pingline.Verdict(v).String())
-		}
-		return all
-	}()
-	errUnsent = errors.New("not sent yet")
-)
-
-// The names of headers.
-const (
-	HeaderID      = "id"      // hex: the same for each message of a row
-	HeaderVerdict = "verdict" // of a ping
-)
-
-// contentTypes are those of messages of Protobuf, by whether it is a ping; JSON has none.
-var contentTypes = map[bool][]byte{true: []byte(pingproto.PingType), false: []byte(pingproto.PointType)}
-
-// prepare makes messages of rows, in memory of its own.
-func (t *Topics) prepare(rows store.Rows) (*delivery, error) {
-	d := &delivery{
-		rows: bytes.Clone(rows.Bytes), records: make([]kgo.Record, rows.N), headers: make([]kgo.RecordHeader, 3*rows.N),
-		failed: make(map[int]error, rows.N), idle: make(chan struct{}),
-	}
-	close(d.idle)
-	ids := make([]byte, 2*idSize*rows.N)
-	d.rest = d.rows
-	left := d.rows
-	for i := range d.records {
-		row, rest, err := next(left)
-		if err != nil {
-			return nil, err
-		}
-		left = rest
-		id, headers := ids[2*idSize*i:][:2*idSize:2*idSize], d.headers[3*i:][:1:3]
-		hex.Encode(id, row.id)
-		headers[0] = kgo.RecordHeader{Key: HeaderID, Value: id}
-		if row.verdict != 0 {
-			headers = append(headers, kgo.RecordHeader{Key: HeaderVerdict, Value: verdicts[row.verdict]})
-		}
-		if t.protobuf {
-			headers = append(headers, kgo.RecordHeader{Key: kafkalink.HeaderType, Value: contentTypes[row.verdict != 0]})
-		}
-		d.records[i] = kgo.Record{Key: row.key, Value: row.value, Headers: headers}
-		d.failed[i] = errUnsent
-		if row.kind < kinds {
-			d.records[i].Topic = t.topic(row.kind)
-			d.kinds[row.kind] = true
-		}
-	}
-	return d, nil
 }
 
 func (t *Topics) topicsOf(d *delivery) (list []string) {
@@ -235,19 +154,34 @@ const around = 192
 // refused returns a refusal of those of the next n messages that no topic would take. It is asked
 // before any is sent: the others would be sent again with other rows.
 func (t *Topics) refused(d *delivery, n int) error {
-	most := map[string]int{"": 0}
-	for _, topic := range t.topicsOf(d) {
-		most[topic] = t.factsOf(topic).most
+	var most [kinds]int
+	least := usualBatch
+	for kind, used := range d.kinds {
+		if used {
+			most[kind] = t.factsOf(t.topic(byte(kind))).most
+			least = min(least, most[kind])
+		}
+	}
+	if !d.odd && d.large+around <= least {
+		return nil
 	}
 	r := &store.Refusal{Kind: store.BadRows}
+	left := d.rest
 	for i := range n {
-		m := &d.records[d.first+i]
-		if m.Topic != "" && len(m.Key)+len(m.Value)+around <= most[m.Topic] {
-			continue
+		row, rest, err := next(left)
+		if err != nil {
+			return err
 		}
-		reason, why := store.TooLarge, fmt.Errorf("a message of %d bytes, of which topic %s takes %d", len(m.Key)+len(m.Value)+around, m.Topic, most[m.Topic])
-		if m.Topic == "" {
+		left = rest
+		var reason string
+		var why error
+		switch size := row.size() + around; {
+		case row.kind >= kinds:
 			reason, why = store.Unparsable, errors.New("a line of an earlier version, or a point whose text is too long")
+		case size > most[row.kind]:
+			reason, why = store.TooLarge, fmt.Errorf("a message of %d bytes, of which topic %s takes %d", size, t.topic(row.kind), most[row.kind])
+		default:
+			continue
 		}
 		if r.Err == nil {
 			r.Reason, r.Err = reason, why
@@ -263,60 +197,9 @@ func (t *Topics) refused(d *delivery, n int) error {
 	return r
 }
 
-// left returns how many messages wait for their end.
-func (d *delivery) left() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.pending
-}
-
-// untouched reports that no message was ever sent.
-func (d *delivery) untouched() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.pending == 0 && len(d.failed) == len(d.records)
-}
-
-// send sends those of the next n messages that are not stored.
-func (d *delivery) send(client *kgo.Client, n int) {
-	d.mu.Lock()
-	var list []int
-	for i := d.first; i < d.first+n; i++ {
-		if _, failed := d.failed[i]; failed {
-			list = append(list, i)
-			delete(d.failed, i)
-		}
-	}
-	d.pending = len(list)
-	if len(list) > 0 {
-		d.idle = make(chan struct{})
-	}
-	d.mu.Unlock()
-	for _, i := range list {
-		r := &d.records[i]
-		r.Context, r.Timestamp = nil, time.Time{} //nolint:fatcontext // of an earlier attempt; the client sets its own
-		client.Produce(context.Background(), r, func(_ *kgo.Record, err error) { d.ended(i, err) })
-	}
-}
-
-// ended is called once for each message that was sent.
-func (d *delivery) ended(i int, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err != nil {
-		d.failed[i] = err
-	}
-	if d.pending--; d.pending == 0 {
-		close(d.idle)
-	}
-}
-
 // wait returns nil once no message of d is pending, or an error if ctx ends or the cluster does
 // not answer.
 func (t *Topics) wait(ctx context.Context, d *delivery) error {
-	d.mu.Lock()
-	idle := d.idle
-	d.mu.Unlock()
 	flushing, end := context.WithCancel(ctx)
 	defer end()
 	go func() { _ = t.open().Flush(flushing) }() // all were handed over: none lingers for more
@@ -324,7 +207,7 @@ func (t *Topics) wait(ctx context.Context, d *delivery) error {
 	defer tick.Stop()
 	for {
 		select {
-		case <-idle:
+		case <-d.idle:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -335,28 +218,4 @@ func (t *Topics) wait(ctx context.Context, d *delivery) error {
 			}
 		}
 	}
-}
-
-// failure returns why some of the first n messages are not stored. A message that a broker refuses
-// for its content is told of only once there is no other trouble.
-func (d *delivery) failure(n int) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var bad *store.Refusal
-	for i := d.first; i < d.first+n; i++ {
-		why, failed := d.failed[i]
-		if !failed {
-			continue
-		}
-		r := refusal(why)
-		if r.Kind != store.BadRows {
-			return why
-		}
-		bad = cmp.Or(bad, r)
-	}
-	if bad == nil {
-		return nil
-	}
-	bad.All = n == 1 // a broker that refuses a message refuses all of its batch
-	return bad
 }
