@@ -91,14 +91,16 @@ func Need(t testing.TB, jars string) {
 	}
 }
 
-// Run runs a program of a server's jars to its end, and fails the test if the program does.
-func Run(t testing.TB, c Java) {
+// Run runs a program of a server's jars to its end, and fails the test if the program does. It
+// returns what the program printed.
+func Run(t testing.TB, c Java) (printed string) {
 	t.Helper()
 	Need(t, c.Jars)
-	cmd := c.exec()
-	if text, err := cmd.CombinedOutput(); err != nil {
+	text, err := c.exec().CombinedOutput()
+	if err != nil {
 		t.Fatalf("%s %v: %v\n%s", c.Main, c.Args, err, text)
 	}
+	return string(text)
 }
 
 func (c *Java) exec() *exec.Cmd {
