@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"pingline/ingest/messages"
@@ -308,8 +309,11 @@ func (c *Member) ask(ctx context.Context) {
 		if err == nil {
 			err = found.Error()
 		}
-		if errors.Is(err, context.DeadlineExceeded) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
 			err = fmt.Errorf("no answer within %v", wait)
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			err = errors.New("it is not there; " + adviceTopic)
 		}
 		cancel()
 		switch {

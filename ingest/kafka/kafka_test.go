@@ -387,6 +387,16 @@ func TestTroubleGoesWithItsPartition(t *testing.T) {
 	eventually(t, "the note is gone", func() bool { return c.Notes() == nil && c.Stats().Assigned == 3 })
 }
 
+// A topic that is not there is told with advice.
+func TestTopicIsMissing(t *testing.T) {
+	r := newRig(t)
+	r.url = strings.TrimSuffix(r.url, "pings") + "phones"
+	c, _ := r.run(t, &server{}, nil)
+	eventually(t, "a note", func() bool {
+		return strings.Contains(strings.Join(c.Notes(), " "), "phones: it is not there; make the topic")
+	})
+}
+
 // A note of a fetch that failed goes when messages come again.
 func TestFetchFails(t *testing.T) {
 	r, s := newRig(t), &server{}

@@ -46,7 +46,10 @@ func (s *Topic) Try(ctx context.Context) []messages.Trial {
 	return append(list, tryGroup(ctx, cl, cmp.Or(link.Options[optionGroup], defaultGroup)))
 }
 
-const adviceRead = "let the user Read and Describe it"
+const (
+	adviceRead  = "let the user Read and Describe it"
+	adviceTopic = "make the topic, or name another in --kafka-in: Pingline makes none"
+)
 
 // tryTopic asks for a topic, and for the user's rights to it.
 func tryTopic(ctx context.Context, cl *kgo.Client, link *kafkalink.Brokers) messages.Trial {
@@ -64,7 +67,7 @@ func tryTopic(ctx context.Context, cl *kgo.Client, link *kafkalink.Brokers) mess
 	}
 	switch {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		f.Found, f.Remedy = "is not there", "make the topic, or name another in --kafka-in: Pingline makes none"
+		f.Found, f.Remedy = "is not there", adviceTopic
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
 		f.Found, f.Remedy = "this user may not know of it", adviceRead
 	case err != nil:

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A shard of Cassandra may name several hosts, and an error names the key.
+// A shard of Cassandra or of Kafka may name several hosts, and an error names the key.
 func TestShardsOfCassandra(t *testing.T) {
 	for text, words := range map[string]string{
 		"name=a,url=cassandra://h/ks":                                                                     "",
@@ -15,7 +15,11 @@ func TestShardsOfCassandra(t *testing.T) {
 		"name=a,url=cassandra://h1,,h2/ks":                                                                `host ""`,
 		"name=a,url=cassandra://h1,h2,weight=2":                                                           "url: ",
 		"name=a,url=http://h1,h2":                                                                         `"h2" is not of the form key=value`,
-		"name=a,url=cassandra://h/ks,bucket=b":                                                            `keyspace "ks,bucket=b"`,
+		"name=a,url=cassandra://h/ks,bucket=b":                                                            "a shard of cassandra has no bucket, only",
+		"name=a,url=kafka://h1,h2/pings,token=t":                                                          `unknown key "token"`,
+		"name=a,url=kafka://h1,h2/pings,h3":                                                               `"h3" is not of the form key=value`,
+		"name=a,url=kafka://u:b/c,a-secret=d@h/pings":                                                     "not of the form kafka://",
+		"name=a,url=kafka://h1,h2:9093/pings?replicas=3,weight=2":                                         "",
 		"name=a,url=cassandra://u:a-secret@h/ks":                                                          "token file",
 		"name=a,url=cassandra://u@h/ks":                                                                   "token-file: ",
 		"name=a,url=cassandra://h/ks?consistency=SOME":                                                    "consistency=SOME is none of",
@@ -26,7 +30,7 @@ func TestShardsOfCassandra(t *testing.T) {
 		err := s.UnmarshalText([]byte(text))
 		if err == nil {
 			c := DefaultConfig()
-			_, err = openCassandra(s, &c)
+			_, err = OpenStore(s, &c)
 		}
 		if words == "" && err != nil || words != "" && (err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "a-secret")) {
 			t.Errorf("%s: %v, want %q", text, err, words)

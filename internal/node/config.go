@@ -178,7 +178,7 @@ func (s *ShardConfig) UnmarshalText(text []byte) error {
 	seen := map[string]bool{}
 	for part := range strings.SplitSeq(string(text), ",") {
 		key, value, ok := strings.Cut(part, "=")
-		if hostOf(s.URL, key) {
+		if hostOf(s.URL, key, part) {
 			s.URL += "," + part
 			continue
 		}
@@ -212,10 +212,12 @@ func (s *ShardConfig) UnmarshalText(text []byte) error {
 }
 
 // hostOf reports whether a part of a --shard that begins with text is a further host of the URL
-// before it.
-func hostOf(url, text string) bool {
+// before it. Behind a slash there is none, unless that is in a password, which no error may show.
+func hostOf(url, text, part string) bool {
 	kind, err := kindOf(url)
-	return err == nil && kind.hosts && !slices.Contains(shardKeys, text) && !slices.Contains(kind.keys, text)
+	_, rest, _ := strings.Cut(url, "://")
+	ended := strings.Contains(rest, "/") && !strings.Contains(part, "@")
+	return err == nil && kind.hosts && !ended && !slices.Contains(shardKeys, text) && !slices.Contains(kind.keys, text)
 }
 
 // shardKeys are the keys of a --shard of any kind.

@@ -14,7 +14,7 @@ func Retention(keep time.Duration, told bool, maxAge time.Duration) store.Findin
 	f := store.Finding{What: "retention"}
 	switch {
 	case !told:
-		f.Found = "is not told to this token: if it is shorter than --max-age, older pings become dead letters"
+		f.Found = "is not told: if it is shorter than --max-age, older pings become dead letters"
 	case keep == 0:
 		f.Found = "pings are kept for ever"
 	case keep < maxAge:

@@ -3,6 +3,7 @@ package cassandra
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -103,6 +104,9 @@ func refusal(err error) *store.Refusal {
 	if b := new(badRequest); errors.As(err, &b) {
 		r.Kind, r.Reason, r.Suspects = store.BadRows, faultOfRows(b.error), b.rows
 		return r
+	}
+	if e := new(gocql.RequestErrUnavailable); errors.As(err, &e) {
+		r.Err = fmt.Errorf("%w: it takes %d of the keyspace's replicas, and %d answer", r.Err, e.Required, e.Alive)
 	}
 	if e, ok := said(err); ok {
 		if beyondTTL.MatchString(e.Message()) {

@@ -1,9 +1,12 @@
 package cassandra
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +25,9 @@ func (k *Keyspace) Check(ctx context.Context) []store.Finding {
 		f := store.Finding{What: what, Found: ok}
 		if err != nil {
 			r := refusal(err)
-			f.Found, f.Remedy = r.Error(), remedy
-			if r.Advice != "" {
-				f.Remedy = r.Advice
+			f.Found, f.Remedy = r.Error(), cmp.Or(r.Advice, remedy)
+			if errors.As(err, new(*gocql.RequestErrUnavailable)) {
+				f.Remedy = "start the nodes that are down, give the keyspace more replicas, or name a lower consistency in the url"
 			}
 		}
 		return f
@@ -40,6 +43,9 @@ func (k *Keyspace) Check(ctx context.Context) []store.Finding {
 	}
 	list := []store.Finding{found("reachable", fmt.Sprintf("%s is Cassandra %s, %d of its nodes known, answers in %d ms",
 		strings.Join(k.to.hosts, ","), version, l.nodes, time.Since(began).Milliseconds()), "", nil)}
+	if why := k.elsewhere(l); why != "" {
+		list = append(list, store.Finding{What: "datacenter", Found: why, Remedy: "name a data centre of the cluster in the url"})
+	}
 	f, err := k.look(ctx, l)
 	if err != nil {
 		return append(list, found("schema", "", "check the nodes in the url", err))
@@ -65,4 +71,16 @@ func (k *Keyspace) Check(ctx context.Context) []store.Finding {
 		err = nil
 	}
 	return append(list, found("read", "the role may read", "grant the role SELECT: without it tracks have only the pings that wait in memory", err))
+}
+
+// elsewhere says that no node is in the data centre of the URL, "" if one is, or if it names none.
+func (k *Keyspace) elsewhere(l *link) string {
+	centres := make(map[string]bool)
+	for _, h := range l.session.GetHosts() {
+		centres[h.DataCenter()] = true
+	}
+	if k.to.datacenter == "" || centres[k.to.datacenter] {
+		return ""
+	}
+	return fmt.Sprintf("no node is in %s, only in %s", k.to.datacenter, strings.Join(slices.Sorted(maps.Keys(centres)), ", "))
 }

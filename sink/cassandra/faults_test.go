@@ -203,6 +203,24 @@ func TestCassandraRoleWhoMayOnlyRead(t *testing.T) {
 	}
 }
 
+// A data centre that is not there, and a consistency for which replicas are missing, are told with advice.
+func TestCassandraCheckOfTheURL(t *testing.T) {
+	cfg, _ := fresh(server(t))
+	mustWrite(t, open(t, cfg), storetest.Fleet(1, 10)...)
+	cfg.URL += "?datacenter=dcx&consistency=THREE"
+	var found []string
+	for _, f := range open(t, cfg).Check(t.Context()) {
+		if f.Remedy != "" {
+			found = append(found, fmt.Sprint(f))
+		}
+	}
+	for i, want := range []string{"no node is in dcx, only in datacenter1", "takes 3 of the keyspace's replicas, and 1 answer", "or name a lower consistency in the url"} {
+		if len(found) != 3 || !strings.Contains(found[i], want) {
+			t.Errorf("it complains of %q, want %q", found, want)
+		}
+	}
+}
+
 // A changed file of the password is used; no error has the password.
 func TestCassandraPasswordFile(t *testing.T) {
 	s := server(t)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"pingline/sink/store"
 )
@@ -31,7 +32,7 @@ func (t *Topics) Check(ctx context.Context) []store.Finding {
 	if err != nil {
 		why := refusal(err)
 		if why.Advice == "" {
-			why.Advice = "check the url, and that Kafka runs and no firewall is in between: each broker must be reachable by the name that it tells"
+			why.Advice = t.adviceReach(err)
 		}
 		return []store.Finding{{What: "reachable", Found: where + ": " + why.Error(), Remedy: why.Advice}}
 	}
@@ -62,6 +63,17 @@ func (t *Topics) Check(ctx context.Context) []store.Finding {
 		f.Found, f.Remedy = strings.Join(absent, ", ")+": not there", adviceTopic
 	}
 	return append(list, f)
+}
+
+// adviceReach says what may help against an error of a broker that has not answered.
+func (t *Topics) adviceReach(err error) string {
+	switch closed := errors.As(err, new(*kgo.ErrFirstReadEOF)); {
+	case closed && t.link.TLS:
+		return "the port may speak no TLS: write kafka:// for kafkas://, or name the port that does"
+	case closed:
+		return "the port may ask for TLS or for a user: write kafkas:// for kafka://, or USER@HOST with token-file"
+	}
+	return "check the url, and that Kafka runs and no firewall is in between: each broker must be reachable by the name that it tells"
 }
 
 // judge tells of a topic, and of the risk that its settings take.

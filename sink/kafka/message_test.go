@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -317,6 +318,31 @@ func TestMissingTopic(t *testing.T) {
 		if err := r.Write(ctx, rowsOf(r.Topics, storetest.Fleet(7, 10))); err != nil && ctx.Err() == nil {
 			refused(t, err, store.Configure, store.Missing)
 			break
+		}
+	}
+}
+
+// A port that closes the connection at once may want another scheme.
+func TestPortOfTheOtherKind(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1))
+			_ = conn.(*net.TCPConn).CloseWrite()
+		}
+	}()
+	for scheme, want := range map[string]string{"kafka": "may ask for TLS or for a user", "kafkas": "may speak no TLS"} {
+		found := open(t, kafka.Config{URL: scheme + "://" + l.Addr().String() + "/pings", Timeout: patience}).Check(t.Context())
+		if len(found) != 1 || !strings.Contains(found[0].Remedy, want) {
+			t.Errorf("%s: %+v, want %q", scheme, found, want)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func refusal(err error) *store.Refusal {
 	if r := new(store.Refusal); errors.As(err, &r) {
 		return r
 	}
-	r := &store.Refusal{Kind: store.Retry, Err: errors.New(store.Clip(strings.ReplaceAll(err.Error(), "\n", " ")))}
+	r := &store.Refusal{Kind: store.Retry, Err: errors.New(store.Clip(strings.TrimRight(strings.ReplaceAll(err.Error(), "\n", " "), "?.")))}
 	said := new(kerr.Error)
 	operator := func(reason, advice string) *store.Refusal {
 		r.Kind, r.Reason, r.Advice = store.Configure, reason, advice
