@@ -16,6 +16,7 @@ import (
 	"pingline"
 	"pingline/dedupe"
 	"pingline/queue"
+	"pingline/queue/disk"
 )
 
 // A checkpoint is the filter's state in a file, so that a start need read only
@@ -29,7 +30,7 @@ import (
 //
 // A file is written under a temporary name, synced and renamed. The checkpoint before
 // is kept, and the log from its place on, in case the newest cannot be read. Each
-// piece has a checksum.
+// piece has a checksum. Beside a log on servers there are copies, for another node.
 const (
 	checkpointForm   = "pingline filter %d\n"
 	checkpointMagic  = "pingline filter 1\n"
@@ -183,6 +184,9 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	go func(pieces <-chan []byte, written chan<- []byte, saved chan<- error) {
 		err := saveCheckpoint(keep[0], pieces, written)
 		if err == nil {
+			err = log.Mirror(keep)
+		}
+		if err == nil {
 			err = removeOld(c.cfg.dir, keep)
 		}
 		saved <- err
@@ -300,7 +304,7 @@ func saveCheckpoint(path string, pieces <-chan []byte, written chan<- []byte) (e
 	if err := os.Rename(file.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return disk.SyncDir(dir)
 }
 
 func writePieces(file *os.File, pieces <-chan []byte, written chan<- []byte) error {
@@ -332,14 +336,6 @@ func writePieces(file *os.File, pieces <-chan []byte, written chan<- []byte) err
 		return err
 	}
 	return file.Sync()
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // checkpoints lists the complete checkpoints in dir, newest first.

@@ -194,6 +194,11 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 		waiting: newWaiting(cfg.Patience),
 	}
 	w.checkpoint = newCheckpointer(checkpointConfig{cfg.Dir, cfg.CheckpointEvery, cfg.CheckpointEntries, cfg.Logger})
+	if cfg.Dir != "" {
+		if err := cfg.Log.Fetch(ctx, cfg.Dir); err != nil {
+			return nil, err
+		}
+	}
 	if err := w.reload(ctx); err != nil {
 		return nil, err
 	}

@@ -2,8 +2,6 @@ package queue
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 )
 
@@ -56,12 +54,8 @@ func TestChangeIsKeptWhole(t *testing.T) {
 		if err := l.KeepCursors(); err != nil {
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(filepath.Join(l.cfg.Dir, cursorsFile))
+		list, err := l.cursorsFile().Read()
 		if err != nil {
-			t.Fatal(err)
-		}
-		var list cursorList
-		if err := list.decode(text); err != nil {
 			t.Fatal(err)
 		}
 		if a := list.Named["a"]; len(list.Named) != 2 || list.Named[fmt.Sprint("b", a.Next)] != a {

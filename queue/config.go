@@ -23,12 +23,17 @@ type Config struct {
 	Stream        string        // "" means PINGLINE
 	Node          string        // our name, shown to other nodes that want the log on servers; "" means the host's
 	Lease         time.Duration // time after which another node may take the log on servers if we do not renew our hold; 0 means 15 s
+	Standby       bool          // while another node has the log on servers, Open waits for it, instead of failing with ErrOwned
 	Replicas      int           // of a stream on a cluster; 0 leaves an existing stream as it is, and creates 3, or 1 on a single server
 	MaxBytes      int64         // of the log; 0 means 8 GiB; embedded, at most half of the disk that is free
 	Reserve       int64         // bytes of it for Appends with reserve only; 0 means 5 %, negative none
 	AppendTimeout time.Duration // after which the fate of an append is unclear; 0 means 10 s
 	CacheBytes    int64         // of the newest records, held in memory; 0 means 32 MiB
 	Logger        *slog.Logger  // nil means slog.Default()
+
+	// Waiting, if set, is called by Open on Standby with the node that has the log, and since when,
+	// each time that it is another.
+	Waiting func(node string, since time.Time)
 
 	// Unsynced leaves the records of an embedded log unsynced until Close has returned and the
 	// caller has synced the files: for a log that is made anew from a copy.

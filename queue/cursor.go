@@ -1,63 +1,37 @@
 package queue
 
-import "maps"
-
 // Cursor returns the cursor called name, if there is one.
-func (l *Log) Cursor(name string) (Cursor, bool) {
-	l.cursors.mu.Lock()
-	defer l.cursors.mu.Unlock()
-	at, ok := l.cursors.now.Named[name]
-	return at, ok
-}
+func (l *Log) Cursor(name string) (Cursor, bool) { return l.cursors.Get(name) }
 
 // SetCursor sets the cursor called name, in memory; about a second later, or at
 // the next KeepCursors, it is kept. Its totals are the totals before record
 // to.Next.
-func (l *Log) SetCursor(name string, to Cursor) { l.cursors.set(name, to) }
+func (l *Log) SetCursor(name string, to Cursor) { l.cursors.Set(name, to) }
 
 // DropCursor forgets the cursor called name.
-func (l *Log) DropCursor(name string) {
-	l.cursors.mu.Lock()
-	defer l.cursors.mu.Unlock()
-	if _, ok := l.cursors.now.Named[name]; ok {
-		delete(l.cursors.now.Named, name)
-		l.cursors.dirty = true
-	}
-}
+func (l *Log) DropCursor(name string) { l.cursors.Drop(name) }
 
-// Kept returns the cursors as they are on disk: where the readers would go on
-// after a crash.
-func (l *Log) Kept() map[string]Cursor {
-	l.cursors.mu.Lock()
-	defer l.cursors.mu.Unlock()
-	return maps.Clone(l.cursors.kept.Named)
-}
+// Kept returns the cursors as they are on disk, or on the servers: where the readers would
+// go on after a crash.
+func (l *Log) Kept() map[string]Cursor { return l.cursors.Kept() }
 
 // Held returns the number of the record from which on the log would still be held back, by
 // other cursors and pins, if those that but reports true for were at its end.
-func (l *Log) Held(but func(cursor string) bool) uint64 { return l.cursors.held(but) }
+func (l *Log) Held(but func(cursor string) bool) uint64 { return l.cursors.Held(but) }
 
 // KeepCursors makes the cursors durable.
-func (l *Log) KeepCursors() error { return l.cursors.keep() }
+func (l *Log) KeepCursors() error { return l.cursors.Keep() }
 
 // Change makes a change in memory, at once; about a second later, or at the
 // next KeepCursors, it is kept.
-func (l *Log) Change(c Change) { l.cursors.change(c) }
+func (l *Log) Change(c Change) { l.cursors.Change(c) }
 
 // Note returns the note called name, "" if there is none. Notes are for the owners
 // of cursors, who may need to keep more than a position.
-func (l *Log) Note(name string) string {
-	l.cursors.mu.Lock()
-	defer l.cursors.mu.Unlock()
-	return l.cursors.now.Notes[name]
-}
+func (l *Log) Note(name string) string { return l.cursors.Note(name) }
 
 // Cursors returns all cursors as they are in memory.
-func (l *Log) Cursors() map[string]Cursor {
-	l.cursors.mu.Lock()
-	defer l.cursors.mu.Unlock()
-	return maps.Clone(l.cursors.now.Named)
-}
+func (l *Log) Cursors() map[string]Cursor { return l.cursors.All() }
 
 // Head returns the position behind the last durable record, and the totals
 // there.
@@ -65,4 +39,12 @@ func (l *Log) Head() Cursor {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Cursor{Next: l.last + 1, Totals: l.totals}
+}
+
+// Pin pins the records that the cursors of this moment need, at least the last record, and
+// returns these cursors.
+func (l *Log) Pin() (*Pin, Positions) {
+	l.mu.Lock() // no record is trimmed meanwhile
+	defer l.mu.Unlock()
+	return l.cursors.Pin(l.first, l.kept)
 }

@@ -77,14 +77,14 @@ func (l *Log) note(d damaged) {
 // reportLost notes the records that are lost by the survey: before the first record,
 // behind the last, and between. next has the next number to give.
 func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, next Cursor) error {
-	trimmed := l.cursors.trimmed()
+	trimmed := l.cursors.Trimmed()
 	if trimmed.Next == 0 {
 		// The log has no note of how far it was trimmed: records missing
 		// before the first count as trimmed.
 		if trimmed.Next = 1; v.Last != nil {
 			trimmed = Cursor{Next: v.First.Number, Totals: v.First.Before}
 		}
-		l.cursors.setTrimmed(trimmed)
+		l.cursors.SetTrimmed(trimmed)
 	}
 	if v.Last == nil {
 		if trimmed.Next < next.Next {
@@ -128,7 +128,7 @@ func (l *Log) totalsBefore(ctx context.Context, st *jetstream.Session, number ui
 	if number == 1 {
 		return Totals{}, nil
 	}
-	if c, ok := l.cursors.at(number); ok {
+	if c, ok := l.cursors.At(number); ok {
 		return c.Totals, nil
 	}
 	l.mu.Lock()

@@ -42,7 +42,7 @@ func (l *Log) padding(room int) int {
 // and does not wait until they are many. It returns the number of the first record that
 // is left.
 func (l *Log) Drop() (first uint64, err error) {
-	if next, ok := l.cursors.nearest(); ok {
+	if next, ok := l.cursors.Nearest(); ok {
 		err = l.trimTo(l.life, next)
 	}
 	return l.First(), err

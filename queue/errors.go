@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 
+	"pingline/queue/cursor"
 	"pingline/queue/disk"
 	"pingline/queue/record"
 )
@@ -27,5 +28,5 @@ var (
 	// and by every failure because another process has taken the log over.
 	ErrOwned = errors.New("the log belongs to another node")
 	// ErrClosed is wrapped by the errors of a closed Log or Reader.
-	ErrClosed = errors.New("the log is closed")
+	ErrClosed = cursor.ErrClosed
 )

@@ -222,6 +222,19 @@ const ownerStream = "KV_PINGLINE-own"
 // connection of its own.
 func rawStream(t testing.TB, l *Log, name string) jetstream.Stream {
 	t.Helper()
+	js, err := jetstream.New(rawConn(t, l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(testContext(t), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func rawConn(t testing.TB, l *Log) *nats.Conn {
+	t.Helper()
 	url, options := l.cfg.URL, []nats.Option(nil)
 	if srv := l.session().Server(); srv != nil {
 		url, options = "", []nats.Option{nats.InProcessServer(srv.NATS())}
@@ -231,15 +244,7 @@ func rawStream(t testing.TB, l *Log, name string) jetstream.Stream {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := js.Stream(testContext(t), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return nc
 }
 
 // copyDir copies the files of a log, as a crash at this moment would leave them.

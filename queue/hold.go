@@ -6,27 +6,31 @@ import (
 	"fmt"
 	"time"
 
+	"pingline/queue/cursor"
 	"pingline/queue/jetstream"
 	"pingline/queue/scan"
 )
 
-// takeOver makes a log on servers ours. If a process with another directory had the
-// log since, our cursors do not show how far it read: they are forgotten, so that
-// the readers begin at the oldest record there is.
+// takeOver makes a log on servers ours, and with it its cursors.
 func (l *Log) takeOver(ctx context.Context) error {
 	if l.cfg.embedded() || l.cfg.unowned {
 		return nil
 	}
-	owner, was, err := takeOver(ctx, l.stream, &l.cfg, l.cursors.trimmed())
+	file := l.cursorsFile()
+	mine, err := file.Read()
+	if err != nil {
+		mine = cursor.Marks{} // openCursors has said it
+	}
+	owner, was, err := takeOver(ctx, l.stream, &l.cfg, mine)
 	if err != nil {
 		return err
 	}
 	l.owner = owner
-	if was.ownership != nil && (!was.own || was.Trimmed.Next > l.cursors.trimmed().Next) {
-		l.cursors.forget(was.Trimmed)
-		l.cfg.Logger.Info("the log was another node's: its readers start again", "node", was.Node, "since", was.Since, "released", was.Released)
+	l.cursors.Open(owner, *owner.rec.Cursors)
+	if was.ownership != nil && !was.own {
+		l.cfg.Logger.Info("the log was another node's", "node", was.Node, "since", was.Since, "released", was.Released, "with_cursors", was.Cursors != nil)
 	}
-	return nil
+	return file.Remove() // an earlier version's
 }
 
 // holdLog returns nil if the log is ours: for certain with proof, else as far as
@@ -87,12 +91,12 @@ func (l *Log) outrank(ctx context.Context, last *scan.Stored) error {
 // heed takes note of how far the last owner lets records go, if the record of the hold
 // does not say it: they may be deleted at any time.
 func (l *Log) heed(ctx context.Context, v survey) error {
-	if l.owner == nil || v.Last == nil || v.Last.Trimmed <= l.cursors.trimmed().Next {
+	if l.owner == nil || v.Last == nil || v.Last.Trimmed <= l.cursors.Trimmed().Next {
 		return nil
 	}
 	r, err := scan.Find(ctx, l.stream.Next, v.Numbering.Seq(v.Last.Trimmed), v.LastSeq)
 	if err == nil && r != nil {
-		l.cursors.setTrimmed(Cursor{Next: v.Last.Trimmed, Totals: r.Before})
+		l.cursors.SetTrimmed(Cursor{Next: v.Last.Trimmed, Totals: r.Before})
 	}
 	return err
 }
@@ -100,7 +104,7 @@ func (l *Log) heed(ctx context.Context, v survey) error {
 // sign gives r our epoch, and says how far records may go. The caller holds mu.
 func (l *Log) sign(r *Record) {
 	if l.epoch > 0 {
-		r.Epoch, r.Trimmed = l.epoch, l.cursors.trimmed().Next
+		r.Epoch, r.Trimmed = l.epoch, l.cursors.Trimmed().Next
 	}
 }
 

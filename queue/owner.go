@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pingline/queue/cursor"
 	"pingline/queue/disk"
 	"pingline/queue/jetstream"
 )
@@ -54,6 +55,8 @@ const (
 
 	renewals = 5  // renewals in a lease
 	looks    = 10 // looks at the record in a lease, while waiting for it to run out
+
+	standbyLook = 100 * time.Millisecond // time at most between two looks on standby: an owner that stops in order lets go at once
 )
 
 // predecessor is the record that the owner before this process has left.
@@ -64,7 +67,7 @@ type predecessor struct {
 
 // takeOver makes this process the owner, or returns an error wrapping ErrOwned
 // that names the present owner.
-func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, trimmed Cursor) (o *owner, was predecessor, err error) {
+func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, mine cursor.Marks) (o *owner, was predecessor, err error) {
 	o = &owner{lease: cfg.Lease, began: time.Now(), over: make(chan struct{})}
 	if o.shelf, err = st.OpenShelf(ctx); err != nil {
 		return nil, was, err
@@ -87,7 +90,7 @@ func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, trimmed C
 			idle = o.rev
 			continue
 		}
-		o.rec = newOwnership(cfg, id, was.ownership, trimmed)
+		o.rec = newOwnership(cfg, id, &was, mine)
 		names := id + "\n"
 		if was.own { // either can be in the record when we die
 			names += was.Incarnation + "\n"
@@ -96,14 +99,28 @@ func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, trimmed C
 			cfg.Logger.Warn("after a crash this directory must wait for its own lease", "error", err)
 		}
 		taken, err := o.take(ctx)
-		if err != nil || taken {
+		if taken || err != nil && !cfg.Standby {
 			return o, was, err
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err != nil {
+			cfg.Logger.Warn("the log is not taken over yet", "error", err)
+		}
+		if was.ownership, o.rev, err = o.again(ctx, cfg); err != nil {
 			return nil, was, err
 		}
-		if was.ownership, o.rev, err = readOwnership(ctx, o.shelf); err != nil {
-			return nil, was, err
+	}
+}
+
+// again reads the record after it could not be taken. On standby it tries for as long as it
+// takes.
+func (o *owner) again(ctx context.Context, cfg *Config) (*ownership, uint64, error) {
+	for {
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return nil, 0, err
+		}
+		now, rev, err := readOwnership(ctx, o.shelf)
+		if err == nil || !cfg.Standby || errors.Is(err, ErrNewer) {
+			return now, rev, err
 		}
 	}
 }
@@ -132,32 +149,49 @@ func (o *owner) take(ctx context.Context) (taken bool, err error) {
 	return false, nil
 }
 
-// wait returns when was has stayed unchanged for its lease, or is free.
+// wait returns when the record was, or on standby one that replaced it, has stayed unchanged
+// for its lease, or is free.
 func (o *owner) wait(ctx context.Context, was *ownership, cfg *Config) (*ownership, uint64, error) {
 	cfg.Logger.Warn("the log belongs to another node: it is taken over unless that node renews its hold",
-		"node", was.Node, "since", was.Since, "renewed", was.Renewed, "lease", was.lease())
-	failed := 0
-	for unchanged := 0; unchanged < looks; {
-		if err := pause(ctx, was.lease()/looks); err != nil {
+		"node", was.Node, "since", was.Since, "renewed", was.Renewed, "lease", was.lease(), "standby", cfg.Standby)
+	tellWaiting(cfg, was)
+	rev, failed := o.rev, 0
+	for unchanged := time.Duration(0); unchanged < was.lease(); {
+		every := was.lease() / looks
+		if cfg.Standby {
+			every = min(every, standbyLook)
+		}
+		if err := pause(ctx, every); err != nil {
 			return nil, 0, err
 		}
 		// A failed look does not count: the owner may fail to renew for the same
 		// reason.
-		now, rev, err := readOwnership(ctx, o.shelf)
+		now, at, err := readOwnership(ctx, o.shelf)
 		switch {
 		case err != nil:
-			if failed++; failed == looks {
+			if failed++; failed >= looks && !cfg.Standby || errors.Is(err, ErrNewer) {
 				return nil, 0, err
 			}
-		case rev == o.rev:
-			unchanged++
+		case at == rev:
+			unchanged += every
 		case now == nil || now.Released:
-			return now, rev, nil
-		default:
+			return now, at, nil
+		case !cfg.Standby:
 			return nil, 0, now.refusal(cfg.Node)
+		default:
+			if now.Incarnation != was.Incarnation {
+				tellWaiting(cfg, now)
+			}
+			was, rev, unchanged = now, at, 0
 		}
 	}
-	return was, o.rev, nil
+	return was, rev, nil
+}
+
+func tellWaiting(cfg *Config, on *ownership) {
+	if cfg.Standby && cfg.Waiting != nil {
+		cfg.Waiting(on.Node, on.Since)
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -209,6 +243,16 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 			return fmt.Errorf("renew the hold on the log: %w", err)
 		}
 	}
+}
+
+// Keep has the record hold the cursors.
+func (o *owner) Keep(list *cursor.Marks) error {
+	ctx, cancel := context.WithTimeout(context.Background(), jetstream.AskAgain) // it is tried again soon
+	defer cancel()
+	if err := o.renew(ctx, func(r *ownership) { r.Cursors = list }); err != nil {
+		return fmt.Errorf("keep cursors: %w", err)
+	}
+	return nil
 }
 
 // refused finds out why the record was not changed: a change of ours had landed

@@ -2,14 +2,21 @@ package queue
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"pingline/queue/record"
 )
@@ -201,20 +208,21 @@ func TestLateTrim(t *testing.T) {
 	checkTold(t, "Damage after a restart", b.Damage(), nil)
 }
 
-// A node that gets the log back reads from what the other one left, not from
-// where it had been itself; notes stay.
+// A node that gets the log goes on where the other one was, not where it had been itself, with
+// the cursors, the notes and the files that the other one left.
 func TestLogComesBack(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t, t.TempDir())
 	dirs := map[string]string{"a": t.TempDir(), "b": t.TempDir()}
 	for i, name := range []string{"a", "b", "a", "b"} {
 		l := open(t, Config{Dir: dirs[name], URL: srv.ClientURL(), Node: name, CacheBytes: 1})
-		if at, ok := l.Cursor("sink"); ok {
-			t.Errorf("%s goes on at %d, though another had the log", name, at.Next)
+		if at, ok := l.Cursor("sink"); ok != (i > 0) || ok && at != (Cursor{Next: l.Last() - 5, Totals: totals(l.Last() - 6)}) {
+			t.Errorf("%s goes on at %d, %v, the log ends at %d", name, at.Next, ok, l.Last())
 		}
-		if i >= 2 && l.Note("kept") != name {
-			t.Errorf("the note of %s is %q", name, l.Note("kept"))
+		if want := []string{"", "a", "b", "a"}[i]; l.Note("kept") != want {
+			t.Errorf("the note that %s finds is %q, want %q", name, l.Note("kept"), want)
 		}
+		checkFetched(t, l, i)
 		fill(t, l, 20, 100)
 		readTo(t, l, l.First(), l.Last())
 		checkTold(t, "Damage", l.Damage(), nil)
@@ -225,6 +233,7 @@ func TestLogComesBack(t *testing.T) {
 		if err := l.trimTo(testContext(t), l.Last()-5); err != nil {
 			t.Fatal(err)
 		}
+		mirror(t, l, i)
 		shut(t, l)
 		// The same directory again: it goes on where it was.
 		l = open(t, Config{Dir: dirs[name], URL: srv.ClientURL(), Node: name})
@@ -233,6 +242,150 @@ func TestLogComesBack(t *testing.T) {
 		}
 		shut(t, l)
 	}
+}
+
+// mirror has file i and the one before it lie beside the log.
+func mirror(t *testing.T, l *Log, i int) {
+	t.Helper()
+	dir := t.TempDir()
+	var paths []string
+	for _, n := range []int{i, i - 1} {
+		path := filepath.Join(dir, fmt.Sprintf("%03d.file", n+1))
+		if err := os.WriteFile(path, bytes.Repeat([]byte{byte(n)}, 300_000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	if err := l.Mirror(paths); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkFetched checks the files that mirror has left when it was called for 0 to i-1.
+func checkFetched(t *testing.T, l *Log, i int) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := l.Fetch(testContext(t), dir); err != nil {
+		t.Fatal(err)
+	}
+	names := namesIn(t, dir)
+	var want []string
+	if i > 0 {
+		want = []string{fmt.Sprintf("%03d.file", i-1), fmt.Sprintf("%03d.file", i)}
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("beside the log are %q, want %q", names, want)
+	}
+	for _, name := range names {
+		var n int
+		if _, err := fmt.Sscanf(name, "%d", &n); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !bytes.Equal(b, bytes.Repeat([]byte{byte(n - 1)}, 300_000)) {
+			t.Errorf("%s has %d bytes, or others: %v", name, len(b), err)
+		}
+	}
+}
+
+func namesIn(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// A node on standby has the log once its owner is gone, and at once when it stops in order; what
+// an owner before wrote only in part is cleared away.
+func TestStandby(t *testing.T) {
+	t.Parallel()
+	srv := startNATS(t, t.TempDir())
+	p := startProxy(t, srv)
+	a := open(t, Config{URL: p.url(), Node: "a", Lease: shortLease, Logger: quiet})
+	fill(t, a, 10, 100)
+	waits := make(chan string, 100)
+	opened := make(chan *Log, 1)
+	standby := func(name string) {
+		l, err := Open(testContext(t), Config{
+			Dir: t.TempDir(), URL: srv.ClientURL(), Node: name, Lease: shortLease, Standby: true, Logger: quiet,
+			Waiting: func(node string, _ time.Time) { waits <- name + " for " + node },
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- l
+	}
+	go standby("b")
+	if got := <-waits; got != "b for a" {
+		t.Errorf("waits %s", got)
+	}
+	began := revision(a)
+	eventually(t, "a renews its hold for two leases", func() bool { return revision(a) >= began+2*renewals })
+	fill(t, a, 10, 100)
+	if part := rawPart(t, a); part == 0 {
+		t.Fatal("no part of a file was left")
+	}
+	p.hold(true, true) // a is cut off
+	b := <-opened
+	if b == nil {
+		t.FailNow()
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	fill(t, b, 10, 100)
+	readTo(t, b, 1, 30)
+	if n := parts(t, b); n != 0 {
+		t.Errorf("%d parts of files are left", n)
+	}
+	go standby("c")
+	if got := <-waits; got != "c for b" {
+		t.Errorf("waits %s", got)
+	}
+	shut(t, b)
+	c := <-opened
+	if c == nil {
+		t.FailNow()
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	fill(t, c, 10, 100)
+	readTo(t, c, 1, 40)
+	p.hold(false, false)
+	stale(t, "WaitLost", a.WaitLost(testContext(t)), "c")
+}
+
+func revision(l *Log) uint64 {
+	l.owner.mu.Lock()
+	defer l.owner.mu.Unlock()
+	return l.owner.rev
+}
+
+// rawPart leaves a part of a file, as an owner does that dies while it writes one. It returns how
+// many parts there are.
+func rawPart(t *testing.T, l *Log) uint64 {
+	t.Helper()
+	nc, err := nats.Connect(l.cfg.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Request("$O."+l.cfg.Stream+"-filter.C.unfinished", []byte("a part"), patience); err != nil {
+		t.Fatal(err)
+	}
+	return parts(t, l)
+}
+
+// parts counts the messages of the object store.
+func parts(t *testing.T, l *Log) uint64 {
+	t.Helper()
+	info, err := rawStream(t, l, "OBJ_"+l.cfg.Stream+"-filter").Info(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.State.Msgs
 }
 
 // A node whose lease may have run out appends nothing before it has renewed it.
@@ -445,7 +598,7 @@ func TestHoldIsLost(t *testing.T) {
 	url := startNATS(t, t.TempDir()).ClientURL()
 	a := open(t, Config{URL: url, Node: "a", Lease: patience, CacheBytes: 1})
 	fill(t, a, 30, 100)
-	a.cursors.setTrimmed(Cursor{Next: 21, Totals: totals(20)})
+	a.cursors.SetTrimmed(Cursor{Next: 21, Totals: totals(20)})
 	fill(t, a, 1, 100)
 	if err := rawStream(t, a, ownerStream).Purge(testContext(t)); err != nil {
 		t.Fatal(err)
@@ -463,4 +616,41 @@ func TestHoldIsLost(t *testing.T) {
 	}
 	checkTold(t, "Damage", b.Damage(), nil)
 	stale(t, "renew", a.owner.renew(testContext(t), nil), "b")
+}
+
+// A file that the servers do not take is an error, one that they have in part is left out, with a
+// warning, and nothing of it stays in the directory.
+func TestMirrorFails(t *testing.T) {
+	t.Parallel()
+	var said warnings
+	l := open(t, Config{URL: startNATS(t, t.TempDir()).ClientURL(), Node: "a", Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	mirror(t, l, 1)
+	store := rawStream(t, l, "OBJ_"+l.cfg.Stream+"-filter")
+	if err := store.DeleteMsg(testContext(t), 2); err != nil { // a part of the first file that was put there
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := l.Fetch(testContext(t), dir); err != nil {
+		t.Fatal(err)
+	}
+	if names := namesIn(t, dir); !slices.Equal(names, []string{"001.file"}) || !said.has("cannot be read") {
+		t.Errorf("fetched %q, said %s", names, said.String())
+	}
+	if err := l.Mirror([]string{filepath.Join(dir, "001.file"), filepath.Join(dir, "003.file")}); err != nil {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	js, err := jetstream.New(rawConn(t, l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(testContext(t), "OBJ_"+l.cfg.Stream+"-filter"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Mirror([]string{filepath.Join(dir, "001.file")}); err == nil || !strings.Contains(err.Error(), "copy to the servers of the log") {
+		t.Errorf("Mirror: %v", err)
+	}
+	if err := l.Fetch(testContext(t), dir); err == nil || !strings.Contains(err.Error(), "list the files") {
+		t.Errorf("Fetch: %v", err)
+	}
+	fill(t, l, 3, 100) // the log does not need it
 }

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"pingline/queue/cursor"
 	"pingline/queue/jetstream"
 )
 
 // ownership is the record of the node that a log belongs to. It lies on the shelf
 // beside the log's stream, as JSON.
 type ownership struct {
-	Form        int       `json:"form"` // of the record: 2; form 1 has no epoch
+	Form        int       `json:"form"` // of the record: 3; form 2 has no cursors, form 1 no epoch
 	Node        string    `json:"node"`
 	Incarnation string    `json:"incarnation"` // of the process
 	Epoch       uint64    `json:"epoch"`       // of the records it appends: above that of every owner before
@@ -21,23 +22,37 @@ type ownership struct {
 	LeaseMS     int64     `json:"lease_ms"` // how long the record is valid without a renewal
 	Trimmed     Cursor    `json:"trimmed"`  // records before it may be deleted, now or later
 	Released    bool      `json:"released,omitempty"`
+
+	// Cursors and notes of the log, so that the next owner's readers go on where ours were;
+	// nil if an earlier version wrote the record.
+	Cursors *cursor.Marks `json:"cursors,omitempty"`
 }
 
-const ownershipForm = 2
+const ownershipForm = 3
 
-// newOwnership is the record of this process, which follows was.
-func newOwnership(cfg *Config, id string, was *ownership, trimmed Cursor) ownership {
-	epoch := uint64(1)
-	if was != nil {
+// newOwnership is the record of this process, which follows was. It has the cursors of that
+// record. Without one, or without cursors in it, they are mine, from our own directory,
+// unless a process with another directory had the log since: then they do not show how far
+// it read, and are forgotten, so that the readers begin at the oldest record there is. Notes
+// do not depend on positions, and stay.
+func newOwnership(cfg *Config, id string, was *predecessor, mine cursor.Marks) ownership {
+	epoch, list := uint64(1), mine
+	if was.ownership != nil {
 		epoch += was.Epoch
-		if was.Trimmed.Next > trimmed.Next {
-			trimmed = was.Trimmed
+		switch {
+		case was.Cursors != nil:
+			list = *was.Cursors
+		case !was.own || was.Trimmed.Next > mine.Trimmed.Next:
+			list.Named = nil
+		}
+		if was.Trimmed.Next > list.Trimmed.Next {
+			list.Trimmed = was.Trimmed
 		}
 	}
 	now := time.Now().UTC()
 	return ownership{
 		Form: ownershipForm, Node: cfg.Node, Incarnation: id, Epoch: epoch,
-		Since: now, Renewed: now, LeaseMS: cfg.Lease.Milliseconds(), Trimmed: trimmed,
+		Since: now, Renewed: now, LeaseMS: cfg.Lease.Milliseconds(), Trimmed: list.Trimmed, Cursors: &list,
 	}
 }
 

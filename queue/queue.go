@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pingline/queue/cursor"
 	"pingline/queue/disk"
 	"pingline/queue/jetstream"
 	"pingline/queue/mark"
@@ -18,7 +19,7 @@ import (
 // Files in Config.Dir, beside the files of package disk and the folder "jetstream" of
 // the embedded server.
 const (
-	cursorsFile   = "cursors"
+	cursorsFile   = "cursors" // unless the log is on servers: see ownership
 	highWaterFile = "high-water"
 )
 
@@ -28,13 +29,14 @@ type Log struct {
 	cfg       Config
 	lock      *os.File
 	highWater *mark.HighWater
-	cursors   cursors
+	cursors   cursor.Cursors
 
 	life context.Context // until Close
 	end  context.CancelCauseFunc
 	work sync.WaitGroup
 
-	owner   *owner // nil if the log is embedded
+	owner   *owner             // nil if the log is embedded
+	objects *jetstream.Objects // files for the next owner; nil if owner is
 	trouble trouble
 	watched disk.Watched
 	margin  int64 // diskMargin; tests make it less
@@ -89,28 +91,30 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := l.firstLimit(); err != nil {
 		return nil, err
 	}
-	if err := l.cursors.load(filepath.Join(cfg.Dir, cursorsFile), cfg.embedded()); err != nil {
-		if errors.Is(err, ErrNewer) {
-			return nil, err
-		}
-		cfg.Logger.Warn("the cursors of the log are lost: its readers start again, and what was trimmed is not known", "error", err)
+	if err := l.openCursors(); err != nil {
+		return nil, err
 	}
 	var known Cursor
 	if l.highWater, known.Next, known.Totals, err = mark.Open(filepath.Join(cfg.Dir, highWaterFile)); err != nil {
 		return nil, err
 	}
 	known.Next++
-	if c := l.cursors.furthest(); c.Next > known.Next {
-		known = c
-	}
 	if l.stream, err = jetstream.Connect(cfg.session()); err != nil {
 		return nil, err
 	}
 	if err := l.takeOver(ctx); err != nil {
 		return nil, err
 	}
+	if c := l.cursors.Furthest(); c.Next > known.Next {
+		known = c
+	}
 	if err := l.stream.Ready(ctx, cfg.session()); err != nil {
 		return nil, err
+	}
+	if l.owner != nil {
+		if l.objects, err = l.stream.OpenObjects(ctx, true); err != nil {
+			return nil, err
+		}
 	}
 	v, next, err := l.survey(ctx, l.stream, known)
 	if err != nil {
@@ -139,6 +143,28 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		l.work.Go(l.keepHold)
 	}
 	return l, nil
+}
+
+// openCursors takes the cursors from the log's directory. If there are none and no other
+// node can have had the log, nothing was ever trimmed; if the file is damaged, the extent of
+// trimming is not known.
+func (l *Log) openCursors() error {
+	file := l.cursorsFile()
+	list, err := file.Read()
+	if errors.Is(err, ErrNewer) {
+		return err
+	}
+	if err != nil {
+		l.cfg.Logger.Warn("the cursors of the log are lost: its readers start again, and what was trimmed is not known", "error", err)
+	} else if there, err := file.Exists(); l.cfg.embedded() && err == nil && !there {
+		list.Trimmed.Next = 1
+	}
+	l.cursors.Open(file, list)
+	return nil
+}
+
+func (l *Log) cursorsFile() cursor.DiskFile {
+	return cursor.DiskFile(filepath.Join(l.cfg.Dir, cursorsFile))
 }
 
 // survey has the records that a stream holds, and the stream's last sequence.
@@ -179,7 +205,7 @@ func (l *Log) assume(v survey, next Cursor) {
 		l.first, l.kept = v.First.Number, v.Last.Number
 	}
 	if l.owner != nil { // an earlier owner may still delete records before it
-		l.first = max(l.first, min(l.cursors.trimmed().Next, l.kept))
+		l.first = max(l.first, min(l.cursors.Trimmed().Next, l.kept))
 	}
 	l.last, l.totals = next.Next-1, next.Totals
 }
@@ -198,7 +224,11 @@ func (l *Log) Close() error {
 	l.work.Wait()
 	l.trimming.Lock() // nothing is written once another process has the directory
 	defer l.trimming.Unlock()
-	if err := errors.Join(l.cursors.close(), l.release()); err != nil {
+	kept := l.cursors.Close()
+	if errors.Is(kept, ErrOwned) { // they are the next owner's
+		kept = nil
+	}
+	if err := errors.Join(kept, l.release()); err != nil {
 		return fmt.Errorf("close log in %s: %w", l.cfg.Dir, err)
 	}
 	return nil

@@ -211,7 +211,7 @@ func records(ctx context.Context, st *jetstream.Session, seq, last uint64) (list
 // trimmed records, and otherwise returns a DamageError.
 func (r *Reader) missing(ctx context.Context) (Record, error) {
 	l := r.log
-	if at := l.cursors.trimmed(); r.next < at.Next {
+	if at := l.cursors.Trimmed(); r.next < at.Next {
 		r.next, r.known, r.total = at.Next, true, at.Totals
 		return r.behind(ctx)
 	}

@@ -13,7 +13,7 @@ import (
 // TrimKept drops the records that every cursor has passed, kept or in memory.
 // Without any cursor it drops nothing.
 func (l *Log) TrimKept() error {
-	next, ok := l.cursors.nearest()
+	next, ok := l.cursors.Nearest()
 	if !ok {
 		return nil
 	}
@@ -23,7 +23,7 @@ func (l *Log) TrimKept() error {
 // passed returns the number before which every cursor has passed, and whether
 // there are records before it.
 func (l *Log) passed() (before uint64, ok bool) {
-	next, ok := l.cursors.nearest()
+	next, ok := l.cursors.Nearest()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before = min(next, l.kept)
@@ -83,10 +83,10 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 			return err
 		}
 	}
-	l.cursors.setTrimmed(Cursor{Next: before, Totals: totals})
-	if err := l.cursors.keep(); err != nil {
+	l.cursors.SetTrimmed(Cursor{Next: before, Totals: totals})
+	if err := l.cursors.Keep(); err != nil {
 		// The disk may be full: the spare room is for that.
-		if err := errors.Join(disk.DropSpare(l.cfg.Dir), l.cursors.keep()); err != nil {
+		if err := errors.Join(disk.DropSpare(l.cfg.Dir), l.cursors.Keep()); err != nil {
 			return err
 		}
 	}

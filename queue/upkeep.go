@@ -34,10 +34,18 @@ func (l *Log) Watch(path string) { l.watched.Add(path) }
 
 // watchFiles begins to watch the files that an open log rests on.
 func (l *Log) watchFiles() error {
-	if err := l.cursors.touch(); err != nil {
-		return err
+	if l.owner == nil {
+		file := l.cursorsFile()
+		there, err := file.Exists()
+		if err == nil && !there {
+			l.cursors.Touch()
+			err = l.KeepCursors()
+		}
+		if err != nil {
+			return err
+		}
+		l.watched.AddName(string(file))
 	}
-	l.watched.AddName(filepath.Join(l.cfg.Dir, cursorsFile))
 	l.Watch(l.cfg.Dir)
 	l.Watch(filepath.Join(l.cfg.Dir, disk.LockFile))
 	l.Watch(filepath.Join(l.cfg.Dir, highWaterFile))

@@ -174,6 +174,7 @@ func TestWrongSettings(t *testing.T) {
 		{"a negative delay", []string{"serve", "--shutdown-delay=-1s"}, "--shutdown-delay: -1s is not in [0s, 1h]"},
 		{"an origin without scheme", []string{"serve", "--cors-origins=app.example.org"}, `--cors-origins: "app.example.org" is neither`},
 		{"an origin with a path", []string{"serve", "--cors-origins=*,https://app.example.org/"}, `--cors-origins: "https://app.example.org/" is neither`},
+		{"standby without a shared log", []string{"serve", "--standby"}, "--standby: is for a log that nodes share: give --queue=nats://host,host"},
 		{"a short lease", []string{"serve", "--queue-lease=1ms"}, "--queue-lease: 1ms is not in [1s, 1h]"},
 		{"two tokens", []string{"serve", "--influx-token=a", "--influx-token-file=b"}, "--influx-token"},
 		{"log format", []string{"serve", "--log-format=xml"}, "log-format"},

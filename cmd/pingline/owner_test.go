@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -109,6 +112,93 @@ func TestNodePaused(t *testing.T) {
 		t.Errorf("%v commits are lost (%v)", n, err)
 	}
 	dropsSome(t, restartAndAudit(t, second, tr, dir, influx.URL(), args...))
+}
+
+// Nodes wait on standby for the log of another, on disks of their own. The next has it at once
+// when its owner stops in order, and after the lease when that is killed. Each goes on where the
+// one before was: what was answered is there, little is written twice, and the roll-up counts
+// each ping once, as one node.
+func TestStandby(t *testing.T) {
+	influx, nats, dir := startInflux(t), startNATS(t), t.TempDir()
+	rollup := []string{"--rollup=8", "--rollup-windows=10s"}
+	at := map[string]string{"a": freePort(t), "b": freePort(t), "c": freePort(t)}
+	node := func(name, dir string) *process {
+		return begin(t, dir, influx.URL(), "--queue="+nats, "--queue-lease=2s", "--standby", "--node="+name, "--listen="+at[name],
+			rollup[0], rollup[1])
+	}
+	waits := func(name, whom string) {
+		t.Helper()
+		want := `{"ready":false,"reason":"standby: the log belongs to ` + whom + `, since `
+		eventually(t, name+" waits for "+whom, func() bool {
+			status, text := probe(t, "http://"+at[name]+"/readyz")
+			return status == http.StatusServiceUnavailable && strings.HasPrefix(text, want)
+		})
+	}
+	a := node("a", t.TempDir())
+	a.takesPings()
+	dirB := t.TempDir()
+	b := node("b", dirB)
+	waits("b", "a")
+	if status, text := probe(t, "http://"+at["b"]+"/healthz"); status != http.StatusOK || text != "ok\n" {
+		t.Errorf("/healthz: %d %q", status, text)
+	}
+	gate := newGateway(t, a.url)
+	tr := driveOften(t, gate.url(), 2000)
+	tr.more(4000)
+	if status := a.terminate(); status != exitOK {
+		t.Errorf("a ended with status %d", status)
+	}
+	b.takesPings()
+	began := time.Now()
+	if found, err := filepath.Glob(filepath.Join(dirB, "filter", "*.checkpoint")); err != nil || len(found) == 0 {
+		t.Errorf("b has not the filter's state that a has left: %v", err)
+	}
+	gate.leadTo(b.url)
+	c := node("c", dir)
+	waits("c", "b")
+	tr.more(4000)
+	eventually(t, "b writes", func() bool { n, err := b.metric(`pingline_written_total{shard="a"}`); return err == nil && n > 0 })
+	written, err := b.metric(`pingline_written_total{shard="a"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.kill()
+	killed := time.Now()
+	c.takesPings()
+	t.Logf("b had the log for %v, c has it %v after b was killed", killed.Sub(began), time.Since(killed))
+	gate.leadTo(c.url)
+	tr.more(4000)
+	tr.stop()
+	c.settled()
+	after, err := c.metric(`pingline_written_total{shard="a"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := restartAndAudit(t, c, tr, dir, influx.URL(), "--queue="+nats, "--node=c", rollup[0], rollup[1])
+	dropsSome(t, report)
+	t.Logf("%d points are stored; b wrote %v before its end, c %v", report.Stored, written, after)
+	if after > float64(report.Stored)/2 {
+		t.Errorf("c wrote %v of %d points: it did not go on where b was", after, report.Stored)
+	}
+	var rows []map[string]any
+	eventually(t, "the roll-up has counted each ping once, for the node that had the log first", func() bool {
+		rows = ask(t, influx.URL(), "SELECT sum(pings) AS n FROM cell_activity GROUP BY node")
+		return len(rows) == 1 && rows[0]["node"] == "a" && fmt.Sprint(rows[0]["n"]) == fmt.Sprint(report.Checked)
+	})
+}
+
+func probe(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(text)
 }
 
 // gateway is an address behind which one process stands for another.

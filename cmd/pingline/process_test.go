@@ -51,7 +51,8 @@ type process struct {
 	url    string // of the public listener
 	ops    string // of the metrics
 	exited chan struct{}
-	err    error // of Wait, once exited
+	up     chan struct{} // closed once it takes pings
+	err    error         // of Wait, once exited
 
 	mu   sync.Mutex
 	logs bytes.Buffer
@@ -78,7 +79,15 @@ func freePort(t testing.TB) string {
 // serve starts a process on dir and waits until it takes pings.
 func serve(t testing.TB, dir, influxURL string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, exited: make(chan struct{})}
+	p := begin(t, dir, influxURL, args...)
+	p.takesPings()
+	return p
+}
+
+// begin starts a process on dir.
+func begin(t testing.TB, dir, influxURL string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, up: make(chan struct{}), exited: make(chan struct{})}
 	p.cmd = pinglineCommand(append([]string{
 		"serve", "--data-dir=" + dir, "--influx-host=" + influxURL, "--log-format=json",
 		"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0",
@@ -90,9 +99,8 @@ func serve(t testing.TB, dir, influxURL string, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	up := make(chan struct{})
 	go func() {
-		p.read(stderr, up)
+		p.read(stderr)
 		p.err = p.cmd.Wait()
 		close(p.exited)
 	}()
@@ -102,18 +110,23 @@ func serve(t testing.TB, dir, influxURL string, args ...string) *process {
 			t.Logf("process %d said:\n%s", p.cmd.Process.Pid, p.said())
 		}
 	})
-	select {
-	case <-up:
-	case <-p.exited:
-		t.Fatalf("the process ended at once: %v", p.err)
-	case <-time.After(patience):
-		t.Fatal("the process does not take pings")
-	}
 	return p
 }
 
+// takesPings waits until the process takes pings.
+func (p *process) takesPings() {
+	p.t.Helper()
+	select {
+	case <-p.up:
+	case <-p.exited:
+		p.t.Fatalf("the process ended at once: %v", p.err)
+	case <-time.After(patience):
+		p.t.Fatal("the process does not take pings")
+	}
+}
+
 // read keeps what the process logs, and closes up once it takes pings.
-func (p *process) read(stderr io.Reader, up chan<- struct{}) {
+func (p *process) read(stderr io.Reader) {
 	lines := bufio.NewScanner(stderr)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -123,7 +136,7 @@ func (p *process) read(stderr io.Reader, up chan<- struct{}) {
 		var line struct{ Msg, URL, Ops string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "taking pings" {
 			p.url, p.ops = strings.TrimSuffix(line.URL, "/v1/pings"), line.Ops
-			close(up)
+			close(p.up)
 		}
 	}
 }

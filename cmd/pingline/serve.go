@@ -80,6 +80,7 @@ type serveConfig struct {
 	Queue         string        `group:"Log" default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
 	QueueMaxBytes unit.Bytes    `group:"Log" default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
 	QueueLease    time.Duration `group:"Log" default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
+	Standby       bool          `group:"Log" help:"While another node has the log on nats://, wait for it and answer 503, instead of ending."`
 
 	command.StoreFlags `group:"Stores" embed:""`
 	CreateSchema       bool `group:"Stores" default:"true" help:"Make the tables that are missing in a store that has tables. With =false they are only checked. Tables are never altered."`
@@ -155,7 +156,7 @@ func (c *serveConfig) Validate(ctx *kong.Context) error {
 func (c *serveConfig) config() node.Config {
 	cfg := node.Config{
 		Listen: c.Listen, OsmandListen: c.OsmandListen, OpsListen: c.OpsListen, DataDir: c.DataDir, Name: c.Node,
-		Queue: c.Queue, QueueMax: int64(c.QueueMaxBytes), QueueLease: c.QueueLease,
+		Queue: c.Queue, QueueMax: int64(c.QueueMaxBytes), QueueLease: c.QueueLease, Standby: c.Standby,
 
 		CreateSchema: c.CreateSchema, CellRes: c.CellRes, Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Filter: c.Filter.config(),
 

@@ -1,14 +1,10 @@
 package node
 
 import (
-	"fmt"
 	"net"
-	"strings"
-	"time"
 
 	"pingline/ingest/server/certs"
 	"pingline/internal/ops"
-	"pingline/sink/store"
 )
 
 // openCerts reads the certificates of the listeners, and returns nil if they speak plain HTTP.
@@ -36,19 +32,4 @@ func (n *Node) secureOps() ops.Layer {
 		at, ok := ln.Addr().(*net.TCPAddr)
 		return n.certs.Listener(ln, n.certs.Required() && !(ok && at.IP.IsLoopback()))
 	}
-}
-
-// tryTLS reads the files of TLS.
-func (c *Config) tryTLS() store.Finding {
-	f := store.Finding{What: "certificate"}
-	s, err := certs.Open(c.TLS)
-	if err != nil {
-		f.Found, f.Remedy = err.Error(), "put the file right, or name another"
-		return f
-	}
-	f.Found = fmt.Sprintf("%s expires on %s", c.TLS.Cert, s.Expires().UTC().Format(time.DateOnly))
-	if notes := s.Notes(); len(notes) > 0 {
-		f.Found, f.Remedy = strings.Join(notes, "; "), "put a new file in its place"
-	}
-	return f
 }

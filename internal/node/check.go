@@ -73,6 +73,9 @@ func (c *Config) checkPlaces() error {
 	if c.DataDir == "" {
 		return wrong("data-dir", "names no directory")
 	}
+	if c.Standby && c.Queue == queue.Embedded {
+		return wrong("standby", "is for a log that nodes share: give --queue=nats://host,host")
+	}
 	if err := queue.CheckURL(c.Queue); err != nil {
 		return &SettingError{"queue", err}
 	}

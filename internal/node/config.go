@@ -43,6 +43,7 @@ type Config struct {
 	Queue      string        // "embedded", or nats://host,host
 	QueueMax   int64         // bytes at which the log refuses appends
 	QueueLease time.Duration // how long a silent node keeps a log on nats://
+	Standby    bool          // Open waits while another node has the log on nats://
 
 	Influx      Influx
 	Shards      []ShardConfig // given instead of Influx.Host

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"pingline/ingest/privacy"
+	"pingline/ingest/server/certs"
 	"pingline/internal/inlets"
 	"pingline/internal/room"
 	"pingline/internal/storecheck"
@@ -45,7 +46,8 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 		}
 	}
 	if c.TLS.On() {
-		all = append(all, Tried{"tls", c.tryTLS()})
+		found, remedy := certs.Try(c.TLS)
+		all = append(all, Tried{"tls", store.Finding{What: "certificate", Found: found, Remedy: remedy}})
 	}
 	if c.Privacy.Keys != "" {
 		found, remedy := privacy.TryPseudonyms(c.Privacy.Keys)

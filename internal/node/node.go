@@ -42,6 +42,7 @@ import (
 	"pingline/internal/resharding"
 	"pingline/internal/rights"
 	"pingline/internal/room"
+	"pingline/internal/standby"
 	"pingline/internal/unit"
 	"pingline/partition"
 	"pingline/query/fleet"
@@ -127,15 +128,19 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.removals, err = rights.OpenRemovals(filepath.Join(cfg.DataDir, RemovalDir)); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
+	sign := &standby.Sign{Listen: cfg.Listen, Layer: n.secureOps(), Logger: n.logger}
 	n.log, err = queue.Open(ctx, queue.Config{
 		Dir:        filepath.Join(cfg.DataDir, "log"),
 		URL:        cfg.Queue,
 		Node:       cfg.Name,
 		Lease:      cfg.QueueLease,
+		Standby:    cfg.Standby,
+		Waiting:    sign.Show,
 		MaxBytes:   cfg.QueueMax,
 		CacheBytes: logCache,
 		Logger:     n.logger,
 	})
+	sign.Close()
 	if errors.Is(err, queue.ErrLocked) {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
@@ -197,7 +202,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	}
 	n.parts = ops.Parts{
 		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Moving: n.changes.Histories, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats, Lines: n.passer.Stats,
-		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: rollupMemory(), FleetMost: watched.MaxBytes() + stream.MostBytes,
+		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: room.Rollup(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
 	}

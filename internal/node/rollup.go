@@ -2,14 +2,14 @@ package node
 
 import (
 	"context"
-	"math"
-	"runtime/debug"
 	"time"
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/internal/room"
 	"pingline/partition"
 	"pingline/query"
+	"pingline/queue"
 	"pingline/rollup"
 )
 
@@ -22,27 +22,30 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 	}
 	return rollup.New(rollup.Config{
 		Log:         n.log,
-		Node:        c.Name,
+		Node:        n.rollupName(),
 		Resolutions: c.Rollup,
 		Windows:     c.RollupWindows,
 		Lateness:    c.RollupLateness,
 		MinRiders:   uint64(c.RollupMinRiders),
 		MaxAhead:    c.MaxAhead,
-		MaxBytes:    rollupMemory(),
+		MaxBytes:    room.Rollup(),
 		Emit:        n.submitPoints,
 		Policy:      n.over.Policy,
 		Logger:      n.logger,
 	})
 }
 
-// rollupMemory is how many bytes the roll-up may take: at most an eighth of
-// the memory limit.
-func rollupMemory() int64 {
-	const most = 128 << 20
-	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
-		return max(1<<20, min(most, limit/8))
+// rollupName is the name of the node in rows of the roll-up. For a log that goes from node to
+// node it is that of the first, so that a window which two of them count is one row.
+func (n *Node) rollupName() string {
+	const note = "rollup node"
+	if n.cfg.Queue == queue.Embedded {
+		return n.cfg.Name
 	}
-	return most
+	if n.log.Note(note) == "" {
+		n.log.Change(queue.Change{Notes: map[string]string{note: n.cfg.Name}})
+	}
+	return n.log.Note(note)
 }
 
 // submitPoints makes points durable.

@@ -66,3 +66,12 @@ const messagesMost = 32 << 20
 func Messages() int64 {
 	return max(2<<20, min(messagesMost, debug.SetMemoryLimit(-1)/32))
 }
+
+// Rollup is how many bytes the roll-up may take: at most an eighth of the memory limit.
+func Rollup() int64 {
+	const most = 128 << 20
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return max(1<<20, min(most, limit/8))
+	}
+	return most
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,8 +44,12 @@ func (s *Session) OpenShelf(ctx context.Context) (*Shelf, error) {
 				Name: h.stream, Subjects: []string{"$KV." + bucket + ".>"},
 				Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
 				MaxMsgsPerSubject: 1, AllowRollup: true, DenyDelete: true,
+				FirstSeq: uint64(time.Now().UnixMicro()), // a revision of a bucket that was deleted must not come again
 				Replicas: cmp.Or(s.replicas, s.defaultReplicas()),
 			})
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // asked again, or by another node
+				return nil
+			}
 			return err
 		})
 	}

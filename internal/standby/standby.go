@@ -1,0 +1,86 @@
+// Package standby answers at a node's address while the node waits for a log that another node
+// has: the process is alive, and takes no pings.
+package standby
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// Sign is what callers are told. The zero value of everything but Listen is usable.
+type Sign struct {
+	Listen string                                // address
+	Layer  func(below net.Listener) net.Listener // speaks TLS on another listener; nil: plain HTTP
+	Logger *slog.Logger
+
+	reason atomic.Pointer[string]
+	server *http.Server
+	done   chan struct{}
+}
+
+// Show begins to answer, and says from now on that node has had the log since then. Only one
+// goroutine may call it, and Close after it.
+func (s *Sign) Show(node string, since time.Time) {
+	reason := fmt.Sprintf("standby: the log belongs to %s, since %s", node, since.UTC().Format(time.RFC3339))
+	s.reason.Store(&reason)
+	if s.server != nil {
+		return
+	}
+	ln, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		s.Logger.Warn("on standby nobody answers", "error", err)
+		return
+	}
+	s.Logger.Info("on standby", "listen", ln.Addr().String())
+	if s.Layer != nil {
+		ln = s.Layer(ln)
+	}
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		if err := s.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			s.Logger.Warn("on standby nobody answers any more", "error", err)
+		}
+	}()
+}
+
+// Close frees the address. Connections are closed: a client that has its answer comes again.
+func (s *Sign) Close() {
+	if s.server != nil {
+		_ = s.server.Close()
+		<-s.done
+		s.server = nil
+	}
+}
+
+// ServeHTTP answers as a node does that takes no pings: /healthz 200, /readyz and all else 503.
+func (s *Sign) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	reason := *s.reason.Load()
+	var answer any = struct {
+		Error string `json:"error"`
+	}{reason}
+	switch r.URL.Path {
+	case "/healthz":
+		_, _ = w.Write([]byte("ok\n"))
+		return
+	case "/readyz":
+		answer = struct {
+			Ready  bool     `json:"ready"`
+			Reason string   `json:"reason"`
+			Level  int      `json:"level"`
+			Notes  []string `json:"notes"`
+		}{false, reason, 0, []string{}}
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = json.NewEncoder(w).Encode(answer)
+}
