@@ -193,6 +193,21 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	}(c.pieces, c.written, c.saved)
 }
 
+// mirror copies the checkpoints in the directory to the servers of the log, unless they are there:
+// an earlier version, or a process that was killed, may have left them here only.
+func (c *checkpointer) mirror(log *queue.Log) {
+	list, err := checkpoints(c.cfg.dir)
+	if len(list) > checkpointsKept {
+		list = list[:checkpointsKept]
+	}
+	if err == nil && len(list) > 0 {
+		err = log.Mirror(list)
+	}
+	if err != nil {
+		c.cfg.logger.Warn("until the next checkpoint another node would read more of the log", "error", err)
+	}
+}
+
 // path is the file of a checkpoint behind which the log is read from number next on.
 func (c *checkpointer) path(next uint64) string {
 	return filepath.Join(c.cfg.dir, fmt.Sprintf("%020d%s", next, checkpointSuffix))

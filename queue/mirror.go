@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"pingline/queue/disk"
 	"pingline/queue/jetstream"
@@ -21,21 +20,16 @@ func (l *Log) Mirror(paths []string) error {
 	if l.owner == nil {
 		return nil
 	}
-	var names []string
+	there, err := l.objects.Sizes(l.life)
+	first := filepath.Base(paths[0])
 	for _, path := range paths {
-		names = append(names, filepath.Base(path))
-	}
-	slices.Sort(names)
-	there, err := l.objects.Names(l.life)
-	for _, path := range paths {
-		if name := filepath.Base(path); err == nil && !slices.Contains(there, name) {
-			if err = l.objects.Put(l.life, name, path); errors.Is(err, os.ErrNotExist) {
-				err = nil
-			}
+		first = min(first, filepath.Base(path))
+		if err == nil {
+			err = l.putFile(path, there)
 		}
 	}
-	for _, name := range there {
-		if err == nil && name < names[0] {
+	for name := range there {
+		if err == nil && name < first {
 			err = l.objects.Remove(l.life, name)
 		}
 	}
@@ -43,6 +37,19 @@ func (l *Log) Mirror(paths []string) error {
 		return fmt.Errorf("copy to the servers of the log: %w", err)
 	}
 	return nil
+}
+
+// putFile copies a file to the servers, unless a file of that name and size is there.
+func (l *Log) putFile(path string, there map[string]int64) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	name := filepath.Base(path)
+	if size, ok := there[name]; err != nil || ok && size == info.Size() {
+		return err
+	}
+	return l.objects.Put(l.life, name, path)
 }
 
 // Fetch copies to dir, which is there, the files that Mirror has laid beside the log and that are
@@ -53,12 +60,12 @@ func (l *Log) Fetch(ctx context.Context, dir string) error {
 		return nil
 	}
 	for try := 1; ; try++ {
-		names, err := l.objects.Names(ctx)
+		there, err := l.objects.Sizes(ctx)
 		if err != nil {
 			return fmt.Errorf("list the files on the servers of the log: %w", err)
 		}
 		var failed error
-		for _, name := range names {
+		for name := range there {
 			path := filepath.Join(dir, filepath.Base(name))
 			if _, there := os.Stat(path); !errors.Is(there, os.ErrNotExist) {
 				continue

@@ -74,16 +74,17 @@ func (o *Objects) list(ctx context.Context) (map[string]*jetstream.ObjectInfo, e
 	return files, err
 }
 
-// Names returns the names of the files, in no order.
-func (o *Objects) Names(ctx context.Context) (names []string, err error) {
+// Sizes returns the bytes of the files, by name.
+func (o *Objects) Sizes(ctx context.Context) (map[string]int64, error) {
 	files, err := o.list(ctx)
-	for name := range files {
-		names = append(names, name)
+	sizes := make(map[string]int64, len(files))
+	for name, f := range files {
+		sizes[name] = int64(f.Size)
 	}
-	return names, err
+	return sizes, err
 }
 
-// Put writes the file at path as name, which is the name of no file there yet, or of the same.
+// Put writes the file at path as name, in place of a file of that name.
 func (o *Objects) Put(ctx context.Context, name, path string) error {
 	file, err := os.Open(path)
 	if err != nil {
