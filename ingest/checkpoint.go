@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -77,6 +78,7 @@ type checkpointer struct {
 	pieces   chan []byte      // pieces, to the goroutine that writes them
 	written  chan []byte      // their memory, back from that goroutine, to use again
 	saved    chan error       // the result of that goroutine
+	stop     func()           // has it end, once it has all pieces
 	cost     checkpointCost
 }
 
@@ -181,31 +183,18 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 			break
 		}
 	}
+	var ctx context.Context
+	ctx, c.stop = context.WithCancel(context.Background())
 	go func(pieces <-chan []byte, written chan<- []byte, saved chan<- error) {
 		err := saveCheckpoint(keep[0], pieces, written)
 		if err == nil {
-			err = log.Mirror(keep)
+			err = log.Mirror(ctx, keep)
 		}
 		if err == nil {
 			err = removeOld(c.cfg.dir, keep)
 		}
 		saved <- err
 	}(c.pieces, c.written, c.saved)
-}
-
-// mirror copies the checkpoints in the directory to the servers of the log, unless they are there:
-// an earlier version, or a process that was killed, may have left them here only.
-func (c *checkpointer) mirror(log *queue.Log) {
-	list, err := checkpoints(c.cfg.dir)
-	if len(list) > checkpointsKept {
-		list = list[:checkpointsKept]
-	}
-	if err == nil && len(list) > 0 {
-		err = log.Mirror(list)
-	}
-	if err != nil {
-		c.cfg.logger.Warn("until the next checkpoint another node would read more of the log", "error", err)
-	}
 }
 
 // path is the file of a checkpoint behind which the log is read from number next on.
@@ -236,6 +225,7 @@ func (c *checkpointer) take(log *queue.Log) {
 
 func (c *checkpointer) finished(log *queue.Log, err error) {
 	c.saved = nil
+	c.stop()
 	if err != nil {
 		if !errors.Is(err, errAbandoned) {
 			c.cfg.logger.Warn("checkpoint of the filter was not saved; the last saved checkpoint stays in use", "error", err)
@@ -264,6 +254,9 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 // one.
 const pauseAfterFailure = 10 * time.Second
 
+// copyAtStop bounds the copying to the servers of the log at the end.
+const copyAtStop = 30 * time.Second
+
 // abandon drops a checkpoint that is being taken.
 func (c *checkpointer) abandon() {
 	if c.snapshot != nil {
@@ -272,6 +265,7 @@ func (c *checkpointer) abandon() {
 		close(c.pieces)
 	}
 	if c.saved != nil {
+		c.stop()
 		_ = <-c.saved // only to wait for the goroutine: its result does not matter
 		c.saved = nil
 	}
@@ -287,6 +281,7 @@ func (c *checkpointer) finish(f *dedupe.Filter, log *queue.Log) {
 	for c.snapshot != nil {
 		c.take(log)
 	}
+	defer time.AfterFunc(copyAtStop, c.stop).Stop()
 	c.finished(log, <-c.saved)
 }
 

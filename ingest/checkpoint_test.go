@@ -12,8 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"pingline"
 	"pingline/dedupe"
+	"pingline/queue"
 	"pingline/sim/audit"
 )
 
@@ -36,7 +40,11 @@ func checkpointed(t *testing.T) (s *site, pings []pingline.Ping) {
 // trimmed returns a site that has taken several checkpoints while it ran and was
 // killed, with its log trimmed as far as they allow, and what it was sent.
 func trimmed(t *testing.T) (s *site, pings []pingline.Ping, held int) {
-	s = newSite(t, WriterConfig{Filter: dedupe.DefaultConfig(), Bound: dedupe.Bound{MaxError: 10}, CheckpointEntries: 2000})
+	return trimmedOn(t, queue.Embedded)
+}
+
+func trimmedOn(t *testing.T, url string) (s *site, pings []pingline.Ping, held int) {
+	s = newSiteOn(t, WriterConfig{Filter: dedupe.DefaultConfig(), Bound: dedupe.Bound{MaxError: 10}, CheckpointEntries: 2000}, url)
 	quiet := job("quiet", time.Now().UnixMilli()-100_000, 2) // held in the oldest commits
 	pings = append(quiet.Pings, madeUp(5, 2400)...)
 	for part := range slices.Chunk(pings, 500) {
@@ -106,6 +114,102 @@ func TestBrokenCheckpoint(t *testing.T) {
 			s.flush()
 			s.audit()
 		})
+	}
+}
+
+// Another node that takes a log on servers over has the filter's state though the log is trimmed:
+// of pings that were held before the log's first record none is missing or out of its bound. If the
+// newest copy is damaged on the servers it has the one before.
+func TestAnotherNodeHasTheFilter(t *testing.T) {
+	for _, damage := range []bool{false, true} {
+		s, pings, held := trimmedOn(t, "nats://"+natsServer(t))
+		list, err := checkpoints(s.cfg.Dir)
+		if err != nil || held == 0 {
+			t.Fatalf("%d pings are held, %v", held, err)
+		}
+		if damage {
+			harmCopy(t, s.queue.URL, filepath.Base(list[0]))
+		}
+		if err := s.log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s.cfg.Dir, s.queue.Dir = t.TempDir(), t.TempDir()
+		s.start()
+		if n := s.writer.filter.Holding(); n != held {
+			t.Errorf("%d pings are held, %d before", n, held)
+		}
+		if found, err := checkpoints(s.cfg.Dir); err != nil || len(found) != map[bool]int{false: 2, true: 1}[damage] {
+			t.Errorf("the next node has %d checkpoints, %v", len(found), err)
+		}
+		s.sendAgain(pings, 50)
+		s.flush()
+		s.audit()
+	}
+}
+
+// harmCopy removes the first part of a file that lies beside a log.
+func harmCopy(t *testing.T, url, name string) {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := js.ObjectStore(t.Context(), "PINGLINE-filter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := files.GetInfo(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "OBJ_PINGLINE-filter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := stream.GetLastMsgForSubject(t.Context(), "$O.PINGLINE-filter.C."+info.NUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.DeleteMsg(t.Context(), part.Sequence); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The log is not trimmed behind a checkpoint that the servers do not have.
+func TestLogWaitsForTheCopy(t *testing.T) {
+	s := newSiteOn(t, WriterConfig{Filter: dedupe.DefaultConfig(), Bound: dedupe.Bound{MaxError: 10}, CheckpointEntries: 500}, "nats://"+natsServer(t))
+	nc, err := nats.Connect(s.queue.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "OBJ_PINGLINE-filter"); err != nil {
+		t.Fatal(err)
+	}
+	for part := range slices.Chunk(madeUp(5, 1200), 500) {
+		s.send(part, 50)
+		for s.writer.checkpoint.saved != nil {
+			s.commit(nil, false)
+		}
+		s.writer.checkpoint.pause = time.Time{}
+		s.write()
+		s.trim()
+	}
+	list, err := checkpoints(s.cfg.Dir)
+	if err != nil || len(list) < 2 {
+		t.Fatalf("checkpoints %v, %v: too few were tried", list, err)
+	}
+	if at, ok := s.log.Cursor(FilterCursor); !ok || at.Next != 1 || s.log.First() != 1 {
+		t.Errorf("the log is needed from %d on and begins at %d, want 1", at.Next, s.log.First())
 	}
 }
 

@@ -25,7 +25,7 @@ func (w *Writer) reload(ctx context.Context) error {
 	if err := w.log.Claim(ctx, w.buf); err != nil {
 		return err
 	}
-	filter, next, forgot, err := w.restore()
+	filter, next, forgot, err := w.restore(ctx)
 	if err != nil {
 		return err
 	}
@@ -65,13 +65,13 @@ func (w *Writer) checkNewest(ctx context.Context) error {
 // number of the first commit to replay. Without a checkpoint the whole log is replayed.
 // Then earlier pings are forgotten, if there were any: the log was trimmed, or a
 // stranded checkpoint shows that there was another log.
-func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err error) {
+func (w *Writer) restore(ctx context.Context) (f *dedupe.Filter, next uint64, forgot bool, err error) {
 	list, err := checkpoints(w.cfg.Dir)
 	if err != nil {
 		return nil, 0, false, err
 	}
 	for _, path := range list {
-		filter, next, err := w.try(path)
+		filter, next, err := w.try(ctx, path)
 		if filter != nil || err != nil {
 			return filter, next, false, err
 		}
@@ -89,7 +89,7 @@ func (w *Writer) restore() (f *dedupe.Filter, next uint64, forgot bool, err erro
 // try returns a filter with the checkpoint at path, or none if the checkpoint is damaged
 // or does not fit this log. A checkpoint of a newer version is an error, because its
 // state may be nowhere else.
-func (w *Writer) try(path string) (*dedupe.Filter, uint64, error) {
+func (w *Writer) try(ctx context.Context, path string) (*dedupe.Filter, uint64, error) {
 	filter, err := dedupe.New(w.cfg.Filter)
 	if err != nil {
 		return nil, 0, err
@@ -103,7 +103,8 @@ func (w *Writer) try(path string) (*dedupe.Filter, uint64, error) {
 	}
 	w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
 	if next > w.log.Last()+1 {
-		return nil, 0, os.Rename(path, path+strandedSuffix) // otherwise the checkpoint would seem to fit once this log is as long
+		// Otherwise the checkpoint would seem to fit once this log is as long.
+		return nil, 0, errors.Join(os.Rename(path, path+strandedSuffix), w.log.Unmirror(ctx, path))
 	}
 	return nil, 0, nil
 }

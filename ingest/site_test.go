@@ -53,9 +53,12 @@ func pointAt(e *pingline.Entry) point {
 
 const siteCursor = "sink"
 
-func newSite(t *testing.T, cfg WriterConfig) *site {
+func newSite(t *testing.T, cfg WriterConfig) *site { return newSiteOn(t, cfg, queue.Embedded) }
+
+// newSiteOn returns a site with a log at url.
+func newSiteOn(t *testing.T, cfg WriterConfig, url string) *site {
 	s := &site{
-		t: t, cfg: cfg, queue: queue.Config{Dir: t.TempDir(), MaxBytes: 4 << 20},
+		t: t, cfg: cfg, queue: queue.Config{Dir: t.TempDir(), URL: url, MaxBytes: 4 << 20},
 		store: map[point]pingline.Entry{}, ledger: audit.NewLedger(),
 	}
 	s.cfg.Dir = t.TempDir()

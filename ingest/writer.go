@@ -202,7 +202,6 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	if err := w.reload(ctx); err != nil {
 		return nil, err
 	}
-	w.checkpoint.mirror(w.log)
 	if err := removeUnfinished(cfg.Dir); err != nil {
 		cfg.Logger.Warn("unfinished checkpoint of an earlier crash could not be removed", "error", err)
 	}

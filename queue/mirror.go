@@ -14,23 +14,34 @@ import (
 // Mirror makes copies of the files at paths lie beside a log on servers, under the names the
 // files have, for the next owner to Fetch: in place of all copies but those whose names come
 // after the first of them in order. An earlier owner that does not know yet that the log is ours
-// so removes none of our files, whose names come later. A file that is not there is left out. For an
-// embedded log it does nothing.
-func (l *Log) Mirror(paths []string) error {
+// so removes none of our files, whose names come later. The file of paths[0] is new; another that
+// is not there is left out. For an embedded log it does nothing.
+func (l *Log) Mirror(ctx context.Context, paths []string) error {
 	if l.owner == nil {
 		return nil
 	}
-	there, err := l.objects.Sizes(l.life)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.life, cancel)()
+	err := l.objects.Clean(ctx, func() error { return l.holdLog(ctx, true) })
+	var there map[string]bool
+	if err == nil {
+		there, err = l.objects.Names(ctx)
+	}
 	first := filepath.Base(paths[0])
-	for _, path := range paths {
-		first = min(first, filepath.Base(path))
-		if err == nil {
-			err = l.putFile(path, there)
+	for i, path := range paths {
+		name := filepath.Base(path)
+		first = min(first, name)
+		if err != nil || i > 0 && there[name] {
+			continue
+		}
+		if err = l.objects.Put(ctx, name, path); i > 0 && errors.Is(err, os.ErrNotExist) {
+			err = nil
 		}
 	}
 	for name := range there {
 		if err == nil && name < first {
-			err = l.objects.Remove(l.life, name)
+			err = l.objects.Remove(ctx, name)
 		}
 	}
 	if err != nil {
@@ -39,48 +50,31 @@ func (l *Log) Mirror(paths []string) error {
 	return nil
 }
 
-// putFile copies a file to the servers, unless a file of that name and size is there.
-func (l *Log) putFile(path string, there map[string]int64) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
+// Unmirror removes the copy of the file at path, if Mirror has made one.
+func (l *Log) Unmirror(ctx context.Context, path string) error {
+	if l.owner == nil {
 		return nil
 	}
-	name := filepath.Base(path)
-	if size, ok := there[name]; err != nil || ok && size == info.Size() {
-		return err
-	}
-	return l.objects.Put(l.life, name, path)
+	return l.objects.Remove(ctx, filepath.Base(path))
 }
 
 // Fetch copies to dir, which is there, the files that Mirror has laid beside the log and that are
-// not in dir. A file that cannot be read is left out, with a warning. For an embedded log it does
+// not in dir. Files that are broken are left out, with a warning. For an embedded log it does
 // nothing.
 func (l *Log) Fetch(ctx context.Context, dir string) error {
 	if l.owner == nil {
 		return nil
 	}
 	for try := 1; ; try++ {
-		there, err := l.objects.Sizes(ctx)
+		broken, err := l.fetchAll(ctx, dir)
 		if err != nil {
-			return fmt.Errorf("list the files on the servers of the log: %w", err)
-		}
-		var failed error
-		for name := range there {
-			path := filepath.Join(dir, filepath.Base(name))
-			if _, there := os.Stat(path); !errors.Is(there, os.ErrNotExist) {
-				continue
-			}
-			if err := fetch(ctx, l.objects, name, path); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("%s: %w", name, err))
-			}
+			return fmt.Errorf("fetch from the servers of the log: %w", err)
 		}
 		switch {
-		case failed == nil:
+		case broken == nil:
 			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
 		case try == fetches:
-			l.cfg.Logger.Warn("a file on the servers of the log cannot be read", "error", failed)
+			l.cfg.Logger.Warn("a file on the servers of the log cannot be used", "error", broken)
 			return nil
 		}
 	}
@@ -89,6 +83,27 @@ func (l *Log) Fetch(ctx context.Context, dir string) error {
 // fetches is how often a file is tried: an earlier owner that does not know yet that the log is
 // ours may have put another in its place.
 const fetches = 3
+
+// fetchAll fetches once, and returns why files were left out.
+func (l *Log) fetchAll(ctx context.Context, dir string) (broken, err error) {
+	there, err := l.objects.Names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name := range there {
+		path := filepath.Join(dir, filepath.Base(name))
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		switch err := fetch(ctx, l.objects, name, path); {
+		case errors.Is(err, jetstream.ErrBroken):
+			broken = errors.Join(broken, fmt.Errorf("%s: %w", name, err))
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return broken, nil
+}
 
 func fetch(ctx context.Context, from *jetstream.Objects, name, path string) error {
 	file, err := os.CreateTemp(filepath.Dir(path), "*.tmp")

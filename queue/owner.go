@@ -81,7 +81,8 @@ func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, mine curs
 	if was.ownership, o.rev, err = readOwnership(ctx, o.shelf); err != nil {
 		return nil, was, err
 	}
-	for idle := uint64(0); ; {
+	said := ""
+	for idle, tries := uint64(0), 0; ; tries++ {
 		was.own = was.ownership != nil && slices.Contains(before, was.Incarnation)
 		if free := was.ownership == nil || was.own || was.Released || o.rev == idle; !free {
 			if was.ownership, o.rev, err = o.wait(ctx, was.ownership, cfg); err != nil {
@@ -102,10 +103,11 @@ func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, mine curs
 		if taken || err != nil && !cfg.Standby {
 			return o, was, err
 		}
-		if err != nil {
+		if err != nil && err.Error() != said {
+			said = err.Error()
 			cfg.Logger.Warn("the log is not taken over yet", "error", err)
 		}
-		if was.ownership, o.rev, err = o.again(ctx, cfg); err != nil {
+		if was.ownership, o.rev, err = o.again(ctx, cfg, tries); err != nil {
 			return nil, was, err
 		}
 	}
@@ -113,9 +115,9 @@ func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, mine curs
 
 // again reads the record after it could not be taken. On standby it tries for as long as it
 // takes.
-func (o *owner) again(ctx context.Context, cfg *Config) (*ownership, uint64, error) {
+func (o *owner) again(ctx context.Context, cfg *Config, tries int) (*ownership, uint64, error) {
 	for {
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := pause(ctx, 10*time.Millisecond<<min(tries, 7)); err != nil {
 			return nil, 0, err
 		}
 		now, rev, err := readOwnership(ctx, o.shelf)
@@ -247,7 +249,7 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 
 // Keep has the record hold the cursors.
 func (o *owner) Keep(list *cursor.Marks) error {
-	ctx, cancel := context.WithTimeout(context.Background(), jetstream.AskAgain) // it is tried again soon
+	ctx, cancel := context.WithTimeout(context.Background(), 2*jetstream.AskAgain) // it is tried again soon
 	defer cancel()
 	if err := o.renew(ctx, func(r *ownership) { r.Cursors = list }); err != nil {
 		return fmt.Errorf("keep cursors: %w", err)
@@ -265,7 +267,7 @@ func (o *owner) refused(ctx context.Context) error {
 		return fmt.Errorf("renew the hold on the log: %w", err)
 	case now == nil || now.Incarnation == o.rec.Incarnation:
 		o.rev = rev
-	case rev > o.rev || now.Epoch > o.rec.Epoch || o.expired(): // a new bucket begins at 1
+	case rev > o.rev || now.Epoch > o.rec.Epoch || o.expired():
 		return o.lose(now.refusal(o.rec.Node))
 	}
 	return nil

@@ -256,7 +256,7 @@ func mirror(t *testing.T, l *Log, i int) {
 		}
 		paths = append(paths, path)
 	}
-	if err := l.Mirror(paths); err != nil {
+	if err := l.Mirror(testContext(t), paths); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -338,8 +338,9 @@ func TestStandby(t *testing.T) {
 	t.Cleanup(func() { _ = b.Close() })
 	fill(t, b, 10, 100)
 	readTo(t, b, 1, 30)
-	if n := parts(t, b); n != 0 {
-		t.Errorf("%d parts of files are left", n)
+	mirror(t, b, 1)
+	if n := parts(t, b); n != 2*(3+1) {
+		t.Errorf("of two files in three parts, with a description each, are %d messages", n)
 	}
 	go standby("c")
 	if got := <-waits; got != "c for b" {
@@ -633,10 +634,10 @@ func TestMirrorFails(t *testing.T) {
 	if err := l.Fetch(testContext(t), dir); err != nil {
 		t.Fatal(err)
 	}
-	if names := namesIn(t, dir); !slices.Equal(names, []string{"001.file"}) || !said.has("cannot be read") {
+	if names := namesIn(t, dir); !slices.Equal(names, []string{"001.file"}) || !said.has("cannot be used") {
 		t.Errorf("fetched %q, said %s", names, said.String())
 	}
-	if err := l.Mirror([]string{filepath.Join(dir, "001.file"), filepath.Join(dir, "003.file")}); err != nil {
+	if err := l.Mirror(testContext(t), []string{filepath.Join(dir, "001.file"), filepath.Join(dir, "003.file")}); err != nil {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	js, err := jetstream.New(rawConn(t, l))
@@ -646,10 +647,10 @@ func TestMirrorFails(t *testing.T) {
 	if err := js.DeleteStream(testContext(t), "OBJ_"+l.cfg.Stream+"-filter"); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Mirror([]string{filepath.Join(dir, "001.file")}); err == nil || !strings.Contains(err.Error(), "copy to the servers of the log") {
+	if err := l.Mirror(testContext(t), []string{filepath.Join(dir, "001.file")}); err == nil || !strings.Contains(err.Error(), "copy to the servers of the log") {
 		t.Errorf("Mirror: %v", err)
 	}
-	if err := l.Fetch(testContext(t), dir); err == nil || !strings.Contains(err.Error(), "list the files") {
+	if err := l.Fetch(testContext(t), dir); err == nil || !strings.Contains(err.Error(), "fetch from the servers") {
 		t.Errorf("Fetch: %v", err)
 	}
 	fill(t, l, 3, 100) // the log does not need it

@@ -105,6 +105,9 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err := l.takeOver(ctx); err != nil {
 		return nil, err
 	}
+	if l.owner != nil {
+		l.work.Go(l.keepHold)
+	}
 	if c := l.cursors.Furthest(); c.Next > known.Next {
 		known = c
 	}
@@ -112,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, err
 	}
 	if l.owner != nil {
-		if l.objects, err = l.stream.OpenObjects(ctx, true); err != nil {
+		if l.objects, err = l.stream.OpenObjects(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -139,9 +142,6 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		cfg.Logger.Warn("the cursors of the log cannot be kept", "error", err)
 	}
 	l.work.Go(l.upkeep)
-	if l.owner != nil {
-		l.work.Go(l.keepHold)
-	}
 	return l, nil
 }
 
@@ -237,6 +237,7 @@ func (l *Log) Close() error {
 // release gives back the lock, the files and the hold on the servers.
 func (l *Log) release() (err error) {
 	l.end(ErrClosed)
+	l.work.Wait()
 	if l.owner != nil {
 		if err := l.owner.release(); err != nil {
 			l.cfg.Logger.Warn("the log is not released: other nodes must wait for the lease", "lease", l.cfg.Lease, "error", err)

@@ -148,8 +148,10 @@ func TestStandby(t *testing.T) {
 	if status := a.terminate(); status != exitOK {
 		t.Errorf("a ended with status %d", status)
 	}
+	stopped := time.Now()
 	b.takesPings()
 	began := time.Now()
+	t.Logf("b has the log %v after a has ended", began.Sub(stopped))
 	if found, err := filepath.Glob(filepath.Join(dirB, "filter", "*.checkpoint")); err != nil || len(found) == 0 {
 		t.Errorf("b has not the filter's state that a has left: %v", err)
 	}

@@ -44,6 +44,9 @@ func (n *Node) rollupName() string {
 	}
 	if n.log.Note(note) == "" {
 		n.log.Change(queue.Change{Notes: map[string]string{note: n.cfg.Name}})
+		if err := n.log.KeepCursors(); err != nil {
+			n.logger.Warn("the name of the roll-up is not kept yet", "error", err)
+		}
 	}
 	return n.log.Note(note)
 }

@@ -28,15 +28,16 @@ type Removal struct {
 	Until int64     `json:"until,omitempty"` // pings taken in before this time are removed, ms since 1970
 	Done  int64     `json:"done,omitempty"`  // when it was done, ms since 1970
 
-	Tracks      int       `json:"tracks"`          // that the filter has forgotten
-	Held        int       `json:"held"`            // pings that the filter held and has forgotten
-	DeadLetters int       `json:"dead_letters"`    // removed
-	Shards      []Emptied `json:"shards"`          // by name
-	Later       int       `json:"later_pings"`     // pings that came meanwhile, written again
-	Log         string    `json:"log,omitempty"`   // whether the log's files still have bytes of the rider
-	Again       bool      `json:"again,omitempty"` // it was asked for again meanwhile, and is to begin anew
-	Also        string    `json:"also,omitempty"`  // ID of the removal of the rider by another name
-	Left        bool      `json:"left,omitempty"`  // it was left while no server ran, and was not looked at since
+	Tracks      int       `json:"tracks"`           // that the filter has forgotten
+	Held        int       `json:"held"`             // pings that the filter held and has forgotten
+	DeadLetters int       `json:"dead_letters"`     // removed
+	Shards      []Emptied `json:"shards"`           // by name
+	Later       int       `json:"later_pings"`      // pings that came meanwhile, written again
+	Log         string    `json:"log,omitempty"`    // whether the log's files still have bytes of the rider
+	Again       bool      `json:"again,omitempty"`  // it was asked for again meanwhile, and is to begin anew
+	Also        string    `json:"also,omitempty"`   // ID of the removal of the rider by another name
+	Left        bool      `json:"left,omitempty"`   // it was left while no server ran, and was not looked at since
+	Shared      bool      `json:"shared,omitempty"` // a log that several nodes have in turn has it until it is done
 
 	Upto    uint64 `json:"upto,omitempty"`    // number of the commit that ends the past of the rider
 	Filled  uint64 `json:"filled,omitempty"`  // number of a commit behind the file of the log that has Upto; 0 if it could not be filled

@@ -2,6 +2,7 @@ package rights
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/queue"
 	"pingline/sink/deadletter"
 )
 
@@ -29,6 +31,7 @@ type Removals struct {
 	mu      sync.RWMutex // guards the fields below, and all that they lead to; taken after replaying
 	pending []*Removal
 	news    chan *Removal // removals that were asked for, for Run
+	log     *queue.Log    // has the removals as a note, for the next node; nil: it is no other node's
 }
 
 // mostPending bounds the removals that are not done.
@@ -49,6 +52,73 @@ func OpenRemovals(dir string) (*Removals, error) {
 		r.news <- m
 	}
 	return r, nil
+}
+
+// sharedNote is the note of a log that has the removals which are not done, as JSON.
+const sharedNote = "removals"
+
+// Share has the removals go with a log, which several nodes have in turn: those that another node
+// has begun are gone on with, and those that it has done are done. Call it before anything else.
+func (r *Removals) Share(log *queue.Log) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var shared []*Removal
+	if text := log.Note(sharedNote); text != "" {
+		if err := json.Unmarshal([]byte(text), &shared); err != nil {
+			return fmt.Errorf("removals of riders: note of the log: %w", err)
+		}
+	}
+	r.log = log
+	for _, m := range slices.Clone(r.pending) {
+		i := slices.IndexFunc(shared, func(o *Removal) bool { return o.ID == m.ID })
+		switch {
+		case i >= 0:
+			*m = *shared[i]
+			shared = slices.Delete(shared, i, i+1)
+		case m.Shared: // another node has done it
+			m.Rider, m.Step = "", Finished
+			r.pending = slices.DeleteFunc(r.pending, func(o *Removal) bool { return o == m })
+		}
+		m.Shared = true
+		if err := m.save(r.dir); err != nil {
+			return err
+		}
+	}
+	for _, m := range shared {
+		if err := m.save(r.dir); err != nil {
+			return err
+		}
+	}
+	r.pending = append(r.pending, shared...)
+	r.news = make(chan *Removal, mostPending+len(r.pending))
+	for _, m := range r.pending {
+		r.news <- m
+	}
+	r.busy.Store(len(r.pending) > 0)
+	return r.tell(r.pending)
+}
+
+// save makes m durable, here and for the next node. The caller holds mu.
+func (r *Removals) save(m *Removal) error {
+	m.Shared = r.log != nil
+	if err := m.save(r.dir); err != nil || r.log == nil {
+		return err
+	}
+	list := slices.DeleteFunc(slices.Clone(r.pending), func(o *Removal) bool { return o.ID == m.ID })
+	if m.Step != Finished {
+		list = append(list, m)
+	}
+	return r.tell(list)
+}
+
+// tell makes durable, for the next node, which removals are not done.
+func (r *Removals) tell(list []*Removal) error {
+	text, err := json.Marshal(append([]*Removal{}, list...)) // never null: there was a list
+	if err != nil {
+		return err
+	}
+	r.log.Change(queue.Change{Notes: map[string]string{sharedNote: string(text)}})
+	return r.log.KeepCursors()
 }
 
 // Erasures returns those that a replay of the log must make again.
@@ -125,7 +195,7 @@ func (r *Removals) Ask(rider, also string) (Removal, error) {
 		}
 		was := *m
 		m.Again, m.Also = true, cmp.Or(also, m.Also)
-		if err := m.save(r.dir); err != nil {
+		if err := r.save(m); err != nil {
 			m.Again, m.Also = was.Again, was.Also
 			return Removal{}, err
 		}
@@ -136,7 +206,7 @@ func (r *Removals) Ask(rider, also string) (Removal, error) {
 	}
 	m := newRemoval(rider)
 	m.Also = also
-	if err := m.save(r.dir); err != nil {
+	if err := r.save(m); err != nil {
 		return Removal{}, err
 	}
 	r.busy.Store(true)
@@ -174,7 +244,7 @@ func (r *Removals) change(m *Removal, to func(m *Removal)) error {
 	was := m.clone()
 	to(m)
 	m.Waits = ""
-	if err := m.save(r.dir); err != nil {
+	if err := r.save(m); err != nil {
 		*m = was
 		return fmt.Errorf("removal %s: %w", m.ID, err)
 	}
@@ -198,7 +268,7 @@ func (r *Removals) finish(m *Removal, to func(m *Removal)) error {
 	done := m.clone()
 	to(&done)
 	done.Rider, done.Waits, done.Step = "", "", Finished
-	if err := done.save(r.dir); err != nil {
+	if err := r.save(&done); err != nil {
 		return fmt.Errorf("removal %s: %w", m.ID, err)
 	}
 	r.pending = slices.DeleteFunc(r.pending, func(o *Removal) bool { return o == m })

@@ -4,50 +4,62 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Objects are files that belong to a stream and are not in it: the object store STREAM-filter
-// beside it, for `nats object ls` to look at. A file is there whole or not at all, and what is
-// read is what was written, by its SHA-256. It is safe for concurrent use.
+// beside it, for `nats object ls` to look at. What is read is what was written, by its SHA-256.
+// It is safe for concurrent use.
 type Objects struct {
-	conn   *conn
-	stream jetstream.Stream
-	store  jetstream.ObjectStore
-	bucket string
+	session *Session
+	conn    *conn // its own: a file must not keep a renewal waiting
+	stream  jetstream.Stream
+	store   jetstream.ObjectStore
+	bucket  string
 }
 
-// objectRate is the least rate, bytes a second, at which a file must be written or read.
-const objectRate = 1 << 20
+// ErrBroken is wrapped by Get for a file of which the servers have not all, or other bytes.
+var ErrBroken = errors.New("is not as it was written")
 
-// OpenObjects creates the object store if it is not there. With clean it removes parts of files
-// that others did not write to their end: nobody else may be writing.
-func (s *Session) OpenObjects(ctx context.Context, clean bool) (*Objects, error) {
-	o := &Objects{conn: s.read, bucket: s.stream + "-filter"}
-	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
-		o.store, err = s.js.ObjectStore(ctx, o.bucket)
+const (
+	leastRate = 1 << 20  // bytes a second at which a file must be written or read
+	mostRate  = 32 << 20 // bytes a second at which a file is written: the servers refuse what they cannot sync in time
+)
+
+// OpenObjects creates the object store if it is not there.
+func (s *Session) OpenObjects(ctx context.Context) (*Objects, error) {
+	o := &Objects{session: s, bucket: s.stream + "-filter"}
+	fail := func(err error) error { return fmt.Errorf("object store %s: %w", o.bucket, err) }
+	var err error
+	if o.conn, err = s.dial(); err != nil {
+		return nil, fail(err)
+	}
+	s.files = o.conn
+	js, err := jetstream.New(o.conn.Conn)
+	if err != nil {
+		return nil, fail(err)
+	}
+	err = o.conn.ask(ctx, func(ctx context.Context) (err error) {
+		o.store, err = js.ObjectStore(ctx, o.bucket)
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
-			o.store, err = s.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			o.store, err = js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 				Bucket: o.bucket, Storage: jetstream.FileStorage, Replicas: cmp.Or(s.replicas, s.defaultReplicas()),
 			})
 		}
 		if err == nil {
-			o.stream, err = s.js.Stream(ctx, "OBJ_"+o.bucket)
+			o.stream, err = js.Stream(ctx, "OBJ_"+o.bucket)
 		}
 		return err
 	})
-	if err == nil && clean {
-		err = o.clean(ctx)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("object store %s: %w", o.bucket, err)
+		return nil, fail(err)
 	}
 	return o, nil
 }
@@ -58,33 +70,38 @@ func (o *Objects) meta(name string) string {
 	return "$O." + o.bucket + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
 }
 
-// list returns the files by name.
+// list returns the files by name, as the leader of the servers has them: others may lag behind.
 func (o *Objects) list(ctx context.Context) (map[string]*jetstream.ObjectInfo, error) {
 	files := make(map[string]*jetstream.ObjectInfo)
-	err := o.conn.ask(ctx, func(ctx context.Context) error {
-		found, err := o.store.List(ctx)
-		for _, f := range found {
+	for from := uint64(1); ; {
+		body := fmt.Appendf(nil, `{"seq":%d,"next_by_subj":%q}`, from, "$O."+o.bucket+".M.>")
+		at, data, err := o.session.getFrom(ctx, "OBJ_"+o.bucket, body)
+		if err != nil || at == 0 {
+			return files, err
+		}
+		f := new(jetstream.ObjectInfo)
+		if err := json.Unmarshal(data, f); err != nil {
+			return nil, err
+		}
+		if !f.Deleted {
 			files[f.Name] = f
 		}
-		if errors.Is(err, jetstream.ErrNoObjectsFound) {
-			return nil
-		}
-		return err
-	})
-	return files, err
-}
-
-// Sizes returns the bytes of the files, by name.
-func (o *Objects) Sizes(ctx context.Context) (map[string]int64, error) {
-	files, err := o.list(ctx)
-	sizes := make(map[string]int64, len(files))
-	for name, f := range files {
-		sizes[name] = int64(f.Size)
+		from = at + 1
 	}
-	return sizes, err
 }
 
-// Put writes the file at path as name, in place of a file of that name.
+// Names returns whether there is a file of a name, for all of them.
+func (o *Objects) Names(ctx context.Context) (map[string]bool, error) {
+	files, err := o.list(ctx)
+	names := make(map[string]bool, len(files))
+	for name := range files {
+		names[name] = true
+	}
+	return names, err
+}
+
+// Put writes the file at path as name, in place of a file of that name. After an error there may
+// be a file that is broken.
 func (o *Objects) Put(ctx context.Context, name, path string) error {
 	file, err := os.Open(path)
 	if err != nil {
@@ -97,27 +114,60 @@ func (o *Objects) Put(ctx context.Context, name, path string) error {
 	}
 	ctx, cancel := objectTime(ctx, info.Size())
 	defer cancel()
-	_, err = o.store.Put(ctx, jetstream.ObjectMeta{Name: name}, file)
-	return err
+	_, err = o.store.Put(ctx, jetstream.ObjectMeta{Name: name}, &pacedReader{ctx: ctx, from: file, began: time.Now()})
+	return because(ctx, err)
 }
 
-// Get copies the file called name to w.
+// pacedReader reads at most at mostRate.
+type pacedReader struct {
+	ctx   context.Context
+	from  io.Reader
+	began time.Time
+	read  int64
+}
+
+func (r *pacedReader) Read(b []byte) (int, error) {
+	n, err := r.from.Read(b)
+	r.read += int64(n)
+	select {
+	case <-time.After(time.Until(r.began.Add(time.Duration(r.read) * time.Second / mostRate))):
+	case <-r.ctx.Done():
+		return 0, context.Cause(r.ctx)
+	}
+	return n, err
+}
+
+// Get copies the file called name to w. The error of w is returned as it is.
 func (o *Objects) Get(ctx context.Context, name string, w io.Writer) error {
 	files, err := o.list(ctx)
 	if err != nil {
 		return err
 	}
-	if files[name] == nil {
-		return fmt.Errorf("%s: %w", name, jetstream.ErrObjectNotFound)
+	f := files[name]
+	if f == nil {
+		return fmt.Errorf("%w: it is gone", ErrBroken)
 	}
-	ctx, cancel := objectTime(ctx, int64(files[name].Size))
-	defer cancel()
-	r, err := o.store.Get(ctx, name)
+	there, err := o.count(ctx, o.parts(f.NUID)) // the library would wait for one that is missing
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, r)
-	return errors.Join(err, r.Error(), r.Close())
+	if n := there[o.parts(f.NUID)]; n != uint64(f.Chunks) {
+		return fmt.Errorf("%w: of %d parts %d are there", ErrBroken, f.Chunks, n)
+	}
+	ctx, cancel := objectTime(ctx, int64(f.Size))
+	defer cancel()
+	r, err := o.store.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return fmt.Errorf("%w: it is gone", ErrBroken)
+	}
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(w, r)
+	if err == nil && (n != int64(f.Size) || errors.Is(r.Error(), jetstream.ErrDigestMismatch)) || errors.Is(err, jetstream.ErrDigestMismatch) {
+		err = fmt.Errorf("%w: %d bytes came of %d", ErrBroken, n, f.Size)
+	}
+	return errors.Join(because(ctx, err), r.Close())
 }
 
 // Remove removes the file called name, if it is there, and leaves nothing of it: a store that
@@ -134,9 +184,14 @@ func (o *Objects) purge(ctx context.Context, subject string) error {
 	return o.conn.ask(ctx, func(ctx context.Context) error { return o.stream.Purge(ctx, jetstream.WithPurgeSubject(subject)) })
 }
 
-// clean removes parts that belong to no file.
-func (o *Objects) clean(ctx context.Context) error {
-	files, err := o.list(ctx)
+// Clean removes parts that belong to no file, which somebody has not written to the end. Proof
+// returns nil if nobody else may be writing, or began to since Clean was called.
+func (o *Objects) Clean(ctx context.Context, proof func() error) error {
+	parts, err := o.count(ctx, o.parts("*"))
+	if err != nil {
+		return err
+	}
+	files, err := o.list(ctx) // after the parts: a file is described behind its parts
 	if err != nil {
 		return err
 	}
@@ -144,25 +199,36 @@ func (o *Objects) clean(ctx context.Context) error {
 	for _, f := range files {
 		whole[o.parts(f.NUID)] = true
 	}
-	var info *jetstream.StreamInfo
-	err = o.conn.ask(ctx, func(ctx context.Context) (err error) {
-		info, err = o.stream.Info(ctx, jetstream.WithSubjectFilter(o.parts("*")))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for subject := range info.State.Subjects {
-		if strings.HasPrefix(subject, o.parts("")) && !whole[subject] {
-			if err := o.purge(ctx, subject); err != nil {
-				return err
-			}
+	var lost []string
+	for subject := range parts {
+		if !whole[subject] {
+			lost = append(lost, subject)
 		}
 	}
-	return nil
+	if len(lost) > 0 {
+		err = proof()
+	}
+	for _, subject := range lost {
+		if err == nil {
+			err = o.purge(ctx, subject)
+		}
+	}
+	return err
+}
+
+// count returns how many messages there are of each subject that fits.
+func (o *Objects) count(ctx context.Context, subject string) (n map[string]uint64, err error) {
+	err = o.conn.ask(ctx, func(ctx context.Context) error {
+		info, err := o.stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+		if err == nil {
+			n = info.State.Subjects
+		}
+		return err
+	})
+	return n, err
 }
 
 // objectTime bounds how long a file of n bytes may take.
 func objectTime(ctx context.Context, n int64) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, RequestTimeout+time.Duration(n/objectRate)*time.Second)
+	return context.WithTimeout(ctx, RequestTimeout+time.Duration(n/leastRate)*time.Second)
 }

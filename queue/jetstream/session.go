@@ -95,6 +95,8 @@ type Session struct {
 	// Appends have a connection of their own: a server reads for a request on
 	// the goroutine that receives the next request.
 	append, read *conn
+	dial         func() (*conn, error) // a further connection
+	files        *conn                 // of the Objects; nil if there are none
 	js           jetstream.JetStream
 	handle       jetstream.Stream
 
@@ -167,8 +169,9 @@ func Connect(cfg Config) (_ *Session, err error) {
 			nats.PingInterval(0), // a slow server must not count as gone
 		}
 	}
+	s.dial = func() (*conn, error) { return dial(url, cfg.Logger, options...) }
 	for _, c := range []**conn{&s.append, &s.read} {
-		if *c, err = dial(url, cfg.Logger, options...); err != nil {
+		if *c, err = s.dial(); err != nil {
 			return nil, fmt.Errorf("connect to the log at %s: %w", where, err)
 		}
 	}
@@ -262,7 +265,7 @@ func (s *Session) defaultReplicas() int {
 // land.
 func (s *Session) Close() {
 	s.closed.Store(true)
-	for _, c := range []*conn{s.append, s.read} {
+	for _, c := range []*conn{s.append, s.read, s.files} {
 		if c != nil {
 			c.close()
 		}
@@ -384,9 +387,14 @@ func (s *Session) Last(ctx context.Context) (seq uint64, data []byte, err error)
 }
 
 func (s *Session) get(ctx context.Context, body []byte) (seq uint64, data []byte, err error) {
+	return s.getFrom(ctx, s.stream, body)
+}
+
+// getFrom asks the leader of any stream.
+func (s *Session) getFrom(ctx context.Context, stream string, body []byte) (seq uint64, data []byte, err error) {
 	var answer *nats.Msg
 	err = s.read.ask(ctx, func(ctx context.Context) (err error) {
-		answer, err = s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.stream, body)
+		answer, err = s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 		return err
 	})
 	if err != nil {
