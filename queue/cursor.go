@@ -33,6 +33,9 @@ func (l *Log) Note(name string) string { return l.cursors.Note(name) }
 // Cursors returns all cursors as they are in memory.
 func (l *Log) Cursors() map[string]Cursor { return l.cursors.All() }
 
+// Shared reports whether several nodes may have the log in turn: it is on servers.
+func (l *Log) Shared() bool { return l.owner != nil }
+
 // Head returns the position behind the last durable record, and the totals
 // there.
 func (l *Log) Head() Cursor {

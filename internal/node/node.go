@@ -147,10 +147,8 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Queue != queue.Embedded {
-		if err := n.removals.Share(n.log); err != nil {
-			return nil, err
-		}
+	if err := n.removals.Share(n.log); err != nil {
+		return nil, err
 	}
 	for _, dir := range []string{cfg.DataDir, filterDir, filepath.Join(cfg.DataDir, DeadLetterDir)} {
 		n.log.Watch(dir)

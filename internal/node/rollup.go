@@ -39,7 +39,7 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 // node it is that of the first, so that a window which two of them count is one row.
 func (n *Node) rollupName() string {
 	const note = "rollup node"
-	if n.cfg.Queue == queue.Embedded {
+	if !n.log.Shared() {
 		return n.cfg.Name
 	}
 	if n.log.Note(note) == "" {

@@ -58,8 +58,12 @@ func OpenRemovals(dir string) (*Removals, error) {
 const sharedNote = "removals"
 
 // Share has the removals go with a log, which several nodes have in turn: those that another node
-// has begun are gone on with, and those that it has done are done. Call it before anything else.
+// has begun are gone on with, and those that it has done are done. An embedded log is no other
+// node's. Call it before anything else.
 func (r *Removals) Share(log *queue.Log) error {
+	if !log.Shared() {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var shared []*Removal

@@ -3,6 +3,9 @@ package rights
 import (
 	"log/slog"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"pingline/queue"
 )
@@ -10,7 +13,16 @@ import (
 // A removal that a node has begun is gone on with by the next that has the log, from the same
 // step; when the first has the log again, it does not begin a removal that is done.
 func TestRemovalsGoWithTheLog(t *testing.T) {
-	log, err := queue.Open(t.Context(), queue.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(time.Minute) {
+		t.Fatal("nats-server did not start")
+	}
+	log, err := queue.Open(t.Context(), queue.Config{Dir: t.TempDir(), URL: srv.ClientURL(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
