@@ -119,7 +119,7 @@ func TestBrokenCheckpoint(t *testing.T) {
 
 // Another node that takes a log on servers over has the filter's state though the log is trimmed:
 // of pings that were held before the log's first record none is missing or out of its bound. If the
-// newest copy is damaged on the servers it has the one before.
+// newest copy is damaged on the servers it has the copy before.
 func TestAnotherNodeHasTheFilter(t *testing.T) {
 	for _, damage := range []bool{false, true} {
 		s, pings, held := trimmedOn(t, "nats://"+natsServer(t))

@@ -208,8 +208,8 @@ func TestLateTrim(t *testing.T) {
 	checkTold(t, "Damage after a restart", b.Damage(), nil)
 }
 
-// A node that gets the log goes on where the other one was, not where it had been itself, with
-// the cursors, the notes and the files that the other one left.
+// A node that gets the log goes on where its predecessor was, not where it had been itself, with
+// the cursors, the notes and the files that are left there.
 func TestLogComesBack(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t, t.TempDir())
@@ -244,7 +244,7 @@ func TestLogComesBack(t *testing.T) {
 	}
 }
 
-// mirror has file i and the one before it lie beside the log.
+// mirror has file i and file i-1 lie beside the log.
 func mirror(t *testing.T, l *Log, i int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -619,7 +619,7 @@ func TestHoldIsLost(t *testing.T) {
 	stale(t, "renew", a.owner.renew(testContext(t), nil), "b")
 }
 
-// A file that the servers do not take is an error, one that they have in part is left out, with a
+// A file that the servers do not take is an error, a file that they have in part is left out, with a
 // warning, and nothing of it stays in the directory.
 func TestMirrorFails(t *testing.T) {
 	t.Parallel()

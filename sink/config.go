@@ -27,7 +27,7 @@ type ShardStore struct {
 // Config sets up a Sink. Log, Shards and DeadLetterDir are required.
 type Config struct {
 	Log    *queue.Log
-	Shards []ShardStore // those of Spread go together: see Together
+	Shards []ShardStore // the shards of Spread go together: see Together
 
 	// Spread decides which of Shards stores a ping; its shards are the first of
 	// Shards, in that order. The rest of Shards gets only the entries that Routes

@@ -52,7 +52,7 @@ func (s *plainShelf) kill() {
 	s.dead = true
 }
 
-// holds returns how many rows the store has, those of another form, and whether a row is there.
+// holds returns how many rows the store has, how many are of a different form, and whether a row is there.
 func (s *plainShelf) holds(row string) (n, other int, there bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,8 +66,8 @@ func (s *plainShelf) Points(context.Context, store.Query, func(*pingline.Entry, 
 // anotherShelf is of another kind.
 type anotherShelf struct{ *plainShelf }
 
-// A shard of another kind stands in for one that is down: its rows are then in the form of the
-// one that writes them.
+// A shard of another kind stands in for a shard that is down: rows are then in the form of the
+// store that writes them.
 func TestHandOverToAnotherKind(t *testing.T) {
 	one, other := &plainShelf{form: "one", rows: make(map[string]bool)}, anotherShelf{&plainShelf{form: "other", rows: make(map[string]bool)}}
 	w := testLog(t)

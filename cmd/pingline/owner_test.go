@@ -116,8 +116,8 @@ func TestNodePaused(t *testing.T) {
 
 // Nodes wait on standby for the log of another, on disks of their own. The next has it at once
 // when its owner stops in order, and after the lease when that is killed. Each goes on where the
-// one before was: what was answered is there, little is written twice, and the roll-up counts
-// each ping once, as one node.
+// last was: all that was answered is there, little is written twice, and the roll-up counts
+// each ping once, as a single node.
 func TestStandby(t *testing.T) {
 	influx, nats, dir := startInflux(t), startNATS(t), t.TempDir()
 	rollup := []string{"--rollup=8", "--rollup-windows=10s"}

@@ -57,9 +57,9 @@ func OpenRemovals(dir string) (*Removals, error) {
 // sharedNote is the note of a log that has the removals which are not done, as JSON.
 const sharedNote = "removals"
 
-// Share has the removals go with a log, which several nodes have in turn: those that another node
-// has begun are gone on with, and those that it has done are done. An embedded log is no other
-// node's. Call it before anything else.
+// Share has the removals go with a log that several nodes have in turn: removals that the node
+// before has begun are gone on with, and are not begun again once it has done them. An embedded
+// log belongs to this node alone. Call it before anything else.
 func (r *Removals) Share(log *queue.Log) error {
 	if !log.Shared() {
 		return nil

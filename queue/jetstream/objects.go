@@ -70,7 +70,7 @@ func (o *Objects) meta(name string) string {
 	return "$O." + o.bucket + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
 }
 
-// list returns the files by name, as the leader of the servers has them: others may lag behind.
+// list returns the files by name, as the leader of the servers has them: replicas may lag behind.
 func (o *Objects) list(ctx context.Context) (map[string]*jetstream.ObjectInfo, error) {
 	files := make(map[string]*jetstream.ObjectInfo)
 	for from := uint64(1); ; {
@@ -147,7 +147,7 @@ func (o *Objects) Get(ctx context.Context, name string, w io.Writer) error {
 	if f == nil {
 		return fmt.Errorf("%w: it is gone", ErrBroken)
 	}
-	there, err := o.count(ctx, o.parts(f.NUID)) // the library would wait for one that is missing
+	there, err := o.count(ctx, o.parts(f.NUID)) // the library would wait for a missing part
 	if err != nil {
 		return err
 	}

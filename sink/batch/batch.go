@@ -100,7 +100,7 @@ func (b *Encoded) Pick(rows []int) []byte {
 	return b.picked
 }
 
-// PickFor is Pick for a store that may be of another kind than the one for which rows are encoded.
+// PickFor is Pick for a store of a kind that may differ from that for which rows are encoded.
 func (b *Encoded) PickFor(to, encoded store.Store, rows []int) []byte {
 	if reflect.TypeOf(to) == reflect.TypeOf(encoded) {
 		return b.Pick(rows)

@@ -27,8 +27,8 @@ import (
 
 // BenchmarkKafkaLoader compares writes with a plain producer of franz-go that is given the same
 // messages, as many at a time or all without waiting. A lane has one write on its way, so that one
-// lane is one goroutine here. A shard has up to five lanes that write at once: two are busy when
-// pings have waited for it, the live one and the one that fills in the stretch left out. Where there
+// lane is a single goroutine here. A shard has up to five lanes that write at once: two are busy when
+// pings have waited for it, the live lane and the lane that fills in the stretch left out. Where there
 // are no jars of Kafka, the brokers are fakes in this process.
 func BenchmarkKafkaLoader(b *testing.B) {
 	var seeds []string

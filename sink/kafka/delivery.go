@@ -67,7 +67,7 @@ const (
 	HeaderVerdict = "verdict" // of a ping
 )
 
-// contentTypes are those of messages of Protobuf, by whether it is a ping; JSON has none.
+// contentTypes are of messages of Protobuf, by whether it is a ping; JSON has none.
 var contentTypes = map[bool][]byte{true: []byte(pingproto.PingType), false: []byte(pingproto.PointType)}
 
 // newDelivery copies rows and looks at the head of each.
@@ -97,7 +97,7 @@ func newDelivery(rows store.Rows) (*delivery, error) {
 // left returns how many messages wait for their end.
 func (d *delivery) left() int { return int(d.pending.Load()) }
 
-// send sends those of the next n messages that are not stored. All are handed to the client as
+// send sends the messages among the next n that are not stored. All are handed to the client as
 // they are made, which sends the first of them meanwhile.
 func (d *delivery) send(t *Topics, n int) {
 	client, now, ended := t.open(), time.Now(), d.ended

@@ -98,7 +98,7 @@ func TestNoMessageLingers(t *testing.T) {
 	}
 }
 
-// Writes use memory again that earlier ones had: no message has bytes of another.
+// Writes use memory of earlier writes again: no message has bytes of a different message.
 func TestMemoryIsUsedAgain(t *testing.T) {
 	r := newRig(t, kafka.Config{CreateTopics: true})
 	r.write(t, storetest.Fleet(1000, 1)...)

@@ -126,7 +126,7 @@ type Noter interface {
 	Notes() []string
 }
 
-// Lone is implemented by stores over which, together with others, pings cannot be spread.
+// Lone is implemented by stores over which pings cannot be spread together with more stores.
 type Lone interface {
 	// Lone returns why, a clause.
 	Lone() string
