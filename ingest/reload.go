@@ -104,7 +104,10 @@ func (w *Writer) try(ctx context.Context, path string) (*dedupe.Filter, uint64, 
 	w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
 	if next > w.log.Last()+1 {
 		// Otherwise the checkpoint would seem to fit once this log is as long.
-		return nil, 0, errors.Join(os.Rename(path, path+strandedSuffix), w.log.Unmirror(ctx, path))
+		if err := w.log.Unmirror(ctx, path); err != nil {
+			return nil, 0, err
+		}
+		return nil, 0, os.Rename(path, path+strandedSuffix)
 	}
 	return nil, 0, nil
 }

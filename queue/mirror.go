@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"pingline/queue/disk"
 	"pingline/queue/jetstream"
@@ -77,12 +78,18 @@ func (l *Log) Fetch(ctx context.Context, dir string) error {
 			l.cfg.Logger.Warn("a file on the servers of the log cannot be used", "error", broken)
 			return nil
 		}
+		if err := pause(ctx, fetchAgain); err != nil {
+			return err
+		}
 	}
 }
 
-// fetches is how often a file is tried: an earlier owner that does not know yet that the log is
-// ours may have put another in its place.
-const fetches = 3
+// A file is tried a few times: a server may lag behind, and an earlier owner that does not know yet
+// that the log is ours may have put a newer file in its place.
+const (
+	fetches    = 3
+	fetchAgain = time.Second
+)
 
 // fetchAll fetches once, and returns why files were left out.
 func (l *Log) fetchAll(ctx context.Context, dir string) (broken, err error) {

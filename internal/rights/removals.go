@@ -67,7 +67,8 @@ func (r *Removals) Share(log *queue.Log) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var shared []*Removal
-	if text := log.Note(sharedNote); text != "" {
+	text := log.Note(sharedNote)
+	if text != "" {
 		if err := json.Unmarshal([]byte(text), &shared); err != nil {
 			return fmt.Errorf("removals of riders: note of the log: %w", err)
 		}
@@ -79,7 +80,7 @@ func (r *Removals) Share(log *queue.Log) error {
 		case i >= 0:
 			*m = *shared[i]
 			shared = slices.Delete(shared, i, i+1)
-		case m.Shared: // another node has done it
+		case m.Shared && text != "": // another node has done it; without a note nobody knows
 			m.Rider, m.Step = "", Finished
 			r.pending = slices.DeleteFunc(r.pending, func(o *Removal) bool { return o == m })
 		}
@@ -121,8 +122,14 @@ func (r *Removals) tell(list []*Removal) error {
 	if err != nil {
 		return err
 	}
-	r.log.Change(queue.Change{Notes: map[string]string{sharedNote: string(text)}})
-	return r.log.KeepCursors()
+	note := func(text string) { r.log.Change(queue.Change{Notes: map[string]string{sharedNote: text}}) }
+	was := r.log.Note(sharedNote)
+	note(string(text))
+	if err := r.log.KeepCursors(); err != nil {
+		note(was) // the caller takes the change back, too
+		return err
+	}
+	return nil
 }
 
 // Erasures returns those that a replay of the log must make again.

@@ -92,6 +92,16 @@ func TestRemovalsGoWithTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := a.Ask("zoe", ""); err != nil {
+		t.Fatal(err)
+	}
+	log.Change(queue.Change{Notes: map[string]string{sharedNote: ""}}) // the servers have lost it
+	if a = node("a"); of(a, "zoe") == nil {
+		t.Errorf("a has %+v: it has lost a removal that nobody has done", a.pending)
+	}
+	if err := a.finish(of(a, "zoe"), func(*Removal) {}); err != nil {
+		t.Fatal(err)
+	}
 	if b = node("b"); len(b.pending) != 0 || b.busy.Load() {
 		t.Errorf("b has %+v, though all is done", b.pending)
 	}

@@ -130,7 +130,7 @@ func (r *pacedReader) Read(b []byte) (int, error) {
 	n, err := r.from.Read(b)
 	r.read += int64(n)
 	select {
-	case <-time.After(time.Until(r.began.Add(time.Duration(r.read) * time.Second / mostRate))):
+	case <-time.After(time.Until(r.began.Add(time.Duration(float64(r.read) / mostRate * float64(time.Second))))):
 	case <-r.ctx.Done():
 		return 0, context.Cause(r.ctx)
 	}
