@@ -18,7 +18,7 @@ const Embedded = jetstream.Embedded
 // Config sets up a Log. Dir is required; the zero value of everything else takes
 // its default.
 type Config struct {
-	Dir           string        // directory of the embedded server, the cursors and the high-water mark; created if missing
+	Dir           string        // directory of the embedded server and its cursors, and of the high-water mark; created if missing
 	URL           string        // "" or Embedded: in this process; else servers with JetStream, nats://host,host
 	Stream        string        // "" means PINGLINE
 	Node          string        // our name, shown to other nodes that want the log on servers; "" means the host's

@@ -31,9 +31,10 @@
 //
 // A log has one owner at a time: embedded, the process that has the directory's
 // lock; on servers, the process named in the record beside the stream. There Open
-// waits for a lease while that process is silent, and fails if it is not silent. An
-// owner that was taken for dead finds out before it does any harm.
+// waits for a lease while that process is silent, and fails if it is not silent, or
+// waits on with Config.Standby. An owner that was taken for dead finds out before it
+// does any harm. The next owner has the cursors, the notes and the files of Mirror.
 //
 // The log does not look into its payloads, knows no readers, and keeps their
-// cursors only lazily.
+// cursors only lazily: in the directory, or on servers in the owner's record.
 package queue

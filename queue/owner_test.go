@@ -306,7 +306,7 @@ func TestStandby(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t, t.TempDir())
 	p := startProxy(t, srv)
-	a := open(t, Config{URL: p.url(), Node: "a", Lease: shortLease, Logger: quiet})
+	a := open(t, Config{URL: p.url(), Node: "a", Lease: 2 * time.Second, Logger: quiet}) // it lives: a busy machine must not end it
 	fill(t, a, 10, 100)
 	waits := make(chan string, 100)
 	opened := make(chan *Log, 1)
@@ -325,7 +325,7 @@ func TestStandby(t *testing.T) {
 		t.Errorf("waits %s", got)
 	}
 	began := revision(a)
-	eventually(t, "a renews its hold for two leases", func() bool { return revision(a) >= began+2*renewals })
+	eventually(t, "a renews its hold for longer than a lease", func() bool { return revision(a) >= began+renewals+2 })
 	fill(t, a, 10, 100)
 	if part := rawPart(t, a); part == 0 {
 		t.Fatal("no part of a file was left")

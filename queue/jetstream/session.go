@@ -1,6 +1,6 @@
 // Package jetstream is a session with a JetStream stream, in this process or on
 // servers elsewhere, and with the shelf beside it, a value that is replaced by
-// compare-and-set. It knows sequences and bytes, and not the meaning of the
+// compare-and-set, and files in an object store. It knows sequences and bytes, and not the meaning of the
 // bytes.
 //
 // A message for which Put returned nil is on disk, synced, or on most servers of a
