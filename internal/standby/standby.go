@@ -41,7 +41,7 @@ func (s *Sign) Show(node string, since time.Time) {
 	if s.Layer != nil {
 		ln = s.Layer(ln)
 	}
-	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	s.server = &http.Server{Handler: s, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	s.done = make(chan struct{})
 	go func() {
 		defer close(s.done)
