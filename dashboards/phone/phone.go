@@ -21,7 +21,7 @@ var bundle embed.FS
 const At = "/phone"
 
 // ErrNotBuilt is returned by New where the bundle is not embedded.
-var ErrNotBuilt = errors.New("the page for phones is not in this binary: make phone, with Node, builds it")
+var ErrNotBuilt = errors.New("/phone is not in this binary: make phone, with Node, builds it")
 
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; manifest-src 'self'; connect-src 'self'; " +
 	"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
