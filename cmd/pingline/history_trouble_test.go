@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -72,14 +73,60 @@ func (p *patient) slows(by time.Duration) {
 
 func (p *patient) heals() { p.sick.Store(nil) }
 
-// While history moves, the new shard refuses the credentials, and then is full, and the old one
-// is slow: pings are taken as ever, the status has the reason, and the copy goes on by itself.
+// strange is an hour of an InfluxDB 1.8 in which latitudes are words.
+type strange struct {
+	*influxd.Server
+	at time.Time
+}
+
+// ask sends a request, and returns its answer.
+func (s *strange) ask(t *testing.T, path, query, body string) string {
+	t.Helper()
+	form := url.Values{"db": {"pingline"}}
+	if query != "" {
+		form.Set("q", query)
+	}
+	resp, err := http.Post(s.URL()+path+"?"+form.Encode(), "text/plain", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	said, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode/100 != 2 || strings.Contains(string(said), `"error"`) {
+		t.Fatalf("%s %s%s: %d, %s, %v", path, query, body, resp.StatusCode, said, err)
+	}
+	return string(said)
+}
+
+func (s *strange) begin(t *testing.T) {
+	t.Helper()
+	s.ask(t, "/write", "", fmt.Sprintf("location,rider=stranger lat=\"north\" %d", s.at.UnixNano()))
+}
+
+// end drops the shard of InfluxDB's: without it the type outlasts the row.
+func (s *strange) end(t *testing.T) {
+	t.Helper()
+	at := s.at.UTC().Truncate(time.Hour).Format(time.RFC3339)
+	id := regexp.MustCompile(`\[(\d+),"pingline","autogen",\d+,"` + at).FindStringSubmatch(s.ask(t, "/query", "SHOW SHARDS", ""))
+	if id == nil {
+		t.Fatalf("InfluxDB has no shard that begins at %s", at)
+	}
+	s.ask(t, "/query", "DROP SHARD "+id[1], "")
+}
+
+// While history moves, the new shard refuses the credentials, and then is full, the old one is
+// slow, and the new one has a field of another type in an hour of history: pings are taken as ever,
+// the status has the reason, and the copy goes on by itself.
 func TestReshardTroubles(t *testing.T) {
 	servers := map[string]*influxd.Server{"a": startInflux(t), "b": startInflux(t)}
 	source, target := newPatient(t, servers["a"]), newPatient(t, servers["b"])
 	p := serve(t, t.TempDir(), "", append(slices.Clone(reshardFlags), "--shard=name=a,url="+source.url)...)
-	c := &travellers{t: t, readersAndSenders: readersAndSenders{from: time.Now().Add(-25 * time.Minute)}, url: p.url, riders: 30}
-	for batch := range slices.Chunk(c.history(120), 1000) {
+	c := &travellers{t: t, readersAndSenders: readersAndSenders{from: time.Now().Add(-25 * time.Minute)}, url: p.url, riders: 30, pace: 100 * time.Millisecond}
+	// A type is that of an hour, so a conflict is with rows of that hour alone.
+	if err := servers["b"].SetRetention(t.Context(), "pingline", 0); err != nil {
+		t.Fatal(err)
+	}
+	for batch := range slices.Chunk(c.history(70), 1000) {
 		c.post(t.Context(), batch)
 	}
 	p.settled()
@@ -109,6 +156,8 @@ func TestReshardTroubles(t *testing.T) {
 		done = historyOf(t, p).RowsDone
 	}
 	moves("a part is copied")
+	other := &strange{servers["b"], c.from.Add(-48 * time.Hour)} // of the day that is copied last
+	other.begin(t)
 	for _, trouble := range []struct {
 		status     int
 		text, what string
@@ -125,8 +174,21 @@ func TestReshardTroubles(t *testing.T) {
 	}
 	source.slows(200 * time.Millisecond)
 	takesPings("a is slow")
-	moves("the copy goes on while a is slow")
+	eventually(t, "the copy goes on while a is slow", func() bool { return historyOf(t, p).RowsDone > done })
+	done = historyOf(t, p).RowsDone
 	source.heals()
+
+	eventually(t, "the copy stands, since b has another type", func() bool { return historyOf(t, p).Stands != "" })
+	if h := historyOf(t, p); h.Stage != moving.Copying || h.RowsDone < done || !strings.HasPrefix(h.Stands, "b: ") ||
+		!strings.Contains(h.Stands, `field type conflict: input field "lat" on measurement "location" is type float, already exists as type string`) {
+		t.Errorf("the copy stands in %s, since %s", h.Stage, h.Stands)
+	}
+	t.Log(mustReshard(t, p, "status"))
+	takesPings("b has another type")
+	if st := standing(t, p); st.MirrorLetters > 0 {
+		t.Errorf("the mirror has %d dead letters", st.MirrorLetters)
+	}
+	other.end(t)
 
 	mustReshard(t, p, "cut")
 	mustReshard(t, p, "finish")

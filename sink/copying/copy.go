@@ -266,7 +266,7 @@ func (r *transferReader) row(e *pingline.Entry, nano int64) error {
 	r.units[i].add(h)
 	if max(len(e.Rider), len(e.Device), len(e.Event), len(e.Trip)) > maxString {
 		r.units[i].refused++
-		return r.refuse(e, errors.New("a name of more than 255 bytes, which Pingline did not write"))
+		return r.refuse(to, e, errors.New("a name of more than 255 bytes, which Pingline did not write"))
 	}
 	b := r.filling[to]
 	if b == nil {
@@ -300,15 +300,15 @@ func (r *transferReader) send(b *packet) error {
 	}
 }
 
-// refuse hands a row over to the caller.
-func (f *transfer) refuse(e *pingline.Entry, why error) error {
+// refuse hands a row for a target over to the caller.
+func (f *transfer) refuse(to int, e *pingline.Entry, why error) error {
 	if f.c.cfg.Refused == nil {
 		return &ownError{why}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.c.cfg.Refused(e, why); err != nil {
-		return &ownError{err}
+		return &ownError{fmt.Errorf("%s: %w", f.c.cfg.To[to].Name, err)}
 	}
 	return nil
 }
@@ -353,7 +353,7 @@ func (f *transfer) refuseRow(b *packet, i int, why error) error {
 		f.units[u].refused++
 		f.mu.Unlock()
 	}
-	return f.refuse(&e, why)
+	return f.refuse(b.to, &e, why)
 }
 
 // try writes rows, and waits while their target is in trouble.

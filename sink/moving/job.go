@@ -114,6 +114,6 @@ func (m *Mover) forget() error {
 	if err := os.Remove(m.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	m.job = nil
+	m.job, m.failed = nil, false
 	return nil
 }

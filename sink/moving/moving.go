@@ -49,6 +49,7 @@ type Mover struct {
 	failing bool       // stands is the text of an error
 	since   time.Time  // since when it stands; zero if it does not
 	failed  bool       // it was broken off, and has done nothing since
+	was     *movement  // that was broken off
 	kept    []string   // units that were not deleted, and why: at most mostTold
 	keptAll int
 }
@@ -172,6 +173,7 @@ func (m *Mover) work(ctx context.Context, stage MoveStage) error {
 	if m.now = nil; err != nil {
 		return err
 	}
+	m.failed = false
 	m.standLocked("")
 	return nil
 }
@@ -210,7 +212,7 @@ func (m *Mover) do(ctx context.Context, w *movement, job *moveJob) error {
 		}
 		if err != nil {
 			m.mu.Lock()
-			m.failed = ctx.Err() == nil
+			m.failed, m.was = ctx.Err() == nil, w
 			m.mu.Unlock()
 			return err
 		}

@@ -72,6 +72,9 @@ func (m *Mover) Status() *MoveStatus {
 		s.StandsFor = time.Since(m.since).Seconds()
 	}
 	w := m.now
+	if m.failed && m.was.stage == j.Stage && (w == nil || w.units == 0) {
+		w = m.was // it is planned again
+	}
 	if w == nil {
 		return s
 	}
