@@ -150,7 +150,7 @@ func anotherInflux(t *testing.T) string {
 		t.Logf("it is a 1.8: %v", err)
 		return "url=" + startInflux(t).URL()
 	}
-	two := startInfluxWith(t, influxd.Config{Version: 2, Org: "city", Bucket: "pings/raw"})
+	two := startInfluxWith(t, influxd.Config{Version: 2, Org: "the city", Bucket: "pings/raw"})
 	token, err := two.CreateToken(t.Context(), two.Bucket(), true, true)
 	if err != nil {
 		t.Fatal(err)
@@ -159,5 +159,5 @@ func anotherInflux(t *testing.T) string {
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("url=%s,org=city,bucket=pings/raw,token-file=%s", two.URL(), file)
+	return fmt.Sprintf("url=%s,org=the%%20city,bucket=pings/raw,token-file=%s", two.URL(), file)
 }

@@ -184,7 +184,7 @@ func (s *ShardConfig) UnmarshalText(text []byte) error {
 			continue
 		}
 		if !ok || value == "" {
-			return fmt.Errorf("%q is not of the form key=value", part)
+			return fmt.Errorf("%q is not of the form key=value; a space in a value is written %%20, a comma %%2C", part)
 		}
 		if seen[key] {
 			return fmt.Errorf("%s is given twice", key)
@@ -231,9 +231,9 @@ func (s *ShardConfig) set(key, value string) (err error) {
 	case "url":
 		s.URL = value
 	case "org":
-		s.Org = value
+		s.Org, err = sets.Unescape(key, value)
 	case "bucket":
-		s.Bucket = value
+		s.Bucket, err = sets.Unescape(key, value)
 	case "token-file":
 		s.TokenFile = value
 	case "ca-file":

@@ -215,7 +215,7 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 			return partition.Shard{Name: known[i].Name, Weight: w}, nil
 		}
 		if !strings.Contains(text, "url=") {
-			return partition.Shard{}, fmt.Errorf("%s: shard %s is not known: give name=%s,url=…, as in --shard", what, nameIn(text), nameIn(text))
+			return partition.Shard{}, fmt.Errorf("%s: shard %s is not known: give name=%s,url=…, as in --shard; a space in a value is written %%20", what, nameIn(text), nameIn(text))
 		}
 		n, err := c.cfg.Open(text)
 		if err != nil {
