@@ -87,7 +87,7 @@ func Names() (tags, fields []string) {
 // LogFile is the file of the data directory that tells of all steps, a JSON object a line.
 const LogFile = "reshard.log"
 
-// ChangeRequest is the body of a step. All steps but plan and start take Set, Force and Full only.
+// ChangeRequest is the body of a step. All steps but plan and start take Set, Force, Full and Clean only.
 type ChangeRequest struct {
 	Set     string   `json:"set,omitempty"`     // "" is the main set
 	Add     []string `json:"add,omitempty"`     // NAME of a shard that is known, or name=…,url=… as in --shard
@@ -98,6 +98,7 @@ type ChangeRequest struct {
 	History string   `json:"history,omitempty"` // of plan and start: HistoryNone or HistoryMove; "" is none
 	Rate    *float64 `json:"rate,omitempty"`    // of plan and start: most rows of history a second, 0: no bound; nil is DefaultRate
 	Full    bool     `json:"full,omitempty"`    // of verify: checksums of all
+	Clean   bool     `json:"clean,omitempty"`   // of abort: history that was copied is deleted from the new shards
 }
 
 // ChangePlan is the answer to plan and start.
@@ -434,8 +435,19 @@ func (c *Changes) finish(ctx context.Context, e *reshard.Eras, _ *ChangeRequest)
 	return c.done(ctx, e, "finish", 0, e.Finish())
 }
 
-func (c *Changes) abort(ctx context.Context, e *reshard.Eras, _ *ChangeRequest) (any, error) {
-	return c.done(ctx, e, "abort", 0, e.Abort())
+func (c *Changes) abort(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (any, error) {
+	m, err := c.mover(orMain(r.Set)), error(nil)
+	if r.Clean {
+		if again, err := m.Again(); again {
+			return c.done(ctx, e, "abort", 0, err)
+		}
+		err = m.Cleanable()
+	}
+	if err == nil {
+		err = e.Abort(r.Clean)
+		m.Look()
+	}
+	return c.done(ctx, e, "abort", 0, err)
 }
 
 func (c *Changes) done(ctx context.Context, e *reshard.Eras, step string, at uint64, err error) (any, error) {

@@ -47,7 +47,7 @@ const barWidth = 20
 // historyLine describes how far history is, in a line.
 func historyLine(h *moving.MoveStatus) string {
 	text := "  history: " + string(h.Stage)
-	if h.Stage == moving.Copying || h.Stage == moving.Comparing || h.Stage == moving.Deleting {
+	if h.Works() {
 		full := int(h.Share() * barWidth)
 		text += fmt.Sprintf(" [%s%s] %.0f %% · %d of %s · %d of %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), 100*h.Share(),
 			h.UnitsDone, unit.Plural(h.Units, "piece", "pieces"), h.RowsDone, unit.Plural(h.Rows, "row", "rows"))
@@ -58,7 +58,7 @@ func historyLine(h *moving.MoveStatus) string {
 	if h.Left > 0 {
 		text += fmt.Sprintf(" · %s left", brief(time.Duration(h.Left*float64(time.Second))))
 	}
-	if h.Stage != moving.Copying {
+	if h.Stage != moving.Copying && !h.Stage.Undone() {
 		text += fmt.Sprintf(" · differs in %s", unit.Plural(h.Differ, "place", "places"))
 	}
 	if h.Refused > 0 {

@@ -333,10 +333,11 @@ func (c *FinishCmd) Run(p *command.Program) error {
 
 // AbortCmd goes back.
 type AbortCmd struct {
+	Clean   bool `help:"Delete from the new shards what was copied there, of which the old ones have every row; before cut only."`
 	stepCmd `embed:""`
 }
 
 // Run goes back.
 func (c *AbortCmd) Run(p *command.Program) error {
-	return c.run(p, "abort", resharding.ChangeRequest{})
+	return c.run(p, "abort", resharding.ChangeRequest{Clean: c.Clean})
 }

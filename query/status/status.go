@@ -42,7 +42,7 @@ type ShardChange struct {
 	Set      string   `json:"set"`
 	Phase    string   `json:"phase"` // dual or cut; settled: history alone is worked on
 	What     string   `json:"what"`
-	History  string   `json:"history,omitempty"`    // copying, comparing, moved, deleting or deleted; "": none is moved
+	History  string   `json:"history,omitempty"`    // copying, comparing, moved, deleting, deleted, cleaning or cleaned; "": none is moved
 	Done     *float64 `json:"done,omitempty"`       // share of that, [0, 1]
 	RowsPerS float64  `json:"rows_per_s,omitempty"` // that are written now
 	LeftS    float64  `json:"left_s,omitempty"`     // s, at this rate; 0 if that cannot be told

@@ -48,11 +48,46 @@ func (c *Copier) Copy(ctx context.Context, plan []Planned) error {
 	return nil
 }
 
+// limits asks the targets for how long they keep rows. Some take older ones, and delete them later.
+func (c *Copier) limits(ctx context.Context) {
+	c.keeps = make([]time.Duration, len(c.cfg.To))
+	for i, to := range c.cfg.To {
+		if r, ok := to.Store.(store.Retainer); ok && c.cfg.Shared {
+			c.keeps[i], _ = r.Retention(ctx)
+		}
+	}
+}
+
+// expired returns the time of a row and how long its target keeps rows, 0 if it keeps this one.
+func (c *Copier) expired(e *pingline.Entry, to int) (at time.Time, keeps time.Duration) {
+	if to >= len(c.keeps) || c.keeps[to] == 0 {
+		return at, 0
+	}
+	at = time.UnixMilli(e.At)
+	if e.Point != nil {
+		at = time.UnixMilli(e.Point.At)
+	}
+	if time.Since(at) <= c.keeps[to] {
+		return at, 0
+	}
+	return at, c.keeps[to]
+}
+
 // grows reports whether rows of a unit may still come to the source alone.
 func (c *Copier) grows(u Unit) bool { return c.cfg.Growing && u.To > c.began.UnixMilli() }
 
 // copyGroup copies a group, again from its beginning if the source breaks off.
 func (c *Copier) copyGroup(ctx context.Context, g *unitGroup) error {
+	if c.cfg.Touches {
+		units := make([]Unit, len(g.units))
+		for i, u := range g.units {
+			units[i] = u.Unit
+		}
+		if err := c.cfg.Keep.begin(units); err != nil {
+			return err
+		}
+	}
+	c.limits(ctx)
 	tries := 0
 	return c.insist(ctx, ofSource, func() error {
 		if tries++; tries > 1 && c.cfg.Again != nil {
@@ -267,6 +302,10 @@ func (r *transferReader) row(e *pingline.Entry, nano int64) error {
 	if max(len(e.Rider), len(e.Device), len(e.Event), len(e.Trip)) > maxString {
 		r.units[i].refused++
 		return r.refuse(to, e, errors.New("a name of more than 255 bytes, which Pingline did not write"))
+	}
+	if at, keeps := r.c.expired(e, to); keeps > 0 {
+		r.units[i].refused++
+		return r.refuse(to, e, &store.Refusal{Kind: store.BadRows, Reason: store.Expired, Keeps: keeps, Err: fmt.Errorf("a row of %s, and rows are kept for %v", at.UTC().Format(time.RFC3339), keeps)})
 	}
 	b := r.filling[to]
 	if b == nil {

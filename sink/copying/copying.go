@@ -42,11 +42,15 @@ type SourceLatch interface {
 
 // Config says which history is copied, and how. From and To are required.
 type Config struct {
-	From   store.Store // a Reader, as the targets are; points are copied if all are PointReaders
-	To     []Target    // at most 64
-	Rider  string      // "" means all riders, and points
-	Names  []string    // of points to copy
-	Keep   *DoneFile   // nil: nothing is remembered
+	From  store.Store // a Reader, as the targets are; points are copied if all are PointReaders
+	To    []Target    // at most 64
+	Rider string      // "" means all riders, and points
+	Names []string    // of points to copy
+	Keep  *DoneFile   // nil: nothing is remembered
+
+	// Touches has Keep remember a unit before a row of it is written, for Clean.
+	Touches bool
+
 	Logger *slog.Logger
 
 	// Owner returns the index in To of a row's target; a row with a negative one stays where it
@@ -62,6 +66,10 @@ type Config struct {
 	// Shared says that rows come to the targets as well, of themselves, as to the source: a row
 	// that a target alone has is no difference.
 	Shared bool
+
+	// Own says that the targets have rows of their own in the units of the source, so that counts
+	// of units tell nothing.
+	Own bool
 
 	// Level returns once the targets have all rows that the source had when it was called. It is
 	// asked where rows differ, between the reading of both sides; nil if no rows come meanwhile.
@@ -124,7 +132,8 @@ type Copier struct {
 	pace       *pacer
 	mostSeries int
 	began      time.Time
-	refused    map[Unit]bool // units of which a target refused rows
+	refused    map[Unit]bool   // units of which a target refused rows
+	keeps      []time.Duration // how long the targets keep rows, 0 for ever
 
 	mu     sync.Mutex // guards the fields below; nothing else is locked under it
 	rows   Status
@@ -236,11 +245,13 @@ type unitGroup struct {
 
 // groups returns units in the order of a plan, as they are read at once.
 func (c *Copier) groups(plan []Planned, mostRows uint64, mostCells int) (all []*unitGroup) {
-	_, byCell := c.cfg.From.(store.CellReader)
+	if _, byCell := c.cfg.From.(store.CellReader); !byCell {
+		mostRows, mostCells = 1<<62, compareCells // all rows of the day are read anyway
+	}
 	rows := uint64(0)
 	var last *unitGroup
 	for _, u := range plan {
-		if !u.InCell || !byCell {
+		if !u.InCell {
 			all, last = append(all, &unitGroup{units: []Planned{u}}), nil
 			continue
 		}

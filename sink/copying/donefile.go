@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,6 +22,7 @@ type UnitState string
 
 // The states of a unit.
 const (
+	UnitBegun   UnitState = "begun" // may be copied in part
 	UnitCopied  UnitState = "copied"
 	UnitSame    UnitState = "same"    // copied, and compared since
 	UnitDiffers UnitState = "differs" // though it was copied again
@@ -250,13 +253,33 @@ func (d *DoneFile) text() ([]byte, error) {
 // Fresh reports whether there was no file.
 func (d *DoneFile) Fresh() bool { return d.fresh }
 
-// Get returns how far a unit is, and false if nothing is known of it. A day that was copied
+// Touched returns the units that were copied, if only in part.
+func (d *DoneFile) Touched() []store.Unit { return slices.Collect(maps.Keys(d.done)) }
+
+// begin makes durable that units may be copied in part from now on.
+func (d *DoneFile) begin(units []store.Unit) error {
+	if d == nil {
+		return nil
+	}
+	var fresh []Done
+	for _, u := range units {
+		if _, known := d.done[u]; !known {
+			fresh = append(fresh, Done{Unit: u, State: UnitBegun})
+		}
+	}
+	return d.Append(d.refused, fresh...)
+}
+
+// Get returns how far a unit is, and false if it was not copied as a whole. A day that was copied
 // before cells were units holds for all its cells.
 func (d *DoneFile) Get(u store.Unit) (Done, bool) {
 	if d == nil {
 		return Done{}, false
 	}
 	x, ok := d.done[u]
+	if x.State == UnitBegun {
+		return Done{}, false
+	}
 	if !ok && u.InCell {
 		day := u
 		day.InCell, day.Cell = false, 0

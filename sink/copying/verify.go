@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"pingline"
 	"pingline/sink/store"
 )
 
@@ -53,17 +54,23 @@ func days(plan []Planned) (parts [][]Planned) {
 // unequal returns the units of a day that are to be streamed: a share of them, and those of which
 // counts differ.
 func (c *Copier) unequal(ctx context.Context, day []Planned, share float64) (list []Planned, err error) {
-	if share >= 1 || c.cfg.Rider != "" {
-		return day, nil
+	byCell := true
+	for _, to := range c.cfg.To {
+		_, ok := to.Store.(store.CellReader)
+		byCell = byCell && ok
 	}
 	u := day[0]
-	var counts [2]map[Unit]uint64
-	if counts[0], err = c.counts(ctx, u.Unit, c.cfg.From); err == nil {
-		targets := make([]store.Store, len(c.cfg.To))
-		for i := range targets {
-			targets[i] = c.cfg.To[i].Store
+	if share >= 1 || c.cfg.Rider != "" || c.cfg.Own || c.cfg.Shared && !byCell && u.Name == "" {
+		return day, nil // the count of a day is of rows of others, too
+	}
+	has, err := c.counts(ctx, u.Unit, c.cfg.From)
+	in := make([]map[Unit]uint64, len(c.cfg.To))
+	sum := make(map[Unit]uint64)
+	for i := 0; i < len(c.cfg.To) && err == nil; i++ {
+		in[i], err = c.counts(ctx, u.Unit, c.cfg.To[i].Store)
+		for of, n := range in[i] {
+			sum[of] += n
 		}
-		counts[1], err = c.counts(ctx, u.Unit, targets...)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -72,39 +79,48 @@ func (c *Copier) unequal(ctx context.Context, day []Planned, share float64) (lis
 		c.cfg.Logger.Info("rows are compared, since counts are not told", "unit", u.Unit, "error", err)
 		return day, nil //nolint:nilerr // the comparison of rows meets the same trouble, and waits for its end
 	}
-	byCell := true
-	for _, to := range c.cfg.To {
-		_, ok := to.Store.(store.CellReader)
-		byCell = byCell && ok
-	}
-	if !byCell {
-		if total(counts[0]) == total(counts[1]) && !sampled(store.Unit{Name: u.Name, From: u.From}, share) {
+	if !byCell && u.Name == "" {
+		if total(has) == total(sum) && !sampled(store.Unit{Name: u.Name, From: u.From}, share) {
 			return nil, nil
 		}
 		return day, nil
 	}
 	for _, u := range day {
-		if counts[1][u.Unit] != counts[0][u.Unit] || sampled(u.Unit, share) {
+		of := u.Unit
+		same := sum[of] == has[of]
+		if to := c.ownerOf(of); same && c.cfg.Shared {
+			same = to >= 0 && in[to][of] == has[of] // rows of others in another target are none of the source
+		}
+		if !same || sampled(of, share) {
 			list = append(list, u)
 		}
 	}
 	return list, nil
 }
 
-// counts returns the rows of a unit's time by unit, of all stores together.
-func (c *Copier) counts(ctx context.Context, of Unit, stores ...store.Store) (map[Unit]uint64, error) {
-	counts := make(map[Unit]uint64)
-	for _, s := range stores {
-		lister, ok := s.(store.Lister)
-		if !ok {
-			return nil, errors.ErrUnsupported
-		}
-		err := lister.Units(ctx, of.Name, of.From, of.To, func(u store.Unit, rows uint64) error { counts[u] += rows; return nil })
-		if err != nil {
-			return nil, err
-		}
+// ownerOf returns the target of a unit's rows, or a number below 0.
+func (c *Copier) ownerOf(u Unit) int {
+	e := pingline.Entry{Cell: u.Cell}
+	if u.Name != "" {
+		e.Point = &pingline.Point{Name: u.Name}
 	}
-	return counts, nil
+	to := c.cfg.Owner(&e)
+	if to < 0 {
+		e.Event = "e" // pings may be routed, and these be not
+		to = c.cfg.Owner(&e)
+	}
+	return to
+}
+
+// counts returns the rows of a unit's time by unit.
+func (c *Copier) counts(ctx context.Context, of Unit, in store.Store) (map[Unit]uint64, error) {
+	lister, ok := in.(store.Lister)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	counts := make(map[Unit]uint64)
+	err := lister.Units(ctx, of.Name, of.From, of.To, func(u store.Unit, rows uint64) error { counts[u] += rows; return nil })
+	return counts, err
 }
 
 func total(counts map[Unit]uint64) (n uint64) {
@@ -246,7 +262,7 @@ func (c *Copier) deleteGroup(ctx context.Context, eraser store.UnitEraser, g *un
 			continue
 		}
 		began := time.Now()
-		err := c.erase(ctx, eraser, g, u)
+		err := c.erase(ctx, eraser, u, func(part Planned) error { return c.hasAll(ctx, g, part) })
 		switch {
 		case errors.Is(err, errCame):
 			again = append(again, u)
@@ -270,8 +286,12 @@ func (c *Copier) deleteGroup(ctx context.Context, eraser store.UnitEraser, g *un
 
 var errCame = errors.New("rows came that no target has")
 
-// erase deletes a unit of a group, or returns errCame.
-func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, g *unitGroup, u Planned) error {
+// erasing is how long a deletion that was begun may take once it is to be broken off: a store
+// might go on with it while rows come again.
+const erasing = 10 * time.Second
+
+// erase deletes a unit. hasAll returns errCame if rows that came to a part of it are nowhere else.
+func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, u Planned, hasAll func(part Planned) error) error {
 	return c.insist(ctx, ofDeletion, func() error {
 		if err := c.clear(ctx); err != nil {
 			return err
@@ -282,12 +302,15 @@ func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, g *unitGrou
 			for _, span := range came {
 				part := u
 				part.From, part.To = span[0], span[1]
-				if err := c.hasAll(ctx, g, part); err != nil {
+				if err := hasAll(part); err != nil {
 					return err
 				}
 			}
 		}
-		err := eraser.EraseUnit(ctx, u.Unit)
+		whole, end := context.WithCancel(context.WithoutCancel(ctx))
+		defer end()
+		defer context.AfterFunc(ctx, func() { time.AfterFunc(erasing, end) })()
+		err := eraser.EraseUnit(whole, u.Unit)
 		if err == nil || errors.Is(err, store.ErrBeside) {
 			return err
 		}

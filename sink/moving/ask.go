@@ -68,6 +68,8 @@ func (m *Mover) Delete() error {
 		switch {
 		case phase != reshard.Settled:
 			return refuse("the old shards are still written in phase %s: pingline reshard finish comes first", phase)
+		case j.Stage.Undone():
+			return refuse("the change was aborted: pingline reshard abort --clean deletes what it copied")
 		case j.Stage == Deleted: // units may have been kept: they are tried again
 		case j.Stage != Moved:
 			return refuse("history is %s: it is deleted once it is copied and compared", j.Stage)
@@ -87,10 +89,12 @@ func (m *Mover) Unready() (why string, wait bool) {
 	switch known := s != nil && s.ID == rec.ID; {
 	case !known && rec.Move != nil && rec.Phase != reshard.Settled:
 		return "history is not copied yet", true
-	case !known || s.Stage == Deleted:
+	case !known || s.Stage == Deleted || s.Stage == Cleaned:
 		return "", false
 	case s.Stage == Deleting:
 		return "history is being deleted from the old shards", true
+	case s.Stage == Cleaning:
+		return "copies of the change that was aborted are being deleted", true
 	case s.Stage != Moved:
 		text := fmt.Sprintf("history: %s, %.0f %%", s.Stage, 100*s.share())
 		switch {

@@ -23,10 +23,21 @@ const (
 	Moved     MoveStage = "moved" // copied and compared; the old shards still have it
 	Deleting  MoveStage = "deleting"
 	Deleted   MoveStage = "deleted" // from the old shards
+
+	// After an abort.
+	Cleaning MoveStage = "cleaning" // rows that were copied are deleted from the new shards
+	Cleaned  MoveStage = "cleaned"
 )
 
+var moveStages = []MoveStage{Copying, Comparing, Moved, Deleting, Deleted, Cleaning, Cleaned}
+
 // works reports whether there is something to do.
-func (s MoveStage) works() bool { return s == Copying || s == Comparing || s == Deleting }
+func (s MoveStage) works() bool {
+	return s == Copying || s == Comparing || s == Deleting || s == Cleaning
+}
+
+// Undone reports whether it is what follows an abort.
+func (s MoveStage) Undone() bool { return s == Cleaning || s == Cleaned }
 
 // moveJob is the state of a change's history, as its file has it.
 type moveJob struct {
@@ -68,7 +79,7 @@ func loadJob(path string) (*moveJob, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	case j.Form > jobForm:
 		return nil, fmt.Errorf("%s is of form %d, this program knows %d: run the newer version", path, j.Form, jobForm)
-	case j.ID == "" || len(j.Old) == 0 || len(j.New) == 0 || !slices.Contains([]MoveStage{Copying, Comparing, Moved, Deleting, Deleted}, j.Stage):
+	case j.ID == "" || len(j.Old) == 0 || len(j.New) == 0 || !slices.Contains(moveStages, j.Stage):
 		return nil, fmt.Errorf("%s is not whole: remove it, and copy history with pingline copy", path)
 	}
 	return j, nil
@@ -102,6 +113,17 @@ func (m *Mover) change(to func(j *moveJob) error) error {
 		m.wake()
 	}
 	return err
+}
+
+// cleanedAll ends a change that was undone as if it had never been.
+func (m *Mover) cleanedAll(id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.job == nil || m.job.ID != id || m.job.Stage != Cleaning {
+		return nil // another change was quicker
+	}
+	m.cfg.Logger.Info("all that was copied is deleted from the new shards", "set", m.cfg.Set, "change", id)
+	return m.forget()
 }
 
 // forget forgets the job and its files. The caller holds mu.

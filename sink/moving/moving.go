@@ -109,7 +109,12 @@ func (m *Mover) next() (MoveStage, error) {
 	rec := m.cfg.Eras.Record()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if j := m.job; j != nil && (j.ID != rec.ID || rec.Phase == reshard.Settled && rec.New.String() != j.New.String()) {
+	undone := m.job != nil && rec.Phase == reshard.Settled && rec.New.String() != m.job.New.String()
+	if j := m.job; j != nil && j.ID == rec.ID && undone && rec.Move != nil && rec.Move.Clean {
+		if err := m.clean(); err != nil {
+			return "", err
+		}
+	} else if j != nil && (j.ID != rec.ID || undone) {
 		m.cfg.Logger.Info("no history is moved any more", "set", m.cfg.Set, "change", j.ID)
 		if err := m.forget(); err != nil {
 			return "", err
@@ -182,7 +187,14 @@ func (m *Mover) do(ctx context.Context, w *movement, job *moveJob) error {
 	if err := m.awaitBefore(ctx); err != nil {
 		return err
 	}
-	parts, err := m.parts(ctx, job)
+	look := m.parts
+	if w.stage == Cleaning {
+		if err := m.level(ctx); err != nil {
+			return err
+		}
+		look = m.cleaned
+	}
+	parts, err := look(ctx, job)
 	if err != nil {
 		return err
 	}
@@ -209,6 +221,8 @@ func (m *Mover) do(ctx context.Context, w *movement, job *moveJob) error {
 			err = m.compare(ctx, p, job)
 		case Deleting:
 			err = m.remove(ctx, p)
+		case Cleaning:
+			err = p.copier.Clean(ctx, p.plan, m.keeps(p))
 		}
 		if err != nil {
 			m.mu.Lock()
@@ -232,8 +246,11 @@ func (m *Mover) do(ctx context.Context, w *movement, job *moveJob) error {
 // finishStage notes that a stage is done.
 func (m *Mover) finishStage(stage MoveStage, job *moveJob, parts []*shardPart) error {
 	m.mu.Lock()
-	left := m.keptAll
+	left, is := m.keptAll, m.job != nil && m.job.ID == job.ID
 	m.mu.Unlock()
+	if !is {
+		return nil // another change was forced meanwhile
+	}
 	if stage == Deleting && left == 0 {
 		var empty []string
 		for _, p := range parts {
@@ -241,9 +258,12 @@ func (m *Mover) finishStage(stage MoveStage, job *moveJob, parts []*shardPart) e
 				empty = append(empty, p.from)
 			}
 		}
-		if err := m.cfg.Eras.Unread(empty...); err != nil {
+		if err := m.cfg.Eras.Unread(job.ID, empty...); err != nil {
 			return err
 		}
+	}
+	if stage == Cleaning && left == 0 {
+		return m.cleanedAll(job.ID)
 	}
 	return m.change(func(j *moveJob) error {
 		switch {
@@ -255,6 +275,8 @@ func (m *Mover) finishStage(stage MoveStage, job *moveJob, parts []*shardPart) e
 			j.Differ, j.Differences = job.Differ, job.Differences
 		case stage == Deleting:
 			j.Stage = Deleted
+		case stage == Cleaning:
+			j.Stage = Cleaned
 		}
 		return nil
 	})
@@ -275,10 +297,10 @@ func (m *Mover) awaitBefore(ctx context.Context) error {
 	}
 }
 
-// level waits until the mirror has what the log has now.
+// level waits until the shards, with the mirror's, have what the log has now.
 func (m *Mover) level(ctx context.Context) error {
 	for head := m.cfg.Eras.Head(); m.cfg.Eras.WrittenAll() <= head; {
-		m.stand("the mirror is behind")
+		m.stand(map[bool]string{true: "the mirror is behind", false: "rows that wait are being written"}[m.cfg.Eras.Mirrors()])
 		if err := pause.For(ctx, lookAgain/4); err != nil {
 			return err
 		}

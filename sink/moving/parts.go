@@ -111,7 +111,7 @@ func (m *Mover) part(job *moveJob, from string) (*shardPart, error) {
 	if err != nil || cfg == nil {
 		return nil, err
 	}
-	keep, err := copying.OpenDone(m.unitsPath(job.ID, from), copying.CopyJob{From: from + " of " + job.Old.String(), To: job.New.String()})
+	keep, err := m.unitsOf(job, from)
 	if err == nil {
 		err = keep.Begin()
 	}
@@ -119,13 +119,8 @@ func (m *Mover) part(job *moveJob, from string) (*shardPart, error) {
 		return nil, err
 	}
 	cfg.Keep, cfg.Rate, cfg.Gauges, cfg.Wait, cfg.Level = keep, job.Rate, m.cfg.Gauges, true, m.level
-	cfg.Latch = m.cfg.Eras.Latch(from)
-	cfg.Refused = func(_ *pingline.Entry, why error) error {
-		if refusal := new(store.Refusal); errors.As(why, &refusal) && refusal.Reason == store.Expired {
-			return nil // where it belongs it would be deleted
-		}
-		return fmt.Errorf("a row is refused: %w", why)
-	}
+	cfg.Latch, cfg.Touches = m.cfg.Eras.Latch(from), true
+	cfg.Refused = refused
 	cfg.Copied = func([]copying.Done) (int64, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -139,6 +134,14 @@ func (m *Mover) part(job *moveJob, from string) (*shardPart, error) {
 	}
 	p.all = p.gone && p.copier.CopiesPoints() && !p.routed("location") && !p.routed("event")
 	return p, nil
+}
+
+// refused has rows be left out that would be deleted where they belong.
+func refused(_ *pingline.Entry, why error) error {
+	if refusal := new(store.Refusal); errors.As(why, &refusal) && refusal.Reason == store.Expired {
+		return nil
+	}
+	return fmt.Errorf("a row is refused: %w", why)
 }
 
 // copierOf returns how the history of a shard is copied; nil if nothing of it moves.
@@ -155,7 +158,7 @@ func (m *Mover) copierOf(old, next reshard.Spread, from string, fresh map[string
 		stores[sh.Name] = sh.Store
 	}
 	// Small writes, so that pings do not wait for long.
-	cfg := &copying.Config{From: stores[from], Names: m.cfg.Points, Shared: true, BatchRows: 1000, Logger: m.cfg.Logger}
+	cfg := &copying.Config{From: stores[from], Names: m.cfg.Points, Shared: true, Own: m.cfg.ByRider, BatchRows: 1000, Logger: m.cfg.Logger}
 	index := make(map[string]int)
 	for _, name := range next.Names() {
 		if to := stores[name]; name != from && to != nil {
@@ -204,13 +207,18 @@ func (m *Mover) remove(ctx context.Context, p *shardPart) error {
 	if _, err := p.copier.Verify(ctx, p.plan, 0, true, func(*copying.Difference) {}); err != nil {
 		return err
 	}
-	return p.copier.Delete(ctx, p.plan, func(u copying.Unit, why string) {
+	return p.copier.Delete(ctx, p.plan, m.keeps(p))
+}
+
+// keeps returns the function that counts units of a part that are not deleted.
+func (m *Mover) keeps(p *shardPart) func(u copying.Unit, why string) {
+	return func(u copying.Unit, why string) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.keptAll++; len(m.kept) < mostTold {
 			m.kept = append(m.kept, p.from+", "+u.String()+": "+why)
 		}
-	})
+	}
 }
 
 // mostTold is how many differences, or units that were not deleted, are told one by one.
@@ -236,7 +244,7 @@ func (m *Mover) fill(ctx context.Context, job *moveJob) error {
 			if cfg == nil {
 				continue
 			}
-			cfg.Rate, cfg.Gauges, cfg.Wait, cfg.Refused = job.Rate, m.cfg.Gauges, true, func(_ *pingline.Entry, why error) error { return why }
+			cfg.Rate, cfg.Gauges, cfg.Wait, cfg.Refused = job.Rate, m.cfg.Gauges, true, refused
 			c, err := copying.New(*cfg)
 			if err != nil {
 				return err
@@ -261,6 +269,11 @@ func (m *Mover) fill(ctx context.Context, job *moveJob) error {
 // known returns the days that are dates.
 func known(days []string) []string {
 	return slices.DeleteFunc(slices.Clone(days), func(day string) bool { _, err := time.Parse(time.DateOnly, day); return err != nil })
+}
+
+// unitsOf reads how far the units of a shard are.
+func (m *Mover) unitsOf(job *moveJob, from string) (*copying.DoneFile, error) {
+	return copying.OpenDone(m.unitsPath(job.ID, from), copying.CopyJob{From: from + " of " + job.Old.String(), To: job.New.String()})
 }
 
 func (m *Mover) unitsPath(id, from string) string {

@@ -256,14 +256,26 @@ func (e *Eras) those(is func(*eraSink) bool) (list []*eraSink) {
 }
 
 // Abort puts the old layout in force again. Rows that only the new shards have stay readable:
-// Record.Read names those shards.
-func (e *Eras) Abort() error {
+// Record.Read names those shards. clean notes that whoever moved history deletes what was copied,
+// and is refused in Cut: then the new shards have rows that were written there in the first place.
+func (e *Eras) Abort(clean bool) error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
 	rec := e.Record()
+	switch {
+	case clean && rec.Move == nil && rec.Phase != Settled:
+		return refuse("--clean: %s copies no history: abort without it", rec.ID)
+	case clean && rec.Phase == Cut:
+		return refuse("--clean: since the cut, rows are written to %s in the first place, and they are kept: abort without it", strings.Join(without(rec.New.Names(), rec.Old.Names()), ", "))
+	}
 	switch rec.Phase {
 	case Dual:
-		_, err := e.turn(e.those(mirrorOf(rec.New)), nil, func(rec *SetRecord, _ queue.Cursor) { rec.settle(rec.Old) })
+		_, err := e.turn(e.those(mirrorOf(rec.New)), nil, func(rec *SetRecord, _ queue.Cursor) {
+			if clean {
+				rec.Move = &Move{Rate: rec.Move.Rate, Clean: true}
+			}
+			rec.settle(rec.Old)
+		})
 		return err
 	case Cut:
 		return e.back(rec.New)

@@ -77,7 +77,7 @@ func (r *rig) steps() (list []func() error) {
 		_, err := r.eras.Cut(true)
 		return err
 	}
-	abort, finish := func() error { return r.eras.Abort() }, func() error { return r.eras.Finish() }
+	abort, finish := func() error { return r.eras.Abort(false) }, func() error { return r.eras.Finish() }
 	return []func() error{
 		start(replaceA, "c"), abort,
 		start(replaceA), cut, abort,
@@ -145,7 +145,7 @@ func TestLacksOfStepThatIsNotKept(t *testing.T) {
 	lacks := "sink-lacks/" + route.SpaceOf("", "2")
 	was := r.log.Note(lacks)
 	kept := r.unkept()
-	if err := r.eras.Abort(); err == nil {
+	if err := r.eras.Abort(false); err == nil {
 		t.Error("an abort is made that is not on disk")
 	}
 	kept()
@@ -464,7 +464,7 @@ func anyStep(r *rig, rng *rand.Rand, name string) error {
 	case rec.Phase == Cut && dice == 0:
 		return r.eras.Finish()
 	case rec.Phase != Settled:
-		return r.eras.Abort()
+		return r.eras.Abort(false)
 	}
 	order := Order{Add: []partition.Shard{{Name: name, Weight: 1}}}
 	if slices.Contains(rec.InForce().Names(), name) {

@@ -41,9 +41,14 @@ func (e *Eras) Before() (from, written uint64) {
 func (e *Eras) Head() uint64 { return e.cfg.Log.Last() }
 
 // Unread notes that shards which are read only have nothing any more that the layout in force
-// does not have elsewhere: they are not asked any more, and may go.
-func (e *Eras) Unread(names ...string) error {
-	return e.amend(func(rec *SetRecord) { rec.Read = without(rec.Read, names) })
+// does not have elsewhere: they are not asked any more, and may go. It is of the last change, or
+// nothing.
+func (e *Eras) Unread(id string, names ...string) error {
+	return e.amend(func(rec *SetRecord) {
+		if rec.ID == id && rec.Phase == Settled {
+			rec.Read = without(rec.Read, names)
+		}
+	})
 }
 
 // Filled notes that the rows of some days which a mirror gave up were copied since.

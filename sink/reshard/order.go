@@ -22,7 +22,8 @@ type Order struct {
 // Move asks for history to be moved to where a new layout has it. Whoever moves it follows
 // [Eras.Record].
 type Move struct {
-	Rate float64 `json:"rate"` // most rows a second; 0: as fast as the stores are
+	Rate  float64 `json:"rate"`            // most rows a second; 0: as fast as the stores are
+	Clean bool    `json:"clean,omitempty"` // the change was aborted, and rows that were copied are to be deleted
 }
 
 // mirrored reports whether shards lose what they have: then both layouts are written for a

@@ -12,6 +12,7 @@ const stages: Record<string, string> = {
   comparing: 'history is compared',
   moved: 'history is moved',
   deleting: 'history that was moved is deleted where it was',
+  cleaning: 'the change was aborted, and what was copied is deleted',
 }
 
 /** ChangeNote says how far a change of the databases is, and is hidden while there is none. */
