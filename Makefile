@@ -9,6 +9,7 @@ CHAOS     ?= 5m
 SEED      ?= 0
 SOAK      ?= 30m
 FAULTS    ?= 10m
+CLUSTER   ?= 10m
 BENCH     ?= .
 PINGS     ?= 10000000
 
@@ -46,13 +47,16 @@ export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo test test-stores jars race chaos soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-direct bench-stores bench-loaders bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
+.PHONY: help demo demo-cluster test test-stores jars race chaos chaos-cluster soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-direct bench-stores bench-loaders bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build influxd ## A city, the ingester and a real InfluxDB, a code that a phone scans, then an audit; ARGS="--for 20s --json", ARGS=--phone-listen= for no phones
 	@bin/pingline demo --phone-listen=:8443 $(ARGS)
+
+demo-cluster: build influxd ## Three NATS servers, three nodes, InfluxDB and a city: any server or node is killed by its name, typed; then an audit; ARGS="-for 2m -lease 5s"
+	@$(GO) run ./tools/cluster -binary bin/pingline $(ARGS)
 
 test: influxd ## All tests, against a real InfluxDB, and which were skipped; TESTFLAGS="-v -run Kill"
 	$(GO) run ./tools/gotest -again $(AGAIN) -timeout 60m $(TESTFLAGS) ./...
@@ -70,6 +74,9 @@ race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out 
 
 chaos: influxd ## Overload for minutes, hostile clients, a dead set, and faults at random for CHAOS=5m; SEED=7 repeats a schedule
 	$(GO) test -v -run 'TestOverload|TestHostileClients|TestFreshAfterAnOutage|TestSetsOneDead|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED) -sets-dead=2m
+
+chaos-cluster: build influxd ## The same for CLUSTER=10m, nodes and servers killed, suspended and restarted at random, and the audit; SEED=7 repeats a schedule, ARGS="-every 5s"
+	@$(GO) run ./tools/cluster -binary bin/pingline -chaos -for $(CLUSTER) -seed $(SEED) $(ARGS)
 
 soak: influxd ## Everything hostile at once for SOAK=30m: is the honest fleet answered, and does nothing grow?
 	$(GO) test -v -run 'TestSoak' -timeout 24h $(TESTFLAGS) ./cmd/pingline -soak=$(SOAK)

@@ -166,6 +166,7 @@ var arrows = map[string][]string{
 	"pingline/tools/arrows":      {},
 	"pingline/tools/benchstores": {},
 	"pingline/tools/benchtable":  {"pingline/internal/influxd", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
+	"pingline/tools/cluster":     {"pingline/internal/influxd", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/audit"},
 	"pingline/tools/gofuzz":      {},
 	"pingline/tools/gotest":      {},
 	"pingline/tools/upgrade":     {"pingline/internal/influxd", "pingline/internal/pause"},
@@ -242,7 +243,7 @@ var homes = map[string][]string{
 	"google.golang.org/protobuf":                   {"pingline/internal/pingproto"},
 	"github.com/jackc/pgx/v5":                      {"pingline/sink/postgres", "pingline/sink/postgres/postgrestest"},
 	"github.com/muktihari/fit":                     {"pingline/track/fit"},
-	"github.com/nats-io/nats-server/v2":            {"pingline/queue/embedded"},
+	"github.com/nats-io/nats-server/v2":            {"pingline/queue/embedded", "pingline/tools/cluster"}, // in the node, and servers that are killed
 	"github.com/nats-io/nats.go":                   {"pingline/queue/jetstream"},
 	"github.com/redis/go-redis/v9":                 {"pingline/sink/redis", "pingline/sink/redis/redistest"},
 	"github.com/paulmach/osm":                      {"pingline/sim/roads"},
