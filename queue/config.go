@@ -22,6 +22,7 @@ type Config struct {
 	URL           string        // "" or Embedded: in this process; else servers with JetStream, nats://host,host
 	Stream        string        // "" means PINGLINE
 	Node          string        // our name, shown to other nodes that want the log on servers; "" means the host's
+	Addr          string        // host:port at which peers reach us, shown to them beside Node; "" if none do
 	Lease         time.Duration // time after which another node may take the log on servers if we do not renew our hold; 0 means 15 s
 	Standby       bool          // while another node has the log on servers, Open waits for it, instead of failing with ErrOwned
 	Replicas      int           // of a stream on a cluster; 0 leaves an existing stream as it is, and creates 3, or 1 on a single server
@@ -34,6 +35,11 @@ type Config struct {
 	// Waiting, if set, is called by Open on Standby with the node that has the log, and since when,
 	// each time that it is another.
 	Waiting func(node string, since time.Time)
+
+	// Idle, if set, says whether the caller has seen that a revision of the owner's record stayed
+	// unchanged for its lease: then Open takes the log over at once. Any other record of a node
+	// that has the log fails Open with ErrOwned at once, also on Standby. See ReadOwner.
+	Idle func(revision uint64) bool
 
 	// Unsynced leaves the records of an embedded log unsynced until Close has returned and the
 	// caller has synced the files: for a log that is made anew from a copy.

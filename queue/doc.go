@@ -32,7 +32,8 @@
 // A log has one owner at a time: embedded, the process that has the directory's
 // lock; on servers, the process named in the record beside the stream. There Open
 // waits for a lease while that process is silent, and fails if it is not silent, or
-// waits on with Config.Standby. An owner that was taken for dead finds out before it
+// waits on with Config.Standby; a caller that watches the records of several logs says by
+// Config.Idle which it may take. An owner that was taken for dead finds out before it
 // does any harm. The next owner has the cursors, the notes and the files of Mirror.
 //
 // The log does not look into its payloads, knows no readers, and keeps their

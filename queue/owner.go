@@ -84,7 +84,10 @@ func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, mine curs
 	said := ""
 	for idle, tries := uint64(0), 0; ; tries++ {
 		was.own = was.ownership != nil && slices.Contains(before, was.Incarnation)
-		if free := was.ownership == nil || was.own || was.Released || o.rev == idle; !free {
+		if free := was.ownership == nil || was.own || was.Released || o.rev == idle || cfg.Idle != nil && cfg.Idle(o.rev); !free {
+			if cfg.Idle != nil {
+				return nil, was, was.refusal(cfg.Node)
+			}
 			if was.ownership, o.rev, err = o.wait(ctx, was.ownership, cfg); err != nil {
 				return nil, was, err
 			}

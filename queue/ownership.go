@@ -15,8 +15,9 @@ import (
 type ownership struct {
 	Form        int       `json:"form"` // of the record: 3; form 2 has no cursors, form 1 no epoch
 	Node        string    `json:"node"`
-	Incarnation string    `json:"incarnation"` // of the process
-	Epoch       uint64    `json:"epoch"`       // of the records it appends: above that of every owner before
+	Addr        string    `json:"addr,omitempty"` // host:port at which the node is reached by its peers
+	Incarnation string    `json:"incarnation"`    // of the process
+	Epoch       uint64    `json:"epoch"`          // of the records it appends: above that of every owner before
 	Since       time.Time `json:"since"`
 	Renewed     time.Time `json:"renewed"`  // by the owner's clock, for people to read
 	LeaseMS     int64     `json:"lease_ms"` // how long the record is valid without a renewal
@@ -51,7 +52,7 @@ func newOwnership(cfg *Config, id string, was *predecessor, mine cursor.Marks) o
 	}
 	now := time.Now().UTC()
 	return ownership{
-		Form: ownershipForm, Node: cfg.Node, Incarnation: id, Epoch: epoch,
+		Form: ownershipForm, Node: cfg.Node, Addr: cfg.Addr, Incarnation: id, Epoch: epoch,
 		Since: now, Renewed: now, LeaseMS: cfg.Lease.Milliseconds(), Trimmed: list.Trimmed, Cursors: &list,
 	}
 }
@@ -75,6 +76,10 @@ func readOwnership(ctx context.Context, shelf *jetstream.Shelf) (*ownership, uin
 	if err != nil {
 		return nil, 0, fmt.Errorf("read who owns the log: %w", err)
 	}
+	return decodeOwnership(b, rev)
+}
+
+func decodeOwnership(b []byte, rev uint64) (*ownership, uint64, error) {
 	if len(b) == 0 { // deleted by hand, or never there
 		return nil, rev, nil
 	}
@@ -100,4 +105,32 @@ func writeOwnership(ctx context.Context, shelf *jetstream.Shelf, r *ownership, r
 		return 0, fmt.Errorf("write who owns the log: %w", err)
 	}
 	return rev, nil
+}
+
+// Owner is the node that has a log on servers, by the record beside the stream. The node
+// renews the record while it lives, which gives the record a new revision: that it has
+// stayed unchanged for Lease, by the clock of a process that watches it, may be said to
+// Config.Idle.
+type Owner struct {
+	Node, Addr string        // as in its Config; "" if there is no record
+	Since      time.Time     // when it became the owner, by its own clock
+	Lease      time.Duration // how long the record is valid without a renewal
+	Free       bool          // it has let the log go, or there is no record
+	Revision   uint64        // of the record; 0 if there was none
+}
+
+// ReadOwner returns the owner of the log in stream. It makes nothing: a log that is not there
+// is free. The answer may be out of date: only Open is certain. An error wraps ErrNewer if a
+// newer version wrote the record.
+func ReadOwner(ctx context.Context, shelves *jetstream.Shelves, stream string) (Owner, error) {
+	bucket, key := jetstream.OwnerShelf(stream)
+	b, rev, err := shelves.Load(ctx, bucket, key)
+	if err != nil {
+		return Owner{}, fmt.Errorf("read who owns the log %s: %w", stream, err)
+	}
+	r, rev, err := decodeOwnership(b, rev)
+	if err != nil || r == nil {
+		return Owner{Free: err == nil, Revision: rev}, err
+	}
+	return Owner{Node: r.Node, Addr: r.Addr, Since: r.Since, Lease: r.lease(), Free: r.Released, Revision: rev}, nil
 }

@@ -109,6 +109,14 @@ func (c *conn) ask(ctx context.Context, request func(context.Context) error) err
 	}
 }
 
+// defaultReplicas returns how many replicas a new stream has.
+func (c *conn) defaultReplicas() int {
+	if c.ConnectedClusterName() == "" {
+		return 1
+	}
+	return 3
+}
+
 // because returns err, or the cause for which ctx has ended if err says only that it
 // has ended.
 func because(ctx context.Context, err error) error {

@@ -50,7 +50,7 @@ func (s *Session) OpenObjects(ctx context.Context) (*Objects, error) {
 		o.store, err = js.ObjectStore(ctx, o.bucket)
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
 			o.store, err = js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-				Bucket: o.bucket, Storage: jetstream.FileStorage, Replicas: cmp.Or(s.replicas, s.defaultReplicas()),
+				Bucket: o.bucket, Storage: jetstream.FileStorage, Replicas: cmp.Or(s.replicas, s.read.defaultReplicas()),
 			})
 		}
 		if err == nil {

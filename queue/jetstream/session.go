@@ -243,7 +243,7 @@ func (s *Session) adopt(ctx context.Context, cfg Config) error {
 	// every start JetStream reads that much of the log: so it is the shortest
 	// that JetStream allows.
 	want.Duplicates = 100 * time.Millisecond
-	want.Replicas = cmp.Or(s.replicas, have.Replicas, s.defaultReplicas())
+	want.Replicas = cmp.Or(s.replicas, have.Replicas, s.read.defaultReplicas())
 	s.handle = handle
 	if reflect.DeepEqual(want, have) {
 		return nil
@@ -252,13 +252,6 @@ func (s *Session) adopt(ctx context.Context, cfg Config) error {
 		s.handle, err = s.js.CreateOrUpdateStream(ctx, want)
 		return err
 	})
-}
-
-func (s *Session) defaultReplicas() int {
-	if s.read.ConnectedClusterName() == "" {
-		return 1
-	}
-	return 3
 }
 
 // Close ends the session. Messages still in flight to an embedded server then never

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,31 +33,42 @@ var (
 // OpenShelf creates the bucket if it is not there. Only the leader of its stream
 // is asked to read it: its replicas may lag behind.
 func (s *Session) OpenShelf(ctx context.Context) (*Shelf, error) {
-	bucket := s.stream + "-own"
-	h := &Shelf{conn: s.read, stream: "KV_" + bucket, subject: "$KV." + bucket + ".log"}
-	err := s.read.ask(ctx, func(ctx context.Context) error {
-		_, err := s.js.Stream(ctx, h.stream)
-		return err
-	})
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		err = s.read.ask(ctx, func(ctx context.Context) error {
-			_, err := s.js.CreateStream(ctx, jetstream.StreamConfig{
-				Name: h.stream, Subjects: []string{"$KV." + bucket + ".>"},
-				Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
-				MaxMsgsPerSubject: 1, AllowRollup: true, DenyDelete: true,
-				FirstSeq: uint64(time.Now().UnixMicro()), // a revision of a bucket that was deleted must not come again
-				Replicas: cmp.Or(s.replicas, s.defaultReplicas()),
-			})
-			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // asked again, or by another node
-				return nil
-			}
-			return err
-		})
-	}
-	if err != nil {
+	h := s.read.shelf(OwnerShelf(s.stream))
+	if err := h.make(ctx, s.js, s.replicas); err != nil {
 		return nil, fmt.Errorf("stream %s of the log's owner: %w", h.stream, err)
 	}
 	return h, nil
+}
+
+// OwnerShelf returns the bucket and the key of the shelf beside a stream.
+func OwnerShelf(stream string) (bucket, key string) { return stream + "-own", "log" }
+
+func (c *conn) shelf(bucket, key string) *Shelf {
+	return &Shelf{conn: c, stream: "KV_" + bucket, subject: "$KV." + bucket + "." + key}
+}
+
+// make creates the bucket if it is not there.
+func (h *Shelf) make(ctx context.Context, js jetstream.JetStream, replicas int) error {
+	err := h.conn.ask(ctx, func(ctx context.Context) error {
+		_, err := js.Stream(ctx, h.stream)
+		return err
+	})
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	return h.conn.ask(ctx, func(ctx context.Context) error {
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{
+			Name: h.stream, Subjects: []string{"$KV." + strings.TrimPrefix(h.stream, "KV_") + ".>"},
+			Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
+			MaxMsgsPerSubject: 1, AllowRollup: true, DenyDelete: true,
+			FirstSeq: uint64(time.Now().UnixMicro()), // a revision of a bucket that was deleted must not come again
+			Replicas: cmp.Or(replicas, h.conn.defaultReplicas()),
+		})
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // asked again, or by another node
+			return nil
+		}
+		return err
+	})
 }
 
 // Load returns the value and its revision: revision 0 if it was never saved, no
