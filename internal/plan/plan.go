@@ -36,8 +36,7 @@ type Config struct {
 	ServerPoints float64 // points/s that an InfluxDB can take; 0: as measured
 	ServerSeries float64
 	ServerDisk   unit.Bytes
-	Cores        int        // of a machine that runs pingline serve
-	Memory       unit.Bytes // of the same
+	Cores        int // of a machine that runs pingline serve
 }
 
 // DefaultConfig returns the defaults of pingline plan: all but Riders.
@@ -48,7 +47,7 @@ func DefaultConfig() Config {
 		NewRegions: 0.1, Rollup: true,
 		Retention: unit.Span(30 * unit.Day), Outage: unit.Span(time.Hour), Replicas: 1, QueueMax: 8 << 30,
 		BatchLines: 5000, BatchWait: time.Second,
-		ServerSeries: 1e6, ServerDisk: 2 << 40, Cores: 8, Memory: 16 << 30,
+		ServerSeries: 1e6, ServerDisk: 2 << 40, Cores: 8,
 	}
 }
 
@@ -93,8 +92,7 @@ type Plan struct {
 
 	Servers
 
-	Nodes
-
+	Ingesters   int         `json:"ingesters"`
 	Techniques  []Technique `json:"techniques"`
 	Assumptions []Figure    `json:"assumptions"`
 
