@@ -47,6 +47,7 @@ type planCmd struct {
 	ServerSeries float64    `default:"1000000" help:"Series that one InfluxDB holds."`
 	ServerDisk   unit.Bytes `default:"2TiB" help:"Disk of one InfluxDB."`
 	Cores        int        `default:"8" help:"Cores of a machine that runs pingline serve."`
+	Memory       unit.Bytes `default:"16GiB" help:"Memory of such a machine."`
 
 	Measure bool   `help:"Time fsynced commits to the disk of --data-dir instead of assuming; takes a second."`
 	DataDir string `default:"." help:"Directory on the disk that --measure is to try."`
@@ -111,8 +112,8 @@ func (c *planCmd) Validate() error {
 			return fmt.Errorf("--%s: %v is not in [%v, %v]", f.flag, unit.Span(f.v), unit.Span(f.lo), unit.Span(f.hi))
 		}
 	}
-	if c.QueueMax < 4<<20 || c.ServerDisk < 1<<30 {
-		return fmt.Errorf("--queue-max-bytes, --server-disk: %v, %v: at least 4 MiB and 1 GiB", c.QueueMax, c.ServerDisk)
+	if c.QueueMax < 4<<20 || c.ServerDisk < 1<<30 || c.Memory < 1<<30 {
+		return fmt.Errorf("--queue-max-bytes, --server-disk, --memory: %v, %v, %v: at least 4 MiB, 1 GiB and 1 GiB", c.QueueMax, c.ServerDisk, c.Memory)
 	}
 	return c.Filter.check()
 }
@@ -194,6 +195,6 @@ func (c *planCmd) config() plan.Config {
 		NewRegions: c.NewRegions, Area: c.Area, Rollup: c.Rollup == "on",
 		Retention: c.Retention, Outage: c.Outage, Replicas: c.Replicas, QueueMax: c.QueueMax,
 		BatchLines: c.BatchLines, BatchWait: c.BatchWait,
-		ServerPoints: c.ServerPoints, ServerSeries: c.ServerSeries, ServerDisk: c.ServerDisk, Cores: c.Cores,
+		ServerPoints: c.ServerPoints, ServerSeries: c.ServerSeries, ServerDisk: c.ServerDisk, Cores: c.Cores, Memory: c.Memory,
 	}
 }

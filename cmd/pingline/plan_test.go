@@ -47,6 +47,7 @@ func TestPlanTakesItsFlags(t *testing.T) {
 		"village":   "--riders 300 --interval 30s --hours 8 --retention 365d --outage 2d",
 		"couriers":  "--riders 150000 --interval 1s --regions 1 --retention 2d --hours 10 --rollup off --per-request 10",
 		"cluster":   "--riders 1000000 --interval 10s --per-request 6 --replicas 3 --server-points 400000 --server-series 8e6 --server-disk 4TiB --queue-max-bytes 64GiB",
+		"millions":  "--riders 10000000 --interval 15s --per-request 6 --cores 16 --memory 64GiB",
 		"city.json": "--riders 20000 --interval 5s --json",
 	} {
 		status, got, stderr := runs(t, append([]string{"plan"}, strings.Fields(args)...)...)
@@ -136,6 +137,7 @@ func TestPlanRefuses(t *testing.T) {
 		{"--riders=1 --replicas=0", "--replicas"},
 		{"--riders=1 --queue-max-bytes=1", "--queue-max-bytes"},
 		{"--riders=1 --server-disk=1MiB", "--server-disk"},
+		{"--riders=1 --memory=512MiB", "--memory"},
 		{"--riders=1 --server-points=-1", "--server-points"},
 		{"--riders=1 --batch-lines=0", "--batch-lines"},
 		{"--riders=1 --batch-wait=0s", "--batch-wait"},

@@ -239,7 +239,9 @@ func TestServersAreAway(t *testing.T) {
 	}
 	c.start(0)
 	eventually(t, "the servers answer", func() bool { return l.lookAll(testContext(t)) == nil })
-	a.stop(t) // it may not be able to let go yet: then it tries until it is
+	a.log.SetCursor("reader", queue.Cursor{Next: 1})
+	eventually(t, "the owner reaches the servers", func() bool { return a.log.KeepCursors() == nil })
+	a.stop(t)
 	if got := spare.has(t); got != a.part {
 		t.Errorf("the spare node has part %d, want %d", got, a.part)
 	}

@@ -36,7 +36,8 @@ type Config struct {
 	ServerPoints float64 // points/s that an InfluxDB can take; 0: as measured
 	ServerSeries float64
 	ServerDisk   unit.Bytes
-	Cores        int // of a machine that runs pingline serve
+	Cores        int        // of a machine that runs pingline serve
+	Memory       unit.Bytes // of the same
 }
 
 // DefaultConfig returns the defaults of pingline plan: all but Riders.
@@ -47,7 +48,7 @@ func DefaultConfig() Config {
 		NewRegions: 0.1, Rollup: true,
 		Retention: unit.Span(30 * unit.Day), Outage: unit.Span(time.Hour), Replicas: 1, QueueMax: 8 << 30,
 		BatchLines: 5000, BatchWait: time.Second,
-		ServerSeries: 1e6, ServerDisk: 2 << 40, Cores: 8,
+		ServerSeries: 1e6, ServerDisk: 2 << 40, Cores: 8, Memory: 16 << 30,
 	}
 }
 
@@ -92,7 +93,8 @@ type Plan struct {
 
 	Servers
 
-	Ingesters   int         `json:"ingesters"`
+	Nodes
+
 	Techniques  []Technique `json:"techniques"`
 	Assumptions []Figure    `json:"assumptions"`
 

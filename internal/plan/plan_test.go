@@ -44,6 +44,9 @@ func TestPlanIsAsItWas(t *testing.T) {
 		"cluster": fleet(1_000_000, 10*time.Second, func(c *Config) {
 			c.PerRequest, c.Replicas, c.ServerPoints, c.ServerSeries, c.ServerDisk, c.QueueMax = 6, 3, 400_000, 8e6, 4<<40, 64<<30
 		}),
+		"millions": fleet(10_000_000, 15*time.Second, func(c *Config) {
+			c.PerRequest, c.Cores, c.Memory = 6, 16, 64<<30
+		}),
 		"city.json": fleet(20_000, 5*time.Second, nil),
 		"city.why":  fleet(20_000, 5*time.Second, nil),
 	} {

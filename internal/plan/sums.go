@@ -138,8 +138,7 @@ func (p *Plan) sizeIngest() {
 	p.WriterBusy = p.Pings * writer / 1e9
 	p.IngestCores = p.Pings*(f.decode.Value+writer)/1e9 + p.Requests*f.request.Value/1e6 + p.Points*f.line.Value/1e9
 	p.RiderMemory = float64(p.cfg.Riders) * f.rider.Value
-	most := math.Max(p.WriterBusy, p.IngestCores/float64(p.cfg.Cores)) / f.headroom.Value
-	p.Ingesters = int(math.Max(1, math.Ceil(most)))
+	p.Nodes = p.nodes()
 }
 
 // catchingUp returns the seconds it takes to write the points of an outage beside

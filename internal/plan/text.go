@@ -43,6 +43,7 @@ func (p *Plan) Parts() (list []string) {
 	}
 	part("pings", "%s/s in %s requests/s; %s/s come in", count(p.Pings), count(p.Requests), unit.Size(p.NetworkIn))
 	part("ingester", "%s cores busy, the one writer for %s; filter %s of memory", decimal(p.IngestCores), percent(p.WriterBusy), unit.Size(p.RiderMemory))
+	part("nodes", "%s", p.nodesText())
 	part("log", "%s/s, %s a day; %s for an outage of %v: a limit of %v is %s",
 		unit.Size(p.LogRate), unit.Size(p.LogDay), unit.Size(p.LogOutage), p.cfg.Outage, p.cfg.QueueMax, enough)
 	part("points", "%s/s: %s of location, %s of the roll-up; %s writes/s, %s/s on the wire",
@@ -75,7 +76,7 @@ func (p *Plan) Config() Config { return p.cfg }
 // digits.
 func (p *Plan) PrintJSON(w io.Writer) error {
 	told := *p
-	for _, v := range [...]reflect.Value{reflect.ValueOf(&told).Elem(), reflect.ValueOf(&told.Servers).Elem()} {
+	for _, v := range [...]reflect.Value{reflect.ValueOf(&told).Elem(), reflect.ValueOf(&told.Servers).Elem(), reflect.ValueOf(&told.Nodes).Elem()} {
 		for i := range v.NumField() {
 			if f := v.Field(i); f.Kind() == reflect.Float64 && f.CanSet() {
 				f.SetFloat(whole(f.Float()))
@@ -196,6 +197,8 @@ func about(seconds float64) string {
 		d = d.Round(time.Hour)
 	case d > 10*time.Minute:
 		d = d.Round(time.Minute)
+	default:
+		d = d.Round(time.Second)
 	}
 	return unit.Span(d).String()
 }

@@ -43,10 +43,7 @@ func (p *Plan) verdict() string {
 // advice returns sentences on settings to change.
 func (p *Plan) advice() (list []string) {
 	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
-	if p.Ingesters > 1 {
-		say("One pingline serve is not enough: use %s of %d cores, each with a log of its own, and send all pings of a rider to the same one.",
-			count(float64(p.Ingesters)), p.cfg.Cores)
-	}
+	list = append(list, p.nodesAdvice()...)
 	if p.LogFor > p.cfg.QueueMax {
 		say("A log of %v fills in less than %v: use --queue-max-bytes=%s.", p.cfg.QueueMax, p.cfg.Outage, roundUp(p.LogFor))
 	}
