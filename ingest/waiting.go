@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -37,7 +38,8 @@ var errStopped = fmt.Errorf("shutting down: %w", ErrUnavailable)
 // add adds a job, unless the writer has stopped or refusal has a reason against it. An
 // error is the answer to j; otherwise the answer comes by j.done.
 func (w *waiting) add(j *Job, refusal func(*Job) error) error {
-	j.until = time.Now().Add(w.patience)
+	patience := cmp.Or(j.Patience, w.patience)
+	j.until = time.Now().Add(patience)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
@@ -54,7 +56,7 @@ func (w *waiting) add(j *Job, refusal func(*Job) error) error {
 		w.jobs.push(j)
 	}
 	if !w.running {
-		w.run(w.patience)
+		w.run(patience)
 	}
 	select {
 	case w.came <- struct{}{}:
@@ -103,12 +105,17 @@ func (w *waiting) next(room int, held func([]pingline.Ping) int) (j *Job, putOff
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	q := &w.urgent
-	if q.first() == nil {
-		q = &w.jobs
-	}
-	switch j = q.first(); {
-	case j == nil:
-		return nil, false
+	for {
+		if q.first() == nil {
+			q = &w.jobs
+		}
+		if j = q.first(); j == nil {
+			return nil, false
+		}
+		if j.Patience == 0 || time.Now().Before(j.until) {
+			break
+		}
+		q.pop().done <- errImpatient // expire may be behind: it sees to the first jobs only
 	}
 	if j.held = held(j.Pings); j.size+j.held > room {
 		return nil, true

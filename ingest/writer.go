@@ -152,8 +152,9 @@ type Job struct {
 	Cells   []uint64         // in: the cell of each
 	Entries []pingline.Entry // in: entries that need no judging, of any kind but Judged; logged behind the pings
 
-	Urgent    bool      // in: taken before all jobs that wait
-	Allowance Allowance // in: limits new tracks; nil: no limit
+	Urgent    bool          // in: taken before all jobs that wait
+	Allowance Allowance     // in: limits new tracks; nil: no limit
+	Patience  time.Duration // in: longest time for which it waits to be judged; 0: as WriterConfig has it
 
 	Verdicts []pingline.Verdict // out: the verdict of each ping
 	Bound    dedupe.Bound       // out: the bound in force when the pings were judged
