@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/auth/secrets":               {"pingline", "pingline/ingest/auth/reread"},
 	"pingline/ingest/auth/trail":                 {"pingline/ingest/auth"},
 	"pingline/ingest/auth/token":                 {"pingline/ingest/auth"},
+	"pingline/ingest/forward":                    {"pingline", "pingline/dedupe", "pingline/ingest", "pingline/partition"},
 	"pingline/ingest/friends":                    {"pingline/ingest", "pingline/ingest/auth", "pingline/ingest/phone", "pingline/ingest/privacy"},
 	"pingline/ingest/mqtt":                       {"pingline/ingest/auth"},
 	"pingline/ingest/mqtt/broker":                {"pingline/ingest/auth", "pingline/ingest/mqtt", "pingline/ingest/mqtt/link", "pingline/ingest/server/certs", "pingline/ingest/server/conns", "pingline/ingest/server/sender", "pingline/ingest/server/share"},
@@ -256,8 +257,8 @@ var homes = map[string][]string{
 	"github.com/mochi-mqtt/server/v2":              {"pingline/ingest/mqtt/broker"},
 	"gonum.org/v1/plot":                            {"pingline/sim/report"},
 
-	// The server, and messages that are requests of it without a connection.
-	"github.com/valyala/fasthttp": {"pingline/ingest/mqtt/inside", "pingline/ingest/server", "pingline/ingest/server/aside"},
+	// The server, messages that are requests of it without a connection, and what nodes send each other.
+	"github.com/valyala/fasthttp": {"pingline/ingest/forward", "pingline/ingest/mqtt/inside", "pingline/ingest/server", "pingline/ingest/server/aside"},
 
 	// The routes for pings, the routes for reads, and the rights to both; and a server that does nothing, with
 	// which the ingester is compared.

@@ -15,8 +15,8 @@ func TestPartsNeverChange(t *testing.T) {
 		if got := Part(tt.rider, 64); got != tt.of64 {
 			t.Errorf("%q is in part %d of 64, want %d", tt.rider, got, tt.of64)
 		}
-		for parts, want := 1, 0; parts <= 64; parts *= 2 {
-			if want = tt.of64 * parts / 64; Part(tt.rider, parts) != want {
+		for parts := 1; parts <= 64; parts *= 2 {
+			if want := tt.of64 * parts / 64; Part(tt.rider, parts) != want {
 				t.Errorf("%q is in part %d of %d, want %d", tt.rider, Part(tt.rider, parts), parts, want)
 			}
 		}

@@ -1,0 +1,244 @@
+// Package forward has pings judged by the node that owns their part.
+//
+// Riders are hashed into parts (partition.Part), and a part has a single owner, whose writer judges its pings. A
+// Forwarder splits a request: the node's own pings go to its writer, the rest to their owners. It answers when all of
+// them are durable. If a part has no answer, the whole request is refused by an error wrapping ingest.ErrUnavailable,
+// though some of its pings may be stored; sending it again is safe. The package itself sends nothing twice.
+//
+// Between nodes, requests that wait for the same peer share a message, in the way in which requests share a commit:
+// they are gathered while earlier messages are under way. Messages are HTTP with a binary body of a numbered form; a
+// peer of another form, or of another number of parts, is refused.
+//
+// Peers prove that they belong together by a secret, or by certificates. With a secret alone nothing is encrypted: a
+// read that is heard can be asked again for as long as its stamp is valid, and pings heard again are duplicates.
+package forward
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"pingline"
+	"pingline/ingest"
+	"pingline/partition"
+)
+
+// Config sets up a Forwarder. Parts, Local, Owner and Peer are required.
+type Config struct {
+	Parts int // a power of two of [2, partition.MaxParts]
+	Own   int // part of this node, [0, Parts); -1 if it has none
+
+	Local    func(*ingest.Job) error     // has pings of the own part judged: the writer's Submit
+	Owner    func(part int) string       // host:port of a part's owner, "" if none is known; called for each request
+	Suspect  func(part int, addr string) // told that addr did not answer, or does not own part; nil: nobody is told
+	Answer   fasthttp.RequestHandler     // answers reads that peers pass on; nil: 404
+	Peer     Security
+	Patience time.Duration // longest time for which pings wait for a peer's answer; 0 means 10 s
+	Logger   *slog.Logger  // nil means slog.Default()
+
+	idle time.Duration // after which unused connections to peers are closed; 0 means 10 s
+}
+
+// Security proves a peer: by a secret that all nodes have, by certificates, or by both.
+type Security struct {
+	Secret []byte // at least MinSecret bytes; it is neither sent nor logged
+
+	// ServerTLS must require and verify a client's certificate. Both are set, or none.
+	ServerTLS, ClientTLS *tls.Config
+}
+
+// MinSecret is the least length of a secret, in bytes.
+const MinSecret = 16
+
+func (s *Security) check() error {
+	switch {
+	case (s.ServerTLS == nil) != (s.ClientTLS == nil):
+		return errors.New("peers need certificates for both ends of a connection, or for none")
+	case s.ServerTLS != nil && s.ServerTLS.ClientAuth != tls.RequireAndVerifyClientCert:
+		return errors.New("peers must be asked for a certificate that is verified")
+	case len(s.Secret) == 0 && s.ServerTLS == nil:
+		return errors.New("peers are neither proved by a secret nor by certificates: set one of them")
+	case len(s.Secret) > 0 && len(s.Secret) < MinSecret:
+		return fmt.Errorf("the secret of peers has %d bytes, fewer than %d", len(s.Secret), MinSecret)
+	}
+	return nil
+}
+
+// Forwarder has pings judged by the owners of their parts, and judges those of its own part for peers. It is safe for
+// concurrent use.
+type Forwarder struct {
+	cfg     Config
+	ln      net.Listener
+	server  fasthttp.Server
+	seal    *seal // nil: certificates alone
+	splits  sync.Pool
+	calls   sync.Pool
+	mails   sync.Pool
+	parcels sync.Pool
+	inWork  atomic.Int64   // bytes of messages of peers
+	sending sync.WaitGroup // goroutines that send messages
+
+	refused, messages, jobs, passed atomic.Uint64
+	waiting                         atomic.Int64
+
+	mu      sync.RWMutex // guards the fields below; taken before a neighbour's
+	peers   map[string]*neighbour
+	stopped bool
+
+	counts sync.Mutex // guards stats; nothing else is locked under it
+	stats  Stats
+}
+
+// Stats are counts since the start of the process. For each node,
+//
+//	pings received + Taken + Unanswered = verdicts of the writer + rejected or shed at the door + all of Sent
+//
+// where received and rejected are those of the requests that were answered.
+type Stats struct {
+	Sent       [pingline.Verdicts]uint64 // pings that peers judged for us, by verdict, of requests that were answered
+	Unanswered uint64                    // pings judged here, of requests that were refused because another part was away
+	Taken      uint64                    // pings judged here for peers
+	Refused    uint64                    // requests to the listener by somebody who is not proved to be a peer
+	Away       uint64                    // jobs that no peer judged: no owner, no answer, a refusal
+	Messages   uint64                    // sent to peers
+	Jobs       uint64                    // sent to peers, in messages
+	Passed     uint64                    // reads that peers answered for us
+	InProgress int64                     // jobs that wait for the answer of a peer
+}
+
+// New returns a Forwarder that serves peers at ln from Run on, or an error naming the setting that is wrong. The
+// listener is the Forwarder's.
+func New(cfg Config, ln net.Listener) (*Forwarder, error) {
+	cfg.Patience = cmp.Or(cfg.Patience, 10*time.Second)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	cfg.idle = cmp.Or(cfg.idle, 10*time.Second)
+	if cfg.Suspect == nil {
+		cfg.Suspect = func(int, string) {}
+	}
+	switch {
+	case cfg.Parts < 2 || cfg.Parts > partition.MaxParts || cfg.Parts&(cfg.Parts-1) != 0:
+		return nil, fmt.Errorf("%d parts: not a power of two in [2, %d]", cfg.Parts, partition.MaxParts)
+	case cfg.Own < -1 || cfg.Own >= cfg.Parts:
+		return nil, fmt.Errorf("part %d: not in [0, %d), and not -1", cfg.Own, cfg.Parts)
+	case cfg.Local == nil || cfg.Owner == nil:
+		return nil, errors.New("a Forwarder needs Local and Owner")
+	}
+	if err := cfg.Peer.check(); err != nil {
+		return nil, err
+	}
+	f := &Forwarder{cfg: cfg, ln: ln, peers: make(map[string]*neighbour)}
+	if cfg.Peer.ServerTLS != nil {
+		f.ln = &proving{tls.NewListener(ln, cfg.Peer.ServerTLS), &f.refused}
+	}
+	if len(cfg.Peer.Secret) > 0 {
+		f.seal = newSeal(cfg.Peer.Secret)
+	}
+	f.splits.New = func() any { return new(split) }
+	f.calls.New = func() any { return newCall() }
+	f.mails.New = func() any { return new(mail) }
+	f.parcels.New = func() any { return new(bundle) }
+	f.server = fasthttp.Server{
+		Handler:            f.serve,
+		ReadTimeout:        bodyTimeout,
+		WriteTimeout:       readTimeout,
+		IdleTimeout:        2 * time.Minute, // peers close their ends before
+		Concurrency:        mostConnections,
+		ReadBufferSize:     headBytes,
+		MaxRequestBodySize: maxBody,
+
+		MaxIdleWorkerDuration: cfg.idle,
+		NoDefaultServerHeader: true,
+		NoDefaultDate:         true,
+		NoDefaultContentType:  true,
+		CloseOnShutdown:       true,
+		// The head is looked at before the body is read, so that a stranger's is not.
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		Logger:                       log.New(io.Discard, "", 0), // strangers could fill it
+	}
+	return f, nil
+}
+
+// Run serves peers until ctx ends, then waits for what is under way, and returns nil. Any other return is a failure.
+// Afterwards no pings go to peers.
+func (f *Forwarder) Run(ctx context.Context) error {
+	defer f.stop()
+	served := make(chan error, 1)
+	go func() { served <- f.server.Serve(f.ln) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve peers at %v: %w", f.ln.Addr(), cmp.Or(err, net.ErrClosed))
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Patience+readTimeout)
+	defer cancel()
+	err := f.server.ShutdownWithContext(grace)
+	if cerr := f.ln.Close(); cerr != nil && !errors.Is(cerr, net.ErrClosed) { // frees a server that had not begun to accept
+		err = errors.Join(err, cerr)
+	}
+	return errors.Join(err, <-served)
+}
+
+// stop ends the way to peers once what is under way is answered.
+func (f *Forwarder) stop() {
+	f.mu.Lock()
+	f.stopped = true
+	f.mu.Unlock()
+	f.sending.Wait()
+	for _, n := range f.peers {
+		n.close()
+	}
+}
+
+// Addr returns the address at which peers are served.
+func (f *Forwarder) Addr() net.Addr { return f.ln.Addr() }
+
+// Stats returns the counts so far.
+func (f *Forwarder) Stats() Stats {
+	f.counts.Lock()
+	s := f.stats
+	f.counts.Unlock()
+	s.Refused, s.Messages, s.Jobs, s.Passed = f.refused.Load(), f.messages.Load(), f.jobs.Load(), f.passed.Load()
+	s.InProgress = f.waiting.Load()
+	return s
+}
+
+// proving is a listener of TLS that counts the handshakes which fail.
+type proving struct {
+	net.Listener
+	refused *atomic.Uint64
+}
+
+func (p *proving) Accept() (net.Conn, error) {
+	c, err := p.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &proved{c.(*tls.Conn), p.refused}, nil
+}
+
+// proved is a connection of a proving listener.
+type proved struct {
+	*tls.Conn
+	refused *atomic.Uint64
+}
+
+// Handshake is called by the server before all else.
+func (c *proved) Handshake() error {
+	err := c.Conn.Handshake()
+	if err != nil {
+		c.refused.Add(1)
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package forward
+
+import (
+	"crypto/subtle"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	bodyTimeout     = 10 * time.Second // for a message to arrive
+	mostConnections = 1024
+	mostInWork      = 256 << 20 // bytes of messages whose jobs are judged
+)
+
+// serve answers a request of a peer.
+func (f *Forwarder) serve(c *fasthttp.RequestCtx) {
+	head, sum, mac := &c.Request.Header, "", ""
+	if f.seal != nil {
+		var ok bool
+		sum, mac, ok = f.seal.check(string(head.Peek(peerHeader)), string(head.Method()), string(head.RequestURI()), string(head.Peek(clientHeader)))
+		if !ok {
+			f.refuse(c)
+			return
+		}
+	}
+	switch {
+	case head.IsPost() && string(head.RequestURI()) == forwardPath:
+		f.take(c, sum, mac)
+	case (head.IsGet() || head.IsHead()) && f.cfg.Answer != nil:
+		f.answer(c)
+	default:
+		deny(c, fasthttp.StatusNotFound, "no such route")
+		c.SetConnectionClose() // a body may be left
+	}
+}
+
+// deny refuses a request. The header tells the refusal from an answer to a read.
+func deny(c *fasthttp.RequestCtx, status int, text string) {
+	c.Error(text, status)
+	c.Response.Header.Set(peerHeader, "refused")
+}
+
+// refuse refuses a request of which nothing was read but its head.
+func (f *Forwarder) refuse(c *fasthttp.RequestCtx) {
+	f.refused.Add(1)
+	deny(c, fasthttp.StatusUnauthorized, "not proved to be a peer")
+	c.SetConnectionClose()
+}
+
+// take has the jobs of a message judged.
+func (f *Forwarder) take(c *fasthttp.RequestCtx, sum, mac string) {
+	size := c.Request.Header.ContentLength()
+	if size < 0 || size > maxBody {
+		deny(c, fasthttp.StatusRequestEntityTooLarge, "a message of unknown length, or too long")
+		c.SetConnectionClose()
+		return
+	}
+	defer f.inWork.Add(-int64(size))
+	if f.inWork.Add(int64(size)) > mostInWork {
+		deny(c, fasthttp.StatusServiceUnavailable, "too much is in work for peers")
+		c.SetConnectionClose()
+		return
+	}
+	b := f.parcels.Get().(*bundle)
+	defer f.forget(b)
+	b.body = slices.Grow(b.body[:0], size)[:size]
+	if in := c.RequestBodyStream(); size > 0 {
+		if _, err := io.ReadFull(in, b.body); err != nil {
+			deny(c, fasthttp.StatusBadRequest, "a message that ends early")
+			c.SetConnectionClose()
+			return
+		}
+	}
+	if f.seal != nil && subtle.ConstantTimeCompare([]byte(hashOf(b.body)), []byte(sum)) != 1 {
+		f.refuse(c)
+		return
+	}
+	if err := b.decode(f.cfg.Parts, f.cfg.Own); err != nil {
+		status := fasthttp.StatusBadRequest
+		if errors.Is(err, errNotOurs) {
+			status = fasthttp.StatusMisdirectedRequest
+		}
+		deny(c, status, err.Error())
+		return
+	}
+	f.judge(b.jobs)
+	b.answer = appendAnswer(b.answer[:0], b.jobs)
+	if f.seal != nil {
+		c.Response.Header.Set(proofHeader, f.seal.prove(mac, b.answer))
+	}
+	c.SetBody(b.answer) // copies
+}
+
+// judge has jobs judged together, so that they are of the same commit.
+func (f *Forwarder) judge(jobs []*posted) {
+	var all sync.WaitGroup
+	for _, p := range jobs[1:] {
+		all.Go(func() { p.err = f.cfg.Local(&p.job) })
+	}
+	jobs[0].err = f.cfg.Local(&jobs[0].job)
+	all.Wait()
+	taken := uint64(0)
+	for _, p := range jobs {
+		if p.err == nil {
+			taken += uint64(len(p.job.Pings))
+		}
+	}
+	f.counts.Lock()
+	f.stats.Taken += taken
+	f.counts.Unlock()
+}
+
+// forget keeps the memory of a message, unless it is large.
+func (f *Forwarder) forget(b *bundle) {
+	if cap(b.body) <= mostKeptBytes {
+		f.parcels.Put(b)
+	}
+}
+
+// passedOn marks a request as a read that a peer has passed on.
+type passedOn struct{}
+
+// answer answers a read that a peer passes on, as that of the peer's client.
+func (f *Forwarder) answer(c *fasthttp.RequestCtx) {
+	client, err := netip.ParseAddrPort(string(c.Request.Header.Peek(clientHeader)))
+	if err != nil {
+		deny(c, fasthttp.StatusBadRequest, "a read without its client")
+		return
+	}
+	c.Request.Header.Del(peerHeader)
+	c.Request.Header.Del(clientHeader)
+	c.SetUserValue(passedOn{}, true)
+	c.SetRemoteAddr(net.TCPAddrFromAddrPort(client))
+	defer c.SetRemoteAddr(nil)
+	f.cfg.Answer(c)
+}

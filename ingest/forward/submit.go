@@ -1,0 +1,345 @@
+package forward
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"pingline"
+	"pingline/dedupe"
+	"pingline/ingest"
+	"pingline/partition"
+)
+
+// Submit has j judged as ingest.Writer.Submit does, by the owners of its pings' parts. Bound is the largest that is in
+// force in the parts. A request that no part can take whole is refused by ingest.ErrTooLarge; a part away by an error
+// wrapping ingest.ErrUnavailable that names the part.
+//
+// Each part may bring as many new tracks as the Allowance has room for, so a request can bring that many times the
+// number of its parts; all of them are charged.
+func (f *Forwarder) Submit(j *ingest.Job) error {
+	if f.ours(j) {
+		return f.cfg.Local(j)
+	}
+	s := f.splits.Get().(*split)
+	err := f.submit(s, j)
+	f.put(s)
+	if err != nil {
+		j.New = 0
+		var now ingest.Job
+		if f.cfg.Local(&now) == nil { // a job without pings is told the bound
+			j.Bound = now.Bound
+		}
+	}
+	return err
+}
+
+// ours reports whether a job is for the own writer alone.
+func (f *Forwarder) ours(j *ingest.Job) bool {
+	if len(j.Entries) > 0 {
+		return true
+	}
+	last := ""
+	for i := range j.Pings {
+		rider := j.Pings[i].Rider
+		if rider == last {
+			continue
+		}
+		if partition.Part(rider, f.cfg.Parts) != f.cfg.Own {
+			return false
+		}
+		last = rider
+	}
+	return true
+}
+
+// split is a job on its way to several parts.
+type split struct {
+	of      []uint8                   // part of each ping
+	calls   [partition.MaxParts]*call // by part; nil: no ping of it
+	touched []uint8                   // parts of calls, in order of their first ping
+	local   call                      // of the own part
+	own     ingest.Job                // pings of the own part
+	purse   purse
+}
+
+// purse is the Allowance of a part of a job: so many new tracks, paid for by the node that has the client.
+type purse struct{ room int }
+
+func (p *purse) Room() int      { return p.room }
+func (p *purse) Pay(int)        {}
+func (p *purse) Refusal() error { return nil } // the parts decide together
+
+func (f *Forwarder) submit(s *split, j *ingest.Job) error {
+	patience := f.cfg.Patience
+	if j.Patience > 0 {
+		patience = min(patience, j.Patience)
+	}
+	until := time.Now().Add(patience)
+	room := unlimited
+	if j.Allowance != nil {
+		room = max(0, j.Allowance.Room())
+	}
+	f.deal(s, j, room)
+	remote := int64(0)
+	for _, part := range s.touched {
+		if c := s.calls[part]; c != &s.local {
+			c.until = until
+			f.send(c)
+			remote++
+		}
+	}
+	f.waiting.Add(remote)
+	if s.local.pings > 0 {
+		s.judge(f.cfg.Local, j, room)
+	}
+	for _, part := range s.touched {
+		if c := s.calls[part]; c != &s.local && !c.wait() {
+			s.calls[part] = &call{part: c.part, addr: c.addr, err: c.refusal("no answer in time")} // c is still in use
+		}
+	}
+	f.waiting.Add(-remote)
+	return f.join(s, j)
+}
+
+// deal finds the part of each ping, and encodes those of other parts, because strings of pings are the caller's.
+func (f *Forwarder) deal(s *split, j *ingest.Job, room int) {
+	s.of = slices.Grow(s.of[:0], len(j.Pings))
+	last, part := "", -1
+	for i := range j.Pings {
+		p := &j.Pings[i]
+		if part < 0 || p.Rider != last {
+			last, part = p.Rider, partition.Part(p.Rider, f.cfg.Parts)
+		}
+		s.of = append(s.of, uint8(part))
+		c := s.calls[part]
+		if c == nil {
+			if c = &s.local; part != f.cfg.Own {
+				c = f.calls.Get().(*call)
+			}
+			c.begin(part, p.At, j.Urgent, room)
+			s.calls[part] = c
+			s.touched = append(s.touched, uint8(part))
+		}
+		c.pings++
+		if part == f.cfg.Own {
+			s.own.Pings, s.own.Cells = append(s.own.Pings, *p), append(s.own.Cells, j.Cells[i])
+		} else {
+			c.entries = appendPing(c.entries, p, j.Cells[i], c.at)
+		}
+	}
+}
+
+// judge has the pings of the own part judged here.
+func (s *split) judge(local func(*ingest.Job) error, j *ingest.Job, room int) {
+	own, c := &s.own, &s.local
+	own.Urgent, own.Patience, own.Allowance = j.Urgent, j.Patience, nil
+	if room != unlimited {
+		s.purse.room = room
+		own.Allowance = &s.purse
+	}
+	if c.err = local(own); c.err == nil {
+		c.bound, c.new = own.Bound, own.New
+		c.verdicts, c.over = append(c.verdicts, own.Verdicts...), append(c.over, own.Over...)
+	}
+}
+
+// join makes the answers of the parts that of j.
+func (f *Forwarder) join(s *split, j *ingest.Job) error {
+	var err error
+	judged, away, added, over := uint64(0), uint64(0), 0, 0
+	j.Bound, j.Over = dedupe.Bound{}, j.Over[:0]
+	for _, part := range s.touched {
+		c := s.calls[part]
+		if c.err != nil {
+			err = worse(err, c.err)
+			if c != &s.local {
+				away++
+			}
+			continue
+		}
+		if c == &s.local {
+			judged = uint64(c.pings)
+		}
+		added, over = added+c.new, over+len(c.over)
+		j.Bound.MaxError, j.Bound.AccuracyCap = max(j.Bound.MaxError, c.bound.MaxError), max(j.Bound.AccuracyCap, c.bound.AccuracyCap)
+	}
+	if added > 0 && j.Allowance != nil {
+		j.Allowance.Pay(added) // also if the request is refused: sent again, these tracks are known
+	}
+	var sent [pingline.Verdicts]uint64
+	if err == nil {
+		j.New = added
+		f.scatter(s, j, &sent)
+		if over == len(j.Pings) && j.Allowance != nil {
+			err = j.Allowance.Refusal()
+		}
+	}
+	f.counts.Lock()
+	defer f.counts.Unlock()
+	f.stats.Away += away
+	if err != nil {
+		f.stats.Unanswered += judged
+		return err
+	}
+	for v, n := range sent {
+		f.stats.Sent[v] += n
+	}
+	return nil
+}
+
+// scatter puts the verdicts of the parts in the order of j's pings, and counts those by peers.
+func (f *Forwarder) scatter(s *split, j *ingest.Job, sent *[pingline.Verdicts]uint64) {
+	j.Verdicts = slices.Grow(j.Verdicts[:0], len(s.of))
+	for i, part := range s.of {
+		c := s.calls[part]
+		v := c.verdicts[c.next]
+		if c.nextOver < len(c.over) && int(c.over[c.nextOver]) == c.next {
+			j.Over = append(j.Over, int32(i))
+			c.nextOver++
+		}
+		c.next++
+		j.Verdicts = append(j.Verdicts, v)
+		if c != &s.local {
+			sent[v]++
+		}
+	}
+}
+
+// worse returns the error that says more: a request too large stays so, and a part away is not a part that takes
+// events only.
+func worse(a, b error) error {
+	weight := func(err error) int {
+		switch {
+		case err == nil:
+			return 0
+		case errors.Is(err, ingest.ErrOnlyEvents):
+			return 1
+		case errors.Is(err, ingest.ErrTooLarge):
+			return 3
+		}
+		return 2
+	}
+	if weight(b) > weight(a) {
+		return b
+	}
+	return a
+}
+
+// mostKept is the most pings of a split whose memory is kept.
+const mostKept = 4096
+
+// put keeps the memory of s, and none of its strings.
+func (f *Forwarder) put(s *split) {
+	for _, part := range s.touched {
+		if c := s.calls[part]; c != &s.local && c.done != nil && cap(c.entries) <= mostKept*64 {
+			f.calls.Put(c)
+		}
+		s.calls[part] = nil
+	}
+	s.touched, s.local.pings = s.touched[:0], 0
+	clear(s.own.Pings)
+	s.own.Pings, s.own.Cells, s.own.Allowance = s.own.Pings[:0], s.own.Cells[:0], nil
+	if cap(s.of) <= mostKept {
+		f.splits.Put(s)
+	}
+}
+
+// unlimited is the room of a job without a limit of new tracks.
+const unlimited = math.MaxInt
+
+// call is the part of a job that an owner judges. Once it is sent its memory is the sender's until done has a value.
+type call struct {
+	part   int
+	addr   string // of the owner
+	urgent bool
+	room   int   // most new tracks
+	at     int64 // ms: times of entries count from it
+	pings  int
+	until  time.Time // the answer is of no use afterwards
+
+	entries []byte
+
+	err      error
+	verdicts []pingline.Verdict
+	over     []int32
+	bound    dedupe.Bound
+	new      int
+
+	next, nextOver int // of verdicts and over, while they are put in order
+
+	done  chan struct{} // has a value when the call is answered
+	timer *time.Timer
+}
+
+func newCall() *call {
+	c := &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	c.timer.Stop()
+	return c
+}
+
+func (c *call) begin(part int, at int64, urgent bool, room int) {
+	c.part, c.addr, c.urgent, c.room, c.at, c.pings = part, "", urgent, room, at, 0
+	c.entries, c.verdicts, c.over = c.entries[:0], c.verdicts[:0], c.over[:0]
+	c.err, c.new, c.next, c.nextOver = nil, 0, 0, 0
+}
+
+// finish answers the call.
+func (c *call) finish(err error) {
+	c.err = err
+	c.done <- struct{}{}
+}
+
+// wait waits for the answer, and reports whether it came in time.
+func (c *call) wait() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+	}
+	c.timer.Reset(time.Until(c.until))
+	defer c.timer.Stop()
+	select {
+	case <-c.done:
+		return true
+	case <-c.timer.C:
+		return false
+	}
+}
+
+// refusal is the error of a call that its owner did not judge.
+func (c *call) refusal(cause string) error {
+	if c.addr == "" {
+		return fmt.Errorf("part %d %s: %w", c.part, cause, ingest.ErrUnavailable)
+	}
+	return fmt.Errorf("part %d, node at %s: %s: %w", c.part, c.addr, cause, ingest.ErrUnavailable)
+}
+
+// send hands a call to the queue of its owner's messages.
+func (f *Forwarder) send(c *call) {
+	if c.addr = f.cfg.Owner(c.part); c.addr == "" {
+		c.finish(c.refusal("has no node now"))
+		return
+	}
+	if len(c.entries) > maxEntries {
+		c.finish(ingest.ErrTooLarge)
+		return
+	}
+	f.mu.RLock()
+	n := f.peers[c.addr]
+	if n != nil && !f.stopped {
+		n.add(c)
+		f.mu.RUnlock()
+		return
+	}
+	f.mu.RUnlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		c.finish(c.refusal("shutting down"))
+		return
+	}
+	f.neighbour(c.addr).add(c)
+}
