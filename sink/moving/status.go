@@ -94,13 +94,16 @@ func (m *Mover) Status() *MoveStatus {
 // standing returns why it stands, or "", also without words of a store's own. The caller holds
 // mu; a copier's own is locked under it.
 func (m *Mover) standing() (why, briefly string) {
+	var st copying.Status
+	if m.now != nil && m.now.copier != nil {
+		st = m.now.copier.Status()
+	}
 	switch {
-	case m.stands != "" && m.failing:
+	case m.stands != "" && m.failing && st.Stands == "": // else the error is of before
 		return m.stands, "it is tried again after an error"
-	case m.stands != "" || m.now == nil || m.now.copier == nil:
+	case m.stands != "" && !m.failing:
 		return m.stands, m.stands
 	}
-	st := m.now.copier.Status()
 	return st.Stands, st.Briefly
 }
 
