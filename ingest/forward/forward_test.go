@@ -613,6 +613,8 @@ func TestMessagesThatAreWrong(t *testing.T) {
 	f := ns.add(1, peer.Submit, nil)
 	addr := f.Addr().String()
 	good := messageOf(2, 1, jobOf(ridersOf(1, 2, 3), 1))
+	nowhere := jobOf(ridersOf(1, 2, 1), 1)
+	nowhere.Pings[0].LatE7, nowhere.Pings[0].LonE7 = 0, 0
 	now := time.Now()
 	change := func(b []byte, i int, v byte) []byte { b = slices.Clone(b); b[i] = v; return b }
 	for _, tt := range []struct {
@@ -632,6 +634,7 @@ func TestMessagesThatAreWrong(t *testing.T) {
 		{"a newer form", secret, now, change(good, 0, 2), 400, "a message of form 2, this node knows 1"},
 		{"another part", secret, now, change(good, 2, 0), 421, "not the owner of part 0 of 2"},
 		{"riders of another part", secret, now, messageOf(2, 1, jobOf(ridersOf(0, 2, 3), 1)), 421, "a ping of part 0"},
+		{"a ping that is not valid", secret, now, messageOf(2, 1, nowhere), 400, "position 0,0 is refused"},
 		{"no job", secret, now, []byte{form, 2, 1, 0}, 400, "0 jobs"},
 		{"cut", secret, now, good[:len(good)-1], 400, "job 1 of 1"},
 		{"longer", secret, now, append(slices.Clone(good), 0), 400, "1 bytes behind its end"},
