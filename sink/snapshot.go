@@ -170,8 +170,8 @@ func (s *shard) stats(st *Stats) {
 	st.Down = s.health.Down()
 	st.Unkept = s.expiry.Skipped()
 	st.InFlight, st.Limit = s.writes.InFlight()
-	lost, _ := attrsLost(s.Store)
-	st.DeadLetters, st.Bare = s.counters.refusals(), s.counters.withoutAttrs()+lost
+	st.Lost, _ = attrsLost(s.Store)
+	st.DeadLetters, st.Bare = s.counters.refusals(), s.counters.withoutAttrs()+st.Lost
 	took, retries := s.health.Counted()
 	st.Written, st.Lines, st.Retries = took[route.Critical]+took[route.Live]+took[route.Backfill], took[route.Own], retries
 	if stop, err := s.health.Trouble(); err != nil {

@@ -46,12 +46,14 @@ var Stops = health.Stops
 // Stats counts the writes of a shard since New, and tells its state.
 type Stats struct {
 	Shard       string
+	Gone        bool              // nothing is written to it any more: its counts alone are left
 	Pings       bool              // pings are spread over it, or a route leads some to it; else it gets our own lines only
 	Written     uint64            // pings it has taken, with the pings of shards it stands in for
 	Lines       uint64            // our own lines it has taken, likewise
 	DeadLetters map[string]uint64 // rows that it refused, of any shard's lanes, or that were set aside, by reason
 	Unkept      uint64            // rows beyond its retention that were counted, and not kept as dead letters
 	Bare        uint64            // pings written without some of their attributes, which its store does not keep
+	Lost        uint64            // of Bare, as the store counts since it was opened, whoever wrote
 	Queued      uint64            // entries that its lanes have not passed, summed over Lanes
 	Lanes       []LaneStats
 

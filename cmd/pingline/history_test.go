@@ -292,7 +292,7 @@ func TestReshardAbortedCopy(t *testing.T) {
 	c := &travellers{t: t, readersAndSenders: readersAndSenders{from: time.Now().Add(-25 * time.Minute)}, url: p.url, riders: 30}
 	c.post(t.Context(), c.history(30))
 	p.settled()
-	before := storedIn(t, servers["a"])
+	before, figures := storedIn(t, servers["a"]), p.series(t)
 	if status, said := reshardDo(t, p, "delete"); status != exitFailed || !strings.Contains(said, "no history is being moved") {
 		t.Errorf("delete before all: exit status %d, %s", status, said)
 	}
@@ -322,4 +322,22 @@ func TestReshardAbortedCopy(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, resharding.LogFile)); err != nil {
 		t.Error(err)
 	}
+	if resp, err := http.Get(p.url + "/v1/partitions"); err != nil {
+		t.Error(err)
+	} else {
+		said, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if !bytes.Contains(said, []byte(`"a"`)) || bytes.Contains(said, []byte(`"b"`)) {
+			t.Errorf("partitions: %s", said)
+		}
+	}
+	eventually(t, "the figures are those of before, but for counters, which stay", func() bool {
+		for name := range p.series(t) {
+			if family, _, _ := strings.Cut(name, "{"); !figures[name] && !strings.HasSuffix(family, "_total") {
+				t.Log(name)
+				return false
+			}
+		}
+		return true
+	})
 }

@@ -352,6 +352,9 @@ var numbers = []number{
 	{metric: "stopped", labels: []string{"shard", "reason"}, kind: gauge, help: "1 while a shard stands still until an operator puts something right.",
 		read: func(s *snapshot, tell tell) {
 			for i := range s.Shards {
+				if s.Shards[i].Gone {
+					continue
+				}
 				for _, reason := range sink.Stops {
 					tell(bit(s.Shards[i].Stopped == reason), s.Shards[i].Shard, reason)
 				}
@@ -359,19 +362,19 @@ var numbers = []number{
 		}},
 	{metric: "breaker_state", labels: shardLabels, kind: gauge, help: "0 closed, 1 half-open, 2 open.",
 		point: ShardPoint, field: "breaker",
-		read: perShard(func(st *sink.Stats) float64 { return float64(st.Breaker) })},
+		read: perLive(func(st *sink.Stats) float64 { return float64(st.Breaker) })},
 	{point: ShardPoint, field: "down_s", labels: shardLabels, kind: gauge, unit: "s", help: "How long the shard has not stored what it was given; 0 if it does.",
-		read: perShard(func(st *sink.Stats) float64 { return st.Down.Seconds() })},
+		read: perLive(func(st *sink.Stats) float64 { return st.Down.Seconds() })},
 	{point: ShardPoint, field: "retries", labels: shardLabels, kind: counter, unit: "writes", help: "Writes that had to be made again.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Retries) })},
 	{point: ShardPoint, field: "stopped", labels: shardLabels, kind: gauge, help: "1 while the shard stands still until an operator puts something right.",
-		read: perShard(func(st *sink.Stats) float64 { return bit(st.Stopped != "") })},
+		read: perLive(func(st *sink.Stats) float64 { return bit(st.Stopped != "") })},
 	{metric: "handed_over", labels: shardLabels, kind: gauge, help: "1 while other shards stand in for a shard that is down.",
-		read: perShard(func(st *sink.Stats) float64 { return bit(st.HandedOver) })},
+		read: perLive(func(st *sink.Stats) float64 { return bit(st.HandedOver) })},
 	{metric: "writes_in_flight", labels: shardLabels, kind: gauge, unit: "writes", help: "Writes to the store under way.",
-		read: perShard(func(st *sink.Stats) float64 { return float64(st.InFlight) })},
+		read: perLive(func(st *sink.Stats) float64 { return float64(st.InFlight) })},
 	{metric: "writes_limit", labels: shardLabels, kind: gauge, unit: "writes", help: "Writes to the store that may be under way at once.",
-		read: perShard(func(st *sink.Stats) float64 { return float64(st.Limit) })},
+		read: perLive(func(st *sink.Stats) float64 { return float64(st.Limit) })},
 	{metric: "write_seconds", labels: shardLabels, kind: histogram, unit: "s", help: "Time a write to the store took."},
 	{point: ShardPoint, field: "write_p99_ms", labels: shardLabels, kind: gauge, unit: "ms", help: "Time that 99 % of the writes since the point before took at most, to 1 %; absent if there was none.",
 		read: func(s *snapshot, tell tell) {
@@ -462,6 +465,17 @@ func perShard(value func(*sink.Stats) float64) func(*snapshot, tell) {
 	return func(s *snapshot, tell tell) {
 		for i := range s.Shards {
 			tell(value(&s.Shards[i]), s.Shards[i].Shard)
+		}
+	}
+}
+
+// perLive leaves out shards of which counts alone are left.
+func perLive(value func(*sink.Stats) float64) func(*snapshot, tell) {
+	return func(s *snapshot, tell tell) {
+		for i := range s.Shards {
+			if !s.Shards[i].Gone {
+				tell(value(&s.Shards[i]), s.Shards[i].Shard)
+			}
 		}
 	}
 }

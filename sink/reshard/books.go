@@ -31,7 +31,7 @@ func (b *books) add(era *Era, a sink.Account, stats []sink.Stats) {
 func (b *books) addStats(stats []sink.Stats) {
 	for i := range stats {
 		st := &stats[i]
-		b.stats = join(b.stats, sink.Stats{Shard: st.Shard, Written: st.Written, Lines: st.Lines, DeadLetters: st.DeadLetters, Unkept: st.Unkept, Retries: st.Retries})
+		b.stats = join(b.stats, sink.Stats{Shard: st.Shard, Gone: true, Written: st.Written, Lines: st.Lines, DeadLetters: st.DeadLetters, Unkept: st.Unkept, Bare: st.Bare, Lost: st.Lost, Retries: st.Retries})
 	}
 }
 
@@ -80,8 +80,10 @@ func join(list []sink.Stats, st sink.Stats) []sink.Stats {
 		return append(list, st)
 	}
 	a := &list[i]
-	a.Pings, a.HandedOver = a.Pings || st.Pings, a.HandedOver || st.HandedOver
+	a.Pings, a.HandedOver, a.Gone = a.Pings || st.Pings, a.HandedOver || st.HandedOver, a.Gone && st.Gone
 	a.Written, a.Lines, a.Unkept, a.Queued, a.Retries = a.Written+st.Written, a.Lines+st.Lines, a.Unkept+st.Unkept, a.Queued+st.Queued, a.Retries+st.Retries
+	lost := max(a.Lost, st.Lost) // of the same store
+	a.Bare, a.Lost = a.Bare-a.Lost+st.Bare-st.Lost+lost, lost
 	letters := maps.Clone(a.DeadLetters)
 	for reason, n := range st.DeadLetters {
 		if letters == nil {

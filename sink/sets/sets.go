@@ -179,7 +179,9 @@ func (s *Sets) Stats() []sink.Stats {
 }
 
 // StatsOf returns how each shard of the set of a name does.
-func (s *Sets) StatsOf(set string) []sink.Stats { return s.Of(set).Stats() }
+func (s *Sets) StatsOf(set string) []sink.Stats {
+	return slices.DeleteFunc(s.Of(set).Stats(), func(st sink.Stats) bool { return st.Gone })
+}
 
 // Of returns the set of a name, nil if there is none.
 func (s *Sets) Of(set string) *reshard.Eras {
