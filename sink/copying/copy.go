@@ -83,7 +83,7 @@ func (c *Copier) copyGroup(ctx context.Context, g *unitGroup) error {
 		for i, u := range g.units {
 			units[i] = u.Unit
 		}
-		if err := c.cfg.Keep.begin(units); err != nil {
+		if err := c.cfg.Keep.Touch(units...); err != nil {
 			return err
 		}
 	}

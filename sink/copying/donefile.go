@@ -256,8 +256,8 @@ func (d *DoneFile) Fresh() bool { return d.fresh }
 // Touched returns the units that were copied, if only in part.
 func (d *DoneFile) Touched() []store.Unit { return slices.Collect(maps.Keys(d.done)) }
 
-// begin makes durable that units may be copied in part from now on.
-func (d *DoneFile) begin(units []store.Unit) error {
+// Touch makes durable that units may be copied in part from now on.
+func (d *DoneFile) Touch(units ...store.Unit) error {
 	if d == nil {
 		return nil
 	}

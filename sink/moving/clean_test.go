@@ -11,6 +11,7 @@ import (
 	"pingline/partition"
 	"pingline/sink/reshard"
 	"pingline/sink/store"
+	"pingline/sink/store/storetest"
 )
 
 // An abort with clean in the middle of the copy deletes what was copied, also where the new shard
@@ -157,4 +158,79 @@ func TestCleanRefused(t *testing.T) {
 		t.Errorf("the phase is %s", st.Phase)
 	}
 	r.whole()
+}
+
+// Days that the mirror gave up are copied again, and what is copied then is deleted as well.
+func TestCleanDeletesWhatWasFilled(t *testing.T) {
+	r := newRig(t, "a")
+	r.write(days(1, 300)...)
+	r.settled()
+	c := r.boxes["c"]
+	reached, goOn := make(chan bool), make(chan bool)
+	var writes atomic.Int32
+	c.set(func() {
+		c.writing = func(int) {
+			if writes.Add(1) == 1 { // of the copy
+				close(reached)
+				<-goOn
+			}
+		}
+	})
+	r.start(replace("a", "c"), "c")
+	<-reached // the plan is made
+	late := storetest.Fleet(5, 20)
+	for i := range late {
+		late[i].At -= 9 * 24 * time.Hour.Milliseconds()
+	}
+	c.set(func() { c.away = true })
+	r.write(late...)
+	r.until("a has all", func() bool { return r.eras.Written() > r.log.Last() })
+	r.eras.GiveUpMirror(r.log.Last() + 1)
+	r.until("the mirror gives up", func() bool { return len(r.eras.Status().LetGo) > 0 })
+	c.set(func() { c.away = false })
+	close(goOn)
+	r.stage(Moved)
+	r.until("what it gave up is filled in", func() bool { return len(r.eras.Status().LetGo) == 0 })
+	if got := c.list(func(e *pingline.Entry) bool { return e.At <= late[19].At }); len(got) != len(late) {
+		t.Fatalf("%d rows of %d are filled in: the test shows nothing", len(got), len(late))
+	}
+	r.must(r.eras.Abort(true))
+	r.until("all is clean", func() bool { return r.mover.Status() == nil })
+	if n := len(c.all()); n > 0 {
+		t.Errorf("%d rows are left", n)
+	}
+	r.whole()
+}
+
+// A change that is forced while the copies of an aborted one are deleted loses nothing.
+func TestForcedWhileCleaning(t *testing.T) {
+	r := newRig(t, "a", "b")
+	r.write(days(1, 3000)...)
+	r.settled()
+	r.start(replace("a", "c"), "c")
+	r.stage(Moved)
+	c, units := r.boxes["c"], 0
+	reached, goOn := make(chan bool), make(chan bool)
+	c.set(func() {
+		c.erasing = func(store.Unit) {
+			if units++; units == 2 {
+				close(reached)
+				<-goOn
+			}
+		}
+	})
+	r.must(r.eras.Abort(true))
+	<-reached
+	r.start(replace("a", "c"))
+	r.write(days(2, 500)...)
+	close(goOn)
+	r.write(days(3, 500)...)
+	r.cutOver()
+	r.must(r.mover.Delete())
+	r.stage(Deleted)
+	if s := r.mover.Status(); s.Kept > 0 || s.Differ > 0 {
+		t.Errorf("in the end: %+v", s)
+	}
+	r.whole()
+	r.laidOut(spread("c", "b"))
 }

@@ -236,7 +236,7 @@ func (m *Mover) do(ctx context.Context, w *movement, job *moveJob) error {
 		m.mu.Unlock()
 	}
 	if w.stage == Copying {
-		if err := m.fill(ctx, job); err != nil {
+		if err := m.fill(ctx, job, parts); err != nil {
 			return err
 		}
 	}

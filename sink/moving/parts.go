@@ -225,7 +225,7 @@ func (m *Mover) keeps(p *shardPart) func(u copying.Unit, why string) {
 const mostTold = 20
 
 // fill copies the days of which a mirror gave rows up, and notes that.
-func (m *Mover) fill(ctx context.Context, job *moveJob) error {
+func (m *Mover) fill(ctx context.Context, job *moveJob, parts []*shardPart) error {
 	for {
 		st := m.cfg.Eras.Status()
 		days := known(st.LetGo)
@@ -252,6 +252,11 @@ func (m *Mover) fill(ctx context.Context, job *moveJob) error {
 			for _, day := range days {
 				at, _ := time.Parse(time.DateOnly, day)
 				plan, err := c.Plan(ctx, at.UnixMilli(), at.Add(24*time.Hour).UnixMilli())
+				for _, p := range parts {
+					for i := 0; i < len(plan) && err == nil && p.from == from; i++ {
+						err = p.keep.Touch(plan[i].Unit)
+					}
+				}
 				if err == nil {
 					err = c.Copy(ctx, plan)
 				}

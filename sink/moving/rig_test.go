@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -30,6 +31,7 @@ type box struct {
 	erasing func(u store.Unit) // called before a unit is deleted
 	writing func(rows int)     // called before a write
 	loses   func(e *pingline.Entry) bool
+	away    bool          // no write is taken
 	keep    time.Duration // of rows; older ones are taken, and deleted; 0: for ever
 }
 
@@ -47,6 +49,9 @@ func (b *box) Write(_ context.Context, rows store.Rows) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.away {
+		return &store.Refusal{Kind: store.Retry, Err: errors.New("no answer")}
+	}
 	for text := rows.Bytes; len(text) > 0; {
 		n := 4 + binary.LittleEndian.Uint32(text)
 		var e pingline.Entry
