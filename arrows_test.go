@@ -76,22 +76,23 @@ var arrows = map[string][]string{
 	"pingline/internal/schema":                   {"pingline/internal/command", "pingline/internal/node"},
 	"pingline/internal/setup":                    {"pingline", "pingline/ingest/auth", "pingline/internal/command", "pingline/internal/keyring"},
 	"pingline/internal/keyring":                  {"pingline/ingest/auth", "pingline/ingest/privacy", "pingline/internal/command"},
-	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/kafka", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/node", "pingline/internal/unit", "pingline/partition", "pingline/sink/sets"},
+	"pingline/internal/command":                  {"pingline/ingest/auth/access", "pingline/ingest/auth/token", "pingline/ingest/kafka", "pingline/ingest/mqtt/subscriber", "pingline/ingest/privacy", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/node", "pingline/internal/peers", "pingline/internal/unit", "pingline/partition", "pingline/sink/sets"},
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/elasticmq":                {"pingline/internal/jvm"},
 	"pingline/internal/influxd":                  {},
 	"pingline/internal/inlets":                   {"pingline/ingest/auth", "pingline/ingest/kafka", "pingline/ingest/messages", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/subscriber", "pingline/ingest/server", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/room"},
 	"pingline/internal/jvm":                      {},
+	"pingline/internal/peers":                    {"pingline/ingest", "pingline/ingest/forward", "pingline/internal/ops", "pingline/internal/parts", "pingline/internal/room", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
 	"pingline/internal/passing":                  {"pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/refusal", "pingline/sink/limit", "pingline/sink/store"},
 	"pingline/internal/node": {
-		"pingline/internal/inlets", "pingline/internal/logview", "pingline/internal/passing",
+		"pingline/internal/inlets", "pingline/internal/logview", "pingline/internal/passing", "pingline/internal/peers",
 		"pingline/ingest/kafka", "pingline/ingest/messages",
 		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/ingest/server/pages", "pingline/internal/awsqueue", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/resharding", "pingline/internal/rights", "pingline/internal/room", "pingline/internal/standby", "pingline/internal/storecheck",
 		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store",
 		"pingline/ingest/friends",
 	},
 	"pingline/internal/ops": {
-		"pingline", "pingline/ingest", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/internal/passing", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/moving", "pingline/sink/reshard", "pingline/sink/route", "pingline/sink/sets",
+		"pingline", "pingline/ingest", "pingline/ingest/forward", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/internal/passing", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/moving", "pingline/sink/reshard", "pingline/sink/route", "pingline/sink/sets",
 	},
 	"pingline/internal/rights":    {"pingline", "pingline/ingest", "pingline/ingest/privacy", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
@@ -258,7 +259,7 @@ var homes = map[string][]string{
 	"gonum.org/v1/plot":                            {"pingline/sim/report"},
 
 	// The server, messages that are requests of it without a connection, and what nodes send each other.
-	"github.com/valyala/fasthttp": {"pingline/ingest/forward", "pingline/ingest/mqtt/inside", "pingline/ingest/server", "pingline/ingest/server/aside"},
+	"github.com/valyala/fasthttp": {"pingline/ingest/forward", "pingline/ingest/mqtt/inside", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/internal/peers"},
 
 	// The routes for pings, the routes for reads, and the rights to both; and a server that does nothing, with
 	// which the ingester is compared.

@@ -203,28 +203,29 @@ func probe(t *testing.T, url string) (status int, body string) {
 	return resp.StatusCode, string(text)
 }
 
-// gateway is an address behind which one process stands for another.
+// gateway is an address behind which one process stands for another, or several take turns.
 type gateway struct {
 	ln net.Listener
 
 	mu    sync.Mutex
-	to    string
+	to    []string
+	turn  int
 	conns []net.Conn
 }
 
-func newGateway(t *testing.T, url string) *gateway {
+func newGateway(t *testing.T, urls ...string) *gateway {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &gateway{ln: ln}
-	g.leadTo(url)
-	t.Cleanup(func() { _ = ln.Close(); g.leadTo("") })
+	g.leadTo(urls...)
+	t.Cleanup(func() { _ = ln.Close(); g.leadTo() })
 	go func() {
 		for client, err := ln.Accept(); err == nil; client, err = ln.Accept() {
 			g.mu.Lock()
-			if server, err := net.Dial("tcp", g.to); err == nil {
+			if server, err := g.dial(); err == nil {
 				g.conns = append(g.conns, client, server)
 				go pass(client, server)
 				go pass(server, client)
@@ -237,6 +238,15 @@ func newGateway(t *testing.T, url string) *gateway {
 	return g
 }
 
+// dial calls the process whose turn it is. The caller holds mu.
+func (g *gateway) dial() (net.Conn, error) {
+	if len(g.to) == 0 {
+		return nil, net.ErrClosed
+	}
+	g.turn++
+	return net.Dial("tcp", g.to[g.turn%len(g.to)])
+}
+
 func pass(to, from net.Conn) {
 	_, _ = io.Copy(to, from)
 	_ = to.Close()
@@ -244,12 +254,15 @@ func pass(to, from net.Conn) {
 
 func (g *gateway) url() string { return "http://" + g.ln.Addr().String() }
 
-// leadTo has all who come from now on led to url; those who are there are cut off.
-func (g *gateway) leadTo(url string) {
+// leadTo has all who come from now on led to urls in turn; those who are there are cut off.
+func (g *gateway) leadTo(urls ...string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, c := range g.conns {
 		_ = c.Close()
 	}
-	g.to, g.conns = strings.TrimPrefix(url, "http://"), nil
+	g.to, g.conns = nil, nil
+	for _, url := range urls {
+		g.to = append(g.to, strings.TrimPrefix(url, "http://"))
+	}
 }

@@ -78,9 +78,11 @@ type serveConfig struct {
 	OpsListen     string        `group:"Node" default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
 	Node          string        `group:"Node" help:"Name of this node in its log and metrics (default: the host's name)."`
 	Queue         string        `group:"Log" default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
-	QueueMaxBytes unit.Bytes    `group:"Log" default:"8GiB" help:"Size at which the log refuses; at most half of the free disk."`
+	QueueMaxBytes unit.Bytes    `group:"Log" default:"8GiB" help:"Size at which the log refuses, of all --parts together; at most half of the free disk."`
 	QueueLease    time.Duration `group:"Log" default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
 	Standby       bool          `group:"Log" help:"While another node has the log on nats://, wait for it and answer 503, instead of ending."`
+
+	command.PeerFlags `group:"Log" embed:""`
 
 	command.StoreFlags `group:"Stores" embed:""`
 	CreateSchema       bool `group:"Stores" default:"true" help:"Make the tables that are missing in a store that has tables. With =false they are only checked. Tables are never altered."`
@@ -170,6 +172,7 @@ func (c *serveConfig) config() node.Config {
 		Rollup: c.Rollup.list, RollupWindows: c.RollupWindows.list, RollupLateness: c.RollupLateness, RollupMinRiders: c.RollupMinRiders,
 	}
 	c.StoreFlags.Set(&cfg)
+	c.PeerFlags.Set(&cfg)
 	c.AuthFlags.Set(&cfg)
 	c.MapFlags.Set(&cfg)
 	c.PrivacyFlags.Set(&cfg)

@@ -153,7 +153,7 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 	if !x.critical && !x.from.Ours {
 		x.fresh.rates = s.newRiders
 	}
-	if err := s.cfg.Writer.Submit(&x.job); err != nil {
+	if err := s.cfg.Submit(&x.job); err != nil {
 		if len(x.job.Over) > 0 {
 			s.bringers.Note(x.from.Addr, 0, len(x.job.Over), now)
 		}

@@ -48,6 +48,8 @@ type Config struct {
 	Listen string       // host:port; port 0 picks a free one
 	Aside  aside.Config // a second address, for apps that know no path
 	Writer *ingest.Writer
+	Submit func(*ingest.Job) error                          // has a request's pings judged; nil: the Writer's
+	Pass   func(*fasthttp.RequestCtx, string) (bool, error) // see reads.Config; nil: all riders are this node's
 	Cells  partition.Cells
 	Gate   *auth.Gate          // lets senders in; nil: everybody may send and read
 	TLS    *certs.Certificates // nil: plain HTTP
@@ -187,6 +189,9 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--listen: %w", err)
 	}
+	if cfg.Submit == nil {
+		cfg.Submit = cfg.Writer.Submit
+	}
 	if cfg.Reader.State == nil {
 		cfg.Reader.State = cfg.Writer.RiderState
 	}
@@ -212,8 +217,12 @@ func New(cfg Config) (*Server, error) {
 		stats:    Stats{Reasons: make(map[string]uint64), OutOfRange: make(map[string]uint64)},
 	}
 	s.guard = guard.New(cfg.Gate, s.senders)
+	var pass func(*fiber.Ctx, string) (bool, error)
+	if cfg.Pass != nil {
+		pass = func(c *fiber.Ctx, stored string) (bool, error) { return cfg.Pass(c.Context(), stored) }
+	}
 	s.reads = reads.New(reads.Config{
-		Guard: s.guard, Names: cfg.Door.Names(),
+		Guard: s.guard, Names: cfg.Door.Names(), Pass: pass,
 		Reader: &query.Reader{Sources: cfg.Reader}, Streams: cfg.Streams, Resolutions: cfg.Resolutions,
 		MaxAhead: cfg.Limits.Times.MaxAhead,
 		Senders:  s.senders, Overload: s.over, Held: &s.held,

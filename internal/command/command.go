@@ -17,6 +17,7 @@ import (
 	"pingline/ingest/server/certs"
 	"pingline/ingest/sqs"
 	"pingline/internal/node"
+	"pingline/internal/peers"
 	"pingline/internal/unit"
 	"pingline/partition"
 	"pingline/sink/sets"
@@ -187,6 +188,25 @@ func (w *WaysIn) Set(cfg *node.Config) {
 	w.MQTT.Set(cfg)
 	w.Kafka.Set(cfg)
 	w.SQS.Set(cfg)
+}
+
+// PeerFlags are the flags of nodes that share the riders.
+type PeerFlags struct {
+	Parts      int    `default:"1" help:"Parts of the riders, a power of two: with 2 or more each node takes a part that is free, or waits for one, and sends pings of other parts to the nodes that have them. The same on all nodes, for ever."`
+	PeerListen string `placeholder:"HOST:PORT" help:"With --parts: address where the other nodes send pings, such as :8079."`
+	PeerAddr   string `name:"peer-address" placeholder:"HOST:PORT" help:"How they reach it; the host's name and the port of --peer-listen without it."`
+	PeerSecret string `name:"peer-secret-file" placeholder:"FILE" help:"File with a secret that all nodes share, of 16 bytes at least; pings go unencrypted then."`
+	PeerCert   string `name:"peer-cert-file" placeholder:"FILE" help:"Instead of a secret, TLS: PEM file of the certificate that a node shows to the others."`
+	PeerKey    string `name:"peer-key-file" placeholder:"FILE" help:"PEM file of its key."`
+	PeerCA     string `name:"peer-ca-file" placeholder:"FILE" help:"PEM file of the authority that vouches for the nodes, and for nothing else."`
+}
+
+// Set sets in cfg how riders are shared.
+func (f *PeerFlags) Set(cfg *node.Config) {
+	cfg.Peers = peers.Sharing{
+		Parts: f.Parts, Listen: f.PeerListen, Address: f.PeerAddr,
+		SecretFile: f.PeerSecret, CertFile: f.PeerCert, KeyFile: f.PeerKey, CAFile: f.PeerCA,
+	}
 }
 
 // MapFlags are the flags of the live map.

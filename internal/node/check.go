@@ -76,6 +76,9 @@ func (c *Config) checkPlaces() error {
 	if c.Standby && c.Queue == queue.Embedded {
 		return wrong("standby", "is for a log that nodes share: give --queue=nats://host,host")
 	}
+	if flag, err := c.Peers.Check(c.Queue, c.QueueMax); err != nil {
+		return &SettingError{flag, err}
+	}
 	if err := queue.CheckURL(c.Queue); err != nil {
 		return &SettingError{"queue", err}
 	}
@@ -87,7 +90,7 @@ func (c *Config) checkPlaces() error {
 
 // listeners are the addresses to listen on, "" for none, and their flags.
 func (c *Config) listeners() []struct{ flag, addr string } {
-	return []struct{ flag, addr string }{{"listen", c.Listen}, {"osmand-listen", c.OsmandListen}, {"mqtt-listen", c.MQTT.Listen}, {"ops-listen", c.OpsListen}}
+	return []struct{ flag, addr string }{{"listen", c.Listen}, {"osmand-listen", c.OsmandListen}, {"mqtt-listen", c.MQTT.Listen}, {"ops-listen", c.OpsListen}, {"peer-listen", c.Peers.Listen}}
 }
 
 func (c *Config) checkCounts() error {

@@ -21,6 +21,7 @@ import (
 	"pingline/ingest/privacy"
 	"pingline/ingest/server/certs"
 	"pingline/ingest/sqs"
+	"pingline/internal/peers"
 	"pingline/partition"
 	"pingline/sink/sets"
 )
@@ -44,6 +45,7 @@ type Config struct {
 	QueueMax   int64         // bytes at which the log refuses appends
 	QueueLease time.Duration // how long a silent node keeps a log on nats://
 	Standby    bool          // Open waits while another node has the log on nats://
+	Peers      peers.Sharing
 
 	Influx      Influx
 	Shards      []ShardConfig // given instead of Influx.Host
@@ -110,7 +112,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen: ":8080", OpsListen: "127.0.0.1:9090", DataDir: "./pingline-data",
-		Queue: "embedded", QueueMax: 8 << 30, QueueLease: 15 * time.Second,
+		Queue: "embedded", QueueMax: 8 << 30, QueueLease: 15 * time.Second, Peers: peers.Sharing{Parts: 1},
 		Influx:      Influx{Host: "http://localhost:8086", Bucket: "pingline", Timeout: 10 * time.Second},
 		PartitionBy: partition.ByCellAndRider, HotCellRate: 1000, HandOver: 10 * time.Minute, CreateSchema: true,
 		CellRes: 5, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Filter: dedupe.DefaultConfig(),

@@ -64,6 +64,34 @@ var movedElsewhere = []struct {
 		"pings_without_attributes_total", "InfluxDB keeps attributes",
 		"../../sink/attrs_test.go", "TestAttributesThatAreDropped", "Bare",
 	},
+	{
+		"peer_sent_total", "another node has to have a part",
+		"../../ingest/forward/forward_test.go", "TestVerdictsComeInOrder", "Sent",
+	},
+	{
+		"peer_taken_total", "another node has to have a part",
+		"../../ingest/forward/forward_test.go", "TestMessagesThatAreWrong", "Taken",
+	},
+	{
+		"peer_unanswered_total", "another node has to have a part",
+		"../../ingest/forward/forward_test.go", "TestPartWithoutANode", "Unanswered",
+	},
+	{
+		"peer_away_total", "another node has to have a part",
+		"../../ingest/forward/forward_test.go", "TestPartWithoutANode", "Away",
+	},
+	{
+		"peer_refused_total", "another node has to have a part",
+		"../../ingest/forward/forward_test.go", "TestMessagesThatAreWrong", "Refused",
+	},
+	{
+		"peer_messages_total", "another node has to have a part",
+		"../../ingest/forward/forward_test.go", "TestVerdictsComeInOrder", "Messages",
+	},
+	{
+		"peer_passed_total", "another node has to have a part",
+		"../../ingest/forward/forward_test.go", "TestPass", "Passed",
+	},
 }
 
 // Every counter that docs/self.md has is moved by the action that it tells of: in

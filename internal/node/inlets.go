@@ -40,5 +40,6 @@ func (n *Node) takePings(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.server.Run(ctx) })
 	g.Go(func() error { return n.inlets.Run(ctx) })
+	g.Go(func() error { return n.peers.Run(ctx) })
 	return g.Wait()
 }

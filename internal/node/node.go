@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,6 +38,7 @@ import (
 	"pingline/internal/logview"
 	"pingline/internal/ops"
 	"pingline/internal/passing"
+	"pingline/internal/peers"
 	"pingline/internal/resharding"
 	"pingline/internal/rights"
 	"pingline/internal/room"
@@ -52,6 +52,7 @@ import (
 	"pingline/queue/disk"
 	"pingline/rollup"
 	"pingline/sink"
+	"pingline/sink/deadletter"
 	"pingline/sink/sets"
 )
 
@@ -85,7 +86,8 @@ type Node struct {
 	rights   *rights.Rights
 	changes  *resharding.Changes
 
-	replayNote atomic.Pointer[string] // why replayed dead letters wait, or ""
+	replayer deadletter.Replayer
+	peers    *peers.Peers // nil: all riders are this node's
 }
 
 // Open opens all parts; if a part fails, the parts already open are closed.
@@ -121,31 +123,15 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err := cfg.tryListening(); err != nil {
 		return nil, err
 	}
+	if err := n.openLog(ctx); err != nil {
+		return nil, err
+	}
 	filterDir := filepath.Join(cfg.DataDir, "filter")
 	if err := os.MkdirAll(filterDir, 0o700); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
 	}
 	if n.removals, err = rights.OpenRemovals(filepath.Join(cfg.DataDir, RemovalDir)); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
-	}
-	sign := &standby.Sign{Listen: cfg.Listen, Layer: n.secureOps(), Logger: n.logger}
-	n.log, err = queue.Open(ctx, queue.Config{
-		Dir:        filepath.Join(cfg.DataDir, "log"),
-		URL:        cfg.Queue,
-		Node:       cfg.Name,
-		Lease:      cfg.QueueLease,
-		Standby:    cfg.Standby,
-		Waiting:    sign.Show,
-		MaxBytes:   cfg.QueueMax,
-		CacheBytes: logCache,
-		Logger:     n.logger,
-	})
-	sign.Close()
-	if errors.Is(err, queue.ErrLocked) {
-		return nil, fmt.Errorf("--data-dir: %w", err)
-	}
-	if err != nil {
-		return nil, err
 	}
 	if err := n.removals.Share(n.log); err != nil {
 		return nil, err
@@ -194,17 +180,21 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.rights = n.openRights()
+	n.replayer = deadletter.Replayer{Dir: n.sink.DeadLetters(), Submit: n.resubmit, Logger: n.logger}
 	if n.passer, err = n.openPasser(); err != nil {
 		return nil, err
 	}
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
+	if err := n.peers.Serve(n.writer.Submit, n.server.Handler()); err != nil {
+		return nil, err
+	}
 	if err := n.openInlets(); err != nil {
 		return nil, err
 	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Moving: n.changes.Histories, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats, Lines: n.passer.Stats,
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Moving: n.changes.Histories, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats, Lines: n.passer.Stats, Peers: n.peers.Stats,
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: room.Rollup(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
@@ -212,7 +202,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {
 		views := &logview.Views{Log: n.log, Dir: cfg.DataDir, Node: cfg.Name, Version: cfg.Version}
-		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), slices.Concat(n.rights.Routes(), views.Routes(), n.changes.Routes())...); err != nil {
+		if n.ops, err = ops.Listen(cfg.OpsListen, n.metrics.Handler(&n.parts), access.Guard(n.gate), n.secureOps(), slices.Concat(n.rights.Routes(), views.Routes(), n.changes.Routes(), n.peers.Routes())...); err != nil {
 			return nil, err
 		}
 	}
@@ -224,11 +214,40 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	return n, nil
 }
 
+// openLog opens the log: with peers that of a part, whose directory becomes the data directory.
+func (n *Node) openLog(ctx context.Context) (err error) {
+	c := n.cfg
+	sign := &standby.Sign{Listen: c.Listen, Layer: n.secureOps(), Logger: n.logger}
+	defer sign.Close()
+	q := queue.Config{
+		URL: c.Queue, Node: c.Name, Lease: c.QueueLease, Standby: c.Standby, Waiting: sign.Show,
+		MaxBytes: c.QueueMax, CacheBytes: logCache, Logger: n.logger,
+	}
+	if n.peers, err = peers.Open(peers.Config{Sharing: c.Peers, Queue: q, Dir: c.DataDir, Waiting: sign.Say, Logger: n.logger}); err != nil {
+		return err
+	}
+	err = n.peers.Take(ctx, q, c.DataDir, func(q queue.Config, dir string) error {
+		q.Dir = filepath.Join(dir, "log")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("--data-dir: %w", err)
+		}
+		log, err := queue.Open(ctx, q)
+		if err == nil {
+			n.log, c.DataDir = log, dir
+		}
+		return err
+	})
+	if errors.Is(err, queue.ErrLocked) {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	return err
+}
+
 // openRights opens the part that answers for riders and removes them.
 func (n *Node) openRights() *rights.Rights {
 	cfg := rights.Config{
 		Removals: n.removals, Log: n.log, Writer: n.writer, Written: func() uint64 { return n.sink.WrittenAll() }, Letters: n.sink.DeadLetters(),
-		Forget: n.fleet.Erase, Names: n.door.Names(), Node: n.cfg.Name, Logger: n.logger,
+		Forget: n.fleet.Erase, Names: n.door.Names(), Node: n.cfg.Name, Elsewhere: n.peers.Elsewhere, Logger: n.logger,
 	}
 	cfg.Shards = func() []sink.ShardStore {
 		n.changes.Yield() // else a copy could bring back pings of the rider
@@ -309,6 +328,8 @@ func (n *Node) openServer() (*server.Server, error) {
 		Gate:        n.gate,
 		TLS:         n.certs,
 		Writer:      n.writer,
+		Submit:      n.peers.Submit(),
+		Pass:        n.peers.Pass(),
 		Cells:       cells,
 		Reader:      n.sources(),
 		Streams:     n.streams,
@@ -360,7 +381,7 @@ func (n *Node) Run(ctx context.Context) error {
 	replayed := make(chan struct{})
 	g.Go(func() error {
 		defer close(replayed)
-		return n.replay(replaying)
+		return n.replayer.Run(replaying)
 	})
 	g.Go(func() error {
 		defer stopCounting()
@@ -469,7 +490,7 @@ func (n *Node) close() error {
 	if n.site != nil {
 		err = n.site.Close()
 	}
-	err = errors.Join(err, n.passer.Close())
+	err = errors.Join(err, n.passer.Close(), n.peers.Close())
 	if n.log == nil {
 		return err
 	}

@@ -38,9 +38,7 @@ func (n *Node) Notes() []string {
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}
-	if note := n.replayNote.Load(); note != nil && *note != "" {
-		notes = append(notes, *note)
-	}
+	notes = append(notes, append(n.replayer.Notes(), n.peers.Notes()...)...)
 	if n.rollup != nil {
 		notes = append(notes, n.rollup.Notes()...)
 	}

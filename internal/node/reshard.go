@@ -14,6 +14,7 @@ import (
 // openChanges opens the part by which the shards of sets are changed.
 func (n *Node) openChanges() (*resharding.Changes, error) {
 	return resharding.New(resharding.Config{
+		Never: n.peers.NoChange(),
 		Sinks: n.sink, Open: n.openShard, Newest: n.writer.NewestPings, CellRes: n.cfg.CellRes, Submit: n.submitPoints, Node: n.cfg.Name, Dir: n.cfg.DataDir, Logger: n.logger,
 		Try: func(ctx context.Context, s store.Store) []store.Finding { return storecheck.Try(ctx, s, n.cfg.MaxAge) },
 		History: resharding.MoveConfig{

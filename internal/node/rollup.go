@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -36,11 +37,11 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 }
 
 // rollupName is the name of the node in rows of the roll-up. For a log that goes from node to
-// node it is that of the first, so that a window which two of them count is one row.
+// node it is that of the first, or of the part, so that a window which two of them count is one row.
 func (n *Node) rollupName() string {
 	const note = "rollup node"
-	if !n.log.Shared() {
-		return n.cfg.Name
+	if !n.log.Shared() || n.peers != nil {
+		return cmp.Or(n.peers.Name(), n.cfg.Name)
 	}
 	if n.log.Note(note) == "" {
 		n.log.Change(queue.Change{Notes: map[string]string{note: n.cfg.Name}})

@@ -5,6 +5,7 @@ import (
 
 	"pingline"
 	"pingline/ingest"
+	"pingline/ingest/forward"
 	"pingline/ingest/kafka"
 	"pingline/ingest/mqtt"
 	"pingline/ingest/server"
@@ -36,6 +37,7 @@ type Parts struct {
 	SQS      func() *sqs.Stats     // nil, or returns nil, if it is off
 	Kafka    func() *kafka.Stats   // nil, or returns nil, if it is off
 	Lines    func() *passing.Stats // nil, or returns nil, if none are passed on
+	Peers    func() *forward.Stats // nil, or returns nil, if all riders are this node's
 
 	Began       time.Time    // when the process began to count
 	LogCache    int64        // bytes that the log's newest records may take
@@ -53,6 +55,7 @@ type Books struct {
 	SQS     *sqs.Stats     // nil if it is off
 	Kafka   *kafka.Stats   // nil if it is off
 	Passed  *passing.Stats // nil if it is off
+	Peers   *forward.Stats // nil if all riders are this node's
 	Writer  ingest.WriterStats
 	Shards  []sink.Stats
 	Sink    sink.Account            // of the set that is read
@@ -83,6 +86,9 @@ func (p *Parts) Books() Books {
 	if p.Lines != nil {
 		b.Passed = p.Lines()
 	}
+	if p.Peers != nil {
+		b.Peers = p.Peers()
+	}
 	if p.MQTT != nil {
 		b.MQTT = p.MQTT()
 	}
@@ -109,7 +115,7 @@ func (b *Books) Verdict(v pingline.Verdict) uint64 {
 // Gaps returns the difference in each equation of the accounts; each is 0 when
 // no request is in progress:
 //
-//	verdicts: received = accepted + held + redundant + duplicate + shed + rejected
+//	verdicts: received + judged for peers, and for requests that were refused by a peer = accepted + held + redundant + duplicate + shed + rejected + judged by peers
 //	held:     holding at start + held = promoted + covered + holding
 //	stored:   queued at start + accepted + promoted + replayed = written + dead-lettered + damaged + given up + queued
 //	lines:    the same for our own lines
@@ -118,7 +124,7 @@ func (b *Books) Verdict(v pingline.Verdict) uint64 {
 // set than main they are called stored of NAME and lines of NAME. The mirror of a set whose shards
 // are changed has both, too: mirror of NAME is their sum.
 func (b *Books) Gaps() map[string]int64 {
-	verdicts := int64(b.Server.Received)
+	verdicts := int64(b.Server.Received + b.judgedForOthers() - b.byPeers())
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
 		verdicts -= int64(b.Verdict(v))
 	}
@@ -148,6 +154,25 @@ func (b *Books) Gaps() map[string]int64 {
 	return gaps
 }
 
+// judgedForOthers is how many pings were judged that no answer of ours tells of: for peers, and of
+// requests that a peer refused.
+func (b *Books) judgedForOthers() uint64 {
+	if b.Peers == nil {
+		return 0
+	}
+	return b.Peers.Taken + b.Peers.Unanswered
+}
+
+// byPeers is how many pings that came here were judged by other nodes.
+func (b *Books) byPeers() (n uint64) {
+	if b.Peers != nil {
+		for _, v := range b.Peers.Sent {
+			n += v
+		}
+	}
+	return n
+}
+
 // lack returns how many entries that were in the log at the start, or came since,
 // are neither passed nor queued.
 func lack(start, came uint64, y *sink.Tally) int64 {
@@ -162,7 +187,9 @@ func (b *Books) Kept() float64 {
 	return float64(b.kept()) / float64(b.valid())
 }
 
-func (b *Books) valid() uint64 { return b.Server.Received - b.Server.Rejected }
+func (b *Books) valid() uint64 {
+	return b.Server.Received + b.judgedForOthers() - b.byPeers() - b.Server.Rejected
+}
 
 // kept is how many pings are stored, or on their way.
 func (b *Books) kept() uint64 { return b.Verdict(pingline.Accepted) + b.Writer.Promoted }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"pingline/ingest/forward"
 	"pingline/ingest/kafka"
 	"pingline/ingest/mqtt"
 	"pingline/ingest/server"
@@ -40,6 +41,7 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 			Moving:  []moving.MoveStatus{{Set: "main"}},
 			Uptime:  time.Second,
 			Passed:  &passing.Stats{},
+			Peers:   &forward.Stats{},
 			Kafka:   &kafka.Stats{Messages: map[string]uint64{kafka.Taken: 1}},
 			MQTT:    mqtt.Stats{Broker: &mqtt.BrokerStats{Messages: map[string]uint64{mqtt.Taken: 1}}, Subscriber: &mqtt.SubscriberStats{}},
 			SQS:     &sqs.Stats{Messages: map[string]uint64{sqs.Taken: 1}},

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pingline"
+	"pingline/ingest/forward"
 	"pingline/rollup"
 	"pingline/sink"
 	"pingline/sink/moving"
@@ -335,6 +336,24 @@ var numbers = []number{
 			}
 			tell(longest)
 		}},
+	{metric: "peer_sent_total", labels: []string{"verdict"}, kind: counter, unit: "pings", help: "Pings of other parts (--parts), by the verdict of the nodes that have them.",
+		read: perPeer(func(p *forward.Stats, tell tell) {
+			for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
+				tell(float64(p.Sent[v]), v.String())
+			}
+		})},
+	{metric: "peer_taken_total", kind: counter, unit: "pings", help: "Pings of this node's part that other nodes sent.",
+		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Taken)) })},
+	{metric: "peer_unanswered_total", kind: counter, unit: "pings", help: "Pings that this node judged, of requests that got 503 since a node of another part was away.",
+		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Unanswered)) })},
+	{metric: "peer_away_total", kind: counter, unit: "requests", help: "Requests that no node of another part judged: it had none, did not answer, or refused.",
+		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Away)) })},
+	{metric: "peer_refused_total", kind: counter, unit: "requests", help: "Requests at --peer-listen by somebody who did not prove to be a node.",
+		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Refused)) })},
+	{metric: "peer_messages_total", kind: counter, unit: "messages", help: "Messages to nodes of other parts, of one request's pings or of several.",
+		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Messages)) })},
+	{metric: "peer_passed_total", kind: counter, unit: "reads", help: "Reads of a rider that nodes of other parts answered.",
+		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Passed)) })},
 	{metric: "dead_letters_unkept_total", labels: shardLabels, kind: counter, unit: "pings", help: "Of dead_letters_total, pings beyond the store's retention that were counted only: no room for more of them.",
 		read: perShard(func(st *sink.Stats) float64 { return float64(st.Unkept) })},
 	{metric: "pings_without_attributes_total", labels: shardLabels, kind: counter, unit: "pings", help: "Pings written without their attributes, or without one, since the shard's store does not keep them, or has that one of another type.",
@@ -559,4 +578,13 @@ func bit(b bool) float64 {
 // desc describes a number to Prometheus.
 func (n *number) desc() *prometheus.Desc {
 	return prometheus.NewDesc("pingline_"+n.metric, n.help, n.labels, nil)
+}
+
+// perPeer tells numbers of the exchange with other nodes, if there are any.
+func perPeer(read func(p *forward.Stats, tell tell)) func(*snapshot, tell) {
+	return func(s *snapshot, tell tell) {
+		if s.Peers != nil {
+			read(s.Peers, tell)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"pingline/ingest/forward"
 	"pingline/ingest/server"
 	"pingline/rollup"
 	"pingline/sink"
@@ -54,6 +55,7 @@ func everything() *snapshot {
 			Shards:  []sink.Stats{{Shard: "a", DeadLetters: counts, Lanes: []sink.LaneStats{{Lane: "live"}}}},
 			Changes: []reshard.SetStatus{{Set: "main", Phase: reshard.Settled}},
 			Moving:  []moving.MoveStatus{{Set: "main"}},
+			Peers:   new(forward.Stats),
 		},
 		rollup:   &rollup.Stats{Stages: []rollup.Stage{{Res: 8, Window: time.Second}}},
 		accounts: []account{{name: "log"}},

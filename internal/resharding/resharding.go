@@ -50,6 +50,7 @@ type Config struct {
 	CellRes int                                                      // H3 resolution of the cell tag
 	Submit  func(ctx context.Context, points []pingline.Entry) error // makes points durable
 	Node    string
+	Never   string // why shards cannot be changed; "" if they can
 	Dir     string // data directory
 	Logger  *slog.Logger
 	History MoveConfig
@@ -144,6 +145,10 @@ func (c *Changes) answer(w http.ResponseWriter, req *http.Request, do func(conte
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&r); err != nil {
 		say(w, http.StatusBadRequest, fmt.Errorf("body: %w", err))
+		return
+	}
+	if c.cfg.Never != "" {
+		say(w, http.StatusConflict, errors.New(c.cfg.Never))
 		return
 	}
 	eras := c.cfg.Sinks.Of(orMain(r.Set))

@@ -40,7 +40,11 @@ type Config struct {
 	Forget   func(rider string)       // has other parts forget a rider whom the filter has forgotten
 	Names    *privacy.Pseudonyms      // by which riders are stored; nil: by their own names
 	Node     string
-	Logger   *slog.Logger
+
+	// Elsewhere, if set, returns why a rider, by the name by which he is stored, is not of this node.
+	Elsewhere func(stored string) string
+
+	Logger *slog.Logger
 
 	// Read and Removed, if set, are told of requests for a rider's pings, and for a removal
 	// by its ID.
@@ -73,6 +77,9 @@ func (r *Rights) delete(w http.ResponseWriter, req *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
+	if r.misdirected(w, rider) {
+		return
+	}
 	m, err := r.ask(rider)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err)
@@ -82,6 +89,18 @@ func (r *Rights) delete(w http.ResponseWriter, req *http.Request) {
 		r.cfg.Removed(req, m.ID)
 	}
 	answer(w, http.StatusAccepted, &m)
+}
+
+// misdirected answers a request for a rider whom another node has, by 421.
+func (r *Rights) misdirected(w http.ResponseWriter, rider string) bool {
+	if r.cfg.Elsewhere == nil {
+		return false
+	}
+	why := r.cfg.Elsewhere(r.cfg.Names.Stored(rider))
+	if why != "" {
+		refuse(w, http.StatusMisdirectedRequest, errors.New(why))
+	}
+	return why != ""
 }
 
 // ask asks for the removal of a rider by each name that pings of the rider may have.

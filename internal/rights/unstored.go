@@ -25,6 +25,9 @@ const StoredAs = "Pingline-Stored-As"
 func (r *Rights) unstored(w http.ResponseWriter, req *http.Request) {
 	var known []*ingest.RiderState
 	asked := req.PathValue("id")
+	if r.misdirected(w, asked) {
+		return
+	}
 	if r.cfg.Read != nil {
 		r.cfg.Read(req, asked)
 	}

@@ -24,10 +24,14 @@ type Sign struct {
 	done   chan struct{}
 }
 
-// Show begins to answer, and says from now on that node has had the log since then. Only one
-// goroutine may call it, and Close after it.
+// Show is Say, of a log that node has had since then.
 func (s *Sign) Show(node string, since time.Time) {
-	reason := fmt.Sprintf("standby: the log belongs to %s, since %s", node, since.UTC().Format(time.RFC3339))
+	s.Say(fmt.Sprintf("standby: the log belongs to %s, since %s", node, since.UTC().Format(time.RFC3339)))
+}
+
+// Say begins to answer, and gives that reason from now on. Only one goroutine may call it, and
+// Close after it.
+func (s *Sign) Say(reason string) {
 	s.reason.Store(&reason)
 	if s.server != nil {
 		return

@@ -248,11 +248,21 @@ func (s *Session) adopt(ctx context.Context, cfg Config) error {
 	if reflect.DeepEqual(want, have) {
 		return nil
 	}
-	return s.read.ask(ctx, func(ctx context.Context) (err error) {
+	err = s.read.ask(ctx, func(ctx context.Context) (err error) {
 		s.handle, err = s.js.CreateOrUpdateStream(ctx, want)
 		return err
 	})
+	if api := new(jetstream.APIError); errors.As(err, &api) && (api.ErrorCode == noStorage || api.ErrorCode == noPeers) {
+		return fmt.Errorf("%w: if the servers lack the %d MiB that they set aside for it, give them more storage, or --queue-max-bytes less", err, want.MaxBytes>>20)
+	}
+	return err
 }
+
+// Errors of JetStream that the client library does not name.
+const (
+	noPeers   = 10005 // no suitable peers for placement
+	noStorage = 10047 // insufficient storage resources available
+)
 
 // Close ends the session. Messages still in flight to an embedded server then never
 // land.

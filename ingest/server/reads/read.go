@@ -80,11 +80,7 @@ func (e *pageEnd) text(list string) func(dst []byte) []byte {
 
 // latest answers with the newest ping of each of a rider's devices, known to the writer
 // or stored.
-func (s *Routes) latest(c *fiber.Ctx, r *readInWork) error {
-	rider, stored, err := s.riderOf(c)
-	if err != nil {
-		return err
-	}
+func (s *Routes) latest(c *fiber.Ctx, r *readInWork, rider, stored string) error {
 	from, err := s.setOf(c, hasPings)
 	if err != nil {
 		return err
@@ -102,11 +98,7 @@ func (s *Routes) latest(c *fiber.Ctx, r *readInWork) error {
 }
 
 // track answers with a page of a rider's pings, stored or waiting to be stored.
-func (s *Routes) track(c *fiber.Ctx, r *readInWork) error {
-	rider, name, err := s.riderOf(c)
-	if err != nil {
-		return err
-	}
+func (s *Routes) track(c *fiber.Ctx, r *readInWork, rider, name string) error {
 	q, err := param.Track(c, time.Now().Add(s.cfg.MaxAhead))
 	if err != nil {
 		return err
@@ -134,6 +126,22 @@ func (s *Routes) track(c *fiber.Ctx, r *readInWork) error {
 		return s.answerLines(c, r, rider, stored.List, end)
 	}
 	return s.answerPoints(c, r, rider, stored.List, end)
+}
+
+// ofRider has read answer for a rider, unless another node has the rider, and answers.
+func (s *Routes) ofRider(read func(c *fiber.Ctx, r *readInWork, rider, stored string) error) func(*fiber.Ctx, *readInWork) error {
+	return func(c *fiber.Ctx, r *readInWork) error {
+		rider, stored, err := s.riderOf(c)
+		if err != nil {
+			return err
+		}
+		if s.cfg.Pass != nil {
+			if passed, err := s.cfg.Pass(c, stored); passed || err != nil {
+				return err
+			}
+		}
+		return read(c, r, rider, stored)
+	}
 }
 
 // riderOf returns the rider in the path, whom the sender may ask for, and the name by which

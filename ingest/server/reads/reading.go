@@ -56,6 +56,10 @@ type Config struct {
 	Overload *ingest.Overload
 	Held     *share.Held // is told the clients that are held to a share
 
+	// Pass, if set, answers a read of a rider by another node, and reports false if this node has
+	// the rider, who goes by the name by which he is stored.
+	Pass func(c *fiber.Ctx, stored string) (bool, error)
+
 	MaxBytes int64        // bytes of reads in work
 	Rate     float64      // reads/s of a client, ten seconds' worth at once; 0: no limit
 	Pace     minrate.Rate // of answers
@@ -99,8 +103,8 @@ func (s *Routes) Serve(app *fiber.App) (all, served []string) {
 		fleet   bool   // the answer tells of all riders
 	}{
 		{"/v1/riders", r.Riders != nil, s.riders, "boxes are not read", true},
-		{"/v1/riders/:id", r.Latest != nil, s.latest, "", false},
-		{"/v1/riders/:id/track", r.Track != nil, s.track, "tracks are not read", false},
+		{"/v1/riders/:id", r.Latest != nil, s.ofRider(s.latest), "", false},
+		{"/v1/riders/:id/track", r.Track != nil, s.ofRider(s.track), "tracks are not read", false},
 		{"/v1/cells", r.Cells != nil, s.cells, "cells are not read", true},
 		{"/v1/history", r.Past != nil, s.history, "the past is not read", true},
 		{"/v1/stream", s.cfg.Streams != nil, s.watch, "streams do not begin", true},

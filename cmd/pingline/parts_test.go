@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pingline/partition"
+)
+
+// partNodes are nodes of one cluster, which start alike.
+type partNodes struct {
+	t            *testing.T
+	running      map[string]*process
+	influx, nats string
+	secret       string
+	dirs, at     map[string]string
+}
+
+func newPartNodes(t *testing.T, influx, nats string, names ...string) *partNodes {
+	t.Helper()
+	n := &partNodes{t: t, influx: influx, nats: nats, secret: filepath.Join(t.TempDir(), "secret"), running: map[string]*process{}, dirs: map[string]string{}, at: map[string]string{}}
+	if err := os.WriteFile(n.secret, []byte("a secret of nodes that are tested\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		n.dirs[name], n.at[name] = t.TempDir(), freePort(t)
+	}
+	return n
+}
+
+func (n *partNodes) start(name string) *process {
+	n.t.Helper()
+	p := begin(n.t, n.dirs[name], n.influx, "--queue="+n.nats, "--queue-lease=2s", "--parts=2", "--node="+name, "--listen="+n.at[name],
+		"--peer-listen=127.0.0.1:0", "--peer-secret-file="+n.secret, "--rollup=8", "--rollup-windows=10s")
+	n.running[name] = p
+	return p
+}
+
+// takes reports whether a node takes pings.
+func (n *partNodes) takes(name string) bool {
+	status, _ := probe(n.t, "http://"+n.at[name]+"/readyz")
+	return status == http.StatusOK
+}
+
+// owners waits until two of the nodes take pings, and the last waits, and returns that last.
+func (n *partNodes) owners(names ...string) (two []string, waits string) {
+	n.t.Helper()
+	eventually(n.t, "two nodes have a part, and the third waits", func() bool {
+		two, waits = nil, ""
+		for _, name := range names {
+			select {
+			case <-n.running[name].exited:
+				n.t.Fatalf("%s has ended", name)
+			default:
+			}
+			if n.takes(name) {
+				two = append(two, name)
+			} else if status, text := probe(n.t, "http://"+n.at[name]+"/readyz"); status == http.StatusServiceUnavailable && strings.Contains(text, "standby: ") {
+				waits = name
+			}
+		}
+		return len(two) == 2 && waits != ""
+	})
+	return two, waits
+}
+
+// Three nodes share riders of two parts. Whoever is asked answers for all riders; when a node is
+// killed, or stops, the one that waits takes its part. Nothing that was answered is missing, and
+// the roll-up counts each ping once.
+func TestParts(t *testing.T) {
+	influx, nats := startInflux(t), startNATS(t)
+	names := []string{"a", "b", "c"}
+	n := newPartNodes(t, influx.URL(), nats, names...)
+	nodes := n.running
+	for _, name := range names {
+		n.start(name)
+	}
+	two, spare := n.owners(names...)
+	for _, name := range two {
+		nodes[name].takesPings()
+	}
+	url := func(name string) string { return "http://" + n.at[name] }
+	gate := newGateway(t, url(two[0]), url(two[1]))
+	tr := driveOften(t, gate.url(), 2000)
+	tr.more(3000)
+	exchanged := 0.0
+	for _, name := range two {
+		sent, err := nodes[name].metrics("pingline_peer_sent_total{")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range sent {
+			exchanged += v
+		}
+	}
+	if exchanged < 1000 {
+		t.Errorf("of 3000 pings of both parts %v went to a peer", exchanged)
+	}
+
+	killed := two[0]
+	nodes[killed].kill()
+	gate.leadTo(url(two[1]))
+	began := time.Now()
+	nodes[spare].takesPings()
+	t.Logf("%s has the part of %s %v after that was killed", spare, killed, time.Since(began))
+	gate.leadTo(url(two[1]), url(spare))
+	tr.more(3000)
+
+	n.start(killed)
+	two, _ = n.owners(names...)
+	leaving := two[slices.IndexFunc(two, func(name string) bool { return name != spare })]
+	gate.leadTo(url(spare))
+	if status := nodes[leaving].terminate(); status != exitOK {
+		t.Errorf("%s ended with status %d", leaving, status)
+	}
+	began = time.Now()
+	nodes[killed].takesPings()
+	t.Logf("%s has the part of %s %v after that stopped", killed, leaving, time.Since(began))
+	gate.leadTo(url(spare), url(killed))
+	tr.more(3000)
+	tr.stop()
+	two = []string{spare, killed}
+	for _, name := range two {
+		nodes[name].settled()
+	}
+	for _, name := range two { // what they hold goes to the log
+		if status := nodes[name].terminate(); status != exitOK {
+			t.Errorf("%s ended with status %d", name, status)
+		}
+	}
+	for _, name := range two {
+		n.start(name)
+	}
+	for _, name := range two {
+		nodes[name].takesPings()
+		nodes[name].settled()
+	}
+	report := tr.audit(influx.URL())
+	dropsSome(t, report)
+	var rows []map[string]any
+	eventually(t, "the roll-up has counted each ping once", func() bool {
+		rows = ask(t, influx.URL(), "SELECT sum(pings) AS n FROM cell_activity")
+		return len(rows) == 1 && fmt.Sprint(rows[0]["n"]) == fmt.Sprint(report.Checked)
+	})
+	n.readsAgree(two)
+}
+
+// readsAgree checks that all nodes tell the same of a rider of each part.
+func (n *partNodes) readsAgree(names []string) {
+	n.t.Helper()
+	seen := map[int]bool{}
+	for i := 0; len(seen) < 2; i++ {
+		rider := fmt.Sprintf("reader-%d", i)
+		part := partition.Part(rider, 2)
+		if seen[part] {
+			continue
+		}
+		seen[part] = true
+		body := fmt.Sprintf(`{"rider_id":%q,"lat":52.5,"lon":13.4,"ts":%d}`, rider, time.Now().UnixMilli())
+		resp, err := http.Post("http://"+n.at[names[0]]+"/v1/pings", "application/json", strings.NewReader(body))
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		var answers []string
+		for _, name := range names {
+			status, text := probe(n.t, "http://"+n.at[name]+"/v1/riders/"+rider)
+			if status != http.StatusOK {
+				n.t.Errorf("%s answers for %s of part %d: %d %s", name, rider, part, status, text)
+			}
+			answers = append(answers, text)
+		}
+		if answers[0] != answers[1] {
+			n.t.Errorf("of %s one node tells %s, another %s", rider, answers[0], answers[1])
+		}
+	}
+}
+
+// Flags of nodes that share riders are checked before anything is opened.
+func TestPartsFlags(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--parts=3"}, "--parts: 3 is not a power of two in [1, 64]"},
+		{[]string{"--parts=2"}, "--parts: is for logs that nodes share: give --queue=nats://host,host"},
+		{[]string{"--parts=2", "--queue=nats://n"}, "--peer-listen: is needed with --parts"},
+		{[]string{"--parts=2", "--queue=nats://n", "--peer-listen=:0"}, "--peer-secret-file: is needed with --parts"},
+		{[]string{"--peer-listen=:0"}, "--parts: the settings of --peer-… are for several parts"},
+		{[]string{"--parts=2", "--queue=nats://n", "--peer-listen=:0", "--peer-cert-file=x"}, "--peer-cert-file: goes with --peer-key-file and --peer-ca-file"},
+		{[]string{"--parts=2", "--queue=nats://n", "--peer-listen=:0", "--peer-secret-file=x", "--peer-address=here"}, `--peer-address: "here" is not HOST:PORT`},
+		{[]string{"--parts=2", "--queue=nats://127.0.0.1:1", "--peer-listen=127.0.0.1:0", "--peer-secret-file=none"}, "--peer-secret-file: open none"},
+	} {
+		if status, text := exits(t, append([]string{"serve", "--data-dir=" + t.TempDir()}, c.args...)...); status != exitUsage || !strings.Contains(text, c.want) {
+			t.Errorf("%v: status %d, %s", c.args, status, text)
+		}
+	}
+}
