@@ -125,7 +125,7 @@ func (k *comparison) each(ctx context.Context, do func(side int, at cellPlace, e
 			return nil
 		}
 		to := c.cfg.Owner(e)
-		if to < 0 {
+		if _, keeps := c.expired(e, to); to < 0 || keeps > 0 {
 			k.stay[i]++
 			return nil
 		}
@@ -300,6 +300,7 @@ func (c *Copier) judge(ctx context.Context, g *unitGroup) (v verdict, err error)
 		if err := c.clear(ctx); err != nil {
 			return err
 		}
+		c.limits(ctx)
 		k, places, err := c.compare(ctx, g)
 		v = verdict{comparison: k}
 		if err == nil && len(places) > 0 {

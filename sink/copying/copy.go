@@ -36,7 +36,7 @@ func (c *Copier) Copy(ctx context.Context, plan []Planned) error {
 			open = append(open, u)
 		default:
 			c.passed([]Planned{u})
-			c.count(func(s *Status) { s.Refused += x.Refused })
+			c.count(func(s *Status) { s.Refused += x.Refused + x.Old })
 		}
 	}
 	for _, g := range c.groups(append(open, last...), groupRows, groupCells) {
@@ -60,7 +60,7 @@ func (c *Copier) limits(ctx context.Context) {
 
 // expired returns the time of a row and how long its target keeps rows, 0 if it keeps this one.
 func (c *Copier) expired(e *pingline.Entry, to int) (at time.Time, keeps time.Duration) {
-	if to >= len(c.keeps) || c.keeps[to] == 0 {
+	if to < 0 || to >= len(c.keeps) || c.keeps[to] == 0 {
 		return at, 0
 	}
 	at = time.UnixMilli(e.At)
@@ -133,8 +133,8 @@ func (c *Copier) done(g *unitGroup, f *transfer, took time.Duration) (err error)
 	refused := uint64(0)
 	for i, u := range g.units {
 		n := &f.units[i]
-		list[i] = Done{Unit: u.Unit, State: UnitCopied, Copied: Copied{Rows: n.Rows, Refused: n.refused}, Hash: n.Hash, Took: took.Milliseconds()}
-		refused += n.refused
+		list[i] = Done{Unit: u.Unit, State: UnitCopied, Copied: Copied{Rows: n.Rows, Refused: n.refused, Old: n.old}, Hash: n.Hash, Took: took.Milliseconds()}
+		refused += n.refused + n.old
 		if n.refused > 0 {
 			c.refused[u.Unit] = true
 		}
@@ -183,6 +183,7 @@ type transfer struct {
 type unitCount struct {
 	RowSum
 	refused uint64
+	old     uint64 // left out for their age
 }
 
 // packet is rows for a target, in its form and in the log's.
@@ -276,7 +277,7 @@ func (f *transfer) read(ctx context.Context, s unitSpan) error {
 	defer f.mu.Unlock()
 	for i := range r.units {
 		n := &f.units[i]
-		n.Rows, n.Hash, n.refused = n.Rows+r.units[i].Rows, n.Hash+r.units[i].Hash, n.refused+r.units[i].refused
+		n.Rows, n.Hash, n.refused, n.old = n.Rows+r.units[i].Rows, n.Hash+r.units[i].Hash, n.refused+r.units[i].refused, n.old+r.units[i].old
 	}
 	return nil
 }
@@ -304,7 +305,7 @@ func (r *transferReader) row(e *pingline.Entry, nano int64) error {
 		return r.refuse(to, e, errors.New("a name of more than 255 bytes, which Pingline did not write"))
 	}
 	if at, keeps := r.c.expired(e, to); keeps > 0 {
-		r.units[i].refused++
+		r.units[i].old++
 		return r.refuse(to, e, &store.Refusal{Kind: store.BadRows, Reason: store.Expired, Keeps: keeps, Err: fmt.Errorf("a row of %s, and rows are kept for %v", at.UTC().Format(time.RFC3339), keeps)})
 	}
 	b := r.filling[to]

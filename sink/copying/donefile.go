@@ -33,6 +33,7 @@ const (
 type Copied struct {
 	Rows    uint64 `json:"rows"` // that the source has for the targets
 	Refused uint64 `json:"refused,omitempty"`
+	Old     uint64 `json:"old,omitempty"` // older than a target keeps rows: left out, and not compared
 }
 
 // Done is a line of a DoneFile.

@@ -100,24 +100,41 @@ func homeOf(name string, seed int) uint64 {
 // counted, and stay where they are.
 func TestRowsThatWouldBeDeletedStay(t *testing.T) {
 	r := newRig(t, "a")
-	r.boxes["c"].keep = 36 * time.Hour
-	list := days(1, 900)
+	list := storetest.Fleet(1, 900)
+	yesterday := time.UnixMilli(storetest.Recently).UTC().Truncate(24 * time.Hour).Add(-24 * time.Hour)
+	for i := range list { // each piece has rows that are too old, and others
+		list[i].At = yesterday.Add(time.Duration(6+i%2*12)*time.Hour).UnixMilli() + int64(i)
+	}
+	noon := yesterday.Add(12 * time.Hour)
+	r.boxes["c"].keep = time.Since(noon)
 	r.write(list...)
 	r.settled()
-	old := func(e *pingline.Entry) bool { return time.Since(time.UnixMilli(e.At)) > 36*time.Hour }
+	old := func(e *pingline.Entry) bool { return e.At < noon.UnixMilli() }
+	lost := make(map[string]bool) // in the copy, of days with rows that are too old as well
+	r.boxes["c"].loses = func(e *pingline.Entry) bool {
+		was := lost[identity(e)]
+		lost[identity(e)] = true
+		return !was && e.Rider == list[7].Rider
+	}
 	want := len(r.boxes["a"].list(old))
 	r.start(replace("a", "c"), "c")
 	r.cutOver()
 	if s := r.mover.Status(); s.Differ > 0 || want == 0 {
 		t.Errorf("%d old rows; differs: %v", want, s.Differences)
 	}
+	has := make(map[string]bool)
+	for _, e := range r.boxes["c"].all() {
+		has[identity(&e)] = true
+	}
+	for _, e := range r.boxes["a"].all() {
+		if !old(&e) && !has[identity(&e)] {
+			t.Fatalf("%s was lost, and the comparison did not find it", identity(&e))
+		}
+	}
 	r.must(r.mover.Delete())
 	r.stage(Deleted)
 	if got := len(r.boxes["a"].list(old)); got != want {
 		t.Errorf("a has %d old rows of %d", got, want)
 	}
-	if got := len(r.boxes["a"].all()); got > want {
-		t.Errorf("a has %d rows, of which %d are old", got, want)
-	}
-	r.whole()
+	r.whole() // with all of the pieces that have some
 }
