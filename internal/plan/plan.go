@@ -77,7 +77,7 @@ type Plan struct {
 	LogRate   float64    `json:"log_bytes_per_second"`
 	LogDay    float64    `json:"log_bytes_per_day"`
 	LogOutage float64    `json:"log_bytes_for_outage"`
-	LogFor    unit.Bytes `json:"queue_max_bytes"` // size of each log that holds the outage
+	LogFor    unit.Bytes `json:"queue_max_bytes"` // size of the log, of all parts of a cluster, that holds the outage
 	CatchUp   float64    `json:"catch_up_s"`      // seconds until InfluxDB has the points of an outage; 0 without an outage
 
 	InfluxDay    float64 `json:"influx_bytes_per_day"`

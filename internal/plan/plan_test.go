@@ -148,7 +148,7 @@ func TestPlanGrowsWithTheLoad(t *testing.T) {
 		if p.CatchUp < 0 || p.CatchUp == 0 && p.Points > 100 {
 			t.Errorf("%d riders: an outage is caught up with in %v s", riders, p.CatchUp)
 		}
-		if before != nil && (p.Shards < before.Shards || p.Ingesters < before.Ingesters || p.LogFor*unit.Bytes(p.Ingesters) < before.LogFor*unit.Bytes(before.Ingesters)/2 ||
+		if before != nil && (p.Shards < before.Shards || p.logs() < before.logs() || p.LogFor*unit.Bytes(p.Clusters) < before.LogFor*unit.Bytes(before.Clusters)/2 ||
 			p.InfluxDisk < before.InfluxDisk || p.Series < before.Series) {
 			t.Errorf("%d riders need less than fewer do: %+v, %+v", riders, p, before)
 		}

@@ -88,12 +88,12 @@ const (
 // duplicate, and a second entry for each held ping that is then stored, as
 // nearly all stored pings are.
 func (p *Plan) sizeLog() {
-	f, logs := p.figures, float64(p.Ingesters)
-	p.Commits = math.Min(p.Requests, f.Commits.Value*logs)
+	f := p.figures
+	p.Commits = math.Min(p.Requests, f.Commits.Value*float64(p.logs()))
 	p.LogRate = (p.Pings+p.Located)*f.entry.Value + p.Commits*f.commit.Value
 	p.LogDay = p.LogRate * p.busySeconds() * float64(p.cfg.Replicas)
 	p.LogOutage = p.LogRate * (time.Duration(p.cfg.Outage).Seconds() + f.checkpoint.Value)
-	p.LogFor = unit.Bytes(math.Max(p.LogOutage/logUsable, p.LogOutage+p.LogRate*logFullWithin.Seconds()) / logs)
+	p.LogFor = unit.Bytes(math.Max(p.LogOutage/logUsable, p.LogOutage+p.LogRate*logFullWithin.Seconds()) / float64(p.Clusters))
 	p.NetworkIn = p.Pings*f.body.Value + p.Requests*f.header.Value
 	p.NetworkOut = p.Points * f.gzip.Value
 }

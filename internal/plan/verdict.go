@@ -47,7 +47,7 @@ func (p *Plan) advice() (list []string) {
 	if p.LogFor > p.cfg.QueueMax {
 		say("A log of %v fills in less than %v: use --queue-max-bytes=%s.", p.cfg.QueueMax, p.cfg.Outage, roundUp(p.LogFor))
 	}
-	if most, riders := p.cfg.Filter.MaxRiders, (p.cfg.Riders+p.Ingesters-1)/p.Ingesters; riders > most {
+	if most, riders := p.cfg.Filter.MaxRiders, (p.cfg.Riders+p.logs()-1)/p.logs(); riders > most {
 		say("The filter knows %s tracks at once, fewer than it gets: use --max-riders=%d, or more is kept than need be.", count(float64(most)), riders)
 	}
 	if p.Shards > 1 && p.BySeries == p.Shards {
