@@ -63,7 +63,7 @@ func TestVariablesOfTheDocumentsExist(t *testing.T) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	files := []string{"../../README.md", "../../CONTRIBUTING.md"}
-	for _, pattern := range []string{"../../docs/*.md", "../../deploy/*[^s]", "../../deploy/kubernetes/*"} {
+	for _, pattern := range []string{"../../docs/*.md", "../../deploy/*[^s]", "../../deploy/kubernetes/*", "../../deploy/kubernetes-parts/*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

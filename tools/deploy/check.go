@@ -1,4 +1,4 @@
-// Command deploy checks the examples of deploy/ for a cluster of Kubernetes and for
+// Command deploy checks the examples of deploy/ for clusters of Kubernetes and for
 // Docker Compose, as their own programs read them:
 //
 //	go run . FOLDER
@@ -14,6 +14,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -32,7 +35,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: deploy FOLDER")
 		os.Exit(2)
 	}
-	if err := errors.Join(kubernetes(filepath.Join(os.Args[1], "kubernetes")), compose(filepath.Join(os.Args[1], "compose.yaml"))); err != nil {
+	var errs []error
+	for example, check := range map[string]func(string) error{
+		"kubernetes": kubernetes, "kubernetes-parts": kubernetes, "compose.yaml": compose, "compose-parts.yaml": compose,
+	} {
+		if err := check(filepath.Join(os.Args[1], example)); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", example, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -83,10 +94,10 @@ func kubernetes(folder string) error {
 
 func (c *cluster) check() error {
 	var errs []error
-	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("kubernetes: "+format, args...)) }
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	pod := c.set.Spec.Template
 	if len(pod.Spec.Containers) != 1 || pod.Labels == nil {
-		return errors.New("kubernetes: not one pod of one container with labels")
+		return errors.New("not one pod of one container with labels")
 	}
 	for whose, selector := range map[string]*metav1.LabelSelector{"the set": c.set.Spec.Selector, "the budget": c.budget.Spec.Selector} {
 		if selector == nil || !maps.Equal(selector.MatchLabels, pod.Labels) {
@@ -127,6 +138,9 @@ func (c *cluster) check() error {
 	for _, claim := range c.set.Spec.VolumeClaimTemplates {
 		claims[claim.Name] = true
 	}
+	for _, v := range pod.Spec.Volumes {
+		claims[v.Name] = true
+	}
 	for _, mount := range main.VolumeMounts {
 		if !claims[mount.Name] {
 			wrong("there is no volume %q", mount.Name)
@@ -135,7 +149,43 @@ func (c *cluster) check() error {
 	if main.Resources.Limits.Memory().IsZero() {
 		wrong("no limit of memory")
 	}
+	if n := c.set.Spec.Replicas; n != nil && *n > 1 && !c.apart(pod.Spec.Affinity) {
+		wrong("two of the %d pods may be on one machine", *n)
+	}
+	for _, e := range main.Env {
+		if service, port, ok := peerAddress(e); ok && !(service == c.set.Spec.ServiceName && ports[intstr.FromString("peers")] && c.listens(main, port)) {
+			wrong("%s=%s leads to no port of a pod", e.Name, e.Value)
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// apart reports whether pods are kept on machines of their own.
+func (c *cluster) apart(a *corev1.Affinity) bool {
+	if a == nil || a.PodAntiAffinity == nil {
+		return false
+	}
+	for _, term := range a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution {
+		if term.TopologyKey == corev1.LabelHostname && term.LabelSelector != nil && maps.Equal(term.LabelSelector.MatchLabels, c.set.Spec.Template.Labels) {
+			return true
+		}
+	}
+	return false
+}
+
+// peerAddress returns the service and the port by which other nodes reach a pod.
+func peerAddress(e corev1.EnvVar) (service, port string, ok bool) {
+	if e.Name != "PINGLINE_PEER_ADDRESS" {
+		return "", "", false
+	}
+	host, port, _ := strings.Cut(e.Value, ":")
+	_, service, _ = strings.Cut(host, ".")
+	return service, port, true
+}
+
+// listens reports whether a container names a port.
+func (c *cluster) listens(in *corev1.Container, port string) bool {
+	return slices.ContainsFunc(in.Ports, func(p corev1.ContainerPort) bool { return strconv.Itoa(int(p.ContainerPort)) == port })
 }
 
 // compose returns what is wrong with a file of Docker Compose: its schema, and paths
@@ -152,7 +202,7 @@ func compose(file string) error {
 	var errs []error
 	there := func(path string) {
 		if _, err := os.Stat(path); err != nil {
-			errs = append(errs, fmt.Errorf("compose: %w", err))
+			errs = append(errs, err)
 		}
 	}
 	for _, service := range project.Services {
