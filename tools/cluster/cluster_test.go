@@ -229,7 +229,7 @@ func TestSubprocessEnds(t *testing.T) {
 
 func TestFlagsAreRefused(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"-nodes=0", "-nodes"}, {"-parts=4", "-parts: 4 is not in [1, 3]"}, {"-lease=1ms", "-lease"}, {"-for=-1s", "-for"}, {"more", `"more"`}, {"-rate=0", "-rate"},
+		{"-nodes=0", "-nodes"}, {"-parts=4", "-parts: 4 is not in [1, 3]"}, {"-parts=3", "-parts: 3 is no power of two"}, {"-lease=1ms", "-lease"}, {"-for=-1s", "-for"}, {"more", `"more"`}, {"-rate=0", "-rate"},
 		{"-unknown", "-unknown"},
 	} {
 		if _, err := parse([]string{tt.args}); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), tt.want) {

@@ -1,6 +1,6 @@
 // Command cluster runs an installation of several nodes on this machine and breaks it: three
-// NATS servers that sync each write, an InfluxDB, three pingline nodes, and a simulated city
-// that sends through all of them.
+// NATS servers that sync each write, an InfluxDB, three pingline nodes
+// for two parts of the riders, and a simulated city that sends through all of them.
 //
 //	make demo-cluster     any node or server dies by its name, typed
 //	make chaos-cluster    they die, stand still and are restarted at random for ten minutes
@@ -62,7 +62,7 @@ func parse(args []string) (o runFlags, err error) {
 	f.SetOutput(io.Discard)
 	f.DurationVar(&o.lasts, "for", 0, "how long the city drives; 0 until Ctrl-C")
 	f.IntVar(&o.nodes, "nodes", 3, "pingline nodes")
-	f.IntVar(&o.parts, "parts", defaultParts, "parts that the riders are divided into; 1 is a node and standbys")
+	f.IntVar(&o.parts, "parts", defaultParts, "parts that the riders are divided into, a power of two; 1 is a node and standbys")
 	f.IntVar(&o.riders, "riders", 1000, "riders in the city")
 	f.IntVar(&o.batch, "batch", 50, "pings in a request, of as many riders")
 	f.Float64Var(&o.rate, "rate", 2000, "pings a second, of all riders together")
@@ -90,6 +90,8 @@ func parse(args []string) (o runFlags, err error) {
 		err = fmt.Errorf("-nodes: %d is not in [1, 26]", o.nodes)
 	case o.parts < 1 || o.parts > o.nodes:
 		err = fmt.Errorf("-parts: %d is not in [1, %d], the number of nodes", o.parts, o.nodes)
+	case o.parts&(o.parts-1) != 0:
+		err = fmt.Errorf("-parts: %d is no power of two", o.parts)
 	case o.lease < time.Second:
 		err = fmt.Errorf("-lease: %v is below 1s", o.lease)
 	case o.riders < 1 || o.batch < 1 || !(o.rate >= 1 && o.rate <= 1e6):

@@ -22,7 +22,7 @@ const (
 	asServer = "PINGLINE_CLUSTER_SERVER"
 
 	servers      = 3
-	defaultParts = 1
+	defaultParts = 2
 	patience     = 5 * time.Minute // for what must happen, on a busy machine
 	clusterTag   = "pingline-cluster"
 )
