@@ -106,7 +106,7 @@ var arrows = map[string][]string{
 	"pingline/internal/parts":               {"pingline/queue", "pingline/queue/jetstream"},
 	"pingline/internal/standby":             {},
 	"pingline/internal/room":                {"pingline/internal/unit", "pingline/queue/disk", "pingline/sink/store"},
-	"pingline/internal/rider":               {"pingline", "pingline/internal/command", "pingline/internal/node", "pingline/internal/operator", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},
+	"pingline/internal/rider":               {"pingline", "pingline/internal/command", "pingline/internal/node", "pingline/internal/operator", "pingline/internal/pause", "pingline/internal/peers", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},
 	"pingline/internal/terminal":            {},
 	"pingline/internal/plainjson":           {},
 	"pingline/internal/top":                 {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/terminal", "pingline/internal/unit", "pingline/query/status"},

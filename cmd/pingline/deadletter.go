@@ -35,6 +35,9 @@ type letterDir struct {
 
 // open returns the dead letters of a server.
 func (d *letterDir) open() (*deadletter.Dir, error) {
+	if err := command.OfParts(d.DataDir); err != nil {
+		return nil, err
+	}
 	letters, err := deadletter.Open(filepath.Join(d.DataDir, node.DeadLetterDir))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -241,7 +241,13 @@ func TestDeadLettersAreUsedWrongly(t *testing.T) {
 		})
 	}
 	// That no server has worked there is said of what is not there, and of nothing else.
+	shared := t.TempDir()
+	if err := os.Mkdir(filepath.Join(shared, "part-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for dir, want := range map[string]string{
+		shared: "pingline: --data-dir: " + shared + " is of a node with --parts: name the directory of a part: " + filepath.Join(shared, "part-1") + "\n",
+
 		empty: "pingline: --data-dir: no server has worked in " + empty + ": dead letters: open " + filepath.Join(empty, node.DeadLetterDir) + ": no such file or directory\n",
 		file:  "pingline: --data-dir: dead letters: open " + filepath.Join(file, node.DeadLetterDir) + ": not a directory\n",
 	} {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"pingline/ingest/auth/access"
@@ -45,6 +46,15 @@ func Unusable(err error) UsageError { return UsageError{err} }
 
 // Unwrap returns the error itself.
 func (e UsageError) Unwrap() error { return e.error }
+
+// OfParts returns an error if dir, the --data-dir of a command, is of a node with --parts: what
+// belongs to a part is in a directory of its own.
+func OfParts(dir string) error {
+	if list := peers.PartsIn(dir); len(list) > 0 {
+		return Unusable(fmt.Errorf("--data-dir: %s is of a node with --parts: name the directory of a part: %s", dir, strings.Join(list, ", ")))
+	}
+	return nil
+}
 
 // InfluxFlags are the flags of an InfluxDB, each with the prefix influx-.
 type InfluxFlags struct {

@@ -66,8 +66,13 @@ func TestWrongPlaces(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(servers, "log"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	shared := filepath.Join(dir, "shared")
+	if err := os.MkdirAll(filepath.Join(shared, "part-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	prog := &command.Program{Context: t.Context(), Stdout: new(bytes.Buffer), Stderr: new(bytes.Buffer)}
 	for at, want := range map[string]string{
+		shared:                        "is of a node with --parts: name the directory of a part: " + filepath.Join(shared, "part-1"),
 		filepath.Join(dir, "nothing"): "--data-dir: no node has worked in ",
 		servers:                       "is not in it, but on servers of NATS",
 	} {

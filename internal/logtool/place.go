@@ -64,6 +64,9 @@ func (p *LogPlace) get(ctx context.Context, path string, query url.Values) (*htt
 
 // open opens the log of the data directory, and calls do.
 func (p *LogPlace) open(prog *command.Program, do func(*logview.Views) error) error {
+	if err := command.OfParts(p.DataDir); err != nil {
+		return err
+	}
 	dir := filepath.Join(p.DataDir, backup.LogDir)
 	if err := p.find(dir); err != nil {
 		return command.Unusable(fmt.Errorf("--data-dir: %w", err))

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
@@ -44,6 +45,7 @@ type Peers struct {
 	security  forward.Security
 	part      int
 	directory *parts.Directory
+	owners    func() []parts.PartOwner
 	forwarder *forward.Forwarder
 }
 
@@ -54,6 +56,9 @@ func Open(cfg Config) (*Peers, error) {
 	}
 	p := &Peers{cfg: cfg}
 	var err error
+	if err := leftovers(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("--data-dir: %w", err)
+	}
 	if p.security, err = cfg.security(); err != nil {
 		return nil, err
 	}
@@ -88,8 +93,11 @@ func (p *Peers) Take(ctx context.Context, q queue.Config, dir string, open func(
 		return err
 	}
 	p.part = part
-	p.directory, err = parts.OpenDirectory(ctx, p.look())
-	return err
+	if p.directory, err = parts.OpenDirectory(ctx, p.look()); err != nil {
+		return err
+	}
+	p.owners = p.directory.Parts
+	return nil
 }
 
 func (p *Peers) look() parts.Config {
@@ -162,8 +170,8 @@ func (p *Peers) Elsewhere(rider string) string {
 	if part == p.part {
 		return ""
 	}
-	of := p.directory.Parts()[part]
-	if of.Node == "" {
+	of := p.owners()[part]
+	if of.Free {
 		return fmt.Sprintf("the rider is of part %d, which has no node now", part)
 	}
 	return fmt.Sprintf("the rider is of part %d: ask node %s", part, of.Node)
@@ -171,12 +179,12 @@ func (p *Peers) Elsewhere(rider string) string {
 
 // Notes returns a sentence if a part has no node.
 func (p *Peers) Notes() []string {
-	if p == nil || p.directory == nil {
+	if p == nil || p.owners == nil {
 		return nil
 	}
 	var without []string
-	for _, of := range p.directory.Parts() {
-		if of.Node == "" && of.Part != p.part {
+	for _, of := range p.owners() {
+		if of.Free && of.Part != p.part {
 			without = append(without, strconv.Itoa(of.Part))
 		}
 	}
@@ -215,10 +223,16 @@ func (p *Peers) tell(w http.ResponseWriter, _ *http.Request) {
 		Own   bool   `json:"own"`
 	}
 	list := []partOwner{}
-	for _, of := range p.directory.Parts() {
-		row := partOwner{Part: of.Part, Node: of.Node, Peer: of.Addr, Own: of.Part == p.part}
-		if row.Own {
+	for _, of := range p.owners() {
+		row := partOwner{Part: of.Part, Own: of.Part == p.part}
+		switch {
+		case row.Own:
 			row.Node, row.Peer = p.cfg.Queue.Node, p.addr
+		case !of.Free: // else they are of the node that had it
+			row.Node, row.Peer = of.Node, of.Addr
+		}
+		if !of.Free {
+			row.Since = of.Since.UTC().Format(time.RFC3339)
 		}
 		list = append(list, row)
 	}

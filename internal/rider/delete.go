@@ -14,6 +14,7 @@ import (
 	"pingline/internal/node"
 	"pingline/internal/operator"
 	"pingline/internal/pause"
+	"pingline/internal/peers"
 	"pingline/internal/rights"
 )
 
@@ -45,6 +46,9 @@ func (c *DeleteCmd) Validate() error {
 // Run asks for the removal, waits, and writes its report to stdout, as JSON.
 func (c *DeleteCmd) Run(p *command.Program) error {
 	if c.DataDir != "" {
+		if err := c.ofParts(); err != nil {
+			return err
+		}
 		m, err := rights.Leave(filepath.Join(c.DataDir, node.RemovalDir), c.ID.ID)
 		if err != nil {
 			return command.Unusable(fmt.Errorf("--data-dir: %w", err))
@@ -67,6 +71,19 @@ func (c *DeleteCmd) Run(p *command.Program) error {
 		return err
 	}
 	return c.await(ctx, p, m)
+}
+
+// ofParts returns an error if the directory is of a node with --parts, or of a part: only a node
+// that runs knows of which part a rider is.
+func (c *DeleteCmd) ofParts() error {
+	path, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return command.Unusable(fmt.Errorf("--data-dir: %w", err))
+	}
+	if len(peers.PartsIn(path)) == 0 && !peers.IsPart(path) {
+		return nil
+	}
+	return command.Unusable(fmt.Errorf("--data-dir: %s is of a node with --parts: ask a running node, by --server; it names the node that has the rider", c.DataDir))
 }
 
 // await waits until a removal is done, and writes its report.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/internal/command"
 	"pingline/internal/node"
 	"pingline/internal/rights"
 )
@@ -316,4 +317,26 @@ func TestRemovedAtTheNextStart(t *testing.T) {
 		return err == nil && m.Step == rights.Finished
 	})
 	r.gone("r-of-before", "r-other")
+}
+
+// A request is not left where no node takes it up, or one that has other riders.
+func TestRemovalInADirectoryOfParts(t *testing.T) {
+	dir := t.TempDir()
+	part := filepath.Join(dir, "part-1")
+	if err := os.Mkdir(part, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{dir, part, part + "/"} {
+		out, _, err := run(t, &DeleteCmd{ID: ID{"r"}, Server: "http://x", DataDir: at})
+		if !errors.As(err, new(command.UsageError)) || !strings.Contains(err.Error(), "is of a node with --parts: ask a running node, by --server") || out != "" {
+			t.Errorf("%s: %q, %v", at, out, err)
+		}
+		if list, err := os.ReadDir(part); err != nil || len(list) > 0 {
+			t.Errorf("%s: %v was left, %v", at, list, err)
+		}
+	}
+	t.Chdir(part)
+	if _, _, err := run(t, &DeleteCmd{ID: ID{"r"}, Server: "http://x", DataDir: "."}); !errors.As(err, new(command.UsageError)) {
+		t.Errorf("in the directory of a part: %v", err)
+	}
 }

@@ -1,0 +1,43 @@
+package peers
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"pingline/internal/parts"
+	"pingline/partition"
+	"pingline/queue"
+)
+
+// A node that is gone is named to nobody as the one that has a part, and operators are told.
+func TestPartWithoutNode(t *testing.T) {
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	list := []parts.PartOwner{{Part: 0, Node: "a", Addr: "a:1", Since: since}, {Part: 1, Node: "b", Addr: "b:1", Since: since}}
+	p := &Peers{cfg: Config{Sharing: Sharing{Parts: 2}, Queue: queue.Config{Node: "a"}}, addr: "a:1", owners: func() []parts.PartOwner { return list }}
+	rider := "r"
+	for partition.Part(rider, 2) != 1 {
+		rider += "r"
+	}
+	for _, c := range []struct {
+		free            bool
+		why, note, told string
+	}{
+		{false, "the rider is of part 1: ask node b", "", `{"part":1,"node":"b","peer":"b:1","since":"2026-01-02T03:04:05Z","own":false}`},
+		{true, "the rider is of part 1, which has no node now", "part 1 has no node: requests with its riders get 503", `{"part":1,"node":"","peer":"","own":false}`},
+	} {
+		list[1].Free = c.free
+		if got := p.Elsewhere(rider); got != c.why {
+			t.Errorf("free %v: a removal is answered %q, want %q", c.free, got, c.why)
+		}
+		if got := strings.Join(p.Notes(), "; "); got != c.note {
+			t.Errorf("free %v: noted is %q, want %q", c.free, got, c.note)
+		}
+		w := httptest.NewRecorder()
+		p.tell(w, nil)
+		if got := w.Body.String(); !strings.Contains(got, c.told) || !strings.Contains(got, `{"part":0,"node":"a","peer":"a:1","since":"2026-01-02T03:04:05Z","own":true}`) {
+			t.Errorf("free %v: told is %s, want %s", c.free, got, c.told)
+		}
+	}
+}
