@@ -242,7 +242,7 @@ func (n *neighbour) ask(m *mail) (cause string, suspect, down bool) {
 }
 
 // notTaken is why a peer judges nothing if its secret is another.
-const notTaken = "it does not take this node for a peer: is --peer-secret-file the same?"
+const notTaken = "it does not take this node for a peer: is --peer-secret-file the same, and do both clocks agree within 5 minutes?"
 
 func (f *Forwarder) scheme() string {
 	if f.cfg.Peer.ClientTLS != nil {

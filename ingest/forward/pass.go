@@ -68,6 +68,7 @@ func (n *neighbour) pass(c *fasthttp.RequestCtx, part int) (cause string) {
 	for _, h := range hops {
 		req.Header.Del(h)
 	}
+	req.Header.Del(fasthttp.HeaderContentLength) // a body stays here: the next read would be taken for it
 	req.Header.ResetConnectionClose()
 	uri := req.URI()
 	uri.DisablePathNormalizing = true

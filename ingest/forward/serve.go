@@ -119,9 +119,21 @@ func (f *Forwarder) judge(jobs []*posted) {
 
 // forget keeps the memory of a message, unless it is large.
 func (f *Forwarder) forget(b *bundle) {
-	if cap(b.body) <= mostKeptBytes {
+	if !b.large() {
 		f.parcels.Put(b)
 	}
+}
+
+// large reports whether the memory of b is too much to be kept: each of its jobs has that of the
+// largest that was in its place.
+func (b *bundle) large() bool {
+	pings := 0
+	for _, p := range b.jobs[:cap(b.jobs)] {
+		if p != nil {
+			pings += cap(p.job.Pings)
+		}
+	}
+	return cap(b.body) > mostKeptBytes || pings > mostPings
 }
 
 // passedOn marks a request as a read that a peer has passed on.
