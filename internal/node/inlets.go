@@ -4,8 +4,6 @@ import (
 	"context"
 	"path/filepath"
 
-	"golang.org/x/sync/errgroup"
-
 	"pingline/ingest/auth"
 	"pingline/ingest/messages"
 	"pingline/ingest/mqtt/inside"
@@ -37,9 +35,5 @@ func (n *Node) maxConnections() int {
 // takePings takes pings by all ways until ctx is cancelled or a way fails, and returns when
 // none takes any more.
 func (n *Node) takePings(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.server.Run(ctx) })
-	g.Go(func() error { return n.inlets.Run(ctx) })
-	g.Go(func() error { return n.peers.Run(ctx) })
-	return g.Wait()
+	return n.peers.Run(ctx, n.server.Run, n.inlets.Run)
 }

@@ -112,11 +112,6 @@ func (p *Peers) Serve(local func(*ingest.Job) error, answer fasthttp.RequestHand
 	if p == nil {
 		return nil
 	}
-	defer func() {
-		if err != nil {
-			p.directory.Close()
-		}
-	}()
 	p.forwarder, err = forward.New(forward.Config{
 		Parts: p.cfg.Parts, Own: p.part, Local: local, Owner: p.directory.Owner, Suspect: p.directory.Suspect,
 		Answer: answer, Peer: p.security, Logger: p.cfg.Logger,
@@ -124,14 +119,31 @@ func (p *Peers) Serve(local func(*ingest.Job) error, answer fasthttp.RequestHand
 	return err
 }
 
-// Run follows who has the parts, and answers peers until ctx is cancelled.
-func (p *Peers) Run(ctx context.Context) error {
+// Run runs the takers of requests until ctx is cancelled or something fails, and returns when all
+// have ended. Peers are answered, and sent pings, until the last request of the takers is answered:
+// none that has begun is refused because the node stops.
+func (p *Peers) Run(ctx context.Context, takers ...func(context.Context) error) error {
 	if p == nil {
-		return nil
+		return inOrder(ctx, takers)
 	}
+	return inOrder(ctx, takers, p.directory.Run, p.forwarder.Run)
+}
+
+// inOrder runs parts until ctx is cancelled or one fails. Those behind end after those before.
+func inOrder(ctx context.Context, before []func(context.Context) error, behind ...func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.directory.Run(ctx) })
-	g.Go(func() error { return p.forwarder.Run(ctx) })
+	last, stop := context.WithCancel(context.WithoutCancel(ctx))
+	for _, run := range behind {
+		g.Go(func() error { return run(last) })
+	}
+	g.Go(func() error {
+		defer stop()
+		first, ctx := errgroup.WithContext(ctx)
+		for _, run := range before {
+			first.Go(func() error { return run(ctx) })
+		}
+		return first.Wait()
+	})
 	return g.Wait()
 }
 
@@ -242,10 +254,13 @@ func (p *Peers) tell(w http.ResponseWriter, _ *http.Request) {
 	}{list}) // a client that is gone does not matter
 }
 
-// Close stops to listen.
+// Close stops to listen, and to follow who has the parts. It may be called after Run, or instead.
 func (p *Peers) Close() error {
 	if p == nil {
 		return nil
+	}
+	if p.directory != nil {
+		p.directory.Close()
 	}
 	_ = p.ln.Close() // it may be closed already
 	return nil
