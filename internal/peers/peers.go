@@ -189,24 +189,33 @@ func (p *Peers) Elsewhere(rider string) string {
 	return fmt.Sprintf("the rider is of part %d: ask node %s", part, of.Node)
 }
 
-// Notes returns a sentence if a part has no node.
-func (p *Peers) Notes() []string {
+// Notes returns sentences if parts have no node, or one of our name.
+func (p *Peers) Notes() (notes []string) {
 	if p == nil || p.owners == nil {
 		return nil
 	}
-	var without []string
+	var without, namesake []string
 	for _, of := range p.owners() {
-		if of.Free && of.Part != p.part {
+		switch {
+		case of.Part == p.part:
+		case of.Free:
 			without = append(without, strconv.Itoa(of.Part))
+		case of.Node == p.cfg.Queue.Node:
+			namesake = append(namesake, strconv.Itoa(of.Part))
 		}
 	}
 	switch len(without) {
 	case 0:
-		return nil
 	case 1:
-		return []string{"part " + without[0] + " has no node: requests with its riders get 503"}
+		notes = append(notes, "part "+without[0]+" has no node: requests with its riders get 503")
+	default:
+		notes = append(notes, "parts "+strings.Join(without, ", ")+" have no node: requests with their riders get 503")
 	}
-	return []string{"parts " + strings.Join(without, ", ") + " have no node: requests with their riders get 503"}
+	if len(namesake) > 0 {
+		notes = append(notes, fmt.Sprintf("--node: the node of part %s is called %s, too: statistics of both are mixed up, and brokers take both for one; give each node a name of its own",
+			strings.Join(namesake, ", "), p.cfg.Queue.Node))
+	}
+	return notes
 }
 
 // Stats returns the counts of the forwarder, nil without peers.

@@ -41,3 +41,17 @@ func TestPartWithoutNode(t *testing.T) {
 		}
 	}
 }
+
+// By default a node has the name of its host: that two processes there need two names is told.
+func TestNamesakes(t *testing.T) {
+	list := []parts.PartOwner{{Part: 0, Node: "a"}, {Part: 1, Node: "a"}, {Part: 2, Node: "b"}, {Part: 3, Node: "a", Free: true}}
+	p := &Peers{cfg: Config{Sharing: Sharing{Parts: 4}, Queue: queue.Config{Node: "a"}}, owners: func() []parts.PartOwner { return list }}
+	want := "part 3 has no node: requests with its riders get 503; --node: the node of part 1 is called a, too: "
+	if got := strings.Join(p.Notes(), "; "); !strings.HasPrefix(got, want) {
+		t.Errorf("noted is %q, want %q", got, want)
+	}
+	list[1].Node, list[3].Free, list[3].Node = "c", false, "d"
+	if got := p.Notes(); len(got) > 0 {
+		t.Errorf("each has its name, and noted is %q", got)
+	}
+}
