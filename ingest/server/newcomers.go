@@ -16,8 +16,13 @@ type newcomers struct {
 // Room returns the number of tracks that may be new.
 func (n *newcomers) Room() int { return n.rates.Left(n.client, time.Now()) }
 
-// Pay charges the client for added new tracks.
-func (n *newcomers) Pay(added int) { n.rates.Take(n.client, added, time.Now()) }
+// Pay charges the client for added new tracks, also beyond the allowance: several nodes may have
+// judged requests of the client at the same time.
+func (n *newcomers) Pay(added int) {
+	if n.rates.Take(n.client, added, time.Now()) > 0 {
+		n.rates.Pay(n.client, added)
+	}
+}
 
 // Refusal is the answer to a request of which no ping was judged.
 func (n *newcomers) Refusal() error {

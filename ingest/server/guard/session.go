@@ -121,6 +121,18 @@ func (r *Keeper) cookie(c *fiber.Ctx) auth.Credentials {
 	return auth.PlainCredentials(r.sessions.open(sealed, time.Now()))
 }
 
+// PassOn has a read that goes to another node show the key of its session there: a session is known
+// to the node that began it alone.
+func (r *Keeper) PassOn(c *fiber.Ctx) {
+	head := &c.Request().Header
+	if !credentials(c).Shown {
+		if key := r.cookie(c); key.Shown {
+			head.Set(fiber.HeaderAuthorization, "Bearer "+string(key.Secret))
+		}
+	}
+	head.DelCookie(sessionCookie)
+}
+
 // ofAnotherPage reports whether a browser says that a page of another origin sends a request.
 func ofAnotherPage(c *fiber.Ctx) bool {
 	site := c.Request().Header.Peek("Sec-Fetch-Site")

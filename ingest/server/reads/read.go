@@ -136,6 +136,7 @@ func (s *Routes) ofRider(read func(c *fiber.Ctx, r *readInWork, rider, stored st
 			return err
 		}
 		if s.cfg.Pass != nil {
+			s.cfg.Guard.PassOn(c)
 			if passed, err := s.cfg.Pass(c, stored); passed || err != nil {
 				return err
 			}
