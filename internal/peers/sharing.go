@@ -2,6 +2,7 @@ package peers
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -98,6 +99,14 @@ func (s *Sharing) security() (is forward.Security, err error) {
 	is.ServerTLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities}
 	is.ClientTLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, RootCAs: authorities}
 	return is, nil
+}
+
+// Try reads the files by which peers know each other, and returns which, or what is wrong and a remedy.
+func (s *Sharing) Try() (found, remedy string) {
+	if _, err := s.security(); err != nil {
+		return err.Error(), "give all nodes the same secret, or each a certificate and its key, and let this process read the file"
+	}
+	return cmp.Or(s.SecretFile, s.CertFile) + " is read", ""
 }
 
 const leastSecret = 16 // bytes

@@ -21,6 +21,9 @@ func TestSecurityNamesTheFile(t *testing.T) {
 	if is, err := (&Sharing{SecretFile: secret}).security(); err != nil || string(is.Secret) != "sixteen bytes, so" {
 		t.Errorf("%q, %v", is.Secret, err)
 	}
+	if found, remedy := (&Sharing{SecretFile: secret}).Try(); remedy != "" {
+		t.Error(found, remedy)
+	}
 	for _, c := range []struct {
 		s    Sharing
 		want string
@@ -31,6 +34,9 @@ func TestSecurityNamesTheFile(t *testing.T) {
 	} {
 		if _, err := c.s.security(); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c.s, err)
+		}
+		if found, remedy := c.s.Try(); !strings.HasPrefix(found, c.want) || remedy == "" {
+			t.Errorf("%+v: before a start %q is found, to be mended by %q", c.s, found, remedy)
 		}
 	}
 }
