@@ -43,7 +43,7 @@ type Config struct {
 	Logger *slog.Logger  // nil means slog.Default()
 
 	// Waiting, if set, is called by Take with a reason to be shown to clients while all parts
-	// are owned, each time that an owner is another.
+	// are owned, or the servers cannot be asked, each time that it is another.
 	Waiting func(reason string)
 }
 
@@ -68,7 +68,7 @@ func Dir(dir string, part int) string { return filepath.Join(dir, "part-"+strcon
 // Take calls open for parts that seem to be free, until it does not return an error that wraps
 // queue.ErrOwned, and returns that part and that error. Parts whose directory is here come
 // first; the rest begin at one that follows from our name. While all parts are owned, Take
-// waits, until ctx ends. Servers that are away meanwhile are waited for.
+// waits, until ctx ends. Servers that cannot be asked, once they were reached, are waited for.
 //
 // open is given the settings of the log that have to do with its owner, and adds its own, such
 // as Dir. Other errors: the servers cannot be reached at the start, or an error of Agree.
@@ -81,7 +81,7 @@ func Take(ctx context.Context, cfg Config, open func(part int, q queue.Config) e
 		return 0, err
 	}
 	defer shelves.Close()
-	if err := agree(ctx, shelves, &cfg); err != nil {
+	if err := cfg.insist(ctx, func() error { return agree(ctx, shelves, &cfg) }); err != nil {
 		return 0, err
 	}
 	c := &choice{cfg: &cfg, open: open, patrol: newPatrol(&cfg, shelves)}
@@ -91,7 +91,7 @@ func Take(ctx context.Context, cfg Config, open func(part int, q queue.Config) e
 		}
 		return min(s.Lease/looks, standbyLook)
 	}
-	if err := c.lookAll(ctx); err != nil {
+	if err := cfg.insist(ctx, func() error { return c.lookAll(ctx) }); err != nil {
 		return 0, err
 	}
 	if err := c.arrange(); err != nil {
@@ -107,7 +107,30 @@ func Take(ctx context.Context, cfg Config, open func(part int, q queue.Config) e
 	return c.take(ctx)
 }
 
+// insist calls do again while the servers cannot be asked, as in an election: a node that waits
+// for a part waits for them, too.
+func (c *Config) insist(ctx context.Context, do func() error) error {
+	for said := ""; ; {
+		err := do()
+		if err == nil || ctx.Err() != nil || !jetstream.Passes(err) {
+			return err
+		}
+		if text := err.Error(); text != said {
+			said = text
+			c.Logger.Warn("the servers of the log are waited for", "error", err)
+			if c.Waiting != nil {
+				c.Waiting("standby: the servers of the log are waited for: " + text)
+			}
+		}
+		if err := pause(ctx, again); err != nil {
+			return err
+		}
+	}
+}
+
 const (
+	again = 100 * time.Millisecond // between two tries to ask servers that cannot be asked
+
 	looks = 10 // looks at a record in its lease, at least
 
 	standbyLook = 100 * time.Millisecond // time at most between two looks: an owner that stops in order lets go at once
@@ -150,7 +173,7 @@ func (c *choice) arrange() error {
 func (c *choice) take(ctx context.Context) (int, error) {
 	// A part that we had when we died need not be waited for: open knows by the files.
 	for _, part := range c.order[:c.own] {
-		if err := c.try(part); !errors.Is(err, queue.ErrOwned) {
+		if err := c.try(ctx, part); !errors.Is(err, queue.ErrOwned) {
 			return part, err
 		}
 	}
@@ -159,7 +182,7 @@ func (c *choice) take(ctx context.Context) (int, error) {
 			if !c.free(part) {
 				continue
 			}
-			if err := c.try(part); !errors.Is(err, queue.ErrOwned) {
+			if err := c.try(ctx, part); !errors.Is(err, queue.ErrOwned) {
 				return part, err
 			}
 		}
@@ -176,13 +199,15 @@ func (c *choice) take(ctx context.Context) (int, error) {
 }
 
 // try calls open for a part. An owner is passed over only for a record that has been idle.
-func (c *choice) try(part int) error {
+func (c *choice) try(ctx context.Context, part int) error {
 	idle, expired := c.tries(part)
 	c.cfg.Logger.Info("trying to take a part", "part", part)
-	err := c.open(part, queue.Config{
-		URL: c.cfg.URL, Stream: c.cfg.stream(part), Node: c.cfg.Node, Addr: c.cfg.Addr, Lease: c.cfg.Lease, Logger: c.cfg.Logger,
-		Standby: true, // an election while the log is taken is waited for
-		Idle:    func(revision uint64) bool { return expired && revision == idle },
+	err := c.cfg.insist(ctx, func() error {
+		return c.open(part, queue.Config{
+			URL: c.cfg.URL, Stream: c.cfg.stream(part), Node: c.cfg.Node, Addr: c.cfg.Addr, Lease: c.cfg.Lease, Logger: c.cfg.Logger,
+			Standby: true, // an election while the log is taken is waited for
+			Idle:    func(revision uint64) bool { return expired && revision == idle },
+		})
 	})
 	if errors.Is(err, queue.ErrOwned) {
 		c.cfg.Logger.Info("another node has the part", "part", part, "error", err)

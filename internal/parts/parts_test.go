@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -282,6 +283,28 @@ func TestCluster(t *testing.T) {
 	a.stop(t)
 	if got := spare.has(t); got != a.part {
 		t.Errorf("the spare node has part %d, want %d", got, a.part)
+	}
+}
+
+// A node that waits for a part waits for servers that are busy with an election, too, and says so.
+func TestElectionAtTheStart(t *testing.T) {
+	t.Parallel()
+	var said []string
+	n := newNode(t, startNATS(t, 1).url(), "a", long)
+	n.cfg.Waiting = func(reason string) { said = append(said, reason) }
+	tries := 0
+	_, err := Take(testContext(t), n.cfg, func(int, queue.Config) error {
+		if tries++; tries < 3 {
+			return fmt.Errorf("open log: %w", context.DeadlineExceeded)
+		}
+		return nil
+	})
+	if want := []string{"standby: the servers of the log are waited for: open log: context deadline exceeded"}; err != nil || tries != 3 || !slices.Equal(said, want) {
+		t.Errorf("%v after %d tries, it said %q", err, tries, said)
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	if _, err := Take(ctx, n.cfg, func(int, queue.Config) error { cancel(); return context.DeadlineExceeded }); err == nil {
+		t.Error("Take goes on though it was told to stop")
 	}
 }
 

@@ -2,12 +2,14 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // conn is a connection to the server. A request on it ends when the connection
@@ -89,7 +91,8 @@ func (c *conn) request(ctx context.Context, limit time.Duration) (context.Contex
 }
 
 // ask calls request until it has an answer, for RequestTimeout, each time with a
-// context for AskAgain: a server that no longer leads the stream gives no answer.
+// context for AskAgain: a server that no longer leads the stream gives no answer. That
+// nobody leads it, or the cluster, is no answer either.
 func (c *conn) ask(ctx context.Context, request func(context.Context) error) error {
 	all, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
@@ -103,10 +106,65 @@ func (c *conn) ask(ctx context.Context, request func(context.Context) error) err
 			err = because(once, err)
 		}
 		done()
-		if !errors.Is(err, context.DeadlineExceeded) || all.Err() != nil {
+		if !away(err) && !errors.Is(err, context.DeadlineExceeded) || all.Err() != nil {
 			return err
 		}
+		if away(err) {
+			select {
+			case <-time.After(awayPoll):
+			case <-all.Done():
+				return err
+			}
+		}
 	}
+}
+
+// errAway is wrapped by errors that end while the servers agree on something.
+var errAway = errors.New("not there yet")
+
+const (
+	awayPoll    = 100 * time.Millisecond
+	clusterAway = 10008 // JetStream's error "system temporarily unavailable"
+)
+
+// away reports whether a request was not done, and may be once the servers have leaders.
+func away(err error) bool {
+	api := new(jetstream.APIError)
+	return errors.Is(err, errAway) || errors.Is(err, nats.ErrNoResponders) || errors.As(err, &api) && api.ErrorCode == clusterAway
+}
+
+// Passes reports whether an error says no more than that the servers, or a leader among them,
+// could not be asked for now.
+func Passes(err error) bool {
+	return away(err) || errors.Is(err, errBroken) || errors.Is(err, errNotConnected) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// message asks the leader of a stream for a message, nil if there is none.
+func (c *conn) message(ctx context.Context, stream string, body []byte) (m *message, err error) {
+	err = c.ask(ctx, func(ctx context.Context) error {
+		answer, err := c.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
+		if err != nil {
+			return err
+		}
+		var got struct {
+			Message *message            `json:"message"`
+			Error   *jetstream.APIError `json:"error"`
+		}
+		m = nil
+		switch err := json.Unmarshal(answer.Data, &got); {
+		case err != nil:
+			return err
+		case got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+			return nil
+		case got.Error != nil:
+			return got.Error
+		case got.Message == nil:
+			return errUnreadable
+		}
+		m = got.Message
+		return nil
+	})
+	return m, err
 }
 
 // defaultReplicas returns how many replicas a new stream has.

@@ -395,31 +395,11 @@ func (s *Session) get(ctx context.Context, body []byte) (seq uint64, data []byte
 
 // getFrom asks the leader of any stream.
 func (s *Session) getFrom(ctx context.Context, stream string, body []byte) (seq uint64, data []byte, err error) {
-	var answer *nats.Msg
-	err = s.read.ask(ctx, func(ctx context.Context) (err error) {
-		answer, err = s.read.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
-		return err
-	})
-	if err != nil {
+	m, err := s.read.message(ctx, stream, body)
+	if m == nil {
 		return 0, nil, err
 	}
-	var got struct {
-		Message *message            `json:"message"`
-		Error   *jetstream.APIError `json:"error"`
-	}
-	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return 0, nil, err
-	}
-	if got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-		return 0, nil, nil
-	}
-	if got.Error != nil {
-		return 0, nil, got.Error
-	}
-	if got.Message == nil {
-		return 0, nil, errUnreadable
-	}
-	return got.Message.Seq, got.Message.Data, nil
+	return m.Seq, m.Data, nil
 }
 
 // Fetch returns the messages from seq on in order, about limit bytes of them,

@@ -65,7 +65,10 @@ func (h *Shelf) make(ctx context.Context, js jetstream.JetStream, replicas int) 
 			Replicas: cmp.Or(replicas, h.conn.defaultReplicas()),
 		})
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // asked again, or by another node
-			return nil
+			_, err = js.Stream(ctx, h.stream)
+		}
+		if errors.Is(err, jetstream.ErrStreamNotFound) { // it is on its way
+			err = fmt.Errorf("%w: %w", errAway, err)
 		}
 		return err
 	})
@@ -74,30 +77,11 @@ func (h *Shelf) make(ctx context.Context, js jetstream.JetStream, replicas int) 
 // Load returns the value and its revision: revision 0 if it was never saved, no
 // bytes if it was deleted by hand. It may be out of date: only Save is certain.
 func (h *Shelf) Load(ctx context.Context) (value []byte, rev uint64, err error) {
-	body := fmt.Appendf(nil, `{"last_by_subj":%q}`, h.subject)
-	var answer *nats.Msg
-	err = h.conn.ask(ctx, func(ctx context.Context) (err error) {
-		answer, err = h.conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+h.stream, body)
-		return err
-	})
-	var got struct {
-		Message *message            `json:"message"`
-		Error   *jetstream.APIError `json:"error"`
-	}
-	if err == nil {
-		err = json.Unmarshal(answer.Data, &got)
-	}
-	switch {
-	case err != nil:
+	m, err := h.conn.message(ctx, h.stream, fmt.Appendf(nil, `{"last_by_subj":%q}`, h.subject))
+	if m == nil {
 		return nil, 0, err
-	case got.Error != nil && got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return nil, 0, nil
-	case got.Error != nil:
-		return nil, 0, got.Error
-	case got.Message == nil:
-		return nil, 0, errUnreadable
 	}
-	return got.Message.Data, got.Message.Seq, nil
+	return m.Data, m.Seq, nil
 }
 
 // Save replaces the value of revision rev, 0 if there is none, and returns the new
