@@ -74,6 +74,9 @@ func (n *partNodes) owners(names ...string) (two []string, waits string) {
 // killed, or stops, the one that waits takes its part. Nothing that was answered is missing, and
 // the roll-up counts each ping once.
 func TestParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("leases of three nodes take half a minute")
+	}
 	influx, nats := startInflux(t), startNATS(t)
 	names := []string{"a", "b", "c"}
 	n := newPartNodes(t, influx.URL(), nats, names...)
