@@ -103,7 +103,7 @@ var arrows = map[string][]string{
 	"pingline/ingest/messages":    {"pingline/ingest/mqtt"},
 
 	"pingline/internal/kafkalink/kafkatest": {"pingline/internal/jvm"},
-	"pingline/internal/parts":               {"pingline/queue", "pingline/queue/jetstream"},
+	"pingline/internal/parts":               {"pingline/internal/pause", "pingline/partition", "pingline/queue", "pingline/queue/jetstream"},
 	"pingline/internal/standby":             {},
 	"pingline/internal/room":                {"pingline/internal/unit", "pingline/queue/disk", "pingline/sink/store"},
 	"pingline/internal/rider":               {"pingline", "pingline/internal/command", "pingline/internal/node", "pingline/internal/operator", "pingline/internal/pause", "pingline/internal/peers", "pingline/internal/plainjson", "pingline/internal/rights", "pingline/internal/unit", "pingline/query", "pingline/sink/store"},

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"pingline/internal/pause"
+	"pingline/partition"
 	"pingline/queue"
 	"pingline/queue/jetstream"
 )
@@ -60,7 +62,7 @@ func agree(ctx context.Context, shelves *jetstream.Shelves, cfg *Config) error {
 		if tries == 8 {
 			return fmt.Errorf("write how many parts the cluster has: %w", err)
 		}
-		if err := pause(ctx, 10*time.Millisecond<<tries); err != nil {
+		if err := pause.For(ctx, 10*time.Millisecond<<tries); err != nil {
 			return err
 		}
 	}
@@ -112,8 +114,8 @@ func decodeCluster(value []byte) (r clusterRecord, err error) {
 	if r.Form > clusterForm {
 		return r, fmt.Errorf("form %d, this program knows %d: %w", r.Form, clusterForm, queue.ErrNewer)
 	}
-	if r.Form < 1 || r.Parts < 2 || r.Parts > MostParts || r.Parts&(r.Parts-1) != 0 {
-		return r, fmt.Errorf("form %d with %d parts, must be a power of two in [2, %d]", r.Form, r.Parts, MostParts)
+	if r.Form < 1 || r.Parts < 2 || r.Parts > partition.MaxParts || r.Parts&(r.Parts-1) != 0 {
+		return r, fmt.Errorf("form %d with %d parts, must be a power of two in [2, %d]", r.Form, r.Parts, partition.MaxParts)
 	}
 	return r, nil
 }
@@ -130,13 +132,4 @@ func refuseLog(ctx context.Context, shelves *jetstream.Shelves, cfg *Config) err
 			"once all of it is written, delete the stream (nats stream rm %[2]s), or name other servers in --queue", cfg.Parts, cfg.Stream, n, ErrParts)
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"pingline/partition"
 	"pingline/queue"
 	"pingline/queue/jetstream"
 )
@@ -119,7 +120,7 @@ func FuzzDecodeCluster(f *testing.F) {
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeCluster(b)
-		if err == nil && (r.Parts < 2 || r.Parts > MostParts || MostParts%r.Parts != 0) {
+		if err == nil && (r.Parts < 2 || r.Parts > partition.MaxParts || partition.MaxParts%r.Parts != 0) {
 			t.Errorf("%q is a cluster of %d parts", b, r.Parts)
 		}
 	})

@@ -24,18 +24,17 @@ import (
 	"strings"
 	"time"
 
+	"pingline/internal/pause"
+	"pingline/partition"
 	"pingline/queue"
 	"pingline/queue/jetstream"
 )
-
-// MostParts is the most parts of a cluster.
-const MostParts = 64
 
 // Config says which node wants a part of which cluster. URL, Parts and Dir are required.
 type Config struct {
 	URL    string        // servers with JetStream, as in queue.Config
 	Stream string        // the parts are in the streams Stream-p0, Stream-p1, …; "" means PINGLINE
-	Parts  int           // a power of two in [2, MostParts]
+	Parts  int           // a power of two in [2, partition.MaxParts]
 	Dir    string        // a part's files are in Dir/part-0, …
 	Node   string        // our name, as in queue.Config
 	Addr   string        // host:port at which peers reach us
@@ -54,8 +53,8 @@ func (c *Config) setDefaults(least int) error {
 	if c.URL == "" || c.URL == queue.Embedded {
 		return fmt.Errorf("parts are logs on servers, not %s: --queue=nats://host,host is needed", queue.Embedded)
 	}
-	if c.Parts < least || c.Parts > MostParts || c.Parts&(c.Parts-1) != 0 {
-		return fmt.Errorf("%d parts: must be a power of two in [2, %d]", c.Parts, MostParts)
+	if c.Parts < least || c.Parts > partition.MaxParts || c.Parts&(c.Parts-1) != 0 {
+		return fmt.Errorf("%d parts: must be a power of two in [2, %d]", c.Parts, partition.MaxParts)
 	}
 	return nil
 }
@@ -122,7 +121,7 @@ func (c *Config) insist(ctx context.Context, do func() error) error {
 				c.Waiting("standby: the servers of the log are waited for: " + text)
 			}
 		}
-		if err := pause(ctx, again); err != nil {
+		if err := pause.For(ctx, again); err != nil {
 			return err
 		}
 	}
@@ -150,7 +149,7 @@ type choice struct {
 func (c *choice) arrange() error {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(c.cfg.Node))
-	first := int(h.Sum32() % uint32(c.cfg.Parts)) // #nosec G115: at most MostParts
+	first := int(h.Sum32() % uint32(c.cfg.Parts)) // #nosec G115: at most partition.MaxParts
 	var others []int
 	for i := range c.cfg.Parts {
 		part := (first + i) % c.cfg.Parts
