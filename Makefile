@@ -47,7 +47,7 @@ export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo demo-cluster test test-stores jars race chaos chaos-cluster soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-direct bench-stores bench-loaders bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
+.PHONY: help demo demo-cluster test test-stores jars race chaos chaos-cluster soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-nodes bench-direct bench-stores bench-loaders bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,6 +116,10 @@ bench: influxd ## All benchmarks; BENCH=Accept picks some
 bench-table: ## Pingline beside a bare Fiber handler: the table of docs/performance.md anew, and bin/bench-table.json, about 12 minutes; ARGS="-for 500ms -warm 300ms -repeats 1 -doc=" in one, and prints the table alone
 	mkdir -p bin .cache
 	$(GO) run ./tools/benchtable -data .cache -json bin/bench-table.json -doc docs/performance.md -version '$(VERSION)' $(ARGS)
+
+bench-nodes: ## The embedded log beside the same on three NATS servers, and three nodes that share the riders: 5 minutes; ARGS="-before OLD/pingline -repeats 5"
+	mkdir -p bin .cache
+	$(GO) run ./tools/benchtable -nodes -loads single,b100 -formats json -data .cache -json bin/bench-nodes.json -version '$(VERSION)' $(ARGS)
 
 bench-direct: influxd ## How many pings a second a real InfluxDB takes from phones themselves, and whether pingline before it takes 5 times as many; ARGS="-for 20s -times 3"
 	mkdir -p .cache

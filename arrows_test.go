@@ -80,6 +80,7 @@ var arrows = map[string][]string{
 	"pingline/internal/costtest":                 {},
 	"pingline/internal/elasticmq":                {"pingline/internal/jvm"},
 	"pingline/internal/influxd":                  {},
+	"pingline/internal/natsd":                    {"pingline/internal/influxd"},
 	"pingline/internal/inlets":                   {"pingline/ingest/auth", "pingline/ingest/kafka", "pingline/ingest/messages", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/subscriber", "pingline/ingest/server", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/room"},
 	"pingline/internal/jvm":                      {},
 	"pingline/internal/peers":                    {"pingline/ingest", "pingline/ingest/forward", "pingline/internal/ops", "pingline/internal/parts", "pingline/internal/room", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
@@ -168,7 +169,7 @@ var arrows = map[string][]string{
 	"pingline/sink/store":        {"pingline"},
 	"pingline/tools/arrows":      {},
 	"pingline/tools/benchstores": {},
-	"pingline/tools/benchtable":  {"pingline/internal/influxd", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
+	"pingline/tools/benchtable":  {"pingline/internal/influxd", "pingline/internal/natsd", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
 	"pingline/tools/cluster":     {"pingline/internal/influxd", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/audit"},
 	"pingline/tools/gofuzz":      {},
 	"pingline/tools/gotest":      {},
@@ -246,7 +247,7 @@ var homes = map[string][]string{
 	"google.golang.org/protobuf":                   {"pingline/internal/pingproto"},
 	"github.com/jackc/pgx/v5":                      {"pingline/sink/postgres", "pingline/sink/postgres/postgrestest"},
 	"github.com/muktihari/fit":                     {"pingline/track/fit"},
-	"github.com/nats-io/nats-server/v2":            {"pingline/queue/embedded", "pingline/tools/cluster"}, // in the node, and servers that are killed
+	"github.com/nats-io/nats-server/v2":            {"pingline/internal/natsd", "pingline/queue/embedded", "pingline/tools/cluster"}, // in the node, and servers that are killed
 	"github.com/nats-io/nats.go":                   {"pingline/queue/jetstream"},
 	"github.com/redis/go-redis/v9":                 {"pingline/sink/redis", "pingline/sink/redis/redistest"},
 	"github.com/paulmach/osm":                      {"pingline/sim/roads"},

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ import (
 // Config says which pings to send where. Stock and Addr are required.
 type Config struct {
 	Stock       *Stock     // the pings
-	Addr        string     // of the server, host:port
+	Addr        string     // of the server, host:port, or of several, in a list: the connections take turns
 	Path        string     // "" means /v1/pings
 	Format      sim.Format // of the bodies; "" means JSON
 	Batch       int        // pings in a request; 0 means 100
@@ -93,7 +94,7 @@ func New(ctx context.Context, cfg Config) (*Generator, error) {
 	if cfg.Path == "" {
 		cfg.Path = "/v1/pings"
 	}
-	g := &Generator{cfg: cfg, conns: make([]*connection, cfg.Connections)}
+	g, addrs := &Generator{cfg: cfg, conns: make([]*connection, cfg.Connections)}, strings.Split(cfg.Addr, ",")
 	var work sync.WaitGroup
 	failed := make([]error, cfg.Connections)
 	turn := make(chan struct{}, 2) // encoding holds memory, and a core each
@@ -101,7 +102,7 @@ func New(ctx context.Context, cfg Config) (*Generator, error) {
 		work.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			g.conns[i] = &connection{addr: cfg.Addr}
+			g.conns[i] = &connection{addr: addrs[i%len(addrs)]}
 			failed[i] = g.conns[i].make(&g.cfg, i)
 		})
 	}

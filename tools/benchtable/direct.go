@@ -149,7 +149,7 @@ func (o *options) pinglineWrites(ctx context.Context) (d *direct, failure error)
 		return nil, err
 	}
 	defer func() {
-		failure = errors.Join(failure, server.stop(), os.RemoveAll(filepath.Join(l.data, "log")))
+		failure = errors.Join(failure, server.stop(), os.RemoveAll(l.logDir()))
 	}()
 	if err := l.introduce(ctx, server, begin); err != nil {
 		return nil, err
@@ -164,9 +164,9 @@ func (o *options) pinglineWrites(ctx context.Context) (d *direct, failure error)
 	}
 	d = &direct{}
 	cpu := func(sign time.Duration) {
-		own, err := server.cpu()
+		own, err := server.used()
 		its, err2 := cpuOf(store.PID())
-		d.cpu, d.storeCPU = d.cpu+sign*own, d.storeCPU+sign*its
+		d.cpu, d.storeCPU = d.cpu+sign*own.cpu, d.storeCPU+sign*its
 		failure = errors.Join(failure, err, err2)
 	}
 	already, err := countPoints(ctx, store)

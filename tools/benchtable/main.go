@@ -5,6 +5,9 @@
 // before a request is answered, the roll-up counts, and what is kept is written to an
 // InfluxDB that throws it away.
 //
+// With -nodes it measures the embedded log beside the same log on NATS servers, and beside several
+// nodes that share the riders.
+//
 // Ratios travel from machine to machine, rates do not. The repeats of all loads and
 // both servers take turns, so that a machine that slows down slows down both.
 package main
@@ -12,6 +15,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,6 +27,7 @@ import (
 	"syscall"
 	"time"
 
+	"pingline/internal/natsd"
 	"pingline/sim"
 	"pingline/sim/prepared"
 )
@@ -37,11 +42,14 @@ type options struct {
 	json, doc      string
 	version        string
 	profile        string
+	nodes          bool
+	before         string
 	direct         bool
 	times          float64
 }
 
 func main() {
+	natsd.Main()
 	if len(os.Args) > 1 && os.Args[1] == asFloor {
 		serveFloor()
 		return
@@ -70,6 +78,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (failure e
 	f.StringVar(&o.profile, "profile", "", "file for a CPU profile of pingline under the first load, for go tool pprof; it slows that load down a little")
 	f.StringVar(&o.version, "version", "", "what is measured, for the table")
 	f.StringVar(&o.doc, "doc", "", "document whose section of the table is written anew")
+	f.BoolVar(&o.nodes, "nodes", false, "instead of the floor: the embedded log, the same on three NATS servers, and three nodes that share the riders, with the same half load")
+	f.StringVar(&o.before, "before", "", "with -nodes: another pingline, with an embedded log")
 	f.BoolVar(&o.direct, "direct", false, "instead of the table: how many pings a second a real InfluxDB takes as lines from the phones themselves, and whether pingline in front of it takes -times as many, live and for -for")
 	f.Float64Var(&o.times, "times", 5, "with -direct")
 	if err := f.Parse(args); err != nil {
@@ -93,6 +103,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (failure e
 			return fmt.Errorf("build pingline: %w: %s", err, text)
 		}
 	}
+	if o.nodes && o.doc != "" {
+		return errors.New("-doc: with -nodes the table goes into no document")
+	}
 	if o.direct {
 		return compareDirect(ctx, &o, out, progress)
 	}
@@ -101,6 +114,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (failure e
 		return err
 	}
 	table := t.markdown()
+	if o.nodes {
+		table = t.nodesMarkdown()
+	}
 	fmt.Fprint(out, table)
 	if o.json != "" {
 		text, err := json.MarshalIndent(t, "", "\t")
@@ -136,7 +152,7 @@ func measureAll(ctx context.Context, o *options, list []trafficCase, progress io
 	l := &lab{options: o, stock: stock, store: null.url()}
 	for n := range o.repeats {
 		for _, c := range list {
-			for _, kind := range []serverKind{floorServer, pinglineServer} {
+			for _, kind := range o.kinds() {
 				m, err := l.measure(ctx, c, kind)
 				if err != nil {
 					return nil, fmt.Errorf("%s, %s, %s: %w", kind, c.load.name, c.format, err)
@@ -148,6 +164,17 @@ func measureAll(ctx context.Context, o *options, list []trafficCase, progress io
 	}
 	t.Machine.Version, t.Machine.LoadAfter = o.version, loadAverage()
 	return t, nil
+}
+
+// kinds returns the servers that take turns. The slowest goes first: the rest gets its half load.
+func (o *options) kinds() []serverKind {
+	switch {
+	case !o.nodes:
+		return []serverKind{floorServer, pinglineServer}
+	case o.before != "":
+		return []serverKind{nodesServer, replicatedServer, pinglineServer, beforeServer}
+	}
+	return []serverKind{nodesServer, replicatedServer, pinglineServer}
 }
 
 // traffic is how pings are sent.

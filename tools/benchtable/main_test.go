@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"pingline/internal/influxd"
+	"pingline/internal/natsd"
 )
 
 func TestMain(m *testing.M) {
+	natsd.Main()
 	if len(os.Args) > 1 && os.Args[1] == asFloor {
 		serveFloor()
 		return
@@ -73,6 +75,43 @@ func TestRun(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "benchtable*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Nodes that share the riders are measured beside a node that has them all.
+func TestNodes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three servers and three nodes")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "table.json")
+	var out strings.Builder
+	err := run(t.Context(), []string{
+		"-nodes", "-loads=few", "-formats=json", "-for=200ms", "-warm=20ms", "-repeats=1", "-riders=50", "-steps=4", "-data=" + dir, "-json=" + file,
+	}, &out, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got benchTable
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.All) != 3 {
+		t.Fatalf("%d measured: %s", len(got.All), text)
+	}
+	for i := range got.All {
+		f := &got.All[i]
+		shared := f.Server != string(pinglineServer)
+		if f.Rate <= 0 || f.Peak <= 0 || f.Untaken > 0 || f.Kept <= 0 || f.Written <= 0 || shared != (f.LogCPU > 0) {
+			t.Errorf("%+v", *f)
+		}
+		if row := "| few | " + f.Server + " | "; strings.Count(out.String(), row) != 1 {
+			t.Errorf("no row %q in\n%s", row, out.String())
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -30,6 +29,8 @@ type benchFigures struct {
 	Rate     float64 `json:"pings_per_s"`          // as fast as the answers come
 	CPU      float64 `json:"cpu_s_per_m"`          // of the server, seconds for a million pings
 	LoadCPU  float64 `json:"load_cpu_s_per_m"`     // of the load and the store that keeps nothing
+	LogCPU   float64 `json:"log_cpu_s_per_m"`      // of the servers of the log
+	Written  float64 `json:"written_bytes"`        // to disks, for a ping, by the server and those of the log
 	FullP50  float64 `json:"full_p50_ms"`          // of requests, at that rate
 	Allocs   float64 `json:"allocations_per_ping"` // of the server, at that rate
 	Peak     float64 `json:"peak_mib"`             // resident memory of the server, at most
@@ -58,7 +59,7 @@ func (l *lab) measure(ctx context.Context, c trafficCase, kind serverKind) (f *b
 		return nil, err
 	}
 	defer func() {
-		failure = errors.Join(failure, server.stop(), os.RemoveAll(filepath.Join(l.data, "log")))
+		failure = errors.Join(failure, server.stop(), os.RemoveAll(l.logDir()))
 	}()
 	begin := time.Now().Add(-c.load.age).UnixMilli()
 	if err := l.introduce(ctx, server, begin); err != nil {
@@ -79,6 +80,7 @@ func (l *lab) measure(ctx context.Context, c trafficCase, kind serverKind) (f *b
 		return nil, err
 	}
 	f.Rate, f.CPU, f.LoadCPU, f.FullP50 = full.rate(), full.perMillion(full.cpu), full.perMillion(full.own), ms(full.Quantile(0.5))
+	f.LogCPU, f.Written = full.perMillion(full.logs), float64(full.written)/float64(max(1, full.Pings))
 	f.Allocs = full.counted[mallocs] / float64(max(1, full.Pings))
 	l.remember(c, kind, f.Rate)
 	if f.Behind, err = behind(ctx, server); err != nil {
@@ -89,7 +91,7 @@ func (l *lab) measure(ctx context.Context, c trafficCase, kind serverKind) (f *b
 		return nil, err
 	}
 	f.Peak = float64(peak) / (1 << 20)
-	half, err := l.phase(ctx, server, g, f.Rate/2)
+	half, err := l.phase(ctx, server, g, l.lesser(c, f.Rate)/2)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func (l *lab) measure(ctx context.Context, c trafficCase, kind serverKind) (f *b
 
 // introduce sends some pings of every rider: of a rider who is new, each ping is stored,
 // and that is not to be measured.
-func (l *lab) introduce(ctx context.Context, server *child, begin int64) error {
+func (l *lab) introduce(ctx context.Context, server *installation, begin int64) error {
 	const pings = 3 // of each
 	connections := min(16, l.riders)
 	g, err := prepared.New(ctx, prepared.Config{
@@ -132,7 +134,7 @@ func (l *lab) introduce(ctx context.Context, server *child, begin int64) error {
 
 // takeProfile begins a CPU profile of pingline, if one is asked for and was not taken
 // yet, and returns a function that waits for it.
-func (l *lab) takeProfile(ctx context.Context, server *child, kind serverKind) (wait func() error) {
+func (l *lab) takeProfile(ctx context.Context, server *installation, kind serverKind) (wait func() error) {
 	if l.profile == "" || kind != pinglineServer {
 		return func() error { return nil }
 	}
@@ -140,7 +142,7 @@ func (l *lab) takeProfile(ctx context.Context, server *child, kind serverKind) (
 	l.profile = ""
 	done := make(chan error, 1)
 	go func() {
-		text, err := get(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", server.ops, max(1, int((l.warm+l.lasts).Seconds()))))
+		text, err := get(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", server.nodes[0].ops, max(1, int((l.warm+l.lasts).Seconds()))))
 		if err == nil {
 			err = os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // a report, for all to read
 		}
@@ -153,6 +155,8 @@ func (l *lab) takeProfile(ctx context.Context, server *child, kind serverKind) (
 type phaseFigures struct {
 	*prepared.Measured
 	cpu, own time.Duration      // of the server, and of this process
+	logs     time.Duration      // of the servers of the log
+	written  int64              // bytes, by both kinds of servers
 	counted  map[string]float64 // by the server
 }
 
@@ -163,7 +167,7 @@ func (p *phaseFigures) perMillion(used time.Duration) float64 {
 	return used.Seconds() / float64(max(1, p.Pings)) * 1e6
 }
 
-func (l *lab) phase(ctx context.Context, server *child, g *prepared.Generator, rate float64) (*phaseFigures, error) {
+func (l *lab) phase(ctx context.Context, server *installation, g *prepared.Generator, rate float64) (*phaseFigures, error) {
 	f := &phaseFigures{counted: make(map[string]float64)}
 	var failure error
 	count := func(sign float64) {
@@ -174,8 +178,10 @@ func (l *lab) phase(ctx context.Context, server *child, g *prepared.Generator, r
 		failure = errors.Join(failure, err)
 	}
 	clock := func(sign time.Duration) {
-		cpu, err := server.cpu()
-		f.cpu += sign * cpu
+		u, err := server.used()
+		f.cpu += sign * u.cpu
+		f.logs += sign * u.logs
+		f.written += int64(sign) * u.written
 		f.own += sign * ownCPU()
 		failure = errors.Join(failure, err)
 	}
@@ -186,6 +192,20 @@ func (l *lab) phase(ctx context.Context, server *child, g *prepared.Generator, r
 		Ended: func() { clock(1); count(1) },
 	})
 	return f, errors.Join(failure, err)
+}
+
+// lesser returns the lowest rate that was measured of a load if all servers are to have the same
+// half load, else rate.
+func (l *lab) lesser(c trafficCase, rate float64) float64 {
+	if !l.nodes {
+		return rate
+	}
+	for _, kind := range l.kinds() {
+		if of := l.rates[c.load.name+string(kind)]; of > 0 {
+			rate = min(rate, of)
+		}
+	}
+	return rate
 }
 
 // ownCPU returns the CPU time that this process has taken.
@@ -204,7 +224,7 @@ const (
 
 // behind waits until few pings wait for the store, and returns how many seconds it
 // took.
-func behind(ctx context.Context, server *child) (float64, error) {
+func behind(ctx context.Context, server *installation) (float64, error) {
 	began := time.Now()
 	for {
 		now, err := server.scrape(ctx)

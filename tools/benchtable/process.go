@@ -26,6 +26,10 @@ type serverKind string
 const (
 	floorServer    serverKind = "floor"
 	pinglineServer serverKind = "pingline"
+
+	beforeServer     serverKind = "before"     // pingline of options.before
+	replicatedServer serverKind = "replicated" // pingline whose log is on three NATS servers
+	nodesServer      serverKind = "nodes"      // three nodes for two parts, on the same
 )
 
 // child is a server that is measured, in a process of its own.
@@ -40,11 +44,61 @@ type child struct {
 const patience = 2 * time.Minute
 
 // start starts a server and waits until it takes pings.
-func (l *lab) start(ctx context.Context, kind serverKind) (*child, error) {
-	c := &child{}
-	if kind == floorServer {
-		return c, c.startFloor(ctx)
+func (l *lab) start(ctx context.Context, kind serverKind) (_ *installation, failure error) {
+	in := &installation{}
+	defer func() {
+		if failure != nil {
+			failure = errors.Join(failure, in.stop())
+		}
+	}()
+	switch kind {
+	case floorServer:
+		c := &child{}
+		if err := c.startFloor(ctx); err != nil {
+			return nil, err
+		}
+		in.add(c)
+		return in, nil
+	case replicatedServer, nodesServer:
+		url, err := in.startServers(l.logDir())
+		if err != nil {
+			return nil, err
+		}
+		if kind == nodesServer {
+			return in, l.startNodes(ctx, in, url)
+		}
+		return in, l.startNode(ctx, in, l.binary, "log", "--queue="+url)
+	case beforeServer:
+		return in, l.startNode(ctx, in, l.before, "log")
 	}
+	return in, l.startNode(ctx, in, l.binary, "log")
+}
+
+// logDir returns the directory of all that a server keeps.
+func (l *lab) logDir() string { return filepath.Join(l.data, "log") }
+
+// startNode starts pingline and waits until it takes pings.
+func (l *lab) startNode(ctx context.Context, in *installation, binary, name string, args ...string) error {
+	c, err := l.launch(ctx, binary, name, args...)
+	if err != nil {
+		return err
+	}
+	in.add(c)
+	ready, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		if _, err = get(ready, "http://"+c.addr+"/readyz"); err == nil {
+			return nil
+		}
+		if pause.For(ready, 20*time.Millisecond) != nil {
+			return fmt.Errorf("it takes no pings: %w", err)
+		}
+	}
+}
+
+// launch starts pingline.
+func (l *lab) launch(ctx context.Context, binary, name string, args ...string) (*child, error) {
+	c := &child{}
 	var err error
 	if c.addr, err = freeAddr(); err != nil {
 		return nil, err
@@ -52,22 +106,13 @@ func (l *lab) start(ctx context.Context, kind serverKind) (*child, error) {
 	if c.ops, err = freeAddr(); err != nil {
 		return nil, err
 	}
-	c.cmd = exec.CommandContext(ctx, l.binary, "serve", "--listen="+c.addr, "--ops-listen="+c.ops, //nolint:gosec // running it is the purpose
-		"--data-dir="+filepath.Join(l.data, "log"), "--influx-host="+l.store, "--influx-bucket=pings", "--new-riders-rate=0")
+	args = append([]string{
+		"serve", "--listen=" + c.addr, "--ops-listen=" + c.ops, "--data-dir=" + filepath.Join(l.logDir(), name),
+		"--influx-host=" + l.store, "--influx-bucket=pings", "--new-riders-rate=0",
+	}, args...)
+	c.cmd = exec.CommandContext(ctx, binary, args...) //nolint:gosec // running it is the purpose
 	c.cmd.Stderr = &c.said
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
-	}
-	ready, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		if _, err = get(ready, "http://"+c.addr+"/readyz"); err == nil {
-			return c, nil
-		}
-		if pause.For(ready, 20*time.Millisecond) != nil {
-			return nil, errors.Join(fmt.Errorf("it takes no pings: %w", err), c.stop())
-		}
-	}
+	return c, c.cmd.Start()
 }
 
 func (c *child) startFloor(ctx context.Context) error {
@@ -137,9 +182,6 @@ func get(ctx context.Context, url string) (string, error) {
 	}
 	return string(text), err
 }
-
-// cpu returns the CPU time that the process has taken.
-func (c *child) cpu() (time.Duration, error) { return cpuOf(c.cmd.Process.Pid) }
 
 // cpuOf returns utime and stime of a process.
 func cpuOf(pid int) (time.Duration, error) {
