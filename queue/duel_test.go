@@ -66,7 +66,7 @@ func TestDuel(t *testing.T) {
 	}
 	rounds, _ := strconv.Atoi(os.Getenv("PINGLINE_DUELS"))
 	d := &duels{t: t, c: c, st: st, js: js, acked: map[uint64]string{}, rounds: max(rounds, 25)}
-	was := d.begin(0)
+	was := d.begin(0, func() {})
 	for round := 1; round <= d.rounds; round++ {
 		if round%100 == 0 {
 			t.Logf("%d duels, %d appends are acknowledged", round, len(d.acked))
@@ -99,21 +99,16 @@ func (d *duels) depose(was *duelist, round int) *duelist {
 	t := d.t
 	t.Helper()
 	d.busy(was)
-	if rand.IntN(3) > 0 || was.trims { // only that record tells the next of a trim that no append has told
-		d.release()
-	} else {
-		eventually(t, "the record is gone", func() bool { // servers without a leader give no answer
-			ctx, cancel := context.WithTimeout(testContext(t), jetstream.AskAgain)
-			defer cancel()
-			err := d.js.DeleteStream(ctx, ownerStream)
-			return err == nil || errors.Is(err, client.ErrStreamNotFound)
-		})
+	free := d.release
+	if rand.IntN(3) == 0 && !was.trims { // else only that record tells the next of a trim that no append has told
+		free = d.lose
 	}
+	free()
 	late := rand.IntN(3) == 0
 	if late {
 		was.p.hold(true, false)
 	}
-	next := d.begin(round)
+	next := d.begin(round, free)
 	if late {
 		was.p.hold(false, false)
 	}
@@ -150,15 +145,37 @@ func (d *duels) release() {
 	})
 }
 
-// begin opens the log for an owner, and has it append until it is deposed or stopped.
-func (d *duels) begin(round int) *duelist {
+// lose has the servers lose the record.
+func (d *duels) lose() {
+	d.t.Helper()
+	eventually(d.t, "the record is gone", func() bool { // servers without a leader give no answer
+		ctx, cancel := context.WithTimeout(testContext(d.t), jetstream.AskAgain)
+		defer cancel()
+		err := d.js.DeleteStream(ctx, ownerStream)
+		return err == nil || errors.Is(err, client.ErrStreamNotFound)
+	})
+}
+
+// begin opens the log for an owner, and has it append until it is deposed or stopped. If the log is
+// another's, it calls free: an owner that settles, as after the failure of a server, makes a record that was
+// lost anew.
+func (d *duels) begin(round int, free func()) *duelist {
 	t := d.t
 	t.Helper()
 	o := &duelist{name: fmt.Sprint("o", round), p: startProxyTo(t, d.c.addresses()...), acked: map[uint64]string{}, done: make(chan error, 1)}
 	cfg := Config{Dir: t.TempDir(), URL: o.p.url(), Node: o.name, Lease: patience, CacheBytes: 1, MaxBytes: 64 << 20, Logger: quiet}
+	var err error
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s opens the log: %v", o.name, err)
+		}
+	}()
 	eventually(t, "the log opens", func() (ok bool) {
-		var err error
-		o.Log, err = Open(testContext(t), cfg)
+		ctx, cancel := context.WithTimeout(testContext(t), patience/20)
+		defer cancel()
+		if o.Log, err = Open(ctx, cfg); err != nil && ctx.Err() != nil {
+			free()
+		}
 		return err == nil
 	})
 	if err := o.Claim(testContext(t), []byte("claim")); err != nil {
