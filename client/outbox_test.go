@@ -365,6 +365,7 @@ func TestResponseWait(t *testing.T) {
 func FuzzJudgement(f *testing.F) {
 	f.Add(200, []byte(`{"accepted":1,"held":1,"errors":[],"verdicts":["accepted","held"]}`), 2)
 	f.Add(400, []byte(`{"error":"x","errors":[{"index":0,"error":"y"}]}`), 1)
+	f.Add(207, []byte(`{"accepted":1,"unavailable":1,"errors":[],"verdicts":["accepted","unavailable"],"retry":[1]}`), 2)
 	f.Add(200, []byte(`{"accepted":18446744073709551615,"held":3,"verdicts":["accepted","held"]}`), 2)
 	f.Fuzz(func(t *testing.T, status int, body []byte, pings int) {
 		if pings < 0 || pings > 1000 {
@@ -383,10 +384,45 @@ func FuzzJudgement(f *testing.F) {
 		for _, v := range verdicts {
 			counts[v]++
 		}
+		if len(tally.Retry) != int(counts[0]) || status != 207 && counts[0] > 0 {
+			t.Errorf("%s: %v are to be sent again", body, tally.Retry)
+		}
 		if counts != tally.Counts {
 			t.Errorf("%s: %v are %v", body, verdicts, tally.Counts)
 		}
 	})
+}
+
+// An answer of 207 says which pings have a verdict, and which are to be sent again.
+func TestJudgementInPart(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"accepted":1,"held":1,"unavailable":2,"verdicts":["unavailable","accepted","held","unavailable"],"retry":[0,3]}`: "[0 3] [none accepted held none] <nil>",
+		`{"accepted":1,"held":1,"unavailable":2,"verdicts":["unavailable","accepted","held","unavailable"],"retry":[3,0]}`: "ping 0 of 4 is to be sent again",
+		`{"accepted":1,"held":1,"unavailable":2,"retry":[3,4]}`:                                                            "ping 4 of 4 is to be sent again",
+		`{"accepted":1,"held":1,"unavailable":2,"retry":[3]}`:                                                              "1 pings are to be sent again, 2 have no verdict",
+		`{"accepted":1,"held":1,"unavailable":1,"retry":[3]}`:                                                              "3 verdicts for 4 pings",
+		`{"accepted":2,"held":2}`: "[] [none none none none] a list of 0 verdicts for 4 pings",
+	} {
+		r := Response{Status: http.StatusMultiStatus, Body: []byte(body)}
+		if r.Fate() != Partly {
+			t.Fatal(r.Fate())
+		}
+		j, err := r.Judgement(4)
+		got := fmt.Sprint(err)
+		if err == nil {
+			verdicts := make([]pingline.Verdict, 4)
+			err = j.Verdicts(verdicts)
+			got = fmt.Sprint(j.Retry, verdicts, err)
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+		if r.Status = http.StatusOK; strings.Contains(body, "retry") {
+			if _, err := r.Judgement(4); err == nil {
+				t.Errorf("200 %s: no error", body)
+			}
+		}
+	}
 }
 
 // The journal's form of a ping is the one that is sent.

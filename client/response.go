@@ -47,6 +47,7 @@ const (
 	Halve              // send the pings in halves; forget a single one
 	Forget             // forget the pings: this form is never taken
 	Ask                // keep the pings: a person has to act, such as by another key
+	Partly             // forget the pings with a verdict; wait, and send those of Judgement.Retry again
 )
 
 // Fate returns the fate that the status asks for.
@@ -54,6 +55,8 @@ func (r *Response) Fate() Fate {
 	switch s := r.Status; {
 	case s == http.StatusOK, s == http.StatusBadRequest:
 		return Judged
+	case s == http.StatusMultiStatus: // to a request with Prefer: partial
+		return Partly
 	case s == http.StatusRequestEntityTooLarge, s == http.StatusRequestTimeout:
 		return Halve
 	case s == http.StatusUnsupportedMediaType:
@@ -78,10 +81,11 @@ func (r *Response) Wait(now time.Time) time.Duration {
 
 // Judgement is the verdicts of a request.
 type Judgement struct {
-	Counts      [pingline.Verdicts]uint64 // pings by verdict
+	Counts      [pingline.Verdicts]uint64 // pings by verdict; at 0, those without one
 	MaxError    float32                   // metres, the bound in force
 	AccuracyCap float32                   // metres
 	Errors      []Objection               // why pings were rejected or shed, the first 100
+	Retry       []int                     // positions of pings without a verdict, in order; of 207 alone
 
 	list json.RawMessage // of verdicts, if the request asked for it
 }
@@ -95,9 +99,9 @@ type Objection struct {
 
 func (r Objection) String() string { return strings.TrimPrefix(r.Field+": "+r.Text, ": ") }
 
-// Judgement reads the body of an answer of 200, or of 400 that rejects each ping. It returns an
-// error unless each of so many pings has a verdict: the answer is then of no Pingline, such as
-// a captive portal's, or refuses the request as a whole.
+// Judgement reads the body of an answer of 200, of 400 that rejects each ping, or of 207. It returns an
+// error unless each of so many pings has a verdict or, with 207, is among those to send again: the
+// answer is then of no Pingline, such as a captive portal's, or refuses the request as a whole.
 func (r *Response) Judgement(pings int) (t Judgement, err error) {
 	var body struct {
 		Accepted    uint64          `json:"accepted"`
@@ -106,6 +110,8 @@ func (r *Response) Judgement(pings int) (t Judgement, err error) {
 		Duplicate   uint64          `json:"duplicate"`
 		Shed        uint64          `json:"shed"`
 		Rejected    uint64          `json:"rejected"`
+		Unavailable uint64          `json:"unavailable"`
+		Retry       []int           `json:"retry"`
 		MaxError    float32         `json:"max_error"`
 		AccuracyCap float32         `json:"accuracy_cap"`
 		Verdicts    json.RawMessage `json:"verdicts"`
@@ -122,9 +128,20 @@ func (r *Response) Judgement(pings int) (t Judgement, err error) {
 		pingline.Accepted: body.Accepted, pingline.Held: body.Held, pingline.Redundant: body.Redundant,
 		pingline.Duplicate: body.Duplicate, pingline.Shed: body.Shed, pingline.Rejected: body.Rejected,
 	}
+	if r.Status == http.StatusMultiStatus {
+		t.Retry, t.Counts[0] = body.Retry, body.Unavailable
+		for i, at := range t.Retry {
+			if at < 0 || at >= pings || i > 0 && at <= t.Retry[i-1] {
+				return t, fmt.Errorf("ping %d of %d is to be sent again", at, pings)
+			}
+		}
+		if uint64(len(t.Retry)) != t.Counts[0] {
+			return t, fmt.Errorf("%d pings are to be sent again, %d have no verdict", len(t.Retry), t.Counts[0])
+		}
+	}
 	var sum uint64
 	for _, n := range t.Counts {
-		sum += min(n, uint64(pings)+1) // the sum of any six does not overflow
+		sum += min(n, uint64(pings)+1) // the sum of any seven does not overflow
 	}
 	if sum != uint64(pings) {
 		return t, fmt.Errorf("%d verdicts for %d pings", sum, pings)
@@ -132,7 +149,7 @@ func (r *Response) Judgement(pings int) (t Judgement, err error) {
 	return t, nil
 }
 
-// Verdicts sets dst to the verdict of each ping of a request with ?verdicts=1. It returns an
+// Verdicts sets dst to the verdict of each ping of a request with ?verdicts=1, 0 for none. It returns an
 // error unless there is one for each, and their numbers are those of Counts.
 func (t *Judgement) Verdicts(dst []pingline.Verdict) error {
 	if t.Counts[pingline.Rejected] == uint64(len(dst)) { // an answer of 400 has no list
@@ -149,7 +166,7 @@ func (t *Judgement) Verdicts(dst []pingline.Verdict) error {
 		}
 		name, tail, _ := strings.Cut(after, `"`)
 		v := verdictOf(name)
-		if v == 0 || n == len(dst) || left[v] == 0 {
+		if v == 0 && name != "unavailable" || n == len(dst) || left[v] == 0 {
 			return fmt.Errorf("verdict %d of %d, %q, is not among those counted", n, len(dst), name)
 		}
 		left[v]--

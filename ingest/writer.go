@@ -155,8 +155,10 @@ type Job struct {
 	Urgent    bool          // in: taken before all jobs that wait
 	Allowance Allowance     // in: limits new tracks; nil: no limit
 	Patience  time.Duration // in: longest time for which it waits to be judged; 0: as WriterConfig has it
+	Partial   bool          // in: where several nodes judge the pings, those of a node that is away may be left out
 
-	Verdicts []pingline.Verdict // out: the verdict of each ping
+	Verdicts []pingline.Verdict // out: the verdict of each ping; 0: left out
+	Away     error              // out: why pings were left out; nil: none was
 	Bound    dedupe.Bound       // out: the bound in force when the pings were judged
 	New      int                // out: number of tracks that the filter did not know
 	Over     []int32            // out: positions, in order, of pings shed because their track was beyond Allowance

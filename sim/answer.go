@@ -15,7 +15,7 @@ func fateOf(a *client.Response) client.Fate {
 	switch s := a.Status; {
 	case s == http.StatusRequestTimeout: // of a slow phone, which is faster the next time
 		return client.Again
-	case s > 200 && s < 400:
+	case s > 200 && s < 400 && s != http.StatusMultiStatus:
 		return client.Ask
 	}
 	return a.Fate()
@@ -44,6 +44,30 @@ func (s *sender) settle(pings []pingline.Ping, a client.Response, at int64) erro
 	s.record(pings, verdicts, t.MaxError, t.AccuracyCap)
 	s.settled(&t.Counts, at)
 	return nil
+}
+
+// settlePart is settle of an answer of 207. It returns the pings to send again.
+func (s *sender) settlePart(pings []pingline.Ping, a client.Response, at int64) (again []pingline.Ping, err error) {
+	verdicts := make([]pingline.Verdict, len(pings))
+	t, err := a.Judgement(len(pings))
+	if err == nil && s.cfg.Ledger != nil {
+		err = t.Verdicts(verdicts)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", s.url, err)
+	}
+	judged, of := make([]pingline.Ping, 0, len(pings)), verdicts[:0]
+	for i := range pings {
+		if n := len(again); n < len(t.Retry) && t.Retry[n] == i {
+			again = append(again, pings[i])
+			continue
+		}
+		judged, of = append(judged, pings[i]), append(of, verdicts[i])
+	}
+	t.Counts[0] = 0
+	s.record(judged, of, t.MaxError, t.AccuracyCap)
+	s.settled(&t.Counts, at)
+	return again, nil
 }
 
 func (s *sender) settled(counts *[pingline.Verdicts]uint64, at int64) {

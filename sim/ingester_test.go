@@ -29,8 +29,9 @@ type wirePing struct {
 type mishap struct {
 	status     int
 	retryAfter string
-	lose       bool          // take the pings and break the connection
-	delay      time.Duration // before it answers
+	lose       bool                // take the pings and break the connection
+	away       func(wirePing) bool // answer 207, without a verdict for these pings
+	delay      time.Duration       // before it answers
 }
 
 // ingester is an HTTP server of the ingester's form, in memory, whose faults
@@ -122,7 +123,10 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	verdicts := in.take(pings)
+	if f.away != nil {
+		w.WriteHeader(http.StatusMultiStatus)
+	}
+	verdicts := in.take(pings, f.away)
 	if f.lose {
 		panic(http.ErrAbortHandler)
 	}
@@ -133,12 +137,14 @@ func (in *ingester) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func writeAnswer(w io.Writer, verdicts []pingline.Verdict, list bool) error {
 	var counts [pingline.Verdicts]int
-	names := make([]string, len(verdicts))
+	names, retry := make([]string, len(verdicts)), []int{}
 	for i, v := range verdicts {
 		counts[v]++
-		names[i] = v.String()
+		if names[i] = v.String(); v == 0 {
+			names[i], retry = "unavailable", append(retry, i)
+		}
 	}
-	answer := map[string]any{"max_error": 10, "accuracy_cap": 50}
+	answer := map[string]any{"max_error": 10, "accuracy_cap": 50, "unavailable": len(retry), "retry": retry}
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
 		answer[v.String()] = counts[v]
 	}
@@ -189,12 +195,15 @@ func decodeBody(r *http.Request) (pings []wirePing, err error) {
 	}
 }
 
-// take takes pings in, and fails the test at one that is out of order.
-func (in *ingester) take(pings []wirePing) []pingline.Verdict {
+// take takes pings in but those that are away, and fails the test at one that is out of order.
+func (in *ingester) take(pings []wirePing, away func(wirePing) bool) []pingline.Verdict {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	verdicts := make([]pingline.Verdict, len(pings))
 	for i, p := range pings {
+		if away != nil && away(p) {
+			continue
+		}
 		verdicts[i] = pingline.Duplicate
 		if in.taken[p] {
 			continue

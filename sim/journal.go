@@ -88,7 +88,7 @@ func (c *journal) ended(a *client.Response) {
 	switch a.Status {
 	case 0:
 		m.Unanswered++
-	case 200:
+	case 200, 207:
 	default:
 		m.Refused++
 	}

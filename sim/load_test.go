@@ -184,6 +184,36 @@ func TestLoadHalvesWhatIsTooLarge(t *testing.T) {
 	})
 }
 
+// Of a request that is answered in part, only pings without a verdict are sent again.
+func TestLoadSendsAgainWhatHasNoVerdict(t *testing.T) {
+	for _, list := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			odd := func(p wirePing) bool { return p.Rider[len(p.Rider)-1]%2 == 1 }
+			in, transport := serve(t, func(n int, _ []wirePing) mishap {
+				if n%3 < 2 { // and the second time there may be none with a verdict
+					return mishap{away: odd}
+				}
+				return mishap{}
+			})
+			cfg := LoadConfig{Rate: 100, Batch: 20, Connections: 1, For: 10 * time.Second, Grace: time.Hour, Transport: transport}
+			ledger := audit.NewLedger()
+			if list {
+				cfg.Ledger = ledger
+			}
+			c := run(t, newLoad(t, cfg))
+			if c.Accepted != c.Sent || c.Sent < 500 || int(c.Sent) != len(in.taken) || c.Retries == 0 || c.Refused[207] != c.Retries {
+				t.Errorf("%d were taken, %+v", len(in.taken), c)
+			}
+			if list && ledger.Len() != int(c.Sent) {
+				t.Errorf("%d in the ledger, %+v", ledger.Len(), c)
+			}
+			if in.sizes[1] >= in.sizes[0] || in.sizes[1] != in.sizes[2] {
+				t.Errorf("requests of %v pings", in.sizes[:3])
+			}
+		})
+	}
+}
+
 func TestLoadStopsResendingWhatIsABug(t *testing.T) {
 	for _, tt := range []struct {
 		status              int
@@ -229,6 +259,7 @@ func TestLoadFailsAtAnAnswerThatDoesNotAddUp(t *testing.T) {
 		`{"accepted":3,"verdicts":["accepted","accepted","stored"]}`,
 		`{"accepted":3,"verdicts":7}`,
 		`{"accepted":3}`,
+		`{"accepted":2,"unavailable":1,"verdicts":["accepted","unavailable","accepted"],"retry":[1]}`,
 	} {
 		ledger := audit.NewLedger()
 		l := newLoad(t, LoadConfig{Ledger: ledger})

@@ -207,6 +207,16 @@ func (s *sender) deliver(ctx context.Context, pings []pingline.Ping, r *shipment
 				s.giveUp(pings)
 			}
 			return err
+		case client.Partly:
+			again, err := s.settlePart(pings, a, r.due)
+			if err != nil {
+				s.giveUp(pings)
+				return err
+			}
+			pings = again
+			if err := s.encode(pings); err != nil {
+				return err
+			}
 		case client.Halve:
 			if len(pings) == 1 {
 				s.forget(pings)

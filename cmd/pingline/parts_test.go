@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -153,6 +154,106 @@ func TestParts(t *testing.T) {
 		return len(rows) == 1 && fmt.Sprint(rows[0]["n"]) == fmt.Sprint(report.Checked)
 	})
 	n.readsAgree(two)
+}
+
+// A request of 1,000 riders gets each verdict from whichever node has the rider. With a node away it
+// is refused, or answered in part for a client that prefers so.
+func TestPartsPartial(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two nodes with InfluxDB and NATS servers take seconds to start")
+	}
+	influx, nats := startInflux(t), startNATS(t)
+	n := newPartNodes(t, influx.URL(), nats, "a", "b")
+	for _, name := range []string{"a", "b"} {
+		n.start(name).takesPings()
+	}
+	at := time.Now().Add(-time.Minute).UnixMilli()
+	part := n.partOf("a")
+	type answer struct {
+		Verdicts []string `json:"verdicts"`
+		Retry    []int    `json:"retry"`
+		Error    string   `json:"error"`
+	}
+	send := func(riders []int, prefer string) (status int, got answer) {
+		t.Helper()
+		var body strings.Builder
+		for _, i := range riders {
+			fmt.Fprintf(&body, `{"rider_id":"rider-%d","lat":52.5,"lon":13.4,"ts":%d}`+"\n", i, at)
+		}
+		req, err := http.NewRequest(http.MethodPost, "http://"+n.at["a"]+"/v1/pings?verdicts=1", strings.NewReader(body.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Prefer", prefer)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, got
+	}
+	var all, ofB []int
+	for i := range 1000 {
+		if all = append(all, i); partition.Part(fmt.Sprint("rider-", i), 2) != part {
+			ofB = append(ofB, i)
+		}
+	}
+	var status int
+	var got answer
+	eventually(t, "a knows b", func() bool {
+		at += 1000
+		status, got = send(all, "")
+		return status == 200
+	})
+	if n := len(slices.DeleteFunc(got.Verdicts, func(v string) bool { return v == "accepted" || v == "held" })); status != 200 || n > 0 {
+		t.Errorf("both nodes are there: %d, %d pings are neither accepted nor held: %s", status, n, got.Error)
+	}
+
+	n.running["b"].kill()
+	at += 10_000
+	if status, got := send(all, ""); status != 503 || got.Error == "" {
+		t.Errorf("a node is away: %d %q", status, got.Error)
+	}
+	if status, got := send(ofB, "partial"); status != 503 || got.Retry != nil {
+		t.Errorf("the node of all riders is away: %d %q", status, got.Error)
+	}
+	at += 10_000
+	status, got = send(all, "partial")
+	if status != http.StatusMultiStatus || !slices.Equal(got.Retry, ofB) || len(got.Verdicts) != 1000 {
+		t.Fatalf("a node is away: %d %q, %d verdicts, to be sent again %v", status, got.Error, len(got.Verdicts), got.Retry)
+	}
+	for i, v := range got.Verdicts {
+		if (v == "unavailable") != slices.Contains(ofB, i) {
+			t.Fatalf("rider %d: %s", i, v)
+		}
+	}
+	n.start("b").takesPings()
+	eventually(t, "riders of the node that was away are taken", func() bool {
+		status, got = send(ofB, "partial")
+		return status == 200
+	})
+	if len(got.Verdicts) != len(ofB) || slices.Contains(got.Verdicts, "duplicate") {
+		t.Errorf("riders of the node that was away: %v", got.Verdicts)
+	}
+	for _, name := range []string{"a", "b"} {
+		n.running[name].settled()
+	}
+	if n, err := n.running["a"].metric("pingline_peer_unavailable_total"); err != nil || n != float64(len(ofB)) {
+		t.Errorf("counted %v, %v, want %d", n, err, len(ofB))
+	}
+}
+
+// partOf returns the part of a node.
+func (n *partNodes) partOf(name string) int {
+	n.t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(n.dirs[name], "part-*"))
+	if err != nil || len(dirs) != 1 {
+		n.t.Fatal(dirs, err)
+	}
+	return int(dirs[0][len(dirs[0])-1] - '0')
 }
 
 // readsAgree checks that all nodes tell the same of a rider of each part.

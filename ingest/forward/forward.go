@@ -3,7 +3,8 @@
 // Riders are hashed into parts (partition.Part), and a part has a single owner, whose writer judges its pings. A
 // Forwarder splits a request: the node's own pings go to its writer, the rest to their owners. It answers when all of
 // them are durable. If a part has no answer, the whole request is refused by an error wrapping ingest.ErrUnavailable,
-// though some of its pings may be stored; sending it again is safe. The package itself sends nothing twice.
+// though some of its pings may be stored; sending it again is safe. The package itself sends nothing twice. A client may
+// prefer the verdicts of the other parts: then pings of a part without an answer have no verdict.
 //
 // Between nodes, requests that wait for the same peer share a message, in the way in which requests share a commit:
 // they are gathered while earlier messages are under way. Messages are HTTP with a binary body of a numbered form; a
@@ -102,19 +103,20 @@ type Forwarder struct {
 
 // Stats are counts since the start of the process. For each node,
 //
-//	pings received + Taken + Unanswered = verdicts of the writer + rejected or shed at the door + all of Sent
+//	pings received + Taken + Unanswered = verdicts of the writer + rejected or shed at the door + all of Sent + Unavailable
 //
 // where received and rejected are those of the requests that were answered.
 type Stats struct {
-	Sent       [pingline.Verdicts]uint64 // pings that peers judged for us, by verdict, of requests that were answered
-	Unanswered uint64                    // pings judged here, of requests that were refused because another part was away
-	Taken      uint64                    // pings judged here for peers
-	Refused    uint64                    // requests to the listener by somebody who is not proved to be a peer
-	Away       uint64                    // jobs that no peer judged: no owner, no answer, a refusal
-	Messages   uint64                    // sent to peers
-	Jobs       uint64                    // sent to peers, in messages
-	Passed     uint64                    // reads that peers answered for us
-	InProgress int64                     // jobs that wait for the answer of a peer
+	Sent        [pingline.Verdicts]uint64 // pings that peers judged for us, by verdict, of requests that were answered
+	Unanswered  uint64                    // pings judged here, of requests that were refused because another part was away
+	Unavailable uint64                    // pings without a verdict, of requests that were answered in part
+	Taken       uint64                    // pings judged here for peers
+	Refused     uint64                    // requests to the listener by somebody who is not proved to be a peer
+	Away        uint64                    // jobs that no peer judged: no owner, no answer, a refusal
+	Messages    uint64                    // sent to peers
+	Jobs        uint64                    // sent to peers, in messages
+	Passed      uint64                    // reads that peers answered for us
+	InProgress  int64                     // jobs that wait for the answer of a peer
 }
 
 // New returns a Forwarder that serves peers at ln from Run on, or an error naming the setting that is wrong. The

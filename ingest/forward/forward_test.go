@@ -330,6 +330,76 @@ func TestPartWithoutANode(t *testing.T) {
 	}
 }
 
+// A client that prefers so is told the verdicts of the parts that are there.
+func TestPartial(t *testing.T) {
+	ns := newNodes(t, 4)
+	judges := make([]judge, 4)
+	for p := range 3 {
+		ns.add(p, judges[p].Submit, nil)
+	}
+	f := ns.list[0]
+	submit := func(riders []string) (*ingest.Job, error) {
+		j := jobOf(riders, 2)
+		j.Partial = true
+		return j, f.Submit(j)
+	}
+	check := func(name, why string, away ...int) {
+		t.Helper()
+		before, local := f.Stats(), judges[0].pings
+		j, err := submit(ridersOf(-1, 4, 1000))
+		if err != nil || j.Away == nil || j.Away.Error() != why || len(j.Verdicts) != len(j.Pings) {
+			t.Fatalf("%s: %v, away %v, %d verdicts", name, err, j.Away, len(j.Verdicts))
+		}
+		none, sent := uint64(0), uint64(0)
+		for i, v := range j.Verdicts {
+			part := partition.Part(j.Pings[i].Rider, 4)
+			switch {
+			case slices.Contains(away, part):
+				if none++; v != 0 {
+					t.Fatalf("%s: ping %d of part %d is %v", name, i, part, v)
+				}
+			case v != verdictOf(&j.Pings[i]):
+				t.Fatalf("%s: ping %d of part %d is %v, want %v", name, i, part, v, verdictOf(&j.Pings[i]))
+			case part != 0:
+				sent++
+			}
+		}
+		now, by := f.Stats(), uint64(0)
+		for v := range now.Sent {
+			by += now.Sent[v] - before.Sent[v]
+		}
+		if now.Unavailable-before.Unavailable != none || by != sent || now.Unanswered != before.Unanswered ||
+			uint64(len(j.Pings)) != uint64(judges[0].pings-local)+sent+none {
+			t.Errorf("%s: counts %+v, were %+v: %d without a verdict, %d of peers", name, now, before, none, sent)
+		}
+	}
+	check("a part without a node", "part 3 has no node now: not stored, send again", 3)
+	if j, err := submit(ridersOf(3, 4, 10)); !errors.Is(err, ingest.ErrUnavailable) || j.Away != nil || f.Stats().Unanswered > 0 {
+		t.Errorf("no part is there: %v, %v", err, j.Away)
+	}
+	judges[0].refuse = fmt.Errorf("the log is full: %w", ingest.ErrUnavailable)
+	check("the own part and another", "the log is full: not stored, send again", 0, 3)
+	judges[0].refuse, judges[1].refuse = nil, ingest.ErrOnlyEvents
+	ns.add(3, judges[3].Submit, nil)
+	check("a part that takes events only", ingest.ErrOnlyEvents.Error(), 1)
+	judges[1].refuse = ingest.ErrTooLarge
+	if j, err := submit(ridersOf(-1, 4, 100)); !errors.Is(err, ingest.ErrTooLarge) || j.Away != nil {
+		t.Errorf("a part is too large: %v, %v", err, j.Away)
+	}
+	judges[1].refuse = ingest.ErrOnlyEvents
+	fresh := jobOf(ridersOf(-1, 4, 1100)[1000:], 1)
+	fresh.Partial, fresh.Allowance = true, new(allowance)
+	if err := f.Submit(fresh); err != errOver || fresh.New != 0 {
+		t.Errorf("new riders only, a part away: %v", err)
+	}
+	judges[1].refuse = nil
+	if j, err := submit(ridersOf(-1, 4, 1000)); err != nil || j.Away != nil {
+		t.Errorf("all parts are there: %v, %v", err, j.Away)
+	} else {
+		checkVerdicts(t, j)
+	}
+}
+
 // allowance counts.
 type allowance struct{ room, paid int }
 

@@ -15,7 +15,8 @@ import (
 
 // Submit has j judged as ingest.Writer.Submit does, by the owners of its pings' parts. Bound is the largest that is in
 // force in the parts. A request that no part can take whole is refused by ingest.ErrTooLarge; a part away by an error
-// wrapping ingest.ErrUnavailable that names the part.
+// wrapping ingest.ErrUnavailable that names the part. If j.Partial is set, and another part has judged its pings, that
+// error is j.Away instead, and the pings of parts that are away have no verdict.
 //
 // Each part may bring as many new tracks as the Allowance has room for, so a request can bring that many times the
 // number of its parts; all of them are charged.
@@ -149,12 +150,12 @@ func (s *split) judge(local func(*ingest.Job) error, j *ingest.Job, room int) {
 // join makes the answers of the parts that of j.
 func (f *Forwarder) join(s *split, j *ingest.Job) error {
 	var err error
-	judged, away, added, over := uint64(0), uint64(0), 0, 0
-	j.Bound, j.Over = dedupe.Bound{}, j.Over[:0]
+	judged, away, added, over, out := uint64(0), uint64(0), 0, 0, 0
+	j.Bound, j.Over, j.Away = dedupe.Bound{}, j.Over[:0], nil
 	for _, part := range s.touched {
 		c := s.calls[part]
 		if c.err != nil {
-			err = worse(err, c.err)
+			err, out = worse(err, c.err), out+c.pings
 			if c != &s.local {
 				away++
 			}
@@ -169,11 +170,14 @@ func (f *Forwarder) join(s *split, j *ingest.Job) error {
 	if added > 0 && j.Allowance != nil {
 		j.Allowance.Pay(added) // also if the request is refused: sent again, these tracks are known
 	}
+	if j.Partial && out < len(j.Pings) && errors.Is(err, ingest.ErrUnavailable) {
+		j.Away, err = err, nil
+	}
 	var sent [pingline.Verdicts]uint64
 	if err == nil {
 		j.New = added
 		f.scatter(s, j, &sent)
-		if over == len(j.Pings) && j.Allowance != nil {
+		if over == len(j.Pings)-out && j.Allowance != nil { // nothing was kept
 			err = j.Allowance.Refusal()
 		}
 	}
@@ -184,17 +188,23 @@ func (f *Forwarder) join(s *split, j *ingest.Job) error {
 		f.stats.Unanswered += judged
 		return err
 	}
+	f.stats.Unavailable += uint64(out)
 	for v, n := range sent {
 		f.stats.Sent[v] += n
 	}
 	return nil
 }
 
-// scatter puts the verdicts of the parts in the order of j's pings, and counts those by peers.
+// scatter puts the verdicts of the parts in the order of j's pings, and counts those by peers. Pings of a part that has
+// not judged them get none.
 func (f *Forwarder) scatter(s *split, j *ingest.Job, sent *[pingline.Verdicts]uint64) {
 	j.Verdicts = slices.Grow(j.Verdicts[:0], len(s.of))
 	for i, part := range s.of {
 		c := s.calls[part]
+		if c.err != nil {
+			j.Verdicts = append(j.Verdicts, 0)
+			continue
+		}
 		v := c.verdicts[c.next]
 		if c.nextOver < len(c.over) && int(c.over[c.nextOver]) == c.next {
 			j.Over = append(j.Over, int32(i))

@@ -60,7 +60,7 @@ func (p *Pings) Correct(behind func(rider, device string, newest int64) (add int
 }
 
 // Taken is told the verdicts of List, the first of its pings: Corrected and Correction
-// are then of those pings that were not shed. Pings that have left List were shed before.
+// are then of those pings that were neither shed nor left without one. Pings that have left List were shed before.
 func (p *Pings) Taken(judged []pingline.Verdict) {
 	p.Corrected, p.Correction = 0, p.Correction[:0]
 	if len(p.corrected) == 0 {
@@ -74,7 +74,7 @@ func (p *Pings) Taken(judged []pingline.Verdict) {
 		if len(left) == 0 {
 			return
 		}
-		if left[0] != at || i < len(judged) && judged[i] == pingline.Shed {
+		if left[0] != at || i < len(judged) && (judged[i] == pingline.Shed || judged[i] == 0) {
 			continue
 		}
 		if p.Corrected++; len(p.Correction) < MaxRejections {

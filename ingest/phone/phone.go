@@ -90,6 +90,10 @@ type Protocol struct {
 	// answers 400 where some of the pings are kept and others are not.
 	Partial bool
 
+	// Unjudged says that Reply tells pings without a verdict (Outcome.Away), which some clients prefer to
+	// the refusal of the whole request.
+	Unjudged bool
+
 	// OverRate returns the status of a request that is over a rate; nil means 429. Some
 	// clients forget the pings of every 4xx.
 	OverRate func(r *Request) int
@@ -165,12 +169,14 @@ type Reply struct {
 }
 
 // Outcome is the result of a request. Each verdict in it is final, even Shed and
-// Rejected: a phone forgets the pings, and sends none of them again.
+// Rejected: a phone forgets the pings, and sends none of them again. The verdict 0
+// is none.
 type Outcome struct {
 	Err   error  // why the whole request was refused: wraps ErrMalformed, ErrTooLarge or ErrEncoding
 	Pings *Pings // empty if Err is set
 
-	Judged []pingline.Verdict // verdict of each ping of Pings.List
+	Judged []pingline.Verdict // verdict of each ping of Pings.List; 0: none, because of Away
+	Away   error              // why pings have no verdict, and are to come again; nil unless Protocol.Unjudged
 	Shed   []int32            // positions in the request of pings not judged because their rider is over its rate
 	Over   []int32            // positions in Pings.List, in order, of pings shed because their tracks would be too many new tracks
 
@@ -190,7 +196,7 @@ func (o *Outcome) Counts() (n [pingline.Verdicts]int) {
 	return n
 }
 
-// Verdicts returns the verdict of each ping of the request, in its order. It is
+// Verdicts returns the verdict of each ping of the request, in its order, 0 for none. It is
 // valid until the next call.
 func (o *Outcome) Verdicts() []pingline.Verdict {
 	o.verdicts = o.verdicts[:0]

@@ -59,7 +59,7 @@ func TestOpenAPI(t *testing.T) {
 	hub := stream.New(stream.Config{Map: watched})
 	reader.Status = sampledStatus(t)
 	s, url := testServer(t, Config{
-		Writer: w, Reader: reader, Streams: hub, MaxInProgress: 1 << 20, Limits: phone.Limits{MaxPings: 10},
+		Writer: w, Submit: partlyAway(w), Reader: reader, Streams: hub, MaxInProgress: 1 << 20, Limits: phone.Limits{MaxPings: 10},
 		RiderRate: 1e-6, RiderBurst: 3, ReadRate: 100, HeadTimeout: 3 * time.Second,
 	})
 	doc, err := openapi3.NewLoader().LoadFromFile("../../docs/openapi.yaml")
@@ -110,6 +110,7 @@ func TestOpenAPI(t *testing.T) {
 	check("POST", "/v1/pings", onePing("fast", 5)+"\n"+onePing("slow", 6))
 	check("POST", "/v1/pings", onePing("fast", 7))
 	check("POST", "/v1/pings", onePing("in-need", 1), "Pingline-Priority", "critical")
+	check("POST", "/v1/pings?verdicts=1", onePing("away", 1)+"\n"+onePing("here", 1), "Prefer", "partial")
 	slow := dial(t, s)
 	slow.say(post + "Content-Length: 9\r\n\r\n[")
 	verify(slow.hear(), "POST", "/v1/pings", "half a body")

@@ -98,6 +98,10 @@ func (x *request) answer(c *fiber.Ctx, err error) {
 	}
 	got.Pings, got.Judged, got.Shed, got.Over = &x.pings, x.job.Verdicts[:len(x.pings.List)], x.shed, x.job.Over
 	got.MaxError, got.AccuracyCap = x.job.Bound.MaxError, x.job.Bound.AccuracyCap
+	if got.Away = nil; err == nil && x.job.Away != nil {
+		got.Away = x.job.Away
+		answeredInPart(c)
+	}
 	x.reply = phone.Reply{Status: fiber.StatusOK, Body: x.reply.Body[:0]}
 	x.protocol.Reply(&x.reply, &x.in, got)
 	c.Status(x.reply.Status)
@@ -148,7 +152,8 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 		return err
 	}
 	x.cells(s.cfg.Cells)
-	x.job.Urgent = x.critical
+	x.job.Urgent, x.job.Away = x.critical, nil
+	x.job.Partial = x.protocol.Unjudged && prefers(x.head.of, partial)
 	x.fresh, x.job.Allowance = newcomers{client: x.from.Key}, &x.fresh
 	if !x.critical && !x.from.Ours {
 		x.fresh.rates = s.newRiders
@@ -159,6 +164,9 @@ func (s *Server) take(c *fiber.Ctx, x *request) error {
 		}
 		x.refund(s.riders, s.clients)
 		return err
+	}
+	if x.job.Away != nil {
+		s.refundUnjudged(x)
 	}
 	x.pings.Taken(x.job.Verdicts)
 	s.count(x)

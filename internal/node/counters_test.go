@@ -77,6 +77,10 @@ var movedElsewhere = []struct {
 		"../../ingest/forward/forward_test.go", "TestPartWithoutANode", "Unanswered",
 	},
 	{
+		"peer_unavailable_total", "another node has to have a part",
+		"../../ingest/forward/forward_test.go", "TestPartial", "Unavailable",
+	},
+	{
 		"peer_away_total", "another node has to have a part",
 		"../../ingest/forward/forward_test.go", "TestPartWithoutANode", "Away",
 	},

@@ -115,7 +115,7 @@ func (b *Books) Verdict(v pingline.Verdict) uint64 {
 // Gaps returns the difference in each equation of the accounts; each is 0 when
 // no request is in progress:
 //
-//	verdicts: received + judged for peers, and for requests that were refused by a peer = accepted + held + redundant + duplicate + shed + rejected + judged by peers
+//	verdicts: received + judged for peers, and for requests that were refused by a peer = accepted + held + redundant + duplicate + shed + rejected + judged by peers + unavailable
 //	held:     holding at start + held = promoted + covered + holding
 //	stored:   queued at start + accepted + promoted + replayed = written + dead-lettered + damaged + given up + queued
 //	lines:    the same for our own lines
@@ -163,9 +163,10 @@ func (b *Books) judgedForOthers() uint64 {
 	return b.Peers.Taken + b.Peers.Unanswered
 }
 
-// byPeers is how many pings that came here were judged by other nodes.
+// byPeers is how many pings that came here were judged by other nodes, or by none because their node was away.
 func (b *Books) byPeers() (n uint64) {
 	if b.Peers != nil {
+		n = b.Peers.Unavailable
 		for _, v := range b.Peers.Sent {
 			n += v
 		}

@@ -346,6 +346,8 @@ var numbers = []number{
 		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Taken)) })},
 	{metric: "peer_unanswered_total", kind: counter, unit: "pings", help: "Pings that this node judged, of requests that got 503 since a node of another part was away.",
 		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Unanswered)) })},
+	{metric: "peer_unavailable_total", kind: counter, unit: "pings", help: "Pings to which 207 gave no verdict, as a client preferred it (Prefer: partial), since the node of their part was away.",
+		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Unavailable)) })},
 	{metric: "peer_away_total", kind: counter, unit: "requests", help: "Requests that no node of another part judged: it had none, did not answer, or refused.",
 		read: perPeer(func(p *forward.Stats, tell tell) { tell(float64(p.Away)) })},
 	{metric: "peer_refused_total", kind: counter, unit: "requests", help: "Requests at --peer-listen by somebody who did not prove to be a node.",

@@ -22,11 +22,12 @@ import (
 
 // Protocol is POST /v1/pings.
 var Protocol = phone.Protocol{
-	Name:   "native",
-	Routes: []string{"POST /v1/pings"},
-	Bound:  bound,
-	Decode: Decode,
-	Reply:  reply,
+	Name:     "native",
+	Routes:   []string{"POST /v1/pings"},
+	Bound:    bound,
+	Decode:   Decode,
+	Reply:    reply,
+	Unjudged: true,
 }
 
 // bound counts the braces, each of which may begin a ping, or attributes if it is behind a
@@ -110,7 +111,8 @@ func (e *syntaxError) Error() string {
 func (e *syntaxError) Unwrap() error { return phone.ErrMalformed }
 
 // reply answers with the number of pings of each verdict and, if the query asks
-// with verdicts=1, the verdict of each.
+// with verdicts=1, the verdict of each. Pings without a verdict are listed, to be sent
+// again.
 func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 	if got.Err != nil {
 		to.Refuse(got.Err)
@@ -126,7 +128,29 @@ func reply(to *phone.Reply, r *phone.Request, got *phone.Outcome) {
 	if list := got.Pings.Correction; len(list) > 0 {
 		to.Body = appendList(append(to.Body, `,"corrected":`...), list)
 	}
-	to.Body = append(appendList(append(to.Body, `,"errors":`...), got.Errors()), '}')
+	to.Body = appendList(append(to.Body, `,"errors":`...), got.Errors())
+	if got.Away != nil {
+		to.Status = 207
+		to.Body = appendRetry(to.Body, got)
+	}
+	to.Body = append(to.Body, '}')
+}
+
+// appendRetry appends why pings have no verdict, and their positions in the request.
+func appendRetry(out []byte, got *phone.Outcome) []byte {
+	why, err := json.Marshal(got.Away.Error())
+	if err != nil {
+		panic(err) // a string always marshals
+	}
+	out = append(append(append(out, `,"error":`...), why...), `,"retry":[`...)
+	separator := ""
+	for i, v := range got.Judged {
+		if v == 0 {
+			out = strconv.AppendInt(append(out, separator...), int64(got.Pings.Index[i]), 10)
+			separator = ","
+		}
+	}
+	return append(out, ']')
 }
 
 func appendVerdicts(out []byte, r *phone.Request, got *phone.Outcome) []byte {
@@ -135,6 +159,9 @@ func appendVerdicts(out []byte, r *phone.Request, got *phone.Outcome) []byte {
 	for v := pingline.Accepted; int(v) < pingline.Verdicts; v++ {
 		out = append(append(append(out, '"'), v.String()...), `":`...)
 		out = append(strconv.AppendInt(out, int64(counts[v]), 10), ',')
+	}
+	if got.Away != nil {
+		out = append(strconv.AppendInt(append(out, `"unavailable":`...), int64(counts[0]), 10), ',')
 	}
 	out = strconv.AppendFloat(append(out, `"max_error":`...), got.MaxError, 'f', -1, 64)
 	out = strconv.AppendFloat(append(out, `,"accuracy_cap":`...), got.AccuracyCap, 'f', -1, 64)
@@ -146,7 +173,11 @@ func appendVerdicts(out []byte, r *phone.Request, got *phone.Outcome) []byte {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(append(append(out, '"'), v.String()...), '"')
+		name := v.String()
+		if v == 0 {
+			name = "unavailable"
+		}
+		out = append(append(append(out, '"'), name...), '"')
 	}
 	return append(out, ']')
 }

@@ -48,7 +48,7 @@ func word(t testing.TB, p *phone.Protocol, r *phone.Request, got *phone.Outcome)
 	t.Helper()
 	was := outcome(got.Pings, func(i int) pingline.Verdict { return got.Judged[i] })
 	was.Shed, was.Over, was.Err = slices.Clone(got.Shed), slices.Clone(got.Over), got.Err
-	was.MaxError, was.AccuracyCap = got.MaxError, got.AccuracyCap
+	was.MaxError, was.AccuracyCap, was.Away = got.MaxError, got.AccuracyCap, got.Away
 	body := bytes.Clone(r.Body)
 	to := phone.Reply{Status: http.StatusOK, Body: make([]byte, 0, 8)}
 	p.Reply(&to, r, got)
@@ -75,12 +75,14 @@ func word(t testing.TB, p *phone.Protocol, r *phone.Request, got *phone.Outcome)
 }
 
 // checkStatus checks that the status of a reply tells the client that its request is
-// done: only the server answers requests that have to be sent again.
+// done, or which of its pings are not: only the server answers requests that have to be sent again.
 func checkStatus(t testing.TB, p *phone.Protocol, got *phone.Outcome, status int) {
 	t.Helper()
 	done := status >= 200 && status < 300
 	final := done || status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout
 	switch {
+	case (status == http.StatusMultiStatus) != (got.Away != nil):
+		t.Errorf("reply with status %d, pings without a verdict: %v", status, got.Away)
 	case !final:
 		t.Errorf("reply with status %d to a request that is done (%v)", status, got.Err)
 	case !done && len(got.Judged) > 0 && !(p.Partial && status == http.StatusBadRequest && got.Pings.Received > kept(got)):
@@ -141,6 +143,15 @@ func outcomes(t testing.TB, p *phone.Protocol, c *testCase) {
 		}
 		return got
 	})
+	if p.Unjudged {
+		twice("in part without a verdict", func() *phone.Outcome {
+			got := outcome(&pings, func(i int) pingline.Verdict { return pingline.Accepted * pingline.Verdict(i%2) })
+			if slices.Contains(got.Judged, 0) {
+				got.Away = errors.New("part 1 has no \"node\" now")
+			}
+			return got
+		})
+	}
 	twice("mixed", func() *phone.Outcome { return mixed(&pings) })
 }
 
