@@ -83,13 +83,13 @@ var arrows = map[string][]string{
 	"pingline/internal/natsd":                    {"pingline/internal/influxd"},
 	"pingline/internal/inlets":                   {"pingline/ingest/auth", "pingline/ingest/kafka", "pingline/ingest/messages", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/subscriber", "pingline/ingest/server", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/room"},
 	"pingline/internal/jvm":                      {},
-	"pingline/internal/peers":                    {"pingline/ingest", "pingline/ingest/forward", "pingline/internal/ops", "pingline/internal/parts", "pingline/internal/room", "pingline/internal/unit", "pingline/partition", "pingline/queue"},
+	"pingline/internal/peers":                    {"pingline/ingest", "pingline/ingest/forward", "pingline/internal/ops", "pingline/internal/parts", "pingline/internal/room", "pingline/internal/unit", "pingline/partition", "pingline/query/gather", "pingline/queue"},
 	"pingline/internal/passing":                  {"pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/refusal", "pingline/sink/limit", "pingline/sink/store"},
 	"pingline/internal/node": {
 		"pingline/internal/inlets", "pingline/internal/logview", "pingline/internal/passing", "pingline/internal/peers",
 		"pingline/ingest/kafka", "pingline/ingest/messages",
 		"pingline", "pingline/dashboards/livemap", "pingline/dashboards/phone", "pingline/dashboards/site", "pingline/dedupe", "pingline/ingest", "pingline/ingest/auth", "pingline/ingest/auth/access", "pingline/ingest/auth/secrets", "pingline/ingest/auth/token", "pingline/ingest/mqtt/inside", "pingline/ingest/mqtt/subscriber", "pingline/ingest/phone", "pingline/ingest/privacy", "pingline/ingest/server", "pingline/ingest/server/aside", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/ingest/server/pages", "pingline/internal/awsqueue", "pingline/internal/ops", "pingline/internal/kafkalink", "pingline/internal/resharding", "pingline/internal/rights", "pingline/internal/room", "pingline/internal/standby", "pingline/internal/storecheck",
-		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store",
+		"pingline/internal/unit", "pingline/partition", "pingline/query", "pingline/query/fleet", "pingline/query/gather", "pingline/query/history", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/queue/disk", "pingline/rollup", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store",
 		"pingline/ingest/friends",
 	},
 	"pingline/internal/ops": {
@@ -129,6 +129,7 @@ var arrows = map[string][]string{
 	"pingline/internal/visitors": {"pingline/dashboards/phone"},
 	"pingline/partition":         {"pingline"},
 	"pingline/query":             {"pingline", "pingline/ingest", "pingline/internal/plainjson", "pingline/partition", "pingline/query/fleet", "pingline/query/history", "pingline/sink/store"},
+	"pingline/query/gather":      {"pingline", "pingline/dedupe", "pingline/ingest", "pingline/partition", "pingline/query/fleet", "pingline/rollup"},
 	"pingline/query/fleet":       {"pingline", "pingline/dedupe", "pingline/dedupe/slab", "pingline/ingest", "pingline/partition"},
 	"pingline/query/history":     {"pingline", "pingline/partition", "pingline/query/fleet", "pingline/rollup", "pingline/sink/store"},
 	"pingline/query/status":      {"pingline"},

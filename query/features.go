@@ -12,8 +12,8 @@ import (
 
 const featureBytes = 512 // about the bytes of a cell in an answer
 
-// FeaturesOf returns a FeatureCollection with a polygon for each cell.
-func FeaturesOf(list []Activity) []byte {
+// FeaturesOf returns a FeatureCollection with a polygon for each cell. It says if it is partial.
+func FeaturesOf(list []Activity, partial bool) []byte {
 	out := append(make([]byte, 0, 64+len(list)*featureBytes), `{"type":"FeatureCollection","features":[`...)
 	for i := range list {
 		if i > 0 {
@@ -34,6 +34,9 @@ func FeaturesOf(list []Activity) []byte {
 		}
 		out = plainjson.Append(append(out, `,"speed_mean":`...), a.SpeedMean)
 		out = append(plainjson.Append(append(out, `,"speed_max":`...), a.SpeedMax), "}}"...)
+	}
+	if partial {
+		return append(out, `],"partial":true}`...)
 	}
 	return append(out, "]}"...)
 }
@@ -122,6 +125,8 @@ func RidersEnd(page *fleet.Riders) string {
 		Next   string `json:"next,omitempty"`
 		At     int64  `json:"at"`
 		StaleS int64  `json:"stale_s"`
-	}{page.Next, page.At, int64(fleet.StaleAfter / time.Second)}
+
+		Partial bool `json:"partial,omitempty"`
+	}{page.Next, page.At, int64(fleet.StaleAfter / time.Second), page.Partial}
 	return "]," + string(plainjson.Append(nil, end)[1:])
 }

@@ -24,8 +24,8 @@ type Sources struct {
 	// Latest returns the newest point of each of a rider's devices.
 	Latest func(ctx context.Context, rider string) (Points, error)
 	// Cells returns the activity in at most most cells of a resolution that touch a
-	// box; resolution -1 is the finest there is.
-	Cells func(box partition.Box, res, most int) ([]Activity, error)
+	// box, and whether a part of the riders did not answer; resolution -1 is the finest there is.
+	Cells func(box partition.Box, res, most int) (list []Activity, partial bool, err error)
 	// Past is the activity of earlier times.
 	Past *history.History
 	// Riders returns a page of the newest pings in a box: see fleet.Map.Riders.

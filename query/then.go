@@ -26,11 +26,10 @@ type Then struct {
 	known map[riderTrack]pingline.Fix
 }
 
-// Seen is where riders were, in order of name and device.
+// Seen is where riders were, in order of name and device. It is partial if part of the stores did not answer.
 type Seen struct {
 	fleet.Riders
 	Between []bool // of each rider: the place lies on the line between two pings, and is as of Riders.At
-	Partial bool   // part of the sources did not answer
 }
 
 const (

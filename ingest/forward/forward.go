@@ -40,10 +40,11 @@ type Config struct {
 	Parts int // a power of two of [2, partition.MaxParts]
 	Own   int // part of this node, [0, Parts); -1 if it has none
 
-	Local    func(*ingest.Job) error     // has pings of the own part judged: the writer's Submit
-	Owner    func(part int) string       // host:port of a part's owner, "" if none is known; called for each request
-	Suspect  func(part int, addr string) // told that addr did not answer, or does not own part; nil: nobody is told
-	Answer   fasthttp.RequestHandler     // answers reads that peers pass on; nil: 404
+	Local    func(*ingest.Job) error                    // has pings of the own part judged: the writer's Submit
+	Owner    func(part int) string                      // host:port of a part's owner, "" if none is known; called for each request
+	Suspect  func(part int, addr string)                // told that addr did not answer, or does not own part; nil: nobody is told
+	Answer   fasthttp.RequestHandler                    // answers reads that peers pass on; nil: 404
+	Tell     func(question, dst []byte) ([]byte, error) // appends to dst the answer to another node's Ask; nil: 404
 	Peer     Security
 	Patience time.Duration // longest time for which pings wait for a peer's answer; 0 means 10 s
 	Logger   *slog.Logger  // nil means slog.Default()

@@ -12,8 +12,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// AskTimeout is how long Ask waits: readers wait for it where a node is silent.
+const AskTimeout = 300 * time.Millisecond
+
 const (
 	forwardPath = "/v1/forward"
+	askPath     = "/v1/ask"
 
 	// mostSent is the most messages to a peer under way, of each kind: one that is judged, one that waits for its
 	// commit, and one on each way.
@@ -25,6 +29,8 @@ const (
 	dialTimeout   = time.Second
 	mostReads     = 16               // passed to a peer at a time: each may have an answer of mostAnswer
 	mostAnswer    = 64 << 20         // bytes of the answer to a read
+	mostAsked     = 8                // connections to a peer for questions
+	mostTold      = 16 << 20         // bytes of the answer to a question
 	mostVerdicts  = 2 << 20          // bytes of the answer to a message
 	readTimeout   = 30 * time.Second // for the answer to a read
 	forgottenIn   = 10 * time.Minute // a peer to which nothing was sent
@@ -37,8 +43,8 @@ type neighbour struct {
 	f    *Forwarder
 	addr string
 
-	messages, reads fasthttp.HostClient
-	used            atomic.Int64 // ns since 1970, when something was last sent
+	messages, reads, asks fasthttp.HostClient
+	used                  atomic.Int64 // ns since 1970, when something was last sent
 
 	mu     sync.Mutex // guards the fields below; taken behind Forwarder.mu, nothing else is locked under it
 	usual  sendQueue
@@ -67,7 +73,7 @@ func (f *Forwarder) neighbour(addr string) *neighbour {
 	}
 	n := &neighbour{f: f, addr: addr}
 	n.used.Store(now.UnixNano())
-	for _, c := range [...]*fasthttp.HostClient{&n.messages, &n.reads} {
+	for _, c := range [...]*fasthttp.HostClient{&n.messages, &n.reads, &n.asks} {
 		*c = fasthttp.HostClient{
 			Addr: addr, Dial: dial, IsTLS: f.cfg.Peer.ClientTLS != nil, TLSConfig: f.cfg.Peer.ClientTLS,
 			MaxConns: 2 * mostSent, MaxIdleConnDuration: f.cfg.idle, MaxIdemponentCallAttempts: 1,
@@ -76,21 +82,25 @@ func (f *Forwarder) neighbour(addr string) *neighbour {
 		}
 	}
 	n.reads.MaxConns, n.reads.MaxResponseBodySize, n.reads.MaxConnWaitTimeout = mostReads, mostAnswer, time.Second
+	n.asks.MaxConns, n.asks.MaxResponseBodySize, n.asks.MaxConnWaitTimeout, n.asks.Dial = mostAsked, mostTold, AskTimeout, dialSoon
 	f.peers[addr] = n
 	return n
 }
+
+func dialSoon(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, AskTimeout) }
 
 func dial(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, dialTimeout) }
 
 func (n *neighbour) idle() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.usual.sending+n.urgent.sending+n.reads.PendingRequests() == 0
+	return n.usual.sending+n.urgent.sending+n.reads.PendingRequests()+n.asks.PendingRequests() == 0
 }
 
 func (n *neighbour) close() {
 	n.messages.CloseIdleConnections()
 	n.reads.CloseIdleConnections()
+	n.asks.CloseIdleConnections()
 }
 
 // add takes a call for the next message, or answers it at once if the peer does not answer. The caller holds f.mu, and
@@ -233,7 +243,7 @@ func (n *neighbour) ask(m *mail) (cause string, suspect, down bool) {
 	case status != fasthttp.StatusOK:
 		return fmt.Sprintf("%d, %s", status, printable(body[:min(len(body), maxCause)])), false, status != fasthttp.StatusServiceUnavailable
 	case f.seal != nil && !f.seal.proves(string(m.resp.Header.Peek(proofHeader)), mac, body):
-		return "its answer is not proved: is --peer-secret-file the same?", true, true
+		return notProved, true, true
 	}
 	if err := decodeAnswer(body, m.calls); err != nil {
 		return err.Error(), true, true
@@ -243,6 +253,9 @@ func (n *neighbour) ask(m *mail) (cause string, suspect, down bool) {
 
 // notTaken is why a peer judges nothing if its secret is another.
 const notTaken = "it does not take this node for a peer: is --peer-secret-file the same, and do both clocks agree within 5 minutes?"
+
+// notProved is why an answer counts for nothing: another program may have come to have the address.
+const notProved = "its answer is not proved: is --peer-secret-file the same?"
 
 func (f *Forwarder) scheme() string {
 	if f.cfg.Peer.ClientTLS != nil {

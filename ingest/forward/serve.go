@@ -3,6 +3,7 @@ package forward
 import (
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -17,6 +18,7 @@ const (
 	bodyTimeout     = 10 * time.Second // for a message to arrive
 	mostConnections = 1024
 	mostInWork      = 256 << 20 // bytes of messages whose jobs are judged
+	mostQuestion    = 64 << 10  // bytes
 )
 
 // serve answers a request of a peer.
@@ -33,6 +35,8 @@ func (f *Forwarder) serve(c *fasthttp.RequestCtx) {
 	switch {
 	case head.IsPost() && string(head.RequestURI()) == forwardPath:
 		f.take(c, sum, mac)
+	case head.IsPost() && string(head.RequestURI()) == askPath && f.cfg.Tell != nil:
+		f.tell(c, sum, mac)
 	case (head.IsGet() || head.IsHead()) && f.cfg.Answer != nil:
 		f.answer(c)
 	default:
@@ -71,15 +75,7 @@ func (f *Forwarder) take(c *fasthttp.RequestCtx, sum, mac string) {
 	b := f.parcels.Get().(*bundle)
 	defer f.forget(b)
 	b.body = slices.Grow(b.body[:0], size)[:size]
-	if in := c.RequestBodyStream(); size > 0 {
-		if _, err := io.ReadFull(in, b.body); err != nil {
-			deny(c, fasthttp.StatusBadRequest, "a message that ends early")
-			c.SetConnectionClose()
-			return
-		}
-	}
-	if f.seal != nil && subtle.ConstantTimeCompare([]byte(hashOf(b.body)), []byte(sum)) != 1 {
-		f.refuse(c)
+	if !f.read(c, b.body, sum) {
 		return
 	}
 	if err := b.decode(f.cfg.Parts, f.cfg.Own); err != nil {
@@ -96,6 +92,54 @@ func (f *Forwarder) take(c *fasthttp.RequestCtx, sum, mac string) {
 		c.Response.Header.Set(proofHeader, f.seal.prove(mac, b.answer))
 	}
 	c.SetBody(b.answer) // copies
+}
+
+// read reads a body whose hash is sum, or refuses the request.
+func (f *Forwarder) read(c *fasthttp.RequestCtx, body []byte, sum string) bool {
+	if in := c.RequestBodyStream(); len(body) > 0 {
+		if _, err := io.ReadFull(in, body); err != nil {
+			deny(c, fasthttp.StatusBadRequest, "a message that ends early")
+			c.SetConnectionClose()
+			return false
+		}
+	}
+	if f.seal != nil && subtle.ConstantTimeCompare([]byte(hashOf(body)), []byte(sum)) != 1 {
+		f.refuse(c)
+		return false
+	}
+	return true
+}
+
+// tell answers a question of a peer.
+func (f *Forwarder) tell(c *fasthttp.RequestCtx, sum, mac string) {
+	size := c.Request.Header.ContentLength()
+	if size < 0 || size > mostQuestion {
+		deny(c, fasthttp.StatusRequestEntityTooLarge, "a question of unknown length, or too long")
+		c.SetConnectionClose()
+		return
+	}
+	body := make([]byte, size)
+	if !f.read(c, body, sum) {
+		return
+	}
+	d := wire{b: body}
+	switch v, parts, part := d.u8(), d.uvarint(), d.uvarint(); {
+	case v != form:
+		deny(c, fasthttp.StatusBadRequest, fmt.Sprintf("a question of form %d, this node knows %d", v, form))
+		return
+	case d.bad || parts != uint64(f.cfg.Parts) || part != uint64(f.cfg.Own):
+		deny(c, fasthttp.StatusMisdirectedRequest, fmt.Sprintf("a question to part %d of %d: this node has part %d of %d", part, parts, f.cfg.Own, f.cfg.Parts))
+		return
+	}
+	answer, err := f.cfg.Tell(d.b, nil)
+	if err != nil {
+		deny(c, fasthttp.StatusServiceUnavailable, err.Error())
+		return
+	}
+	if f.seal != nil {
+		c.Response.Header.Set(proofHeader, f.seal.prove(mac, answer))
+	}
+	c.Response.SetBodyRaw(answer)
 }
 
 // judge has jobs judged together, so that they are of the same commit.

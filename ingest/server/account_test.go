@@ -27,7 +27,9 @@ func liveHeap() int64 {
 func TestAccountsCoverTheHeap(t *testing.T) {
 	slow := minrate.Rate{Grace: time.Minute, PerSecond: 1, Limit: time.Minute}
 	reader := longTrack(10_000)
-	reader.Cells = func(partition.Box, int, int) ([]query.Activity, error) { return make([]query.Activity, 4000), nil }
+	reader.Cells = func(partition.Box, int, int) ([]query.Activity, bool, error) {
+		return make([]query.Activity, 4000), false, nil
+	}
 	s, _ := testServer(t, Config{MaxInProgress: 48 << 20, MaxReading: 64 << 20, Reader: reader, pace: slow, taker: slow})
 	before := liveHeap()
 	for i := range 120 {

@@ -39,8 +39,8 @@ func TestOpenAPI(t *testing.T) {
 	shelf := newShelf(t, log)
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log, Overload: ingest.NewOverload(ingest.OverloadConfig{}), Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Written: shelf.written})
 	reader := shelf.reader()
-	reader.Cells = func(partition.Box, int, int) ([]query.Activity, error) {
-		return []query.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
+	reader.Cells = func(partition.Box, int, int) ([]query.Activity, bool, error) {
+		return []query.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, false, nil
 	}
 	reader.Partitions = func(set string) (query.Partitions, error) {
 		if set == "none" {
@@ -52,7 +52,7 @@ func TestOpenAPI(t *testing.T) {
 	reader.Riders = watched.Riders
 	reader.Then = func(context.Context, *query.Then) (query.Seen, error) {
 		list := []pingline.Entry{{Ping: pingline.Ping{Rider: "r", Fix: pingline.Fix{At: 1, LatE7: 1, LonE7: 1}}}}
-		return query.Seen{Riders: fleet.Riders{List: list, At: 1}, Between: []bool{true}, Partial: true}, nil
+		return query.Seen{Riders: fleet.Riders{List: list, At: 1, Partial: true}, Between: []bool{true}}, nil
 	}
 	past := &totals{}
 	reader.Past = history.New(history.Config{Stores: []store.PointReader{past}, Resolutions: []int{8}, Windows: []time.Duration{10 * time.Second}})

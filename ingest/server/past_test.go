@@ -40,7 +40,7 @@ func TestThePast(t *testing.T) {
 	past := history.New(history.Config{Stores: []store.PointReader{s}, Resolutions: []int{8}, Windows: []time.Duration{10 * time.Second}})
 	w, _ := testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{}), Overload: ingest.NewOverload(ingest.OverloadConfig{})})
 	server, url := testServer(t, Config{Writer: w, Reader: query.Sources{
-		Cells: func(partition.Box, int, int) ([]query.Activity, error) { return nil, nil },
+		Cells: func(partition.Box, int, int) ([]query.Activity, bool, error) { return nil, false, nil },
 		Past:  past,
 	}})
 	type features struct {
@@ -101,7 +101,7 @@ func TestRidersOfThePast(t *testing.T) {
 		},
 	}})
 	const path = "/v1/riders?bbox=-9,41,-8,42&at=1760000005000"
-	seen = query.Seen{Riders: fleet.Riders{At: 1760000005000, List: make([]pingline.Entry, 2)}, Between: []bool{false, true}, Partial: true}
+	seen = query.Seen{Riders: fleet.Riders{At: 1760000005000, List: make([]pingline.Entry, 2), Partial: true}, Between: []bool{false, true}}
 	for i, ms := range []int64{1760000005000 - 130_000, 1760000005000} {
 		e := &seen.List[i]
 		e.Rider, e.At = string(rune('a'+i)), ms

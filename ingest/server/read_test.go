@@ -366,11 +366,11 @@ func TestReadsRefuse(t *testing.T) {
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log})
 	shelf := newShelf(t, log)
 	r := shelf.reader()
-	r.Cells = func(_ partition.Box, res, most int) ([]query.Activity, error) {
+	r.Cells = func(_ partition.Box, res, most int) ([]query.Activity, bool, error) {
 		if res == 3 {
-			return nil, errors.New("res: 3 is not kept")
+			return nil, false, errors.New("res: 3 is not kept")
 		}
-		return make([]query.Activity, most), nil
+		return make([]query.Activity, most), false, nil
 	}
 	s, url := testServer(t, Config{Writer: w, Reader: r})
 	for path, want := range map[string]string{

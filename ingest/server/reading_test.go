@@ -237,10 +237,10 @@ func TestReadsHaveARate(t *testing.T) {
 func TestOneLookServesAll(t *testing.T) {
 	var looks atomic.Int64
 	release := make(chan struct{})
-	r := query.Sources{Cells: func(partition.Box, int, int) ([]query.Activity, error) {
+	r := query.Sources{Cells: func(partition.Box, int, int) ([]query.Activity, bool, error) {
 		looks.Add(1)
 		<-release
-		return make([]query.Activity, 2000), nil
+		return make([]query.Activity, 2000), false, nil
 	}}
 	s, url := testServer(t, Config{Reader: r, TrustedProxies: localhost})
 	var wg sync.WaitGroup

@@ -86,8 +86,8 @@ func behindDoor(t *testing.T, gate *auth.Gate, door *privacy.Door, secured *cert
 	shelf := newShelf(t, log)
 	w, _ := testWriter(t, ingest.WriterConfig{Log: log, Overload: ingest.NewOverload(ingest.OverloadConfig{}), Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Written: shelf.written})
 	reader := shelf.reader()
-	reader.Cells = func(partition.Box, int, int) ([]query.Activity, error) {
-		return []query.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
+	reader.Cells = func(partition.Box, int, int) ([]query.Activity, bool, error) {
+		return []query.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, false, nil
 	}
 	reader.Partitions = func(string) (query.Partitions, error) {
 		return query.Partitions{Shards: []query.ShardShare{{Name: "a"}}}, nil

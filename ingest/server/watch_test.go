@@ -27,8 +27,8 @@ func streamServer(t *testing.T, cfg Config, viewers int) (*Server, *stream.Hub, 
 	cfg.Writer, _ = testWriter(t, ingest.WriterConfig{Log: testLog(t, queue.Config{}), Overload: ingest.NewOverload(ingest.OverloadConfig{}), Bound: dedupe.Bound{MaxError: 10}})
 	m := fleet.New(fleet.Config{
 		Newest: cfg.Writer.NewestPings, MaxRiders: 30_000, Resolutions: []int{8},
-		Cells: func(partition.Box, int, int) ([]fleet.Activity, error) {
-			return []fleet.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, nil
+		Cells: func(partition.Box, int, int) ([]fleet.Activity, bool, error) {
+			return []fleet.Activity{{Cell: 0x8839220f09fffff, Res: 8}}, false, nil
 		},
 	})
 	cfg.Streams, cfg.Resolutions = stream.New(stream.Config{Map: m, Viewers: viewers}), []int{8}

@@ -46,6 +46,7 @@ import (
 	"pingline/internal/unit"
 	"pingline/partition"
 	"pingline/query/fleet"
+	"pingline/query/gather"
 	"pingline/query/status"
 	"pingline/query/stream"
 	"pingline/queue"
@@ -72,6 +73,7 @@ type Node struct {
 	over    *ingest.Overload
 	log     *queue.Log
 	rollup  *rollup.Rollup // nil if it is off
+	gather  *gather.Gatherer
 	fleet   *fleet.Map
 	streams *stream.Hub
 	status  *status.Sampler
@@ -166,7 +168,8 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.rollup, err = n.openRollup(); err != nil {
 		return nil, err
 	}
-	watched := fleet.Config{Newest: n.writer.NewestPings, MaxRiders: cfg.Filter.MaxRiders}
+	n.gather = n.peers.Gatherer(gather.Config{Newest: n.writer.NewestPings})
+	watched := fleet.Config{Newest: n.writer.NewestPings, Others: n.gather.Others(), MaxRiders: cfg.Filter.MaxRiders}
 	if n.rollup != nil {
 		watched.Cells, watched.Resolutions = n.cells, cfg.Rollup
 	}
@@ -187,7 +190,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
-	if err := n.peers.Serve(n.writer.Submit, n.server.Handler()); err != nil {
+	if err := n.peers.Serve(n.writer.Submit, n.server.Handler(), n.gather.Tell); err != nil {
 		return nil, err
 	}
 	if err := n.openInlets(); err != nil {
@@ -247,7 +250,7 @@ func (n *Node) openLog(ctx context.Context) (err error) {
 func (n *Node) openRights() *rights.Rights {
 	cfg := rights.Config{
 		Removals: n.removals, Log: n.log, Writer: n.writer, Written: func() uint64 { return n.sink.WrittenAll() }, Letters: n.sink.DeadLetters(),
-		Forget: n.fleet.Erase, Names: n.door.Names(), Node: n.cfg.Name, Elsewhere: n.peers.Elsewhere, Logger: n.logger,
+		Forget: n.gather.Forget(n.fleet.Erase), Names: n.door.Names(), Node: n.cfg.Name, Elsewhere: n.peers.Elsewhere, Logger: n.logger,
 	}
 	cfg.Shards = func() []sink.ShardStore {
 		n.changes.Yield() // else a copy could bring back pings of the rider

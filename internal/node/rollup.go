@@ -59,7 +59,7 @@ func (n *Node) submitPoints(_ context.Context, points []pingline.Entry) error {
 
 // cells returns the live activity of at most most cells; resolution -1 is the
 // finest.
-func (n *Node) cells(box partition.Box, res, most int) ([]query.Activity, error) {
+func (n *Node) cells(box partition.Box, res, most int) ([]query.Activity, bool, error) {
 	if res < 0 {
 		res = n.cfg.Rollup[0]
 	}
@@ -73,7 +73,7 @@ func (n *Node) cells(box partition.Box, res, most int) ([]query.Activity, error)
 			SpeedMean: a.SpeedMean, SpeedMax: a.SpeedMax,
 		}
 	}
-	return activity, err
+	return activity, false, err
 }
 
 // resolutions are the resolutions of the roll-up, none if it is off.

@@ -1,7 +1,7 @@
 // Package peers has a node share the riders with other nodes. Riders are spread over parts; a part
 // is a log with all that belongs to it, and has one node. A node has one part, or waits for one. It
 // takes requests for all riders: pings of other parts go to the nodes that have them, and so do
-// reads of one rider.
+// reads of a rider. Reads over all riders are put together from all nodes.
 //
 // All methods may be called on a nil *Peers, a node that takes all riders by itself.
 package peers
@@ -25,6 +25,7 @@ import (
 	"pingline/internal/ops"
 	"pingline/internal/parts"
 	"pingline/partition"
+	"pingline/query/gather"
 	"pingline/queue"
 )
 
@@ -107,14 +108,15 @@ func (p *Peers) look() parts.Config {
 	}
 }
 
-// Serve has peers' pings judged by local, and their reads answered by answer, once Run is called.
-func (p *Peers) Serve(local func(*ingest.Job) error, answer fasthttp.RequestHandler) (err error) {
+// Serve has peers' pings judged by local, the reads that they pass on answered by answer, and their own questions by
+// tell, once Run is called.
+func (p *Peers) Serve(local func(*ingest.Job) error, answer fasthttp.RequestHandler, tell func(question, dst []byte) ([]byte, error)) (err error) {
 	if p == nil {
 		return nil
 	}
 	p.forwarder, err = forward.New(forward.Config{
 		Parts: p.cfg.Parts, Own: p.part, Local: local, Owner: p.directory.Owner, Suspect: p.directory.Suspect,
-		Answer: answer, Peer: p.security, Logger: p.cfg.Logger,
+		Answer: answer, Tell: tell, Peer: p.security, Logger: p.cfg.Logger,
 	}, p.ln)
 	return err
 }
@@ -162,6 +164,15 @@ func (p *Peers) Pass() func(c *fasthttp.RequestCtx, rider string) (bool, error) 
 		return nil
 	}
 	return func(c *fasthttp.RequestCtx, rider string) (bool, error) { return p.forwarder.Pass(c, rider) }
+}
+
+// Gatherer returns a Gatherer for reads over all riders, which tells the other nodes of this one as cfg says.
+func (p *Peers) Gatherer(cfg gather.Config) *gather.Gatherer {
+	if p != nil {
+		cfg.Parts, cfg.Own, cfg.Logger = p.cfg.Parts, p.part, p.cfg.Logger
+		cfg.Ask = func(part int, question, dst []byte) ([]byte, error) { return p.forwarder.Ask(part, question, dst) }
+	}
+	return gather.New(cfg)
 }
 
 // Name returns the name in rows of the roll-up of this part, or "" without peers: whichever node

@@ -37,6 +37,8 @@ type layer struct {
 	radius float64             // of the largest circle around a cell so far, degrees
 	over   bool                // cells were left out
 
+	partial bool // pings of other nodes are missing
+
 	asked time.Time // when somebody looked at it last; guarded by Map.refreshing, as the next
 	at    time.Time // snapshot that it is of
 }

@@ -39,6 +39,7 @@ type Delta struct {
 
 	RidersOver bool // there are more riders than ViewRiders: none is told of
 	CellsOver  bool // the same for cells, or some cells of the globe are not known
+	Partial    bool // riders or cells of other nodes are missing, or are told of as they were
 
 	ridersSince, cellsSince uint32
 	listed                  bool // the list being appended is not empty
@@ -119,7 +120,7 @@ func (f *Map) Change(c *Delta, v *View, since string) {
 	c.sinceOf(f, v, since)
 	c.At = time.Now().UnixMilli()
 	c.Riders, c.RidersGone, c.Cells, c.CellsGone = c.Riders[:0], c.RidersGone[:0], c.Cells[:0], c.CellsGone[:0]
-	c.RidersOver, c.CellsOver = false, false
+	c.RidersOver, c.CellsOver, c.Partial = false, false, v.Riders && f.partial
 	c.ID = f.idOf(v, f.made)
 	if v.Riders {
 		at := ViewportOf(v.Box, 0)
@@ -135,6 +136,7 @@ func (f *Map) Change(c *Delta, v *View, since string) {
 			c.ID += "." + markCells
 		}
 		c.CellsOver = c.CellsOver || l.over
+		c.Partial = c.Partial || l.partial
 	}
 }
 

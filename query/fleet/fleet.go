@@ -3,7 +3,8 @@
 // It keeps a copy of the newest ping of each track that the writer's filter knows, and
 // brings it up to date once a second at most, for all who look at it together. It asks the
 // writer in parts that are short, and only for tracks that had a ping since. While nobody
-// looks it does nothing, and after a while it forgets everything.
+// looks it does nothing, and after a while it forgets everything. Where nodes share the riders, it
+// asks the other nodes in the same way.
 //
 // It promises neither to show each ping (of several pings of a track within a second the
 // newest is seen) nor to be right to the second about silence: a track is marked within
@@ -19,7 +20,6 @@ import (
 	"unsafe"
 
 	"pingline"
-	"pingline/dedupe"
 	"pingline/dedupe/slab"
 	"pingline/ingest"
 	"pingline/partition"
@@ -43,11 +43,14 @@ type Config struct {
 	// Newest asks the writer for the next part of the newest pings: see
 	// ingest.Writer.NewestPings.
 	Newest func(*ingest.NewestPings) error
-	// MaxRiders is the most tracks that the writer's filter knows.
+	// Others ask the owners of the other parts of the riders in the same way. A part that does not
+	// answer stays as it was, and what is told is partial.
+	Others []func(*ingest.NewestPings) error
+	// MaxRiders is the most tracks that a filter knows.
 	MaxRiders int
 	// Cells returns the live activity in at most most cells of a resolution that touch a
-	// box, in order of cells; nil if there is none.
-	Cells func(box partition.Box, res, most int) ([]Activity, error)
+	// box, in order of cells, and whether a part of the riders did not answer; nil if there is none.
+	Cells func(box partition.Box, res, most int) (list []Activity, partial bool, err error)
 	// Resolutions are the resolutions of cells that may be looked at.
 	Resolutions []int
 }
@@ -57,23 +60,24 @@ type Map struct {
 	cfg Config
 
 	refreshing sync.Mutex // held while a snapshot is taken; taken before mu
-	part       ingest.NewestPings
-	stamp      uint64    // of the filter at the beginning of the last snapshot
-	at         time.Time // when the last snapshot was begun
-	asked      time.Time // when somebody looked at riders last
-	riders     time.Time // when the last snapshot with riders was begun
+	feeds      []*feed    // of this node, and of others
+	at         time.Time  // when the last snapshot was begun
+	asked      time.Time  // when somebody looked at riders last
+	riders     time.Time  // when the last snapshot with riders was begun
 	idle       *time.Timer
 
-	mu     sync.RWMutex // guards the fields below; taken after refreshing
-	start  uint64       // names the numbering of tracks and snapshots, at random
-	seq    uint32       // number of the last snapshot, made or being made
-	made   uint32       // number of the last snapshot that is complete
-	rows   slab.Slab[row]
-	names  slab.Slab[string] // of tracks: see dedupe.RiderDevice
-	grid   grid
-	swept  uint32 // track at which the sweep goes on
-	filter uint64 // number of the filter that rows is of
-	layers map[int]*layer
+	mu      sync.RWMutex // guards the fields below; taken after refreshing
+	start   uint64       // names the numbering of items and snapshots, at random
+	paging  uint64       // names the numbering of items as cursors have it
+	seq     uint32       // number of the last snapshot, made or being made
+	made    uint32       // number of the last snapshot that is complete
+	partial bool         // riders of other nodes are missing, or as they were
+	rows    slab.Slab[row]
+	names   slab.Slab[string] // of tracks: see dedupe.RiderDevice
+	free    []uint32          // items without a track
+	grid    grid
+	swept   uint32 // item at which the sweep goes on
+	layers  map[int]*layer
 }
 
 // row is the newest ping of a track.
@@ -85,26 +89,35 @@ type row struct {
 
 // New returns a Map that knows nothing before somebody looks.
 func New(cfg Config) *Map {
-	f := &Map{cfg: cfg, layers: make(map[int]*layer)}
-	f.reset(0)
+	f := &Map{cfg: cfg, layers: make(map[int]*layer), feeds: []*feed{{newest: cfg.Newest}}}
+	for _, newest := range cfg.Others {
+		f.feeds = append(f.feeds, &feed{newest: newest, far: true})
+	}
+	f.reset()
 	f.idle = time.AfterFunc(idleAfter, f.forget)
 	f.idle.Stop()
 	return f
 }
 
 // MaxBytes returns about the most memory that a Map takes, besides the names of tracks,
-// which it shares with the filter.
+// which it shares with the filter of its node.
 func (c *Config) MaxBytes() int64 {
-	each := int64(unsafe.Sizeof(row{})+unsafe.Sizeof("")+unsafe.Sizeof(item{})) + perTile
+	each, parts := int64(unsafe.Sizeof(row{})+unsafe.Sizeof("")+unsafe.Sizeof(item{}))+perTile, int64(1+len(c.Others))
+	if parts > 1 {
+		each += perFar
+	}
 	exits := mostExits*int64(unsafe.Sizeof(exit{})) + squares*perSquare
-	return int64(c.MaxRiders)*each + int64(len(c.Resolutions))*(mostCells*perCell+exits) + exits + 4<<20
+	return parts*int64(c.MaxRiders)*each + int64(len(c.Resolutions))*(mostCells*perCell+exits) + exits + 4<<20
 }
 
 // Bytes returns the memory that f takes.
 func (f *Map) Bytes() int64 {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	n := f.rows.Bytes() + f.names.Bytes() + f.grid.bytes()
+	n := f.rows.Bytes() + f.names.Bytes() + f.grid.bytes() + 4*int64(cap(f.free))
+	for _, s := range f.feeds[1:] {
+		n += int64(s.items.Last) * perFar
+	}
 	for _, l := range f.layers {
 		n += l.bytes()
 	}
@@ -112,9 +125,10 @@ func (f *Map) Bytes() int64 {
 }
 
 // reset forgets everything. Cursors and ids of events from before are void.
-func (f *Map) reset(filter uint64) {
-	f.start, f.filter = rand.Uint64()|1, filter
-	f.rows, f.names, f.grid, f.swept = slab.Slab[row]{}, slab.Slab[string]{}, grid{oldest: f.seq}, 0
+func (f *Map) reset() {
+	f.start = rand.Uint64() | 1
+	f.paging = f.start
+	f.rows, f.names, f.free, f.grid, f.swept = slab.Slab[row]{}, slab.Slab[string]{}, nil, grid{oldest: f.seq}, 0
 }
 
 // forget is called when nobody has looked for a while.
@@ -124,10 +138,13 @@ func (f *Map) forget() {
 	if time.Since(f.at) < idleAfter {
 		return
 	}
-	f.part, f.stamp, f.riders = ingest.NewestPings{}, 0, time.Time{}
+	f.riders = time.Time{}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.reset(0)
+	for _, s := range f.feeds {
+		*s = feed{newest: s.newest, far: s.far}
+	}
+	f.reset()
 	clear(f.layers)
 }
 
@@ -169,11 +186,12 @@ func (f *Map) Refresh(at Look) error {
 	}
 	for res, l := range f.layers {
 		if now.Sub(l.asked) < idleAfter {
-			list, err := f.cfg.Cells(globe, res, mostCells+1)
+			list, partial, err := f.cfg.Cells(globe, res, mostCells+1)
 			if err != nil {
 				return fmt.Errorf("cells of resolution %d: %w", res, err)
 			}
 			f.mu.Lock()
+			l.partial = partial
 			l.take(f.seq, list)
 			f.mu.Unlock()
 			l.at = now
@@ -196,64 +214,6 @@ func (f *Map) layer(res int) *layer {
 		f.layers[res] = l
 	}
 	return l
-}
-
-// takeRiders asks the writer for the pings that came since the last snapshot.
-func (f *Map) takeRiders(now time.Time) error {
-	p := &f.part
-	p.Track, p.Since = 0, f.stamp
-	var stamp uint64
-	for first := true; first || p.Track != 0; first = false {
-		if err := f.cfg.Newest(p); err != nil {
-			return err
-		}
-		if first {
-			stamp = p.Stamp
-		}
-		if p.Filter != f.filterOf() {
-			// The tracks are numbered anew: all of them are read from the first on.
-			f.mu.Lock()
-			f.reset(p.Filter)
-			f.mu.Unlock()
-			if p.Since > 0 || !first {
-				p.Since, p.Track, stamp = 0, 0, p.Stamp
-				if err := f.cfg.Newest(p); err != nil {
-					return err
-				}
-			}
-		}
-		f.take(p.List, now)
-	}
-	f.stamp = stamp
-	return nil
-}
-
-func (f *Map) filterOf() uint64 {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.filter
-}
-
-// take takes a part of the newest pings into the snapshot that is being made.
-func (f *Map) take(list []dedupe.Newest, now time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range list {
-		n := &list[i]
-		for f.rows.Last < n.Track {
-			f.rows.Grow()
-			f.names.Grow()
-		}
-		r, name := f.rows.At(n.Track), f.names.At(n.Track)
-		fresh := *name != n.Name
-		if !fresh && r.fix == n.Fix {
-			continue // the newest stays the newest: a duplicate, or a late ping
-		}
-		*name = n.Name
-		*r = row{fix: n.Fix, known: true}
-		f.grid.put(f.seq, n.Track, keyOf(n.Fix.LatE7, n.Fix.LonE7), fresh)
-		f.mark(n.Track, now)
-	}
 }
 
 // mark notes how long a track has been silent.
@@ -289,7 +249,7 @@ func (f *Map) complete(now time.Time) {
 	}
 }
 
-// cursor names a track, for as long as tracks are numbered as they are.
+// cursor names an item, for as long as items are numbered as they are.
 func (f *Map) cursor(track uint32) string {
-	return strconv.FormatUint(f.start, 36) + "." + strconv.FormatUint(uint64(track), 36)
+	return strconv.FormatUint(f.paging, 36) + "." + strconv.FormatUint(uint64(track), 36)
 }

@@ -29,6 +29,8 @@ type Riders struct {
 	List []pingline.Entry // of a ping that was stored before a restart only names, time and position are known
 	Next string           // cursor of the next page; "" on the last page
 	At   int64            // ms since 1970, when the page was made
+
+	Partial bool // riders of other nodes are missing, or are told of as they were
 }
 
 // Stale reports whether an entry of the page is older than StaleAfter.
@@ -56,7 +58,7 @@ func (f *Map) Riders(q *InBox) (Riders, error) {
 	if err != nil {
 		return Riders{}, err
 	}
-	p := Riders{At: time.Now().UnixMilli()}
+	p := Riders{At: time.Now().UnixMilli(), Partial: f.partial}
 	for i := range f.tracks(q, track) {
 		r := f.rows.At(i)
 		if !r.known || r.fix.At < q.Since || !q.Contains(r.fix.Lat(), r.fix.Lon()) {
@@ -97,7 +99,7 @@ func (f *Map) trackOf(cursor string) (uint32, error) {
 	}
 	start, text, _ := strings.Cut(cursor, ".")
 	track, err := strconv.ParseUint(text, 36, 32)
-	if err != nil || start != strconv.FormatUint(f.start, 36) {
+	if err != nil || start != strconv.FormatUint(f.paging, 36) {
 		return 0, ErrCursor
 	}
 	return uint32(track), nil

@@ -49,10 +49,10 @@ func (w *world) newest(n *ingest.NewestPings) error {
 	return nil
 }
 
-func (w *world) activity(_ partition.Box, res, most int) ([]fleet.Activity, error) {
+func (w *world) activity(_ partition.Box, res, most int) ([]fleet.Activity, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.cells), nil
+	return slices.Clone(w.cells), false, nil
 }
 
 // ping has a rider, by number from 1, send a ping.

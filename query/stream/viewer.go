@@ -37,6 +37,7 @@ type Viewer struct {
 	begun  bool
 	pulse  *pulse // the pulse after the last event; nil before the first
 	paused string
+	lacks  bool      // the last event was partial
 	made   time.Time // when the last event was made
 }
 
@@ -109,14 +110,15 @@ func (v *Viewer) wait() error {
 	v.paused = ""
 	v.hub.cfg.Map.Change(&v.change, &v.view, v.last)
 	events := uint64(1)
-	if v.change.None() && v.seen && !v.change.RidersOver && !v.change.CellsOver {
+	c := &v.change
+	if c.None() && v.seen && !c.RidersOver && !c.CellsOver && c.Partial == v.lacks {
 		events = 0
-		v.buf = append(append(append(v.buf, "id: "...), v.change.ID...), "\n\n"...)
+		v.buf = append(append(append(v.buf, "id: "...), c.ID...), "\n\n"...)
 	} else {
 		v.event()
 	}
-	v.last, v.seen = v.change.ID, true
-	bytes := v.change.Bytes() + int64(cap(v.buf))
+	v.last, v.seen, v.lacks = c.ID, true, c.Partial
+	bytes := c.Bytes() + int64(cap(v.buf))
 	v.hub.note(events, skipped, bytes-v.bytes)
 	v.bytes = bytes
 	return nil
@@ -158,6 +160,9 @@ func (v *Viewer) event() {
 	if c.CellsOver {
 		v.buf = append(v.buf, `,"cells_over":`...)
 		v.buf = strconv.AppendInt(v.buf, fleet.ViewCells, 10)
+	}
+	if c.Partial {
+		v.buf = append(v.buf, `,"partial":true`...)
 	}
 	m := v.hub.cfg.Map
 	v.parts = append(v.parts[:0],

@@ -47,14 +47,14 @@ func (s *Routes) lookAround(r *readInWork, a *areaAnswer) {
 		a.err = s.tooManyBytes()
 		return
 	}
-	list, err := s.reader.Cells(a.box, a.res, cellsMost+1)
+	list, partial, err := s.reader.Cells(a.box, a.res, cellsMost+1)
 	switch {
 	case err != nil:
 		a.err = param.Because(err)
 	case len(list) > cellsMost:
 		a.err = tooManyCells()
 	default:
-		a.cells, a.body = len(list), query.FeaturesOf(list)
+		a.cells, a.body = len(list), query.FeaturesOf(list, partial)
 	}
 	a.claim.Settle(int64(cap(a.body)))
 }

@@ -40,10 +40,7 @@ func (s *Routes) cellsAt(c *fiber.Ctx, r *readInWork, box partition.Box, res int
 		return tooManyCells()
 	}
 	s.pay(r, len(list)/pointsOfOne)
-	body := query.FeaturesOf(list)
-	if partial {
-		body = append(body[:len(body)-1], `,"partial":true}`...)
-	}
+	body := query.FeaturesOf(list, partial)
 	return s.answer(c, r, mimeGeoJSON, bytes.NewReader(body), len(body))
 }
 
@@ -72,11 +69,7 @@ func (s *Routes) ridersAt(c *fiber.Ctx, r *readInWork, box partition.Box) error 
 	case err != nil:
 		return storeError(err)
 	}
-	end := query.RidersEnd(&seen.Riders)
-	if seen.Partial {
-		end = end[:len(end)-1] + `,"partial":true}`
-	}
-	return s.answerSeen(c, r, seen.List, seen.AppendSeen, end)
+	return s.answerSeen(c, r, seen.List, seen.AppendSeen, query.RidersEnd(&seen.Riders))
 }
 
 // history answers with the activity in a box, step after step.

@@ -1,0 +1,82 @@
+package forward
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A question to another node is a form, the number of parts and the part that is asked, as in a message, and behind them
+// bytes that this package does not read. Its answer is bytes alone, proved as that to a message.
+
+// Ask asks the owner of another part, whose Tell answers, and returns the answer, in the memory of dst if there is room.
+// An error wraps ingest.ErrUnavailable. The owner may know who it answers only by the secret or the certificate of
+// nodes: a question is not a client's.
+func (f *Forwarder) Ask(part int, question, dst []byte) ([]byte, error) {
+	to := call{part: part}
+	if to.addr = f.cfg.Owner(part); to.addr == "" {
+		return nil, to.refusal("has no node now")
+	}
+	f.mu.Lock()
+	if f.stopped {
+		f.mu.Unlock()
+		return nil, to.refusal("shutting down")
+	}
+	n := f.neighbour(to.addr)
+	f.mu.Unlock()
+	answer, cause := n.question(part, question, dst)
+	if cause != "" {
+		return nil, to.refusal(cause)
+	}
+	return answer, nil
+}
+
+// question asks the peer, or returns why there is no answer. Pings may still be sent to a peer that is slow to answer.
+func (n *neighbour) question(part int, question, dst []byte) (answer []byte, cause string) {
+	now := time.Now()
+	n.used.Store(now.UnixNano())
+	n.mu.Lock()
+	cause = n.away(now)
+	n.mu.Unlock()
+	if cause != "" {
+		return nil, cause
+	}
+	f := n.f
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
+	req.Header.SetMethod(fasthttp.MethodPost)
+	req.SetRequestURI(f.scheme() + n.addr + askPath)
+	head := binary.AppendUvarint(binary.AppendUvarint([]byte{form}, uint64(f.cfg.Parts)), uint64(part))
+	req.SetBodyRaw(append(head, question...))
+	mac := ""
+	if f.seal != nil {
+		var stamp string
+		stamp, mac = f.seal.stamp(fasthttp.MethodPost, askPath, "", req.Body())
+		req.Header.Set(peerHeader, stamp)
+	}
+	if err := n.asks.DoTimeout(req, resp, AskTimeout); err != nil {
+		if !errors.Is(err, fasthttp.ErrTimeout) && !errors.Is(err, fasthttp.ErrNoFreeConns) && !errors.Is(err, fasthttp.ErrBodyTooLarge) {
+			n.asks.CloseIdleConnections() // of a process that has ended
+			f.cfg.Suspect(part, n.addr)
+		}
+		return nil, short(err)
+	}
+	body := resp.Body()
+	switch status := resp.StatusCode(); {
+	case status == fasthttp.StatusUnauthorized:
+		return nil, notTaken
+	case status == fasthttp.StatusMisdirectedRequest:
+		f.cfg.Suspect(part, n.addr)
+		fallthrough
+	case status != fasthttp.StatusOK:
+		return nil, fmt.Sprintf("%d, %s", status, printable(body[:min(len(body), maxCause)]))
+	case f.seal != nil && !f.seal.proves(string(resp.Header.Peek(proofHeader)), mac, body):
+		return nil, notProved
+	}
+	n.up()
+	return append(dst[:0], body...), ""
+}
