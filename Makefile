@@ -10,6 +10,7 @@ SEED      ?= 0
 SOAK      ?= 30m
 FAULTS    ?= 10m
 CLUSTER   ?= 10m
+TAKEOVER  ?= 20
 BENCH     ?= .
 PINGS     ?= 10000000
 
@@ -47,7 +48,7 @@ export PINGLINE_INFLUXD := $(CURDIR)/$(INFLUXD)
 # Only where it has been built: it needs Rust, and tests do without it.
 export PINGLINE_INFLUXD2 = $(wildcard $(CURDIR)/$(INFLUXD2))
 
-.PHONY: help demo demo-cluster test test-stores jars race chaos chaos-cluster soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-nodes bench-direct bench-stores bench-loaders bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
+.PHONY: help demo demo-cluster test test-stores jars race chaos chaos-cluster takeover soak sim-audit sim-faults sim-replay lint vuln lint-api lint-deploy fuzz bench bench-table bench-nodes bench-direct bench-stores bench-loaders bench-guard build livemap phone pictures bench-map boards influxd influxd2 victoriametrics promtool clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,8 +76,12 @@ race: influxd ## All tests under the race detector; TESTFLAGS=-short leaves out 
 chaos: influxd ## Overload for minutes, hostile clients, a dead set, and faults at random for CHAOS=5m; SEED=7 repeats a schedule
 	$(GO) test -v -run 'TestOverload|TestHostileClients|TestFreshAfterAnOutage|TestSetsOneDead|TestChaos' -timeout 60m $(TESTFLAGS) ./cmd/pingline -chaos=$(CHAOS) -chaos-seed=$(SEED) -sets-dead=2m
 
-chaos-cluster: build influxd ## The same for CLUSTER=10m, nodes and servers killed, suspended and restarted at random, and the audit; SEED=7 repeats a schedule, ARGS="-every 5s"
-	@$(GO) run ./tools/cluster -binary bin/pingline -chaos -for $(CLUSTER) -seed $(SEED) $(ARGS)
+chaos-cluster: influxd ## The same for CLUSTER=10m, while at random nodes and servers die, stand still and are cut off, and clocks step, and the audit; SEED=7 repeats a schedule, ARGS="-every 5s"
+	@tools/clock/overlay $(CACHE)/clock && $(GO) build -overlay $(CACHE)/clock/overlay.json -o $(CACHE)/clock/pingline ./cmd/pingline
+	@$(GO) run ./tools/cluster -binary $(CACHE)/clock/pingline -clock -chaos -for $(CLUSTER) -seed $(SEED) $(ARGS)
+
+takeover: build influxd ## How long riders have no answer when a node is killed, and when it ends in order, TAKEOVER=20 times each
+	@$(GO) run ./tools/cluster -binary bin/pingline -takeover $(TAKEOVER) $(ARGS)
 
 soak: influxd ## Everything hostile at once for SOAK=30m: is the honest fleet answered, and does nothing grow?
 	$(GO) test -v -run 'TestSoak' -timeout 24h $(TESTFLAGS) ./cmd/pingline -soak=$(SOAK)

@@ -171,16 +171,19 @@ var arrows = map[string][]string{
 	"pingline/tools/arrows":      {},
 	"pingline/tools/benchstores": {},
 	"pingline/tools/benchtable":  {"pingline/internal/influxd", "pingline/internal/natsd", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/prepared"},
-	"pingline/tools/cluster":     {"pingline/internal/influxd", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/unit", "pingline/sim", "pingline/sim/audit"},
 	"pingline/tools/gofuzz":      {},
 	"pingline/tools/gotest":      {},
 	"pingline/tools/upgrade":     {"pingline/internal/influxd", "pingline/internal/pause"},
-	"pingline/track":             {"pingline", "pingline/internal/meridian", "pingline/track/fit", "pingline/track/output", "pingline/track/values"},
-	"pingline/track/fit":         {"pingline"},
-	"pingline/track/values":      {"pingline"},
-	"pingline/track/output":      {},
-	"pingline/track/picture":     {"pingline", "pingline/internal/unit", "pingline/track"},
-	"pingline/track/tracktest":   {},
+
+	"pingline/tools/cluster":         {"pingline/internal/influxd", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/unit", "pingline/partition", "pingline/sim", "pingline/sim/audit", "pingline/tools/cluster/cut", "pingline/tools/cluster/history"},
+	"pingline/tools/cluster/cut":     {},
+	"pingline/tools/cluster/history": {"pingline", "pingline/internal/pause", "pingline/partition", "pingline/queue/jetstream", "pingline/queue/record"},
+	"pingline/track":                 {"pingline", "pingline/internal/meridian", "pingline/track/fit", "pingline/track/output", "pingline/track/values"},
+	"pingline/track/fit":             {"pingline"},
+	"pingline/track/values":          {"pingline"},
+	"pingline/track/output":          {},
+	"pingline/track/picture":         {"pingline", "pingline/internal/unit", "pingline/track"},
+	"pingline/track/tracktest":       {},
 }
 
 // leaves are the folders of contracts: each folder in one is a leaf, a way in or a

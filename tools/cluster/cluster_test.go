@@ -63,9 +63,10 @@ func (s *site) owner() *pinglineNode {
 	return nil
 }
 
-// A node that takes pings is killed by its name, and another stands still for longer than its
-// lease: each time its riders are answered again, by others, and at the end nothing that was
-// answered is lost or beyond its bound.
+// A node that takes pings is killed by its name, another stands still for longer than its lease,
+// and a third is not heard by the servers, until all that it said comes late: each time its riders
+// are answered again, by others, and at the end nothing that was answered is lost or beyond its
+// bound, and each of it is in the log once.
 func TestKilledByName(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
@@ -74,7 +75,7 @@ func TestKilledByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := parse([]string{"-riders=300", "-rate=1000", "-lease=2s", "-away=4s"})
+	o, err := parse([]string{"-chaos", "-riders=300", "-rate=1000", "-lease=2s", "-away=4s"}) // -chaos: with wires that can be cut
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,13 +136,30 @@ func TestKilledByName(t *testing.T) {
 	frozen.signal(syscall.SIGCONT)
 	eventually(t, "it is fenced, and waits", func() bool { return strings.Contains(frozen.saw(), "standby") })
 	more()
+	if err := s.serves(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lonely := slices.Index(s.nodes, s.owner())
+	spare := frozen
+	ends, _ := (&fault{kind: cutNode, whom: lonely, to: true}).cuts()
+	heal := s.wires.cut(ends) // the servers do not hear it
+	eventually(t, "another node has its part", func() bool {
+		return slices.ContainsFunc(s.nodes, func(n *pinglineNode) bool { return n == spare && n.saw() == takesPings })
+	})
+	more()
+	heal(true)
+	eventually(t, "it is fenced, too, and waits", func() bool { return strings.Contains(s.nodes[lonely].saw(), "standby") })
+	more()
 	r, err := tr.finish(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%s\n%s", r.sentence(), text)
+	t.Logf("%s\n%s\n%s\n%s", r.sentence(), r.logs.Sentence(), strings.Join(r.logs.Examples, "\n"), text)
 	if err := r.err(); err != nil {
 		t.Error(err)
+	}
+	if r.logs.Owners < 5 || r.logs.Pings == 0 {
+		t.Errorf("%d owners and %d pings in the logs", r.logs.Owners, r.logs.Pings)
 	}
 	if r.Stored == 0 || r.Stored > r.Sent/4*3 {
 		t.Errorf("%d of %d pings are stored: that shows little of bounds", r.Stored, r.Sent)
@@ -233,6 +251,11 @@ func TestFlagsAreRefused(t *testing.T) {
 		{"-unknown", "-unknown"},
 	} {
 		if _, err := parse([]string{tt.args}); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %s", tt.args, err, tt.want)
+		}
+	}
+	for _, tt := range []struct{ args, want string }{{"-chaos -roll", "-roll"}, {"-takeover=2 -chaos", "-takeover"}, {"-takeover=2 -parts=1", "two parts"}} {
+		if _, err := parse(strings.Fields(tt.args)); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %s", tt.args, err, tt.want)
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"math/rand/v2"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -53,61 +53,131 @@ func (s *site) freeze(ctx context.Context, m *subprocess, away time.Duration) {
 	s.say.line("%s %s goes on", s.kind(m), m.name)
 }
 
-// restart ends a subprocess in order and starts it again.
-func (s *site) restart(m *subprocess) {
+// restart ends a subprocess in order, and starts it again after a while.
+func (s *site) restart(ctx context.Context, m *subprocess, away time.Duration) {
 	s.say.line("%s %s is told to end (SIGTERM)", s.kind(m), m.name)
 	if err := m.stop(patience); err != nil {
 		s.say.line("! %v", err)
 	}
+	_ = pause.For(ctx, away)
 	s.start(m)
 }
 
-// fail has nodes and, at the same time, servers fail one after the other until ctx ends.
-// All are well when it returns.
-func (s *site) fail(ctx context.Context, o runFlags) {
-	done := make(chan struct{}, 2)
-	go func() { s.failNodes(ctx, o, rand.New(rand.NewPCG(o.seed, 1))); done <- struct{}{} }()
-	go func() { s.failServers(ctx, o, rand.New(rand.NewPCG(o.seed, 2))); done <- struct{}{} }()
-	<-done
-	<-done
+// breaker brings the faults of a schedule about. A process has a single fault at a time, beside
+// cuts of its wires; so have the servers together, since two of three make the log.
+type breaker struct {
+	*site
+	o    *runFlags
+	mu   sync.Mutex // guards busy; nothing else is locked under it
+	busy map[string]bool
 }
 
-// wait pauses for about the time between two failures.
-func wait(ctx context.Context, o *runFlags, rng *rand.Rand) bool {
-	return pause.For(ctx, o.every/2+time.Duration(rng.Int64N(int64(o.every)))) == nil
-}
-
-func (s *site) failNodes(ctx context.Context, o runFlags, rng *rand.Rand) {
-	for wait(ctx, &o, rng) {
-		n := s.nodes[rng.IntN(len(s.nodes))]
-		away := time.Second + time.Duration(rng.Int64N(int64(o.away)))
-		switch rng.IntN(6) {
-		case 0, 1, 2:
-			s.die(ctx, n.subprocess, away)
-		case 3, 4:
-			s.freeze(ctx, n.subprocess, o.lease+away) // longer than its lease
-		case 5:
-			for _, n := range s.nodes {
-				s.restart(n.subprocess)
-				if s.serves(ctx) != nil {
-					return
-				}
-			}
+// fail has things fail until ctx ends. All are well when it returns.
+func (s *site) fail(ctx context.Context, o *runFlags) {
+	b := &breaker{site: s, o: o, busy: make(map[string]bool)}
+	list, began := schedule(o), time.Now()
+	s.say.line("schedule of seed %d: %s", o.seed, tally(list))
+	var all sync.WaitGroup
+	for i := range list {
+		f := &list[i]
+		if pause.For(ctx, f.at-time.Since(began)) != nil {
+			break
 		}
+		all.Go(func() { b.bring(ctx, f) })
+	}
+	<-ctx.Done()
+	all.Wait()
+}
+
+// take returns false if a fault of that name is there already.
+func (b *breaker) take(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.busy[name] {
+		return false
+	}
+	b.busy[name] = true
+	return true
+}
+
+func (b *breaker) free(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy[name] = false
+}
+
+// bring brings a fault about, and mends it.
+func (b *breaker) bring(ctx context.Context, f *fault) {
+	var whom string
+	switch f.kind {
+	case killNode, suspendNode, endNode:
+		whom = nodeName(f.whom)
+	case killServer, suspendServer, endServer, killServers:
+		whom = "servers"
+	case rollNodes:
+		b.roll(ctx)
+		return
+	case stepClock:
+		b.say.line("the clock of node %s is set %v off, for %v", nodeName(f.whom), f.step, f.lasts.Round(100*time.Millisecond))
+		b.nodes[f.whom].clock.set(f.step)
+		_ = pause.For(ctx, f.lasts)
+		b.nodes[f.whom].clock.set(0)
+		b.say.line("the clock of node %s is right again", nodeName(f.whom))
+		return
+	default:
+		b.cut(ctx, f)
+		return
+	}
+	if !b.take(whom) {
+		b.say.line("not now: %v", f)
+		return
+	}
+	defer b.free(whom)
+	switch f.kind {
+	case killNode:
+		b.die(ctx, b.nodes[f.whom].subprocess, f.lasts)
+	case suspendNode:
+		b.freeze(ctx, b.nodes[f.whom].subprocess, f.lasts)
+	case endNode:
+		b.restart(ctx, b.nodes[f.whom].subprocess, f.lasts)
+	case killServer:
+		b.die(ctx, b.servers[f.whom], f.lasts)
+	case suspendServer:
+		b.freeze(ctx, b.servers[f.whom], f.lasts)
+	case endServer:
+		b.restart(ctx, b.servers[f.whom], f.lasts)
+	case killServers:
+		var all sync.WaitGroup
+		for _, m := range b.servers {
+			all.Go(func() { b.die(ctx, m, f.lasts) })
+		}
+		all.Wait()
 	}
 }
 
-// failServers leaves two of three alone.
-func (s *site) failServers(ctx context.Context, o runFlags, rng *rand.Rand) {
-	for wait(ctx, &o, rng) {
-		m, away := s.servers[rng.IntN(len(s.servers))], time.Second+time.Duration(rng.Int64N(int64(8*time.Second)))
-		switch rng.IntN(6) {
-		case 0, 1, 2:
-			s.die(ctx, m, away)
-		case 3, 4:
-			s.freeze(ctx, m, away)
-		case 5:
-			s.restart(m)
+func (b *breaker) cut(ctx context.Context, f *fault) {
+	ends, said := f.cuts()
+	b.say.line("cut: %s, for %v", said, f.lasts.Round(100*time.Millisecond))
+	heal := b.wires.cut(ends)
+	_ = pause.For(ctx, f.lasts)
+	heal(f.deliver)
+	how := "bytes that waited arrive"
+	if !f.deliver {
+		how = "connections break"
+	}
+	b.say.line("whole again: %s; %s", said, how)
+}
+
+// roll restarts all nodes in order, each once the riders have nodes again.
+func (b *breaker) roll(ctx context.Context) {
+	for _, n := range b.nodes {
+		if !b.take(n.name) {
+			continue
+		}
+		b.restart(ctx, n.subprocess, 0)
+		b.free(n.name)
+		if b.serves(ctx) != nil {
+			return
 		}
 	}
 }

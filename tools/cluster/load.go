@@ -21,6 +21,7 @@ import (
 	"pingline/internal/unit"
 	"pingline/sim"
 	"pingline/sim/audit"
+	"pingline/tools/cluster/history"
 )
 
 // balancer sends each request to the next of the nodes that take pings, and holds it back while
@@ -95,8 +96,10 @@ func (s *site) drive(o runFlags) (*cityDrive, error) {
 		return nil, err
 	}
 	t := &cityDrive{site: s, ledger: audit.NewLedger(), done: make(chan error, 1)}
+	t.ledger.Now = func() int64 { return time.Now().UnixMilli() }
+	s.past.Tell(t.ledger.Record) // the roll-up has counted it again
 	t.load, err = sim.NewLoad(sim.LoadConfig{
-		URL: s.nodes[0].url, Phones: city, Seed: o.seed, Rate: o.rate, Batch: o.batch, Ledger: t.ledger, Grace: patience, Timeout: 5 * time.Second,
+		URL: s.nodes[0].url, Phones: city, Seed: o.seed, Rate: o.rate, Batch: o.batch, Ledger: audit.Tee(t.ledger, s.past), Grace: patience, Timeout: 5 * time.Second,
 		Transport: &balancer{to: &http.Transport{MaxIdleConnsPerHost: 16}, ready: s.ready},
 	})
 	if err != nil {
@@ -142,6 +145,7 @@ func (t *cityDrive) report(ctx context.Context) {
 // result is the end of a run.
 type result struct {
 	audit.Report
+	logs    *history.LogReport
 	refused map[int]uint64 // requests by status; 0: no answer
 	longest time.Duration  // without any answer
 	many    int
@@ -159,7 +163,7 @@ func (r *result) sentence() string {
 		r.Sentence(), r.Lost, r.OutOfBound, again, r.many, r.longest.Seconds())
 }
 
-func (r *result) err() error { return errors.Join(append(r.errs, r.Err())...) }
+func (r *result) err() error { return errors.Join(append(r.errs, r.Err(), r.logs.Err())...) }
 
 // finish waits until all that was sent is answered, ends all nodes in order, which stores what
 // they hold, has them started again bring it all to InfluxDB, and audits.
@@ -184,6 +188,9 @@ func (t *cityDrive) finish(ctx context.Context) (*result, error) {
 	if n := t.load.Counters().Unanswered; n > 0 {
 		r.errs = append(r.errs, fmt.Errorf("%d pings have no answer", n))
 	}
+	if err := limited(t.balanced); err != nil {
+		r.errs = append(r.errs, err)
+	}
 	t.say.line("all nodes end, which stores what they hold, and start again")
 	errs := make(chan error)
 	for _, n := range t.nodes {
@@ -203,14 +210,64 @@ func (t *cityDrive) finish(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	t.say.line("auditing …")
+	return r, t.audit(ctx, r)
+}
+
+// audit holds the store and the logs against the answers.
+func (t *cityDrive) audit(ctx context.Context, r *result) error {
 	cfg := node.DefaultConfig()
 	cfg.Influx.Host, cfg.Influx.Timeout = t.influx.URL(), time.Minute
 	stored, err := node.OpenStored(&cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r.Report, err = audit.Check(ctx, t.ledger, stored.Points)
-	return r, errors.Join(err, stored.Close())
+	r.Report, err = audit.Config{Totals: stored.PointsNamed}.Check(ctx, t.ledger, stored.Points)
+	if err = errors.Join(err, stored.Close()); err != nil {
+		return err
+	}
+	t.read()
+	<-t.hasRead
+	r.logs, err = t.past.Check(ctx)
+	return err
+}
+
+// balanced returns once the counts of each process that takes pings add up: while pings come they
+// need not.
+func (t *cityDrive) balanced(ctx context.Context) error {
+	for {
+		var why error
+		for _, n := range t.nodes {
+			if n.saw() == takesPings {
+				why = errors.Join(why, gap(ctx, n))
+			}
+		}
+		if why == nil {
+			return nil
+		}
+		if pause.For(ctx, lookEvery) != nil {
+			return fmt.Errorf("before the end: %w", why)
+		}
+	}
+}
+
+// gap returns an error unless the counts of a node add up.
+func gap(ctx context.Context, n *pinglineNode) error {
+	list, err := metrics(ctx, n.ops)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.name, err)
+	}
+	sums := 0
+	for name, value := range list {
+		if strings.HasPrefix(name, "pingline_conservation_gap{") {
+			if sums++; value != "0" {
+				return fmt.Errorf("node %s: %s is %s", n.name, name, value)
+			}
+		}
+	}
+	if sums == 0 {
+		return fmt.Errorf("node %s tells no sums of its counts", n.name)
+	}
+	return nil
 }
 
 // settled returns once there is a node for each part whose log has been written to InfluxDB.
@@ -239,24 +296,15 @@ func (t *cityDrive) settled(ctx context.Context) error {
 
 // atEnd returns nil if all lanes of a node are at the end of its log.
 func atEnd(ctx context.Context, ops string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, ops+"/metrics", http.NoBody)
+	list, err := metrics(ctx, ops)
 	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	text, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return err
 	}
 	lanes := 0
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+	for name, value := range list {
 		waits := strings.HasPrefix(name, "pingline_queue_commits{") || strings.HasPrefix(name, "pingline_conservation_gap{") || name == "pingline_queued_pings"
 		if waits && value != "0" {
-			return errors.New(strings.TrimSpace(line))
+			return errors.New(name + " " + value)
 		}
 		if strings.HasPrefix(name, "pingline_queue_commits{") {
 			lanes++
@@ -266,4 +314,32 @@ func atEnd(ctx context.Context, ops string) error {
 		return fmt.Errorf("%d lanes", lanes)
 	}
 	return nil
+}
+
+// metrics returns the values that a node tells, by name.
+func metrics(ctx context.Context, ops string) (map[string]string, error) {
+	text, err := get(ctx, ops+"/metrics")
+	if err != nil {
+		return nil, err
+	}
+	list := make(map[string]string)
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		list[name] = value
+	}
+	return list, nil
+}
+
+// get returns the answer of a node.
+func get(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) // #nosec G704: a node of ours
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req) // #nosec G704: likewise
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(resp.Body)
+	return text, errors.Join(err, resp.Body.Close())
 }

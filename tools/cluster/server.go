@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -21,14 +20,12 @@ const (
 	// asServer is the variable that makes this program a NATS server.
 	asServer = "PINGLINE_CLUSTER_SERVER"
 
-	servers      = 3
-	defaultParts = 2
-	patience     = 5 * time.Minute // for what must happen, on a busy machine
-	clusterTag   = "pingline-cluster"
+	clusterTag = "pingline-cluster"
 )
 
 // runServer is a server of a cluster, whose arguments are its name, the ports of clients and
-// of the cluster, its directory and the routes to all. It syncs each write.
+// of the cluster, its directory and the routes to all. It syncs each write, and tells nobody of
+// other addresses than those it is reached at.
 func runServer(args []string) (status int) {
 	if len(args) != 5 {
 		return 2
@@ -36,7 +33,7 @@ func runServer(args []string) (status int) {
 	o := &server.Options{
 		ServerName: args[0], Host: "127.0.0.1", NoSigs: true,
 		JetStream: true, StoreDir: args[3], SyncAlways: true, MaxPayload: 2 << 20,
-		Cluster: server.ClusterOpts{Name: clusterTag, Host: "127.0.0.1"},
+		Cluster: server.ClusterOpts{Name: clusterTag, Host: "127.0.0.1", NoAdvertise: true},
 	}
 	var err error
 	if o.Port, err = strconv.Atoi(args[1]); err == nil {
@@ -86,22 +83,30 @@ func (p ports) free(n int) (list []int, err error) {
 	return list, nil
 }
 
-// newServers returns the servers, none of which runs yet, and the URL of them all.
-func (s *site) newServers() (list []*subprocess, address string, err error) {
+// newServers returns the servers, none of which runs yet, and the addresses of their clients.
+func (s *site) newServers() (list []*subprocess, clients []string, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	ports, err := s.ports.free(2 * servers)
 	if err != nil {
-		return nil, "", err
-	}
-	var routes, clients []string
-	for i := range servers {
-		clients = append(clients, fmt.Sprintf("nats://127.0.0.1:%d", ports[2*i]))
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[2*i+1]))
+		return nil, nil, err
 	}
 	for i := range servers {
+		clients = append(clients, fmt.Sprintf("127.0.0.1:%d", ports[2*i]))
+	}
+	for i := range servers {
+		var routes []string
+		for k := range servers {
+			at := fmt.Sprintf("127.0.0.1:%d", ports[2*k+1])
+			if k != i {
+				if at, err = s.wires.lay(serverWire(i, k), at); err != nil {
+					return nil, nil, err
+				}
+			}
+			routes = append(routes, "nats://"+at)
+		}
 		name := strconv.Itoa(i + 1)
 		dir := filepath.Join(s.o.dir, "nats-"+name)
 		args := []string{"n" + name, strconv.Itoa(ports[2*i]), strconv.Itoa(ports[2*i+1]), dir, strings.Join(routes, ",")}
@@ -114,5 +119,5 @@ func (s *site) newServers() (list []*subprocess, address string, err error) {
 		}
 		list = append(list, m)
 	}
-	return list, strings.Join(clients, ","), nil
+	return list, clients, nil
 }

@@ -14,10 +14,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pingline/internal/influxd"
 	"pingline/internal/pause"
+	"pingline/tools/cluster/history"
 )
 
 // printer writes lines with the time since it began. Safe for concurrent use.
@@ -42,10 +44,17 @@ type site struct {
 	servers []*subprocess
 	nodes   []*pinglineNode
 	ports   ports
+	wires   wires
+	clients string           // URLs of the servers, by no wire
+	past    *history.Archive // of the log
 
 	ctx   context.Context // of what runs beside it, until close
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
+
+	reading context.Context // of the log, while pings come
+	read    context.CancelFunc
+	hasRead chan struct{} // closed when that is over
 
 	mu     sync.Mutex // guards what follows; nothing else is locked under it
 	ending bool       // nobody who ends is started again
@@ -55,6 +64,9 @@ type site struct {
 type pinglineNode struct {
 	*subprocess
 	url, ops string
+	influx   string                 // URL
+	binary   atomic.Pointer[string] // that the next start runs
+	clock    skew
 
 	mu   sync.Mutex // guards seen; nothing else is locked under it
 	seen string     // takesPings, or why it does not
@@ -69,13 +81,16 @@ func (n *pinglineNode) saw() string {
 }
 
 func newSite(o runFlags, say *printer) (*site, error) {
-	s := &site{o: o, say: say, ports: make(ports)}
+	s := &site{o: o, say: say, ports: make(ports), wires: wires{on: o.chaos}}
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	var nats string
+	s.reading, s.read = context.WithCancel(s.ctx)
+	s.hasRead = make(chan struct{})
+	var clients []string
 	var err error
-	if s.servers, nats, err = s.newServers(); err != nil {
+	if s.servers, clients, err = s.newServers(); err != nil {
 		return nil, err
 	}
+	s.clients = "nats://" + strings.Join(clients, ",nats://")
 	secret := filepath.Join(o.dir, "peers.secret")
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
@@ -83,31 +98,61 @@ func newSite(o runFlags, say *printer) (*site, error) {
 		return nil, err
 	}
 	for i := range o.nodes {
-		name := string(rune('a' + i))
-		ports, err := s.ports.free(3)
+		n, err := s.newNode(i, clients, secret)
 		if err != nil {
 			return nil, err
 		}
-		n := &pinglineNode{
-			subprocess: &subprocess{name: name, log: filepath.Join(o.dir, name+".log")},
-			url:        fmt.Sprintf("http://127.0.0.1:%d", ports[0]), ops: fmt.Sprintf("http://127.0.0.1:%d", ports[1]),
-		}
-		args := []string{
-			"serve", "--node=" + name, "--data-dir=" + filepath.Join(o.dir, name), "--queue=" + nats, "--queue-lease=" + o.lease.String(),
-			"--queue-max-bytes=1GiB", "--new-riders-rate=0", "--read-rate=0", "--log-format=json",
-			fmt.Sprintf("--listen=127.0.0.1:%d", ports[0]), fmt.Sprintf("--ops-listen=127.0.0.1:%d", ports[1]),
-		}
-		if o.parts == 1 {
-			args = append(args, "--standby")
-		} else {
-			args = append(args, fmt.Sprintf("--parts=%d", o.parts), fmt.Sprintf("--peer-listen=127.0.0.1:%d", ports[2]),
-				fmt.Sprintf("--peer-address=127.0.0.1:%d", ports[2]), "--peer-secret-file="+secret)
-		}
-		n.command = func() *exec.Cmd { return exec.Command(o.binary, append(args, "--influx-host="+s.influx.URL())...) }
-		n.ended = func(status error) { s.mourn(n.subprocess, status) }
 		s.nodes = append(s.nodes, n)
 	}
 	return s, nil
+}
+
+// newNode returns a node that does not run yet.
+func (s *site) newNode(i int, servers []string, secret string) (*pinglineNode, error) {
+	o, name := &s.o, nodeName(i)
+	ports, err := s.ports.free(3)
+	if err != nil {
+		return nil, err
+	}
+	n := &pinglineNode{
+		subprocess: &subprocess{name: name, log: filepath.Join(o.dir, name+".log")},
+		url:        fmt.Sprintf("http://127.0.0.1:%d", ports[0]), ops: fmt.Sprintf("http://127.0.0.1:%d", ports[1]),
+		clock: skew{file: filepath.Join(o.dir, name+".clock")},
+	}
+	n.clock.set(0)
+	n.binary.Store(&o.binary)
+	if o.old != "" {
+		n.binary.Store(&o.old)
+	}
+	var nats []string
+	for k, at := range servers {
+		if at, err = s.wires.lay(natsWire(i, k), at); err != nil {
+			return nil, err
+		}
+		nats = append(nats, "nats://"+at)
+	}
+	args := []string{
+		"serve", "--node=" + name, "--data-dir=" + filepath.Join(o.dir, name), "--queue=" + strings.Join(nats, ","), "--queue-lease=" + o.lease.String(),
+		"--queue-max-bytes=1GiB", "--new-riders-rate=0", "--read-rate=0", "--log-format=json",
+		fmt.Sprintf("--listen=127.0.0.1:%d", ports[0]), fmt.Sprintf("--ops-listen=127.0.0.1:%d", ports[1]),
+	}
+	if o.parts == 1 {
+		args = append(args, "--standby")
+	} else {
+		listen := fmt.Sprintf("127.0.0.1:%d", ports[2])
+		address, err := s.wires.lay(peerWire(i), listen)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, fmt.Sprintf("--parts=%d", o.parts), "--peer-listen="+listen, "--peer-address="+address, "--peer-secret-file="+secret)
+	}
+	n.command = func() *exec.Cmd {
+		cmd := exec.Command(*n.binary.Load(), append(args, "--influx-host="+n.influx)...)
+		cmd.Env = append(os.Environ(), "PROGRAM_CLOCK_SKEW="+n.clock.file) // of a program that is built for it
+		return cmd
+	}
+	n.ended = func(status error) { s.mourn(n.subprocess, status) }
+	return n, nil
 }
 
 // mourn starts a subprocess that ended by itself again, as a supervisor does.
@@ -146,7 +191,19 @@ func (s *site) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, n := range s.nodes {
+	if err := s.readAlong(starting); err != nil {
+		return err
+	}
+	s.tasks.Go(func() {
+		defer close(s.hasRead)
+		s.past.Follow(s.reading)
+	})
+	for i, n := range s.nodes {
+		at, err := s.wires.lay(influxWire(i), strings.TrimPrefix(s.influx.URL(), "http://"))
+		if err != nil {
+			return err
+		}
+		n.influx = "http://" + at
 		if err := n.start(); err != nil {
 			return err
 		}
@@ -161,6 +218,18 @@ func (s *site) open(ctx context.Context) (err error) {
 	s.say.line("servers     %s", strings.Join(s.names(s.servers), ", "))
 	s.say.line("InfluxDB    %s (database pingline)", s.influx.URL())
 	return nil
+}
+
+// readAlong connects to the servers, once they are there.
+func (s *site) readAlong(ctx context.Context) (err error) {
+	for {
+		if s.past, err = history.New(s.clients, s.o.parts); err == nil {
+			return nil
+		}
+		if pause.For(ctx, lookEvery) != nil {
+			return err
+		}
+	}
 }
 
 func (s *site) names(of []*subprocess) (list []string) {
@@ -277,6 +346,10 @@ func (s *site) close() {
 	for _, m := range s.servers {
 		m.kill()
 	}
+	if s.past != nil {
+		s.past.Close()
+	}
+	s.wires.close()
 	if s.influx != nil {
 		s.influx.Kill()
 		_ = s.influx.Close()
