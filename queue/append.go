@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"pingline/queue/disk"
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 	"pingline/queue/record"
 	"pingline/queue/scan"
 )
@@ -32,7 +32,7 @@ func (l *Log) Append(ctx context.Context, payload []byte, t Totals, reserve bool
 }
 
 // admit gives r its number, or refuses it.
-func (l *Log) admit(r *Record, reserve bool) (st *jetstream.Session, after uint64, err error) {
+func (l *Log) admit(r *Record, reserve bool) (st driver.Stream, after uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	room := l.limit - l.bytes
@@ -58,9 +58,9 @@ func (l *Log) admit(r *Record, reserve bool) (st *jetstream.Session, after uint6
 
 // put appends r behind sequence after, and shows it to the readers once it is
 // durable. Before it does, it calls first, if that is not nil, with mu held.
-func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after uint64, first func()) error {
+func (l *Log) put(ctx context.Context, st driver.Stream, r *Record, after uint64, first func()) error {
 	b := record.Encode(r)
-	pad := l.padding(st.MaxData() - len(b) - jetstream.PadOverhead)
+	pad := l.padding(st.MaxPad(len(b)))
 	err := l.holdLog(ctx, false)
 	if err == nil {
 		err = st.Put(ctx, l.cfg.AppendTimeout, b, pad, after)
@@ -72,7 +72,7 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 	}
 	if err != nil {
 		l.unclear = true
-		if errors.Is(err, jetstream.ErrWriteFailed) {
+		if errors.Is(err, driver.ErrWriteFailed) {
 			l.say(&l.trouble.failing, disk.Explain(l.cfg.Dir, err))
 		}
 		if errors.Is(err, disk.ErrGone) {
@@ -88,13 +88,13 @@ func (l *Log) put(ctx context.Context, st *jetstream.Session, r *Record, after u
 		l.cfg.Logger.Warn("high-water mark of the log", "error", err)
 	}
 	if l.counted <= after {
-		l.bytes += st.Size(len(b), after) + jetstream.PadSize(pad)
+		l.bytes += st.Size(len(b), after) + st.PadSize(pad)
 		l.counted = after + 1
 	}
 	l.numbering = l.numbering.With(r.Number, after+1)
 	l.seq, l.last, l.kept, l.totals = after+1, r.Number, r.Number, r.Totals
 	l.appended = true
-	l.filling -= min(l.filling, jetstream.PadSize(pad))
+	l.filling -= min(l.filling, st.PadSize(pad))
 	l.cache.add(*r)
 	if l.grown != nil {
 		close(l.grown)
@@ -127,7 +127,7 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 		if errors.Is(err, ErrClosed) || errors.Is(err, ErrOwned) {
 			return 0, t, fmt.Errorf("settle the log: %w", err)
 		}
-		switch where, _ := jetstream.Servers(l.cfg.URL); {
+		switch where, _ := addresses(l.cfg.URL); {
 		case errors.Is(err, disk.ErrGone), ctx.Err() != nil:
 		case l.cfg.embedded():
 			l.say(&l.trouble.failing, disk.Explain(l.cfg.Dir, err))
@@ -178,7 +178,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 	if err != nil {
 		return r, err
 	}
-	if err := l.outrank(ctx, v.Last); err != nil {
+	if err := l.outrank(ctx, v); err != nil {
 		return r, err
 	}
 	if err := l.holdLog(ctx, true); err != nil {
@@ -196,7 +196,7 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, jetstream.ErrGoneOn) || tries == chases || !l.chase(ctx, st, &v, &next) {
+		if !errors.Is(err, driver.ErrGoneOn) || tries == chases || !l.chase(ctx, st, &v, &next) {
 			return r, fmt.Errorf("append record %d: %w", r.Number, err)
 		}
 	}
@@ -220,21 +220,25 @@ const chases = 200
 
 // chase moves the survey v, and next, to the end that the log has now. It reports false if
 // more than appends of another have changed.
-func (l *Log) chase(ctx context.Context, st *jetstream.Session, v *survey, next *Cursor) bool {
+func (l *Log) chase(ctx context.Context, st driver.Stream, v *survey, next *Cursor) bool {
 	seq, data, err := st.Last(ctx)
 	if err != nil || v.Last == nil || seq < v.LastSeq {
 		return false
 	}
 	rec, err := record.Decode(data)
 	last := &scan.Stored{Record: rec, Seq: seq}
-	if err != nil || last.Offset() != v.Last.Offset() || l.outrank(ctx, last) != nil {
+	if err != nil || last.Offset() != v.Last.Offset() {
 		return false
 	}
 	found := *v.Survey
 	found.Last = last
 	bounds := *v.Bounds
 	bounds.LastSeq = seq
-	*v, *next = survey{&bounds, &found}, Cursor{Next: rec.Number + 1, Totals: rec.Totals}
+	moved := survey{&bounds, &found}
+	if l.outrank(ctx, moved) != nil {
+		return false
+	}
+	*v, *next = moved, Cursor{Next: rec.Number + 1, Totals: rec.Totals}
 	return true
 }
 
@@ -251,7 +255,7 @@ func (l *Log) reopen(ctx context.Context, n int) error {
 		return full
 	}
 	l.session().Close()
-	st, err := jetstream.Open(ctx, l.cfg.session())
+	st, err := connectReady(ctx, &l.cfg)
 	if err != nil {
 		return errors.Join(full, fmt.Errorf("open the log anew: %w", err))
 	}

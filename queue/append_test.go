@@ -138,7 +138,7 @@ func TestGivenUp(t *testing.T) {
 		fill(t, l, 3, 100)
 		landed := 0
 		for round := range 8 {
-			before, st := l.Last(), l.session()
+			before, st := l.Last(), sessionOf(l)
 			ctx, cancel := context.WithCancel(testContext(t))
 			if round%2 == 0 {
 				go cancel() // any time

@@ -8,12 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"pingline/queue/jetstream"
 )
-
-// Embedded is the URL of a log in this process.
-const Embedded = jetstream.Embedded
 
 // Config sets up a Log. Dir is required; the zero value of everything else takes
 // its default.
@@ -48,12 +43,6 @@ type Config struct {
 	unowned bool // for tests of a log that several processes have at once
 }
 
-// CheckURL returns an error unless a Config may have that URL.
-func CheckURL(url string) error {
-	_, err := jetstream.Servers(url)
-	return err
-}
-
 func (c *Config) embedded() bool { return c.URL == Embedded }
 
 func (c *Config) setDefaults() error {
@@ -81,9 +70,4 @@ func (c *Config) setDefaults() error {
 		return fmt.Errorf("queue: Config.URL: %w", err)
 	}
 	return nil
-}
-
-// session returns the configuration of the stream that the log is in.
-func (c *Config) session() jetstream.Config {
-	return jetstream.Config{URL: c.URL, Dir: c.Dir, Stream: c.Stream, Replicas: c.Replicas, MaxBytes: c.MaxBytes, Unsynced: c.Unsynced, Logger: c.Logger}
 }

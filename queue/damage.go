@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 	"pingline/queue/scan"
 )
 
@@ -76,7 +76,7 @@ func (l *Log) note(d damaged) {
 
 // reportLost notes the records that are lost by the survey: before the first record,
 // behind the last, and between. next has the next number to give.
-func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, next Cursor) error {
+func (l *Log) reportLost(ctx context.Context, st driver.Stream, v survey, next Cursor) error {
 	trimmed := l.cursors.Trimmed()
 	if trimmed.Next == 0 {
 		// The log has no note of how far it was trimmed: records missing
@@ -124,7 +124,7 @@ func (l *Log) reportLost(ctx context.Context, st *jetstream.Session, v survey, n
 
 // totalsBefore returns the totals before record number, which is lost, or
 // unknown if they cannot be read.
-func (l *Log) totalsBefore(ctx context.Context, st *jetstream.Session, number uint64, unknown Totals) (Totals, error) {
+func (l *Log) totalsBefore(ctx context.Context, st driver.Stream, number uint64, unknown Totals) (Totals, error) {
 	if number == 1 {
 		return Totals{}, nil
 	}

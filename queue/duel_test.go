@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	client "github.com/nats-io/nats.go/jetstream"
 
+	"pingline/queue/driver"
 	"pingline/queue/jetstream"
 )
 
@@ -149,7 +150,7 @@ func (d *duels) release() {
 func (d *duels) lose() {
 	d.t.Helper()
 	eventually(d.t, "the record is gone", func() bool { // servers without a leader give no answer
-		ctx, cancel := context.WithTimeout(testContext(d.t), jetstream.AskAgain)
+		ctx, cancel := context.WithTimeout(testContext(d.t), driver.AskAgain)
 		defer cancel()
 		err := d.js.DeleteStream(ctx, ownerStream)
 		return err == nil || errors.Is(err, client.ErrStreamNotFound)

@@ -1,7 +1,5 @@
 package queue
 
-import "pingline/queue/jetstream"
-
 // blockBytes is the most that JetStream writes to a file of messages. It deletes a file
 // as a whole, once all of its messages are dropped, and rewrites hardly any.
 const blockBytes = 8 << 20
@@ -14,6 +12,9 @@ func (l *Log) Fill() bool {
 	defer l.mu.Unlock()
 	if l.limit-l.reserve-l.bytes < 2*blockBytes {
 		return false
+	}
+	if l.stream.MaxPad(0) == 0 { // it would not help
+		return true
 	}
 	if l.filling <= 0 {
 		l.filling = blockBytes
@@ -35,7 +36,7 @@ func (l *Log) padding(room int) int {
 	if l.limit-l.reserve-l.bytes < blockBytes {
 		l.filling = 0
 	}
-	return max(0, min(int(l.filling), jetstream.MaxPad, room))
+	return max(0, min(int(l.filling), room))
 }
 
 // Drop drops the records that every cursor has passed, kept or in memory, as TrimKept does,

@@ -155,7 +155,7 @@ func BenchmarkCheck(b *testing.B) {
 		if err := l.Check(); err != nil {
 			b.Fatal(err)
 		}
-		if err := l.stream.Blocks().There(); err != nil {
+		if err := sessionOf(l).Blocks().There(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	stream "pingline/queue/jetstream"
 )
 
 // patience is how long a test waits for what must happen: no case depends on
@@ -215,6 +217,9 @@ func startNATS(t testing.TB, dir string) *server.Server {
 	return srv
 }
 
+// sessionOf returns the session of a log on JetStream.
+func sessionOf(l *Log) *stream.Session { return l.session().(*stream.Session) }
+
 // ownerStream is the stream in which the owner of a log is written down.
 const ownerStream = "KV_PINGLINE-own"
 
@@ -236,7 +241,7 @@ func rawStream(t testing.TB, l *Log, name string) jetstream.Stream {
 func rawConn(t testing.TB, l *Log) *nats.Conn {
 	t.Helper()
 	url, options := l.cfg.URL, []nats.Option(nil)
-	if srv := l.session().Server(); srv != nil {
+	if srv := sessionOf(l).Server(); srv != nil {
 		url, options = "", []nats.Option{nats.InProcessServer(srv.NATS())}
 	}
 	nc, err := nats.Connect(url, options...)

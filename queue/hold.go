@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"pingline/queue/cursor"
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 	"pingline/queue/scan"
 )
 
@@ -67,17 +67,21 @@ func (l *Log) Claim(ctx context.Context, payload []byte) error {
 	return nil
 }
 
-// outrank has our epoch be above that of last, the log's last record, if there is one, or
-// returns an error wrapping ErrOwned if another owner has appended it.
-func (l *Log) outrank(ctx context.Context, last *scan.Stored) error {
+// outrank has our epoch be above the epoch that the log has reached by v, or returns an error
+// wrapping ErrOwned if another owner has raised it.
+func (l *Log) outrank(ctx context.Context, v survey) error {
 	if l.owner == nil {
 		return nil
 	}
 	l.mu.Lock()
 	appended := l.appended
 	l.mu.Unlock()
-	if last != nil {
-		if err := l.owner.outrank(ctx, &last.Record, appended); err != nil {
+	reached := v.Epoch
+	if v.Last != nil {
+		reached = max(reached, v.Last.Epoch)
+	}
+	if v.Last != nil || reached > 0 {
+		if err := l.owner.outrank(ctx, reached, appended); err != nil {
 			l.tellOwner(err)
 			return err
 		}
@@ -132,7 +136,7 @@ func (l *Log) keepHold() {
 			return
 		case <-time.After(every):
 		}
-		ctx, cancel := context.WithTimeout(l.life, max(every, jetstream.AskAgain))
+		ctx, cancel := context.WithTimeout(l.life, max(every, driver.AskAgain))
 		err := l.owner.renew(ctx, nil)
 		cancel()
 		if l.life.Err() == nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"pingline/queue/disk"
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 )
 
 // Mirror makes copies of the files at paths lie beside a log on servers, under the names the
@@ -103,7 +103,7 @@ func (l *Log) fetchAll(ctx context.Context, dir string) (broken, err error) {
 			continue
 		}
 		switch err := fetch(ctx, l.objects, name, path); {
-		case errors.Is(err, jetstream.ErrBroken):
+		case errors.Is(err, driver.ErrBroken):
 			broken = errors.Join(broken, fmt.Errorf("%s: %w", name, err))
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -112,7 +112,7 @@ func (l *Log) fetchAll(ctx context.Context, dir string) (broken, err error) {
 	return broken, nil
 }
 
-func fetch(ctx context.Context, from *jetstream.Objects, name, path string) error {
+func fetch(ctx context.Context, from driver.FileStore, name, path string) error {
 	file, err := os.CreateTemp(filepath.Dir(path), "*.tmp")
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 
 	"pingline/queue/cursor"
 	"pingline/queue/disk"
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 )
 
 // owner is this process's hold on a log that is on servers, where no lock file
@@ -38,7 +38,7 @@ import (
 // The hold says who may try, the log who has it: of two processes that both hold it,
 // because its record was lost, the one whose records have the higher epoch has the log.
 type owner struct {
-	shelf *jetstream.Shelf
+	shelf driver.Register
 	lease time.Duration
 	began time.Time
 	until atomic.Int64  // ns after began: before it no other process can have the log
@@ -67,9 +67,9 @@ type predecessor struct {
 
 // takeOver makes this process the owner, or returns an error wrapping ErrOwned
 // that names the present owner.
-func takeOver(ctx context.Context, st *jetstream.Session, cfg *Config, mine cursor.Marks) (o *owner, was predecessor, err error) {
+func takeOver(ctx context.Context, st driver.Stream, cfg *Config, mine cursor.Marks) (o *owner, was predecessor, err error) {
 	o = &owner{lease: cfg.Lease, began: time.Now(), over: make(chan struct{})}
-	if o.shelf, err = st.OpenShelf(ctx); err != nil {
+	if o.shelf, err = st.Register(ctx); err != nil {
 		return nil, was, err
 	}
 	path, id := filepath.Join(cfg.Dir, ownerFile), rand.Text()
@@ -146,7 +146,7 @@ func (o *owner) take(ctx context.Context) (taken bool, err error) {
 	case now != nil && now.Incarnation == o.rec.Incarnation: // the write had landed, without an answer
 		o.taken(rev, sent)
 		return true, nil
-	case !errors.Is(err, jetstream.ErrChanged):
+	case !errors.Is(err, driver.ErrChanged):
 		return false, err
 	case now != nil && rev > o.rev && !now.Released:
 		return false, now.refusal(o.rec.Node)
@@ -238,7 +238,7 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 			o.taken(rev, sent)
 			return nil
 		}
-		if !errors.Is(err, jetstream.ErrChanged) {
+		if !errors.Is(err, driver.ErrChanged) {
 			return fmt.Errorf("renew the hold on the log: %w", err)
 		}
 		if err := o.refused(ctx); err != nil {
@@ -252,7 +252,7 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 
 // Keep has the record hold the cursors.
 func (o *owner) Keep(list *cursor.Marks) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*jetstream.AskAgain) // it is tried again soon
+	ctx, cancel := context.WithTimeout(context.Background(), 2*driver.AskAgain) // it is tried again soon
 	defer cancel()
 	if err := o.renew(ctx, func(r *ownership) { r.Cursors = list }); err != nil {
 		return fmt.Errorf("keep cursors: %w", err)
@@ -286,22 +286,22 @@ func (o *owner) lose(err error) error {
 	return o.lost
 }
 
-// outrank raises our epoch above that of the log's last record. If we have appended in
+// outrank raises our epoch above the epoch that the log has reached. If we have appended in
 // our epoch, a higher epoch there means that the log is another's, whatever the record of
 // the hold says.
-func (o *owner) outrank(ctx context.Context, last *Record, appended bool) error {
+func (o *owner) outrank(ctx context.Context, reached uint64, appended bool) error {
 	o.mu.Lock()
 	ours := o.rec.Epoch
 	switch {
-	case last.Epoch < ours, last.Epoch == ours && appended:
+	case reached < ours, reached == ours && appended:
 		o.mu.Unlock()
 		return nil
 	case appended:
 		defer o.mu.Unlock()
-		return o.lose(fmt.Errorf("%w: record %d is of epoch %d, ours are of epoch %d", ErrOwned, last.Number, last.Epoch, ours))
+		return o.lose(fmt.Errorf("%w: the log has reached epoch %d, our records are of epoch %d", ErrOwned, reached, ours))
 	}
 	o.mu.Unlock()
-	return o.renew(ctx, func(r *ownership) { r.Epoch = max(r.Epoch, last.Epoch+1) })
+	return o.renew(ctx, func(r *ownership) { r.Epoch = max(r.Epoch, reached+1) })
 }
 
 // epoch returns the epoch of our records.
@@ -313,7 +313,7 @@ func (o *owner) epoch() uint64 {
 
 // release lets the next owner take the log at once.
 func (o *owner) release() error {
-	ctx, cancel := context.WithTimeout(context.Background(), jetstream.AskAgain)
+	ctx, cancel := context.WithTimeout(context.Background(), driver.AskAgain)
 	defer cancel()
 	err := o.renew(ctx, func(r *ownership) { r.Released = true })
 	if errors.Is(err, ErrOwned) {

@@ -568,7 +568,7 @@ func TestRecordsWithoutEpoch(t *testing.T) {
 		l := open(t, cfg)
 		fill(t, l, 5, 100)
 		if !l.cfg.embedded() {
-			shelf, err := l.session().OpenShelf(testContext(t))
+			shelf, err := sessionOf(l).OpenShelf(testContext(t))
 			if err == nil {
 				_, err = shelf.Save(testContext(t), []byte(`{"form":1,"node":"a","incarnation":"x","lease_ms":1,"trimmed":{"next":2},"released":true}`), 0)
 			}

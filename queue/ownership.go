@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pingline/queue/cursor"
+	"pingline/queue/driver"
 	"pingline/queue/jetstream"
 )
 
@@ -71,7 +72,7 @@ func (r *ownership) refusal(name string) error {
 
 // readOwnership returns the record on shelf and its revision, nil if there is none.
 // It may be out of date: only writeOwnership is certain.
-func readOwnership(ctx context.Context, shelf *jetstream.Shelf) (*ownership, uint64, error) {
+func readOwnership(ctx context.Context, shelf driver.Register) (*ownership, uint64, error) {
 	b, rev, err := shelf.Load(ctx)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read who owns the log: %w", err)
@@ -94,9 +95,9 @@ func decodeOwnership(b []byte, rev uint64) (*ownership, uint64, error) {
 }
 
 // writeOwnership replaces the record of revision rev, 0 if there is none, and returns
-// the new revision. An error that wraps jetstream.ErrChanged says that the record was
+// the new revision. An error that wraps driver.ErrChanged says that the record was
 // not replaced; any other error leaves open whether it is, or will be.
-func writeOwnership(ctx context.Context, shelf *jetstream.Shelf, r *ownership, rev uint64) (uint64, error) {
+func writeOwnership(ctx context.Context, shelf driver.Register, r *ownership, rev uint64) (uint64, error) {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return 0, err

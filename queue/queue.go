@@ -10,7 +10,7 @@ import (
 
 	"pingline/queue/cursor"
 	"pingline/queue/disk"
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 	"pingline/queue/mark"
 	"pingline/queue/record"
 	"pingline/queue/scan"
@@ -35,8 +35,8 @@ type Log struct {
 	end  context.CancelCauseFunc
 	work sync.WaitGroup
 
-	owner   *owner             // nil if the log is embedded
-	objects *jetstream.Objects // files for the next owner; nil if owner is
+	owner   *owner           // nil if the log is embedded
+	objects driver.FileStore // files for the next owner; nil if owner is
 	trouble trouble
 	watched disk.Watched
 	margin  int64 // diskMargin; tests make it less
@@ -44,8 +44,8 @@ type Log struct {
 	trimming  sync.Mutex // held during a Trim and while Settle looks at the stream; taken before all other locks of the package
 	triedRoom uint64     // number before which Settle last trimmed for room
 
-	mu        sync.Mutex         // guards the fields below; taken before cursors.mu
-	stream    *jetstream.Session // the present session: replaced by Settle
+	mu        sync.Mutex    // guards the fields below; taken before cursors.mu
+	stream    driver.Stream // the present session: replaced by Settle
 	closed    bool
 	unclear   bool   // an append may be stored or not: Settle comes next
 	epoch     uint64 // of our records; 0 if the log is embedded
@@ -99,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, err
 	}
 	known.Next++
-	if l.stream, err = jetstream.Connect(cfg.session()); err != nil {
+	if l.stream, err = connect(&cfg); err != nil {
 		return nil, err
 	}
 	if err := l.takeOver(ctx); err != nil {
@@ -111,11 +111,11 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if c := l.cursors.Furthest(); c.Next > known.Next {
 		known = c
 	}
-	if err := l.stream.Ready(ctx, cfg.session()); err != nil {
+	if err := l.stream.Ready(ctx); err != nil {
 		return nil, err
 	}
 	if l.owner != nil {
-		if l.objects, err = l.stream.OpenObjects(ctx); err != nil {
+		if l.objects, err = l.stream.Files(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -123,7 +123,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.outrank(ctx, v.Last); err != nil {
+	if err := l.outrank(ctx, v); err != nil {
 		return nil, err
 	}
 	if err := l.heed(ctx, v); err != nil {
@@ -169,14 +169,14 @@ func (l *Log) cursorsFile() cursor.DiskFile {
 
 // survey has the records that a stream holds, and the stream's last sequence.
 type survey struct {
-	*jetstream.Bounds
+	*driver.Bounds
 	*scan.Survey
 }
 
 // survey asks the stream for its records, and returns them with the next number to
 // give and the totals there. known has the next number and the totals from other
 // sources, such as the high-water mark.
-func (l *Log) survey(ctx context.Context, st *jetstream.Session, known Cursor) (v survey, next Cursor, err error) {
+func (l *Log) survey(ctx context.Context, st driver.Stream, known Cursor) (v survey, next Cursor, err error) {
 	if v.Bounds, err = st.Bounds(ctx); err != nil {
 		return v, next, err
 	}
@@ -253,14 +253,14 @@ func (l *Log) release() (err error) {
 }
 
 // session returns the session with the stream that there is now.
-func (l *Log) session() *jetstream.Session {
+func (l *Log) session() driver.Stream {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.stream
 }
 
 // adopt makes st the session, unless the log is closed.
-func (l *Log) adopt(st *jetstream.Session) error {
+func (l *Log) adopt(st driver.Stream) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

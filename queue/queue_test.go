@@ -68,7 +68,7 @@ func TestRelativeDirectory(t *testing.T) {
 	for _, dir := range []string{".", "./a", "a/b/", "a/../c"} {
 		l := open(t, Config{Dir: dir})
 		fill(t, l, 3, 100)
-		if got := l.session().Blocks().Newest(); got != 1 {
+		if got := sessionOf(l).Blocks().Newest(); got != 1 {
 			t.Errorf("in %q the last synced block is %d, want 1", dir, got)
 		}
 		shut(t, l)
@@ -208,7 +208,7 @@ func TestBlockDir(t *testing.T) {
 	for range 2 {
 		for range 3 {
 			fill(t, l, 130, 64<<10)
-			st := l.session()
+			st := sessionOf(l)
 			if got, want := st.Blocks().Newest(), uint64(len(blocks(t, dir))); got != want {
 				t.Errorf("the last synced block is %d, want %d", got, want)
 			}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 	"pingline/queue/record"
 	"pingline/queue/scan"
 )
@@ -196,7 +196,7 @@ func (l *Log) sendFor(ctx context.Context, number uint64) chan batchOrError {
 
 // records returns a batch of records from seq on, up to number last: a record
 // behind it is not known to be durable.
-func records(ctx context.Context, st *jetstream.Session, seq, last uint64) (list []Record, err error) {
+func records(ctx context.Context, st driver.Stream, seq, last uint64) (list []Record, err error) {
 	messages, err := st.Fetch(ctx, seq, batchBytes)
 	for _, m := range messages {
 		if rec, err := record.Decode(m); err == nil && rec.Number <= last {
@@ -250,7 +250,7 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 
 // lost moves r behind the damage d, which ends before found if found is not
 // nil, and returns it as an error.
-func (r *Reader) lost(ctx context.Context, st *jetstream.Session, d damaged, found *scan.Stored) (err error) {
+func (r *Reader) lost(ctx context.Context, st driver.Stream, d damaged, found *scan.Stored) (err error) {
 	if found != nil && found.Number <= d.to {
 		d.to, d.after = found.Number-1, found.Before
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 )
 
 // A batch ends with what is durable, though the stream may have more.
@@ -315,7 +315,7 @@ func TestServerThatLags(t *testing.T) {
 	fill(t, l, 100, 1000)
 
 	all := l.session()
-	swap := func(st *jetstream.Session) {
+	swap := func(st driver.Stream) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.stream = st
@@ -366,7 +366,7 @@ func TestEmbeddedConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	l := open(t, Config{CacheBytes: 1})
 	fill(t, l, 100, 50_000)
-	srv := l.session().Server().NATS()
+	srv := sessionOf(l).Server().NATS()
 	ids := func() (ids []uint64) { // of the connections that are whole
 		list, err := srv.Connz(&server.ConnzOptions{})
 		if err != nil {

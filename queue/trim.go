@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"pingline/queue/disk"
-	"pingline/queue/jetstream"
+	"pingline/queue/driver"
 	"pingline/queue/scan"
 )
 
@@ -53,7 +53,7 @@ func (l *Log) trimTo(ctx context.Context, before uint64) error {
 	if none {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, jetstream.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, driver.RequestTimeout)
 	defer cancel()
 	if err := l.trim(ctx, st, before, numbers.Seq(before), lastSeq); err != nil {
 		switch {
@@ -69,7 +69,7 @@ func (l *Log) trimTo(ctx context.Context, before uint64) error {
 
 // trim drops the records before number before, whose sequence is seq at least
 // and lastSeq at most. First it writes to disk that they are gone on purpose.
-func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, lastSeq uint64) error {
+func (l *Log) trim(ctx context.Context, st driver.Stream, before, seq, lastSeq uint64) error {
 	r, err := scan.Find(ctx, st.Next, seq, lastSeq)
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func (l *Log) trim(ctx context.Context, st *jetstream.Session, before, seq, last
 }
 
 // recount asks how many bytes the log takes, which begins at number first.
-func (l *Log) recount(ctx context.Context, st *jetstream.Session, first uint64) error {
+func (l *Log) recount(ctx context.Context, st driver.Stream, first uint64) error {
 	for {
 		state, err := st.Bounds(ctx)
 		if err != nil {
@@ -122,7 +122,7 @@ func (l *Log) recount(ctx context.Context, st *jetstream.Session, first uint64) 
 
 // trimmed records that the log begins at number first and takes bytes up to
 // sequence seq. It reports false if an append has gone beyond seq meanwhile.
-func (l *Log) trimmed(st *jetstream.Session, first, seq uint64, bytes int64) bool {
+func (l *Log) trimmed(st driver.Stream, first, seq uint64, bytes int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stream == st {

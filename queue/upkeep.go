@@ -49,8 +49,8 @@ func (l *Log) watchFiles() error {
 	l.Watch(l.cfg.Dir)
 	l.Watch(filepath.Join(l.cfg.Dir, disk.LockFile))
 	l.Watch(filepath.Join(l.cfg.Dir, highWaterFile))
-	if blocks := l.stream.Blocks(); blocks != nil {
-		l.Watch(blocks.Path())
+	if dir := l.stream.Directory(); dir != "" {
+		l.Watch(dir)
 	}
 	return nil
 }

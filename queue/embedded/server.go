@@ -9,7 +9,6 @@
 package embedded
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"pingline/queue/driver"
 )
 
 // Server is a JetStream server in this process. It is also the logger of that
@@ -124,14 +125,14 @@ func (e *Server) listen(text string) {
 	if e.fails != nil {
 		return
 	}
-	e.fails = fmt.Errorf("%w: %s", ErrWriteFailed, text)
+	e.fails = fmt.Errorf("%w: %s", driver.ErrWriteFailed, text)
 	if e.tell != nil {
 		go e.tell(e.fails)
 	}
 }
 
 // OnFailure has tell called once a write fails, or at once if a write has failed
-// already. Its error wraps ErrWriteFailed.
+// already. Its error wraps driver.ErrWriteFailed.
 func (e *Server) OnFailure(tell func(error)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -140,7 +141,7 @@ func (e *Server) OnFailure(tell func(error)) {
 	}
 }
 
-// Failure returns why the server writes no more, an error wrapping ErrWriteFailed,
+// Failure returns why the server writes no more, an error wrapping driver.ErrWriteFailed,
 // or nil. A nil Server has none.
 func (e *Server) Failure() error {
 	if e == nil {
@@ -150,10 +151,6 @@ func (e *Server) Failure() error {
 	defer e.mu.Unlock()
 	return e.fails
 }
-
-// ErrWriteFailed is wrapped by the refusal of an append by a server that could
-// not write.
-var ErrWriteFailed = errors.New("the embedded log could not write")
 
 // Fatalf implements server.Logger: it is how the server says why it did not start.
 func (e *Server) Fatalf(format string, v ...any) {

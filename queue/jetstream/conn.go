@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"pingline/queue/driver"
 )
 
 // conn is a connection to the server. A request on it ends when the connection
@@ -90,14 +92,14 @@ func (c *conn) request(ctx context.Context, limit time.Duration) (context.Contex
 	}, nil
 }
 
-// ask calls request until it has an answer, for RequestTimeout, each time with a
-// context for AskAgain: a server that no longer leads the stream gives no answer. That
+// ask calls request until it has an answer, for driver.RequestTimeout, each time with a
+// context for driver.AskAgain: a server that no longer leads the stream gives no answer. That
 // nobody leads it, or the cluster, is no answer either.
 func (c *conn) ask(ctx context.Context, request func(context.Context) error) error {
-	all, cancel := context.WithTimeout(ctx, RequestTimeout)
+	all, cancel := context.WithTimeout(ctx, driver.RequestTimeout)
 	defer cancel()
 	for {
-		once, done, err := c.request(all, AskAgain)
+		once, done, err := c.request(all, driver.AskAgain)
 		if err != nil {
 			return err
 		}

@@ -9,9 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"pingline/queue/driver"
 )
 
 // Objects are files that belong to a stream and are not in it: the object store STREAM-filter
@@ -25,16 +26,10 @@ type Objects struct {
 	bucket  string
 }
 
-// ErrBroken is wrapped by Get for a file of which the servers have not all, or other bytes.
-var ErrBroken = errors.New("is not as it was written")
+var _ driver.FileStore = (*Objects)(nil)
 
-const (
-	leastRate = 1 << 20  // bytes a second at which a file must be written or read
-	mostRate  = 32 << 20 // bytes a second at which a file is written: the servers refuse what they cannot sync in time
-)
-
-// OpenObjects creates the object store if it is not there.
-func (s *Session) OpenObjects(ctx context.Context) (*Objects, error) {
+// Files creates the object store if it is not there.
+func (s *Session) Files(ctx context.Context) (driver.FileStore, error) {
 	o := &Objects{session: s, bucket: s.stream + "-filter"}
 	fail := func(err error) error { return fmt.Errorf("object store %s: %w", o.bucket, err) }
 	var err error
@@ -112,29 +107,10 @@ func (o *Objects) Put(ctx context.Context, name, path string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := objectTime(ctx, info.Size())
+	ctx, cancel := driver.FileTime(ctx, info.Size())
 	defer cancel()
-	_, err = o.store.Put(ctx, jetstream.ObjectMeta{Name: name}, &pacedReader{ctx: ctx, from: file, began: time.Now()})
+	_, err = o.store.Put(ctx, jetstream.ObjectMeta{Name: name}, driver.Paced(ctx, file))
 	return because(ctx, err)
-}
-
-// pacedReader reads at most at mostRate.
-type pacedReader struct {
-	ctx   context.Context
-	from  io.Reader
-	began time.Time
-	read  int64
-}
-
-func (r *pacedReader) Read(b []byte) (int, error) {
-	n, err := r.from.Read(b)
-	r.read += int64(n)
-	select {
-	case <-time.After(time.Until(r.began.Add(time.Duration(float64(r.read) / mostRate * float64(time.Second))))):
-	case <-r.ctx.Done():
-		return 0, context.Cause(r.ctx)
-	}
-	return n, err
 }
 
 // Get copies the file called name to w. The error of w is returned as it is.
@@ -145,27 +121,27 @@ func (o *Objects) Get(ctx context.Context, name string, w io.Writer) error {
 	}
 	f := files[name]
 	if f == nil {
-		return fmt.Errorf("%w: it is gone", ErrBroken)
+		return fmt.Errorf("%w: it is gone", driver.ErrBroken)
 	}
 	there, err := o.count(ctx, o.parts(f.NUID)) // the library would wait for a missing part
 	if err != nil {
 		return err
 	}
 	if n := there[o.parts(f.NUID)]; n != uint64(f.Chunks) {
-		return fmt.Errorf("%w: of %d parts %d are there", ErrBroken, f.Chunks, n)
+		return fmt.Errorf("%w: of %d parts %d are there", driver.ErrBroken, f.Chunks, n)
 	}
-	ctx, cancel := objectTime(ctx, int64(f.Size))
+	ctx, cancel := driver.FileTime(ctx, int64(f.Size))
 	defer cancel()
 	r, err := o.store.Get(ctx, name)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return fmt.Errorf("%w: it is gone", ErrBroken)
+		return fmt.Errorf("%w: it is gone", driver.ErrBroken)
 	}
 	if err != nil {
 		return err
 	}
 	n, err := io.Copy(w, r)
 	if err == nil && (n != int64(f.Size) || errors.Is(r.Error(), jetstream.ErrDigestMismatch)) || errors.Is(err, jetstream.ErrDigestMismatch) {
-		err = fmt.Errorf("%w: %d bytes came of %d", ErrBroken, n, f.Size)
+		err = fmt.Errorf("%w: %d bytes came of %d", driver.ErrBroken, n, f.Size)
 	}
 	return errors.Join(because(ctx, err), r.Close())
 }
@@ -226,9 +202,4 @@ func (o *Objects) count(ctx context.Context, subject string) (n map[string]uint6
 		return err
 	})
 	return n, err
-}
-
-// objectTime bounds how long a file of n bytes may take.
-func objectTime(ctx context.Context, n int64) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, RequestTimeout+time.Duration(n/leastRate)*time.Second)
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"pingline/queue/driver"
 	"pingline/queue/embedded"
 )
 
@@ -86,6 +87,7 @@ func hostOf(server string) (string, error) {
 // fails for good it is closed and a new session opened; it is never repaired. All
 // methods are safe for concurrent use.
 type Session struct {
+	cfg      Config
 	stream   string
 	subject  string
 	replicas int                // as configured
@@ -103,23 +105,11 @@ type Session struct {
 	closed atomic.Bool // by Close: requests fail from then on
 }
 
-// ErrWriteFailed is wrapped by Put when the embedded server could not write: it
-// never writes again.
-var ErrWriteFailed = embedded.ErrWriteFailed
-
-// ErrGoneOn is wrapped by Put when the stream has gone on behind the sequence that the
-// message was to follow: it is not stored, and will not be.
-var ErrGoneOn = errors.New("the stream has gone on")
+var _ driver.Stream = (*Session)(nil)
 
 // errUnanswered is wrapped where a request had no answer, or an answer that does
 // not show whether the server still works.
 var errUnanswered = errors.New("no answer")
-
-// Limits of a request other than Put.
-const (
-	RequestTimeout = 10 * time.Second // after which it fails
-	AskAgain       = 2 * time.Second  // after which it is sent again
-)
 
 const (
 	slackBytes = 64 << 20 // bytes of the stream's limit beyond the log's own: JetStream's limit is only a backstop
@@ -139,7 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Ready(ctx, cfg); err != nil {
+	if err := s.Ready(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -149,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Session, error) {
 // Connect starts or connects to the server and changes nothing on it. Only the
 // shelf may be used before Ready.
 func Connect(cfg Config) (_ *Session, err error) {
-	s := &Session{stream: cfg.Stream, subject: strings.ToLower(cfg.Stream) + ".log", replicas: cfg.Replicas}
+	s := &Session{cfg: cfg, stream: cfg.Stream, subject: strings.ToLower(cfg.Stream) + ".log", replicas: cfg.Replicas}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -188,12 +178,12 @@ func Connect(cfg Config) (_ *Session, err error) {
 }
 
 // Ready creates or adopts the stream.
-func (s *Session) Ready(ctx context.Context, cfg Config) (err error) {
-	if err := s.adopt(ctx, cfg); err != nil {
+func (s *Session) Ready(ctx context.Context) (err error) {
+	if err := s.adopt(ctx, &s.cfg); err != nil {
 		return fmt.Errorf("stream %s of the log: %w", s.stream, err)
 	}
 	if s.server != nil {
-		s.blocks, err = embedded.OpenBlockDir(s.server.Blocks(s.stream), cfg.Dir)
+		s.blocks, err = embedded.OpenBlockDir(s.server.Blocks(s.stream), s.cfg.Dir)
 	}
 	return err
 }
@@ -205,6 +195,14 @@ func (s *Session) Server() *embedded.Server { return s.server }
 // Blocks returns the directory of the stream's messages, nil if the stream is on
 // servers elsewhere.
 func (s *Session) Blocks() *embedded.BlockDir { return s.blocks }
+
+// Directory implements driver.Stream.
+func (s *Session) Directory() string {
+	if s.blocks == nil {
+		return ""
+	}
+	return s.blocks.Path()
+}
 
 // batchReads reports whether a server of this version can answer a request
 // with many messages.
@@ -218,7 +216,7 @@ func batchReads(version string) bool {
 
 // adopt creates the stream, or changes an existing stream to our settings. No
 // setting makes JetStream delete messages.
-func (s *Session) adopt(ctx context.Context, cfg Config) error {
+func (s *Session) adopt(ctx context.Context, cfg *Config) error {
 	var handle jetstream.Stream
 	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
 		handle, err = s.js.Stream(ctx, s.stream)
@@ -301,24 +299,22 @@ const (
 	padHeader      = "Pad"
 	padHeaderBytes = int64(len(padHeader) + len(": \r\n"))
 
-	// MaxPad is the most bytes of padding that a message takes.
-	MaxPad = 60_000
-
-	// PadOverhead bounds the bytes of a message that come with padding, besides it.
-	PadOverhead = 64
+	maxPad      = 60_000 // bytes of padding that a message takes at most
+	padOverhead = 64     // bound of the bytes of a message that come with padding, besides it
 )
 
+// MaxPad implements driver.Stream: padding fills a file of messages, which then goes with them.
+func (s *Session) MaxPad(n int) int { return max(0, min(maxPad, s.MaxData()-n-padOverhead)) }
+
 // PadSize returns how many bytes the stream grows by the padding of a message.
-func PadSize(pad int) int64 {
+func (s *Session) PadSize(pad int) int64 {
 	if pad == 0 {
 		return 0
 	}
 	return padHeaderBytes + int64(pad)
 }
 
-// Put appends b, and pad bytes of padding, at most MaxPad, behind sequence after, within
-// limit. When it returns nil, b is durable at after+1. Any error but ErrGoneOn leaves open
-// whether b is durable, or will be.
+// Put implements driver.Stream.
 func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, pad int, after uint64) error {
 	ctx, done, err := s.append.request(ctx, limit)
 	if err != nil {
@@ -345,7 +341,7 @@ func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, pad in
 		return fmt.Errorf("%w that can be read: %w", errUnanswered, err)
 	}
 	if ack.Error != nil && ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
-		return fmt.Errorf("%w: %w", ErrGoneOn, ack.Error)
+		return fmt.Errorf("%w: %w", driver.ErrGoneOn, ack.Error)
 	}
 	if ack.Error != nil {
 		return ack.Error
@@ -406,7 +402,7 @@ func (s *Session) getFrom(ctx context.Context, stream string, body []byte) (seq 
 // leaving out missing and damaged messages. It may return none though there are
 // some: see package scan.
 func (s *Session) Fetch(ctx context.Context, seq uint64, limit int) (list [][]byte, err error) {
-	ctx, done, err := s.read.request(ctx, RequestTimeout)
+	ctx, done, err := s.read.request(ctx, driver.RequestTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("get messages from %d: %w", seq, err)
 	}
@@ -436,16 +432,8 @@ func (s *Session) Fetch(ctx context.Context, seq uint64, limit int) (list [][]by
 	}
 }
 
-// Bounds are the first and the last sequence of a stream.
-type Bounds struct {
-	FirstSeq uint64
-	LastSeq  uint64 // the next message must follow it
-	Bytes    int64
-	Missing  []uint64 // sequences between them, in order
-}
-
 // Bounds asks for the stream's bounds.
-func (s *Session) Bounds(ctx context.Context) (*Bounds, error) {
+func (s *Session) Bounds(ctx context.Context) (*driver.Bounds, error) {
 	var info *jetstream.StreamInfo
 	err := s.read.ask(ctx, func(ctx context.Context) (err error) {
 		if info, err = s.handle.Info(ctx); err == nil && info.State.NumDeleted > 0 {
@@ -457,12 +445,12 @@ func (s *Session) Bounds(ctx context.Context) (*Bounds, error) {
 		return nil, fmt.Errorf("state of the stream: %w", err)
 	}
 	at := &info.State
-	return &Bounds{FirstSeq: at.FirstSeq, LastSeq: at.LastSeq, Bytes: int64(at.Bytes), Missing: at.Deleted}, nil
+	return &driver.Bounds{FirstSeq: at.FirstSeq, LastSeq: at.LastSeq, Bytes: int64(at.Bytes), Missing: at.Deleted}, nil
 }
 
 // Purge deletes the messages before seq.
 func (s *Session) Purge(ctx context.Context, seq uint64) error {
-	ctx, done, err := s.read.request(ctx, RequestTimeout)
+	ctx, done, err := s.read.request(ctx, driver.RequestTimeout)
 	if err != nil {
 		return fmt.Errorf("purge the stream before %d: %w", seq, err)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"pingline/queue/driver"
 )
 
 // Shelf holds a value that belongs to a stream and is not in it: the key "log" of the
@@ -22,13 +24,16 @@ type Shelf struct {
 	stream, subject string
 }
 
-var (
-	// ErrChanged is wrapped by Save when the value to be replaced has changed, or
-	// the servers are not sure.
-	ErrChanged = errors.New("the record has changed meanwhile")
+var errUnreadable = errors.New("no answer that can be read")
 
-	errUnreadable = errors.New("no answer that can be read")
-)
+// Register returns the shelf as driver.Stream has it.
+func (s *Session) Register(ctx context.Context) (driver.Register, error) {
+	h, err := s.OpenShelf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
 
 // OpenShelf creates the bucket if it is not there. Only the leader of its stream
 // is asked to read it: its replicas may lag behind.
@@ -84,8 +89,7 @@ func (h *Shelf) Load(ctx context.Context) (value []byte, rev uint64, err error) 
 	return m.Data, m.Seq, nil
 }
 
-// Save replaces the value of revision rev, 0 if there is none, and returns the new
-// revision. Any error but ErrChanged leaves open whether it is replaced, or will be.
+// Save implements driver.Register.
 func (h *Shelf) Save(ctx context.Context, value []byte, rev uint64) (uint64, error) {
 	var answer *nats.Msg
 	err := h.conn.ask(ctx, func(ctx context.Context) (err error) {
@@ -107,7 +111,7 @@ func (h *Shelf) Save(ctx context.Context, value []byte, rev uint64) (uint64, err
 	case err != nil:
 		return 0, err
 	case ack.Error != nil && (ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
-		return 0, fmt.Errorf("%w: %w", ErrChanged, ack.Error)
+		return 0, fmt.Errorf("%w: %w", driver.ErrChanged, ack.Error)
 	case ack.Error != nil:
 		return 0, ack.Error
 	case ack.Seq == 0:
