@@ -14,7 +14,7 @@ import (
 // its default.
 type Config struct {
 	Dir           string        // directory of the embedded server and its cursors, and of the high-water mark; created if missing
-	URL           string        // "" or Embedded: in this process; else servers with JetStream, nats://host,host
+	URL           string        // "" or Embedded: in this process; else servers with JetStream, nats://host,host, or Kafka, kafka://host,host
 	Stream        string        // "" means PINGLINE
 	Node          string        // our name, shown to other nodes that want the log on servers; "" means the host's
 	Addr          string        // host:port at which peers reach us, shown to them beside Node; "" if none do
@@ -43,11 +43,13 @@ type Config struct {
 	unowned bool // for tests of a log that several processes have at once
 }
 
+const defaultStream = "PINGLINE"
+
 func (c *Config) embedded() bool { return c.URL == Embedded }
 
 func (c *Config) setDefaults() error {
 	c.URL = cmp.Or(c.URL, Embedded)
-	c.Stream = cmp.Or(c.Stream, "PINGLINE")
+	c.Stream = cmp.Or(c.Stream, defaultStream)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 8<<30)
 	c.Lease = cmp.Or(c.Lease, 15*time.Second)
 	c.AppendTimeout = cmp.Or(c.AppendTimeout, 10*time.Second)

@@ -36,6 +36,15 @@ func (l *Log) Cursors() map[string]Cursor { return l.cursors.All() }
 // Shared reports whether several nodes may have the log in turn: it is on servers.
 func (l *Log) Shared() bool { return l.owner != nil }
 
+// Notes returns a sentence for each risk that the settings of the log's servers take, as far as
+// they are known.
+func (l *Log) Notes() []string {
+	if text := l.session().Warning(); text != "" {
+		return []string{text}
+	}
+	return nil
+}
+
 // Head returns the position behind the last durable record, and the totals
 // there.
 func (l *Log) Head() Cursor {

@@ -77,10 +77,10 @@ type serveConfig struct {
 	OsmandListen  string        `group:"Node" placeholder:"HOST:PORT" help:"Address where / is /v1/osmand, for apps that know only a host and a port, such as :5055."`
 	OpsListen     string        `group:"Node" default:"127.0.0.1:9090" help:"Address for metrics and profiles; empty turns it off."`
 	Node          string        `group:"Node" help:"Name of this node in its log and metrics (default: the host's name)."`
-	Queue         string        `group:"Log" default:"embedded" help:"The log: embedded, or nats://host,host of a JetStream cluster."`
+	Queue         string        `group:"Log" default:"embedded" help:"The log: embedded, nats://host,host of a JetStream cluster, or kafka://host,host of a Kafka."`
 	QueueMaxBytes unit.Bytes    `group:"Log" default:"8GiB" help:"Size at which the log refuses, of all --parts together; at most half of the free disk."`
-	QueueLease    time.Duration `group:"Log" default:"15s" help:"How long a node on nats:// that is silent keeps the log before another node may take it over."`
-	Standby       bool          `group:"Log" help:"While another node has the log on nats://, wait for it and answer 503, instead of ending."`
+	QueueLease    time.Duration `group:"Log" default:"15s" help:"How long a silent node keeps a log on nats:// or kafka:// before another node may take it over."`
+	Standby       bool          `group:"Log" help:"While another node has the log on nats:// or kafka://, wait for it and answer 503, instead of ending."`
 
 	command.PeerFlags `group:"Log" embed:""`
 

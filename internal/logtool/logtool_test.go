@@ -74,7 +74,7 @@ func TestWrongPlaces(t *testing.T) {
 	for at, want := range map[string]string{
 		shared:                        "is of a node with --parts: name the directory of a part: " + filepath.Join(shared, "part-1"),
 		filepath.Join(dir, "nothing"): "--data-dir: no node has worked in ",
-		servers:                       "is not in it, but on servers of NATS",
+		servers:                       "is not in it, but on servers",
 	} {
 		err := (&InspectCmd{LogPlace: LogPlace{DataDir: at}}).Run(prog)
 		if err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, new(command.UsageError)) {

@@ -90,7 +90,7 @@ func (p *LogPlace) find(dir string) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "jetstream")); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the log of %s is not in it, but on servers of NATS: ask the running node, by --server", p.DataDir)
+		return fmt.Errorf("the log of %s is not in it, but on servers: ask the running node, by --server", p.DataDir)
 	}
 	return checkOwner(p.DataDir, dir)
 }

@@ -74,7 +74,7 @@ func (c *Config) checkPlaces() error {
 		return wrong("data-dir", "names no directory")
 	}
 	if c.Standby && c.Queue == queue.Embedded {
-		return wrong("standby", "is for a log that nodes share: give --queue=nats://host,host")
+		return wrong("standby", "is for a log that nodes share: give --queue=nats://host,host or kafka://host,host")
 	}
 	if flag, err := c.Peers.Check(c.Queue, c.QueueMax); err != nil {
 		return &SettingError{flag, err}

@@ -41,10 +41,10 @@ type Config struct {
 	DataDir      string      // directory of log, cursors, filter state and dead letters
 	Name         string      // of the node in its log and metrics; "" means the host's
 
-	Queue      string        // "embedded", or nats://host,host
+	Queue      string        // "embedded", nats://host,host, or kafka://host,host
 	QueueMax   int64         // bytes at which the log refuses appends
-	QueueLease time.Duration // how long a silent node keeps a log on nats://
-	Standby    bool          // Open waits while another node has the log on nats://
+	QueueLease time.Duration // how long a silent node keeps a log on servers
+	Standby    bool          // Open waits while another node has the log on servers
 	Peers      peers.Sharing
 
 	Influx      Influx

@@ -20,7 +20,7 @@ type Tried struct {
 }
 
 // Try checks whether a node with this configuration could run: each shard's store, the topic and
-// the queue that pings are taken from, the files of TLS and of peers, the key of pseudonyms, the disk, and the limit of open files. It opens no log, takes no lock, and writes to no
+// the queue that pings are taken from, the files of TLS and of peers, the brokers of a log on Kafka, the key of pseudonyms, the disk, and the limit of open files. It opens no log, takes no lock, and writes to no
 // store. The configuration must have been checked.
 func Try(ctx context.Context, c *Config) ([]Tried, error) {
 	quiet := *c
@@ -57,7 +57,7 @@ func Try(ctx context.Context, c *Config) ([]Tried, error) {
 		found, remedy := c.Peers.Try()
 		all = append(all, Tried{"peers", store.Finding{What: "files", Found: found, Remedy: remedy}})
 	}
-	for _, f := range inlets.Try(ctx, c.KafkaIn, c.SQSIn) {
+	for _, f := range inlets.Try(ctx, c.Queue, c.KafkaIn, c.SQSIn) {
 		all = append(all, Tried{f.Flag, store.Finding{What: f.What, Found: f.Found, Remedy: f.Remedy}})
 	}
 	return append(all, Tried{"disk", room.Disk(c.DataDir, c.QueueMax)}, Tried{"files", room.Files(c.MaxConnections)}), nil

@@ -38,7 +38,7 @@ func (n *Node) Notes() []string {
 	for _, d := range n.log.Damage() {
 		notes = append(notes, d.Error())
 	}
-	notes = append(notes, append(n.replayer.Notes(), n.peers.Notes()...)...)
+	notes = append(notes, append(n.log.Notes(), append(n.replayer.Notes(), n.peers.Notes()...)...)...)
 	if n.rollup != nil {
 		notes = append(notes, n.rollup.Notes()...)
 	}

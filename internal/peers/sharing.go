@@ -48,6 +48,8 @@ func (s *Sharing) Check(queueURL string, mostLog int64) (flag string, err error)
 		return "", nil
 	case queueURL == queue.Embedded:
 		return "parts", errors.New("is for logs that nodes share: give --queue=nats://host,host")
+	case queue.OnKafka(queueURL):
+		return "parts", errors.New("needs NATS servers: parts of a log on Kafka are not built")
 	case mostLog/int64(s.Parts) < leastLog:
 		return "queue-max-bytes", fmt.Errorf("is for all parts together: %v for each of %d, less than %v", unit.Bytes(mostLog/int64(s.Parts)), s.Parts, unit.Bytes(leastLog))
 	case s.Listen == "":

@@ -79,6 +79,8 @@ type Stream interface {
 	// Purge deletes the messages before seq.
 	Purge(ctx context.Context, seq uint64) error
 
+	// Warning returns which risk the settings of the servers take, "" if none is known.
+	Warning() string
 	// Directory returns the directory of the messages in a server of this process, else "".
 	Directory() string
 	// Close ends the session: requests fail from then on, and messages still in flight to

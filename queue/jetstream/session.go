@@ -70,7 +70,7 @@ func Servers(url string) (string, error) {
 	return strings.Join(list, ","), nil
 }
 
-var errServers = errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222")
+var errServers = errors.New("must be " + Embedded + " or a list like nats://host:4222,nats://host:4222, or kafka://host:9092,host:9092")
 
 func hostOf(server string) (string, error) {
 	if !strings.Contains(server, "://") {
@@ -203,6 +203,9 @@ func (s *Session) Directory() string {
 	}
 	return s.blocks.Path()
 }
+
+// Warning implements driver.Stream: settings of servers are not looked at.
+func (s *Session) Warning() string { return "" }
 
 // batchReads reports whether a server of this version can answer a request
 // with many messages.
