@@ -18,8 +18,9 @@ import (
 func (f *Forwarder) Ask(part int, question, dst []byte) ([]byte, error) {
 	to := call{part: part}
 	if to.addr = f.cfg.Owner(part); to.addr == "" {
-		return nil, to.refusal("has no node now")
+		return nil, unowned(part, noNode)
 	}
+	to.node = f.cfg.Name(part)
 	f.mu.Lock()
 	if f.stopped {
 		f.mu.Unlock()
@@ -68,7 +69,7 @@ func (n *neighbour) question(part int, question, dst []byte) (answer []byte, cau
 	body := resp.Body()
 	switch status := resp.StatusCode(); {
 	case status == fasthttp.StatusUnauthorized:
-		return nil, notTaken
+		return nil, n.notTaken(resp)
 	case status == fasthttp.StatusMisdirectedRequest:
 		f.cfg.Suspect(part, n.addr)
 		fallthrough

@@ -42,6 +42,7 @@ type Config struct {
 
 	Local    func(*ingest.Job) error                    // has pings of the own part judged: the writer's Submit
 	Owner    func(part int) string                      // host:port of a part's owner, "" if none is known; called for each request
+	Name     func(part int) string                      // name of that owner, for clients and operators; nil: it has none
 	Suspect  func(part int, addr string)                // told that addr did not answer, or does not own part; nil: nobody is told
 	Answer   fasthttp.RequestHandler                    // answers reads that peers pass on; nil: 404
 	Tell     func(question, dst []byte) ([]byte, error) // appends to dst the answer to another node's Ask; nil: 404
@@ -129,6 +130,9 @@ func New(cfg Config, ln net.Listener) (*Forwarder, error) {
 	if cfg.Suspect == nil {
 		cfg.Suspect = func(int, string) {}
 	}
+	if cfg.Name == nil {
+		cfg.Name = func(int) string { return "" }
+	}
 	switch {
 	case cfg.Parts < 2 || cfg.Parts > partition.MaxParts || cfg.Parts&(cfg.Parts-1) != 0:
 		return nil, fmt.Errorf("%d parts: not a power of two in [2, %d]", cfg.Parts, partition.MaxParts)
@@ -207,6 +211,24 @@ func (f *Forwarder) stop() {
 // Addr returns the address at which peers are served.
 func (f *Forwarder) Addr() net.Addr { return f.ln.Addr() }
 
+// Trouble returns a sentence for each part whose owner does not answer, or refuses, as far as is known.
+func (f *Forwarder) Trouble() (list []string) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for part := range f.cfg.Parts {
+		n := f.peers[f.cfg.Owner(part)]
+		if n == nil {
+			continue
+		}
+		n.mu.Lock()
+		if n.cause != "" {
+			list = append(list, fmt.Sprintf("part %d, node %s: %s", part, f.cfg.Name(part), n.cause))
+		}
+		n.mu.Unlock()
+	}
+	return list
+}
+
 // Stats returns the counts so far.
 func (f *Forwarder) Stats() Stats {
 	f.counts.Lock()
@@ -215,33 +237,4 @@ func (f *Forwarder) Stats() Stats {
 	s.Refused, s.Messages, s.Jobs, s.Passed = f.refused.Load(), f.messages.Load(), f.jobs.Load(), f.passed.Load()
 	s.InProgress = f.waiting.Load()
 	return s
-}
-
-// proving is a listener of TLS that counts the handshakes which fail.
-type proving struct {
-	net.Listener
-	refused *atomic.Uint64
-}
-
-func (p *proving) Accept() (net.Conn, error) {
-	c, err := p.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &proved{c.(*tls.Conn), p.refused}, nil
-}
-
-// proved is a connection of a proving listener.
-type proved struct {
-	*tls.Conn
-	refused *atomic.Uint64
-}
-
-// Handshake is called by the server before all else.
-func (c *proved) Handshake() error {
-	err := c.Conn.Handshake()
-	if err != nil {
-		c.refused.Add(1)
-	}
-	return err
 }

@@ -140,7 +140,7 @@ func (ns *nodes) add(own int, local func(*ingest.Job) error, change func(*Config
 	ns.t.Helper()
 	ln := listen(ns.t)
 	cfg := Config{
-		Parts: ns.parts, Own: own, Local: local, Owner: ns.owner, Peer: Security{Secret: secret}, Patience: patience,
+		Parts: ns.parts, Own: own, Local: local, Owner: ns.owner, Name: func(part int) string { return fmt.Sprint("n", part) }, Peer: Security{Secret: secret}, Patience: patience,
 		Suspect: func(part int, addr string) {
 			ns.mu.Lock()
 			defer ns.mu.Unlock()
@@ -305,7 +305,7 @@ func TestPartWithoutANode(t *testing.T) {
 	}
 	judges[1].refuse = fmt.Errorf("the log is full: %w", ingest.ErrUnavailable)
 	ns.add(3, judges[3].Submit, nil)
-	if err := ns.list[0].Submit(j); !errors.Is(err, ingest.ErrUnavailable) || err.Error() != fmt.Sprintf("part 1, node at %s: the log is full: not stored, send again", ns.owner(1)) {
+	if err := ns.list[0].Submit(j); !errors.Is(err, ingest.ErrUnavailable) || err.Error() != "part 1, node n1: the log is full: not stored, send again" {
 		t.Errorf("%v", err)
 	}
 	judges[2].refuse = ingest.ErrTooLarge
@@ -536,7 +536,7 @@ func TestPeerDiesBeforeItAnswers(t *testing.T) {
 	began := time.Now()
 	j := jobOf(ridersOf(1, 2, 3), 1)
 	err := f.Submit(j)
-	if want := "part 1, node at " + addr + ": the connection was closed before the answer came: "; !errors.Is(err, ingest.ErrUnavailable) || !strings.HasPrefix(err.Error(), want) {
+	if want := "part 1, node n1: the connection was closed before the answer came: "; !errors.Is(err, ingest.ErrUnavailable) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}
 	if ns.suspects() != 1 || messages.Load() != 1 {
@@ -566,7 +566,7 @@ func TestPeerIsBackAtItsAddress(t *testing.T) {
 	_ = ln.Close()
 	ns.set(1, addr)
 	j := jobOf(ridersOf(1, 2, 3), 1)
-	if err := f.Submit(j); !errors.Is(err, ingest.ErrUnavailable) || !strings.Contains(err.Error(), addr+": connection refused: ") {
+	if err := f.Submit(j); !errors.Is(err, ingest.ErrUnavailable) || !strings.Contains(err.Error(), "part 1, node n1: connection refused: ") {
 		t.Fatalf("%v", err)
 	}
 	peer := newNodes(t, 2)
@@ -596,13 +596,64 @@ func TestPeerThatDoesNotAnswer(t *testing.T) {
 	f := ns.add(0, new(judge).Submit, func(c *Config) { c.Patience = 100 * time.Millisecond })
 	ns.set(1, addr)
 	j := jobOf(ridersOf(-1, 2, 30), 1)
-	if err := f.Submit(j); !errors.Is(err, ingest.ErrUnavailable) || !strings.Contains(err.Error(), addr+": no answer in time: ") {
+	if err := f.Submit(j); !errors.Is(err, ingest.ErrUnavailable) || !strings.Contains(err.Error(), "part 1, node n1: no answer in time: ") {
 		t.Errorf("%v", err)
 	}
 	until(t, "the peer is suspected", func() bool { return ns.suspects() > 0 })
 	j.Patience = time.Millisecond
 	if err := f.Submit(j); !errors.Is(err, ingest.ErrUnavailable) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A call is not waited for once its part has no owner, or another: the peer may be suspended.
+func TestPeerLosesItsPart(t *testing.T) {
+	for now, why := range map[string]string{"": "its node does not answer, and has lost the part", "127.0.0.1:1": "another node has taken the part"} {
+		ns := newNodes(t, 2)
+		asked, end := make(chan struct{}, 10), make(chan struct{})
+		addr, _ := fakePeer(t, func(net.Conn) { asked <- struct{}{}; <-end })
+		f := ns.add(0, new(judge).Submit, func(c *Config) { c.Patience = 10 * patience })
+		ns.set(1, addr)
+		done := make(chan error)
+		j := jobOf(ridersOf(-1, 2, 30), 1)
+		go func() { done <- f.Submit(j) }()
+		<-asked
+		ns.set(1, now)
+		select {
+		case err := <-done:
+			if want := "part 1, node n1: " + why + ": not stored, send again"; !errors.Is(err, ingest.ErrUnavailable) || err.Error() != want {
+				t.Errorf("%v, want %s", err, want)
+			}
+		case <-time.After(patience):
+			t.Errorf("owner %q: the request waits still", now)
+		}
+		close(end)
+	}
+}
+
+// Nodes whose clocks differ too much tell so, and no strangers are told the time.
+func TestClocksOfPeers(t *testing.T) {
+	for by, want := range map[time.Duration]string{6 * time.Minute: "its clock is 6m", -2 * time.Hour: "its clock is 2h0m"} {
+		ns := newNodes(t, 2)
+		other := ns.add(1, new(judge).Submit, nil)
+		other.seal.now = func() time.Time { return time.Now().Add(by) }
+		f := ns.add(0, new(judge).Submit, nil)
+		err := f.Submit(jobOf(ridersOf(1, 2, 5), 1))
+		side := map[bool]string{true: " ahead of ours", false: " behind ours"}[by > 0]
+		if !errors.Is(err, ingest.ErrUnavailable) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), side+": no more than 5m0s is allowed") {
+			t.Errorf("%v: %v", by, err)
+		}
+		if list := f.Trouble(); len(list) != 1 || !strings.HasPrefix(list[0], "part 1, node n1: "+want) {
+			t.Errorf("%v: in trouble is %q", by, list)
+		}
+		resp, err := http.Post("http://"+other.Addr().String()+forwardPath, "", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized || resp.Header.Get(clockHeader) != "" {
+			t.Errorf("a stranger gets %d %v", resp.StatusCode, resp.Header)
+		}
 	}
 }
 

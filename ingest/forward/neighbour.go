@@ -1,12 +1,10 @@
 package forward
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -189,7 +187,7 @@ func (n *neighbour) take(b *sendQueue, m *mail) bool {
 // exchange sends a message and answers its calls.
 func (n *neighbour) exchange(m *mail) {
 	part := m.calls[0].part
-	cause, suspect, down := n.ask(m)
+	cause, detail, suspect, down := n.ask(m)
 	if cause == "" {
 		n.up()
 		for _, c := range m.calls {
@@ -198,7 +196,7 @@ func (n *neighbour) exchange(m *mail) {
 		return
 	}
 	if down {
-		n.down(part, cause)
+		n.down(part, cause, detail)
 	}
 	if suspect {
 		n.f.cfg.Suspect(part, n.addr)
@@ -208,9 +206,9 @@ func (n *neighbour) exchange(m *mail) {
 	}
 }
 
-// ask sends a message. It returns "" if the answer is that of the calls; otherwise why there is none, whether another
-// node may own the part, and whether the peer is to be left alone for a while.
-func (n *neighbour) ask(m *mail) (cause string, suspect, down bool) {
+// ask sends a message. It returns "" if the answer is that of the calls; otherwise why there is none, for clients and for
+// the log, whether another node may own the part, and whether the peer is to be left alone for a while.
+func (n *neighbour) ask(m *mail) (cause, detail string, suspect, down bool) {
 	f := n.f
 	until := m.calls[0].until
 	for _, c := range m.calls[1:] {
@@ -232,17 +230,23 @@ func (n *neighbour) ask(m *mail) (cause string, suspect, down bool) {
 		m.req.Header.Set(peerHeader, stamp)
 	}
 	if err := n.messages.DoDeadline(&m.req, &m.resp, until); err != nil {
-		return short(err), true, true
+		return short(err), err.Error(), true, true
 	}
-	body := m.resp.Body()
+	cause, suspect, down = n.answered(m, mac)
+	return cause, cause, suspect, down
+}
+
+// answered reads the answer to a message with that MAC, as ask returns it.
+func (n *neighbour) answered(m *mail, mac string) (cause string, suspect, down bool) {
+	body, seal := m.resp.Body(), n.f.seal
 	switch status := m.resp.StatusCode(); {
 	case status == fasthttp.StatusUnauthorized:
-		return notTaken, false, true
+		return n.notTaken(&m.resp), false, true
 	case status == fasthttp.StatusMisdirectedRequest:
 		return printable(body[:min(len(body), maxCause)]), true, false
 	case status != fasthttp.StatusOK:
 		return fmt.Sprintf("%d, %s", status, printable(body[:min(len(body), maxCause)])), false, status != fasthttp.StatusServiceUnavailable
-	case f.seal != nil && !f.seal.proves(string(m.resp.Header.Peek(proofHeader)), mac, body):
+	case seal != nil && !seal.proves(string(m.resp.Header.Peek(proofHeader)), mac, body):
 		return notProved, true, true
 	}
 	if err := decodeAnswer(body, m.calls); err != nil {
@@ -251,8 +255,15 @@ func (n *neighbour) ask(m *mail) (cause string, suspect, down bool) {
 	return "", false, false
 }
 
-// notTaken is why a peer judges nothing if its secret is another.
-const notTaken = "it does not take this node for a peer: is --peer-secret-file the same, and do both clocks agree within 5 minutes?"
+// notTaken is why a peer judges nothing: its clock is another, which it tells, or its secret.
+func (n *neighbour) notTaken(resp *fasthttp.Response) string {
+	if theirs := resp.Header.Peek(clockHeader); n.f.seal != nil && len(theirs) > 0 {
+		if by, off := n.f.seal.differs(string(theirs)); off {
+			return by + ": no more than " + validFor.String() + " is allowed"
+		}
+	}
+	return "it does not take this node for a peer: is --peer-secret-file the same?"
+}
 
 // notProved is why an answer counts for nothing: another program may have come to have the address.
 const notProved = "its answer is not proved: is --peer-secret-file the same?"
@@ -275,8 +286,8 @@ func (n *neighbour) up() {
 	}
 }
 
-// down notes that the peer does not answer, and answers the calls that wait for it.
-func (n *neighbour) down(part int, cause string) {
+// down notes that the peer does not answer, and answers the calls that wait for it. Only the log is told the detail.
+func (n *neighbour) down(part int, cause, detail string) {
 	n.mu.Lock()
 	was := n.cause
 	n.cause, n.again = cause, time.Now().Add(againEvery)
@@ -290,21 +301,6 @@ func (n *neighbour) down(part int, cause string) {
 	n.mu.Unlock()
 	n.close() // connections to a process that has ended
 	if was == "" {
-		n.f.cfg.Logger.Warn("a node of another part does not answer: pings of that part are refused", "part", part, "addr", n.addr, "error", cause)
+		n.f.cfg.Logger.Warn("a node of another part does not answer: pings of that part are refused", "part", part, "addr", n.addr, "error", printable([]byte(detail)))
 	}
-}
-
-// short returns an error of a connection without the address, which stands before it.
-func short(err error) string {
-	var number syscall.Errno
-	var timeout net.Error
-	switch {
-	case errors.Is(err, fasthttp.ErrConnectionClosed):
-		return "the connection was closed before the answer came"
-	case errors.As(err, &number):
-		return number.Error()
-	case errors.Is(err, fasthttp.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
-	}
-	return printable([]byte(err.Error()))
 }

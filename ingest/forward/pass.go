@@ -29,11 +29,12 @@ func (f *Forwarder) Pass(c *fasthttp.RequestCtx, rider string) (passed bool, err
 	}
 	to := call{part: part}
 	if c.UserValue(passedOn{}) != nil {
-		return false, to.refusal("is not of this node")
+		return false, unowned(part, "is not of this node")
 	}
 	if to.addr = f.cfg.Owner(part); to.addr == "" {
-		return false, to.refusal("has no node now")
+		return false, unowned(part, noNode)
 	}
+	to.node = f.cfg.Name(part)
 	f.mu.Lock()
 	if f.stopped {
 		f.mu.Unlock()
@@ -82,7 +83,7 @@ func (n *neighbour) pass(c *fasthttp.RequestCtx, part int) (cause string) {
 	if err := n.reads.DoTimeout(req, resp, readTimeout); err != nil {
 		cause = short(err)
 		if err != fasthttp.ErrBodyTooLarge && err != fasthttp.ErrNoFreeConns && err != fasthttp.ErrTimeout { // a slow read is no silent peer
-			n.down(part, cause)
+			n.down(part, cause, err.Error())
 			n.f.cfg.Suspect(part, n.addr)
 		}
 		return cause
@@ -90,7 +91,7 @@ func (n *neighbour) pass(c *fasthttp.RequestCtx, part int) (cause string) {
 	n.up()
 	if len(resp.Header.Peek(peerHeader)) > 0 { // the peer's, not the answer of its routes
 		if resp.StatusCode() == fasthttp.StatusUnauthorized {
-			return notTaken
+			return n.notTaken(resp)
 		}
 		return printable(resp.Body()[:min(len(resp.Body()), maxCause)])
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"hash"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ const (
 	peerHeader   = "Pingline-Peer"
 	clientHeader = "Pingline-Client"     // address and port of the client of a read
 	proofHeader  = "Pingline-Peer-Proof" // of an answer
+	clockHeader  = "Pingline-Peer-Clock" // seconds since 1970, of a refusal because of them
 	sealForm     = "1"
 	validFor     = 5 * time.Minute // before and behind a stamp: clocks of nodes differ
 )
@@ -64,22 +66,41 @@ func (s *seal) stamp(method, uri, client string, body []byte) (header, mac strin
 	return strings.Join([]string{sealForm, at, sum, mac}, " "), mac
 }
 
-// check returns the hash of the body and the MAC of a request whose head is proved by a header, and false if it is not.
-func (s *seal) check(header, method, uri, client string) (sum, mac string, ok bool) {
+// proof is that of the head of a request.
+type proof struct {
+	sum, mac string
+	clocks   bool // it is proved, and by the clock of its sender another time
+}
+
+// check returns the proof of a request by the head, and false if there is none.
+func (s *seal) check(header, method, uri, client string) (p proof, ok bool) {
 	f := strings.Split(header, " ")
 	if len(f) != 4 || f[0] != sealForm {
-		return "", "", false
-	}
-	at, err := strconv.ParseInt(f[1], 10, 64)
-	now := s.now().Unix()
-	const valid = int64(validFor / time.Second)
-	if err != nil || at < now-valid || at > now+valid {
-		return "", "", false
+		return p, false
 	}
 	if want := s.mac("request", method, uri, f[1], client, f[2]); subtle.ConstantTimeCompare([]byte(want), []byte(f[3])) != 1 {
-		return "", "", false
+		return p, false
 	}
-	return f[2], f[3], true
+	if _, off := s.differs(f[1]); off {
+		return proof{clocks: true}, false
+	}
+	return proof{sum: f[2], mac: f[3]}, true
+}
+
+// differs reports whether the clock of a peer shows another time, in seconds since 1970, and by how much it differs.
+func (s *seal) differs(theirs string) (by string, off bool) {
+	at, err := strconv.ParseInt(theirs, 10, 64)
+	now := s.now().Unix()
+	const valid = int64(validFor / time.Second)
+	switch {
+	case err == nil && at >= now-valid && at <= now+valid:
+		return "", false
+	case err != nil || at < 0 || at-now > 1<<33: // behind any date: no duration has room for it
+		return "its clock shows no time of ours", true
+	case at < now:
+		return fmt.Sprintf("its clock is %v behind ours", time.Duration(now-at)*time.Second), true
+	}
+	return fmt.Sprintf("its clock is %v ahead of ours", time.Duration(at-now)*time.Second), true
 }
 
 // prove returns the proof of the answer to a request with that MAC.

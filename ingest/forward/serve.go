@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,20 +24,23 @@ const (
 
 // serve answers a request of a peer.
 func (f *Forwarder) serve(c *fasthttp.RequestCtx) {
-	head, sum, mac := &c.Request.Header, "", ""
+	head, p := &c.Request.Header, proof{}
 	if f.seal != nil {
 		var ok bool
-		sum, mac, ok = f.seal.check(string(head.Peek(peerHeader)), string(head.Method()), string(head.RequestURI()), string(head.Peek(clientHeader)))
+		p, ok = f.seal.check(string(head.Peek(peerHeader)), string(head.Method()), string(head.RequestURI()), string(head.Peek(clientHeader)))
 		if !ok {
 			f.refuse(c)
+			if p.clocks {
+				c.Response.Header.Set(clockHeader, strconv.FormatInt(f.seal.now().Unix(), 10))
+			}
 			return
 		}
 	}
 	switch {
 	case head.IsPost() && string(head.RequestURI()) == forwardPath:
-		f.take(c, sum, mac)
+		f.take(c, p)
 	case head.IsPost() && string(head.RequestURI()) == askPath && f.cfg.Tell != nil:
-		f.tell(c, sum, mac)
+		f.tell(c, p.sum, p.mac)
 	case (head.IsGet() || head.IsHead()) && f.cfg.Answer != nil:
 		f.answer(c)
 	default:
@@ -59,7 +63,7 @@ func (f *Forwarder) refuse(c *fasthttp.RequestCtx) {
 }
 
 // take has the jobs of a message judged.
-func (f *Forwarder) take(c *fasthttp.RequestCtx, sum, mac string) {
+func (f *Forwarder) take(c *fasthttp.RequestCtx, p proof) {
 	size := c.Request.Header.ContentLength()
 	if size < 0 || size > maxBody {
 		deny(c, fasthttp.StatusRequestEntityTooLarge, "a message of unknown length, or too long")
@@ -75,7 +79,7 @@ func (f *Forwarder) take(c *fasthttp.RequestCtx, sum, mac string) {
 	b := f.parcels.Get().(*bundle)
 	defer f.forget(b)
 	b.body = slices.Grow(b.body[:0], size)[:size]
-	if !f.read(c, b.body, sum) {
+	if !f.read(c, b.body, p.sum) {
 		return
 	}
 	if err := b.decode(f.cfg.Parts, f.cfg.Own); err != nil {
@@ -89,7 +93,7 @@ func (f *Forwarder) take(c *fasthttp.RequestCtx, sum, mac string) {
 	f.judge(b.jobs)
 	b.answer = appendAnswer(b.answer[:0], b.jobs)
 	if f.seal != nil {
-		c.Response.Header.Set(proofHeader, f.seal.prove(mac, b.answer))
+		c.Response.Header.Set(proofHeader, f.seal.prove(p.mac, b.answer))
 	}
 	c.SetBody(b.answer) // copies
 }

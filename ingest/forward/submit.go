@@ -97,8 +97,10 @@ func (f *Forwarder) submit(s *split, j *ingest.Job) error {
 		s.judge(f.cfg.Local, j, room)
 	}
 	for _, part := range s.touched {
-		if c := s.calls[part]; c != &s.local && !c.wait() {
-			s.calls[part] = &call{part: c.part, addr: c.addr, err: c.refusal("no answer in time")} // c is still in use
+		if c := s.calls[part]; c != &s.local {
+			if cause := c.wait(f.cfg.Owner); cause != "" {
+				s.calls[part] = &call{part: c.part, pings: c.pings, err: c.refusal(cause)} // c is still in use
+			}
 		}
 	}
 	f.waiting.Add(-remote)
@@ -264,6 +266,7 @@ const unlimited = math.MaxInt
 type call struct {
 	part   int
 	addr   string // of the owner
+	node   string // its name, "" if it is not known
 	urgent bool
 	room   int   // most new tracks
 	at     int64 // ms: times of entries count from it
@@ -291,7 +294,7 @@ func newCall() *call {
 }
 
 func (c *call) begin(part int, at int64, urgent bool, room int) {
-	c.part, c.addr, c.urgent, c.room, c.at, c.pings = part, "", urgent, room, at, 0
+	c.part, c.addr, c.node, c.urgent, c.room, c.at, c.pings = part, "", "", urgent, room, at, 0
 	c.entries, c.verdicts, c.over = c.entries[:0], c.verdicts[:0], c.over[:0]
 	c.err, c.new, c.next, c.nextOver = nil, 0, 0, 0
 }
@@ -302,37 +305,61 @@ func (c *call) finish(err error) {
 	c.done <- struct{}{}
 }
 
-// wait waits for the answer, and reports whether it came in time.
-func (c *call) wait() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-	}
-	c.timer.Reset(time.Until(c.until))
+// wait waits for the answer. It returns why there is none: none came in time, or the part has another owner by now, as
+// when the process was suspended for longer than its lease.
+func (c *call) wait(owner func(part int) string) (cause string) {
 	defer c.timer.Stop()
-	select {
-	case <-c.done:
-		return true
-	case <-c.timer.C:
-		return false
+	for {
+		select {
+		case <-c.done:
+			return ""
+		default:
+		}
+		left := time.Until(c.until)
+		if left <= 0 {
+			return noAnswer
+		}
+		switch owner(c.part) {
+		case c.addr:
+		case "":
+			return "its node does not answer, and has lost the part"
+		default:
+			return "another node has taken the part"
+		}
+		c.timer.Reset(min(left, ownerLook))
+		select {
+		case <-c.done:
+			return ""
+		case <-c.timer.C:
+		}
 	}
 }
 
-// refusal is the error of a call that its owner did not judge.
+// ownerLook is the time after which a call that waits looks whether its owner has the part still.
+const ownerLook = 200 * time.Millisecond
+
+const noNode = "has no node now"
+
+// unowned is the error of a part that no peer is asked for.
+func unowned(part int, why string) error {
+	return fmt.Errorf("part %d %s: %w", part, why, ingest.ErrUnavailable)
+}
+
+// refusal is the error of a call that its owner did not judge. Clients see it: it has no address.
 func (c *call) refusal(cause string) error {
-	if c.addr == "" {
-		return fmt.Errorf("part %d %s: %w", c.part, cause, ingest.ErrUnavailable)
+	if c.node == "" {
+		return fmt.Errorf("part %d: %s: %w", c.part, cause, ingest.ErrUnavailable)
 	}
-	return fmt.Errorf("part %d, node at %s: %s: %w", c.part, c.addr, cause, ingest.ErrUnavailable)
+	return fmt.Errorf("part %d, node %s: %s: %w", c.part, c.node, cause, ingest.ErrUnavailable)
 }
 
 // send hands a call to the queue of its owner's messages.
 func (f *Forwarder) send(c *call) {
 	if c.addr = f.cfg.Owner(c.part); c.addr == "" {
-		c.finish(c.refusal("has no node now"))
+		c.finish(unowned(c.part, noNode))
 		return
 	}
+	c.node = f.cfg.Name(c.part)
 	if len(c.entries) > maxEntries {
 		c.finish(ingest.ErrTooLarge)
 		return

@@ -13,8 +13,11 @@ import (
 // proportion. It is safe for concurrent use.
 type Directory struct {
 	*patrol
-	addrs []atomic.Pointer[string]
+	reached []atomic.Pointer[seat]
 }
+
+// seat is where a part is.
+type seat struct{ addr, node string }
 
 // PartOwner is the node that has a part.
 type PartOwner struct {
@@ -39,24 +42,23 @@ func OpenDirectory(ctx context.Context, cfg Config) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{patrol: newPatrol(&cfg, shelves), addrs: make([]atomic.Pointer[string], cfg.Parts)}
+	d := &Directory{patrol: newPatrol(&cfg, shelves), reached: make([]atomic.Pointer[seat], cfg.Parts)}
 	d.every = func(s *sight) time.Duration {
 		if s.lost() {
 			return vacantLook
 		}
 		return directoryLook
 	}
-	none := ""
-	for part := range d.addrs {
-		d.addrs[part].Store(&none)
+	for part := range d.reached {
+		d.reached[part].Store(new(seat))
 	}
 	d.seen = func(part int, s *sight) {
-		addr := s.Addr
+		at := seat{s.Addr, s.Node}
 		if s.lost() {
-			addr = ""
+			at = seat{}
 		}
-		if addr != d.Owner(part) {
-			d.addrs[part].Store(&addr)
+		if at != *d.reached[part].Load() {
+			d.reached[part].Store(&at)
 		}
 	}
 	_ = d.lookAll(ctx) // it is in the log
@@ -65,7 +67,10 @@ func OpenDirectory(ctx context.Context, cfg Config) (*Directory, error) {
 
 // Owner returns host:port of the peer that has a part, "" if none is known. It may be called
 // for each ping.
-func (d *Directory) Owner(part int) string { return *d.addrs[part].Load() }
+func (d *Directory) Owner(part int) string { return d.reached[part].Load().addr }
+
+// Name returns the name of that peer, "" if none is known.
+func (d *Directory) Name(part int) string { return d.reached[part].Load().node }
 
 // Suspect tells that addr did not answer, or does not own part. It returns at once.
 func (d *Directory) Suspect(part int, addr string) {

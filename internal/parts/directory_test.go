@@ -2,6 +2,7 @@ package parts
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 )
@@ -49,6 +50,9 @@ func TestDirectoryFollows(t *testing.T) {
 	is := func(part int, addr string) {
 		t.Helper()
 		eventually(t, "the owner is at "+addr, func() bool { return d.Owner(part) == addr })
+		if name := strings.TrimSuffix(addr, ":1"); d.Name(part) != name {
+			t.Errorf("the owner at %q is called %q", addr, d.Name(part))
+		}
 		if free := d.Parts()[part].Free; free != (addr == "") {
 			t.Errorf("of an owner at %q, Free is %v", addr, free)
 		}

@@ -2,7 +2,9 @@ package peers
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +15,15 @@ import (
 // leftovers returns an error if something waits in a data directory for a node without parts.
 // With parts each of them has a directory of its own in there, and nobody would take it up.
 func leftovers(dir string) error {
+	for _, part := range PartsIn(dir) {
+		path := filepath.Join(part, "log", "jetstream")
+		if waits, err := there(path); waits {
+			return fmt.Errorf("%s is a log of a node with --parts=1, such as one that was restored, and would wait for ever beside that of the servers: "+
+				"have its pings written by pingline serve --data-dir=%s until none is queued, or move it away", path, part)
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	for _, of := range []struct {
 		pattern, about string
 		waits          func(path string) (bool, error)

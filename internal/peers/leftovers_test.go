@@ -11,17 +11,18 @@ import (
 // What waits in a data directory for a node without parts is not left behind in silence.
 func TestLeftovers(t *testing.T) {
 	for file, c := range map[string]struct{ text, want string }{
-		"log/jetstream/x":                            {"x", "is the log of --queue=embedded"},
-		"log/owner":                                  {"of a log on servers, which are asked", ""},
-		"deadletter/deadletter-000001.jsonl":         {"{}", "is dead letters of"},
-		"deadletter/replay/deadletter-000001.jsonl":  {"{}", "is dead letters that are to be replayed"},
-		"deadletter/deadletter-000002.jsonl":         {"", ""},
-		"removals/aa.json":                           {`{"id":"aa","rider_id":"r","step":"asked"}`, "is the removal of a rider"},
-		"removals/bb.json":                           {`{"id":"bb","step":"done"}`, ""},
-		"removals/cc.json":                           {`{`, "cc.json: "},
-		"part-1/deadletter/deadletter-000001.jsonl":  {"{}", ""},
-		"part-1/removals/dd.json":                    {`{"rider_id":"r"}`, ""},
-		"part-1/log/jetstream/a log of another part": {"x", ""},
+		"log/jetstream/x":                           {"x", "is the log of --queue=embedded"},
+		"log/owner":                                 {"of a log on servers, which are asked", ""},
+		"deadletter/deadletter-000001.jsonl":        {"{}", "is dead letters of"},
+		"deadletter/replay/deadletter-000001.jsonl": {"{}", "is dead letters that are to be replayed"},
+		"deadletter/deadletter-000002.jsonl":        {"", ""},
+		"removals/aa.json":                          {`{"id":"aa","rider_id":"r","step":"asked"}`, "is the removal of a rider"},
+		"removals/bb.json":                          {`{"id":"bb","step":"done"}`, ""},
+		"removals/cc.json":                          {`{`, "cc.json: "},
+		"part-1/deadletter/deadletter-000001.jsonl": {"{}", ""},
+		"part-1/removals/dd.json":                   {`{"rider_id":"r"}`, ""},
+		"part-1/log/jetstream/x":                    {"x", "is a log of a node with --parts=1, such as one that was restored"},
+		"part-1/log/owner":                          {"of a log on servers", ""},
 	} {
 		dir := filepath.Join(t.TempDir(), "data [*]")
 		path := filepath.Join(dir, file)

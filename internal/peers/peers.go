@@ -115,7 +115,7 @@ func (p *Peers) Serve(local func(*ingest.Job) error, answer fasthttp.RequestHand
 		return nil
 	}
 	p.forwarder, err = forward.New(forward.Config{
-		Parts: p.cfg.Parts, Own: p.part, Local: local, Owner: p.directory.Owner, Suspect: p.directory.Suspect,
+		Parts: p.cfg.Parts, Own: p.part, Local: local, Owner: p.directory.Owner, Name: p.directory.Name, Suspect: p.directory.Suspect,
 		Answer: answer, Tell: tell, Peer: p.security, Logger: p.cfg.Logger,
 	}, p.ln)
 	return err
@@ -200,7 +200,7 @@ func (p *Peers) Elsewhere(rider string) string {
 	return fmt.Sprintf("the rider is of part %d: ask node %s", part, of.Node)
 }
 
-// Notes returns sentences if parts have no node, or one of our name.
+// Notes returns sentences if parts have no node, one of our name, or one that takes no pings of us.
 func (p *Peers) Notes() (notes []string) {
 	if p == nil || p.owners == nil {
 		return nil
@@ -225,6 +225,9 @@ func (p *Peers) Notes() (notes []string) {
 	if len(namesake) > 0 {
 		notes = append(notes, fmt.Sprintf("--node: the node of part %s is called %s, too: statistics of both are mixed up, and brokers take both for one; give each node a name of its own",
 			strings.Join(namesake, ", "), p.cfg.Queue.Node))
+	}
+	if p.forwarder != nil {
+		notes = append(notes, p.forwarder.Trouble()...)
 	}
 	return notes
 }

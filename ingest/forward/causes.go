@@ -1,0 +1,32 @@
+package forward
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"github.com/valyala/fasthttp"
+)
+
+// noAnswer is why there is no answer from a peer that is silent.
+const noAnswer = "no answer in time"
+
+// short returns an error of a connection as clients may see it, without addresses and names of hosts.
+func short(err error) string {
+	var number syscall.Errno
+	var timeout net.Error
+	var name *net.DNSError
+	switch {
+	case errors.Is(err, fasthttp.ErrConnectionClosed):
+		return "the connection was closed before the answer came"
+	case errors.Is(err, fasthttp.ErrBodyTooLarge), errors.Is(err, fasthttp.ErrNoFreeConns):
+		return err.Error()
+	case errors.As(err, &name):
+		return "the name of its host is not known"
+	case errors.As(err, &number):
+		return number.Error()
+	case errors.Is(err, fasthttp.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
+		return noAnswer
+	}
+	return "the connection failed"
+}
