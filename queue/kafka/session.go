@@ -241,7 +241,7 @@ func (s *LogSession) Last(ctx context.Context) (seq uint64, data []byte, err err
 func (s *LogSession) Fetch(ctx context.Context, seq uint64, limit int) (list [][]byte, err error) {
 	n := 0
 	err = s.each(ctx, seq, limit, func(_ uint64, b []byte) bool {
-		list = append(list, b)
+		list = append(list, bytes.Clone(b)) // b holds all that came with it
 		n += len(b)
 		return n < limit/2 // the rest of an answer is as good as an answer
 	})

@@ -61,7 +61,7 @@ func remedyOf(err error) string {
 	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism), errors.Is(err, kerr.IllegalSaslState):
 		return "correct the user, ?sasl= or the password file in --queue"
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return "let the user Create, Alter, AlterConfigs, Describe, DescribeConfigs, Read, Write and Delete the topics"
+		return "let the user Create, AlterConfigs, Describe, DescribeConfigs, Read, Write and Delete the topics"
 	}
 	return "check --queue, and that Kafka runs and no firewall is in between: each broker must be reachable by the name that it tells"
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,6 +70,32 @@ func TestKafka(t *testing.T) {
 	s := queuetest.Suite{Config: at(url), Shared: true, Duels: *duels}
 	s.Run(t)
 	queuetest.Kill(t, queue.Config{URL: url})
+}
+
+// A Kafka that asks for a user.
+func TestKafkaSecured(t *testing.T) {
+	c := kafkatest.Run(t, 1, true)
+	file := filepath.Join(t.TempDir(), "password")
+	open := func(password string) (*queue.Log, error) {
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		url := fmt.Sprintf("kafka://%s@%s?password-file=%s", kafkatest.User, c.Seeds[0], file)
+		return queue.Open(t.Context(), queue.Config{URL: url, Dir: t.TempDir()})
+	}
+	if _, err := open("wrong-" + kafkatest.Password); err == nil || strings.Contains(err.Error(), kafkatest.Password) {
+		t.Errorf("with a wrong password: %v", err)
+	}
+	l, err := open(kafkatest.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := l.Append(t.Context(), []byte("x"), queue.Totals{}, false); n != 1 || err != nil {
+		t.Errorf("Append = %d, %v", n, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Brokers die and come back, one of three at a time, while owners are deposed.
