@@ -37,6 +37,7 @@ var dirs = map[string]string{
 	"postgres":   "sink/postgres",
 	"redis":      "sink/redis",
 	"resume":     "sink/resume",
+	"cluster":    "tools/cluster",
 	"passing":    "internal/passing",
 	"route":      "sink/route",
 	"secrets":    "ingest/auth/secrets",

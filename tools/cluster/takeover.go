@@ -85,7 +85,7 @@ func (p *probe) run(ctx context.Context) {
 }
 
 func (p *probe) send(ctx context.Context, to string, at time.Time) error {
-	body := fmt.Sprintf(`{"rider":%q,"ts":%d,"lat":41.01,"lon":28.97}`, p.rider, at.UnixMilli())
+	body := fmt.Sprintf(`{"rider_id":%q,"ts":%d,"lat":41.01,"lon":28.97}`, p.rider, at.UnixMilli())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to+"/v1/pings", strings.NewReader(body)) // #nosec G704: a node of ours
 	if err != nil {
 		return err
@@ -245,18 +245,20 @@ func (s *site) takeOne(ctx context.Context, list []*probe, part int, sig syscall
 
 // whole returns once all parts have nodes, all nodes are there, and all riders are answered.
 func (s *site) whole(ctx context.Context, list []*probe) error {
-	for {
+	for why := ""; ; {
 		now := time.Now()
 		if err := pause.For(ctx, time.Second); err != nil {
-			return fmt.Errorf("the nodes are not well again: %w", err)
+			return fmt.Errorf("the nodes are not well again: %w: %s", err, why)
 		}
 		well := len(s.ready()) == s.o.parts
 		for _, n := range s.nodes {
 			well = well && (n.saw() == takesPings || strings.HasPrefix(n.saw(), "standby: parts"))
 		}
 		for _, p := range list {
-			again, _, _ := p.since(now)
-			well = well && again
+			again, _, without := p.since(now)
+			if well = well && again; len(without) > 0 {
+				why = without[len(without)-1].why
+			}
 			p.forget()
 		}
 		if well {
