@@ -81,6 +81,9 @@ func ParseCell(s string) (uint64, error) {
 // Res returns the resolution of a cell.
 func Res(cell uint64) int { return int(cell >> 52 & 15) }
 
+// IsCell reports whether a number is a cell of a resolution.
+func IsCell(cell uint64, res int) bool { return h3.Cell(cell).IsValid() && Res(cell) == res }
+
 // Parent returns cell's ancestor of resolution res in H3's hierarchy. A point of cell
 // near its boundary may lie in another cell of that resolution, because a hexagon
 // cannot be cut into hexagons. A cell that is not finer than res is its own parent.

@@ -42,6 +42,7 @@ type Config struct {
 	Windows     []time.Duration // shortest first, each a multiple of its predecessor; nil means 10 s, 1 min
 	Lateness    time.Duration   // how long a window stays open; 0 means 2 min
 	MinRiders   uint64          // totals of fewer riders are neither written nor shown
+	Apart       bool            // the riders are a part of all: see Rollup.Apart
 	MaxAhead    time.Duration   // how far ahead of its commit a ping may be; 0 means 2 min
 	MaxBytes    int64           // for everything that grows with the pings; 0 means 128 MiB
 	Grace       time.Duration   // for the last points, once Run is told to stop; 0 means 5 s
@@ -211,7 +212,7 @@ func New(cfg Config) (*Rollup, error) {
 	r.view = newView(len(cfg.Resolutions), r.lengths[0], cfg.MaxBytes/4)
 	r.stats.Stages = r.stages()
 	r.pass.counts = make([]Stage, len(cfg.Resolutions))
-	r.pass.shown = make([][]total, len(cfg.Resolutions))
+	r.pass.shown, r.pass.apart = make([][]total, len(cfg.Resolutions)), make([][]total, len(cfg.Resolutions))
 	r.load()
 	return r, nil
 }

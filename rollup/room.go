@@ -3,7 +3,7 @@ package rollup
 import "unsafe"
 
 // All parts that grow with the pings take MaxBytes together. The live view and the
-// tracks without speed have at most a quarter each. Open windows have the rest, less
+// tracks without speed have at most a quarter each, and the windows that are told apart an eighth. Open windows have the rest, less
 // a quarter of that: while a window is written, its sorted aggregates and its totals
 // for the live view take as much for a moment. Beyond that, windows become coarser,
 // the live view leaves out old windows of the finest cells, and a ping without a
@@ -27,8 +27,8 @@ func (r *Rollup) tidy() {
 	defer r.mu.Unlock()
 	r.memory.tidy()
 	r.work = r.scratch.used + r.scratch.spare + size(r.list)
-	for _, list := range r.pass.shown {
-		r.work += size(list)
+	for res := range r.pass.shown {
+		r.work += size(r.pass.shown[res]) + size(r.pass.apart[res])
 	}
 }
 

@@ -26,21 +26,21 @@ type cellView struct {
 	floors []int64      // by resolution: windows that began before are left out, ms
 	oldest int64        // no total is of a window that began before, ms
 	left   uint64       // windows left out for lack of memory
+
+	windows []windowTotals // of the last minute, the oldest first, if they are to be told apart
 }
 
 // total is a CellActivity that takes less room.
 type total struct {
 	cell                  uint64
-	from                  int64 // ms
+	from                  int64  // ms
+	sum                   uint64 // of the known speeds, mm/s
 	pings, riders, moving uint32
-	mean                  uint32 // mm/s, or noSpeed
+	speeds                uint32 // pings whose speed is known
 	max                   float32
 }
 
-const (
-	totalBytes = 40
-	noSpeed    = math.MaxUint32
-)
+const totalBytes = 48
 
 func newView(resolutions int, length, limit int64) *cellView {
 	v := &cellView{length: length, limit: limit, lists: make([][]total, resolutions), floors: make([]int64, resolutions)}
@@ -53,6 +53,7 @@ func (v *cellView) reset() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	clear(v.lists)
+	v.windows = nil
 	for i := range v.floors {
 		v.floors[i] = endless
 	}
@@ -124,6 +125,7 @@ func (v *cellView) expire(now int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	from := v.live(now)
+	v.windows = slices.DeleteFunc(v.windows, func(w windowTotals) bool { return w.from < from })
 	if v.oldest >= from {
 		return
 	}
@@ -147,7 +149,7 @@ func (v *cellView) bytes() (n int64) {
 func (v *cellView) usage() int64 {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.bytes()
+	return v.bytes() + v.apart()
 }
 
 func (v *cellView) hidden() uint64 {
@@ -213,21 +215,21 @@ func (t *total) activity(res int, length int64) CellActivity {
 		Cell: t.cell, Res: res, From: t.from, Window: time.Duration(length) * time.Millisecond,
 		Pings: uint64(t.pings), Riders: uint64(t.riders), Moving: uint64(t.moving), Waiting: uint64(t.riders - t.moving),
 	}
-	if a.HasSpeed = t.mean != noSpeed; a.HasSpeed {
-		a.SpeedMean, a.SpeedMax = float64(t.mean)/1000, float64(t.max)
+	if a.HasSpeed = t.speeds > 0; a.HasSpeed {
+		a.SpeedMean, a.SpeedMax = meanOf(t.sum, uint64(t.speeds)), float64(t.max)
 	}
 	return a
 }
 
-// totalOf returns the part of a that the view keeps.
-func totalOf(a *CellActivity) total {
-	const most = math.MaxUint32 - 1
-	t := total{
-		cell: a.Cell, from: a.From, mean: noSpeed, max: float32(a.SpeedMax),
-		pings: uint32(min(a.Pings, most)), riders: uint32(min(a.Riders, most)), moving: uint32(min(a.Moving, most)),
+// totalOf returns the part of a, the activity that t counts, that the view keeps.
+func totalOf(a *CellActivity, t *aggregate) total {
+	return total{
+		cell: a.Cell, from: a.From, sum: t.speedSum, speeds: short32(t.speeds), max: t.speedMax,
+		pings: short32(a.Pings), riders: short32(a.Riders), moving: short32(a.Moving),
 	}
-	if a.HasSpeed {
-		t.mean = uint32(min(math.Round(a.SpeedMean*1000), most))
-	}
-	return t
 }
+
+func short32(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) }
+
+// meanOf returns the mean of n speeds, m/s, to the mm/s.
+func meanOf(sum, n uint64) float64 { return math.Round(float64(sum)/float64(n)) / 1000 }

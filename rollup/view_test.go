@@ -219,7 +219,7 @@ func scattered(rng *rand.Rand, n int, resolutions []int) [][]total {
 	totals := make([][]total, len(resolutions))
 	for i, set := range sets {
 		for cell := range set {
-			totals[i] = append(totals[i], total{cell: cell, from: start, pings: 1, riders: 1, mean: noSpeed})
+			totals[i] = append(totals[i], total{cell: cell, from: start, pings: 1, riders: 1})
 		}
 		slices.SortFunc(totals[i], func(a, b total) int { return cmp.Compare(a.cell, b.cell) })
 	}

@@ -129,7 +129,7 @@ type pass struct {
 	counts []Stage          // counts of points, by resolution
 	failed bool             // a point was not taken
 
-	shown [][]total // by resolution, for the live view
+	shown, apart [][]total // by resolution, for the live view
 }
 
 const passPoints = 500 // most points of a call of Emit
@@ -149,7 +149,7 @@ func (r *Rollup) write(ctx context.Context, w *window, final bool, policy pingli
 		return w.mute || !off
 	}
 	p := &r.pass
-	*p = pass{r: r, ctx: ctx, w: w, final: final, policy: policy, off: off, counts: p.counts, shown: p.shown}
+	*p = pass{r: r, ctx: ctx, w: w, final: final, policy: policy, off: off, counts: p.counts, shown: p.shown, apart: p.apart}
 	r.each(w, since, p.total)
 	p.flush()
 	p.show()
@@ -184,11 +184,14 @@ func (p *pass) total(res int, cell uint64, t *aggregate) {
 		return
 	}
 	a := p.r.activity(res, cell, t, p.w)
+	if show && p.r.cfg.Apart {
+		p.apart[res] = append(p.apart[res], totalOf(&a, t))
+	}
 	if a.Riders < p.r.cfg.MinRiders {
 		return
 	}
 	if show {
-		p.shown[res] = append(p.shown[res], totalOf(&a))
+		p.shown[res] = append(p.shown[res], totalOf(&a, t))
 	}
 	if !write {
 		return
@@ -221,8 +224,11 @@ func (p *pass) show() {
 		return
 	}
 	left := p.r.view.put(p.w.from, p.shown)
+	if p.r.cfg.Apart {
+		p.r.view.keep(p.w.from, p.apart)
+	}
 	for res := range p.shown {
-		p.shown[res] = reuse(p.shown[res])
+		p.shown[res], p.apart[res] = reuse(p.shown[res]), reuse(p.apart[res])
 	}
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
@@ -349,7 +355,7 @@ func (r *Rollup) activity(res int, cell uint64, t *aggregate, w *window) CellAct
 	a.Riders, a.Moving = t.riders.count()
 	a.Waiting = a.Riders - a.Moving
 	if a.HasSpeed = t.speeds > 0; a.HasSpeed {
-		a.SpeedMean = math.Round(float64(t.speedSum)/float64(t.speeds)) / 1000
+		a.SpeedMean = meanOf(t.speedSum, t.speeds)
 		a.SpeedMax = float64(t.speedMax)
 	}
 	return a

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -154,6 +155,81 @@ func TestParts(t *testing.T) {
 		return len(rows) == 1 && fmt.Sprint(rows[0]["n"]) == fmt.Sprint(report.Checked)
 	})
 	n.readsAgree(two)
+	n.areasAgree(two)
+}
+
+// areasAgree checks that all nodes tell of the riders of both parts in a box and in a stream; and that
+// a node whose peer is gone tells of the riders it knew, as a part of all.
+func (n *partNodes) areasAgree(names []string) {
+	n.t.Helper()
+	const box = "bbox=13.3,52.4,13.5,52.6"
+	of := func(name string) (riders []string, partial bool) {
+		status, text := probe(n.t, "http://"+n.at[name]+"/v1/riders?"+box)
+		var page struct {
+			Riders []struct {
+				Rider string  `json:"rider_id"`
+				TS    int64   `json:"ts"`
+				Lat   float64 `json:"lat"`
+			}
+			Partial bool
+		}
+		if err := json.Unmarshal([]byte(text), &page); err != nil || status != http.StatusOK {
+			n.t.Fatalf("%s answers %d %s: %v", name, status, text, err)
+		}
+		for _, r := range page.Riders {
+			riders = append(riders, fmt.Sprint(r))
+		}
+		slices.Sort(riders)
+		return riders, page.Partial
+	}
+	parts := func(riders []string) int {
+		seen := map[int]bool{}
+		for _, r := range riders {
+			seen[partition.Part(strings.Fields(strings.Trim(r, "{}"))[0], 2)] = true
+		}
+		return len(seen)
+	}
+	var told []string
+	eventually(n.t, "both nodes tell the same of riders of both parts", func() bool {
+		one, partial := of(names[0])
+		other, less := of(names[1])
+		told = one
+		return parts(one) == 2 && slices.Equal(one, other) && !partial && !less
+	})
+	resp, err := http.Get("http://" + n.at[names[0]] + "/v1/stream?riders=1&res=8&" + box)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it is read only
+	events := bufio.NewScanner(resp.Body)
+	events.Buffer(nil, 1<<20)
+	next := func(what string) {
+		n.t.Helper()
+		for events.Scan() {
+			if strings.Contains(events.Text(), what) {
+				return
+			}
+		}
+		n.t.Fatalf("the stream ends before %s: %v", what, events.Err())
+	}
+	next(`"reader-`)
+	n.running[names[1]].kill()
+	next(`"partial":true`)
+	eventually(n.t, "an answer without a node is partial", func() bool {
+		riders, partial := of(names[0])
+		if !slices.Equal(riders, told) {
+			n.t.Fatalf("without a node %v are told of, before %v", riders, told)
+		}
+		return partial
+	})
+	n.start(names[1])
+	n.running[names[1]].takesPings()
+	next(`data: {`) // of the node that has the part again
+	eventually(n.t, "the riders are told of by both nodes again", func() bool {
+		one, partial := of(names[0])
+		other, less := of(names[1])
+		return slices.Equal(one, told) && slices.Equal(other, told) && !partial && !less
+	})
 }
 
 // A request of 1,000 riders gets each verdict from whichever node has the rider. With a node away it

@@ -168,10 +168,10 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.rollup, err = n.openRollup(); err != nil {
 		return nil, err
 	}
-	n.gather = n.peers.Gatherer(gather.Config{Newest: n.writer.NewestPings})
+	n.gather = n.peers.Gatherer(gather.Config{Newest: n.writer.NewestPings, Rollup: n.rollup, MinRiders: uint64(cfg.RollupMinRiders)})
 	watched := fleet.Config{Newest: n.writer.NewestPings, Others: n.gather.Others(), MaxRiders: cfg.Filter.MaxRiders}
 	if n.rollup != nil {
-		watched.Cells, watched.Resolutions = n.cells, cfg.Rollup
+		watched.Cells, watched.Resolutions = n.gather.Cells, cfg.Rollup
 	}
 	n.fleet = fleet.New(watched)
 	n.streams = stream.New(stream.Config{Map: n.fleet, Paused: n.pausesStreams})

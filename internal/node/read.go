@@ -20,7 +20,7 @@ func (n *Node) sources() query.Sources {
 	s.Partitions = n.partitions
 	s.Status = n.status.JSON
 	if n.rollup != nil {
-		s.Cells = n.cells
+		s.Cells = n.gather.Cells
 	}
 	s.Sets = make(map[string]*query.Reader)
 	for _, set := range n.layout.sets {

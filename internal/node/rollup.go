@@ -3,13 +3,10 @@ package node
 import (
 	"cmp"
 	"context"
-	"time"
 
 	"pingline"
 	"pingline/ingest"
 	"pingline/internal/room"
-	"pingline/partition"
-	"pingline/query"
 	"pingline/queue"
 	"pingline/rollup"
 )
@@ -28,6 +25,7 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 		Windows:     c.RollupWindows,
 		Lateness:    c.RollupLateness,
 		MinRiders:   uint64(c.RollupMinRiders),
+		Apart:       n.peers != nil,
 		MaxAhead:    c.MaxAhead,
 		MaxBytes:    room.Rollup(),
 		Emit:        n.submitPoints,
@@ -55,25 +53,6 @@ func (n *Node) rollupName() string {
 // submitPoints makes points durable.
 func (n *Node) submitPoints(_ context.Context, points []pingline.Entry) error {
 	return n.writer.Submit(&ingest.Job{Entries: points})
-}
-
-// cells returns the live activity of at most most cells; resolution -1 is the
-// finest.
-func (n *Node) cells(box partition.Box, res, most int) ([]query.Activity, bool, error) {
-	if res < 0 {
-		res = n.cfg.Rollup[0]
-	}
-	list, err := n.rollup.Cells(box, res, most)
-	activity := make([]query.Activity, len(list))
-	for i := range list {
-		a := &list[i]
-		activity[i] = query.Activity{
-			Cell: a.Cell, Res: a.Res, From: a.From, WindowS: int64(a.Window / time.Second),
-			Pings: a.Pings, Riders: a.Riders, Moving: a.Moving, Waiting: a.Waiting,
-			SpeedMean: a.SpeedMean, SpeedMax: a.SpeedMax,
-		}
-	}
-	return activity, false, err
 }
 
 // resolutions are the resolutions of the roll-up, none if it is off.

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 
 	"pingline/ingest"
+	"pingline/rollup"
 )
 
 // Config sets up a Gatherer. Newest is required, and with several parts Ask.
@@ -26,7 +27,10 @@ type Config struct {
 	// Ask returns the answer of the owner of a part, in dst's memory if there is room. It is quick: see forward.AskTimeout.
 	Ask    func(part int, question, dst []byte) ([]byte, error)
 	Newest func(*ingest.NewestPings) error // of this node: see ingest.Writer.NewestPings
-	Logger *slog.Logger                    // nil means slog.Default()
+	Rollup *rollup.Rollup                  // of this node, with Apart if there are several parts; nil: no cells
+
+	MinRiders uint64       // cells of fewer riders of all parts are not told of
+	Logger    *slog.Logger // nil means slog.Default()
 }
 
 // Gatherer asks the other nodes, and tells them of this one. It is safe for concurrent use.
@@ -51,6 +55,7 @@ const (
 	form = 1
 
 	askNewest = 'n'
+	askCells  = 'c'
 )
 
 // Tell appends to dst the answer to a question of another node.
@@ -63,6 +68,8 @@ func (g *Gatherer) Tell(question, dst []byte) ([]byte, error) {
 		return nil, fmt.Errorf("a question of form %d, this node knows %d", v, form)
 	case kind == askNewest:
 		return g.tellNewest(&d, dst)
+	case kind == askCells:
+		return g.tellCells(&d, dst)
 	}
 	return nil, fmt.Errorf("a question of kind %d, which this node does not know", kind)
 }

@@ -20,12 +20,14 @@ import (
 	"pingline/partition"
 	"pingline/query/fleet"
 	"pingline/queue"
+	"pingline/rollup"
 )
 
 // node is a writer, with all that tells other nodes of it.
 type node struct {
 	log       *queue.Log
 	writer    *ingest.Writer
+	rollup    *rollup.Rollup
 	gatherer  *Gatherer
 	forwarder *forward.Forwarder
 	fleet     *fleet.Map
@@ -68,15 +70,41 @@ func openNode(t testing.TB) *node {
 			t.Error(err)
 		}
 	})
-	return &node{log: log, writer: w}
+	n := &node{log: log, writer: w}
+	n.rollup, err = rollup.New(rollup.Config{
+		Log: log, Resolutions: []int{8, 6}, Windows: []time.Duration{10 * time.Second}, MinRiders: least, Apart: true, Logger: quiet,
+		Emit: func(context.Context, []pingline.Entry) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := make(chan error, 1)
+	counting, stop := context.WithCancel(context.Background())
+	go func() { counted <- n.rollup.Run(counting) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-counted; err != nil {
+			t.Error(err)
+		}
+	})
+	return n
 }
+
+// least is the least riders of a cell: a part has fewer of most cells.
+const least = 3
 
 // alone returns a node that has all riders.
 func alone(t testing.TB) *node {
 	n := openNode(t)
-	n.gatherer = New(Config{Newest: n.writer.NewestPings})
-	n.fleet = fleet.New(fleet.Config{Newest: n.writer.NewestPings, Others: n.gatherer.Others(), MaxRiders: filter.MaxRiders})
+	n.gatherer = New(Config{Newest: n.writer.NewestPings, Rollup: n.rollup, MinRiders: least})
+	n.fleet = n.newMap()
 	return n
+}
+
+func (n *node) newMap() *fleet.Map {
+	return fleet.New(fleet.Config{
+		Newest: n.writer.NewestPings, Others: n.gatherer.Others(), MaxRiders: filter.MaxRiders, Cells: n.gatherer.Cells, Resolutions: []int{8, 6},
+	})
 }
 
 func newCluster(t testing.TB, parts int) *cluster {
@@ -92,10 +120,10 @@ func (c *cluster) join(part int) *node {
 	c.t.Helper()
 	n := openNode(c.t)
 	n.gatherer = New(Config{
-		Parts: c.parts, Own: part, Newest: n.writer.NewestPings, Logger: slog.New(slog.DiscardHandler),
+		Parts: c.parts, Own: part, Newest: n.writer.NewestPings, Rollup: n.rollup, MinRiders: least, Logger: slog.New(slog.DiscardHandler),
 		Ask: func(part int, question, dst []byte) ([]byte, error) { return n.forwarder.Ask(part, question, dst) },
 	})
-	n.fleet = fleet.New(fleet.Config{Newest: n.writer.NewestPings, Others: n.gatherer.Others(), MaxRiders: filter.MaxRiders})
+	n.fleet = n.newMap()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		c.t.Fatal(err)
@@ -216,6 +244,61 @@ func TestRidersOfAllNodes(t *testing.T) {
 	}
 	if want, _ := one.seen(t, fleet.InBox{Box: partition.Box{West: 179.95, South: 41, East: -179.95, North: 41.05}, Since: math.MinInt64, Limit: 50}); len(want) < 50 {
 		t.Errorf("%d riders at the date line show little", len(want))
+	}
+}
+
+// Cells of all nodes are those of a single node that got the same pings: of enough riders together, though a part has
+// fewer, and of the same windows.
+func TestCellsOfAllNodes(t *testing.T) {
+	one, c := alone(t), newCluster(t, 4)
+	start := time.Now().Add(-40 * time.Second).Truncate(10 * time.Second)
+	const riders = 200
+	for round := range 4 {
+		for _, submit := range []func(*ingest.Job) error{one.writer.Submit, c.nodes[round].forwarder.Submit} {
+			if err := submit(jobOf(riders>>(round%2), round, start.Add(time.Duration(round)*10*time.Second))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	globe := partition.Box{West: -180, South: -90, East: 180, North: 90}
+	line := partition.Box{West: 179.95, South: 41, East: -179.95, North: 41.2}
+	cells := func(n *node, box partition.Box, res, most int) []fleet.Activity {
+		list, partial, err := n.gatherer.Cells(box, res, most)
+		if err != nil || partial {
+			t.Fatal(partial, err)
+		}
+		return list
+	}
+	few := 0
+	for part := range 4 {
+		list, _, _, err := c.nodes[part].rollup.Apart(globe, 8, 1000, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range list {
+			if list[i].Riders < least {
+				few++
+			}
+		}
+	}
+	for _, n := range c.nodes {
+		for _, q := range []struct {
+			box       partition.Box
+			res, most int
+		}{{globe, 8, 1000}, {globe, 6, 1000}, {globe, -1, 1000}, {line, 8, 1000}, {globe, 8, 5}} {
+			eventually(t, "cells are those of a single node", func() bool {
+				want := cells(one, q.box, q.res, q.most)
+				got := cells(n, q.box, q.res, q.most)
+				return slices.Equal(got, want) && len(want) > 1
+			})
+		}
+	}
+	if want := cells(one, globe, 8, 1000); len(want) < 20 || few < 20 {
+		t.Errorf("%d cells, and %d totals of few riders, show little", len(want), few)
+	}
+	c.nodes[3].stop()
+	if _, partial, err := c.nodes[0].gatherer.Cells(globe, 8, 1000); err != nil || !partial {
+		t.Errorf("without a node: partial %v, %v", partial, err)
 	}
 }
 

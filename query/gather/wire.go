@@ -41,6 +41,13 @@ func (d *reader) u32() uint32 {
 
 func (d *reader) f32() float32 { return math.Float32frombits(d.u32()) }
 
+func (d *reader) f64() float64 {
+	if at := d.take(8); at >= 0 {
+		return math.Float64frombits(binary.LittleEndian.Uint64(d.b[at:]))
+	}
+	return 0
+}
+
 func (d *reader) uvarint() uint64 {
 	v, n := binary.Uvarint(d.b[d.at:])
 	if n <= 0 {

@@ -499,6 +499,7 @@ export class App implements Host {
         this.fleet.at > 0
           ? `No connection: ${reason} The map shows how it was at ${this.units.time(this.fleet.at)}.`
           : `No connection: ${reason}`
+    else if (this.fleet.partial) text = 'A node does not answer: its riders are missing, or shown where they were.'
     else if (this.fleet.over && this.map.getZoom() >= dotsFrom) text = 'Too many riders here to draw each: zoom in.'
     this.time.stand((state === 'paused' || state === 'lost') && this.fleet.at > 0 ? this.fleet.at : undefined)
     setText(this.banner, text)

@@ -21,6 +21,7 @@ export class Fleet {
   local = 0 // performance.now of at
   stale = 120 // seconds
   over = false // there are more riders than the server tells of
+  partial = false // a node does not answer: its riders are missing, or where they were
   past = false // at is an earlier time, and rests
 
   // By slot. Positions are Web Mercator; a rider glides from one to the other within a time.
@@ -56,6 +57,7 @@ export class Fleet {
     this.local = now
     this.stale = change.stale_s ?? this.stale
     this.over = Boolean(change.riders_over)
+    this.partial = Boolean(change.partial)
     const seen = all ? new Set<Rider>() : undefined
     if (all) this.byKey.clear()
     if (this.over) this.clear()

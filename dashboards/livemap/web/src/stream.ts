@@ -19,6 +19,7 @@ export interface Change {
   cells_gone?: number[]
   riders_over?: boolean | number
   cells_over?: boolean | number
+  partial?: boolean
 }
 export type RiderRow = [
   key: number,
