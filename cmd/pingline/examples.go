@@ -57,6 +57,11 @@ var examples = map[string]string{
 	"reshard finish": "pingline reshard finish --yes",
 	"reshard abort":  "pingline reshard abort --yes",
 
+	"cluster":        "pingline cluster status --watch",
+	"cluster status": "pingline cluster status --server=http://127.0.0.1:9090",
+	"cluster drain":  "pingline cluster drain --yes",
+	"cluster resume": "pingline cluster resume",
+
 	"grafana": "pingline grafana --shard=name=a,url=http://a:8086 --out=grafana",
 	"schema":  "pingline schema clickhouse --server-version=24.8",
 	"key":     "pingline key add ana --scope=write --keys=/etc/pingline/keys",

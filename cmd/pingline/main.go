@@ -24,6 +24,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"pingline/internal/boards"
+	"pingline/internal/clustertool"
 	"pingline/internal/command"
 	"pingline/internal/copytool"
 	"pingline/internal/keyring"
@@ -62,6 +63,7 @@ type cli struct {
 	Log        logtool.LogCmds       `cmd:"" help:"Show, copy out, back up and restore the log of a node."`
 	Copy       copytool.CopyCmd      `cmd:"" help:"Copy history from one store into another, and compare both."`
 	Reshard    reshardtool.ShardCmds `cmd:"" help:"Add, take out and reweight shards of a node that runs."`
+	Cluster    clustertool.NodeCmds  `cmd:"" help:"Show which of several nodes has which riders, and have a node give its part to another."`
 	Schema     schema.PrintCmd       `cmd:"" help:"Print the statements that make the tables of a store."`
 	Phone      setup.PhoneCmds       `cmd:"" help:"Set up the phone of a rider, with an app that exists."`
 	Key        keyring.KeyCmds       `cmd:"" help:"Add, list, revoke and rotate the keys of those who may send and read."`

@@ -204,7 +204,7 @@ func TestHelpHasExamples(t *testing.T) {
 			commands = append(commands, []string{node.Name, child.Name})
 		}
 	}
-	if len(commands) != 47 {
+	if len(commands) != 51 {
 		t.Errorf("%d commands", len(commands))
 	}
 	t.Chdir(t.TempDir())

@@ -22,23 +22,24 @@ type partNodes struct {
 	influx, nats string
 	secret       string
 	dirs, at     map[string]string
+	ops          map[string]string // URLs for operators
 }
 
 func newPartNodes(t *testing.T, influx, nats string, names ...string) *partNodes {
 	t.Helper()
-	n := &partNodes{t: t, influx: influx, nats: nats, secret: filepath.Join(t.TempDir(), "secret"), running: map[string]*process{}, dirs: map[string]string{}, at: map[string]string{}}
+	n := &partNodes{t: t, influx: influx, nats: nats, secret: filepath.Join(t.TempDir(), "secret"), running: map[string]*process{}, dirs: map[string]string{}, at: map[string]string{}, ops: map[string]string{}}
 	if err := os.WriteFile(n.secret, []byte("a secret of nodes that are tested\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		n.dirs[name], n.at[name] = t.TempDir(), freePort(t)
+		n.dirs[name], n.at[name], n.ops[name] = t.TempDir(), freePort(t), "http://"+freePort(t)
 	}
 	return n
 }
 
 func (n *partNodes) start(name string) *process {
 	n.t.Helper()
-	p := begin(n.t, n.dirs[name], n.influx, "--queue="+n.nats, "--queue-lease=2s", "--parts=2", "--node="+name, "--listen="+n.at[name],
+	p := begin(n.t, n.dirs[name], n.influx, "--queue="+n.nats, "--queue-lease=2s", "--parts=2", "--node="+name, "--listen="+n.at[name], "--ops-listen="+strings.TrimPrefix(n.ops[name], "http://"),
 		"--peer-listen=127.0.0.1:0", "--peer-secret-file="+n.secret, "--rollup=8", "--rollup-windows=10s")
 	n.running[name] = p
 	return p
@@ -320,6 +321,91 @@ func TestPartsPartial(t *testing.T) {
 	if n, err := n.running["a"].metric("pingline_peer_unavailable_total"); err != nil || n != float64(len(ofB)) {
 		t.Errorf("counted %v, %v, want %d", n, err, len(ofB))
 	}
+}
+
+// A node that is drained gives its part to the node that waits, ends, and takes no part when it is started again, until it
+// is allowed to. Whichever node is asked knows who has the parts.
+func TestCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("leases of three nodes take seconds")
+	}
+	influx, nats := startInflux(t), startNATS(t)
+	names := []string{"a", "b", "c"}
+	n := newPartNodes(t, influx.URL(), nats, names...)
+	for _, name := range names {
+		n.start(name)
+	}
+	two, spare := n.owners(names...)
+	gone, stays := two[0], two[1]
+	cluster := func(name string, want int, args ...string) (said string) {
+		t.Helper()
+		status, stdout, stderr := runs(t, append(append([]string{"cluster"}, args...), "--server="+n.ops[name])...)
+		if status != want {
+			t.Fatalf("cluster %v at %s: status %d, want %d: %s%s", args, name, status, want, stdout, stderr)
+		}
+		return stdout + stderr
+	}
+	has := func(said string, list ...string) {
+		t.Helper()
+		for _, want := range list {
+			if !strings.Contains(said, want) {
+				t.Errorf("%q is not in %s", want, said)
+			}
+		}
+	}
+	has(cluster(spare, exitOK, "status"), "  "+gone+"  ", "  "+stays+"  ", "node "+spare+" (development) takes no pings: standby: parts 0 to 1 belong to ")
+	for _, name := range names {
+		n.knows(name, gone, stays)
+	}
+	has(cluster(gone, exitOK, "status"), "node "+gone+" (development) has part ", ": level 0, ")
+	for path, want := range map[string]string{"/healthz": "ok", "/metrics": "process_start_time_seconds", "/v1/parts": `"node":"` + gone + `"`, "/v1/riders/r": "404"} {
+		if _, text := probe(t, n.ops[spare]+path); !strings.Contains(text, want) {
+			t.Errorf("%s of the node that waits: %s", path, text)
+		}
+	}
+	has(cluster(gone, exitUsage, "drain"), "--yes is needed")
+	has(cluster(gone, exitOK, "drain", "--yes"), "node "+gone+" gives part ", " away, and ends; started again, it takes none until pingline cluster resume")
+	if <-n.running[gone].exited; n.running[gone].err != nil {
+		t.Errorf("a node that is drained ended with %v", n.running[gone].err)
+	}
+	n.running[spare].takesPings()
+	n.start(gone)
+	n.knows(gone, stays, spare)
+	has(cluster(gone, exitOK, "status"), "takes no pings: drained: takes no part until pingline cluster resume")
+	n.running[stays].kill()
+	n.knows(gone, spare, "")
+	has(cluster(gone, exitFailed, "status"), "no node has part ", ": riders of it get 503")
+	has(cluster(gone, exitOK, "resume"), "node "+gone+" takes a part that is free, or waits for one")
+	n.running[gone].takesPings()
+	has(cluster(gone, exitOK, "resume"), "node "+gone+" has part ")
+	single := serve(t, t.TempDir(), influx.URL())
+	n.ops["single"] = strings.TrimSuffix(single.ops, "/metrics")
+	has(cluster("single", exitFailed, "status"), "shares its riders with no other node")
+	n.ops["single"] = single.url
+	has(cluster("single", exitFailed, "drain", "--yes"), "is no operations listener")
+}
+
+// knows waits until a node knows that two nodes have the parts.
+func (n *partNodes) knows(name string, owners ...string) {
+	n.t.Helper()
+	slices.Sort(owners)
+	eventually(n.t, fmt.Sprintf("%s knows that %q have the parts", name, owners), func() bool {
+		var said struct {
+			Parts []struct {
+				Node string `json:"node"`
+			} `json:"parts"`
+		}
+		status, text := probe(n.t, n.ops[name]+"/v1/cluster")
+		if status != http.StatusOK || json.Unmarshal([]byte(text), &said) != nil {
+			return false
+		}
+		var list []string
+		for _, part := range said.Parts {
+			list = append(list, part.Node)
+		}
+		slices.Sort(list)
+		return slices.Equal(list, owners)
+	})
 }
 
 // partOf returns the part of a node.

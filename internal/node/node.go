@@ -221,12 +221,13 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 func (n *Node) openLog(ctx context.Context) (err error) {
 	c := n.cfg
 	sign := &standby.Sign{Listen: c.Listen, Layer: n.secureOps(), Logger: n.logger}
+	sign.Ops = ops.Waiting(c.OpsListen, access.Guard(n.gate), n.secureOps(), func() []ops.AdminRoute { return n.peers.Routes() })
 	defer sign.Close()
 	q := queue.Config{
 		URL: c.Queue, Node: c.Name, Lease: c.QueueLease, Standby: c.Standby, Waiting: sign.Show,
 		MaxBytes: c.QueueMax, CacheBytes: logCache, Logger: n.logger,
 	}
-	if n.peers, err = peers.Open(peers.Config{Sharing: c.Peers, Queue: q, Dir: c.DataDir, Waiting: sign.Say, Logger: n.logger}); err != nil {
+	if n.peers, err = peers.Open(peers.Config{Sharing: c.Peers, Queue: q, Dir: c.DataDir, Waiting: sign.Say, Version: c.Version, State: n.state, Logger: n.logger}); err != nil {
 		return err
 	}
 	err = n.peers.Take(ctx, q, c.DataDir, func(q queue.Config, dir string) error {
@@ -375,6 +376,8 @@ func (n *Node) Leave() { n.server.Leave() }
 // the order in which a ping passes them, so that each part has taken
 // everything from the part before it, and closes the log.
 func (n *Node) Run(ctx context.Context) error {
+	ctx, stop := n.peers.Until(ctx)
+	defer stop()
 	g, failed := errgroup.WithContext(ctx)
 	later := context.WithoutCancel(ctx)
 	counting, stopCounting := context.WithCancel(later)

@@ -109,6 +109,13 @@ func (m *Metrics) registry(s func() *snapshot) *prometheus.Registry {
 	return r
 }
 
+// processMetrics serves the metrics of the process alone.
+func processMetrics() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
 // collector reads the numbers of all parts when asked.
 type collector struct {
 	snapshot func() *snapshot

@@ -38,6 +38,26 @@ type Layer func(below net.Listener) net.Listener
 // Listen returns a server that answers on an address once it runs. A nil guard asks nobody,
 // and without secure it speaks plain HTTP. The error names --ops-listen.
 func Listen(listen string, metrics http.Handler, guard AskOn, secure Layer, admin ...AdminRoute) (*Server, error) {
+	return open(listen, metrics, nil, guard, secure, admin)
+}
+
+// Waiting returns the way to listen while a node waits for a log, nil if listen is "": health answers probes, the metrics
+// are those of the process alone, and the routes are asked for then.
+func Waiting(listen string, guard AskOn, secure Layer, routes func() []AdminRoute) func(health http.Handler) (func(context.Context) error, error) {
+	if listen == "" {
+		return nil
+	}
+	return func(health http.Handler) (func(context.Context) error, error) {
+		s, err := open(listen, processMetrics(), health, guard, secure, routes())
+		if err != nil {
+			return nil, err
+		}
+		return s.Run, nil
+	}
+}
+
+// open is Listen with the answers to probes, unless health is nil.
+func open(listen string, metrics, health http.Handler, guard AskOn, secure Layer, admin []AdminRoute) (*Server, error) {
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		return nil, fmt.Errorf("--ops-listen: %w", err)
@@ -49,14 +69,14 @@ func Listen(listen string, metrics http.Handler, guard AskOn, secure Layer, admi
 	if secure != nil {
 		ln = secure(ln)
 	}
-	mux := http.NewServeMux()
+	mux, foreign := http.NewServeMux(), http.NewCrossOriginProtection() // a page of another site changes nothing, by the browser of whoever operates the node
 	list := "/metrics       for Prometheus\n/debug/pprof/  profiles of the process\n"
 	for _, r := range admin {
 		route := http.Handler(r.Handler)
 		if ask == nil {
 			route = onlyHere(ln.Addr(), secure != nil, r.Handler)
 		}
-		mux.Handle(r.Pattern, route)
+		mux.Handle(r.Pattern, foreign.Handler(route))
 		list += r.Pattern + "  " + r.About + "\n"
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -64,6 +84,10 @@ func Listen(listen string, metrics http.Handler, guard AskOn, secure Layer, admi
 		_, _ = io.WriteString(w, list)
 	})
 	mux.Handle("GET /metrics", metrics)
+	if health != nil {
+		mux.Handle("GET /healthz", health)
+		mux.Handle("GET /readyz", health)
+	}
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -22,9 +22,10 @@ type seat struct{ addr, node string }
 // PartOwner is the node that has a part.
 type PartOwner struct {
 	Part       int
-	Node, Addr string    // as last known
-	Since      time.Time // when it became the owner, by its own clock
-	Free       bool      // nobody has the part: it was let go, its owner is silent for longer than its lease, or nothing is known
+	Node, Addr string        // as last known
+	Since      time.Time     // when it became the owner, by its own clock
+	Lease      time.Duration // silence after which another node may take the part
+	Free       bool          // nobody has the part: it was let go, its owner is silent for longer than its lease, or nothing is known
 }
 
 const (
@@ -84,16 +85,7 @@ func (d *Directory) Suspect(part int, addr string) {
 }
 
 // Parts returns the owners of all parts, in order.
-func (d *Directory) Parts() []PartOwner {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	list := make([]PartOwner, len(d.sights))
-	for part := range d.sights {
-		s := &d.sights[part]
-		list[part] = PartOwner{Part: part, Node: s.Node, Addr: s.Addr, Since: s.Since, Free: s.lost()}
-	}
-	return list
-}
+func (d *Directory) Parts() []PartOwner { return d.list() }
 
 // Run follows the owners until ctx ends, and then closes the directory and returns nil.
 func (d *Directory) Run(ctx context.Context) error {

@@ -44,6 +44,10 @@ type Config struct {
 	// Waiting, if set, is called by Take with a reason to be shown to clients while all parts
 	// are owned, or the servers cannot be asked, each time that it is another.
 	Waiting func(reason string)
+
+	// Looking, if set, is called by Take with a function that returns the owners of all parts, in
+	// order, as Take sees them.
+	Looking func(owners func() []PartOwner)
 }
 
 // setDefaults also checks c. It must have at least that many parts.
@@ -92,6 +96,9 @@ func Take(ctx context.Context, cfg Config, open func(part int, q queue.Config) e
 	}
 	if err := cfg.insist(ctx, func() error { return c.lookAll(ctx) }); err != nil {
 		return 0, err
+	}
+	if cfg.Looking != nil {
+		cfg.Looking(c.list)
 	}
 	if err := c.arrange(); err != nil {
 		return 0, err

@@ -202,6 +202,18 @@ func (p *patrol) owners() []string {
 	return names
 }
 
+// list returns the owners of all parts, in order.
+func (p *patrol) list() []PartOwner {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make([]PartOwner, len(p.sights))
+	for part := range p.sights {
+		s := &p.sights[part]
+		list[part] = PartOwner{Part: part, Node: s.Node, Addr: s.Addr, Since: s.Since, Lease: s.Lease, Free: s.lost()}
+	}
+	return list
+}
+
 // newer returns an error if a newer version has written a record.
 func (p *patrol) newer() error {
 	p.mu.Lock()

@@ -8,24 +8,22 @@ package peers
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
-	"time"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
 
 	"pingline/ingest"
 	"pingline/ingest/forward"
-	"pingline/internal/ops"
 	"pingline/internal/parts"
 	"pingline/partition"
 	"pingline/query/gather"
+	"pingline/query/status"
 	"pingline/queue"
 )
 
@@ -35,6 +33,8 @@ type Config struct {
 	Queue   queue.Config // URL, Node and Lease
 	Dir     string       // data directory, in which each part has one
 	Waiting func(why string)
+	Version string
+	State   func() status.State // of the node; it is called once Serve was
 	Logger  *slog.Logger
 }
 
@@ -46,8 +46,10 @@ type Peers struct {
 	security  forward.Security
 	part      int
 	directory *parts.Directory
-	owners    func() []parts.PartOwner
 	forwarder *forward.Forwarder
+	drain     *drain
+	view      atomic.Pointer[outlook]
+	waits     atomic.Pointer[string] // why there is no part yet
 }
 
 // Open listens, or returns nil if there are no peers.
@@ -55,7 +57,9 @@ func Open(cfg Config) (*Peers, error) {
 	if !cfg.On() {
 		return nil, nil
 	}
-	p := &Peers{cfg: cfg}
+	p := &Peers{cfg: cfg, drain: newDrain(cfg.Dir)}
+	starting := "starting"
+	p.waits.Store(&starting)
 	var err error
 	if err := leftovers(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("--data-dir: %w", err)
@@ -84,7 +88,7 @@ func (p *Peers) Take(ctx context.Context, q queue.Config, dir string, open func(
 		}
 		return open(q, dir)
 	}
-	part, err := parts.Take(ctx, p.look(), func(part int, of queue.Config) error {
+	part, err := p.take(ctx, func(part int, of queue.Config) error {
 		own := q
 		own.MaxBytes /= int64(p.cfg.Parts)
 		own.Stream, own.Addr, own.Idle, own.Standby = of.Stream, of.Addr, of.Idle, of.Standby
@@ -97,14 +101,67 @@ func (p *Peers) Take(ctx context.Context, q queue.Config, dir string, open func(
 	if p.directory, err = parts.OpenDirectory(ctx, p.look()); err != nil {
 		return err
 	}
-	p.owners = p.directory.Parts
+	p.view.Store(&outlook{own: part, owners: p.directory.Parts})
 	return nil
+}
+
+// take takes a part, once and as long as the node is not drained.
+func (p *Peers) take(ctx context.Context, open func(part int, of queue.Config) error) (int, error) {
+	for {
+		stop := p.watch(ctx)
+		err := p.drain.over(ctx, func() { p.wait("drained: takes no part until pingline cluster resume") })
+		stop()
+		if err != nil {
+			return 0, err
+		}
+		taking, stop := context.WithCancel(ctx)
+		p.drain.until(stop)
+		part, err := parts.Take(taking, p.look(), open)
+		stop()
+		if err == nil || ctx.Err() != nil || !p.drain.on() {
+			return part, err
+		}
+	}
+}
+
+// watch has a node that is drained know who has the parts, as far as the servers can be asked, until stop.
+func (p *Peers) watch(ctx context.Context) (stop func()) {
+	if !p.drain.on() {
+		return func() {}
+	}
+	d, err := parts.OpenDirectory(ctx, p.look())
+	if err != nil {
+		p.cfg.Logger.Warn("who has the parts is not known", "error", err)
+		return func() {}
+	}
+	p.view.Store(&outlook{own: -1, owners: d.Parts})
+	ctx, stop = context.WithCancel(ctx)
+	go func() { _ = d.Run(ctx) }() // never fails
+	return stop
+}
+
+// wait tells why there is no part yet.
+func (p *Peers) wait(why string) {
+	p.waits.Store(&why)
+	if p.cfg.Waiting != nil {
+		p.cfg.Waiting(why)
+	}
+}
+
+// Until returns a context that ends with ctx, or when the node is drained.
+func (p *Peers) Until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	if p != nil {
+		p.drain.until(stop)
+	}
+	return ctx, stop
 }
 
 func (p *Peers) look() parts.Config {
 	c := &p.cfg
+	see := func(owners func() []parts.PartOwner) { p.view.Store(&outlook{own: -1, owners: owners}) }
 	return parts.Config{
-		URL: c.Queue.URL, Parts: c.Parts, Dir: c.Dir, Node: c.Queue.Node, Addr: p.addr, Lease: c.Queue.Lease, Waiting: c.Waiting, Logger: c.Logger,
+		URL: c.Queue.URL, Parts: c.Parts, Dir: c.Dir, Node: c.Queue.Node, Addr: p.addr, Lease: c.Queue.Lease, Waiting: p.wait, Looking: see, Logger: c.Logger,
 	}
 }
 
@@ -118,6 +175,7 @@ func (p *Peers) Serve(local func(*ingest.Job) error, answer fasthttp.RequestHand
 		Parts: p.cfg.Parts, Own: p.part, Local: local, Owner: p.directory.Owner, Name: p.directory.Name, Suspect: p.directory.Suspect,
 		Answer: answer, Tell: tell, Peer: p.security, Logger: p.cfg.Logger,
 	}, p.ln)
+	p.view.Store(&outlook{own: p.part, owners: p.directory.Parts, serves: true})
 	return err
 }
 
@@ -193,7 +251,7 @@ func (p *Peers) Elsewhere(rider string) string {
 	if part == p.part {
 		return ""
 	}
-	of := p.owners()[part]
+	of := p.view.Load().owners()[part]
 	if of.Free {
 		return fmt.Sprintf("the rider is of part %d, which has no node now", part)
 	}
@@ -202,11 +260,15 @@ func (p *Peers) Elsewhere(rider string) string {
 
 // Notes returns sentences if parts have no node, one of our name, or one that takes no pings of us.
 func (p *Peers) Notes() (notes []string) {
-	if p == nil || p.owners == nil {
+	if p == nil {
+		return nil
+	}
+	v := p.view.Load()
+	if v == nil {
 		return nil
 	}
 	var without, namesake []string
-	for _, of := range p.owners() {
+	for _, of := range v.owners() {
 		switch {
 		case of.Part == p.part:
 		case of.Free:
@@ -239,42 +301,6 @@ func (p *Peers) Stats() *forward.Stats {
 	}
 	s := p.forwarder.Stats()
 	return &s
-}
-
-// Routes returns the route that tells who has the parts.
-func (p *Peers) Routes() []ops.AdminRoute {
-	if p == nil {
-		return nil
-	}
-	return []ops.AdminRoute{{Pattern: "GET /v1/parts", Handler: p.tell, About: "which node has which riders"}}
-}
-
-func (p *Peers) tell(w http.ResponseWriter, _ *http.Request) {
-	type partOwner struct {
-		Part  int    `json:"part"`
-		Node  string `json:"node"`
-		Peer  string `json:"peer"`
-		Since string `json:"since,omitempty"`
-		Own   bool   `json:"own"`
-	}
-	list := []partOwner{}
-	for _, of := range p.owners() {
-		row := partOwner{Part: of.Part, Own: of.Part == p.part}
-		switch {
-		case row.Own:
-			row.Node, row.Peer = p.cfg.Queue.Node, p.addr
-		case !of.Free: // else they are of the node that had it
-			row.Node, row.Peer = of.Node, of.Addr
-		}
-		if !of.Free {
-			row.Since = of.Since.UTC().Format(time.RFC3339)
-		}
-		list = append(list, row)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(struct {
-		Parts []partOwner `json:"parts"`
-	}{list}) // a client that is gone does not matter
 }
 
 // Close stops to listen, and to follow who has the parts. It may be called after Run, or instead.

@@ -15,7 +15,8 @@ import (
 func TestPartWithoutNode(t *testing.T) {
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	list := []parts.PartOwner{{Part: 0, Node: "a", Addr: "a:1", Since: since}, {Part: 1, Node: "b", Addr: "b:1", Since: since}}
-	p := &Peers{cfg: Config{Sharing: Sharing{Parts: 2}, Queue: queue.Config{Node: "a"}}, addr: "a:1", owners: func() []parts.PartOwner { return list }}
+	p := &Peers{cfg: Config{Sharing: Sharing{Parts: 2}, Queue: queue.Config{Node: "a"}}, addr: "a:1"}
+	p.view.Store(&outlook{owners: func() []parts.PartOwner { return list }})
 	rider := "r"
 	for partition.Part(rider, 2) != 1 {
 		rider += "r"
@@ -45,7 +46,8 @@ func TestPartWithoutNode(t *testing.T) {
 // By default a node has the name of its host: that two processes there need two names is told.
 func TestNamesakes(t *testing.T) {
 	list := []parts.PartOwner{{Part: 0, Node: "a"}, {Part: 1, Node: "a"}, {Part: 2, Node: "b"}, {Part: 3, Node: "a", Free: true}}
-	p := &Peers{cfg: Config{Sharing: Sharing{Parts: 4}, Queue: queue.Config{Node: "a"}}, owners: func() []parts.PartOwner { return list }}
+	p := &Peers{cfg: Config{Sharing: Sharing{Parts: 4}, Queue: queue.Config{Node: "a"}}}
+	p.view.Store(&outlook{owners: func() []parts.PartOwner { return list }})
 	want := "part 3 has no node: requests with its riders get 503; --node: the node of part 1 is called a, too: "
 	if got := strings.Join(p.Notes(), "; "); !strings.HasPrefix(got, want) {
 		t.Errorf("noted is %q, want %q", got, want)

@@ -3,6 +3,7 @@
 package standby
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,9 +20,13 @@ type Sign struct {
 	Layer  func(below net.Listener) net.Listener // speaks TLS on another listener; nil: plain HTTP
 	Logger *slog.Logger
 
+	// Ops opens the operations listener, where health answers probes, and returns how it is run; nil: there is none.
+	Ops func(health http.Handler) (run func(context.Context) error, err error)
+
 	reason atomic.Pointer[string]
 	server *http.Server
 	done   chan struct{}
+	endOps func() // nil: it is not open
 }
 
 // Show is Say, of a log that node has had since then.
@@ -33,6 +38,9 @@ func (s *Sign) Show(node string, since time.Time) {
 // Close after it.
 func (s *Sign) Say(reason string) {
 	s.reason.Store(&reason)
+	if s.endOps == nil && s.Ops != nil {
+		s.openOps()
+	}
 	if s.server != nil {
 		return
 	}
@@ -55,8 +63,29 @@ func (s *Sign) Say(reason string) {
 	}()
 }
 
-// Close frees the address. Connections are closed: a client that has its answer comes again.
+func (s *Sign) openOps() {
+	run, err := s.Ops(s)
+	if err != nil {
+		s.Logger.Warn("on standby operators are not answered", "error", err)
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := run(ctx); err != nil {
+			s.Logger.Warn("on standby operators are not answered any more", "error", err)
+		}
+	}()
+	s.endOps = func() { stop(); <-ended }
+}
+
+// Close frees the addresses. Connections are closed: a client that has its answer comes again.
 func (s *Sign) Close() {
+	if s.endOps != nil {
+		s.endOps()
+		s.endOps = nil
+	}
 	if s.server != nil {
 		_ = s.server.Close()
 		<-s.done
