@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"pingline/queue/cursor"
@@ -170,4 +171,12 @@ func (l *Log) WaitLost(ctx context.Context) error {
 	case <-l.owner.over:
 		return l.owner.lostTo()
 	}
+}
+
+// HeldFor returns for how long no other process can have the log yet, by our clock.
+func (l *Log) HeldFor() time.Duration {
+	if l.owner == nil {
+		return math.MaxInt64
+	}
+	return time.Duration(l.owner.until.Load()) - time.Since(l.owner.began)
 }

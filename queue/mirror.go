@@ -78,7 +78,7 @@ func (l *Log) Fetch(ctx context.Context, dir string) error {
 			l.cfg.Logger.Warn("a file on the servers of the log cannot be used", "error", broken)
 			return nil
 		}
-		if err := pause(ctx, fetchAgain); err != nil {
+		if err := driver.Pause(ctx, fetchAgain); err != nil {
 			return err
 		}
 	}

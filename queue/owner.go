@@ -120,7 +120,7 @@ func takeOver(ctx context.Context, st driver.Stream, cfg *Config, mine cursor.Ma
 // takes.
 func (o *owner) again(ctx context.Context, cfg *Config, tries int) (*ownership, uint64, error) {
 	for {
-		if err := pause(ctx, 10*time.Millisecond<<min(tries, 7)); err != nil {
+		if err := driver.Pause(ctx, 10*time.Millisecond<<min(tries, 7)); err != nil {
 			return nil, 0, err
 		}
 		now, rev, err := readOwnership(ctx, o.shelf)
@@ -166,7 +166,7 @@ func (o *owner) wait(ctx context.Context, was *ownership, cfg *Config) (*ownersh
 		if cfg.Standby {
 			every = min(every, standbyLook)
 		}
-		if err := pause(ctx, every); err != nil {
+		if err := driver.Pause(ctx, every); err != nil {
 			return nil, 0, err
 		}
 		// A failed look does not count: the owner may fail to renew for the same
@@ -196,15 +196,6 @@ func (o *owner) wait(ctx context.Context, was *ownership, cfg *Config) (*ownersh
 func tellWaiting(cfg *Config, on *ownership) {
 	if cfg.Standby && cfg.Waiting != nil {
 		cfg.Waiting(on.Node, on.Since)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 
@@ -244,7 +235,7 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 		if err := o.refused(ctx); err != nil {
 			return err
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := driver.Pause(ctx, 10*time.Millisecond); err != nil {
 			return fmt.Errorf("renew the hold on the log: %w", err)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"pingline/sink/batch"
 	"pingline/sink/deadletter"
 	"pingline/sink/health"
-	"pingline/sink/limit"
 	"pingline/sink/resume"
 	"pingline/sink/route"
 )
@@ -69,7 +68,7 @@ func (s *Sink) newLane(i int, kind route.LaneKind, at queue.Cursor) *lane {
 		class:     kind,
 		name:      resume.LaneCursor(home.qualified, kind),
 		dead:      s.dead,
-		permits:   make(chan struct{}, limit.MaxWrites(home.Store)),
+		permits:   make(chan struct{}, maxWrites(kind, home.Store)),
 		ownMemory: make(chan struct{}, 1),
 		delivered: at,
 	}

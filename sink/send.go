@@ -108,7 +108,7 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 	to.memory.Add(copies)
 	defer to.memory.Add(-copies)
 	begun := time.Now()
-	err = to.breaker.Write(func() error { return to.write(writing, store.Rows{Bytes: lines, N: n}) })
+	err = to.breaker.Write(func() error { return to.write(writing, l.kind, store.Rows{Bytes: lines, N: n}) })
 	taken := 0
 	if err == nil {
 		taken = n
@@ -129,10 +129,12 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 	return n, err
 }
 
-// write makes an attempt to write rows. It returns nil, a *shardRefusal, or
+// write makes an attempt to write rows of a lane. It returns nil, a *shardRefusal, or
 // ctx's error.
-func (s *shard) write(ctx context.Context, rows store.Rows) error {
-	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+func (s *shard) write(ctx context.Context, kind route.LaneKind, rows store.Rows) error {
+	held, end := whileFirst(ctx, s.cfg.Log, kind)
+	defer end()
+	limited, cancel := context.WithTimeout(held, s.cfg.Timeout)
 	defer cancel()
 	err := s.Store.Write(limited, rows)
 	if err == nil || ctx.Err() != nil {
@@ -140,7 +142,9 @@ func (s *shard) write(ctx context.Context, rows store.Rows) error {
 	}
 	why := new(store.Refusal)
 	if !errors.As(err, &why) {
-		if limited.Err() != nil {
+		if held.Err() != nil {
+			err = context.Cause(held)
+		} else if limited.Err() != nil {
 			err = fmt.Errorf("no answer within %v", s.cfg.Timeout)
 		}
 		why = &store.Refusal{Kind: store.Retry, Err: err}
