@@ -83,7 +83,7 @@ var arrows = map[string][]string{
 	"pingline/internal/natsd":                    {"pingline/internal/influxd"},
 	"pingline/internal/inlets":                   {"pingline/ingest/auth", "pingline/ingest/kafka", "pingline/ingest/messages", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/subscriber", "pingline/ingest/server", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/room", "pingline/queue"},
 	"pingline/internal/jvm":                      {},
-	"pingline/internal/peers":                    {"pingline/ingest", "pingline/ingest/forward", "pingline/internal/ops", "pingline/internal/parts", "pingline/internal/room", "pingline/internal/unit", "pingline/partition", "pingline/query/gather", "pingline/query/status", "pingline/queue"},
+	"pingline/internal/peers":                    {"pingline/ingest", "pingline/ingest/forward", "pingline/internal/ops", "pingline/internal/parts", "pingline/internal/room", "pingline/internal/unit", "pingline/partition", "pingline/query/gather", "pingline/query/status", "pingline/queue", "pingline/queue/jetstream", "pingline/rollup", "pingline/rollup/merge"},
 	"pingline/internal/passing":                  {"pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/refusal", "pingline/sink/limit", "pingline/sink/store"},
 	"pingline/internal/node": {
 		"pingline/internal/inlets", "pingline/internal/logview", "pingline/internal/passing", "pingline/internal/peers",
@@ -93,7 +93,7 @@ var arrows = map[string][]string{
 		"pingline/ingest/friends",
 	},
 	"pingline/internal/ops": {
-		"pingline", "pingline/ingest", "pingline/ingest/forward", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/internal/passing", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/moving", "pingline/sink/reshard", "pingline/sink/route", "pingline/sink/sets",
+		"pingline", "pingline/ingest", "pingline/ingest/forward", "pingline/ingest/kafka", "pingline/ingest/mqtt", "pingline/ingest/server", "pingline/ingest/sqs", "pingline/internal/passing", "pingline/partition", "pingline/query/status", "pingline/query/stream", "pingline/queue", "pingline/rollup", "pingline/rollup/merge", "pingline/sink", "pingline/sink/moving", "pingline/sink/reshard", "pingline/sink/route", "pingline/sink/sets",
 	},
 	"pingline/internal/rights":    {"pingline", "pingline/ingest", "pingline/ingest/privacy", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/query", "pingline/queue", "pingline/queue/disk", "pingline/sink", "pingline/sink/deadletter", "pingline/sink/store"},
 	"pingline/internal/simulate":  {"pingline", "pingline/ingest/privacy", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/terminal", "pingline/internal/unit", "pingline/sim", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/chaos", "pingline/sim/fault", "pingline/sim/handset", "pingline/sim/network", "pingline/sim/replay", "pingline/sim/report", "pingline/sim/roads"},
@@ -147,6 +147,7 @@ var arrows = map[string][]string{
 	"pingline/queue/mark":        {"pingline/queue/record"},
 	"pingline/queue/scan":        {"pingline/queue/record"},
 	"pingline/rollup":            {"pingline", "pingline/partition", "pingline/queue"},
+	"pingline/rollup/merge":      {"pingline", "pingline/partition", "pingline/rollup"},
 	"pingline/sim":               {"pingline", "pingline/client", "pingline/internal/dial", "pingline/internal/pause", "pingline/sim/apps", "pingline/sim/audit", "pingline/sim/fault", "pingline/sim/handset", "pingline/track"},
 	"pingline/sim/apps":          {"pingline", "pingline/client"},
 	"pingline/sim/handset":       {"pingline"},

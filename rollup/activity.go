@@ -27,22 +27,24 @@ type CellActivity struct {
 	HasSpeed  bool    // some ping knows its speed
 	SpeedMean float64 // of the pings that know their speed, m/s, to the mm/s
 	SpeedMax  float64 // of the pings that know their speed, m/s
+
+	Parts uint64 // of the riders that are in it, if the riders are in several; else 0
 }
 
 // endless is before every window.
 const endless = -1 << 62
 
-// point returns a as a point; it names the node, if that has a name:
+// Point returns a as a point; it names the node, if that has a name:
 //
 //	cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000000000
-func (a *CellActivity) point(node string) *pingline.Point {
+func (a *CellActivity) Point(node string) *pingline.Point {
 	p := &pingline.Point{Name: Measurement, At: a.From}
 	p.Tags = append(make([]pingline.Tag, 0, 4), pingline.Tag{Key: "cell", Value: strconv.FormatUint(a.Cell, 16)})
 	if node != "" {
 		p.Tags = append(p.Tags, pingline.Tag{Key: "node", Value: node})
 	}
 	p.Tags = append(p.Tags, pingline.Tag{Key: "res", Value: strconv.Itoa(a.Res)}, pingline.Tag{Key: "window", Value: Tidy(a.Window)})
-	p.Fields = append(make([]pingline.PointField, 0, 6),
+	p.Fields = append(make([]pingline.PointField, 0, 7),
 		pingline.Int("pings", int64(a.Pings)),
 		pingline.Int("riders", int64(a.Riders)),
 		pingline.Int("moving", int64(a.Moving)),
@@ -51,12 +53,15 @@ func (a *CellActivity) point(node string) *pingline.Point {
 	if a.HasSpeed {
 		p.Fields = append(p.Fields, pingline.Float("speed_mean", a.SpeedMean), pingline.Float("speed_max", shortest(a.SpeedMax)))
 	}
+	if a.Parts > 0 {
+		p.Fields = append(p.Fields, pingline.Int("parts", int64(a.Parts)))
+	}
 	return p
 }
 
 // Names returns the tags and the fields of the points of Measurement.
 func Names() (tags, fields []string) {
-	p := (&CellActivity{HasSpeed: true}).point("n")
+	p := (&CellActivity{HasSpeed: true, Parts: 1}).Point("n")
 	for i := range p.Tags {
 		tags = append(tags, p.Tags[i].Key)
 	}
@@ -101,6 +106,8 @@ func ActivityOf(p *pingline.Point) (a CellActivity, node string, ok bool) {
 			a.SpeedMean, a.HasSpeed = f.Float(), true
 		case "speed_max":
 			a.SpeedMax = f.Float()
+		case "parts":
+			a.Parts = uint64(f.Int())
 		}
 	}
 	return a, node, p.Name == Measurement && a.Cell != 0 && a.Window > 0 && a.Pings > 0

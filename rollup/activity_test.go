@@ -14,13 +14,13 @@ func TestActivityOfAPoint(t *testing.T) {
 		{Cell: 0x8439221ffffffff, Res: 4, From: 1_760_000_040_000, Window: 90 * time.Minute, Pings: 1, Riders: 1, Waiting: 1},
 	} {
 		for _, node := range []string{"", "a"} {
-			got, of, ok := ActivityOf(a.point(node))
+			got, of, ok := ActivityOf(a.Point(node))
 			if got != a || of != node || !ok {
 				t.Errorf("%+v of node %q is read as %+v of %q, %v", a, node, got, of, ok)
 			}
 		}
 	}
-	whole := (&CellActivity{Cell: 0x8839220f09fffff, Res: 8, Window: time.Minute, Pings: 1}).point("a")
+	whole := (&CellActivity{Cell: 0x8839220f09fffff, Res: 8, Window: time.Minute, Pings: 1}).Point("a")
 	for name, spoil := range map[string]func(p *pingline.Point){
 		"another measurement": func(p *pingline.Point) { p.Name = "cell" },
 		"no cell":             func(p *pingline.Point) { p.Tags = p.Tags[1:] },

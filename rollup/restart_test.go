@@ -225,15 +225,15 @@ func TestPointOfATotal(t *testing.T) {
 		Cell: 0x8839220f09fffff, Res: 8, From: 1760000010000, Window: 10 * time.Second,
 		Pings: 412, Riders: 37, Moving: 30, Waiting: 7, HasSpeed: true, SpeedMean: 6.1, SpeedMax: float64(float32(19.4)),
 	}
-	if got, want := string(influx.AppendPoint(nil, a.point("a"))), "cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000000000\n"; got != want {
+	if got, want := string(influx.AppendPoint(nil, a.Point("a"))), "cell_activity,cell=8839220f09fffff,node=a,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i,speed_mean=6.1,speed_max=19.4 1760000010000000000\n"; got != want {
 		t.Errorf("line = %s, want %s", got, want)
 	}
 	a.HasSpeed = false
-	if got, want := string(influx.AppendPoint(nil, a.point(""))), "cell_activity,cell=8839220f09fffff,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i 1760000010000000000\n"; got != want {
+	if got, want := string(influx.AppendPoint(nil, a.Point(""))), "cell_activity,cell=8839220f09fffff,res=8,window=10s pings=412i,riders=37i,moving=30i,waiting=7i 1760000010000000000\n"; got != want {
 		t.Errorf("line = %s, want %s", got, want)
 	}
 	a.HasSpeed, a.Cell, a.Pings, a.Riders = true, math.MaxUint64, math.MaxInt64, math.MaxInt64
-	p := a.point(strings.Repeat("n", maxNode))
+	p := a.Point(strings.Repeat("n", maxNode))
 	if err := p.Validate(); err != nil {
 		t.Error(err)
 	}

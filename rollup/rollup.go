@@ -33,7 +33,7 @@ import (
 	"pingline/queue"
 )
 
-// Config sets up a Rollup. Log and Emit are required; the zero value of
+// Config sets up a Rollup. Log, and Emit or Share, are required; the zero value of
 // everything else takes its default.
 type Config struct {
 	Log         *queue.Log
@@ -52,6 +52,11 @@ type Config struct {
 	// and they are given again later. It may keep the slice.
 	Emit func(ctx context.Context, points []pingline.Entry) error
 
+	// Share, if set, takes the totals in place of Emit, to be added up with totals of other riders:
+	// of any number of riders, and in every resolution whatever the Policy. at is how far the
+	// log is counted; the list may be empty. Errors and the slice are as with Emit.
+	Share func(ctx context.Context, at Reach, list []Sums) error
+
 	// Policy returns the policy in force: how many resolutions are written. The live
 	// view has every resolution all the same. nil means the policy of level 0.
 	Policy func() pingline.Policy
@@ -69,11 +74,11 @@ func (c *Config) setDefaults() error {
 	c.MaxBytes = cmp.Or(c.MaxBytes, 128<<20)
 	c.Grace = cmp.Or(c.Grace, 5*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
-	if c.Policy == nil {
+	if c.Policy == nil || c.Share != nil {
 		c.Policy = func() pingline.Policy { return pingline.PolicyAt(0) }
 	}
-	if c.Log == nil || c.Emit == nil {
-		return errors.New("rollup: Config has no Log or no Emit")
+	if c.Log == nil || c.Emit == nil && c.Share == nil {
+		return errors.New("rollup: Config has no Log, or no Emit and no Share")
 	}
 	return c.check()
 }
@@ -162,12 +167,14 @@ type Rollup struct {
 	marks    []position   // about a mark a second, for the last lookBack
 	nextTurn int64        // clock
 	retry    int64        // by now(): no points are given to Emit before
+	settled  int64        // see Reach
+	told     int64        // by now(): when Share was last told how far we are
 	entry    pingline.Entry
 	batch    [together]sighting
 	touched  uint64 // uses the values that lookUp reads, so that the compiler keeps the reads
 	list     []ref
-	sums     []aggregate // an aggregate for each resolution
-	scratch  memory      // of sums
+	byRes    []aggregate // an aggregate for each resolution
+	scratch  memory      // of byRes
 	pass     pass
 
 	mu       sync.Mutex  // guards the fields below: Run's goroutine holds it to change them, all other goroutines to read them; taken before view.mu
@@ -204,7 +211,7 @@ func New(cfg Config) (*Rollup, error) {
 		now:      func() int64 { return time.Now().UnixMilli() },
 		windows:  make([][]*window, len(cfg.Windows)),
 		tracks:   newTracks(cfg.MaxBytes / 4),
-		sums:     make([]aggregate, len(cfg.Resolutions)),
+		byRes:    make([]aggregate, len(cfg.Resolutions)),
 	}
 	for _, w := range cfg.Windows {
 		r.lengths = append(r.lengths, w.Milliseconds())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"time"
 
 	"pingline"
 	"pingline/partition"
@@ -39,7 +38,7 @@ func (r *Rollup) caughtUp() bool { return r.next.Next > r.last }
 // turn shows and writes the windows due at now, closes the windows that get no more
 // pings, and moves the record.
 func (r *Rollup) turn(ctx context.Context, now int64) {
-	r.writeDue(ctx, now)
+	r.tell(ctx, now, r.writeDue(ctx, now))
 	r.letGo(ctx)
 	r.keep()
 	r.tidy()
@@ -57,9 +56,9 @@ func (r *Rollup) turn(ctx context.Context, now int64) {
 
 // writeDue writes the windows that are due, and closes the windows that are
 // final. It closes a window only when it is written, and after the windows
-// before it.
-func (r *Rollup) writeDue(ctx context.Context, now int64) {
-	policy, failed := r.cfg.Policy(), false
+// before it. It reports whether one of them could not be written.
+func (r *Rollup) writeDue(ctx context.Context, now int64) (failed bool) {
+	policy := r.cfg.Policy()
 	for k := range r.windows {
 		for i := 0; i < len(r.windows[k]); {
 			w := r.windows[k][i]
@@ -78,6 +77,7 @@ func (r *Rollup) writeDue(ctx context.Context, now int64) {
 			}
 		}
 	}
+	return failed
 }
 
 // letGo closes windows before their time while they hold back more than an eighth
@@ -126,6 +126,7 @@ type pass struct {
 	off    bool // no points are emitted in this pass
 
 	points []pingline.Entry // not emitted yet
+	sums   []Sums           // in place of points, not shared yet
 	counts []Stage          // counts of points, by resolution
 	failed bool             // a point was not taken
 
@@ -184,33 +185,39 @@ func (p *pass) total(res int, cell uint64, t *aggregate) {
 		return
 	}
 	a := p.r.activity(res, cell, t, p.w)
+	few := a.Riders < p.r.cfg.MinRiders
 	if show && p.r.cfg.Apart {
 		p.apart[res] = append(p.apart[res], totalOf(&a, t))
 	}
-	if a.Riders < p.r.cfg.MinRiders {
-		return
-	}
-	if show {
+	if show && !few {
 		p.shown[res] = append(p.shown[res], totalOf(&a, t))
 	}
-	if !write {
+	switch share := p.r.cfg.Share != nil; {
+	case !write || few && !share:
 		return
+	case share:
+		p.sums = append(p.sums, p.r.sums(res, cell, t, p.w))
+	default:
+		p.points = append(p.points, pingline.Entry{Kind: pingline.Activity, Point: a.Point(p.r.cfg.Node)})
 	}
-	p.points = append(p.points, pingline.Entry{Kind: pingline.Activity, Point: a.point(p.r.cfg.Node)})
 	p.counts[res].Points++
 	if t.first <= p.w.written[res] {
 		p.counts[res].Rewrites++
 	}
-	if len(p.points) == passPoints {
+	if len(p.points)+len(p.sums) == passPoints {
 		p.flush()
 	}
 }
 
 // flush makes the points so far durable.
 func (p *pass) flush() {
-	if len(p.points) > 0 {
+	switch {
+	case len(p.points) > 0:
 		p.failed = !p.r.emitted(p.r.cfg.Emit(p.ctx, p.points))
 		p.points = nil // Emit may keep the slice
+	case len(p.sums) > 0:
+		p.failed = !p.r.emitted(p.r.cfg.Share(p.ctx, p.r.reach(), p.sums))
+		p.sums = nil // so may Share
 	}
 	if !p.failed {
 		p.r.book(p.w.level, p.counts)
@@ -317,7 +324,7 @@ func (r *Rollup) each(w *window, since uint64, total func(res int, cell uint64, 
 // down to the finest resolution, and returns the cell's total.
 func (r *Rollup) sum(res, finest int, list []ref, total func(int, uint64, *aggregate)) *aggregate {
 	cell := r.parent(list[0].cell, res)
-	t := &r.sums[res]
+	t := &r.byRes[res]
 	switch t.reset(&r.scratch); {
 	case res > finest:
 		for len(list) > 0 {
@@ -345,18 +352,6 @@ func (r *Rollup) parent(cell uint64, res int) uint64 {
 
 // activity returns t as the activity of a cell in w.
 func (r *Rollup) activity(res int, cell uint64, t *aggregate, w *window) CellActivity {
-	a := CellActivity{
-		Cell:   cell,
-		Res:    r.cfg.Resolutions[res],
-		From:   w.from,
-		Window: time.Duration(w.until-w.from) * time.Millisecond,
-		Pings:  t.pings,
-	}
-	a.Riders, a.Moving = t.riders.count()
-	a.Waiting = a.Riders - a.Moving
-	if a.HasSpeed = t.speeds > 0; a.HasSpeed {
-		a.SpeedMean = meanOf(t.speedSum, t.speeds)
-		a.SpeedMax = float64(t.speedMax)
-	}
-	return a
+	s := r.sums(res, cell, t, w)
+	return s.Activity()
 }

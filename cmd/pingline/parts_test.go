@@ -21,6 +21,7 @@ type partNodes struct {
 	running      map[string]*process
 	influx, nats string
 	secret       string
+	args         []string // of the roll-up
 	dirs, at     map[string]string
 	ops          map[string]string // URLs for operators
 }
@@ -39,8 +40,8 @@ func newPartNodes(t *testing.T, influx, nats string, names ...string) *partNodes
 
 func (n *partNodes) start(name string) *process {
 	n.t.Helper()
-	p := begin(n.t, n.dirs[name], n.influx, "--queue="+n.nats, "--queue-lease=2s", "--parts=2", "--node="+name, "--listen="+n.at[name], "--ops-listen="+strings.TrimPrefix(n.ops[name], "http://"),
-		"--peer-listen=127.0.0.1:0", "--peer-secret-file="+n.secret, "--rollup=8", "--rollup-windows=10s")
+	p := begin(n.t, n.dirs[name], n.influx, append(slices.Clone(n.args), "--queue="+n.nats, "--queue-lease=2s", "--parts=2", "--node="+name, "--listen="+n.at[name], "--ops-listen="+strings.TrimPrefix(n.ops[name], "http://"),
+		"--peer-listen=127.0.0.1:0", "--peer-secret-file="+n.secret)...)
 	n.running[name] = p
 	return p
 }
@@ -84,6 +85,7 @@ func TestParts(t *testing.T) {
 	influx, nats := startInflux(t), startNATS(t)
 	names := []string{"a", "b", "c"}
 	n := newPartNodes(t, influx.URL(), nats, names...)
+	n.args = []string{"--rollup=8", "--rollup-windows=10s"}
 	nodes := n.running
 	for _, name := range names {
 		n.start(name)

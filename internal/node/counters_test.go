@@ -96,6 +96,42 @@ var movedElsewhere = []struct {
 		"peer_passed_total", "another node has to have a part",
 		"../../ingest/forward/forward_test.go", "TestPass", "Passed",
 	},
+	{
+		"rollup_merge_points_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestRowsWithoutAPart", "Points",
+	},
+	{
+		"rollup_merge_rewrites_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestRowsWithoutAPart", "Rewrites",
+	},
+	{
+		"rollup_merge_withheld_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestRowsAreWithheld", "Withheld",
+	},
+	{
+		"rollup_merge_late_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestRowsWithoutAPart", "Late",
+	},
+	{
+		"rollup_merge_early_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestWindowsAreLetGo", "Early",
+	},
+	{
+		"rollup_merge_left_out_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestMemoryOfTotals", "LeftOut",
+	},
+	{
+		"rollup_merge_lost_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestWindowsAreLetGo", "Lost",
+	},
+	{
+		"rollup_merge_gone_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestGoneMessages", "Gone",
+	},
+	{
+		"rollup_merge_unreadable_total", "another node has to have a part",
+		"../../rollup/merge/counts_test.go", "TestGoneMessages", "Unreadable",
+	},
 }
 
 // Every counter that docs/self.md has is moved by the action that it tells of: in

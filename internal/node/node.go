@@ -197,7 +197,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.parts = ops.Parts{
-		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Moving: n.changes.Histories, Rollup: n.rollup, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats, Lines: n.passer.Stats, Peers: n.peers.Stats,
+		Log: n.log, Writer: n.writer, Server: n.server, Overload: n.over, Sink: n.sink, Moving: n.changes.Histories, Rollup: n.rollup, Merged: n.peers.Merged, Fleet: n.fleet.Bytes, Streams: n.streams, MQTT: n.inlets.MQTT, SQS: n.inlets.SQS.Stats, Kafka: n.inlets.Kafka.Stats, Lines: n.passer.Stats, Peers: n.peers.Stats,
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: room.Rollup(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
@@ -448,7 +448,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) counters() []func(context.Context) error {
 	list := []func(context.Context) error{n.self.Run}
 	if n.rollup != nil {
-		list = append(list, n.rollup.Run)
+		list = append(list, n.peers.Counting(n.rollup.Run))
 	}
 	return list
 }

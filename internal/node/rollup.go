@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 
 	"pingline"
@@ -18,7 +17,7 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 		rollup.Forget(n.log)
 		return nil, nil
 	}
-	return rollup.New(rollup.Config{
+	cfg := rollup.Config{
 		Log:         n.log,
 		Node:        n.rollupName(),
 		Resolutions: c.Rollup,
@@ -31,7 +30,11 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 		Emit:        n.submitPoints,
 		Policy:      n.over.Policy,
 		Logger:      n.logger,
-	})
+	}
+	if err := n.peers.ShareTotals(&cfg); err != nil {
+		return nil, err
+	}
+	return rollup.New(cfg)
 }
 
 // rollupName is the name of the node in rows of the roll-up. For a log that goes from node to
@@ -39,7 +42,7 @@ func (n *Node) openRollup() (*rollup.Rollup, error) {
 func (n *Node) rollupName() string {
 	const note = "rollup node"
 	if !n.log.Shared() || n.peers != nil {
-		return cmp.Or(n.peers.Name(), n.cfg.Name)
+		return n.cfg.Name
 	}
 	if n.log.Note(note) == "" {
 		n.log.Change(queue.Change{Notes: map[string]string{note: n.cfg.Name}})

@@ -25,7 +25,13 @@ func (p *Parts) accounts(b *Books) []account {
 		{"fleet", p.Fleet() + p.Streams.Stats().Bytes, p.FleetMost},
 	}
 	if p.Rollup != nil {
-		list, cells = append(list, account{"rollup", p.Rollup.Stats().Bytes, p.RollupMost}), 2
+		bytes := p.Rollup.Stats().Bytes
+		if p.Merged != nil {
+			if m := p.Merged(); m != nil {
+				bytes += m.Bytes
+			}
+		}
+		list, cells = append(list, account{"rollup", bytes, p.RollupMost}), 2
 	}
 	// The state of cells may be forgotten at any time, and is not counted.
 	places := int64(partition.MaxKeysMemory + cells*partition.MaxCellsMemory)

@@ -14,6 +14,7 @@ import (
 	"pingline/query/stream"
 	"pingline/queue"
 	"pingline/rollup"
+	"pingline/rollup/merge"
 	"pingline/sink"
 	"pingline/sink/moving"
 	"pingline/sink/reshard"
@@ -30,6 +31,7 @@ type Parts struct {
 	Sink     *sets.Sets
 	Moving   func() []moving.MoveStatus // history of changes of shards; nil: none
 	Rollup   *rollup.Rollup             // nil if it is off
+	Merged   func() *merge.Stats        // nil, or returns nil, unless this node adds up the totals of all parts
 	Fleet    func() int64               // bytes that the newest pings of all riders take
 	DiskFree func() (int64, error)      // bytes that may still be written to the disk of the data directory
 	Streams  *stream.Hub

@@ -19,6 +19,7 @@ import (
 	"pingline/ingest/sqs"
 	"pingline/internal/passing"
 	"pingline/rollup"
+	"pingline/rollup/merge"
 	"pingline/sink"
 	"pingline/sink/moving"
 	"pingline/sink/reshard"
@@ -47,6 +48,7 @@ func TestMetricsPassPrometheusLint(t *testing.T) {
 			SQS:     &sqs.Stats{Messages: map[string]uint64{sqs.Taken: 1}},
 		},
 		rollup:   &rollup.Stats{Stages: []rollup.Stage{{Res: 8, Window: time.Second}}},
+		merged:   new(merge.Stats),
 		accounts: []account{{name: "log"}},
 		full:     math.Inf(1),
 	}

@@ -11,6 +11,7 @@ import (
 	"pingline"
 	"pingline/ingest/forward"
 	"pingline/rollup"
+	"pingline/rollup/merge"
 	"pingline/sink"
 	"pingline/sink/moving"
 	"pingline/sink/reshard"
@@ -449,6 +450,30 @@ var numbers = []number{
 		read: perStage(func(st *rollup.Stats, i int) float64 { return float64(st.Stages[i].Lost) })},
 	{metric: "rollup_pings_per_point", labels: stageLabels, kind: gauge, help: "Pings counted ÷ totals written.",
 		read: perStage((*rollup.Stats).PingsPerPoint)},
+	{metric: "rollup_merge_lag_seconds", kind: gauge, unit: "seconds", help: "Age of the newest message with totals of a part that was added up.",
+		read: ofMerger(func(st *merge.Stats) float64 { return st.Lag.Seconds() })},
+	{metric: "rollup_merge_bytes", kind: gauge, unit: "bytes", help: "Memory of the totals of all parts in open windows.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Bytes) })},
+	{metric: "rollup_merge_points_total", kind: counter, unit: "points", help: "Sums of all parts (--parts) written to cell_activity by the node of part 0, rewritten ones among them.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Points) })},
+	{metric: "rollup_merge_rewrites_total", kind: counter, unit: "points", help: "Sums of all parts written again, as more pings or more parts are in them.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Rewrites) })},
+	{metric: "rollup_merge_withheld_total", kind: counter, unit: "points", help: "Sums of all parts not written for overload.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Withheld) })},
+	{metric: "rollup_merge_late_total", kind: counter, unit: "totals", help: "Totals of a part that came after the window had been closed for all parts; a new owner of a part publishes some again.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Late) })},
+	{metric: "rollup_merge_early_total", kind: counter, unit: "windows", help: "Windows closed before each part had closed them: a part had no node for longer than 15 min, or memory was short.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Early) })},
+	{metric: "rollup_merge_left_out_total", kind: counter, unit: "totals", help: "Totals of a part for which there was no memory.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.LeftOut) })},
+	{metric: "rollup_merge_lost_total", kind: counter, unit: "points", help: "Sums of all parts not written, as their window was closed while the log took none.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Lost) })},
+	{metric: "rollup_merge_gone_total", kind: counter, unit: "messages", help: "Messages with totals of parts that were gone from the servers before they were read.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Gone) })},
+	{metric: "rollup_merge_unreadable_total", kind: counter, unit: "messages", help: "Messages among the totals of parts that cannot be read.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Unreadable) })},
+	{metric: "rollup_merge_open_windows", kind: gauge, unit: "windows", help: "Windows that some part may still change.",
+		read: ofMerger(func(st *merge.Stats) float64 { return float64(st.Open) })},
 
 	{metric: "self_skipped_total", kind: counter, unit: "points", help: "Lines about ourselves not written, for overload or a log that does not take them.",
 		read: func(s *snapshot, tell tell) { tell(float64(s.skipped)) }},
@@ -524,6 +549,15 @@ func perLane(value func(*sink.LaneStats) float64) func(*snapshot, tell) {
 				l := &s.Shards[i].Lanes[j]
 				tell(value(l), s.Shards[i].Shard, l.Lane)
 			}
+		}
+	}
+}
+
+// ofMerger tells a number of the node that adds up the totals of all parts.
+func ofMerger(value func(*merge.Stats) float64) func(*snapshot, tell) {
+	return func(s *snapshot, tell tell) {
+		if s.merged != nil {
+			tell(value(s.merged))
 		}
 	}
 }

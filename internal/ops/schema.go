@@ -8,6 +8,7 @@ import (
 	"pingline/ingest/forward"
 	"pingline/ingest/server"
 	"pingline/rollup"
+	"pingline/rollup/merge"
 	"pingline/sink"
 	"pingline/sink/moving"
 	"pingline/sink/reshard"
@@ -58,6 +59,7 @@ func everything() *snapshot {
 			Peers:   new(forward.Stats),
 		},
 		rollup:   &rollup.Stats{Stages: []rollup.Stage{{Res: 8, Window: time.Second}}},
+		merged:   new(merge.Stats),
 		accounts: []account{{name: "log"}},
 		recent:   &latest{request: one, commit: one, writes: lane, freshness: lane, lanes: lane},
 	}

@@ -5,12 +5,14 @@ import (
 
 	"pingline/query/stream"
 	"pingline/rollup"
+	"pingline/rollup/merge"
 )
 
 // snapshot is the state of all parts of a node at a moment.
 type snapshot struct {
 	Books
 	rollup   *rollup.Stats // nil if it is off
+	merged   *merge.Stats  // nil unless this node adds up the totals of all parts
 	streams  stream.Stats
 	accounts []account
 	recent   *latest // times since the last point; only for points, else nil
@@ -54,6 +56,9 @@ func (p *Parts) snapshot(m *Metrics) *snapshot {
 	if p.Rollup != nil {
 		st := p.Rollup.Stats()
 		s.rollup = &st
+	}
+	if p.Merged != nil {
+		s.merged = p.Merged()
 	}
 	s.accounts = p.accounts(&s.Books)
 	return s

@@ -50,6 +50,7 @@ type Peers struct {
 	drain     *drain
 	view      atomic.Pointer[outlook]
 	waits     atomic.Pointer[string] // why there is no part yet
+	merging   merging
 }
 
 // Open listens, or returns nil if there are no peers.
@@ -233,15 +234,6 @@ func (p *Peers) Gatherer(cfg gather.Config) *gather.Gatherer {
 	return gather.New(cfg)
 }
 
-// Name returns the name in rows of the roll-up of this part, or "" without peers: whichever node
-// counts it, its rows are the same.
-func (p *Peers) Name() string {
-	if p == nil {
-		return ""
-	}
-	return "part-" + strconv.Itoa(p.part)
-}
-
 // Elsewhere returns why a rider is not of this node's part, or "".
 func (p *Peers) Elsewhere(rider string) string {
 	if p == nil {
@@ -291,6 +283,9 @@ func (p *Peers) Notes() (notes []string) {
 	if p.forwarder != nil {
 		notes = append(notes, p.forwarder.Trouble()...)
 	}
+	if p.merging.merger != nil {
+		notes = append(notes, p.merging.merger.Notes()...)
+	}
 	return notes
 }
 
@@ -310,6 +305,9 @@ func (p *Peers) Close() error {
 	}
 	if p.directory != nil {
 		p.directory.Close()
+	}
+	if p.merging.feed != nil {
+		p.merging.feed.Close()
 	}
 	_ = p.ln.Close() // it may be closed already
 	return nil

@@ -363,8 +363,9 @@ func (s *Session) Put(ctx context.Context, limit time.Duration, b []byte, pad in
 
 // message is the data that a stream holds at a sequence.
 type message struct {
-	Seq  uint64 `json:"seq"`
-	Data []byte `json:"data"`
+	Seq  uint64    `json:"seq"`
+	Data []byte    `json:"data"`
+	Time time.Time `json:"time"` // when it was stored
 }
 
 // Next asks the stream's leader for the first message at or behind from that can be

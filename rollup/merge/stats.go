@@ -1,0 +1,71 @@
+package merge
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"pingline"
+)
+
+// Stats counts the work of a Merger since New.
+type Stats struct {
+	Points     uint64 // rows written
+	Rewrites   uint64 // of them, rows that had been written before
+	Withheld   uint64 // not written, or not for the last time, because of overload
+	Late       uint64 // totals of a part for a window that was closed
+	Early      uint64 // windows closed before all parts had closed them
+	LeftOut    uint64 // totals without room
+	Lost       uint64 // rows not written: their window was closed while none could be written
+	Gone       uint64 // messages that the feed had let go before they were read
+	Unreadable uint64 // messages that are none of ours
+	Failures   uint64 // of Emit
+
+	Open  int           // windows that are not closed
+	Bytes int64         // of their totals, about
+	Lag   time.Duration // age of the newest message that was read
+
+	at int64 // when that message came, ms; 0: none was read
+}
+
+// Stats returns the counts so far.
+func (m *Merger) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.stats
+	s.Open, s.Bytes = len(m.windows), m.bytes
+	if s.at > 0 {
+		s.Lag = time.Duration(max(0, m.now()-s.at)) * time.Millisecond
+	}
+	return s
+}
+
+// say logs trouble with the feed when it begins and ends.
+func (m *Merger) say(err error) {
+	m.mu.Lock()
+	was := m.trouble
+	m.trouble = err
+	m.mu.Unlock()
+	switch {
+	case err != nil && was == nil:
+		m.cfg.Logger.Warn("totals of parts cannot be read for now", "error", err)
+	case err == nil && was != nil:
+		m.cfg.Logger.Info("totals of parts are read again")
+	}
+}
+
+// Notes returns a sentence for each trouble that an operator must know of.
+func (m *Merger) Notes() (notes []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case errors.Is(m.trouble, pingline.ErrNewer):
+		notes = append(notes, fmt.Sprintf("roll-up: sums of parts wait for a newer version: %v", m.trouble))
+	case m.trouble != nil:
+		notes = append(notes, fmt.Sprintf("roll-up: totals of other parts cannot be read: %v", m.trouble))
+	}
+	if m.failures > 3 {
+		notes = append(notes, "roll-up: sums of parts cannot be written")
+	}
+	return notes
+}
