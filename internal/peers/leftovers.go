@@ -49,6 +49,19 @@ func leftovers(dir string) error {
 	return nil
 }
 
+// unread returns an error if a data directory has a log of its own, which a node whose log is on servers would not read.
+func unread(dir string) error {
+	path := filepath.Join(dir, "log", "jetstream")
+	if waits, err := there(path); !waits {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	}
+	return fmt.Errorf("--data-dir: %s is the log of --queue=embedded, and its pings would wait for ever beside the log of the servers: "+
+		"start with --queue=embedded until none is queued, and move it away then", path)
+}
+
 func there(path string) (bool, error) {
 	info, err := os.Stat(path)
 	return err == nil && info.Size() > 0, err

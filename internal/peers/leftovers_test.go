@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pingline/queue"
 )
 
 // What waits in a data directory for a node without parts is not left behind in silence.
@@ -35,6 +37,33 @@ func TestLeftovers(t *testing.T) {
 		_, err := Open(Config{Sharing: Sharing{Parts: 2, Listen: "127.0.0.1:0", SecretFile: filepath.Join(dir, "none")}, Dir: dir})
 		if refused := err != nil && strings.HasPrefix(err.Error(), "--data-dir: "); refused != (c.want != "") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("with %s: %v, want %q", file, err, c.want)
+		}
+	}
+}
+
+// A node whose log is moved to servers does not leave the pings in its own log behind, and takes them for lost.
+func TestLogInDirectoryIsNotLeftBehind(t *testing.T) {
+	for _, c := range []struct {
+		url, file string
+		refused   bool
+	}{
+		{"kafka://127.0.0.1:1", "log/jetstream/x", true},
+		{"nats://127.0.0.1:1", "log/jetstream/x", true},
+		{queue.Embedded, "log/jetstream/x", false},
+		{"kafka://127.0.0.1:1", "log/owner", false},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, c.file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		opened := false
+		err := (*Peers)(nil).Take(t.Context(), queue.Config{URL: c.url}, dir, func(queue.Config, string) error { opened = true; return nil })
+		if refused := err != nil && strings.Contains(err.Error(), "is the log of --queue=embedded"); refused != c.refused || opened == c.refused {
+			t.Errorf("--queue=%s with %s: %v, opened: %v", c.url, c.file, err, opened)
 		}
 	}
 }

@@ -82,6 +82,11 @@ func Open(cfg Config) (*Peers, error) {
 // of the part, or, without peers, dir.
 func (p *Peers) Take(ctx context.Context, q queue.Config, dir string, open func(q queue.Config, dir string) error) error {
 	if p == nil {
+		if q.URL != queue.Embedded {
+			if err := unread(dir); err != nil {
+				return err
+			}
+		}
 		if q.URL != queue.Embedded && !queue.OnKafka(q.URL) { // where there are no parts
 			if err := parts.Agree(ctx, parts.Config{URL: q.URL, Parts: 1, Logger: q.Logger}); err != nil {
 				return err
