@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // drainFile is there, in the data directory, while an operator wants the node to have no part.
@@ -70,6 +71,9 @@ func (d *drain) undo() error {
 	return nil
 }
 
+// drainLook is the time between two looks whether an operator has removed the file by hand.
+const drainLook = time.Second
+
 // over waits while the node is drained.
 func (d *drain) over(ctx context.Context, tell func()) error {
 	for {
@@ -82,6 +86,7 @@ func (d *drain) over(ctx context.Context, tell func()) error {
 		tell()
 		select {
 		case <-back:
+		case <-time.After(drainLook):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

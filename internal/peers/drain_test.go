@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -29,7 +30,7 @@ func TestDrain(t *testing.T) {
 		t.Error("a node that was drained before goes on")
 	}
 	told, waited := make(chan struct{}), make(chan error)
-	go func() { waited <- d.over(t.Context(), func() { close(told) }) }()
+	go func() { waited <- d.over(t.Context(), sync.OnceFunc(func() { close(told) })) }()
 	<-told
 	if err := d.undo(); err != nil {
 		t.Fatal(err)
@@ -39,6 +40,18 @@ func TestDrain(t *testing.T) {
 	}
 	if err := d.undo(); err != nil {
 		t.Errorf("undone twice: %v", err)
+	}
+	if _, err := d.begin(); err != nil {
+		t.Fatal(err)
+	}
+	told = make(chan struct{})
+	go func() { waited <- d.over(t.Context(), sync.OnceFunc(func() { close(told) })) }()
+	<-told
+	if err := os.Remove(d.file); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waited; err != nil {
+		t.Errorf("the file was removed by hand: %v", err)
 	}
 	if _, err := d.begin(); err != nil {
 		t.Fatal(err)
