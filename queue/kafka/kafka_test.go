@@ -399,7 +399,7 @@ func TestURL(t *testing.T) {
 func TestTopicIsSetRight(t *testing.T) {
 	url := fake(t)
 	s := session(t, url)
-	if err := alter(testContext(t), admin(s), s.topics.log, nil, map[string]string{"retention.ms": "1000", "cleanup.policy": "compact"}); err != nil {
+	if _, err := alter(testContext(t), admin(s), s.topics.log, nil, map[string]string{"retention.ms": "1000", "cleanup.policy": "compact"}); err != nil {
 		t.Fatal(err)
 	}
 	session(t, url)
@@ -431,4 +431,40 @@ func TestTopicIsMadeAnew(t *testing.T) {
 		t.Error("an append to another topic is acknowledged")
 	}
 	want(t, url, "")
+}
+
+// Settings that somebody changes while a log is open are set right, and told of; a topic that is deleted is not made
+// anew by that.
+func TestSettingsStayRight(t *testing.T) {
+	s := session(t, fake(t))
+	if s.lookAtSettings(); strings.Contains(s.Warning(), "somebody") {
+		t.Errorf("nobody has changed anything: %s", s.Warning())
+	}
+	for _, topic := range []string{s.topics.log, s.topics.state} {
+		if _, err := alter(testContext(t), admin(s), topic, nil, map[string]string{"retention.ms": "1000"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.lookAtSettings()
+	for _, topic := range []string{s.topics.log, s.topics.state} {
+		told, err := admin(s).DescribeTopicConfigs(testContext(t), topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range told[0].Configs {
+			if c.Key == "retention.ms" && c.MaybeValue() != "-1" {
+				t.Errorf("retention.ms of %s is %s", topic, c.MaybeValue())
+			}
+		}
+		if text := s.Warning(); !strings.Contains(text, "retention.ms of topic "+topic) {
+			t.Errorf("Warning: %q", text)
+		}
+	}
+	if _, err := admin(s).DeleteTopic(testContext(t), s.topics.log); err != nil {
+		t.Fatal(err)
+	}
+	s.lookAtSettings()
+	if list, err := admin(s).ListTopics(testContext(t)); err != nil || list.Has(s.topics.log) {
+		t.Errorf("a topic that was deleted is there again: %v", err)
+	}
 }

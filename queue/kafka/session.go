@@ -26,6 +26,9 @@ type LogSession struct {
 	beside *kgo.Client // of the topic with the owner's record
 	log    *partition
 	closed atomic.Bool
+	life   context.Context // until Close
+	end    context.CancelFunc
+	guard  sync.WaitGroup // of the topics' settings
 
 	limits  topicLimits // of the log's topic, set by Ready
 	judging sync.Mutex  // held while messages are read and judged; taken before mu
@@ -34,6 +37,9 @@ type LogSession struct {
 	behind  bool // known is not that of the log: it is read anew
 	anchors anchors
 	files   *kgo.Client // nil until Files
+
+	changed   string // which settings somebody has changed, "" if none
+	changedAt time.Time
 }
 
 var _ driver.Stream = (*LogSession)(nil)
@@ -48,11 +54,14 @@ func Connect(cfg Config) (*LogSession, error) {
 		return nil, err
 	}
 	s := &LogSession{cfg: cfg, link: link, topics: topicsOf(cfg.Stream), behind: true}
+	s.life, s.end = context.WithCancel(context.Background())
 	if s.append, err = dial(link); err != nil {
+		s.end()
 		return nil, err
 	}
 	if s.beside, err = dial(link); err != nil {
 		s.append.Close()
+		s.end()
 		return nil, err
 	}
 	return s, nil
@@ -68,7 +77,10 @@ func (s *LogSession) Ready(ctx context.Context) (err error) {
 	}
 	s.log = newPartition(s.append, s.topics.log, 0)
 	s.anchors.at = newPartition(s.beside, s.topics.state, 1)
-	return s.catchUp(ctx, 0, nil)
+	if err = s.catchUp(ctx, 0, nil); err == nil {
+		s.guard.Go(s.guardSettings)
+	}
+	return err
 }
 
 // Register implements driver.Stream.
@@ -110,13 +122,22 @@ func (s *LogSession) PadSize(int) int64 { return 0 }
 func (s *LogSession) Directory() string { return "" }
 
 // Warning implements driver.Stream.
-func (s *LogSession) Warning() string { return s.limits.warning }
+func (s *LogSession) Warning() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed != "" && time.Since(s.changedAt) < settingsTold {
+		return s.changed
+	}
+	return s.limits.warning
+}
 
 // Close implements driver.Stream. It leaves an anchor, if there is something new to judge.
 func (s *LogSession) Close() {
 	if s.closed.Swap(true) {
 		return
 	}
+	s.end()
+	s.guard.Wait()
 	s.mu.Lock()
 	files := s.files
 	last := s.known

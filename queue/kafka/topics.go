@@ -103,17 +103,22 @@ func (s *LogSession) tryAdopt(ctx context.Context, adm *kadm.Client, topic strin
 			return l, errLeader
 		}
 	}
-	replicas := len(d.Partitions[0].Replicas)
+	l, _, err = setRight(ctx, adm, topic, len(d.Partitions[0].Replicas))
+	return l, err
+}
+
+// setRight changes the settings of a topic to ours, and returns its limits and the names of changed settings.
+func setRight(ctx context.Context, adm *kadm.Client, topic string, replicas int) (l topicLimits, changed []string, err error) {
 	told, err := adm.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
-		return l, err
+		return l, nil, err
 	}
 	config, err := told.On(topic, nil)
 	if err == nil {
 		err = config.Err
 	}
 	if err != nil {
-		return l, err
+		return l, nil, err
 	}
 	have := make(map[string]string)
 	for _, c := range config.Configs {
@@ -123,10 +128,55 @@ func (s *LogSession) tryAdopt(ctx context.Context, adm *kadm.Client, topic strin
 	if insync, _ := strconv.Atoi(have["min.insync.replicas"]); insync < insyncOf(replicas) {
 		want["min.insync.replicas"] = strconv.Itoa(insyncOf(replicas))
 	}
-	if err := alter(ctx, adm, topic, have, want); err != nil {
-		return l, err
+	if changed, err = alter(ctx, adm, topic, have, want); err != nil {
+		return l, changed, err
 	}
-	return limitsOf(have, replicas), nil
+	return limitsOf(have, replicas), changed, nil
+}
+
+const (
+	settingsLook = 30 * time.Second // between two looks: Kafka looks every 5 minutes whether it may delete
+	settingsTold = 10 * time.Minute // for which a change by somebody else is told of
+)
+
+// guardSettings sets the topics' settings right again where somebody changes them, as a tool does that keeps all topics
+// alike, until the session is closed.
+func (s *LogSession) guardSettings() {
+	tick := time.NewTicker(settingsLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.life.Done():
+			return
+		case <-tick.C:
+			s.lookAtSettings()
+		}
+	}
+}
+
+func (s *LogSession) lookAtSettings() {
+	adm := kadm.NewClient(s.beside)
+	var news []string
+	for _, topic := range []string{s.topics.log, s.topics.state} {
+		ctx, cancel := context.WithTimeout(s.life, driver.RequestTimeout)
+		found, err := adm.ListTopics(ctx, topic)
+		// A topic that is away is not made anew: appends say that it is.
+		if d := found[topic]; err == nil && d.Err == nil && len(d.Partitions) > 0 {
+			_, changed, err := setRight(ctx, adm, topic, len(d.Partitions[0].Replicas))
+			if text := strings.Join(changed, ", ") + " of topic " + topic; err == nil && len(changed) > 0 {
+				news = append(news, text+" (set right again)")
+			} else if len(changed) > 0 {
+				news = append(news, fmt.Sprintf("%s (and it cannot be set right: %v)", text, err))
+			}
+		}
+		cancel()
+	}
+	if len(news) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed, s.changedAt = "somebody has changed settings, by which Kafka may delete or lose pings: "+strings.Join(news, ", "), time.Now()
 }
 
 // insyncOf is how many replicas must have a message before it is acknowledged, of so many.
@@ -150,16 +200,16 @@ func limitsOf(have map[string]string, replicas int) (l topicLimits) {
 
 const mostMessage = 16 << 20 // bytes
 
-// alter changes the settings of a topic that differ.
-func alter(ctx context.Context, adm *kadm.Client, topic string, have, want map[string]string) error {
+// alter changes the settings of a topic that differ, and returns their names.
+func alter(ctx context.Context, adm *kadm.Client, topic string, have, want map[string]string) (keys []string, err error) {
 	var list []kadm.AlterConfig
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		if value := want[key]; have[key] != value {
-			list = append(list, kadm.AlterConfig{Op: kadm.SetConfig, Name: key, Value: &value})
+			list, keys = append(list, kadm.AlterConfig{Op: kadm.SetConfig, Name: key, Value: &value}), append(keys, key)
 		}
 	}
 	if len(list) == 0 {
-		return nil
+		return nil, nil
 	}
 	said, err := adm.AlterTopicConfigs(ctx, list, topic)
 	for _, r := range said {
@@ -168,9 +218,9 @@ func alter(ctx context.Context, adm *kadm.Client, topic string, have, want map[s
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("set %s=%s and %d more: %w", list[0].Name, *list[0].Value, len(list)-1, err)
+		return keys, fmt.Errorf("set %s=%s and %d more: %w", list[0].Name, *list[0].Value, len(list)-1, err)
 	}
-	return nil
+	return keys, nil
 }
 
 // create makes a topic.
