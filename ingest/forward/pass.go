@@ -74,6 +74,7 @@ func (n *neighbour) pass(c *fasthttp.RequestCtx, part int) (cause string) {
 	uri := req.URI()
 	uri.DisablePathNormalizing = true
 	uri.SetScheme(strings.TrimSuffix(n.f.scheme(), "://"))
+	uri.SetHost(n.addr) // the client may have named none, and nobody reads it there
 	client := clientOf(c.RemoteAddr())
 	req.Header.Set(clientHeader, client)
 	if s := n.f.seal; s != nil {
