@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -47,4 +48,21 @@ func whileFirst(ctx context.Context, log *queue.Log, kind route.LaneKind) (held 
 	return held, func() { cancel(nil) }
 }
 
-var errUnheld = errors.New("the hold on the log is not renewed")
+// whileHeld calls write, and returns its error, or errUnheld if it was not called or ended when
+// another process may have the log.
+func whileHeld(ctx context.Context, log *queue.Log, kind route.LaneKind, write func(context.Context) error) error {
+	held, end := whileFirst(ctx, log, kind)
+	defer end()
+	if errors.Is(context.Cause(held), errUnheld) {
+		return errUnheld
+	}
+	err := write(held)
+	if said := new(store.Refusal); err != nil && !errors.As(err, &said) && errors.Is(context.Cause(held), errUnheld) {
+		return errUnheld
+	}
+	return err
+}
+
+// errUnheld ends a write, or says that none was tried, until the log is held again. For the
+// breaker we broke it off ourselves: the store is not to blame.
+var errUnheld = fmt.Errorf("the hold on the log is not renewed: %w", errors.Join(limit.ErrOpen, context.Canceled))

@@ -129,22 +129,18 @@ func (l *lane) attempt(ctx, writing context.Context, to *shard, b *batch.Encoded
 	return n, err
 }
 
-// write makes an attempt to write rows of a lane. It returns nil, a *shardRefusal, or
-// ctx's error.
+// write makes an attempt to write rows of a lane. It returns nil, a *shardRefusal, errUnheld,
+// or ctx's error.
 func (s *shard) write(ctx context.Context, kind route.LaneKind, rows store.Rows) error {
-	held, end := whileFirst(ctx, s.cfg.Log, kind)
-	defer end()
-	limited, cancel := context.WithTimeout(held, s.cfg.Timeout)
+	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	err := s.Store.Write(limited, rows)
-	if err == nil || ctx.Err() != nil {
+	err := whileHeld(limited, s.cfg.Log, kind, func(ctx context.Context) error { return s.Store.Write(ctx, rows) })
+	if err == nil || ctx.Err() != nil || errors.Is(err, errUnheld) {
 		return err
 	}
 	why := new(store.Refusal)
 	if !errors.As(err, &why) {
-		if held.Err() != nil {
-			err = context.Cause(held)
-		} else if limited.Err() != nil {
+		if limited.Err() != nil {
 			err = fmt.Errorf("no answer within %v", s.cfg.Timeout)
 		}
 		why = &store.Refusal{Kind: store.Retry, Err: err}
