@@ -117,7 +117,8 @@ SELECT
     ints[indexOf(int_keys, 'moving')] AS moving,
     ints[indexOf(int_keys, 'waiting')] AS waiting,
     floats[indexOf(float_keys, 'speed_mean')] AS speed_mean,
-    floats[indexOf(float_keys, 'speed_max')] AS speed_max
+    floats[indexOf(float_keys, 'speed_max')] AS speed_max,
+    ints[indexOf(int_keys, 'parts')] AS parts
 FROM points FINAL
 WHERE name = 'cell_activity'`
 

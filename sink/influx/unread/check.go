@@ -19,8 +19,8 @@ func Schema() []string {
 	tags, fields := influx.Names()
 	return []string{
 		table(influx.Measurement, tags, fields, map[string]string{"event": "VARCHAR", "trip": "VARCHAR", "skipped": "LONG"}),
-		table("cell_activity", []string{"cell", "node", "res", "window"}, []string{"pings", "riders", "moving", "waiting", "speed_mean", "speed_max"},
-			map[string]string{"pings": "LONG", "riders": "LONG", "moving": "LONG", "waiting": "LONG"}),
+		table("cell_activity", []string{"cell", "node", "res", "window"}, []string{"pings", "riders", "moving", "waiting", "speed_mean", "speed_max", "parts"},
+			map[string]string{"pings": "LONG", "riders": "LONG", "moving": "LONG", "waiting": "LONG", "parts": "LONG"}),
 	}
 }
 
