@@ -3,6 +3,7 @@ package merge
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -239,4 +240,37 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%x is read, and written as %x", b, got)
 		}
 	})
+}
+
+// An operator is told which parts rows lack, and of nodes with other windows.
+func TestNotesOfParts(t *testing.T) {
+	r := newRig(t, 4)
+	r.now = began
+	m := r.start()
+	says := func(want string) {
+		t.Helper()
+		if got := strings.Join(m.Notes(), "; "); got != want {
+			t.Errorf("notes %q, want %q", got, want)
+		}
+	}
+	r.run(m)
+	says("")
+	r.now = began + 70_000
+	r.run(m)
+	says("roll-up: rows of the last minute lack riders: no totals have come of part 0, 1, 2, 3")
+	r.tell(0, 1, 70_000, 0)
+	r.tell(2, 1, 70_000, 0)
+	r.run(m)
+	says("roll-up: rows of the last minute lack riders: no totals have come of part 1, 3")
+	for _, part := range []int{1, 3} {
+		r.tell(part, 1, 70_000, 0)
+	}
+	r.run(m)
+	says("")
+	p := Publication{Part: 3, Reach: rollup.Reach{Commit: 2, Settled: began + 75_000, Windows: []rollup.WindowReach{{Window: 30 * time.Second, Closed: began}}}}
+	if _, err := r.feed.Append(t.Context(), p.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	r.run(m)
+	says("roll-up: other windows than of part 0 are counted in part 3: start all nodes with the same --rollup-windows")
 }

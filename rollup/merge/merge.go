@@ -104,6 +104,7 @@ type Merger struct {
 	mark  uint64       // number of our mark: rows are written from there on
 
 	mu       sync.Mutex // guards the fields below: Run's goroutine holds it to change them
+	first    int64      // by now(): when the first step began
 	next     uint64     // message to be read
 	seen     uint64     // messages below were read by a Merger before us: they count as late no more
 	missed   int64      // ms: windows that end by then may lack totals, and are left as they are
@@ -201,6 +202,9 @@ func (m *Merger) step(ctx context.Context, end bool) (n int, err error) {
 // begin loads the note, and marks the feed.
 func (m *Merger) begin(ctx context.Context) (err error) {
 	if !m.begun {
+		m.mu.Lock()
+		m.first = cmp.Or(m.first, m.now())
+		m.mu.Unlock()
 		if err := m.load(); err != nil {
 			return err
 		}

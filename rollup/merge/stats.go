@@ -3,6 +3,9 @@ package merge
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"strconv"
+	"strings"
 	"time"
 
 	"pingline"
@@ -67,5 +70,36 @@ func (m *Merger) Notes() (notes []string) {
 	if m.failures > 3 {
 		notes = append(notes, "roll-up: sums of parts cannot be written")
 	}
+	if list := m.silent(); len(list) > 0 && !errors.Is(m.trouble, pingline.ErrNewer) {
+		notes = append(notes, fmt.Sprintf("roll-up: rows of the last minute lack riders: no totals have come of part %s", strings.Join(list, ", ")))
+	}
+	if list := m.unlike(); len(list) > 0 {
+		notes = append(notes, fmt.Sprintf("roll-up: other windows than of part 0 are counted in part %s: start all nodes with the same --rollup-windows", strings.Join(list, ", ")))
+	}
 	return notes
+}
+
+// silent returns the parts that publish nothing, or are far behind. The caller holds mu.
+func (m *Merger) silent() (list []string) {
+	const usual = 60_000 // ms: a part says each second how far it is
+	now := m.now()
+	if m.first == 0 || now < m.first+usual {
+		return nil
+	}
+	for i := range m.parts {
+		if m.parts[i].Settled < now-usual {
+			list = append(list, strconv.Itoa(i))
+		}
+	}
+	return list
+}
+
+// unlike returns the parts whose windows have other lengths than those of part 0. The caller holds mu.
+func (m *Merger) unlike() (list []string) {
+	for i := range m.parts {
+		if a, b := m.parts[0].Closed, m.parts[i].Closed; a != nil && b != nil && !maps.EqualFunc(a, b, func(_, _ int64) bool { return true }) {
+			list = append(list, strconv.Itoa(i))
+		}
+	}
+	return list
 }
