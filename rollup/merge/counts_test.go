@@ -274,3 +274,32 @@ func TestNotesOfParts(t *testing.T) {
 	r.run(m)
 	says("roll-up: other windows than of part 0 are counted in part 3: start all nodes with the same --rollup-windows")
 }
+
+// A feed that was made anew with lower numbers is read from its beginning, by a Merger that runs and by the
+// next; rows of windows that had begun are left as they are.
+func TestFeedBeginsAnew(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		r, cell := newRig(t, 1), someCells(t)[0]
+		r.now, r.feed.first = began, 5000
+		m := r.start()
+		r.tell(0, 1, 50_000, 0, total(cell, 40_000, 3))
+		r.run(m)
+		r.expects(cell, 40_000, 3, 1)
+		r.now += 2000
+		r.run(m) // it keeps its note
+		r.feed.messages, r.feed.first = nil, 0
+		r.tell(0, 2, 50_000, 0, total(cell, 40_000, 2))
+		r.now = began + 100_000
+		if restart {
+			m = r.start()
+		}
+		r.run(m)
+		r.tell(0, 3, 200_000, 0, total(cell, 190_000, 4))
+		r.soon(m)
+		r.expects(cell, 40_000, 3, 1)
+		r.expects(cell, 190_000, 4, 1)
+		if s := m.Stats(); s.Gone == 0 || s.Late != 1 {
+			t.Errorf("%+v", s)
+		}
+	}
+}

@@ -99,6 +99,7 @@ type Merger struct {
 	now   func() int64 // our own clock, ms since 1970
 	retry int64        // by now(): nothing is emitted before
 	kept  int64        // by now(): when the note was last kept
+	heard int64        // by now(): when the newest message came, or the feed was last looked at
 	begun bool         // the note is loaded, and the feed looked at
 	whole bool         // nothing that was published before our first message is gone
 	mark  uint64       // number of our mark: rows are written from there on
@@ -195,8 +196,48 @@ func (m *Merger) step(ctx context.Context, end bool) (n int, err error) {
 		n++
 		return m.take(number, at, b)
 	})
+	if n > 0 {
+		m.heard = m.now()
+	} else if err == nil && !end && m.now() > m.heard+quiet {
+		err = m.setMark(ctx)
+	}
 	m.turn(ctx, end && n == 0)
 	return n, err
+}
+
+// quiet is after how long without a message a Merger looks whether the feed has begun anew, ms.
+const quiet = 60_000
+
+// setMark appends a mark, and sees by its number whether the numbers of the feed have gone back.
+func (m *Merger) setMark(ctx context.Context) error {
+	p := Publication{Part: -1}
+	number, err := m.cfg.Feed.Append(ctx, p.Append(nil))
+	if err != nil {
+		return err
+	}
+	m.heard = m.now()
+	if number < m.next {
+		m.anew()
+		m.mark = number
+	}
+	m.mark = cmp.Or(m.mark, number)
+	return nil
+}
+
+// anew goes on with the first message of a feed that was made anew with lower numbers, as by a clock
+// that is behind. Totals of windows that have begun are gone: their rows are left as they are.
+func (m *Merger) anew() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var longest time.Duration
+	for i := range m.parts {
+		for length := range m.parts[i].Closed {
+			longest = max(longest, length)
+		}
+	}
+	m.cfg.Logger.Warn("the totals of parts have begun anew, with lower numbers: totals before are gone")
+	m.next, m.seen, m.missed = 1, 0, max(m.missed, m.now()+slack+longest.Milliseconds())
+	m.stats.Gone++
 }
 
 // begin loads the note, and marks the feed.
@@ -216,10 +257,9 @@ func (m *Merger) begin(ctx context.Context) (err error) {
 		m.begun = true
 	}
 	if m.mark == 0 {
-		p := Publication{Part: -1}
-		m.mark, err = m.cfg.Feed.Append(ctx, p.Append(nil))
+		return m.setMark(ctx)
 	}
-	return err
+	return nil
 }
 
 func (m *Merger) load() error {
