@@ -100,10 +100,12 @@ func schedule(o *runFlags) (list []fault) {
 	}
 }
 
-// clockStep returns up to a hundred seconds, ahead or behind. Beyond two minutes, as they should, a
+const mostStep = 100 * time.Second // of a clock
+
+// clockStep returns up to mostStep, ahead or behind. Beyond two minutes, as they should, a
 // node refuses pings, and the roll-up begins anew once the clock is put back.
 func clockStep(rng *rand.Rand) time.Duration {
-	return time.Duration(rng.IntN(201)-100) * time.Second
+	return time.Duration(rng.Int64N(2*int64(mostStep)+1) - int64(mostStep)).Round(time.Second)
 }
 
 func pick(rng *rand.Rand) faultKind {

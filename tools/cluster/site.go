@@ -253,6 +253,26 @@ func (s *site) serves(ctx context.Context) error {
 	return nil
 }
 
+// well returns once all parts have nodes, and all other nodes wait: none is about to find out that
+// its log is another's, and to end.
+func (s *site) well(ctx context.Context) error {
+	for !s.rests() {
+		if pause.For(ctx, lookEvery) != nil {
+			return errors.Join(fmt.Errorf("not all nodes are well: %w", ctx.Err()), s.serves(ctx))
+		}
+	}
+	return nil
+}
+
+func (s *site) rests() bool {
+	for _, n := range s.nodes {
+		if saw := n.saw(); saw != takesPings && !strings.HasPrefix(saw, "standby: ") {
+			return false
+		}
+	}
+	return len(s.ready()) == s.o.parts
+}
+
 // ready returns the URLs of the nodes that took pings when they were last looked at.
 func (s *site) ready() (list []string) {
 	for _, n := range s.nodes {

@@ -250,10 +250,7 @@ func (s *site) whole(ctx context.Context, list []*probe) error {
 		if err := pause.For(ctx, time.Second); err != nil {
 			return fmt.Errorf("the nodes are not well again: %w: %s", err, why)
 		}
-		well := len(s.ready()) == s.o.parts
-		for _, n := range s.nodes {
-			well = well && (n.saw() == takesPings || strings.HasPrefix(n.saw(), "standby: parts"))
-		}
+		well := s.rests()
 		for _, p := range list {
 			again, _, without := p.since(now)
 			if well = well && again; len(without) > 0 {
