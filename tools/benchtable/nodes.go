@@ -79,7 +79,8 @@ func (l *lab) startNodes(ctx context.Context, in *installation, url string) erro
 	for {
 		var list []string
 		for _, c := range in.nodes {
-			if _, err := get(ready, "http://"+c.addr+"/readyz"); err == nil {
+			// A node may take pings before it knows who has the other part: it has a note then.
+			if said, err := get(ready, "http://"+c.addr+"/readyz"); err == nil && !strings.Contains(said, "no node") {
 				list = append(list, c.addr)
 			}
 		}
