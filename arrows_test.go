@@ -180,7 +180,7 @@ var arrows = map[string][]string{
 	"pingline/tools/gotest":      {},
 	"pingline/tools/upgrade":     {"pingline/internal/influxd", "pingline/internal/pause"},
 
-	"pingline/tools/cluster":         {"pingline/internal/influxd", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/unit", "pingline/partition", "pingline/sim", "pingline/sim/audit", "pingline/tools/cluster/cut", "pingline/tools/cluster/history"},
+	"pingline/tools/cluster":         {"pingline/internal/influxd", "pingline/internal/natsd", "pingline/internal/node", "pingline/internal/pause", "pingline/internal/unit", "pingline/partition", "pingline/sim", "pingline/sim/audit", "pingline/tools/cluster/cut", "pingline/tools/cluster/history"},
 	"pingline/tools/cluster/cut":     {},
 	"pingline/tools/cluster/history": {"pingline", "pingline/internal/pause", "pingline/partition", "pingline/queue/jetstream", "pingline/queue/record"},
 	"pingline/track":                 {"pingline", "pingline/internal/meridian", "pingline/track/fit", "pingline/track/output", "pingline/track/values"},
@@ -256,7 +256,7 @@ var homes = map[string][]string{
 	"google.golang.org/protobuf":                   {"pingline/internal/pingproto"},
 	"github.com/jackc/pgx/v5":                      {"pingline/sink/postgres", "pingline/sink/postgres/postgrestest"},
 	"github.com/muktihari/fit":                     {"pingline/track/fit"},
-	"github.com/nats-io/nats-server/v2":            {"pingline/internal/natsd", "pingline/queue/embedded", "pingline/tools/cluster"}, // in the node, and servers that are killed
+	"github.com/nats-io/nats-server/v2":            {"pingline/internal/natsd", "pingline/queue/embedded"}, // servers that are killed, and in the node
 	"github.com/nats-io/nats.go":                   {"pingline/queue/jetstream"},
 	"github.com/redis/go-redis/v9":                 {"pingline/sink/redis", "pingline/sink/redis/redistest"},
 	"github.com/paulmach/osm":                      {"pingline/sim/roads"},

@@ -1,5 +1,6 @@
 // Package natsd is a NATS server of a cluster, for tools that run the servers of a log on this
-// machine, each in a process of its own: one that can be killed. JetStream syncs each write.
+// machine, each in a process of its own: one that can be killed. JetStream syncs each write, and a server
+// tells nobody of other addresses than those that it was given.
 package natsd
 
 import (
@@ -20,11 +21,11 @@ import (
 
 // Config says which server of a cluster it is. All fields are required.
 type Config struct {
-	Name        string // unique in the cluster
-	Port        int    // for clients, at 127.0.0.1
-	ClusterPort int    // for the other servers
-	Dir         string // of JetStream; it is made
-	Routes      []string
+	Name        string   // unique in the cluster
+	Port        int      // for clients, at 127.0.0.1
+	ClusterPort int      // for the other servers
+	Dir         string   // of JetStream; it is made
+	Routes      []string // URLs at which it reaches the servers, itself among them
 }
 
 // asServer is the variable that makes a program a server.
@@ -39,14 +40,14 @@ func Main() {
 }
 
 // Command returns a command that runs the server: this program once more.
-func Command(cfg *Config) (*exec.Cmd, error) {
+func Command(cfg *Config) *exec.Cmd {
 	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	cmd := exec.Command(self, cfg.Name, strconv.Itoa(cfg.Port), strconv.Itoa(cfg.ClusterPort), cfg.Dir, strings.Join(cfg.Routes, ",")) //nolint:gosec // it is this program
 	cmd.Env = append(os.Environ(), asServer+"=1")
-	return cmd, nil
+	if err != nil {
+		cmd.Err = err
+	}
+	return cmd
 }
 
 // Cluster returns n servers of a cluster, with ports that were free a moment ago and directories
@@ -82,7 +83,7 @@ func serve(args []string) (status int) {
 	o := &server.Options{
 		ServerName: args[0], Host: "127.0.0.1", NoSigs: true,
 		JetStream: true, StoreDir: args[3], SyncAlways: true, MaxPayload: 2 << 20,
-		Cluster: server.ClusterOpts{Name: "pingline", Host: "127.0.0.1"},
+		Cluster: server.ClusterOpts{Name: "pingline", Host: "127.0.0.1", NoAdvertise: true},
 	}
 	var err error
 	if o.Port, err = strconv.Atoi(args[1]); err == nil {

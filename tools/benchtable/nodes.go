@@ -42,10 +42,7 @@ func (in *installation) startServers(dir string) (url string, err error) {
 		return "", err
 	}
 	for i := range list {
-		cmd, err := natsd.Command(&list[i])
-		if err != nil {
-			return "", err
-		}
+		cmd := natsd.Command(&list[i])
 		if err := cmd.Start(); err != nil {
 			return "", err
 		}

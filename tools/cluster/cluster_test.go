@@ -17,12 +17,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pingline/internal/natsd"
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asServer) != "" {
-		os.Exit(runServer(os.Args[1:]))
-	}
+	natsd.Main()
 	os.Exit(m.Run())
 }
 

@@ -30,12 +30,12 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"pingline/internal/natsd"
 )
 
 func main() {
-	if os.Getenv(asServer) != "" {
-		os.Exit(runServer(os.Args[1:]))
-	}
+	natsd.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it at once

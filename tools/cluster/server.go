@@ -2,68 +2,13 @@ package main
 
 import (
 	"fmt"
-	"net/url"
-	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
-
-	"github.com/nats-io/nats-server/v2/server"
 
 	"pingline/internal/influxd"
+	"pingline/internal/natsd"
 )
-
-const (
-	// asServer is the variable that makes this program a NATS server.
-	asServer = "PINGLINE_CLUSTER_SERVER"
-
-	clusterTag = "pingline-cluster"
-)
-
-// runServer is a server of a cluster, whose arguments are its name, the ports of clients and
-// of the cluster, its directory and the routes to all. It syncs each write, and tells nobody of
-// other addresses than those it is reached at.
-func runServer(args []string) (status int) {
-	if len(args) != 5 {
-		return 2
-	}
-	o := &server.Options{
-		ServerName: args[0], Host: "127.0.0.1", NoSigs: true,
-		JetStream: true, StoreDir: args[3], SyncAlways: true, MaxPayload: 2 << 20,
-		Cluster: server.ClusterOpts{Name: clusterTag, Host: "127.0.0.1", NoAdvertise: true},
-	}
-	var err error
-	if o.Port, err = strconv.Atoi(args[1]); err == nil {
-		o.Cluster.Port, err = strconv.Atoi(args[2])
-	}
-	for route := range strings.SplitSeq(args[4], ",") {
-		at, perr := url.Parse(route)
-		if perr != nil {
-			err = perr
-		}
-		o.Routes = append(o.Routes, at)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	srv, err := server.NewServer(o)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	srv.ConfigureLogger()
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, syscall.SIGTERM)
-	srv.Start()
-	<-told
-	srv.Shutdown()
-	srv.WaitForShutdown()
-	return 0
-}
 
 // ports are those that were given away.
 type ports map[int]bool
@@ -85,10 +30,6 @@ func (p ports) free(n int) (list []int, err error) {
 
 // newServers returns the servers, none of which runs yet, and the addresses of their clients.
 func (s *site) newServers() (list []*subprocess, clients []string, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, err
-	}
 	ports, err := s.ports.free(2 * servers)
 	if err != nil {
 		return nil, nil, err
@@ -109,14 +50,9 @@ func (s *site) newServers() (list []*subprocess, clients []string, err error) {
 		}
 		name := strconv.Itoa(i + 1)
 		dir := filepath.Join(s.o.dir, "nats-"+name)
-		args := []string{"n" + name, strconv.Itoa(ports[2*i]), strconv.Itoa(ports[2*i+1]), dir, strings.Join(routes, ",")}
-		m := &subprocess{name: name, log: dir + ".log"}
+		cfg := natsd.Config{Name: "n" + name, Port: ports[2*i], ClusterPort: ports[2*i+1], Dir: dir, Routes: routes}
+		m := &subprocess{name: name, log: dir + ".log", command: func() *exec.Cmd { return natsd.Command(&cfg) }}
 		m.ended = func(status error) { s.mourn(m, status) }
-		m.command = func() *exec.Cmd {
-			cmd := exec.Command(self, args...)
-			cmd.Env = append(os.Environ(), asServer+"=1")
-			return cmd
-		}
 		list = append(list, m)
 	}
 	return list, clients, nil
