@@ -60,21 +60,19 @@ func (l *Log) Unmirror(ctx context.Context, path string) error {
 }
 
 // Fetch copies to dir, which is there, the files that Mirror has laid beside the log and that are
-// not in dir. Files that are broken are left out, with a warning. For an embedded log it does
-// nothing.
+// not in dir. Files that are broken are left out, with a warning. For an embedded log it does nothing.
 func (l *Log) Fetch(ctx context.Context, dir string) error {
 	if l.owner == nil {
 		return nil
 	}
 	for try := 1; ; try++ {
 		broken, err := l.fetchAll(ctx, dir)
-		if err != nil {
-			return fmt.Errorf("fetch from the servers of the log: %w", err)
-		}
 		switch {
-		case broken == nil:
+		case err != nil && (!l.cfg.Standby || try == standbyFetches):
+			return fmt.Errorf("fetch from the servers of the log: %w", err)
+		case err == nil && broken == nil:
 			return nil
-		case try == fetches:
+		case err == nil && try >= fetches:
 			l.cfg.Logger.Warn("a file on the servers of the log cannot be used", "error", broken)
 			return nil
 		}
@@ -85,9 +83,10 @@ func (l *Log) Fetch(ctx context.Context, dir string) error {
 }
 
 // A file is tried a few times: a server may lag behind, and an earlier owner that does not know yet
-// that the log is ours may have put a newer file in its place.
+// that the log is ours may have put a newer file in its place. On standby an election is waited for.
 const (
-	fetches    = 3
+	fetches, standbyFetches = 3, 60
+
 	fetchAgain = time.Second
 )
 

@@ -655,3 +655,33 @@ func TestMirrorFails(t *testing.T) {
 	}
 	fill(t, l, 3, 100) // the log does not need it
 }
+
+// A node on standby that has taken the log while the servers went away waits for them.
+func TestFetchWaitsForServers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts three servers")
+	}
+	t.Parallel()
+	c := startCluster(t)
+	l := open(t, Config{URL: c.url(), Node: "a", Standby: true})
+	mirror(t, l, 1)
+	for i := range c.servers {
+		c.stop(i)
+	}
+	dir, fetched := t.TempDir(), make(chan error, 1)
+	go func() { fetched <- l.Fetch(testContext(t), dir) }()
+	select {
+	case err := <-fetched:
+		t.Fatalf("without servers Fetch returned %v", err)
+	case <-time.After(time.Second):
+	}
+	for i := range c.servers {
+		c.start(i)
+	}
+	if err := <-fetched; err != nil {
+		t.Fatal(err)
+	}
+	if names := namesIn(t, dir); !slices.Equal(names, []string{"001.file", "002.file"}) {
+		t.Errorf("fetched %q", names)
+	}
+}
