@@ -69,7 +69,7 @@ func away() time.Duration {
 // InfluxDB is killed for ten seconds, then frozen for ten: pings stay accepted,
 // memory stays small, nothing is lost.
 func TestInfluxDies(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	influx := startInflux(t)
 	dir := t.TempDir()
 	p := serve(t, dir, influx.URL())
@@ -160,7 +160,7 @@ func TestInflux2Dies(t *testing.T) {
 // With InfluxDB away a small log fills: requests are refused whole and told when
 // to come back; once InfluxDB is back, all is stored and pings are taken again.
 func TestQueueFull(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	influx := startInflux(t)
 	influx.Kill()
 	dir := t.TempDir()

@@ -54,7 +54,7 @@ func (p *process) series(t *testing.T) map[string]bool {
 // killed in the middle of that: what was copied is deleted from the new shard, a row of its own
 // stays, and the old shard has all. The layout, the readers, status and the figures are as they were.
 func TestReshardAbortCleans(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	servers := map[string]*influxd.Server{"a": startInflux(t), "b": startInflux(t)}
 	target := newPatient(t, servers["b"])
 	dir := t.TempDir()

@@ -11,7 +11,7 @@ import (
 // middle of the copy: tracks are whole all along, all fields are compared, and in the end the InfluxDB
 // is empty and each ping is in the PostgreSQL once.
 func TestReshardIntoPostgres(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	pg, one := postgrestest.Run(t), startInflux(t)
 	v := runVaried(t, "url="+one.URL(), 30)
 	b := "url=" + pg.URL("pingline") + ",token-file=" + pg.PasswordFile()

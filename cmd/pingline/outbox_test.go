@@ -139,7 +139,7 @@ func (p *outboxPhone) run(t *testing.T, url, dir string, began, to int64, kill f
 // server refuses requests as too large, too many or in trouble, and whose network loses
 // requests and answers, has each of its pings stored once.
 func TestOutboxThroughKills(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	const pings = 800
 	influx := startInflux(t)
 	dir, listen := t.TempDir(), freePort(t)

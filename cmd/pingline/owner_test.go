@@ -119,7 +119,7 @@ func TestNodePaused(t *testing.T) {
 // last was: all that was answered is there, little is written twice, and the roll-up counts
 // each ping once, as a single node.
 func TestStandby(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	influx, nats, dir := startInflux(t), startNATS(t), t.TempDir()
 	rollup := []string{"--rollup=8", "--rollup-windows=10s"}
 	at := map[string]string{"a": freePort(t), "b": freePort(t), "c": freePort(t)}

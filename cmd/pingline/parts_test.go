@@ -81,7 +81,7 @@ func TestParts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("leases of three nodes take half a minute")
 	}
-	t.Parallel() // it mostly waits
+	beside(t)
 	influx, nats := startInflux(t), startNATS(t)
 	names := []string{"a", "b", "c"}
 	n := newPartNodes(t, influx.URL(), nats, names...)

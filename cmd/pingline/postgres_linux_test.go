@@ -19,7 +19,7 @@ import (
 // Pings that were acknowledged before and after a kill -9 are in PostgreSQL once each, and a
 // process with an empty log reads them from there: tracks, riders in a box, and cells.
 func TestServeIntoPostgres(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	server := postgrestest.Run(t)
 	shard := "--shard=name=pg,url=" + server.URL("pingline") + ",token-file=" + server.PasswordFile()
 	flags := []string{shard, "--max-error=0", "--accuracy-cap=0", "--rider-rate=0", "--rollup-lateness=10m"}

@@ -418,3 +418,12 @@ func startInfluxWith(t testing.TB, cfg influxd.Config) *influxd.Server {
 	t.Helper()
 	return influxd.Run(t, cfg)
 }
+
+// beside has a test that mostly waits run beside another, but under the race detector: there it waits for
+// its own processor.
+func beside(t *testing.T) {
+	t.Helper()
+	if !underRace {
+		t.Parallel()
+	}
+}

@@ -327,7 +327,7 @@ func before(t *testing.T, p *process, stage string, rng *rand.Rand) (last []stri
 // acknowledged is in some shard, an abort leaves layout and rows as before, and the accounts add
 // up.
 func TestReshardKilled(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	rounds := 5 * len(stages)
 	if testing.Short() {
 		rounds = len(stages)

@@ -21,7 +21,7 @@ import (
 // Killed in each step of a removal, it goes on at the next start: in the end nothing of the
 // rider is left, and another rider has lost nothing.
 func TestRemovalIsKilledInEachStep(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	steps := []rights.Milestone{
 		rights.Asked, rights.Forgotten, rights.Unlettered, rights.Cleared, rights.Reopened, rights.Restored, rights.Finished,
 	}
