@@ -16,23 +16,31 @@ import (
 // An error wraps ingest.ErrUnavailable. The owner may know who it answers only by the secret or the certificate of
 // nodes: a question is not a client's.
 func (f *Forwarder) Ask(part int, question, dst []byte) ([]byte, error) {
-	to := call{part: part}
-	if to.addr = f.cfg.Owner(part); to.addr == "" {
-		return nil, unowned(part, noNode)
+	to, n, err := f.owner(part)
+	if err != nil {
+		return nil, err
 	}
-	to.node = f.cfg.Name(part)
-	f.mu.Lock()
-	if f.stopped {
-		f.mu.Unlock()
-		return nil, to.refusal("shutting down")
-	}
-	n := f.neighbour(to.addr)
-	f.mu.Unlock()
 	answer, cause := n.question(part, question, dst)
 	if cause != "" {
 		return nil, to.refusal(cause)
 	}
 	return answer, nil
+}
+
+// owner returns the owner of another part, and a call that is refused in its name. An error wraps
+// ingest.ErrUnavailable.
+func (f *Forwarder) owner(part int) (to *call, n *neighbour, err error) {
+	to = &call{part: part}
+	if to.addr = f.cfg.Owner(part); to.addr == "" {
+		return nil, nil, unowned(part, noNode)
+	}
+	to.node = f.cfg.Name(part)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		return nil, nil, to.refusal("shutting down")
+	}
+	return to, f.neighbour(to.addr), nil
 }
 
 // question asks the peer, or returns why there is no answer. Pings may still be sent to a peer that is slow to answer.

@@ -27,21 +27,13 @@ func (f *Forwarder) Pass(c *fasthttp.RequestCtx, rider string) (passed bool, err
 	if part == f.cfg.Own {
 		return false, nil
 	}
-	to := call{part: part}
 	if c.UserValue(passedOn{}) != nil {
 		return false, unowned(part, "is not of this node")
 	}
-	if to.addr = f.cfg.Owner(part); to.addr == "" {
-		return false, unowned(part, noNode)
+	to, n, err := f.owner(part)
+	if err != nil {
+		return false, err
 	}
-	to.node = f.cfg.Name(part)
-	f.mu.Lock()
-	if f.stopped {
-		f.mu.Unlock()
-		return false, to.refusal("shutting down")
-	}
-	n := f.neighbour(to.addr)
-	f.mu.Unlock()
 	if cause := n.pass(c, part); cause != "" {
 		return false, to.refusal(cause)
 	}
