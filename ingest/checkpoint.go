@@ -79,6 +79,7 @@ type checkpointer struct {
 	written  chan []byte      // their memory, back from that goroutine, to use again
 	saved    chan error       // the result of that goroutine
 	stop     func()           // has it end, once it has all pieces
+	hurried  chan struct{}    // nil, or closed once the checkpoint that comes next has ended
 	cost     checkpointCost
 }
 
@@ -95,8 +96,22 @@ func newCheckpointer(cfg checkpointConfig) *checkpointer {
 	return &checkpointer{cfg: cfg, due: time.Now().Add(cfg.every)}
 }
 
-// active reports whether pieces are left to take.
-func (c *checkpointer) active() bool { return c.snapshot != nil }
+// active reports whether step is to be called soon.
+func (c *checkpointer) active() bool { return c.snapshot != nil || c.hurried != nil }
+
+// hurry has a checkpoint begin at the next step, unless one is on its way, or nothing was logged
+// since the last. It returns a channel that is closed once it has ended.
+func (c *checkpointer) hurry() <-chan struct{} {
+	if c.hurried == nil {
+		c.hurried = make(chan struct{})
+	}
+	ended := c.hurried
+	c.due = time.Time{}
+	if c.saved == nil && (c.cfg.dir == "" || c.entries == 0 || time.Now().Before(c.pause)) {
+		c.ended()
+	}
+	return ended
+}
 
 // step takes the next piece, begins a checkpoint that is due, or notes that a
 // checkpoint was saved. The filter must stand at the log's last commit.
@@ -223,7 +238,16 @@ func (c *checkpointer) take(log *queue.Log) {
 	}
 }
 
+// ended tells whoever waits for a checkpoint.
+func (c *checkpointer) ended() {
+	if c.hurried != nil {
+		close(c.hurried)
+		c.hurried = nil
+	}
+}
+
 func (c *checkpointer) finished(log *queue.Log, err error) {
+	defer c.ended()
 	c.saved = nil
 	c.stop()
 	if err != nil {
@@ -259,6 +283,7 @@ const copyAtStop = 30 * time.Second
 
 // abandon drops a checkpoint that is being taken.
 func (c *checkpointer) abandon() {
+	defer c.ended()
 	if c.snapshot != nil {
 		c.snapshot = nil
 		c.pieces <- nil // no piece is empty: the writer takes it as a refusal

@@ -21,7 +21,7 @@ func (w *Writer) append(ctx context.Context, reserve bool) error {
 		if err != nil {
 			return fmt.Errorf("append a commit of %d entries, %d bytes: %w", w.entries, len(w.buf), err)
 		}
-		w.watermark.add(number, w.oldest)
+		w.watermark.Add(number, w.oldest)
 		if w.cfg.ObserveCommit != nil {
 			pings := 0
 			for _, j := range w.taken {
@@ -114,6 +114,10 @@ func (w *Writer) shutdown(ctx context.Context) error {
 			w.dropFilter()
 			return nil
 		}
+	}
+	if w.log.Shared() { // riders wait for the next owner, who reads a few commits sooner than a whole state: see Save
+		w.checkpoint.abandon()
+		return nil
 	}
 	w.checkpoint.finish(w.filter, w.log)
 	return nil

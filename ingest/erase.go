@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"pingline"
@@ -53,6 +54,25 @@ func (j *Job) closes() bool {
 	_, erases := j.asks.(*erasing)
 	return erases
 }
+
+// Save saves the filter's state while requests go on, and copies it to the servers of the log, so
+// that a start has little to read. It returns once that has ended, however it ended, or ctx does.
+func (w *Writer) Save(ctx context.Context) error {
+	s := saving{make(chan (<-chan struct{}), 1)}
+	if err := w.Submit(&Job{asks: s}); err != nil {
+		return err
+	}
+	select {
+	case <-<-s.began:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+type saving struct{ began chan (<-chan struct{}) }
+
+func (s saving) fill(w *Writer) { s.began <- w.checkpoint.hurry() }
 
 // Renew begins a checkpoint that replaces all before it. The cursor FilterCursor moves on
 // once it is saved.

@@ -116,7 +116,7 @@ func (w *Writer) try(ctx context.Context, path string) (*dedupe.Filter, uint64, 
 // or in it, they may have held pings of any time up to the commit that follows.
 func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64, missing bool) error {
 	last := w.log.Last()
-	w.watermark.reset(next)
+	w.watermark.Reset(next)
 	w.checkpoint.restored(w.log, next)
 	erasures := w.erasures(next)
 	r := w.log.Read(next)
@@ -145,7 +145,7 @@ func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64,
 		if err != nil {
 			return undecodable(rec.Number, err)
 		}
-		w.watermark.add(rec.Number, oldest)
+		w.watermark.Add(rec.Number, oldest)
 		next = rec.Number + 1
 	}
 	eraseBefore(filter, erasures, next)

@@ -89,7 +89,7 @@ func (l *RiderState) fill(w *Writer) {
 	if l.written != nil {
 		next = l.written()
 	}
-	l.before = min(w.watermark.at(next), w.oldest)
+	l.before = min(w.watermark.At(next), w.oldest)
 	if l.line != nil {
 		l.line.Vertices = l.before
 		l.Waiting = earliest(w.filter.Line(nil, l.Rider, *l.line), l.line.Most)

@@ -192,8 +192,8 @@ func TestStoppedWriterSaysSo(t *testing.T) {
 	w, stop := testWriter(t, WriterConfig{Log: testLog(t, queue.Config{})})
 	stop()
 	for range 50 {
-		if err := w.Submit(job("r", t0, 1)); !errors.Is(err, errStopped) {
-			t.Fatalf("Submit after the stop: %v, want %v", err, errStopped)
+		if err := w.Submit(job("r", t0, 1)); !errors.Is(err, ErrStopped) {
+			t.Fatalf("Submit after the stop: %v, want %v", err, ErrStopped)
 		}
 	}
 }

@@ -32,8 +32,8 @@ func newWaiting(patience time.Duration) *waiting {
 // errImpatient is the refusal of a job that the writer did not take in time.
 var errImpatient = fmt.Errorf("waited too long for the log: %w", ErrUnavailable)
 
-// errStopped is the refusal of a job that the writer will not take any more.
-var errStopped = fmt.Errorf("shutting down: %w", ErrUnavailable)
+// ErrStopped is the refusal of a job that the writer does not take any more. Nothing of it was judged.
+var ErrStopped = fmt.Errorf("shutting down: %w", ErrUnavailable)
 
 // add adds a job, unless the writer has stopped or refusal has a reason against it. An
 // error is the answer to j; otherwise the answer comes by j.done.
@@ -43,7 +43,7 @@ func (w *waiting) add(j *Job, refusal func(*Job) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped {
-		return errStopped
+		return ErrStopped
 	}
 	// Asked under the lock, so that a job that comes as trouble begins is either refused
 	// here, or found by withdraw.
@@ -143,7 +143,7 @@ func (w *waiting) stop() {
 	w.mu.Lock()
 	w.stopped = true
 	w.mu.Unlock()
-	w.withdraw(func(*Job) error { return errStopped })
+	w.withdraw(func(*Job) error { return ErrStopped })
 }
 
 // fifo is a queue of jobs. Its zero value is empty.

@@ -78,7 +78,7 @@ func TestWaitingKeepsNothing(t *testing.T) {
 	}
 	q.withdraw(func(j *Job) error {
 		if j.size%2 == 0 {
-			return errStopped
+			return ErrStopped
 		}
 		return nil
 	})
@@ -172,10 +172,10 @@ func TestWithdrawAndStop(t *testing.T) {
 		t.Errorf("a job that comes in trouble: %v", err)
 	}
 	w.stop()
-	if len(question.done) != 1 || <-question.done != errStopped || w.len() != 0 {
+	if len(question.done) != 1 || <-question.done != ErrStopped || w.len() != 0 {
 		t.Error("a job waits for a writer that has stopped")
 	}
-	if err := w.add(question, noRefusal); err != errStopped {
+	if err := w.add(question, noRefusal); err != ErrStopped {
 		t.Errorf("a job that comes after the stop: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"pingline/dedupe"
 	"pingline/dedupe/carried"
 	"pingline/dedupe/intime"
+	"pingline/internal/watermark"
 	"pingline/partition"
 	"pingline/queue"
 )
@@ -95,7 +96,7 @@ type Writer struct {
 	evicted  uint64 // tracks evicted by filters before the last reload
 
 	checkpoint *checkpointer
-	watermark  watermark
+	watermark  watermark.Earliest
 
 	mu    sync.Mutex // guards stats; never taken together with Overload.mu
 	stats WriterStats
@@ -421,7 +422,7 @@ func (w *Writer) commit(ctx context.Context, flush bool) error {
 			w.flush()
 		}
 		if w.cfg.Written != nil {
-			w.watermark.advance(w.cfg.Written(), w.cfg.Behind())
+			w.watermark.Advance(w.cfg.Written(), w.cfg.Behind())
 		}
 	}
 	for {

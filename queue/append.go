@@ -73,10 +73,10 @@ func (l *Log) put(ctx context.Context, st driver.Stream, r *Record, after uint64
 	if err != nil {
 		l.unclear = true
 		if errors.Is(err, driver.ErrWriteFailed) {
-			l.say(&l.trouble.failing, disk.Explain(l.cfg.Dir, err))
+			l.say(&l.trouble.Failing, disk.Explain(l.cfg.Dir, err))
 		}
 		if errors.Is(err, disk.ErrGone) {
-			l.say(&l.trouble.gone, err)
+			l.say(&l.trouble.Gone, err)
 		}
 		return err
 	}
@@ -95,7 +95,7 @@ func (l *Log) put(ctx context.Context, st driver.Stream, r *Record, after uint64
 	l.seq, l.last, l.kept, l.totals = after+1, r.Number, r.Number, r.Totals
 	l.appended = true
 	l.filling -= min(l.filling, st.PadSize(pad))
-	l.cache.add(*r)
+	l.cache.Add(*r)
 	if l.grown != nil {
 		close(l.grown)
 		l.grown = nil
@@ -121,7 +121,7 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, settleEvery) {
 		r, err := l.settle(ctx, payload)
 		if err == nil {
-			l.say(&l.trouble.failing, nil)
+			l.say(&l.trouble.Failing, nil)
 			return r.Number, r.Totals, nil
 		}
 		if errors.Is(err, ErrClosed) || errors.Is(err, ErrOwned) {
@@ -130,9 +130,9 @@ func (l *Log) Settle(ctx context.Context, payload []byte) (last uint64, t Totals
 		switch where, _ := addresses(l.cfg.URL); {
 		case errors.Is(err, disk.ErrGone), ctx.Err() != nil:
 		case l.cfg.embedded():
-			l.say(&l.trouble.failing, disk.Explain(l.cfg.Dir, err))
+			l.say(&l.trouble.Failing, disk.Explain(l.cfg.Dir, err))
 		case time.Since(began) > l.cfg.AppendTimeout:
-			l.say(&l.trouble.failing, fmt.Errorf("the log at %s does not answer: %w", where, err))
+			l.say(&l.trouble.Failing, fmt.Errorf("the log at %s does not answer: %w", where, err))
 		}
 		if text := err.Error(); text != said {
 			said = text
@@ -161,9 +161,9 @@ func (l *Log) settle(ctx context.Context, payload []byte) (r Record, err error) 
 		return r, ErrClosed
 	}
 	if err := l.watched.Check(); err != nil {
-		l.say(&l.trouble.gone, err)
+		l.say(&l.trouble.Gone, err)
 	}
-	if err := l.trouble.isGone(); err != nil { // a new log would be made, without the records
+	if err := l.trouble.IsGone(); err != nil { // a new log would be made, without the records
 		return r, err
 	}
 	if l.cfg.embedded() {

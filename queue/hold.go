@@ -117,11 +117,11 @@ func (l *Log) sign(r *Record) {
 func (l *Log) tellOwner(err error) {
 	switch {
 	case errors.Is(err, ErrOwned):
-		l.say(&l.trouble.gone, err)
+		l.say(&l.trouble.Gone, err)
 	case err == nil:
-		l.say(&l.trouble.unheld, nil)
+		l.say(&l.trouble.Unheld, nil)
 	case l.owner.expired():
-		l.say(&l.trouble.unheld, err)
+		l.say(&l.trouble.Unheld, err)
 	}
 }
 
@@ -155,6 +155,24 @@ func (l *Log) mayTrim(ctx context.Context, at Cursor) error {
 	err := l.owner.renew(ctx, func(r *ownership) { r.Trimmed = at })
 	l.tellOwner(err)
 	return err
+}
+
+// HandOver lets the next owner take a log on servers at once, while its readers here come to their
+// end: cursors are kept for the last time, and nothing is appended or trimmed any more. After an
+// error, and for an embedded log, only Close lets it go.
+func (l *Log) HandOver(ctx context.Context) error {
+	if l.owner == nil {
+		return nil
+	}
+	err := l.KeepCursors()
+	if err == nil {
+		err = l.owner.handOver(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("hand the log over: %w", err)
+	}
+	_, _ = l.trouble.Set(&l.trouble.Gone, l.owner.gave)
+	return nil
 }
 
 // WaitLost waits until ctx is done and returns nil, or until this process finds

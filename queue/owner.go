@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -48,6 +49,7 @@ type owner struct {
 	rec  ownership
 	rev  uint64 // revision of the record
 	lost error  // why the log is no longer ours
+	gave error  // that we have let it go
 }
 
 const (
@@ -55,6 +57,8 @@ const (
 
 	renewals = 5  // renewals in a lease
 	looks    = 10 // looks at the record in a lease, while waiting for it to run out
+
+	toldLooks, toldLook = 30, 5 * time.Millisecond // looks at a record that is told to be another soon
 
 	standbyLook = 100 * time.Millisecond // time at most between two looks on standby: an owner that stops in order lets go at once
 )
@@ -161,13 +165,22 @@ func (o *owner) wait(ctx context.Context, was *ownership, cfg *Config) (*ownersh
 		"node", was.Node, "since", was.Since, "renewed", was.Renewed, "lease", was.lease(), "standby", cfg.Standby)
 	tellWaiting(cfg, was)
 	rev, failed := o.rev, 0
-	for unchanged := time.Duration(0); unchanged < was.lease(); {
+	said, stop := driver.Listen(o.shelf, letsGo)
+	defer stop()
+	for unchanged, soon := time.Duration(0), 0; unchanged < was.lease(); {
 		every := was.lease() / looks
 		if cfg.Standby {
 			every = min(every, standbyLook)
 		}
-		if err := driver.Pause(ctx, every); err != nil {
-			return nil, 0, err
+		if soon > 0 { // a record is told of before the servers have it
+			every, soon = min(every, toldLook), soon-1
+		}
+		select {
+		case <-time.After(every):
+		case <-said:
+			every, soon = 0, toldLooks
+		case <-ctx.Done():
+			return nil, 0, context.Cause(ctx)
 		}
 		// A failed look does not count: the owner may fail to renew for the same
 		// reason.
@@ -214,8 +227,8 @@ func (o *owner) renew(ctx context.Context, change func(*ownership)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
-		if o.lost != nil {
-			return o.lost
+		if o.lost != nil || o.gave != nil {
+			return cmp.Or(o.lost, o.gave)
 		}
 		rec := o.rec
 		rec.Renewed = time.Now().UTC()
@@ -311,6 +324,18 @@ func (o *owner) release() error {
 		return nil
 	}
 	return err
+}
+
+// handOver is release while the process goes on: from now on it changes the record no more.
+func (o *owner) handOver(ctx context.Context) error {
+	if err := o.renew(ctx, func(r *ownership) { r.Released = true }); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.gave = fmt.Errorf("%w: it was handed over", ErrOwned)
+	o.until.Store(0)
+	return nil
 }
 
 func (o *owner) lostTo() error {

@@ -3,6 +3,7 @@ package queue
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -684,4 +685,53 @@ func TestFetchWaitsForServers(t *testing.T) {
 	if names := namesIn(t, dir); !slices.Equal(names, []string{"001.file", "002.file"}) {
 		t.Errorf("fetched %q", names)
 	}
+}
+
+// A log that is handed over is the next owner's at once, while the process of before reads it to its
+// end: it appends, trims and deletes nothing any more, and is not told that it has lost the log.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	url := startNATS(t, t.TempDir()).ClientURL()
+	a := open(t, Config{URL: url, Node: "a", Lease: patience})
+	fill(t, a, 5, 100)
+	a.SetCursor("reader", Cursor{Next: 4})
+	waiting, opened := make(chan struct{}), make(chan *Log, 1)
+	go func() {
+		b, err := Open(testContext(t), Config{Dir: t.TempDir(), URL: url, Node: "b", Lease: patience, Standby: true, Logger: quiet, Waiting: func(string, time.Time) { close(waiting) }})
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- b
+	}()
+	<-waiting
+	if err := a.HandOver(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	b := <-opened
+	if b == nil {
+		t.FailNow()
+	}
+	t.Cleanup(func() { shut(t, b) })
+	if at, ok := b.Cursor("reader"); !ok || at.Next != 4 {
+		t.Errorf("the next owner's reader goes on at %+v, %v, want 4", at, ok)
+	}
+	fill(t, b, 5, 100)
+	readTo(t, a, 1, 5)
+	if _, err := a.Append(testContext(t), []byte("late"), Totals{}, false); !errors.Is(err, ErrOwned) {
+		t.Errorf("Append of a log that was handed over: %v, want %v", err, ErrOwned)
+	}
+	if err := a.Trim(5); err != nil && !errors.Is(err, ErrOwned) {
+		t.Errorf("Trim of a log that was handed over: %v", err)
+	}
+	if a.Trouble() == nil {
+		t.Error("a log that was handed over has no trouble")
+	}
+	over, cancel := context.WithCancel(testContext(t))
+	cancel()
+	if err := a.WaitLost(over); err != nil {
+		t.Errorf("it is lost, and not handed over: %v", err)
+	}
+	shut(t, a)
+	readTo(t, b, 1, 10)
+	checkTold(t, "Damage", b.Damage(), nil)
 }

@@ -108,6 +108,12 @@ func writeOwnership(ctx context.Context, shelf driver.Register, r *ownership, re
 	return rev, nil
 }
 
+// letsGo reports whether a record says that its owner lets the log go.
+func letsGo(record []byte) bool {
+	r, _, err := decodeOwnership(record, 0)
+	return err == nil && r != nil && r.Released
+}
+
 // Owner is the node that has a log on servers, by the record beside the stream. The node
 // renews the record while it lives, which gives the record a new revision: that it has
 // stayed unchanged for Lease, by the clock of a process that watches it, may be said to
@@ -118,6 +124,17 @@ type Owner struct {
 	Lease      time.Duration // how long the record is valid without a renewal
 	Free       bool          // it has let the log go, or there is no record
 	Revision   uint64        // of the record; 0 if there was none
+}
+
+// TellOwner calls told with each owner that a record names which somebody sends, until stop is
+// called. It may never come to be the record, and has no Revision: ReadOwner says so soon.
+func TellOwner(shelves *jetstream.Shelves, stream string, told func(Owner)) (stop func(), err error) {
+	bucket, key := jetstream.OwnerShelf(stream)
+	return shelves.Tell(bucket, key, func(value []byte) {
+		if r, _, err := decodeOwnership(value, 0); err == nil && r != nil {
+			told(r.public(0))
+		}
+	})
 }
 
 // ReadOwner returns the owner of the log in stream. It makes nothing: a log that is not there
@@ -133,5 +150,9 @@ func ReadOwner(ctx context.Context, shelves *jetstream.Shelves, stream string) (
 	if err != nil || r == nil {
 		return Owner{Free: err == nil, Revision: rev}, err
 	}
-	return Owner{Node: r.Node, Addr: r.Addr, Since: r.Since, Lease: r.lease(), Free: r.Released, Revision: rev}, nil
+	return r.public(rev), nil
+}
+
+func (r *ownership) public(rev uint64) Owner {
+	return Owner{Node: r.Node, Addr: r.Addr, Since: r.Since, Lease: r.lease(), Free: r.Released, Revision: rev}
 }

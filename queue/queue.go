@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pingline/queue/cache"
 	"pingline/queue/cursor"
 	"pingline/queue/disk"
 	"pingline/queue/driver"
 	"pingline/queue/mark"
 	"pingline/queue/record"
 	"pingline/queue/scan"
+	"pingline/queue/trouble"
 )
 
 // Files in Config.Dir, beside the files of package disk and the folder "jetstream" of
@@ -37,7 +39,7 @@ type Log struct {
 
 	owner   *owner           // nil if the log is embedded
 	objects driver.FileStore // files for the next owner; nil if owner is
-	trouble trouble
+	trouble trouble.Causes
 	watched disk.Watched
 	margin  int64 // diskMargin; tests make it less
 
@@ -62,7 +64,7 @@ type Log struct {
 	limit     int64
 	reserve   int64
 	filling   int64 // bytes of padding that appends are to add
-	cache     cache
+	cache     cache.Records
 	grown     chan struct{} // closed when last moves on; nil if nobody waits
 	damage    []damaged     // in order, without overlap
 }
@@ -77,9 +79,9 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	l := &Log{cfg: cfg, margin: diskMargin}
-	_, _ = l.trouble.set(&l.trouble.full, nil)
+	_, _ = l.trouble.Set(&l.trouble.Full, nil)
 	l.life, l.end = context.WithCancelCause(context.Background())
-	l.cache.most = cfg.CacheBytes
+	l.cache.Most = cfg.CacheBytes
 	if l.lock, err = disk.Lock(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
@@ -302,7 +304,7 @@ func (l *Log) Bytes() int64 {
 func (l *Log) CacheBytes() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cache.bytes
+	return l.cache.Bytes()
 }
 
 // BytesSince returns about how much of the log is behind the records before

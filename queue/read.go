@@ -111,7 +111,7 @@ func (l *Log) look(number uint64) (rec Record, grown <-chan struct{}, held bool)
 		}
 		return rec, l.grown, false
 	}
-	rec, held = l.cache.get(number)
+	rec, held = l.cache.Get(number)
 	return rec, nil, held
 }
 
@@ -173,7 +173,7 @@ func (r *Reader) fill(ctx context.Context) error {
 func (l *Log) onDisk(number uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, held := l.cache.get(number)
+	_, held := l.cache.Get(number)
 	return number <= l.last && !held
 }
 
@@ -218,7 +218,7 @@ func (r *Reader) missing(ctx context.Context) (Record, error) {
 	l.mu.Lock()
 	st, seq, lastSeq := l.stream, l.numbering.Seq(r.next), l.seq
 	d := damaged{from: r.next, to: l.last, before: r.total, after: l.totals}
-	if held, ok := l.cache.get(l.cache.first()); ok && held.Number > r.next {
+	if held, ok := l.cache.Get(l.cache.First()); ok && held.Number > r.next {
 		d.to, d.after = held.Number-1, held.Before // even if the stream has some of them
 	}
 	l.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"pingline/queue/cache"
 	"pingline/queue/driver"
 )
 
@@ -345,7 +346,7 @@ func TestServerThatLags(t *testing.T) {
 // A record that the store has lost may still be in memory.
 func TestLostOnDiskAndHeldInMemory(t *testing.T) {
 	both(t, func(t *testing.T, cfg Config) {
-		cfg.CacheBytes = 10 * (1000 + recordOverhead)
+		cfg.CacheBytes = 10 * (1000 + cache.Overhead)
 		l := open(t, cfg)
 		fill(t, l, 100, 1000)
 		stream := rawStream(t, l, l.cfg.Stream)

@@ -11,15 +11,15 @@ import (
 
 // Trouble returns why appends cannot be made durable now, in words for an
 // operator, or nil if nothing is known to be wrong.
-func (l *Log) Trouble() error { return l.trouble.now.Load().cause }
+func (l *Log) Trouble() error { return l.trouble.Cause() }
 
 // Troubled returns a channel that is closed while there is trouble, and when it
 // begins.
-func (l *Log) Troubled() <-chan struct{} { return l.trouble.now.Load().begun }
+func (l *Log) Troubled() <-chan struct{} { return l.trouble.Begun() }
 
 // say sets a cause, and logs the cause that is told if it has changed.
 func (l *Log) say(which *error, err error) {
-	switch cause, news := l.trouble.set(which, err); {
+	switch cause, news := l.trouble.Set(which, err); {
 	case news && cause != nil:
 		l.cfg.Logger.Error("the log takes no appends", "reason", cause)
 	case news:
@@ -71,7 +71,7 @@ const (
 func (l *Log) Check() error {
 	if l.watched.Due() {
 		if err := l.watched.Check(); err != nil {
-			l.say(&l.trouble.gone, err)
+			l.say(&l.trouble.Gone, err)
 		}
 	}
 	if l.cfg.embedded() {
@@ -84,11 +84,11 @@ func (l *Log) checkRoom() {
 	free, err := disk.Free(l.cfg.Dir)
 	switch {
 	case err != nil:
-		l.say(&l.trouble.full, disk.Explain(l.cfg.Dir, err))
+		l.say(&l.trouble.Full, disk.Explain(l.cfg.Dir, err))
 	case free < l.margin:
-		l.say(&l.trouble.full, fmt.Errorf("no space left on %s", l.cfg.Dir))
+		l.say(&l.trouble.Full, fmt.Errorf("no space left on %s", l.cfg.Dir))
 	case free >= l.margin+l.margin/2:
-		l.say(&l.trouble.full, nil)
+		l.say(&l.trouble.Full, nil)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"github.com/valyala/fasthttp"
+
+	"pingline/ingest"
 )
 
 // noAnswer is why there is no answer from a peer that is silent.
@@ -29,4 +31,24 @@ func short(err error) string {
 		return noAnswer
 	}
 	return "the connection failed"
+}
+
+// worse returns the error that says more: a request too large stays so, and a part away is not a part that takes
+// events only.
+func worse(a, b error) error {
+	weight := func(err error) int {
+		switch {
+		case err == nil:
+			return 0
+		case errors.Is(err, ingest.ErrOnlyEvents):
+			return 1
+		case errors.Is(err, ingest.ErrTooLarge):
+			return 3
+		}
+		return 2
+	}
+	if weight(b) > weight(a) {
+		return b
+	}
+	return a
 }

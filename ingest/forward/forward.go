@@ -44,6 +44,7 @@ type Config struct {
 	Owner    func(part int) string                      // host:port of a part's owner, "" if none is known; called for each request
 	Name     func(part int) string                      // name of that owner, for clients and operators; nil: it has none
 	Suspect  func(part int, addr string)                // told that addr did not answer, or does not own part; nil: nobody is told
+	LetGo    func(part int) time.Time                   // when its owner let it go, so that the next is on its way, else zero; nil: always zero
 	Answer   fasthttp.RequestHandler                    // answers reads that peers pass on; nil: 404
 	Tell     func(question, dst []byte) ([]byte, error) // appends to dst the answer to another node's Ask; nil: 404
 	Peer     Security
@@ -51,31 +52,6 @@ type Config struct {
 	Logger   *slog.Logger  // nil means slog.Default()
 
 	idle time.Duration // after which unused connections to peers are closed; 0 means 10 s
-}
-
-// Security proves a peer: by a secret that all nodes have, by certificates, or by both.
-type Security struct {
-	Secret []byte // at least MinSecret bytes; it is neither sent nor logged
-
-	// ServerTLS must require and verify a client's certificate. Both are set, or none.
-	ServerTLS, ClientTLS *tls.Config
-}
-
-// MinSecret is the least length of a secret, in bytes.
-const MinSecret = 16
-
-func (s *Security) check() error {
-	switch {
-	case (s.ServerTLS == nil) != (s.ClientTLS == nil):
-		return errors.New("peers need certificates for both ends of a connection, or for none")
-	case s.ServerTLS != nil && s.ServerTLS.ClientAuth != tls.RequireAndVerifyClientCert:
-		return errors.New("peers must be asked for a certificate that is verified")
-	case len(s.Secret) == 0 && s.ServerTLS == nil:
-		return errors.New("peers are neither proved by a secret nor by certificates: set one of them")
-	case len(s.Secret) > 0 && len(s.Secret) < MinSecret:
-		return fmt.Errorf("the secret of peers has %d bytes, fewer than %d", len(s.Secret), MinSecret)
-	}
-	return nil
 }
 
 // Forwarder has pings judged by the owners of their parts, and judges those of its own part for peers. It is safe for
@@ -94,6 +70,7 @@ type Forwarder struct {
 
 	refused, messages, jobs, passed atomic.Uint64
 	waiting                         atomic.Int64
+	moved                           [partition.MaxParts]atomic.Int64 // ns since 1970, when its node last said that a part is not its own
 
 	mu      sync.RWMutex // guards the fields below; taken before a neighbour's
 	peers   map[string]*neighbour
@@ -129,6 +106,9 @@ func New(cfg Config, ln net.Listener) (*Forwarder, error) {
 	cfg.idle = cmp.Or(cfg.idle, 10*time.Second)
 	if cfg.Suspect == nil {
 		cfg.Suspect = func(int, string) {}
+	}
+	if cfg.LetGo == nil {
+		cfg.LetGo = func(int) time.Time { return time.Time{} }
 	}
 	if cfg.Name == nil {
 		cfg.Name = func(int) string { return "" }

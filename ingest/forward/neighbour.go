@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -109,7 +110,7 @@ func (n *neighbour) add(c *call) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.away(now); err != "" {
-		c.finish(c.refusal(err))
+		c.finish(unjudged{error: c.refusal(err)})
 		return
 	}
 	b := &n.usual
@@ -187,7 +188,7 @@ func (n *neighbour) take(b *sendQueue, m *mail) bool {
 // exchange sends a message and answers its calls.
 func (n *neighbour) exchange(m *mail) {
 	part := m.calls[0].part
-	cause, detail, suspect, down := n.ask(m)
+	cause, detail, suspect, down, judged := n.ask(m)
 	if cause == "" {
 		n.up()
 		for _, c := range m.calls {
@@ -201,14 +202,22 @@ func (n *neighbour) exchange(m *mail) {
 	if suspect {
 		n.f.cfg.Suspect(part, n.addr)
 	}
+	if !judged && !down { // else it could not be reached
+		n.f.moved[part].Store(time.Now().UnixNano())
+	}
 	for _, c := range m.calls {
-		c.finish(c.refusal(cause))
+		err := c.refusal(cause)
+		if !judged {
+			err = unjudged{error: err, moved: !down}
+		}
+		c.finish(err)
 	}
 }
 
 // ask sends a message. It returns "" if the answer is that of the calls; otherwise why there is none, for clients and for
-// the log, whether another node may own the part, and whether the peer is to be left alone for a while.
-func (n *neighbour) ask(m *mail) (cause, detail string, suspect, down bool) {
+// the log, whether another node may own the part, whether the peer is to be left alone for a while, and whether calls
+// may have been judged.
+func (n *neighbour) ask(m *mail) (cause, detail string, suspect, down, judged bool) {
 	f := n.f
 	until := m.calls[0].until
 	for _, c := range m.calls[1:] {
@@ -230,10 +239,11 @@ func (n *neighbour) ask(m *mail) (cause, detail string, suspect, down bool) {
 		m.req.Header.Set(peerHeader, stamp)
 	}
 	if err := n.messages.DoDeadline(&m.req, &m.resp, until); err != nil {
-		return short(err), err.Error(), true, true
+		dial := new(net.OpError)
+		return short(err), err.Error(), true, true, !errors.As(err, &dial) || dial.Op != "dial"
 	}
 	cause, suspect, down = n.answered(m, mac)
-	return cause, cause, suspect, down
+	return cause, cause, suspect, down, m.resp.StatusCode() != fasthttp.StatusMisdirectedRequest
 }
 
 // answered reads the answer to a message with that MAC, as ask returns it.
@@ -293,7 +303,7 @@ func (n *neighbour) down(part int, cause, detail string) {
 	n.cause, n.again = cause, time.Now().Add(againEvery)
 	for _, b := range [...]*sendQueue{&n.usual, &n.urgent} {
 		for _, c := range b.calls {
-			c.finish(c.refusal(cause))
+			c.finish(unjudged{error: c.refusal(cause)})
 		}
 		clear(b.calls)
 		b.calls = b.calls[:0]

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"pingline/ingest"
 )
 
 const (
@@ -90,7 +92,10 @@ func (f *Forwarder) take(c *fasthttp.RequestCtx, p proof) {
 		deny(c, status, err.Error())
 		return
 	}
-	f.judge(b.jobs)
+	if f.judge(b.jobs) == len(b.jobs) {
+		deny(c, fasthttp.StatusMisdirectedRequest, ingest.ErrStopped.Error())
+		return
+	}
 	b.answer = appendAnswer(b.answer[:0], b.jobs)
 	if f.seal != nil {
 		c.Response.Header.Set(proofHeader, f.seal.prove(p.mac, b.answer))
@@ -146,8 +151,9 @@ func (f *Forwarder) tell(c *fasthttp.RequestCtx, sum, mac string) {
 	c.Response.SetBodyRaw(answer)
 }
 
-// judge has jobs judged together, so that they are of the same commit.
-func (f *Forwarder) judge(jobs []*posted) {
+// judge has jobs judged together, so that they are of the same commit. It returns how many were not, as the part is on
+// its way to another node.
+func (f *Forwarder) judge(jobs []*posted) (stopped int) {
 	var all sync.WaitGroup
 	for _, p := range jobs[1:] {
 		all.Go(func() { p.err = f.cfg.Local(&p.job) })
@@ -159,10 +165,14 @@ func (f *Forwarder) judge(jobs []*posted) {
 		if p.err == nil {
 			taken += uint64(len(p.job.Pings))
 		}
+		if errors.Is(p.err, ingest.ErrStopped) {
+			stopped++
+		}
 	}
 	f.counts.Lock()
 	f.stats.Taken += taken
 	f.counts.Unlock()
+	return stopped
 }
 
 // forget keeps the memory of a message, unless it is large.

@@ -66,13 +66,6 @@ type split struct {
 	purse   purse
 }
 
-// purse is the Allowance of a part of a job: so many new tracks, paid for by the node that has the client.
-type purse struct{ room int }
-
-func (p *purse) Room() int      { return p.room }
-func (p *purse) Pay(int)        {}
-func (p *purse) Refusal() error { return nil } // the parts decide together
-
 func (f *Forwarder) submit(s *split, j *ingest.Job) error {
 	patience := f.cfg.Patience
 	if j.Patience > 0 {
@@ -98,7 +91,11 @@ func (f *Forwarder) submit(s *split, j *ingest.Job) error {
 	}
 	for _, part := range s.touched {
 		if c := s.calls[part]; c != &s.local {
-			if cause := c.wait(f.cfg.Owner); cause != "" {
+			cause := c.wait(f.cfg.Owner)
+			for cause == "" && f.again(c) {
+				cause = c.wait(f.cfg.Owner)
+			}
+			if cause != "" {
 				s.calls[part] = &call{part: c.part, pings: c.pings, err: c.refusal(cause)} // c is still in use
 			}
 		}
@@ -220,26 +217,6 @@ func (f *Forwarder) scatter(s *split, j *ingest.Job, sent *[pingline.Verdicts]ui
 	}
 }
 
-// worse returns the error that says more: a request too large stays so, and a part away is not a part that takes
-// events only.
-func worse(a, b error) error {
-	weight := func(err error) int {
-		switch {
-		case err == nil:
-			return 0
-		case errors.Is(err, ingest.ErrOnlyEvents):
-			return 1
-		case errors.Is(err, ingest.ErrTooLarge):
-			return 3
-		}
-		return 2
-	}
-	if weight(b) > weight(a) {
-		return b
-	}
-	return a
-}
-
 // mostKept is the most pings of a split whose memory is kept.
 const mostKept = 4096
 
@@ -305,6 +282,44 @@ func (c *call) finish(err error) {
 	c.done <- struct{}{}
 }
 
+// unjudged is the error of a call of which nothing was judged: its node could not be reached, or does not have the part.
+type unjudged struct {
+	error
+	moved bool // another node is to be asked
+}
+
+func (e unjudged) Unwrap() error { return e.error }
+
+// nextOwner bounds how long a call waits for the next owner of a part that was let go.
+const (
+	nextOwner     = 2 * time.Second
+	nextOwnerLook = 3 * time.Millisecond
+)
+
+// again sends a call to the next owner of its part, once there is one, if its part was let go a moment ago and nothing of
+// the call was judged. It reports false if c has its answer.
+func (f *Forwarder) again(c *call) bool {
+	var why unjudged
+	if !errors.As(c.err, &why) {
+		return false
+	}
+	for {
+		let := time.Unix(0, f.moved[c.part].Load())
+		if at := f.cfg.LetGo(c.part); at.After(let) {
+			let = at
+		}
+		if now := time.Now(); now.Sub(let) > nextOwner || !now.Before(c.until) {
+			return false
+		}
+		time.Sleep(nextOwnerLook)
+		if to := f.cfg.Owner(c.part); to != "" && !(why.moved && to == c.addr) {
+			c.err = nil
+			f.send(c)
+			return true
+		}
+	}
+}
+
 // wait waits for the answer. It returns why there is none: none came in time, or the part has another owner by now, as
 // when the process was suspended for longer than its lease.
 func (c *call) wait(owner func(part int) string) (cause string) {
@@ -319,18 +334,18 @@ func (c *call) wait(owner func(part int) string) (cause string) {
 		if left <= 0 {
 			return noAnswer
 		}
+		c.timer.Reset(min(left, ownerLook))
+		select {
+		case <-c.done:
+			return ""
+		case <-c.timer.C:
+		}
 		switch owner(c.part) {
 		case c.addr:
 		case "":
 			return "its node does not answer, and has lost the part"
 		default:
 			return "another node has taken the part"
-		}
-		c.timer.Reset(min(left, ownerLook))
-		select {
-		case <-c.done:
-			return ""
-		case <-c.timer.C:
 		}
 	}
 }
@@ -356,7 +371,7 @@ func (c *call) refusal(cause string) error {
 // send hands a call to the queue of its owner's messages.
 func (f *Forwarder) send(c *call) {
 	if c.addr = f.cfg.Owner(c.part); c.addr == "" {
-		c.finish(unowned(c.part, noNode))
+		c.finish(unjudged{error: unowned(c.part, noNode)})
 		return
 	}
 	c.node = f.cfg.Name(c.part)

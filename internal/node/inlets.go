@@ -33,7 +33,8 @@ func (n *Node) maxConnections() int {
 }
 
 // takePings takes pings by all ways until ctx is cancelled or a way fails, and returns when
-// none takes any more.
-func (n *Node) takePings(ctx context.Context) error {
-	return n.peers.Run(ctx, n.server.Run, n.inlets.Run)
+// none takes any more. Peers are answered until gone returns: so they know that nothing of their pings
+// was judged.
+func (n *Node) takePings(ctx context.Context, gone func(context.Context) error) error {
+	return n.peers.Run(ctx, n.server.Run, n.inlets.Run, gone)
 }

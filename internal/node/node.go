@@ -34,6 +34,7 @@ import (
 	"pingline/ingest/server"
 	"pingline/ingest/server/aside"
 	"pingline/ingest/server/certs"
+	"pingline/internal/handover"
 	"pingline/internal/inlets"
 	"pingline/internal/logview"
 	"pingline/internal/ops"
@@ -190,6 +191,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
+	if err := n.peers.Serve(n.writer.Submit, n.server.Handler(), n.gather.Tell); err != nil {
+		return nil, err
+	}
 	if err := n.openInlets(); err != nil {
 		return nil, err
 	}
@@ -198,9 +202,6 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: room.Rollup(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
-	}
-	if err := n.peers.Serve(n.writer.Submit, n.server.Handler(), n.gather.Tell); err != nil {
-		return nil, err
 	}
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {
@@ -378,6 +379,12 @@ func (n *Node) Leave() { n.server.Leave() }
 func (n *Node) Run(ctx context.Context) error {
 	ctx, stop := n.peers.Until(ctx)
 	defer stop()
+	leaver := &handover.Leaver{
+		Log: n.log, Save: n.writer.Save, Logger: n.logger,
+		Busy: func() bool { return n.server.Stats().InProgress > 0 || n.writer.Waiting() > 0 },
+	}
+	ctx, end := leaver.Prepare(ctx)
+	defer end()
 	g, failed := errgroup.WithContext(ctx)
 	later := context.WithoutCancel(ctx)
 	counting, stopCounting := context.WithCancel(later)
@@ -392,7 +399,12 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error {
 		defer stopCounting()
 		defer func() { stopReplaying(); <-replayed }()
-		return n.takePings(failed)
+		return n.takePings(failed, leaver.Gone)
+	})
+	g.Go(func() error {
+		leaver.LastRequests(failed, counting.Done())
+		stopCounting()
+		return nil
 	})
 	// The parts that count give their lines to the writer until they have
 	// ended.
@@ -415,6 +427,7 @@ func (n *Node) Run(ctx context.Context) error {
 		if err := n.writer.Run(writing); err != nil {
 			return err
 		}
+		leaver.LetGo(n.cfg.Drain > 0)
 		return n.drained(sinking)
 	})
 	g.Go(func() error { return n.sink.Run(sinking) })

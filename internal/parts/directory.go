@@ -17,7 +17,10 @@ type Directory struct {
 }
 
 // seat is where a part is.
-type seat struct{ addr, node string }
+type seat struct {
+	addr, node string
+	let        time.Time // when the owner let the part go; zero: it has one, or has lost it
+}
 
 // PartOwner is the node that has a part.
 type PartOwner struct {
@@ -54,9 +57,12 @@ func OpenDirectory(ctx context.Context, cfg Config) (*Directory, error) {
 		d.reached[part].Store(new(seat))
 	}
 	d.seen = func(part int, s *sight) {
-		at := seat{s.Addr, s.Node}
+		at := seat{addr: s.Addr, node: s.Node}
 		if s.lost() {
 			at = seat{}
+		}
+		if s.Free {
+			at.let = s.let
 		}
 		if at != *d.reached[part].Load() {
 			d.reached[part].Store(&at)
@@ -72,6 +78,10 @@ func (d *Directory) Owner(part int) string { return d.reached[part].Load().addr 
 
 // Name returns the name of that peer, "" if none is known.
 func (d *Directory) Name(part int) string { return d.reached[part].Load().node }
+
+// LetGo returns when the owner of a part was seen to have let it go: the next is on its way. It is
+// zero if the part has an owner, or lost it in another way.
+func (d *Directory) LetGo(part int) time.Time { return d.reached[part].Load().let }
 
 // Suspect tells that addr did not answer, or does not own part. It returns at once.
 func (d *Directory) Suspect(part int, addr string) {

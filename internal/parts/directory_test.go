@@ -70,6 +70,31 @@ func TestDirectoryFollows(t *testing.T) {
 	is(part, "c:1")
 }
 
+// A part that is let go, or taken, is looked at without waiting for the next look.
+func TestDirectoryIsTold(t *testing.T) {
+	t.Parallel()
+	url := startNATS(t, 1).url()
+	a := newNode(t, url, "a", long)
+	if err := a.take(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	d := openDirectory(t, a.cfg, func(d *Directory) {
+		d.every = func(*sight) time.Duration { return long }
+	})
+	if let := d.LetGo(a.part); !let.IsZero() {
+		t.Errorf("a part that has an owner was let go at %v", let)
+	}
+	a.stop(t)
+	eventually(t, "the part is let go", func() bool { return d.Owner(a.part) == "" && !d.LetGo(a.part).IsZero() })
+	b := newNode(t, url, "b", long)
+	b.cfg.Dir = a.cfg.Dir
+	if err := b.take(testContext(t)); err != nil || b.part != a.part {
+		t.Fatalf("Take = part %d, %v", b.part, err)
+	}
+	eventually(t, "the owner is b", func() bool { return d.Owner(a.part) == "b:1" && d.LetGo(a.part).IsZero() })
+	b.stop(t)
+}
+
 // An address that is suspected is looked up without waiting for the next look, but not once for
 // each time.
 func TestSuspect(t *testing.T) {
@@ -82,6 +107,9 @@ func TestSuspect(t *testing.T) {
 	seen := make(chan time.Time, 1000)
 	d := openDirectory(t, a.cfg, func(d *Directory) {
 		d.every = func(*sight) time.Duration { return long }
+		d.mu.Lock()
+		d.deaf = true
+		d.mu.Unlock()
 		inner := d.seen
 		d.seen = func(part int, s *sight) {
 			inner(part, s)

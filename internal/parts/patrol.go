@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"pingline/internal/pause"
 	"pingline/queue"
 	"pingline/queue/jetstream"
 )
@@ -20,11 +21,13 @@ type patrol struct {
 	every   func(*sight) time.Duration // time between two looks at a part, of up to crowd parts
 	seen    func(part int, s *sight)   // nil, or called after each look that succeeded, one at a time
 	suspect []chan struct{}            // of each part: with a token in it, the part is looked at now
+	told    []chan struct{}            // of each part: with a token in it, it is about to have another owner, or none
 	news    chan struct{}              // with a token in it, an owner has changed, or is silent
 
 	mu      sync.Mutex // guards the fields below
 	sights  []sight
 	failing int   // parts of which the last look failed
+	deaf    bool  // in tests: nothing is told
 	foreign error // a record that a newer version has written
 }
 
@@ -36,12 +39,17 @@ type sight struct {
 	failed bool          // the last look did not
 	looked time.Time     // when the last look began
 	idle   time.Duration // for which the record was seen unchanged, at least
+	let    time.Time     // when the owner was seen to have let the part go
 	tried  bool          // to be taken, in vain, since the last look
 }
 
 const (
 	crowd       = 16                    // parts that are looked at as often as is wanted; twice as many half as often
 	suspectLook = 50 * time.Millisecond // time at least between two looks at a part that is suspected
+
+	// A record is told of before the servers have it: so often, and each after that time, a part is looked at that is told to have
+	// another owner.
+	toldLooks, toldLook = 30, 5 * time.Millisecond
 )
 
 // expired reports whether the owner may be gone.
@@ -55,6 +63,10 @@ func newPatrol(cfg *Config, shelves *jetstream.Shelves) *patrol {
 	for part := range cfg.Parts {
 		p.streams = append(p.streams, cfg.stream(part))
 		p.suspect = append(p.suspect, make(chan struct{}, 1))
+		p.told = append(p.told, make(chan struct{}, 1))
+	}
+	for part := range cfg.Parts {
+		p.listen(part)
 	}
 	return p
 }
@@ -73,6 +85,23 @@ func (p *patrol) lookAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// listen has a part looked at as soon as it is told to have another owner, or none, until the
+// connection is closed. Should that fail it is only looked at from time to time.
+func (p *patrol) listen(part int) {
+	_, _ = queue.TellOwner(p.shelves, p.streams[part], func(now queue.Owner) {
+		p.mu.Lock()
+		s := &p.sights[part]
+		news := s.known && !p.deaf && (now.Free != s.Free || now.Node != s.Node || !now.Since.Equal(s.Since))
+		p.mu.Unlock()
+		if news {
+			select {
+			case p.told[part] <- struct{}{}:
+			default:
+			}
+		}
+	})
 }
 
 // follow looks at all parts until ctx ends.
@@ -98,6 +127,9 @@ func (p *patrol) rest(ctx context.Context, part int) bool {
 		return false
 	case <-time.After(every):
 		return true
+	case <-p.told[part]:
+		p.lookUntilNew(ctx, part)
+		return ctx.Err() == nil
 	case <-p.suspect[part]:
 	}
 	select {
@@ -105,6 +137,24 @@ func (p *patrol) rest(ctx context.Context, part int) bool {
 		return false
 	case <-time.After(suspectLook - time.Since(looked)):
 		return true
+	}
+}
+
+// lookUntilNew looks at a part, a few times, until it has another owner, or none.
+func (p *patrol) lookUntilNew(ctx context.Context, part int) {
+	owner := func() queue.Owner {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		o := p.sights[part].Owner
+		o.Revision = 0 // it was renewed
+		return o
+	}
+	before := owner()
+	for range toldLooks {
+		_ = p.look(ctx, part)
+		if owner() != before || pause.For(ctx, toldLook) != nil {
+			return
+		}
 	}
 }
 
@@ -133,6 +183,9 @@ func (p *patrol) look(ctx context.Context, part int) error {
 		return err
 	}
 	was := *s
+	if now.Free && was.known && !was.Free {
+		s.let = time.Now()
+	}
 	if s.tried = false; was.known && now.Revision == was.Revision {
 		s.idle += passed
 	} else {

@@ -8,7 +8,6 @@ package peers
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -48,7 +47,6 @@ type Peers struct {
 	part      int
 	directory *parts.Directory
 	forwarder *forward.Forwarder
-	gatherer  *gather.Gatherer
 	drain     *drain
 	view      atomic.Pointer[outlook]
 	waits     atomic.Pointer[string] // why there is no part yet
@@ -180,7 +178,7 @@ func (p *Peers) Serve(local func(*ingest.Job) error, answer fasthttp.RequestHand
 		return nil
 	}
 	p.forwarder, err = forward.New(forward.Config{
-		Parts: p.cfg.Parts, Own: p.part, Local: local, Owner: p.directory.Owner, Name: p.directory.Name, Suspect: p.directory.Suspect,
+		Parts: p.cfg.Parts, Own: p.part, Local: local, Owner: p.directory.Owner, Name: p.directory.Name, Suspect: p.directory.Suspect, LetGo: p.directory.LetGo,
 		Answer: answer, Tell: tell, Peer: p.security, Logger: p.cfg.Logger,
 	}, p.ln)
 	p.view.Store(&outlook{own: p.part, owners: p.directory.Parts, serves: true})
@@ -234,17 +232,11 @@ func (p *Peers) Pass() func(c *fasthttp.RequestCtx, rider string) (bool, error) 
 
 // Gatherer returns a Gatherer for reads over all riders, which tells the other nodes of this one as cfg says.
 func (p *Peers) Gatherer(cfg gather.Config) *gather.Gatherer {
-	if p == nil {
-		return gather.New(cfg)
+	if p != nil {
+		cfg.Parts, cfg.Own, cfg.Logger = p.cfg.Parts, p.part, p.cfg.Logger
+		cfg.Ask = func(part int, question, dst []byte) ([]byte, error) { return p.forwarder.Ask(part, question, dst) }
 	}
-	cfg.Parts, cfg.Own, cfg.Logger = p.cfg.Parts, p.part, p.cfg.Logger
-	cfg.Ask = func(part int, question, dst []byte) ([]byte, error) { return p.forwarder.Ask(part, question, dst) }
-	cfg.State = func() []byte {
-		text, _ := json.Marshal(p.ownState()) // numbers and texts: it cannot fail
-		return text
-	}
-	p.gatherer = gather.New(cfg)
-	return p.gatherer
+	return gather.New(cfg)
 }
 
 // Elsewhere returns why a rider is not of this node's part, or "".

@@ -110,6 +110,13 @@ type Register interface {
 	Save(ctx context.Context, value []byte, rev uint64) (uint64, error)
 }
 
+// Teller is a Register that tells of changes at once.
+type Teller interface {
+	// Tell calls told with each value that somebody sends, before it is certain that it will be the
+	// value, until stop is called. Some may be missed: Load is called from time to time all the same.
+	Tell(told func(value []byte)) (stop func(), err error)
+}
+
 // FileStore has files by name. What is read is what was written, by its SHA-256. It is safe
 // for concurrent use.
 type FileStore interface {

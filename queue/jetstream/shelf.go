@@ -89,6 +89,15 @@ func (h *Shelf) Load(ctx context.Context) (value []byte, rev uint64, err error) 
 	return m.Data, m.Seq, nil
 }
 
+// Tell implements driver.Teller: whatever is sent to the bucket is told of, before it is stored.
+func (h *Shelf) Tell(told func(value []byte)) (stop func(), err error) {
+	sub, err := h.conn.Subscribe(h.subject, func(m *nats.Msg) { told(m.Data) })
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // fails only with the connection
+}
+
 // Save implements driver.Register.
 func (h *Shelf) Save(ctx context.Context, value []byte, rev uint64) (uint64, error) {
 	var answer *nats.Msg

@@ -47,6 +47,11 @@ func (s *Shelves) Load(ctx context.Context, bucket, key string) (value []byte, r
 	return value, rev, err
 }
 
+// Tell calls told with each value that somebody sends for a key: see driver.Teller.
+func (s *Shelves) Tell(bucket, key string, told func(value []byte)) (stop func(), err error) {
+	return s.conn.shelf(bucket, key).Tell(told)
+}
+
 // Make returns a shelf, and creates its bucket if it is not there.
 func (s *Shelves) Make(ctx context.Context, bucket, key string) (*Shelf, error) {
 	h := s.conn.shelf(bucket, key)

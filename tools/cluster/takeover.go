@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	probeEvery = 50 * time.Millisecond
+	probeEvery = 20 * time.Millisecond
 	probes     = 5 // riders of a part
 )
 

@@ -1,14 +1,13 @@
-package ingest
+// Package watermark tells the time before which no commit changes the stored points any more.
+package watermark
 
 import (
 	"math"
 	"sort"
-
-	"pingline"
 )
 
-// watermark tells the time before which no commit changes the stored points any
-// more. It keeps a step for each commit: the earliest time that the commit or a
+// Earliest tells the time before which no commit changes the stored points any
+// more. There is a step for each commit: the earliest time that the commit or a
 // later one changes. A commit with an earlier time replaces the steps before it, and
 // times within width share a step.
 //
@@ -16,7 +15,7 @@ import (
 // steps are left: neighbours are merged, with the earlier time and the later number.
 // Therefore the watermark can be too early, but never too late. The width shrinks again
 // when few steps are left. A commit costs constant time on average.
-type watermark struct {
+type Earliest struct {
 	from  uint64 // commits before this number are not known
 	width int64  // ms; every time is a multiple of the width at which it was noted
 	steps []step // in order of number and of time
@@ -34,14 +33,14 @@ const (
 	maxSteps   = 1 << 14 // 256 KiB
 )
 
-// reset forgets all steps; commits from number next on will be added.
-func (p *watermark) reset(next uint64) {
-	*p = watermark{from: next, width: leastWidth, steps: p.steps[:0]}
+// Reset forgets all steps; commits from number next on will be added.
+func (p *Earliest) Reset(next uint64) {
+	*p = Earliest{from: next, width: leastWidth, steps: p.steps[:0]}
 }
 
-// add notes the newest commit, which changes nothing before the time at; the largest
+// Add notes the newest commit, which changes nothing before the time at; the largest
 // int64 says that it stores nothing.
-func (p *watermark) add(number uint64, at int64) {
+func (p *Earliest) Add(number uint64, at int64) {
 	if at == math.MaxInt64 {
 		return
 	}
@@ -51,7 +50,7 @@ func (p *watermark) add(number uint64, at int64) {
 	}
 }
 
-func (p *watermark) push(number uint64, at int64) {
+func (p *Earliest) push(number uint64, at int64) {
 	p.width = max(p.width, leastWidth)
 	at = max(at, math.MinInt64+p.width)
 	at -= (at%p.width + p.width) % p.width
@@ -64,7 +63,7 @@ func (p *watermark) push(number uint64, at int64) {
 
 // widen doubles the width until at most half of maxSteps are left. A single time far
 // from the rest does not make the rest coarser.
-func (p *watermark) widen() {
+func (p *Earliest) widen() {
 	for len(p.steps) > maxSteps/2 {
 		p.width *= 2
 		all := p.steps
@@ -75,9 +74,9 @@ func (p *watermark) widen() {
 	}
 }
 
-// advance forgets the commits before number behind, or those before next if there are many:
+// Advance forgets the commits before number behind, or those before next if there are many:
 // a store that is away for long makes the steps for others no coarser.
-func (p *watermark) advance(next, behind uint64) {
+func (p *Earliest) Advance(next, behind uint64) {
 	if len(p.steps) < maxSteps/2 {
 		next = min(next, behind)
 	}
@@ -88,9 +87,9 @@ func (p *watermark) advance(next, behind uint64) {
 	p.from = max(p.from, next)
 }
 
-// at returns the time, ms, before which commit next and all later commits change
+// At returns the time, ms, before which commit next and all later commits change
 // nothing; the largest int64 if they store nothing, the smallest if it is not known.
-func (p *watermark) at(next uint64) int64 {
+func (p *Earliest) At(next uint64) int64 {
 	if next < p.from {
 		return math.MinInt64
 	}
@@ -100,16 +99,6 @@ func (p *watermark) at(next uint64) int64 {
 	return math.MaxInt64
 }
 
-func (p *watermark) find(next uint64) int {
+func (p *Earliest) find(next uint64) int {
 	return sort.Search(len(p.steps), func(i int) bool { return p.steps[i].number >= next })
-}
-
-// storedAt returns the time of a row, ms, or the smallest int64 if its time cannot be
-// read.
-func storedAt(e *pingline.Entry) int64 {
-	at, ok := e.StoredAt()
-	if !ok {
-		return math.MinInt64
-	}
-	return at
 }

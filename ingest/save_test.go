@@ -1,0 +1,71 @@
+package ingest
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"pingline/dedupe"
+	"pingline/queue"
+)
+
+// Save leaves the filter's state beside a log on servers while requests go on, and the end, at which
+// riders wait for the next owner, leaves it alone.
+func TestSave(t *testing.T) {
+	ctx := context.Background()
+	cfg := queue.Config{URL: "nats://" + natsServer(t), Dir: t.TempDir()}
+	log := testLog(t, cfg)
+	log.SetCursor(siteCursor, queue.Cursor{Next: 1})
+	dir := t.TempDir()
+	w, err := OpenWriter(ctx, WriterConfig{Log: log, Filter: dedupe.DefaultConfig(), Bound: dedupe.Bound{MaxError: 10}, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(running) }()
+	if err := w.Save(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := checkpoints(dir); err != nil || len(list) != 0 {
+		t.Errorf("without a ping there are checkpoints: %v, %v", list, err)
+	}
+	pings := madeUp(5, 40)
+	submit := func(from, to int) {
+		t.Helper()
+		j := &Job{Pings: pings[from:to]}
+		for i := range j.Pings {
+			j.Cells = append(j.Cells, testCells.Of(&j.Pings[i].Fix))
+		}
+		if err := w.Submit(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	submit(0, 50)
+	last := log.Last()
+	if err := w.Save(ctx); err != nil {
+		t.Fatal(err)
+	}
+	saved, err := checkpoints(dir)
+	if err != nil || len(saved) != 1 || saved[0] < w.checkpoint.path(last+1) {
+		t.Fatalf("checkpoints %v, %v, want the one behind commit %d", saved, err, last)
+	}
+	submit(50, 60)
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if list, err := checkpoints(dir); err != nil || len(list) != 1 || list[0] != saved[0] {
+		t.Errorf("at the end there are checkpoints %v, %v, want %v", list, err, saved)
+	}
+	if err := w.Save(ctx); err == nil {
+		t.Error("a writer that has ended saves")
+	}
+	copied := t.TempDir()
+	if err := log.Fetch(ctx, copied); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := checkpoints(copied); err != nil || len(list) != 1 || filepath.Base(list[0]) != filepath.Base(saved[0]) {
+		t.Errorf("beside the log are %v, %v, want %v", list, err, saved)
+	}
+}
