@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -360,6 +361,11 @@ func TestCluster(t *testing.T) {
 		n.knows(name, gone, stays)
 	}
 	has(cluster(gone, exitOK, "status"), "node "+gone+" (development) has part ", ": level 0, ")
+	for _, name := range two { // both know how each does
+		eventually(t, name+" tells how the other does", func() bool {
+			return len(regexp.MustCompile(`(?m)^\d +[abc] .* development +0 +0 +0\.0 s +\S+ \w+ of 4\.0 GiB$`).FindAllString(cluster(name, exitOK, "status"), -1)) == 2
+		})
+	}
 	for path, want := range map[string]string{"/healthz": "ok", "/metrics": "process_start_time_seconds", "/v1/parts": `"node":"` + gone + `"`, "/v1/riders/r": "404"} {
 		if _, text := probe(t, n.ops[spare]+path); !strings.Contains(text, want) {
 			t.Errorf("%s of the node that waits: %s", path, text)

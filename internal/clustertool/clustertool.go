@@ -106,14 +106,14 @@ func without(s *peers.ClusterState) error {
 
 func show(w io.Writer, s *peers.ClusterState) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "part\tnode\tpeer\tsince\tlease")
+	fmt.Fprintln(t, "part\tnode\tpeer\tsince\tlease\tversion\tlevel\twaiting\toldest\tlog")
 	for i := range s.Parts {
 		part := &s.Parts[i]
 		if part.Node == "" {
-			fmt.Fprintf(t, "%d\t-\t-\t-\t-\n", part.Part)
+			fmt.Fprintf(t, "%d\t-\t-\t-\t-\t-\t-\t-\t-\t-\n", part.Part)
 			continue
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%v\n", part.Part, part.Node, part.Peer, part.Since, time.Duration(part.Lease*float64(time.Second)))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%v\t%s\n", part.Part, part.Node, part.Peer, part.Since, time.Duration(part.Lease*float64(time.Second)), owner(part.Owner))
 	}
 	_ = t.Flush() // as any other line
 	line := fmt.Sprintf("node %s (%s)", s.Node, s.Version)
@@ -130,6 +130,14 @@ func show(w io.Writer, s *peers.ClusterState) {
 	for _, note := range s.Notes {
 		fmt.Fprintln(w, "  "+note)
 	}
+}
+
+// owner returns the columns that an owner tells of itself.
+func owner(o *peers.OwnerState) string {
+	if o == nil {
+		return "-\t-\t-\t-\t-"
+	}
+	return fmt.Sprintf("%s\t%d\t%d\t%.1f s\t%s of %s", o.Version, o.Level, o.Queued, o.QueueAge, unit.Size(float64(o.LogBytes)), unit.Size(float64(o.LogMost)))
 }
 
 // DrainCmd has a node give its part away.

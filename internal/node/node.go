@@ -191,9 +191,6 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if n.server, err = n.openServer(); err != nil {
 		return nil, err
 	}
-	if err := n.peers.Serve(n.writer.Submit, n.server.Handler(), n.gather.Tell); err != nil {
-		return nil, err
-	}
 	if err := n.openInlets(); err != nil {
 		return nil, err
 	}
@@ -202,6 +199,9 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Began: began, LogCache: logCache, FilterMost: dedupe.MaxBytes(cfg.Filter), SinkMost: func() int64 { return n.sink.MaxMemory(sinkMemory) }, RollupMost: room.Rollup(), FleetMost: watched.MaxBytes() + stream.MostBytes,
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
+	}
+	if err := n.peers.Serve(n.writer.Submit, n.server.Handler(), n.gather.Tell); err != nil {
+		return nil, err
 	}
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
 	if cfg.OpsListen != "" {

@@ -19,7 +19,7 @@ func (p *Parts) State() status.State {
 	b := p.Books()
 	s := status.State{
 		Received: b.Server.Received, Valid: b.valid(), Kept: b.kept(), Shed: b.Verdict(pingline.Shed),
-		Stored: b.Sink.Pings.Written, Queued: b.Sink.Pings.Queued,
+		Stored: b.Sink.Pings.Written, Queued: b.Sink.Pings.Queued, LogBytes: p.Log.Bytes(), LogMost: p.Log.Limit(),
 		Riders: int64(b.Writer.Riders), Streams: p.Streams.Stats().Viewers, Level: p.Overload.Level(),
 		Breakers: make([]status.ShardBreaker, len(b.Shards)),
 	}

@@ -2,7 +2,11 @@ package peers
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"pingline/internal/ops"
@@ -31,6 +35,19 @@ type PartState struct {
 	Since string  `json:"since,omitempty"`
 	Own   bool    `json:"own"`
 	Lease float64 `json:"lease_s,omitempty"` // silence after which another node takes the part
+
+	Owner *OwnerState `json:"owner,omitempty"` // nil: no answer, or asked at a node that waits, which cannot ask
+}
+
+// OwnerState is how the owner of a part does, by itself.
+type OwnerState struct {
+	Version  string  `json:"version"`
+	Unready  string  `json:"unready"`     // why it takes no pings, or ""
+	Level    int     `json:"level"`       // of shedding
+	Queued   uint64  `json:"queued"`      // pings of the part that wait for their store
+	QueueAge float64 `json:"queue_age_s"` // of the oldest of them
+	LogBytes int64   `json:"log_bytes"`
+	LogMost  int64   `json:"log_max_bytes"`
 }
 
 // outlook is how far a node knows the cluster.
@@ -85,13 +102,60 @@ func (p *Peers) tellAll(w http.ResponseWriter, _ *http.Request) {
 	s := ClusterState{Node: p.cfg.Queue.Node, Version: p.cfg.Version, Drained: p.drain.on(), Notes: []string{}, Parts: p.state()}
 	switch v := p.view.Load(); {
 	case v != nil && v.serves:
-		now := p.cfg.State()
-		s.Part, s.Unready, s.Level, s.Queued, s.QueueAge = &v.own, now.Unready, now.Level, now.Queued, now.QueueAge.Seconds()
-		s.Notes = append(s.Notes, p.Notes()...)
+		now := p.ownState()
+		s.Part, s.Unready, s.Level, s.Queued, s.QueueAge = &v.own, now.Unready, now.Level, now.Queued, now.QueueAge
+		p.askOwners(s.Parts, now)
+		s.Notes = append(append(s.Notes, p.Notes()...), mixed(s.Parts)...)
 	default:
 		s.Unready = *p.waits.Load()
 	}
 	answer(w, http.StatusOK, &s)
+}
+
+// ownState returns how this node does, which takes pings.
+func (p *Peers) ownState() *OwnerState {
+	now := p.cfg.State()
+	return &OwnerState{
+		Version: p.cfg.Version, Unready: now.Unready, Level: now.Level, Queued: now.Queued, QueueAge: now.QueueAge.Seconds(),
+		LogBytes: now.LogBytes, LogMost: now.LogMost,
+	}
+}
+
+// askOwners has each owner tell how it does, all at once. A silent one delays the answer by forward.AskTimeout.
+func (p *Peers) askOwners(list []PartState, own *OwnerState) {
+	var wg sync.WaitGroup
+	for i := range list {
+		switch part := &list[i]; {
+		case part.Own:
+			part.Owner = own
+		case part.Node != "":
+			wg.Go(func() { // it fails as forwarding does, of which Notes tell
+				said := new(OwnerState)
+				if text, err := p.gatherer.State(part.Part); err == nil && json.Unmarshal(text, said) == nil {
+					part.Owner = said
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+// mixed returns a sentence if owners are of different versions.
+func mixed(list []PartState) []string {
+	nodes := map[string][]string{} // by version
+	for i := range list {
+		if o := list[i].Owner; o != nil && !slices.Contains(nodes[o.Version], list[i].Node) {
+			nodes[o.Version] = append(nodes[o.Version], list[i].Node)
+		}
+	}
+	if len(nodes) < 2 {
+		return nil
+	}
+	var is []string
+	for _, version := range slices.Sorted(maps.Keys(nodes)) {
+		is = append(is, version+" at "+strings.Join(nodes[version], ", "))
+	}
+	return []string{"nodes are of different versions: " + strings.Join(is, "; ")}
 }
 
 // leave drains the node.

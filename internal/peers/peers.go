@@ -8,6 +8,7 @@ package peers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -47,6 +48,7 @@ type Peers struct {
 	part      int
 	directory *parts.Directory
 	forwarder *forward.Forwarder
+	gatherer  *gather.Gatherer
 	drain     *drain
 	view      atomic.Pointer[outlook]
 	waits     atomic.Pointer[string] // why there is no part yet
@@ -232,11 +234,17 @@ func (p *Peers) Pass() func(c *fasthttp.RequestCtx, rider string) (bool, error) 
 
 // Gatherer returns a Gatherer for reads over all riders, which tells the other nodes of this one as cfg says.
 func (p *Peers) Gatherer(cfg gather.Config) *gather.Gatherer {
-	if p != nil {
-		cfg.Parts, cfg.Own, cfg.Logger = p.cfg.Parts, p.part, p.cfg.Logger
-		cfg.Ask = func(part int, question, dst []byte) ([]byte, error) { return p.forwarder.Ask(part, question, dst) }
+	if p == nil {
+		return gather.New(cfg)
 	}
-	return gather.New(cfg)
+	cfg.Parts, cfg.Own, cfg.Logger = p.cfg.Parts, p.part, p.cfg.Logger
+	cfg.Ask = func(part int, question, dst []byte) ([]byte, error) { return p.forwarder.Ask(part, question, dst) }
+	cfg.State = func() []byte {
+		text, _ := json.Marshal(p.ownState()) // numbers and texts: it cannot fail
+		return text
+	}
+	p.gatherer = gather.New(cfg)
+	return p.gatherer
 }
 
 // Elsewhere returns why a rider is not of this node's part, or "".

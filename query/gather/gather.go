@@ -29,8 +29,9 @@ type Config struct {
 	Newest func(*ingest.NewestPings) error // of this node: see ingest.Writer.NewestPings
 	Rollup *rollup.Rollup                  // of this node, with Apart if there are several parts; nil: no cells
 
-	MinRiders uint64       // cells of fewer riders of all parts are not told of
-	Logger    *slog.Logger // nil means slog.Default()
+	State     func() []byte // of this node, as other nodes are told it by their State; nil: they are told nothing
+	MinRiders uint64        // cells of fewer riders of all parts are not told of
+	Logger    *slog.Logger  // nil means slog.Default()
 }
 
 // Gatherer asks the other nodes, and tells them of this one. It is safe for concurrent use.
@@ -56,6 +57,7 @@ const (
 
 	askNewest = 'n'
 	askCells  = 'c'
+	askState  = 's'
 )
 
 // Tell appends to dst the answer to a question of another node.
@@ -70,8 +72,16 @@ func (g *Gatherer) Tell(question, dst []byte) ([]byte, error) {
 		return g.tellNewest(&d, dst)
 	case kind == askCells:
 		return g.tellCells(&d, dst)
+	case kind == askState && g.cfg.State != nil:
+		return append(dst, g.cfg.State()...), nil
 	}
 	return nil, fmt.Errorf("a question of kind %d, which this node does not know", kind)
+}
+
+// State returns the owner of another part as it tells of itself. Errors wrap ingest.ErrUnavailable.
+func (g *Gatherer) State(part int) ([]byte, error) {
+	d, err := g.ask(part, []byte{form, askState}, nil)
+	return d.b[min(d.at, len(d.b)):], err
 }
 
 // ask returns a reader of the answer of a part's owner.

@@ -27,6 +27,8 @@ type State struct {
 
 	Queued   uint64        // pings that wait for their store
 	QueueAge time.Duration // of the oldest of the slowest lane
+	LogBytes int64         // size of the log
+	LogMost  int64         // its limit
 	Riders   int64
 	Streams  int
 	Level    int
