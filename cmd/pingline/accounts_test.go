@@ -52,6 +52,7 @@ func (p *process) accounts() (sum float64) {
 // riders all over the globe, a fleet that stands still, one rider of many devices
 // and readers of all of it, with InfluxDB away.
 func TestAccountsHoldTheHeap(t *testing.T) {
+	long(t)
 	p := serve(t, t.TempDir(), "http://127.0.0.1:1", "--new-riders-rate=0", "--rider-rate=0", "--client-rate=0")
 	fixed := p.heap() - p.accounts()
 	rng := rand.New(rand.NewPCG(1, 1))

@@ -73,6 +73,7 @@ func TestKilledWithOtherBounds(t *testing.T) {
 // or is killed, or loses its checkpoint, or comes back with too small a filter;
 // and then comes what was left out of the tracks, and what was sent before.
 func TestForgottenIsNotNew(t *testing.T) {
+	long(t)
 	beside(t)
 	influx := startInflux(t)
 	dir := t.TempDir()

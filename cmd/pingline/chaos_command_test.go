@@ -311,6 +311,7 @@ func TestChaosCommand(t *testing.T) {
 // The disk of the log fills and the network to InfluxDB is cut, for real and by the
 // documented hook, and what was answered is stored.
 func TestChaosFillsAndCuts(t *testing.T) {
+	long(t)
 	t.Parallel() // it mostly waits
 	u := newUnits(t, true)
 	cmd, out, errs := u.chaos("--for=16s", "--faults-of=fill,cut", "--json")

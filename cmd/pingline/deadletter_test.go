@@ -177,6 +177,7 @@ func letters(t *testing.T, dataDir string, n int) (lines []string) {
 // A replay without a server waits for one. That one is killed again and again
 // while it takes the rows up: in the end each is stored.
 func TestServerKilledWhileItReplays(t *testing.T) {
+	long(t)
 	influx := startInflux(t)
 	dir := t.TempDir()
 	want := letters(t, dir, 30_000)

@@ -160,6 +160,7 @@ func TestInflux2Dies(t *testing.T) {
 // With InfluxDB away a small log fills: requests are refused whole and told when
 // to come back; once InfluxDB is back, all is stored and pings are taken again.
 func TestQueueFull(t *testing.T) {
+	long(t)
 	beside(t)
 	influx := startInflux(t)
 	influx.Kill()

@@ -118,6 +118,7 @@ func oneShard(name string) partition.Shard { return partition.Shard{Name: name, 
 // another 1.8, in the place of both; their history moves. The node is killed in the middle of each
 // copy, tracks are whole all along, and in the end each ping is where the layout says.
 func TestReshardBetweenKinds(t *testing.T) {
+	long(t)
 	ch, one := clickhousetest.Run(t), startInflux(t)
 	v := runVaried(t, "url="+one.URL(), 30)
 	for _, wrong := range [][]string{

@@ -200,6 +200,7 @@ func historyOf(t *testing.T, p *process) *moving.MoveStatus {
 // their history moves: the node is killed in the middle of the copy. In the end each ping is where
 // the layout says, once, and nowhere else.
 func TestReshardMovesHistory(t *testing.T) {
+	long(t)
 	beside(t)
 	servers := map[string]*influxd.Server{"a": startInflux(t), "b": startInflux(t), "c": startInflux(t)}
 	dir, listen := t.TempDir(), freePort(t)

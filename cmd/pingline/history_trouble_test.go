@@ -120,6 +120,7 @@ func (s *strange) end(t *testing.T) {
 // has a field of another type in an hour of history: pings are taken as ever, the status has the
 // reason, and the copy goes on by itself.
 func TestReshardTroubles(t *testing.T) {
+	long(t)
 	beside(t)
 	servers := map[string]*influxd.Server{"a": startInflux(t), "b": startInflux(t)}
 	source, target := newPatient(t, servers["a"]), newPatient(t, servers["b"])

@@ -419,6 +419,14 @@ func startInfluxWith(t testing.TB, cfg influxd.Config) *influxd.Server {
 	return influxd.Run(t, cfg)
 }
 
+// long leaves a test out of a short run, as under the race detector: what it runs has shorter tests of its own.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes a minute, and more under the race detector")
+	}
+}
+
 // beside has a test that mostly waits run beside another, but under the race detector: there it waits for
 // its own processor.
 func beside(t *testing.T) {

@@ -284,6 +284,7 @@ func TestSimConcertOnFourShards(t *testing.T) {
 // Every fault of phones at once: each ping is answered, by no status of 500 but 503,
 // what is stored is what the answers say, and memory does not grow.
 func TestSimFaults(t *testing.T) {
+	long(t)
 	t.Parallel() // it mostly waits
 	db, dir := startInflux(t), t.TempDir()
 	p := serve(t, dir, db.URL())

@@ -44,6 +44,7 @@ type upgrade struct {
 // and about the node included, pings sent again are known, and the dead letters are
 // listed and can be put back. So it is if the first starts are killed, at any moment.
 func TestUpgrade(t *testing.T) {
+	long(t)
 	beside(t)
 	found, err := filepath.Glob("../../testdata/upgrade/*.tar.gz")
 	if err != nil || len(found) < 2 {

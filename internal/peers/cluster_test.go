@@ -6,7 +6,9 @@ import (
 )
 
 func TestNodesOfDifferentVersions(t *testing.T) {
-	is := func(node, version string) PartState { return PartState{Node: node, Owner: &OwnerState{Version: version}} }
+	is := func(node, version string) PartState {
+		return PartState{Node: node, Owner: &OwnerState{Version: version}}
+	}
 	silent := PartState{Node: "s"}
 	for _, c := range []struct {
 		list []PartState
