@@ -48,6 +48,7 @@ type OwnerState struct {
 	QueueAge float64 `json:"queue_age_s"` // of the oldest of them
 	LogBytes int64   `json:"log_bytes"`
 	LogMost  int64   `json:"log_max_bytes"`
+	Clock    int64   `json:"clock"` // ms since 1970
 }
 
 // outlook is how far a node knows the cluster.
@@ -117,7 +118,7 @@ func (p *Peers) ownState() *OwnerState {
 	now := p.cfg.State()
 	return &OwnerState{
 		Version: p.cfg.Version, Unready: now.Unready, Level: now.Level, Queued: now.Queued, QueueAge: now.QueueAge.Seconds(),
-		LogBytes: now.LogBytes, LogMost: now.LogMost,
+		LogBytes: now.LogBytes, LogMost: now.LogMost, Clock: time.Now().UnixMilli(),
 	}
 }
 

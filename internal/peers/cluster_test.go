@@ -23,3 +23,20 @@ func TestNodesOfDifferentVersions(t *testing.T) {
 		}
 	}
 }
+
+func TestClocksApart(t *testing.T) {
+	for _, c := range []struct {
+		least, most int64
+		want        string
+	}{
+		{-3, 4, ""},
+		{999, 1100, ""},
+		{1200, 1207, "1.2 s ahead of ours"},
+		{-61_000, -60_000, "60.0 s behind ours"},
+		{-60_000, 5, ""}, // we were suspended
+	} {
+		if got := apart(c.least, c.most); got != c.want {
+			t.Errorf("[%d, %d] ms: %q, want %q", c.least, c.most, got, c.want)
+		}
+	}
+}

@@ -53,6 +53,7 @@ type Peers struct {
 	view      atomic.Pointer[outlook]
 	waits     atomic.Pointer[string] // why there is no part yet
 	merging   merging
+	clocks    atomic.Pointer[[]string] // notes about those of other nodes; nil until they were compared
 }
 
 // Open listens, or returns nil if there are no peers.
@@ -194,7 +195,7 @@ func (p *Peers) Run(ctx context.Context, takers ...func(context.Context) error) 
 	if p == nil {
 		return inOrder(ctx, takers)
 	}
-	return inOrder(ctx, takers, p.directory.Run, p.forwarder.Run)
+	return inOrder(ctx, takers, p.directory.Run, p.forwarder.Run, p.compareClocks)
 }
 
 // inOrder runs parts until ctx is cancelled or one fails. Those behind end after those before.
@@ -263,7 +264,8 @@ func (p *Peers) Elsewhere(rider string) string {
 	return fmt.Sprintf("the rider is of part %d: ask node %s", part, of.Node)
 }
 
-// Notes returns sentences if parts have no node, one of our name, or one that takes no pings of us.
+// Notes returns sentences if parts have no node, one of our name, one that takes no pings of us, or one whose clock is
+// another.
 func (p *Peers) Notes() (notes []string) {
 	if p == nil {
 		return nil
@@ -295,6 +297,9 @@ func (p *Peers) Notes() (notes []string) {
 	}
 	if p.forwarder != nil {
 		notes = append(notes, p.forwarder.Trouble()...)
+	}
+	if apart := p.clocks.Load(); apart != nil {
+		notes = append(notes, *apart...)
 	}
 	if p.merging.merger != nil {
 		notes = append(notes, p.merging.merger.Notes()...)
