@@ -85,7 +85,7 @@ var arrows = map[string][]string{
 	"pingline/internal/handover":                 {"pingline/queue"},
 	"pingline/internal/inlets":                   {"pingline/ingest/auth", "pingline/ingest/kafka", "pingline/ingest/messages", "pingline/ingest/mqtt", "pingline/ingest/mqtt/broker", "pingline/ingest/mqtt/subscriber", "pingline/ingest/server", "pingline/ingest/server/certs", "pingline/ingest/sqs", "pingline/internal/room", "pingline/queue"},
 	"pingline/internal/jvm":                      {},
-	"pingline/internal/peers":                    {"pingline/ingest", "pingline/ingest/forward", "pingline/internal/ops", "pingline/internal/parts", "pingline/internal/room", "pingline/internal/unit", "pingline/partition", "pingline/query/gather", "pingline/query/status", "pingline/queue", "pingline/queue/jetstream", "pingline/rollup", "pingline/rollup/merge"},
+	"pingline/internal/peers":                    {"pingline/ingest", "pingline/ingest/forward", "pingline/internal/ops", "pingline/internal/parts", "pingline/internal/resharding", "pingline/internal/room", "pingline/internal/unit", "pingline/partition", "pingline/query/gather", "pingline/query/status", "pingline/queue", "pingline/queue/jetstream", "pingline/rollup", "pingline/rollup/merge"},
 	"pingline/internal/passing":                  {"pingline/ingest", "pingline/ingest/phone", "pingline/ingest/server/refusal", "pingline/sink/limit", "pingline/sink/store"},
 	"pingline/internal/node": {
 		"pingline/internal/handover", "pingline/internal/inlets", "pingline/internal/logview", "pingline/internal/passing", "pingline/internal/peers",
@@ -114,7 +114,7 @@ var arrows = map[string][]string{
 	"pingline/internal/plainjson":           {},
 	"pingline/internal/top":                 {"pingline", "pingline/internal/command", "pingline/internal/dial", "pingline/internal/terminal", "pingline/internal/unit", "pingline/query/status"},
 
-	"pingline/internal/resharding":  {"pingline", "pingline/ingest", "pingline/internal/ops", "pingline/internal/plainjson", "pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/copying", "pingline/sink/moving", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store"},
+	"pingline/internal/resharding":  {"pingline", "pingline/ingest", "pingline/internal/ops", "pingline/internal/pause", "pingline/internal/plainjson", "pingline/partition", "pingline/queue", "pingline/rollup", "pingline/sink", "pingline/sink/copying", "pingline/sink/moving", "pingline/sink/reshard", "pingline/sink/sets", "pingline/sink/store"},
 	"pingline/internal/reshardtool": {"pingline/internal/command", "pingline/internal/operator", "pingline/internal/pause", "pingline/internal/resharding", "pingline/internal/unit", "pingline/sink/moving", "pingline/sink/reshard"},
 	"pingline/internal/clustertool": {"pingline/internal/command", "pingline/internal/operator", "pingline/internal/peers", "pingline/internal/unit"},
 	"pingline/internal/storecheck":  {"pingline/internal/room", "pingline/sink/store"},

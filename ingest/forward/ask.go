@@ -16,11 +16,17 @@ import (
 // An error wraps ingest.ErrUnavailable. The owner may know who it answers only by the secret or the certificate of
 // nodes: a question is not a client's.
 func (f *Forwarder) Ask(part int, question, dst []byte) ([]byte, error) {
+	return f.AskFor(AskTimeout, part, question, dst)
+}
+
+// AskFor is Ask with another limit of time, for a question that is not answered out of memory. The owner goes on
+// with it when the limit is over.
+func (f *Forwarder) AskFor(limit time.Duration, part int, question, dst []byte) ([]byte, error) {
 	to, n, err := f.owner(part)
 	if err != nil {
 		return nil, err
 	}
-	answer, cause := n.question(part, question, dst)
+	answer, cause := n.question(limit, part, question, dst)
 	if cause != "" {
 		return nil, to.refusal(cause)
 	}
@@ -44,7 +50,7 @@ func (f *Forwarder) owner(part int) (to *call, n *neighbour, err error) {
 }
 
 // question asks the peer, or returns why there is no answer. Pings may still be sent to a peer that is slow to answer.
-func (n *neighbour) question(part int, question, dst []byte) (answer []byte, cause string) {
+func (n *neighbour) question(limit time.Duration, part int, question, dst []byte) (answer []byte, cause string) {
 	now := time.Now()
 	n.used.Store(now.UnixNano())
 	n.mu.Lock()
@@ -67,7 +73,7 @@ func (n *neighbour) question(part int, question, dst []byte) (answer []byte, cau
 		stamp, mac = f.seal.stamp(fasthttp.MethodPost, askPath, "", req.Body())
 		req.Header.Set(peerHeader, stamp)
 	}
-	if err := n.asks.DoTimeout(req, resp, AskTimeout); err != nil {
+	if err := n.asks.DoTimeout(req, resp, limit); err != nil {
 		if !errors.Is(err, fasthttp.ErrTimeout) && !errors.Is(err, fasthttp.ErrNoFreeConns) && !errors.Is(err, fasthttp.ErrBodyTooLarge) {
 			n.asks.CloseIdleConnections() // of a process that has ended
 			f.cfg.Suspect(part, n.addr)

@@ -4,10 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 
+	"pingline/internal/storecheck"
 	"pingline/partition"
 	"pingline/query"
 	"pingline/sink"
@@ -252,13 +251,7 @@ func blame(err error, setting string) error {
 // bucketOf returns the bucket of a shard, equal for equal places however the
 // URL is written.
 func bucketOf(c *Config, spec ShardConfig) bucketAddress {
-	at := strings.TrimRight(cmp.Or(spec.URL, c.Influx.Host), "/")
-	if u, err := url.Parse(at); err == nil {
-		u.Host = strings.ToLower(u.Host)
-		port := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
-		u.Host = strings.TrimSuffix(u.Host, cmp.Or(port, "/"))
-		at = u.String()
-	}
+	at := storecheck.Place(cmp.Or(spec.URL, c.Influx.Host))
 	return bucketAddress{url: at, org: cmp.Or(spec.Org, c.Influx.Org), name: cmp.Or(spec.Bucket, c.Influx.Bucket)}
 }
 

@@ -200,7 +200,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		DeadLetters: cfg.DeadLettersMax,
 		DiskFree:    func() (int64, error) { return disk.Free(cfg.DataDir) },
 	}
-	if err := n.peers.Serve(n.writer.Submit, n.server.Handler(), n.gather.Tell); err != nil {
+	if err := n.peers.Serve(n.writer.Submit, n.server.Handler(), n.changes.Tell(n.gather.Tell)); err != nil {
 		return nil, err
 	}
 	n.self = &ops.Self{Node: cfg.Name, Parts: &n.parts, Metrics: n.metrics, Submit: n.submitPoints}
@@ -290,7 +290,9 @@ func (n *Node) openSinks() (*sets.Sets, error) {
 	c := n.cfg
 	var list []sets.ShardSet
 	for _, set := range n.layout.sets {
-		list = append(list, set.ShardSet)
+		of := set.ShardSet
+		of.Open = n.reopenShard
+		list = append(list, of)
 	}
 	sinks, err := sets.Open(sink.Config{
 		Log:                n.log,

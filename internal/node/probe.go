@@ -8,7 +8,6 @@ import (
 
 	"pingline/internal/room"
 	"pingline/internal/storecheck"
-	"pingline/sink/store"
 )
 
 // tryListening returns an error if an address is taken, before anything is made on the
@@ -36,18 +35,7 @@ func (n *Node) tryStores(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, shard := range n.layout.all() {
 		wg.Go(func() {
-			missed := false // the right bucket, for writing or for reading
-			for _, f := range storecheck.Try(ctx, shard.Store, n.cfg.MaxAge) {
-				if _, reads := shard.Store.(store.Reader); f.What == "read" && !reads {
-					n.logger.Info("pings are written to a store and not read from it", "shard", shard.Name, "found", f.Found)
-				}
-				of := f.What == "bucket" || f.What == "write" || f.What == "read"
-				if f.Remedy == "" || of && missed || ctx.Err() != nil {
-					continue
-				}
-				missed = missed || of
-				n.logger.Warn("a store is not as it should be; pings are taken all the same", "shard", shard.Name, "check", f.What, "found", f.Found, "remedy", f.Remedy)
-			}
+			storecheck.Say(ctx, n.logger, shard.Name, shard.Store, n.cfg.MaxAge)
 		})
 	}
 	wg.Wait()

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,7 @@ import (
 	"pingline/ingest"
 	"pingline/ingest/forward"
 	"pingline/internal/parts"
+	"pingline/internal/resharding"
 	"pingline/partition"
 	"pingline/query/gather"
 	"pingline/query/status"
@@ -331,10 +333,21 @@ func (p *Peers) Close() error {
 	return nil
 }
 
-// NoChange returns why shards cannot be changed while pings are taken, or "".
-func (p *Peers) NoChange() string {
+// Across reaches the other parts for a change of shards. It is the zero value without peers.
+func (p *Peers) Across() resharding.Across {
 	if p == nil {
-		return ""
+		return resharding.Across{}
 	}
-	return "shards are not changed while several nodes write to them: stop all nodes, and start them with other --shard"
+	return resharding.Across{
+		Parts: p.cfg.Parts, Own: p.part,
+		Ask: func(part int, question []byte, patience time.Duration) ([]byte, error) {
+			return p.forwarder.AskFor(patience, part, question, nil)
+		},
+		Name: func(part int) string {
+			if part == p.part {
+				return p.cfg.Queue.Node
+			}
+			return p.directory.Name(part)
+		},
+	}
 }

@@ -2,14 +2,10 @@ package resharding
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"pingline/queue"
 	"pingline/rollup"
 	"pingline/sink"
 	"pingline/sink/copying"
@@ -17,25 +13,6 @@ import (
 	"pingline/sink/reshard"
 	"pingline/sink/store"
 )
-
-// MoveConfig names the parts that are needed to move history.
-type MoveConfig struct {
-	Log     *queue.Log
-	Points  []string // names of all points
-	ByRider bool     // as moving.Config has it
-	Level   func() int
-	Latency func() map[string]time.Duration // of recent writes, by shard
-	Erasing func() bool
-}
-
-// Values of --history.
-const (
-	HistoryNone = "none"
-	HistoryMove = "move"
-)
-
-// DefaultRate is how many rows of history a second are moved at most.
-const DefaultRate = 20_000
 
 // open makes the movers of all sets.
 func (c *Changes) open() error {
@@ -51,7 +28,8 @@ func (c *Changes) open() error {
 		})
 		m, err := moving.New(moving.Config{
 			Set: set.Set, Eras: eras, Dir: c.cfg.Dir, Points: points, ByRider: h.ByRider, Erasing: h.Erasing, Logger: c.cfg.Logger,
-			Gauges: copying.Gauges{Breaker: func() string { return troubled(eras) }, Level: h.Level, Log: c.full, Latency: h.Latency},
+			Others: c.othersOf(set.Set), Idle: c.cfg.Across.on() && !c.cfg.Across.first(),
+			Gauges: copying.Gauges{Breaker: func() string { return c.troubledAnywhere(set.Set, eras) }, Level: h.Level, Log: c.full, Latency: h.Latency},
 		})
 		if err != nil {
 			return err
@@ -65,22 +43,15 @@ func (c *Changes) full() float64 {
 	return float64(c.cfg.History.Log.Bytes()) / float64(max(c.cfg.History.Log.Limit(), 1))
 }
 
-// troubled returns a shard that takes no writes for now, or that others stand in for, and "" if
-// there is none.
-func troubled(eras *reshard.Eras) string {
-	for _, st := range eras.Stats() {
-		if st.Breaker != sink.Closed || st.HandedOver {
-			return st.Shard
-		}
-	}
-	return ""
-}
-
 // Run moves history until ctx is cancelled.
 func (c *Changes) Run(ctx context.Context) error {
+	defer close(c.ended)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, m := range c.movers {
 		g.Go(func() error { return m.Run(ctx) })
+	}
+	if c.cfg.Across.on() {
+		g.Go(func() error { return c.follow(ctx) })
 	}
 	return g.Wait()
 }
@@ -90,6 +61,7 @@ func (c *Changes) Yield() {
 	for _, m := range c.movers {
 		m.Yield()
 	}
+	c.yieldThere()
 }
 
 // Histories returns how far the history of sets is that is being moved.
@@ -116,11 +88,16 @@ func (c *Changes) mover(set string) *moving.Mover {
 type ChangeStatus struct {
 	reshard.SetStatus
 	History *moving.MoveStatus `json:"history,omitempty"`
+	Parts   []PartChange       `json:"parts,omitempty"` // where nodes share the riders; the figures above are of all parts together
 }
 
 func (c *Changes) statuses() (list []ChangeStatus) {
 	for i, s := range c.cfg.Sinks.Changes() {
-		list = append(list, ChangeStatus{s, c.movers[i].Status()})
+		if c.cfg.Across.on() {
+			list = append(list, c.wholeStatus(context.Background(), c.cfg.Sinks.Of(s.Set)))
+			continue
+		}
+		list = append(list, ChangeStatus{SetStatus: s, History: c.movers[i].Status()})
 	}
 	return list
 }
@@ -128,24 +105,7 @@ func (c *Changes) statuses() (list []ChangeStatus) {
 // statusOf returns that of a set.
 func (c *Changes) statusOf(e *reshard.Eras) ChangeStatus {
 	s := e.Status()
-	return ChangeStatus{s, c.mover(s.Set).Status()}
-}
-
-// historyOf reads what a request says of history.
-func historyOf(r *ChangeRequest, o *reshard.Order) error {
-	rate := float64(DefaultRate)
-	if r.Rate != nil {
-		rate = *r.Rate
-	}
-	switch {
-	case r.History != "" && r.History != HistoryNone && r.History != HistoryMove:
-		return fmt.Errorf("history: %q is neither %s nor %s", r.History, HistoryNone, HistoryMove)
-	case !(rate >= 0 && rate <= 1e9):
-		return fmt.Errorf("rate: %v is not in [0, 1000000000]", rate)
-	case r.History == HistoryMove:
-		o.Move = &reshard.Move{Rate: rate}
-	}
-	return nil
+	return ChangeStatus{SetStatus: s, History: c.mover(s.Set).Status()}
 }
 
 // weigh looks how much history a plan moves.
@@ -180,12 +140,6 @@ type changeStep struct {
 	step, about string
 	do          func(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (any, error)
 }
-
-// notYetStatus answers a step that will be possible by itself: whoever asks may ask again.
-const notYetStatus = http.StatusTooEarly
-
-// waitError says that a step will be possible by itself.
-type waitError struct{ error }
 
 // ready returns an error if history keeps a step from being made.
 func (c *Changes) ready(r *ChangeRequest, before string) error {

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,99 +23,40 @@ import (
 	"pingline"
 	"pingline/ingest"
 	"pingline/internal/ops"
-	"pingline/internal/plainjson"
 	"pingline/partition"
 	"pingline/sink"
 	"pingline/sink/moving"
 	"pingline/sink/reshard"
-	"pingline/sink/sets"
-	"pingline/sink/store"
 )
-
-// NewShard is a shard that a node was not started with.
-type NewShard struct {
-	Name, Set string
-	Weight    float64
-	Store     store.Store
-	Forget    func() // called if the shard is closed, and those after it before
-}
-
-// Config names the parts of a node that are needed. All but Logger are required.
-type Config struct {
-	Sinks   *sets.Sets
-	Open    func(text string) (NewShard, error)                      // opens the store of a --shard
-	Try     func(ctx context.Context, s store.Store) []store.Finding // looks whether it is as it should be
-	Newest  func(*ingest.NewestPings) error                          // newest pings of all tracks: see ingest.Writer
-	CellRes int                                                      // H3 resolution of the cell tag
-	Submit  func(ctx context.Context, points []pingline.Entry) error // makes points durable
-	Node    string
-	Never   string // why shards cannot be changed; "" if they can
-	Dir     string // data directory
-	Logger  *slog.Logger
-	History MoveConfig
-}
 
 // Changes answers operators. It is safe for concurrent use.
 type Changes struct {
 	cfg    Config
 	movers []*moving.Mover // of the sets, in their order
-	mu     sync.Mutex      // held while something is changed; guards forget
+	mu     sync.Mutex      // held while something is changed, of all parts; taken first
 
-	forget []func() // of the shards that were opened for a step
+	steps  sync.Mutex // with several parts, held while something is changed in this one; taken after mu
+	forget []func()   // of the shards that were opened for a step; guarded by mu, or steps
+	holds  holds
+
+	where sync.Map // place of each shard that was known once, by name
+
+	seen    sync.Mutex            // guards the fields below, and is taken last
+	reads   map[string][][]string // by set and part: shards that the part reads
+	trouble map[string]string     // by set: a shard in trouble for another part
+	hold    string                // why another part has no history be moved for now
+	yields  int                   // how often hold was set by a removal
+
+	ended chan struct{} // closed when Run has ended
 }
 
 // New returns the changes of a node. An error says which file of the data directory is wrong.
 func New(cfg Config) (*Changes, error) {
-	c := &Changes{cfg: cfg}
+	c := &Changes{cfg: cfg, ended: make(chan struct{})}
+	for name, at := range cfg.Where {
+		c.where.Store(name, at)
+	}
 	return c, c.open()
-}
-
-// Paths of the routes; behind the second comes a step.
-const (
-	StatusPath = "/v1/reshard"
-	stepPath   = "/v1/reshard/"
-)
-
-// Measurement has a point for each step of a change.
-const Measurement = "pingline_reshard"
-
-// Names returns the tags and fields of Measurement.
-func Names() (tags, fields []string) {
-	return []string{"node", "set"}, []string{"id", "step", "change", "phase", "in_force", "from"}
-}
-
-// LogFile is the file of the data directory that tells of all steps, a JSON object a line.
-const LogFile = "reshard.log"
-
-// ChangeRequest is the body of a step. All steps but plan and start take Set, Force, Full and Clean only.
-type ChangeRequest struct {
-	Set     string   `json:"set,omitempty"`     // "" is the main set
-	Add     []string `json:"add,omitempty"`     // NAME of a shard that is known, or name=…,url=… as in --shard
-	Remove  []string `json:"remove,omitempty"`  // NAME
-	Weight  []string `json:"weight,omitempty"`  // NAME=WEIGHT
-	Replace []string `json:"replace,omitempty"` // OLD=NEW, NEW as in Add
-	Force   bool     `json:"force,omitempty"`
-	History string   `json:"history,omitempty"` // of plan and start: HistoryNone or HistoryMove; "" is none
-	Rate    *float64 `json:"rate,omitempty"`    // of plan and start: most rows of history a second, 0: no bound; nil is DefaultRate
-	Full    bool     `json:"full,omitempty"`    // of verify: checksums of all
-	Clean   bool     `json:"clean,omitempty"`   // of abort: history that was copied is deleted from the new shards
-}
-
-// ChangePlan is the answer to plan and start.
-type ChangePlan struct {
-	reshard.Intent
-	Moved, Of int // keys whose shard changes, of so many; of known cells if Cells
-	Cells     bool
-	History   *moving.Weight `json:",omitempty"` // nil: none is moved
-	Shards    []Found        `json:",omitempty"` // new shards
-	Notes     []string       `json:",omitempty"`
-	From      uint64         `json:",omitempty"` // number of the first commit that is routed anew, once started
-}
-
-// Found is the state of a new shard.
-type Found struct {
-	Shard    string
-	Findings []store.Finding
 }
 
 // Routes returns the routes for administrators.
@@ -130,7 +70,7 @@ func (c *Changes) Routes() []ops.AdminRoute {
 		{"abort", "puts the old layout in force again", c.abort},
 	}, c.historySteps()...) {
 		routes = append(routes, ops.AdminRoute{Pattern: "POST " + stepPath + s.step, About: s.about, Handler: func(w http.ResponseWriter, req *http.Request) {
-			c.answer(w, req, s.do)
+			c.answer(w, req, s.step, s.do)
 		}})
 	}
 	return routes
@@ -139,7 +79,7 @@ func (c *Changes) Routes() []ops.AdminRoute {
 // mostBody bounds a body, in bytes.
 const mostBody = 64 << 10
 
-func (c *Changes) answer(w http.ResponseWriter, req *http.Request, do func(context.Context, *reshard.Eras, *ChangeRequest) (any, error)) {
+func (c *Changes) answer(w http.ResponseWriter, req *http.Request, step string, do func(context.Context, *reshard.Eras, *ChangeRequest) (any, error)) {
 	var r ChangeRequest
 	dec := json.NewDecoder(http.MaxBytesReader(w, req.Body, mostBody))
 	dec.DisallowUnknownFields()
@@ -147,8 +87,8 @@ func (c *Changes) answer(w http.ResponseWriter, req *http.Request, do func(conte
 		say(w, http.StatusBadRequest, fmt.Errorf("body: %w", err))
 		return
 	}
-	if c.cfg.Never != "" {
-		say(w, http.StatusConflict, errors.New(c.cfg.Never))
+	if c.cfg.Across.on() {
+		c.pass(w, step, &r)
 		return
 	}
 	eras := c.cfg.Sinks.Of(orMain(r.Set))
@@ -160,31 +100,12 @@ func (c *Changes) answer(w http.ResponseWriter, req *http.Request, do func(conte
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	got, err := do(context.WithoutCancel(req.Context()), eras, &r)
-	refused, wait := new(reshard.RefusedError), waitError{}
-	switch {
-	case errors.As(err, &wait):
-		say(w, notYetStatus, err)
-	case errors.As(err, &refused):
-		say(w, http.StatusConflict, err)
-	case err != nil:
-		say(w, http.StatusServiceUnavailable, err)
-	default:
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(got) // a client that is gone does not matter
+	if err != nil {
+		say(w, statusFor(err), err)
+		return
 	}
-}
-
-func orMain(set string) string {
-	if set == "" {
-		return sets.Main
-	}
-	return set
-}
-
-func say(w http.ResponseWriter, status int, err error) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(plainjson.Append([]byte(`{"error":`), err.Error()), "}\n"...)) // a client that is gone does not matter
+	_ = json.NewEncoder(w).Encode(got) // a client that is gone does not matter
 }
 
 func (c *Changes) status(w http.ResponseWriter, _ *http.Request) {
@@ -227,6 +148,7 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 		if err != nil {
 			return partition.Shard{}, fmt.Errorf("%s: %w", what, err)
 		}
+		c.where.Store(n.Name, n.Where)
 		fresh, c.forget = append(fresh, sink.ShardStore{Name: n.Name, Store: n.Store}), append(c.forget, n.Forget)
 		if orMain(n.Set) != orMain(r.Set) {
 			return partition.Shard{}, fmt.Errorf("%s: shard %s is of the set %s, and the set %s is changed", what, n.Name, orMain(n.Set), orMain(r.Set))
@@ -276,31 +198,6 @@ func (c *Changes) order(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fre
 	return o, fresh, nil
 }
 
-// nameIn returns the name in the text of a shard.
-func nameIn(text string) string { return keyIn(text, "name") }
-
-// weightIn returns the weight in the text of a shard, 1 if there is none.
-func weightIn(text string) (float64, error) {
-	value := keyIn(text, "weight")
-	if value == "" {
-		return 1, nil
-	}
-	w, err := strconv.ParseFloat(value, 64)
-	if err != nil || !(w >= partition.MinWeight && w <= partition.MaxWeight) {
-		return 0, fmt.Errorf("weight: %q is no number in [%v, %v]", value, partition.MinWeight, partition.MaxWeight)
-	}
-	return w, nil
-}
-
-func keyIn(text, key string) string {
-	for part := range strings.SplitSeq(text, ",") {
-		if k, v, _ := strings.Cut(part, "="); k == key {
-			return v
-		}
-	}
-	return ""
-}
-
 // closeAll closes the shards that were opened for a step.
 func (c *Changes) closeAll(list []sink.ShardStore) {
 	for _, sh := range list {
@@ -335,19 +232,25 @@ func (c *Changes) look(ctx context.Context, e *reshard.Eras, r *ChangeRequest, o
 	if p.Moved, p.Of, err = reshard.Moved(d.Old, d.New, cells); err != nil {
 		return nil, err
 	}
+	p.Shards = c.findings(ctx, e, d, fresh)
+	if p.History, err = c.weigh(ctx, orMain(r.Set), d, fresh); err != nil {
+		return nil, err
+	}
+	p.Notes = notes(d, fresh, c.cfg.Across.on())
+	return p, nil
+}
+
+// findings are those of the shards that a change adds.
+func (c *Changes) findings(ctx context.Context, e *reshard.Eras, d *reshard.Intent, fresh []sink.ShardStore) (list []Found) {
 	all := slices.Concat(e.Shards(), fresh)
 	for _, name := range d.New.Names() {
 		if slices.Contains(d.Old.Names(), name) {
 			continue
 		}
 		i := slices.IndexFunc(all, func(s sink.ShardStore) bool { return s.Name == name })
-		p.Shards = append(p.Shards, Found{name, c.cfg.Try(ctx, all[i].Store)})
+		list = append(list, Found{name, c.cfg.Try(ctx, all[i].Store)})
 	}
-	if p.History, err = c.weigh(ctx, orMain(r.Set), d, fresh); err != nil {
-		return nil, err
-	}
-	p.Notes = notes(d, fresh)
-	return p, nil
+	return list
 }
 
 // cells returns the cells in which riders are.
@@ -367,25 +270,6 @@ func (c *Changes) cells() (list []uint64) {
 		if part.Track == 0 {
 			break
 		}
-	}
-	return list
-}
-
-// notes are sentences on what a change does not do.
-func notes(d *reshard.Intent, fresh []sink.ShardStore) (list []string) {
-	for _, name := range d.Old.Names() {
-		switch gone := !slices.Contains(d.New.Names(), name); {
-		case d.Move != nil && gone:
-			list = append(list, fmt.Sprintf("the history of %s is moved, and stays there as well: after finish, pingline reshard delete removes it there", name))
-		case gone:
-			list = append(list, fmt.Sprintf("the history of %s stays there, and is read from there as long as a --shard names %s: --history=move copies it; or copy it later with pingline copy, then take its --shard away and name it in --moved-shard", name, name))
-		}
-	}
-	if d.Move == nil && !d.Mirrored {
-		list = append(list, "no history is copied: readers ask all shards")
-	}
-	for _, sh := range fresh {
-		list = append(list, fmt.Sprintf("add --shard=name=%s,url=… to the settings of the node: without it the next start is refused", sh.Name))
 	}
 	return list
 }
@@ -411,18 +295,6 @@ func (c *Changes) start(ctx context.Context, e *reshard.Eras, r *ChangeRequest) 
 	}
 	c.record(ctx, e, "start", p.From)
 	return p, nil
-}
-
-// unfit returns an error if a new shard cannot be written to or read from.
-func unfit(list []Found) error {
-	for _, f := range list {
-		for _, one := range f.Findings {
-			if one.Remedy != "" && one.What != "retention" {
-				return &reshard.RefusedError{Why: fmt.Sprintf("shard %s: %s: %s: %s (or --force)", f.Shard, one.What, one.Found, one.Remedy)}
-			}
-		}
-	}
-	return nil
 }
 
 func (c *Changes) cut(ctx context.Context, e *reshard.Eras, r *ChangeRequest) (any, error) {
@@ -461,14 +333,6 @@ func (c *Changes) done(ctx context.Context, e *reshard.Eras, step string, at uin
 	}
 	c.record(ctx, e, step, at)
 	return c.statusOf(e), nil
-}
-
-// made is a line of LogFile.
-type made struct {
-	At   time.Time `json:"at"`
-	Step string    `json:"step"`
-	From uint64    `json:"from,omitempty"`
-	reshard.SetStatus
 }
 
 // record tells of a step, which has been made: failing here changes nothing.

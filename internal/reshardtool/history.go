@@ -82,6 +82,32 @@ func showStatus(w io.Writer, s *resharding.ChangeStatus) {
 	if s.History != nil {
 		fmt.Fprintln(w, historyLine(s.History))
 	}
+	for i := range s.Parts {
+		fmt.Fprintln(w, partLine(&s.Parts[i], s.Mirror))
+	}
+}
+
+// partLine describes how far a part of the riders is, in a line.
+func partLine(p *resharding.PartChange, mirror bool) string {
+	text := fmt.Sprintf("  part %d · ", p.Part)
+	if p.Node == "" {
+		text += "no node"
+	} else {
+		text += "node " + p.Node
+	}
+	if p.Phase != "" {
+		text += " · " + strings.TrimPrefix(p.ID+" ", " ") + string(p.Phase)
+	}
+	if p.Remaining > 0 {
+		text += fmt.Sprintf(" · %s of before wait", unit.Plural(p.Remaining, "row", "rows"))
+	}
+	if mirror && p.Phase != "" {
+		text += fmt.Sprintf(" · mirror %.1f s behind (%s)", p.MirrorSeconds, unit.Plural(p.MirrorQueued, "row", "rows"))
+	}
+	if p.Behind != "" {
+		text += " · holds it back: " + p.Behind
+	}
+	return text
 }
 
 // PauseCmd has the moving of history stand.

@@ -34,10 +34,10 @@ type Target struct {
 	Store store.Store
 }
 
-// SourceLatch is that of a source to which rows come: see limit.Latch.
+// SourceLatch is that of a source to which rows come: see limit.Latch. After an error nothing waits.
 type SourceLatch interface {
 	Watch()
-	Hold(from, to int64) (came [][2]int64, release func())
+	Hold(from, to int64) (came [][2]int64, release func(), err error)
 }
 
 // Config says which history is copied, and how. From and To are required.

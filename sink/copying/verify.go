@@ -297,7 +297,10 @@ func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, u Planned, 
 			return err
 		}
 		if c.cfg.Latch != nil {
-			came, release := c.cfg.Latch.Hold(u.From, u.To)
+			came, release, err := c.cfg.Latch.Hold(u.From, u.To)
+			if err != nil {
+				return err
+			}
 			defer release()
 			for _, span := range came {
 				part := u

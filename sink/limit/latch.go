@@ -55,13 +55,13 @@ func (l *Latch) Watch() {
 }
 
 // Hold has writes wait until release is called. came are the parts of [from, to), ms, to which
-// rows came since Watch.
-func (l *Latch) Hold(from, to int64) (came [][2]int64, release func()) {
+// rows came since Watch. It never fails: err is for latches of several nodes.
+func (l *Latch) Hold(from, to int64) (came [][2]int64, release func(), err error) {
 	l.gate.Lock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.minutes == nil || len(l.minutes) == latchMinutes {
-		return [][2]int64{{from, to}}, l.gate.Unlock
+		return [][2]int64{{from, to}}, l.gate.Unlock, nil
 	}
 	for _, minute := range slices.Sorted(maps.Keys(l.minutes)) {
 		begin, end := int64(math.MinInt64), int64(math.MaxInt64)
@@ -80,5 +80,5 @@ func (l *Latch) Hold(from, to int64) (came [][2]int64, release func()) {
 		}
 		came = append(came, [2]int64{begin, end})
 	}
-	return came, l.gate.Unlock
+	return came, l.gate.Unlock, nil
 }

@@ -52,7 +52,7 @@ func (m *Mover) clean() error {
 	}
 	j := *m.job
 	j.Stage, j.Paused, j.Share, j.Compared, j.Differ, j.Differences = Cleaning, false, 0, false, 0, nil
-	if err := j.save(m.path()); err != nil {
+	if err := m.save(&j); err != nil {
 		return err
 	}
 	m.job = &j
@@ -118,7 +118,7 @@ func (m *Mover) cleanedPart(ctx context.Context, job *moveJob, name string, touc
 		return nil, err
 	}
 	// Nothing is written but by the latch's leave, so Wait, Gauges and the latch are as in a copy.
-	cfg := copying.Config{Names: m.cfg.Points, Gauges: m.cfg.Gauges, Wait: true, Latch: m.cfg.Eras.Latch(name), Logger: m.cfg.Logger}
+	cfg := copying.Config{Names: m.cfg.Points, Gauges: m.cfg.Gauges, Wait: true, Latch: m.latch(name), Logger: m.cfg.Logger}
 	for _, sh := range m.cfg.Eras.Shards() {
 		switch {
 		case sh.Name == name:
@@ -150,7 +150,9 @@ func (m *Mover) cleanedPart(ctx context.Context, job *moveJob, name string, touc
 	}
 	if p.copier, err = copying.New(cfg); err == nil {
 		p.plan, err = p.copier.Plan(ctx, math.MinInt64, math.MaxInt64)
-		p.plan = copying.Touched(p.plan, touched)
+		if len(job.Nodes) < 2 { // else another node knows which units it has touched
+			p.plan = copying.Touched(p.plan, touched)
+		}
 	}
 	return p, err
 }

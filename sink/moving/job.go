@@ -1,6 +1,7 @@
 package moving
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,6 +53,7 @@ type moveJob struct {
 	Compared    bool           `json:"compared,omitempty"` // at least once
 	Differ      int            `json:"differ,omitempty"`   // differences that stayed
 	Differences []string       `json:"differences,omitempty"`
+	Nodes       []string       `json:"nodes,omitempty"` // that have worked on it, where several nodes share the riders
 }
 
 const jobForm = 1
@@ -64,10 +66,17 @@ func (j *moveJob) clone() *moveJob {
 
 func (m *Mover) path() string { return filepath.Join(m.cfg.Dir, "reshard-"+m.cfg.Set+".json") }
 
-// loadJob reads a job; nil if there is none.
-func loadJob(path string) (*moveJob, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+// load reads the job; nil if there is none.
+func (m *Mover) load() (*moveJob, error) {
+	path := m.path()
+	var text []byte
+	var err error
+	if m.cfg.Others != nil {
+		path = "the state of moved history, in the log"
+		if text = []byte(m.cfg.Others.Load()); len(text) == 0 {
+			return nil, nil //nolint:nilnil // nothing is moved, and that is no error
+		}
+	} else if text, err = os.ReadFile(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // nothing is moved, and that is no error
 	}
 	j := new(moveJob)
@@ -85,10 +94,14 @@ func loadJob(path string) (*moveJob, error) {
 	return j, nil
 }
 
-func (j *moveJob) save(path string) error {
+func (m *Mover) save(j *moveJob) error {
 	text, err := json.Marshal(j)
-	if err == nil {
-		err = disk.WriteAside(path, append(text, '\n'))
+	switch {
+	case err != nil:
+	case m.cfg.Others != nil:
+		err = m.cfg.Others.Keep(string(text))
+	default:
+		err = disk.WriteAside(m.path(), append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("state of the history that is moved: %w", err)
@@ -106,13 +119,37 @@ func (m *Mover) change(to func(j *moveJob) error) error {
 	j := *m.job
 	err := to(&j)
 	if err == nil {
-		err = j.save(m.path())
+		err = m.save(&j)
 	}
 	if err == nil {
 		m.job = &j
 		m.wake()
 	}
 	return err
+}
+
+// sign notes that this node works on the job, before it copies a row. The caller holds mu.
+func (m *Mover) sign() error {
+	if m.cfg.Others == nil || slices.Contains(m.job.Nodes, m.cfg.Others.Node()) {
+		return nil
+	}
+	j := *m.job
+	j.Nodes = append(slices.Clone(j.Nodes), m.cfg.Others.Node())
+	if err := m.save(&j); err != nil {
+		return err
+	}
+	m.job = &j
+	return nil
+}
+
+// unread notes, in all logs, that shards have nothing any more.
+func (m *Mover) unread(id string, names []string) error {
+	if m.cfg.Others != nil {
+		if err := m.cfg.Others.Unread(context.Background(), id, names); err != nil {
+			return err
+		}
+	}
+	return m.cfg.Eras.Unread(id, names...)
 }
 
 // cleanedAll ends a change that was undone as if it had never been.
@@ -133,7 +170,11 @@ func (m *Mover) forget() error {
 			return err
 		}
 	}
-	if err := os.Remove(m.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if m.cfg.Others != nil {
+		if err := m.cfg.Others.Keep(""); err != nil {
+			return err
+		}
+	} else if err := os.Remove(m.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	m.job, m.failed = nil, false

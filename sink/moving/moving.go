@@ -34,7 +34,30 @@ type Config struct {
 	ByRider bool     // pings are spread by their rider, not by their cell
 	Gauges  copying.Gauges
 	Erasing func() bool // a rider is being removed; nil: never
+	Others  OtherLogs   // nil: no other node writes to the shards
+	Idle    bool        // another node moves the history
 	Logger  *slog.Logger
+}
+
+// OtherLogs are the other logs of which rows go to the same shards, with their nodes. A change is made
+// in all of them, and its history is moved once.
+type OtherLogs interface {
+	// Behind returns why another log is not as far with a change, with all of before it in the old shards, or "".
+	Behind(ctx context.Context, rec *reshard.SetRecord) string
+	// Level returns the function that says what is left until the shards have what those logs have now, or "".
+	Level(ctx context.Context) (left func(ctx context.Context) string)
+	// Holds returns why nothing may be moved for now, out of memory, or "".
+	Holds() string
+	// LetGo returns the days of which their mirrors gave rows up, and how many.
+	LetGo(ctx context.Context) (days []string, given uint64, err error)
+	Filled(ctx context.Context, days []string) error
+	Unread(ctx context.Context, id string, names []string) error
+	Latch(shard string) copying.SourceLatch // of all nodes
+
+	// Load and Keep have the state of the history with the log, where another node finds it.
+	Load() string
+	Keep(state string) error
+	Node() string // name of this one
 }
 
 // Mover moves the history of a set. It is safe for concurrent use.
@@ -52,6 +75,7 @@ type Mover struct {
 	was     *movement  // that was broken off
 	kept    []string   // units that were not deleted, and why: at most mostTold
 	keptAll int
+	others  bool // mirrors of other logs gave rows up
 }
 
 // movement is work under way.
@@ -69,9 +93,19 @@ type movement struct {
 func New(cfg Config) (*Mover, error) {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	m := &Mover{cfg: cfg, nudge: make(chan struct{}, 1)}
+	if cfg.Idle {
+		return m, nil
+	}
 	var err error
-	m.job, err = loadJob(m.path())
+	m.job, err = m.load()
 	return m, err
+}
+
+// OthersLack notes whether mirrors of other logs gave rows up, which have to be copied.
+func (m *Mover) OthersLack(is bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.others = is
 }
 
 // Times of the loop.
@@ -106,6 +140,9 @@ func (m *Mover) Run(ctx context.Context) error {
 // next returns what is to be done now, and "" for nothing. It takes up a change that was begun,
 // and forgets a change that was undone.
 func (m *Mover) next() (MoveStage, error) {
+	if m.cfg.Idle {
+		return "", nil
+	}
 	rec := m.cfg.Eras.Record()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,13 +159,13 @@ func (m *Mover) next() (MoveStage, error) {
 	}
 	if m.job == nil && rec.Move != nil && rec.Phase != reshard.Settled {
 		j := &moveJob{Form: jobForm, ID: rec.ID, Old: rec.Old, New: rec.New, Rate: rec.Move.Rate, Stage: Copying}
-		if err := j.save(m.path()); err != nil {
+		if err := m.save(j); err != nil {
 			return "", err
 		}
 		m.job = j
 		m.cfg.Logger.Info("history is moved", "set", m.cfg.Set, "change", j.ID, "old", j.Old.String(), "new", j.New.String(), "rate", j.Rate)
 	}
-	if m.job != nil && m.job.Stage == Moved && rec.Phase == reshard.Dual && len(known(rec.LetGo)) > 0 {
+	if m.job != nil && m.job.Stage == Moved && rec.Phase == reshard.Dual && (len(known(rec.LetGo)) > 0 || m.others) {
 		m.job.Stage = Copying // of what the mirror gave up
 	}
 	switch {
@@ -138,10 +175,20 @@ func (m *Mover) next() (MoveStage, error) {
 		m.standLocked("it is paused: pingline reshard resume")
 	case m.erasing():
 		m.standLocked("a rider is being removed")
+	case m.holds() != "":
+		m.standLocked(m.holds())
 	default:
 		return m.job.Stage, nil
 	}
 	return "", nil
+}
+
+// holds returns why another node has nothing be moved for now, or "".
+func (m *Mover) holds() string {
+	if m.cfg.Others == nil {
+		return ""
+	}
+	return m.cfg.Others.Holds()
 }
 
 func (m *Mover) erasing() bool { return m.cfg.Erasing != nil && m.cfg.Erasing() }
@@ -153,9 +200,13 @@ func (m *Mover) work(ctx context.Context, stage MoveStage) error {
 	w := &movement{stage: stage, end: end, ended: make(chan struct{})}
 	defer close(w.ended)
 	m.mu.Lock()
-	if m.job == nil || m.erasing() { // Yield may have seen nothing to stop
+	if m.job == nil || m.erasing() || m.holds() != "" { // Yield may have seen nothing to stop
 		m.mu.Unlock()
 		return nil
+	}
+	if err := m.sign(); err != nil {
+		m.mu.Unlock()
+		return err
 	}
 	m.now, m.kept, m.keptAll = w, nil, 0
 	job := m.job.clone()
@@ -258,7 +309,7 @@ func (m *Mover) finishStage(stage MoveStage, job *moveJob, parts []*shardPart) e
 				empty = append(empty, p.from)
 			}
 		}
-		if err := m.cfg.Eras.Unread(job.ID, empty...); err != nil {
+		if err := m.unread(job.ID, empty); err != nil {
 			return err
 		}
 	}
@@ -287,10 +338,17 @@ func (m *Mover) finishStage(stage MoveStage, job *moveJob, parts []*shardPart) e
 func (m *Mover) awaitBefore(ctx context.Context) error {
 	for {
 		from, written := m.cfg.Eras.Before()
-		if written >= from {
+		why := ""
+		switch {
+		case written < from:
+			why = fmt.Sprintf("rows of before the change are being written, holes included: commit %d of %d", written, from)
+		case m.cfg.Others != nil:
+			why = m.cfg.Others.Behind(ctx, m.cfg.Eras.Record())
+		}
+		if why == "" {
 			return nil
 		}
-		m.stand(fmt.Sprintf("rows of before the change are being written, holes included: commit %d of %d", written, from))
+		m.stand(why)
 		if err := pause.For(ctx, lookAgain); err != nil {
 			return err
 		}
@@ -303,6 +361,18 @@ func (m *Mover) level(ctx context.Context) error {
 		m.stand(map[bool]string{true: "the mirror is behind", false: "rows that wait are being written"}[m.cfg.Eras.Mirrors()])
 		if err := pause.For(ctx, lookAgain/4); err != nil {
 			return err
+		}
+	}
+	if m.cfg.Others != nil {
+		for left := m.cfg.Others.Level(ctx); ; {
+			why := left(ctx)
+			if why == "" {
+				break
+			}
+			m.stand(why)
+			if err := pause.For(ctx, lookAgain/4); err != nil {
+				return err
+			}
 		}
 	}
 	m.stand("")

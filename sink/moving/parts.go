@@ -119,7 +119,7 @@ func (m *Mover) part(job *moveJob, from string) (*shardPart, error) {
 		return nil, err
 	}
 	cfg.Keep, cfg.Rate, cfg.Gauges, cfg.Wait, cfg.Level = keep, job.Rate, m.cfg.Gauges, true, m.level
-	cfg.Latch, cfg.Touches = m.cfg.Eras.Latch(from), true
+	cfg.Latch, cfg.Touches = m.latch(from), true
 	cfg.Refused = refused
 	cfg.Copied = func([]copying.Done) (int64, error) {
 		m.mu.Lock()
@@ -228,14 +228,17 @@ const mostTold = 20
 func (m *Mover) fill(ctx context.Context, job *moveJob, parts []*shardPart) error {
 	for {
 		st := m.cfg.Eras.Status()
-		days := known(st.LetGo)
-		if len(days) == 0 || st.Phase != reshard.Dual {
-			return nil
+		days, _, err := m.letGo(ctx)
+		if err != nil || len(days) == 0 || st.Phase != reshard.Dual {
+			return err
 		}
 		if err := m.level(ctx); err != nil {
 			return err
 		}
-		given := m.cfg.Eras.Status().MirrorGivenUp
+		_, given, err := m.letGo(ctx)
+		if err != nil {
+			return err
+		}
 		for _, from := range job.Old.Names() {
 			_, cfg, err := m.copierOf(job.Old, job.New, from, nil)
 			if err != nil {
@@ -265,10 +268,50 @@ func (m *Mover) fill(ctx context.Context, job *moveJob, parts []*shardPart) erro
 				}
 			}
 		}
-		if m.cfg.Eras.Status().MirrorGivenUp == given {
-			return m.cfg.Eras.Filled(days)
+		_, now, err := m.letGo(ctx)
+		if err != nil {
+			return err
+		}
+		if now == given {
+			return m.filled(ctx, days)
 		}
 	}
+}
+
+// letGo returns the days of which mirrors gave rows up, and how many.
+func (m *Mover) letGo(ctx context.Context) (days []string, given uint64, err error) {
+	st := m.cfg.Eras.Status()
+	days, given = known(st.LetGo), st.MirrorGivenUp
+	if m.cfg.Others != nil {
+		more, others, err := m.cfg.Others.LetGo(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, day := range known(more) {
+			if !slices.Contains(days, day) {
+				days = append(days, day)
+			}
+		}
+		given += others
+	}
+	return days, given, nil
+}
+
+func (m *Mover) filled(ctx context.Context, days []string) error {
+	if m.cfg.Others != nil {
+		if err := m.cfg.Others.Filled(ctx, days); err != nil {
+			return err
+		}
+	}
+	return m.cfg.Eras.Filled(days)
+}
+
+// latch returns that of a shard, with the writes of all nodes.
+func (m *Mover) latch(shard string) copying.SourceLatch {
+	if m.cfg.Others != nil {
+		return m.cfg.Others.Latch(shard)
+	}
+	return m.cfg.Eras.Latch(shard)
 }
 
 // known returns the days that are dates.

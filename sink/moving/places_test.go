@@ -2,7 +2,6 @@ package moving
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -97,15 +96,16 @@ func TestPointsAndRoutedKinds(t *testing.T) {
 }
 
 func TestJobFiles(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "job")
-	if j, err := loadJob(path); j != nil || err != nil {
+	m := &Mover{cfg: Config{Set: "main", Dir: t.TempDir()}}
+	path := m.path()
+	if j, err := m.load(); j != nil || err != nil {
 		t.Errorf("no file: %v, %v", j, err)
 	}
 	want := moveJob{Form: jobForm, ID: "r-1", Old: spread("a"), New: spread("b"), Rate: 5, Stage: Comparing, Paused: true, Share: 1}
-	if err := want.save(path); err != nil {
+	if err := m.save(&want); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := loadJob(path); err != nil || got.Stage != Comparing || !got.Paused || got.New.String() != "b=1" || got.Rate != 5 {
+	if got, err := m.load(); err != nil || got.Stage != Comparing || !got.Paused || got.New.String() != "b=1" || got.Rate != 5 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for text, says := range map[string]string{
@@ -117,7 +117,7 @@ func TestJobFiles(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := loadJob(path); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := m.load(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

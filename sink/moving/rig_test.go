@@ -226,7 +226,7 @@ func (r *rig) open(names ...string) {
 		cfg.Shards = append(cfg.Shards, r.shard(name))
 	}
 	if cfg.Spread, err = partition.NewShards(spread(names...)...); err == nil {
-		r.eras, err = reshard.Open(cfg)
+		r.eras, err = reshard.Open(cfg, nil)
 	}
 	if err == nil {
 		r.mover, err = New(Config{Set: "main", Eras: r.eras, Dir: r.dir, Logger: slog.New(slog.DiscardHandler)})

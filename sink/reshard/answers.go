@@ -234,7 +234,15 @@ func (e *Eras) MirrorSpaces() (spaces []string) {
 }
 
 // Reading returns the names of the shards over which rows are, or were, spread.
-func (e *Eras) Reading() (names []string) {
+func (e *Eras) Reading() []string {
+	names := e.reads()
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return addNames(addNames(names, e.record().Ahead...), e.others...)
+}
+
+// reads returns the names of the shards that this log may have rows in.
+func (e *Eras) reads() (names []string) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	rec := e.record()

@@ -3,7 +3,6 @@ package reshard
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -50,16 +49,17 @@ func (e *Eras) Plan(o Order) (*Intent, error) {
 			return nil, refuse("%s: --route %s leads to %s, which would still be written: change the route first", o.String(), kind, name)
 		}
 	}
-	return &Intent{nextID(rec.ID), o.String(), was, now, o.mirrored(), o.Move}, nil
+	id := nextID(rec.ID)
+	if o.ID != "" {
+		if Number(o.ID) < Number(id) {
+			return nil, refuse("%s is over here: the last is %s", o.ID, rec.ID)
+		}
+		id = o.ID
+	}
+	return &Intent{id, o.String(), was, now, o.mirrored(), o.Move}, nil
 }
 
-func nextID(id string) string {
-	n, err := strconv.Atoi(strings.TrimPrefix(id, "r-"))
-	if err != nil {
-		n = 0
-	}
-	return fmt.Sprint("r-", n+1)
-}
+func nextID(id string) string { return fmt.Sprint("r-", Number(id)+1) }
 
 // record returns the record, or that of the flags. The caller holds mu.
 func (e *Eras) record() *SetRecord {
@@ -95,7 +95,7 @@ func (e *Eras) Start(o Order, stores []sink.ShardStore) (_ *Intent, _ uint64, er
 	}
 	at, err := e.turn(nil, end, func(rec *SetRecord, at queue.Cursor) {
 		e.passed.stats, e.mirror = joinAll(e.passed.stats, e.mirror.stats), books{}
-		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo, rec.Refused, rec.Move = d.ID, d.Do, d.Old, d.New, nil, 0, d.Move
+		rec.ID, rec.Do, rec.Old, rec.New, rec.LetGo, rec.Refused, rec.Move, rec.Ahead = d.ID, d.Do, d.Old, d.New, nil, 0, d.Move, nil
 		rec.enter(phase)
 		if d.Mirrored {
 			rec.begin(d.New, d.Old, at)

@@ -3,6 +3,7 @@ package reshard
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -32,6 +33,7 @@ type Eras struct {
 	running []*eraSink // the oldest first
 	passed  books      // of eras that are passed completely
 	mirror  books      // the same, of mirrors
+	others  []string   // shards that other logs read
 	ctx     context.Context
 	group   *errgroup.Group // nil unless Run is called
 }
@@ -46,8 +48,9 @@ type eraSink struct {
 }
 
 // Open opens the sinks of a set, as the log says, or as the flags do if the log tells of no
-// change. cfg is of the flags; shards that the log has in force must be among its own.
-func Open(cfg sink.Config) (*Eras, error) {
+// change. cfg is of the flags; shards that the log has in force must be among its own, or open opens
+// them by the text that the log has of them.
+func Open(cfg sink.Config, open func(text string) (sink.ShardStore, error)) (*Eras, error) {
 	e := &Eras{cfg: cfg, logger: cmp.Or(cfg.Logger, slog.Default())}
 	e.cfg.Latch = e.Latch
 	e.shards = slices.Clone(cfg.Shards)
@@ -61,6 +64,9 @@ func Open(cfg sink.Config) (*Eras, error) {
 		return nil, err
 	}
 	e.rec = rec
+	if err := e.reopen(open); err != nil {
+		return nil, err
+	}
 	for _, name := range rec.needs() {
 		if e.known(name) == nil {
 			return nil, &UnknownError{name, rec.InForce().String(), !slices.Contains(rec.InForce().Names(), name)}
@@ -193,4 +199,20 @@ func (e *Eras) books(r *eraSink) *books {
 		return &e.mirror
 	}
 	return &e.passed
+}
+
+// reopen opens shards that no flag names, and of which the record says how.
+func (e *Eras) reopen(open func(text string) (sink.ShardStore, error)) error {
+	for _, name := range addNames(addNames(e.rec.needs(), e.rec.Read...), e.rec.Ahead...) {
+		text, told := e.rec.Stores[name]
+		if !told || open == nil || e.known(name) != nil {
+			continue
+		}
+		sh, err := open(text)
+		if err != nil {
+			return fmt.Errorf("shard %s, which pingline reshard added (%s): %w", name, text, err)
+		}
+		e.shards = append(e.shards, sh)
+	}
+	return nil
 }

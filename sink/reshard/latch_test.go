@@ -21,7 +21,7 @@ func TestWritesEnterTheLatch(t *testing.T) {
 		r.settled()
 		r.readable(rows)
 		for _, name := range shards {
-			came, release := r.eras.Latch(name).Hold(math.MinInt64, math.MaxInt64)
+			came, release, _ := r.eras.Latch(name).Hold(math.MinInt64, math.MaxInt64)
 			release()
 			if len(came) == 0 {
 				t.Errorf("%s: rows came to %s, and its latch does not know", era, name)
@@ -37,7 +37,7 @@ func TestWritesEnterTheLatch(t *testing.T) {
 	r.must(r.eras.Finish())
 	check("settled", "a", "b", "c")
 
-	_, release := r.eras.Latch("a").Hold(0, 1)
+	_, release, _ := r.eras.Latch("a").Hold(0, 1)
 	has := r.shelves["a"].count()
 	before := r.shelves["b"].count()
 	rows := r.write(many("held-", 60)...)

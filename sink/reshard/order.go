@@ -17,6 +17,7 @@ type Order struct {
 	Weight  map[string]float64 `json:"weight,omitempty"`
 	Replace map[string]string  `json:"replace,omitempty"` // old name to new name
 	Move    *Move              `json:"move,omitempty"`    // nil: history stays where it is
+	ID      string             `json:"id,omitempty"`      // of the change; "" is the next
 }
 
 // Move asks for history to be moved to where a new layout has it. Whoever moves it follows

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"pingline/partition"
@@ -58,6 +59,10 @@ type SetRecord struct {
 	LetGo   []string `json:"let_go,omitempty"`  // days of rows that a mirror gave up
 	Refused uint64   `json:"refused,omitempty"` // dead letters of a mirror
 	Move    *Move    `json:"move,omitempty"`    // of the last change
+
+	// Of changes that are made in several logs.
+	Ahead  []string          `json:"ahead,omitempty"`  // shards that are read, since another log may have rows there before this
+	Stores map[string]string `json:"stores,omitempty"` // how to open shards that no flag names, as in --shard; it is never changed in place
 }
 
 // Era is a stretch of the log with a layout.
@@ -121,7 +126,7 @@ func (r *SetRecord) String() string {
 // clone returns a copy that shares nothing that changes.
 func (r *SetRecord) clone() *SetRecord {
 	c := *r
-	c.Eras, c.Read, c.LetGo = slices.Clone(r.Eras), slices.Clone(r.Read), slices.Clone(r.LetGo)
+	c.Eras, c.Read, c.LetGo, c.Ahead = slices.Clone(r.Eras), slices.Clone(r.Read), slices.Clone(r.LetGo), slices.Clone(r.Ahead)
 	return &c
 }
 
@@ -199,4 +204,13 @@ func (r *SetRecord) lacks(era Era) {
 func (r *SetRecord) knows(era Era, day string) bool {
 	lacks := without(era.Beside.Names(), era.Spread.Names())
 	return len(without(lacks, r.Read)) == 0 && (!r.tells(era.N) || slices.Contains(r.LetGo, day))
+}
+
+// Number returns the number of a change's ID, 0 for none.
+func Number(id string) int {
+	n, err := strconv.Atoi(strings.TrimPrefix(id, "r-"))
+	if err != nil {
+		return 0
+	}
+	return n
 }

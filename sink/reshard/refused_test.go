@@ -43,7 +43,7 @@ func TestShardWithoutFlag(t *testing.T) {
 		{[]string{"b", "c"}, "shard a is not in force (c=1 b=1 are), but its change by pingline reshard is not finished"},
 	} {
 		r.flags(tt.flags...)
-		_, err := Open(r.cfg)
+		_, err := Open(r.cfg, nil)
 		if unknown := new(UnknownError); !errors.As(err, &unknown) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("flags %v: %v", tt.flags, err)
 		}

@@ -160,7 +160,7 @@ func (r *rig) shard(name string) sink.ShardStore {
 func (r *rig) open() {
 	r.t.Helper()
 	var err error
-	if r.eras, err = Open(r.cfg); err != nil {
+	if r.eras, err = Open(r.cfg, nil); err != nil {
 		r.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

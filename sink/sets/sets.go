@@ -29,10 +29,11 @@ const Main = "main"
 type ShardSet struct {
 	Name   string // Main of the first
 	Shards []sink.ShardStore
-	Spread *partition.Shards // over which rows are spread: the first of Shards
-	Routes map[string]int    // by kind, as sink.Config has them; -1: the kind is for other sets only
-	Wait   time.Duration     // as sink.Config.BatchWait, if it is not 0
-	Drop   bool              // the oldest of what waits for it is given up when the log is filling up; not of the first
+	Spread *partition.Shards                          // over which rows are spread: the first of Shards
+	Routes map[string]int                             // by kind, as sink.Config has them; -1: the kind is for other sets only
+	Wait   time.Duration                              // as sink.Config.BatchWait, if it is not 0
+	Open   func(text string) (sink.ShardStore, error) // opens a shard that the log tells of; nil: none is
+	Drop   bool                                       // the oldest of what waits for it is given up when the log is filling up; not of the first
 }
 
 // Having returns the shards that entries of some kinds may be in, of all that are known: also
@@ -100,7 +101,7 @@ func Open(cfg sink.Config, read int, list []ShardSet) (*Sets, error) {
 		if len(list) > 1 {
 			leaveToOthers(&c, i, list)
 		}
-		one, err := reshard.Open(c)
+		one, err := reshard.Open(c, set.Open)
 		if err != nil {
 			return nil, err
 		}
