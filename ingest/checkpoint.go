@@ -1,23 +1,15 @@
 package ingest
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"pingline"
 	"pingline/dedupe"
+	"pingline/internal/statefile"
 	"pingline/queue"
-	"pingline/queue/disk"
 )
 
 // A checkpoint is the filter's state in a file, so that a start need read only
@@ -25,25 +17,10 @@ import (
 // number of the commit it stands at, and written by a goroutine of its own, so that
 // the writer never stops for longer than a piece takes.
 //
-//	magic
-//	u32 length, piece; …
-//	u32 0
-//
-// A file is written under a temporary name, synced and renamed. The checkpoint before
-// is kept, and the log from its place on, in case the newest cannot be read. Each
-// piece has a checksum. Beside a log on servers there are copies, for another node.
-const (
-	checkpointForm   = "pingline filter %d\n"
-	checkpointMagic  = "pingline filter 1\n"
-	checkpointSuffix = ".checkpoint"
-	checkpointsKept  = 2
-
-	// A checkpoint of a log that is gone is kept under another name until this log
-	// has a checkpoint: it shows that the filter has forgotten pings.
-	strandedSuffix = checkpointSuffix + ".stranded"
-
-	maxPiece = 64 << 20 // bytes; a longer length is damage
-)
+// A checkpoint is in a file of package statefile. The checkpoint before is kept, and the log from
+// its place on, in case the newest cannot be read. Beside a log on servers there are copies, for
+// another node.
+const checkpointsKept = 2
 
 // FilterCursor is the name of the filter's cursor: the filter needs the log from there
 // on.
@@ -173,6 +150,12 @@ func (c *checkpointer) restored(log *queue.Log, next uint64) {
 	}
 }
 
+// followed notes that the state was read along: the checkpoint before is that of the log's cursor, beside
+// the log on its servers.
+func (c *checkpointer) followed(cursor queue.Cursor) {
+	c.kept, c.at = []queue.Cursor{cursor}, cursor
+}
+
 // met notes a commit that is replayed.
 func (c *checkpointer) met(log *queue.Log, rec *queue.Record) {
 	if rec.Number != c.at.Next {
@@ -201,12 +184,12 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 	var ctx context.Context
 	ctx, c.stop = context.WithCancel(context.Background())
 	go func(pieces <-chan []byte, written chan<- []byte, saved chan<- error) {
-		err := saveCheckpoint(keep[0], pieces, written)
+		err := statefile.Save(keep[0], pieces, written)
 		if err == nil {
 			err = log.Mirror(ctx, keep)
 		}
 		if err == nil {
-			err = removeOld(c.cfg.dir, keep)
+			err = statefile.RemoveOld(c.cfg.dir, keep)
 		}
 		saved <- err
 	}(c.pieces, c.written, c.saved)
@@ -214,7 +197,7 @@ func (c *checkpointer) begin(f *dedupe.Filter, log *queue.Log) {
 
 // path is the file of a checkpoint behind which the log is read from number next on.
 func (c *checkpointer) path(next uint64) string {
-	return filepath.Join(c.cfg.dir, fmt.Sprintf("%020d%s", next, checkpointSuffix))
+	return statefile.Path(c.cfg.dir, next)
 }
 
 // take hands a piece to the goroutine that writes.
@@ -251,7 +234,7 @@ func (c *checkpointer) finished(log *queue.Log, err error) {
 	c.saved = nil
 	c.stop()
 	if err != nil {
-		if !errors.Is(err, errAbandoned) {
+		if !errors.Is(err, statefile.ErrAbandoned) {
 			c.cfg.logger.Warn("checkpoint of the filter was not saved; the last saved checkpoint stays in use", "error", err)
 			c.pause = time.Now().Add(pauseAfterFailure)
 		}
@@ -308,168 +291,4 @@ func (c *checkpointer) finish(f *dedupe.Filter, log *queue.Log) {
 	}
 	defer time.AfterFunc(copyAtStop, c.stop).Stop()
 	c.finished(log, <-c.saved)
-}
-
-var errAbandoned = errors.New("abandoned")
-
-// saveCheckpoint writes pieces to path until the channel is closed, and gives their
-// memory back. It receives all pieces even after an error, so that the sender never
-// waits for a disk that fails.
-func saveCheckpoint(path string, pieces <-chan []byte, written chan<- []byte) (err error) {
-	defer func() {
-		for range pieces { // drained even after an error
-		}
-	}()
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(dir, "*.tmp")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	if err := errors.Join(writePieces(file, pieces, written), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return disk.SyncDir(dir)
-}
-
-func writePieces(file *os.File, pieces <-chan []byte, written chan<- []byte) error {
-	w := bufio.NewWriterSize(file, 1<<20)
-	if _, err := w.WriteString(checkpointMagic); err != nil {
-		return err
-	}
-	var length [4]byte
-	for piece := range pieces {
-		if len(piece) == 0 {
-			return errAbandoned
-		}
-		binary.LittleEndian.PutUint32(length[:], uint32(len(piece)))
-		if _, err := w.Write(length[:]); err != nil {
-			return err
-		}
-		if _, err := w.Write(piece); err != nil {
-			return err
-		}
-		select {
-		case written <- piece[:0]:
-		default:
-		}
-	}
-	if _, err := w.Write(make([]byte, 4)); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return file.Sync()
-}
-
-// checkpoints lists the complete checkpoints in dir, newest first.
-func checkpoints(dir string) ([]string, error) {
-	list, err := filepath.Glob(filepath.Join(dir, "*"+checkpointSuffix))
-	slices.Sort(list)
-	slices.Reverse(list)
-	return list, err
-}
-
-// removeOld removes all checkpoints not in keep: older, damaged and unfinished
-// checkpoints, and checkpoints of a log that is gone.
-func removeOld(dir string, keep []string) error {
-	for _, name := range [...]string{"*" + checkpointSuffix, "*.tmp", "*" + strandedSuffix} {
-		found, err := filepath.Glob(filepath.Join(dir, name))
-		if err != nil {
-			return err
-		}
-		for _, path := range found {
-			if slices.Contains(keep, path) {
-				continue
-			}
-			if err := os.Remove(path); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// removeUnfinished removes unfinished checkpoints that crashes have left. Otherwise only
-// saving a checkpoint does, and there may be no room to save one.
-func removeUnfinished(dir string) error {
-	if dir == "" {
-		return nil
-	}
-	found, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
-	for _, path := range found {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
-}
-
-// loadCheckpoint reads path into a filter and returns the number of the first
-// commit that is not in all of its pieces.
-func loadCheckpoint(path string, f *dedupe.Filter) (next uint64, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = file.Close() }()
-	r := bufio.NewReaderSize(file, 1<<20)
-	magic := make([]byte, len(checkpointMagic))
-	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != checkpointMagic {
-		return 0, notCheckpoint(path, magic)
-	}
-	if _, err := fmt.Sscanf(strings.TrimSuffix(filepath.Base(path), checkpointSuffix), "%d", &next); err != nil {
-		return 0, fmt.Errorf("name of %s: %w", path, err)
-	}
-	for {
-		piece, err := readPiece(r)
-		if err != nil {
-			return 0, fmt.Errorf("read %s: %w", path, err)
-		}
-		if piece == nil {
-			return next, nil
-		}
-		if err := f.Load(piece); err != nil {
-			return 0, fmt.Errorf("read %s: %w", path, err)
-		}
-	}
-}
-
-// notCheckpoint returns the error for the file at path, which begins with magic and is
-// no checkpoint of this form.
-func notCheckpoint(path string, magic []byte) error {
-	var form int
-	if _, err := fmt.Sscanf(string(magic), checkpointForm, &form); err == nil && form > 1 {
-		return fmt.Errorf("checkpoint %s is of form %d, this program knows 1: %w", path, form, pingline.ErrNewer)
-	}
-	return fmt.Errorf("%s is no checkpoint: %w", path, pingline.ErrCorrupt)
-}
-
-// readPiece returns the next piece, or nil behind the last.
-func readPiece(r io.Reader) ([]byte, error) {
-	var length [4]byte
-	if _, err := io.ReadFull(r, length[:]); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, pingline.ErrCorrupt)
-	}
-	n := binary.LittleEndian.Uint32(length[:])
-	if n == 0 {
-		return nil, nil
-	}
-	if n > maxPiece {
-		return nil, fmt.Errorf("a piece of %d bytes, more than %d: %w", n, maxPiece, pingline.ErrCorrupt)
-	}
-	piece := make([]byte, n)
-	if _, err := io.ReadFull(r, piece); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, pingline.ErrCorrupt)
-	}
-	return piece, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pingline/dedupe"
+	"pingline/internal/statefile"
 	"pingline/queue"
 )
 
@@ -56,7 +57,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 		total.busy += cost.busy
 		total.pieces += cost.pieces
 		total.stop = max(total.stop, cost.stop)
-		list, err := checkpoints(dir)
+		list, err := statefile.List(dir)
 		if err != nil || len(list) == 0 {
 			b.Fatalf("no checkpoint was saved: %v", err)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
+	"pingline/internal/statefile"
 	"pingline/queue"
 	"pingline/sim/audit"
 )
@@ -31,7 +32,7 @@ func checkpointed(t *testing.T) (s *site, pings []pingline.Ping) {
 	s.start()
 	s.send(pings[500:], 100)
 	s.stop()
-	if list, err := checkpoints(s.cfg.Dir); err != nil || len(list) != checkpointsKept {
+	if list, err := statefile.List(s.cfg.Dir); err != nil || len(list) != checkpointsKept {
 		t.Fatalf("checkpoints after two stops: %v, %v", list, err)
 	}
 	return s, pings
@@ -55,7 +56,7 @@ func trimmedOn(t *testing.T, url string) (s *site, pings []pingline.Ping, held i
 		s.write()
 		s.trim()
 	}
-	list, err := checkpoints(s.cfg.Dir)
+	list, err := statefile.List(s.cfg.Dir)
 	if err != nil || len(list) != checkpointsKept {
 		t.Fatalf("checkpoints %v, %v", list, err)
 	}
@@ -69,7 +70,7 @@ func trimmedOn(t *testing.T, url string) (s *site, pings []pingline.Ping, held i
 
 func (s *site) harmCheckpoint(i int, harm func([]byte) []byte) {
 	s.t.Helper()
-	list, err := checkpoints(s.cfg.Dir)
+	list, err := statefile.List(s.cfg.Dir)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -93,8 +94,8 @@ func TestBrokenCheckpoint(t *testing.T) {
 		{"without its end", func(b []byte) []byte { return b[:len(b)-4] }},
 		{"empty", func([]byte) []byte { return nil }},
 		{"one bit wrong", func(b []byte) []byte { b[len(b)/2] ^= 1; return b }},
-		{"a length wrong", func(b []byte) []byte { b[len(checkpointMagic)+3] = 0xff; return b }},
-		{"a torn magic", func(b []byte) []byte { return b[:len(checkpointMagic)-2] }},
+		{"a length wrong", func(b []byte) []byte { b[len(statefile.Magic)+3] = 0xff; return b }},
+		{"a torn magic", func(b []byte) []byte { return b[:len(statefile.Magic)-2] }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, pings, held := trimmed(t)
@@ -105,7 +106,7 @@ func TestBrokenCheckpoint(t *testing.T) {
 			}
 			s.sendAgain(pings, 50)
 			s.stop()
-			if list, err := checkpoints(s.cfg.Dir); err != nil || len(list) != checkpointsKept {
+			if list, err := statefile.List(s.cfg.Dir); err != nil || len(list) != checkpointsKept {
 				t.Fatalf("checkpoints %v, %v", list, err)
 			}
 			s.harmCheckpoint(0, tt.harm) // it leans on the one that the last start has used
@@ -123,7 +124,7 @@ func TestBrokenCheckpoint(t *testing.T) {
 func TestAnotherNodeHasTheFilter(t *testing.T) {
 	for _, damage := range []bool{false, true} {
 		s, pings, held := trimmedOn(t, "nats://"+natsServer(t))
-		list, err := checkpoints(s.cfg.Dir)
+		list, err := statefile.List(s.cfg.Dir)
 		if err != nil || held == 0 {
 			t.Fatalf("%d pings are held, %v", held, err)
 		}
@@ -138,7 +139,7 @@ func TestAnotherNodeHasTheFilter(t *testing.T) {
 		if n := s.writer.filter.Holding(); n != held {
 			t.Errorf("%d pings are held, %d before", n, held)
 		}
-		if found, err := checkpoints(s.cfg.Dir); err != nil || len(found) != map[bool]int{false: 2, true: 1}[damage] {
+		if found, err := statefile.List(s.cfg.Dir); err != nil || len(found) != map[bool]int{false: 2, true: 1}[damage] {
 			t.Errorf("the next node has %d checkpoints, %v", len(found), err)
 		}
 		s.sendAgain(pings, 50)
@@ -204,7 +205,7 @@ func TestLogWaitsForTheCopy(t *testing.T) {
 		s.write()
 		s.trim()
 	}
-	list, err := checkpoints(s.cfg.Dir)
+	list, err := statefile.List(s.cfg.Dir)
 	if err != nil || len(list) < 2 {
 		t.Fatalf("checkpoints %v, %v: too few were tried", list, err)
 	}
@@ -263,7 +264,7 @@ func TestBothCheckpointsBroken(t *testing.T) {
 func TestCheckpointThatCannotBeSaved(t *testing.T) {
 	s, pings, _ := trimmed(t)
 	s.start()
-	before, err := checkpoints(s.cfg.Dir)
+	before, err := statefile.List(s.cfg.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +291,7 @@ func TestCheckpointThatCannotBeSaved(t *testing.T) {
 	if now, _ := s.log.Cursor(FilterCursor); tries != 1 || now != at {
 		t.Errorf("%d tries to save 10 checkpoints during the pause, want 1; the cursor went from %v to %v", tries, at, now)
 	}
-	if list, err := checkpoints(dir); err != nil || !slices.Equal(list, before) {
+	if list, err := statefile.List(dir); err != nil || !slices.Equal(list, before) {
 		t.Errorf("checkpoints %v, %v, want %v", list, err, before)
 	}
 }
@@ -323,12 +324,12 @@ func TestWrittenByANewerVersion(t *testing.T) {
 		harm func(s *site)
 	}{
 		{"the newest checkpoint", func(s *site) {
-			s.harmCheckpoint(0, func(b []byte) []byte { return append([]byte("pingline filter 9\n"), b[len(checkpointMagic):]...) })
+			s.harmCheckpoint(0, func(b []byte) []byte { return append([]byte("pingline filter 9\n"), b[len(statefile.Magic):]...) })
 		}},
 		{"a checkpoint's first piece", func(s *site) {
 			s.harmCheckpoint(0, func(b []byte) []byte {
-				at := len(checkpointMagic) + 4
-				n := int(binary.LittleEndian.Uint32(b[len(checkpointMagic):]))
+				at := len(statefile.Magic) + 4
+				n := int(binary.LittleEndian.Uint32(b[len(statefile.Magic):]))
 				newer(b, at)
 				sum := crc32.Checksum(b[at:at+n-4], crc32.MakeTable(crc32.Castagnoli))
 				binary.LittleEndian.PutUint32(b[at+n-4:], sum)
@@ -349,7 +350,7 @@ func TestWrittenByANewerVersion(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _, _ := trimmed(t)
 			tt.harm(s)
-			before, err := checkpoints(s.cfg.Dir)
+			before, err := statefile.List(s.cfg.Dir)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -359,7 +360,7 @@ func TestWrittenByANewerVersion(t *testing.T) {
 			if !errors.Is(err, pingline.ErrNewer) {
 				t.Errorf("OpenWriter = %v, want ErrNewer", err)
 			}
-			if list, err := checkpoints(s.cfg.Dir); err != nil || !slices.Equal(list, before) {
+			if list, err := statefile.List(s.cfg.Dir); err != nil || !slices.Equal(list, before) {
 				t.Errorf("checkpoints %v, %v, want %v", list, err, before)
 			}
 			if now, _ := s.cfg.Log.Cursor(FilterCursor); now != at {
@@ -388,7 +389,7 @@ func TestCheckpointsOfAnotherLog(t *testing.T) {
 	}
 	s.send(pings, 100)
 	s.stop()
-	if list, err := checkpoints(s.cfg.Dir); err != nil || len(list) != 1 {
+	if list, err := statefile.List(s.cfg.Dir); err != nil || len(list) != 1 {
 		t.Errorf("checkpoints of the new log: %v, %v", list, err)
 	}
 	s.start()

@@ -6,16 +6,8 @@ import (
 	"slices"
 
 	"pingline"
-	"pingline/dedupe"
 	"pingline/queue"
 )
-
-// Erasure is the removal of a rider: of all that the commits up to Upto have of the rider
-// nothing counts any more. A ping of a later commit is a first one.
-type Erasure struct {
-	Rider string
-	Upto  uint64
-}
 
 // Erased is the outcome of Erase.
 type Erased struct {
@@ -97,14 +89,5 @@ func (w *Writer) erasures(next uint64) (list []Erasure) {
 		}
 	}
 	slices.SortFunc(list, func(a, b Erasure) int { return cmp.Compare(a.Upto, b.Upto) })
-	return list
-}
-
-// eraseBefore erases the riders whose commit lies before next, and returns the rest.
-func eraseBefore(filter *dedupe.Filter, list []Erasure, next uint64) []Erasure {
-	for len(list) > 0 && list[0].Upto < next {
-		filter.Erase(list[0].Rider)
-		list = list[1:]
-	}
 	return list
 }

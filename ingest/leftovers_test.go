@@ -12,6 +12,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
+	"pingline/internal/statefile"
 )
 
 // More pings are to be flushed than one commit takes, while requests come that fill
@@ -65,14 +66,14 @@ func TestFlushBesideFullCommits(t *testing.T) {
 func TestLeftoversOfCrashes(t *testing.T) {
 	s, _ := checkpointed(t)
 	path := filepath.Join(s.cfg.Dir, "1234.tmp")
-	if err := os.WriteFile(path, []byte(checkpointMagic), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(statefile.Magic), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.start()
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("half a checkpoint is still there: %v", err)
 	}
-	if list, err := checkpoints(s.cfg.Dir); err != nil || len(list) != checkpointsKept {
+	if list, err := statefile.List(s.cfg.Dir); err != nil || len(list) != checkpointsKept {
 		t.Errorf("checkpoints %v, %v", list, err)
 	}
 }

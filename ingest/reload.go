@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"pingline"
-	"pingline/dedupe"
+	"pingline/internal/statefile"
 	"pingline/queue"
 )
 
@@ -25,16 +25,21 @@ func (w *Writer) reload(ctx context.Context) error {
 	if err := w.log.Claim(ctx, w.buf); err != nil {
 		return err
 	}
-	filter, next, forgot, err := w.restore(ctx)
+	past, err := w.followed(ctx)
+	if past == nil && err == nil {
+		past, err = w.restore(ctx)
+	}
 	if err != nil {
 		return err
 	}
+	next := past.next
 	before := lossesOf(w.log, 0, next-1)
-	if err := w.replay(ctx, filter, next, forgot || !noted(w.log, next).cover(before)); err != nil {
+	past.missing = past.missing || !noted(w.log, next).cover(before)
+	if err := w.replay(ctx, past); err != nil {
 		return fmt.Errorf("replay the log from commit %d: %w", next, err)
 	}
 	w.checkpoint.lost = append(before, lossesOf(w.log, next, math.MaxUint64)...)
-	w.filter = filter
+	w.filter, w.watermark = past.filter, past.steps
 	w.filters++
 	w.rebase()
 	return nil
@@ -61,134 +66,137 @@ func (w *Writer) checkNewest(ctx context.Context) error {
 	return nil
 }
 
-// restore returns a filter with the newest checkpoint that can be read, and the
-// number of the first commit to replay. Without a checkpoint the whole log is replayed.
-// Then earlier pings are forgotten, if there were any: the log was trimmed, or a
-// stranded checkpoint shows that there was another log.
-func (w *Writer) restore(ctx context.Context) (f *dedupe.Filter, next uint64, forgot bool, err error) {
-	list, err := checkpoints(w.cfg.Dir)
-	if err != nil {
-		return nil, 0, false, err
+// followed returns the state that the configuration has, once, or none if a state from a checkpoint
+// would be another: of what that needs the node which read the log along knew only the records.
+func (w *Writer) followed(ctx context.Context) (*Past, error) {
+	p := w.cfg.Past
+	if w.cfg.Past = nil; p == nil {
+		return nil, nil
 	}
-	for _, path := range list {
-		filter, next, err := w.try(ctx, path)
-		if filter != nil || err != nil {
-			return filter, next, false, err
+	why := ""
+	cursor, ok := w.log.Cursor(FilterCursor)
+	switch erased := w.erasures(p.from); {
+	case p.next < w.log.First() || p.next > w.log.Last():
+		why = "it does not fit the log"
+	case !ok || cursor.Next >= p.next: // the checkpoint that holds the log back is newer
+		why = "there is a newer checkpoint"
+	case len(lossesOf(w.log, 0, p.next-1)) > 0:
+		why = "commits are lost"
+	case len(erased) > 0 && erased[0].Upto < p.next:
+		why = "a rider was removed meanwhile"
+	default:
+		r := w.log.Read(p.next)
+		defer r.Close()
+		rec, err := r.Next(ctx)
+		switch {
+		case errors.As(err, new(*queue.DamageError)):
+			why = "the commit behind it is lost"
+		case err != nil:
+			return nil, err
+		case rec.Number != p.next || p.behind && rec.Before != p.totals:
+			why = "the log goes on otherwise"
 		}
 	}
-	stranded, err := filepath.Glob(filepath.Join(w.cfg.Dir, "*"+strandedSuffix))
-	if err != nil {
-		return nil, 0, false, err
+	if why != "" {
+		w.cfg.Logger.Warn("the state of the filter that was read along is not used", "next", p.next, "first", w.log.First(), "last", w.log.Last(), "reason", why)
+		return nil, nil
 	}
-	next = w.log.First()
-	w.log.SetCursor(FilterCursor, queue.Cursor{Next: next})
-	filter, err := dedupe.New(w.cfg.Filter)
-	return filter, next, next > 1 || len(stranded) > 0, err
+	w.cfg.Logger.Info("the state of the filter was read along", "next", p.next, "last", w.log.Last(), "riders", p.Riders())
+	w.checkpoint.followed(cursor)
+	return p, nil
 }
 
-// try returns a filter with the checkpoint at path, or none if the checkpoint is damaged
+// restore returns the state of the newest checkpoint that can be read. Without a
+// checkpoint the whole log is to be replayed. Then earlier pings are forgotten, if there
+// were any: the log was trimmed, or a stranded checkpoint shows that there was another log.
+func (w *Writer) restore(ctx context.Context) (*Past, error) {
+	if w.cfg.Dir != "" && !w.fetched {
+		if err := w.log.Fetch(ctx, w.cfg.Dir); err != nil {
+			return nil, err
+		}
+		w.fetched = true
+	}
+	list, err := statefile.List(w.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range list {
+		past, err := w.try(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		if past != nil {
+			w.checkpoint.restored(w.log, past.next)
+			return past, nil
+		}
+	}
+	stranded, err := filepath.Glob(filepath.Join(w.cfg.Dir, "*"+statefile.Stranded))
+	if err != nil {
+		return nil, err
+	}
+	first := w.log.First()
+	w.log.SetCursor(FilterCursor, queue.Cursor{Next: first})
+	past, err := NewPast(w.cfg.Filter, first)
+	if err != nil {
+		return nil, err
+	}
+	past.missing = past.missing || len(stranded) > 0
+	w.checkpoint.restored(w.log, first)
+	return past, nil
+}
+
+// try returns the state of the checkpoint at path, or none if the checkpoint is damaged
 // or does not fit this log. A checkpoint of a newer version is an error, because its
 // state may be nowhere else.
-func (w *Writer) try(ctx context.Context, path string) (*dedupe.Filter, uint64, error) {
-	filter, err := dedupe.New(w.cfg.Filter)
-	if err != nil {
-		return nil, 0, err
+func (w *Writer) try(ctx context.Context, path string) (*Past, error) {
+	past, err := OpenPast(w.cfg.Filter, path)
+	if past == nil {
+		return nil, err
 	}
-	next, err := loadCheckpoint(path, filter)
+	next := past.next
 	switch {
 	case errors.Is(err, pingline.ErrNewer):
-		return nil, 0, err
+		return nil, err
 	case err == nil && next >= w.log.First() && next <= w.log.Last()+1:
-		return filter, next, nil
+		return past, nil
 	}
 	w.cfg.Logger.Warn("checkpoint of the filter cannot be used", "path", path, "next", next, "first", w.log.First(), "last", w.log.Last(), "error", err)
 	if next > w.log.Last()+1 {
 		// Otherwise the checkpoint would seem to fit once this log is as long.
 		if err := w.log.Unmirror(ctx, path); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		return nil, 0, os.Rename(path, path+strandedSuffix)
+		return nil, os.Rename(path, path+statefile.Stranded)
 	}
-	return nil, 0, nil
+	return nil, nil
 }
 
-// replay applies the log from commit next to its end. If commits are missing before it,
-// or in it, they may have held pings of any time up to the commit that follows.
-func (w *Writer) replay(ctx context.Context, filter *dedupe.Filter, next uint64, missing bool) error {
+// replay applies the log from p on to its end.
+func (w *Writer) replay(ctx context.Context, p *Past) error {
 	last := w.log.Last()
-	w.watermark.Reset(next)
-	w.checkpoint.restored(w.log, next)
-	erasures := w.erasures(next)
-	r := w.log.Read(next)
+	erasures := w.erasures(p.next)
+	r := w.log.Read(p.next)
 	defer r.Close()
-	var some [dedupe.Ahead]pingline.Entry
-	for next <= last {
-		erasures = eraseBefore(filter, erasures, next)
+	for p.next <= last {
+		erasures = eraseBefore(p.filter, erasures, p.next)
 		rec, err := r.Next(ctx)
 		if damage := new(queue.DamageError); errors.As(err, &damage) {
-			missing, next = true, damage.To+1
+			p.missing, p.next = true, damage.To+1
 			continue
 		}
 		if err != nil {
 			return err
 		}
 		w.checkpoint.met(w.log, &rec)
-		h, entries, err := pingline.DecodeCommit(rec.Payload)
-		if err != nil {
-			return undecodable(rec.Number, err)
+		if err := p.Replay(&rec); err != nil {
+			return err
 		}
-		if missing {
-			filter.Damaged(h.At)
-			missing = false
-		}
-		oldest, err := replayCommit(filter, rec.Number, &h, &entries, &some)
-		if err != nil {
-			return undecodable(rec.Number, err)
-		}
-		w.watermark.Add(rec.Number, oldest)
-		next = rec.Number + 1
 	}
-	eraseBefore(filter, erasures, next)
-	if missing {
-		filter.Damaged(time.Now().UnixMilli())
+	eraseBefore(p.filter, erasures, p.next)
+	if p.missing {
+		p.filter.Damaged(time.Now().UnixMilli())
 	}
 	return nil
-}
-
-// undecodable returns the error for a commit that cannot be decoded, with the remedy.
-// The log has checked its checksum, so the commit is as it was written.
-func undecodable(number uint64, err error) error {
-	if errors.Is(err, pingline.ErrCorrupt) {
-		return fmt.Errorf("commit %d has the right checksum, but this version cannot read it; if a newer version wrote it, start that version: %w", number, err)
-	}
-	return fmt.Errorf("commit %d: %w", number, err)
-}
-
-// replayCommit replays a commit, and returns the time, ms, before which readers see the
-// same without the commit.
-func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, some *[dedupe.Ahead]pingline.Entry) (oldest int64, err error) {
-	filter.Clock(h.At)
-	bound := dedupe.Bound{MaxError: float64(h.MaxError), AccuracyCap: float64(h.AccuracyCap)}
-	oldest = math.MaxInt64
-	for n := 0; ; {
-		e := &some[n]
-		ok, err := entries.Next(e)
-		switch {
-		case err != nil:
-			return 0, err
-		case ok && e.Kind == pingline.Judged:
-			n++
-		case ok && e.Stored():
-			oldest = min(oldest, storedAt(e))
-		}
-		if !ok || n == len(some) {
-			oldest = min(oldest, filter.Replay(number, bound, some[:n]))
-			n = 0
-		}
-		if !ok {
-			return oldest, nil
-		}
-	}
 }
 
 // rebase sets the start of the equations to the present counts of the log and the

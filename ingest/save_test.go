@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pingline/dedupe"
+	"pingline/internal/statefile"
 	"pingline/queue"
 )
 
@@ -27,7 +28,7 @@ func TestSave(t *testing.T) {
 	if err := w.Save(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if list, err := checkpoints(dir); err != nil || len(list) != 0 {
+	if list, err := statefile.List(dir); err != nil || len(list) != 0 {
 		t.Errorf("without a ping there are checkpoints: %v, %v", list, err)
 	}
 	pings := madeUp(5, 40)
@@ -46,7 +47,7 @@ func TestSave(t *testing.T) {
 	if err := w.Save(ctx); err != nil {
 		t.Fatal(err)
 	}
-	saved, err := checkpoints(dir)
+	saved, err := statefile.List(dir)
 	if err != nil || len(saved) != 1 || saved[0] < w.checkpoint.path(last+1) {
 		t.Fatalf("checkpoints %v, %v, want the one behind commit %d", saved, err, last)
 	}
@@ -55,7 +56,7 @@ func TestSave(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if list, err := checkpoints(dir); err != nil || len(list) != 1 || list[0] != saved[0] {
+	if list, err := statefile.List(dir); err != nil || len(list) != 1 || list[0] != saved[0] {
 		t.Errorf("at the end there are checkpoints %v, %v, want %v", list, err, saved)
 	}
 	if err := w.Save(ctx); err == nil {
@@ -65,7 +66,7 @@ func TestSave(t *testing.T) {
 	if err := log.Fetch(ctx, copied); err != nil {
 		t.Fatal(err)
 	}
-	if list, err := checkpoints(copied); err != nil || len(list) != 1 || filepath.Base(list[0]) != filepath.Base(saved[0]) {
+	if list, err := statefile.List(copied); err != nil || len(list) != 1 || filepath.Base(list[0]) != filepath.Base(saved[0]) {
 		t.Errorf("beside the log are %v, %v, want %v", list, err, saved)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"pingline"
+	"pingline/internal/statefile"
 	"pingline/queue"
 	"pingline/sim/audit"
 	"pingline/sink/influx"
@@ -204,7 +205,7 @@ func copyOf(t *testing.T, dir string) string {
 // loseCheckpoints deletes the filter's saved state.
 func (s *site) loseCheckpoints() {
 	s.t.Helper()
-	list, err := checkpoints(s.cfg.Dir)
+	list, err := statefile.List(s.cfg.Dir)
 	if err != nil || len(list) == 0 {
 		s.t.Fatalf("no checkpoint to lose: %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pingline/dedupe"
+	"pingline/internal/statefile"
 	"pingline/queue"
 )
 
@@ -141,7 +142,7 @@ func TestStopThatStoresHalf(t *testing.T) {
 		}
 	}
 	s.stop()
-	list, err := checkpoints(s.cfg.Dir)
+	list, err := statefile.List(s.cfg.Dir)
 	if err != nil || flushed != 1 {
 		t.Fatalf("%d commits of 2 were stored, %v", flushed, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"pingline/dedupe"
 	"pingline/dedupe/carried"
 	"pingline/dedupe/intime"
+	"pingline/internal/statefile"
 	"pingline/internal/watermark"
 	"pingline/partition"
 	"pingline/queue"
@@ -37,6 +38,7 @@ type WriterConfig struct {
 	Keys      *partition.Keys // choose sub-keys; nil: every sub-key is 0
 	Written   func() uint64   // number of the first commit that the stores which are read may lack a part of; nil: not known
 	Behind    func() uint64   // the least of Written for all stores, of which any may be read; nil: Written
+	Past      *Past           // state that was read along while another node had the log; nil: it is read from a checkpoint
 	Node      string          // written into each commit
 	Dir       string          // directory of the filter's checkpoints; "" keeps none
 	MaxCommit int             // bytes after which a commit takes no more requests; 0 means 1 MiB
@@ -96,6 +98,7 @@ type Writer struct {
 	evicted  uint64 // tracks evicted by filters before the last reload
 
 	checkpoint *checkpointer
+	fetched    bool // checkpoints that lie beside the log on servers are in cfg.Dir
 	watermark  watermark.Earliest
 
 	mu    sync.Mutex // guards stats; never taken together with Overload.mu
@@ -198,15 +201,10 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 		waiting: newWaiting(cfg.Patience),
 	}
 	w.checkpoint = newCheckpointer(checkpointConfig{cfg.Dir, cfg.CheckpointEvery, cfg.CheckpointEntries, cfg.Logger})
-	if cfg.Dir != "" {
-		if err := cfg.Log.Fetch(ctx, cfg.Dir); err != nil {
-			return nil, err
-		}
-	}
 	if err := w.reload(ctx); err != nil {
 		return nil, err
 	}
-	if err := removeUnfinished(cfg.Dir); err != nil {
+	if err := statefile.RemoveUnfinished(cfg.Dir); err != nil {
 		cfg.Logger.Warn("unfinished checkpoint of an earlier crash could not be removed", "error", err)
 	}
 	return w, nil

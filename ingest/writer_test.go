@@ -13,6 +13,7 @@ import (
 
 	"pingline"
 	"pingline/dedupe"
+	"pingline/internal/statefile"
 	"pingline/partition"
 	"pingline/queue"
 )
@@ -237,7 +238,7 @@ func TestRestartRemembers(t *testing.T) {
 	w, stop := testWriter(t, cfg)
 	submit(t, w, job("r-1", t0, 50))
 	stop()
-	list, err := checkpoints(dir)
+	list, err := statefile.List(dir)
 	if err != nil || len(list) != 1 {
 		t.Fatalf("checkpoints after a clean stop: %v, %v", list, err)
 	}

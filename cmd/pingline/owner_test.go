@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -146,6 +145,13 @@ func TestStandby(t *testing.T) {
 	gate := newGateway(t, a.url)
 	tr := driveOften(t, gate.url(), 2000)
 	tr.more(4000)
+	readsAlong := func(name string) {
+		eventually(t, name+" reads the log along", func() bool {
+			_, text := probe(t, "http://"+at[name]+"/readyz")
+			return strings.Contains(text, `"notes":["warm: the log PINGLINE is read along`)
+		})
+	}
+	readsAlong("b")
 	if status := a.terminate(); status != exitOK {
 		t.Errorf("a ended with status %d", status)
 	}
@@ -153,8 +159,9 @@ func TestStandby(t *testing.T) {
 	b.takesPings()
 	began := time.Now()
 	t.Logf("b has the log %v after a has ended", began.Sub(stopped))
-	if found, err := filepath.Glob(filepath.Join(dirB, "filter", "*.checkpoint")); err != nil || len(found) == 0 {
-		t.Errorf("b has not the filter's state that a has left: %v", err)
+	const warm = "the state of the filter was read along"
+	if !strings.Contains(b.said(), warm) {
+		t.Error("b has not read the log of a along")
 	}
 	gate.leadTo(b.url)
 	c := node("c", dir)
@@ -165,10 +172,14 @@ func TestStandby(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	readsAlong("c")
 	b.kill()
 	killed := time.Now()
 	c.takesPings()
 	t.Logf("b had the log for %v, c has it %v after b was killed", killed.Sub(began), time.Since(killed))
+	if !strings.Contains(c.said(), warm) {
+		t.Error("c has not read the log of b along")
+	}
 	gate.leadTo(c.url)
 	tr.more(4000)
 	tr.stop()

@@ -82,6 +82,8 @@ type serveConfig struct {
 	QueueLease    time.Duration `group:"Log" default:"15s" help:"How long a silent node keeps a log on nats:// or kafka:// before another node may take it over."`
 	Standby       bool          `group:"Log" help:"While another node has the log on nats:// or kafka://, wait for it and answer 503, instead of ending."`
 
+	Follow int `group:"Log" default:"2" help:"Logs of other nodes, at most, that a waiting node reads along, so that a takeover reads no state. Each takes the memory of a filter. 0: none."`
+
 	command.PeerFlags `group:"Log" embed:""`
 
 	command.StoreFlags `group:"Stores" embed:""`
@@ -158,7 +160,7 @@ func (c *serveConfig) Validate(ctx *kong.Context) error {
 func (c *serveConfig) config() node.Config {
 	cfg := node.Config{
 		Listen: c.Listen, OsmandListen: c.OsmandListen, OpsListen: c.OpsListen, DataDir: c.DataDir, Name: c.Node,
-		Queue: c.Queue, QueueMax: int64(c.QueueMaxBytes), QueueLease: c.QueueLease, Standby: c.Standby,
+		Queue: c.Queue, QueueMax: int64(c.QueueMaxBytes), QueueLease: c.QueueLease, Standby: c.Standby, Follow: c.Follow,
 
 		CreateSchema: c.CreateSchema, CellRes: c.CellRes, Bound: dedupe.Bound{MaxError: c.MaxError, AccuracyCap: c.AccuracyCap}, Filter: c.Filter.config(),
 

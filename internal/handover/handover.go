@@ -4,9 +4,11 @@ package handover
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
+	"pingline/internal/unit"
 	"pingline/queue"
 )
 
@@ -92,6 +94,26 @@ func (l *Leaver) Gone(ctx context.Context) error {
 	case <-l.gone:
 		time.Sleep(tellPeers)
 	case <-time.After(letGoMost):
+	}
+	return nil
+}
+
+// Drained waits until all that is queued is written, at most as long as most says.
+func (l *Leaver) Drained(ctx context.Context, most time.Duration, queued func() (pings, lines uint64)) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for most > 0 {
+		pings, lines := queued()
+		if pings+lines == 0 {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("not written within %v: %s and %s", most, unit.Plural(pings, "ping", "pings"), unit.Plural(lines, "line of our own", "lines of our own"))
+		}
 	}
 	return nil
 }

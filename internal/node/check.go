@@ -11,6 +11,7 @@ import (
 	"pingline/dashboards/livemap"
 	"pingline/internal/room"
 	"pingline/internal/unit"
+	"pingline/partition"
 	"pingline/queue"
 	"pingline/rollup"
 	"pingline/sink/sets"
@@ -75,6 +76,9 @@ func (c *Config) checkPlaces() error {
 	}
 	if c.Standby && c.Queue == queue.Embedded {
 		return wrong("standby", "is for a log that nodes share: give --queue=nats://host,host or kafka://host,host")
+	}
+	if c.Follow < 0 || c.Follow > partition.MaxParts {
+		return wrong("follow", "%d is not in [0, %d]", c.Follow, partition.MaxParts)
 	}
 	if flag, err := c.Peers.Check(c.Queue, c.QueueMax); err != nil {
 		return &SettingError{flag, err}

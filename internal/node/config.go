@@ -45,6 +45,7 @@ type Config struct {
 	QueueMax   int64         // bytes at which the log refuses appends
 	QueueLease time.Duration // how long a silent node keeps a log on servers
 	Standby    bool          // Open waits while another node has the log on servers
+	Follow     int           // logs of other nodes that are read along meanwhile
 	Peers      peers.Sharing
 
 	Influx      Influx
@@ -112,7 +113,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen: ":8080", OpsListen: "127.0.0.1:9090", DataDir: "./pingline-data",
-		Queue: "embedded", QueueMax: 8 << 30, QueueLease: 15 * time.Second, Peers: peers.Sharing{Parts: 1},
+		Queue: "embedded", QueueMax: 8 << 30, QueueLease: 15 * time.Second, Follow: 2, Peers: peers.Sharing{Parts: 1},
 		Influx:      Influx{Host: "http://localhost:8086", Bucket: "pingline", Timeout: 10 * time.Second},
 		PartitionBy: partition.ByCellAndRider, HotCellRate: 1000, HandOver: 10 * time.Minute, CreateSchema: true,
 		CellRes: 5, Bound: dedupe.Bound{MaxError: 10, AccuracyCap: 50}, Filter: dedupe.DefaultConfig(),

@@ -34,6 +34,7 @@ import (
 	"pingline/ingest/server"
 	"pingline/ingest/server/aside"
 	"pingline/ingest/server/certs"
+	"pingline/internal/follow"
 	"pingline/internal/handover"
 	"pingline/internal/inlets"
 	"pingline/internal/logview"
@@ -44,7 +45,6 @@ import (
 	"pingline/internal/rights"
 	"pingline/internal/room"
 	"pingline/internal/standby"
-	"pingline/internal/unit"
 	"pingline/partition"
 	"pingline/query/fleet"
 	"pingline/query/gather"
@@ -70,6 +70,7 @@ type Node struct {
 	passer  *passing.Passer     // nil: no lines are passed on
 	secrets *secrets.Secrets    // nil: encrypted messages cannot be read
 	certs   *certs.Certificates // nil: plain HTTP
+	past    *ingest.Past        // of the log, as far as it was read along before it was ours; nil: not
 	writer  *ingest.Writer
 	over    *ingest.Overload
 	log     *queue.Log
@@ -155,6 +156,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 		Bound:         cfg.Bound,
 		Overload:      n.over,
 		Keys:          n.layout.keys,
+		Past:          n.past,
 		Written:       n.written,
 		Behind:        func() uint64 { return n.writtenTo() },
 		Erasures:      n.removals.Erasures,
@@ -166,6 +168,7 @@ func Open(ctx context.Context, cfg Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	n.past = nil // or its filter would outlive a reload
 	if n.rollup, err = n.openRollup(); err != nil {
 		return nil, err
 	}
@@ -224,11 +227,14 @@ func (n *Node) openLog(ctx context.Context) (err error) {
 	sign := &standby.Sign{Listen: c.Listen, Layer: n.secureOps(), Logger: n.logger}
 	sign.Ops = ops.Waiting(c.OpsListen, access.Guard(n.gate), n.secureOps(), func() []ops.AdminRoute { return n.peers.Routes() })
 	defer sign.Close()
+	spare := follow.NewSpare(follow.Config{URL: c.Queue, Dir: filepath.Join(c.DataDir, "follow"), Filter: c.Filter, Logger: n.logger}, c.Follow)
+	defer spare.Take("") // else nobody does
+	sign.Notes = spare.Notes
 	q := queue.Config{
-		URL: c.Queue, Node: c.Name, Lease: c.QueueLease, Standby: c.Standby, Waiting: sign.Show,
+		URL: c.Queue, Stream: follow.WithoutParts, Node: c.Name, Lease: c.QueueLease, Standby: c.Standby, Waiting: spare.FollowAlone(sign.Show),
 		MaxBytes: c.QueueMax, CacheBytes: logCache, Logger: n.logger,
 	}
-	if n.peers, err = peers.Open(peers.Config{Sharing: c.Peers, Queue: q, Dir: c.DataDir, Waiting: sign.Say, Version: c.Version, State: n.state, Logger: n.logger}); err != nil {
+	if n.peers, err = peers.Open(peers.Config{Sharing: c.Peers, Queue: q, Dir: c.DataDir, Waiting: sign.Say, Spare: spare, Version: c.Version, State: n.state, Logger: n.logger}); err != nil {
 		return err
 	}
 	err = n.peers.Take(ctx, q, c.DataDir, func(q queue.Config, dir string) error {
@@ -238,7 +244,7 @@ func (n *Node) openLog(ctx context.Context) (err error) {
 		}
 		log, err := queue.Open(ctx, q)
 		if err == nil {
-			n.log, c.DataDir = log, dir
+			n.log, c.DataDir, n.past = log, dir, spare.Take(q.Stream)
 		}
 		return err
 	})
@@ -430,7 +436,7 @@ func (n *Node) Run(ctx context.Context) error {
 			return err
 		}
 		leaver.LetGo(n.cfg.Drain > 0)
-		return n.drained(sinking)
+		return leaver.Drained(sinking, n.cfg.Drain, n.Queued)
 	})
 	g.Go(func() error { return n.sink.Run(sinking) })
 	g.Go(func() error { return n.rights.Run(failed) })
@@ -466,27 +472,6 @@ func (n *Node) counters() []func(context.Context) error {
 		list = append(list, n.peers.Counting(n.rollup.Run))
 	}
 	return list
-}
-
-// drained waits until all entries are written, at most cfg.Drain.
-func (n *Node) drained(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.Drain)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	waiting := func() uint64 {
-		pings, lines := n.Queued()
-		return pings + lines
-	}
-	for n.cfg.Drain > 0 && waiting() > 0 {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			pings, lines := n.Queued()
-			return fmt.Errorf("not written within %v: %s and %s", n.cfg.Drain, unit.Plural(pings, "ping", "pings"), unit.Plural(lines, "line of our own", "lines of our own"))
-		}
-	}
-	return nil
 }
 
 // trim drops the records of the log that every reader has passed, until ctx is

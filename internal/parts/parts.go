@@ -45,6 +45,10 @@ type Config struct {
 	// are owned, or the servers cannot be asked, each time that it is another.
 	Waiting func(reason string)
 
+	// Follow, if set, is called by Take while it waits with the logs' streams, the part that it would
+	// rather take in front. It may be called again with the same.
+	Follow func(streams ...string)
+
 	// Looking, if set, is called by Take with a function that returns the owners of all parts, in
 	// order, as Take sees them.
 	Looking func(owners func() []PartOwner)
@@ -193,6 +197,13 @@ func (c *choice) take(ctx context.Context) (int, error) {
 			}
 		}
 		c.tell()
+		if c.cfg.Follow != nil {
+			streams := make([]string, 0, len(c.order))
+			for _, part := range c.order {
+				streams = append(streams, c.cfg.stream(part))
+			}
+			c.cfg.Follow(streams...)
+		}
 		select {
 		case <-c.news:
 		case <-ctx.Done():

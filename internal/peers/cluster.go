@@ -109,6 +109,7 @@ func (p *Peers) tellAll(w http.ResponseWriter, _ *http.Request) {
 		s.Notes = append(append(s.Notes, p.Notes()...), mixed(s.Parts)...)
 	default:
 		s.Unready = *p.waits.Load()
+		s.Notes = append(s.Notes, p.cfg.Spare.Notes()...)
 	}
 	answer(w, http.StatusOK, &s)
 }

@@ -22,6 +22,7 @@ import (
 
 	"pingline/ingest"
 	"pingline/ingest/forward"
+	"pingline/internal/follow"
 	"pingline/internal/parts"
 	"pingline/internal/resharding"
 	"pingline/partition"
@@ -36,6 +37,7 @@ type Config struct {
 	Queue   queue.Config // URL, Node and Lease
 	Dir     string       // data directory, in which each part has one
 	Waiting func(why string)
+	Spare   *follow.Spare // reads logs along while the node waits
 	Version string
 	State   func() status.State // of the node; it is called once Serve was
 	Logger  *slog.Logger
@@ -120,7 +122,10 @@ func (p *Peers) Take(ctx context.Context, q queue.Config, dir string, open func(
 func (p *Peers) take(ctx context.Context, open func(part int, of queue.Config) error) (int, error) {
 	for {
 		stop := p.watch(ctx)
-		err := p.drain.over(ctx, func() { p.wait("drained: takes no part until pingline cluster resume") })
+		err := p.drain.over(ctx, func() {
+			p.cfg.Spare.Follow() // none
+			p.wait("drained: takes no part until pingline cluster resume")
+		})
 		stop()
 		if err != nil {
 			return 0, err
@@ -172,7 +177,7 @@ func (p *Peers) look() parts.Config {
 	c := &p.cfg
 	see := func(owners func() []parts.PartOwner) { p.view.Store(&outlook{own: -1, owners: owners}) }
 	return parts.Config{
-		URL: c.Queue.URL, Parts: c.Parts, Dir: c.Dir, Node: c.Queue.Node, Addr: p.addr, Lease: c.Queue.Lease, Waiting: p.wait, Looking: see, Logger: c.Logger,
+		URL: c.Queue.URL, Parts: c.Parts, Dir: c.Dir, Node: c.Queue.Node, Addr: p.addr, Lease: c.Queue.Lease, Waiting: p.wait, Follow: c.Spare.Follow, Looking: see, Logger: c.Logger,
 	}
 }
 

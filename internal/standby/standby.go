@@ -23,6 +23,8 @@ type Sign struct {
 	// Ops opens the operations listener, where health answers probes, and returns how it is run; nil: there is none.
 	Ops func(health http.Handler) (run func(context.Context) error, err error)
 
+	Notes func() []string // shown at /readyz; nil: none
+
 	reason atomic.Pointer[string]
 	server *http.Server
 	done   chan struct{}
@@ -93,6 +95,13 @@ func (s *Sign) Close() {
 	}
 }
 
+func (s *Sign) notes() []string {
+	if s.Notes == nil {
+		return []string{}
+	}
+	return append([]string{}, s.Notes()...)
+}
+
 // ServeHTTP answers as a node does that takes no pings: /healthz 200, /readyz and all else 503.
 func (s *Sign) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reason := *s.reason.Load()
@@ -109,7 +118,7 @@ func (s *Sign) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Reason string   `json:"reason"`
 			Level  int      `json:"level"`
 			Notes  []string `json:"notes"`
-		}{false, reason, 0, []string{}}
+		}{false, reason, 0, s.notes()}
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -43,7 +43,7 @@ func (s *Session) Files(ctx context.Context) (driver.FileStore, error) {
 	}
 	err = o.conn.ask(ctx, func(ctx context.Context) (err error) {
 		o.store, err = js.ObjectStore(ctx, o.bucket)
-		if errors.Is(err, jetstream.ErrBucketNotFound) {
+		if errors.Is(err, jetstream.ErrBucketNotFound) && !s.cfg.ReadOnly {
 			o.store, err = js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 				Bucket: o.bucket, Storage: jetstream.FileStorage, Replicas: cmp.Or(s.replicas, s.read.defaultReplicas()),
 			})

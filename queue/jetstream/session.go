@@ -47,6 +47,7 @@ type Config struct {
 	Replicas int          // of a stream on a cluster; 0 leaves an existing stream as it is, and creates 3, or 1 on a single server
 	MaxBytes int64        // bytes that the stream must take
 	Unsynced bool         // an embedded server leaves messages unsynced
+	ReadOnly bool         // of servers elsewhere: Ready and Files make and change nothing, and fail if something is not there
 	Logger   *slog.Logger // for events of the connections
 }
 
@@ -228,6 +229,11 @@ func (s *Session) adopt(ctx context.Context, cfg *Config) error {
 	var have jetstream.StreamConfig
 	var bytes int64
 	switch {
+	case cfg.ReadOnly && err == nil:
+		s.handle = handle
+		return nil
+	case cfg.ReadOnly:
+		return err
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 	case err != nil:
 		return err

@@ -30,6 +30,8 @@ type runFlags struct {
 	clock         bool
 	roll          bool
 	takeover      int
+	past          int
+	follow        int
 }
 
 var errUsage = errors.New("wrong flags")
@@ -53,6 +55,8 @@ func parse(args []string) (o runFlags, err error) {
 	f.BoolVar(&o.clock, "clock", false, "the binary is built with tools/clock/overlay: with -chaos, clocks of nodes step")
 	f.BoolVar(&o.roll, "roll", false, "instead of faults, all nodes are restarted in turn by SIGTERM, as an upgrade does, and again, for as long as -for says, at least once")
 	f.IntVar(&o.takeover, "takeover", 0, "instead of the city and faults, kill this many nodes by kill -9, and end as many by SIGTERM, and tell how long riders had no answer")
+	f.IntVar(&o.past, "past", 0, "with -takeover, riders whose pings are in the log before the first node goes")
+	f.IntVar(&o.follow, "follow", 2, "--follow of the nodes: logs that a node which waits reads along")
 	f.StringVar(&o.dir, "dir", "", "directory for logs and data, kept afterwards; else a temporary one, removed unless the audit fails")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -79,6 +83,8 @@ func parse(args []string) (o runFlags, err error) {
 		err = errors.New("-chaos, -roll, -takeover: one of them, and -takeover is not below 0")
 	case o.takeover > 0 && (o.parts < 2 || o.nodes <= o.parts):
 		err = errors.New("-takeover: needs two parts, and a node more than parts")
+	case o.past < 0 || o.follow < 0:
+		err = errors.New("-past, -follow: below 0")
 	case o.riders < 1 || o.batch < 1 || !(o.rate >= 1 && o.rate <= 1e6):
 		err = errors.New("-riders, -batch, -rate: at least 1")
 	}

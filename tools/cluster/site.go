@@ -136,6 +136,9 @@ func (s *site) newNode(i int, servers []string, secret string) (*pinglineNode, e
 		"--queue-max-bytes=1GiB", "--new-riders-rate=0", "--read-rate=0", "--log-format=json",
 		fmt.Sprintf("--listen=127.0.0.1:%d", ports[0]), fmt.Sprintf("--ops-listen=127.0.0.1:%d", ports[1]),
 	}
+	if o.old == "" {
+		args = append(args, fmt.Sprintf("--follow=%d", o.follow))
+	}
 	if o.parts == 1 {
 		args = append(args, "--standby")
 	} else {

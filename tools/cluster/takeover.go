@@ -86,11 +86,15 @@ func (p *probe) run(ctx context.Context) {
 
 func (p *probe) send(ctx context.Context, to string, at time.Time) error {
 	body := fmt.Sprintf(`{"rider_id":%q,"ts":%d,"lat":41.01,"lon":28.97}`, p.rider, at.UnixMilli())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to+"/v1/pings", strings.NewReader(body)) // #nosec G704: a node of ours
+	return p.post(ctx, to, "application/json", strings.NewReader(body))
+}
+
+func (p *probe) post(ctx context.Context, to, form string, body io.Reader) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to+"/v1/pings", body) // #nosec G704: a node of ours
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", form)
 	resp, err := p.client.Do(req) // #nosec G704: likewise
 	if err != nil {
 		return err
@@ -145,6 +149,9 @@ type takeover struct {
 
 // takeovers has nodes go, by kill -9 and by SIGTERM, and prints how riders saw it.
 func (s *site) takeovers(ctx context.Context, o *runFlags) error {
+	if err := s.fill(ctx, o.past); err != nil {
+		return err
+	}
 	list := s.newProbes()
 	probing, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -191,6 +198,33 @@ func row(name string, seen []takeover) string {
 	}
 	at := func(share float64) float64 { return seen[int(share*float64(len(seen)-1)+0.5)].gap.Seconds() }
 	return fmt.Sprintf("| %s | %d | %.2f s | %.2f s | %.2f s | %d | %d |", name, len(seen), at(0.5), at(0.9), at(1), others, underWay)
+}
+
+// fill has riders send pings, a few each.
+func (s *site) fill(ctx context.Context, riders int) error {
+	const each, batch = 4, 1000
+	p := &probe{site: s, client: &http.Client{Timeout: patience}}
+	for round := range each {
+		at := time.Now().Add(time.Duration(round-each) * 5 * time.Second).UnixMilli()
+		for i := 0; i < riders; i += batch {
+			var body bytes.Buffer
+			for k := i; k < min(i+batch, riders); k++ {
+				fmt.Fprintf(&body, "{\"rider_id\":\"past-%d\",\"ts\":%d,\"lat\":%.5f,\"lon\":28.9%03d}\n", k, at, 41+float64(round)/1000, k%1000)
+			}
+			for err := error(nil); ; {
+				if ready := s.ready(); len(ready) > 0 {
+					if err = p.post(ctx, ready[i/batch%len(ready)], "application/x-ndjson", bytes.NewReader(body.Bytes())); err == nil {
+						break
+					}
+				}
+				if pause.For(ctx, time.Second) != nil {
+					return fmt.Errorf("pings of riders before: %w", err)
+				}
+			}
+		}
+	}
+	s.say.line("%d riders have sent %d pings each", riders, each)
+	return nil
 }
 
 // takeOne has the node of a part go, and waits until its riders have another, and all is well.
