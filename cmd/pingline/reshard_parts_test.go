@@ -365,3 +365,49 @@ func TestReshardPartsAbort(t *testing.T) {
 		t.Errorf("in the end: %+v", s)
 	}
 }
+
+// A rider of one node is removed while another moves the history of all: no copy brings pings back.
+func TestReshardPartsRemovesRider(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three nodes with NATS servers and InfluxDBs take seconds")
+	}
+	beside(t)
+	n, c, servers, _ := resharded(t, 30, 15)
+	owners := n.ownersOf("n1", "n2", "n3")
+	gone := ""
+	for i := range c.riders {
+		if gone = fmt.Sprint("r-", i); partition.Part(gone, 2) == 1 {
+			break
+		}
+	}
+	n.mustReshard(owners[1], "start", "--add=name=c,url="+servers["c"].URL(), "--remove=a", "--history=move", "--rate=100")
+	eventually(t, "history is copied", func() bool { h := n.standing(owners[1]).History; return h != nil && h.UnitsDone > 0 })
+	req, err := http.NewRequest(http.MethodDelete, n.ops[owners[1]]+"/v1/riders/"+gone, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("delete %s: %s", gone, resp.Status)
+	}
+	in := func() (places []string) {
+		for name, server := range servers {
+			for ping := range storedIn(t, server) {
+				if rider, _, _ := strings.Cut(ping, " "); rider == gone {
+					places = append(places, name+" has "+ping)
+				}
+			}
+		}
+		return places
+	}
+	eventually(t, "the rider is removed", func() bool { return len(in()) == 0 })
+	t.Log(n.mustReshard(owners[0], "status"))
+	eventually(t, "history is moved", func() bool { return n.standing(owners[1]).History.Stage == moving.Moved })
+	if left := in(); len(left) > 0 {
+		t.Fatalf("a copy brought pings back: %v", left)
+	}
+}
