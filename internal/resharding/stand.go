@@ -115,7 +115,7 @@ func sameBefore(say func(int) string, all []*partStand, now *partStand) error {
 		}
 		switch {
 		case s.Phase != reshard.Settled:
-			return &reshard.RefusedError{Why: fmt.Sprintf("%s is in phase %s of %s: abort it first", say(part), s.Phase, s.ID)}
+			return &reshard.RefusedError{Why: fmt.Sprintf("%s is in phase %s of %s: finish or abort it first", say(part), s.Phase, s.ID)}
 		case s.InForce.String() != before.String():
 			return &reshard.RefusedError{Why: fmt.Sprintf("%s writes to the shards %s, and %s to %s: start all nodes with the same --shard", say(part), s.InForce, say(0), before)}
 		}
