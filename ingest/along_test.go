@@ -216,7 +216,17 @@ func TestReadAlongIsNotUsed(t *testing.T) {
 	s := a.spare()
 	s.Follow(follow.WithoutParts)
 	until(t, s, log.Last())
+	for began := time.Now(); !log.Attended(context.Background()); {
+		if time.Since(began) > patience {
+			t.Fatal("the log is not attended by the node that reads it along")
+		}
+	}
 	past := s.Take(follow.WithoutParts)
+	for began := time.Now(); log.Attended(context.Background()); {
+		if time.Since(began) > patience {
+			t.Fatal("the log is attended by nobody")
+		}
+	}
 	if past == nil || past.Next() != log.Last()+1 {
 		t.Fatalf("nothing was read along: %q", s.Notes())
 	}

@@ -70,3 +70,36 @@ func TestSave(t *testing.T) {
 		t.Errorf("beside the log are %v, %v, want %v", list, err, saved)
 	}
 }
+
+// Where another node goes on at once, held pings stay held, and nothing is written at the end.
+func TestKeepHeld(t *testing.T) {
+	ctx := context.Background()
+	log := testLog(t, queue.Config{URL: "nats://" + natsServer(t)})
+	cfg := WriterConfig{Log: log, Filter: dedupe.DefaultConfig(), Bound: dedupe.Bound{MaxError: 10}, Dir: t.TempDir()}
+	w, err := OpenWriter(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(running) }()
+	j := &Job{Pings: madeUp(5, 4)}
+	for i := range j.Pings {
+		j.Cells = append(j.Cells, testCells.Of(&j.Pings[i].Fix))
+	}
+	if err := w.Submit(j); err != nil {
+		t.Fatal(err)
+	}
+	w.KeepHeld()
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	held := w.Stats().Holding
+	if list, err := statefile.List(cfg.Dir); err != nil || len(list) != 0 || held == 0 {
+		t.Errorf("checkpoints %v, %v, and %d pings are held", list, err, held)
+	}
+	if w, err = OpenWriter(ctx, cfg); err != nil || w.Stats().Holding != held {
+		t.Errorf("the next holds %d pings, %v, want %d", w.Stats().Holding, err, held)
+	}
+}

@@ -98,7 +98,8 @@ type Writer struct {
 	evicted  uint64 // tracks evicted by filters before the last reload
 
 	checkpoint *checkpointer
-	fetched    bool // checkpoints that lie beside the log on servers are in cfg.Dir
+	keepsHeld  atomic.Bool // at the end: see KeepHeld
+	fetched    bool        // checkpoints that lie beside the log on servers are in cfg.Dir
 	watermark  watermark.Earliest
 
 	mu    sync.Mutex // guards stats; never taken together with Overload.mu

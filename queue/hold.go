@@ -157,6 +157,12 @@ func (l *Log) mayTrim(ctx context.Context, at Cursor) error {
 	return err
 }
 
+// Attended reports whether another node has read a log on servers along, and waits to go on with it.
+func (l *Log) Attended(ctx context.Context) bool {
+	st, ok := l.session().(interface{ Attended(context.Context) bool })
+	return ok && l.owner != nil && st.Attended(ctx)
+}
+
 // HandOver lets the next owner take a log on servers at once, while its readers here come to their
 // end: cursors are kept for the last time, and nothing is appended or trimmed any more. After an
 // error, and for an embedded log, only Close lets it go.

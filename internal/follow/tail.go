@@ -62,7 +62,7 @@ func (r *Reader) tail(ctx context.Context, s *jetstream.Session, past *ingest.Pa
 		r.past = past
 	}
 	r.mu.Unlock()
-	for {
+	for attended := false; ; {
 		seq := v.Numbering.Seq(past.Next())
 		messages, err := s.Fetch(ctx, seq, batchBytes)
 		if err != nil {
@@ -78,6 +78,12 @@ func (r *Reader) tail(ctx context.Context, s *jetstream.Session, past *ingest.Pa
 			return err
 		}
 		if n == 0 {
+			if !attended {
+				if err := s.Attend(); err != nil {
+					return err
+				}
+				attended = true
+			}
 			if err := pause.For(ctx, lookEvery); err != nil {
 				return err
 			}

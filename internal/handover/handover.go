@@ -23,6 +23,7 @@ const (
 type Leaver struct {
 	Log    *queue.Log
 	Save   func(ctx context.Context) error // saves the filter's state while requests go on
+	Keep   func()                          // has held pings stay held at the end, and nothing be saved
 	Busy   func() bool                     // whether requests are under way
 	Logger *slog.Logger
 
@@ -41,6 +42,10 @@ func (l *Leaver) Prepare(ctx context.Context) (context.Context, context.CancelFu
 		defer end()
 		saving, cancel := context.WithTimeout(later, saveMost)
 		defer cancel()
+		if l.Log.Attended(saving) {
+			l.Keep()
+			return
+		}
 		_ = l.Save(saving) // else the next owner reads more
 	})
 	return later, func() { stop(); end() }

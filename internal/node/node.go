@@ -388,7 +388,7 @@ func (n *Node) Run(ctx context.Context) error {
 	ctx, stop := n.peers.Until(ctx)
 	defer stop()
 	leaver := &handover.Leaver{
-		Log: n.log, Save: n.writer.Save, Logger: n.logger,
+		Log: n.log, Save: n.writer.Save, Keep: n.writer.KeepHeld, Logger: n.logger,
 		Busy: func() bool { return n.server.Stats().InProgress > 0 || n.writer.Waiting() > 0 },
 	}
 	ctx, end := leaver.Prepare(ctx)
