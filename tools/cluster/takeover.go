@@ -284,7 +284,7 @@ func (s *site) whole(ctx context.Context, list []*probe) error {
 		if err := pause.For(ctx, time.Second); err != nil {
 			return fmt.Errorf("the nodes are not well again: %w: %s", err, why)
 		}
-		well := s.rests()
+		well := s.rests() && s.warm(ctx)
 		for _, p := range list {
 			again, _, without := p.since(now)
 			if well = well && again; len(without) > 0 {
@@ -296,6 +296,33 @@ func (s *site) whole(ctx context.Context, list []*probe) error {
 			return nil
 		}
 	}
+}
+
+// warm reports whether nodes that wait have read along the logs that they are to.
+func (s *site) warm(ctx context.Context) bool {
+	if s.o.follow == 0 {
+		return true
+	}
+	for _, n := range s.nodes {
+		if n.saw() == takesPings {
+			continue
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url+"/readyz", http.NoBody)
+		if err != nil {
+			return false
+		}
+		resp, err := http.DefaultClient.Do(req) // #nosec G704: a node of ours
+		if err != nil {
+			return false
+		}
+		var of struct{ Notes []string }
+		err = errors.Join(json.NewDecoder(resp.Body).Decode(&of), resp.Body.Close())
+		along := slices.DeleteFunc(of.Notes, func(note string) bool { return !strings.HasPrefix(note, "warm: ") })
+		if err != nil || len(along) < min(s.o.follow, s.o.parts) {
+			return false
+		}
+	}
+	return true
 }
 
 // ownerOf returns the node that has a part.
