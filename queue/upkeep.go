@@ -112,7 +112,7 @@ func (l *Log) upkeep() {
 		case <-tick.C:
 		}
 		err := errors.Join(l.KeepCursors(), l.raiseLimit())
-		if err != nil && !failing {
+		if err != nil && !failing && !errors.Is(err, ErrOwned) { // Trouble says so
 			l.cfg.Logger.Warn("upkeep of the log", "error", err)
 		}
 		failing = err != nil
