@@ -6,12 +6,16 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"pingline"
 	"pingline/dedupe"
@@ -253,4 +257,148 @@ func TestReadAlongIsNotUsed(t *testing.T) {
 	if _, w = a.open("c", nothing); w.Filter().Riders() != riders {
 		t.Errorf("%d riders, want %d", riders, w.Filter().Riders())
 	}
+}
+
+// A rider who is removed while a node reads along is not known to it, though the removal is done, and
+// forgotten, before it takes over.
+func TestReadAlongKnowsNoRemovedRider(t *testing.T) {
+	a := &along{t: t, url: "nats://" + ingest.NATSServer(t), rng: rand.New(rand.NewPCG(1, 1)), pings: ingest.MadeUp(alongRiders, 30)}
+	log, w := a.open("a", nothing)
+	run, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(run) }()
+	a.send(w, 300, false)
+	s := a.spare()
+	s.Follow(follow.WithoutParts)
+	until(t, s, log.Last())
+	const gone = "r-1"
+	mark := pingline.Entry{Kind: pingline.Self, Point: &pingline.Point{Name: ingest.ErasureMark, At: 1, Fields: []pingline.PointField{pingline.Int("count", 1)}}}
+	if x, err := w.Erase(gone, mark); err != nil || x.Tracks == 0 {
+		t.Fatalf("%+v: %v", x, err)
+	}
+	if err := w.Save(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	a.pings = slices.DeleteFunc(a.pings, func(p pingline.Ping) bool { return p.Rider == gone })
+	a.send(w, 100, false)
+	until(t, s, log.Last())
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	<-ended
+	log, warm := a.open("b", func() *ingest.Past { return s.Take(follow.WithoutParts) })
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if known := warm.Filter().Known(nil, gone); len(known) > 0 {
+		t.Errorf("of the removed rider is known %+v", known)
+	}
+	_, cold := a.open("c", nothing)
+	alike(t, warm.Filter(), cold.Filter(), nil)
+}
+
+// streamOf is the stream of the log on a server.
+func streamOf(t *testing.T, url string) jetstream.Stream {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), follow.WithoutParts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// Without a checkpoint that it can read, a node does not read along a log that was trimmed: its state would be
+// without the commits that are gone, and a takeover might read the checkpoint well.
+func TestReadAlongNeedsTheTrimmed(t *testing.T) {
+	a := &along{t: t, url: "nats://" + ingest.NATSServer(t), rng: rand.New(rand.NewPCG(1, 1)), pings: ingest.MadeUp(alongRiders, 30)}
+	_, w := a.open("a", nothing)
+	run, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(run) }()
+	for range 3 {
+		a.send(w, 100, false)
+		if err := w.Save(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream := streamOf(t, a.url)
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(3)); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file") // no directory can be in it
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := follow.NewSpare(follow.Config{URL: a.url, Dir: filepath.Join(file, "follow"), Filter: dedupe.DefaultConfig(), Logger: slog.New(slog.DiscardHandler)}, 1)
+	s.Follow(follow.WithoutParts)
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		note := s.Notes()[0]
+		if strings.HasPrefix(note, "cold: ") && strings.Contains(note, ".checkpoint: ") {
+			break
+		}
+		if !strings.HasSuffix(note, ": begins") || time.Since(began) > patience {
+			t.Fatalf("the log is read along all the same, or does not say why not: %q", note)
+		}
+	}
+	if s.Take(follow.WithoutParts) != nil {
+		t.Error("a state is taken")
+	}
+	stop()
+	<-ended
+}
+
+// A log that is damaged behind its newest checkpoint is not read again and again without a pause, and not said to be
+// attended.
+func TestReadAlongPausesAtDamage(t *testing.T) {
+	a := &along{t: t, url: "nats://" + ingest.NATSServer(t), rng: rand.New(rand.NewPCG(1, 1)), pings: ingest.MadeUp(alongRiders, 30)}
+	log, w := a.open("a", nothing)
+	run, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(run) }()
+	a.send(w, 100, false)
+	if err := w.Save(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	a.send(w, 300, false)
+	stream := streamOf(t, a.url)
+	if err := stream.DeleteMsg(t.Context(), stream.CachedInfo().State.LastSeq-1); err != nil {
+		t.Fatal(err)
+	}
+	began := make(chan time.Time, 1000)
+	s := follow.NewSpare(follow.Config{URL: a.url, Dir: filepath.Join(t.TempDir(), "follow"), Filter: dedupe.DefaultConfig(), Logger: slog.New(beginnings{slog.DiscardHandler, began})}, 1)
+	s.Follow(follow.WithoutParts)
+	first, second := <-began, <-began
+	if log.Attended(context.Background()) {
+		t.Error("the log is attended by a node that has no state")
+	}
+	s.Take("")
+	if second.Sub(first) < time.Second {
+		t.Errorf("the log is read anew after %v", second.Sub(first))
+	}
+	stop()
+	<-ended
+}
+
+// beginnings tells when the log is read along from a checkpoint on.
+type beginnings struct {
+	slog.Handler
+	to chan time.Time
+}
+
+func (b beginnings) Enabled(context.Context, slog.Level) bool { return true }
+func (b beginnings) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "the log is read along" {
+		b.to <- r.Time
+	}
+	return nil
 }

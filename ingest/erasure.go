@@ -2,6 +2,9 @@ package ingest
 
 import "pingline/dedupe"
 
+// ErasureMark is the name of the point by whose commit a rider is removed: the mark of Erase.
+const ErasureMark = "pingline_erasure"
+
 // Erasure is the removal of a rider: of all that the commits up to Upto have of the rider
 // nothing counts any more. A ping of a later commit is a first one.
 type Erasure struct {

@@ -16,11 +16,11 @@ import (
 // with. A node that waits for the log of another may have read it along. It is for a single goroutine.
 type Past struct {
 	filter  *dedupe.Filter
-	from    uint64 // number of the first commit that was, or is to be, replayed
-	next    uint64 // number of the next
+	next    uint64 // number of the commit to be replayed next
 	behind  bool   // a commit was replayed: totals are those before next
 	totals  queue.Totals
 	missing bool // commits before next, in the log or before it, are not known
+	erased  bool // see Erased
 	steps   watermark.Earliest
 	some    [dedupe.Ahead]pingline.Entry
 }
@@ -31,7 +31,7 @@ func NewPast(cfg dedupe.Config, first uint64) (*Past, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Past{filter: filter, from: first, next: first, missing: first > 1}
+	p := &Past{filter: filter, next: first, missing: first > 1}
 	p.steps.Reset(first)
 	return p, nil
 }
@@ -43,13 +43,17 @@ func OpenPast(cfg dedupe.Config, path string) (*Past, error) {
 		return nil, err
 	}
 	next, err := statefile.Load(path, filter)
-	p := &Past{filter: filter, from: next, next: next}
+	p := &Past{filter: filter, next: next}
 	p.steps.Reset(next)
 	return p, err
 }
 
 // Next returns the number of the commit that is to be replayed next.
 func (p *Past) Next() uint64 { return p.next }
+
+// Erased reports whether a commit that was replayed is the mark of an Erase: its rider may be known
+// here still, and the state is of no use to a writer that is not told so.
+func (p *Past) Erased() bool { return p.erased }
 
 // Riders returns how many tracks the filter knows.
 func (p *Past) Riders() int { return p.filter.Riders() }
@@ -65,7 +69,7 @@ func (p *Past) Replay(rec *queue.Record) error {
 		p.filter.Damaged(h.At)
 		p.missing = false
 	}
-	oldest, err := replayCommit(p.filter, rec.Number, &h, &entries, &p.some)
+	oldest, err := p.replay(rec.Number, &h, &entries)
 	if err != nil {
 		return undecodable(rec.Number, err)
 	}
@@ -83,14 +87,14 @@ func undecodable(number uint64, err error) error {
 	return fmt.Errorf("commit %d: %w", number, err)
 }
 
-// replayCommit replays a commit, and returns the time, ms, before which readers see the
+// replay replays a commit, and returns the time, ms, before which readers see the
 // same without the commit.
-func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader, entries *pingline.Entries, some *[dedupe.Ahead]pingline.Entry) (oldest int64, err error) {
-	filter.Clock(h.At)
+func (p *Past) replay(number uint64, h *pingline.CommitHeader, entries *pingline.Entries) (oldest int64, err error) {
+	p.filter.Clock(h.At)
 	bound := dedupe.Bound{MaxError: float64(h.MaxError), AccuracyCap: float64(h.AccuracyCap)}
 	oldest = math.MaxInt64
 	for n := 0; ; {
-		e := &some[n]
+		e := &p.some[n]
 		ok, err := entries.Next(e)
 		switch {
 		case err != nil:
@@ -99,9 +103,11 @@ func replayCommit(filter *dedupe.Filter, number uint64, h *pingline.CommitHeader
 			n++
 		case ok && e.Stored():
 			oldest = min(oldest, storedAt(e))
+		case ok && e.Point != nil && e.Point.Name == ErasureMark:
+			p.erased = true
 		}
-		if !ok || n == len(some) {
-			oldest = min(oldest, filter.Replay(number, bound, some[:n]))
+		if !ok || n == len(p.some) {
+			oldest = min(oldest, p.filter.Replay(number, bound, p.some[:n]))
 			n = 0
 		}
 		if !ok {

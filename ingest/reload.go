@@ -75,14 +75,14 @@ func (w *Writer) followed(ctx context.Context) (*Past, error) {
 	}
 	why := ""
 	cursor, ok := w.log.Cursor(FilterCursor)
-	switch erased := w.erasures(p.from); {
+	switch {
 	case p.next < w.log.First() || p.next > w.log.Last():
 		why = "it does not fit the log"
 	case !ok || cursor.Next >= p.next: // the checkpoint that holds the log back is newer
 		why = "there is a newer checkpoint"
 	case len(lossesOf(w.log, 0, p.next-1)) > 0:
 		why = "commits are lost"
-	case len(erased) > 0 && erased[0].Upto < p.next:
+	case p.erased: // the Erasure may be forgotten by now
 		why = "a rider was removed meanwhile"
 	default:
 		r := w.log.Read(p.next)

@@ -7,6 +7,7 @@
 package follow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type Config struct {
 
 const (
 	lookEvery  = 100 * time.Millisecond // between two looks for new records
+	lookSoon   = 10 * time.Millisecond  // where some came at the last look, and not a batch: a look is as dear to the servers as an append
 	againLeast = time.Second            // after a failure; twice as long after each that follows
 	againMost  = 5 * time.Minute        // a checkpoint is large
 	batchBytes = 1 << 20                // of records that are asked for at a time
@@ -109,34 +111,24 @@ func (r *Reader) cold(why string) {
 	r.past, r.why = nil, why
 }
 
-// follow reads until something fails. It calls well when it got on.
+// follow reads until something fails. It calls well when it has come to the end of the log.
 func (r *Reader) follow(ctx context.Context, well func()) error {
 	s, err := jetstream.Open(ctx, jetstream.Config{URL: r.cfg.URL, Stream: r.stream, ReadOnly: true, Logger: r.cfg.Logger})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	for {
-		past, err := r.load(ctx, s)
-		if err != nil {
-			return err
-		}
-		r.cfg.Logger.Info("the log is read along", "stream", r.stream, "from", past.Next())
-		began := past.Next()
-		err = r.tail(ctx, s, past)
-		if past.Next() == began {
-			return err
-		}
-		well()
-		if !errors.Is(err, errGone) {
-			return err
-		}
-		r.cold(err.Error()) // never two states in memory
-		r.cfg.Logger.Info("the log is read along anew", "stream", r.stream, "reason", err)
+	past, err := r.load(ctx, s)
+	if err != nil {
+		return err
 	}
+	r.cfg.Logger.Info("the log is read along", "stream", r.stream, "from", past.Next())
+	return r.tail(ctx, s, past, well)
 }
 
-// load returns the state of the newest checkpoint that can be read, or of the beginning of the log.
+// load returns the state of the newest checkpoint that can be read, or of the beginning of the log if there is no checkpoint:
+// without the commits that were trimmed the state would be another than that of the next owner, who may read a checkpoint
+// that we cannot.
 func (r *Reader) load(ctx context.Context, s *jetstream.Session) (*ingest.Past, error) {
 	files, err := s.Files(ctx)
 	if err != nil {
@@ -153,6 +145,7 @@ func (r *Reader) load(ctx context.Context, s *jetstream.Session) (*ingest.Past, 
 		}
 	}
 	slices.Sort(names)
+	var unread error
 	for _, name := range slices.Backward(names) {
 		past, err := r.open(ctx, files.Get, name)
 		if err == nil {
@@ -161,11 +154,14 @@ func (r *Reader) load(ctx context.Context, s *jetstream.Session) (*ingest.Past, 
 		if ctx.Err() != nil || errors.Is(err, pingline.ErrNewer) {
 			return nil, err
 		}
-		r.cfg.Logger.Warn("a checkpoint beside the log cannot be read along", "stream", r.stream, "name", name, "error", err)
+		unread = cmp.Or(unread, fmt.Errorf("checkpoint %s: %w", name, err))
 	}
 	v, err := r.survey(ctx, s)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case v.First.Number > 1:
+		return nil, cmp.Or(unread, errors.New("no checkpoint is beside it"))
 	}
 	return ingest.NewPast(r.cfg.Filter, v.First.Number)
 }

@@ -48,13 +48,14 @@ func (r *Reader) survey(ctx context.Context, s *jetstream.Session) (*scan.Survey
 	return v, err
 }
 
-// tail replays the records of the log behind past, until it fails.
-func (r *Reader) tail(ctx context.Context, s *jetstream.Session, past *ingest.Past) error {
+// tail replays the records of the log behind past, until it fails. It calls well at their end.
+func (r *Reader) tail(ctx context.Context, s *jetstream.Session, past *ingest.Past, well func()) error {
 	v, err := r.survey(ctx, s)
 	if err != nil {
 		return err
 	}
-	if next := past.Next(); next < v.First.Number || next > v.Last.Number+1 {
+	next := past.Next() // which is the taker's once past is taken
+	if next < v.First.Number || next > v.Last.Number+1 {
 		return fmt.Errorf("%w: the log has records %d to %d, the newest checkpoint needs %d", errGone, v.First.Number, v.Last.Number, next)
 	}
 	r.mu.Lock()
@@ -62,29 +63,41 @@ func (r *Reader) tail(ctx context.Context, s *jetstream.Session, past *ingest.Pa
 		r.past = past
 	}
 	r.mu.Unlock()
+	leave := func() {}
+	defer func() { leave() }() // a node that is cold attends no log
 	for attended := false; ; {
-		seq := v.Numbering.Seq(past.Next())
-		messages, err := s.Fetch(ctx, seq, batchBytes)
+		messages, err := s.Fetch(ctx, v.Numbering.Seq(next), batchBytes)
 		if err != nil {
 			return err
 		}
-		n, err := r.replay(ctx, past, messages)
+		n, bytes, err := r.replay(ctx, past, next, messages)
+		next += uint64(n)
 		if gap := new(gapError); errors.As(err, &gap) {
-			if n, err = r.ask(ctx, s, past, seq); err == nil && n == 0 { // a server that lags behind may have said so
+			err = nil
+			if n == 0 { // else the next look begins at the gap
+				n, err = r.ask(ctx, s, past, next, v.Numbering.Seq(next)) // a server that lags behind may have said so
+				next += uint64(n)
+			}
+			if err == nil && n == 0 {
 				err = fmt.Errorf("%w: record %d is followed by %d", errGone, gap.next, gap.found)
 			}
 		}
 		if err != nil {
 			return err
 		}
+		every := lookSoon
 		if n == 0 {
+			every = lookEvery
 			if !attended {
-				if err := s.Attend(); err != nil {
+				if leave, err = s.Attend(); err != nil {
 					return err
 				}
 				attended = true
 			}
-			if err := pause.For(ctx, lookEvery); err != nil {
+			well()
+		}
+		if n == 0 || bytes < batchBytes/2 { // else more has come meanwhile
+			if err := pause.For(ctx, every); err != nil {
 				return err
 			}
 		}
@@ -99,39 +112,41 @@ func (e *gapError) Error() string {
 }
 
 // ask has the stream's leader tell the next record, and replays it. It returns 0 if the leader has another.
-func (r *Reader) ask(ctx context.Context, s *jetstream.Session, past *ingest.Past, seq uint64) (n int, err error) {
+func (r *Reader) ask(ctx context.Context, s *jetstream.Session, past *ingest.Past, next, seq uint64) (n int, err error) {
 	b, err := s.Bounds(ctx)
 	if err != nil {
 		return 0, err
 	}
 	found, err := scan.Find(ctx, s.Next, seq, b.LastSeq)
-	if err != nil || found == nil || found.Number != past.Next() {
+	if err != nil || found == nil || found.Number != next {
 		return 0, err
 	}
 	return 1, r.apply(past, &found.Record)
 }
 
-// replay replays messages of the log, in order, and returns how many records there were that are new.
-func (r *Reader) replay(ctx context.Context, past *ingest.Past, messages [][]byte) (n int, err error) {
+// replay replays messages of the log, in order, from record number next on, and returns how many records there were, and
+// the bytes of all messages.
+func (r *Reader) replay(ctx context.Context, past *ingest.Past, next uint64, messages [][]byte) (n, bytes int, err error) {
 	for _, m := range messages {
+		bytes += len(m)
 		rec, err := record.Decode(m)
 		switch {
 		case errors.Is(err, record.ErrNewer):
-			return n, err
-		case err != nil, rec.Number < past.Next(): // damage: the record behind it tells
+			return n, bytes, err
+		case err != nil, rec.Number < next: // damage: the record behind it tells
 			continue
-		case rec.Number > past.Next():
-			return n, &gapError{past.Next(), rec.Number}
+		case rec.Number > next:
+			return n, bytes, &gapError{next, rec.Number}
 		}
 		if err := r.apply(past, &rec); err != nil {
-			return n, err
+			return n, bytes, err
 		}
-		n++
+		n, next = n+1, next+1
 		if ctx.Err() != nil {
-			return n, ctx.Err()
+			return n, bytes, ctx.Err()
 		}
 	}
-	return n, nil
+	return n, bytes, nil
 }
 
 // apply replays a record, unless the state was taken.
@@ -142,6 +157,9 @@ func (r *Reader) apply(past *ingest.Past, rec *record.Record) error {
 		return context.Canceled
 	}
 	err := past.Replay(rec)
+	if err == nil && past.Erased() {
+		err = fmt.Errorf("record %d has removed a rider: a checkpoint from behind it is waited for", rec.Number)
+	}
 	if err != nil {
 		r.past = nil
 	}

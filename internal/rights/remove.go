@@ -17,7 +17,7 @@ import (
 )
 
 // Measurement has a point for each removal: it tells that there was one, and not of whom.
-const Measurement = "pingline_erasure"
+const Measurement = ingest.ErasureMark
 
 // cursorPrefix begins the names of the cursors that hold the log for removals.
 const cursorPrefix = "erase-"

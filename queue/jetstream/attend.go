@@ -11,10 +11,13 @@ import (
 // attendedWithin bounds the wait for an answer to Attended.
 const attendedWithin = 200 * time.Millisecond
 
-// Attend has Attended be true for other sessions, until this session is closed.
-func (s *Session) Attend() error {
-	_, err := s.read.Subscribe(s.attending(), func(m *nats.Msg) { _ = m.Respond(nil) }) // nobody may wait any more
-	return err
+// Attend has Attended be true for other sessions, until leave is called or this session is closed.
+func (s *Session) Attend() (leave func(), err error) {
+	sub, err := s.read.Subscribe(s.attending(), func(m *nats.Msg) { _ = m.Respond(nil) }) // nobody may wait any more
+	if err != nil {
+		return func() {}, err
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // fails only with the connection
 }
 
 // Attended reports whether a node reads the stream along, and has come to its end: it is ready to go on.
