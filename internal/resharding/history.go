@@ -3,6 +3,7 @@ package resharding
 import (
 	"context"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,10 +27,14 @@ func (c *Changes) open() error {
 			}
 			return eras.Routed(kind)
 		})
+		held := time.Duration(0)
+		if c.cfg.Across.on() {
+			held = mostHeld
+		}
 		m, err := moving.New(moving.Config{
 			Set: set.Set, Eras: eras, Dir: c.cfg.Dir, Points: points, ByRider: h.ByRider, Erasing: h.Erasing, Logger: c.cfg.Logger,
-			Others: c.othersOf(set.Set), Idle: c.cfg.Across.on() && !c.cfg.Across.first(),
-			Gauges: copying.Gauges{Breaker: func() string { return c.troubledAnywhere(set.Set, eras) }, Level: h.Level, Log: c.full, Latency: h.Latency},
+			Others: c.othersOf(set.Set), Held: held, Idle: c.cfg.Across.on() && !c.cfg.Across.first(),
+			Gauges: copying.Gauges{Breaker: func() string { return c.troubledAnywhere(set.Set, eras) }, Level: h.Level, Log: c.full, Latency: h.Latency, Held: h.Log.HeldFor},
 		})
 		if err != nil {
 			return err

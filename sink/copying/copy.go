@@ -240,9 +240,6 @@ func (f *transfer) run(ctx context.Context) error {
 	for range f.c.cfg.Writers {
 		all.Go(func() error {
 			for b := range f.full {
-				if err := f.c.clear(ctx); err != nil {
-					return err
-				}
 				if err := f.write(ctx, b, 0, len(b.ends)); err != nil {
 					return err
 				}
@@ -400,6 +397,9 @@ func (f *transfer) refuseRow(b *packet, i int, why error) error {
 func (c *Copier) try(ctx context.Context, to int, rows store.Rows) error {
 	name := c.cfg.To[to].Name
 	for wait := leastWait; ; wait = min(2*wait, mostWait) {
+		if err := c.clear(ctx); err != nil { // it may have waited for long
+			return err
+		}
 		began := time.Now()
 		err := c.cfg.To[to].Store.Write(ctx, rows)
 		if err == nil {

@@ -79,6 +79,10 @@ type Config struct {
 	// unit is deleted; nil: nothing writes to the source.
 	Latch SourceLatch
 
+	// MostHeld is how long the Latch has rows wait at most; 0: for as long as a deletion takes. After two
+	// thirds of it a deletion is broken off, and rows wait for the rest: a store may go on with it.
+	MostHeld time.Duration
+
 	// Growing says that rows come to the source alone meanwhile: a unit that has not ended
 	// when its copy begins is copied again.
 	Growing bool

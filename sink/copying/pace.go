@@ -16,6 +16,7 @@ type Gauges struct {
 	Level   func() int                      // of shedding
 	Log     func() float64                  // share of the log's room that is taken, [0, 1]
 	Latency func() map[string]time.Duration // of recent writes of the node, by store
+	Held    func() time.Duration            // for which no other node can copy in place of this one
 }
 
 // fullLog is the share of the log's room from which on a copy stands.
@@ -23,6 +24,9 @@ const fullLog = 0.4
 
 // why returns the reason for which a copy stands, or "".
 func (g *Gauges) why() string {
+	if g.Held != nil && g.Held() <= 0 {
+		return "the node may have lost its log: its hold was not renewed in time"
+	}
 	if g.Breaker != nil {
 		if name := g.Breaker(); name != "" {
 			return "the circuit breaker of " + name + " is open"

@@ -296,6 +296,7 @@ func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, u Planned, 
 		if err := c.clear(ctx); err != nil {
 			return err
 		}
+		began := time.Now() // before any node holds
 		if c.cfg.Latch != nil {
 			came, release, err := c.cfg.Latch.Hold(u.From, u.To)
 			if err != nil {
@@ -313,9 +314,19 @@ func (c *Copier) erase(ctx context.Context, eraser store.UnitEraser, u Planned, 
 		whole, end := context.WithCancel(context.WithoutCancel(ctx))
 		defer end()
 		defer context.AfterFunc(ctx, func() { time.AfterFunc(erasing, end) })()
+		if c.cfg.MostHeld > 0 {
+			whole, end = context.WithDeadline(whole, began.Add(c.cfg.MostHeld*2/3))
+			defer end()
+			if err := whole.Err(); err != nil {
+				return &storeError{"the source", fmt.Errorf("rows did not wait for long enough: %w", err)}
+			}
+		}
 		err := eraser.EraseUnit(whole, u.Unit)
 		if err == nil || errors.Is(err, store.ErrBeside) {
 			return err
+		}
+		if c.cfg.MostHeld > 0 && whole.Err() != nil {
+			time.Sleep(time.Until(began.Add(c.cfg.MostHeld))) // rows wait meanwhile
 		}
 		return &storeError{"the source", err}
 	})

@@ -118,7 +118,7 @@ func (m *Mover) cleanedPart(ctx context.Context, job *moveJob, name string, touc
 		return nil, err
 	}
 	// Nothing is written but by the latch's leave, so Wait, Gauges and the latch are as in a copy.
-	cfg := copying.Config{Names: m.cfg.Points, Gauges: m.cfg.Gauges, Wait: true, Latch: m.latch(name), Logger: m.cfg.Logger}
+	cfg := copying.Config{Names: m.cfg.Points, Gauges: m.cfg.Gauges, Wait: true, Latch: m.latch(name), MostHeld: m.cfg.Held, Logger: m.cfg.Logger}
 	for _, sh := range m.cfg.Eras.Shards() {
 		switch {
 		case sh.Name == name:

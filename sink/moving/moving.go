@@ -33,9 +33,10 @@ type Config struct {
 	Points  []string // names of the points that are moved with pings
 	ByRider bool     // pings are spread by their rider, not by their cell
 	Gauges  copying.Gauges
-	Erasing func() bool // a rider is being removed; nil: never
-	Others  OtherLogs   // nil: no other node writes to the shards
-	Idle    bool        // another node moves the history
+	Erasing func() bool   // a rider is being removed; nil: never
+	Others  OtherLogs     // nil: no other node writes to the shards
+	Held    time.Duration // how long a latch of Others holds at most
+	Idle    bool          // another node moves the history
 	Logger  *slog.Logger
 }
 

@@ -119,7 +119,7 @@ func (m *Mover) part(job *moveJob, from string) (*shardPart, error) {
 		return nil, err
 	}
 	cfg.Keep, cfg.Rate, cfg.Gauges, cfg.Wait, cfg.Level = keep, job.Rate, m.cfg.Gauges, true, m.level
-	cfg.Latch, cfg.Touches = m.latch(from), true
+	cfg.Latch, cfg.MostHeld, cfg.Touches = m.latch(from), m.cfg.Held, true
 	cfg.Refused = refused
 	cfg.Copied = func([]copying.Done) (int64, error) {
 		m.mu.Lock()
