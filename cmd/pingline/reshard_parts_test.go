@@ -348,6 +348,13 @@ func TestReshardPartsAbort(t *testing.T) {
 	}
 	n.mustReshard(owners[1], "abort")
 	settled("after abort of an added shard, which has rows", false)
+	for _, order := range []string{"--add=name=c,url=http://127.0.0.1:9", "--replace=a=name=c,url=http://127.0.0.1:9"} {
+		for _, step := range []string{"plan", "start"} {
+			if status, said := n.reshard(owners[1], step, order); status != exitFailed || !strings.Contains(said, "shard c is known, at "+servers["c"].URL()) {
+				t.Errorf("%s of a shard that is known, at another address: exit status %d, %s", step, status, said)
+			}
+		}
+	}
 	some()
 
 	n.mustReshard(owners[1], "start", "--remove=a", "--add=c")

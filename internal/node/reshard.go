@@ -17,7 +17,7 @@ import (
 func (n *Node) openChanges() (*resharding.Changes, error) {
 	return resharding.New(resharding.Config{
 		Across: n.peers.Across(), Where: n.layout.where(),
-		Sinks: n.sink, Open: n.openShard, Newest: n.writer.NewestPings, CellRes: n.cfg.CellRes, Submit: n.submitPoints, Node: n.cfg.Name, Dir: n.cfg.DataDir, Logger: n.logger,
+		Sinks: n.sink, Open: n.openShard, Place: n.placeOf, Newest: n.writer.NewestPings, CellRes: n.cfg.CellRes, Submit: n.submitPoints, Node: n.cfg.Name, Dir: n.cfg.DataDir, Logger: n.logger,
 		Try: func(ctx context.Context, s store.Store) []store.Finding { return storecheck.Try(ctx, s, n.cfg.MaxAge) },
 		History: resharding.MoveConfig{
 			Log: n.log, Points: PointNames, ByRider: n.cfg.PartitionBy == partition.ByRider, Level: n.over.Level, Latency: n.metrics.Writes,
@@ -30,9 +30,21 @@ func (n *Node) openChanges() (*resharding.Changes, error) {
 func (s *layout) where() map[string]string {
 	m := make(map[string]string)
 	for _, b := range s.buckets {
-		m[b.set.Shards[b.shard].Name] = strings.TrimRight(b.url+" "+b.org+" "+b.name, " ")
+		m[b.set.Shards[b.shard].Name] = b.String()
 	}
 	return m
+}
+
+func (b *bucketAddress) String() string { return strings.TrimRight(b.url+" "+b.org+" "+b.name, " ") }
+
+// placeOf returns the place of a --shard.
+func (n *Node) placeOf(text string) (string, error) {
+	var spec ShardConfig
+	if err := spec.UnmarshalText([]byte(text)); err != nil {
+		return "", err
+	}
+	at := bucketOf(n.cfg, spec)
+	return at.String(), nil
 }
 
 // reopenShard opens the store of a shard that the log tells of.

@@ -13,11 +13,6 @@ import (
 	"pingline/sink/reshard"
 )
 
-// Where nodes share the riders, each part has a log of its own, and a change is made in each log.
-// The node of part 0 makes the steps of all parts, in the order of the parts, its own first: if it
-// has lost its part, its own log refuses the step. A step that a part has made already is made, so
-// a step that was broken off is asked for again. All state is in the logs.
-
 // Tell returns the function that answers the questions of other nodes, of which those for others go to
 // next.
 func (c *Changes) Tell(next func(question, dst []byte) ([]byte, error)) func(question, dst []byte) ([]byte, error) {

@@ -29,6 +29,7 @@ type NewShard struct {
 type Config struct {
 	Sinks   *sets.Sets
 	Open    func(text string) (NewShard, error)                      // opens the store of a --shard
+	Place   func(text string) (string, error)                        // of a --shard: see Where
 	Try     func(ctx context.Context, s store.Store) []store.Finding // looks whether it is as it should be
 	Newest  func(*ingest.NewestPings) error                          // newest pings of all tracks: see ingest.Writer
 	CellRes int                                                      // H3 resolution of the cell tag

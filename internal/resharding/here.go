@@ -4,18 +4,32 @@ import (
 	"context"
 	"fmt"
 
+	"pingline/sink"
 	"pingline/sink/reshard"
 )
 
 func (c *Changes) stand(e *reshard.Eras) *partStand {
 	s := &partStand{Stand: e.Stand(), Status: e.Status(), Shards: make(map[string]string), Trouble: troubled(e), Erasing: c.cfg.History.Erasing()}
 	for _, sh := range e.Shards() {
-		if at, ok := c.where.Load(sh.Name); ok {
-			s.Shards[sh.Name] = at.(string)
-		}
+		s.Shards[sh.Name] = c.known(sh.Name)
 	}
 	s.History = c.mover(s.Status.Set).Status()
 	return s
+}
+
+// known returns the place of a shard that was known once.
+func (c *Changes) known(name string) string {
+	at, _ := c.where.Load(name)
+	place, _ := at.(string)
+	return place
+}
+
+// orderHere is order, of a request that is sent to all parts, some of which may know its new shards.
+func (c *Changes) orderHere(e *reshard.Eras, r *ChangeRequest) (o reshard.Order, fresh []sink.ShardStore, err error) {
+	if r, err = localized(r, e.Shards(), c.known, c.cfg.Place); err != nil {
+		return o, nil, err
+	}
+	return c.order(e, r)
 }
 
 // prepared is what a part would do.
@@ -30,8 +44,7 @@ func (c *Changes) prepareHere(ctx context.Context, e *reshard.Eras, q *partQuest
 	if rec.Phase != reshard.Settled && rec.ID == q.ID {
 		return &prepared{rec.New.String(), c.stand(e).Shards}, nil
 	}
-	r := localized(q.Request, e)
-	o, fresh, err := c.order(e, r)
+	o, fresh, err := c.orderHere(e, q.Request)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +58,7 @@ func (c *Changes) prepareHere(ctx context.Context, e *reshard.Eras, q *partQuest
 	if err == nil {
 		err = e.Fits(d, fresh)
 	}
-	if err == nil && !r.Force {
+	if err == nil && !q.Request.Force {
 		err = unfit(c.findings(ctx, e, d, fresh))
 	}
 	if err == nil {
@@ -62,7 +75,7 @@ func (c *Changes) startHere(ctx context.Context, e *reshard.Eras, q *partQuestio
 	if rec := e.Record(); rec.Phase != reshard.Settled && rec.ID == q.ID {
 		return 0, nil
 	}
-	o, fresh, err := c.order(e, localized(q.Request, e))
+	o, fresh, err := c.orderHere(e, q.Request)
 	if err != nil {
 		return 0, err
 	}

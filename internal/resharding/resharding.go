@@ -1,9 +1,3 @@
-// Package resharding lets operators change the shards of a node that runs, on its operations
-// listener.
-//
-// A change is decided and kept by sink/reshard; this package opens and checks stores that are
-// new, and keeps an account of who changed what: a file in the data directory, and a point in
-// the log.
 package resharding
 
 import (

@@ -11,10 +11,21 @@ import (
 	"pingline/sink/reshard"
 )
 
-// localized returns a request without the addresses of shards that are known here: whether they are
-// the same is compared.
-func localized(r *ChangeRequest, e *reshard.Eras) *ChangeRequest {
-	known := e.Shards()
+// localized returns a request without the addresses of shards that are known here. It refuses an
+// address which is not that of the shard.
+func localized(r *ChangeRequest, known []sink.ShardStore, where func(name string) string, place func(text string) (string, error)) (*ChangeRequest, error) {
+	for name, text := range textsOf(r) {
+		if !slices.ContainsFunc(known, func(s sink.ShardStore) bool { return s.Name == name }) {
+			continue
+		}
+		at, err := place(text)
+		if err != nil {
+			return nil, &reshard.RefusedError{Why: err.Error()}
+		}
+		if is := where(name); is != at {
+			return nil, &reshard.RefusedError{Why: fmt.Sprintf("shard %s is known, at %s, and not at %s: leave its url out, or give the new shard another name", name, is, at)}
+		}
+	}
 	short := func(text string) string {
 		name := nameIn(text)
 		if !slices.ContainsFunc(known, func(s sink.ShardStore) bool { return s.Name == name }) || !strings.Contains(text, "=") {
@@ -34,7 +45,7 @@ func localized(r *ChangeRequest, e *reshard.Eras) *ChangeRequest {
 		old, by, _ := strings.Cut(text, "=")
 		l.Replace = append(l.Replace, old+"="+short(by))
 	}
-	return &l
+	return &l, nil
 }
 
 // textsOf returns how to open the shards of a request that have an address there.

@@ -29,7 +29,10 @@ func (c *Changes) drive(ctx context.Context, e *reshard.Eras, step string, r *Ch
 		}
 		c.steps.Lock()
 		defer c.steps.Unlock()
-		return c.plan(ctx, e, localized(r, e))
+		if r, err = localized(r, e.Shards(), c.known, c.cfg.Place); err != nil {
+			return nil, err
+		}
+		return c.plan(ctx, e, r)
 	case "start":
 		return c.startAll(ctx, e, r, all)
 	case "cut":
@@ -123,7 +126,7 @@ func (c *Changes) begin(ctx context.Context, e *reshard.Eras, r *ChangeRequest, 
 			return nil, &reshard.RefusedError{Why: fmt.Sprintf("shard %s: its url has a password, and would be kept with the logs: give a token-file, or name it in --shard of all nodes", name)}
 		}
 	}
-	o, fresh, err := c.order(e, localized(r, e))
+	o, fresh, err := c.orderHere(e, r)
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +196,9 @@ func (c *Changes) inStep(all []*partStand, step string) (*partStand, error) {
 		if reshard.Number(s.ID) < reshard.Number(now.ID) {
 			return nil, &reshard.RefusedError{Why: fmt.Sprintf("%s has not begun %s (%s): repeat its start, or abort", c.cfg.Across.say(part), now.ID, now.Status.Do)}
 		}
+		if s.ID == now.ID && s.Phase == reshard.Settled && s.InForce.String() == now.Old.String() {
+			return nil, &reshard.RefusedError{Why: fmt.Sprintf("%s has aborted %s, and writes to %s alone: abort", c.cfg.Across.say(part), now.ID, now.Old)}
+		}
 	}
 	for part, s := range all {
 		if err := samePlaces(c.cfg.Across.say, join(now.Old.Names(), now.New.Names()), 0, all[0].Shards, part, s.Shards); err != nil {
@@ -216,7 +222,8 @@ func (c *Changes) cutAll(ctx context.Context, e *reshard.Eras, r *ChangeRequest,
 			continue
 		case s.Unready != "" && !r.Force:
 			err := error(&reshard.RefusedError{Why: fmt.Sprintf("%s: %s: wait, or --force", c.cfg.Across.say(part), s.Unready)})
-			if s.Status.MirrorLetters == 0 && (len(s.LetGo) == 0 || now.Move != nil) {
+			// History fills what a mirror gave up, as long as part 0 has not cut over.
+			if s.Status.MirrorLetters == 0 && (len(s.LetGo) == 0 || now.Move != nil && all[0].Phase == reshard.Dual) {
 				err = waitError{err}
 			}
 			return nil, err
