@@ -197,10 +197,22 @@ func (l *Log) WaitLost(ctx context.Context) error {
 	}
 }
 
-// HeldFor returns for how long no other process can have the log yet, by our clock.
-func (l *Log) HeldFor() time.Duration {
+// Leaving returns a channel that is closed once HandOver has begun; nil for an embedded log.
+func (l *Log) Leaving() <-chan struct{} {
 	if l.owner == nil {
+		return nil
+	}
+	return l.owner.leave
+}
+
+// HeldFor returns for how long no other process can have the log yet, by our clock: from the begin of
+// HandOver on not at all.
+func (l *Log) HeldFor() time.Duration {
+	switch {
+	case l.owner == nil:
 		return math.MaxInt64
+	case l.owner.leaving():
+		return 0
 	}
 	return time.Duration(l.owner.until.Load()) - time.Since(l.owner.began)
 }

@@ -44,6 +44,7 @@ type owner struct {
 	began time.Time
 	until atomic.Int64  // ns after began: before it no other process can have the log
 	over  chan struct{} // closed once the log is another's
+	leave chan struct{} // closed once we begin to let it go
 
 	mu   sync.Mutex // guards the fields below and is held during a change of the record; taken after Log.trimming
 	rec  ownership
@@ -72,7 +73,7 @@ type predecessor struct {
 // takeOver makes this process the owner, or returns an error wrapping ErrOwned
 // that names the present owner.
 func takeOver(ctx context.Context, st driver.Stream, cfg *Config, mine cursor.Marks) (o *owner, was predecessor, err error) {
-	o = &owner{lease: cfg.Lease, began: time.Now(), over: make(chan struct{})}
+	o = &owner{lease: cfg.Lease, began: time.Now(), over: make(chan struct{}), leave: make(chan struct{})}
 	if o.shelf, err = st.Register(ctx); err != nil {
 		return nil, was, err
 	}
@@ -328,6 +329,9 @@ func (o *owner) release() error {
 
 // handOver is release while the process goes on: from now on it changes the record no more.
 func (o *owner) handOver(ctx context.Context) error {
+	if !o.leaving() {
+		close(o.leave)
+	}
 	if err := o.renew(ctx, func(r *ownership) { r.Released = true }); err != nil {
 		return err
 	}
@@ -336,6 +340,15 @@ func (o *owner) handOver(ctx context.Context) error {
 	o.gave = fmt.Errorf("%w: it was handed over", ErrOwned)
 	o.until.Store(0)
 	return nil
+}
+
+func (o *owner) leaving() bool {
+	select {
+	case <-o.leave:
+		return true
+	default:
+		return false
+	}
 }
 
 func (o *owner) lostTo() error {

@@ -40,6 +40,7 @@ func whileFirst(ctx context.Context, log *queue.Log, kind route.LaneKind) (held 
 			select {
 			case <-held.Done():
 				return
+			case <-log.Leaving():
 			case <-time.After(left):
 			}
 		}

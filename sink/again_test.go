@@ -154,3 +154,30 @@ func TestWritesWithoutAHold(t *testing.T) {
 		}
 	}
 }
+
+// A write of points of our own ends before the log is handed over: the next node may write newer ones at once.
+func TestOwnPointsEndBeforeTheHandover(t *testing.T) {
+	url, _, _ := natsd(t, t.TempDir(), server.RANDOM_PORT)
+	log, err := queue.Open(t.Context(), queue.Config{URL: url, Dir: t.TempDir(), Lease: time.Hour, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	w := &writer{t: t, log: log}
+	var begun, ended atomic.Int64
+	s := testSink(t, w, answers(t, func(_ http.ResponseWriter, r *http.Request) {
+		begun.Add(1)
+		<-r.Context().Done()
+		ended.Add(1)
+	}), func(c *Config) { c.Timeout = time.Hour })
+	w.commit(activity(3)...)
+	start(t, s)
+	eventually(t, "a write begins", func() bool { return begun.Load() > 0 })
+	if err := log.HandOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the write ends", func() bool { return ended.Load() > 0 })
+	if log.HeldFor() > 0 || begun.Load() > 1 {
+		t.Errorf("held for %v, %d writes", log.HeldFor(), begun.Load())
+	}
+}
