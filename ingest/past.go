@@ -55,6 +55,12 @@ func (p *Past) Next() uint64 { return p.next }
 // here still, and the state is of no use to a writer that is not told so.
 func (p *Past) Erased() bool { return p.erased }
 
+// Fits reports whether rec goes on where the state ends: it has the next number, and the totals before it are those behind
+// the commit that was replayed last.
+func (p *Past) Fits(rec *queue.Record) bool {
+	return rec.Number == p.next && (!p.behind || rec.Before == p.totals)
+}
+
 // Riders returns how many tracks the filter knows.
 func (p *Past) Riders() int { return p.filter.Riders() }
 

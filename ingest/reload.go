@@ -93,7 +93,7 @@ func (w *Writer) followed(ctx context.Context) (*Past, error) {
 			why = "the commit behind it is lost"
 		case err != nil:
 			return nil, err
-		case rec.Number != p.next || p.behind && rec.Before != p.totals:
+		case !p.Fits(&rec):
 			why = "the log goes on otherwise"
 		}
 	}

@@ -156,7 +156,12 @@ func (r *Reader) apply(past *ingest.Past, rec *record.Record) error {
 	if r.taken {
 		return context.Canceled
 	}
-	err := past.Replay(rec)
+	var err error
+	if past.Fits(rec) {
+		err = past.Replay(rec)
+	} else { // servers have lost the newest records, or were restored from a copy
+		err = fmt.Errorf("%w: the log goes on otherwise at record %d than it was read", errGone, rec.Number)
+	}
 	if err == nil && past.Erased() {
 		err = fmt.Errorf("record %d has removed a rider: a checkpoint from behind it is waited for", rec.Number)
 	}
