@@ -10,7 +10,7 @@ import (
 )
 
 // natsServer starts a real NATS server with JetStream on a free port.
-func natsServer(t *testing.T) (addr string) {
+func natsServer(t testing.TB) (addr string) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
