@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+
+	"pingline/partition"
+	"pingline/sink/moving"
+)
+
+// The node that moves history is suspended with rows in hand, loses its part, and goes on after riders of the
+// other node were removed: it writes none of their pings.
+func TestReshardSuspendedMover(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three nodes with NATS servers and InfluxDBs take seconds")
+	}
+	beside(t)
+	n, c, servers, _ := resharded(t, 30, 15)
+	owners := n.ownersOf("n1", "n2", "n3")
+	gone := make(map[string]bool)
+	for i := range c.riders {
+		if rider := fmt.Sprint("r-", i); partition.Part(rider, 2) == 1 {
+			gone[rider] = true
+		}
+	}
+	n.mustReshard(owners[1], "start", "--add=name=c,url="+servers["c"].URL(), "--remove=a", "--history=move", "--rate=100")
+	eventually(t, "history is copied", func() bool { h := n.standing(owners[1]).History; return h != nil && h.UnitsDone > 0 })
+	suspended := n.running[owners[0]]
+	suspended.suspend()
+	eventually(t, "another node has part 0", func() bool {
+		s := n.standing(owners[1])
+		return s.Parts[0].Node != "" && s.Parts[0].Node != owners[0] && s.Parts[0].Phase != ""
+	})
+	for rider := range gone {
+		req, err := http.NewRequest(http.MethodDelete, n.ops[owners[1]]+"/v1/riders/"+rider, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusAccepted {
+			t.Fatalf("delete %s: %s", rider, resp.Status)
+		}
+	}
+	in := func() (places []string) {
+		for name, server := range servers {
+			for ping := range storedIn(t, server) {
+				if rider, _, _ := strings.Cut(ping, " "); gone[rider] {
+					places = append(places, name+" has "+ping)
+				}
+			}
+		}
+		return places
+	}
+	eventually(t, "the riders are removed", func() bool { return len(in()) == 0 })
+	if err := suspended.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	<-suspended.exited // it has lost its log
+	eventually(t, "history is moved", func() bool { return n.standing(owners[1]).History.Stage == moving.Moved })
+	if left := in(); len(left) > 0 {
+		t.Fatalf("the suspended node brought %d pings back: %v", len(left), left[0])
+	}
+}
