@@ -225,14 +225,13 @@ func (t *cityDrive) audit(ctx context.Context, r *result) error {
 	if t.o.clock {
 		how.Lateness -= mostStep // a window closes so much earlier by a clock that is ahead
 	}
-	r.Report, err = how.Check(ctx, t.ledger, stored.Points)
-	if err = errors.Join(err, stored.Close()); err != nil {
-		return err
-	}
 	t.read()
 	<-t.hasRead
-	r.logs, err = t.past.Check(ctx)
-	return err
+	r.logs, err = t.past.Check(ctx) // first: it tells the ledger more
+	if err == nil {
+		r.Report, err = how.Check(ctx, t.ledger, stored.Points)
+	}
+	return errors.Join(err, stored.Close())
 }
 
 // balanced returns once the counts of each process that takes pings add up: while pings come they

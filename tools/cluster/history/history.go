@@ -16,6 +16,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,8 +38,9 @@ type Archive struct {
 	pings map[uint64]pingTrace
 	again int // further entries of a ping
 	tell  TellAgain
-	wrong []string // at most mostWrong
-	count int      // of them
+	twice map[uint64]furtherEntry // of each ping that has some, the first
+	wrong []string                // at most mostWrong
+	count int                     // of them
 }
 
 // pingTrace is where a ping was seen.
@@ -49,6 +51,16 @@ type pingTrace struct {
 	promoted uint8  // entries that it is stored after all, as it had been held
 	number   uint32 // of the record of the first
 }
+
+// furtherEntry is as TellAgain is told of it.
+type furtherEntry struct {
+	ping                  pingline.Ping
+	verdict               pingline.Verdict
+	maxError, accuracyCap float32
+}
+
+// counted are the bits of the verdicts that are answered where an entry is made.
+const counted = 1<<pingline.Accepted | 1<<pingline.Held | 1<<pingline.Redundant
 
 // partLog is the log of a part, as far as it was read. It belongs to the goroutine that reads it,
 // and to Check afterwards.
@@ -76,7 +88,7 @@ const (
 // New returns an Archive of parts whose logs are on the servers of a URL. A single part is the log
 // of nodes that share nothing.
 func New(url string, parts int) (*Archive, error) {
-	a := &Archive{parts: parts, seed: maphash.MakeSeed(), pings: make(map[uint64]pingTrace)}
+	a := &Archive{parts: parts, seed: maphash.MakeSeed(), pings: make(map[uint64]pingTrace), twice: make(map[uint64]furtherEntry)}
 	for part := range parts {
 		stream := "PINGLINE"
 		if parts > 1 {
@@ -99,7 +111,8 @@ func (a *Archive) Close() {
 	}
 }
 
-// TellAgain is told of a further entry of a ping, in the form of a Recorder of package audit.
+// TellAgain is told of a further entry of a ping, in the form of a Recorder of package audit. If no entry of the ping was
+// answered, as each answer was lost until the ping was a duplicate, it is told once more, by Check.
 type TellAgain func(pings []pingline.Ping, verdicts []pingline.Verdict, maxError, accuracyCap float32)
 
 // Tell has tell called for each further entry from now on.
@@ -283,7 +296,12 @@ func (a *Archive) takeEntry(l *partLog, number uint64, h *pingline.CommitHeader,
 		twice = e.Verdict != pingline.Redundant && !e.Late
 	}
 	if s.judged > 1 && !e.Promoted && a.tell != nil {
-		a.tell([]pingline.Ping{e.Ping}, []pingline.Verdict{e.Verdict}, h.MaxError, h.AccuracyCap)
+		f := furtherEntry{e.Ping, e.Verdict, h.MaxError, h.AccuracyCap}
+		f.ping.Rider, f.ping.Device, f.ping.Event = strings.Clone(e.Rider), strings.Clone(e.Device), strings.Clone(e.Event)
+		a.tellOf(&f)
+		if _, known := a.twice[id]; !known {
+			a.twice[id] = f
+		}
 	}
 	if !e.Promoted {
 		s.verdicts |= 1 << e.Verdict
@@ -293,6 +311,23 @@ func (a *Archive) takeEntry(l *partLog, number uint64, h *pingline.CommitHeader,
 	if twice {
 		a.complain("part %d: record %d of epoch %d has the ping of rider %s at %d as %v, and record %d had it already", l.part, number, l.last.Epoch, e.Rider, e.At, e.Verdict, s.number)
 	}
+}
+
+// tellOf tells of a further entry. The caller holds mu.
+func (a *Archive) tellOf(f *furtherEntry) {
+	a.tell([]pingline.Ping{f.ping}, []pingline.Verdict{f.verdict}, f.maxError, f.accuracyCap)
+}
+
+// tellUnanswered tells of the first entries of pings whose answers were all lost.
+func (a *Archive) tellUnanswered() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, f := range a.twice {
+		if a.pings[id].answers&counted == 0 {
+			a.tellOf(&f)
+		}
+	}
+	clear(a.twice)
 }
 
 // LogReport is how the logs are.
@@ -336,6 +371,7 @@ func (a *Archive) Check(ctx context.Context) (*LogReport, error) {
 		r.Records, r.Missed, r.Owners = r.Records+uint64(len(l.sums)), r.Missed+l.missed, r.Owners+l.owners
 		r.Back = max(r.Back, time.Duration(l.back)*time.Millisecond)
 	}
+	a.tellUnanswered()
 	a.judge(r)
 	r.Wrong, r.Examples, r.Twice = a.count, slices.Clone(a.wrong), a.again
 	return r, nil

@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 // archive is one of a single log, that is given records by hand.
 func archive() (*Archive, *partLog) {
 	l := &partLog{next: 1}
-	return &Archive{parts: 1, seed: maphash.MakeSeed(), pings: make(map[uint64]pingTrace), logs: []*partLog{l}}, l
+	return &Archive{parts: 1, seed: maphash.MakeSeed(), pings: make(map[uint64]pingTrace), twice: make(map[uint64]furtherEntry), logs: []*partLog{l}}, l
 }
 
 // put gives the next record, of an epoch, with entries, after change has changed it.
@@ -61,6 +62,25 @@ func TestRightLog(t *testing.T) {
 	r := new(LogReport)
 	if a.judge(r); a.count > 0 || r.Pings != 3 || l.owners != 2 || len(l.sums) != 3 || told != 1 || a.again != 1 {
 		t.Errorf("%q, %d pings, %d owners, %d records", a.wrong, r.Pings, l.owners, len(l.sums))
+	}
+}
+
+// The roll-up counts each entry. A ping is told as often as that is more than its answers say.
+func TestPingsThatAreCountedAgain(t *testing.T) {
+	a, l := archive()
+	told := map[int64]int{}
+	a.Tell(func(pings []pingline.Ping, _ []pingline.Verdict, _, _ float32) { told[pings[0].At]++ })
+	put(a, l, 1, nil, entry(10, pingline.Redundant), entry(20, pingline.Redundant), entry(30, pingline.Redundant), entry(40, pingline.Redundant))
+	put(a, l, 2, nil, entry(10, pingline.Redundant), entry(20, pingline.Redundant), entry(30, pingline.Redundant))
+	put(a, l, 2, nil, entry(30, pingline.Redundant))
+	answer(a, 10, pingline.Redundant)
+	answer(a, 20, pingline.Duplicate) // two answers were lost
+	answer(a, 30, 0)
+	answer(a, 30, pingline.Duplicate) // three
+	answer(a, 40, pingline.Duplicate)
+	a.tellUnanswered()
+	if want := map[int64]int{10: 1, 20: 2, 30: 3}; !maps.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
 	}
 }
 
