@@ -192,15 +192,7 @@ func (t *cityDrive) finish(ctx context.Context) (*result, error) {
 		r.errs = append(r.errs, err)
 	}
 	t.say.line("all nodes end, which stores what they hold, and start again")
-	errs := make(chan error)
-	for _, n := range t.nodes {
-		go func() { errs <- n.stop(patience) }()
-	}
-	for range t.nodes {
-		if err := <-errs; err != nil {
-			r.errs = append(r.errs, err)
-		}
-	}
+	r.errs = append(r.errs, t.endNodes()...)
 	for _, n := range t.nodes {
 		if err := n.start(); err != nil {
 			return nil, err
@@ -211,6 +203,30 @@ func (t *cityDrive) finish(ctx context.Context) (*result, error) {
 	}
 	t.say.line("auditing …")
 	return r, t.audit(ctx, r)
+}
+
+// endNodes ends all nodes in order: first those that wait, as an owner leaves what it holds to a node that reads along.
+func (t *cityDrive) endNodes() (errs []error) {
+	var owners, rest []*pinglineNode
+	for _, n := range t.nodes {
+		if n.saw() == takesPings {
+			owners = append(owners, n)
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	for _, list := range [][]*pinglineNode{rest, owners} {
+		ended := make(chan error)
+		for _, n := range list {
+			go func() { ended <- n.stop(patience) }()
+		}
+		for range list {
+			if err := <-ended; err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errs
 }
 
 // audit holds the store and the logs against the answers.
