@@ -83,9 +83,12 @@ func (c *checkpointer) hurry() <-chan struct{} {
 		c.hurried = make(chan struct{})
 	}
 	ended := c.hurried
-	c.due = time.Time{}
-	if c.saved == nil && (c.cfg.dir == "" || c.entries == 0 || time.Now().Before(c.pause)) {
+	switch {
+	case c.saved != nil: // it is on its way
+	case c.cfg.dir == "" || c.entries == 0 || time.Now().Before(c.pause):
 		c.ended()
+	default:
+		c.due = time.Time{}
 	}
 	return ended
 }

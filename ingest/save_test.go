@@ -3,8 +3,8 @@ package ingest
 import (
 	"context"
 	"path/filepath"
-	"slices"
 	"testing"
+	"time"
 
 	"pingline/dedupe"
 	"pingline/internal/statefile"
@@ -57,8 +57,7 @@ func TestSave(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	// An idle flush may have begun another meanwhile.
-	if list, err := statefile.List(dir); err != nil || !slices.Contains(list, saved[0]) {
+	if list, err := statefile.List(dir); err != nil || len(list) != 1 || list[0] != saved[0] {
 		t.Errorf("at the end there are checkpoints %v, %v, want %v", list, err, saved)
 	}
 	if err := w.Save(ctx); err == nil {
@@ -68,7 +67,7 @@ func TestSave(t *testing.T) {
 	if err := log.Fetch(ctx, copied); err != nil {
 		t.Fatal(err)
 	}
-	if list, err := statefile.List(copied); err != nil || !slices.ContainsFunc(list, func(name string) bool { return filepath.Base(name) == filepath.Base(saved[0]) }) {
+	if list, err := statefile.List(copied); err != nil || len(list) != 1 || filepath.Base(list[0]) != filepath.Base(saved[0]) {
 		t.Errorf("beside the log are %v, %v, want %v", list, err, saved)
 	}
 }
@@ -103,5 +102,29 @@ func TestKeepHeld(t *testing.T) {
 	}
 	if w, err = OpenWriter(ctx, cfg); err != nil || w.Stats().Holding != held {
 		t.Errorf("the next holds %d pings, %v, want %d", w.Stats().Holding, err, held)
+	}
+}
+
+// A hurried checkpoint that is not needed, or joins one on its way, has no later commit begin another.
+func TestHurriedOnce(t *testing.T) {
+	c := newCheckpointer(checkpointConfig{dir: t.TempDir(), every: time.Hour, entries: 1000})
+	<-c.hurry() // nothing was logged
+	if !c.due.After(time.Now()) {
+		t.Error("the next commit begins a checkpoint, though nothing was to be saved")
+	}
+	c.entries, c.saved = 1, make(chan error, 1)
+	ended := c.hurry()
+	if c.saved = nil; !c.due.After(time.Now()) {
+		t.Error("the next commit begins a checkpoint, though one was on its way")
+	}
+	select {
+	case <-ended:
+		t.Error("the checkpoint on its way is not waited for")
+	default:
+	}
+	c.ended()
+	<-ended
+	if c.hurry(); c.due.After(time.Now()) {
+		t.Error("no checkpoint begins")
 	}
 }
