@@ -11,7 +11,7 @@ import (
 // attendedWithin bounds the wait for an answer to Attended.
 const attendedWithin = 200 * time.Millisecond
 
-// Attend has Attended be true for other sessions, until leave is called or this session is closed.
+// Attend has Attended be true for other sessions, until leave is called or s is closed.
 func (s *Session) Attend() (leave func(), err error) {
 	sub, err := s.read.Subscribe(s.attending(), func(m *nats.Msg) { _ = m.Respond(nil) }) // nobody may wait any more
 	if err != nil {
