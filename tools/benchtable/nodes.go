@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,8 +33,8 @@ func (in *installation) add(c *child) {
 
 const logServers = 3
 
-// startServers starts the servers of a log.
-func (in *installation) startServers(dir string) (url string, err error) {
+// startServers starts the servers of a log, and returns once all of them take connections.
+func (in *installation) startServers(ctx context.Context, dir string) (url string, err error) {
 	list, url, err := natsd.Cluster(logServers, dir)
 	if err != nil {
 		return "", err
@@ -48,7 +49,27 @@ func (in *installation) startServers(dir string) (url string, err error) {
 		}
 		in.servers = append(in.servers, cmd)
 	}
+	for i := range list {
+		if err := listening(ctx, "127.0.0.1:"+strconv.Itoa(list[i].Port)); err != nil {
+			return "", err
+		}
+	}
 	return url, nil
+}
+
+// listening returns once an address takes connections.
+func listening(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		if pause.For(ctx, 20*time.Millisecond) != nil {
+			return err
+		}
+	}
 }
 
 // startNodes starts a node for each of two parts, and a spare.

@@ -62,7 +62,7 @@ func (l *lab) start(ctx context.Context, kind serverKind) (_ *installation, fail
 		in.add(c)
 		return in, nil
 	case replicatedServer, nodesServer:
-		url, err := in.startServers(l.logDir())
+		url, err := in.startServers(ctx, l.logDir())
 		if err != nil {
 			return nil, err
 		}
