@@ -373,6 +373,36 @@ func TestReshardPartsAbort(t *testing.T) {
 	}
 }
 
+// remove has a node begin to remove a rider.
+func (n *partNodes) remove(name, rider string) {
+	n.t.Helper()
+	req, err := http.NewRequest(http.MethodDelete, n.ops[name]+"/v1/riders/"+rider, nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		n.t.Fatalf("delete %s: %s", rider, resp.Status)
+	}
+}
+
+// storedOf returns where pings of some riders are.
+func storedOf(t *testing.T, servers map[string]*influxd.Server, of map[string]bool) (places []string) {
+	t.Helper()
+	for name, server := range servers {
+		for ping := range storedIn(t, server) {
+			if rider, _, _ := strings.Cut(ping, " "); of[rider] {
+				places = append(places, name+" has "+ping)
+			}
+		}
+	}
+	return places
+}
+
 // A rider of one node is removed while another moves the history of all: no copy brings pings back.
 func TestReshardPartsRemovesRider(t *testing.T) {
 	if testing.Short() {
@@ -389,28 +419,8 @@ func TestReshardPartsRemovesRider(t *testing.T) {
 	}
 	n.mustReshard(owners[1], "start", "--add=name=c,url="+servers["c"].URL(), "--remove=a", "--history=move", "--rate=100")
 	eventually(t, "history is copied", func() bool { h := n.standing(owners[1]).History; return h != nil && h.UnitsDone > 0 })
-	req, err := http.NewRequest(http.MethodDelete, n.ops[owners[1]]+"/v1/riders/"+gone, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusAccepted {
-		t.Fatalf("delete %s: %s", gone, resp.Status)
-	}
-	in := func() (places []string) {
-		for name, server := range servers {
-			for ping := range storedIn(t, server) {
-				if rider, _, _ := strings.Cut(ping, " "); rider == gone {
-					places = append(places, name+" has "+ping)
-				}
-			}
-		}
-		return places
-	}
+	n.remove(owners[1], gone)
+	in := func() []string { return storedOf(t, servers, map[string]bool{gone: true}) }
 	eventually(t, "the rider is removed", func() bool { return len(in()) == 0 })
 	t.Log(n.mustReshard(owners[0], "status"))
 	eventually(t, "history is moved", func() bool { return n.standing(owners[1]).History.Stage == moving.Moved })

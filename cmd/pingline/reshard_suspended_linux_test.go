@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -35,29 +33,9 @@ func TestReshardSuspendedMover(t *testing.T) {
 		return s.Parts[0].Node != "" && s.Parts[0].Node != owners[0] && s.Parts[0].Phase != ""
 	})
 	for rider := range gone {
-		req, err := http.NewRequest(http.MethodDelete, n.ops[owners[1]]+"/v1/riders/"+rider, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != http.StatusAccepted {
-			t.Fatalf("delete %s: %s", rider, resp.Status)
-		}
+		n.remove(owners[1], rider)
 	}
-	in := func() (places []string) {
-		for name, server := range servers {
-			for ping := range storedIn(t, server) {
-				if rider, _, _ := strings.Cut(ping, " "); gone[rider] {
-					places = append(places, name+" has "+ping)
-				}
-			}
-		}
-		return places
-	}
+	in := func() []string { return storedOf(t, servers, gone) }
 	eventually(t, "the riders are removed", func() bool { return len(in()) == 0 })
 	if err := suspended.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
