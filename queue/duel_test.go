@@ -5,10 +5,9 @@ package queue
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -41,10 +40,12 @@ type duelist struct {
 	done  chan error        // its end
 }
 
-// Owners of a log on three servers are deposed behind their backs, thousands of times if
-// PINGLINE_DUELS says so, in the middle of appends, trims and settling, with appends on
-// their way; now and then the record of who holds the log is lost, too, or a server fails. None has an append acknowledged once the next has claimed the log, and nothing
-// that was acknowledged is lost, moved, or deleted under its reader.
+var duelRounds = flag.Int("duels", 25, "how many owners of a log are deposed in the middle of appends")
+
+// Owners of a log on three servers are deposed behind their backs, thousands of times if -duels says so, in the middle of
+// appends, trims and settling, with appends on their way; now and then the record of who holds the log is lost, too, or a
+// server fails. None has an append acknowledged once the next has claimed the log, and nothing that was acknowledged is
+// lost, moved, or deleted under its reader.
 func TestDuel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three servers")
@@ -65,8 +66,7 @@ func TestDuel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rounds, _ := strconv.Atoi(os.Getenv("PINGLINE_DUELS"))
-	d := &duels{t: t, c: c, st: st, js: js, acked: map[uint64]string{}, rounds: max(rounds, 25)}
+	d := &duels{t: t, c: c, st: st, js: js, acked: map[uint64]string{}, rounds: *duelRounds}
 	was := d.begin(0, func() {})
 	for round := 1; round <= d.rounds; round++ {
 		if round%100 == 0 {
